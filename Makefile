@@ -1,0 +1,57 @@
+# Kalathi: two commands on a fresh machine, `make demo` and `make test`. Each makes .venv itself when it is not there.
+PYTHON ?= python3
+BIN := .venv/bin
+# Pip checks every file against the hashes; the caches and the index are whatever the machine has set up.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test check unit bench docs pins format clean
+
+help:
+	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
+	@echo "make test    everything that checks the project"
+	@echo "make check   the quick part: format, lint, imports, types, unit tests"
+	@echo "make bench   the two figures, each as a ratio measured in this run"
+	@echo "make docs    write the state diagram into docs/ again"
+	@echo "make pins    resolve the pinned requirements again (needs uv)"
+
+.venv/made: requirements.txt pyproject.toml
+	@echo "Making .venv from requirements.txt (about half a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/made-dev: .venv/made requirements-dev.txt
+	@echo "Adding what the checks need from requirements-dev.txt"
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+demo: .venv/made
+	@$(BIN)/kalathi demo --once
+
+check: .venv/made-dev
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports --no-cache > .venv/imports.txt || (cat .venv/imports.txt; exit 1)
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/unit tests/contract tests/test_tidy.py
+
+test: check
+	$(BIN)/pytest -q tests/conformance tests/virtual tests/e2e
+
+bench: .venv/made-dev
+	$(BIN)/python benchmarks/run.py
+
+docs: .venv/made
+	$(BIN)/python -m kalathi.marketplace.orders.diagram docs/orders.md
+
+format: .venv/made-dev
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --fix --quiet .
+
+pins:
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --group build pyproject.toml -o requirements.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --group build --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,20 @@
+"""The error envelope (contract, section 1): every failure carries it, whatever its status."""
+
+import msgspec
+
+
+class ErrorEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One code with the sentences that go with it; clients show them to people as they are."""
+
+    code: str
+    messages: list[str]
+
+
+class ErrorEnvelope(msgspec.Struct, frozen=True, kw_only=True):
+    """`{"errors": [{"code", "messages"}]}`"""
+
+    errors: list[ErrorEntry]
+
+    def sentences(self) -> str:
+        """All messages on one line, for a log or a person."""
+        return "; ".join(message for entry in self.errors for message in entry.messages)

@@ -1,0 +1,256 @@
+"""The order as it crosses the wire (contract, section 2), the same in answers and in webhooks."""
+
+from datetime import date, datetime
+from decimal import Decimal
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from kalathi.contract.words import (
+    InvoiceDocument,
+    LineRejectionReason,
+    LineReturnReason,
+    OrderState,
+    RejectionActor,
+)
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """Where the order goes. For a collection point the texts are empty and `collection_point_address` names it."""
+
+    street_name: str = ""
+    street_number: str = ""
+    floor: str | None = ""
+    zip: str = ""
+    city: str = ""
+    region: str = ""
+    country_code: str = ""
+    pickup_from_collection_point: bool = False
+    collection_point_address: str | UnsetType = UNSET
+    comments: str | UnsetType = UNSET
+
+
+class Customer(Struct, frozen=True, kw_only=True):
+    """Who ordered. Phones only for orders with an invoice or fulfilled by the merchant; never an e-mail."""
+
+    id: str = ""
+    first_name: str = ""
+    last_name: str = ""
+    phone: str | UnsetType = UNSET
+    mobile: str | UnsetType = UNSET
+    skroutz_plus_user: bool | UnsetType = UNSET
+    address: Address = field(default_factory=Address)
+
+
+class InvoiceAddress(Struct, frozen=True, kw_only=True):
+    """The invoiced company's address: no floor and no country."""
+
+    street_name: str = ""
+    street_number: str = ""
+    zip: str = ""
+    city: str = ""
+    region: str = ""
+
+
+class VatExclusionRepresentative(Struct, frozen=True, kw_only=True):
+    """Who stands for the company under article 39α; `id_type` is one of words.IDENTITY_DOCUMENTS."""
+
+    id_type: str = ""
+    id_number: str = ""
+    otp: str = ""
+    mobile: str | UnsetType = UNSET
+
+
+class InvoiceDetails(Struct, frozen=True, kw_only=True):
+    """What goes on the invoice, and how a VAT exclusion is proven."""
+
+    company: str = ""
+    profession: str = ""
+    vat_number: str = ""
+    doy: str = ""
+    address: InvoiceAddress = field(default_factory=InvoiceAddress)
+    vat_exclusion_requested: bool = False
+    vat_exclusion_verification_method: str | UnsetType = UNSET
+    vat_exclusion_documents: list[str] | UnsetType = UNSET
+    vat_exclusion_representative: VatExclusionRepresentative | UnsetType = UNSET
+
+
+class Size(Struct, frozen=True, kw_only=True):
+    """The size that was ordered, in the marketplace's words and in the shop's."""
+
+    label: str
+    value: str
+    shop_value: str = ""
+    shop_variation_uid: str | UnsetType = UNSET
+    ean: str | UnsetType = UNSET
+    mpn: str | UnsetType = UNSET
+
+
+class LineItem(Struct, frozen=True, kw_only=True):
+    """One product of the order. Money in euros; `total_price` is unit times quantity, rate in percent."""
+
+    id: str
+    shop_uid: str = ""
+    shop_variation_uid: str | UnsetType = UNSET
+    product_name: str = ""
+    quantity: int = 0
+    size: Size | UnsetType = UNSET
+    unit_price: Decimal = Decimal(0)
+    total_price: Decimal = Decimal(0)
+    price_includes_vat: bool = True
+    commission: Decimal = Decimal(0)
+    commission_rate: Decimal = Decimal(0)
+    island_vat_discount_applied: bool = False
+    ean: str | UnsetType = UNSET
+    mpn: str | UnsetType = UNSET
+    extra_info: str | UnsetType = UNSET
+    serial_numbers: str | None = None
+    tags: list[str] | UnsetType = UNSET
+    rejection_reason: LineRejectionReason | UnsetType = UNSET
+    return_reason: LineReturnReason | UnsetType = UNSET
+    readjusted_vat: bool | UnsetType = UNSET
+    vat_ratio: Decimal | UnsetType = UNSET
+
+
+class Fees(Struct, frozen=True, kw_only=True):
+    """Fees that apply to this order, each only when positive; `{}` when none does."""
+
+    handling_fee: Decimal | UnsetType = UNSET
+    skroutz_coins_fee: Decimal | UnsetType = UNSET
+    installments_fee: Decimal | UnsetType = UNSET
+    fbs_fee: Decimal | UnsetType = UNSET
+    plus_user_fee: Decimal | UnsetType = UNSET
+
+
+class PickupWindow(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
+    """When the courier comes: `from` and `to` on the wire, `start` and `end` here."""
+
+    start: datetime
+    end: datetime
+
+
+class LocationOption(Struct, frozen=True, kw_only=True):
+    """A pickup location on offer: `Σταδίου 1, Τ.Κ. 12345, Αθήνα, Αττική`."""
+
+    id: str
+    label: str
+
+
+class WindowOption(Struct, frozen=True, kw_only=True):
+    """A pickup window on offer: `15:00 - 18:00, Τρί 03/12/19`. Clients parse the label."""
+
+    id: int
+    label: str
+
+
+class AcceptOptions(Struct, frozen=True, kw_only=True):
+    """What an accept may say, while the order is open."""
+
+    number_of_parcels: list[int] = field(default_factory=list)
+    pickup_location: list[LocationOption] = field(default_factory=list)
+    pickup_window: list[WindowOption] = field(default_factory=list)
+
+
+class RejectionReasonOption(Struct, frozen=True, kw_only=True):
+    """A reason that a rejection may give for a line (words.REJECTION_REASONS)."""
+
+    id: int
+    label: str
+    requires_available_quantity: bool
+
+
+class RejectOptions(Struct, frozen=True, kw_only=True):
+    """What a reject may say, while the order is open."""
+
+    line_item_rejection_reasons: list[RejectionReasonOption] = field(default_factory=list)
+
+
+class RescheduleOption(Struct, frozen=True, kw_only=True):
+    """A date to which the pickup can be moved."""
+
+    date: date
+    label: str
+
+
+class RejectionInfo(Struct, frozen=True, kw_only=True):
+    """The free text of a rejection, and who gave it."""
+
+    reason: str
+    actor: RejectionActor
+
+
+class Replacement(Struct, frozen=True, kw_only=True):
+    """An order that replaces this one; no type means a standard replacement."""
+
+    code: str
+    type: str | UnsetType = UNSET
+
+
+class OrderReturn(Struct, frozen=True, kw_only=True):
+    """A return of this order that has a shipment."""
+
+    return_uuid: str
+    tracking_ids: list[str] = field(default_factory=list)
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """The whole order. Readers may rely on code, state and line_items only: older recordings lack the rest.
+
+    Times carry the offset of Europe/Athens at that instant; money is in euros.
+    """
+
+    code: str
+    state: OrderState
+    customer: Customer = field(default_factory=Customer)
+    invoice: bool = False
+    invoice_document: InvoiceDocument = "receipt"
+    # Sent only when an invoice is asked for; some recordings hold null.
+    invoice_details: InvoiceDetails | None | UnsetType = UNSET
+    uploaded_invoice_file: str | None = None
+    comments: str = ""
+    courier: str | None = None
+    courier_voucher: str | None = None
+    courier_tracking_codes: list[str] = field(default_factory=list)
+    line_items: list[LineItem]
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    dispatch_until: datetime | None = None
+    express: bool = False
+    gift_wrap: bool = False
+    fulfilled_by_skroutz: bool = False
+    store_pickup: bool = False
+    custom: str | UnsetType = UNSET
+    fbs_delivery_note: str | None = None
+    fbs_delivery_note_url: str | None = None
+    shipping_cost: Decimal | UnsetType = UNSET
+    commission: Decimal = Decimal(0)
+    fees: Fees = field(default_factory=Fees)
+    payment_method: str = ""
+    paid_by_user: bool = False
+    pickup_window: PickupWindow | UnsetType = UNSET
+    pickup_address: str | UnsetType = UNSET
+    number_of_parcels: int | UnsetType = UNSET
+    set_as_ready_required: bool = False
+    is_ready_for_dispatch: bool = False
+    rejection_info: RejectionInfo | UnsetType = UNSET
+    replacements: list[Replacement] | UnsetType = UNSET
+    replaced: str | UnsetType = UNSET
+    returns: list[OrderReturn] | UnsetType = UNSET
+    accept_options: AcceptOptions | UnsetType = UNSET
+    reject_options: RejectOptions | UnsetType = UNSET
+    reschedule_options: list[RescheduleOption] | UnsetType = UNSET
+    relocate_options: list[LocationOption] | UnsetType = UNSET
+    # Two members that recordings hold and that are read only: another name of `replaced`, and the shop's mode.
+    replaced_suborder: str | UnsetType = UNSET
+    fulfillment_mode: str | UnsetType = UNSET
+
+
+class OrderBody(Struct, frozen=True, kw_only=True):
+    """The answer of `GET /orders/:code`."""
+
+    order: Order
+
+
+class Success(Struct, frozen=True, kw_only=True):
+    """The answer of every action that succeeded (section 1)."""
+
+    success: bool = True

@@ -1,0 +1,56 @@
+"""The return as it crosses the wire (contract, sections 6 and 7). Its documentation calls it under development."""
+
+from datetime import datetime
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+
+class ReturningAddress(Struct, frozen=True, kw_only=True):
+    """Where the shop receives the goods."""
+
+    street_name: str = ""
+    street_number: str = ""
+    zip: str = ""
+    city: str = ""
+    region: str = ""
+    country_code: str = ""
+
+
+class ReturnLineItem(Struct, frozen=True, kw_only=True):
+    """A line that comes back; `id` is the order's line item id."""
+
+    id: str
+    ean: str | UnsetType = UNSET
+    product_name: str = ""
+    returning_quantity: int = 0
+    return_reason: str | UnsetType = UNSET
+    user_comment: str | UnsetType = UNSET
+    user_photos: list[str] | UnsetType = UNSET
+
+
+class ReviewOption(Struct, frozen=True, kw_only=True):
+    """What a review may answer; the two booleans only on the options that reject."""
+
+    option: str
+    comment_required: bool | UnsetType = UNSET
+    supports_proposed_part_url_required: bool | UnsetType = UNSET
+
+
+class Return(Struct, frozen=True, kw_only=True):
+    """The whole return. Times are UTC and written with `Z`."""
+
+    return_code: str
+    state: str
+    order_code: str = ""
+    created_at: datetime | None = None
+    courier_tracking_ids: list[str] | UnsetType = UNSET
+    courier: str | UnsetType = UNSET
+    returning_address: ReturningAddress | UnsetType = UNSET
+    return_line_items: list[ReturnLineItem] = field(default_factory=list)
+    review_options: list[ReviewOption] | UnsetType = UNSET
+
+
+class ReturnBody(Struct, frozen=True, kw_only=True, rename={"returned": "return"}):
+    """The answer of `GET /returns/:return_code`."""
+
+    returned: Return

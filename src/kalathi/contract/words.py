@@ -1,0 +1,120 @@
+"""The closed word lists of the wire (contract, sections 2 and 3)."""
+
+from enum import StrEnum
+from typing import Final, Literal, NamedTuple
+
+
+class OrderState(StrEnum):
+    """Every state that an order can show (section 2)."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    DISPATCHED = "dispatched"
+    DELIVERED = "delivered"
+    PARTIALLY_DELIVERED = "partially_delivered"
+    FOR_RETURN = "for_return"
+    PARTIALLY_RETURNED = "partially_returned"
+    RETURNED = "returned"
+
+
+class PaymentMethod(StrEnum):
+    """How the customer pays (section 2). Readers compare without case, because one recording says `Card`."""
+
+    CARD = "card"
+    CASH_ON_DELIVERY = "cash_on_delivery"
+    LOAN = "loan"
+    BANK_TRANSFER = "bank_transfer"
+    IRIS = "iris"
+    WALLET = "wallet"
+    EDENRED = "edenred"
+    REVOLUT = "revolut"
+
+
+class OrderEventType(StrEnum):
+    """What an order webhook tells (section 4)."""
+
+    NEW_ORDER = "new_order"
+    ORDER_UPDATED = "order_updated"
+
+
+class ReturnEventType(StrEnum):
+    """What a return webhook tells (section 8)."""
+
+    CREATED = "merchant_return_created"
+    UPDATED = "merchant_return_updated"
+
+
+class Courier(StrEnum):
+    """The couriers that the documentation names (section 2); readers take any other text as well."""
+
+    SKROUTZ_LAST_MILE = "Skroutz Last Mile"
+    ACS = "ACS"
+    SPEEDEX = "Speedex"
+    ELTA = "Elta"
+    EASY_MAIL = "EasyMail"
+    DHL = "DHL"
+    DPD = "Dpd"
+    DIAKINISIS = "Diakinisis"
+    DELATOLAS = "Delatolas"
+    OB_STREEM = "OB Streem"
+    GENIKI_TAXYDROMIKI = "Geniki Taxydromiki"
+
+
+InvoiceDocument = Literal["receipt", "invoice", "invoice_39a", "invoice_vies"]
+LineRejectionReason = Literal["limited_stock", "no_stock", "discontinuation", "wrong_price", "content_mistake"]
+LineReturnReason = Literal["faulty", "wrong_product", "withdrawal", "wrong_size"]
+RejectionActor = Literal["merchant", "skroutz"]
+
+
+class RejectionReason(NamedTuple):
+    """One row of the rejection reasons (section 2, reject_options)."""
+
+    id: int
+    label: str
+    requires_available_quantity: bool
+    word: LineRejectionReason
+
+
+LIMITED_STOCK_REASON_ID: Final = 4
+NO_STOCK_REASON_ID: Final = 1
+
+REJECTION_REASONS: Final = (
+    RejectionReason(NO_STOCK_REASON_ID, "Εκτός αποθέματος στο κατάστημα ή στον προμηθευτή", False, "no_stock"),
+    RejectionReason(2, "Λάθος καταχωρημένη τιμή(ες)", False, "wrong_price"),
+    RejectionReason(LIMITED_STOCK_REASON_ID, "Περιορισμένα τεμάχια", True, "limited_stock"),
+    # The first word of this label is two Latin letters, as the real marketplace sends it.
+    RejectionReason(5, "To προϊόν καταργήθηκε", False, "discontinuation"),
+    RejectionReason(6, "Λάθος ταξινόμηση προϊόντος", False, "content_mistake"),
+)
+
+# The number is the tax authority's and is not on the wire (there is no 10 and no 21).
+IDENTITY_DOCUMENTS: Final = {
+    1: "ΑΤ Αστυνομική Ταυτότητα",
+    2: "ΕΣ Ελληνικός Στρατός",
+    3: "ΠΝ Πολεμικό Ναυτικό",
+    4: "ΠΑ Πολεμική Αεροπορία",
+    5: "ΕΑ Ελληνική Αστυνομία",
+    6: "ΛΣ Λιμενικό Σώμα",
+    7: "ΠΣ Πυροσβεστικό Σώμα",
+    8: "Διαβατήριο",
+    9: "ΚΑ Κέντρο Αλλοδαπών",
+    11: "Εντολέας ΦΠ",
+    12: "ΚΠ Κάρτα Παραμονής Περιορισμένης Χρονικής Διάρκειας",
+    13: "Ταυτότητα Ευρωπαϊκής Ένωσης",
+    14: "Ταυτότητα Ανιθαγενή (Ν.139/1975)",
+    15: "Ταυτότητα Ομογενούς",
+    16: "Αριθμός Κοινωνικής Ασφάλισης Η.Π.Α.",
+    17: "ΕΔΤ Πολιτικού Πρόσφυγα Υπό Αναγνώριση",
+    18: "Ειδικό Δελτίο Πολιτικού Φυγάδα",
+    19: "Άδεια Παραμονής Πρόσφυγα Ατελώς",
+    20: "Ειδικό Δελτίο Πρόσφυγα Ανθρωπιστικού Καθεστώτος",
+    22: "Πιστοποιητικό γέννησης αλλοδαπού",
+    23: "Ταυτότητα Χώρας Εκτός Ευωπαϊκής Ένωσης",
+    24: "ΑΓ Ελληνική Αγροφυλακή",
+    25: "Δελτίο Αιτούντος Διεθνή Προστασία",
+    26: "Άδεια Διαμονής Υπηκόου Τρίτης Χώρας Χωρίς Διαβατήριο",
+    27: "Άδεια Διαμονής/Δικαιούχος Διεθνούς Προστασίας",
+}

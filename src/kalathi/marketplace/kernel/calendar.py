@@ -1,0 +1,32 @@
+"""Working days: Monday to Friday without the public holidays of Greece."""
+
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Final
+
+import holidays
+
+_GREEK_HOLIDAYS: Final = holidays.country_holidays("GR")
+
+
+@lru_cache(maxsize=4096)
+def is_working_day(day: date) -> bool:
+    """Whether couriers work on this day."""
+    return day.weekday() < 5 and day not in _GREEK_HOLIDAYS
+
+
+@lru_cache(maxsize=4096)
+def working_days_from(first: date, count: int) -> tuple[date, ...]:
+    """The next `count` working days, beginning with `first` when it is one."""
+    days: list[date] = []
+    day = first
+    while len(days) < count:
+        if is_working_day(day):
+            days.append(day)
+        day += timedelta(days=1)
+    return tuple(days)
+
+
+def add_working_days(day: date, count: int) -> date:
+    """The `count`-th working day after `day`."""
+    return working_days_from(day + timedelta(days=1), count)[-1]

@@ -1,0 +1,49 @@
+"""Two times (DESIGN, decision 9): business time is passed in and can be moved forward; real time only measures."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+ATHENS = ZoneInfo("Europe/Athens")
+
+
+def athens(moment: datetime) -> datetime:
+    """The same instant as the wire shows it: Europe/Athens, whole seconds."""
+    return moment.astimezone(ATHENS).replace(microsecond=0)
+
+
+def after(moment: datetime, delay: timedelta) -> datetime:
+    """An exact time later, in Athens. Adding in the zone itself would add wall-clock hours across a clock change."""
+    return athens(moment.astimezone(UTC) + delay)
+
+
+def to_millis(moment: datetime) -> int:
+    """Milliseconds since 1970 in UTC, as the integer columns hold times."""
+    return int(moment.timestamp() * 1000)
+
+
+def from_millis(millis: int) -> datetime:
+    """The instant of a column, in UTC."""
+    return datetime.fromtimestamp(millis / 1000, UTC)
+
+
+def real_millis() -> int:
+    """Real time in milliseconds: for leases, which no clock move may lengthen or end."""
+    return time.time_ns() // 1_000_000
+
+
+class BusinessClock:
+    """Business time: real time plus an offset that only grows. The offset is kept in the database by its owner."""
+
+    def __init__(self, offset_millis: int = 0, real: Callable[[], int] = real_millis) -> None:
+        self.offset_millis = offset_millis
+        self._real = real
+
+    def now(self) -> datetime:
+        """The present instant of the business, in UTC."""
+        return from_millis(self.now_millis())
+
+    def now_millis(self) -> int:
+        """The same in milliseconds since 1970."""
+        return self._real() + self.offset_millis

@@ -1,0 +1,127 @@
+"""Everything due later is a row with a due time, never a timer in memory (DESIGN, decision 7).
+
+Due times are business time, leases real time. A claim puts a fencing token into `lease`; whoever finishes the work
+names that token in the same change set as the work's effect, so a claimant that was too slow changes nothing. A lease
+that ends without an outcome is free again, and its work is repeated.
+"""
+
+import secrets
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from kalathi.marketplace.kernel.changes import Add, ChangeSet, Delete, Insert, Update, Value
+from kalathi.marketplace.kernel.database import Row, View
+
+# Longer than any piece of work (a delivery takes 10 s at most), shorter than the 25 s that a lost lease may last.
+LEASE_MILLIS: Final = 20_000
+_FREE: Final = 0
+
+
+class DueKind(StrEnum):
+    """What can be due; app.py says which handler runs which kind."""
+
+    DELIVERY = "delivery"
+    EXPIRY = "expiry"
+    VOUCHER = "voucher"
+
+
+class DueRow(NamedTuple):
+    """One piece of due work. Times in milliseconds since 1970; `subject` and `sequence` are the kind's own key."""
+
+    kind: DueKind
+    shop_id: str
+    subject: str
+    sequence: int
+    due_at: int
+    anchor_at: int
+    attempts: int
+    lease: int
+
+    def key(self) -> dict[str, Value]:
+        """The columns that name this row."""
+        return {"kind": self.kind, "shop_id": self.shop_id, "subject": self.subject, "sequence": self.sequence}
+
+
+def plan(kind: DueKind, shop_id: str, subject: str, sequence: int, *, due_at: int, anchor_at: int) -> Insert:
+    """Work that is due at `due_at`; `anchor_at` is the moment from which its repeats are counted."""
+    row: dict[str, Value] = {
+        "kind": kind,
+        "shop_id": shop_id,
+        "subject": subject,
+        "sequence": sequence,
+        "due_at": due_at,
+        "anchor_at": anchor_at,
+        "attempts": 0,
+        "lease": _FREE,
+        "leased_until": 0,
+    }
+    return Insert("due", row)
+
+
+_COLUMNS: Final = "d.kind, d.shop_id, d.subject, d.sequence, d.due_at, d.anchor_at, d.attempts, d.lease"
+
+# In order: the next event of a subject waits until the first attempt of the one before has ended, not its retries.
+_EARLIER_FIRST: Final = """
+  AND NOT EXISTS (SELECT 1 FROM due e WHERE e.kind = d.kind AND e.shop_id = d.shop_id AND e.subject = d.subject
+                  AND e.sequence < d.sequence AND e.attempts = 0)"""
+
+
+def claimable(
+    view: View, kind: DueKind, *, now_millis: int, real_millis: int, limit: int, busy_shops: Collection[str]
+) -> list[DueRow]:
+    """Free rows that are due, the longest due first, of shops that are not busy."""
+    parameters: dict[str, Value] = {"kind": kind, "now": now_millis, "real": real_millis, "limit": limit}
+    names = []
+    for number, shop_id in enumerate(busy_shops):
+        parameters[f"busy{number}"] = shop_id
+        names.append(f":busy{number}")
+    not_busy = f" AND d.shop_id NOT IN ({', '.join(names)})" if names else ""
+    in_order = _EARLIER_FIRST if kind is DueKind.DELIVERY else ""
+    sql = (
+        f"SELECT {_COLUMNS} FROM due d WHERE d.kind = :kind AND d.due_at <= :now AND d.leased_until <= :real"  # noqa: S608  (names only)
+        f"{not_busy}{in_order} ORDER BY d.due_at LIMIT :limit"
+    )
+    return [_as_due(row) for row in view.all(sql, parameters)]
+
+
+def claim(rows: Iterable[DueRow], real_millis: int) -> tuple[ChangeSet, list[DueRow]]:
+    """The change set that leases the rows, and the rows under their new token. Fails whole if one was taken."""
+    token = secrets.randbits(62) + 1
+    changes = ChangeSet()
+    leased = []
+    for row in rows:
+        values: dict[str, Value | Add] = {"lease": token, "leased_until": real_millis + LEASE_MILLIS}
+        changes.add(Update("due", row.key(), values, when={"lease": row.lease, "attempts": row.attempts}))
+        leased.append(row._replace(lease=token))
+    return changes, leased
+
+
+def done(row: DueRow) -> Delete:
+    """The work has ended; holds only while our lease does."""
+    return Delete("due", row.key(), when={"lease": row.lease})
+
+
+def again(row: DueRow, due_at: int) -> Update:
+    """The work is due again at `due_at`, with one more attempt behind it; holds only while our lease does."""
+    values: dict[str, Value | Add] = {"due_at": due_at, "attempts": Add(1), "lease": _FREE, "leased_until": 0}
+    return Update("due", row.key(), values, when={"lease": row.lease})
+
+
+def free_all() -> ChangeSet:
+    """Frees every lease: for the start of the one process that serves a database, where no claimant can be alive."""
+    return ChangeSet(Update("due", {}, {"lease": _FREE, "leased_until": 0}, touches=None))
+
+
+def next_due_millis(view: View, kinds: Iterable[DueKind] = tuple(DueKind)) -> int | None:
+    """When the next piece of work is or was due, leased ones included; None when nothing is planned."""
+    times = [
+        row[0]
+        for kind in kinds
+        if (row := view.one("SELECT min(due_at) FROM due WHERE kind = :kind", {"kind": kind})) and row[0] is not None
+    ]
+    return min(times, default=None)
+
+
+def _as_due(row: Row) -> DueRow:
+    return DueRow(DueKind(row[0]), *row[1:])

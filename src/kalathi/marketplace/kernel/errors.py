@@ -1,0 +1,33 @@
+"""The closed list of what can go wrong in the domain. `api/errors.py` says which HTTP status each one gets."""
+
+from enum import Enum, auto
+
+
+class ErrorCode(Enum):
+    """Why a call is refused. The words on the wire and the statuses stand in one table of the api."""
+
+    UNAUTHORIZED = auto()
+    NOT_ACCEPTABLE = auto()
+    UNREADABLE_BODY = auto()
+    BODY_TOO_LARGE = auto()
+    METHOD_NOT_ALLOWED = auto()
+    NOT_FOUND = auto()
+    ORDER_NOT_FOUND = auto()
+    ORDER_STATUS = auto()
+    INVALID_PARAMETER = auto()
+    CONFLICT = auto()
+    UNAVAILABLE = auto()
+
+
+class DomainError(Exception):
+    """A refusal with its code and the sentences that a person reads. Raised before anything has been changed."""
+
+    def __init__(self, code: ErrorCode, *messages: str) -> None:
+        super().__init__(*messages)
+        self.code = code
+        self.messages = messages
+
+
+def invalid_parameter(*messages: str) -> DomainError:
+    """The most common refusal: a value that is not on offer."""
+    return DomainError(ErrorCode.INVALID_PARAMETER, *messages)

@@ -1,0 +1,125 @@
+"""The tables. Columns are integers, texts and bytes, so that no driver converts a value (DESIGN, decisions 4 and 5).
+
+Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, order_directory and
+counters are the exceptions. Times are milliseconds since 1970 in UTC; documents are JSON of the slices' own structs.
+"""
+
+from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy.schema import SchemaItem
+
+METADATA = MetaData()
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _integer(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False)
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
+def _table(name: str, *items: SchemaItem, small_rows: bool = True) -> Table:
+    # A row of a table without row ids lies in its key's own tree: one tree to write instead of two. Rows above a
+    # quarter of a page would spill out of it, so tables with documents keep their row ids.
+    return Table(name, METADATA, *items, sqlite_with_rowid=not small_rows)
+
+
+_table("counters", _text("name"), _integer("value"), PrimaryKeyConstraint("name"))
+
+_table("shops", _text("shop_id"), _bytes("document"), PrimaryKeyConstraint("shop_id"), small_rows=False)
+_table(
+    "api_tokens",
+    _bytes("token_hash"),
+    Column("shop_id", Text, nullable=False, unique=True),  # one live token a shop (contract, section 1)
+    PrimaryKeyConstraint("token_hash"),
+)
+_table(
+    "listings",
+    _text("shop_id"),
+    _text("shop_uid"),
+    _integer("quantity"),
+    _bytes("document"),
+    PrimaryKeyConstraint("shop_id", "shop_uid"),
+    small_rows=False,
+)
+
+_table("carts", _text("cart_id"), _bytes("document"), PrimaryKeyConstraint("cart_id"), small_rows=False)
+_table(
+    "orders",
+    _text("shop_id"),
+    _text("code"),
+    _text("state"),
+    _integer("version"),
+    _integer("created_at"),
+    _bytes("document"),
+    PrimaryKeyConstraint("shop_id", "code"),
+    small_rows=False,
+)
+_table("order_directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))
+_table(
+    "timeline",
+    _text("shop_id"),
+    _text("code"),
+    _integer("version"),
+    _integer("at"),
+    _text("event"),
+    _bytes("details"),
+    PrimaryKeyConstraint("shop_id", "code", "version"),
+)
+
+# What was told, frozen: a retry or a resend sends these bytes. The subject is an order's code, the sequence its
+# version, so that an event needs no id of its own and an order's events have their order.
+_table(
+    "webhook_events",
+    _text("shop_id"),
+    _text("subject"),
+    _integer("sequence"),
+    _text("event_type"),
+    _integer("created_at"),
+    _bytes("body"),
+    PrimaryKeyConstraint("shop_id", "subject", "sequence"),
+    small_rows=False,
+)
+_table(
+    "delivery_attempts",
+    _text("shop_id"),
+    _text("subject"),
+    _integer("sequence"),
+    _integer("number"),
+    _integer("at"),
+    _text("url"),
+    _text("outcome"),
+    Column("status", Integer),
+    _text("error"),
+    _integer("duration_millis"),
+    _bytes("answer"),
+    PrimaryKeyConstraint("shop_id", "subject", "sequence", "number"),
+)
+_table(
+    "due",
+    _text("kind"),
+    _text("shop_id"),
+    _text("subject"),
+    _integer("sequence"),
+    _integer("due_at"),
+    _integer("anchor_at"),
+    _integer("attempts"),
+    _integer("lease"),
+    _integer("leased_until"),
+    PrimaryKeyConstraint("kind", "shop_id", "subject", "sequence"),
+    Index("due_by_time", "kind", "due_at"),
+)
+
+_table(
+    "vouchers",
+    _text("shop_id"),
+    _text("link"),
+    _text("code"),
+    _bytes("pdf"),
+    PrimaryKeyConstraint("shop_id", "link"),
+    small_rows=False,
+)

@@ -1,0 +1,70 @@
+"""Every setting, once: the command line's flags, the `KALATHI_*` variables and the docs are made from this table."""
+
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+from msgspec import Meta, Struct
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What an operator can set. Durations carry their unit in their name."""
+
+    data: Annotated[Path, Meta(description="Folder of the database, the operator's token and the address.")] = Path(
+        "kalathi-data"
+    )
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(description="Port to listen on; 0 takes a free one.")] = 8090
+    public_url: Annotated[
+        str, Meta(description="How the marketplace is reached from outside; empty: its own address.")
+    ] = ""
+    operator_token: Annotated[
+        str, Meta(description="The operator's token; empty: made at the first start and kept in the data folder.")
+    ] = ""
+    vendor: Annotated[str, Meta(description="The vendor word of the Accept header.")] = "skroutz"
+    user_agent: Annotated[str, Meta(description="User-Agent of webhooks.")] = "Skroutz OrderNotifier v1"
+    acceptance_hours: Annotated[int, Meta(ge=1, description="Hours that a shop has to accept an order.")] = 24
+    dispatch_working_days: Annotated[int, Meta(ge=1, description="Working days to dispatch after that.")] = 3
+    extension_hours: Annotated[int, Meta(ge=1, description="Hours that an extension adds.")] = 24
+    voucher_delay_seconds: Annotated[int, Meta(ge=0, description="Seconds from acceptance to the voucher.")] = 1
+    largest_parcel_count: Annotated[int, Meta(ge=1, le=99, description="Most parcels that an order may have.")] = 3
+    pickup_days: Annotated[int, Meta(ge=1, le=30, description="Working days on which pickups are offered.")] = 3
+    pickup_hours: Annotated[str, Meta(description="Pickup windows of a working day.")] = "09-12,12-15,15-18"
+    webhook_timeout_seconds: Annotated[float, Meta(gt=0, description="Time limit of one webhook delivery.")] = 10.0
+    webhook_attempt_minutes: Annotated[
+        str, Meta(description="When a webhook is tried, in minutes after its event.")
+    ] = "0,1,5,19"
+    webhook_slots_per_shop: Annotated[int, Meta(ge=1, description="Deliveries in flight to one shop.")] = 4
+    webhook_slots: Annotated[int, Meta(ge=1, description="Deliveries in flight in all.")] = 50
+    clock_limit_seconds: Annotated[
+        float, Meta(gt=0, description="Real seconds that a clock move may take before it says 503.")
+    ] = 60.0
+
+
+class SettingField(Struct, frozen=True):
+    """One row of the table, for whoever makes flags, variables or docs of it."""
+
+    name: str
+    type: type
+    default: Any
+    description: str
+
+    @property
+    def flag(self) -> str:
+        """`--webhook-slots`"""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """`KALATHI_WEBHOOK_SLOTS`"""
+        return "KALATHI_" + self.name.upper()
+
+
+def setting_fields() -> list[SettingField]:
+    """The table's rows in its own order."""
+    hints = get_type_hints(Settings, include_extras=True)
+    defaults = Settings()
+    fields = []
+    for name in Settings.__struct_fields__:
+        plain, meta = get_args(hints[name])
+        fields.append(SettingField(name, plain, getattr(defaults, name), meta.description))
+    return fields

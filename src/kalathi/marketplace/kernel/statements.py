@@ -1,0 +1,80 @@
+"""SQL of the parts of a change set: made once per shape with SQLAlchemy Core, then run on the bare driver."""
+
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, insert, true, update
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql import ClauseElement
+
+from kalathi.marketplace.kernel.changes import Add, AtLeast, Guarded, Insert, Update
+from kalathi.marketplace.kernel.schema import METADATA
+
+Parameters = list[Any]
+_Conditions = tuple[tuple[str, bool], ...]
+
+
+def insert_statement(part: Insert) -> tuple[str, Parameters]:
+    """The SQL and its positional parameters."""
+    row = part.row
+    return _insert_sql(part.table, tuple(row)), list(row.values())
+
+
+def guarded_statement(part: Guarded) -> tuple[str, Parameters]:
+    """The SQL and its positional parameters, in the order values, key, conditions."""
+    key = tuple(part.key)
+    when = tuple((name, isinstance(value, AtLeast)) for name, value in part.when.items()) if part.when else ()
+    parameters: Parameters = []
+    if isinstance(part, Update):
+        values = tuple((name, isinstance(value, Add)) for name, value in part.values.items())
+        sql = _update_sql(part.table, values, key, when)
+        parameters += [value.amount if isinstance(value, Add) else value for value in part.values.values()]
+    else:
+        sql = _delete_sql(part.table, key, when)
+    parameters += part.key.values()
+    if when:
+        parameters += [value.amount if isinstance(value, AtLeast) else value for value in part.when.values()]
+    return sql, parameters
+
+
+@lru_cache(maxsize=None)
+def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
+    return _compiled(insert(METADATA.tables[table]).values({name: bindparam(f"v_{name}") for name in columns}), columns)
+
+
+@lru_cache(maxsize=None)
+def _update_sql(table: str, values: _Conditions, key: tuple[str, ...], when: _Conditions) -> str:
+    target = METADATA.tables[table]
+    new: dict[str, ColumnElement[Any] | BindParameter[Any]] = {
+        name: target.c[name] + bindparam(f"v_{name}", type_=target.c[name].type) if adds else bindparam(f"v_{name}")
+        for name, adds in values
+    }
+    return _compiled(update(target).values(new).where(_where(table, key, when)), tuple(name for name, _ in values))
+
+
+@lru_cache(maxsize=None)
+def _delete_sql(table: str, key: tuple[str, ...], when: _Conditions) -> str:
+    return _compiled(delete(METADATA.tables[table]).where(_where(table, key, when)), ())
+
+
+def _where(table: str, key: tuple[str, ...], when: _Conditions) -> ColumnElement[bool]:
+    columns = METADATA.tables[table].c
+    return and_(
+        true(),  # An empty key means every row; Core leaves this out of the SQL otherwise.
+        *(columns[name] == bindparam(f"k_{name}") for name in key),
+        *(
+            columns[name] >= bindparam(f"w_{name}") if at_least else columns[name] == bindparam(f"w_{name}")
+            for name, at_least in when
+        ),
+    )
+
+
+def _compiled(statement: ClauseElement, values: tuple[str, ...]) -> str:
+    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
+    positions: list[str] = compiled.positiontup or []  # type: ignore[attr-defined]  # of SQLCompiler, not its base
+    # Core writes SET columns in the table's own order; the parameters are given in the part's. Catch a mismatch here,
+    # once per shape, where it would otherwise put a value into the wrong column.
+    expected = [f"v_{name}" for name in values]
+    if positions[: len(expected)] != expected:
+        raise ValueError(f"Write the columns in the table's order: {positions} is not {expected}")
+    return str(compiled)

@@ -1,0 +1,1 @@
+"""Shops, their API tokens, pickup locations and listings."""

@@ -1,0 +1,105 @@
+"""What the operator does with shops: one function per command. Each gives the change set and its answer."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import UNSET
+
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.money import is_amount
+from kalathi.marketplace.shops import store
+from kalathi.marketplace.shops.model import (
+    Listing,
+    Location,
+    NewListing,
+    NewLocation,
+    NewShop,
+    Shop,
+    ShopChanges,
+    hash_token,
+)
+
+_LARGEST_RATE_PERCENT = 100
+
+
+def add_shop(new: NewShop, ids: Sequence[str], token: str) -> tuple[ChangeSet, Shop]:
+    """A shop with its locations and its first token. `ids` are fresh: one for the shop, one per location."""
+    _check_url(new.webhook_url)
+    shop_id, *location_ids = ids
+    shop = Shop(
+        id=shop_id,
+        name=new.name,
+        domain=new.domain,
+        webhook_url=new.webhook_url,
+        courier=new.courier,
+        locations=tuple(
+            _location(location_id, location)
+            for location_id, location in zip(location_ids, new.locations, strict=True)
+        ),
+    )
+    return ChangeSet(store.insert_shop(shop), store.insert_token(shop.id, hash_token(token))), shop
+
+
+def change_shop(view: View, shop_id: str, changes: ShopChanges) -> tuple[ChangeSet, Shop]:
+    """Changes what is named and leaves the rest. Raises NOT_FOUND, INVALID_PARAMETER."""
+    old = find_shop(view, shop_id)
+    given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
+    _check_url(given.get("webhook_url"))
+    new = msgspec.structs.replace(old, **given)
+    return ChangeSet(store.update_shop(old, new)), new
+
+
+def renew_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:
+    """A new token; the one before is dead at the same moment. Raises NOT_FOUND."""
+    shop = find_shop(view, shop_id)
+    return ChangeSet(store.drop_token(shop.id), store.insert_token(shop.id, hash_token(token))), shop
+
+
+def put_listings(view: View, shop_id: str, entries: Sequence[NewListing]) -> tuple[ChangeSet, Shop]:
+    """Adds or replaces the listings that are named, all or none. Raises NOT_FOUND, INVALID_PARAMETER."""
+    shop = find_shop(view, shop_id)
+    uids = [entry.shop_uid for entry in entries]
+    if len(set(uids)) < len(uids):
+        raise invalid_parameter("A shop_uid is listed twice.")
+    present = store.listings(view, shop_id, uids)
+    changes = ChangeSet()
+    for entry in entries:
+        if not is_amount(entry.unit_price):
+            raise invalid_parameter(
+                f"unit_price of {entry.shop_uid} must be an amount in euros, not negative, with at most two decimals."
+            )
+        if not (entry.commission_rate.is_finite() and 0 <= entry.commission_rate <= _LARGEST_RATE_PERCENT):
+            raise invalid_parameter(f"commission_rate of {entry.shop_uid} must be a percentage from 0 to 100.")
+        fields = msgspec.structs.asdict(entry)
+        quantity = fields.pop("quantity")
+        listing = Listing(**fields)
+        write = store.replace_listing if entry.shop_uid in present else store.insert_listing
+        changes.add(write(shop_id, listing, quantity))
+    return changes, shop
+
+
+def find_shop(view: View, shop_id: str) -> Shop:
+    """The shop of this id. Raises NOT_FOUND."""
+    shop = store.shop(view, shop_id)
+    if shop is None:
+        raise DomainError(ErrorCode.NOT_FOUND, "Shop not found")
+    return shop
+
+
+def _location(location_id: str, new: NewLocation) -> Location:
+    return Location(id=location_id, **msgspec.structs.asdict(new))
+
+
+def _check_url(url: str | None) -> None:
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or any(character.isspace() for character in url):
+        raise invalid_parameter("webhook_url must be a whole http or https address.")

@@ -1,0 +1,104 @@
+"""Shops and listings: structs and pure rules."""
+
+import hashlib
+from decimal import Decimal
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from kalathi.contract.words import Courier
+
+Text = Annotated[str, Meta(min_length=1, max_length=200)]
+OptionalText = Annotated[str, Meta(max_length=200)]
+LARGEST_QUANTITY = 1_000_000
+
+
+class Location(Struct, frozen=True, kw_only=True):
+    """Where the courier picks up. The id is opaque and ours."""
+
+    id: str
+    street_name: str
+    street_number: str
+    zip: str
+    city: str
+    region: str
+
+    def label(self) -> str:
+        """As accept_options show it (contract, section 2): `Σταδίου 1, Τ.Κ. 12345, Αθήνα, Αττική`."""
+        return f"{self.street_name} {self.street_number}, Τ.Κ. {self.zip}, {self.city}, {self.region}"
+
+
+class Shop(Struct, frozen=True, kw_only=True):
+    """A shop as the marketplace knows it. `webhook_url` None: nothing is sent, the shop asks by itself."""
+
+    id: str
+    name: str
+    domain: str
+    webhook_url: str | None = None
+    courier: str = Courier.SKROUTZ_LAST_MILE
+    locations: tuple[Location, ...] = ()
+
+    def location(self, location_id: str) -> Location | None:
+        """The location with this id, or None."""
+        return next((location for location in self.locations if location.id == location_id), None)
+
+
+class Listing(Struct, frozen=True, kw_only=True):
+    """A product that a shop offers. Price in euros, commission rate in percent; the quantity has its own column."""
+
+    shop_uid: str
+    product_name: str
+    unit_price: Decimal
+    commission_rate: Decimal
+    ean: str | UnsetType = UNSET
+    mpn: str | UnsetType = UNSET
+    shop_variation_uid: str | UnsetType = UNSET
+    extra_info: str | UnsetType = UNSET
+
+
+class NewLocation(Struct, frozen=True, kw_only=True):
+    """A location as the operator names it."""
+
+    street_name: Text
+    street_number: OptionalText = ""
+    zip: OptionalText = ""
+    city: OptionalText = ""
+    region: OptionalText = ""
+
+
+class NewShop(Struct, frozen=True, kw_only=True):
+    """`POST /marketplace/shops`"""
+
+    name: Text
+    domain: Text
+    webhook_url: Annotated[str, Meta(max_length=2000)] | None = None
+    courier: Courier = Courier.SKROUTZ_LAST_MILE
+    locations: Annotated[tuple[NewLocation, ...], Meta(min_length=1, max_length=100)]
+
+
+class ShopChanges(Struct, frozen=True, kw_only=True):
+    """`PATCH /marketplace/shops/{id}`: only what changes."""
+
+    name: Text | UnsetType = UNSET
+    domain: Text | UnsetType = UNSET
+    webhook_url: Annotated[str, Meta(max_length=2000)] | None | UnsetType = UNSET
+    courier: Courier | UnsetType = UNSET
+
+
+class NewListing(Struct, frozen=True, kw_only=True):
+    """One entry of `PUT /marketplace/shops/{id}/listings`."""
+
+    shop_uid: Text
+    product_name: Text
+    unit_price: Decimal
+    commission_rate: Decimal = Decimal(0)
+    quantity: Annotated[int, Meta(ge=0, le=LARGEST_QUANTITY)]
+    ean: OptionalText | UnsetType = UNSET
+    mpn: OptionalText | UnsetType = UNSET
+    shop_variation_uid: OptionalText | UnsetType = UNSET
+    extra_info: Annotated[str, Meta(max_length=2000)] | UnsetType = UNSET
+
+
+def hash_token(token: str) -> bytes:
+    """Tokens are stored as SHA-256 only; they are random, so that no salt and no slow hash is needed."""
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,113 @@
+"""Shops in the database: reads, and the rows of their change sets."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from kalathi.contract.codec import decode, encode
+from kalathi.marketplace.kernel.changes import Add, AtLeast, Delete, Insert, Update, Value
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.shops.model import Listing, Shop
+
+
+class ListingInStock(NamedTuple):
+    """A listing and how many pieces of it are left."""
+
+    listing: Listing
+    quantity: int
+
+
+def shop(view: View, shop_id: str) -> Shop | None:
+    """The shop, or None."""
+    row = view.one("SELECT document FROM shops WHERE shop_id = :shop_id", {"shop_id": shop_id})
+    return decode(row[0], Shop) if row else None
+
+
+def shops(view: View) -> list[Shop]:
+    """Every shop, by id."""
+    return [decode(row[0], Shop) for row in view.all("SELECT document FROM shops ORDER BY shop_id", {})]
+
+
+def shops_by_id(view: View, shop_ids: Collection[str]) -> dict[str, Shop]:
+    """The shops of these ids that there are."""
+    names, parameters = _named("id", shop_ids)
+    rows = view.all(f"SELECT document FROM shops WHERE shop_id IN ({names})", parameters)  # noqa: S608  (names only)
+    return {found.id: found for found in (decode(row[0], Shop) for row in rows)}
+
+
+def listings(view: View, shop_id: str, shop_uids: Collection[str]) -> dict[str, ListingInStock]:
+    """The listings of these uids that the shop has."""
+    names, parameters = _named("uid", shop_uids)
+    sql = f"SELECT document, quantity FROM listings WHERE shop_id = :shop_id AND shop_uid IN ({names})"  # noqa: S608  (names only)
+    found = [
+        ListingInStock(decode(row[0], Listing), row[1]) for row in view.all(sql, {"shop_id": shop_id, **parameters})
+    ]
+    return {entry.listing.shop_uid: entry for entry in found}
+
+
+def all_listings(view: View, shop_id: str) -> list[ListingInStock]:
+    """Every listing of the shop, by uid."""
+    sql = "SELECT document, quantity FROM listings WHERE shop_id = :shop_id ORDER BY shop_uid"
+    return [ListingInStock(decode(row[0], Listing), row[1]) for row in view.all(sql, {"shop_id": shop_id})]
+
+
+def insert_shop(new: Shop) -> Insert:
+    """A new shop."""
+    return Insert("shops", {"shop_id": new.id, "document": encode(new)})
+
+
+def update_shop(old: Shop, new: Shop) -> Update:
+    """The shop changes, if nobody has changed it since it was read."""
+    return Update("shops", {"shop_id": new.id}, {"document": encode(new)}, when={"document": encode(old)})
+
+
+def drop_token(shop_id: str) -> Delete:
+    """The shop's token, if it has one, is dead."""
+    return Delete("api_tokens", {"shop_id": shop_id}, touches=None)
+
+
+def insert_token(shop_id: str, token_hash: bytes) -> Insert:
+    """The shop's one live token."""
+    return Insert("api_tokens", {"token_hash": token_hash, "shop_id": shop_id})
+
+
+def insert_listing(shop_id: str, listing: Listing, quantity: int) -> Insert:
+    """A new listing."""
+    row: dict[str, Value] = {
+        "shop_id": shop_id,
+        "shop_uid": listing.shop_uid,
+        "quantity": quantity,
+        "document": encode(listing),
+    }
+    return Insert("listings", row)
+
+
+def replace_listing(shop_id: str, listing: Listing, quantity: int) -> Update:
+    """The listing is as the operator says, whatever it was."""
+    return Update(
+        "listings",
+        {"shop_id": shop_id, "shop_uid": listing.shop_uid},
+        {"quantity": quantity, "document": encode(listing)},
+    )
+
+
+def take_stock(shop_id: str, shop_uid: str, quantity: int) -> Update:
+    """Pieces go into an order; holds only while so many are left (DESIGN, decision 3)."""
+    key: dict[str, Value] = {"shop_id": shop_id, "shop_uid": shop_uid}
+    return Update("listings", key, {"quantity": Add(-quantity)}, when={"quantity": AtLeast(quantity)})
+
+
+def give_back_stock(shop_id: str, shop_uid: str, quantity: int) -> Update:
+    """Pieces come back from an order; a listing that has gone in the meantime takes nothing back."""
+    key: dict[str, Value] = {"shop_id": shop_id, "shop_uid": shop_uid}
+    return Update("listings", key, {"quantity": Add(quantity)}, touches=None)
+
+
+def set_stock(shop_id: str, shop_uid: str, quantity: int) -> Update:
+    """The shop itself has said how many pieces there are."""
+    return Update("listings", {"shop_id": shop_id, "shop_uid": shop_uid}, {"quantity": quantity}, touches=None)
+
+
+def _named(prefix: str, values: Collection[str]) -> tuple[str, dict[str, Value]]:
+    """Names for an IN list, and what they stand for: `:uid0, :uid1`."""
+    parameters: dict[str, Value] = {f"{prefix}{number}": value for number, value in enumerate(values)}
+    return ", ".join(f":{name}" for name in parameters), parameters
