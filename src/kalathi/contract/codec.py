@@ -1,7 +1,8 @@
 """The one codec of the wire (contract, section 1): JSON in UTF-8, money as exact numbers, times with their offset."""
 
-from functools import lru_cache
-from typing import Any, TypeVar
+from collections.abc import Hashable
+from functools import cache
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -19,8 +20,8 @@ class UnexpectedShapeError(ValueError):
     """The bytes are JSON, but not of the expected shape; the text names the place, such as `$.line_items[0].id`."""
 
 
-@lru_cache(maxsize=None)
-def decoder_for(wanted: Any) -> msgspec.json.Decoder[Any]:
+@cache
+def _decoder_for(wanted: Any) -> msgspec.json.Decoder[Any]:
     """The decoder of a type, made once: making one costs a hundred times what using it does."""
     return msgspec.json.Decoder(wanted)
 
@@ -36,7 +37,7 @@ def decode(body: bytes | str | msgspec.Raw, wanted: type[T]) -> T:
     Raises UnreadableBodyError when the bytes are not JSON, UnexpectedShapeError when they do not fit the struct.
     """
     try:
-        value: T = decoder_for(wanted).decode(body)
+        value: T = _decoder_for(cast(Hashable, wanted)).decode(body)
     except msgspec.ValidationError as error:
         raise UnexpectedShapeError(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -1,7 +1,7 @@
 """What a shop sends to act on an order (contract, section 3).
 
-Real clients send whole numbers as numbers or as digit strings, so those fields take both and are read by `whole_number`;
-which values are valid depends on the order and is decided where the order is known.
+Real clients send whole numbers as numbers or as digit strings, so those fields take both and are read by
+`whole_number`; which values are valid depends on the order and is decided where the order is known.
 """
 
 from msgspec import Struct, field

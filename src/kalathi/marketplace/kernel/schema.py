@@ -67,7 +67,7 @@ _table(
     _integer("version"),
     _integer("at"),
     _text("event"),
-    _bytes("details"),
+    _text("state"),
     PrimaryKeyConstraint("shop_id", "code", "version"),
 )
 

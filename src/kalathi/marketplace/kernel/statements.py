@@ -1,6 +1,6 @@
 """SQL of the parts of a change set: made once per shape with SQLAlchemy Core, then run on the bare driver."""
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, insert, true, update
@@ -37,12 +37,12 @@ def guarded_statement(part: Guarded) -> tuple[str, Parameters]:
     return sql, parameters
 
 
-@lru_cache(maxsize=None)
+@cache
 def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
     return _compiled(insert(METADATA.tables[table]).values({name: bindparam(f"v_{name}") for name in columns}), columns)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _update_sql(table: str, values: _Conditions, key: tuple[str, ...], when: _Conditions) -> str:
     target = METADATA.tables[table]
     new: dict[str, ColumnElement[Any] | BindParameter[Any]] = {
@@ -52,7 +52,7 @@ def _update_sql(table: str, values: _Conditions, key: tuple[str, ...], when: _Co
     return _compiled(update(target).values(new).where(_where(table, key, when)), tuple(name for name, _ in values))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _delete_sql(table: str, key: tuple[str, ...], when: _Conditions) -> str:
     return _compiled(delete(METADATA.tables[table]).where(_where(table, key, when)), ())
 

@@ -36,8 +36,7 @@ def add_shop(new: NewShop, ids: Sequence[str], token: str) -> tuple[ChangeSet, S
         webhook_url=new.webhook_url,
         courier=new.courier,
         locations=tuple(
-            _location(location_id, location)
-            for location_id, location in zip(location_ids, new.locations, strict=True)
+            _location(location_id, location) for location_id, location in zip(location_ids, new.locations, strict=True)
         ),
     )
     return ChangeSet(store.insert_shop(shop), store.insert_token(shop.id, hash_token(token))), shop

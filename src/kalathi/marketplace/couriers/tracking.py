@@ -1,0 +1,30 @@
+"""Tracking codes: a prefix of the courier, ten digits from the order's own code, and the parcel's place.
+
+Derived, not drawn: an order's code is unique over the marketplace, so its tracking codes are too, and a voucher that
+is made twice after a crash carries the same codes.
+"""
+
+from typing import Final
+
+from kalathi.contract.words import Courier
+
+_PREFIXES: Final = {
+    Courier.SKROUTZ_LAST_MILE: "SLM",
+    Courier.ACS: "ACS",
+    Courier.SPEEDEX: "SPX",
+    Courier.ELTA: "ELT",
+    Courier.EASY_MAIL: "EZM",
+    Courier.DHL: "DHL",
+    Courier.DPD: "DPD",
+    Courier.DIAKINISIS: "DKN",
+    Courier.DELATOLAS: "DLT",
+    Courier.OB_STREEM: "OBS",
+    Courier.GENIKI_TAXYDROMIKI: "GTX",
+}
+
+
+def tracking_codes(courier: str, order_code: str, number_of_parcels: int) -> tuple[str, ...]:
+    """One code a parcel: `SLM261124513047401`."""
+    digits = order_code.replace("-", "")
+    prefix = _PREFIXES[Courier(courier)]
+    return tuple(f"{prefix}{digits}{parcel:02d}" for parcel in range(1, number_of_parcels + 1))

@@ -1,0 +1,100 @@
+"""Pickup windows: which are on offer, their ids and their labels (contract, section 2, accept_options).
+
+An id is computed from date and hours, so it names the same window in every webhook and every answer, and holds until
+the window starts. Options are the same for every order until the next window starts, so they are made once and kept
+as JSON: formatting the labels was 40 of the 43 µs that an order took to render.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from kalathi.contract.codec import encode
+from kalathi.contract.orders import PickupWindow, WindowOption
+from kalathi.marketplace.kernel.calendar import working_days_from
+from kalathi.marketplace.kernel.clock import ATHENS, athens
+
+_WEEKDAYS: Final = ("Δευ", "Τρί", "Τετ", "Πέμ", "Παρ", "Σάβ", "Κυρ")
+
+
+class Window(Struct, frozen=True):
+    """One pickup window; `id` is YYMMDD and the window's place in the day: 1912031 is the first of 3 December 2019."""
+
+    id: int
+    day: date
+    start_hour: int
+    end_hour: int
+
+    def label(self) -> str:
+        """`15:00 - 18:00, Τρί 03/12/19`: clients parse this form."""
+        weekday = _WEEKDAYS[self.day.weekday()]
+        return f"{self.start_hour:02d}:00 - {self.end_hour:02d}:00, {weekday} {self.day:%d/%m/%y}"
+
+    def on_the_wire(self) -> PickupWindow:
+        """`{from, to}` in Athens time."""
+        return PickupWindow(start=self._at(self.start_hour), end=self._at(self.end_hour))
+
+    def _at(self, hour: int) -> datetime:
+        # Hour 24 is midnight of the next day.
+        midnight = datetime(self.day.year, self.day.month, self.day.day, tzinfo=ATHENS)
+        return midnight + timedelta(hours=hour)  # Wall-clock hours, which is what a window means.
+
+
+class WindowSchedule:
+    """The hours of a working day and how many days are offered: a pure function of the time asked at."""
+
+    def __init__(self, hours: str, days: int) -> None:
+        """`hours` such as `09-12,12-15,15-18`, in order. Raises ValueError for anything else."""
+        self._hours = parse_hours(hours)
+        self._days = days
+        # The key is a day and how many of its windows have begun, so a few entries serve days of traffic.
+        self._offer = lru_cache(maxsize=64)(self._windows)
+        self._options = lru_cache(maxsize=64)(self._encoded_options)
+
+    def offered(self, now: datetime) -> Sequence[Window]:
+        """The windows that have not begun, on the next working days, today included while it has one left."""
+        return self._offer(*self._progress(now))
+
+    def find(self, window_id: int, now: datetime) -> Window | None:
+        """The window of this id if it is on offer, else None."""
+        return next((window for window in self.offered(now) if window.id == window_id), None)
+
+    def options(self, now: datetime) -> msgspec.Raw:
+        """accept_options.pickup_window as JSON."""
+        return self._options(*self._progress(now))
+
+    def _progress(self, now: datetime) -> tuple[date, int]:
+        local = athens(now)
+        return local.date(), sum(1 for start, _ in self._hours if start <= local.hour)
+
+    def _windows(self, today: date, begun: int) -> tuple[Window, ...]:
+        first = today if begun < len(self._hours) else today + timedelta(days=1)
+        return tuple(
+            Window(int(f"{day:%y%m%d}") * 10 + place, day, start, end)
+            for day in working_days_from(first, self._days)
+            for place, (start, end) in enumerate(self._hours, start=1)
+            if day != today or place > begun
+        )
+
+    def _encoded_options(self, today: date, begun: int) -> msgspec.Raw:
+        windows = self._offer(today, begun)
+        return msgspec.Raw(encode([WindowOption(id=window.id, label=window.label()) for window in windows]))
+
+
+def parse_hours(text: str) -> tuple[tuple[int, int], ...]:
+    """`09-12,12-15` as pairs of hours. Raises ValueError when the windows are not hours in order."""
+    pairs = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,2})-(\d{1,2})\s*", part)
+        if match is None:
+            raise ValueError(f"pickup_hours: {part.strip()!r} is not a window such as 09-12")
+        pairs.append((int(match[1]), int(match[2])))
+    flat = [hour for pair in pairs for hour in pair]
+    if flat != sorted(flat) or any(start >= end for start, end in pairs) or flat[-1] > 24 or len(pairs) > 9:
+        raise ValueError("pickup_hours: give at most nine windows in the order of the day, within 0-24")
+    return tuple(pairs)

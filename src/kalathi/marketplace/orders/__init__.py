@@ -1,0 +1,1 @@
+"""Orders: the machine (pure), the commands, how an order is shown, and its rows."""

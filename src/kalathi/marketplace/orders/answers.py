@@ -1,0 +1,126 @@
+"""What a shop may answer, and whether it did: pure checks of accept and reject requests (contract, section 3)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from kalathi.contract.orders import LineItem
+from kalathi.contract.requests import AcceptRequest, RejectedLine, RejectRequest, whole_number
+from kalathi.contract.words import REJECTION_REASONS, RejectionReason
+from kalathi.marketplace.couriers.windows import Window, WindowSchedule
+from kalathi.marketplace.kernel.errors import DomainError, invalid_parameter
+from kalathi.marketplace.shops.model import Location
+
+_LONGEST_REASON = 1000
+_REASONS_BY_ID = {reason.id: reason for reason in REJECTION_REASONS}
+
+
+class Offer(NamedTuple):
+    """What an accept may choose from, now."""
+
+    locations: Sequence[Location]
+    schedule: WindowSchedule
+    parcel_counts: Sequence[int]
+
+
+class Choice(NamedTuple):
+    """What an accept has chosen; all of it was on offer."""
+
+    location: Location
+    window: Window
+    number_of_parcels: int
+
+
+class LineRejection(NamedTuple):
+    """A line that the shop rejects, and how many pieces it still has (None where the reason asks for none)."""
+
+    line: LineItem
+    reason: RejectionReason
+    available_quantity: int | None
+
+
+def choose(request: AcceptRequest, offer: Offer, now: datetime) -> Choice:
+    """Raises INVALID_PARAMETER, one sentence for each parameter that was not on offer, with the valid values."""
+    wrong = []
+    location = next((place for place in offer.locations if place.id == str(request.pickup_location)), None)
+    if location is None:
+        wrong.append(_not_on_offer("pickup_location", request.pickup_location, [place.id for place in offer.locations]))
+    window_id = whole_number(request.pickup_window)
+    window = None if window_id is None else offer.schedule.find(window_id, now)
+    if window is None:
+        valid = [window.id for window in offer.schedule.offered(now)]
+        wrong.append(_not_on_offer("pickup_window", request.pickup_window, valid))
+    parcels = 1 if request.number_of_parcels is None else whole_number(request.number_of_parcels)
+    if parcels not in offer.parcel_counts:
+        wrong.append(_not_on_offer("number_of_parcels", request.number_of_parcels, offer.parcel_counts))
+    if location is None or window is None or parcels is None or wrong:
+        raise invalid_parameter(*wrong)
+    return Choice(location, window, parcels)
+
+
+def free_text(request: RejectRequest) -> str | None:
+    """The free-text reason, or None when lines are named. Raises INVALID_PARAMETER for both forms and for neither."""
+    text = (request.rejection_reason_other or "").strip()
+    if text and request.line_items:
+        raise invalid_parameter("Give line_items or rejection_reason_other, not both.")
+    if not text and not request.line_items:
+        raise invalid_parameter(
+            "Give line_items, each with id and reason_id (valid reasons: "
+            f"{_listed(_REASONS_BY_ID)}), or give rejection_reason_other with a text."
+        )
+    if len(text) > _LONGEST_REASON:
+        raise invalid_parameter(f"rejection_reason_other is too long (maximum is {_LONGEST_REASON} characters).")
+    return text or None
+
+
+def rejected_lines(request: RejectRequest, lines: Sequence[LineItem]) -> dict[str, LineRejection]:
+    """The rejections by line id. Raises INVALID_PARAMETER with a sentence for each fault, naming the valid values."""
+    by_id = {line.id: line for line in lines}
+    rejections: dict[str, LineRejection] = {}
+    wrong: list[str] = []
+    for named in request.line_items:
+        line = by_id.get(str(named.id))
+        if line is None:
+            wrong.append(_not_on_offer("line_items.id", named.id, list(by_id)))
+        elif line.id in rejections:
+            wrong.append(f"line_items.id: {line.id} is named twice; name each line once.")
+        else:
+            try:
+                rejections[line.id] = _line_rejection(named, line)
+            except DomainError as error:
+                wrong += error.messages
+    if wrong:
+        raise invalid_parameter(*wrong)
+    return rejections
+
+
+def _line_rejection(named: RejectedLine, line: LineItem) -> LineRejection:
+    reason_id = whole_number(named.reason_id)
+    reason = None if reason_id is None else _REASONS_BY_ID.get(reason_id)
+    if reason is None:
+        raise invalid_parameter(_not_on_offer("line_items.reason_id", named.reason_id, list(_REASONS_BY_ID)))
+    if not reason.requires_available_quantity:
+        return LineRejection(line, reason, None)
+    quantity = whole_number(named.available_quantity)
+    if quantity is None or not 0 <= quantity < line.quantity:
+        raise invalid_parameter(
+            f"line_items.available_quantity: reason {reason.id} needs how many pieces of line {line.id} are available, "
+            f"from 0 to {line.quantity - 1}; {_shown(named.available_quantity)}."
+        )
+    return LineRejection(line, reason, quantity)
+
+
+def _not_on_offer(parameter: str, given: object, valid: Sequence[object]) -> str:
+    return f"{parameter}: {_shown(given)}; valid values: {_listed(valid)}."
+
+
+def _shown(given: object) -> str:
+    if given is None:
+        return "it is missing"
+    text = str(given)
+    return f"{text if len(text) <= 40 else text[:40] + '…'} is not valid"
+
+
+def _listed(values: object) -> str:
+    listed = list(values) if isinstance(values, list | tuple | dict) else []
+    return ", ".join(str(value) for value in listed) or "none"

@@ -1,0 +1,142 @@
+"""Orders in the database: reads, and the rows of their change sets."""
+
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from kalathi.contract.codec import decode, encode
+from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update, Value
+from kalathi.marketplace.kernel.clock import athens, from_millis, to_millis
+from kalathi.marketplace.kernel.database import Row, View
+from kalathi.marketplace.orders.machine import Step
+from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
+from kalathi.marketplace.shops.model import Shop
+
+
+class Caller(NamedTuple):
+    """Who asks with a token, and the order that was asked for if it is theirs."""
+
+    shop: Shop
+    found: FoundOrder | None
+
+
+class TimelineEntry(Struct, frozen=True, kw_only=True):
+    """One move of an order: when (business time), which action, and the state that it led to."""
+
+    at: datetime
+    event: str
+    version: int
+    state: str
+
+
+# Token, shop and order in one statement: the hot path of the merchants' API reads the database once.
+_CALLER = """
+SELECT s.document, o.document, o.version FROM api_tokens t JOIN shops s ON s.shop_id = t.shop_id
+LEFT JOIN orders o ON o.shop_id = t.shop_id AND o.code = :code WHERE t.token_hash = :token_hash"""
+
+_BY_CODE = """
+SELECT s.document, o.document, o.version FROM order_directory d JOIN shops s ON s.shop_id = d.shop_id
+JOIN orders o ON o.shop_id = d.shop_id AND o.code = d.code WHERE d.code = :code"""
+
+
+@lru_cache(maxsize=4096)
+def _shop(document: bytes) -> Shop:
+    # A shop's document is the same from call to call; its struct is immutable, so the bytes are a safe key.
+    return decode(document, Shop)
+
+
+def for_token(view: View, token_hash: bytes, code: str) -> Caller | None:
+    """The shop of this token with its order of this code; None when the token is not known."""
+    row = view.one(_CALLER, {"token_hash": token_hash, "code": code})
+    if row is None:
+        return None
+    return Caller(_shop(row[0]), None if row[1] is None else _found(row))
+
+
+def by_code(view: View, code: str) -> FoundOrder | None:
+    """The order of this code, whichever shop's it is."""
+    row = view.one(_BY_CODE, {"code": code})
+    return None if row is None else _found(row)
+
+
+def cart(view: View, cart_id: str) -> Cart | None:
+    """The cart of an order."""
+    row = view.one("SELECT document FROM carts WHERE cart_id = :cart_id", {"cart_id": cart_id})
+    return None if row is None else decode(row[0], Cart)
+
+
+def timeline(view: View, shop_id: str, code: str) -> list[TimelineEntry]:
+    """What has happened to an order, oldest first."""
+    rows = view.all(
+        "SELECT at, event, version, state FROM timeline WHERE shop_id = :shop_id AND code = :code ORDER BY version",
+        {"shop_id": shop_id, "code": code},
+    )
+    return [
+        TimelineEntry(at=athens(from_millis(at)), event=event, version=version, state=state)
+        for at, event, version, state in rows
+    ]
+
+
+def recent_orders(view: View, state: str | None, limit: int, offset: int) -> tuple[list[FoundOrder], int]:
+    """Orders of all shops, newest first, and how many there are in all."""
+    where = "WHERE o.state = :state" if state else ""
+    parameters: dict[str, Value] = {"state": state} if state else {}
+    rows = view.all(
+        "SELECT s.document, o.document, o.version FROM orders o JOIN shops s ON s.shop_id = o.shop_id"  # noqa: S608  (fixed text only)
+        f" {where} ORDER BY o.created_at DESC, o.code LIMIT :limit OFFSET :offset",
+        {**parameters, "limit": limit, "offset": offset},
+    )
+    counted = view.one(f"SELECT count(*) FROM orders o {where}", parameters)  # noqa: S608  (fixed text only)
+    return [_found(row) for row in rows], counted[0] if counted else 0
+
+
+def insert_cart(new: Cart) -> Insert:
+    """A cart as the customer left it."""
+    return Insert("carts", {"cart_id": new.id, "document": encode(new)})
+
+
+def insert_order(step: Step, at_millis: int) -> ChangeSet:
+    """The rows of a new order, but for what is told of it."""
+    order = step.order
+    row: dict[str, Value] = {
+        "shop_id": order.shop_id,
+        "code": order.code,
+        "state": order.state,
+        "version": 1,
+        "created_at": to_millis(order.created_at),
+        "document": encode(order),
+    }
+    return ChangeSet(
+        Insert("orders", row),
+        Insert("order_directory", {"code": order.code, "shop_id": order.shop_id}),
+        _timeline_row(step, 1, at_millis),
+    )
+
+
+def update_order(found: FoundOrder, step: Step, at_millis: int) -> ChangeSet:
+    """The rows of a move, if the order is still at the version that was read."""
+    order = step.order
+    version = found.version + 1
+    values: dict[str, Value] = {"state": order.state, "version": version, "document": encode(order)}
+    key: dict[str, Value] = {"shop_id": order.shop_id, "code": order.code}
+    return ChangeSet(
+        Update("orders", key, {**values}, when={"version": found.version}), _timeline_row(step, version, at_millis)
+    )
+
+
+def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
+    row: dict[str, Value] = {
+        "shop_id": step.order.shop_id,
+        "code": step.order.code,
+        "version": version,
+        "at": at_millis,
+        "event": step.action,
+        "state": step.order.state,
+    }
+    return Insert("timeline", row)
+
+
+def _found(row: Row) -> FoundOrder:
+    return FoundOrder(order=decode(row[1], Order), version=row[2], shop=_shop(row[0]))

@@ -1,0 +1,25 @@
+"""What the settings mean for orders, worked out once at start."""
+
+from kalathi.marketplace.couriers.windows import WindowSchedule
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.orders.answers import Offer
+from kalathi.marketplace.shops.model import Shop
+
+
+class Terms:
+    """The marketplace's terms: its settings, the pickup windows, the address under which links are given out."""
+
+    def __init__(self, settings: Settings, public_url: str) -> None:
+        """Raises ValueError when a setting's text cannot be read."""
+        self.settings = settings
+        self.public_url = public_url
+        self._schedule = WindowSchedule(settings.pickup_hours, settings.pickup_days)
+        self._parcel_counts = list(range(1, settings.largest_parcel_count + 1))
+
+    def offer(self, shop: Shop) -> Offer:
+        """What an accept of this shop may choose from."""
+        return Offer(shop.locations, self._schedule, self._parcel_counts)
+
+    def voucher_url(self, shop_id: str, link: str) -> str:
+        """The absolute, unguessable address of a voucher (DESIGN, decision 14)."""
+        return f"{self.public_url}/vouchers/{shop_id}/{link}.pdf"

@@ -1,0 +1,78 @@
+"""A due delivery: read the event, send it without a transaction, say what is to be recorded (DESIGN, decision 8)."""
+
+from typing import Protocol
+
+import structlog
+
+from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Update
+from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.due import DueRow, again, done
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.webhooks import store
+from kalathi.marketplace.webhooks.retry import Delivered, Exhausted, Outcome, RetryAt, RetrySchedule
+from kalathi.marketplace.webhooks.sending import Answer, SendError
+
+_log = structlog.get_logger("kalathi.webhooks")
+
+
+class Sender(Protocol):
+    """What the dispatcher needs of the network; tests give a fake."""
+
+    async def post(self, url: str, body: bytes) -> Answer:
+        """POSTs the bytes and tells how it ended."""
+        ...
+
+
+class Dispatcher:
+    """Sends what is due to shops and records each attempt together with the end or the repeat of its row."""
+
+    def __init__(self, database: Database, clock: BusinessClock, sender: Sender, schedule: RetrySchedule) -> None:
+        self._database = database
+        self._clock = clock
+        self._sender = sender
+        self._schedule = schedule
+
+    async def deliver(self, row: DueRow) -> ChangeSet:
+        """One attempt. A crash before the set is on disk repeats it with the same bytes, and records it once."""
+        event = store.event_body(self._database.point, row)
+        shop = shops.shop(self._database.point, row.shop_id)
+        if event is None or shop is None:
+            return ChangeSet(done(row))
+        event_type, body = event
+        if shop.webhook_url is None:
+            answer = Answer("", None, SendError.NO_URL, b"", 0)
+        else:
+            answer = await self._sender.post(shop.webhook_url, body)
+        return self._recorded(row, event_type, answer)
+
+    def _recorded(self, row: DueRow, event_type: str, answer: Answer) -> ChangeSet:
+        outcome = self._schedule.outcome(
+            delivered=answer.delivered, anchor_at=row.anchor_at, recorded_before=row.attempts
+        )
+        word, follow_up = _consequence(row, outcome)
+        at_millis = self._clock.now_millis()
+        # One wide line an attempt; no body, and no URL, since it may carry a secret.
+        _log.info(
+            "webhook_attempt",
+            shop_id=row.shop_id,
+            subject=row.subject,
+            event_type=event_type,
+            attempt=row.attempts + 1,
+            outcome=word,
+            status=answer.status,
+            error=str(answer.error),
+            duration_millis=answer.duration_millis,
+        )
+        return ChangeSet(follow_up, store.insert_attempt(row, answer, word, at_millis))
+
+
+def _consequence(row: DueRow, outcome: Outcome) -> tuple[str, Delete | Update]:
+    """The word that the log shows, and what becomes of the due row."""
+    match outcome:
+        case Delivered():
+            return "delivered", done(row)
+        case Exhausted():
+            return "exhausted", done(row)
+        case RetryAt(due_at):
+            return "retry", again(row, due_at)

@@ -1,0 +1,45 @@
+"""When a webhook is tried again: a pure function, anchored at the event (contract, section 4; DESIGN, decision 8)."""
+
+from typing import Final, NamedTuple
+
+_MILLIS_PER_MINUTE: Final = 60_000
+
+
+class Delivered(NamedTuple):
+    """The endpoint has taken it: exactly 200."""
+
+
+class RetryAt(NamedTuple):
+    """The next attempt is planned for this business time, in milliseconds since 1970."""
+
+    due_at: int
+
+
+class Exhausted(NamedTuple):
+    """All attempts are used up; only a manual resend tries again."""
+
+
+Outcome = Delivered | RetryAt | Exhausted
+
+
+class RetrySchedule:
+    """Minutes after the event at which attempts are planned, the first at 0: by default 0, 1, 5 and 19."""
+
+    def __init__(self, minutes: str) -> None:
+        """`minutes` such as `0,1,5,19`. Raises ValueError when they are not whole numbers in order."""
+        try:
+            self._offsets = [int(part) for part in minutes.split(",")]
+        except ValueError:
+            raise ValueError(f"webhook_attempt_minutes: {minutes!r} is not a list such as 0,1,5,19") from None
+        if self._offsets != sorted(set(self._offsets)) or self._offsets[0] != 0:
+            raise ValueError("webhook_attempt_minutes: give rising minutes that begin with 0")
+
+    def outcome(self, *, delivered: bool, anchor_at: int, recorded_before: int) -> Outcome:
+        """How the attempt after `recorded_before` others has ended. A planned time may lie in the past: an attempt
+        that could not be made in time, because the marketplace was down, is made later rather than never."""
+        if delivered:
+            return Delivered()
+        recorded = recorded_before + 1
+        if recorded >= len(self._offsets):
+            return Exhausted()
+        return RetryAt(anchor_at + self._offsets[recorded] * _MILLIS_PER_MINUTE)

@@ -1,0 +1,88 @@
+"""One POST to a shop's endpoint: headers, time limit, redirects. A bad endpoint never raises."""
+
+import asyncio
+import time
+from enum import StrEnum
+from typing import Final, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+
+_REDIRECTS: Final = frozenset({301, 302, 307, 308})
+_MOST_REDIRECTS: Final = 3
+_ANSWER_BYTES: Final = 500
+
+
+class SendError(StrEnum):
+    """Why there is no status to show."""
+
+    NONE = ""
+    NO_URL = "no_url"
+    INVALID_URL = "invalid_url"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+
+
+class Answer(NamedTuple):
+    """How an attempt ended: the last URL asked, its status and the beginning of its body, real milliseconds taken."""
+
+    url: str
+    status: int | None
+    error: SendError
+    body: bytes
+    duration_millis: int
+
+    @property
+    def delivered(self) -> bool:
+        """Success is exactly 200 (contract, section 4)."""
+        return self.status == 200 and self.error is SendError.NONE
+
+
+class WebhookSender:
+    """Posts webhooks over one pool of connections."""
+
+    def __init__(self, *, user_agent: str, timeout_seconds: float, connections: int) -> None:
+        """Call `close` when done; must be made on a running event loop."""
+        self._timeout_seconds = timeout_seconds
+        self._headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": user_agent}
+        # aiohttp's own limit of 100 connections would make the slots of a large pool wait for each other.
+        connector = aiohttp.TCPConnector(limit=connections)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
+        )
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._session.close()
+
+    async def post(self, url: str, body: bytes) -> Answer:
+        """POSTs the bytes; on a redirect the method and the bytes stay, and one time limit holds for all of it."""
+        started = time.perf_counter()
+        current = url
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                for _ in range(_MOST_REDIRECTS + 1):
+                    status, location, beginning = await self._once(current, body)
+                    if status not in _REDIRECTS or not location:
+                        return Answer(current, status, SendError.NONE, beginning, _millis_since(started))
+                    current = urljoin(current, location)
+                    if urlsplit(current).scheme not in {"http", "https"}:
+                        return Answer(current, status, SendError.INVALID_URL, b"", _millis_since(started))
+                return Answer(current, None, SendError.TOO_MANY_REDIRECTS, b"", _millis_since(started))
+        except TimeoutError:
+            return Answer(current, None, SendError.TIMEOUT, b"", _millis_since(started))
+        except (aiohttp.InvalidURL, ValueError):
+            return Answer(current, None, SendError.INVALID_URL, b"", _millis_since(started))
+        except (aiohttp.ClientError, OSError):
+            return Answer(current, None, SendError.CONNECTION, b"", _millis_since(started))
+
+    async def _once(self, url: str, body: bytes) -> tuple[int, str, bytes]:
+        async with self._session.post(url, data=body, headers=self._headers, allow_redirects=False) as response:
+            # A bounded read: what lies behind it is dropped with the connection.
+            beginning = await response.content.read(_ANSWER_BYTES)
+            return response.status, response.headers.get("Location", ""), beginning
+
+
+def _millis_since(started: float) -> int:
+    return int((time.perf_counter() - started) * 1000)

@@ -1,0 +1,132 @@
+"""The outbox in the database: the frozen bodies, the attempts, and the rows of their change sets."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from kalathi.marketplace.kernel.changes import Insert, Value
+from kalathi.marketplace.kernel.clock import athens, from_millis
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.due import DueKind, DueRow, plan
+from kalathi.marketplace.webhooks.sending import Answer
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One recorded attempt. `at` is business time, the duration real; `answer` is the beginning of what came back."""
+
+    number: int
+    at: datetime
+    url: str
+    outcome: str
+    status: int | None
+    error: str
+    duration_millis: int
+    answer: str
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """One event and what became of it: pending, delivered, exhausted, or not_sent (the shop had no URL)."""
+
+    id: str
+    event_type: str
+    created_at: datetime
+    state: str
+    attempts: list[Attempt]
+
+
+def announce(
+    shop_id: str, subject: str, sequence: int, *, event_type: str, body: bytes, at_millis: int, has_url: bool
+) -> list[Insert]:
+    """The rows that tell a shop something: the frozen body, and its delivery when there is somewhere to send it."""
+    row: dict[str, Value] = {
+        "shop_id": shop_id,
+        "subject": subject,
+        "sequence": sequence,
+        "event_type": event_type,
+        "created_at": at_millis,
+        "body": body,
+    }
+    rows = [Insert("webhook_events", row)]
+    if has_url:
+        rows.append(plan(DueKind.DELIVERY, shop_id, subject, sequence, due_at=at_millis, anchor_at=at_millis))
+    return rows
+
+
+def event_body(view: View, row: DueRow) -> tuple[str, bytes] | None:
+    """The type and the frozen bytes of a due delivery's event."""
+    found = view.one(
+        "SELECT event_type, body FROM webhook_events"
+        " WHERE shop_id = :shop_id AND subject = :subject AND sequence = :sequence",
+        {"shop_id": row.shop_id, "subject": row.subject, "sequence": row.sequence},
+    )
+    return (found[0], found[1]) if found else None
+
+
+def insert_attempt(row: DueRow, answer: Answer, outcome: str, at_millis: int) -> Insert:
+    """The record of an attempt. Its number is one of its key, so that no attempt is recorded twice."""
+    values: dict[str, Value] = {
+        "shop_id": row.shop_id,
+        "subject": row.subject,
+        "sequence": row.sequence,
+        "number": row.attempts + 1,
+        "at": at_millis,
+        "url": answer.url,
+        "outcome": outcome,
+        "status": answer.status,
+        "error": answer.error,
+        "duration_millis": answer.duration_millis,
+        "answer": answer.body,
+    }
+    return Insert("delivery_attempts", values)
+
+
+def deliveries(view: View, shop_id: str, subject: str) -> list[Delivery]:
+    """Every event of a subject with its attempts, oldest first."""
+    key: dict[str, Value] = {"shop_id": shop_id, "subject": subject}
+    events = view.all(
+        "SELECT sequence, event_type, created_at FROM webhook_events"
+        " WHERE shop_id = :shop_id AND subject = :subject ORDER BY sequence",
+        key,
+    )
+    attempts: dict[int, list[Attempt]] = {}
+    for sequence, number, at, url, outcome, status, error, duration, answer in view.all(
+        "SELECT sequence, number, at, url, outcome, status, error, duration_millis, answer FROM delivery_attempts"
+        " WHERE shop_id = :shop_id AND subject = :subject ORDER BY sequence, number",
+        key,
+    ):
+        attempt = Attempt(
+            number=number,
+            at=athens(from_millis(at)),
+            url=url,
+            outcome=outcome,
+            status=status,
+            error=error,
+            duration_millis=duration,
+            answer=answer.decode("utf-8", "replace"),
+        )
+        attempts.setdefault(sequence, []).append(attempt)
+    pending = {
+        row[0]
+        for row in view.all(
+            "SELECT sequence FROM due WHERE kind = :kind AND shop_id = :shop_id AND subject = :subject",
+            {"kind": DueKind.DELIVERY, **key},
+        )
+    }
+    return [
+        Delivery(
+            id=f"{subject}.{sequence}",
+            event_type=event_type,
+            created_at=athens(from_millis(created_at)),
+            state=_state(sequence in pending, attempts.get(sequence, [])),
+            attempts=attempts.get(sequence, []),
+        )
+        for sequence, event_type, created_at in events
+    ]
+
+
+def _state(pending: bool, attempts: list[Attempt]) -> str:  # noqa: FBT001  (read at one place, right above)
+    if pending:
+        return "pending"
+    if not attempts:
+        return "not_sent"
+    return attempts[-1].outcome
