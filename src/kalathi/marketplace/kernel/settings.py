@@ -1,8 +1,10 @@
 """Every setting, once: the command line's flags, the `KALATHI_*` variables and the docs are made from this table."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
+import msgspec
 from msgspec import Meta, Struct
 
 
@@ -29,7 +31,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     largest_parcel_count: Annotated[int, Meta(ge=1, le=99, description="Most parcels that an order may have.")] = 3
     pickup_days: Annotated[int, Meta(ge=1, le=30, description="Working days on which pickups are offered.")] = 3
     pickup_hours: Annotated[str, Meta(description="Pickup windows of a working day.")] = "09-12,12-15,15-18"
-    webhook_timeout_seconds: Annotated[float, Meta(gt=0, description="Time limit of one webhook delivery.")] = 10.0
+    webhook_timeout_seconds: Annotated[float, Meta(gt=0, le=15, description="Time limit of one webhook delivery.")] = (
+        10.0
+    )
     webhook_attempt_minutes: Annotated[
         str, Meta(description="When a webhook is tried, in minutes after its event.")
     ] = "0,1,5,19"
@@ -68,3 +72,11 @@ def setting_fields() -> list[SettingField]:
         plain, meta = get_args(hints[name])
         fields.append(SettingField(name, plain, getattr(defaults, name), meta.description))
     return fields
+
+
+def read_settings(values: Mapping[str, str]) -> Settings:
+    """Settings from texts, as flags and variables give them. Raises ValueError that names the setting."""
+    try:
+        return msgspec.convert(values, Settings, strict=False, dec_hook=lambda wanted, text: wanted(text))
+    except msgspec.ValidationError as error:
+        raise ValueError(f"a setting is not valid: {error}") from None

@@ -33,18 +33,19 @@ class Dispatcher:
         self._sender = sender
         self._schedule = schedule
 
-    async def deliver(self, row: DueRow) -> ChangeSet:
-        """One attempt. A crash before the set is on disk repeats it with the same bytes, and records it once."""
+    async def deliver(self, row: DueRow) -> None:
+        """One attempt, then its record. A crash between the two repeats the attempt with the same bytes."""
         event = store.event_body(self._database.point, row)
         shop = shops.shop(self._database.point, row.shop_id)
         if event is None or shop is None:
-            return ChangeSet(done(row))
+            await self._database.commit(ChangeSet(done(row)))
+            return
         event_type, body = event
         if shop.webhook_url is None:
             answer = Answer("", None, SendError.NO_URL, b"", 0)
         else:
             answer = await self._sender.post(shop.webhook_url, body)
-        return self._recorded(row, event_type, answer)
+        await self._database.commit(self._recorded(row, event_type, answer))
 
     def _recorded(self, row: DueRow, event_type: str, answer: Answer) -> ChangeSet:
         outcome = self._schedule.outcome(

@@ -1,0 +1,91 @@
+"""The ASGI application: the merchants' front, and Starlette's routing for the rest, both made from the route table.
+
+A `Reply` is an ASGI application, which is all that Starlette asks of a response; the casts say so to the type checker.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kalathi.marketplace.api.bodies import decode_body, read_body
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.merchants import BASE_PATH, Handler, MerchantCall, MerchantsFront
+from kalathi.marketplace.api.operator import Call
+from kalathi.marketplace.api.reply import Reply, error_reply
+from kalathi.marketplace.api.routes import ROUTES, Access, Route
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.shops.model import hash_token
+
+
+def application(desk: Desk) -> ASGIApp:
+    """The whole HTTP face of the marketplace."""
+    merchant_prefix = f"{BASE_PATH}/orders/{{code}}"
+    calls = {
+        (route.method, route.path[len(merchant_prefix) :].strip("/")): MerchantCall(
+            cast(Handler, route.handler), route.body
+        )
+        for route in ROUTES
+        if route.access is Access.MERCHANT
+    }
+    merchants = MerchantsFront(desk, calls, desk.terms.settings.vendor)
+    rest = Starlette(
+        routes=[
+            StarletteRoute(route.path, _endpoint(route, desk), methods=[route.method])
+            for route in ROUTES
+            if route.access is not Access.MERCHANT
+        ],
+        exception_handlers={HTTPException: _routing_error, Exception: _unexpected},
+    )
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(BASE_PATH):
+            await merchants(scope, receive, send)
+        else:
+            await rest(scope, receive, send)
+
+    return front
+
+
+def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]:
+    handler = cast(Callable[[Desk, Call], Awaitable[Reply]], route.handler)
+
+    async def endpoint(request: Request) -> Reply:
+        try:
+            if route.access is Access.OPERATOR:
+                _check_operator(request, desk)
+            body = None
+            if route.body is not None:
+                length = request.headers.get("content-length")
+                content = await read_body(request.receive, length.encode() if length else None)
+                body = decode_body(content, route.body)
+            return await handler(desk, Call(path=request.path_params, query=dict(request.query_params), body=body))
+        except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets the envelope)
+            return error_reply(error)
+
+    return endpoint
+
+
+def _check_operator(request: Request, desk: Desk) -> None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    valid = hmac.compare_digest(hash_token(token.strip()), desk.operator_token_hash)
+    if scheme.lower() != "bearer" or not valid:
+        raise DomainError(ErrorCode.UNAUTHORIZED, "The operator's token is missing or not valid.")
+
+
+async def _routing_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        refusal = DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{request.method} is not a method of this path.")
+    else:
+        refusal = DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
+    return cast(Response, error_reply(refusal))
+
+
+async def _unexpected(_request: Request, error: Exception) -> Response:
+    return cast(Response, error_reply(error))

@@ -1,0 +1,22 @@
+"""What every call needs at hand; the composition root makes one."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from msgspec import Struct
+
+from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.keys import KeyReserve
+from kalathi.marketplace.orders.terms import Terms
+
+
+class Desk(Struct, frozen=True, kw_only=True):
+    """The marketplace as the API sees it. The operator's token is known by its hash only."""
+
+    database: Database
+    clock: BusinessClock
+    keys: KeyReserve
+    terms: Terms
+    operator_token_hash: bytes
+    move_clock: Callable[[datetime], Awaitable[datetime]]

@@ -1,0 +1,267 @@
+"""The operator's API: shops, listings, carts, orders, the clock. For whoever runs the marketplace."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from kalathi.contract.codec import encode
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import athens
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.ids import opaque_id, secret_token
+from kalathi.marketplace.orders import commands, queries
+from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.model import NewCart
+from kalathi.marketplace.shops import commands as shop_commands
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.shops.model import NewShop, Shop
+
+_MOST_PER_PAGE = 100
+_LONGEST_MOVE_SECONDS = 10 * 366 * 86_400
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One request of the operator: what the path names, what the query asks, the decoded body."""
+
+    path: dict[str, str]
+    query: dict[str, str]
+    body: Any
+
+
+class ShopBody(Struct, frozen=True, kw_only=True):
+    """A shop as the operator sees it."""
+
+    shop: Shop
+
+
+class ShopWithToken(Struct, frozen=True, kw_only=True):
+    """The one answer that shows a token; only its hash is kept."""
+
+    shop: Shop
+    api_token: str
+
+
+class ShopList(Struct, frozen=True, kw_only=True):
+    """Every shop."""
+
+    shops: list[Shop]
+
+
+class ListingShown(Struct, frozen=True, kw_only=True):
+    """A listing and how many pieces are left."""
+
+    shop_uid: str
+    product_name: str
+    quantity: int
+
+
+class ListingList(Struct, frozen=True, kw_only=True):
+    """The shop's listings after the change."""
+
+    listings: list[ListingShown]
+
+
+class CartShown(Struct, frozen=True, kw_only=True):
+    """A cart's id."""
+
+    id: str
+
+
+class OrderShown(Struct, frozen=True, kw_only=True):
+    """An order in short."""
+
+    code: str
+    shop_id: str
+    state: OrderState
+
+
+class PlacedCart(Struct, frozen=True, kw_only=True):
+    """What became of a cart: one order per shop."""
+
+    cart: CartShown
+    orders: list[OrderShown]
+
+
+class Pagination(Struct, frozen=True, kw_only=True):
+    """Where a page stands in its list."""
+
+    total_results: int
+    total_pages: int
+    page: int
+    per: int
+
+
+class ListMeta(Struct, frozen=True, kw_only=True):
+    """What goes with every list."""
+
+    pagination: Pagination
+
+
+class OrderList(Struct, frozen=True, kw_only=True):
+    """Orders of all shops, newest first."""
+
+    orders: list[OrderShown]
+    meta: ListMeta
+
+
+class ClockMove(Struct, frozen=True, kw_only=True):
+    """`{"advance_seconds": n}` or `{"now": "..."}`."""
+
+    advance_seconds: Annotated[int, Meta(ge=0, le=_LONGEST_MOVE_SECONDS)] | UnsetType = UNSET
+    now: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
+
+
+class ClockShown(Struct, frozen=True, kw_only=True):
+    """Business time, in Athens."""
+
+    now: datetime
+
+
+async def add_shop(desk: Desk, call: Call) -> Reply:
+    """A shop with its locations; the answer shows its API token once."""
+    new: NewShop = call.body
+    token = secret_token()
+    changes, shop = shop_commands.add_shop(new, [opaque_id() for _ in range(1 + len(new.locations))], token)
+    await desk.database.commit(changes)
+    return _reply(201, ShopWithToken(shop=shop, api_token=token))
+
+
+async def list_shops(desk: Desk, call: Call) -> Reply:
+    """Every shop."""
+    return _reply(200, ShopList(shops=shops.shops(desk.database.point)))
+
+
+async def show_shop(desk: Desk, call: Call) -> Reply:
+    """One shop."""
+    return _reply(200, ShopBody(shop=shop_commands.find_shop(desk.database.point, call.path["shop_id"])))
+
+
+async def change_shop(desk: Desk, call: Call) -> Reply:
+    """Changes what the body names."""
+    shop = await desk.database.run(lambda view: shop_commands.change_shop(view, call.path["shop_id"], call.body))
+    return _reply(200, ShopBody(shop=shop))
+
+
+async def renew_token(desk: Desk, call: Call) -> Reply:
+    """A new API token; the old one is dead."""
+    token = secret_token()
+    shop = await desk.database.run(lambda view: shop_commands.renew_token(view, call.path["shop_id"], token))
+    return _reply(200, ShopWithToken(shop=shop, api_token=token))
+
+
+async def put_listings(desk: Desk, call: Call) -> Reply:
+    """Adds or replaces the listings that are named."""
+    shop = await desk.database.run(lambda view: shop_commands.put_listings(view, call.path["shop_id"], call.body))
+    return _reply(200, _listings(desk.database.point, shop.id))
+
+
+async def list_listings(desk: Desk, call: Call) -> Reply:
+    """The shop's listings."""
+    shop = shop_commands.find_shop(desk.database.point, call.path["shop_id"])
+    return _reply(200, _listings(desk.database.point, shop.id))
+
+
+async def place_cart(desk: Desk, call: Call) -> Reply:
+    """A customer's cart: one order per shop."""
+    new: NewCart = call.body
+    # A lost race draws new codes; five times the most that the cart can need is more than enough.
+    await desk.keys.ensure(5 * len(new.items))
+    placed = await desk.database.run(lambda view: commands.place(view, new, desk.keys, desk.terms, desk.clock.now()))
+    return _reply(
+        201,
+        PlacedCart(
+            cart=CartShown(id=placed[0].cart_id),
+            orders=[OrderShown(code=order.code, shop_id=order.shop_id, state=order.state) for order in placed],
+        ),
+    )
+
+
+async def list_orders(desk: Desk, call: Call) -> Reply:
+    """`?state=&page=&per=`, newest first."""
+    state = call.query.get("state")
+    if state is not None and state not in set(OrderState):
+        raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")
+    page = _number(call.query, "page", 1, 1_000_000)
+    per = _number(call.query, "per", _MOST_PER_PAGE, _MOST_PER_PAGE)
+    with desk.database.view() as view:
+        found, count = orders.recent_orders(view, state, per, (page - 1) * per)
+    return _reply(
+        200,
+        OrderList(
+            orders=[
+                OrderShown(code=entry.order.code, shop_id=entry.order.shop_id, state=entry.order.state)
+                for entry in found
+            ],
+            meta=ListMeta(pagination=Pagination(total_results=count, total_pages=-(-count // per), page=page, per=per)),
+        ),
+    )
+
+
+async def show_order(desk: Desk, call: Call) -> Reply:
+    """An order, its cart, its timeline, its deliveries."""
+    with desk.database.view() as view:
+        detail = queries.order_detail(view, call.path["code"], desk.terms, desk.clock.now())
+    return _reply(200, detail)
+
+
+def order_command(command: commands.OperatorCommand) -> Callable[[Desk, Call], Any]:
+    """The handler of what customers, support and couriers do to an order; no body."""
+
+    async def handle(desk: Desk, call: Call) -> Reply:
+        code = call.path["code"]
+
+        def run(view: View) -> tuple[ChangeSet, None]:
+            return command(queries.find_order(view, code), desk.terms, desk.clock.now()), None
+
+        await desk.database.run(run)
+        with desk.database.view() as view:
+            return _reply(200, queries.order_detail(view, code, desk.terms, desk.clock.now()))
+
+    return handle
+
+
+async def show_clock(desk: Desk, call: Call) -> Reply:
+    """Business time."""
+    return _reply(200, ClockShown(now=athens(desk.clock.now())))
+
+
+async def move_clock(desk: Desk, call: Call) -> Reply:
+    """Moves business time forward; answers when all that came due has been done."""
+    move: ClockMove = call.body
+    if (move.advance_seconds is UNSET) == (move.now is UNSET):
+        raise invalid_parameter("Give advance_seconds or now, not both.")
+    if move.now is not UNSET:
+        target = move.now.astimezone(UTC)
+    else:
+        target = desk.clock.now() + timedelta(seconds=move.advance_seconds or 0)
+    return _reply(200, ClockShown(now=athens(await desk.move_clock(target))))
+
+
+def _listings(view: View, shop_id: str) -> ListingList:
+    return ListingList(
+        listings=[
+            ListingShown(
+                shop_uid=entry.listing.shop_uid, product_name=entry.listing.product_name, quantity=entry.quantity
+            )
+            for entry in shops.all_listings(view, shop_id)
+        ]
+    )
+
+
+def _number(query: dict[str, str], name: str, default: int, largest: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= largest):
+        raise invalid_parameter(f"{name}: give a whole number from 1 to {largest}.")
+    return int(text)
+
+
+def _reply(status: int, payload: object) -> Reply:
+    return Reply(status, encode(payload))

@@ -1,0 +1,85 @@
+"""Answers, and the one place where an error gets its status and its word on the wire (DESIGN, decision 12)."""
+
+from typing import Any, Final, NamedTuple
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from kalathi.contract.codec import encode
+from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
+from kalathi.contract.orders import Success
+from kalathi.marketplace.kernel.changes import StorageError
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+
+_log = structlog.get_logger("kalathi.api")
+
+JSON: Final = (b"content-type", b"application/json; charset=utf-8")
+
+
+class ErrorAnswer(NamedTuple):
+    """An error on the wire: its status and its word."""
+
+    status: int
+    word: str
+
+
+ERRORS: Final[dict[ErrorCode, ErrorAnswer]] = {
+    ErrorCode.UNREADABLE_BODY: ErrorAnswer(400, "unreadable_body"),
+    ErrorCode.UNAUTHORIZED: ErrorAnswer(401, "unauthorized"),
+    ErrorCode.NOT_FOUND: ErrorAnswer(404, "not_found"),
+    ErrorCode.ORDER_NOT_FOUND: ErrorAnswer(404, "order_error"),
+    ErrorCode.METHOD_NOT_ALLOWED: ErrorAnswer(405, "method_not_allowed"),
+    ErrorCode.NOT_ACCEPTABLE: ErrorAnswer(406, "not_acceptable"),
+    ErrorCode.CONFLICT: ErrorAnswer(409, "conflict"),
+    ErrorCode.BODY_TOO_LARGE: ErrorAnswer(413, "body_too_large"),
+    ErrorCode.INVALID_PARAMETER: ErrorAnswer(422, "invalid_parameter"),
+    ErrorCode.ORDER_STATUS: ErrorAnswer(422, "order_status"),
+    ErrorCode.UNAVAILABLE: ErrorAnswer(503, "unavailable"),
+}
+INTERNAL_ERROR: Final = ErrorAnswer(500, "internal_error")
+_INTERNAL_SENTENCE: Final = "Something went wrong on our side. Nothing was changed by this call."
+_STORAGE_SENTENCE: Final = "The marketplace cannot write at the moment. Nothing was changed; try again."
+
+
+class Reply(NamedTuple):
+    """A whole answer as ASGI sends it."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends itself: a reply is an ASGI application."""
+        length = (b"content-length", str(len(self.body)).encode())
+        start: dict[str, Any] = {
+            "type": "http.response.start",
+            "status": self.status,
+            "headers": [*self.headers, length],
+        }
+        await send(start)
+        await send({"type": "http.response.body", "body": self.body})
+
+
+SUCCESS: Final = Reply(200, encode(Success()))
+
+
+def error_reply(error: Exception) -> Reply:
+    """The answer to an error. A refusal says its sentences; anything else is logged, and its text stays inside."""
+    if isinstance(error, DomainError):
+        answer = ERRORS[error.code]
+        return _envelope(answer, error.messages)
+    if isinstance(error, StorageError):
+        _log.error("storage_error", error=str(error))
+        return _envelope(ERRORS[ErrorCode.UNAVAILABLE], (_STORAGE_SENTENCE,))
+    _log.error("internal_error", exc_info=error)
+    return _envelope(INTERNAL_ERROR, (_INTERNAL_SENTENCE,))
+
+
+def _envelope(answer: ErrorAnswer, messages: tuple[str, ...]) -> Reply:
+    headers: list[tuple[bytes, bytes]] = [JSON]
+    if answer.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if answer.status == 503:
+        headers.append((b"retry-after", b"5"))
+    body = encode(ErrorEnvelope(errors=[ErrorEntry(code=answer.word, messages=list(messages))]))
+    return Reply(answer.status, body, tuple(headers))

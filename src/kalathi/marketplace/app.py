@@ -1,0 +1,95 @@
+"""The composition root of the marketplace: what is made of what, and which handler runs which kind of due row."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from starlette.types import ASGIApp
+
+from kalathi.marketplace.api.application import application
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.couriers.vouchers import VoucherPrinter
+from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.due import DueKind
+from kalathi.marketplace.kernel.ids import secret_token
+from kalathi.marketplace.kernel.keys import KeyReserve
+from kalathi.marketplace.kernel.moving import ClockMover, stored_offset_millis
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.orders.due_work import OrderDueWork
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.shops.model import hash_token
+from kalathi.marketplace.webhooks.dispatcher import Dispatcher
+from kalathi.marketplace.webhooks.retry import RetrySchedule
+from kalathi.marketplace.webhooks.sending import WebhookSender
+from kalathi.marketplace.worker import Duty, Worker
+
+OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
+ADDRESS_FILE: Final = "address"
+DATABASE_FILE: Final = "kalathi.db"
+
+
+class Marketplace:
+    """Everything that runs in one process: API and worker over one database. Make it on a running event loop."""
+
+    def __init__(self, settings: Settings, address: str) -> None:
+        """`address` is where it listens. Raises DatabaseInUseError, ValueError for a setting that cannot be read."""
+        schedule = RetrySchedule(settings.webhook_attempt_minutes)
+        terms = Terms(settings, (settings.public_url or address).rstrip("/"))
+        token = operator_token(settings)
+        self._database = database = Database(settings.data / DATABASE_FILE)
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
+        self._sender = WebhookSender(
+            user_agent=settings.user_agent,
+            timeout_seconds=settings.webhook_timeout_seconds,
+            connections=settings.webhook_slots,
+        )
+        clock = BusinessClock(stored_offset_millis(database))
+        dispatcher = Dispatcher(database, clock, self._sender, schedule)
+        due_work = OrderDueWork(database, clock, terms, VoucherPrinter(), self._threads)
+        self.worker = Worker(
+            database,
+            clock,
+            [
+                Duty(DueKind.DELIVERY, dispatcher.deliver, settings.webhook_slots, settings.webhook_slots_per_shop),
+                Duty(DueKind.EXPIRY, due_work.expire, slots=20, slots_per_shop=20),
+                Duty(DueKind.VOUCHER, due_work.make_voucher, slots=20, slots_per_shop=20),
+            ],
+        )
+        mover = ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self.worker.ring)
+        self._desk = Desk(
+            database=database,
+            clock=clock,
+            keys=KeyReserve(database),
+            terms=terms,
+            operator_token_hash=hash_token(token),
+            move_clock=mover.move_to,
+        )
+        self.asgi: ASGIApp = application(self._desk)
+        self._working: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts the worker."""
+        self._working = asyncio.create_task(self.worker.run())
+
+    async def stop(self) -> None:
+        """Lets what is in flight end and closes the database; nothing that is due is lost."""
+        await self.worker.stop()
+        if self._working is not None:
+            await self._working
+        await self._sender.close()
+        self._threads.shutdown()
+        self._database.close()
+
+
+def operator_token(settings: Settings) -> str:
+    """The operator's token: the setting, else the data folder's file, made at the first start, mode 600."""
+    if settings.operator_token:
+        return settings.operator_token
+    path: Path = settings.data / OPERATOR_TOKEN_FILE
+    if not path.exists():
+        settings.data.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secret_token() + "\n", "utf-8")
+    return path.read_text("utf-8").strip()

@@ -1,0 +1,85 @@
+"""Moving business time forward (DESIGN, decision 9): from due time to due time, and never past work that is due."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update
+from kalathi.marketplace.kernel.clock import BusinessClock, athens, to_millis
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.due import next_due_millis
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+
+_COUNTER: Final = "clock_offset_millis"
+# The workers may be other processes, so their progress is read from the database; a read takes microseconds.
+_LOOK_AGAIN_SECONDS: Final = 0.005
+
+
+def stored_offset_millis(database: Database) -> int:
+    """How far business time runs ahead of real time; it survives restarts."""
+    row = database.point.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
+    return row[0] if row else 0
+
+
+class ClockMover:
+    """Moves the clock of a sandbox. One move at a time; a second waits for the first."""
+
+    def __init__(
+        self, database: Database, clock: BusinessClock, *, limit_seconds: float, moved: Callable[[], None]
+    ) -> None:
+        """`moved` is called after each step, to wake whoever sleeps until something is due."""
+        self._database = database
+        self._clock = clock
+        self._limit_seconds = limit_seconds
+        self._moved = moved
+        self._moving = asyncio.Lock()
+
+    async def move_to(self, target: datetime) -> datetime:
+        """Answers when nothing at or before the new time is due or leased any more, with the time it then is.
+
+        Raises INVALID_PARAMETER for a time that has passed, UNAVAILABLE when the work does not end within the limit;
+        the clock then stays at the last step, where nothing has been lost.
+        """
+        async with self._moving:
+            target_millis = to_millis(target)
+            if target_millis < self._clock.now_millis():
+                raise invalid_parameter("The clock moves forward only.")
+            ends_at = time.monotonic() + self._limit_seconds
+            while True:
+                await self._settled(ends_at)
+                due_at = next_due_millis(self._database.point)
+                if due_at is None or due_at > target_millis or self._clock.now_millis() >= target_millis:
+                    break
+                await self._set(due_at)
+            await self._set(target_millis)
+            await self._settled(ends_at)
+            return self._clock.now()
+
+    async def _settled(self, ends_at: float) -> None:
+        while True:
+            due_at = next_due_millis(self._database.point)
+            if due_at is None or due_at > self._clock.now_millis():
+                return
+            if time.monotonic() > ends_at:
+                now = athens(self._clock.now()).isoformat()
+                raise DomainError(
+                    ErrorCode.UNAVAILABLE,
+                    f"Work that is due has not ended within {self._limit_seconds:g} s; the clock stands at {now}."
+                    " Try again, or look at slow webhook endpoints.",
+                )
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    async def _set(self, now_millis: int) -> None:
+        forward = now_millis - self._clock.now_millis()
+        if forward <= 0:
+            return
+        offset = self._clock.offset_millis + forward
+        if stored_offset_millis(self._database) or self._clock.offset_millis:
+            changes = ChangeSet(Update("counters", {"name": _COUNTER}, {"value": offset}))
+        else:
+            changes = ChangeSet(Insert("counters", {"name": _COUNTER, "value": offset}))
+        await self._database.commit(changes)
+        self._clock.offset_millis = offset
+        self._moved()

@@ -1,0 +1,135 @@
+"""Runs what is due. Claims free rows, gives each to the handler of its kind, and keeps within the slots.
+
+A slow or dead endpoint must never delay another shop: a shop without a free slot is left out of the claim, and no more
+of its rows are claimed than it has slots.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
+
+import structlog
+
+from kalathi.marketplace.kernel.changes import ConditionFailedError, StorageError
+from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.due import DueKind, DueRow, claim, claimable, free_all, next_due_millis
+
+_log = structlog.get_logger("kalathi.worker")
+
+# Due rows of this process ring a bell; this is how late the others, a freed lease or a stumble, may be noticed.
+_LOOK_AGAIN_SECONDS: Final = 1.0
+_DRAIN_SECONDS: Final = 5.0
+
+
+class Duty(NamedTuple):
+    """Who does one kind of due work, and how much of it at once, in all and for one shop.
+
+    The handler commits its own outcome together with the end of the row. If it raises, the lease runs out and the
+    work is repeated.
+    """
+
+    kind: DueKind
+    handle: Callable[[DueRow], Awaitable[None]]
+    slots: int
+    slots_per_shop: int
+
+
+class Worker:
+    """One process's worker. `run` until `stop`."""
+
+    def __init__(self, database: Database, clock: BusinessClock, duties: Sequence[Duty]) -> None:
+        self._database = database
+        self._clock = clock
+        self._duties = duties
+        self._bell = asyncio.Event()
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[DueKind, Counter[str]] = {duty.kind: Counter() for duty in duties}
+
+    def ring(self) -> None:
+        """Something may be due: look now."""
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Frees the leases of a process that has died, then works until stopped."""
+        await self._database.commit(free_all())
+        self._database.subscribe("due", self.ring)
+        while not self._stopping:
+            self._bell.clear()
+            try:
+                claimed = [await self._claim(duty) for duty in self._duties]
+            except Exception:  # noqa: BLE001  (a database that stumbles must not end the worker; it looks again)
+                _log.exception("claim_failed")
+                claimed = []
+            if not any(claimed):
+                await self._rest()
+
+    async def stop(self) -> None:
+        """Claims nothing more and lets what is in flight end; what does not is repeated at the next start."""
+        self._stopping = True
+        self.ring()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_DRAIN_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _claim(self, duty: Duty) -> bool:
+        in_flight = self._in_flight[duty.kind]
+        free = duty.slots - in_flight.total()
+        if free <= 0:
+            return False
+        candidates = claimable(
+            self._database.point,
+            duty.kind,
+            now_millis=self._clock.now_millis(),
+            real_millis=real_millis(),
+            limit=free,
+            busy_shops=[shop_id for shop_id, count in in_flight.items() if count >= duty.slots_per_shop],
+        )
+        taken = Counter(in_flight)
+        rows = []
+        for row in candidates:
+            if taken[row.shop_id] < duty.slots_per_shop:
+                taken[row.shop_id] += 1
+                rows.append(row)
+        if not rows:
+            return False
+        changes, leased = claim(rows, real_millis())
+        try:
+            await self._database.commit(changes)
+        except ConditionFailedError:
+            return True  # Somebody else was faster with one of them: look again.
+        for row in leased:
+            in_flight[row.shop_id] += 1
+            task = asyncio.create_task(self._work(duty, row))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _work(self, duty: Duty, row: DueRow) -> None:
+        try:
+            await duty.handle(row)
+        except ConditionFailedError:
+            _log.warning("lease_lost", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
+        except StorageError as error:
+            _log.error("outcome_not_written", kind=row.kind, subject=row.subject, error=str(error))
+        except Exception:  # noqa: BLE001  (one faulty row must not end the worker; it is logged and repeated)
+            _log.exception("due_work_failed", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
+        finally:
+            in_flight = self._in_flight[duty.kind]
+            in_flight[row.shop_id] -= 1
+            if not in_flight[row.shop_id]:
+                del in_flight[row.shop_id]
+            self.ring()
+
+    async def _rest(self) -> None:
+        due_at = next_due_millis(self._database.point, [duty.kind for duty in self._duties])
+        seconds = _LOOK_AGAIN_SECONDS
+        if due_at is not None and due_at > self._clock.now_millis():
+            seconds = min(seconds, (due_at - self._clock.now_millis()) / 1000)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._bell.wait(), seconds)

@@ -1,0 +1,26 @@
+"""Printing to a folder: one PDF an order, whole or not at all."""
+
+import os
+import re
+from pathlib import Path
+
+
+class FolderPrinter:
+    """Puts each voucher into a folder under the order's code."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def print_voucher(self, code: str, pdf: bytes) -> Path:
+        """The whole path of the printed file. A later voucher of the same order replaces the earlier one."""
+        # A code comes from outside: what is not a letter, a digit or a dash cannot become part of a path.
+        name = re.sub(r"[^\w-]", "_", code) + ".pdf"
+        path = self._folder / name
+        unfinished = path.with_suffix(".part")
+        with unfinished.open("wb") as file:
+            file.write(pdf)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+        return path.absolute()

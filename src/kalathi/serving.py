@@ -1,0 +1,77 @@
+"""Runs an ASGI application on uvicorn: ready is told once, SIGTERM and SIGINT end it cleanly within seconds."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+# Callers that are still being answered get this long; with the worker's drain it stays within ten seconds.
+_GRACE_SECONDS = 4
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling, which would raise the signal again after a clean end."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one. Raises OSError when the port is taken."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+
+
+def address_of(bound: socket.socket) -> str:
+    """`http://127.0.0.1:8090`"""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def run_server(asgi: ASGIApp, bound: socket.socket, ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken."""
+    config = uvicorn.Config(
+        asgi,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        backlog=2048,
+    )
+    server = _Server(config, ready)
+
+    def end() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    await server.serve(sockets=[bound])
+
+
+def log_json_lines() -> None:
+    """structlog writes one JSON object a line to standard error; standard output belongs to the command."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,91 @@
+"""The operator's API as the demo and the command line call it."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import niquests
+
+from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
+from kalathi.contract.errors import ErrorEnvelope
+
+
+class OperatorError(Exception):
+    """The marketplace refused, or could not be reached; the text is for a person."""
+
+
+class OperatorClient:
+    """Plain JSON in and out, with the operator's token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._session = niquests.AsyncSession(disable_http3=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def add_shop(self, shop: dict[str, Any]) -> tuple[str, str]:
+        """The new shop's id and its API token."""
+        answer = await self._call("POST", "/marketplace/shops", shop)
+        return answer["shop"]["id"], answer["api_token"]
+
+    async def shops(self) -> list[dict[str, Any]]:
+        """Every shop."""
+        shops: list[dict[str, Any]] = (await self._call("GET", "/marketplace/shops"))["shops"]
+        return shops
+
+    async def change_shop(self, shop_id: str, changes: dict[str, Any]) -> None:
+        """Changes what is named."""
+        await self._call("PATCH", f"/marketplace/shops/{shop_id}", changes)
+
+    async def renew_token(self, shop_id: str) -> str:
+        """A new API token; the old one is dead."""
+        token: str = (await self._call("POST", f"/marketplace/shops/{shop_id}/api_token"))["api_token"]
+        return token
+
+    async def put_listings(self, shop_id: str, listings: Sequence[dict[str, Any]]) -> None:
+        """Adds or replaces listings."""
+        await self._call("PUT", f"/marketplace/shops/{shop_id}/listings", listings)
+
+    async def place_cart(self, cart: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+        """The cart's id, and its orders in short."""
+        answer = await self._call("POST", "/marketplace/carts", cart)
+        return answer["cart"]["id"], answer["orders"]
+
+    async def order(self, code: str) -> dict[str, Any]:
+        """An order, its cart, timeline and deliveries."""
+        return await self._call("GET", f"/marketplace/orders/{code}")
+
+    async def order_codes(self) -> list[str]:
+        """The newest orders' codes."""
+        return [order["code"] for order in (await self._call("GET", "/marketplace/orders"))["orders"]]
+
+    async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        content = None if body is None else encode(body)
+        try:
+            response = await self._session.request(
+                method, self._url + path, headers=self._headers, data=content, timeout=30
+            )
+        except niquests.RequestException as error:
+            raise OperatorError(
+                f"The marketplace at {self._url} does not answer ({type(error).__name__}). Is `kalathi serve` running?"
+            ) from None
+        answer = response.content or b""
+        if response.status_code not in {200, 201}:
+            raise OperatorError(_sentences(answer) or f"The marketplace answered {response.status_code}.")
+        decoded: dict[str, Any] = msgspec.json.decode(answer)
+        return decoded
+
+
+def _sentences(answer: bytes) -> str:
+    try:
+        return decode(answer, ErrorEnvelope).sentences()
+    except (UnreadableBodyError, UnexpectedShapeError):
+        return ""

@@ -1,0 +1,60 @@
+"""Starts `kalathi` commands as processes of their own and reads what they say."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+_READY_SECONDS: Final = 20
+_END_SECONDS: Final = 10
+
+
+class ProcessFailedError(Exception):
+    """A process did not become ready; the text says where its log is."""
+
+
+class KalathiProcess:
+    """One running command. Its first line tells its address; later lines go to `heard`, its log to a file."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: str, reading: "asyncio.Task[None]") -> None:
+        self._process = process
+        self._reading = reading
+        self.address = address
+
+    @classmethod
+    async def start(cls, arguments: list[str], log: Path, heard: Callable[[str], None]) -> "KalathiProcess":
+        """Returns when the command is ready. Raises ProcessFailedError."""
+        with log.open("ab") as log_file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "kalathi.cli", *arguments, stdout=asyncio.subprocess.PIPE, stderr=log_file
+            )
+        if process.stdout is None:
+            raise ProcessFailedError("The process has no output.")
+        line = b""
+        with contextlib.suppress(TimeoutError):
+            line = await asyncio.wait_for(process.stdout.readline(), _READY_SECONDS)
+        address = next((word for word in line.decode().split() if word.startswith("http")), "")
+        if not address:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise ProcessFailedError(f"kalathi {arguments[0]} did not start; its log is {log}")
+        return cls(process, address, asyncio.create_task(_read_lines(process.stdout, heard)))
+
+    async def stop(self) -> None:
+        """SIGTERM, and what still runs after ten seconds is killed."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), _END_SECONDS)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+        await self._reading
+
+
+async def _read_lines(stream: asyncio.StreamReader, heard: Callable[[str], None]) -> None:
+    while line := await stream.readline():
+        heard(line.decode("utf-8", "replace").rstrip())

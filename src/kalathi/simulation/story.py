@@ -1,0 +1,93 @@
+"""Tells what happens to orders, who to whom, one line a step: pleasant at a terminal, plain when piped."""
+
+import time
+from typing import Any, Final
+
+import click
+
+_MARKETPLACE: Final = "marketplace"
+_WORDS: Final = {
+    "place": "the order is open",
+    "accept": "the order is accepted",
+    "reject": "the order is rejected",
+    "expire": "the order has expired",
+    "cancel": "the order is cancelled",
+    "extend": "the deadline is extended",
+    "issue_voucher": "the courier's voucher is made",
+    "hand_over": "the courier has picked it up",
+    "deliver": "the customer has it",
+}
+_COLOURS: Final = {"customer": "magenta", _MARKETPLACE: "cyan", "courier": "yellow", "printer": "green"}
+
+
+class Story:
+    """Writes lines to standard output; click leaves the colours out when nobody looks."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._told: dict[str, int] = {}
+        self._heard: dict[tuple[str, str], str] = {}
+
+    def heading(self, text: str) -> None:
+        """A part of the story begins."""
+        click.echo()
+        click.secho(text, bold=True)
+
+    def line(self, text: str, *, good: bool) -> None:
+        """A plain line with a mark that says whether it is as it must be."""
+        click.echo(f"{click.style('ok  ', 'green') if good else click.style('FAIL', 'red')}  {text}")
+
+    def step(self, who: str, whom: str, what: str, code: str = "") -> None:
+        """Who → whom, what, the order's code."""
+        at = f"{time.monotonic() - self._started:6.2f} s"
+        arrow = f"{click.style(who, _COLOURS.get(who, 'blue'))} → {click.style(whom, _COLOURS.get(whom, 'blue'))}"
+        # The names are padded by their plain length, since colour takes no room.
+        padding = " " * max(1, 44 - len(who) - len(whom))
+        click.echo(f"{at}  {arrow}{padding}{what}" + (f"  [{click.style(code, bold=True)}]" if code else ""))
+
+    def hear(self, line: str) -> None:
+        """A line of a connector, such as `printed 261124-5130474: ...`; it is told in its place of the order's story."""
+        what, _, rest = line.partition(" ")
+        code, _, details = rest.partition(": ")
+        self._heard[code, what] = details
+
+    def heard(self, code: str, what: str) -> str:
+        """What a connector said of this step; empty while it has not been told."""
+        return self._heard.get((code, what), "")
+
+    def has_told(self, detail: dict[str, Any]) -> bool:
+        """Whether every move of the order has been told."""
+        told: int = self._told.get(detail["order"]["code"], 0)
+        return told >= detail["timeline"][-1]["version"]
+
+    def follow(self, shop_name: str, detail: dict[str, Any]) -> None:
+        """Tells what is new in an order since the last look: its moves, and the webhooks that have arrived."""
+        code = detail["order"]["code"]
+        deliveries = {int(entry["id"].rpartition(".")[2]): entry for entry in detail["deliveries"]}
+        for entry in detail["timeline"]:
+            version = entry["version"]
+            if version <= self._told.get(code, 0):
+                continue
+            delivery = deliveries.get(version)
+            if delivery and delivery["state"] == "pending":
+                return  # Told in order: a move together with its webhook, and a voucher together with its print.
+            if entry["event"] == "issue_voucher" and not self.heard(code, "printed"):
+                return
+            self._told[code] = version
+            self._tell_move(shop_name, code, entry["event"], detail["order"])
+            if delivery:
+                status = delivery["attempts"][-1]["status"] if delivery["attempts"] else "no URL"
+                self.step(_MARKETPLACE, shop_name, f"webhook {delivery['event_type']}, answered {status}", code)
+            if entry["event"] == "issue_voucher" and (path := self.heard(code, "printed")):
+                self.step(shop_name, "printer", path, code)
+
+    def _tell_move(self, shop_name: str, code: str, event: str, order: dict[str, Any]) -> None:
+        words = _WORDS.get(event, event)
+        if event == "issue_voucher":
+            codes = ", ".join(order["courier_tracking_codes"])
+            self.step("courier", _MARKETPLACE, f"{words}: {codes}", code)
+        elif event in {"accept", "reject"}:
+            reason = self.heard(code, f"{event}ed")
+            self.step(shop_name, _MARKETPLACE, f"{event} ({reason})" if reason else f"{event}: {words}", code)
+        elif event != "place":  # The customer's own line has told that already.
+            self.step(_MARKETPLACE, _MARKETPLACE, words, code)
