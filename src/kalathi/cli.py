@@ -62,7 +62,8 @@ def main() -> None:
 
 @main.command()
 @_setting_options
-def serve(**values: str) -> None:
+@click.option("--no-worker", is_flag=True, help="Serve the API only; what is due waits for a worker.")
+def serve(no_worker: bool, **values: str) -> None:  # noqa: FBT001  (click names it)
     """Run the marketplace: API and worker in one process, until SIGTERM or Ctrl-C.
 
     \b
@@ -76,16 +77,17 @@ def serve(**values: str) -> None:
         _fail(f"{error}. See kalathi serve --help.")
 
     from kalathi.marketplace.kernel.database import DatabaseInUseError
+    from kalathi.serving import run_loop
 
     try:
-        asyncio.run(_run_marketplace(settings))
+        run_loop(_run_marketplace(settings, works=not no_worker))
     except (DatabaseInUseError, ValueError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"cannot listen on {settings.host}:{settings.port} or use {settings.data}: {error.strerror}.")
 
 
-async def _run_marketplace(settings: Settings) -> None:
+async def _run_marketplace(settings: Settings, *, works: bool) -> None:
     from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE, Marketplace
     from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
 
@@ -100,7 +102,8 @@ async def _run_marketplace(settings: Settings) -> None:
         click.echo(f"The operator's token is in {(settings.data / OPERATOR_TOKEN_FILE).absolute()}")
         sys.stdout.flush()
 
-    marketplace.start()
+    if works:
+        marketplace.start()
     try:
         await run_server(marketplace.asgi, bound, ready)
     finally:
@@ -148,8 +151,10 @@ def merchant(
             _fail(f"cannot read the token from {token_file}: {error.strerror}.")
     if not token:
         _fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
+    from kalathi.serving import run_loop
+
     try:
-        asyncio.run(_run_merchant(url, token, vendor, stock, print_to, data, host, port, path))
+        run_loop(_run_merchant(url, token, vendor, stock, print_to, data, host, port, path))
     except OSError as error:
         _fail(f"cannot listen on {host}:{port} or use {data} and {print_to}: {error.strerror}.")
 

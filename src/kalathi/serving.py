@@ -5,10 +5,12 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
 # Callers that are still being answered get this long; with the worker's drain it stays within ten seconds.
@@ -33,13 +35,23 @@ class _Server(uvicorn.Server):
 
 def listening_socket(host: str, port: int) -> socket.socket:
     """A bound socket; port 0 takes a free one. Raises OSError when the port is taken."""
-    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+    bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+    # Head and body go out as two writes. Accepted connections inherit this; without it Nagle's algorithm holds the body
+    # until the caller's delayed acknowledgement, and every answer takes 44 ms instead of a fraction of one.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return bound
 
 
 def address_of(bound: socket.socket) -> str:
     """`http://127.0.0.1:8090`"""
     host, port = bound.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """asyncio.run on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 async def run_server(asgi: ASGIApp, bound: socket.socket, ready: Callable[[], None]) -> None:

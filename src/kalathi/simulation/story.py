@@ -46,7 +46,7 @@ class Story:
         click.echo(f"{at}  {arrow}{padding}{what}" + (f"  [{click.style(code, bold=True)}]" if code else ""))
 
     def hear(self, line: str) -> None:
-        """A line of a connector, such as `printed 261124-5130474: ...`; it is told in its place of the order's story."""
+        """A line of a connector, such as `printed 261124-5130474: ...`; it is told in its place of the story."""
         what, _, rest = line.partition(" ")
         code, _, details = rest.partition(": ")
         self._heard[code, what] = details
@@ -57,8 +57,8 @@ class Story:
 
     def has_told(self, detail: dict[str, Any]) -> bool:
         """Whether every move of the order has been told."""
-        told: int = self._told.get(detail["order"]["code"], 0)
-        return told >= detail["timeline"][-1]["version"]
+        latest: int = detail["timeline"][-1]["version"]
+        return self._told.get(detail["order"]["code"], 0) >= latest
 
     def follow(self, shop_name: str, detail: dict[str, Any]) -> None:
         """Tells what is new in an order since the last look: its moves, and the webhooks that have arrived."""

@@ -1,0 +1,56 @@
+"""The yardstick of accepts: the bare sqlite3 driver runs the very statements of accepts, 32 to a transaction.
+
+The statements and their values are made beforehand; only running and committing them is timed. Same file settings:
+WAL, `synchronous=FULL`.
+"""
+
+import sqlite3
+import time
+from pathlib import Path
+
+from kalathi.contract.requests import AcceptRequest
+from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.statements import Parameters, guarded_statement, insert_statement
+from kalathi.marketplace.orders import commands, store
+from kalathi.marketplace.orders.terms import Terms
+
+from orders import Prepared
+
+GROUP = 32
+
+
+def accept_statements(path: Path, prepared: Prepared, codes: list[str]) -> list[list[tuple[str, Parameters]]]:
+    """What an accept of each order writes, as SQL and values."""
+    database = Database(path)
+    terms = Terms(Settings(), "http://127.0.0.1")
+    request = AcceptRequest(pickup_location=prepared.location_id, pickup_window=prepared.window_id)
+    now = BusinessClock().now()
+    sets = []
+    for code in codes:
+        found = store.by_code(database.point, code)
+        assert found is not None
+        changes = commands.accept(found, request, terms, now)
+        statements = [guarded_statement(part) for part in changes.guarded]
+        sets.append(statements + [insert_statement(part) for part in changes.inserts])
+    database.close()
+    return sets
+
+
+def run_bare(path: Path, sets: list[list[tuple[str, Parameters]]]) -> float:
+    """Accepts per second."""
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA cache_size=-65536")
+    started = time.perf_counter()
+    for first in range(0, len(sets), GROUP):
+        connection.execute("BEGIN IMMEDIATE")
+        for statements in sets[first : first + GROUP]:
+            for sql, parameters in statements:
+                connection.execute(sql, parameters)
+        connection.execute("COMMIT")
+    seconds = time.perf_counter() - started
+    connection.close()
+    return len(sets) / seconds

@@ -1,0 +1,90 @@
+"""Makes a database with many open orders, through the marketplace's own commands."""
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+from kalathi.contract.orders import Address, Customer
+from kalathi.contract.words import PaymentMethod
+from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.keys import KeyReserve
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.orders import commands
+from kalathi.marketplace.orders.model import NewCart, NewCartItem
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.shops import commands as shop_commands
+from kalathi.marketplace.shops.model import NewListing, NewLocation, NewShop
+
+TOKEN = "benchmark-token"
+
+
+class Prepared(NamedTuple):
+    """A shop with open orders of two lines each."""
+
+    shop_id: str
+    location_id: str
+    codes: list[str]
+    window_id: int
+
+
+def prepare(path: Path, count: int) -> Prepared:
+    """A fresh database file with `count` open orders of one shop that has a webhook URL."""
+    return asyncio.run(_prepare(path, count))
+
+
+async def _prepare(path: Path, count: int) -> Prepared:
+    database = Database(path)
+    keys = KeyReserve(database)
+    terms = Terms(Settings(), "http://127.0.0.1")
+    clock = BusinessClock()
+    new_shop = NewShop(
+        name="Benchmark",
+        domain="shop.example",
+        webhook_url="http://127.0.0.1:1/smart_cart_orders",
+        locations=(NewLocation(street_name="Σταδίου", street_number="1", zip="10562", city="Αθήνα", region="Αττική"),),
+    )
+    changes, shop = shop_commands.add_shop(new_shop, [keys.opaque_id(), keys.opaque_id()], TOKEN)
+    await database.commit(changes)
+    listings = [
+        NewListing(
+            shop_uid=uid,
+            product_name=name,
+            unit_price=Decimal(price),
+            commission_rate=Decimal("8.34"),
+            quantity=1_000_000,
+            ean="1234567890123",
+        )
+        for uid, name, price in (("100", "L'Oreal Professionel Salon Steam Pod", "10.40"), ("10", "Σαμπουάν", "25.00"))
+    ]
+    await database.run(lambda view: shop_commands.put_listings(view, shop.id, listings))
+    address = Address(
+        street_name="Ερμού",
+        street_number="12",
+        floor="2",
+        zip="10563",
+        city="Αθήνα",
+        region="Αττική",
+        country_code="GR",
+    )
+    cart = NewCart(
+        customer=Customer(first_name="Ελένη", last_name="Παπαδοπούλου", address=address),
+        items=(
+            NewCartItem(shop_id=shop.id, shop_uid="100", quantity=2),
+            NewCartItem(shop_id=shop.id, shop_uid="10", quantity=1),
+        ),
+        payment_method=PaymentMethod.CARD,
+        comments="Παράδοση στο γραφείο",
+    )
+
+    async def place() -> str:
+        await keys.ensure(5)
+        return (await database.run(lambda view: commands.place(view, cart, keys, terms, clock.now())))[0].code
+
+    codes: list[str] = []
+    while len(codes) < count:
+        codes += await asyncio.gather(*(place() for _ in range(min(256, count - len(codes)))))
+    window = terms.offer(shop).schedule.offered(clock.now())[-1]
+    database.close()
+    return Prepared(shop.id, shop.locations[0].id, codes, window.id)
