@@ -8,6 +8,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+from orders import Prepared
+
 from kalathi.contract.requests import AcceptRequest
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database
@@ -15,8 +17,6 @@ from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.statements import Parameters, guarded_statement, insert_statement
 from kalathi.marketplace.orders import commands, store
 from kalathi.marketplace.orders.terms import Terms
-
-from orders import Prepared
 
 GROUP = 32
 

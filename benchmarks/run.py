@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -106,8 +107,6 @@ def accepts(folder: Path) -> float:
 
 def fetch(address: str, request: bytes) -> bytes:
     """The body of one answer."""
-    import socket
-
     host, _, port = address.removeprefix("http://").rpartition(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))

@@ -62,6 +62,7 @@ async def run_server(asgi: ASGIApp, bound: socket.socket, ready: Callable[[], No
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # Nothing here depends on where a caller comes from.
         timeout_graceful_shutdown=_GRACE_SECONDS,
         backlog=2048,
     )

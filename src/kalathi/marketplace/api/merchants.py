@@ -6,6 +6,7 @@ reads, decides and commits, and decides anew when another call was faster (DESIG
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
@@ -133,6 +134,7 @@ class MerchantsFront:
         return any(media == wanted or media.startswith(wanted + ";") for media in given.split(","))
 
 
+@lru_cache(maxsize=4096)
 def _token_hash(authorization: bytes | None) -> bytes:
     if authorization is None or authorization[:7].lower() != b"bearer ":
         return b""  # No token has an empty hash, so this finds nobody.

@@ -17,7 +17,7 @@ from msgspec import Struct
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import PickupWindow, WindowOption
 from kalathi.marketplace.kernel.calendar import working_days_from
-from kalathi.marketplace.kernel.clock import ATHENS, athens
+from kalathi.marketplace.kernel.clock import ATHENS, athens, from_millis
 
 _WEEKDAYS: Final = ("Δευ", "Τρί", "Τετ", "Πέμ", "Παρ", "Σάβ", "Κυρ")
 
@@ -55,6 +55,7 @@ class WindowSchedule:
         # The key is a day and how many of its windows have begun, so a few entries serve days of traffic.
         self._offer = lru_cache(maxsize=64)(self._windows)
         self._options = lru_cache(maxsize=64)(self._encoded_options)
+        self._progress_of_hour = lru_cache(maxsize=64)(self._progress_at)
 
     def offered(self, now: datetime) -> Sequence[Window]:
         """The windows that have not begun, on the next working days, today included while it has one left."""
@@ -65,11 +66,15 @@ class WindowSchedule:
         return next((window for window in self.offered(now) if window.id == window_id), None)
 
     def options(self, now: datetime) -> msgspec.Raw:
-        """accept_options.pickup_window as JSON."""
+        """accept_options.pickup_window as JSON; the very same object until the next window begins."""
         return self._options(*self._progress(now))
 
     def _progress(self, now: datetime) -> tuple[date, int]:
-        local = athens(now)
+        # Athens is always whole hours from UTC, so an hour of UTC is an hour there: one conversion serves all of it.
+        return self._progress_of_hour(int(now.timestamp()) // 3600)
+
+    def _progress_at(self, hours_since_1970: int) -> tuple[date, int]:
+        local = athens(from_millis(hours_since_1970 * 3_600_000))
         return local.date(), sum(1 for start, _ in self._hours if start <= local.hour)
 
     def _windows(self, today: date, begun: int) -> tuple[Window, ...]:

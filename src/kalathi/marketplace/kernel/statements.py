@@ -1,5 +1,6 @@
 """SQL of the parts of a change set: made once per shape with SQLAlchemy Core, then run on the bare driver."""
 
+import re
 from functools import cache
 from typing import Any
 
@@ -35,6 +36,12 @@ def guarded_statement(part: Guarded) -> tuple[str, Parameters]:
     if when:
         parameters += [value.amount if isinstance(value, AtLeast) else value for value in part.when.values()]
     return sql, parameters
+
+
+@cache
+def positional(sql: str) -> tuple[str, tuple[str, ...]]:
+    """A read's SQL as the driver takes it fastest, and the names in its order: names cost it 3 µs a call."""
+    return re.sub(r":(\w+)", "?", sql), tuple(re.findall(r":(\w+)", sql))
 
 
 @cache

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from kalathi.contract.orders import LineItem
+import msgspec
+
+from kalathi.contract.codec import encode
+from kalathi.contract.orders import AcceptOptions, LineItem, LocationOption, WindowOption
 from kalathi.contract.requests import AcceptRequest, RejectedLine, RejectRequest, whole_number
 from kalathi.contract.words import REJECTION_REASONS, RejectionReason
 from kalathi.marketplace.couriers.windows import Window, WindowSchedule
@@ -15,12 +18,30 @@ _LONGEST_REASON = 1000
 _REASONS_BY_ID = {reason.id: reason for reason in REJECTION_REASONS}
 
 
-class Offer(NamedTuple):
-    """What an accept may choose from, now."""
+class Offer:
+    """What an accept of one shop may choose from."""
 
-    locations: Sequence[Location]
-    schedule: WindowSchedule
-    parcel_counts: Sequence[int]
+    __slots__ = ("_options", "_windows", "locations", "parcel_counts", "schedule")
+
+    def __init__(self, locations: Sequence[Location], schedule: WindowSchedule, parcel_counts: Sequence[int]) -> None:
+        self.locations = locations
+        self.schedule = schedule
+        self.parcel_counts = parcel_counts
+        self._windows = msgspec.Raw()
+        self._options = msgspec.Raw()
+
+    def accept_options(self, now: datetime) -> msgspec.Raw:
+        """accept_options as JSON (contract, section 2), made anew only when the windows have changed."""
+        windows = self.schedule.options(now)
+        if windows is not self._windows:
+            options = AcceptOptions(
+                number_of_parcels=list(self.parcel_counts),
+                pickup_location=[LocationOption(id=place.id, label=place.label()) for place in self.locations],
+                pickup_window=cast(list[WindowOption], windows),
+            )
+            self._options = msgspec.Raw(encode(options))
+            self._windows = windows
+        return self._options
 
 
 class Choice(NamedTuple):

@@ -1,7 +1,6 @@
 """Orders in the database: reads, and the rows of their change sets."""
 
 from datetime import datetime
-from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -13,6 +12,7 @@ from kalathi.marketplace.kernel.database import Row, View
 from kalathi.marketplace.orders.machine import Step
 from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
 from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.shops.store import shop_of
 
 
 class Caller(NamedTuple):
@@ -41,18 +41,12 @@ SELECT s.document, o.document, o.version FROM order_directory d JOIN shops s ON 
 JOIN orders o ON o.shop_id = d.shop_id AND o.code = d.code WHERE d.code = :code"""
 
 
-@lru_cache(maxsize=4096)
-def _shop(document: bytes) -> Shop:
-    # A shop's document is the same from call to call; its struct is immutable, so the bytes are a safe key.
-    return decode(document, Shop)
-
-
 def for_token(view: View, token_hash: bytes, code: str) -> Caller | None:
     """The shop of this token with its order of this code; None when the token is not known."""
     row = view.one(_CALLER, {"token_hash": token_hash, "code": code})
     if row is None:
         return None
-    return Caller(_shop(row[0]), None if row[1] is None else _found(row))
+    return Caller(shop_of(row[0]), None if row[1] is None else _found(row))
 
 
 def by_code(view: View, code: str) -> FoundOrder | None:
@@ -139,4 +133,4 @@ def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
 
 
 def _found(row: Row) -> FoundOrder:
-    return FoundOrder(order=decode(row[1], Order), version=row[2], shop=_shop(row[0]))
+    return FoundOrder(order=decode(row[1], Order), version=row[2], shop=shop_of(row[0]))

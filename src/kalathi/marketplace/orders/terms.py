@@ -1,9 +1,14 @@
 """What the settings mean for orders, worked out once at start."""
 
+from typing import Final
+
 from kalathi.marketplace.couriers.windows import WindowSchedule
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders.answers import Offer
 from kalathi.marketplace.shops.model import Shop
+
+# As many as there are shops' documents in the cache of reads.
+_MOST_OFFERS: Final = 4096
 
 
 class Terms:
@@ -14,11 +19,19 @@ class Terms:
         self.settings = settings
         self.public_url = public_url
         self._schedule = WindowSchedule(settings.pickup_hours, settings.pickup_days)
+        self._offers: dict[str, tuple[Shop, Offer]] = {}
         self._parcel_counts = list(range(1, settings.largest_parcel_count + 1))
 
     def offer(self, shop: Shop) -> Offer:
-        """What an accept of this shop may choose from."""
-        return Offer(shop.locations, self._schedule, self._parcel_counts)
+        """What an accept of this shop may choose from; kept while the shop stays the same."""
+        known = self._offers.get(shop.id)
+        if known is not None and known[0] is shop:
+            return known[1]
+        offer = Offer(shop.locations, self._schedule, self._parcel_counts)
+        if len(self._offers) >= _MOST_OFFERS:
+            self._offers.clear()
+        self._offers[shop.id] = (shop, offer)
+        return offer
 
     def voucher_url(self, shop_id: str, link: str) -> str:
         """The absolute, unguessable address of a voucher (DESIGN, decision 14)."""

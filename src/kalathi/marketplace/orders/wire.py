@@ -1,6 +1,5 @@
 """How an order is shown: the contract's object from the document and the shop's facts (DESIGN, decision 5)."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, cast
 
@@ -13,11 +12,9 @@ from kalathi.contract.orders import (
     Customer,
     Fees,
     LineItem,
-    LocationOption,
     OrderBody,
     RejectionReasonOption,
     RejectOptions,
-    WindowOption,
 )
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.webhooks import OrderChanges, OrderEvent
@@ -25,7 +22,6 @@ from kalathi.contract.words import REJECTION_REASONS, OrderEventType, OrderState
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.orders.answers import Offer
 from kalathi.marketplace.orders.model import Order
-from kalathi.marketplace.shops.model import Location
 
 # Members that are the same for many orders are encoded once and carried as JSON: the casts below say which struct the
 # JSON is of, and the encoder writes it through.
@@ -73,7 +69,7 @@ def render(order: Order, offer: Offer, now: datetime) -> OrderOnTheWire:
         pickup_address=order.pickup_address if accepted and order.pickup_address else UNSET,
         number_of_parcels=order.number_of_parcels or UNSET,
         rejection_info=order.rejection_info or UNSET,
-        accept_options=_accept_options(offer, now) if is_open else UNSET,
+        accept_options=cast(AcceptOptions, offer.accept_options(now)) if is_open else UNSET,
         reject_options=_REJECT_OPTIONS if is_open else UNSET,
     )
 
@@ -94,15 +90,3 @@ def event_body(
         changes=UNSET if changes is None else changes,
     )
     return encode(event)
-
-
-def _accept_options(offer: Offer, now: datetime) -> AcceptOptions:
-    return AcceptOptions(
-        number_of_parcels=cast(list[int], offer.parcel_counts),
-        pickup_location=_location_options(offer.locations),
-        pickup_window=cast(list[WindowOption], offer.schedule.options(now)),
-    )
-
-
-def _location_options(locations: Sequence[Location]) -> list[LocationOption]:
-    return [LocationOption(id=location.id, label=location.label()) for location in locations]

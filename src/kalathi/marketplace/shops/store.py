@@ -1,6 +1,7 @@
 """Shops in the database: reads, and the rows of their change sets."""
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import NamedTuple
 
 from kalathi.contract.codec import decode, encode
@@ -16,10 +17,16 @@ class ListingInStock(NamedTuple):
     quantity: int
 
 
+@lru_cache(maxsize=4096)
+def shop_of(document: bytes) -> Shop:
+    """A shop's document is the same from read to read and its struct immutable, so the bytes are a safe key."""
+    return decode(document, Shop)
+
+
 def shop(view: View, shop_id: str) -> Shop | None:
     """The shop, or None."""
     row = view.one("SELECT document FROM shops WHERE shop_id = :shop_id", {"shop_id": shop_id})
-    return decode(row[0], Shop) if row else None
+    return shop_of(row[0]) if row else None
 
 
 def shops(view: View) -> list[Shop]:
@@ -31,7 +38,7 @@ def shops_by_id(view: View, shop_ids: Collection[str]) -> dict[str, Shop]:
     """The shops of these ids that there are."""
     names, parameters = _named("id", shop_ids)
     rows = view.all(f"SELECT document FROM shops WHERE shop_id IN ({names})", parameters)  # noqa: S608  (names only)
-    return {found.id: found for found in (decode(row[0], Shop) for row in rows)}
+    return {found.id: found for found in (shop_of(row[0]) for row in rows)}
 
 
 def listings(view: View, shop_id: str, shop_uids: Collection[str]) -> dict[str, ListingInStock]:
