@@ -39,7 +39,16 @@ def decode(body: bytes | str | msgspec.Raw, wanted: type[T]) -> T:
     try:
         value: T = _decoder_for(cast(Hashable, wanted)).decode(body)
     except msgspec.ValidationError as error:
+        # The decoder may meet a wrong shape before it meets the place where the text stops being JSON.
+        _check_readable(body)
         raise UnexpectedShapeError(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableBodyError(str(error)) from error
     return value
+
+
+def _check_readable(body: bytes | str | msgspec.Raw) -> None:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableBodyError(str(error)) from error

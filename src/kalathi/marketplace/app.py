@@ -1,6 +1,7 @@
 """The composition root of the marketplace: what is made of what, and which handler runs which kind of due row."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from starlette.types import ASGIApp
 from kalathi.marketplace.api.application import application
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.couriers.vouchers import VoucherPrinter
-from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.kernel.ids import secret_token
@@ -20,7 +21,7 @@ from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.shops.model import hash_token
-from kalathi.marketplace.webhooks.dispatcher import Dispatcher
+from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from kalathi.marketplace.worker import Duty, Worker
@@ -33,20 +34,30 @@ DATABASE_FILE: Final = "kalathi.db"
 class Marketplace:
     """Everything that runs in one process: API and worker over one database. Make it on a running event loop."""
 
-    def __init__(self, settings: Settings, address: str) -> None:
-        """`address` is where it listens. Raises DatabaseInUseError, ValueError for a setting that cannot be read."""
+    def __init__(
+        self,
+        settings: Settings,
+        address: str,
+        *,
+        real: Callable[[], int] = real_millis,
+        sender: Sender | None = None,
+    ) -> None:
+        """`address` is where it listens. Tests give their own real time and their own network for webhooks.
+
+        Raises DatabaseInUseError, ValueError for a setting that cannot be read.
+        """
         schedule = RetrySchedule(settings.webhook_attempt_minutes)
         terms = Terms(settings, (settings.public_url or address).rstrip("/"))
         token = operator_token(settings)
         self._database = database = Database(settings.data / DATABASE_FILE)
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
-        self._sender = WebhookSender(
+        self._network = sender or WebhookSender(
             user_agent=settings.user_agent,
             timeout_seconds=settings.webhook_timeout_seconds,
             connections=settings.webhook_slots,
         )
-        clock = BusinessClock(stored_offset_millis(database))
-        dispatcher = Dispatcher(database, clock, self._sender, schedule)
+        clock = BusinessClock(stored_offset_millis(database), real)
+        dispatcher = Dispatcher(database, clock, self._network, schedule)
         due_work = OrderDueWork(database, clock, terms, VoucherPrinter(), self._threads)
         self.worker = Worker(
             database,
@@ -78,7 +89,7 @@ class Marketplace:
         await self.worker.stop()
         if self._working is not None:
             await self._working
-        await self._sender.close()
+        await self._network.close()
         self._threads.shutdown()
         self._database.close()
 

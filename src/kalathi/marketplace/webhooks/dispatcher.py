@@ -23,6 +23,10 @@ class Sender(Protocol):
         """POSTs the bytes and tells how it ended."""
         ...
 
+    async def close(self) -> None:
+        """Closes the connections."""
+        ...
+
 
 class Dispatcher:
     """Sends what is due to shops and records each attempt together with the end or the repeat of its row."""

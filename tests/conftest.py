@@ -1,0 +1,39 @@
+"""What every suite shares: the event loop's backend, and a sealed network where a test must not use one."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# No deadline: these machines are shared, and a slow moment is no fault of the code. A failing example is printed with
+# the blob that reproduces it.
+settings.register_profile("kalathi", deadline=None, print_blob=True)
+settings.load_profile("kalathi")
+
+_SEALED = ("unit", "contract")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio, which is what the product runs on."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def sealed_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Unit and contract tests never open a connection."""
+    if Path(str(request.node.path)).parent.name in _SEALED:
+
+        def refuse(*_arguments: object) -> None:
+            raise AssertionError("A unit test must not use the network")
+
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+
+
+@pytest.fixture
+def examples() -> Path:
+    """The recorded bodies."""
+    return Path(__file__).parent / "data" / "examples"

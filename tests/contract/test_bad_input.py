@@ -1,0 +1,273 @@
+"""Bad input: a clear error in the envelope, and nothing changed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.market import CUSTOMER, LOCATION, Market, Shop, open_market
+
+pytestmark = pytest.mark.anyio
+
+
+async def _refused(shop: Shop, code: str, action: str, body: object, status: int, word: str) -> str:
+    """The call is refused as it must be and the order is as it was; gives the sentences."""
+    before = await shop.market.order(code)
+    stock = await shop.stock()
+    answer = await shop.call("POST", f"/orders/{code}/{action}", body)
+    assert (answer.status, answer.json["errors"][0]["code"]) == (status, word), answer
+    assert await shop.market.order(code) == before
+    assert await shop.stock() == stock
+    return " ".join(answer.json["errors"][0]["messages"])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic abc"},
+        {"Authorization": "Bearer \xff\xfe"},
+        {"Authorization": "Bearer wrong", "Accept": "text/html"},
+    ],
+)
+async def test_no_or_a_wrong_token_is_401_whatever_the_accept_header_says(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        answer = await shop.call("GET", f"/orders/{code}", **headers)
+        assert (answer.status, answer.json["errors"][0]["code"]) == (401, "unauthorized")
+
+
+async def test_a_renewed_token_ends_the_one_before(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        answer = await market.operate("POST", f"/marketplace/shops/{shop.id}/api_token")
+        assert (await shop.call("GET", f"/orders/{code}")).status == 401
+        shop.token = answer["api_token"]
+        assert (await shop.call("GET", f"/orders/{code}")).status == 200
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "application/json", "application/vnd.skroutz+json; version=2.0"])
+async def test_a_wrong_accept_header_is_406_and_shows_the_right_one(tmp_path: Path, accept: str) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        answer = await shop.call("GET", f"/orders/{code}", Accept=accept)
+        assert (answer.status, answer.json["errors"][0]["code"]) == (406, "not_acceptable")
+        assert "application/vnd.skroutz+json; version=3.0" in answer.json["errors"][0]["messages"][0]
+
+
+async def test_an_unknown_order_and_another_shops_are_404(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop, other = await market.shop(), await market.shop("Other")
+        code = await other.cart(A=1)
+        for wanted in (code, "000000-0000000", "%00", "'; DROP TABLE orders; --", "x" * 5000, "Ω"):
+            for method, action in (("GET", ""), ("POST", "/accept"), ("POST", "/reject")):
+                answer = await shop.call(method, f"/orders/{wanted}{action}")
+                assert answer.status == 404
+                assert answer.json == {"errors": [{"code": "order_error", "messages": ["Order not found"]}]}
+        assert (await other.show(code))["state"] == "open"
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"pickup_window": }', b"\xff", b"[" * 200_000, b'{"a": 1}{'])
+async def test_broken_json_is_400(tmp_path: Path, body: bytes) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        await _refused(shop, await shop.cart(A=1), "accept", body, 400, "unreadable_body")
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_body_over_a_megabyte_is_413_whether_its_length_is_told_or_not(tmp_path: Path, told: bool) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        body = b'{"rejection_reason_other": "' + b"x" * 1_000_001 + b'"}'
+        headers = {"Content-Length": str(len(body))} if told else {}
+        answer = await shop.call("POST", f"/orders/{code}/reject", body, **headers)
+        assert (answer.status, answer.json["errors"][0]["code"]) == (413, "body_too_large")
+        assert (await shop.show(code))["state"] == "open"
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("accepted", "Order already accepted."),
+        ("rejected", "Order already rejected."),
+        ("cancelled", "Order already cancelled."),
+    ],
+)
+async def test_an_answer_to_an_order_that_is_not_open_says_what_has_become_of_it(
+    tmp_path: Path, state: str, message: str
+) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        if state == "accepted":
+            await shop.accept(code)
+        elif state == "rejected":
+            await shop.call("POST", f"/orders/{code}/reject", {"rejection_reason_other": "closed"})
+        else:
+            await market.operate("POST", f"/marketplace/orders/{code}/cancel")
+        for action in ("accept", "reject"):
+            assert await _refused(shop, code, action, {}, 422, "order_status") == message
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"pickup_location": "YlpD0KROym"},
+        {"pickup_location": None},
+        {"pickup_location": 12},
+        {"pickup_window": 1},
+        {"pickup_window": "abc"},
+        {"pickup_window": "²"},
+        {"pickup_window": 2**70},
+        {"pickup_window": None},
+        {"number_of_parcels": 0},
+        {"number_of_parcels": 4},
+        {"number_of_parcels": "-1"},
+        {"number_of_parcels": "99999999999999999999"},
+    ],
+)
+async def test_what_an_accept_may_not_choose_is_named_with_the_valid_values(
+    tmp_path: Path, different: dict[str, Any]
+) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        options = (await shop.show(code))["accept_options"]
+        body = {
+            "pickup_location": shop.location_id,
+            "pickup_window": options["pickup_window"][0]["id"],
+            "number_of_parcels": 1,
+            **different,
+        }
+        sentence = await _refused(shop, code, "accept", body, 422, "invalid_parameter")
+        [parameter] = different
+        valid = options[parameter]
+        assert sentence.startswith(f"{parameter}:")
+        assert all(str(entry["id"] if isinstance(entry, dict) else entry) in sentence for entry in valid)
+
+
+@pytest.mark.parametrize("value", [True, 1.5, [], {}])
+async def test_a_value_of_no_fitting_type_is_422_and_names_its_place(tmp_path: Path, value: object) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        body = {"pickup_window": value}
+        sentence = await _refused(shop, await shop.cart(A=1), "accept", body, 422, "invalid_parameter")
+        assert "$.pickup_window" in sentence
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([{"id": "LINE", "reason_id": 4}], id="no available quantity"),
+        pytest.param([{"id": "LINE", "reason_id": 4, "available_quantity": 2}], id="as many as ordered"),
+        pytest.param([{"id": "LINE", "reason_id": 4, "available_quantity": -1}], id="negative"),
+        pytest.param([{"id": "LINE", "reason_id": 4, "available_quantity": "one"}], id="no number"),
+        pytest.param([{"id": "LINE", "reason_id": 3}], id="unknown reason"),
+        pytest.param([{"id": "LINE"}], id="no reason"),
+        pytest.param([{"id": "other", "reason_id": 1}], id="unknown line"),
+        pytest.param([{"id": "LINE", "reason_id": 1}, {"id": "LINE", "reason_id": 2}], id="a line twice"),
+    ],
+)
+async def test_a_rejection_that_does_not_fit_is_422_and_nothing_changes(tmp_path: Path, lines: list[Any]) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=2)
+        line = (await shop.show(code))["line_items"][0]["id"]
+        named = [{**entry, "id": line if entry["id"] == "LINE" else entry["id"]} for entry in lines]
+        sentence = await _refused(shop, code, "reject", {"line_items": named}, 422, "invalid_parameter")
+        assert sentence.startswith("line_items.")
+
+
+async def test_both_forms_of_a_rejection_and_neither_are_422(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=2)
+        line = (await shop.show(code))["line_items"][0]["id"]
+        both = {"line_items": [{"id": line, "reason_id": 1}], "rejection_reason_other": "closed"}
+        assert "not both" in await _refused(shop, code, "reject", both, 422, "invalid_parameter")
+        forms: tuple[dict[str, Any], ...] = ({}, {"line_items": []}, {"rejection_reason_other": "  "})
+        for neither in forms:
+            assert "1, 2, 4, 5, 6" in await _refused(shop, code, "reject", neither, 422, "invalid_parameter")
+
+
+async def _cart_refused(market: Market, shop: Shop, change: dict[str, Any]) -> str:
+    stock = await shop.stock()
+    item = {"shop_id": shop.id, "shop_uid": "A", "quantity": 1}
+    cart = {"customer": CUSTOMER, "payment_method": "card", "items": [{**item, **change.pop("item", {})}], **change}
+    answer = await market.operate("POST", "/marketplace/carts", cart, status=422)
+    assert answer["errors"][0]["code"] == "invalid_parameter"
+    assert await shop.stock() == stock
+    assert (await market.operate("GET", "/marketplace/orders"))["orders"] == []
+    return " ".join(answer["errors"][0]["messages"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"item": {"shop_id": "nobody"}}, id="unknown shop"),
+        pytest.param({"item": {"shop_uid": "Z"}}, id="unknown listing"),
+        pytest.param({"item": {"quantity": 0}}, id="no pieces"),
+        pytest.param({"item": {"quantity": 6}}, id="more than there are"),
+        pytest.param({"item": {"quantity": 10**30}}, id="far too many"),
+        pytest.param({"item": {"unit_price": -1}}, id="negative money"),
+        pytest.param({"item": {"unit_price": 1.001}}, id="parts of a cent"),
+        pytest.param({"item": {"unit_price": "NaN"}}, id="no number"),
+        pytest.param({"item": {"unit_price": "Infinity"}}, id="no end"),
+        pytest.param({"payment_method": "shells"}, id="unknown payment"),
+        pytest.param({"items": []}, id="empty cart"),
+        pytest.param({"customer": {"address": {}}}, id="nobody"),
+    ],
+)
+async def test_a_cart_that_cannot_be_is_422_and_takes_no_stock(tmp_path: Path, change: dict[str, Any]) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        await _cart_refused(market, await market.shop(quantity=5), change)
+
+
+async def test_a_cart_with_one_bad_item_places_no_order_at_all(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop(quantity=5)
+        good = {"shop_id": shop.id, "shop_uid": "A", "quantity": 3}
+        for bad in ({"shop_uid": "A", "quantity": 3}, {"shop_uid": "Z", "quantity": 1}):
+            await _cart_refused(market, shop, {"items": [good, {"shop_id": shop.id, **bad}]})
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [{"unit_price": -0.01}, {"unit_price": 1.005}, {"unit_price": 1e12}, {"quantity": -1}, {"commission_rate": 101}],
+)
+async def test_a_listing_that_cannot_be_is_422(tmp_path: Path, listing: dict[str, Any]) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        body = [{"shop_uid": "C", "product_name": "C", "unit_price": 1, "quantity": 1, **listing}]
+        await market.operate("PUT", f"/marketplace/shops/{shop.id}/listings", body, status=422)
+        assert set(await shop.stock()) == {"A", "B"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"locations": []}, {"name": ""}, {"webhook_url": "ftp://x"}, {"webhook_url": "http://"}, {"courier": "Pigeon"}],
+)
+async def test_a_shop_that_cannot_be_is_422(tmp_path: Path, change: dict[str, Any]) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = {"name": "Shop", "domain": "shop.example", "locations": [LOCATION], **change}
+        await market.operate("POST", "/marketplace/shops", shop, status=422)
+        assert (await market.operate("GET", "/marketplace/shops"))["shops"] == []
+
+
+async def test_the_operators_api_wants_the_operators_token(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        for headers in ({}, {"Authorization": f"Bearer {shop.token}"}, {"Authorization": "operator"}):
+            answer = await market.call("GET", "/marketplace/shops", headers=headers)
+            assert (answer.status, answer.json["errors"][0]["code"]) == (401, "unauthorized")
+        assert (await market.call("GET", "/no/such/path")).json["errors"][0]["code"] == "not_found"
+        answer = await market.call("GET", f"/vouchers/{shop.id}/guess.pdf")
+        assert (answer.status, answer.json["errors"][0]["code"]) == (404, "not_found")

@@ -1,0 +1,81 @@
+"""What real clients send must be taken (clients.md, "what a compatible marketplace must therefore tolerate")."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.market import ACCEPT, open_market
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_whole_numbers_may_be_digit_strings_and_unknown_members_are_ignored(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        window = (await shop.show(code))["accept_options"]["pickup_window"][0]["id"]
+        answer = await shop.accept(code, pickup_window=str(window), number_of_parcels="2", colour="blue")
+        assert answer.json == {"success": True}
+        assert (await shop.show(code))["number_of_parcels"] == 2
+
+
+async def test_the_number_of_parcels_is_one_when_it_is_left_out(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        options = (await shop.show(code))["accept_options"]
+        body = {"pickup_location": shop.location_id, "pickup_window": options["pickup_window"][0]["id"]}
+        assert (await shop.call("POST", f"/orders/{code}/accept", body)).status == 200
+        assert (await shop.show(code))["number_of_parcels"] == 1
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8"])
+@pytest.mark.parametrize("body", [b"", b"  \n", b"{}"])
+async def test_an_empty_body_is_an_empty_object(tmp_path: Path, body: bytes, content_type: str) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        headers = {"Content-Type": content_type}
+        assert (await shop.call("GET", f"/orders/{code}", body, **headers)).status == 200
+        answer = await shop.call("POST", f"/orders/{code}/accept", body, **headers)
+        assert answer.status == 422
+        assert answer.json["errors"][0]["code"] == "invalid_parameter"
+        window = (await shop.show(code))["accept_options"]["pickup_window"][0]["id"]
+        sentences = " ".join(answer.json["errors"][0]["messages"])
+        assert shop.location_id in sentences
+        assert str(window) in sentences
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        ACCEPT,
+        ACCEPT.upper(),
+        "application/vnd.skroutz+json;version=3.0",
+        f"text/html, {ACCEPT}",
+        'application/vnd.skroutz+json; version="3.0"',
+    ],
+)
+async def test_the_accept_header_may_be_spaced_cased_and_listed_in_any_way(tmp_path: Path, accept: str) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        assert (await shop.call("GET", f"/orders/{code}", Accept=accept)).status == 200
+
+
+async def test_every_success_says_so_and_every_failure_carries_the_envelope(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        success = await shop.accept(code)
+        assert (success.status, success.body) == (200, b'{"success":true}')
+        assert success.headers["content-type"] == "application/json; charset=utf-8"
+        for method, path, status in (
+            ("POST", f"/orders/{code}/dispatched", 404),
+            ("GET", "/nowhere", 404),
+            ("DELETE", f"/orders/{code}", 405),
+            ("GET", f"/orders/{code}/accept", 405),
+        ):
+            answer = await shop.call(method, path)
+            assert answer.status == status, path
+            assert answer.json["errors"][0]["messages"], path

@@ -1,0 +1,229 @@
+"""A whole marketplace in this process: real database, real worker, a clock and a network of the test's own."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from kalathi.marketplace.app import Marketplace
+from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.webhooks.sending import Answer, SendError
+
+OPERATOR_TOKEN = "operator"
+ACCEPT = "application/vnd.skroutz+json; version=3.0"
+# A Tuesday, ten in the morning in Athens; no public holiday is near.
+NOON = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+
+LOCATION = {"street_name": "Σταδίου", "street_number": "1", "zip": "10562", "city": "Αθήνα", "region": "Αττική"}
+CUSTOMER = {
+    "first_name": "Ελένη",
+    "last_name": "Παπαδοπούλου",
+    "address": {
+        "street_name": "Ερμού",
+        "street_number": "12",
+        "floor": "2",
+        "zip": "10563",
+        "city": "Αθήνα",
+        "region": "Αττική",
+        "country_code": "GR",
+    },
+}
+
+
+class HttpAnswer(NamedTuple):
+    """What a call got."""
+
+    status: int
+    json: Any
+    headers: dict[str, str]
+    body: bytes
+
+
+class FakeTime:
+    """Real time that stands still unless a test moves it; business time is counted from it."""
+
+    def __init__(self, start: datetime = NOON) -> None:
+        self.millis = to_millis(start)
+
+    def __call__(self) -> int:
+        return self.millis
+
+
+class FakeNetwork:
+    """Shops' endpoints: records each POST, answers 200 or what the test has laid down for the URL, in order."""
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[str, dict[str, Any]]] = []
+        self.bodies: list[bytes] = []
+        self.statuses: dict[str, list[int | SendError]] = defaultdict(list)
+        self.gates: dict[str, asyncio.Event] = {}
+        self.in_flight: dict[str, int] = defaultdict(int)
+        self.most_in_flight: dict[str, int] = defaultdict(int)
+
+    async def post(self, url: str, body: bytes) -> Answer:
+        """One delivery."""
+        self.in_flight[url] += 1
+        self.most_in_flight[url] = max(self.most_in_flight[url], self.in_flight[url])
+        self.posts.append((url, json.loads(body)))
+        self.bodies.append(body)
+        if url in self.gates:
+            await self.gates[url].wait()
+        self.in_flight[url] -= 1
+        planned = self.statuses[url].pop(0) if self.statuses[url] else 200
+        if isinstance(planned, SendError):
+            return Answer(url, None, planned, b"", 1)
+        return Answer(url, planned, SendError.NONE, b"answer", 1)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    def events(self, url: str) -> list[tuple[str, str]]:
+        """Event type and state of what a URL got, in order."""
+        return [(body["event_type"], body["order"]["state"]) for at, body in self.posts if at == url]
+
+
+class Market:
+    """Calls the ASGI application as a client would."""
+
+    def __init__(self, marketplace: Marketplace, network: FakeNetwork, time: FakeTime) -> None:
+        self.marketplace = marketplace
+        self.network = network
+        self.time = time
+
+    async def call(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> HttpAnswer:
+        """One request; a body that is not bytes is sent as JSON."""
+        content = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
+        sent: list[dict[str, Any]] = []
+        name, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": name,
+            "raw_path": name.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "scheme": "http",
+            "server": ("market", 80),
+            "client": ("test", 1),
+            "http_version": "1.1",
+            "headers": [(key.lower().encode(), value.encode("latin-1")) for key, value in (headers or {}).items()],
+        }
+        chunks = [content[at : at + 65536] for at in range(0, len(content), 65536)] or [b""]
+
+        async def receive() -> dict[str, Any]:
+            chunk = chunks.pop(0)
+            return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.marketplace.asgi(scope, receive, send)
+        answered = b"".join(message.get("body", b"") for message in sent[1:])
+        found = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
+        is_json = found.get("content-type", "").startswith("application/json")
+        return HttpAnswer(sent[0]["status"], json.loads(answered) if is_json else None, found, answered)
+
+    async def operate(self, method: str, path: str, body: object = None, *, status: int = 200) -> Any:
+        """A call of the operator's API that must answer as expected."""
+        answer = await self.call(method, path, body, {"Authorization": f"Bearer {OPERATOR_TOKEN}"})
+        assert answer.status == status, answer
+        return answer.json
+
+    async def shop(self, name: str = "Demo shop", *, quantity: int = 100, url: str | None = "http://shop/") -> "Shop":
+        """A shop with the listings A (10.40) and B (25.00)."""
+        new = {"name": name, "domain": "shop.example", "webhook_url": url, "locations": [LOCATION]}
+        answer = await self.operate("POST", "/marketplace/shops", new, status=201)
+        listings = [
+            {"shop_uid": uid, "product_name": f"Προϊόν {uid}", "unit_price": price, "commission_rate": 8.34}
+            | {"quantity": quantity}
+            for uid, price in (("A", 10.4), ("B", 25))
+        ]
+        await self.operate("PUT", f"/marketplace/shops/{answer['shop']['id']}/listings", listings)
+        return Shop(self, answer["shop"], answer["api_token"])
+
+    async def order(self, code: str) -> Any:
+        """The operator's view of an order."""
+        return await self.operate("GET", f"/marketplace/orders/{code}")
+
+    async def advance(self, seconds: int) -> Any:
+        """Moves business time; returns when all that came due is done."""
+        return await self.operate("POST", "/marketplace/clock", {"advance_seconds": seconds})
+
+    async def settle(self) -> None:
+        """Waits until nothing is due any more, without moving time."""
+        await self.advance(0)
+
+
+class Shop:
+    """A shop as its own system calls the marketplace."""
+
+    def __init__(self, market: Market, facts: dict[str, Any], token: str) -> None:
+        self.market = market
+        self.id: str = facts["id"]
+        self.location_id: str = facts["locations"][0]["id"]
+        self.token = token
+
+    async def call(self, method: str, path: str, body: object = None, **headers: str) -> HttpAnswer:
+        """A call of the merchants' API."""
+        usual = {"Authorization": f"Bearer {self.token}", "Accept": ACCEPT, **headers}
+        return await self.market.call(method, f"/merchants/ecommerce{path}", body, usual)
+
+    async def cart(self, **wanted: int) -> str:
+        """A customer buys pieces by listing: `cart(A=2, B=1)`. Gives the order's code."""
+        items = [{"shop_id": self.id, "shop_uid": uid, "quantity": quantity} for uid, quantity in wanted.items()]
+        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
+        answer = await self.market.operate("POST", "/marketplace/carts", cart, status=201)
+        code: str = answer["orders"][0]["code"]
+        return code
+
+    async def show(self, code: str) -> Any:
+        """GET of an order."""
+        return (await self.call("GET", f"/orders/{code}")).json["order"]
+
+    async def accept(self, code: str, **different: object) -> HttpAnswer:
+        """Accepts with the first options, or with different values."""
+        options = (await self.show(code)).get("accept_options")
+        window = options["pickup_window"][0]["id"] if options else 1
+        body = {"pickup_location": self.location_id, "pickup_window": window, "number_of_parcels": 1, **different}
+        return await self.call("POST", f"/orders/{code}/accept", body)
+
+    async def stock(self) -> dict[str, int]:
+        """The quantities of the listings."""
+        answer = await self.market.operate("GET", f"/marketplace/shops/{self.id}/listings")
+        return {entry["shop_uid"]: entry["quantity"] for entry in answer["listings"]}
+
+
+@asynccontextmanager
+async def open_market(
+    folder: Path, *, settings: Settings | None = None, worker: bool = True, network: FakeNetwork | None = None
+) -> AsyncIterator[Market]:
+    """A marketplace over the database in `folder`; open it twice to restart it."""
+    network = network or FakeNetwork()
+    time = FakeTime()
+    chosen = msgspec.structs.replace(settings or Settings(), data=folder, operator_token=OPERATOR_TOKEN)
+    marketplace = Marketplace(chosen, "http://market", real=time, sender=network)
+    if worker:
+        marketplace.start()
+    try:
+        yield Market(marketplace, network, time)
+    finally:
+        await marketplace.stop()
+
+
+Predicate = Callable[[], bool]
+
+
+async def until(condition: Predicate) -> None:
+    """Waits for a condition; the limit only turns a hanging test into a failing one."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.002)

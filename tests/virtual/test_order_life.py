@@ -1,0 +1,258 @@
+"""Days of an order's life in seconds: the real marketplace, a clock that the test moves, shops that it plays."""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.webhooks.sending import SendError
+from tests.market import FakeNetwork, open_market, until
+
+pytestmark = pytest.mark.anyio
+
+SHOP = "http://shop/"
+
+
+async def test_an_accepted_order_gets_its_voucher_and_the_shop_hears_of_each_step(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=2, B=1)
+        await market.settle()
+        assert (await shop.accept(code)).json == {"success": True}
+        await market.advance(2)
+
+        events = [body for _, body in market.network.posts]
+        assert market.network.events(SHOP) == [
+            ("new_order", "open"),
+            ("order_updated", "accepted"),
+            ("order_updated", "accepted"),
+        ]
+        assert "changes" not in events[0]
+        assert set(events[1]["changes"]) == {"state", "pickup_window", "number_of_parcels", "pickup_address"}
+        assert events[1]["changes"]["state"] == {"old": "open", "new": "accepted"}
+        assert events[2]["changes"]["courier_tracking_codes"]["old"] == []
+        assert events[2]["changes"]["courier_voucher"] == {"old": None, "new": events[2]["order"]["courier_voucher"]}
+        link = events[2]["order"]["courier_voucher"].removeprefix("http://market")
+        pdf = await market.call("GET", link)
+        assert pdf.status == 200
+        assert pdf.headers["content-type"] == "application/pdf"
+        assert pdf.body.startswith(b"%PDF")
+
+
+async def test_a_rejection_for_limited_stock_brings_a_new_order_for_what_is_available(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(quantity=10)
+        code = await shop.cart(A=3, B=1)
+        line = (await shop.show(code))["line_items"][0]
+        body = {"line_items": [{"id": line["id"], "reason_id": "4", "available_quantity": "1"}]}
+        assert (await shop.call("POST", f"/orders/{code}/reject", body)).json == {"success": True}
+        await market.settle()
+
+        rejected = await shop.show(code)
+        assert rejected["state"] == "rejected"
+        assert [entry.get("rejection_reason") for entry in rejected["line_items"]] == ["limited_stock", None]
+        assert sorted(market.network.events(SHOP)) == [
+            ("new_order", "open"),
+            ("new_order", "open"),
+            ("order_updated", "rejected"),
+        ]
+        successor = next(body["order"] for _, body in market.network.posts if body["order"]["code"] != code)
+        assert [(entry["shop_uid"], entry["quantity"]) for entry in successor["line_items"]] == [("A", 1), ("B", 1)]
+        assert {entry["id"] for entry in successor["line_items"]}.isdisjoint(
+            entry["id"] for entry in rejected["line_items"]
+        )
+        assert successor["commission"] == 2.96  # 0.87 + 2.09: each line rounded half up, then summed
+        assert (await market.order(successor["code"]))["cart"]["id"] == (await market.order(code))["cart"]["id"]
+        assert await shop.stock() == {"A": 0, "B": 9}
+        assert (await shop.accept(successor["code"])).status == 200
+
+
+async def test_a_rejection_by_free_text_ends_the_order_and_gives_the_stock_back(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(quantity=10)
+        code = await shop.cart(A=3)
+        assert await shop.stock() == {"A": 7, "B": 10}
+        answer = await shop.call("POST", f"/orders/{code}/reject", {"rejection_reason_other": "Κλειστά"})
+        assert answer.json == {"success": True}
+        order = await shop.show(code)
+        assert order["rejection_info"] == {"reason": "Κλειστά", "actor": "merchant"}
+        assert await shop.stock() == {"A": 10, "B": 10}
+        assert len((await market.operate("GET", "/marketplace/orders"))["orders"]) == 1
+
+
+async def test_a_webhook_is_tried_at_0_1_5_and_19_minutes_and_then_given_up(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        market.network.statuses[SHOP] = [500, 204, SendError.TIMEOUT, 302]
+        shop = await market.shop()
+        placed_at = market.time.millis
+        code = await shop.cart(A=1)
+        await market.advance(20 * 60)
+
+        delivery = (await market.order(code))["deliveries"][0]
+        assert delivery["state"] == "exhausted"
+        minutes = [
+            round((datetime.fromisoformat(attempt["at"]).timestamp() - placed_at / 1000) / 60)
+            for attempt in delivery["attempts"]
+        ]
+        assert minutes == [0, 1, 5, 19]
+        assert [attempt["status"] for attempt in delivery["attempts"]] == [500, 204, None, 302]
+        assert [attempt["outcome"] for attempt in delivery["attempts"]] == ["retry", "retry", "retry", "exhausted"]
+        assert len(set(market.network.bodies)) == 1, "every attempt carries the same bytes"
+        await market.advance(3600)
+        assert len(market.network.posts) == 4
+
+
+async def test_an_open_order_expires_after_a_day_unless_it_was_extended(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(quantity=10)
+        expiring, extended = await shop.cart(A=1), await shop.cart(A=2)
+        before = await shop.show(extended)
+        await market.operate("POST", f"/marketplace/orders/{extended}/extend")
+        await market.advance(86_400)
+        assert (await shop.show(expiring))["state"] == "expired"
+        assert (await shop.show(extended))["state"] == "open"
+        assert await shop.stock() == {"A": 8, "B": 10}
+        updates = [body for _, body in market.network.posts if body["event_type"] == "order_updated"]
+        assert set(updates[0]["changes"]) == {"expires_at", "dispatch_until"}
+        assert updates[0]["changes"]["expires_at"]["old"] == before["expires_at"]
+        await market.advance(86_400)
+        assert (await shop.show(extended))["state"] == "expired"
+        assert await shop.stock() == {"A": 10, "B": 10}
+
+
+async def test_an_answer_after_the_deadline_is_refused_even_before_the_expiry_has_run(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        market.time.millis += 86_400_000
+        answer = await shop.accept(code)
+        assert answer.status == 422
+        assert answer.json == {"errors": [{"code": "order_status", "messages": ["Order already expired."]}]}
+
+
+async def test_a_cancelled_order_gives_back_its_stock_and_gets_no_voucher(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(quantity=10)
+        code = await shop.cart(A=1)
+        await shop.accept(code)
+        await market.operate("POST", f"/marketplace/orders/{code}/cancel")
+        await market.advance(10)
+        order = await shop.show(code)
+        assert (order["state"], order["courier_voucher"]) == ("cancelled", None)
+        assert await shop.stock() == {"A": 10, "B": 10}
+        assert market.network.events(SHOP)[-1] == ("order_updated", "cancelled")
+
+
+async def test_a_delivered_order_is_told_until_dispatch_and_then_silently_done(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        await shop.accept(code)
+        await market.advance(5)
+        for action in ("hand_over", "deliver"):
+            await market.operate("POST", f"/marketplace/orders/{code}/{action}")
+        await market.settle()
+        assert (await shop.show(code))["state"] == "delivered"
+        assert market.network.events(SHOP)[-1] == ("order_updated", "dispatched")
+        events = [entry["event"] for entry in (await market.order(code))["timeline"]]
+        assert events == ["place", "accept", "issue_voucher", "hand_over", "deliver"]
+
+
+async def test_a_dispatched_order_that_is_cancelled_travels_back(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(quantity=10)
+        code = await shop.cart(A=1)
+        await shop.accept(code)
+        await market.advance(5)
+        await market.operate("POST", f"/marketplace/orders/{code}/hand_over")
+        await market.operate("POST", f"/marketplace/orders/{code}/cancel")
+        assert (await shop.show(code))["state"] == "for_return"
+        assert await shop.stock() == {"A": 9, "B": 10}
+
+
+async def test_an_order_can_be_read_and_accepted_while_its_own_webhook_is_answered(tmp_path: Path) -> None:
+
+    async with open_market(tmp_path) as market:
+        market.network.gates[SHOP] = asyncio.Event()
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        await until(lambda: len(market.network.posts) == 1)
+        assert (await shop.accept(code)).json == {"success": True}
+        assert market.network.events(SHOP) == [("new_order", "open")], "the update waits for the first attempt"
+        market.network.gates[SHOP].set()
+        await market.settle()
+        assert market.network.events(SHOP)[1] == ("order_updated", "accepted")
+
+
+async def test_the_next_event_waits_for_the_first_attempt_of_the_one_before_not_for_its_retries(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        market.network.statuses[SHOP] = [500]
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        await shop.accept(code)
+        await market.settle()
+        assert market.network.events(SHOP) == [("new_order", "open"), ("order_updated", "accepted")]
+
+
+async def test_a_slow_shop_has_its_slots_and_delays_nobody_else(tmp_path: Path) -> None:
+
+    async with open_market(tmp_path, settings=Settings(webhook_slots=10, webhook_slots_per_shop=3)) as market:
+        market.network.gates["http://slow/"] = asyncio.Event()
+        slow, quick = await market.shop("Slow", url="http://slow/"), await market.shop("Quick", url="http://quick/")
+        for _ in range(30):
+            await slow.cart(A=1)
+        for _ in range(20):
+            await quick.cart(A=1)
+        await until(lambda: len(market.network.events("http://quick/")) == 20)
+        assert market.network.most_in_flight["http://slow/"] == 3
+        market.network.gates["http://slow/"].set()
+        await market.settle()
+        assert len(market.network.events("http://slow/")) == 30
+
+
+async def test_what_was_due_and_how_late_it_is_survive_a_restart(tmp_path: Path) -> None:
+    network = FakeNetwork()
+    async with open_market(tmp_path, network=network) as market:
+        network.statuses[SHOP] = [503]
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        await market.settle()
+        moved = await market.advance(30)
+        token = shop.token
+    async with open_market(tmp_path, network=network) as market:
+        assert (await market.operate("GET", "/marketplace/clock"))["now"] == moved["now"]
+        await market.advance(31)
+        delivery = (await market.order(code))["deliveries"][0]
+        assert [attempt["status"] for attempt in delivery["attempts"]] == [503, 200]
+        assert delivery["state"] == "delivered"
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/vnd.skroutz+json; version=3.0"}
+        assert (await market.call("GET", f"/merchants/ecommerce/orders/{code}", None, headers)).status == 200
+
+
+async def test_the_clock_moves_forward_only_and_says_so(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        before = (await market.operate("GET", "/marketplace/clock"))["now"]
+        assert before == "2026-11-24T10:00:00+02:00"
+        for body in ({"now": "2020-01-01T00:00:00Z"}, {}, {"advance_seconds": 1, "now": "2030-01-01T00:00:00Z"}):
+            answer = await market.operate("POST", "/marketplace/clock", body, status=422)
+            assert answer["errors"][0]["code"] == "invalid_parameter"
+        await market.operate("POST", "/marketplace/clock", {"advance_seconds": -5}, status=422)
+        assert (await market.operate("GET", "/marketplace/clock"))["now"] == before
+        moved = await market.operate("POST", "/marketplace/clock", {"now": "2026-12-01T12:00:00+02:00"})
+        assert moved["now"] == "2026-12-01T12:00:00+02:00"
+
+
+async def test_a_clock_move_that_waits_too_long_says_503_and_loses_nothing(tmp_path: Path) -> None:
+
+    async with open_market(tmp_path, settings=Settings(clock_limit_seconds=0.05)) as market:
+        market.network.gates[SHOP] = asyncio.Event()
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        answer = await market.operate("POST", "/marketplace/clock", {"advance_seconds": 60}, status=503)
+        assert answer["errors"][0]["code"] == "unavailable"
+        market.network.gates[SHOP].set()
+        await until(lambda: bool(market.network.events(SHOP)))
+        await market.advance(60)
+        assert (await market.order(code))["deliveries"][0]["state"] == "delivered"
