@@ -42,7 +42,7 @@ class Window(Struct, frozen=True):
     def _at(self, hour: int) -> datetime:
         # Hour 24 is midnight of the next day.
         midnight = datetime(self.day.year, self.day.month, self.day.day, tzinfo=ATHENS)
-        return midnight + timedelta(hours=hour)  # Wall-clock hours, which is what a window means.
+        return athens(midnight + timedelta(hours=hour))  # Wall-clock hours, which is what a window means.
 
 
 class WindowSchedule:

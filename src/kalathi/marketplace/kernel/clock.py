@@ -2,19 +2,24 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 ATHENS = ZoneInfo("Europe/Athens")
 
 
 def athens(moment: datetime) -> datetime:
-    """The same instant as the wire shows it: Europe/Athens, whole seconds."""
-    return moment.astimezone(ATHENS).replace(microsecond=0)
+    """The same instant as the wire shows it: Europe/Athens, whole seconds.
+
+    The result carries its offset and not the zone: Python compares and subtracts two times of one zone by their wall
+    clocks, which is an hour wrong across a change of clocks.
+    """
+    local = moment.astimezone(ATHENS)
+    return local.replace(microsecond=0, tzinfo=timezone(local.utcoffset() or timedelta(0)))
 
 
 def after(moment: datetime, delay: timedelta) -> datetime:
-    """An exact time later, in Athens. Adding in the zone itself would add wall-clock hours across a clock change."""
+    """An exact time later, with the offset that Athens has by then."""
     return athens(moment.astimezone(UTC) + delay)
 
 

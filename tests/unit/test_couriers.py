@@ -1,0 +1,150 @@
+"""Pickup windows, tracking codes, and vouchers that are rendered and read back."""
+
+from datetime import UTC, datetime, timedelta
+
+import pypdfium2
+import pytest
+import zxingcpp
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from kalathi.contract.codec import decode
+from kalathi.contract.orders import WindowOption
+from kalathi.contract.words import Courier
+from kalathi.marketplace.couriers.tracking import tracking_codes
+from kalathi.marketplace.couriers.vouchers import Party, VoucherFacts, VoucherPrinter
+from kalathi.marketplace.couriers.windows import WindowSchedule, parse_hours
+
+SCHEDULE = WindowSchedule("09-12,12-15,15-18", 3)
+A6_POINTS = (297.64, 419.53)
+
+
+def _labels(moment: datetime) -> list[str]:
+    return [window.label() for window in SCHEDULE.offered(moment)]
+
+
+def test_today_is_offered_until_its_last_window_has_begun() -> None:
+    morning = datetime(2026, 11, 24, 6, 59, tzinfo=UTC)  # 08:59 in Athens
+    assert _labels(morning)[0] == "09:00 - 12:00, Τρί 24/11/26"
+    assert _labels(morning + timedelta(minutes=1))[0] == "12:00 - 15:00, Τρί 24/11/26"
+    afternoon = datetime(2026, 11, 24, 13, 0, tzinfo=UTC)
+    assert _labels(afternoon)[0] == "09:00 - 12:00, Τετ 25/11/26"
+    assert len(_labels(afternoon)) == 9
+
+
+def test_weekends_and_holidays_are_left_out() -> None:
+    days = {label[15:] for label in _labels(datetime(2026, 12, 23, 20, 0, tzinfo=UTC))}
+    assert days == {"Πέμ 24/12/26", "Δευ 28/12/26", "Τρί 29/12/26"}
+
+
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)), st.integers(0, 80))
+def test_an_offered_id_holds_until_its_window_begins(moment: datetime, hours: int) -> None:
+    later = moment + timedelta(hours=hours)
+    for window in SCHEDULE.offered(moment):
+        found = SCHEDULE.find(window.id, later)
+        assert (found == window) is (window.on_the_wire().start > later.replace(microsecond=0))
+
+
+def test_options_carry_the_same_ids_and_labels_and_are_made_once_an_hour() -> None:
+    moment = datetime(2026, 11, 24, 8, 5, tzinfo=UTC)
+    options = decode(SCHEDULE.options(moment), list[WindowOption])
+    assert [(option.id, option.label) for option in options] == [
+        (window.id, window.label()) for window in SCHEDULE.offered(moment)
+    ]
+    assert SCHEDULE.options(moment) is SCHEDULE.options(moment + timedelta(minutes=50))
+
+
+def test_a_window_is_shown_in_athens_time_over_a_change_of_clocks() -> None:
+    schedule = WindowSchedule("09-12", 1)
+    [window] = schedule.offered(datetime(2026, 10, 23, 20, 0, tzinfo=UTC))
+    assert window.on_the_wire().start.isoformat() == "2026-10-26T09:00:00+02:00"
+
+
+@pytest.mark.parametrize("hours", ["", "9", "12-09", "09-12,11-13", "09-25", "a-b", "09-12;12-15"])
+def test_hours_that_are_no_windows_are_refused(hours: str) -> None:
+    with pytest.raises(ValueError, match="pickup_hours"):
+        parse_hours(hours)
+
+
+@pytest.mark.parametrize("courier", list(Courier))
+def test_tracking_codes_are_one_a_parcel_and_every_courier_has_its_prefix(courier: Courier) -> None:
+    codes = tracking_codes(courier, "261124-5130474", 3)
+    assert len(set(codes)) == 3
+    assert all(code.isalnum() and "2611245130474" in code for code in codes)
+    others = {tracking_codes(other, "261124-5130474", 1)[0] for other in Courier}
+    assert len(others) == len(Courier)
+
+
+def _facts(**different: object) -> VoucherFacts:
+    values = {
+        "order_code": "261124-5130474",
+        "courier": "Skroutz Last Mile",
+        "sender": Party(name="Βιβλία Αθηνά", lines=("Σταδίου 1", "10562 Αθήνα, Αττική")),
+        "recipient": Party(name="Ελένη Παπαδοπούλου", lines=("Ερμού 12, 2ος όροφος", "10563 Αθήνα, Αττική")),
+        "tracking_codes": ("SLM261124513047401", "SLM261124513047402"),
+        "made_at": datetime(2026, 11, 24, tzinfo=UTC),
+    }
+    return VoucherFacts(**(values | different))  # type: ignore[arg-type]  # the test's own names
+
+
+def _page(pdf: bytes, number: int, dpi: int) -> Image.Image:
+    document = pypdfium2.PdfDocument(pdf)
+    try:
+        image: Image.Image = document[number].render(scale=dpi / 72).to_pil()
+        return image
+    finally:
+        document.close()
+
+
+def _texts(pdf: bytes) -> list[str]:
+    document = pypdfium2.PdfDocument(pdf)
+    try:
+        return [page.get_textpage().get_text_range() for page in document]
+    finally:
+        document.close()
+
+
+@pytest.mark.parametrize("dpi", [100, 203, 300])
+def test_the_barcode_of_each_parcel_is_read_back_from_the_rendered_page(dpi: int) -> None:
+    pdf = VoucherPrinter().render(_facts())
+    for number, code in enumerate(_facts().tracking_codes):
+        [barcode] = zxingcpp.read_barcodes(_page(pdf, number, dpi))
+        assert (barcode.text, barcode.format) == (code, zxingcpp.BarcodeFormat.Code128)
+
+
+def test_a_voucher_is_a6_and_names_shop_recipient_order_and_parcel() -> None:
+    pdf = VoucherPrinter().render(_facts(collect="20.80"))
+    document = pypdfium2.PdfDocument(pdf)
+    assert all(abs(a - b) < 0.1 for a, b in zip(document[0].get_size(), A6_POINTS, strict=True))
+    document.close()
+    first, second = _texts(pdf)
+    for text in ("Βιβλία Αθηνά", "Σταδίου 1", "Ελένη Παπαδοπούλου", "2ος όροφος", "261124-5130474", "20.80"):
+        assert text in first
+    assert "Δέμα 1 από 2" in first
+    assert "Δέμα 2 από 2" in second
+    assert "SLM261124513047402" in second
+
+
+HOSTILE = [
+    '#panic("x")',
+    '#read("/etc/passwd")',
+    "$x$ *bold* _it_ `raw` <label> @ref \\ ] [ // */",
+    "Ω" * 500,
+    "日本語 🎁 العربية",
+    "\u202e\u0000\u0007",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_of_a_customer_can_change_the_label(text: str) -> None:
+    printer = VoucherPrinter()
+    pdf = printer.render(_facts(recipient=Party(name=text, lines=(text, text, text))))
+    assert len(_texts(pdf)) == 2, "a long text does not spill onto another page"
+    [barcode] = zxingcpp.read_barcodes(_page(pdf, 0, 203))
+    assert barcode.text == "SLM261124513047401"
+
+
+def test_the_same_facts_make_the_same_bytes() -> None:
+    printer = VoucherPrinter()
+    assert printer.render(_facts()) == printer.render(_facts())

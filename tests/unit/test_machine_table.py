@@ -1,0 +1,165 @@
+"""The machine's table: every move that it has is made, every other raises and changes nothing."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from kalathi.contract.codec import encode
+from kalathi.contract.requests import RejectedLine, RejectRequest
+from kalathi.contract.words import OrderEventType, OrderState
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.orders import machine
+from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step, StockMove
+from kalathi.marketplace.orders.model import Order
+from tests.unit.orders import NOW, OFFER, SETTINGS, good_accept, open_order, order_in, placement
+
+LATER = NOW + timedelta(days=2)
+OTHER = RejectRequest(rejection_reason_other="closed")
+VOUCHER = ("http://market/v.pdf", ("ACS1",))
+
+
+def _reject(order: Order, request: RejectRequest = OTHER, now: datetime = NOW) -> machine.Rejection:
+    return machine.reject(
+        order, request, SETTINGS, now, successor_code="261124-0000002", line_ids=["new0", "new1", "new2"]
+    )
+
+
+MOVES: dict[Action, Callable[[Order], Step]] = {
+    Action.ACCEPT: lambda order: machine.accept(order, good_accept(), OFFER, NOW),
+    Action.REJECT: lambda order: _reject(order).rejected,
+    Action.EXPIRE: lambda order: machine.expire(order, LATER),
+    Action.CANCEL: machine.cancel,
+    Action.EXTEND: lambda order: machine.extend(order, SETTINGS, NOW),
+    Action.ISSUE_VOUCHER: lambda order: machine.issue_voucher(order, *VOUCHER),
+    Action.HAND_OVER: machine.hand_over,
+    Action.DELIVER: machine.deliver,
+}
+STATES_AND_ACTIONS = [(state, action) for state in OrderState for action in MOVES]
+
+
+def _prepared(state: OrderState, action: Action) -> Order:
+    order = order_in(state)
+    if action is Action.HAND_OVER:
+        order = replace(order, courier_voucher="http://market/v.pdf")
+    return order
+
+
+@pytest.mark.parametrize(("state", "action"), STATES_AND_ACTIONS)
+def test_a_move_is_made_exactly_when_the_table_has_it(state: OrderState, action: Action) -> None:
+    order = _prepared(state, action)
+    before = encode(order)
+    following = TRANSITIONS.get((state, action))
+    if following is None:
+        with pytest.raises(DomainError) as refused:
+            MOVES[action](order)
+        assert refused.value.code is ErrorCode.ORDER_STATUS
+    else:
+        assert MOVES[action](order).order.state is following
+    assert encode(order) == before
+
+
+def test_placing_is_the_only_way_in_and_delivery_the_only_silent_move() -> None:
+    assert [key for key in TRANSITIONS if key[0] is None] == [(None, Action.PLACE)]
+    step = machine.place(placement(("A", "1.00", 1)), SETTINGS, NOW)
+    assert (step.order.state, step.event) == (OrderState.OPEN, OrderEventType.NEW_ORDER)
+    silent = []
+    for state, action in STATES_AND_ACTIONS:
+        if (state, action) in TRANSITIONS and MOVES[action](_prepared(state, action)).event is None:
+            silent.append(action)
+    assert silent == [Action.DELIVER]
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (OrderState.ACCEPTED, "Order already accepted."),
+        (OrderState.REJECTED, "Order already rejected."),
+        (OrderState.PARTIALLY_DELIVERED, "Order already partially delivered."),
+        (OrderState.FOR_RETURN, "Order already for return."),
+    ],
+)
+def test_a_refusal_says_what_has_become_of_the_order(state: OrderState, message: str) -> None:
+    with pytest.raises(DomainError, match=message):
+        machine.accept(order_in(state), good_accept(), OFFER, NOW)
+
+
+def test_accept_reject_and_extend_are_refused_from_the_deadline_on_and_expiry_before_it() -> None:
+    order = open_order()
+    deadline = order.expires_at
+    just_before = deadline - timedelta(seconds=1)
+    for move in (
+        lambda: machine.accept(order, good_accept(deadline), OFFER, deadline),
+        lambda: _reject(order, now=deadline),
+        lambda: machine.extend(order, SETTINGS, deadline),
+    ):
+        with pytest.raises(DomainError, match="Order already expired"):
+            move()
+    with pytest.raises(DomainError, match="Order is still open"):
+        machine.expire(order, just_before)
+    assert machine.expire(order, deadline).order.state is OrderState.EXPIRED
+    assert machine.accept(order, good_accept(just_before), OFFER, just_before).order.state is OrderState.ACCEPTED
+
+
+def test_deadlines_are_a_day_and_then_three_working_days_at_the_same_hour() -> None:
+    order = open_order()
+    assert order.created_at.isoformat() == "2026-11-24T10:00:00+02:00"
+    assert order.expires_at.isoformat() == "2026-11-25T10:00:00+02:00"
+    assert order.dispatch_until is not None
+    # Thursday, Friday, then over the weekend to Monday.
+    assert order.dispatch_until.isoformat() == "2026-11-30T10:00:00+02:00"
+    extended = machine.extend(order, SETTINGS, NOW).order
+    assert extended.expires_at.isoformat() == "2026-11-26T10:00:00+02:00"
+    assert extended.dispatch_until is not None
+    assert extended.dispatch_until.isoformat() == "2026-12-01T10:00:00+02:00"
+
+
+def test_an_order_gets_one_voucher_and_is_not_handed_over_without_it() -> None:
+    accepted = machine.accept(open_order(), good_accept(), OFFER, NOW).order
+    with pytest.raises(DomainError, match="no voucher yet"):
+        machine.hand_over(accepted)
+    with_voucher = machine.issue_voucher(accepted, *VOUCHER).order
+    with pytest.raises(DomainError, match="already has a voucher"):
+        machine.issue_voucher(with_voucher, *VOUCHER)
+    assert machine.hand_over(with_voucher).order.state is OrderState.DISPATCHED
+
+
+def test_a_rejection_by_lines_leaves_the_unnamed_and_the_limited_to_the_next_order() -> None:
+    order = open_order(("A", "10.40", 5), ("B", "25.00", 1), ("C", "1.00", 2))
+    request = RejectRequest(
+        line_items=[
+            RejectedLine(id="line0", reason_id=4, available_quantity="3"),
+            RejectedLine(id="line1", reason_id="1"),
+        ]
+    )
+    rejection = _reject(order, request)
+    assert rejection.successor is not None
+    successor = rejection.successor.order
+    assert [(line.shop_uid, line.quantity, line.id) for line in successor.lines()] == [
+        ("A", 3, "new0"),
+        ("C", 2, "new1"),
+    ]
+    assert (successor.code, successor.cart_id, successor.state) == ("261124-0000002", "cart", OrderState.OPEN)
+    assert [line.rejection_reason for line in rejection.rejected.order.lines()][:2] == ["limited_stock", "no_stock"]
+    assert set(rejection.stock) == {StockMove("B", 1), StockMove("A", 0, counted=True)}
+
+
+def test_nothing_comes_back_when_nothing_is_left() -> None:
+    request = RejectRequest(
+        line_items=[
+            RejectedLine(id="line0", reason_id=4, available_quantity=0),
+            RejectedLine(id="line1", reason_id=5),
+        ]
+    )
+    rejection = _reject(open_order(), request)
+    assert rejection.successor is None
+    assert set(rejection.stock) == {StockMove("B", 1), StockMove("A", 0, counted=True)}
+
+
+def test_commission_is_rounded_half_up_by_line_and_summed() -> None:
+    order = open_order(("A", "10.40", 2), ("B", "0.06", 1))
+    # 20.80 × 8.34 % = 1.73472 → 1.73; 0.06 × 8.34 % = 0.005004 → 0.01
+    assert [line.commission for line in order.lines()] == [Decimal("1.73"), Decimal("0.01")]
+    assert order.commission == Decimal("1.74")

@@ -1,0 +1,30 @@
+"""The retry schedule is a pure function, anchored at the event."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kalathi.marketplace.webhooks.retry import Delivered, Exhausted, RetryAt, RetrySchedule
+
+SCHEDULE = RetrySchedule("0,1,5,19")
+
+
+@pytest.mark.parametrize(("before", "minutes"), [(0, 1), (1, 5), (2, 19)])
+def test_attempts_are_planned_1_5_and_19_minutes_after_the_event(before: int, minutes: int) -> None:
+    outcome = SCHEDULE.outcome(delivered=False, anchor_at=1_000, recorded_before=before)
+    assert outcome == RetryAt(1_000 + minutes * 60_000)
+
+
+def test_the_fourth_failure_is_the_last() -> None:
+    assert SCHEDULE.outcome(delivered=False, anchor_at=0, recorded_before=3) == Exhausted()
+
+
+@given(st.integers(0, 3), st.integers(0, 2**42))
+def test_what_is_delivered_is_delivered_whenever(before: int, anchor_at: int) -> None:
+    assert SCHEDULE.outcome(delivered=True, anchor_at=anchor_at, recorded_before=before) == Delivered()
+
+
+@pytest.mark.parametrize("minutes", ["", "1,5", "0,5,1", "0,1,1", "0,x"])
+def test_a_schedule_that_is_none_is_refused(minutes: str) -> None:
+    with pytest.raises(ValueError, match="webhook_attempt_minutes"):
+        RetrySchedule(minutes)
