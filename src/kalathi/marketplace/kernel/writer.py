@@ -116,7 +116,7 @@ def write_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> li
             _roll_back(connection)
             outcomes[refused.place] = ConditionFailedError()
             remaining = [place for place in remaining if outcomes[place] is None]
-        except (sqlite3.Error, OverflowError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, its caller hears of it and the thread lives on)
             _roll_back(connection)
             if len(remaining) == 1:
                 outcomes[remaining[0]] = _as_outcome(error)

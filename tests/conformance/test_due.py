@@ -1,0 +1,95 @@
+"""The claim protocol: leases with fencing tokens, order of a subject, busy shops."""
+
+import asyncio
+
+import pytest
+
+from kalathi.marketplace.kernel import due
+from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, Insert
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.due import LEASE_MILLIS, DueKind, DueRow
+
+pytestmark = pytest.mark.anyio
+
+
+def _plan(shop: str, subject: str, sequence: int = 1, at: int = 100, kind: DueKind = DueKind.DELIVERY) -> Insert:
+    return due.plan(kind, shop, subject, sequence, due_at=at, anchor_at=at)
+
+
+def _claimable(database: Database, *, now: int = 1000, real: int = 0, busy: tuple[str, ...] = ()) -> list[DueRow]:
+    return due.claimable(database.point, DueKind.DELIVERY, now_millis=now, real_millis=real, limit=100, busy_shops=busy)
+
+
+async def _lease(database: Database, rows: list[DueRow], real: int = 0) -> list[DueRow]:
+    changes, leased = due.claim(rows, real)
+    await database.commit(changes)
+    return leased
+
+
+async def test_only_what_is_due_free_and_of_its_kind_is_claimable_the_longest_due_first(database: Database) -> None:
+    await database.commit(
+        ChangeSet(
+            _plan("s", "late", at=500),
+            _plan("s", "early", at=100),
+            _plan("s", "future", at=2000),
+            _plan("busy", "x"),
+            _plan("s", "other", kind=DueKind.VOUCHER),
+        )
+    )
+    assert [row.subject for row in _claimable(database, busy=("busy",))] == ["early", "late"]
+    await _lease(database, _claimable(database, busy=("busy",))[:1])
+    assert [row.subject for row in _claimable(database, busy=("busy",))] == ["late"]
+
+
+async def test_of_two_claimants_of_one_row_one_fails_whole(database: Database) -> None:
+    await database.commit(ChangeSet(_plan("s", "a"), _plan("s", "b")))
+    rows = _claimable(database)
+    attempts = [due.claim(rows, 0), due.claim(rows[1:], 0)]
+    outcomes = await asyncio.gather(*(database.commit(changes) for changes, _ in attempts), return_exceptions=True)
+    assert sum(isinstance(outcome, ConditionFailedError) for outcome in outcomes) == 1
+
+
+async def test_a_lease_that_ran_out_is_free_again_and_its_old_holder_changes_nothing(database: Database) -> None:
+    await database.commit(ChangeSet(_plan("s", "a")))
+    [slow] = await _lease(database, _claimable(database))
+    assert _claimable(database, real=LEASE_MILLIS - 1) == []
+    [quick] = await _lease(database, _claimable(database, real=LEASE_MILLIS), real=LEASE_MILLIS)
+    for late in (due.done(slow), due.again(slow, 5)):
+        with pytest.raises(ConditionFailedError):
+            await database.commit(ChangeSet(late))
+    await database.commit(ChangeSet(due.done(quick)))
+    assert due.next_due_millis(database.point) is None
+
+
+async def test_a_repeat_is_due_at_its_time_with_one_more_attempt_behind_it(database: Database) -> None:
+    await database.commit(ChangeSet(_plan("s", "a")))
+    [row] = await _lease(database, _claimable(database))
+    await database.commit(ChangeSet(due.again(row, 5000)))
+    assert _claimable(database, now=4999) == []
+    [again] = _claimable(database, now=5000)
+    assert (again.attempts, again.anchor_at, due.next_due_millis(database.point)) == (1, 100, 5000)
+
+
+async def test_the_next_event_of_a_subject_waits_until_the_first_attempt_of_the_one_before_has_ended(
+    database: Database,
+) -> None:
+    await database.commit(
+        ChangeSet(_plan("s", "a", 2, at=50), _plan("s", "a", 1), _plan("s", "b", 7), _plan("t", "a", 3))
+    )
+    assert {(row.shop_id, row.subject, row.sequence) for row in _claimable(database)} == {
+        ("s", "a", 1),
+        ("s", "b", 7),
+        ("t", "a", 3),
+    }
+    [first] = await _lease(database, [row for row in _claimable(database) if row.sequence == 1])
+    assert ("a", 2) not in {(row.subject, row.sequence) for row in _claimable(database)}
+    await database.commit(ChangeSet(due.again(first, 9999)))
+    assert ("a", 2) in {(row.subject, row.sequence) for row in _claimable(database)}
+
+
+async def test_a_start_frees_every_lease_of_a_process_that_has_died(database: Database) -> None:
+    await database.commit(ChangeSet(*(_plan("s", f"o{number}") for number in range(5))))
+    await _lease(database, _claimable(database))
+    assert _claimable(database) == []
+    await database.commit(due.free_all())
+    assert len(_claimable(database)) == 5

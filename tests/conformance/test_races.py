@@ -1,0 +1,85 @@
+"""Accept, reject, expire and cancel race over the real database: exactly one wins, the others hear who."""
+
+import asyncio
+import os
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.orders import commands, store
+from tests.market import open_market
+
+pytestmark = pytest.mark.anyio
+
+ROUNDS = 60
+
+
+async def test_exactly_one_of_accept_reject_expire_and_cancel_wins(tmp_path: Path) -> None:
+    seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
+    print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
+    chance = random.Random(seed)
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop(quantity=10_000)
+        desk = market.marketplace._desk
+        deadline = desk.clock.now() + timedelta(hours=30)
+
+        async def expire(code: str) -> int:
+            def command(view: View) -> tuple[ChangeSet, None]:
+                found = store.by_code(view, code)
+                assert found is not None
+                return commands.expire(found, desk.terms, deadline), None
+
+            try:
+                await desk.database.run(command)
+            except DomainError as refused:
+                assert refused.code is ErrorCode.ORDER_STATUS
+                return 422
+            return 200
+
+        async def cancel(code: str) -> int:
+            headers = {"Authorization": "Bearer operator"}
+            return (await market.call("POST", f"/marketplace/orders/{code}/cancel", None, headers)).status
+
+        async def accept(code: str) -> int:
+            return (await shop.accept(code)).status
+
+        async def reject(code: str) -> int:
+            body = {"rejection_reason_other": "closed"}
+            return (await shop.call("POST", f"/orders/{code}/reject", body)).status
+
+        for _ in range(ROUNDS):
+            code = await shop.cart(A=1)
+            racers = [accept, accept, reject, expire, cancel]
+            chance.shuffle(racers)
+            statuses = await asyncio.gather(*(racer(code) for racer in racers))
+            assert set(statuses) <= {200, 422}
+            timeline = [entry["event"] for entry in (await market.order(code))["timeline"]]
+            winners = [event for event in timeline if event != "place"]
+            # A cancellation may follow an acceptance, which it does not contradict.
+            assert len(winners) == 1 or winners == ["accept", "cancel"], (seed, timeline)
+            assert statuses.count(200) == len(winners), (seed, timeline)
+        states = [order["state"] for order in (await market.operate("GET", "/marketplace/orders"))["orders"]]
+        assert OrderState.OPEN not in states
+        taken = states.count("accepted")
+        assert await shop.stock() == {"A": 10_000 - taken, "B": 10_000}
+
+
+async def test_the_last_piece_is_sold_once(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop(quantity=3)
+
+        async def buy() -> int:
+            item = {"shop_id": shop.id, "shop_uid": "A", "quantity": 1}
+            cart = {"customer": {"first_name": "Ελένη"}, "items": [item], "payment_method": "card"}
+            headers = {"Authorization": "Bearer operator"}
+            return (await market.call("POST", "/marketplace/carts", cart, headers)).status
+
+        statuses = await asyncio.gather(*(buy() for _ in range(10)))
+        assert sorted(statuses) == [201] * 3 + [422] * 7
+        assert (await shop.stock())["A"] == 0

@@ -1,0 +1,67 @@
+"""The merchant's decision is pure: order and stock in, answer out."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kalathi.contract.orders import AcceptOptions, LineItem, LocationOption, Order, WindowOption
+from kalathi.contract.words import OrderState
+from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, decide
+
+OPTIONS = AcceptOptions(
+    number_of_parcels=[1, 2],
+    pickup_location=[LocationOption(id="here", label="Σταδίου 1"), LocationOption(id="there", label="Ερμού 2")],
+    pickup_window=[WindowOption(id=7, label="15:00 - 18:00, Τρί 03/12/19")],
+)
+
+
+def _order(*quantities: tuple[str, int]) -> Order:
+    lines = [LineItem(id=f"line{n}", shop_uid=uid, quantity=quantity) for n, (uid, quantity) in enumerate(quantities)]
+    return Order(code="261124-0000001", state=OrderState.OPEN, line_items=lines, accept_options=OPTIONS)
+
+
+def test_an_order_that_is_in_stock_is_accepted_with_the_first_options() -> None:
+    assert decide(_order(("A", 2), ("B", 1)), {"A": 2, "B": 5}) == Accept("here", 7, 1)
+
+
+def test_limited_stock_names_the_line_and_the_available_quantity() -> None:
+    decision = decide(_order(("A", 3), ("B", 1), ("C", 2)), {"A": 1, "B": 1, "C": 0})
+    assert isinstance(decision, Reject)
+    named = [(line.id, line.reason_id, line.available_quantity) for line in decision.lines]
+    assert named == [("line0", 4, 1), ("line2", 1, None)]
+
+
+def test_two_lines_of_one_product_never_get_the_same_piece() -> None:
+    decision = decide(_order(("A", 2), ("A", 2)), {"A": 3})
+    assert isinstance(decision, Reject)
+    assert [(line.id, line.available_quantity) for line in decision.lines] == [("line1", 1)]
+
+
+def test_what_the_facts_do_not_decide_is_left_to_a_person() -> None:
+    unknown = decide(_order(("A", 1), ("Z", 1)), {"A": 1})
+    assert isinstance(unknown, LeaveToPerson)
+    assert "Z" in unknown.reason
+    without_windows = replace(OPTIONS, pickup_window=[])
+    for options in (UNSET, without_windows):
+        order = replace(_order(("A", 1)), accept_options=options)
+        assert isinstance(decide(order, {"A": 1}), LeaveToPerson)
+
+
+def test_an_order_that_is_not_open_is_not_answered() -> None:
+    assert decide(replace(_order(("A", 1)), state=OrderState.CANCELLED), {"A": 1}) == Nothing()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ABC"), st.integers(1, 9)), min_size=1, max_size=6),
+    st.dictionaries(st.sampled_from("ABC"), st.integers(-3, 30), min_size=3),
+)
+def test_no_decision_promises_a_piece_that_is_not_there(lines: list[tuple[str, int]], stock: dict[str, int]) -> None:
+    order = _order(*lines)
+    decision = decide(order, stock)
+    promised: dict[str, int] = {}
+    named = {line.id: line.available_quantity or 0 for line in decision.lines} if isinstance(decision, Reject) else {}
+    assert all(isinstance(quantity, int) for quantity in named.values())
+    for line in order.line_items:
+        promised[line.shop_uid] = promised.get(line.shop_uid, 0) + int(named.get(line.id, line.quantity))
+    assert all(pieces <= max(stock[shop_uid], 0) for shop_uid, pieces in promised.items())
