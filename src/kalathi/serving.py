@@ -26,9 +26,11 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tells that requests are taken, once they are."""
         await super().startup(sockets)
         self._ready()
 

@@ -1,0 +1,173 @@
+"""Real processes for tests: a marketplace, a connector, and a shop's endpoint in the test itself."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from tests.market import ACCEPT, CUSTOMER, LOCATION, OPERATOR_TOKEN
+
+
+class Process:
+    """A `kalathi` command that runs."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: str, log: Path) -> None:
+        self.process = process
+        self.address = address
+        self.log = log
+
+    async def kill(self) -> None:
+        """kill -9."""
+        self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    async def terminate(self) -> int:
+        """SIGTERM; gives the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            return await self.process.wait()
+
+
+async def start(folder: Path, *arguments: str) -> Process:
+    """Starts `kalathi ARGUMENTS` and waits for its address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
+    environment["KALATHI_OPERATOR_TOKEN"] = OPERATOR_TOKEN
+    with log.open("ab") as log_file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "kalathi.cli",
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log_file,
+            env=environment,
+        )
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        line = (await process.stdout.readline()).decode()
+    assert "http" in line, log.read_text("utf-8")
+    return Process(process, line.split()[-1], log)
+
+
+@asynccontextmanager
+async def running(folder: Path, *arguments: str) -> AsyncIterator[Process]:
+    """A command that is killed at the end if it still runs."""
+    process = await start(folder, *arguments)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            await process.kill()
+
+
+def serve(folder: Path, *more: str) -> tuple[str, ...]:
+    """The arguments of a marketplace with its data in `folder`."""
+    return ("serve", "--port", "0", "--data", str(folder), *more)
+
+
+class Endpoint:
+    """A shop's webhook endpoint: keeps what it gets, answers 200 or what a path's function says."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.requests: list[web.Request] = []
+        self.bodies: list[bytes] = []
+        self.answers: dict[str, Callable[[web.Request], Any]] = {}
+        self.by_order: dict[str, list[tuple[str, str]]] = defaultdict(list)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.requests.append(request)
+        self.bodies.append(body)
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            event = json.loads(body)
+            self.by_order[event["order"]["code"]].append((event["event_type"], event["order"]["state"]))
+        answer = self.answers.get(request.path)
+        if answer is None:
+            return web.Response()
+        made = answer(request)
+        response: web.StreamResponse = await made if asyncio.iscoroutine(made) else made
+        return response
+
+
+@asynccontextmanager
+async def endpoint() -> AsyncIterator[Endpoint]:
+    """An endpoint on a free port of this machine."""
+    shop = Endpoint("")
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", shop.handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    shop.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield shop
+    finally:
+        await runner.cleanup()
+
+
+class Caller:
+    """Calls a marketplace over real HTTP."""
+
+    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
+        self.session = session
+        self.address = address
+
+    async def operate(self, method: str, path: str, body: object = None) -> Any:
+        """The operator's API; raises for anything that is no success."""
+        headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+        async with self.session.request(method, self.address + path, json=body, headers=headers) as response:
+            assert response.status in {200, 201}, await response.text()
+            return await response.json()
+
+    async def shop(self, url: str | None, quantity: int = 100_000) -> tuple[str, str]:
+        """A shop with one listing A; gives id and token."""
+        new = {"name": "Shop", "domain": "shop.example", "webhook_url": url, "locations": [LOCATION]}
+        answer = await self.operate("POST", "/marketplace/shops", new)
+        listing = {"shop_uid": "A", "product_name": "A", "unit_price": 1, "quantity": quantity}
+        await self.operate("PUT", f"/marketplace/shops/{answer['shop']['id']}/listings", [listing])
+        return answer["shop"]["id"], answer["api_token"]
+
+    async def cart(self, shop_id: str, quantity: int = 1) -> str:
+        """An order of the shop; gives its code."""
+        item = {"shop_id": shop_id, "shop_uid": "A", "quantity": quantity}
+        cart = {"customer": CUSTOMER, "items": [item], "payment_method": "card"}
+        code: str = (await self.operate("POST", "/marketplace/carts", cart))["orders"][0]["code"]
+        return code
+
+    async def merchant(self, token: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """The merchants' API; gives status and JSON."""
+        headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
+        url = f"{self.address}/merchants/ecommerce/orders/{path}"
+        async with self.session.request(method, url, json=body, headers=headers) as response:
+            return response.status, await response.json()
+
+    async def accept(self, token: str, code: str) -> tuple[int, Any]:
+        """Accepts with the first options."""
+        _, shown = await self.merchant(token, "GET", code)
+        options = shown["order"]["accept_options"]
+        body = {
+            "pickup_location": options["pickup_location"][0]["id"],
+            "pickup_window": options["pickup_window"][0]["id"],
+        }
+        return await self.merchant(token, "POST", f"{code}/accept", body)
+
+
+@asynccontextmanager
+async def calling(address: str) -> AsyncIterator[Caller]:
+    """A caller with its own connections."""
+    async with aiohttp.ClientSession() as session:
+        yield Caller(session, address)

@@ -1,0 +1,63 @@
+"""kill -9 at random moments: what was answered is there, what is due is not lost."""
+
+import asyncio
+import contextlib
+import os
+import random
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.e2e.processes import Caller, calling, endpoint, running, serve
+from tests.market import until
+
+pytestmark = pytest.mark.anyio
+
+KILLS = 6
+
+
+async def _traffic(caller: Caller, shop_id: str, token: str, placed: set[str], accepted: set[str]) -> None:
+    """Places and accepts orders until the marketplace dies; keeps what was answered with success."""
+    with contextlib.suppress(aiohttp.ClientError, ConnectionError, AssertionError):
+        while True:
+            code = await caller.cart(shop_id)
+            placed.add(code)
+            status, _ = await caller.accept(token, code)
+            if status == 200:
+                accepted.add(code)
+
+
+async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(tmp_path: Path) -> None:
+    seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
+    print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
+    chance = random.Random(seed)
+    placed: set[str] = set()
+    accepted: set[str] = set()
+    async with endpoint() as shop:
+        shop_id = token = ""
+        for _ in range(KILLS):
+            async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+                if not shop_id:
+                    shop_id, token = await caller.shop(f"{shop.address}/")
+                callers = [asyncio.create_task(_traffic(caller, shop_id, token, placed, accepted)) for _ in range(4)]
+                before = len(accepted)
+                await until(lambda before=before: len(accepted) >= before + 5)  # type: ignore[misc]
+                await asyncio.sleep(chance.random() * 0.1)  # the kill comes at a random moment of the traffic
+                await market.kill()
+                await asyncio.gather(*callers)
+        async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+            # Whatever was planned for later, vouchers and retries, comes due within this hour.
+            await caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3600})
+            for code in placed:
+                detail = await caller.operate("GET", f"/marketplace/orders/{code}")
+                state = detail["order"]["state"]
+                assert state == "accepted" if code in accepted else state in {"open", "accepted"}, (seed, code)
+                assert bool(detail["order"]["courier_voucher"]) is (state == "accepted"), (seed, code)
+                deliveries = detail["deliveries"]
+                assert [entry["state"] for entry in deliveries] == ["delivered"] * len(deliveries), (seed, code)
+                assert all(len(entry["attempts"]) <= 4 for entry in deliveries), (seed, code)
+                assert len(deliveries) == (3 if state == "accepted" else 1), (seed, code)
+                assert len(set(shop.by_order[code])) >= min(len(deliveries), 2), (seed, code)
+    print(f"{len(placed)} orders placed, {len(accepted)} accepted, {KILLS} kills, {len(shop.bodies)} deliveries")
+    assert len(accepted) >= 5 * KILLS

@@ -1,0 +1,47 @@
+"""The main job as a newcomer sees it."""
+
+import asyncio
+import re
+import sys
+import time
+from pathlib import Path
+
+import pypdfium2
+import pytest
+import zxingcpp
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_demo_tells_both_use_cases_and_ends_well(tmp_path: Path) -> None:
+    started = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "kalathi.cli",
+        "demo",
+        "--once",
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, error = await process.communicate()
+    told = out.decode()
+    assert process.returncode == 0, told + error.decode()
+    assert time.monotonic() - started < 30
+    assert "\x1b" not in told, "plain lines when piped"
+    assert "FAIL" not in told
+    assert "1 of 3 available" in told
+    assert "what is available comes back as a new order" in told
+    paths = re.findall(r"^ok +\w+ +printed (\S+\.pdf)$", told, re.MULTILINE)
+    assert len(paths) == 2
+    for path in paths:
+        document = pypdfium2.PdfDocument(path)
+        [barcode] = zxingcpp.read_barcodes(document[0].render(scale=203 / 72).to_pil())
+        text = document[0].get_textpage().get_text_range()
+        document.close()
+        assert barcode.text.startswith("SLM")
+        assert Path(path).stem in text
+    states = re.findall(r"^ok +(\w+) +order [\d-]+: (\w+)", told, re.MULTILINE)
+    assert states == [("accept", "accepted"), ("reject", "rejected"), ("reject", "accepted")]

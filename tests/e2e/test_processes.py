@@ -1,0 +1,143 @@
+"""The commands as processes: ready, ended, restarted, refused."""
+
+import asyncio
+import json
+import os
+import socket
+import sqlite3
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from kalathi.merchant.inbox import Inbox
+from tests.e2e.processes import calling, endpoint, running, serve, start
+from tests.market import until
+
+pytestmark = pytest.mark.anyio
+
+
+async def _kalathi(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")} | variables
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "kalathi.cli",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    async with asyncio.timeout(60):
+        out, error = await process.communicate()
+    return process.returncode or 0, out.decode(), error.decode()
+
+
+async def test_sigterm_ends_the_marketplace_cleanly_and_the_data_folder_serves_again(tmp_path: Path) -> None:
+    async with endpoint() as shop:
+        async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+            shop_id, token = await caller.shop(f"{shop.address}/")
+            code = await caller.cart(shop_id)
+            moved = (await caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3600}))["now"]
+            assert await market.terminate() == 0
+        async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+            assert (await caller.operate("GET", "/marketplace/clock"))["now"] >= moved, "the clock survives"
+            assert (await caller.merchant(token, "GET", code))[0] == 200
+
+
+async def test_the_operators_token_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
+    code, out, error = await _kalathi("shop", "list", "--data", str(tmp_path))
+    assert code == 1
+    assert "kalathi serve" in error
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "kalathi.cli",
+        *serve(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        await process.stdout.readline()
+        token_file = tmp_path / "operator-token"
+        assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
+        code, out, error = await _kalathi(
+            "shop", "add", "Δοκιμή", "--domain", "shop.example", "--data", str(tmp_path), "--json"
+        )
+        assert code == 0, error
+        added = json.loads(out)
+        assert len(added["api_token"]) > 60
+        code, out, _ = await _kalathi("shop", "list", "--data", str(tmp_path))
+        assert "Δοκιμή" in out
+        code, out, _ = await _kalathi("shop", "token", added["id"], "--data", str(tmp_path), "--json")
+        assert json.loads(out)["api_token"] != added["api_token"]
+        code, _, error = await _kalathi("shop", "token", "nobody", "--data", str(tmp_path))
+        assert (code, error) == (1, "kalathi: Shop not found\n")
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_a_taken_port_a_served_database_and_a_wrong_setting_say_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, _, error = await _kalathi("serve", "--port", port, "--data", str(tmp_path / "a"))
+        assert (code, port in error, "Traceback" in error) == (1, True, False)
+    async with running(tmp_path, *serve(tmp_path)):
+        code, _, error = await _kalathi(*serve(tmp_path))
+        assert (code, "one process" in error, "Traceback" in error) == (1, True, False)
+    code, _, error = await _kalathi("serve", KALATHI_PORT="many")
+    assert (code, "port" in error, "--help" in error, "Traceback" in error) == (1, True, True, False)
+    code, _, error = await _kalathi("serve", "--port", "0", "--pickup-hours", "noon", "--data", str(tmp_path / "b"))
+    assert (code, "pickup_hours" in error, "Traceback" in error) == (1, True, False)
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["merchant"], ["demo"], ["shop"], ["shop", "add"]])
+async def test_every_command_explains_itself(command: list[str]) -> None:
+    code, out, _ = await _kalathi(*command, "--help")
+    assert code == 0
+    assert "Usage: " in out
+
+
+async def test_an_event_that_the_connector_answered_with_200_is_on_disk_when_it_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "stock.csv").write_text("shop_uid,quantity\nA,5\n", "utf-8")
+    arguments = ["merchant", "--port", "0", "--url", "http://127.0.0.1:1", "--token", "t"]
+    arguments += ["--stock", str(tmp_path / "stock.csv"), "--print-to", str(tmp_path / "out"), "--data", str(tmp_path)]
+    connector = await start(tmp_path, *arguments)
+    bodies = [f'{{"event_type": "new_order", "n": {number}}}'.encode() for number in range(20)]
+    async with calling(connector.address) as caller:
+        for body in bodies + bodies:
+            async with caller.session.post(connector.address, data=body) as response:
+                assert response.status == 200
+        async with caller.session.get(connector.address) as response:
+            assert response.status == 405
+        async with caller.session.post(connector.address.replace("smart_cart_orders", "elsewhere")) as response:
+            assert response.status == 404
+    await connector.kill()
+    inbox = Inbox(tmp_path / "merchant.db")
+    kept = {event.body for event in inbox.pending()} | {body for body, _ in inbox.aside()}
+    inbox.close()
+    assert kept == set(bodies)
+
+
+async def test_a_bug_answers_500_without_its_text_and_is_logged(tmp_path: Path) -> None:
+    async with running(tmp_path, *serve(tmp_path, "--no-worker")) as market, calling(market.address) as caller:
+        shop_id, token = await caller.shop(None)
+        code = await caller.cart(shop_id)
+        assert await market.terminate() == 0
+    with sqlite3.connect(tmp_path / "kalathi.db") as database:
+        database.execute("UPDATE orders SET document = ?", (b"secret rubbish",))
+    database.close()
+    async with running(tmp_path, *serve(tmp_path, "--no-worker")) as market, calling(market.address) as caller:
+        for status, answer in (
+            await caller.merchant(token, "GET", code),
+            await caller.merchant(token, "POST", f"{code}/accept", {}),
+        ):
+            assert status == 500
+            assert answer["errors"][0]["code"] == "internal_error"
+            assert "rubbish" not in json.dumps(answer)
+            assert "Unreadable" not in json.dumps(answer)
+        await until(lambda: "internal_error" in market.log.read_text("utf-8"))
+        assert token not in market.log.read_text("utf-8")

@@ -1,0 +1,111 @@
+"""Webhooks over real HTTP: what counts as success, redirects, time limits, hostile endpoints."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from kalathi.marketplace.webhooks.sending import SendError, WebhookSender
+from tests.e2e.processes import Endpoint, endpoint
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Endpoint]:
+    async with endpoint() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def sender() -> AsyncIterator[WebhookSender]:
+    opened = WebhookSender(user_agent="Skroutz OrderNotifier v1", timeout_seconds=0.5, connections=10)
+    yield opened
+    await opened.close()
+
+
+def _redirect(status: int, location: str) -> Any:
+    return lambda _request: web.Response(status=status, headers={"Location": location})
+
+
+async def test_a_delivery_is_the_contracts_post_with_the_very_bytes(shop: Endpoint, sender: WebhookSender) -> None:
+    body = '{"order": "Ω"}'.encode()
+    answer = await sender.post(f"{shop.address}/hook?secret=1", body)
+    [request] = shop.requests
+    assert answer.delivered
+    assert shop.bodies == [body]
+    assert (request.method, request.path_qs) == ("POST", "/hook?secret=1")
+    assert request.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert request.headers["User-Agent"] == "Skroutz OrderNotifier v1"
+    assert "Authorization" not in request.headers
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 304, 400, 403, 404, 500, 503])
+async def test_only_200_is_success(shop: Endpoint, sender: WebhookSender, status: int) -> None:
+    shop.answers["/"] = lambda _request: web.Response(status=status)
+    answer = await sender.post(shop.address + "/", b"{}")
+    assert (answer.delivered, answer.status, answer.error) == (False, status, SendError.NONE)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_keeps_the_post_and_its_bytes(shop: Endpoint, sender: WebhookSender, status: int) -> None:
+    async with endpoint() as other:
+        shop.answers["/"] = _redirect(status, f"{other.address}/there")
+        answer = await sender.post(shop.address + "/", b'{"a": 1}')
+        assert answer.delivered
+        assert answer.url == f"{other.address}/there"
+        assert [(request.method, request.path) for request in other.requests] == [("POST", "/there")]
+        assert other.bodies == [b'{"a": 1}']
+
+
+async def test_three_redirects_are_followed_and_a_fourth_is_not(shop: Endpoint, sender: WebhookSender) -> None:
+    for number in range(3):
+        shop.answers[f"/{number}"] = _redirect(302, f"/{number + 1}")
+    assert (await sender.post(f"{shop.address}/0", b"{}")).delivered
+    shop.answers["/3"] = _redirect(302, "/4")
+    assert (await sender.post(f"{shop.address}/0", b"{}")).error is SendError.TOO_MANY_REDIRECTS
+    shop.answers["/loop"] = _redirect(302, "/loop")
+    assert (await sender.post(f"{shop.address}/loop", b"{}")).error is SendError.TOO_MANY_REDIRECTS
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "gopher://x/", "http://", "http://[::1"])
+async def test_a_redirect_to_nowhere_fails_cleanly(shop: Endpoint, sender: WebhookSender, location: str) -> None:
+    shop.answers["/"] = _redirect(302, location)
+    assert not (await sender.post(shop.address + "/", b"{}")).delivered
+
+
+async def test_one_time_limit_holds_for_an_endpoint_and_all_its_redirects(
+    shop: Endpoint, sender: WebhookSender
+) -> None:
+    async def slow(_request: web.Request) -> web.Response:
+        await asyncio.sleep(0.3)
+        return web.Response(status=302, headers={"Location": "/slow"})
+
+    shop.answers["/slow"] = slow
+    answer = await sender.post(f"{shop.address}/slow", b"{}")
+    assert (answer.status, answer.error) == (None, SendError.TIMEOUT)
+    assert 450 <= answer.duration_millis < 2000
+
+
+async def test_an_endless_answer_is_read_only_at_its_beginning(shop: Endpoint, sender: WebhookSender) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=500)
+        await response.prepare(request)
+        with pytest.raises((ConnectionError, asyncio.CancelledError)):
+            while True:
+                await response.write(b"x" * 100_000)
+        return response
+
+    shop.answers["/"] = endless
+    answer = await sender.post(shop.address + "/", b"{}")
+    assert answer.status == 500
+    assert 0 < len(answer.body) <= 500
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://no-such-host.invalid/", "http://", "nonsense", ""])
+async def test_an_address_that_nobody_answers_is_an_outcome_and_no_exception(sender: WebhookSender, url: str) -> None:
+    answer = await sender.post(url, b"{}")
+    assert answer.status is None
+    assert answer.error in {SendError.CONNECTION, SendError.INVALID_URL, SendError.TIMEOUT}
