@@ -9,6 +9,7 @@ from kalathi.contract.orders import Address, Customer
 from kalathi.contract.words import PaymentMethod
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders import commands
@@ -45,7 +46,7 @@ async def _prepare(path: Path, count: int) -> Prepared:
         webhook_url="http://127.0.0.1:1/smart_cart_orders",
         locations=(NewLocation(street_name="Σταδίου", street_number="1", zip="10562", city="Αθήνα", region="Αττική"),),
     )
-    changes, shop = shop_commands.add_shop(new_shop, [keys.opaque_id(), keys.opaque_id()], TOKEN)
+    changes, shop = shop_commands.add_shop(new_shop, [opaque_id(), opaque_id()], TOKEN)
     await database.commit(changes)
     listings = [
         NewListing(
@@ -79,8 +80,10 @@ async def _prepare(path: Path, count: int) -> Prepared:
     )
 
     async def place() -> str:
-        await keys.ensure(5)
-        return (await database.run(lambda view: commands.place(view, cart, keys, terms, clock.now())))[0].code
+        drawn = await keys.draw(5)
+        placed = await database.run(lambda view: commands.place(view, cart, drawn, terms, clock.now()))
+        keys.give_back(drawn)
+        return placed[0].code
 
     codes: list[str] = []
     while len(codes) < count:

@@ -204,11 +204,16 @@ class Shop:
 
 @asynccontextmanager
 async def open_market(
-    folder: Path, *, settings: Settings | None = None, worker: bool = True, network: FakeNetwork | None = None
+    folder: Path,
+    *,
+    settings: Settings | None = None,
+    worker: bool = True,
+    network: FakeNetwork | None = None,
+    time: FakeTime | None = None,
 ) -> AsyncIterator[Market]:
     """A marketplace over the database in `folder`; open it twice to restart it."""
     network = network or FakeNetwork()
-    time = FakeTime()
+    time = time or FakeTime()
     chosen = msgspec.structs.replace(settings or Settings(), data=folder, operator_token=OPERATOR_TOKEN)
     marketplace = Marketplace(chosen, "http://market", real=time, sender=network)
     if worker:

@@ -99,7 +99,8 @@ async def _run_marketplace(settings: Settings, *, works: bool) -> None:
     def ready() -> None:
         (settings.data / ADDRESS_FILE).write_text(address + "\n", "utf-8")
         click.echo(f"Kalathi is ready on {address}")
-        click.echo(f"The operator's token is in {(settings.data / OPERATOR_TOKEN_FILE).absolute()}")
+        if not settings.operator_token:
+            click.echo(f"The operator's token is in {(settings.data / OPERATOR_TOKEN_FILE).absolute()}")
         sys.stdout.flush()
 
     if works:
@@ -113,20 +114,53 @@ async def _run_marketplace(settings: Settings, *, works: bool) -> None:
 @main.command()
 @click.option("--url", envvar="KALATHI_URL", required=True, help="The marketplace's address.")
 @click.option("--token", envvar="KALATHI_TOKEN", default="", help="The shop's API token.")
-@click.option("--token-file", type=click.Path(path_type=Path), help="A file that holds the token.")
+@click.option(
+    "--token-file", envvar="KALATHI_TOKEN_FILE", type=click.Path(path_type=Path), help="A file that holds the token."
+)
 @click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Word in Accept.")
-@click.option("--stock", type=click.Path(path_type=Path), required=True, help="CSV with shop_uid and quantity.")
-@click.option("--print-to", type=click.Path(path_type=Path), required=True, help="Folder for the vouchers.")
+@click.option(
+    "--stock",
+    envvar="KALATHI_STOCK",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="CSV with shop_uid and quantity.",
+)
+@click.option(
+    "--print-to",
+    envvar="KALATHI_PRINT_TO",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the vouchers.",
+)
 @click.option(
     "--data",
+    envvar="KALATHI_MERCHANT_DATA",
     type=click.Path(path_type=Path),
     default=Path("kalathi-merchant"),
     show_default=True,
     help="Folder of the inbox.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to receive webhooks on.")
-@click.option("--port", default=9000, show_default=True, help="Port to receive webhooks on; 0 takes a free one.")
-@click.option("--path", default="/smart_cart_orders", show_default=True, help="Path; it may hold a secret.")
+@click.option(
+    "--host",
+    envvar="KALATHI_MERCHANT_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to receive webhooks on.",
+)
+@click.option(
+    "--port",
+    envvar="KALATHI_MERCHANT_PORT",
+    default=9000,
+    show_default=True,
+    help="Port to receive webhooks on; 0 takes a free one.",
+)
+@click.option(
+    "--path",
+    envvar="KALATHI_MERCHANT_PATH",
+    default="/smart_cart_orders",
+    show_default=True,
+    help="Path; it may hold a secret.",
+)
 def merchant(
     url: str,
     token: str,
@@ -151,10 +185,13 @@ def merchant(
             _fail(f"cannot read the token from {token_file}: {error.strerror}.")
     if not token:
         _fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
+    from kalathi.merchant.inbox import InboxInUseError
     from kalathi.serving import run_loop
 
     try:
         run_loop(_run_merchant(url, token, vendor, stock, print_to, data, host, port, path))
+    except InboxInUseError as error:
+        _fail(str(error))
     except OSError as error:
         _fail(f"cannot listen on {host}:{port} or use {data} and {print_to}: {error.strerror}.")
 
@@ -179,7 +216,8 @@ async def _run_merchant(
     from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
 
     def tell(line: str) -> None:
-        click.echo(line)
+        # Names of products come from outside: what could move the cursor is not shown.
+        click.echo("".join(character if character.isprintable() else "?" for character in line))
         sys.stdout.flush()
 
     log_json_lines()

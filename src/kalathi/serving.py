@@ -47,6 +47,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
 def address_of(bound: socket.socket) -> str:
     """`http://127.0.0.1:8090`"""
     host, port = bound.getsockname()[:2]
+    # Bound to every interface, it is reached on this machine under the loopback's address.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not bound)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -19,6 +19,7 @@ from kalathi.marketplace.kernel.changes import (
 from kalathi.marketplace.kernel.database import Database, DatabaseInUseError, View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.schema import METADATA
+from tests.market import until
 
 pytestmark = pytest.mark.anyio
 
@@ -183,6 +184,21 @@ async def test_the_log_is_started_over_while_reads_and_writes_go_on(database: Da
         assert database.point.one("SELECT cart_id FROM carts WHERE cart_id = :id", {"id": key}) == (key,)
     log = database_path.with_name(database_path.name + "-wal")
     assert log.stat().st_size < 3 * 1000 * 4096, "12 MB were written; the log holds about 4 MB before it starts over"
+
+
+async def test_a_caller_that_goes_away_leaves_no_stale_snapshot_behind(database: Database) -> None:
+    rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(5000)))
+    leaving = asyncio.create_task(database.commit(rows))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+
+    def count() -> int:
+        [(found,)] = database.point.all("SELECT count(*) FROM counters", {})
+        return int(found)
+
+    count()
+    await until(lambda: count() == 5000)
 
 
 def test_keys_start_with_the_shop_but_for_the_listed_exceptions() -> None:

@@ -1,10 +1,14 @@
 """Bad input: a clear error in the envelope, and nothing changed."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from kalathi.marketplace.app import operator_token
+from kalathi.marketplace.kernel.settings import Settings
 from tests.market import CUSTOMER, LOCATION, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
@@ -271,3 +275,44 @@ async def test_the_operators_api_wants_the_operators_token(tmp_path: Path) -> No
         assert (await market.call("GET", "/no/such/path")).json["errors"][0]["code"] == "not_found"
         answer = await market.call("GET", f"/vouchers/{shop.id}/guess.pdf")
         assert (answer.status, answer.json["errors"][0]["code"]) == (404, "not_found")
+
+
+async def test_an_endless_authorization_header_is_401(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        answer = await shop.call("GET", f"/orders/{code}", Authorization="Bearer " + "x" * 100_000)
+        assert answer.status == 401
+
+
+async def test_an_empty_operators_token_is_never_valid(tmp_path: Path) -> None:
+    (tmp_path / "operator-token").write_text("", "utf-8")
+    with pytest.raises(ValueError, match="operator-token is empty"):
+        operator_token(Settings(data=tmp_path))
+    async with open_market(tmp_path, worker=False) as market:
+        for header in ("Bearer", "Bearer ", "Bearer   "):
+            assert (await market.call("GET", "/marketplace/shops", headers={"Authorization": header})).status == 401
+
+
+async def test_an_unknown_floor_is_an_empty_text_and_amounts_have_two_decimals(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        customer = CUSTOMER | {"address": {"city": "Αθήνα", "floor": None}}
+        items = [{"shop_id": shop.id, "shop_uid": "A", "quantity": 3, "unit_price": 10.4}]
+        cart = {"customer": customer, "items": items, "payment_method": "card"}
+        body = msgspec.json.encode(cart).replace(b"10.4", b"1E+1")
+        code = (await market.operate("POST", "/marketplace/carts", body, status=201))["orders"][0]["code"]
+        answer = await shop.call("GET", f"/orders/{code}")
+        assert answer.json["order"]["customer"]["address"]["floor"] == ""
+        assert b'"unit_price":10.00,"total_price":30.00,' in answer.body
+
+
+async def test_many_rejections_at_once_never_run_out_of_codes(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop(quantity=1000)
+        codes = [await shop.cart(A=1) for _ in range(3)]
+        body = {"rejection_reason_other": "closed"}
+        for code in codes:
+            answers = await asyncio.gather(*(shop.call("POST", f"/orders/{code}/reject", body) for _ in range(150)))
+            assert sorted({answer.status for answer in answers}) == [200, 422]
+            assert sum(answer.status == 200 for answer in answers) == 1

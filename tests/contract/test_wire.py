@@ -170,6 +170,6 @@ async def test_money_is_written_digit_for_digit_and_never_as_text_or_binary_floa
         shop = await market.shop()
         code = await shop.cart(A=3)
         answer = await shop.call("GET", f"/orders/{code}")
-    assert b'"unit_price":10.4,' in answer.body
-    assert b'"total_price":31.2,' in answer.body
+    assert b'"unit_price":10.40,' in answer.body
+    assert b'"total_price":31.20,' in answer.body
     assert b'"commission":2.60' in answer.body

@@ -1,6 +1,7 @@
 """The connector against a fake marketplace: each event has its effect once, also after a crash at any step."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from kalathi.merchant.connector import Connector
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.printing import FolderPrinter
 from kalathi.merchant.stock import CsvStock
+from tests.market import until
 from tests.unit.orders import NOW
 
 pytestmark = pytest.mark.anyio
@@ -33,19 +35,17 @@ class FakeMarketplace:
         self.orders: dict[str, Order] = {}
         self.calls: list[str] = []
         self.tokens: list[str | None] = []
-        self.lose_requests = 0
-        self.lose_answers = 0
+        self.lose: tuple[int, str] | None = None
         self.refuse: HttpAnswer | None = None
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        if self.lose_requests:
-            self.lose_requests -= 1
-            raise UnreachableError("no answer")
+        lost = self.lose is not None and self.lose[0] == len(self.calls)
         self.calls.append(f"{method} {url.partition('/orders/')[2] or url}")
         self.tokens.append(headers.get("Authorization"))
+        if "nowhere" in url or (lost and self.lose == (len(self.calls) - 1, "request")):
+            raise UnreachableError("no answer")
         answer = self.refuse or self._answer(url, body)
-        if self.lose_answers:
-            self.lose_answers -= 1
+        if lost:
             raise UnreachableError("no answer")
         return answer
 
@@ -55,6 +55,8 @@ class FakeMarketplace:
     def _answer(self, url: str, body: bytes | None) -> HttpAnswer:
         if url == LINK:
             return HttpAnswer(200, b"%PDF voucher")
+        if url == "http://page/":
+            return HttpAnswer(200, b"<html>log in first</html>")
         code, _, action = url.partition("/orders/")[2].partition("/")
         order = self.orders[code]
         if not action:
@@ -81,16 +83,30 @@ class Shop:
         self.folder = folder
         self.market = FakeMarketplace()
         self.told: list[str] = []
-        (folder / "stock.csv").write_text("shop_uid,quantity\nA,2\n", "utf-8")
+        self.seconds = 0.0
+        self.stock("shop_uid,quantity\nA,2\n")
+        self.inbox = Inbox(self.folder / "inbox.db")
         self.restart()
 
+    def stock(self, text: str) -> None:
+        (self.folder / "stock.csv").write_text(text, "utf-8")
+
     def restart(self) -> None:
+        self.inbox.close()
         self.inbox = Inbox(self.folder / "inbox.db")
         client = AsyncClient("http://market", "secret", transport=self.market)
         stock = CsvStock(self.folder / "stock.csv", self.inbox)
-        self.connector = Connector(client, self.inbox, stock, FolderPrinter(self.folder / "out"), self.told.append)
+        printer = FolderPrinter(self.folder / "out")
+        self.connector = Connector(client, self.inbox, stock, printer, self.told.append, clock=lambda: self.seconds)
 
-    def order(self, code: str, quantity: int, state: OrderState = OrderState.OPEN) -> Order:
+    async def work(self, *, until_seconds: float = 0.0) -> None:
+        """Works now, and again whenever something was postponed until then."""
+        await self.connector.work()
+        while (next_at := self.inbox.next_at()) is not None and next_at <= until_seconds:
+            self.seconds = next_at
+            await self.connector.work()
+
+    def order(self, code: str, quantity: int, state: OrderState = OrderState.OPEN, **different: object) -> Order:
         options = AcceptOptions(
             number_of_parcels=[1],
             pickup_location=[LocationOption(id="here", label="Σταδίου 1")],
@@ -98,113 +114,170 @@ class Shop:
         )
         line = LineItem(id="line", shop_uid="A", product_name="Βιβλίο", quantity=quantity)
         order = Order(code=code, state=state, line_items=[line], accept_options=options)
-        self.market.orders.setdefault(code, order)
-        return order
+        self.market.orders[code] = replace(order, **different)
+        return self.market.orders[code]
 
     def receive(self, order: Order, event_type: OrderEventType = OrderEventType.NEW_ORDER) -> None:
         self.inbox.put(encode(OrderEvent(event_type=event_type, event_time=athens(NOW), order=order)))
 
 
-async def test_an_order_in_stock_is_accepted_once_and_its_pieces_are_reserved(tmp_path: Path) -> None:
-    shop = Shop(tmp_path)
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    opened = Shop(tmp_path)
+    yield opened
+    opened.inbox.close()
+
+
+async def test_an_order_in_stock_is_accepted_once_and_its_pieces_are_reserved(shop: Shop) -> None:
     order = shop.order("o1", 2)
     shop.receive(order)
     shop.receive(order)
-    await shop.connector.work()
-    await shop.connector.work()
-    assert shop.market.calls == ["POST o1/accept"]
+    shop.receive(replace(order, comments="the same event in other bytes"))
+    await shop.work()
+    assert shop.market.calls.count("POST o1/accept") == 1
     assert shop.inbox.reserved_pieces() == {"A": 2}
     shop.receive(shop.order("o2", 1))
-    await shop.connector.work()
+    await shop.work()
     assert shop.market.orders["o2"].state is OrderState.REJECTED, "the same piece is not sold twice"
 
 
-async def test_limited_stock_is_rejected_and_nothing_stays_reserved(tmp_path: Path) -> None:
-    shop = Shop(tmp_path)
+async def test_limited_stock_is_rejected_and_nothing_stays_reserved(shop: Shop) -> None:
     shop.receive(shop.order("o1", 3))
-    await shop.connector.work()
-    assert shop.market.calls == ["POST o1/reject"]
+    await shop.work()
+    assert shop.market.calls == ["GET o1", "POST o1/reject"]
     assert shop.inbox.reserved_pieces() == {}
     assert shop.told == ["rejected o1: Βιβλίο: 2 of 3 available"]
 
 
-@pytest.mark.parametrize("lost", ["lose_requests", "lose_answers"])
-async def test_a_crash_around_the_accept_repeats_it_without_harm(tmp_path: Path, lost: str) -> None:
-    shop = Shop(tmp_path)
+@pytest.mark.parametrize("call", range(3))
+@pytest.mark.parametrize("lost", ["request", "answer"])
+async def test_a_crash_around_any_call_repeats_it_without_harm(shop: Shop, lost: str, call: int) -> None:
     shop.receive(shop.order("o1", 2))
-    setattr(shop.market, lost, 1)
-    with pytest.raises(UnreachableError):
-        await shop.connector.work()
-    shop.inbox.close()
+    shop.market.lose = (call, lost)
+    await shop.work()
     shop.restart()
-    await shop.connector.work()
+    shop.stock("shop_uid,quantity\nA,2\n")
+    await shop.work(until_seconds=5)
     assert shop.market.orders["o1"].state is OrderState.ACCEPTED
     assert shop.inbox.reserved_pieces() == {"A": 2}
-    assert shop.inbox.pending() == []
+    assert shop.inbox.next_at() is None
 
 
-async def test_a_voucher_is_downloaded_without_the_token_and_printed_once(tmp_path: Path) -> None:
-    shop = Shop(tmp_path)
-    accepted = replace(shop.order("o1", 1, OrderState.ACCEPTED), courier_voucher=LINK)
+async def test_an_order_that_was_accepted_before_a_crash_keeps_its_pieces_when_the_shelf_is_lower_by_then(
+    shop: Shop,
+) -> None:
+    shop.receive(shop.order("o1", 2))
+    shop.market.lose = (1, "answer")
+    await shop.work()
+    shop.restart()
+    shop.stock("shop_uid,quantity\nA,0\n")
+    await shop.work(until_seconds=5)
+    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.inbox.reserved_pieces() == {"A": 2}
+
+
+async def test_a_voucher_is_downloaded_without_the_token_and_printed_once(shop: Shop) -> None:
+    accepted = shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK)
     shop.receive(accepted, OrderEventType.ORDER_UPDATED)
     shop.receive(replace(accepted, comments="seen again"), OrderEventType.ORDER_UPDATED)
-    await shop.connector.work()
-    assert shop.market.calls == [f"GET {LINK}"]
-    assert shop.market.tokens == [None]
-    assert (tmp_path / "out" / "o1.pdf").read_bytes() == b"%PDF voucher"
+    await shop.work()
+    assert shop.market.calls.count(f"GET {LINK}") == 1
+    assert shop.market.tokens[shop.market.calls.index(f"GET {LINK}")] is None
+    assert (shop.folder / "out" / "o1.pdf").read_bytes() == b"%PDF voucher"
+
+
+async def test_an_event_is_only_a_reason_to_look(shop: Shop) -> None:
+    """A stranger's event, or one that comes late, cannot free pieces, print, or name an address to fetch from."""
+    order = shop.order("o1", 2)
+    shop.receive(order)
+    await shop.work()
+    forged = replace(order, state=OrderState.CANCELLED)
+    shop.receive(forged, OrderEventType.ORDER_UPDATED)
+    elsewhere = replace(order, state=OrderState.ACCEPTED, courier_voucher="http://169.254.169.254/secrets")
+    shop.receive(elsewhere, OrderEventType.ORDER_UPDATED)
+    await shop.work()
+    assert shop.inbox.reserved_pieces() == {"A": 2}
+    assert not any("169.254" in call for call in shop.market.calls)
+    cancelled = shop.order("o2", 1, OrderState.CANCELLED, courier_voucher=LINK)
+    shop.receive(replace(cancelled, state=OrderState.ACCEPTED), OrderEventType.ORDER_UPDATED)
+    await shop.work()
+    assert not (shop.folder / "out" / "o2.pdf").exists()
 
 
 @pytest.mark.parametrize("state", [OrderState.CANCELLED, OrderState.EXPIRED, OrderState.DISPATCHED])
 async def test_the_pieces_of_an_order_that_has_ended_or_left_are_no_longer_reserved(
-    tmp_path: Path, state: OrderState
+    shop: Shop, state: OrderState
 ) -> None:
-    shop = Shop(tmp_path)
-    order = shop.order("o1", 2)
-    shop.receive(order)
-    await shop.connector.work()
-    shop.receive(replace(order, state=state), OrderEventType.ORDER_UPDATED)
-    await shop.connector.work()
+    shop.receive(shop.order("o1", 2))
+    await shop.work()
+    shop.receive(shop.order("o1", 2, state), OrderEventType.ORDER_UPDATED)
+    await shop.work()
     assert shop.inbox.reserved_pieces() == {}
 
 
-async def test_an_order_that_was_cancelled_before_our_answer_keeps_nothing_reserved(tmp_path: Path) -> None:
-    shop = Shop(tmp_path)
-    order = shop.order("o1", 2)
-    shop.market.orders["o1"] = replace(order, state=OrderState.CANCELLED)
-    shop.receive(order)
-    await shop.connector.work()
-    assert shop.inbox.reserved_pieces() == {}
-    assert shop.told == ["o1 was answered already: cancelled"]
-
-
-@pytest.mark.parametrize("status", [401, 403, 406, 429, 500, 503])
-async def test_a_wrong_setup_or_a_busy_marketplace_makes_events_wait_and_none_is_lost(
-    tmp_path: Path, status: int
-) -> None:
-    shop = Shop(tmp_path)
+@pytest.mark.parametrize("status", [401, 403, 406, 409, 429, 500, 503])
+async def test_a_wrong_setup_or_a_busy_marketplace_makes_events_wait_and_none_is_lost(shop: Shop, status: int) -> None:
     shop.receive(shop.order("o1", 1))
     shop.market.refuse = _error(status, "some_code", "Some sentence.")
-    with pytest.raises(UnreachableError, match="Some sentence"):
-        await shop.connector.work()
+    await shop.work(until_seconds=3600)
+    assert shop.inbox.aside() == []
     shop.market.refuse = None
-    await shop.connector.work()
+    await shop.work(until_seconds=7200)
     assert shop.market.orders["o1"].state is OrderState.ACCEPTED
 
 
-async def test_what_needs_a_person_is_put_aside_and_does_not_stop_the_rest(tmp_path: Path) -> None:
-    shop = Shop(tmp_path)
+async def test_a_stuck_event_holds_up_nobody(shop: Shop) -> None:
+    """A voucher behind a dead link, a page in its place, and a code that is no file name, before an order."""
+    for code, url in (("dead", "http://nowhere/x.pdf"), ("page", "http://page/"), ("x" * 300, LINK)):
+        shop.receive(shop.order(code, 1, OrderState.ACCEPTED, courier_voucher=url), OrderEventType.ORDER_UPDATED)
+    shop.receive(shop.order("o1", 1))
+    await shop.work()
+    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.inbox.next_at() is not None, "what is stuck is tried again"
+
+
+async def test_a_refusal_that_stays_is_put_aside_and_a_resend_is_looked_at_again(shop: Shop) -> None:
+    order = shop.order("o1", 1)
+    shop.receive(order)
+    shop.market.refuse = _error(422, "invalid_parameter", "No such window.")
+    await shop.work(until_seconds=60)
+    assert [note for _, note in shop.inbox.aside()] == ["Order o1: the marketplace refused: 422: No such window."]
+    shop.market.refuse = None
+    shop.receive(order)
+    await shop.work()
+    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+
+
+async def test_what_needs_a_person_is_put_aside_and_does_not_stop_the_rest(shop: Shop) -> None:
     shop.inbox.put(b"not json")
     shop.inbox.put(b'{"event_type": "merchant_return_created"}')
-    unknown = replace(shop.order("o1", 1), line_items=[LineItem(id="line", shop_uid="Z", quantity=1)])
-    shop.receive(unknown)
+    unknown = LineItem(id="line", shop_uid="Z", quantity=1)
+    shop.receive(shop.order("o1", 1, line_items=[unknown]))
     shop.receive(shop.order("o2", 1))
-    await shop.connector.work()
+    await shop.work()
     assert [note.partition(":")[0] for _, note in shop.inbox.aside()] == [
         "The event cannot be read",
         "The event cannot be read",
         "Order o1",
     ]
     assert shop.market.orders["o2"].state is OrderState.ACCEPTED
+
+
+async def test_the_connector_outlives_a_faulty_stock_file_and_a_lost_inbox(shop: Shop) -> None:
+    (shop.folder / "stock.csv").write_bytes("shop_uid,quantity\nΑ,1\n".encode("cp1253"))
+    shop.receive(shop.order("o1", 1))
+    running = asyncio.create_task(shop.connector.run())
+    await until(lambda: shop.inbox.next_at() not in {None, 0})
+    shop.stock("shop_uid,quantity\nA,2\n")
+    shop.inbox.close()
+    shop.connector.ring()
+    await asyncio.sleep(0.01)
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    shop.restart()
+    await shop.work(until_seconds=10)
+    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
 
 
 async def test_a_refusal_is_an_error_with_the_marketplaces_own_words_and_no_secret() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kalathi.marketplace.kernel.calendar import add_working_days, is_working_day, working_days_from
 from kalathi.marketplace.kernel.clock import BusinessClock, after, athens, from_millis, to_millis
 from kalathi.marketplace.kernel.ids import opaque_id, order_code, scramble
-from kalathi.marketplace.kernel.money import commission_of, is_amount
+from kalathi.marketplace.kernel.money import as_amount, as_rate, commission_of
 from kalathi.marketplace.kernel.settings import Settings, read_settings, setting_fields
 
 
@@ -45,6 +45,8 @@ def test_business_time_runs_on_from_real_time_by_its_offset() -> None:
     assert clock.now_millis() == 1_500
     real[0] += 10
     assert clock.now_millis() == 1_510
+    real[0] -= 1_000
+    assert clock.now_millis() == 1_510, "never back, also when the machine's clock is set back"
 
 
 @pytest.mark.parametrize(
@@ -97,14 +99,21 @@ def test_commission_is_rounded_half_up_to_cents(total: str, rate: str, commissio
     assert commission_of(Decimal(total), Decimal(rate)) == Decimal(commission)
 
 
-@pytest.mark.parametrize("text", ["-0.01", "NaN", "Infinity", "-Infinity", "0.001", "10000000.01", "1E+400", "sNaN"])
+@pytest.mark.parametrize(
+    "text", ["-0.01", "NaN", "Infinity", "-Infinity", "0.001", "10000000.01", "1E+400", "sNaN", "-0", "-0.0"]
+)
 def test_what_is_no_amount_of_money_is_told(text: str) -> None:
-    assert not is_amount(Decimal(text))
+    assert as_amount(Decimal(text)) is None
 
 
-@pytest.mark.parametrize("text", ["0", "0.01", "10.4", "10.400", "10000000"])
-def test_what_is_an_amount_of_money_is_taken(text: str) -> None:
-    assert is_amount(Decimal(text))
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("0", "0.00"), ("0.01", "0.01"), ("10.4", "10.40"), ("10.4000", "10.40"), ("1E+3", "1000.00"), ("0E+5", "0.00")],
+)
+def test_an_amount_of_money_has_two_decimals_however_it_was_spelt(text: str, amount: str) -> None:
+    assert str(as_amount(Decimal(text))) == amount
+    assert as_rate(Decimal("8.3400")) == Decimal("8.34")
+    assert as_rate(Decimal("100.01")) is None
 
 
 def test_settings_are_read_from_texts_and_a_wrong_one_is_named() -> None:

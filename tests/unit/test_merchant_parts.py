@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.merchant.inbox import EventState, Inbox
-from kalathi.merchant.printing import FolderPrinter
+from kalathi.merchant.inbox import EventState, Inbox, InboxInUseError
+from kalathi.merchant.printing import FolderPrinter, NotAVoucherError
 from kalathi.merchant.stock import CsvStock, StockError
 
 
@@ -20,14 +20,35 @@ def test_an_event_is_kept_once_in_order_and_over_a_restart(tmp_path: Path) -> No
     assert inbox.put(b"one")
     assert inbox.put(b"two")
     assert not inbox.put(b"one")
-    inbox.finish(inbox.pending()[0], EventState.DONE)
+    inbox.finish(inbox.pending(0)[0], EventState.DONE)
     inbox.close()
     inbox = Inbox(tmp_path / "inbox.db")
-    assert [event.body for event in inbox.pending()] == [b"two"]
+    assert [event.body for event in inbox.pending(0)] == [b"two"]
     assert not inbox.put(b"one"), "what is done is not taken again"
-    inbox.finish(inbox.pending()[0], EventState.ASIDE, "look at this")
-    assert inbox.pending() == []
+    inbox.finish(inbox.pending(0)[0], EventState.ASIDE, "look at this")
+    assert inbox.pending(0) == []
     assert inbox.aside() == [(b"two", "look at this")]
+    assert inbox.put(b"two"), "a resend of what was put aside is looked at again"
+    assert [event.body for event in inbox.pending(0)] == [b"two"]
+    assert inbox.aside() == []
+    inbox.close()
+
+
+def test_a_postponed_event_waits_for_its_time_and_counts_its_tries(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    inbox.put(b"stuck")
+    inbox.put(b"fine")
+    inbox.postpone(inbox.pending(0)[0], 100.0)
+    assert [event.body for event in inbox.pending(99)] == [b"fine"]
+    assert [(event.body, event.tries) for event in inbox.pending(100)] == [(b"stuck", 1), (b"fine", 0)]
+    assert inbox.next_at() == 0
+    inbox.close()
+
+
+def test_a_second_connector_on_one_inbox_is_refused(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    with pytest.raises(InboxInUseError, match="Another connector"):
+        Inbox(tmp_path / "inbox.db")
     inbox.close()
 
 
@@ -65,6 +86,9 @@ def test_a_stock_file_that_cannot_be_read_says_where(tmp_path: Path, text: str, 
         CsvStock(_csv(tmp_path / "stock.csv", text), inbox).available()
     with pytest.raises(StockError, match="No such file"):
         CsvStock(tmp_path / "missing.csv", inbox).available()
+    (tmp_path / "greek.csv").write_bytes("shop_uid,quantity\nΑ,1\n".encode("cp1253"))
+    with pytest.raises(StockError, match="UTF-8"):
+        CsvStock(tmp_path / "greek.csv", inbox).available()
     inbox.close()
 
 
@@ -75,4 +99,7 @@ def test_a_voucher_is_printed_whole_into_its_folder_whatever_its_code(tmp_path: 
     assert path.read_bytes() == b"%PDF"
     escaped = printer.print_voucher("../../etc/passwd", b"%PDF")
     assert escaped.parent == tmp_path / "out"
-    assert sorted(file.suffix for file in (tmp_path / "out").iterdir()) == [".pdf", ".pdf"]
+    assert printer.print_voucher("x" * 5000, b"%PDF").exists()
+    with pytest.raises(NotAVoucherError):
+        printer.print_voucher("page", b"<html>log in first</html>")
+    assert sorted(file.suffix for file in (tmp_path / "out").iterdir()) == [".pdf", ".pdf", ".pdf"]

@@ -11,17 +11,24 @@ SCHEDULE = RetrySchedule("0,1,5,19")
 
 @pytest.mark.parametrize(("before", "minutes"), [(0, 1), (1, 5), (2, 19)])
 def test_attempts_are_planned_1_5_and_19_minutes_after_the_event(before: int, minutes: int) -> None:
-    outcome = SCHEDULE.outcome(delivered=False, anchor_at=1_000, recorded_before=before)
+    outcome = SCHEDULE.outcome(delivered=False, anchor_at=1_000, now=2_000, recorded_before=before)
     assert outcome == RetryAt(1_000 + minutes * 60_000)
 
 
+@pytest.mark.parametrize(("before", "gap"), [(0, 1), (1, 4), (2, 14)])
+def test_after_a_downtime_the_distance_between_attempts_is_kept(before: int, gap: int) -> None:
+    late = 25 * 60_000
+    outcome = SCHEDULE.outcome(delivered=False, anchor_at=0, now=late, recorded_before=before)
+    assert outcome == RetryAt(late + gap * 60_000)
+
+
 def test_the_fourth_failure_is_the_last() -> None:
-    assert SCHEDULE.outcome(delivered=False, anchor_at=0, recorded_before=3) == Exhausted()
+    assert SCHEDULE.outcome(delivered=False, anchor_at=0, now=0, recorded_before=3) == Exhausted()
 
 
 @given(st.integers(0, 3), st.integers(0, 2**42))
 def test_what_is_delivered_is_delivered_whenever(before: int, anchor_at: int) -> None:
-    assert SCHEDULE.outcome(delivered=True, anchor_at=anchor_at, recorded_before=before) == Delivered()
+    assert SCHEDULE.outcome(delivered=True, anchor_at=anchor_at, now=0, recorded_before=before) == Delivered()
 
 
 @pytest.mark.parametrize("minutes", ["", "1,5", "0,5,1", "0,1,1", "0,x"])

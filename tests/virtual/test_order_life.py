@@ -1,14 +1,14 @@
 """Days of an order's life in seconds: the real marketplace, a clock that the test moves, shops that it plays."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.webhooks.sending import SendError
-from tests.market import FakeNetwork, open_market, until
+from tests.market import NOON, FakeNetwork, FakeTime, open_market, until
 
 pytestmark = pytest.mark.anyio
 
@@ -256,3 +256,87 @@ async def test_a_clock_move_that_waits_too_long_says_503_and_loses_nothing(tmp_p
         await until(lambda: bool(market.network.events(SHOP)))
         await market.advance(60)
         assert (await market.order(code))["deliveries"][0]["state"] == "delivered"
+
+
+async def test_after_a_downtime_the_attempts_keep_their_distance(tmp_path: Path) -> None:
+    network = FakeNetwork()
+    network.statuses[SHOP] = [SendError.CONNECTION] * 3
+    async with open_market(tmp_path, worker=False, network=network) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+    late = FakeTime(NOON + timedelta(minutes=25))
+    async with open_market(tmp_path, network=network, time=late) as market:
+        await market.settle()
+        assert len(network.posts) == 1, "an endpoint that comes up together with us still gets its event"
+        await market.advance(19 * 60)
+        delivery = (await market.order(code))["deliveries"][0]
+        assert [attempt["status"] for attempt in delivery["attempts"]] == [None, None, None, 200]
+        assert [attempt["at"][11:16] for attempt in delivery["attempts"]] == ["10:25", "10:26", "10:30", "10:44"]
+
+
+async def test_a_window_that_was_offered_holds_until_it_begins_and_not_a_second_longer(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        first, second = await shop.cart(A=1), await shop.cart(A=1)
+        window = (await shop.show(first))["accept_options"]["pickup_window"][0]
+        assert window["label"] == "12:00 - 15:00, Τρί 24/11/26"
+        await market.advance(2 * 3600 - 1)
+        assert (await shop.accept(first, pickup_window=window["id"])).status == 200
+        await market.advance(1)
+        answer = await shop.accept(second, pickup_window=window["id"])
+        assert (answer.status, answer.json["errors"][0]["code"]) == (422, "invalid_parameter")
+
+
+async def test_an_extension_names_only_what_has_changed(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        await market.operate("POST", "/marketplace/clock", {"now": "2026-12-03T10:00:00+02:00"})  # a Thursday
+        code = await shop.cart(A=1)
+        await market.operate("POST", f"/marketplace/orders/{code}/extend")
+        await market.settle()
+        changes = market.network.posts[-1][1]["changes"]
+        # From Friday to Saturday: three working days later is the same Wednesday.
+        assert set(changes) == {"expires_at"}
+
+
+async def test_the_clock_stops_before_times_that_are_no_dates(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        before = (await market.operate("GET", "/marketplace/clock"))["now"]
+        await market.operate("POST", "/marketplace/clock", {"now": "9999-12-31T23:30:00Z"}, status=422)
+        assert (await market.operate("GET", "/marketplace/clock"))["now"] == before
+
+
+async def test_moves_of_the_clock_add_up_in_whatever_order_they_come(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        await asyncio.gather(*(market.advance(seconds) for seconds in (3600, 60, 0, 1)))
+        assert (await market.operate("GET", "/marketplace/clock"))["now"] == "2026-11-24T11:01:01+02:00"
+
+
+async def test_dead_shops_delay_nobody(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        for number in range(20):
+            url = f"http://dead{number}/"
+            market.network.gates[url] = asyncio.Event()
+            shop = await market.shop(f"Dead {number}", url=url)
+            for _ in range(6):
+                await shop.cart(A=1)
+        healthy = await market.shop("Healthy", url="http://healthy/")
+        for _ in range(5):
+            await healthy.cart(A=1)
+        await until(lambda: len(market.network.events("http://healthy/")) == 5)
+        for gate in market.network.gates.values():
+            gate.set()
+        await market.settle()
+        assert len(market.network.posts) == 125
+
+
+async def test_without_a_worker_what_is_due_waits_for_one(tmp_path: Path) -> None:
+    network = FakeNetwork()
+    async with open_market(tmp_path, worker=False, network=network) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        await shop.accept(code)
+        assert network.posts == []
+    async with open_market(tmp_path, network=network) as market:
+        await market.advance(2)
+        assert len(network.posts) == 3

@@ -75,7 +75,7 @@ class Marketplace:
             keys=KeyReserve(database),
             terms=terms,
             operator_token_hash=hash_token(token),
-            move_clock=mover.move_to,
+            mover=mover,
         )
         self.asgi: ASGIApp = application(self._desk)
         self._working: asyncio.Task[None] | None = None
@@ -86,12 +86,14 @@ class Marketplace:
 
     async def stop(self) -> None:
         """Lets what is in flight end and closes the database; nothing that is due is lost."""
-        await self.worker.stop()
-        if self._working is not None:
-            await self._working
-        await self._network.close()
-        self._threads.shutdown()
-        self._database.close()
+        try:
+            await self.worker.stop()
+            if self._working is not None:
+                await self._working
+        finally:
+            await self._network.close()
+            self._threads.shutdown()
+            self._database.close()
 
 
 def operator_token(settings: Settings) -> str:
@@ -101,6 +103,13 @@ def operator_token(settings: Settings) -> str:
     path: Path = settings.data / OPERATOR_TOKEN_FILE
     if not path.exists():
         settings.data.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secret_token() + "\n", "utf-8")
-    return path.read_text("utf-8").strip()
+        # Whole or not at all: a crash in between must not leave an empty token behind.
+        unfinished = path.with_suffix(".part")
+        unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(secret_token() + "\n", "utf-8")
+        unfinished.replace(path)
+    token = path.read_text("utf-8").strip()
+    if not token:
+        raise ValueError(f"{path} is empty. Remove it to have a new token made, or give --operator-token.")
+    return token

@@ -12,23 +12,25 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from kalathi.marketplace.kernel.changes import ConditionFailedError, StorageError
+from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database
-from kalathi.marketplace.kernel.due import DueKind, DueRow, claim, claimable, free_all, next_due_millis
+from kalathi.marketplace.kernel.due import DueKind, DueRow, again, claim, claimable, free_all, next_due_millis
 
 _log = structlog.get_logger("kalathi.worker")
 
 # Due rows of this process ring a bell; this is how late the others, a freed lease or a stumble, may be noticed.
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _DRAIN_SECONDS: Final = 5.0
+_FIRST_PAUSE_MILLIS: Final = 60_000
+_LONGEST_PAUSE_MILLIS: Final = 3_600_000
 
 
 class Duty(NamedTuple):
     """Who does one kind of due work, and how much of it at once, in all and for one shop.
 
-    The handler commits its own outcome together with the end of the row. If it raises, the lease runs out and the
-    work is repeated.
+    The handler commits its own outcome together with the end of the row. If it cannot write, the lease runs out and
+    the work is repeated; if it raises anything else, the row is put off.
     """
 
     kind: DueKind
@@ -55,17 +57,22 @@ class Worker:
 
     async def run(self) -> None:
         """Frees the leases of a process that has died, then works until stopped."""
-        await self._database.commit(free_all())
         self._database.subscribe("due", self.ring)
+        leases_are_free = False
         while not self._stopping:
             self._bell.clear()
             try:
+                if not leases_are_free:
+                    await self._database.commit(free_all())
+                    leases_are_free = True
                 claimed = [await self._claim(duty) for duty in self._duties]
+                seconds = 0.0 if any(claimed) else self._seconds_to_rest()
             except Exception:  # noqa: BLE001  (a database that stumbles must not end the worker; it looks again)
                 _log.exception("claim_failed")
-                claimed = []
-            if not any(claimed):
-                await self._rest()
+                seconds = _LOOK_AGAIN_SECONDS
+            if seconds > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._bell.wait(), seconds)
 
     async def stop(self) -> None:
         """Claims nothing more and lets what is in flight end; what does not is repeated at the next start."""
@@ -117,8 +124,9 @@ class Worker:
             _log.warning("lease_lost", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
         except StorageError as error:
             _log.error("outcome_not_written", kind=row.kind, subject=row.subject, error=str(error))
-        except Exception:  # noqa: BLE001  (one faulty row must not end the worker; it is logged and repeated)
+        except Exception:  # noqa: BLE001  (one faulty row must not end the worker; it is logged and repeated later)
             _log.exception("due_work_failed", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
+            await self._put_off(row)
         finally:
             in_flight = self._in_flight[duty.kind]
             in_flight[row.shop_id] -= 1
@@ -126,10 +134,16 @@ class Worker:
                 del in_flight[row.shop_id]
             self.ring()
 
-    async def _rest(self) -> None:
+    async def _put_off(self, row: DueRow) -> None:
+        """A row whose work has failed unexpectedly is due again later, each time after a longer pause."""
+        pause_millis = min(_FIRST_PAUSE_MILLIS * 2 ** min(row.attempts, 10), _LONGEST_PAUSE_MILLIS)
+        try:
+            await self._database.commit(ChangeSet(again(row, self._clock.now_millis() + pause_millis)))
+        except (ConditionFailedError, StorageError) as error:
+            _log.warning("not_put_off", kind=row.kind, subject=row.subject, error=str(error))
+
+    def _seconds_to_rest(self) -> float:
         due_at = next_due_millis(self._database.point, [duty.kind for duty in self._duties])
-        seconds = _LOOK_AGAIN_SECONDS
-        if due_at is not None and due_at > self._clock.now_millis():
-            seconds = min(seconds, (due_at - self._clock.now_millis()) / 1000)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._bell.wait(), seconds)
+        if due_at is None or due_at <= self._clock.now_millis():
+            return _LOOK_AGAIN_SECONDS
+        return min(_LOOK_AGAIN_SECONDS, (due_at - self._clock.now_millis()) / 1000)

@@ -1,12 +1,15 @@
 """The connector: inbox → decision → action → print. Every step can be repeated, so a crash between two loses nothing.
 
-Events are handled one after the other, in the order in which they came, and leave the inbox only when they are done. A
-step that was taken already is seen: a reservation stays the same, an order that is answered says so, a voucher that is
-printed is marked. A marketplace that cannot be reached is asked again, with growing pauses.
+An event is only the reason to look: what is done rests on the order as the marketplace shows it now, asked with our
+own token. So events may come twice, late, out of order or from a stranger, and the answer uses options that are still
+on offer. An event leaves the inbox when its order is up to date; one that cannot be brought there is tried again with
+growing pauses and never holds up the others.
 """
 
 import asyncio
 import contextlib
+import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -17,17 +20,18 @@ from kalathi.contract.orders import Order
 from kalathi.contract.webhooks import OrderEvent, decode_event
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client import AsyncClient, MarketplaceError, UnreachableError
-from kalathi.merchant.decisions import Accept, Decision, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
+from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
 from kalathi.merchant.inbox import EventState, Inbox, InboxEvent
-from kalathi.merchant.printing import FolderPrinter
+from kalathi.merchant.printing import FolderPrinter, NotAVoucherError
 from kalathi.merchant.stock import CsvStock, StockError
 
 _log = structlog.get_logger("kalathi.merchant")
 
 _FIRST_PAUSE_SECONDS: Final = 0.5
-_LONGEST_PAUSE_SECONDS: Final = 30.0
-# A wrong token or vendor word is mended by a person; until then every event waits in the inbox.
-_SETUP_FAULTS: Final = frozenset({401, 403, 406})
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+_IDLE_SECONDS: Final = 30.0
+# A refusal may be of the moment, such as a window that began a second ago; one that stays needs a person.
+_REFUSALS_BEFORE_ASIDE: Final = 3
 # States in which an order's pieces are no longer ours to keep: it ended, or the courier has them.
 _PIECES_GONE: Final = frozenset(OrderState) - {OrderState.OPEN, OrderState.ACCEPTED}
 
@@ -42,13 +46,16 @@ class Connector:
         stock: CsvStock,
         printer: FolderPrinter,
         tell: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`tell` shows a person what was done, one line each."""
+        """`tell` shows a person what was done, one line each; `clock` gives seconds, for the pauses only."""
         self._client = client
         self._inbox = inbox
         self._stock = stock
         self._printer = printer
         self._tell = tell
+        self._clock = clock
         self._bell = asyncio.Event()
 
     def ring(self) -> None:
@@ -56,24 +63,22 @@ class Connector:
         self._bell.set()
 
     async def run(self) -> None:
-        """Works until cancelled."""
-        pause_seconds = _FIRST_PAUSE_SECONDS
+        """Works until cancelled. Whatever goes wrong is logged, and tried again."""
         while True:
             self._bell.clear()
+            seconds = _FIRST_PAUSE_SECONDS
             try:
                 await self.work()
-            except (UnreachableError, StockError, OSError) as error:
-                _log.warning("connector_waits", error=str(error), pause_seconds=pause_seconds)
-                await asyncio.sleep(pause_seconds)
-                pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
-                continue
-            pause_seconds = _FIRST_PAUSE_SECONDS
+                next_at = self._inbox.next_at()
+                seconds = _IDLE_SECONDS if next_at is None else max(next_at - self._clock(), 0.01)
+            except Exception:  # noqa: BLE001  (a locked or full disk must not end the connector)
+                _log.exception("connector_stumbled")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._bell.wait(), _LONGEST_PAUSE_SECONDS)
+                await asyncio.wait_for(self._bell.wait(), min(seconds, _IDLE_SECONDS))
 
     async def work(self) -> None:
-        """Handles what is in the inbox. Raises UnreachableError or StockError; the event then stays where it is."""
-        while events := self._inbox.pending():
+        """Handles what the inbox holds and is not waiting for its next try."""
+        while events := self._inbox.pending(self._clock()):
             for event in events:
                 await self._handle(event)
 
@@ -86,25 +91,50 @@ class Connector:
         if not isinstance(content, OrderEvent):
             self._put_aside(event, "Returns are handled by a person.")
             return
+        code = content.order.code
         try:
-            await self._react(event, content.order)
+            note = await self._bring_up_to_date(code)
         except MarketplaceError as error:
-            if error.status in _SETUP_FAULTS:
-                raise UnreachableError(f"{error} (look at --url, --token and --vendor)") from error
-            self._put_aside(event, f"Order {content.order.code}: the marketplace refused: {error}")
+            if event.tries + 1 < _REFUSALS_BEFORE_ASIDE:
+                self._try_again(event, code, error)
+            else:
+                self._put_aside(event, f"Order {code}: the marketplace refused: {error}")
+        except (UnreachableError, StockError, NotAVoucherError, OSError, sqlite3.Error) as error:
+            self._try_again(event, code, error)
+        else:
+            if note:
+                self._put_aside(event, f"Order {code}: {note}")
+            else:
+                self._inbox.finish(event, EventState.DONE)
 
-    async def _react(self, event: InboxEvent, order: Order) -> None:
+    async def _bring_up_to_date(self, code: str) -> str:
+        """Does what the order asks for now. Gives a sentence when a person has to look at it."""
+        order = await self._client.order(code)
         if order.state is OrderState.OPEN:
-            decision = decide(order, self._free_for(order))
-            if isinstance(decision, LeaveToPerson):
-                self._put_aside(event, f"Order {order.code}: {decision.reason}")
-                return
-            await self._answer(order, decision)
-        elif order.state in _PIECES_GONE:
-            self._inbox.release(order.code)
+            return await self._answer(order)
+        if order.state in _PIECES_GONE:
+            self._inbox.release(code)
         elif order.courier_voucher:
             await self._print(order, order.courier_voucher)
-        self._inbox.finish(event, EventState.DONE)
+        return ""
+
+    async def _answer(self, order: Order) -> str:
+        match decide(order, self._free_for(order)):
+            case LeaveToPerson(reason):
+                return reason
+            case Accept(location, window, parcels):
+                # Reserved before the call: after a crash in between, nobody else has got the pieces.
+                self._inbox.reserve(order.code, wanted_pieces(order))
+                if await self._answered(order, self._client.accept(order.code, location, window, parcels)):
+                    self._tell(f"accepted {order.code}: all in stock, window {window}, {parcels} parcel")
+            case Reject(lines):
+                if await self._answered(order, self._client.reject_lines(order.code, lines)):
+                    self._inbox.release(order.code)
+                    shown = ", ".join(_shown(order, line.id, line.available_quantity) for line in lines)
+                    self._tell(f"rejected {order.code}: {shown}")
+            case Nothing():
+                pass
+        return ""
 
     def _free_for(self, order: Order) -> dict[str, int]:
         """The stock as this order sees it: what it has reserved itself, before a crash, is still free for it."""
@@ -114,28 +144,12 @@ class Connector:
                 available[shop_uid] += quantity
         return available
 
-    async def _answer(self, order: Order, decision: Decision) -> None:
-        match decision:
-            case Accept(location, window, parcels):
-                # Reserved before the call: after a crash in between, nobody else has got the pieces.
-                self._inbox.reserve(order.code, wanted_pieces(order))
-                if await self._answered(order, self._client.accept(order.code, location, window, parcels)):
-                    self._tell(f"accepted {order.code}: all in stock, window {window}, {parcels} parcel")
-            case Reject(lines):
-                self._inbox.release(order.code)
-                if await self._answered(order, self._client.reject_lines(order.code, lines)):
-                    shown = ", ".join(_shown(order, line.id, line.available_quantity) for line in lines)
-                    self._tell(f"rejected {order.code}: {shown}")
-            case LeaveToPerson() | Nothing():
-                pass
-
     async def _answered(self, order: Order, call: Awaitable[None]) -> bool:
-        """Whether our answer won. If the order was answered before, by us or by time, its next event says how."""
+        """Whether our answer won. If somebody was faster, us before a crash included, the order says what it is now."""
         try:
             await call
         except MarketplaceError as error:
             if not error.has_code("order_status"):
-                self._inbox.release(order.code)
                 raise
             present = await self._client.order(order.code)
             if present.state is not OrderState.ACCEPTED:
@@ -151,6 +165,11 @@ class Connector:
         path = str(self._printer.print_voucher(order.code, pdf))
         self._inbox.mark_printed(url, order.code, path)
         self._tell(f"printed {order.code}: {path}")
+
+    def _try_again(self, event: InboxEvent, code: str, error: Exception) -> None:
+        pause_seconds = min(_FIRST_PAUSE_SECONDS * 2 ** min(event.tries, 10), _LONGEST_PAUSE_SECONDS)
+        _log.warning("event_waits", code=code, error=str(error), tries=event.tries + 1, pause_seconds=pause_seconds)
+        self._inbox.postpone(event, self._clock() + pause_seconds)
 
     def _put_aside(self, event: InboxEvent, note: str) -> None:
         self._inbox.finish(event, EventState.ASIDE, note)

@@ -4,21 +4,27 @@ The wire gives events no id, so an event is known by the digest of its bytes: a 
 """
 
 import contextlib
+import fcntl
 import hashlib
 import sqlite3
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS events (
-  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS events_new ON events (id) WHERE state = 'new';
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL,
+  tries INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS events_new ON events (not_before) WHERE state = 'new';
 CREATE TABLE IF NOT EXISTS reservations (
   code TEXT NOT NULL, shop_uid TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (code, shop_uid)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS printed (url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL) WITHOUT ROWID;
 """
+
+
+class InboxInUseError(Exception):
+    """Another connector works on this inbox; two would answer every order twice."""
 
 
 class EventState(StrEnum):
@@ -30,17 +36,20 @@ class EventState(StrEnum):
 
 
 class InboxEvent(NamedTuple):
-    """An event as it came."""
+    """An event as it came, and how often it was tried in vain."""
 
     id: int
     body: bytes
+    tries: int
 
 
 class Inbox:
     """One SQLite file of the merchant: events, and what has been reserved and printed because of them."""
 
     def __init__(self, path: Path) -> None:
+        """Raises InboxInUseError when another connector works on this file."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path.with_name(path.name + ".lock"))
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
@@ -49,19 +58,37 @@ class Inbox:
     def close(self) -> None:
         """Closes the file."""
         self._connection.close()
+        self._lock.close()
 
     def put(self, body: bytes) -> bool:
-        """On disk when this returns; False when the very same event is there already."""
+        """On disk when this returns; False when the very same event is there already.
+
+        An event that was put aside is new again: somebody has pressed "resend" after mending what was wrong.
+        """
         cursor = self._connection.execute(
-            "INSERT INTO events (digest, body, state, note) VALUES (?, ?, ?, '') ON CONFLICT (digest) DO NOTHING",
-            (hashlib.sha256(body).digest(), body, EventState.NEW),
+            "INSERT INTO events (digest, body, state, note) VALUES (?, ?, 'new', '') ON CONFLICT (digest)"
+            " DO UPDATE SET state = 'new', note = '', tries = 0, not_before = 0 WHERE state = 'aside'",
+            (hashlib.sha256(body).digest(), body),
         )
         return cursor.rowcount == 1
 
-    def pending(self) -> list[InboxEvent]:
-        """What has not been handled, in the order in which it came."""
-        rows = self._connection.execute("SELECT id, body FROM events WHERE state = 'new' ORDER BY id LIMIT 100")
+    def pending(self, now: float) -> list[InboxEvent]:
+        """What has not been handled and does not wait for its next try, in the order in which it came."""
+        rows = self._connection.execute(
+            "SELECT id, body, tries FROM events WHERE state = 'new' AND not_before <= ? ORDER BY id LIMIT 100", (now,)
+        )
         return [InboxEvent(*row) for row in rows]
+
+    def next_at(self) -> float | None:
+        """When the next postponed event is to be tried, in seconds; None when nothing waits."""
+        row = self._connection.execute("SELECT min(not_before) FROM events WHERE state = 'new'").fetchone()
+        return None if row is None else row[0]
+
+    def postpone(self, event: InboxEvent, not_before: float) -> None:
+        """The event was tried in vain and waits until then."""
+        self._connection.execute(
+            "UPDATE events SET tries = tries + 1, not_before = ? WHERE id = ?", (not_before, event.id)
+        )
 
     def finish(self, event: InboxEvent, state: EventState, note: str = "") -> None:
         """The event is handled, or put aside for a person."""
@@ -107,3 +134,13 @@ class Inbox:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+
+def _lock(path: Path) -> IO[str]:
+    handle = path.open("w", encoding="utf-8")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise InboxInUseError(f"Another connector works on this inbox ({path} is locked). Stop it first.") from None
+    return handle

@@ -38,6 +38,10 @@ class CsvStock:
                 self._read_at = stamp
         except OSError as error:
             raise StockError(f"{self._path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise StockError(f"{self._path}: the file must be saved as UTF-8") from error
+        except csv.Error as error:
+            raise StockError(f"{self._path}: {error}") from error
 
 
 def _read(path: Path) -> dict[str, int]:

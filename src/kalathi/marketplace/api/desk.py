@@ -1,13 +1,11 @@
 """What every call needs at hand; the composition root makes one."""
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
-
 from msgspec import Struct
 
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.keys import KeyReserve
+from kalathi.marketplace.kernel.moving import ClockMover
 from kalathi.marketplace.orders.terms import Terms
 
 
@@ -19,4 +17,4 @@ class Desk(Struct, frozen=True, kw_only=True):
     keys: KeyReserve
     terms: Terms
     operator_token_hash: bytes
-    move_clock: Callable[[datetime], Awaitable[datetime]]
+    mover: ClockMover

@@ -16,42 +16,46 @@ from kalathi.marketplace.api.bodies import decode_body, read_body
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.reply import SUCCESS, Reply, error_reply
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.keys import DrawnKeys
 from kalathi.marketplace.orders import commands, store, wire
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.shops.model import hash_token
 
 BASE_PATH: Final = "/merchants/ecommerce"
 _ORDERS: Final = f"{BASE_PATH}/orders/"
-# Each lost race means that another command has won; the machine's answer then differs.
-_ATTEMPTS: Final = 5
+_NO_KEYS: Final = DrawnKeys([])
+# No token is nearly as long; what is longer is refused without being hashed or kept.
+_LONGEST_AUTHORIZATION: Final = 200
 
-Handler = Callable[[Desk, FoundOrder, Any, datetime], Reply | ChangeSet]
+Handler = Callable[[Desk, FoundOrder, Any, DrawnKeys, datetime], Reply | ChangeSet]
 
 
-def show_order(desk: Desk, found: FoundOrder, _body: None, now: datetime) -> Reply:
+def show_order(desk: Desk, found: FoundOrder, _body: None, _keys: DrawnKeys, now: datetime) -> Reply:
     """The whole order, with its options while it is open."""
     return Reply(200, wire.order_body(found.order, desk.terms.offer(found.shop), now))
 
 
-def accept_order(desk: Desk, found: FoundOrder, body: AcceptRequest, now: datetime) -> ChangeSet:
+def accept_order(desk: Desk, found: FoundOrder, body: AcceptRequest, _keys: DrawnKeys, now: datetime) -> ChangeSet:
     """Takes the order with a location, a window and a number of parcels that are on offer."""
     return commands.accept(found, body, desk.terms, now)
 
 
-def reject_order(desk: Desk, found: FoundOrder, body: RejectRequest, now: datetime) -> ChangeSet:
+def reject_order(desk: Desk, found: FoundOrder, body: RejectRequest, keys: DrawnKeys, now: datetime) -> ChangeSet:
     """Rejects by line items or by a free text; what is left may come back as a new order."""
-    return commands.reject(found, body, desk.keys, desk.terms, now)
+    return commands.reject(found, body, keys, desk.terms, now)
 
 
 class MerchantCall:
     """One row of the table as the front runs it."""
 
-    __slots__ = ("body", "handler")
+    __slots__ = ("body", "draws_codes", "handler")
 
     def __init__(self, handler: Handler, body: Any) -> None:
         self.handler = handler
         self.body = body
+        self.draws_codes = handler is reject_order
 
 
 class MerchantsFront:
@@ -74,16 +78,7 @@ class MerchantsFront:
         await reply(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        path: str = scope["path"]
-        if not path.startswith(_ORDERS):
-            raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
-        code, _, action = path[len(_ORDERS) :].partition("/")
-        call = self._calls.get((scope["method"], action))
-        if call is None:
-            if action in self._actions:
-                raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
-            raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
-
+        call, code = self._call(scope)
         authorization = accept = length = None
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -93,25 +88,47 @@ class MerchantsFront:
             elif name == b"content-length":
                 length = value
         token_hash = _token_hash(authorization)
-        found = self._find(token_hash, code, accept)
-        if call.body is None:
-            outcome = call.handler(self._desk, found, None, self._desk.clock.now())
-            return outcome if isinstance(outcome, Reply) else await self._act(outcome, call, None, token_hash, code)
-        body = decode_body(await read_body(receive, length), call.body)
-        await self._desk.keys.ensure(_ATTEMPTS)
-        outcome = call.handler(self._desk, found, body, self._desk.clock.now())
-        return outcome if isinstance(outcome, Reply) else await self._act(outcome, call, body, token_hash, code)
 
-    async def _act(self, changes: ChangeSet, call: MerchantCall, body: Any, token_hash: bytes, code: str) -> Reply:
-        for _ in range(_ATTEMPTS):
+        def find() -> FoundOrder:
+            return self._find(token_hash, code, accept)
+
+        found = find()
+        if call.body is None:
+            return await self._act(call, found, find, None, _NO_KEYS)
+        body = decode_body(await read_body(receive, length), call.body)
+        if not call.draws_codes:
+            return await self._act(call, found, find, body, _NO_KEYS)
+        keys = await self._desk.keys.draw(COMMAND_ATTEMPTS)
+        try:
+            return await self._act(call, found, find, body, keys)
+        finally:
+            self._desk.keys.give_back(keys)
+
+    def _call(self, scope: Scope) -> tuple[MerchantCall, str]:
+        """Which call it is, and the order's code. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
+        path: str = scope["path"]
+        if not path.startswith(_ORDERS):
+            raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
+        code, _, action = path[len(_ORDERS) :].partition("/")
+        call = self._calls.get((scope["method"], action))
+        if call is not None:
+            return call, code
+        if action in self._actions:
+            raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
+        raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
+
+    async def _act(
+        self, call: MerchantCall, found: FoundOrder, find: Callable[[], FoundOrder], body: Any, keys: DrawnKeys
+    ) -> Reply:
+        """Decides and commits; when another call was faster, reads and decides anew (DESIGN, decision 3)."""
+        for _ in range(COMMAND_ATTEMPTS):
+            outcome = call.handler(self._desk, found, body, keys, self._desk.clock.now())
+            if isinstance(outcome, Reply):
+                return outcome
             try:
-                await self._desk.database.commit(changes)
+                await self._desk.database.commit(outcome)
             except ConditionFailedError:
-                found = self._find(token_hash, code, self._accept_bytes)
-                outcome = call.handler(self._desk, found, body, self._desk.clock.now())
-                if isinstance(outcome, Reply):
-                    return outcome
-                changes = outcome
+                found = find()
             else:
                 return SUCCESS
         raise DomainError(ErrorCode.CONFLICT, "Somebody else is changing this order at the same moment. Try again.")
@@ -134,8 +151,14 @@ class MerchantsFront:
         return any(media == wanted or media.startswith(wanted + ";") for media in given.split(","))
 
 
-@lru_cache(maxsize=4096)
 def _token_hash(authorization: bytes | None) -> bytes:
-    if authorization is None or authorization[:7].lower() != b"bearer ":
+    if authorization is None or len(authorization) > _LONGEST_AUTHORIZATION:
         return b""  # No token has an empty hash, so this finds nobody.
+    return _hash_of(authorization)
+
+
+@lru_cache(maxsize=4096)
+def _hash_of(authorization: bytes) -> bytes:
+    if authorization[:7].lower() != b"bearer ":
+        return b""
     return hash_token(authorization[7:].strip().decode("latin-1"))

@@ -1,7 +1,7 @@
 """The operator's API: shops, listings, carts, orders, the clock. For whoever runs the marketplace."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -12,7 +12,7 @@ from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.orders import commands, queries
@@ -170,9 +170,12 @@ async def list_listings(desk: Desk, call: Call) -> Reply:
 async def place_cart(desk: Desk, call: Call) -> Reply:
     """A customer's cart: one order per shop."""
     new: NewCart = call.body
-    # A lost race draws new codes; five times the most that the cart can need is more than enough.
-    await desk.keys.ensure(5 * len(new.items))
-    placed = await desk.database.run(lambda view: commands.place(view, new, desk.keys, desk.terms, desk.clock.now()))
+    # One code for each shop, and new ones each time that a race is lost.
+    keys = await desk.keys.draw(COMMAND_ATTEMPTS * len({item.shop_id for item in new.items}))
+    try:
+        placed = await desk.database.run(lambda view: commands.place(view, new, keys, desk.terms, desk.clock.now()))
+    finally:
+        desk.keys.give_back(keys)
     return _reply(
         201,
         PlacedCart(
@@ -237,10 +240,10 @@ async def move_clock(desk: Desk, call: Call) -> Reply:
     if (move.advance_seconds is UNSET) == (move.now is UNSET):
         raise invalid_parameter("Give advance_seconds or now, not both.")
     if move.now is not UNSET:
-        target = move.now.astimezone(UTC)
+        now = await desk.mover.move_to(move.now.astimezone(UTC))
     else:
-        target = desk.clock.now() + timedelta(seconds=move.advance_seconds or 0)
-    return _reply(200, ClockShown(now=athens(await desk.move_clock(target))))
+        now = await desk.mover.advance(move.advance_seconds or 0)
+    return _reply(200, ClockShown(now=athens(now)))
 
 
 def _listings(view: View, shop_id: str) -> ListingList:

@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
+
+from msgspec import Meta
 
 from kalathi.contract.orders import OrderBody, Success
 from kalathi.contract.requests import AcceptRequest, RejectRequest
@@ -14,7 +16,7 @@ from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.orders.queries import OrderDetail
-from kalathi.marketplace.shops.model import NewListing, NewShop, ShopChanges
+from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewShop, ShopChanges
 
 
 class Access(Enum):
@@ -75,7 +77,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "PUT",
         f"{_SHOP}/listings",
         operator.put_listings,
-        list[NewListing],
+        Annotated[list[NewListing], Meta(max_length=MOST_LISTINGS)],
         operator.ListingList,
         (*_BODY_ERRORS, ErrorCode.NOT_FOUND, ErrorCode.CONFLICT),
     ),

@@ -44,6 +44,7 @@ class BusinessClock:
     def __init__(self, offset_millis: int = 0, real: Callable[[], int] = real_millis) -> None:
         self.offset_millis = offset_millis
         self._real = real
+        self._latest_millis = 0
 
     def now(self) -> datetime:
         """The present instant of the business, in UTC."""
@@ -51,4 +52,6 @@ class BusinessClock:
 
     def now_millis(self) -> int:
         """The same in milliseconds since 1970."""
-        return self._real() + self.offset_millis
+        # Never back, also when the machine's own clock is set back: it then stands still until that has caught up.
+        self._latest_millis = max(self._latest_millis, self._real() + self.offset_millis)
+        return self._latest_millis

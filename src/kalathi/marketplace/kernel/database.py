@@ -25,7 +25,7 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 # A command that loses a race reads and decides anew; each time somebody else has won, so a few times are plenty.
-_COMMAND_ATTEMPTS = 5
+COMMAND_ATTEMPTS = 5
 
 
 class DatabaseInUseError(Exception):
@@ -71,7 +71,7 @@ class Database:
         self._commits_in_flight = 0
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self._writing = writing
-        self._writer = GroupWriter(writing, self._tell)
+        self._writer = GroupWriter(writing, written=self._tell, answered=self._count_answers)
 
     @contextlib.contextmanager
     def view(self) -> Iterator[View]:
@@ -94,14 +94,16 @@ class Database:
 
     async def commit(self, changes: ChangeSet) -> None:
         """Returns when the set is on disk. Raises ConditionFailedError or StorageError; then nothing was written."""
+        if self._writer.closed:
+            raise StorageError("The database is closed.")
         self._commits_in_flight += 1
         if self._holds_snapshot:
             self._reading.execute("COMMIT")
             self._holds_snapshot = False
-        try:
-            await self._writer.commit(changes)
-        finally:
-            self._commits_in_flight -= 1
+        await self._writer.commit(changes)
+
+    def _count_answers(self, count: int) -> None:
+        self._commits_in_flight -= count
 
     def _hold_snapshot(self) -> None:
         """Keeps one read transaction open over many reads while nothing is being written: nobody else writes this
@@ -116,7 +118,7 @@ class Database:
 
         Raises the command's own DomainError, DomainError CONFLICT when the race goes on, StorageError.
         """
-        for _ in range(_COMMAND_ATTEMPTS):
+        for _ in range(COMMAND_ATTEMPTS):
             with self.view() as view:
                 changes, answer = command(view)
             try:
@@ -180,4 +182,4 @@ def _make_tables(connection: sqlite3.Connection) -> None:
             connection.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)))
 
 
-__all__ = ["Command", "Database", "DatabaseInUseError", "Row", "StorageError", "View"]
+__all__ = ["COMMAND_ATTEMPTS", "Command", "Database", "DatabaseInUseError", "Row", "StorageError", "View"]

@@ -13,32 +13,41 @@ _BLOCK: Final = 1000
 _COUNTER: Final = "order_codes"
 
 
+class DrawnKeys:
+    """Keys for one command: its codes are its own, and nobody else can draw them in between."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.numbers = numbers
+
+    def order_code(self, now: datetime) -> str:
+        """A new order code of the business day of `now` in Athens."""
+        return ids.order_code(athens(now).date(), self.numbers.pop())
+
+    def opaque_id(self) -> str:
+        """A new public id."""
+        return ids.opaque_id()
+
+
 class KeyReserve:
     """Gives codes without asking the database each time; what a stopped process had left is never given out."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._next = 0
-        self._end = 0
+        self._numbers: list[int] = []
         self._refilling = asyncio.Lock()
 
-    async def ensure(self, count: int) -> None:
-        """Sees to it that `count` codes can be drawn. Call it before a command that draws them."""
+    async def draw(self, count: int) -> DrawnKeys:
+        """Keys with `count` codes. What is not used may be given back."""
         async with self._refilling:
-            while self._end - self._next < count:
+            while len(self._numbers) < count:
                 await self._reserve(max(_BLOCK, count))
+            drawn = [self._numbers.pop() for _ in range(count)]
+        return DrawnKeys(drawn[::-1])
 
-    def order_code(self, now: datetime) -> str:
-        """A new order code of the business day of `now` in Athens."""
-        if self._next >= self._end:
-            raise RuntimeError("No codes are reserved: call ensure first")
-        number = self._next
-        self._next += 1
-        return ids.order_code(athens(now).date(), number)
-
-    def opaque_id(self) -> str:
-        """A new public id."""
-        return ids.opaque_id()
+    def give_back(self, keys: DrawnKeys) -> None:
+        """The codes that a command has not used."""
+        self._numbers += keys.numbers
+        keys.numbers = []
 
     async def _reserve(self, size: int) -> None:
         row = self._database.point.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
@@ -51,4 +60,4 @@ class KeyReserve:
             await self._database.commit(changes)
         except ConditionFailedError:
             return  # Another process has taken this block; the caller's loop takes the next.
-        self._next, self._end = first, first + size
+        self._numbers += range(first + size - 1, first - 1, -1)

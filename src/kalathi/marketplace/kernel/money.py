@@ -8,9 +8,24 @@ CENT = Decimal("0.01")
 LARGEST_AMOUNT = Decimal(10_000_000)
 
 
-def is_amount(value: Decimal) -> bool:
-    """Whether this can be an amount of money: finite, not negative, whole cents, below the bound."""
-    return value.is_finite() and 0 <= value <= LARGEST_AMOUNT and value == value.quantize(CENT)
+def as_amount(value: Decimal) -> Decimal | None:
+    """The amount in whole cents, or None when it is none: not finite, negative, parts of a cent, above the bound.
+
+    However it was spelt (`1E+3`, `10.4000`), it is written with two decimals from here on.
+    """
+    return _exact(value, CENT, LARGEST_AMOUNT)
+
+
+def as_rate(value: Decimal) -> Decimal | None:
+    """A commission rate from 0 to 100 percent with at most two decimals, or None when it is none."""
+    return _exact(value, CENT, Decimal(100))
+
+
+def _exact(value: Decimal, step: Decimal, largest: Decimal) -> Decimal | None:
+    if not value.is_finite() or value.is_signed() or value > largest:
+        return None
+    exact = value.quantize(step)
+    return exact if exact == value else None
 
 
 def commission_of(total_price: Decimal, rate_percent: Decimal) -> Decimal:

@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update
-from kalathi.marketplace.kernel.clock import BusinessClock, athens, to_millis
+from kalathi.marketplace.kernel.clock import BusinessClock, athens, from_millis, to_millis
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.due import next_due_millis
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
@@ -15,6 +15,8 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_pa
 _COUNTER: Final = "clock_offset_millis"
 # The workers may be other processes, so their progress is read from the database; a read takes microseconds.
 _LOOK_AGAIN_SECONDS: Final = 0.005
+# The clock never goes back, so a sandbox must not be moved to where its deadlines are no dates any more.
+_LATEST_MILLIS: Final = to_millis(datetime(2100, 1, 1, tzinfo=UTC))
 
 
 def stored_offset_millis(database: Database) -> int:
@@ -36,26 +38,36 @@ class ClockMover:
         self._moved = moved
         self._moving = asyncio.Lock()
 
+    async def advance(self, seconds: int) -> datetime:
+        """Moves by so many seconds from whatever time it is when its turn comes. As `move_to`."""
+        async with self._moving:
+            return await self._move(self._clock.now_millis() + seconds * 1000)
+
     async def move_to(self, target: datetime) -> datetime:
         """Answers when nothing at or before the new time is due or leased any more, with the time it then is.
 
-        Raises INVALID_PARAMETER for a time that has passed, UNAVAILABLE when the work does not end within the limit;
-        the clock then stays at the last step, where nothing has been lost.
+        Raises INVALID_PARAMETER for a time that has passed or lies too far ahead, UNAVAILABLE when the work does not
+        end within the limit; the clock then stays at the last step, where nothing has been lost.
         """
         async with self._moving:
             target_millis = to_millis(target)
             if target_millis < self._clock.now_millis():
                 raise invalid_parameter("The clock moves forward only.")
-            ends_at = time.monotonic() + self._limit_seconds
-            while True:
-                await self._settled(ends_at)
-                due_at = next_due_millis(self._database.point)
-                if due_at is None or due_at > target_millis or self._clock.now_millis() >= target_millis:
-                    break
-                await self._set(due_at)
-            await self._set(target_millis)
+            return await self._move(target_millis)
+
+    async def _move(self, target_millis: int) -> datetime:
+        if target_millis > _LATEST_MILLIS:
+            raise invalid_parameter(f"The clock does not go beyond {from_millis(_LATEST_MILLIS):%Y-%m-%d}.")
+        ends_at = time.monotonic() + self._limit_seconds
+        while True:
             await self._settled(ends_at)
-            return self._clock.now()
+            due_at = next_due_millis(self._database.point)
+            if due_at is None or due_at > target_millis or self._clock.now_millis() >= target_millis:
+                break
+            await self._set(due_at)
+        await self._set(target_millis)
+        await self._settled(ends_at)
+        return self._clock.now()
 
     async def _settled(self, ends_at: float) -> None:
         while True:

@@ -30,7 +30,14 @@ def _table(name: str, *items: SchemaItem, small_rows: bool = True) -> Table:
 
 _table("counters", _text("name"), _integer("value"), PrimaryKeyConstraint("name"))
 
-_table("shops", _text("shop_id"), _bytes("document"), PrimaryKeyConstraint("shop_id"), small_rows=False)
+_table(
+    "shops",
+    _text("shop_id"),
+    _integer("version"),
+    _bytes("document"),
+    PrimaryKeyConstraint("shop_id"),
+    small_rows=False,
+)
 _table(
     "api_tokens",
     _bytes("token_hash"),

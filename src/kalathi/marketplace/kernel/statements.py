@@ -1,7 +1,7 @@
 """SQL of the parts of a change set: made once per shape with SQLAlchemy Core, then run on the bare driver."""
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, insert, true, update
@@ -38,7 +38,8 @@ def guarded_statement(part: Guarded) -> tuple[str, Parameters]:
     return sql, parameters
 
 
-@cache
+# Bounded, because an IN list makes a new text for each length.
+@lru_cache(maxsize=1024)
 def positional(sql: str) -> tuple[str, tuple[str, ...]]:
     """A read's SQL as the driver takes it fastest, and the names in its order: names cost it 3 µs a call."""
     return re.sub(r":(\w+)", "?", sql), tuple(re.findall(r":(\w+)", sql))

@@ -38,19 +38,25 @@ class _RefusedError(Exception):
 class GroupWriter:
     """Takes change sets from event loops, writes them in groups on its own thread, answers when they are on disk."""
 
-    def __init__(self, connection: sqlite3.Connection, written: Callable[[set[str]], None]) -> None:
-        """`written` is called on the writer's thread after each group, with the tables that got new rows."""
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        written: Callable[[set[str]], None],
+        answered: Callable[[int], None],
+    ) -> None:
+        """`written` is called on the writer's thread after each group, with the tables that got new rows; `answered`
+        on the callers' event loop with the number of sets, right before they hear, also of callers that have gone."""
         self._connection = connection
         self._written = written
+        self._answered = answered
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="kalathi-writer", daemon=True)
-        self._closed = False
+        self.closed = False
         self._thread.start()
 
     async def commit(self, changes: ChangeSet) -> None:
         """Returns when the set is on disk. Raises ConditionFailedError or StorageError; then nothing was written."""
-        if self._closed:
-            raise StorageError("The database is closed.")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[None] = loop.create_future()
         self._waiting.put(_Waiting(changes, loop, answer))
@@ -58,7 +64,7 @@ class GroupWriter:
 
     def close(self) -> None:
         """Writes what still waits, then ends the thread."""
-        self._closed = True
+        self.closed = True
         self._waiting.put(None)
         self._thread.join()
 
@@ -88,18 +94,18 @@ class GroupWriter:
         for loop, answers in by_loop.items():
             # One wake-up a group: each costs a system call. A loop that has ended takes no more answers.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(_resolve, answers)
+                loop.call_soon_threadsafe(self._resolve, answers)
         self._written(tables)
 
-
-def _resolve(answers: list[tuple[asyncio.Future[None], Exception | None]]) -> None:
-    for answer, outcome in answers:
-        if answer.done():
-            continue  # The caller has gone; what it asked for is written all the same.
-        if outcome is None:
-            answer.set_result(None)
-        else:
-            answer.set_exception(outcome)
+    def _resolve(self, answers: list[tuple[asyncio.Future[None], Exception | None]]) -> None:
+        self._answered(len(answers))
+        for answer, outcome in answers:
+            if answer.done():
+                continue  # The caller has gone; what it asked for is written all the same.
+            if outcome is None:
+                answer.set_result(None)
+            else:
+                answer.set_exception(outcome)
 
 
 def write_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> list[Exception | None]:
@@ -109,9 +115,11 @@ def write_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> li
     while remaining:
         try:
             connection.execute("BEGIN IMMEDIATE")
-            kept = _run_guarded(connection, sets, remaining, outcomes)
+            kept = _run_guarded(connection, sets, remaining)
             _run_inserts(connection, [sets[place] for place in kept])
             connection.execute("COMMIT")
+            for place in set(remaining).difference(kept):
+                outcomes[place] = ConditionFailedError()
         except _RefusedError as refused:
             _roll_back(connection)
             outcomes[refused.place] = ConditionFailedError()
@@ -129,9 +137,8 @@ def write_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> li
     return outcomes
 
 
-def _run_guarded(
-    connection: sqlite3.Connection, sets: Sequence[ChangeSet], places: list[int], outcomes: list[Exception | None]
-) -> list[int]:
+def _run_guarded(connection: sqlite3.Connection, sets: Sequence[ChangeSet], places: list[int]) -> list[int]:
+    """The places of the sets whose conditions hold; the others have written nothing."""
     kept = []
     for place in places:
         for position, part in enumerate(sets[place].guarded):
@@ -139,7 +146,6 @@ def _run_guarded(
             if part.touches is not None and touched != part.touches:
                 if position or touched:
                     raise _RefusedError(place)
-                outcomes[place] = ConditionFailedError()
                 break
         else:
             kept.append(place)

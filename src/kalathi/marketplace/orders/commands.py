@@ -23,7 +23,7 @@ from kalathi.marketplace.kernel.clock import athens, to_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.due import DueKind, plan
 from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.kernel.money import is_amount
+from kalathi.marketplace.kernel.money import as_amount
 from kalathi.marketplace.orders import machine, store, wire
 from kalathi.marketplace.orders.machine import OrderedLine, Placement, Step, StockMove
 from kalathi.marketplace.orders.model import Cart, FoundOrder, NewCart, NewCartItem, Order
@@ -204,15 +204,16 @@ def _shown_to_shops(customer: Customer, customer_id: str) -> Customer:
     """The customer as shops see them: under an id, with phones only where the contract gives them (section 2)."""
     if not (customer.first_name.strip() or customer.last_name.strip()):
         raise invalid_parameter("customer: give a first_name or a last_name.")
-    return replace(customer, id=customer_id, phone=UNSET, mobile=UNSET)
+    address = replace(customer.address, floor=customer.address.floor or "")
+    return replace(customer, id=customer_id, phone=UNSET, mobile=UNSET, address=address)
 
 
 def _ordered(item: NewCartItem, listings: dict[str, ListingInStock]) -> OrderedLine:
     entry = listings.get(item.shop_uid)
     if entry is None:
         raise invalid_parameter(f"items.shop_uid: shop {item.shop_id} has no listing {item.shop_uid}.")
-    unit_price = entry.listing.unit_price if item.unit_price is UNSET else item.unit_price
-    if not is_amount(unit_price):
+    unit_price = entry.listing.unit_price if item.unit_price is UNSET else as_amount(item.unit_price)
+    if unit_price is None:
         raise invalid_parameter(
             f"items.unit_price of {item.shop_uid} must be an amount in euros, not negative, with at most two decimals."
         )

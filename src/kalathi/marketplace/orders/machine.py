@@ -238,7 +238,10 @@ def extend(order: Order, settings: Settings, now: datetime) -> Step:
     new = replace(order, state=state, expires_at=expires_at, dispatch_until=dispatch_until)
     changes = OrderChanges(
         expires_at=Change(old=order.expires_at, new=expires_at),
-        dispatch_until=Change(old=order.dispatch_until, new=dispatch_until),
+        # Over a weekend the extended deadline may lead to the same working day.
+        dispatch_until=UNSET
+        if dispatch_until == order.dispatch_until
+        else Change(old=order.dispatch_until, new=dispatch_until),
     )
     return Step(action=Action.EXTEND, order=new, changes=changes)
 

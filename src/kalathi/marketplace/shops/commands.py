@@ -9,7 +9,7 @@ from msgspec import UNSET
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
-from kalathi.marketplace.kernel.money import is_amount
+from kalathi.marketplace.kernel.money import as_amount, as_rate
 from kalathi.marketplace.shops import store
 from kalathi.marketplace.shops.model import (
     Listing,
@@ -21,8 +21,6 @@ from kalathi.marketplace.shops.model import (
     ShopChanges,
     hash_token,
 )
-
-_LARGEST_RATE_PERCENT = 100
 
 
 def add_shop(new: NewShop, ids: Sequence[str], token: str) -> tuple[ChangeSet, Shop]:
@@ -48,7 +46,7 @@ def change_shop(view: View, shop_id: str, changes: ShopChanges) -> tuple[ChangeS
     given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     _check_url(given.get("webhook_url"))
     new = msgspec.structs.replace(old, **given)
-    return ChangeSet(store.update_shop(old, new)), new
+    return ChangeSet(store.update_shop(new, store.shop_version(view, shop_id))), new
 
 
 def renew_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:
@@ -66,17 +64,8 @@ def put_listings(view: View, shop_id: str, entries: Sequence[NewListing]) -> tup
     present = store.listings(view, shop_id, uids)
     changes = ChangeSet()
     for entry in entries:
-        if not is_amount(entry.unit_price):
-            raise invalid_parameter(
-                f"unit_price of {entry.shop_uid} must be an amount in euros, not negative, with at most two decimals."
-            )
-        if not (entry.commission_rate.is_finite() and 0 <= entry.commission_rate <= _LARGEST_RATE_PERCENT):
-            raise invalid_parameter(f"commission_rate of {entry.shop_uid} must be a percentage from 0 to 100.")
-        fields = msgspec.structs.asdict(entry)
-        quantity = fields.pop("quantity")
-        listing = Listing(**fields)
         write = store.replace_listing if entry.shop_uid in present else store.insert_listing
-        changes.add(write(shop_id, listing, quantity))
+        changes.add(write(shop_id, _listing(entry), entry.quantity))
     return changes, shop
 
 
@@ -86,6 +75,21 @@ def find_shop(view: View, shop_id: str) -> Shop:
     if shop is None:
         raise DomainError(ErrorCode.NOT_FOUND, "Shop not found")
     return shop
+
+
+def _listing(entry: NewListing) -> Listing:
+    unit_price, commission_rate = as_amount(entry.unit_price), as_rate(entry.commission_rate)
+    if unit_price is None:
+        raise invalid_parameter(
+            f"unit_price of {entry.shop_uid} must be an amount in euros, not negative, with at most two decimals."
+        )
+    if commission_rate is None:
+        raise invalid_parameter(
+            f"commission_rate of {entry.shop_uid} must be a percentage from 0 to 100 with at most two decimals."
+        )
+    fields = msgspec.structs.asdict(entry)
+    del fields["quantity"]
+    return Listing(**(fields | {"unit_price": unit_price, "commission_rate": commission_rate}))
 
 
 def _location(location_id: str, new: NewLocation) -> Location:

@@ -11,6 +11,8 @@ from kalathi.contract.words import Courier
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 OptionalText = Annotated[str, Meta(max_length=200)]
 LARGEST_QUANTITY = 1_000_000
+# Listings in one call.
+MOST_LISTINGS = 5000
 
 
 class Location(Struct, frozen=True, kw_only=True):

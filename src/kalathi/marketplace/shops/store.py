@@ -29,6 +29,12 @@ def shop(view: View, shop_id: str) -> Shop | None:
     return shop_of(row[0]) if row else None
 
 
+def shop_version(view: View, shop_id: str) -> int:
+    """The version that guards a change of the shop; 0 when there is none."""
+    row = view.one("SELECT version FROM shops WHERE shop_id = :shop_id", {"shop_id": shop_id})
+    return row[0] if row else 0
+
+
 def shops(view: View) -> list[Shop]:
     """Every shop, by id."""
     return [decode(row[0], Shop) for row in view.all("SELECT document FROM shops ORDER BY shop_id", {})]
@@ -59,12 +65,13 @@ def all_listings(view: View, shop_id: str) -> list[ListingInStock]:
 
 def insert_shop(new: Shop) -> Insert:
     """A new shop."""
-    return Insert("shops", {"shop_id": new.id, "document": encode(new)})
+    return Insert("shops", {"shop_id": new.id, "version": 1, "document": encode(new)})
 
 
-def update_shop(old: Shop, new: Shop) -> Update:
-    """The shop changes, if nobody has changed it since it was read."""
-    return Update("shops", {"shop_id": new.id}, {"document": encode(new)}, when={"document": encode(old)})
+def update_shop(new: Shop, version: int) -> Update:
+    """The shop changes, if it is still at the version that was read."""
+    values: dict[str, Value | Add] = {"version": version + 1, "document": encode(new)}
+    return Update("shops", {"shop_id": new.id}, values, when={"version": version})
 
 
 def drop_token(shop_id: str) -> Delete:

@@ -52,11 +52,11 @@ class Dispatcher:
         await self._database.commit(self._recorded(row, event_type, answer))
 
     def _recorded(self, row: DueRow, event_type: str, answer: Answer) -> ChangeSet:
+        at_millis = self._clock.now_millis()
         outcome = self._schedule.outcome(
-            delivered=answer.delivered, anchor_at=row.anchor_at, recorded_before=row.attempts
+            delivered=answer.delivered, anchor_at=row.anchor_at, now=at_millis, recorded_before=row.attempts
         )
         word, follow_up = _consequence(row, outcome)
-        at_millis = self._clock.now_millis()
         # One wide line an attempt; no body, and no URL, since it may carry a secret.
         _log.info(
             "webhook_attempt",

@@ -34,12 +34,18 @@ class RetrySchedule:
         if self._offsets != sorted(set(self._offsets)) or self._offsets[0] != 0:
             raise ValueError("webhook_attempt_minutes: give rising minutes that begin with 0")
 
-    def outcome(self, *, delivered: bool, anchor_at: int, recorded_before: int) -> Outcome:
-        """How the attempt after `recorded_before` others has ended. A planned time may lie in the past: an attempt
-        that could not be made in time, because the marketplace was down, is made later rather than never."""
+    def outcome(self, *, delivered: bool, anchor_at: int, now: int, recorded_before: int) -> Outcome:
+        """How the attempt after `recorded_before` others has ended, at `now`.
+
+        Planned times are counted from the event. When the marketplace itself was down and they have passed, the
+        distance between the attempts is kept instead: made at once, all of them would be used up by an endpoint that
+        has gone down and comes up together with us.
+        """
         if delivered:
             return Delivered()
         recorded = recorded_before + 1
         if recorded >= len(self._offsets):
             return Exhausted()
-        return RetryAt(anchor_at + self._offsets[recorded] * _MILLIS_PER_MINUTE)
+        gap = (self._offsets[recorded] - self._offsets[recorded - 1]) * _MILLIS_PER_MINUTE
+        planned = anchor_at + self._offsets[recorded] * _MILLIS_PER_MINUTE
+        return RetryAt(planned if planned > now else now + gap)

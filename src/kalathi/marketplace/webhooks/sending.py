@@ -45,11 +45,18 @@ class WebhookSender:
     def __init__(self, *, user_agent: str, timeout_seconds: float, connections: int) -> None:
         """Call `close` when done; must be made on a running event loop."""
         self._timeout_seconds = timeout_seconds
-        self._headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": user_agent}
+        self._headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "User-Agent": user_agent,
+            "Accept-Encoding": "identity",
+        }
         # aiohttp's own limit of 100 connections would make the slots of a large pool wait for each other.
         connector = aiohttp.TCPConnector(limit=connections)
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def close(self) -> None:

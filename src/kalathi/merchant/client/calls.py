@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 from urllib.parse import quote
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
@@ -13,6 +13,11 @@ from kalathi.merchant.client.failures import MarketplaceError, UnreachableError
 from kalathi.merchant.client.transport import HttpAnswer, NetworkTransport, Transport
 
 T = TypeVar("T")
+
+
+# Answers that say to come back: a wrong token or vendor word until somebody mends the setup, a lost race, a rate limit.
+_COME_BACK: Final = frozenset({401, 403, 406, 409, 429})
+_LARGEST_DOWNLOAD_BYTES: Final = 20_000_000
 
 
 class AsyncClient:
@@ -79,6 +84,8 @@ class AsyncClient:
         answer = await self._transport.send("GET", url, {}, None)
         if answer.status != 200:
             _raise(answer)
+        if len(answer.body) > _LARGEST_DOWNLOAD_BYTES:
+            raise UnreachableError("the file is too large")
         return answer.body
 
     async def _call(self, method: str, code: str, action: str, body: bytes | None, wanted: type[T]) -> T:
@@ -98,6 +105,6 @@ def _raise(answer: HttpAnswer) -> None:
     except (UnreadableBodyError, UnexpectedShapeError):
         entries = [ErrorEntry(code="unknown", messages=[answer.body[:200].decode("utf-8", "replace")])]
     error = MarketplaceError(answer.status, entries)
-    if answer.status == 429 or answer.status >= 500:
+    if answer.status in _COME_BACK or answer.status >= 500:
         raise UnreachableError(str(error))
     raise error

@@ -4,7 +4,7 @@ from kalathi.contract.errors import ErrorEntry
 
 
 class UnreachableError(Exception):
-    """No answer, or one that says to come back (429, 5xx): the call may be tried again later."""
+    """No answer, or one that says to come back (a wrong setup, a lost race, 429, 5xx): the call may be tried again."""
 
 
 class MarketplaceError(Exception):
