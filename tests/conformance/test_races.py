@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import commands, store
@@ -68,6 +68,22 @@ async def test_exactly_one_of_accept_reject_expire_and_cancel_wins(tmp_path: Pat
         assert OrderState.OPEN not in states
         taken = states.count("accepted")
         assert await shop.stock() == {"A": 10_000 - taken, "B": 10_000}
+
+
+async def test_every_move_is_written_only_at_the_version_that_it_was_decided_on(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        desk = market.marketplace._desk
+        found = store.by_code(desk.database.point, code)
+        assert found is not None
+        stale = commands.cancel(found, desk.terms, desk.clock.now())
+        move = stale.guarded[0]
+        assert (move.table, dict(move.when)) == ("orders", {"version": 1})
+        await shop.accept(code)
+        with pytest.raises(ConditionFailedError):
+            await desk.database.commit(stale)
+        assert (await shop.show(code))["state"] == "accepted"
 
 
 async def test_the_last_piece_is_sold_once(tmp_path: Path) -> None:

@@ -198,13 +198,17 @@ async def test_the_next_event_waits_for_the_first_attempt_of_the_one_before_not_
 
 async def test_a_slow_shop_has_its_slots_and_delays_nobody_else(tmp_path: Path) -> None:
 
-    async with open_market(tmp_path, settings=Settings(webhook_slots=10, webhook_slots_per_shop=3)) as market:
-        market.network.gates["http://slow/"] = asyncio.Event()
+    settings = Settings(webhook_slots=10, webhook_slots_per_shop=3)
+    network = FakeNetwork()
+    network.gates["http://slow/"] = asyncio.Event()
+    async with open_market(tmp_path, settings=settings, worker=False, network=network) as market:
         slow, quick = await market.shop("Slow", url="http://slow/"), await market.shop("Quick", url="http://quick/")
         for _ in range(30):
             await slow.cart(A=1)
         for _ in range(20):
             await quick.cart(A=1)
+    # All of it is due at once when the worker starts, the slow shop's first.
+    async with open_market(tmp_path, settings=settings, network=network) as market:
         await until(lambda: len(market.network.events("http://quick/")) == 20)
         assert market.network.most_in_flight["http://slow/"] == 3
         market.network.gates["http://slow/"].set()
