@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import click
 
@@ -111,6 +111,21 @@ async def _run_marketplace(settings: Settings, *, works: bool) -> None:
         await marketplace.stop()
 
 
+class MerchantOptions(NamedTuple):
+    """What `kalathi merchant` is told, by flag or by variable."""
+
+    url: str
+    token: str
+    token_file: Path | None
+    vendor: str
+    stock: Path
+    print_to: Path
+    data: Path
+    host: str
+    port: int
+    path: str
+
+
 @main.command()
 @click.option("--url", envvar="KALATHI_URL", required=True, help="The marketplace's address.")
 @click.option("--token", envvar="KALATHI_TOKEN", default="", help="The shop's API token.")
@@ -161,52 +176,32 @@ async def _run_marketplace(settings: Settings, *, works: bool) -> None:
     show_default=True,
     help="Path; it may hold a secret.",
 )
-def merchant(
-    url: str,
-    token: str,
-    token_file: Path | None,
-    vendor: str,
-    stock: Path,
-    print_to: Path,
-    data: Path,
-    host: str,
-    port: int,
-    path: str,
-) -> None:
+def merchant(**given: Any) -> None:
     """Run a shop's connector: receive orders, check stock, accept or reject, print vouchers.
 
     \b
     kalathi merchant --url http://127.0.0.1:8090 --token-file token --stock stock.csv --print-to vouchers
     """
-    if token_file is not None:
+    options = MerchantOptions(**given)
+    if options.token_file is not None:
         try:
-            token = token_file.read_text("utf-8").strip()
+            options = options._replace(token=options.token_file.read_text("utf-8").strip())
         except OSError as error:
-            _fail(f"cannot read the token from {token_file}: {error.strerror}.")
-    if not token:
+            _fail(f"cannot read the token from {options.token_file}: {error.strerror}.")
+    if not options.token:
         _fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
     from kalathi.merchant.inbox import InboxInUseError
     from kalathi.serving import run_loop
 
     try:
-        run_loop(_run_merchant(url, token, vendor, stock, print_to, data, host, port, path))
+        run_loop(_run_merchant(options))
     except InboxInUseError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"cannot listen on {host}:{port} or use {data} and {print_to}: {error.strerror}.")
+        _fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror}.")
 
 
-async def _run_merchant(
-    url: str,
-    token: str,
-    vendor: str,
-    stock: Path,
-    print_to: Path,
-    data: Path,
-    host: str,
-    port: int,
-    path: str,
-) -> None:
+async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.merchant.client import AsyncClient
     from kalathi.merchant.connector import Connector
     from kalathi.merchant.inbox import Inbox
@@ -221,16 +216,17 @@ async def _run_merchant(
         sys.stdout.flush()
 
     log_json_lines()
-    bound = listening_socket(host, port)
-    inbox = Inbox(data / "merchant.db")
-    async with AsyncClient(url, token, vendor=vendor) as client:
-        connector = Connector(client, inbox, CsvStock(stock, inbox), FolderPrinter(print_to), tell)
+    bound = listening_socket(options.host, options.port)
+    inbox = Inbox(options.data / "merchant.db")
+    async with AsyncClient(options.url, options.token, vendor=options.vendor) as client:
+        stock, printer = CsvStock(options.stock, inbox), FolderPrinter(options.print_to)
+        connector = Connector(client, inbox, stock, printer, tell)
         working = asyncio.create_task(connector.run())
         try:
             await run_server(
-                Receiver(inbox, path, connector.ring),
+                Receiver(inbox, options.path, connector.ring),
                 bound,
-                lambda: tell(f"The connector receives webhooks on {address_of(bound)}{path}"),
+                lambda: tell(f"The connector receives webhooks on {address_of(bound)}{options.path}"),
             )
         finally:
             working.cancel()

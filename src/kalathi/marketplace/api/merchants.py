@@ -34,7 +34,7 @@ Handler = Callable[[Desk, FoundOrder, Any, DrawnKeys, datetime], Reply | ChangeS
 
 def show_order(desk: Desk, found: FoundOrder, _body: None, _keys: DrawnKeys, now: datetime) -> Reply:
     """The whole order, with its options while it is open."""
-    return Reply(200, wire.order_body(found.order, desk.terms.offer(found.shop), now))
+    return Reply(200, wire.order_body(found.document, desk.terms.offer(found.shop), now))
 
 
 def accept_order(desk: Desk, found: FoundOrder, body: AcceptRequest, _keys: DrawnKeys, now: datetime) -> ChangeSet:
@@ -94,7 +94,9 @@ class MerchantsFront:
 
         found = find()
         if call.body is None:
-            return await self._act(call, found, find, None, _NO_KEYS)
+            # A read decides at once; an action without a body takes the same way as the others.
+            reply = call.handler(self._desk, found, None, _NO_KEYS, self._desk.clock.now())
+            return reply if isinstance(reply, Reply) else await self._act(call, found, find, None, _NO_KEYS)
         body = decode_body(await read_body(receive, length), call.body)
         if not call.draws_codes:
             return await self._act(call, found, find, body, _NO_KEYS)

@@ -154,8 +154,9 @@ def _placed(step: Step, shop: Shop, terms: Terms, now: datetime) -> ChangeSet:
     """The rows of a new order: itself, its webhook, its expiry."""
     now_millis = to_millis(now)
     order = step.order
-    changes = store.insert_order(step, now_millis)
-    _tell(changes, step, shop, 1, terms, now)
+    document = encode(order)
+    changes = store.insert_order(step, document, now_millis)
+    _tell(changes, step, document, shop, 1, terms, now)
     changes.add(
         plan(DueKind.EXPIRY, order.shop_id, order.code, 1, due_at=to_millis(order.expires_at), anchor_at=now_millis)
     )
@@ -164,8 +165,9 @@ def _placed(step: Step, shop: Shop, terms: Terms, now: datetime) -> ChangeSet:
 
 def _moved(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> ChangeSet:
     """The rows of a move: the order at its next version, and its webhook."""
-    changes = store.update_order(found, step, to_millis(now))
-    _tell(changes, step, found.shop, found.version + 1, terms, now)
+    document = encode(step.order)
+    changes = store.update_order(found, step, document, to_millis(now))
+    _tell(changes, step, document, found.shop, found.version + 1, terms, now)
     return changes
 
 
@@ -175,10 +177,12 @@ def _ended(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> Change
     return changes
 
 
-def _tell(changes: ChangeSet, step: Step, shop: Shop, version: int, terms: Terms, now: datetime) -> None:
+def _tell(
+    changes: ChangeSet, step: Step, document: bytes, shop: Shop, version: int, terms: Terms, now: datetime
+) -> None:
     if step.event is None:
         return
-    body = wire.event_body(step.event, step.order, terms.offer(shop), now, step.changes)
+    body = wire.event_body(step.event, document, terms.offer(shop), now, step.changes)
     changes.add(
         *announce(
             shop.id,

@@ -21,7 +21,8 @@ StoredLines = msgspec.Raw
 class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An order's document. Times are Athens time in whole seconds; money is in euros.
 
-    `customer` and `line_items` are contract structs in JSON. What later slices of the contract add has its place here.
+    Members that the wire shows have the wire's names and its JSON, so that showing an order needs no translation
+    (orders/wire.py). `customer` and `line_items` are contract structs in JSON.
     """
 
     code: str
@@ -54,12 +55,26 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return decode(self.customer, Customer)
 
 
-class FoundOrder(Struct, frozen=True):
-    """An order as it was read: its version guards every change, its shop's facts go with it."""
+class FoundOrder:
+    """An order as it was read: its version guards every change, its shop's facts go with it.
 
-    order: Order
-    version: int
-    shop: Shop
+    Decoded when somebody asks for the order itself: showing it does not.
+    """
+
+    __slots__ = ("_order", "document", "shop", "version")
+
+    def __init__(self, document: bytes, version: int, shop: Shop) -> None:
+        self.document = document
+        self.version = version
+        self.shop = shop
+        self._order: Order | None = None
+
+    @property
+    def order(self) -> Order:
+        """The document, decoded."""
+        if self._order is None:
+            self._order = decode(self.document, Order)
+        return self._order
 
 
 Text = Annotated[str, Meta(max_length=500)]

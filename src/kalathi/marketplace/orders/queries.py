@@ -36,7 +36,7 @@ def order_detail(view: View, code: str, terms: Terms, now: datetime) -> OrderDet
     found = find_order(view, code)
     order = found.order
     return OrderDetail(
-        order=wire.render(order, terms.offer(found.shop), now),
+        order=wire.shown(found.document, terms.offer(found.shop), now),
         shop_id=order.shop_id,
         cart=store.cart(view, order.cart_id),
         timeline=store.timeline(view, order.shop_id, code),

@@ -10,7 +10,7 @@ from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis, to_millis
 from kalathi.marketplace.kernel.database import Row, View
 from kalathi.marketplace.orders.machine import Step
-from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
+from kalathi.marketplace.orders.model import Cart, FoundOrder
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.shops.store import shop_of
 
@@ -91,7 +91,7 @@ def insert_cart(new: Cart) -> Insert:
     return Insert("carts", {"cart_id": new.id, "document": encode(new)})
 
 
-def insert_order(step: Step, at_millis: int) -> ChangeSet:
+def insert_order(step: Step, document: bytes, at_millis: int) -> ChangeSet:
     """The rows of a new order, but for what is told of it."""
     order = step.order
     row: dict[str, Value] = {
@@ -100,7 +100,7 @@ def insert_order(step: Step, at_millis: int) -> ChangeSet:
         "state": order.state,
         "version": 1,
         "created_at": to_millis(order.created_at),
-        "document": encode(order),
+        "document": document,
     }
     return ChangeSet(
         Insert("orders", row),
@@ -109,11 +109,11 @@ def insert_order(step: Step, at_millis: int) -> ChangeSet:
     )
 
 
-def update_order(found: FoundOrder, step: Step, at_millis: int) -> ChangeSet:
+def update_order(found: FoundOrder, step: Step, document: bytes, at_millis: int) -> ChangeSet:
     """The rows of a move, if the order is still at the version that was read."""
     order = step.order
     version = found.version + 1
-    values: dict[str, Value] = {"state": order.state, "version": version, "document": encode(order)}
+    values: dict[str, Value] = {"state": order.state, "version": version, "document": document}
     key: dict[str, Value] = {"shop_id": order.shop_id, "code": order.code}
     return ChangeSet(
         Update("orders", key, {**values}, when={"version": found.version}), _timeline_row(step, version, at_millis)
@@ -133,4 +133,4 @@ def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
 
 
 def _found(row: Row) -> FoundOrder:
-    return FoundOrder(order=decode(row[1], Order), version=row[2], shop=shop_of(row[0]))
+    return FoundOrder(row[1], row[2], shop_of(row[0]))
