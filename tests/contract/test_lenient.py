@@ -46,6 +46,59 @@ async def test_an_empty_body_is_an_empty_object(tmp_path: Path, body: bytes, con
         assert str(window) in sentences
 
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+
+
+async def test_a_form_with_the_same_names_accepts_an_order(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        window = (await shop.show(code))["accept_options"]["pickup_window"][0]["id"]
+        form = f"pickup_location={shop.location_id}&pickup_window={window}&number_of_parcels=2&colour=%CE%A9"
+        assert (await shop.call("POST", f"/orders/{code}/accept", form.encode(), **FORM)).json == {"success": True}
+        assert (await shop.show(code))["number_of_parcels"] == 2
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "line_items[][id]={0}&line_items[][reason_id]=4&line_items[][available_quantity]=1"
+        "&line_items[][id]={1}&line_items[][reason_id]=1",
+        "line_items[0][id]={0}&line_items[1][id]={1}&line_items[0][reason_id]=4&line_items[1][reason_id]=1"
+        "&line_items[0][available_quantity]=1",
+        "line_items%5B%5D%5Bid%5D={0}&line_items%5B%5D%5Breason_id%5D=4&line_items%5B%5D%5Bavailable_quantity%5D=1"
+        "&line_items%5B%5D%5Bid%5D={1}&line_items%5B%5D%5Breason_id%5D=1",
+    ],
+)
+async def test_a_form_rejects_lines_in_either_notation(tmp_path: Path, form: str) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=2, B=1)
+        ids = [line["id"] for line in (await shop.show(code))["line_items"]]
+        answer = await shop.call("POST", f"/orders/{code}/reject", form.format(*ids).encode(), **FORM)
+        assert answer.json == {"success": True}, answer
+        reasons = [line["rejection_reason"] for line in (await shop.show(code))["line_items"]]
+        assert reasons == ["limited_stock", "no_stock"]
+
+
+async def test_a_form_rejects_with_a_greek_text(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        form = "rejection_reason_other=%CE%9A%CE%BB%CE%B5%CE%B9%CF%83%CF%84%CE%AC+%CF%83%CE%AE%CE%BC%CE%B5%CF%81%CE%B1"
+        assert (await shop.call("POST", f"/orders/{code}/reject", form.encode(), **FORM)).status == 200
+        assert (await shop.show(code))["rejection_info"]["reason"] == "Κλειστά σήμερα"
+
+
+@pytest.mark.parametrize("form", [b"\xff=1", b"a[b=1", b"line_items=1&line_items[][id]=2", b"x=1&" * 6000])
+async def test_a_form_that_cannot_be_read_is_400(tmp_path: Path, form: bytes) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        answer = await shop.call("POST", f"/orders/{code}/reject", form, **FORM)
+        assert (answer.status, answer.json["errors"][0]["code"]) == (400, "unreadable_body")
+
+
 @pytest.mark.parametrize(
     "accept",
     [

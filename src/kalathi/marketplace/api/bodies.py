@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from starlette.types import Receive
 
-from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode
+from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
+from kalathi.marketplace.api import forms
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 
 LARGEST_BODY_BYTES: Final = 1_000_000
@@ -14,34 +15,45 @@ async def read_body(receive: Receive, content_length: bytes | None) -> bytes:
     """The whole body. Raises BODY_TOO_LARGE, before reading when the length is told."""
     if content_length is not None and content_length.isdigit() and int(content_length) > LARGEST_BODY_BYTES:
         raise _too_large()
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > LARGEST_BODY_BYTES:
-            raise _too_large()
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
         message = await receive()
-        part = message.get("body", b"")
+        if message["type"] != "http.request":
+            raise DomainError(ErrorCode.UNREADABLE_BODY, "The connection ended before the body did.")
+        part: bytes = message.get("body", b"")
         size += len(part)
         if size > LARGEST_BODY_BYTES:
             raise _too_large()
         parts.append(part)
-    return b"".join(parts)
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def decode_body(body: bytes, wanted: Any) -> Any:
-    """The struct that a body means; no content is an empty object. Raises UNREADABLE_BODY, INVALID_PARAMETER."""
+def decode_body(body: bytes, wanted: Any, content_type: bytes | None = None) -> Any:
+    """The struct that a body means; no content is an empty object, and a form has the same names.
+
+    Whatever is not called a form is read as JSON: clients send any content type. Raises UNREADABLE_BODY,
+    INVALID_PARAMETER.
+    """
     if not body or body.isspace():
         body = b"{}"
+    elif content_type is not None and content_type.lower().startswith(forms.CONTENT_TYPE):
+        body = _form_as_json(body)
     try:
         return decode(body, wanted)
     except UnreadableBodyError:
         raise DomainError(ErrorCode.UNREADABLE_BODY, "The body is not valid JSON in UTF-8.") from None
     except UnexpectedShapeError as error:
         raise invalid_parameter(f"{error}.") from None
+
+
+def _form_as_json(body: bytes) -> bytes:
+    try:
+        return encode(forms.read_form(body))
+    except ValueError as error:
+        raise DomainError(ErrorCode.UNREADABLE_BODY, f"The form cannot be read: {error}.") from None
 
 
 def _too_large() -> DomainError:

@@ -79,7 +79,7 @@ class MerchantsFront:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         call, code = self._call(scope)
-        authorization = accept = length = None
+        authorization = accept = length = content_type = None
         for name, value in scope["headers"]:
             if name == b"authorization":
                 authorization = value
@@ -87,6 +87,8 @@ class MerchantsFront:
                 accept = value
             elif name == b"content-length":
                 length = value
+            elif name == b"content-type":
+                content_type = value
         token_hash = _token_hash(authorization)
 
         def find() -> FoundOrder:
@@ -97,7 +99,7 @@ class MerchantsFront:
             # A read decides at once; an action without a body takes the same way as the others.
             reply = call.handler(self._desk, found, None, _NO_KEYS, self._desk.clock.now())
             return reply if isinstance(reply, Reply) else await self._act(call, found, find, None, _NO_KEYS)
-        body = decode_body(await read_body(receive, length), call.body)
+        body = decode_body(await read_body(receive, length), call.body, content_type)
         if not call.draws_codes:
             return await self._act(call, found, find, body, _NO_KEYS)
         keys = await self._desk.keys.draw(COMMAND_ATTEMPTS)
