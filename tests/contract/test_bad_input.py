@@ -277,6 +277,21 @@ async def test_the_operators_api_wants_the_operators_token(tmp_path: Path) -> No
         assert (answer.status, answer.json["errors"][0]["code"]) == (404, "not_found")
 
 
+async def test_a_wrong_path_or_method_of_the_operators_api_has_the_envelope_too(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        headers = {"Authorization": "Bearer operator"}
+        for method, path, status in (
+            ("GET", "/marketplace/shops/", 404),
+            ("GET", "/marketplace/shops/x/y", 404),
+            ("GET", "/", 404),
+            ("GET", "/marketplace/carts", 405),
+            ("DELETE", "/marketplace/shops", 405),
+            ("POST", "/vouchers/a/b.pdf", 405),
+        ):
+            answer = await market.call(method, path, None, headers)
+            assert (answer.status, len(answer.json["errors"])) == (status, 1), path
+
+
 async def test_an_endless_authorization_header_is_401(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import os
 import random
+import socket
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from kalathi.merchant.inbox import Inbox
 from tests.e2e.processes import Caller, calling, endpoint, running, serve
 from tests.market import until
 
@@ -61,3 +63,45 @@ async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(tmp_pat
                 assert len(set(shop.by_order[code])) >= min(len(deliveries), 2), (seed, code)
     print(f"{len(placed)} orders placed, {len(accepted)} accepted, {KILLS} kills, {len(shop.bodies)} deliveries")
     assert len(accepted) >= 5 * KILLS
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port: int = bound.getsockname()[1]
+        return port
+
+
+async def test_a_connector_that_is_killed_at_random_answers_and_prints_every_order_once(tmp_path: Path) -> None:
+    seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
+    print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
+    chance = random.Random(seed)
+    folder = tmp_path / "merchant"
+    folder.mkdir()
+    (folder / "stock.csv").write_text("shop_uid,quantity\nA,1000\n", "utf-8")
+    async with running(tmp_path / "market", *serve(tmp_path / "market")) as market, calling(market.address) as caller:
+        port = _free_port()
+        shop_id, token = await caller.shop(f"http://127.0.0.1:{port}/smart_cart_orders")
+        connector = ["merchant", "--port", str(port), "--url", market.address, "--token", token, "--data", str(folder)]
+        connector += ["--stock", str(folder / "stock.csv"), "--print-to", str(folder / "printed")]
+        codes = []
+        for _ in range(KILLS):
+            async with running(folder, *connector) as shop:
+                codes += [await caller.cart(shop_id) for _ in range(5)]
+                await asyncio.sleep(chance.random() * 0.2)  # the kill comes at a random moment of the work
+                await shop.kill()
+        async with running(folder, *connector):
+            # What was sent to a dead connector is sent again within these minutes, and what it causes too.
+            for _ in range(5):
+                await caller.operate("POST", "/marketplace/clock", {"advance_seconds": 5 * 60})
+            printed = {code: folder / "printed" / f"{code}.pdf" for code in codes}
+            await until(lambda: all(path.exists() for path in printed.values()))
+            for code in codes:
+                detail = await caller.operate("GET", f"/marketplace/orders/{code}")
+                assert detail["order"]["state"] == "accepted", (seed, code)
+                events = [entry["event"] for entry in detail["timeline"]]
+                assert events == ["place", "accept", "issue_voucher"], (seed, code)
+                assert printed[code].read_bytes().startswith(b"%PDF"), (seed, code)
+    inbox = Inbox(folder / "merchant.db")
+    assert inbox.reserved_pieces() == {"A": len(codes)}, seed
+    assert inbox.aside() == []
+    inbox.close()

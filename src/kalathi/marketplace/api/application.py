@@ -44,6 +44,9 @@ def application(desk: Desk) -> ASGIApp:
         exception_handlers={HTTPException: _routing_error, Exception: _unexpected},
     )
 
+    # A path with one slash too many is no path of ours; a redirect would answer without the envelope.
+    rest.router.redirect_slashes = False
+
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(BASE_PATH):
             await merchants(scope, receive, send)
