@@ -42,6 +42,8 @@ class FakeMarketplace:
         lost = self.lose is not None and self.lose[0] == len(self.calls)
         self.calls.append(f"{method} {url.partition('/orders/')[2] or url}")
         self.tokens.append(headers.get("Authorization"))
+        if "unforeseen" in url:
+            raise ZeroDivisionError
         if "nowhere" in url or (lost and self.lose == (len(self.calls) - 1, "request")):
             raise UnreachableError("no answer")
         answer = self.refuse or self._answer(url, body)
@@ -228,7 +230,12 @@ async def test_a_wrong_setup_or_a_busy_marketplace_makes_events_wait_and_none_is
 
 async def test_a_stuck_event_holds_up_nobody(shop: Shop) -> None:
     """A voucher behind a dead link, a page in its place, and a code that is no file name, before an order."""
-    for code, url in (("dead", "http://nowhere/x.pdf"), ("page", "http://page/"), ("x" * 300, LINK)):
+    for code, url in (
+        ("dead", "http://nowhere/x.pdf"),
+        ("page", "http://page/"),
+        ("bug", "http://unforeseen/"),
+        ("x" * 300, LINK),
+    ):
         shop.receive(shop.order(code, 1, OrderState.ACCEPTED, courier_voucher=url), OrderEventType.ORDER_UPDATED)
     shop.receive(shop.order("o1", 1))
     await shop.work()

@@ -78,7 +78,12 @@ def test_stock_is_the_shelf_without_what_is_reserved_and_is_read_again_when_it_c
 
 @pytest.mark.parametrize(
     ("text", "fault"),
-    [("uid;quantity\n", "columns"), ("shop_uid,quantity\nA,many\n", "line 2"), ("shop_uid,quantity\nA,-1\n", "-1")],
+    [
+        ("uid;quantity\n", "columns"),
+        ("shop_uid,quantity\nA,many\n", "line 2"),
+        ("shop_uid,quantity\nA,-1\n", "-1"),
+        ("shop_uid,quantity\nA,1\nA,2\n", "twice"),
+    ],
 )
 def test_a_stock_file_that_cannot_be_read_says_where(tmp_path: Path, text: str, fault: str) -> None:
     inbox = Inbox(tmp_path / "inbox.db")

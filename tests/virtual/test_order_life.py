@@ -306,7 +306,8 @@ async def test_an_extension_names_only_what_has_changed(tmp_path: Path) -> None:
 async def test_the_clock_stops_before_times_that_are_no_dates(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         before = (await market.operate("GET", "/marketplace/clock"))["now"]
-        await market.operate("POST", "/marketplace/clock", {"now": "9999-12-31T23:30:00Z"}, status=422)
+        for now in ("9999-12-31T23:30:00Z", "9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+05:00"):
+            await market.operate("POST", "/marketplace/clock", {"now": now}, status=422)
         assert (await market.operate("GET", "/marketplace/clock"))["now"] == before
 
 

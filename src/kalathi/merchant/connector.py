@@ -101,6 +101,10 @@ class Connector:
                 self._put_aside(event, f"Order {code}: the marketplace refused: {error}")
         except (UnreachableError, StockError, NotAVoucherError, OSError, sqlite3.Error) as error:
             self._try_again(event, code, error)
+        except Exception as error:  # noqa: BLE001  (unforeseen, so it is logged whole)
+            # It must not hold up the other events either.
+            _log.exception("event_failed", code=code)
+            self._try_again(event, code, error)
         else:
             if note:
                 self._put_aside(event, f"Order {code}: {note}")

@@ -54,5 +54,8 @@ def _read(path: Path) -> dict[str, int]:
             quantity = (row["quantity"] or "").strip()
             if not quantity.isdecimal():
                 raise StockError(f"{path}, line {rows.line_num}: {quantity!r} is not a quantity")
-            shelf[(row["shop_uid"] or "").strip()] = int(quantity)
+            shop_uid = (row["shop_uid"] or "").strip()
+            if shop_uid in shelf:
+                raise StockError(f"{path}, line {rows.line_num}: {shop_uid} stands there twice")
+            shelf[shop_uid] = int(quantity)
     return shelf

@@ -1,7 +1,7 @@
 """The operator's API: shops, listings, carts, orders, the clock. For whoever runs the marketplace."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -240,7 +240,7 @@ async def move_clock(desk: Desk, call: Call) -> Reply:
     if (move.advance_seconds is UNSET) == (move.now is UNSET):
         raise invalid_parameter("Give advance_seconds or now, not both.")
     if move.now is not UNSET:
-        now = await desk.mover.move_to(move.now.astimezone(UTC))
+        now = await desk.mover.move_to(move.now)
     else:
         now = await desk.mover.advance(move.advance_seconds or 0)
     return _reply(200, ClockShown(now=athens(now)))

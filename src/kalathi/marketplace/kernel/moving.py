@@ -50,7 +50,10 @@ class ClockMover:
         end within the limit; the clock then stays at the last step, where nothing has been lost.
         """
         async with self._moving:
-            target_millis = to_millis(target)
+            try:
+                target_millis = to_millis(target)
+            except (OverflowError, ValueError):
+                raise invalid_parameter("now: that time is outside of what a clock can show.") from None
             if target_millis < self._clock.now_millis():
                 raise invalid_parameter("The clock moves forward only.")
             return await self._move(target_millis)

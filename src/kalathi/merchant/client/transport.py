@@ -40,7 +40,7 @@ class NetworkTransport:
             response = await self._session.request(
                 method, url, headers=dict(headers), data=body, timeout=self._timeout_seconds
             )
-        except niquests.RequestException as error:
+        except (niquests.RequestException, ValueError) as error:  # ValueError: a link that is no address
             # The text of the library's error may hold the whole URL, and a URL may hold a secret.
             raise UnreachableError(f"no answer ({type(error).__name__})") from None
         return HttpAnswer(response.status_code or 0, response.content or b"")
