@@ -53,8 +53,9 @@ async def _working(database: Database, handler: Handler, time: FakeTime) -> Asyn
     worker = Worker(database, BusinessClock(0, time), [Duty(DueKind.EXPIRY, handler.handle, 10, 10)])
     running = asyncio.create_task(worker.run())
     yield worker
-    await worker.stop()
+    worker.end()
     await running
+    await worker.drain()
 
 
 async def _plan(database: Database, subject: str, time: FakeTime) -> None:

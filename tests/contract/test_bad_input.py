@@ -177,7 +177,7 @@ async def test_a_value_of_no_fitting_type_is_422_and_names_its_place(tmp_path: P
         pytest.param([{"id": "LINE", "reason_id": 3}], id="unknown reason"),
         pytest.param([{"id": "LINE"}], id="no reason"),
         pytest.param([{"id": "other", "reason_id": 1}], id="unknown line"),
-        pytest.param([{"id": "LINE", "reason_id": 1}, {"id": "LINE", "reason_id": 2}], id="a line twice"),
+        pytest.param([{"id": "LINE", "reason_id": 1}] * 3, id="more lines than there are"),
     ],
 )
 async def test_a_rejection_that_does_not_fit_is_422_and_nothing_changes(tmp_path: Path, lines: list[Any]) -> None:
@@ -187,7 +187,17 @@ async def test_a_rejection_that_does_not_fit_is_422_and_nothing_changes(tmp_path
         line = (await shop.show(code))["line_items"][0]["id"]
         named = [{**entry, "id": line if entry["id"] == "LINE" else entry["id"]} for entry in lines]
         sentence = await _refused(shop, code, "reject", {"line_items": named}, 422, "invalid_parameter")
-        assert sentence.startswith("line_items.")
+        assert sentence.startswith("line_items")
+
+
+async def test_a_line_that_is_named_twice_is_422(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=2, B=1)
+        line = (await shop.show(code))["line_items"][0]["id"]
+        named = [{"id": line, "reason_id": 1}, {"id": line, "reason_id": 2}]
+        sentence = await _refused(shop, code, "reject", {"line_items": named}, 422, "invalid_parameter")
+        assert "named twice" in sentence
 
 
 async def test_both_forms_of_a_rejection_and_neither_are_422(tmp_path: Path) -> None:
@@ -228,6 +238,8 @@ async def _cart_refused(market: Market, shop: Shop, change: dict[str, Any]) -> s
         pytest.param({"payment_method": "shells"}, id="unknown payment"),
         pytest.param({"items": []}, id="empty cart"),
         pytest.param({"customer": {"address": {}}}, id="nobody"),
+        pytest.param({"customer": {"first_name": "Ε" * 501}}, id="endless name"),
+        pytest.param({"customer": {"first_name": "Ε", "address": {"city": "Α" * 501}}}, id="endless address"),
     ],
 )
 async def test_a_cart_that_cannot_be_is_422_and_takes_no_stock(tmp_path: Path, change: dict[str, Any]) -> None:

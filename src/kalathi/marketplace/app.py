@@ -87,9 +87,10 @@ class Marketplace:
     async def stop(self) -> None:
         """Lets what is in flight end and closes the database; nothing that is due is lost."""
         try:
-            await self.worker.stop()
+            self.worker.end()
             if self._working is not None:
                 await self._working
+            await self.worker.drain()
         finally:
             await self._network.close()
             self._threads.shutdown()

@@ -40,7 +40,7 @@ class Duty(NamedTuple):
 
 
 class Worker:
-    """One process's worker. `run` until `stop`."""
+    """One process's worker: `run`, then `end`, then `drain`."""
 
     def __init__(self, database: Database, clock: BusinessClock, duties: Sequence[Duty]) -> None:
         self._database = database
@@ -74,10 +74,13 @@ class Worker:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._bell.wait(), seconds)
 
-    async def stop(self) -> None:
-        """Claims nothing more and lets what is in flight end; what does not is repeated at the next start."""
+    def end(self) -> None:
+        """Claims nothing more: `run` returns."""
         self._stopping = True
         self.ring()
+
+    async def drain(self) -> None:
+        """After `run` has returned: lets what is in flight end; what does not is repeated at the next start."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_DRAIN_SECONDS)
         for task in self._tasks:

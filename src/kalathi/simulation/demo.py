@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from kalathi.simulation.catalogue import BOOKS, CUSTOMERS, ELECTRONICS, DemoShop
-from kalathi.simulation.operator import OperatorClient
+from kalathi.simulation.operator import OperatorClient, OperatorError
 from kalathi.simulation.processes import KalathiProcess
 from kalathi.simulation.story import Story
 
@@ -179,7 +179,11 @@ class Demo:
         while True:
             shop = chance.choice(list(self._shops.values()))
             listing = chance.choice(shop.shop.listings)
-            await self._place(operator, shop, {listing["shop_uid"]: chance.randint(1, 3)}, chance.randint(0, 1))
+            try:
+                await self._place(operator, shop, {listing["shop_uid"]: chance.randint(1, 3)}, chance.randint(0, 1))
+            except OperatorError as error:
+                # Sold out, as the reject case has left it: a customer's bad luck and no end of the traffic.
+                self._story.step("marketplace", "customer", str(error))
             for _ in range(40):
                 for code in await operator.order_codes():
                     detail = await operator.order(code)

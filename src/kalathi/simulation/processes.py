@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,15 +27,28 @@ class KalathiProcess:
     @classmethod
     async def start(cls, arguments: list[str], log: Path, heard: Callable[[str], None]) -> "KalathiProcess":
         """Returns when the command is ready. Raises ProcessFailedError."""
+        # What a person has set for their own marketplace must not reach this one.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
         with log.open("ab") as log_file:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "kalathi.cli", *arguments, stdout=asyncio.subprocess.PIPE, stderr=log_file
+                sys.executable,
+                "-m",
+                "kalathi.cli",
+                *arguments,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log_file,
+                env=environment,
             )
         if process.stdout is None:
             raise ProcessFailedError("The process has no output.")
         line = b""
-        with contextlib.suppress(TimeoutError):
+        try:
             line = await asyncio.wait_for(process.stdout.readline(), _READY_SECONDS)
+        except TimeoutError:
+            pass  # Told below, together with a process that has ended.
+        except asyncio.CancelledError:
+            process.kill()
+            raise
         address = next((word for word in line.decode().split() if word.startswith("http")), "")
         if not address:
             with contextlib.suppress(ProcessLookupError):

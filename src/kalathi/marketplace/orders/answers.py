@@ -15,6 +15,8 @@ from kalathi.marketplace.kernel.errors import DomainError, invalid_parameter
 from kalathi.marketplace.shops.model import Location
 
 _LONGEST_REASON = 1000
+# A person reads them; the rest shows when these are mended. The bound also keeps the answer small.
+_MOST_SENTENCES = 10
 _REASONS_BY_ID = {reason.id: reason for reason in REJECTION_REASONS}
 
 
@@ -96,6 +98,8 @@ def free_text(request: RejectRequest) -> str | None:
 
 def rejected_lines(request: RejectRequest, lines: Sequence[LineItem]) -> dict[str, LineRejection]:
     """The rejections by line id. Raises INVALID_PARAMETER with a sentence for each fault, naming the valid values."""
+    if len(request.line_items) > len(lines):
+        raise invalid_parameter(f"line_items: {len(request.line_items)} lines are named, the order has {len(lines)}.")
     by_id = {line.id: line for line in lines}
     rejections: dict[str, LineRejection] = {}
     wrong: list[str] = []
@@ -111,7 +115,7 @@ def rejected_lines(request: RejectRequest, lines: Sequence[LineItem]) -> dict[st
             except DomainError as error:
                 wrong += error.messages
     if wrong:
-        raise invalid_parameter(*wrong)
+        raise invalid_parameter(*wrong[:_MOST_SENTENCES])
     return rejections
 
 

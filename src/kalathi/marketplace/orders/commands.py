@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import UNSET
@@ -32,6 +32,8 @@ from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import Listing, Shop
 from kalathi.marketplace.shops.store import ListingInStock
 from kalathi.marketplace.webhooks.store import announce
+
+_LONGEST_TEXT: Final = 500
 
 
 class FreshKeys(Protocol):
@@ -209,6 +211,9 @@ def _shown_to_shops(customer: Customer, customer_id: str) -> Customer:
     if not (customer.first_name.strip() or customer.last_name.strip()):
         raise invalid_parameter("customer: give a first_name or a last_name.")
     address = replace(customer.address, floor=customer.address.floor or "")
+    texts = [*msgspec.structs.astuple(customer)[:5], *msgspec.structs.astuple(address)]
+    if any(isinstance(text, str) and len(text) > _LONGEST_TEXT for text in texts):
+        raise invalid_parameter(f"customer: a name or a part of the address is longer than {_LONGEST_TEXT} characters.")
     return replace(customer, id=customer_id, phone=UNSET, mobile=UNSET, address=address)
 
 

@@ -48,8 +48,15 @@ class Dispatcher:
         if shop.webhook_url is None:
             answer = Answer("", None, SendError.NO_URL, b"", 0)
         else:
-            answer = await self._sender.post(shop.webhook_url, body)
+            answer = await self._send(shop.webhook_url, body)
         await self._database.commit(self._recorded(row, event_type, answer))
+
+    async def _send(self, url: str, body: bytes) -> Answer:
+        try:
+            return await self._sender.post(url, body)
+        except Exception:  # noqa: BLE001  (whatever an endpoint brings about counts as one of its attempts)
+            _log.exception("webhook_failed")
+            return Answer(url, None, SendError.UNFORESEEN, b"", 0)
 
     def _recorded(self, row: DueRow, event_type: str, answer: Answer) -> ChangeSet:
         at_millis = self._clock.now_millis()

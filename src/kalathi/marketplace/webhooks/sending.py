@@ -22,6 +22,7 @@ class SendError(StrEnum):
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     TOO_MANY_REDIRECTS = "too_many_redirects"
+    UNFORESEEN = "unforeseen"
 
 
 class Answer(NamedTuple):
@@ -73,9 +74,10 @@ class WebhookSender:
                     status, location, beginning = await self._once(current, body)
                     if status not in _REDIRECTS or not location:
                         return Answer(current, status, SendError.NONE, beginning, _millis_since(started))
-                    current = urljoin(current, location)
-                    if urlsplit(current).scheme not in {"http", "https"}:
+                    following = urljoin(current, location)
+                    if not _is_address(following):
                         return Answer(current, status, SendError.INVALID_URL, b"", _millis_since(started))
+                    current = following
                 return Answer(current, None, SendError.TOO_MANY_REDIRECTS, b"", _millis_since(started))
         except TimeoutError:
             return Answer(current, None, SendError.TIMEOUT, b"", _millis_since(started))
@@ -89,6 +91,11 @@ class WebhookSender:
             # A bounded read: what lies behind it is dropped with the connection.
             beginning = await response.content.read(_ANSWER_BYTES)
             return response.status, response.headers.get("Location", ""), beginning
+
+
+def _is_address(url: str) -> bool:
+    """Whether this can be asked and written down: a header may hold any bytes, and texts of a database may not."""
+    return urlsplit(url).scheme in {"http", "https"} and url.isprintable() and url.isascii()
 
 
 def _millis_since(started: float) -> int:

@@ -1,5 +1,6 @@
 """The one seam to the network: a request goes in, an answer comes out. Tests give another one."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
@@ -37,9 +38,13 @@ class NetworkTransport:
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         """Raises UnreachableError when there is no answer."""
         try:
-            response = await self._session.request(
-                method, url, headers=dict(headers), data=body, timeout=self._timeout_seconds
-            )
+            # The library's own limit is one for each read; this one is for the whole answer.
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await self._session.request(
+                    method, url, headers=dict(headers), data=body, timeout=self._timeout_seconds
+                )
+        except TimeoutError:
+            raise UnreachableError(f"no whole answer within {self._timeout_seconds:g} s") from None
         except (niquests.RequestException, ValueError) as error:  # ValueError: a link that is no address
             # The text of the library's error may hold the whole URL, and a URL may hold a secret.
             raise UnreachableError(f"no answer ({type(error).__name__})") from None
