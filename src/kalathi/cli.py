@@ -5,6 +5,8 @@ What a command needs is imported inside it, so that `kalathi --help` does not wa
 
 import asyncio
 import json
+import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +85,8 @@ def serve(no_worker: bool, **values: str) -> None:  # noqa: FBT001  (click names
         run_loop(_run_marketplace(settings, works=not no_worker))
     except (DatabaseInUseError, ValueError) as error:
         _fail(str(error))
+    except sqlite3.Error as error:
+        _fail(f"the database in {settings.data} cannot be used: {error}.")
     except OSError as error:
         _fail(f"cannot listen on {settings.host}:{settings.port} or use {settings.data}: {error.strerror}.")
 
@@ -165,6 +169,7 @@ class MerchantOptions(NamedTuple):
 @click.option(
     "--port",
     envvar="KALATHI_MERCHANT_PORT",
+    type=click.IntRange(0, 65535),
     default=9000,
     show_default=True,
     help="Port to receive webhooks on; 0 takes a free one.",
@@ -186,17 +191,22 @@ def merchant(**given: Any) -> None:
     if options.token_file is not None:
         try:
             options = options._replace(token=options.token_file.read_text("utf-8").strip())
-        except OSError as error:
-            _fail(f"cannot read the token from {options.token_file}: {error.strerror}.")
+        except (OSError, UnicodeDecodeError) as error:
+            _fail(f"cannot read the token from {options.token_file}: {error}.")
     if not options.token:
         _fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
+    if not options.path.startswith("/"):
+        _fail(f"--path must begin with a slash: /{options.path}")
     from kalathi.merchant.inbox import InboxInUseError
+    from kalathi.merchant.stock import StockError
     from kalathi.serving import run_loop
 
     try:
         run_loop(_run_merchant(options))
     except InboxInUseError as error:
         _fail(str(error))
+    except (StockError, sqlite3.Error) as error:
+        _fail(f"{error}.")
     except OSError as error:
         _fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror}.")
 
@@ -219,6 +229,8 @@ async def _run_merchant(options: MerchantOptions) -> None:
     bound = listening_socket(options.host, options.port)
     inbox = Inbox(options.data / "merchant.db")
     async with AsyncClient(options.url, options.token, vendor=options.vendor) as client:
+        # A file that cannot be read is told now and not at the first order.
+        CsvStock(options.stock, inbox).available()
         stock, printer = CsvStock(options.stock, inbox), FolderPrinter(options.print_to)
         connector = Connector(client, inbox, stock, printer, tell)
         working = asyncio.create_task(connector.run())
@@ -248,11 +260,13 @@ def demo(once: bool, seed: int) -> None:  # noqa: FBT001  (click names it)
     from kalathi.simulation.operator import OperatorError
     from kalathi.simulation.processes import ProcessFailedError
 
+    # A service manager's SIGTERM ends it like Ctrl-C: the processes that it has started end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         good = asyncio.run(Demo(fresh_folder()).run(once=once, seed=seed))
     except KeyboardInterrupt:
         click.echo("Ended.")
-        return
+        sys.exit(130 if once else 0)
     except (OperatorError, ProcessFailedError) as error:
         _fail(str(error))
     if not good:

@@ -1,6 +1,7 @@
 """The main job as a newcomer sees it."""
 
 import asyncio
+import os
 import re
 import sys
 import time
@@ -45,3 +46,33 @@ async def test_the_demo_tells_both_use_cases_and_ends_well(tmp_path: Path) -> No
         assert Path(path).stem in text
     states = re.findall(r"^ok +(\w+) +order [\d-]+: (\w+)", told, re.MULTILINE)
     assert states == [("accept", "accepted"), ("reject", "rejected"), ("reject", "accepted")]
+
+
+async def test_the_demo_goes_on_until_it_is_ended_and_leaves_no_process_behind(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "kalathi.cli",
+        "demo",
+        cwd=tmp_path,
+        env={**os.environ, "KALATHI_OPERATOR_TOKEN": "a person's own", "KALATHI_PUBLIC_URL": "http://elsewhere"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    told = ""
+    async with asyncio.timeout(60):
+        while "Traffic goes on" not in told:
+            told += (await process.stdout.readline()).decode()
+        for _ in range(3):
+            told += (await process.stdout.readline()).decode()
+        process.terminate()
+        rest, error = await process.communicate()
+    assert process.returncode == 0, error.decode()
+    assert rest.decode().endswith("Ended.\n")
+    ports = [int(port) for port in re.findall(r"ready on http://127\.0\.0\.1:(\d+)", told)]
+    assert len(ports) == 3
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)

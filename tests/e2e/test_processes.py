@@ -88,6 +88,18 @@ async def test_a_taken_port_a_served_database_and_a_wrong_setting_say_what_to_do
     async with running(tmp_path, *serve(tmp_path)):
         code, _, error = await _kalathi(*serve(tmp_path))
         assert (code, "one process" in error, "Traceback" in error) == (1, True, False)
+    for wrong in ("many", "99999"):
+        code, _, error = await _kalathi("serve", KALATHI_PORT=wrong)
+        assert (code, "port" in error, "Traceback" in error) == (1, True, False)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "kalathi.db").write_bytes(b"this is no database" * 100)
+    code, _, error = await _kalathi(*serve(tmp_path / "c"))
+    assert (code, "cannot be used" in error, "Traceback" in error) == (1, True, False)
+    merchant = ["merchant", "--url", "http://127.0.0.1:1", "--token", "t", "--port", "0", "--data", str(tmp_path / "d")]
+    merchant += ["--print-to", str(tmp_path / "out"), "--stock", str(tmp_path / "no.csv")]
+    for more, told in (([], "no.csv"), (["--path", "hook"], "slash"), (["--port", "99999"], "port")):
+        code, _, error = await _kalathi(*merchant, *more)
+        assert (code != 0, told in error, "Traceback" in error) == (True, True, False), error
     code, _, error = await _kalathi("serve", KALATHI_PORT="many")
     assert (code, "port" in error, "--help" in error, "Traceback" in error) == (1, True, True, False)
     code, _, error = await _kalathi("serve", "--port", "0", "--pickup-hours", "noon", "--data", str(tmp_path / "b"))

@@ -15,7 +15,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         "kalathi-data"
     )
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(description="Port to listen on; 0 takes a free one.")] = 8090
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8090
     public_url: Annotated[
         str, Meta(description="How the marketplace is reached from outside; empty: its own address.")
     ] = ""
