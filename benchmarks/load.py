@@ -7,6 +7,7 @@ the servers under test does.
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple, cast
 
 import uvloop
@@ -74,7 +75,7 @@ async def _run(host: str, port: int, requests: Iterator[bytes], callers: int, se
     for _ in range(callers):
         ended: asyncio.Future[None] = loop.create_future()
         _, protocol = await loop.create_connection(
-            lambda ended=ended: _Caller(requests, started + seconds, ended),  # type: ignore[misc]
+            partial(_Caller, requests, started + seconds, ended),
             host,
             port,
         )

@@ -65,7 +65,7 @@ def main() -> None:
 @main.command()
 @_setting_options
 @click.option("--no-worker", is_flag=True, help="Serve the API only; what is due waits for a worker.")
-def serve(no_worker: bool, **values: str) -> None:  # noqa: FBT001  (click names it)
+def serve(no_worker: bool, **values: str) -> None:
     """Run the marketplace: API and worker in one process, until SIGTERM or Ctrl-C.
 
     \b
@@ -249,7 +249,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
 @main.command()
 @click.option("--once", is_flag=True, help="End after both use cases; exit status 0 only if they ended as they must.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the traffic that follows without --once.")
-def demo(once: bool, seed: int) -> None:  # noqa: FBT001  (click names it)
+def demo(once: bool, seed: int) -> None:
     """Show both use cases between a real marketplace and two real shops, told as they happen.
 
     \b
@@ -331,7 +331,7 @@ def shop_add(
     data: Path,
     url: str,
     token: str,
-    as_json: bool,  # noqa: FBT001  (click names it)
+    as_json: bool,
 ) -> None:
     """Add a shop and show its API token, once.
 
@@ -352,7 +352,7 @@ def shop_add(
 
 @shop.command("list")
 @_operator_options
-def shop_list(data: Path, url: str, token: str, as_json: bool) -> None:  # noqa: FBT001  (click names it)
+def shop_list(data: Path, url: str, token: str, as_json: bool) -> None:
     """List the shops: id, name, webhook URL."""
     shops = _operate(data, url, token, lambda operator: operator.shops())
     lines = [f"{entry['id']}  {entry['name']}  {entry['webhook_url'] or 'no webhook URL'}" for entry in shops]
@@ -362,13 +362,13 @@ def shop_list(data: Path, url: str, token: str, as_json: bool) -> None:  # noqa:
 @shop.command("token")
 @click.argument("shop_id")
 @_operator_options
-def shop_token(shop_id: str, data: Path, url: str, token: str, as_json: bool) -> None:  # noqa: FBT001  (click names it)
+def shop_token(shop_id: str, data: Path, url: str, token: str, as_json: bool) -> None:
     """Make a new API token for a shop; the old one is dead at once."""
     api_token = _operate(data, url, token, lambda operator: operator.renew_token(shop_id))
     _show(as_json, {"id": shop_id, "api_token": api_token}, f"API token (shown once) {api_token}")
 
 
-def _show(as_json: bool, value: object, text: str) -> None:  # noqa: FBT001  (called right above)
+def _show(as_json: bool, value: object, text: str) -> None:
     click.echo(json.dumps(value, ensure_ascii=False) if as_json else text)
 
 

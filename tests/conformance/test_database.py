@@ -201,6 +201,17 @@ async def test_a_caller_that_goes_away_leaves_no_stale_snapshot_behind(database:
     await until(lambda: count() == 5000)
 
 
+async def test_no_snapshot_is_held_while_any_of_several_commits_is_still_on_its_way(database: Database) -> None:
+    first = asyncio.create_task(database.commit(ChangeSet(_counter("first", 1))))
+    await asyncio.sleep(0)
+    rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(20_000)))
+    second = asyncio.create_task(database.commit(rows))
+    await first
+    database.point.all("SELECT count(*) FROM counters", {})
+    await second
+    assert database.point.all("SELECT count(*) FROM counters", {}) == [(20_001,)]
+
+
 def test_keys_start_with_the_shop_but_for_the_listed_exceptions() -> None:
     exceptions = {"counters", "api_tokens", "carts", "order_directory", "due"}
     for name, table in METADATA.tables.items():

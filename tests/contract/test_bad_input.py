@@ -190,6 +190,15 @@ async def test_a_rejection_that_does_not_fit_is_422_and_nothing_changes(tmp_path
         assert sentence.startswith("line_items")
 
 
+async def test_a_rejection_of_thousands_of_lines_gets_a_short_answer(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=2, B=1)
+        named = [{"id": number} for number in range(20_000)]
+        sentence = await _refused(shop, code, "reject", {"line_items": named}, 422, "invalid_parameter")
+        assert sentence == "line_items: 20000 lines are named, the order has 2."
+
+
 async def test_a_line_that_is_named_twice_is_422(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()

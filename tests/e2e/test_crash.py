@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import socket
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -30,6 +31,10 @@ async def _traffic(caller: Caller, shop_id: str, token: str, placed: set[str], a
                 accepted.add(code)
 
 
+def _has_grown_to(codes: set[str], size: int) -> bool:
+    return len(codes) >= size
+
+
 async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(tmp_path: Path) -> None:
     seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
     print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
@@ -43,8 +48,7 @@ async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(tmp_pat
                 if not shop_id:
                     shop_id, token = await caller.shop(f"{shop.address}/")
                 callers = [asyncio.create_task(_traffic(caller, shop_id, token, placed, accepted)) for _ in range(4)]
-                before = len(accepted)
-                await until(lambda before=before: len(accepted) >= before + 5)  # type: ignore[misc]
+                await until(partial(_has_grown_to, accepted, len(accepted) + 5))
                 await asyncio.sleep(chance.random() * 0.1)  # the kill comes at a random moment of the traffic
                 await market.kill()
                 await asyncio.gather(*callers)

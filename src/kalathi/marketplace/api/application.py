@@ -78,7 +78,7 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
 def _check_operator(request: Request, desk: Desk) -> None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     valid = hmac.compare_digest(hash_token(token.strip()), desk.operator_token_hash)
-    if scheme.lower() != "bearer" or not token.strip() or not valid:
+    if scheme.lower() != "bearer" or not valid:
         raise DomainError(ErrorCode.UNAUTHORIZED, "The operator's token is missing or not valid.")
 
 
