@@ -11,7 +11,7 @@ help:
 	@echo "make test    everything that checks the project"
 	@echo "make check   the quick part: format, lint, imports, types, unit tests"
 	@echo "make bench   the two figures, each as a ratio measured in this run"
-	@echo "make docs    write the state diagram into docs/ again"
+	@echo "make docs    draw the tables and the diagram of docs/ again"
 	@echo "make pins    resolve the pinned requirements again (needs uv)"
 
 .venv/made: requirements.txt pyproject.toml
@@ -42,8 +42,8 @@ test: check
 bench: .venv/made-dev
 	$(BIN)/python benchmarks/run.py
 
-docs: .venv/made
-	$(BIN)/python -m kalathi.marketplace.orders.diagram docs/orders.md
+docs: .venv/made-dev
+	$(BIN)/python -m tests.pages
 
 format: .venv/made-dev
 	$(BIN)/ruff format --quiet .

@@ -32,7 +32,7 @@ def accept_statements(path: Path, prepared: Prepared, codes: list[str]) -> list[
     for code in codes:
         found = store.by_code(database.point, code)
         assert found is not None
-        changes = commands.accept(found, request, terms, now)
+        changes = commands.accept(found, request, terms, now).changes
         statements = [guarded_statement(part) for part in changes.guarded]
         sets.append(statements + [insert_statement(part) for part in changes.inserts])
     database.close()

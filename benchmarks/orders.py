@@ -12,7 +12,7 @@ from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.orders import commands
+from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart, NewCartItem
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.shops import commands as shop_commands
@@ -81,7 +81,7 @@ async def _prepare(path: Path, count: int) -> Prepared:
 
     async def place() -> str:
         drawn = await keys.draw(5)
-        placed = await database.run(lambda view: commands.place(view, cart, drawn, terms, clock.now()))
+        placed = await database.run(lambda view: placing.place(view, cart, drawn, terms, clock.now()))
         keys.give_back(drawn)
         return placed[0].code
 

@@ -12,7 +12,8 @@ from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import commands, store
+from kalathi.marketplace.orders import commands, machine, store
+from kalathi.marketplace.orders.recording import record_ended
 from tests.market import open_market
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +34,7 @@ async def test_exactly_one_of_accept_reject_expire_and_cancel_wins(tmp_path: Pat
             def command(view: View) -> tuple[ChangeSet, None]:
                 found = store.by_code(view, code)
                 assert found is not None
-                return commands.expire(found, desk.terms, deadline), None
+                return commands.expire(found, desk.terms, deadline).changes, None
 
             try:
                 await desk.database.run(command)
@@ -77,7 +78,7 @@ async def test_every_move_is_written_only_at_the_version_that_it_was_decided_on(
         desk = market.marketplace._desk
         found = store.by_code(desk.database.point, code)
         assert found is not None
-        stale = commands.cancel(found, desk.terms, desk.clock.now())
+        stale = record_ended(found, machine.cancel(found.order), desk.terms, desk.clock.now()).changes
         move = stale.guarded[0]
         assert (move.table, dict(move.when)) == ("orders", {"version": 1})
         await shop.accept(code)

@@ -103,7 +103,7 @@ async def test_a_connector_that_is_killed_at_random_answers_and_prints_every_ord
                 detail = await caller.operate("GET", f"/marketplace/orders/{code}")
                 assert detail["order"]["state"] == "accepted", (seed, code)
                 events = [entry["event"] for entry in detail["timeline"]]
-                assert events == ["place", "accept", "issue_voucher"], (seed, code)
+                assert events == ["place", "accept", "issue_voucher", "set_as_ready"], (seed, code)
                 assert printed[code].read_bytes().startswith(b"%PDF"), (seed, code)
     inbox = Inbox(folder / "merchant.db")
     assert inbox.reserved_pieces() == {"A": len(codes)}, seed

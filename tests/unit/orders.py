@@ -8,12 +8,13 @@ import msgspec
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import Customer, LineItem
 from kalathi.contract.requests import AcceptRequest
-from kalathi.contract.words import OrderState, PaymentMethod
+from kalathi.contract.words import Courier, OrderState, PaymentMethod
 from kalathi.marketplace.couriers.windows import WindowSchedule
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders.answers import Offer
-from kalathi.marketplace.orders.machine import OrderedLine, Placement, place
-from kalathi.marketplace.orders.model import Order
+from kalathi.marketplace.orders.lines import OrderedLine
+from kalathi.marketplace.orders.machine import Placement, place
+from kalathi.marketplace.orders.model import Order, OrderFacts
 from kalathi.marketplace.shops.model import Location
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -22,6 +23,15 @@ LOCATION = Location(
     id="YlpD0KROym", street_name="Σταδίου", street_number="1", zip="10562", city="Αθήνα", region="Αττική"
 )
 OFFER = Offer((LOCATION,), WindowSchedule("09-12,12-15,15-18", 3), [1, 2, 3])
+
+
+FACTS = OrderFacts(
+    shop_id="shop",
+    cart_id="cart",
+    courier=Courier.SKROUTZ_LAST_MILE,
+    customer=msgspec.Raw(encode(Customer(first_name="Ελένη"))),
+    payment_method=PaymentMethod.CARD,
+)
 
 
 def good_accept(now: datetime = NOW) -> AcceptRequest:
@@ -33,12 +43,7 @@ def placement(*lines: tuple[str, str, int]) -> Placement:
     """Lines as (shop_uid, unit price, quantity)."""
     return Placement(
         code="261124-0000001",
-        shop_id="shop",
-        cart_id="cart",
-        courier="ACS",
-        customer=msgspec.Raw(encode(Customer(first_name="Ελένη"))),
-        comments="",
-        payment_method=PaymentMethod.CARD,
+        facts=FACTS,
         lines=[
             OrderedLine(
                 LineItem(id="", shop_uid=uid, unit_price=Decimal(price), commission_rate=Decimal("8.34")), quantity

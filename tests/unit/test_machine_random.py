@@ -12,7 +12,7 @@ from kalathi.contract.orders import LineItem
 from kalathi.contract.requests import AcceptRequest, RejectedLine, RejectRequest
 from kalathi.contract.words import REJECTION_REASONS, OrderState
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import machine
+from kalathi.marketplace.orders import machine, pickup
 from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step
 from kalathi.marketplace.orders.model import Order
 from tests.unit.orders import NOW, OFFER, SETTINGS, good_accept, open_order
@@ -190,7 +190,7 @@ class OrderLife(RuleBasedStateMachine):
 
     @rule()
     def issue_voucher(self) -> None:
-        self._move(Action.ISSUE_VOUCHER, lambda: machine.issue_voucher(self.order, "http://v", ("T1",)))
+        self._move(Action.ISSUE_VOUCHER, lambda: pickup.issue_voucher(self.order, "http://v", ("T1",)))
 
     @rule()
     def hand_over(self) -> None:

@@ -1,23 +1,34 @@
 """The machine's table: every move that it has is made, every other raises and changes nothing."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
 
 from kalathi.contract.codec import encode
-from kalathi.contract.requests import RejectedLine, RejectRequest
-from kalathi.contract.words import OrderEventType, OrderState
+from kalathi.contract.requests import (
+    RejectedLine,
+    RejectRequest,
+    RelocateRequest,
+    RescheduleRequest,
+    TrackingDetail,
+    TrackingRequest,
+)
+from kalathi.contract.words import FulfillmentMode, OrderEventType, OrderState
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import machine
-from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step, StockMove
+from kalathi.marketplace.orders import machine, pickup
+from kalathi.marketplace.orders.lines import StockMove
+from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step
 from kalathi.marketplace.orders.model import Order
-from tests.unit.orders import NOW, OFFER, SETTINGS, good_accept, open_order, order_in, placement
+from tests.unit.orders import LOCATION, NOW, OFFER, SETTINGS, good_accept, open_order, order_in, placement
 
 LATER = NOW + timedelta(days=2)
 OTHER = RejectRequest(rejection_reason_other="closed")
+NEXT_DAY = RescheduleRequest(reschedule_date="2026-11-25")
+PLACES = (LOCATION, replace(LOCATION, id="other", street_number="2"))
+TRACKING = TrackingRequest(tracking_details=[TrackingDetail(courier="acs", tracking_code="1")])
 VOUCHER = ("http://market/v.pdf", ("ACS1",))
 
 
@@ -27,24 +38,43 @@ def _reject(order: Order, request: RejectRequest = OTHER, now: datetime = NOW) -
     )
 
 
-MOVES: dict[Action, Callable[[Order], Step]] = {
+MOVES: dict[Action, Callable[[Order], Step | None]] = {
     Action.ACCEPT: lambda order: machine.accept(order, good_accept(), OFFER, NOW),
     Action.REJECT: lambda order: _reject(order).rejected,
     Action.EXPIRE: lambda order: machine.expire(order, LATER),
     Action.CANCEL: machine.cancel,
     Action.EXTEND: lambda order: machine.extend(order, SETTINGS, NOW),
-    Action.ISSUE_VOUCHER: lambda order: machine.issue_voucher(order, *VOUCHER),
+    Action.ISSUE_VOUCHER: lambda order: pickup.issue_voucher(order, *VOUCHER),
+    Action.REQUEST_VOUCHER: lambda order: pickup.request_voucher(order, OFFER.schedule, NOW),
+    Action.RESCHEDULE: lambda order: pickup.reschedule(order, NEXT_DAY, OFFER.schedule, NOW),
+    Action.RELOCATE: lambda order: pickup.relocate(order, RelocateRequest(pickup_location="other"), PLACES),
+    Action.SET_AS_READY: lambda order: pickup.set_as_ready(order, OFFER.schedule, NOW),
+    Action.SET_AS_NOT_READY: lambda order: pickup.set_as_not_ready(order, NOW),
+    Action.TRACK: lambda order: pickup.track(order, TRACKING),
     Action.HAND_OVER: machine.hand_over,
+    Action.COLLECT: machine.collect,
     Action.DELIVER: machine.deliver,
+    Action.DELIVER_PARTLY: lambda order: machine.deliver(order, {"line0": 1}),
+    Action.FAIL_DELIVERY: machine.fail_delivery,
+    Action.REPLACE: lambda order: machine.note_replacement(order, "261124-0000009", None),
+}
+# What an action asks of an order beside its state.
+KINDS: dict[Action, dict[str, object]] = {
+    Action.HAND_OVER: {"courier_voucher": "http://market/v.pdf"},
+    Action.COLLECT: {"store_pickup": True},
+    Action.TRACK: {"mode": FulfillmentMode.MERCHANT},
+    Action.REQUEST_VOUCHER: {"scheduled_shipment": date(2026, 12, 10)},
+    Action.SET_AS_NOT_READY: {"is_ready_for_dispatch": True},
 }
 STATES_AND_ACTIONS = [(state, action) for state in OrderState for action in MOVES]
 
 
 def _prepared(state: OrderState, action: Action) -> Order:
-    order = order_in(state)
-    if action is Action.HAND_OVER:
-        order = replace(order, courier_voucher="http://market/v.pdf")
-    return order
+    return replace(order_in(state), **KINDS.get(action, {}))
+
+
+def test_every_action_of_the_table_is_tried_here() -> None:
+    assert set(MOVES) == {action for _, action in TRANSITIONS} - {Action.PLACE}
 
 
 @pytest.mark.parametrize(("state", "action"), STATES_AND_ACTIONS)
@@ -55,21 +85,34 @@ def test_a_move_is_made_exactly_when_the_table_has_it(state: OrderState, action:
     if following is None:
         with pytest.raises(DomainError) as refused:
             MOVES[action](order)
-        assert refused.value.code is ErrorCode.ORDER_STATUS
+        eligible = action in {Action.SET_AS_READY, Action.SET_AS_NOT_READY, Action.REQUEST_VOUCHER}
+        assert refused.value.code is (ErrorCode.ORDER_NOT_ELIGIBLE if eligible else ErrorCode.ORDER_STATUS)
     else:
-        assert MOVES[action](order).order.state is following
+        step = MOVES[action](order)
+        assert step is not None
+        assert step.order.state is following
+        assert step.action is action
     assert encode(order) == before
 
 
-def test_placing_is_the_only_way_in_and_delivery_the_only_silent_move() -> None:
+def test_placing_is_the_only_way_in() -> None:
     assert [key for key in TRANSITIONS if key[0] is None] == [(None, Action.PLACE)]
     step = machine.place(placement(("A", "1.00", 1)), SETTINGS, NOW)
-    assert (step.order.state, step.event) == (OrderState.OPEN, OrderEventType.NEW_ORDER)
-    silent = []
+    assert step.order.state is OrderState.OPEN
+    assert step.event(tells_deliveries=False) is OrderEventType.NEW_ORDER
+
+
+@pytest.mark.parametrize("tells_deliveries", [False, True])
+def test_only_the_moves_that_the_contract_lists_are_told(tells_deliveries: bool) -> None:
+    silent = set()
     for state, action in STATES_AND_ACTIONS:
-        if (state, action) in TRANSITIONS and MOVES[action](_prepared(state, action)).event is None:
-            silent.append(action)
-    assert silent == [Action.DELIVER]
+        if (state, action) in TRANSITIONS:
+            step = MOVES[action](_prepared(state, action))
+            assert step is not None
+            if step.event(tells_deliveries=tells_deliveries) is None:
+                silent.add(action)
+    deliveries = set() if tells_deliveries else set(machine.DELIVERIES)
+    assert silent == deliveries | {Action.TRACK, Action.REPLACE}
 
 
 @pytest.mark.parametrize(
@@ -120,9 +163,9 @@ def test_an_order_gets_one_voucher_and_is_not_handed_over_without_it() -> None:
     accepted = machine.accept(open_order(), good_accept(), OFFER, NOW).order
     with pytest.raises(DomainError, match="no voucher yet"):
         machine.hand_over(accepted)
-    with_voucher = machine.issue_voucher(accepted, *VOUCHER).order
+    with_voucher = pickup.issue_voucher(accepted, *VOUCHER).order
     with pytest.raises(DomainError, match="already has a voucher"):
-        machine.issue_voucher(with_voucher, *VOUCHER)
+        pickup.issue_voucher(with_voucher, *VOUCHER)
     assert machine.hand_over(with_voucher).order.state is OrderState.DISPATCHED
 
 

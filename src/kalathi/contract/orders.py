@@ -254,3 +254,25 @@ class Success(Struct, frozen=True, kw_only=True):
     """The answer of every action that succeeded (section 1)."""
 
     success: bool = True
+
+
+class Pagination(Struct, frozen=True, kw_only=True):
+    """Where a page stands in its list (section 1)."""
+
+    total_results: int
+    total_pages: int
+    page: int
+    per: int
+
+
+class ListMeta(Struct, frozen=True, kw_only=True):
+    """What goes with every list."""
+
+    pagination: Pagination
+
+
+class OrderList(Struct, frozen=True, kw_only=True):
+    """The answer of `GET /orders`."""
+
+    orders: list[Order]
+    meta: ListMeta

@@ -30,6 +30,31 @@ class RejectRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rejection_reason_other: str | None = None
 
 
+class RescheduleRequest(Struct, frozen=True, kw_only=True):
+    """`POST /orders/:code/reschedule_pickup`; a date `YYYY-MM-DD` of reschedule_options."""
+
+    reschedule_date: str | None = None
+
+
+class RelocateRequest(Struct, frozen=True, kw_only=True):
+    """`POST /orders/:code/relocate_pickup`; an id of relocate_options."""
+
+    pickup_location: str | int | None = None
+
+
+class TrackingDetail(Struct, frozen=True, kw_only=True):
+    """One parcel of an order that the shop sends by itself; `courier` is one of words.TRACKING_COURIERS."""
+
+    courier: str | None = None
+    tracking_code: str | int | None = None
+
+
+class TrackingRequest(Struct, frozen=True, kw_only=True):
+    """`POST /orders/:code/tracking_details`, for orders fulfilled by the merchant."""
+
+    tracking_details: list[TrackingDetail] = field(default_factory=list)
+
+
 def whole_number(value: int | str | None) -> int | None:
     """The integer that a client meant by `2` or `"2"`, or None when it meant none."""
     if isinstance(value, str):

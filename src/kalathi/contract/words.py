@@ -63,8 +63,34 @@ class Courier(StrEnum):
     GENIKI_TAXYDROMIKI = "Geniki Taxydromiki"
 
 
+# The words of tracking_details (section 3), and the courier that the order then shows.
+TRACKING_COURIERS: Final = {
+    "acs": Courier.ACS.value,
+    "dhl": Courier.DHL.value,
+    "geniki_taxydromiki": Courier.GENIKI_TAXYDROMIKI.value,
+    "dpd": Courier.DPD.value,
+    "gls": "GLS",
+}
+
+
+class FulfillmentMode(StrEnum):
+    """Who sends a shop's orders: the marketplace's couriers, or the merchant (FBM)."""
+
+    CORE = "core"
+    MERCHANT = "fbm"
+
+
+# What a replacement can be (section 2, replacements); no type means a standard one.
+ReplacementType = Literal["from_service", "as_is_return"]
+GIFT_WRAP_CUSTOM: Final = "[GIFT-WRAP]"
+REPLACEMENT_CUSTOMS: Final[dict[str, str]] = {
+    "from_service": "[RETURN-FROM-SERVICE]",
+    "as_is_return": "[RETURN-AS-IS]",
+}
+
 InvoiceDocument = Literal["receipt", "invoice", "invoice_39a", "invoice_vies"]
 LineRejectionReason = Literal["limited_stock", "no_stock", "discontinuation", "wrong_price", "content_mistake"]
+LineTag = Literal["plus_deal", "coupon_deal", "two_plus_deal", "coupons", "price_optimizer", "cc_installments"]
 LineReturnReason = Literal["faulty", "wrong_product", "withdrawal", "wrong_size"]
 RejectionActor = Literal["merchant", "skroutz"]
 

@@ -14,6 +14,7 @@ from kalathi.marketplace.couriers.vouchers import VoucherPrinter
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.due import DueKind
+from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, stored_offset_millis
@@ -57,6 +58,7 @@ class Marketplace:
             connections=settings.webhook_slots,
         )
         clock = BusinessClock(stored_offset_millis(database), real)
+        idempotency = IdempotencyKeys(database)
         dispatcher = Dispatcher(database, clock, self._network, schedule)
         due_work = OrderDueWork(database, clock, terms, VoucherPrinter(), self._threads)
         self.worker = Worker(
@@ -65,7 +67,9 @@ class Marketplace:
             [
                 Duty(DueKind.DELIVERY, dispatcher.deliver, settings.webhook_slots, settings.webhook_slots_per_shop),
                 Duty(DueKind.EXPIRY, due_work.expire, slots=20, slots_per_shop=20),
+                Duty(DueKind.EXPRESS, due_work.accept_express, slots=20, slots_per_shop=20),
                 Duty(DueKind.VOUCHER, due_work.make_voucher, slots=20, slots_per_shop=20),
+                Duty(DueKind.FORGET, idempotency.forget, slots=20, slots_per_shop=20),
             ],
         )
         mover = ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self.worker.ring)
@@ -76,6 +80,7 @@ class Marketplace:
             terms=terms,
             operator_token_hash=hash_token(token),
             mover=mover,
+            idempotency=idempotency,
         )
         self.asgi: ASGIApp = application(self._desk)
         self._working: asyncio.Task[None] | None = None

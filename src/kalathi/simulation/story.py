@@ -14,6 +14,7 @@ _WORDS: Final = {
     "cancel": "the order is cancelled",
     "extend": "the deadline is extended",
     "issue_voucher": "the courier's voucher is made",
+    "set_as_ready": "the voucher was downloaded: the order is ready",
     "hand_over": "the courier has picked it up",
     "deliver": "the customer has it",
 }

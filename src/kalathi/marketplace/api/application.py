@@ -16,12 +16,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalathi.marketplace.api.bodies import decode_body, read_body
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.merchants import BASE_PATH, Handler, MerchantCall, MerchantsFront
+from kalathi.marketplace.api.front import BASE_PATH, MerchantCall, MerchantsFront
+from kalathi.marketplace.api.merchants import Handler
 from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply, error_reply
 from kalathi.marketplace.api.routes import ROUTES, Access, Route
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.idempotency import keyed_request
 from kalathi.marketplace.shops.model import hash_token
+
+# Whose the operator's idempotency keys are; no shop has this id.
+OPERATOR = "operator"
 
 
 def application(desk: Desk) -> ASGIApp:
@@ -29,10 +34,10 @@ def application(desk: Desk) -> ASGIApp:
     merchant_prefix = f"{BASE_PATH}/orders/{{code}}"
     calls = {
         (route.method, route.path[len(merchant_prefix) :].strip("/")): MerchantCall(
-            cast(Handler, route.handler), route.body
+            cast(Handler, route.handler), route.body, draws_codes=route.draws_codes
         )
         for route in ROUTES
-        if route.access is Access.MERCHANT
+        if route.access is Access.MERCHANT and route.path.startswith(merchant_prefix)
     }
     merchants = MerchantsFront(desk, calls, desk.terms.settings.vendor)
     rest = Starlette(
@@ -63,12 +68,19 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
         try:
             if route.access is Access.OPERATOR:
                 _check_operator(request, desk)
-            body = None
+            body, content = None, b""
             if route.body is not None:
                 length = request.headers.get("content-length")
                 content = await read_body(request.receive, length.encode() if length else None)
                 body = decode_body(content, route.body)
-            return await handler(desk, Call(path=request.path_params, query=dict(request.query_params), body=body))
+            key = request.headers.get("idempotency-key")
+            keyed = (
+                keyed_request(OPERATOR, key, route.method, request.url.path, content)
+                if key is not None and route.takes_idempotency_key
+                else None
+            )
+            query = dict(request.query_params)
+            return await handler(desk, Call(path=request.path_params, query=query, body=body, keyed=keyed))
         except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets the envelope)
             return error_reply(error)
 

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover
 from kalathi.marketplace.orders.terms import Terms
@@ -18,3 +19,4 @@ class Desk(Struct, frozen=True, kw_only=True):
     terms: Terms
     operator_token_hash: bytes
     mover: ClockMover
+    idempotency: IdempotencyKeys

@@ -1,168 +1,142 @@
-"""The merchants' API (contract, section 3): one small ASGI front, dispatched from the route table.
+"""The calls of the merchants' API (contract, section 3): each takes an order as it was found and decides.
 
-A call costs one statement: the token, the shop and the order are read together. Headers are scanned once. An action
-reads, decides and commits, and decides anew when another call was faster (DESIGN, decision 3).
+An action gives what is to be written; the front commits it and decides anew when another call was faster.
 """
 
-from collections.abc import Callable
-from datetime import datetime
-from functools import lru_cache
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
 
-from starlette.types import Receive, Scope, Send
-
-from kalathi.contract.requests import AcceptRequest, RejectRequest
-from kalathi.marketplace.api.bodies import decode_body, read_body
+from kalathi.contract.codec import encode
+from kalathi.contract.orders import OrderList
+from kalathi.contract.requests import (
+    AcceptRequest,
+    RejectRequest,
+    RelocateRequest,
+    RescheduleRequest,
+    TrackingRequest,
+)
+from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.reply import SUCCESS, Reply, error_reply
-from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.api.paging import page_of, pagination
+from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import DrawnKeys
-from kalathi.marketplace.orders import commands, store, wire
+from kalathi.marketplace.orders import commands, queries, wire
 from kalathi.marketplace.orders.model import FoundOrder
-from kalathi.marketplace.shops.model import hash_token
-
-BASE_PATH: Final = "/merchants/ecommerce"
-_ORDERS: Final = f"{BASE_PATH}/orders/"
-_NO_KEYS: Final = DrawnKeys([])
-# No token is nearly as long; what is longer is refused without being hashed or kept.
-_LONGEST_AUTHORIZATION: Final = 200
-
-Handler = Callable[[Desk, FoundOrder, Any, DrawnKeys, datetime], Reply | ChangeSet]
+from kalathi.marketplace.orders.recording import Recorded
+from kalathi.marketplace.orders.uploads import Upload
+from kalathi.marketplace.shops.model import Shop
 
 
-def show_order(desk: Desk, found: FoundOrder, _body: None, _keys: DrawnKeys, now: datetime) -> Reply:
-    """The whole order, with its options while it is open."""
-    return Reply(200, wire.order_body(found.document, desk.terms.offer(found.shop), now))
+class OrderCall(NamedTuple):
+    """One call on one order: the order as it was found, what the call says, and the time."""
+
+    found: FoundOrder
+    body: Any
+    keys: DrawnKeys
+    query: bytes
+    now: datetime
 
 
-def accept_order(desk: Desk, found: FoundOrder, body: AcceptRequest, _keys: DrawnKeys, now: datetime) -> ChangeSet:
+Handler = Callable[[Desk, OrderCall], Reply | Recorded]
+ListHandler = Callable[[Desk, Shop, dict[str, str]], Awaitable[Reply]]
+_ACTION_OPTIONS: Final = ("action_options", "1")
+
+
+def show_order(desk: Desk, call: OrderCall) -> Reply:
+    """The whole order, with its options while it is open; `action_options=1` adds where its pickup can be moved to."""
+    offer = desk.terms.offer(call.found.shop)
+    if call.query and _ACTION_OPTIONS in parse_qsl(call.query.decode("latin-1")):
+        return Reply(200, wire.order_body_with_actions(call.found, offer, call.now))
+    return Reply(200, wire.order_body(call.found.document, offer, call.now))
+
+
+def accept_order(desk: Desk, call: OrderCall) -> Recorded:
     """Takes the order with a location, a window and a number of parcels that are on offer."""
-    return commands.accept(found, body, desk.terms, now)
+    body: AcceptRequest = call.body
+    return commands.accept(call.found, body, desk.terms, call.now)
 
 
-def reject_order(desk: Desk, found: FoundOrder, body: RejectRequest, keys: DrawnKeys, now: datetime) -> ChangeSet:
+def reject_order(desk: Desk, call: OrderCall) -> Recorded:
     """Rejects by line items or by a free text; what is left may come back as a new order."""
-    return commands.reject(found, body, keys, desk.terms, now)
+    body: RejectRequest = call.body
+    return commands.reject(call.found, body, call.keys, desk.terms, call.now)
 
 
-class MerchantCall:
-    """One row of the table as the front runs it."""
-
-    __slots__ = ("body", "draws_codes", "handler")
-
-    def __init__(self, handler: Handler, body: Any) -> None:
-        self.handler = handler
-        self.body = body
-        self.draws_codes = handler is reject_order
+def reschedule_pickup(desk: Desk, call: OrderCall) -> Recorded:
+    """Moves the pickup to another day of reschedule_options; the hours stay if that day offers them."""
+    body: RescheduleRequest = call.body
+    return commands.reschedule(call.found, body, desk.terms, call.now)
 
 
-class MerchantsFront:
-    """`/merchants/ecommerce/...`: which call it is, whose, and on which order."""
-
-    def __init__(self, desk: Desk, calls: dict[tuple[str, str], MerchantCall], vendor: str) -> None:
-        """`calls` maps method and action, such as ("POST", "accept"); GET of the order itself is ("GET", "")."""
-        self._desk = desk
-        self._calls = calls
-        self._actions = {action for _, action in calls}
-        self._accept = f"application/vnd.{vendor}+json; version=3.0"
-        self._accept_bytes = self._accept.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers every request, the faulty ones too."""
-        try:
-            reply = await self._answer(scope, receive)
-        except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets the envelope)
-            reply = error_reply(error)
-        await reply(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        call, code = self._call(scope)
-        authorization = accept = length = content_type = None
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                authorization = value
-            elif name == b"accept":
-                accept = value
-            elif name == b"content-length":
-                length = value
-            elif name == b"content-type":
-                content_type = value
-        token_hash = _token_hash(authorization)
-
-        def find() -> FoundOrder:
-            return self._find(token_hash, code, accept)
-
-        found = find()
-        if call.body is None:
-            # A read decides at once; an action without a body takes the same way as the others.
-            reply = call.handler(self._desk, found, None, _NO_KEYS, self._desk.clock.now())
-            return reply if isinstance(reply, Reply) else await self._act(call, found, find, None, _NO_KEYS)
-        body = decode_body(await read_body(receive, length), call.body, content_type)
-        if not call.draws_codes:
-            return await self._act(call, found, find, body, _NO_KEYS)
-        keys = await self._desk.keys.draw(COMMAND_ATTEMPTS)
-        try:
-            return await self._act(call, found, find, body, keys)
-        finally:
-            self._desk.keys.give_back(keys)
-
-    def _call(self, scope: Scope) -> tuple[MerchantCall, str]:
-        """Which call it is, and the order's code. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
-        path: str = scope["path"]
-        if not path.startswith(_ORDERS):
-            raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
-        code, _, action = path[len(_ORDERS) :].partition("/")
-        call = self._calls.get((scope["method"], action))
-        if call is not None:
-            return call, code
-        if action in self._actions:
-            raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
-        raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
-
-    async def _act(
-        self, call: MerchantCall, found: FoundOrder, find: Callable[[], FoundOrder], body: Any, keys: DrawnKeys
-    ) -> Reply:
-        """Decides and commits; when another call was faster, reads and decides anew (DESIGN, decision 3)."""
-        for _ in range(COMMAND_ATTEMPTS):
-            outcome = call.handler(self._desk, found, body, keys, self._desk.clock.now())
-            if isinstance(outcome, Reply):
-                return outcome
-            try:
-                await self._desk.database.commit(outcome)
-            except ConditionFailedError:
-                found = find()
-            else:
-                return SUCCESS
-        raise DomainError(ErrorCode.CONFLICT, "Somebody else is changing this order at the same moment. Try again.")
-
-    def _find(self, token_hash: bytes, code: str, accept: bytes | None) -> FoundOrder:
-        """The order, with the checks in the order that the design gives: token, Accept, order."""
-        caller = store.for_token(self._desk.database.point, token_hash, code)
-        if caller is None:
-            raise DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
-        if accept != self._accept_bytes and not self._accepts(accept):
-            raise DomainError(ErrorCode.NOT_ACCEPTABLE, f"Send the header Accept: {self._accept}")
-        if caller.found is None:
-            raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
-        return caller.found
-
-    def _accepts(self, accept: bytes | None) -> bool:
-        """Whether one of the media ranges is ours, however it is spaced and cased."""
-        wanted = self._accept.replace(" ", "").lower()
-        given = (accept or b"").decode("latin-1").replace(" ", "").replace('"', "").lower()
-        return any(media == wanted or media.startswith(wanted + ";") for media in given.split(","))
+def relocate_pickup(desk: Desk, call: OrderCall) -> Recorded:
+    """Moves the pickup to another location of relocate_options; date and hours stay, a voucher is made again."""
+    body: RelocateRequest = call.body
+    return commands.relocate(call.found, body, desk.terms, call.now)
 
 
-def _token_hash(authorization: bytes | None) -> bytes:
-    if authorization is None or len(authorization) > _LONGEST_AUTHORIZATION:
-        return b""  # No token has an empty hash, so this finds nobody.
-    return _hash_of(authorization)
+def upload_invoice(desk: Desk, call: OrderCall) -> Recorded:
+    """Keeps the fiscal document (multipart, `invoice_file`: pdf, png or jpg, at most 7 MB); a later one replaces it."""
+    body: Upload = call.body
+    return commands.attach_invoice(call.found, body, secret_token(), desk.terms, call.now)
 
 
-@lru_cache(maxsize=4096)
-def _hash_of(authorization: bytes) -> bytes:
-    if authorization[:7].lower() != b"bearer ":
-        return b""
-    return hash_token(authorization[7:].strip().decode("latin-1"))
+def upload_credit_invoice(_desk: Desk, call: OrderCall) -> Recorded:
+    """Keeps the credit invoice (multipart, `credit_invoice_file`), which the order itself does not show."""
+    body: Upload = call.body
+    return commands.attach_credit_invoice(call.found, body, secret_token())
+
+
+def set_as_ready(desk: Desk, call: OrderCall) -> Recorded:
+    """The parcel is packed: the courier may come in an earlier window."""
+    return commands.set_as_ready(call.found, desk.terms, call.now)
+
+
+def set_as_not_ready(desk: Desk, call: OrderCall) -> Recorded:
+    """Undoes set_as_ready while the courier has not picked up."""
+    return commands.set_as_not_ready(call.found, desk.terms, call.now)
+
+
+def request_voucher(desk: Desk, call: OrderCall) -> Recorded:
+    """Asks for the voucher of an accepted preorder before its day; it comes by webhook."""
+    return commands.request_voucher(call.found, desk.terms, call.now)
+
+
+def send_tracking_details(desk: Desk, call: OrderCall) -> Recorded:
+    """Tells how an order that the merchant fulfills is sent."""
+    body: TrackingRequest = call.body
+    return commands.track(call.found, body, desk.terms, call.now)
+
+
+async def list_orders(desk: Desk, shop: Shop, query: dict[str, str]) -> Reply:
+    """`?state=&updated_since=&page=&per=`: the shop's orders, newest change first."""
+    state = query.get("state")
+    if state is not None and state not in set(OrderState):
+        raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")
+    page = page_of(query)
+    states = tuple(OrderState) if state is None else (OrderState(state),)
+    since = _since(query.get("updated_since"))
+    now = desk.clock.now()
+    found, count = await desk.database.read(
+        lambda view: queries.shop_orders(view, shop.id, states, since, page.per, page.offset)
+    )
+    shown = [wire.shown(entry.document, desk.terms.offer(entry.shop), now) for entry in found]
+    return Reply(200, encode(OrderList(orders=shown, meta=pagination(page, count))))
+
+
+def _since(text: str | None) -> int:
+    if text is None:
+        return 0
+    try:
+        # A plus that was not escaped arrives as a space.
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        millis = None if moment.utcoffset() is None else to_millis(moment - timedelta(0))
+    except (ValueError, OverflowError):
+        millis = None
+    if millis is None:
+        raise invalid_parameter("updated_since: give a timestamp with its offset, such as 2026-11-24T10:00:00+02:00.")
+    return max(0, millis)

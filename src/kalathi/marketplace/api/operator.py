@@ -1,28 +1,31 @@
 """The operator's API: shops, listings, carts, orders, the clock. For whoever runs the marketplace."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kalathi.contract.codec import encode
+from kalathi.contract.orders import ListMeta
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.paging import page_of, pagination
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.idempotency import KeyedRequest, remember
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
-from kalathi.marketplace.orders import commands, queries
+from kalathi.marketplace.orders import placing, queries, wire
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.model import NewCart
+from kalathi.marketplace.orders.operations import Facts, Operation
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewShop, Shop
 
-_MOST_PER_PAGE = 100
 _LONGEST_MOVE_SECONDS = 10 * 366 * 86_400
 
 
@@ -32,6 +35,8 @@ class Call(Struct, frozen=True, kw_only=True):
     path: dict[str, str]
     query: dict[str, str]
     body: Any
+    # Set when the request names an Idempotency-Key.
+    keyed: KeyedRequest | None = None
 
 
 class ShopBody(Struct, frozen=True, kw_only=True):
@@ -88,22 +93,7 @@ class PlacedCart(Struct, frozen=True, kw_only=True):
     orders: list[OrderShown]
 
 
-class Pagination(Struct, frozen=True, kw_only=True):
-    """Where a page stands in its list."""
-
-    total_results: int
-    total_pages: int
-    page: int
-    per: int
-
-
-class ListMeta(Struct, frozen=True, kw_only=True):
-    """What goes with every list."""
-
-    pagination: Pagination
-
-
-class OrderList(Struct, frozen=True, kw_only=True):
+class ShortOrderList(Struct, frozen=True, kw_only=True):
     """Orders of all shops, newest first."""
 
     orders: list[OrderShown]
@@ -172,17 +162,16 @@ async def place_cart(desk: Desk, call: Call) -> Reply:
     new: NewCart = call.body
     # One code for each shop, and new ones each time that a race is lost.
     keys = await desk.keys.draw(COMMAND_ATTEMPTS * len({item.shop_id for item in new.items}))
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        changes, placed = placing.place(view, new, keys, desk.terms, desk.clock.now())
+        shown = [OrderShown(code=order.code, shop_id=order.shop_id, state=order.state) for order in placed]
+        return changes, _reply(201, PlacedCart(cart=CartShown(id=placed[0].cart_id), orders=shown))
+
     try:
-        placed = await desk.database.run(lambda view: commands.place(view, new, keys, desk.terms, desk.clock.now()))
+        return await _write(desk, call, command)
     finally:
         desk.keys.give_back(keys)
-    return _reply(
-        201,
-        PlacedCart(
-            cart=CartShown(id=placed[0].cart_id),
-            orders=[OrderShown(code=order.code, shop_id=order.shop_id, state=order.state) for order in placed],
-        ),
-    )
 
 
 async def list_orders(desk: Desk, call: Call) -> Reply:
@@ -190,18 +179,16 @@ async def list_orders(desk: Desk, call: Call) -> Reply:
     state = call.query.get("state")
     if state is not None and state not in set(OrderState):
         raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")
-    page = _number(call.query, "page", 1, 1_000_000)
-    per = _number(call.query, "per", _MOST_PER_PAGE, _MOST_PER_PAGE)
-    with desk.database.view() as view:
-        found, count = orders.recent_orders(view, state, per, (page - 1) * per)
+    page = page_of(call.query)
+    found, count = await desk.database.read(lambda view: orders.recent_orders(view, state, page.per, page.offset))
     return _reply(
         200,
-        OrderList(
+        ShortOrderList(
             orders=[
                 OrderShown(code=entry.order.code, shop_id=entry.order.shop_id, state=entry.order.state)
                 for entry in found
             ],
-            meta=ListMeta(pagination=Pagination(total_results=count, total_pages=-(-count // per), page=page, per=per)),
+            meta=pagination(page, count),
         ),
     )
 
@@ -213,19 +200,24 @@ async def show_order(desk: Desk, call: Call) -> Reply:
     return _reply(200, detail)
 
 
-def order_command(command: commands.OperatorCommand) -> Callable[[Desk, Call], Any]:
-    """The handler of what customers, support and couriers do to an order; no body."""
+def order_operation(operation: Operation) -> Callable[[Desk, Call], Awaitable[Reply]]:
+    """The handler of one thing that customers, support or couriers do to an order; it answers with the order."""
 
     async def handle(desk: Desk, call: Call) -> Reply:
-        code = call.path["code"]
+        keys = await desk.keys.draw(COMMAND_ATTEMPTS)
 
-        def run(view: View) -> tuple[ChangeSet, None]:
-            return command(queries.find_order(view, code), desk.terms, desk.clock.now()), None
+        def command(view: View) -> tuple[ChangeSet, Reply]:
+            now = desk.clock.now()
+            found = queries.find_order(view, call.path["code"])
+            recorded = operation.run(found, call.body, Facts(view, keys, desk.terms, now))
+            return recorded.changes, Reply(200, wire.order_body(recorded.document, desk.terms.offer(found.shop), now))
 
-        await desk.database.run(run)
-        with desk.database.view() as view:
-            return _reply(200, queries.order_detail(view, code, desk.terms, desk.clock.now()))
+        try:
+            return await _write(desk, call, command)
+        finally:
+            desk.keys.give_back(keys)
 
+    handle.__doc__ = operation.sentence
     return handle
 
 
@@ -246,6 +238,25 @@ async def move_clock(desk: Desk, call: Call) -> Reply:
     return _reply(200, ClockShown(now=athens(now)))
 
 
+async def _write(desk: Desk, call: Call, command: Callable[[View], tuple[ChangeSet, Reply]]) -> Reply:
+    """Runs a command; under an Idempotency-Key its answer is part of what it writes, and a repeat gets it again."""
+    request = call.keyed
+    if request is None:
+        return await desk.database.run(command)
+
+    def remembered(view: View) -> tuple[ChangeSet, Reply]:
+        first = desk.idempotency.answer_of(request)
+        if first is not None:
+            return ChangeSet(), Reply(first.status, first.body)
+        changes, reply = command(view)
+        hours = desk.terms.settings.idempotency_hours
+        changes.add(*remember(request, reply.status, reply.body, desk.clock.now(), hours))
+        return changes, reply
+
+    with desk.idempotency.alone(request):
+        return await desk.database.run(remembered)
+
+
 def _listings(view: View, shop_id: str) -> ListingList:
     return ListingList(
         listings=[
@@ -255,15 +266,6 @@ def _listings(view: View, shop_id: str) -> ListingList:
             for entry in shops.all_listings(view, shop_id)
         ]
     )
-
-
-def _number(query: dict[str, str], name: str, default: int, largest: int) -> int:
-    text = query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= largest):
-        raise invalid_parameter(f"{name}: give a whole number from 1 to {largest}.")
-    return int(text)
 
 
 def _reply(status: int, payload: object) -> Reply:

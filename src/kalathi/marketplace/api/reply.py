@@ -34,9 +34,19 @@ ERRORS: Final[dict[ErrorCode, ErrorAnswer]] = {
     ErrorCode.BODY_TOO_LARGE: ErrorAnswer(413, "body_too_large"),
     ErrorCode.INVALID_PARAMETER: ErrorAnswer(422, "invalid_parameter"),
     ErrorCode.ORDER_STATUS: ErrorAnswer(422, "order_status"),
+    ErrorCode.ORDER_NOT_ELIGIBLE: ErrorAnswer(422, "order_error"),
+    ErrorCode.RESCHEDULE_DATE: ErrorAnswer(422, "reschedule_date"),
+    ErrorCode.PICKUP_LOCATION: ErrorAnswer(422, "pickup_location"),
+    ErrorCode.INVOICE_MISSING: ErrorAnswer(400, "invoice_file"),
+    ErrorCode.INVOICE_REFUSED: ErrorAnswer(422, "invoice_file"),
+    ErrorCode.CREDIT_INVOICE_MISSING: ErrorAnswer(400, "credit_invoice_file"),
+    ErrorCode.CREDIT_INVOICE_REFUSED: ErrorAnswer(422, "credit_invoice_file"),
+    ErrorCode.IDEMPOTENCY_KEY: ErrorAnswer(422, "idempotency_key"),
+    ErrorCode.RATE_LIMITED: ErrorAnswer(429, "rate_limited"),
     ErrorCode.UNAVAILABLE: ErrorAnswer(503, "unavailable"),
 }
 INTERNAL_ERROR: Final = ErrorAnswer(500, "internal_error")
+_UNAVAILABLE_SECONDS: Final = 5
 _INTERNAL_SENTENCE: Final = "Something went wrong on our side. Nothing was changed by this call."
 _STORAGE_SENTENCE: Final = "The marketplace cannot write at the moment. Nothing was changed; try again."
 
@@ -67,7 +77,7 @@ def error_reply(error: Exception) -> Reply:
     """The answer to an error. A refusal says its sentences; anything else is logged, and its text stays inside."""
     if isinstance(error, DomainError):
         answer = ERRORS[error.code]
-        return _envelope(answer, error.messages)
+        return _envelope(answer, error.messages, error.retry_after_seconds)
     if isinstance(error, StorageError):
         _log.error("storage_error", error=str(error))
         return _envelope(ERRORS[ErrorCode.UNAVAILABLE], (_STORAGE_SENTENCE,))
@@ -75,11 +85,13 @@ def error_reply(error: Exception) -> Reply:
     return _envelope(INTERNAL_ERROR, (_INTERNAL_SENTENCE,))
 
 
-def _envelope(answer: ErrorAnswer, messages: tuple[str, ...]) -> Reply:
+def _envelope(answer: ErrorAnswer, messages: tuple[str, ...], retry_after_seconds: int | None = None) -> Reply:
     headers: list[tuple[bytes, bytes]] = [JSON]
     if answer.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    if answer.status == 503:
-        headers.append((b"retry-after", b"5"))
+    if answer.status == 503 and retry_after_seconds is None:
+        retry_after_seconds = _UNAVAILABLE_SECONDS
+    if retry_after_seconds is not None:
+        headers.append((b"retry-after", str(retry_after_seconds).encode()))
     body = encode(ErrorEnvelope(errors=[ErrorEntry(code=answer.word, messages=list(messages))]))
     return Reply(answer.status, body, tuple(headers))

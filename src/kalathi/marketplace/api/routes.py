@@ -1,4 +1,4 @@
-"""The route table: every call of the marketplace, once. Routing reads it, and so will everything that describes it."""
+"""The route table: every call of the marketplace, once. Routing reads it, and so does everything that describes it."""
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
@@ -6,15 +6,23 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta
 
-from kalathi.contract.orders import OrderBody, Success
-from kalathi.contract.requests import AcceptRequest, RejectRequest
-from kalathi.marketplace.api import merchants, operator, vouchers
+from kalathi.contract.orders import OrderBody, OrderList, Success
+from kalathi.contract.requests import (
+    AcceptRequest,
+    RejectRequest,
+    RelocateRequest,
+    RescheduleRequest,
+    TrackingRequest,
+)
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.api import merchants, operator, uploads, vouchers
 from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.front import BASE_PATH
 from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.errors import ErrorCode
-from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders.model import NewCart
+from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.orders.queries import OrderDetail
 from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewShop, ShopChanges
 
@@ -27,92 +35,184 @@ class Access(Enum):
     ANYBODY = auto()
 
 
+class Query(NamedTuple):
+    """A parameter of the query, which may always be left out."""
+
+    name: str
+    type: Any
+    sentence: str
+
+
 class Route(NamedTuple):
-    """One call: method and path, what it reads, what it answers, which errors it has beside those of its access."""
+    """One call: method and path, what it reads, what it answers, which errors it has beside those of its access.
+
+    `body` is a struct, a file field, or None; `handler` says in its docstring what the call does.
+    """
 
     access: Access
     method: str
     path: str
-    handler: merchants.Handler | Callable[[Desk, Call], Awaitable[Reply]]
+    handler: merchants.Handler | merchants.ListHandler | Callable[[Desk, Call], Awaitable[Reply]]
     body: Any
     answer: Any
     errors: tuple[ErrorCode, ...] = ()
+    query: tuple[Query, ...] = ()
+    status: int = 200
+    takes_idempotency_key: bool = False
+    draws_codes: bool = False
 
 
-_ORDER: Final = f"{merchants.BASE_PATH}/orders/{{code}}"
+_LIST: Final = f"{BASE_PATH}/orders"
+_ORDER: Final = f"{_LIST}/{{code}}"
 _SHOP: Final = "/marketplace/shops/{shop_id}"
 _OPERATED: Final = "/marketplace/orders/{code}"
-_BODY_ERRORS: Final = (ErrorCode.UNREADABLE_BODY, ErrorCode.BODY_TOO_LARGE, ErrorCode.INVALID_PARAMETER)
-_ORDER_ERRORS: Final = (ErrorCode.ORDER_NOT_FOUND, ErrorCode.ORDER_STATUS, ErrorCode.CONFLICT)
-_ANSWERED: Final = (*_BODY_ERRORS, *_ORDER_ERRORS)
-_M, _O = Access.MERCHANT, Access.OPERATOR
+_BODY: Final = (ErrorCode.UNREADABLE_BODY, ErrorCode.BODY_TOO_LARGE, ErrorCode.INVALID_PARAMETER)
+_FOUND: Final = (ErrorCode.ORDER_NOT_FOUND,)
+_WRITTEN: Final = (*_FOUND, ErrorCode.CONFLICT, ErrorCode.IDEMPOTENCY_KEY)
+_PAGES: Final = (
+    Query("page", Annotated[int, Meta(ge=1)], "From 1."),
+    Query("per", Annotated[int, Meta(ge=1, le=100)], "Results a page; 100 unless told."),
+)
+_STATE: Final = Query("state", OrderState, "Only orders in this state.")
+
+
+def _merchant(
+    action: str,
+    handler: merchants.Handler,
+    body: Any,
+    *errors: ErrorCode,
+    draws_codes: bool = False,
+) -> Route:
+    """An action on an order: `POST /orders/:code/<action>`, which answers success."""
+    reads = _BODY if isinstance(body, type) else ()
+    return Route(
+        Access.MERCHANT,
+        "POST",
+        f"{_ORDER}/{action}",
+        handler,
+        body,
+        Success,
+        tuple(dict.fromkeys((*reads, *_WRITTEN, *errors))),
+        takes_idempotency_key=True,
+        draws_codes=draws_codes,
+    )
+
+
+def _operator(
+    method: str,
+    path: str,
+    handler: Callable[[Desk, Call], Awaitable[Reply]],
+    body: Any,
+    answer: Any,
+    *errors: ErrorCode,
+    query: tuple[Query, ...] = (),
+    status: int = 200,
+    keyed: bool = False,
+) -> Route:
+    reads = _BODY if body is not None else ()
+    remembers = (ErrorCode.IDEMPOTENCY_KEY, ErrorCode.CONFLICT) if keyed else ()
+    everything = tuple(dict.fromkeys((*reads, *errors, *remembers)))
+    return Route(Access.OPERATOR, method, path, handler, body, answer, everything, query, status, keyed)
+
+
+_E = ErrorCode
 
 ROUTES: Final[tuple[Route, ...]] = (
-    Route(_M, "GET", _ORDER, merchants.show_order, None, OrderBody, (ErrorCode.ORDER_NOT_FOUND,)),
-    Route(_M, "POST", f"{_ORDER}/accept", merchants.accept_order, AcceptRequest, Success, _ANSWERED),
-    Route(_M, "POST", f"{_ORDER}/reject", merchants.reject_order, RejectRequest, Success, _ANSWERED),
-    Route(_O, "GET", "/marketplace/shops", operator.list_shops, None, operator.ShopList),
-    Route(_O, "POST", "/marketplace/shops", operator.add_shop, NewShop, operator.ShopWithToken, _BODY_ERRORS),
-    Route(_O, "GET", _SHOP, operator.show_shop, None, operator.ShopBody, (ErrorCode.NOT_FOUND,)),
     Route(
-        _O,
-        "PATCH",
-        _SHOP,
-        operator.change_shop,
-        ShopChanges,
-        operator.ShopBody,
-        (*_BODY_ERRORS, ErrorCode.NOT_FOUND, ErrorCode.CONFLICT),
-    ),
-    Route(
-        _O,
-        "POST",
-        f"{_SHOP}/api_token",
-        operator.renew_token,
+        Access.MERCHANT,
+        "GET",
+        _LIST,
+        merchants.list_orders,
         None,
-        operator.ShopWithToken,
-        (ErrorCode.NOT_FOUND, ErrorCode.CONFLICT),
+        OrderList,
+        (_E.INVALID_PARAMETER,),
+        (_STATE, Query("updated_since", str, "Only orders that changed at or after this timestamp."), *_PAGES),
     ),
     Route(
-        _O,
+        Access.MERCHANT,
+        "GET",
+        _ORDER,
+        merchants.show_order,
+        None,
+        OrderBody,
+        _FOUND,
+        (Query("action_options", int, "1 adds reschedule_options and relocate_options."),),
+    ),
+    _merchant("accept", merchants.accept_order, AcceptRequest, _E.ORDER_STATUS),
+    _merchant("reject", merchants.reject_order, RejectRequest, _E.ORDER_STATUS, draws_codes=True),
+    _merchant("reschedule_pickup", merchants.reschedule_pickup, RescheduleRequest, _E.ORDER_STATUS, _E.RESCHEDULE_DATE),
+    _merchant("relocate_pickup", merchants.relocate_pickup, RelocateRequest, _E.ORDER_STATUS, _E.PICKUP_LOCATION),
+    _merchant("invoices", merchants.upload_invoice, uploads.INVOICE_FILE, _E.INVOICE_MISSING, _E.INVOICE_REFUSED),
+    _merchant(
+        "credit_invoices",
+        merchants.upload_credit_invoice,
+        uploads.CREDIT_INVOICE_FILE,
+        _E.CREDIT_INVOICE_MISSING,
+        _E.CREDIT_INVOICE_REFUSED,
+    ),
+    _merchant("set_as_ready", merchants.set_as_ready, None, _E.ORDER_NOT_ELIGIBLE),
+    _merchant("set_as_not_ready", merchants.set_as_not_ready, None, _E.ORDER_NOT_ELIGIBLE),
+    _merchant("request_voucher", merchants.request_voucher, None, _E.ORDER_NOT_ELIGIBLE),
+    _merchant(
+        "tracking_details",
+        merchants.send_tracking_details,
+        TrackingRequest,
+        _E.ORDER_NOT_ELIGIBLE,
+        _E.ORDER_STATUS,
+    ),
+    _operator("GET", "/marketplace/shops", operator.list_shops, None, operator.ShopList),
+    _operator("POST", "/marketplace/shops", operator.add_shop, NewShop, operator.ShopWithToken, status=201),
+    _operator("GET", _SHOP, operator.show_shop, None, operator.ShopBody, _E.NOT_FOUND),
+    _operator("PATCH", _SHOP, operator.change_shop, ShopChanges, operator.ShopBody, _E.NOT_FOUND, _E.CONFLICT),
+    _operator(
+        "POST", f"{_SHOP}/api_token", operator.renew_token, None, operator.ShopWithToken, _E.NOT_FOUND, _E.CONFLICT
+    ),
+    _operator(
         "PUT",
         f"{_SHOP}/listings",
         operator.put_listings,
         Annotated[list[NewListing], Meta(max_length=MOST_LISTINGS)],
         operator.ListingList,
-        (*_BODY_ERRORS, ErrorCode.NOT_FOUND, ErrorCode.CONFLICT),
+        _E.NOT_FOUND,
+        _E.CONFLICT,
     ),
-    Route(_O, "GET", f"{_SHOP}/listings", operator.list_listings, None, operator.ListingList, (ErrorCode.NOT_FOUND,)),
-    Route(
-        _O,
+    _operator("GET", f"{_SHOP}/listings", operator.list_listings, None, operator.ListingList, _E.NOT_FOUND),
+    _operator(
         "POST",
         "/marketplace/carts",
         operator.place_cart,
         NewCart,
         operator.PlacedCart,
-        (*_BODY_ERRORS, ErrorCode.CONFLICT),
+        _E.CONFLICT,
+        status=201,
+        keyed=True,
     ),
-    Route(
-        _O, "GET", "/marketplace/orders", operator.list_orders, None, operator.OrderList, (ErrorCode.INVALID_PARAMETER,)
+    _operator(
+        "GET",
+        "/marketplace/orders",
+        operator.list_orders,
+        None,
+        operator.ShortOrderList,
+        _E.INVALID_PARAMETER,
+        query=(_STATE, *_PAGES),
     ),
-    Route(_O, "GET", _OPERATED, operator.show_order, None, OrderDetail, (ErrorCode.ORDER_NOT_FOUND,)),
+    _operator("GET", _OPERATED, operator.show_order, None, OrderDetail, _E.ORDER_NOT_FOUND),
     *(
-        Route(_O, "POST", f"{_OPERATED}/{word}", operator.order_command(command), None, OrderDetail, _ORDER_ERRORS)
-        for word, command in {
-            "cancel": commands.cancel,
-            "extend": commands.extend,
-            "hand_over": commands.hand_over,
-            "deliver": commands.deliver,
-        }.items()
+        _operator(
+            "POST",
+            f"{_OPERATED}/{word}",
+            operator.order_operation(operation),
+            operation.body,
+            OrderBody,
+            _E.ORDER_NOT_FOUND,
+            _E.ORDER_STATUS,
+            keyed=True,
+        )
+        for word, operation in OPERATIONS.items()
     ),
-    Route(_O, "GET", "/marketplace/clock", operator.show_clock, None, operator.ClockShown),
-    Route(
-        _O,
-        "POST",
-        "/marketplace/clock",
-        operator.move_clock,
-        operator.ClockMove,
-        operator.ClockShown,
-        (*_BODY_ERRORS, ErrorCode.UNAVAILABLE),
+    _operator("GET", "/marketplace/clock", operator.show_clock, None, operator.ClockShown),
+    _operator(
+        "POST", "/marketplace/clock", operator.move_clock, operator.ClockMove, operator.ClockShown, _E.UNAVAILABLE
     ),
     Route(
         Access.ANYBODY,
@@ -121,6 +221,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         vouchers.download_voucher,
         None,
         bytes,
-        (ErrorCode.NOT_FOUND,),
+        (_E.NOT_FOUND, _E.CONFLICT),
     ),
+    Route(Access.ANYBODY, "GET", "/uploads/{shop_id}/{file}", uploads.download_upload, None, bytes, (_E.NOT_FOUND,)),
 )

@@ -4,14 +4,30 @@ from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.couriers import store
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.orders import commands
+from kalathi.marketplace.orders import store as orders
 
 
 async def download_voucher(desk: Desk, call: Call) -> Reply:
-    """The PDF. Raises NOT_FOUND."""
+    """The PDF. If the shop is not enrolled in set-as-ready, downloading marks the order ready (contract, section 3).
+
+    Raises NOT_FOUND.
+    """
     shop_id, link = call.path["shop_id"], call.path["link"]
-    pdf = store.voucher_pdf(desk.database.point, shop_id, link)
-    if pdf is None:
+    voucher = store.voucher(desk.database.point, shop_id, link)
+    if voucher is None:
         raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
+    found = orders.by_code(desk.database.point, voucher.code)
+    if found is not None and commands.note_voucher_download(found, desk.terms, desk.clock.now()) is not None:
+
+        def command(view: View) -> tuple[ChangeSet, None]:
+            present = orders.by_code(view, voucher.code)
+            recorded = present and commands.note_voucher_download(present, desk.terms, desk.clock.now())
+            return recorded.changes if recorded else ChangeSet(), None
+
+        await desk.database.run(command)
     headers = ((b"content-type", b"application/pdf"), (b"content-disposition", b'inline; filename="voucher.pdf"'))
-    return Reply(200, pdf, headers)
+    return Reply(200, voucher.pdf, headers)

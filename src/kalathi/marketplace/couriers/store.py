@@ -1,15 +1,24 @@
 """Vouchers in the database, as bytes, so that any machine can serve them (DESIGN, decision 5)."""
 
+from typing import NamedTuple
+
 from kalathi.marketplace.kernel.changes import Insert
 from kalathi.marketplace.kernel.database import View
 
 
-def voucher_pdf(view: View, shop_id: str, link: str) -> bytes | None:
+class Voucher(NamedTuple):
+    """A voucher and the code of its order."""
+
+    code: str
+    pdf: bytes
+
+
+def voucher(view: View, shop_id: str, link: str) -> Voucher | None:
     """The PDF behind an unguessable link, or None."""
     row = view.one(
-        "SELECT pdf FROM vouchers WHERE shop_id = :shop_id AND link = :link", {"shop_id": shop_id, "link": link}
+        "SELECT code, pdf FROM vouchers WHERE shop_id = :shop_id AND link = :link", {"shop_id": shop_id, "link": link}
     )
-    return row[0] if row else None
+    return Voucher(*row) if row else None
 
 
 def insert_voucher(shop_id: str, link: str, code: str, pdf: bytes) -> Insert:

@@ -32,8 +32,7 @@ class Window(Struct, frozen=True):
 
     def label(self) -> str:
         """`15:00 - 18:00, Τρί 03/12/19`: clients parse this form."""
-        weekday = _WEEKDAYS[self.day.weekday()]
-        return f"{self.start_hour:02d}:00 - {self.end_hour:02d}:00, {weekday} {self.day:%d/%m/%y}"
+        return f"{self.start_hour:02d}:00 - {self.end_hour:02d}:00, {day_label(self.day)}"
 
     def on_the_wire(self) -> PickupWindow:
         """`{from, to}` in Athens time."""
@@ -43,6 +42,11 @@ class Window(Struct, frozen=True):
         # Hour 24 is midnight of the next day.
         midnight = datetime(self.day.year, self.day.month, self.day.day, tzinfo=ATHENS)
         return athens(midnight + timedelta(hours=hour))  # Wall-clock hours, which is what a window means.
+
+
+def day_label(day: date) -> str:
+    """`Παρ 25/09/26`"""
+    return f"{_WEEKDAYS[day.weekday()]} {day:%d/%m/%y}"
 
 
 class WindowSchedule:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -26,6 +27,7 @@ Row = tuple[Any, ...]
 
 # A command that loses a race reads and decides anew; each time somebody else has won, so a few times are plenty.
 COMMAND_ATTEMPTS = 5
+_READER_THREADS = 2
 
 
 class DatabaseInUseError(Exception):
@@ -71,6 +73,8 @@ class Database:
         self._commits_in_flight = 0
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self._writing = writing
+        self._path = path
+        self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
         self._writer = GroupWriter(writing, written=self._tell, answered=self._count_answers)
 
     @contextlib.contextmanager
@@ -113,6 +117,16 @@ class Database:
             self._reading.execute("BEGIN")
             self._holds_snapshot = True
 
+    async def read(self, query: Callable[[View], T]) -> T:
+        """For lists and whatever else takes longer than a point read: a snapshot of its own, on a reader thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
+
+    def _query(self, query: Callable[[View], T]) -> T:
+        with contextlib.closing(_connect(self._path)) as connection:
+            connection.execute("PRAGMA query_only=ON")
+            connection.execute("BEGIN")
+            return query(View(connection))
+
     async def run(self, command: Command[T]) -> T:
         """Reads, decides and commits; anew when a race was lost. Gives what the command gave beside its set.
 
@@ -141,6 +155,7 @@ class Database:
     def close(self) -> None:
         """Writes what still waits and frees the file for another process."""
         self._writer.close()
+        self._readers.shutdown()
         self._reading.close()
         self._writing.close()
         self._lock.close()

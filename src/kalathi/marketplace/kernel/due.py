@@ -23,7 +23,9 @@ class DueKind(StrEnum):
 
     DELIVERY = "delivery"
     EXPIRY = "expiry"
+    EXPRESS = "express"
     VOUCHER = "voucher"
+    FORGET = "forget"
 
 
 class DueRow(NamedTuple):

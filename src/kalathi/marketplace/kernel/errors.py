@@ -1,4 +1,4 @@
-"""The closed list of what can go wrong in the domain. `api/errors.py` says which HTTP status each one gets."""
+"""The closed list of what can go wrong in the domain. `api/reply.py` says which HTTP status each one gets."""
 
 from enum import Enum, auto
 
@@ -14,7 +14,16 @@ class ErrorCode(Enum):
     NOT_FOUND = auto()
     ORDER_NOT_FOUND = auto()
     ORDER_STATUS = auto()
+    ORDER_NOT_ELIGIBLE = auto()
     INVALID_PARAMETER = auto()
+    RESCHEDULE_DATE = auto()
+    PICKUP_LOCATION = auto()
+    INVOICE_MISSING = auto()
+    INVOICE_REFUSED = auto()
+    CREDIT_INVOICE_MISSING = auto()
+    CREDIT_INVOICE_REFUSED = auto()
+    IDEMPOTENCY_KEY = auto()
+    RATE_LIMITED = auto()
     CONFLICT = auto()
     UNAVAILABLE = auto()
 
@@ -22,10 +31,11 @@ class ErrorCode(Enum):
 class DomainError(Exception):
     """A refusal with its code and the sentences that a person reads. Raised before anything has been changed."""
 
-    def __init__(self, code: ErrorCode, *messages: str) -> None:
+    def __init__(self, code: ErrorCode, *messages: str, retry_after_seconds: int | None = None) -> None:
         super().__init__(*messages)
         self.code = code
         self.messages = messages
+        self.retry_after_seconds = retry_after_seconds
 
 
 def invalid_parameter(*messages: str) -> DomainError:

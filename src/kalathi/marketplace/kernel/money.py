@@ -33,6 +33,11 @@ def commission_of(total_price: Decimal, rate_percent: Decimal) -> Decimal:
     return (total_price * rate_percent / 100).quantize(CENT, ROUND_HALF_UP)
 
 
+def without_vat(amount: Decimal, vat_rate_percent: Decimal) -> Decimal:
+    """A price that includes VAT as it is without it, rounded half up to cents."""
+    return (amount * 100 / (100 + vat_rate_percent)).quantize(CENT, ROUND_HALF_UP)
+
+
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum; amounts are whole cents already, so nothing is rounded."""
     return sum(amounts, Decimal(0))

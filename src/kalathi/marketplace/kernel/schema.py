@@ -1,7 +1,8 @@
 """The tables. Columns are integers, texts and bytes, so that no driver converts a value (DESIGN, decisions 4 and 5).
 
-Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, order_directory and
-counters are the exceptions. Times are milliseconds since 1970 in UTC; documents are JSON of the slices' own structs.
+Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, order_directory, counters,
+sandbox_faults and the operator's idempotency_keys are the exceptions. Times are milliseconds since 1970 in UTC;
+documents are JSON of the slices' own structs.
 """
 
 from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
@@ -62,8 +63,11 @@ _table(
     _text("state"),
     _integer("version"),
     _integer("created_at"),
+    _integer("updated_at"),
     _bytes("document"),
     PrimaryKeyConstraint("shop_id", "code"),
+    # The list call: a shop's orders of one state, or of each, by their latest change.
+    Index("orders_by_change", "shop_id", "state", "updated_at"),
     small_rows=False,
 )
 _table("order_directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))
@@ -128,5 +132,29 @@ _table(
     _text("code"),
     _bytes("pdf"),
     PrimaryKeyConstraint("shop_id", "link"),
+    small_rows=False,
+)
+_table(
+    "uploads",
+    _text("shop_id"),
+    _text("code"),
+    _text("kind"),
+    _text("link"),
+    _text("mime_type"),
+    _bytes("content"),
+    PrimaryKeyConstraint("shop_id", "code", "kind"),
+    Index("uploads_by_link", "shop_id", "link", unique=True),
+    small_rows=False,
+)
+
+# What a POST with an Idempotency-Key was answered; the owner is a shop's id, or the operator.
+_table(
+    "idempotency_keys",
+    _text("owner"),
+    _text("key"),
+    _bytes("digest"),
+    _integer("status"),
+    _bytes("answer"),
+    PrimaryKeyConstraint("owner", "key"),
     small_rows=False,
 )

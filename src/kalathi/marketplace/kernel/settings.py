@@ -27,10 +27,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     acceptance_hours: Annotated[int, Meta(ge=1, description="Hours that a shop has to accept an order.")] = 24
     dispatch_working_days: Annotated[int, Meta(ge=1, description="Working days to dispatch after that.")] = 3
     extension_hours: Annotated[int, Meta(ge=1, description="Hours that an extension adds.")] = 24
+    express_accept_seconds: Annotated[
+        int, Meta(ge=0, description="Seconds until the marketplace accepts an express order for its shop.")
+    ] = 1
+    tell_deliveries: Annotated[
+        bool, Meta(description="Send webhooks for delivered, partially_delivered and for_return too.")
+    ] = False
     voucher_delay_seconds: Annotated[int, Meta(ge=0, description="Seconds from acceptance to the voucher.")] = 1
     largest_parcel_count: Annotated[int, Meta(ge=1, le=99, description="Most parcels that an order may have.")] = 3
     pickup_days: Annotated[int, Meta(ge=1, le=30, description="Working days on which pickups are offered.")] = 3
     pickup_hours: Annotated[str, Meta(description="Pickup windows of a working day.")] = "09-12,12-15,15-18"
+    rate_limit_per_minute: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Calls a minute that one shop may make; 0: as many as it likes.")
+    ] = 0
+    idempotency_hours: Annotated[int, Meta(ge=1, description="Hours for which an Idempotency-Key is remembered.")] = 24
     webhook_timeout_seconds: Annotated[float, Meta(gt=0, le=15, description="Time limit of one webhook delivery.")] = (
         10.0
     )

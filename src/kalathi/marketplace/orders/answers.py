@@ -36,21 +36,27 @@ class Offer:
         """accept_options as JSON (contract, section 2), made anew only when the windows have changed."""
         windows = self.schedule.options(now)
         if windows is not self._windows:
-            options = AcceptOptions(
-                number_of_parcels=list(self.parcel_counts),
-                pickup_location=[LocationOption(id=place.id, label=place.label()) for place in self.locations],
-                pickup_window=cast(list[WindowOption], windows),
-            )
-            self._options = msgspec.Raw(encode(options))
+            self._options = self._encoded(cast(list[WindowOption], windows))
             self._windows = windows
         return self._options
 
+    def store_options(self) -> msgspec.Raw:
+        """accept_options of an order that the customer collects: no courier comes, so there is no window."""
+        return self._encoded([])
+
+    def _encoded(self, windows: list[WindowOption]) -> msgspec.Raw:
+        locations = [LocationOption(id=place.id, label=place.label()) for place in self.locations]
+        options = AcceptOptions(
+            number_of_parcels=list(self.parcel_counts), pickup_location=locations, pickup_window=windows
+        )
+        return msgspec.Raw(encode(options))
+
 
 class Choice(NamedTuple):
-    """What an accept has chosen; all of it was on offer."""
+    """What an accept has chosen; all of it was on offer. No window for a store pickup."""
 
     location: Location
-    window: Window
+    window: Window | None
     number_of_parcels: int
 
 
@@ -62,23 +68,40 @@ class LineRejection(NamedTuple):
     available_quantity: int | None
 
 
-def choose(request: AcceptRequest, offer: Offer, now: datetime) -> Choice:
-    """Raises INVALID_PARAMETER, one sentence for each parameter that was not on offer, with the valid values."""
+def choose(request: AcceptRequest, offer: Offer, now: datetime, *, store_pickup: bool = False) -> Choice:
+    """Raises INVALID_PARAMETER, one sentence for each parameter that was not on offer, with the valid values.
+
+    A store pickup needs no window, and no location when there is only one.
+    """
     wrong = []
-    location = next((place for place in offer.locations if place.id == str(request.pickup_location)), None)
+    location = _location(request, offer, store_pickup=store_pickup)
     if location is None:
         wrong.append(_not_on_offer("pickup_location", request.pickup_location, [place.id for place in offer.locations]))
-    window_id = whole_number(request.pickup_window)
-    window = None if window_id is None else offer.schedule.find(window_id, now)
-    if window is None:
-        valid = [window.id for window in offer.schedule.offered(now)]
-        wrong.append(_not_on_offer("pickup_window", request.pickup_window, valid))
+    window = None
+    if not store_pickup:
+        window_id = whole_number(request.pickup_window)
+        window = None if window_id is None else offer.schedule.find(window_id, now)
+        if window is None:
+            valid = [window.id for window in offer.schedule.offered(now)]
+            wrong.append(_not_on_offer("pickup_window", request.pickup_window, valid))
     parcels = 1 if request.number_of_parcels is None else whole_number(request.number_of_parcels)
     if parcels not in offer.parcel_counts:
         wrong.append(_not_on_offer("number_of_parcels", request.number_of_parcels, offer.parcel_counts))
-    if location is None or window is None or parcels is None or wrong:
+    if location is None or parcels is None or wrong:
         raise invalid_parameter(*wrong)
     return Choice(location, window, parcels)
+
+
+def first_choice(offer: Offer, now: datetime, *, store_pickup: bool) -> Choice:
+    """What the marketplace takes when it accepts for the shop: the first of everything."""
+    window = None if store_pickup else offer.schedule.offered(now)[0]
+    return Choice(offer.locations[0], window, offer.parcel_counts[0])
+
+
+def _location(request: AcceptRequest, offer: Offer, *, store_pickup: bool) -> Location | None:
+    if request.pickup_location is None and store_pickup and len(offer.locations) == 1:
+        return offer.locations[0]
+    return next((place for place in offer.locations if place.id == str(request.pickup_location)), None)
 
 
 def free_text(request: RejectRequest) -> str | None:

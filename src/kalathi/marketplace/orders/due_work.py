@@ -44,7 +44,21 @@ class OrderDueWork:
                 return ChangeSet(done(row)), None
             if now < found.order.expires_at:
                 return ChangeSet(again(row, to_millis(found.order.expires_at))), None
-            changes = commands.expire(found, self._terms, now)
+            changes = commands.expire(found, self._terms, now).changes
+            changes.add(done(row))
+            return changes, None
+
+        await self._database.run(command)
+
+    async def accept_express(self, row: DueRow) -> None:
+        """The marketplace accepts for the shop, unless the shop has rejected it or the customer was faster."""
+
+        def command(view: View) -> tuple[ChangeSet, None]:
+            found = store.by_code(view, row.subject)
+            now = self._clock.now()
+            if found is None or found.order.state is not OrderState.OPEN or now >= found.order.expires_at:
+                return ChangeSet(done(row)), None
+            changes = commands.accept_express(found, self._terms, now).changes
             changes.add(done(row))
             return changes, None
 
@@ -64,7 +78,11 @@ class OrderDueWork:
             present = store.by_code(view, row.subject)
             if present is None or not _wants_voucher(present):
                 return ChangeSet(done(row)), None
-            changes = commands.issue_voucher(present, pdf, link, facts.tracking_codes, self._terms, self._clock.now())
+            if present.order.pickup_location_id != found.order.pickup_location_id:
+                # It has moved while its voucher was rendered: the label would name the place that it has left.
+                return ChangeSet(again(row, self._clock.now_millis())), None
+            now = self._clock.now()
+            changes = commands.issue_voucher(present, pdf, link, facts.tracking_codes, self._terms, now).changes
             changes.add(done(row))
             return changes, None
 
@@ -72,7 +90,9 @@ class OrderDueWork:
 
 
 def _wants_voucher(found: FoundOrder) -> bool:
-    return found.order.state is OrderState.ACCEPTED and found.order.courier_voucher is None
+    order = found.order
+    waits = order.courier_voucher is None or order.voucher_is_outdated
+    return order.state is OrderState.ACCEPTED and order.needs_voucher and waits
 
 
 def _facts(found: FoundOrder, clock: BusinessClock) -> VoucherFacts:

@@ -4,32 +4,33 @@ An order is placed, and then the shop and the clock race: accept, reject, expire
 exactly one of them can win. An accepted order gets its voucher, is handed to the courier and delivered. A customer may
 cancel until the parcel is delivered; once it has been dispatched it travels back.
 
-Each command below takes the order, the facts it needs and `now`, asks the door, and gives the new order with what has
-changed. Nothing here reads a clock, draws an id, or touches a database: an illegal move raises ORDER_STATUS, and since
-orders are immutable, nothing can have changed. The diagram in docs/orders.md is drawn from TRANSITIONS.
+Each command here and in pickup.py takes the order, the facts it needs and `now`, asks the door, and gives the new order
+with what has changed. Nothing reads a clock, draws an id, or touches a database: an illegal move raises ORDER_STATUS,
+and since orders are immutable, nothing can have changed. The diagram in docs/orders.md is drawn from TRANSITIONS.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import replace
+from msgspec import UNSET, Struct
+from msgspec.structs import asdict, replace
 
 from kalathi.contract.codec import encode
-from kalathi.contract.orders import LineItem, RejectionInfo
+from kalathi.contract.orders import RejectionInfo, Replacement
 from kalathi.contract.requests import AcceptRequest, RejectRequest
 from kalathi.contract.webhooks import Change, OrderChanges
-from kalathi.contract.words import OrderEventType, OrderState, PaymentMethod
+from kalathi.contract.words import OrderEventType, OrderState, RejectionActor, ReplacementType
 from kalathi.marketplace.kernel.calendar import add_working_days
 from kalathi.marketplace.kernel.clock import ATHENS, after, athens
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.kernel.money import commission_of, total
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.orders.answers import LineRejection, Offer, choose, free_text, rejected_lines
-from kalathi.marketplace.orders.model import Order
+from kalathi.marketplace.orders.answers import Choice, Offer, choose, first_choice, free_text, rejected_lines
+from kalathi.marketplace.orders.lines import OrderedLine, StockMove, given_back, priced, stock_after, what_is_left
+from kalathi.marketplace.orders.model import Order, OrderFacts, facts_of
 
 
 class Action(StrEnum):
@@ -42,8 +43,20 @@ class Action(StrEnum):
     CANCEL = "cancel"
     EXTEND = "extend"
     ISSUE_VOUCHER = "issue_voucher"
+    REQUEST_VOUCHER = "request_voucher"
+    RESCHEDULE = "reschedule"
+    RELOCATE = "relocate"
+    SET_AS_READY = "set_as_ready"
+    SET_AS_NOT_READY = "set_as_not_ready"
+    TRACK = "track"
     HAND_OVER = "hand_over"
+    COLLECT = "collect"
     DELIVER = "deliver"
+    DELIVER_PARTLY = "deliver_partly"
+    FAIL_DELIVERY = "fail_delivery"
+    REPLACE = "replace"
+    # In whatever state an order is that was ever accepted, and so no row of the table.
+    ATTACH_INVOICE = "attach_invoice"
 
 
 _S = OrderState
@@ -56,13 +69,28 @@ TRANSITIONS: Final[dict[tuple[OrderState | None, Action], OrderState]] = {
     (_S.OPEN, Action.EXTEND): _S.OPEN,
     (_S.ACCEPTED, Action.CANCEL): _S.CANCELLED,
     (_S.ACCEPTED, Action.ISSUE_VOUCHER): _S.ACCEPTED,
+    (_S.ACCEPTED, Action.REQUEST_VOUCHER): _S.ACCEPTED,
+    (_S.ACCEPTED, Action.RESCHEDULE): _S.ACCEPTED,
+    (_S.ACCEPTED, Action.RELOCATE): _S.ACCEPTED,
+    (_S.ACCEPTED, Action.SET_AS_READY): _S.ACCEPTED,
+    (_S.ACCEPTED, Action.SET_AS_NOT_READY): _S.ACCEPTED,
+    (_S.ACCEPTED, Action.TRACK): _S.ACCEPTED,
     (_S.ACCEPTED, Action.HAND_OVER): _S.DISPATCHED,
+    (_S.ACCEPTED, Action.COLLECT): _S.DELIVERED,
+    (_S.DISPATCHED, Action.TRACK): _S.DISPATCHED,
     (_S.DISPATCHED, Action.CANCEL): _S.FOR_RETURN,
+    (_S.DISPATCHED, Action.FAIL_DELIVERY): _S.FOR_RETURN,
     (_S.DISPATCHED, Action.DELIVER): _S.DELIVERED,
+    (_S.DISPATCHED, Action.DELIVER_PARTLY): _S.PARTIALLY_DELIVERED,
+    (_S.DELIVERED, Action.REPLACE): _S.DELIVERED,
+    (_S.PARTIALLY_DELIVERED, Action.REPLACE): _S.PARTIALLY_DELIVERED,
+    (_S.PARTIALLY_RETURNED, Action.REPLACE): _S.PARTIALLY_RETURNED,
+    (_S.RETURNED, Action.REPLACE): _S.RETURNED,
 }
 
-# The documented events (contract, section 4): no event is documented for a delivery.
-_SILENT: Final = frozenset({Action.DELIVER})
+# What the contract names no event for (section 4). A setting turns on those of a delivery and its failure.
+DELIVERIES: Final = frozenset({Action.COLLECT, Action.DELIVER, Action.DELIVER_PARTLY, Action.FAIL_DELIVERY})
+SILENT: Final = frozenset({Action.TRACK, Action.REPLACE, Action.ATTACH_INVOICE})
 
 
 def door(state: OrderState | None, action: Action) -> OrderState:
@@ -75,6 +103,11 @@ def door(state: OrderState | None, action: Action) -> OrderState:
     return following
 
 
+def through(order: Order, action: Action) -> Order:
+    """The order in the state that the action leads to. Raises ORDER_STATUS."""
+    return replace(order, state=door(order.state, action))
+
+
 class Step(Struct, frozen=True, kw_only=True):
     """One move of an order: what it has become, what is told of it, and what its timeline says."""
 
@@ -82,39 +115,33 @@ class Step(Struct, frozen=True, kw_only=True):
     order: Order
     changes: OrderChanges | None = None
 
-    @property
-    def event(self) -> OrderEventType | None:
-        """Which webhook the move causes, if any."""
+    def event(self, *, tells_deliveries: bool) -> OrderEventType | None:
+        """Which webhook the move causes, if any: none when nothing that the contract lists has changed."""
         if self.action is Action.PLACE:
             return OrderEventType.NEW_ORDER
-        return None if self.action in _SILENT else OrderEventType.ORDER_UPDATED
+        if self.action in SILENT or (self.action in DELIVERIES and not tells_deliveries):
+            return None
+        return OrderEventType.ORDER_UPDATED if self.changes != _NO_CHANGES else None
 
 
-class StockMove(NamedTuple):
-    """What happens to a listing's quantity: pieces come back, or the shop has counted them."""
-
-    shop_uid: str
-    pieces: int
-    counted: bool = False
+_NO_CHANGES: Final = OrderChanges()
 
 
-class OrderedLine(NamedTuple):
-    """A product, how many pieces of it and at which price, on the way into an order. No id yet."""
-
-    line: LineItem
-    quantity: int
+def moved(action: Action, old: Order, new: Order) -> Step:
+    """The step from one order to the next; its `changes` are the fields of the contract's list that differ."""
+    changes = {}
+    for name in OrderChanges.__struct_fields__:
+        before, now = getattr(old, name), getattr(new, name)
+        if before != now:
+            changes[name] = Change(old=before, new=now)
+    return Step(action=action, order=new, changes=OrderChanges(**changes))
 
 
 class Placement(NamedTuple):
-    """The facts of a new order. Ids and code are fresh; `lines` carry the listing's facts."""
+    """The facts of a new order. Code and ids are fresh; `lines` carry the listing's facts."""
 
     code: str
-    shop_id: str
-    cart_id: str
-    courier: str
-    customer: msgspec.Raw
-    comments: str
-    payment_method: PaymentMethod
+    facts: OrderFacts
     lines: Sequence[OrderedLine]
     line_ids: Sequence[str]
 
@@ -129,22 +156,17 @@ class Rejection(NamedTuple):
 
 def place(placement: Placement, settings: Settings, now: datetime) -> Step:
     """A new order with its deadlines; commission is rounded per line and summed (DESIGN, decision 10)."""
-    lines = [_priced(ordered, line_id) for ordered, line_id in zip(placement.lines, placement.line_ids, strict=True)]
+    lines = [priced(ordered, line_id) for ordered, line_id in zip(placement.lines, placement.line_ids, strict=True)]
     created_at = athens(now)
     expires_at = after(created_at, timedelta(hours=settings.acceptance_hours))
     order = Order(
+        **asdict(placement.facts),
         code=placement.code,
-        shop_id=placement.shop_id,
-        cart_id=placement.cart_id,
         state=door(None, Action.PLACE),
-        customer=placement.customer,
         line_items=msgspec.Raw(encode(lines)),
-        comments=placement.comments,
-        payment_method=placement.payment_method,
-        courier=placement.courier,
         created_at=created_at,
         expires_at=expires_at,
-        dispatch_until=_dispatch_until(expires_at, settings),
+        dispatch_until=_dispatch_until(placement.facts, expires_at, settings),
         commission=total(line.commission for line in lines),
     )
     return Step(action=Action.PLACE, order=order)
@@ -152,25 +174,18 @@ def place(placement: Placement, settings: Settings, now: datetime) -> Step:
 
 def accept(order: Order, request: AcceptRequest, offer: Offer, now: datetime) -> Step:
     """The shop takes the order. Raises ORDER_STATUS, then INVALID_PARAMETER for what is not on offer."""
+    if order.express:
+        # The marketplace accepts those itself; it says so whatever has become of the order.
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order is express")
     state = _open_door(order, Action.ACCEPT, now)
-    choice = choose(request, offer, now)
-    window = choice.window.on_the_wire()
-    address = choice.location.label()
-    new = replace(
-        order,
-        state=state,
-        pickup_location_id=choice.location.id,
-        pickup_window=window,
-        pickup_address=address,
-        number_of_parcels=choice.number_of_parcels,
-    )
-    changes = OrderChanges(
-        state=_changed(order, new),
-        pickup_window=Change(old=None, new=window),
-        number_of_parcels=Change(old=None, new=choice.number_of_parcels),
-        pickup_address=Change(old=None, new=address),
-    )
-    return Step(action=Action.ACCEPT, order=new, changes=changes)
+    choice = choose(request, offer, pickups_from(order, now), store_pickup=order.store_pickup)
+    return _accepted(order, state, choice)
+
+
+def accept_express(order: Order, offer: Offer, now: datetime) -> Step:
+    """The marketplace takes an express order for its shop, with what is first on offer. Raises ORDER_STATUS."""
+    state = _open_door(order, Action.ACCEPT, now)
+    return _accepted(order, state, first_choice(offer, pickups_from(order, now), store_pickup=order.store_pickup))
 
 
 def reject(
@@ -181,8 +196,9 @@ def reject(
     *,
     successor_code: str,
     line_ids: Sequence[str],
+    actor: RejectionActor = "merchant",
 ) -> Rejection:
-    """The shop cannot take the order as it is (contract, section 3).
+    """The shop cannot take the order as it is, or support rejects it by free text (contract, section 3).
 
     By free text the order ends. By lines it ends too, and what is left of it comes back as a new order: lines that
     were not named, and of those in limited supply the pieces that there are. Raises ORDER_STATUS, INVALID_PARAMETER.
@@ -191,92 +207,128 @@ def reject(
     text = free_text(request)
     lines = order.lines()
     if text is not None:
-        new = replace(order, state=state, rejection_info=RejectionInfo(reason=text, actor="merchant"))
-        return Rejection(_step(Action.REJECT, order, new), None, _given_back(lines))
+        new = replace(order, state=state, rejection_info=RejectionInfo(reason=text, actor=actor))
+        return Rejection(moved(Action.REJECT, order, new), None, given_back(lines))
     rejections = rejected_lines(request, lines)
     marked = [
         replace(line, rejection_reason=rejections[line.id].reason.word) if line.id in rejections else line
         for line in lines
     ]
     new = replace(order, state=state, line_items=msgspec.Raw(encode(marked)))
-    rest = _what_is_left(lines, rejections)
+    rest = what_is_left(lines, rejections)
     successor = None
     if rest:
-        placement = Placement(
-            code=successor_code,
-            shop_id=order.shop_id,
-            cart_id=order.cart_id,
-            courier=str(order.courier),
-            customer=order.customer,
-            comments=order.comments,
-            payment_method=order.payment_method,
-            lines=rest,
-            line_ids=line_ids[: len(rest)],
-        )
+        placement = Placement(successor_code, facts_of(order), rest, line_ids[: len(rest)])
         successor = place(placement, settings, now)
-    return Rejection(_step(Action.REJECT, order, new), successor, _stock_after(rejections))
+    return Rejection(moved(Action.REJECT, order, new), successor, stock_after(rejections))
 
 
 def expire(order: Order, now: datetime) -> Step:
     """Nobody answered in time. Raises ORDER_STATUS, also when the time has not come yet."""
-    state = door(order.state, Action.EXPIRE)
+    new = through(order, Action.EXPIRE)
     if now < order.expires_at:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is still open.")
-    return _step(Action.EXPIRE, order, replace(order, state=state))
+    return moved(Action.EXPIRE, order, new)
 
 
 def cancel(order: Order) -> Step:
     """The customer or support wants it no more; a parcel under way travels back. Raises ORDER_STATUS."""
-    return _step(Action.CANCEL, order, replace(order, state=door(order.state, Action.CANCEL)))
+    return moved(Action.CANCEL, order, through(order, Action.CANCEL))
 
 
-def extend(order: Order, settings: Settings, now: datetime) -> Step:
+def extend(order: Order, settings: Settings, now: datetime, hours: int | None = None) -> Step:
     """More time to answer. Raises ORDER_STATUS."""
     state = _open_door(order, Action.EXTEND, now)
-    expires_at = after(order.expires_at, timedelta(hours=settings.extension_hours))
-    dispatch_until = _dispatch_until(expires_at, settings)
-    new = replace(order, state=state, expires_at=expires_at, dispatch_until=dispatch_until)
-    changes = OrderChanges(
-        expires_at=Change(old=order.expires_at, new=expires_at),
-        # Over a weekend the extended deadline may lead to the same working day.
-        dispatch_until=UNSET
-        if dispatch_until == order.dispatch_until
-        else Change(old=order.dispatch_until, new=dispatch_until),
+    expires_at = after(order.expires_at, timedelta(hours=hours or settings.extension_hours))
+    dispatch_until = _dispatch_until(order, expires_at, settings)
+    return moved(
+        Action.EXTEND, order, replace(order, state=state, expires_at=expires_at, dispatch_until=dispatch_until)
     )
-    return Step(action=Action.EXTEND, order=new, changes=changes)
-
-
-def issue_voucher(order: Order, link: str, tracking_codes: tuple[str, ...]) -> Step:
-    """The courier's voucher is made. Raises ORDER_STATUS."""
-    state = door(order.state, Action.ISSUE_VOUCHER)
-    if order.courier_voucher is not None:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order already has a voucher.")
-    new = replace(order, state=state, courier_voucher=link, courier_tracking_codes=tracking_codes)
-    changes = OrderChanges(
-        courier_voucher=Change(old=order.courier_voucher, new=link),
-        courier_tracking_codes=Change(old=list(order.courier_tracking_codes), new=list(tracking_codes)),
-    )
-    return Step(action=Action.ISSUE_VOUCHER, order=new, changes=changes)
 
 
 def hand_over(order: Order) -> Step:
-    """The courier has picked it up. Raises ORDER_STATUS, also while the parcel has no voucher to travel with."""
-    state = door(order.state, Action.HAND_OVER)
-    if order.courier_voucher is None:
+    """The courier has picked it up. Raises ORDER_STATUS, also for what a courier does not or must not take yet."""
+    new = through(order, Action.HAND_OVER)
+    if order.store_pickup:
+        raise DomainError(ErrorCode.ORDER_STATUS, "The customer collects this order from the store.")
+    if order.needs_voucher and order.courier_voucher is None:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order has no voucher yet.")
-    return _step(Action.HAND_OVER, order, replace(order, state=state))
+    if order.set_as_ready_required and order.needs_voucher and not order.is_ready_for_dispatch:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not ready for dispatch: the courier skips it.")
+    return moved(Action.HAND_OVER, order, new)
 
 
-def deliver(order: Order) -> Step:
-    """The customer has it. Raises ORDER_STATUS."""
-    return _step(Action.DELIVER, order, replace(order, state=door(order.state, Action.DELIVER)))
+def collect(order: Order) -> Step:
+    """The customer has come to the store. Raises ORDER_STATUS."""
+    new = through(order, Action.COLLECT)
+    if not order.store_pickup:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not a store pickup.")
+    return moved(Action.COLLECT, order, replace(new, delivered=_all_pieces(order)))
+
+
+def deliver(order: Order, pieces: dict[str, int] | None = None) -> Step:
+    """The customer has it, or the pieces of each line that are named. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    door(order.state, Action.DELIVER)
+    ordered = _all_pieces(order)
+    delivered = ordered if pieces is None else pieces
+    wrong = [line_id for line_id, count in delivered.items() if not 0 < count <= ordered.get(line_id, 0)]
+    if wrong or not delivered:
+        raise invalid_parameter(
+            "line_items: name lines of the order, each once, with a quantity from 1 to what was ordered; lines: "
+            f"{', '.join(f'{line_id} ({count})' for line_id, count in list(ordered.items())[:10])}."
+        )
+    action = Action.DELIVER if delivered == ordered else Action.DELIVER_PARTLY
+    return moved(action, order, replace(through(order, action), delivered=delivered))
+
+
+def fail_delivery(order: Order) -> Step:
+    """Nobody has taken it; the parcel travels back. Raises ORDER_STATUS."""
+    return moved(Action.FAIL_DELIVERY, order, through(order, Action.FAIL_DELIVERY))
+
+
+def note_replacement(order: Order, code: str, kind: ReplacementType | None) -> Step:
+    """Another order replaces this one, in whole or in part. Raises ORDER_STATUS."""
+    new = through(order, Action.REPLACE)
+    noted = Replacement(code=code, type=UNSET if kind is None else kind)
+    return moved(Action.REPLACE, order, replace(new, replacements=(*order.replacements, noted)))
+
+
+def attach_invoice(order: Order, url: str) -> Step:
+    """The shop's fiscal document is there. Raises INVOICE_REFUSED when the order was never accepted."""
+    if not order.was_accepted:
+        raise DomainError(ErrorCode.INVOICE_REFUSED, "Failed to upload invoice. Order must be accepted first.")
+    return moved(Action.ATTACH_INVOICE, order, replace(order, uploaded_invoice_file=url))
 
 
 def returned_stock(step: Step) -> tuple[StockMove, ...]:
     """The pieces that an ended order gives back to its listings; a parcel that travels back is not in stock yet."""
     if step.order.state in {OrderState.CANCELLED, OrderState.EXPIRED}:
-        return _given_back(step.order.lines())
+        return given_back(step.order.lines())
     return ()
+
+
+def pickups_from(order: Order, now: datetime) -> datetime:
+    """From when on pickups of an order are offered: now, for a preorder not before its day."""
+    return pickup_moment(order.scheduled_shipment, now)
+
+
+def pickup_moment(scheduled_shipment: date | None, now: datetime) -> datetime:
+    """The same for what is known of an order that was not decoded."""
+    if scheduled_shipment is None:
+        return now
+    return max(now, datetime(scheduled_shipment.year, scheduled_shipment.month, scheduled_shipment.day, tzinfo=ATHENS))
+
+
+def _accepted(order: Order, state: OrderState, choice: Choice) -> Step:
+    new = replace(
+        order,
+        state=state,
+        pickup_location_id=choice.location.id,
+        pickup_window=None if choice.window is None else choice.window.on_the_wire(),
+        pickup_address=choice.location.label(),
+        number_of_parcels=choice.number_of_parcels,
+    )
+    return moved(Action.ACCEPT, order, new)
 
 
 def _open_door(order: Order, action: Action, now: datetime) -> OrderState:
@@ -287,52 +339,14 @@ def _open_door(order: Order, action: Action, now: datetime) -> OrderState:
     return state
 
 
-def _step(action: Action, old: Order, new: Order) -> Step:
-    return Step(action=action, order=new, changes=OrderChanges(state=_changed(old, new)))
+def _all_pieces(order: Order) -> dict[str, int]:
+    return {line.id: line.quantity for line in order.lines()}
 
 
-def _changed(old: Order, new: Order) -> Change[OrderState] | UnsetType:
-    return UNSET if old.state is new.state else Change(old=old.state, new=new.state)
-
-
-def _priced(ordered: OrderedLine, line_id: str) -> LineItem:
-    line, quantity = ordered
-    total_price = line.unit_price * quantity
-    return replace(
-        line,
-        id=line_id,
-        quantity=quantity,
-        total_price=total_price,
-        commission=commission_of(total_price, line.commission_rate),
-    )
-
-
-def _dispatch_until(expires_at: datetime, settings: Settings) -> datetime:
-    day = add_working_days(expires_at.date(), settings.dispatch_working_days)
+def _dispatch_until(facts: OrderFacts, expires_at: datetime, settings: Settings) -> datetime | None:
+    """Working days after the last moment to accept, or after the day of a preorder; none when nothing is sent."""
+    if facts.store_pickup:
+        return None
+    start = pickup_moment(facts.scheduled_shipment, expires_at)
+    day = add_working_days(athens(start).date(), settings.dispatch_working_days)
     return athens(datetime.combine(day, expires_at.time(), tzinfo=ATHENS))
-
-
-def _what_is_left(lines: Sequence[LineItem], rejections: dict[str, LineRejection]) -> list[OrderedLine]:
-    left = []
-    for line in lines:
-        rejection = rejections.get(line.id)
-        quantity = line.quantity if rejection is None else (rejection.available_quantity or 0)
-        if quantity:
-            left.append(OrderedLine(line, quantity))
-    return left
-
-
-def _given_back(lines: Sequence[LineItem]) -> tuple[StockMove, ...]:
-    return tuple(StockMove(line.shop_uid, line.quantity) for line in lines)
-
-
-def _stock_after(rejections: dict[str, LineRejection]) -> tuple[StockMove, ...]:
-    # Lines that were not named move into the successor, piece for piece. A limited line's listing is what the shop has
-    # counted, and all of that goes into the successor, so nothing is left of it.
-    limited = tuple(
-        StockMove(entry.line.shop_uid, 0, counted=True)
-        for entry in rejections.values()
-        if entry.available_quantity is not None
-    )
-    others = _given_back([entry.line for entry in rejections.values() if entry.available_quantity is None])
-    return others + limited

@@ -1,6 +1,6 @@
 """The order as the marketplace keeps it, the cart that it came from, and pure rules on them."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -8,9 +8,18 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kalathi.contract.codec import decode
-from kalathi.contract.orders import Customer, LineItem, PickupWindow, RejectionInfo
-from kalathi.contract.words import OrderState, PaymentMethod
-from kalathi.marketplace.shops.model import LARGEST_QUANTITY, Shop
+from kalathi.contract.orders import (
+    Customer,
+    Fees,
+    InvoiceDetails,
+    LineItem,
+    OrderReturn,
+    PickupWindow,
+    RejectionInfo,
+    Replacement,
+)
+from kalathi.contract.words import FulfillmentMode, InvoiceDocument, LineTag, OrderState, PaymentMethod
+from kalathi.marketplace.shops.model import LARGEST_QUANTITY, NewSize, Shop
 
 # Members that no command touches are carried as the JSON that they are stored as (DESIGN, decision 17): an accept then
 # neither decodes nor encodes the customer and the lines again.
@@ -18,22 +27,42 @@ StoredCustomer = msgspec.Raw
 StoredLines = msgspec.Raw
 
 
-class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An order's document. Times are Athens time in whole seconds; money is in euros.
+class OrderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an order was placed with and keeps. Money is in euros; `customer` is a contract struct in JSON."""
+
+    shop_id: str
+    cart_id: str
+    customer: StoredCustomer
+    payment_method: PaymentMethod
+    courier: str | None
+    comments: str = ""
+    invoice: bool = False
+    invoice_document: InvoiceDocument = "receipt"
+    invoice_details: InvoiceDetails | UnsetType = UNSET
+    express: bool = False
+    gift_wrap: bool = False
+    fulfilled_by_skroutz: bool = False
+    store_pickup: bool = False
+    custom: str | UnsetType = UNSET
+    shipping_cost: Decimal | UnsetType = UNSET
+    fees: Fees | UnsetType = UNSET
+    set_as_ready_required: bool = False
+    replaced: str | UnsetType = UNSET
+    # Beside what the wire shows: who sends it, and when a preorder is sent.
+    mode: FulfillmentMode = FulfillmentMode.CORE
+    scheduled_shipment: date | None = None
+
+
+class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
+    """An order's document. Times are Athens time in whole seconds.
 
     Members that the wire shows have the wire's names and its JSON, so that showing an order needs no translation
-    (orders/wire.py). `customer` and `line_items` are contract structs in JSON.
+    (orders/wire.py). `line_items` are contract structs in JSON.
     """
 
     code: str
-    shop_id: str
-    cart_id: str
     state: OrderState
-    customer: StoredCustomer
     line_items: StoredLines
-    comments: str = ""
-    payment_method: PaymentMethod
-    courier: str | None
     created_at: datetime
     expires_at: datetime
     dispatch_until: datetime | None
@@ -44,7 +73,18 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     number_of_parcels: int | None = None
     courier_voucher: str | None = None
     courier_tracking_codes: tuple[str, ...] = ()
+    is_ready_for_dispatch: bool = False
+    uploaded_invoice_file: str | None = None
+    fbs_delivery_note: str | None = None
+    fbs_delivery_note_url: str | None = None
     rejection_info: RejectionInfo | None = None
+    replacements: tuple[Replacement, ...] = ()
+    returns: tuple[OrderReturn, ...] = ()
+    # Beside what the wire shows: where an undone set-as-ready goes back to, whether the voucher names a location that
+    # the order has left, and how many pieces of each line the customer has got.
+    window_before_ready: PickupWindow | None = None
+    voucher_is_outdated: bool = False
+    delivered: dict[str, int] | None = None
 
     def lines(self) -> list[LineItem]:
         """The line items, decoded."""
@@ -53,6 +93,21 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def recipient(self) -> Customer:
         """The customer, decoded."""
         return decode(self.customer, Customer)
+
+    @property
+    def was_accepted(self) -> bool:
+        """Whether the order was ever accepted, whatever has become of it."""
+        return self.pickup_location_id is not None
+
+    @property
+    def needs_voucher(self) -> bool:
+        """Whether the marketplace's courier carries it for the shop."""
+        return not (self.store_pickup or self.fulfilled_by_skroutz) and self.mode is FulfillmentMode.CORE
+
+
+def facts_of(order: Order) -> OrderFacts:
+    """What an order was placed with, for one that takes its place."""
+    return OrderFacts(**{name: getattr(order, name) for name in OrderFacts.__struct_fields__})
 
 
 class FoundOrder:
@@ -81,21 +136,37 @@ Text = Annotated[str, Meta(max_length=500)]
 
 
 class NewCartItem(Struct, frozen=True, kw_only=True):
-    """A product in a cart; `unit_price` overrides the listing's, as a campaign would."""
+    """A product in a cart. Price, size, tags and extra_info stand for the listing's own, as in a campaign."""
 
     shop_id: Annotated[str, Meta(max_length=50)]
     shop_uid: Annotated[str, Meta(max_length=200)]
     quantity: Annotated[int, Meta(ge=1, le=LARGEST_QUANTITY)]
     unit_price: Decimal | UnsetType = UNSET
+    size: NewSize | UnsetType = UNSET
+    tags: Annotated[tuple[LineTag, ...], Meta(max_length=10)] | UnsetType = UNSET
+    extra_info: Annotated[str, Meta(max_length=2000)] | UnsetType = UNSET
+    serial_numbers: Text | UnsetType = UNSET
+    # Only with an invoice that is billed on one of five islands.
+    island_vat_discount_applied: bool = False
+    # Only for international orders.
+    readjusted_vat: bool | UnsetType = UNSET
+    vat_ratio: Decimal | UnsetType = UNSET
 
 
 class NewCart(Struct, frozen=True, kw_only=True):
-    """`POST /marketplace/carts`: what a customer buys, of one shop or several."""
+    """`POST /marketplace/carts`: what a customer buys, of one shop or several, and how."""
 
     customer: Customer
     items: Annotated[tuple[NewCartItem, ...], Meta(min_length=1, max_length=500)]
     payment_method: PaymentMethod
     comments: Annotated[str, Meta(max_length=2000)] = ""
+    invoice_details: InvoiceDetails | UnsetType = UNSET
+    express: bool = False
+    gift_wrap: bool = False
+    store_pickup: bool = False
+    # Of every order of the cart; the shipping cost of those that the merchant sends.
+    fees: Fees | UnsetType = UNSET
+    shipping_cost: Decimal | UnsetType = UNSET
 
 
 class Cart(Struct, frozen=True, kw_only=True):

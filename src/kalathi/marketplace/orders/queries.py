@@ -1,15 +1,18 @@
 """What the operator sees of orders."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
 
 from kalathi.contract.orders import Order as OrderOnTheWire
+from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import store, wire
 from kalathi.marketplace.orders.model import Cart, FoundOrder
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.orders.uploads import UploadKind
 from kalathi.marketplace.webhooks.store import Delivery, deliveries
 
 
@@ -19,6 +22,7 @@ class OrderDetail(Struct, frozen=True, kw_only=True):
     order: OrderOnTheWire
     shop_id: str
     cart: Cart | None
+    credit_invoice: str | None
     timeline: list[store.TimelineEntry]
     deliveries: list[Delivery]
 
@@ -35,10 +39,20 @@ def order_detail(view: View, code: str, terms: Terms, now: datetime) -> OrderDet
     """Everything about an order. Raises ORDER_NOT_FOUND."""
     found = find_order(view, code)
     order = found.order
+    files = store.upload_links(view, order.shop_id, code)
+    credit = files.get(UploadKind.CREDIT_INVOICE)
     return OrderDetail(
         order=wire.shown(found.document, terms.offer(found.shop), now),
         shop_id=order.shop_id,
         cart=store.cart(view, order.cart_id),
+        credit_invoice=None if credit is None else terms.upload_url(order.shop_id, *credit),
         timeline=store.timeline(view, order.shop_id, code),
         deliveries=deliveries(view, order.shop_id, code),
     )
+
+
+def shop_orders(
+    view: View, shop_id: str, states: Sequence[OrderState], since_millis: int, limit: int, offset: int
+) -> tuple[list[FoundOrder], int]:
+    """A page of a shop's orders, newest change first, and how many there are in all."""
+    return store.orders_of_shop(view, shop_id, states, since_millis, limit, offset)

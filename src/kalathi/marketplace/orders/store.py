@@ -1,16 +1,19 @@
 """Orders in the database: reads, and the rows of their change sets."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from kalathi.contract.codec import decode, encode
-from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update, Value
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis, to_millis
 from kalathi.marketplace.kernel.database import Row, View
 from kalathi.marketplace.orders.machine import Step
-from kalathi.marketplace.orders.model import Cart, FoundOrder
+from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
+from kalathi.marketplace.orders.uploads import Upload, UploadKind
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.shops.store import shop_of
 
@@ -86,6 +89,39 @@ def recent_orders(view: View, state: str | None, limit: int, offset: int) -> tup
     return [_found(row) for row in rows], counted[0] if counted else 0
 
 
+def orders_of_shop(
+    view: View, shop_id: str, states: Sequence[OrderState], since_millis: int, limit: int, offset: int
+) -> tuple[list[FoundOrder], int]:
+    """A shop's orders in these states that changed at or after a time, newest change first, and how many there are.
+
+    Each state is walked along its own part of the index, so that a page costs what it shows and not what there is.
+    """
+    parameters: dict[str, Value] = {"shop_id": shop_id, "since": since_millis, "limit": limit, "offset": offset}
+    parameters["most"] = limit + offset
+    places = []
+    for number, state in enumerate(states):
+        parameters[f"state{number}"] = state
+        places.append(
+            "SELECT * FROM (SELECT code, updated_at FROM orders WHERE shop_id = :shop_id"  # noqa: S608  (names only)
+            f" AND state = :state{number} AND updated_at >= :since ORDER BY updated_at DESC, code LIMIT :most)"
+        )
+    rows = view.all(
+        "SELECT s.document, o.document, o.version FROM"  # noqa: S608  (names only)
+        f" (SELECT code, updated_at FROM ({' UNION ALL '.join(places)})"
+        " ORDER BY updated_at DESC, code LIMIT :limit OFFSET :offset) p"
+        " JOIN orders o ON o.shop_id = :shop_id AND o.code = p.code JOIN shops s ON s.shop_id = o.shop_id"
+        " ORDER BY p.updated_at DESC, p.code",
+        parameters,
+    )
+    names = ", ".join(f":state{number}" for number in range(len(states)))
+    counted = view.one(
+        "SELECT count(*) FROM orders WHERE shop_id = :shop_id AND updated_at >= :since"  # noqa: S608  (names only)
+        f" AND state IN ({names})",
+        parameters,
+    )
+    return [_found(row) for row in rows], counted[0] if counted else 0
+
+
 def insert_cart(new: Cart) -> Insert:
     """A cart as the customer left it."""
     return Insert("carts", {"cart_id": new.id, "document": encode(new)})
@@ -100,6 +136,7 @@ def insert_order(step: Step, document: bytes, at_millis: int) -> ChangeSet:
         "state": order.state,
         "version": 1,
         "created_at": to_millis(order.created_at),
+        "updated_at": at_millis,
         "document": document,
     }
     return ChangeSet(
@@ -113,11 +150,36 @@ def update_order(found: FoundOrder, step: Step, document: bytes, at_millis: int)
     """The rows of a move, if the order is still at the version that was read."""
     order = step.order
     version = found.version + 1
-    values: dict[str, Value] = {"state": order.state, "version": version, "document": document}
+    values: dict[str, Value] = {"state": order.state, "version": version, "updated_at": at_millis, "document": document}
     key: dict[str, Value] = {"shop_id": order.shop_id, "code": order.code}
     return ChangeSet(
         Update("orders", key, {**values}, when={"version": found.version}), _timeline_row(step, version, at_millis)
     )
+
+
+def replace_upload(order: Order, kind: UploadKind, link: str, upload: Upload) -> ChangeSet:
+    """A file of an order; one that was there before is gone, and its link with it."""
+    key: dict[str, Value] = {"shop_id": order.shop_id, "code": order.code, "kind": kind}
+    row: dict[str, Value] = {**key, "link": link, "mime_type": upload.mime_type, "content": upload.content}
+    return ChangeSet(Delete("uploads", key, touches=None), Insert("uploads", row))
+
+
+def upload(view: View, shop_id: str, link: str) -> Upload | None:
+    """The file behind an unguessable link, or None."""
+    row = view.one(
+        "SELECT mime_type, content FROM uploads WHERE shop_id = :shop_id AND link = :link",
+        {"shop_id": shop_id, "link": link},
+    )
+    return None if row is None else Upload(row[0], row[1])
+
+
+def upload_links(view: View, shop_id: str, code: str) -> dict[str, tuple[str, str]]:
+    """Link and type of an order's files, by kind."""
+    rows = view.all(
+        "SELECT kind, link, mime_type FROM uploads WHERE shop_id = :shop_id AND code = :code",
+        {"shop_id": shop_id, "code": code},
+    )
+    return {kind: (link, mime_type) for kind, link, mime_type in rows}
 
 
 def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:

@@ -5,6 +5,7 @@ from typing import Final
 from kalathi.marketplace.couriers.windows import WindowSchedule
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders.answers import Offer
+from kalathi.marketplace.orders.uploads import extension_of
 from kalathi.marketplace.shops.model import Shop
 
 # As many as there are shops' documents in the cache of reads.
@@ -18,7 +19,7 @@ class Terms:
         """Raises ValueError when a setting's text cannot be read."""
         self.settings = settings
         self.public_url = public_url
-        self._schedule = WindowSchedule(settings.pickup_hours, settings.pickup_days)
+        self.schedule = WindowSchedule(settings.pickup_hours, settings.pickup_days)
         self._offers: dict[str, tuple[Shop, Offer]] = {}
         self._parcel_counts = list(range(1, settings.largest_parcel_count + 1))
 
@@ -27,7 +28,7 @@ class Terms:
         known = self._offers.get(shop.id)
         if known is not None and known[0] is shop:
             return known[1]
-        offer = Offer(shop.locations, self._schedule, self._parcel_counts)
+        offer = Offer(shop.locations, self.schedule, self._parcel_counts)
         if len(self._offers) >= _MOST_OFFERS:
             self._offers.clear()
         self._offers[shop.id] = (shop, offer)
@@ -36,3 +37,7 @@ class Terms:
     def voucher_url(self, shop_id: str, link: str) -> str:
         """The absolute, unguessable address of a voucher (DESIGN, decision 14)."""
         return f"{self.public_url}/vouchers/{shop_id}/{link}.pdf"
+
+    def upload_url(self, shop_id: str, link: str, mime_type: str) -> str:
+        """The same for an uploaded file."""
+        return f"{self.public_url}/uploads/{shop_id}/{link}.{extension_of(mime_type)}"

@@ -7,11 +7,11 @@ beside them, such as the cart, falls away. Then the members that depend on the m
 Building the object from a decoded order instead took twice as long.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, cast
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from kalathi.contract.codec import decode, encode
 from kalathi.contract.orders import Order as OrderOnTheWire
@@ -20,6 +20,9 @@ from kalathi.contract.webhooks import OrderChanges, OrderEvent
 from kalathi.contract.words import REJECTION_REASONS, OrderEventType, OrderState, PaymentMethod
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.orders.answers import Offer
+from kalathi.marketplace.orders.machine import pickup_moment
+from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.pickup import relocate_options, reschedule_options
 
 _REJECT_OPTIONS: Final = msgspec.Raw(
     encode(
@@ -35,20 +38,22 @@ _REJECT_OPTIONS: Final = msgspec.Raw(
         )
     )
 )
-# The two members that decide about others are read; the rest passes through.
-_READ: Final = frozenset({"state", "payment_method"})
+# The members that decide about others are read; the rest passes through.
+_READ: Final[dict[str, type]] = {"state": str, "payment_method": str, "store_pickup": bool}
 
 
 def _left_as_json() -> Any:
-    fields: list[tuple[str, type] | tuple[str, type, Any]] = []
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for field in msgspec.structs.fields(OrderOnTheWire):
-        kind = str if field.name in _READ else msgspec.Raw
+        kind = _READ.get(field.name, msgspec.Raw)
         if field.default_factory is not msgspec.NODEFAULT:
             fields.append((field.name, kind, msgspec.field(default_factory=field.default_factory)))
         elif field.default is not msgspec.NODEFAULT:
             fields.append((field.name, kind, field.default))
         else:
             fields.append((field.name, kind))
+    # Not of the wire: read to know from when on pickups are offered, and taken away again.
+    fields.append(("scheduled_shipment", date | UnsetType, UNSET))
     return msgspec.defstruct("ShownOrder", fields, kw_only=True)
 
 
@@ -60,14 +65,28 @@ def shown(document: bytes, offer: Offer, now: datetime) -> OrderOnTheWire:
     order = decode(document, _ShownOrder)
     order.paid_by_user = order.payment_method != PaymentMethod.CASH_ON_DELIVERY
     if order.state == OrderState.OPEN:
-        order.accept_options = offer.accept_options(now)
+        if order.store_pickup:
+            order.accept_options = offer.store_options()
+        elif order.scheduled_shipment is UNSET:
+            order.accept_options = offer.accept_options(now)
+        else:
+            order.accept_options = offer.accept_options(pickup_moment(order.scheduled_shipment, now))
         order.reject_options = _REJECT_OPTIONS
+    order.scheduled_shipment = UNSET
     return cast(OrderOnTheWire, order)
 
 
 def order_body(document: bytes, offer: Offer, now: datetime) -> bytes:
     """The answer of `GET /orders/:code`."""
     return encode(OrderBody(order=shown(document, offer, now)))
+
+
+def order_body_with_actions(found: FoundOrder, offer: Offer, now: datetime) -> bytes:
+    """The same with `?action_options=1`: where and when the pickup can be moved to."""
+    order: Any = shown(found.document, offer, now)
+    order.reschedule_options = reschedule_options(found.order, offer.schedule, now)
+    order.relocate_options = relocate_options(found.order, offer.locations)
+    return encode(OrderBody(order=order))
 
 
 def event_body(

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET
 
+from kalathi.contract.orders import Size
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
@@ -33,6 +34,8 @@ def add_shop(new: NewShop, ids: Sequence[str], token: str) -> tuple[ChangeSet, S
         domain=new.domain,
         webhook_url=new.webhook_url,
         courier=new.courier,
+        fulfillment_mode=new.fulfillment_mode,
+        set_as_ready_required=new.set_as_ready_required,
         locations=tuple(
             _location(location_id, location) for location_id, location in zip(location_ids, new.locations, strict=True)
         ),
@@ -79,6 +82,7 @@ def find_shop(view: View, shop_id: str) -> Shop:
 
 def _listing(entry: NewListing) -> Listing:
     unit_price, commission_rate = as_amount(entry.unit_price), as_rate(entry.commission_rate)
+    vat_rate = as_rate(entry.vat_rate)
     if unit_price is None:
         raise invalid_parameter(
             f"unit_price of {entry.shop_uid} must be an amount in euros, not negative, with at most two decimals."
@@ -87,9 +91,15 @@ def _listing(entry: NewListing) -> Listing:
         raise invalid_parameter(
             f"commission_rate of {entry.shop_uid} must be a percentage from 0 to 100 with at most two decimals."
         )
+    if vat_rate is None:
+        raise invalid_parameter(
+            f"vat_rate of {entry.shop_uid} must be a percentage from 0 to 100 with at most two decimals."
+        )
     fields = msgspec.structs.asdict(entry)
     del fields["quantity"]
-    return Listing(**(fields | {"unit_price": unit_price, "commission_rate": commission_rate}))
+    size = UNSET if entry.size is UNSET else Size(**msgspec.structs.asdict(entry.size))
+    exact = {"unit_price": unit_price, "commission_rate": commission_rate, "vat_rate": vat_rate, "size": size}
+    return Listing(**(fields | exact))
 
 
 def _location(location_id: str, new: NewLocation) -> Location:

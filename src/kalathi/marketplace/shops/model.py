@@ -1,12 +1,14 @@
 """Shops and listings: structs and pure rules."""
 
 import hashlib
+from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from kalathi.contract.words import Courier
+from kalathi.contract.orders import Size
+from kalathi.contract.words import Courier, FulfillmentMode, LineTag
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 OptionalText = Annotated[str, Meta(max_length=200)]
@@ -38,6 +40,9 @@ class Shop(Struct, frozen=True, kw_only=True):
     domain: str
     webhook_url: str | None = None
     courier: str = Courier.SKROUTZ_LAST_MILE
+    fulfillment_mode: FulfillmentMode = FulfillmentMode.CORE
+    # Enrolled in explicit set-as-ready: the courier skips what the shop has not marked (contract, section 3).
+    set_as_ready_required: bool = False
     locations: tuple[Location, ...] = ()
 
     def location(self, location_id: str) -> Location | None:
@@ -56,6 +61,13 @@ class Listing(Struct, frozen=True, kw_only=True):
     mpn: str | UnsetType = UNSET
     shop_variation_uid: str | UnsetType = UNSET
     extra_info: str | UnsetType = UNSET
+    size: Size | UnsetType = UNSET
+    tags: tuple[LineTag, ...] | UnsetType = UNSET
+    vat_rate: Decimal = Decimal(24)
+    # Whether article 39α lets a company buy it without VAT, as it does for phones and computers.
+    vat_exclusion_39a: bool = False
+    # A preorder is sent on this day; None for what is in the shop.
+    preorder_ships_on: date | None = None
 
 
 class NewLocation(Struct, frozen=True, kw_only=True):
@@ -75,6 +87,8 @@ class NewShop(Struct, frozen=True, kw_only=True):
     domain: Text
     webhook_url: Annotated[str, Meta(max_length=2000)] | None = None
     courier: Courier = Courier.SKROUTZ_LAST_MILE
+    fulfillment_mode: FulfillmentMode = FulfillmentMode.CORE
+    set_as_ready_required: bool = False
     locations: Annotated[tuple[NewLocation, ...], Meta(min_length=1, max_length=100)]
 
 
@@ -85,6 +99,19 @@ class ShopChanges(Struct, frozen=True, kw_only=True):
     domain: Text | UnsetType = UNSET
     webhook_url: Annotated[str, Meta(max_length=2000)] | None | UnsetType = UNSET
     courier: Courier | UnsetType = UNSET
+    fulfillment_mode: FulfillmentMode | UnsetType = UNSET
+    set_as_ready_required: bool | UnsetType = UNSET
+
+
+class NewSize(Struct, frozen=True, kw_only=True):
+    """A size in the marketplace's words and in the shop's."""
+
+    label: OptionalText
+    value: OptionalText
+    shop_value: OptionalText = ""
+    shop_variation_uid: OptionalText | UnsetType = UNSET
+    ean: OptionalText | UnsetType = UNSET
+    mpn: OptionalText | UnsetType = UNSET
 
 
 class NewListing(Struct, frozen=True, kw_only=True):
@@ -99,6 +126,11 @@ class NewListing(Struct, frozen=True, kw_only=True):
     mpn: OptionalText | UnsetType = UNSET
     shop_variation_uid: OptionalText | UnsetType = UNSET
     extra_info: Annotated[str, Meta(max_length=2000)] | UnsetType = UNSET
+    size: NewSize | UnsetType = UNSET
+    tags: Annotated[tuple[LineTag, ...], Meta(max_length=10)] | UnsetType = UNSET
+    vat_rate: Decimal = Decimal(24)
+    vat_exclusion_39a: bool = False
+    preorder_ships_on: date | None = None
 
 
 def hash_token(token: str) -> bytes:

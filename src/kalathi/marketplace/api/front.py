@@ -1,0 +1,240 @@
+"""The front of the merchants' API: which call it is, whose, and on which order; dispatched from the route table.
+
+A call costs one statement: the token, the shop and the order are read together. Headers are scanned once. An action
+reads, decides and commits, and decides anew when another call was faster (DESIGN, decision 3).
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from kalathi.marketplace.api.bodies import decode_body, read_body
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.limits import RateLimit
+from kalathi.marketplace.api.merchants import Handler, OrderCall, list_orders
+from kalathi.marketplace.api.reply import SUCCESS, Reply, error_reply
+from kalathi.marketplace.api.uploads import FileField, read_upload
+from kalathi.marketplace.kernel.changes import ConditionFailedError
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.idempotency import KeyedRequest, keyed_request, remember
+from kalathi.marketplace.kernel.keys import DrawnKeys
+from kalathi.marketplace.orders import store
+from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.uploads import Upload
+from kalathi.marketplace.shops.model import hash_token
+
+BASE_PATH: Final = "/merchants/ecommerce"
+_LIST: Final = f"{BASE_PATH}/orders"
+_ORDERS: Final = f"{BASE_PATH}/orders/"
+_NO_KEYS: Final = DrawnKeys([])
+# No token is nearly as long; what is longer is refused without being hashed or kept.
+_LONGEST_AUTHORIZATION: Final = 200
+
+
+class MerchantCall(NamedTuple):
+    """One row of the table as the front runs it. `body` is a struct, a file field, or None."""
+
+    handler: Handler
+    body: Any
+    draws_codes: bool = False
+
+
+class _Headers(NamedTuple):
+    authorization: bytes | None
+    accept: bytes | None
+    content_length: bytes | None
+    content_type: bytes | None
+    idempotency_key: bytes | None
+
+
+class MerchantsFront:
+    """`/merchants/ecommerce/...`"""
+
+    def __init__(self, desk: Desk, calls: dict[tuple[str, str], MerchantCall], vendor: str) -> None:
+        """`calls` maps method and action, such as ("POST", "accept"); GET of the order itself is ("GET", "")."""
+        self._desk = desk
+        self._calls = calls
+        self._actions = {action for _, action in calls}
+        self._accept = f"application/vnd.{vendor}+json; version=3.0"
+        self._accept_bytes = self._accept.encode()
+        self._limit = RateLimit(desk.terms.settings.rate_limit_per_minute)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers every request, the faulty ones too."""
+        try:
+            reply = await self._answer(scope, receive)
+        except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets the envelope)
+            reply = error_reply(error)
+        await reply(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
+        if scope["path"] == _LIST:
+            return await self._list(scope)
+        call, code = self._call(scope)
+        headers = _scanned(scope)
+        token_hash = _token_hash(headers.authorization)
+        caller = self._admitted(token_hash, code, headers.accept)
+        if self._limit.is_on:
+            self._limit.take(caller.shop.id)
+        found = _found(caller)
+        if call.body is None and scope["method"] == "GET":
+            outcome = call.handler(
+                self._desk, OrderCall(found, None, _NO_KEYS, scope["query_string"], self._desk.clock.now())
+            )
+            if isinstance(outcome, Reply):
+                return outcome
+        body, content = await _body(call, receive, headers)
+        request = None
+        if headers.idempotency_key is not None:
+            key = headers.idempotency_key.decode("latin-1")
+            request = keyed_request(found.shop.id, key, scope["method"], scope["path"], content)
+
+        def find() -> FoundOrder:
+            return _found(self._admitted(token_hash, code, headers.accept))
+
+        return await self._keyed(call, found, find, body, request)
+
+    async def _list(self, scope: Scope) -> Reply:
+        if scope["method"] != "GET":
+            raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
+        headers = _scanned(scope)
+        caller = self._admitted(_token_hash(headers.authorization), "", headers.accept)
+        if self._limit.is_on:
+            self._limit.take(caller.shop.id)
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        return await list_orders(self._desk, caller.shop, query)
+
+    def _call(self, scope: Scope) -> tuple[MerchantCall, str]:
+        """Which call it is, and the order's code. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
+        path: str = scope["path"]
+        if not path.startswith(_ORDERS):
+            raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
+        code, _, action = path[len(_ORDERS) :].partition("/")
+        call = self._calls.get((scope["method"], action))
+        if call is not None:
+            return call, code
+        if action in self._actions:
+            raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
+        raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
+
+    async def _keyed(
+        self,
+        call: MerchantCall,
+        found: FoundOrder,
+        find: Callable[[], FoundOrder],
+        body: Any,
+        request: KeyedRequest | None,
+    ) -> Reply:
+        if request is None:
+            return await self._with_codes(call, found, find, body, None)
+        with self._desk.idempotency.alone(request):
+            return await self._with_codes(call, found, find, body, request)
+
+    async def _with_codes(
+        self,
+        call: MerchantCall,
+        found: FoundOrder,
+        find: Callable[[], FoundOrder],
+        body: Any,
+        request: KeyedRequest | None,
+    ) -> Reply:
+        if not call.draws_codes:
+            return await self._act(call, found, find, body, _NO_KEYS, request)
+        keys = await self._desk.keys.draw(COMMAND_ATTEMPTS)
+        try:
+            return await self._act(call, found, find, body, keys, request)
+        finally:
+            self._desk.keys.give_back(keys)
+
+    async def _act(
+        self,
+        call: MerchantCall,
+        found: FoundOrder,
+        find: Callable[[], FoundOrder],
+        body: Any,
+        keys: DrawnKeys,
+        request: KeyedRequest | None,
+    ) -> Reply:
+        """Decides and commits; when another call was faster, reads and decides anew (DESIGN, decision 3)."""
+        for _ in range(COMMAND_ATTEMPTS):
+            if request is not None and (first := self._desk.idempotency.answer_of(request)) is not None:
+                return Reply(first.status, first.body)
+            now = self._desk.clock.now()
+            outcome = call.handler(self._desk, OrderCall(found, body, keys, b"", now))
+            if isinstance(outcome, Reply):
+                return outcome
+            if request is not None:
+                hours = self._desk.terms.settings.idempotency_hours
+                outcome.changes.add(*remember(request, SUCCESS.status, SUCCESS.body, now, hours))
+            try:
+                await self._desk.database.commit(outcome.changes)
+            except ConditionFailedError:
+                found = find()
+            else:
+                return SUCCESS
+        raise DomainError(ErrorCode.CONFLICT, "Somebody else is changing this order at the same moment. Try again.")
+
+    def _admitted(self, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
+        """Who calls, with the checks in the order that the design gives: token, then Accept."""
+        caller = store.for_token(self._desk.database.point, token_hash, code)
+        if caller is None:
+            raise DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
+        if accept != self._accept_bytes and not self._accepts(accept):
+            raise DomainError(ErrorCode.NOT_ACCEPTABLE, f"Send the header Accept: {self._accept}")
+        return caller
+
+    def _accepts(self, accept: bytes | None) -> bool:
+        """Whether one of the media ranges is ours, however it is spaced and cased."""
+        wanted = self._accept.replace(" ", "").lower()
+        given = (accept or b"").decode("latin-1").replace(" ", "").replace('"', "").lower()
+        return any(media == wanted or media.startswith(wanted + ";") for media in given.split(","))
+
+
+def _scanned(scope: Scope) -> _Headers:
+    authorization = accept = length = content_type = key = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = value
+        elif name == b"accept":
+            accept = value
+        elif name == b"content-length":
+            length = value
+        elif name == b"content-type":
+            content_type = value
+        elif name == b"idempotency-key":
+            key = value
+    return _Headers(authorization, accept, length, content_type, key)
+
+
+def _found(caller: store.Caller) -> FoundOrder:
+    if caller.found is None:
+        raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+    return caller.found
+
+
+async def _body(call: MerchantCall, receive: Receive, headers: _Headers) -> tuple[Any, bytes]:
+    """What the call says, decoded, and the bytes that identify it."""
+    if call.body is None:
+        return None, b""
+    if isinstance(call.body, FileField):
+        upload: Upload = await read_upload(receive, headers.content_type, call.body)
+        return upload, upload.content
+    content = await read_body(receive, headers.content_length)
+    return decode_body(content, call.body, headers.content_type), content
+
+
+def _token_hash(authorization: bytes | None) -> bytes:
+    if authorization is None or len(authorization) > _LONGEST_AUTHORIZATION:
+        return b""  # No token has an empty hash, so this finds nobody.
+    return _hash_of(authorization)
+
+
+@lru_cache(maxsize=4096)
+def _hash_of(authorization: bytes) -> bytes:
+    if authorization[:7].lower() != b"bearer ":
+        return b""
+    return hash_token(authorization[7:].strip().decode("latin-1"))

@@ -1,0 +1,43 @@
+"""Pages of lists (contract, section 1): `?page=` from 1, `?per=` at most 100, and where a page stands in its list."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from kalathi.contract.orders import ListMeta, Pagination
+from kalathi.marketplace.kernel.errors import invalid_parameter
+
+_MOST_PER_PAGE: Final = 100
+_LAST_PAGE: Final = 1_000_000
+
+
+class Page(NamedTuple):
+    """Which part of a list is asked for."""
+
+    number: int
+    per: int
+
+    @property
+    def offset(self) -> int:
+        """How many results come before it."""
+        return (self.number - 1) * self.per
+
+
+def page_of(query: Mapping[str, str]) -> Page:
+    """Raises INVALID_PARAMETER."""
+    return Page(_number(query, "page", 1, _LAST_PAGE), _number(query, "per", _MOST_PER_PAGE, _MOST_PER_PAGE))
+
+
+def pagination(page: Page, count: int) -> ListMeta:
+    """The `meta` of a list."""
+    return ListMeta(
+        pagination=Pagination(total_results=count, total_pages=-(-count // page.per), page=page.number, per=page.per)
+    )
+
+
+def _number(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    text = query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= largest):
+        raise invalid_parameter(f"{name}: give a whole number from 1 to {largest}.")
+    return int(text)

@@ -1,0 +1,66 @@
+"""Pure arithmetic on the lines of an order: prices, what a rejection leaves, which pieces go back to the listings."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from kalathi.contract.orders import LineItem
+from kalathi.marketplace.kernel.money import commission_of
+from kalathi.marketplace.orders.answers import LineRejection
+
+
+class OrderedLine(NamedTuple):
+    """A product, how many pieces of it and at which price, on the way into an order. No id yet."""
+
+    line: LineItem
+    quantity: int
+
+
+class StockMove(NamedTuple):
+    """What happens to a listing's quantity: pieces come back, or the shop has counted them."""
+
+    shop_uid: str
+    pieces: int
+    counted: bool = False
+
+
+def priced(ordered: OrderedLine, line_id: str) -> LineItem:
+    """The line with its id, its total and its commission, which is rounded here, once (DESIGN, decision 10)."""
+    line, quantity = ordered
+    total_price = line.unit_price * quantity
+    return replace(
+        line,
+        id=line_id,
+        quantity=quantity,
+        total_price=total_price,
+        commission=commission_of(total_price, line.commission_rate),
+    )
+
+
+def what_is_left(lines: Sequence[LineItem], rejections: dict[str, LineRejection]) -> list[OrderedLine]:
+    """Lines that were not named, and of those in limited supply the pieces that there are."""
+    left = []
+    for line in lines:
+        rejection = rejections.get(line.id)
+        quantity = line.quantity if rejection is None else (rejection.available_quantity or 0)
+        if quantity:
+            left.append(OrderedLine(line, quantity))
+    return left
+
+
+def given_back(lines: Sequence[LineItem]) -> tuple[StockMove, ...]:
+    """All of it goes back to the listings."""
+    return tuple(StockMove(line.shop_uid, line.quantity) for line in lines)
+
+
+def stock_after(rejections: dict[str, LineRejection]) -> tuple[StockMove, ...]:
+    """Lines that were not named move into the successor, piece for piece. A limited line's listing is what the shop
+    has counted, and all of that goes into the successor, so nothing is left of it."""
+    limited = tuple(
+        StockMove(entry.line.shop_uid, 0, counted=True)
+        for entry in rejections.values()
+        if entry.available_quantity is not None
+    )
+    others = given_back([entry.line for entry in rejections.values() if entry.available_quantity is None])
+    return others + limited

@@ -1,0 +1,243 @@
+"""What happens to an accepted order before the courier has it: pure moves behind the machine's door (contract,
+section 3). Its state stays; where and when it is picked up, whether it is ready, and its voucher change."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from kalathi.contract.orders import LocationOption, PickupWindow, RescheduleOption
+from kalathi.contract.requests import RelocateRequest, RescheduleRequest, TrackingRequest
+from kalathi.contract.words import TRACKING_COURIERS, Courier, FulfillmentMode, OrderState
+from kalathi.marketplace.couriers.windows import Window, WindowSchedule, day_label
+from kalathi.marketplace.kernel.clock import ATHENS, athens
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.orders.machine import Action, Step, moved, through
+from kalathi.marketplace.orders.model import Order
+from kalathi.marketplace.shops.model import Location
+
+# An earlier pickup is arranged for a set-as-ready before this hour of the day before the planned one.
+_READY_CALLED_BEFORE: Final = time(21)
+_MOST_PARCELS: Final = 99
+_LONGEST_TRACKING_CODE: Final = 100
+
+
+def issue_voucher(order: Order, link: str, tracking_codes: tuple[str, ...]) -> Step:
+    """The courier's voucher is made, or made again for another location. Raises ORDER_STATUS."""
+    new = through(order, Action.ISSUE_VOUCHER)
+    if not order.needs_voucher:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order travels without a voucher of the marketplace.")
+    if order.courier_voucher is not None and not order.voucher_is_outdated:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order already has a voucher.")
+    new = replace(new, courier_voucher=link, courier_tracking_codes=tracking_codes, voucher_is_outdated=False)
+    return moved(Action.ISSUE_VOUCHER, order, new)
+
+
+def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
+    """A preorder is sent before its day: the marketplace keeps the location and takes the next window.
+
+    Raises ORDER_NOT_ELIGIBLE.
+    """
+    preorder_waits = (
+        order.state is OrderState.ACCEPTED
+        and order.needs_voucher
+        and order.courier_voucher is None
+        and order.scheduled_shipment is not None
+        and athens(now).date() < order.scheduled_shipment
+    )
+    if not preorder_waits:
+        raise DomainError(
+            ErrorCode.ORDER_NOT_ELIGIBLE,
+            "Cannot request voucher: order is not an accepted preorder without a voucher.",
+        )
+    new = through(order, Action.REQUEST_VOUCHER)
+    window = schedule.offered(now)[0].on_the_wire()
+    # Sent from now on like any other order.
+    return moved(Action.REQUEST_VOUCHER, order, replace(new, pickup_window=window, scheduled_shipment=None))
+
+
+def reschedule_options(order: Order, schedule: WindowSchedule, now: datetime) -> list[RescheduleOption]:
+    """The days to which the pickup can be moved, the present one left out; empty when it cannot be moved."""
+    if order.state is not OrderState.ACCEPTED or _why_not_rescheduled(order) is not None:
+        return []
+    return [RescheduleOption(date=day, label=day_label(day)) for day in _other_days(order, schedule, now)]
+
+
+def reschedule(order: Order, request: RescheduleRequest, schedule: WindowSchedule, now: datetime) -> Step:
+    """The pickup moves to another day, at the same hours if that day offers them, else in its first window.
+
+    Raises ORDER_STATUS, RESCHEDULE_DATE.
+    """
+    refusal = _why_not_rescheduled(order)
+    if refusal is not None:
+        raise DomainError(ErrorCode.ORDER_STATUS, refusal)
+    new = through(order, Action.RESCHEDULE)
+    day = _day(request.reschedule_date)
+    if day not in _other_days(order, schedule, now):
+        raise DomainError(ErrorCode.RESCHEDULE_DATE, "Invalid reschedule date")
+    windows = [window for window in schedule.offered(now) if window.day == day]
+    same_hours = [window for window in windows if _hours(window.on_the_wire()) == _hours(order.pickup_window)]
+    return _in_window(order, new, (same_hours or windows)[0])
+
+
+def reschedule_to(order: Order, window: Window) -> Step:
+    """Support moves the pickup to any window on offer. Raises ORDER_STATUS."""
+    new = through(order, Action.RESCHEDULE)
+    if order.pickup_window is None:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order has no pickup that could be moved.")
+    return _in_window(order, new, window)
+
+
+def relocate_options(order: Order, locations: Sequence[Location]) -> list[LocationOption]:
+    """The shop's other locations; empty when the order cannot be moved."""
+    if order.state is not OrderState.ACCEPTED or not _can_be_relocated(order, locations):
+        return []
+    return [
+        LocationOption(id=place.id, label=place.label()) for place in locations if place.id != order.pickup_location_id
+    ]
+
+
+def relocate(order: Order, request: RelocateRequest, locations: Sequence[Location]) -> Step:
+    """The courier comes to another location, in the same window; a voucher that names the old one is made again.
+
+    Raises ORDER_STATUS, PICKUP_LOCATION.
+    """
+    if not _can_be_relocated(order, locations):
+        raise DomainError(ErrorCode.ORDER_STATUS, "Pickup relocation is not supported for this order.")
+    new = through(order, Action.RELOCATE)
+    chosen = next((place for place in locations if place.id == str(request.pickup_location)), None)
+    if chosen is None or chosen.id == order.pickup_location_id:
+        raise DomainError(ErrorCode.PICKUP_LOCATION, "Invalid pickup location")
+    new = replace(
+        new,
+        pickup_location_id=chosen.id,
+        pickup_address=chosen.label(),
+        voucher_is_outdated=order.courier_voucher is not None,
+    )
+    return moved(Action.RELOCATE, order, new)
+
+
+def set_as_ready(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
+    """The parcel is packed. Before nine in the evening of the day before the pickup, the courier comes in an earlier
+    window when there is one. Raises ORDER_NOT_ELIGIBLE."""
+    eligible = (
+        order.state is OrderState.ACCEPTED
+        and not order.is_ready_for_dispatch
+        and order.needs_voucher
+        and order.courier == Courier.SKROUTZ_LAST_MILE
+    )
+    if not eligible:
+        raise DomainError(ErrorCode.ORDER_NOT_ELIGIBLE, "Order is not eligible to be marked as ready")
+    new = replace(through(order, Action.SET_AS_READY), is_ready_for_dispatch=True)
+    planned = order.pickup_window
+    if planned is not None and now < _last_call(planned):
+        earlier = schedule.offered(now)[0].on_the_wire()
+        if earlier.start < planned.start:
+            new = replace(new, pickup_window=earlier, window_before_ready=planned)
+    return moved(Action.SET_AS_READY, order, new)
+
+
+def mark_ready_by_download(order: Order) -> Step | None:
+    """A shop that is not enrolled has downloaded the voucher: the order is ready. None when nothing changes."""
+    if order.state is not OrderState.ACCEPTED or order.set_as_ready_required or order.is_ready_for_dispatch:
+        return None
+    return moved(Action.SET_AS_READY, order, replace(through(order, Action.SET_AS_READY), is_ready_for_dispatch=True))
+
+
+def set_as_not_ready(order: Order, now: datetime) -> Step:
+    """The mark is undone, and the pickup goes back to its first window if that has not begun.
+
+    Raises ORDER_NOT_ELIGIBLE.
+    """
+    if order.state is not OrderState.ACCEPTED or not order.is_ready_for_dispatch:
+        raise DomainError(ErrorCode.ORDER_NOT_ELIGIBLE, "Order is not eligible for undo")
+    new = replace(
+        through(order, Action.SET_AS_NOT_READY),
+        is_ready_for_dispatch=False,
+        window_before_ready=None,
+    )
+    first = order.window_before_ready
+    if first is not None and now < first.start:
+        new = replace(new, pickup_window=first)
+    return moved(Action.SET_AS_NOT_READY, order, new)
+
+
+def track(order: Order, request: TrackingRequest) -> Step:
+    """The shop sends the order by its own courier and says which. Raises ORDER_NOT_ELIGIBLE, ORDER_STATUS,
+    INVALID_PARAMETER."""
+    if order.mode is not FulfillmentMode.MERCHANT:
+        raise DomainError(
+            ErrorCode.ORDER_NOT_ELIGIBLE, "Tracking details are taken for orders that the merchant fulfills only."
+        )
+    new = through(order, Action.TRACK)
+    details = request.tracking_details
+    if not 1 <= len(details) <= _MOST_PARCELS:
+        raise invalid_parameter(f"tracking_details: give 1 to {_MOST_PARCELS} entries, each a courier and its code.")
+    wrong = []
+    for detail in details:
+        if detail.courier not in TRACKING_COURIERS:
+            wrong.append(
+                f"tracking_details.courier: {str(detail.courier)[:40]} is not valid;"
+                f" valid values: {', '.join(TRACKING_COURIERS)}."
+            )
+        if not 1 <= len(str(detail.tracking_code or "").strip()) <= _LONGEST_TRACKING_CODE:
+            wrong.append(f"tracking_details.tracking_code: give 1 to {_LONGEST_TRACKING_CODE} characters.")
+    if wrong:
+        raise invalid_parameter(*dict.fromkeys(wrong))
+    new = replace(
+        new,
+        courier=TRACKING_COURIERS[str(details[0].courier)],
+        courier_tracking_codes=tuple(str(detail.tracking_code).strip() for detail in details),
+    )
+    return moved(Action.TRACK, order, new)
+
+
+def _in_window(order: Order, new: Order, window: Window) -> Step:
+    # Whoever chooses a window anew is not sent back to an older one by an undone set-as-ready.
+    return moved(Action.RESCHEDULE, order, replace(new, pickup_window=window.on_the_wire(), window_before_ready=None))
+
+
+def _why_not_rescheduled(order: Order) -> str | None:
+    kind = _kind_without_pickup(order)
+    return None if kind is None else f"Order rescheduling is not supported for {kind} orders."
+
+
+def _can_be_relocated(order: Order, locations: Sequence[Location]) -> bool:
+    return _kind_without_pickup(order) is None and len(locations) > 1
+
+
+def _kind_without_pickup(order: Order) -> str | None:
+    """The kind of order whose pickup the shop cannot move, or None."""
+    if order.fulfilled_by_skroutz:
+        return '"Fulfilled by Skroutz"'
+    if order.mode is FulfillmentMode.MERCHANT:
+        return '"Fulfilled by Merchant"'
+    if order.store_pickup:
+        return "store pickup"
+    if order.express:
+        return "express"
+    return None
+
+
+def _other_days(order: Order, schedule: WindowSchedule, now: datetime) -> list[date]:
+    present = None if order.pickup_window is None else athens(order.pickup_window.start).date()
+    return [day for day in dict.fromkeys(window.day for window in schedule.offered(now)) if day != present]
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        day = date.fromisoformat(text or "")
+    except ValueError:
+        return None
+    # The library also reads `20260925` and `2026-W39-5`; the contract has one form.
+    return day if day.isoformat() == text else None
+
+
+def _hours(window: PickupWindow | None) -> tuple[int, int] | None:
+    return None if window is None else (athens(window.start).hour, athens(window.end).hour)
+
+
+def _last_call(planned: PickupWindow) -> datetime:
+    day_before = athens(planned.start).date() - timedelta(days=1)
+    return datetime.combine(day_before, _READY_CALLED_BEFORE, tzinfo=ATHENS)

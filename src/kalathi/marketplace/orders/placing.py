@@ -1,0 +1,259 @@
+"""How orders come into being: a customer's cart becomes one order per shop, and an order may be replaced by another."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import astuple, replace
+
+from kalathi.contract.codec import encode
+from kalathi.contract.orders import Address, Customer, LineItem, Size
+from kalathi.contract.words import (
+    GIFT_WRAP_CUSTOM,
+    REPLACEMENT_CUSTOMS,
+    FulfillmentMode,
+    ReplacementType,
+)
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import athens
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.money import as_amount, without_vat
+from kalathi.marketplace.orders import machine, store
+from kalathi.marketplace.orders.commands import FreshKeys
+from kalathi.marketplace.orders.invoicing import checked_invoice, invoice_document
+from kalathi.marketplace.orders.lines import OrderedLine
+from kalathi.marketplace.orders.machine import Placement
+from kalathi.marketplace.orders.model import Cart, FoundOrder, NewCart, NewCartItem, Order, OrderFacts, facts_of
+from kalathi.marketplace.orders.recording import Recorded, record_moved, record_placed
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.shops.store import ListingInStock
+
+_LONGEST_TEXT: Final = 500
+_ADDRESS_TEXTS: Final = ("street_name", "street_number", "floor", "zip", "city", "region", "country_code")
+
+
+class ReplacedLine(Struct, frozen=True, kw_only=True):
+    """A line of the order that is replaced, and how many pieces of it."""
+
+    id: str
+    quantity: Annotated[int, Meta(ge=1)]
+
+
+class Replace(Struct, frozen=True, kw_only=True):
+    """`POST /marketplace/orders/{code}/replace`: without lines, all of it; without a type, by new pieces."""
+
+    type: ReplacementType | None = None
+    line_items: Annotated[tuple[ReplacedLine, ...], Meta(min_length=1, max_length=500)] | UnsetType = UNSET
+
+
+def place(view: View, new: NewCart, keys: FreshKeys, terms: Terms, now: datetime) -> tuple[ChangeSet, list[Order]]:
+    """A customer's cart becomes one order per shop; stock is taken only while there is enough of it.
+
+    Raises INVALID_PARAMETER for an unknown shop or listing, a quantity above the listing's, an amount that is none.
+    """
+    by_shop: dict[str, list[NewCartItem]] = defaultdict(list)
+    for item in new.items:
+        by_shop[item.shop_id].append(item)
+    known = shops.shops_by_id(view, by_shop)
+    cart = Cart(id=keys.opaque_id(), created_at=athens(now), content=new)
+    _check(new)
+    customer_id = keys.opaque_id()
+    changes = ChangeSet(store.insert_cart(cart))
+    orders = []
+    for shop_id, items in by_shop.items():
+        shop = known.get(shop_id)
+        if shop is None:
+            raise invalid_parameter(f"items.shop_id: there is no shop {shop_id[:50]}.")
+        listings = shops.listings(view, shop_id, {item.shop_uid for item in items})
+        lines = [_ordered(item, listings, new) for item in items]
+        for shop_uid, quantity in _wanted(items, listings).items():
+            changes.add(shops.take_stock(shop_id, shop_uid, quantity))
+        ships_on = [entry.listing.preorder_ships_on for entry in listings.values()]
+        placement = Placement(
+            code=keys.order_code(now),
+            facts=_facts(new, shop, cart.id, customer_id, max((day for day in ships_on if day), default=None)),
+            lines=lines,
+            line_ids=[keys.opaque_id() for _ in lines],
+        )
+        step = machine.place(placement, terms.settings, now)
+        changes.extend([record_placed(step, shop, terms, now).changes])
+        orders.append(step.order)
+    return changes, orders
+
+
+def replace_order(
+    view: View, found: FoundOrder, body: Replace, keys: FreshKeys, terms: Terms, now: datetime
+) -> Recorded:
+    """A new order stands in for one that was delivered: with new pieces, which are taken from the listings, or with
+    the very items that come back from service or as they were. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    code = keys.order_code(now)
+    recorded = record_moved(found, machine.note_replacement(found.order, code, body.type), terms, now)
+    lines = _replaced_lines(found.order, body)
+    custom = UNSET if body.type is None else REPLACEMENT_CUSTOMS[body.type]
+    facts = msgspec.structs.replace(facts_of(found.order), replaced=found.order.code, custom=custom, express=False)
+    placement = Placement(code, facts, lines, [keys.opaque_id() for _ in lines])
+    step = machine.place(placement, terms.settings, now)
+    recorded.changes.extend([record_placed(step, found.shop, terms, now).changes])
+    if body.type is None:
+        for shop_uid, quantity in _new_pieces(view, found.order.shop_id, lines).items():
+            recorded.changes.add(shops.take_stock(found.order.shop_id, shop_uid, quantity))
+    return recorded
+
+
+def _new_pieces(view: View, shop_id: str, lines: Sequence[OrderedLine]) -> dict[str, int]:
+    """What the listings give to a standard replacement. Raises INVALID_PARAMETER when they have not got it."""
+    listings = shops.listings(view, shop_id, {line.shop_uid for line, _ in lines})
+    wanted: dict[str, int] = defaultdict(int)
+    for line, quantity in lines:
+        wanted[line.shop_uid] += quantity
+    for shop_uid, quantity in wanted.items():
+        available = listings[shop_uid].quantity if shop_uid in listings else 0
+        if quantity > available:
+            raise invalid_parameter(f"line_items: {quantity} of {shop_uid} are needed, {available} are available.")
+    return wanted
+
+
+def _replaced_lines(order: Order, body: Replace) -> list[OrderedLine]:
+    lines = {line.id: line for line in order.lines()}
+    wanted = (
+        {line.id: line.quantity for line in lines.values()}
+        if body.line_items is UNSET
+        else {named.id: named.quantity for named in body.line_items}
+    )
+    named = 0 if body.line_items is UNSET else len(body.line_items)
+    if named > len(wanted) or any(
+        line_id not in lines or quantity > lines[line_id].quantity for line_id, quantity in wanted.items()
+    ):
+        raise invalid_parameter(
+            "line_items: name lines of the order, each once, with at most the quantity that was ordered; lines: "
+            f"{', '.join(list(lines)[:10])}."
+        )
+    return [OrderedLine(_fresh(lines[line_id]), quantity) for line_id, quantity in wanted.items()]
+
+
+def _fresh(line: LineItem) -> LineItem:
+    return replace(line, rejection_reason=UNSET, return_reason=UNSET, serial_numbers=None)
+
+
+def _facts(new: NewCart, shop: Shop, cart_id: str, customer_id: str, ships_on: date | None) -> OrderFacts:
+    by_merchant = shop.fulfillment_mode is FulfillmentMode.MERCHANT
+    details = new.invoice_details
+    customer = _shown_to_shops(new.customer, customer_id, with_phones=by_merchant or details is not UNSET)
+    return OrderFacts(
+        shop_id=shop.id,
+        cart_id=cart_id,
+        customer=msgspec.Raw(encode(customer)),
+        payment_method=new.payment_method,
+        courier=None if new.store_pickup else shop.courier,
+        comments=new.comments,
+        invoice=details is not UNSET,
+        invoice_document=invoice_document(details),
+        invoice_details=details,
+        express=new.express,
+        gift_wrap=new.gift_wrap,
+        store_pickup=new.store_pickup,
+        custom=GIFT_WRAP_CUSTOM if new.gift_wrap else UNSET,
+        shipping_cost=(new.shipping_cost or Decimal("0.00")) if by_merchant else UNSET,
+        fees=new.fees,
+        set_as_ready_required=shop.set_as_ready_required,
+        mode=shop.fulfillment_mode,
+        scheduled_shipment=ships_on,
+    )
+
+
+def _check(new: NewCart) -> None:
+    """What a cart says beside its products. Raises INVALID_PARAMETER."""
+    if not (new.customer.first_name.strip() or new.customer.last_name.strip()):
+        raise invalid_parameter("customer: give a first_name or a last_name.")
+    address = new.customer.address
+    texts = [*astuple(new.customer)[:5], *astuple(address)]
+    if any(isinstance(text, str) and len(text) > _LONGEST_TEXT for text in texts):
+        raise invalid_parameter(f"customer: a name or a part of the address is longer than {_LONGEST_TEXT} characters.")
+    if address.pickup_from_collection_point and not (address.collection_point_address or ""):
+        raise invalid_parameter("customer.address.collection_point_address: name the collection point.")
+    if new.express and new.store_pickup:
+        raise invalid_parameter("express: an order that the customer collects from the store cannot be express.")
+    checked_invoice(new.invoice_details, _LONGEST_TEXT)
+    if new.shipping_cost is not UNSET and as_amount(new.shipping_cost) is None:
+        raise invalid_parameter("shipping_cost must be an amount in euros, not negative, with at most two decimals.")
+    for name in () if new.fees is UNSET else new.fees.__struct_fields__:
+        fee = getattr(new.fees, name)
+        if fee is not UNSET and not as_amount(fee):
+            raise invalid_parameter(f"fees.{name} must be an amount in euros above zero, with at most two decimals.")
+    if (
+        any(item.island_vat_discount_applied for item in new.items)
+        and invoice_document(new.invoice_details) != "invoice"
+    ):
+        raise invalid_parameter("items.island_vat_discount_applied: only for an invoice without a VAT exclusion.")
+
+
+def _shown_to_shops(customer: Customer, customer_id: str, *, with_phones: bool) -> Customer:
+    """The customer as shops see them: under an id, with phones only where the contract gives them (section 2)."""
+    address: Address = replace(customer.address, floor=customer.address.floor or "")
+    if address.pickup_from_collection_point:
+        address = replace(address, **dict.fromkeys(_ADDRESS_TEXTS, ""))
+    shown = replace(customer, id=customer_id, address=address)
+    return shown if with_phones else replace(shown, phone=UNSET, mobile=UNSET)
+
+
+def _ordered(item: NewCartItem, listings: dict[str, ListingInStock], new: NewCart) -> OrderedLine:
+    entry = listings.get(item.shop_uid)
+    if entry is None:
+        raise invalid_parameter(f"items.shop_uid: shop {item.shop_id} has no listing {item.shop_uid}.")
+    listing = entry.listing
+    unit_price = listing.unit_price if item.unit_price is UNSET else as_amount(item.unit_price)
+    if unit_price is None:
+        raise invalid_parameter(
+            f"items.unit_price of {item.shop_uid} must be an amount in euros, not negative, with at most two decimals."
+        )
+    document = invoice_document(new.invoice_details)
+    without = document == "invoice_vies" or (document == "invoice_39a" and listing.vat_exclusion_39a)
+    size = listing.size if item.size is UNSET else Size(**msgspec.structs.asdict(item.size))
+    tags = listing.tags if item.tags is UNSET else item.tags
+    line = LineItem(
+        id="",
+        shop_uid=listing.shop_uid,
+        shop_variation_uid=listing.shop_variation_uid,
+        product_name=listing.product_name,
+        size=size,
+        unit_price=without_vat(unit_price, listing.vat_rate) if without else unit_price,
+        price_includes_vat=not without,
+        commission_rate=listing.commission_rate,
+        island_vat_discount_applied=item.island_vat_discount_applied,
+        ean=listing.ean,
+        mpn=listing.mpn,
+        extra_info=listing.extra_info if item.extra_info is UNSET else item.extra_info,
+        serial_numbers=None if item.serial_numbers is UNSET else item.serial_numbers,
+        tags=UNSET if tags is UNSET else list(tags),
+        readjusted_vat=item.readjusted_vat,
+        vat_ratio=_vat_ratio(item),
+    )
+    return OrderedLine(line, item.quantity)
+
+
+def _vat_ratio(item: NewCartItem) -> Decimal | UnsetType:
+    if item.vat_ratio is UNSET:
+        return UNSET
+    if as_amount(item.vat_ratio) is None:
+        raise invalid_parameter(f"items.vat_ratio of {item.shop_uid} must be a number with at most two decimals.")
+    return item.vat_ratio
+
+
+def _wanted(items: Sequence[NewCartItem], listings: dict[str, ListingInStock]) -> dict[str, int]:
+    """How many pieces of each listing the cart takes. Raises INVALID_PARAMETER when it is more than there are."""
+    wanted: dict[str, int] = defaultdict(int)
+    for item in items:
+        wanted[item.shop_uid] += item.quantity
+    for shop_uid, quantity in wanted.items():
+        if quantity > listings[shop_uid].quantity:
+            raise invalid_parameter(
+                f"items.quantity of {shop_uid}: {quantity} are wanted, {listings[shop_uid].quantity} are available."
+            )
+    return wanted

@@ -1,0 +1,99 @@
+"""From a step of the machine to the rows that record it: the order, its timeline, its webhook's frozen body, its stock,
+and what is due next. All or nothing: they are one change set."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from kalathi.contract.codec import encode
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.due import DueKind, plan
+from kalathi.marketplace.orders import machine, store, wire
+from kalathi.marketplace.orders.lines import StockMove
+from kalathi.marketplace.orders.machine import Step
+from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.webhooks.store import announce
+
+
+class Recorded(NamedTuple):
+    """What a command asks to be written, and the order as it then is."""
+
+    changes: ChangeSet
+    document: bytes
+
+
+def record_placed(step: Step, shop: Shop, terms: Terms, now: datetime) -> Recorded:
+    """The rows of a new order: itself, its webhook, its expiry; an express order is soon accepted for the shop."""
+    order = step.order
+    document = encode(order)
+    changes = store.insert_order(step, document, to_millis(now))
+    _tell(changes, step, document, shop, 1, terms, now)
+    expires_at, now_millis = to_millis(order.expires_at), to_millis(now)
+    changes.add(plan(DueKind.EXPIRY, order.shop_id, order.code, 1, due_at=expires_at, anchor_at=now_millis))
+    if order.express:
+        due_at = to_millis(now + timedelta(seconds=terms.settings.express_accept_seconds))
+        changes.add(plan(DueKind.EXPRESS, order.shop_id, order.code, 1, due_at=due_at, anchor_at=now_millis))
+    return Recorded(changes, document)
+
+
+def record_moved(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> Recorded:
+    """The rows of a move: the order at its next version, and its webhook."""
+    document = encode(step.order)
+    changes = store.update_order(found, step, document, to_millis(now))
+    _tell(changes, step, document, found.shop, found.version + 1, terms, now)
+    return Recorded(changes, document)
+
+
+def record_ended(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> Recorded:
+    """The same, with the pieces that go back to their listings."""
+    recorded = record_moved(found, step, terms, now)
+    move_stock(recorded.changes, step.order.shop_id, machine.returned_stock(step))
+    return recorded
+
+
+def plan_voucher(recorded: Recorded, found: FoundOrder, due_at: datetime, now: datetime) -> Recorded:
+    """The worker makes the voucher at this time; the move's version keeps two such plans apart."""
+    order = found.order
+    row = plan(
+        DueKind.VOUCHER,
+        order.shop_id,
+        order.code,
+        found.version,
+        due_at=to_millis(due_at),
+        anchor_at=to_millis(now),
+    )
+    recorded.changes.add(row)
+    return recorded
+
+
+def move_stock(changes: ChangeSet, shop_id: str, moves: Sequence[StockMove]) -> None:
+    """Pieces come back to listings, or are set to what the shop has counted."""
+    for move in moves:
+        if move.counted:
+            changes.add(shops.set_stock(shop_id, move.shop_uid, move.pieces))
+        else:
+            changes.add(shops.give_back_stock(shop_id, move.shop_uid, move.pieces))
+
+
+def _tell(
+    changes: ChangeSet, step: Step, document: bytes, shop: Shop, version: int, terms: Terms, now: datetime
+) -> None:
+    event = step.event(tells_deliveries=terms.settings.tell_deliveries)
+    if event is None:
+        return
+    body = wire.event_body(event, document, terms.offer(shop), now, step.changes)
+    changes.add(
+        *announce(
+            shop.id,
+            step.order.code,
+            version,
+            event_type=event,
+            body=body,
+            at_millis=to_millis(now),
+            has_url=shop.webhook_url is not None,
+        )
+    )

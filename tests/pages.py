@@ -1,0 +1,95 @@
+"""Draws the parts of the docs that show a table of the code; `make docs` writes them, a test compares them.
+
+A drawn part stands between `<!-- drawn: name -->` and `<!-- end -->`.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from kalathi.marketplace.api.reply import ERRORS
+from kalathi.marketplace.api.routes import ROUTES, Access, Route
+from kalathi.marketplace.api.uploads import FileField
+from kalathi.marketplace.kernel.settings import setting_fields
+from kalathi.marketplace.orders.machine import TRANSITIONS
+from kalathi.marketplace.orders.operations import OPERATIONS
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+_PART: Final = re.compile(r"(<!-- drawn: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def pages() -> dict[Path, str]:
+    """Every page that has drawn parts, as it should be."""
+    drawn = {}
+    for path in sorted(DOCS.rglob("*.md")):
+        text = path.read_text("utf-8")
+        if _PART.search(text):
+            drawn[path] = _PART.sub(lambda match: match[1] + PARTS[match[2]]() + match[3], text)
+    return drawn
+
+
+def state_diagram() -> str:
+    """The machine's table in Mermaid's notation; states without a way out end."""
+    arrows = [f"    {state or '[*]'} --> {following}: {action}" for (state, action), following in TRANSITIONS.items()]
+    left = {state for state, _ in TRANSITIONS}
+    ends = [f"    {state} --> [*]" for state in dict.fromkeys(TRANSITIONS.values()) if state not in left]
+    return "\n".join(["```mermaid", "stateDiagram-v2", *arrows, *ends, "```", ""])
+
+
+def calls(access: Access) -> str:
+    """The routes of one kind of caller: call, what it does, body, errors beside those of its access."""
+    rows = ["| call | what it does | body | errors |", "|---|---|---|---|"]
+    for route in ROUTES:
+        if route.access is access:
+            words = dict.fromkeys(f"`{ERRORS[code].word}`" for code in route.errors)
+            query = "".join(f"`?{entry.name}=` " for entry in route.query)
+            does = f"{_first_sentence(route.handler)} {query}".strip()
+            rows.append(f"| `{route.method} {route.path}` | {does} | {_body(route)} | {', '.join(words)} |")
+    return "\n".join(rows) + "\n"
+
+
+def settings() -> str:
+    """The settings table."""
+    rows = ["| flag | variable | default | what it sets |", "|---|---|---|---|"]
+    for field in setting_fields():
+        default = f"`{field.default}`" if str(field.default) else "empty"
+        rows.append(f"| `{field.flag}` | `{field.variable}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def operations() -> str:
+    """What customers, support and couriers do, and the bodies."""
+    rows = ["| call | who | what happens | body |", "|---|---|---|---|"]
+    for word, operation in OPERATIONS.items():
+        members = ", ".join(f"`{name}`" for name in operation.body.__struct_fields__) or "none"
+        rows.append(
+            f"| `POST /marketplace/orders/{{code}}/{word}` | {operation.actor} | {operation.sentence} | {members} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _body(route: Route) -> str:
+    if route.body is None:
+        return ""
+    if isinstance(route.body, FileField):
+        return f"multipart `{route.body.names[0]}`"
+    return str(getattr(route.body, "__name__", "list"))
+
+
+def _first_sentence(handler: Any) -> str:
+    return " ".join((handler.__doc__ or "").split()).partition(". ")[0].rstrip(".") + "."
+
+
+PARTS: Final = {
+    "state diagram": state_diagram,
+    "merchants calls": lambda: calls(Access.MERCHANT),
+    "operators calls": lambda: calls(Access.OPERATOR),
+    "links": lambda: calls(Access.ANYBODY),
+    "settings": settings,
+    "operations": operations,
+}
+
+
+if __name__ == "__main__":
+    for page, content in pages().items():
+        page.write_text(content, "utf-8")
