@@ -138,15 +138,24 @@ class Market:
         assert answer.status == status, answer
         return answer.json
 
-    async def shop(self, name: str = "Demo shop", *, quantity: int = 100, url: str | None = "http://shop/") -> "Shop":
-        """A shop with the listings A (10.40) and B (25.00)."""
-        new = {"name": name, "domain": "shop.example", "webhook_url": url, "locations": [LOCATION]}
+    async def shop(
+        self,
+        name: str = "Demo shop",
+        *,
+        quantity: int = 100,
+        url: str | None = "http://shop/",
+        listing: Mapping[str, object] | None = None,
+        **facts: object,
+    ) -> "Shop":
+        """A shop with the listings A (10.40) and B (25.00); `listing` adds to A, `facts` to the shop."""
+        new = {"name": name, "domain": "shop.example", "webhook_url": url, "locations": [LOCATION], **facts}
         answer = await self.operate("POST", "/marketplace/shops", new, status=201)
-        listings = [
+        listings: list[dict[str, Any]] = [
             {"shop_uid": uid, "product_name": f"Προϊόν {uid}", "unit_price": price, "commission_rate": 8.34}
             | {"quantity": quantity}
             for uid, price in (("A", 10.4), ("B", 25))
         ]
+        listings[0] |= listing or {}
         await self.operate("PUT", f"/marketplace/shops/{answer['shop']['id']}/listings", listings)
         return Shop(self, answer["shop"], answer["api_token"])
 
@@ -179,8 +188,12 @@ class Shop:
 
     async def cart(self, **wanted: int) -> str:
         """A customer buys pieces by listing: `cart(A=2, B=1)`. Gives the order's code."""
+        return await self.place(wanted)
+
+    async def place(self, wanted: Mapping[str, int], **facts: object) -> str:
+        """The same, with more that the cart says."""
         items = [{"shop_id": self.id, "shop_uid": uid, "quantity": quantity} for uid, quantity in wanted.items()]
-        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
+        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card", **facts}
         answer = await self.market.operate("POST", "/marketplace/carts", cart, status=201)
         code: str = answer["orders"][0]["code"]
         return code
@@ -192,9 +205,35 @@ class Shop:
     async def accept(self, code: str, **different: object) -> HttpAnswer:
         """Accepts with the first options, or with different values."""
         options = (await self.show(code)).get("accept_options")
-        window = options["pickup_window"][0]["id"] if options else 1
+        window = options["pickup_window"][0]["id"] if options and options["pickup_window"] else 1
         body = {"pickup_location": self.location_id, "pickup_window": window, "number_of_parcels": 1, **different}
         return await self.call("POST", f"/orders/{code}/accept", body)
+
+    async def accepted(self, wanted: Mapping[str, int] | None = None, **facts: object) -> str:
+        """An order that was placed and accepted and has its voucher."""
+        code = await self.place(wanted or {"A": 1}, **facts)
+        answer = await self.accept(code)
+        assert answer.json == {"success": True}, answer
+        await self.market.advance(2)
+        return code
+
+    async def upload(self, code: str, action: str, field: str, content: bytes, name: str = "document") -> HttpAnswer:
+        """A file as a browser or a client library sends it."""
+        body = (
+            f'--limit\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        headers = {"Content-Type": 'multipart/form-data; boundary="limit"'}
+        return await self.call("POST", f"/orders/{code}/{action}", body + content + b"\r\n--limit--\r\n", **headers)
+
+    async def told(self, code: str) -> list[tuple[str, set[str]]]:
+        """The state and the names of the changes of each update of an order that was sent, in order."""
+        await self.market.settle()
+        return [
+            (body["order"]["state"], set(body["changes"]))
+            for _, body in self.market.network.posts
+            if body["order"]["code"] == code and body["event_type"] == "order_updated"
+        ]
 
     async def stock(self) -> dict[str, int]:
         """The quantities of the listings."""

@@ -1,12 +1,13 @@
 """Receiving a file (contract, section 3): multipart in any form, spooled to a temporary file while it arrives, bounded,
 and told by its content; and serving it behind its link."""
 
+import contextlib
 from collections.abc import AsyncGenerator
-from typing import Final, NamedTuple
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.types import Receive
 
 from kalathi.marketplace.api.desk import Desk
@@ -16,11 +17,14 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, Upload, extension_of, mime_type
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 # What a form may hold around its file.
 _ENVELOPE_BYTES: Final = 100_000
 # Read and thrown away of a body that is too large, so that the sender reads the refusal instead of a broken pipe.
 _DRAINED_BYTES: Final = 64 * 1024 * 1024
-_MOST_PARTS: Final = 20
+_IN_MEMORY_BYTES: Final = 256 * 1024
 
 
 class FileField(NamedTuple):
@@ -41,27 +45,22 @@ CREDIT_INVOICE_FILE: Final = FileField(
 
 
 async def read_upload(receive: Receive, content_type: bytes | None, field: FileField) -> Upload:
-    """The file of a multipart body. Raises the field's two refusals."""
-    if content_type is None or not content_type.lower().startswith(b"multipart/form-data"):
+    """The file of a multipart body. Raises the field's two refusals, UNREADABLE_BODY when the connection ends."""
+    kind, options = parse_options_header(content_type)
+    if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise DomainError(field.missing, f"Missing {field.title} file")
     body = _BoundedBody(receive, LARGEST_UPLOAD_BYTES + _ENVELOPE_BYTES)
-    headers = Headers(raw=[(b"content-type", content_type)])
-    parser = MultiPartParser(headers, body.parts(), max_files=_MOST_PARTS, max_fields=_MOST_PARTS)
-    try:
-        form = await parser.parse()
-    except (MultiPartException, FormParserError, KeyError, ValueError):
-        await body.drain()
-        form = None
-    try:
+    with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
+        parts = _Parts(options[b"boundary"], field.names, spool)
+        async for part in body.parts():
+            # Written on the event loop: some hundred writes into the page cache, far shorter than a thread hop each.
+            parts.take(part)
         if body.too_large:
             raise _too_large(field)
-        for part in () if form is None else (part for name in field.names for part in form.getlist(name)):
-            if isinstance(part, UploadFile):
-                return _checked(await part.read(LARGEST_UPLOAD_BYTES + 1), field)
-    finally:
-        if form is not None:
-            await form.close()
-    raise DomainError(field.missing, f"Missing {field.title} file")
+        if parts.ended != parts.chosen or parts.chosen is None:
+            raise DomainError(field.missing, f"Missing {field.title} file")
+        spool.seek(0)
+        return _checked(spool.read(), field)
 
 
 def _checked(content: bytes, field: FileField) -> Upload:
@@ -78,6 +77,71 @@ def _too_large(field: FileField) -> DomainError:
     return DomainError(field.refused, f"{field.title.capitalize()} file is larger than {megabytes} MB")
 
 
+class _Parts:
+    """Follows a multipart body and spools the file of the best of the wanted names; other parts fall away."""
+
+    def __init__(self, boundary: bytes, names: tuple[str, ...], spool: IO[bytes]) -> None:
+        self._names = names
+        self._spool = spool
+        self._header = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._spooling = False
+        # The name that is spooled, and the one that was spooled to its end.
+        self.chosen: str | None = None
+        self.ended: str | None = None
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._data,
+            "on_part_end": self._end,
+        }
+        self._parser: MultipartParser | None = None
+        with contextlib.suppress(FormParserError):
+            self._parser = MultipartParser(boundary, callbacks)
+
+    def take(self, part: bytes) -> None:
+        """The next bytes of the body. What comes after a fault of form is not looked at."""
+        if self._parser is None:
+            return
+        try:
+            self._parser.write(part)
+        except (FormParserError, ValueError):
+            self._parser = None
+
+    def _begin(self) -> None:
+        self._headers = {}
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header = data[start:end].lower()
+        self._headers[self._header] = b""
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._headers[self._header] += data[start:end]
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        better = self.chosen is None or (
+            name in self._names and self._names.index(name) < self._names.index(self.chosen)
+        )
+        self._spooling = name in self._names and b"filename" in options and better
+        if self._spooling:
+            self.chosen, self.ended = name, None
+            self._spool.seek(0)
+            self._spool.truncate()
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._spooling:
+            self._spool.write(data[start:end])
+
+    def _end(self) -> None:
+        if self._spooling:
+            self.ended = self.chosen
+            self._spooling = False
+
+
 class _BoundedBody:
     """A request's body in parts, up to a bound; what lies behind it is read and dropped."""
 
@@ -92,26 +156,15 @@ class _BoundedBody:
         return self._size > self._largest
 
     async def parts(self) -> AsyncGenerator[bytes, None]:
-        while self._more:
-            part = await self._next()
-            if self.too_large:
-                await self.drain()
-                return
-            if part:
-                yield part
-
-    async def drain(self) -> None:
         while self._more and self._size < _DRAINED_BYTES:
-            await self._next()
-
-    async def _next(self) -> bytes:
-        message = await self._receive()
-        if message["type"] != "http.request":
-            raise DomainError(ErrorCode.UNREADABLE_BODY, "The connection ended before the body did.")
-        part: bytes = message.get("body", b"")
-        self._size += len(part)
-        self._more = message.get("more_body", False)
-        return part
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise DomainError(ErrorCode.UNREADABLE_BODY, "The connection ended before the body did.")
+            part: bytes = message.get("body", b"")
+            self._size += len(part)
+            self._more = message.get("more_body", False)
+            if part and not self.too_large:
+                yield part
 
 
 async def download_upload(desk: Desk, call: Call) -> Reply:

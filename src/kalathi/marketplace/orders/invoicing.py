@@ -54,8 +54,12 @@ def _wrong_proof(details: InvoiceDetails) -> list[str]:
     if method is not UNSET and method not in _METHODS:
         wrong.append(f"invoice_details.vat_exclusion_verification_method: valid values: {', '.join(_METHODS)}.")
     documents = details.vat_exclusion_documents
-    if (method == "documents") != (documents is not UNSET) or not 0 < len(documents or ("",)) <= _MOST_DOCUMENTS:
-        wrong.append("invoice_details.vat_exclusion_documents: give 1 to 20 addresses, with the method documents only.")
+    named = 0 if documents is UNSET else len(documents)
+    if (method == "documents") != (0 < named <= _MOST_DOCUMENTS) or (method != "documents" and named):
+        wrong.append(
+            f"invoice_details.vat_exclusion_documents: give 1 to {_MOST_DOCUMENTS} addresses"
+            " with the method documents, and none otherwise."
+        )
     representative = details.vat_exclusion_representative
     if representative is not UNSET:
         if representative.id_type not in IDENTITY_DOCUMENTS.values():

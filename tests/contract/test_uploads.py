@@ -1,0 +1,141 @@
+"""Invoices and credit invoices: told by content, bounded, replaced, served behind a link and never as a page."""
+
+from pathlib import Path
+
+import pytest
+
+from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, mime_type
+from tests.market import Shop, open_market
+
+pytestmark = pytest.mark.anyio
+
+PDF = b"%PDF-1.7\n1 0 obj\n"
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+JPG = b"\xff\xd8\xff\xe0" + bytes(20)
+BOTH = pytest.mark.parametrize(
+    ("action", "field", "title"),
+    [("invoices", "invoice_file", "invoice"), ("credit_invoices", "credit_invoice_file", "credit invoice")],
+)
+
+
+async def _refused(shop: Shop, code: str, action: str, field: str, content: bytes) -> tuple[int, str, str]:
+    before = await shop.market.order(code)
+    answer = await shop.upload(code, action, field, content)
+    assert await shop.market.order(code) == before
+    [error] = answer.json["errors"]
+    return answer.status, error["code"], error["messages"][0]
+
+
+@pytest.mark.parametrize(("content", "extension"), [(PDF, "pdf"), (PNG, "png"), (JPG, "jpg")])
+async def test_an_invoice_is_kept_by_its_content_and_shown_by_the_order(
+    tmp_path: Path, content: bytes, extension: str
+) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        told = await shop.told(code)
+        answer = await shop.upload(code, "invoices", "invoice_file", content, "page.html")
+        assert answer.json == {"success": True}
+        url = (await shop.show(code))["uploaded_invoice_file"]
+        assert url.endswith(f".{extension}")
+        file = await market.call("GET", url.removeprefix("http://market"))
+        assert (file.status, file.body) == (200, content)
+        assert file.headers["x-content-type-options"] == "nosniff"
+        assert file.headers["content-disposition"].startswith("attachment")
+        assert await shop.told(code) == told, "the contract names no event for an upload"
+        wrong = url.removeprefix("http://market").rpartition(".")[0] + ".html"
+        assert (await market.call("GET", wrong)).status == 404
+
+
+async def test_a_later_upload_takes_the_place_of_the_one_before_and_its_link(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        urls = []
+        for content in (PDF, PNG):
+            assert (await shop.upload(code, "invoices", "invoice", content)).json == {"success": True}
+            urls.append((await shop.show(code))["uploaded_invoice_file"].removeprefix("http://market"))
+        assert (await market.call("GET", urls[0])).status == 404
+        assert (await market.call("GET", urls[1])).body == PNG
+
+
+async def test_a_credit_invoice_shows_in_the_operators_view_only_and_also_after_the_order_has_ended(
+    tmp_path: Path,
+) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        await market.operate("POST", f"/marketplace/orders/{code}/cancel")
+        before = await shop.show(code)
+        for content in (PNG, PDF):
+            answer = await shop.upload(code, "credit_invoices", "credit_invoice_file", content)
+            assert answer.json == {"success": True}
+        assert await shop.show(code) == before
+        url = (await market.order(code))["credit_invoice"]
+        assert (await market.call("GET", url.removeprefix("http://market"))).body == PDF
+
+
+@BOTH
+async def test_what_is_no_file_of_the_contract_is_refused(tmp_path: Path, action: str, field: str, title: str) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        missing = (400, field, f"Missing {title} file")
+        assert await _refused(shop, code, action, "other", PDF) == missing
+        for body, content_type in (
+            (b"", "multipart/form-data; boundary=x"),
+            (b"--x\r\n", "multipart/form-data; boundary=x"),
+            (b"--x\r\nContent-Disposition: form-data\r\n\r\n\r\n--x--\r\n", "multipart/form-data; boundary=x"),
+            (b"nonsense", "multipart/form-data"),
+            (PDF, "application/pdf"),
+            (
+                b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%%PDF-1.4\r\n--x--\r\n' % field.encode(),
+                "multipart/form-data; boundary=x",
+            ),
+        ):
+            answer = await shop.call("POST", f"/orders/{code}/{action}", body, **{"Content-Type": content_type})
+            assert answer.status == 400, body
+            assert answer.json == {"errors": [{"code": field, "messages": [missing[2]]}]}
+        kinds = [
+            (b"PK\x03\x04zip", "application/zip"),
+            (b"<!DOCTYPE html><script>", "text/html"),
+            (b"hello", "text/plain"),
+            (b"", "application/x-empty"),
+            (b"\x00\xff\x00", "application/octet-stream"),
+        ]
+        for content, kind in kinds:
+            message = f"{title.capitalize()} file {kind} mime-type is not accepted"
+            assert await _refused(shop, code, action, field, content) == (422, field, message)
+
+
+@BOTH
+async def test_seven_megabytes_are_taken_and_a_byte_more_is_not(
+    tmp_path: Path, action: str, field: str, title: str
+) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        largest = PDF.ljust(LARGEST_UPLOAD_BYTES, b"x")
+        assert (await shop.upload(code, action, field, largest)).json == {"success": True}
+        message = f"{title.capitalize()} file is larger than 7 MB"
+        for size in (LARGEST_UPLOAD_BYTES + 1, LARGEST_UPLOAD_BYTES * 2):
+            assert await _refused(shop, code, action, field, PDF.ljust(size, b"x")) == (422, field, message)
+
+
+@BOTH
+async def test_an_order_that_was_never_accepted_takes_no_document(
+    tmp_path: Path, action: str, field: str, title: str
+) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        rejected = await shop.cart(A=1)
+        await shop.call("POST", f"/orders/{rejected}/reject", {"rejection_reason_other": "closed"})
+        for code in (await shop.cart(A=1), rejected):
+            message = f"Failed to upload {title}. Order must be accepted first."
+            assert await _refused(shop, code, action, field, PDF) == (422, field, message)
+
+
+def test_a_type_is_told_by_the_first_bytes() -> None:
+    assert mime_type(PDF) == "application/pdf"
+    assert mime_type("Ελλάδα".encode()) == "text/plain"
+    assert mime_type(b"MZ\x90") == "application/x-msdownload"
