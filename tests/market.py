@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from kalathi.marketplace.api.faults import CUT_OFF
 from kalathi.marketplace.app import Marketplace
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.settings import Settings
@@ -104,7 +105,7 @@ class Market:
         content = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
         sent: list[dict[str, Any]] = []
         name, _, query = path.partition("?")
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "method": method,
             "path": name,
@@ -120,13 +121,20 @@ class Market:
         chunks = [content[at : at + 65536] for at in range(0, len(content), 65536)] or [b""]
 
         async def receive() -> dict[str, Any]:
+            if not chunks:
+                return {"type": "http.disconnect"}
             chunk = chunks.pop(0)
             return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
 
         async def send(message: Any) -> None:
             sent.append(message)
 
+        cut_off: list[bool] = []
+        scope["extensions"] = {CUT_OFF: lambda: cut_off.append(True)}
+
         await self.marketplace.asgi(scope, receive, send)
+        if cut_off:
+            raise ConnectionResetError(path)
         answered = b"".join(message.get("body", b"") for message in sent[1:])
         found = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
         is_json = found.get("content-type", "").startswith("application/json")

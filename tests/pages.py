@@ -61,7 +61,7 @@ def operations() -> str:
     """What customers, support and couriers do, and the bodies."""
     rows = ["| call | who | what happens | body |", "|---|---|---|---|"]
     for word, operation in OPERATIONS.items():
-        members = ", ".join(f"`{name}`" for name in operation.body.__struct_fields__) or "none"
+        members = ", ".join(f"`{name}`" for name in getattr(operation.body, "__struct_fields__", ())) or "none"
         rows.append(
             f"| `POST /marketplace/orders/{{code}}/{word}` | {operation.actor} | {operation.sentence} | {members} |"
         )

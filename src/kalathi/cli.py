@@ -92,6 +92,7 @@ def serve(no_worker: bool, **values: str) -> None:
 
 
 async def _run_marketplace(settings: Settings, *, works: bool) -> None:
+    from kalathi.marketplace.api.faults import CUT_OFF
     from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE, Marketplace
     from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
 
@@ -110,7 +111,9 @@ async def _run_marketplace(settings: Settings, *, works: bool) -> None:
     if works:
         marketplace.start()
     try:
-        await run_server(marketplace.asgi, bound, ready)
+        # Only a sandbox has connections to cut off.
+        extension = CUT_OFF if settings.mode == "sandbox" else ""
+        await run_server(marketplace.asgi, bound, ready, cut_off_extension=extension)
     finally:
         await marketplace.stop()
 

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 import uvicorn
 import uvloop
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 # Callers that are still being answered get this long; with the worker's drain it stays within ten seconds.
 _GRACE_SECONDS = 4
@@ -58,10 +58,25 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-async def run_server(asgi: ASGIApp, bound: socket.socket, ready: Callable[[], None]) -> None:
+def _with_cut_off(asgi: ASGIApp, extension: str) -> ASGIApp:
+    """The application with a way to cut off a request's connection, under this name of its extensions. ASGI has none;
+    the server's own object for a request holds the connection."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        transport = getattr(getattr(send, "__self__", None), "transport", None)
+        if transport is not None:
+            scope.setdefault("extensions", {})[extension] = transport.abort
+        await asgi(scope, receive, send)
+
+    return app
+
+
+async def run_server(
+    asgi: ASGIApp, bound: socket.socket, ready: Callable[[], None], *, cut_off_extension: str = ""
+) -> None:
     """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken."""
     config = uvicorn.Config(
-        asgi,
+        _with_cut_off(asgi, cut_off_extension) if cut_off_extension else asgi,
         lifespan="off",
         log_config=None,
         access_log=False,

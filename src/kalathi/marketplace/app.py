@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
 from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.vouchers import VoucherPrinter
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database
@@ -21,6 +22,9 @@ from kalathi.marketplace.kernel.moving import ClockMover, stored_offset_millis
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.sandbox.demo_orders import DemoOrders
+from kalathi.marketplace.sandbox.fault_book import FaultBook, FaultyRoad
+from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
 from kalathi.marketplace.webhooks.retry import RetrySchedule
@@ -47,40 +51,31 @@ class Marketplace:
 
         Raises DatabaseInUseError, ValueError for a setting that cannot be read.
         """
-        schedule = RetrySchedule(settings.webhook_attempt_minutes)
+        ip_ranges(settings.ip_ranges, settings.ip_ranges_modified)
         terms = Terms(settings, (settings.public_url or address).rstrip("/"))
+        schedule = RetrySchedule(settings.webhook_attempt_minutes)
         token = operator_token(settings)
         self._database = database = Database(settings.data / DATABASE_FILE)
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
-        self._network = sender or WebhookSender(
-            user_agent=settings.user_agent,
-            timeout_seconds=settings.webhook_timeout_seconds,
-            connections=settings.webhook_slots,
-        )
+        self._network = sender or _network(settings)
         clock = BusinessClock(stored_offset_millis(database), real)
+        printer = VoucherPrinter()
         idempotency = IdempotencyKeys(database)
-        dispatcher = Dispatcher(database, clock, self._network, schedule)
-        due_work = OrderDueWork(database, clock, terms, VoucherPrinter(), self._threads)
-        self.worker = Worker(
-            database,
-            clock,
-            [
-                Duty(DueKind.DELIVERY, dispatcher.deliver, settings.webhook_slots, settings.webhook_slots_per_shop),
-                Duty(DueKind.EXPIRY, due_work.expire, slots=20, slots_per_shop=20),
-                Duty(DueKind.EXPRESS, due_work.accept_express, slots=20, slots_per_shop=20),
-                Duty(DueKind.VOUCHER, due_work.make_voucher, slots=20, slots_per_shop=20),
-                Duty(DueKind.FORGET, idempotency.forget, slots=20, slots_per_shop=20),
-            ],
-        )
-        mover = ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self.worker.ring)
+        faults = FaultBook(database, sandbox=settings.mode == "sandbox")
+        dispatcher = Dispatcher(database, clock, FaultyRoad(self._network, faults), schedule)
+        due_work = OrderDueWork(database, clock, terms, printer, self._threads)
+        self.worker = Worker(database, clock, _duties(settings, dispatcher, due_work, idempotency))
         self._desk = Desk(
             database=database,
             clock=clock,
             keys=KeyReserve(database),
             terms=terms,
             operator_token_hash=hash_token(token),
-            mover=mover,
+            mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self.worker.ring),
             idempotency=idempotency,
+            demo=DemoOrders(terms.public_url),
+            sample=SampleDocument(printer, self._threads),
+            faults=faults,
         )
         self.asgi: ASGIApp = application(self._desk)
         self._working: asyncio.Task[None] | None = None
@@ -100,6 +95,27 @@ class Marketplace:
             await self._network.close()
             self._threads.shutdown()
             self._database.close()
+
+
+def _network(settings: Settings) -> WebhookSender:
+    return WebhookSender(
+        user_agent=settings.user_agent,
+        timeout_seconds=settings.webhook_timeout_seconds,
+        connections=settings.webhook_slots,
+    )
+
+
+def _duties(
+    settings: Settings, dispatcher: Dispatcher, due_work: OrderDueWork, idempotency: IdempotencyKeys
+) -> list[Duty]:
+    """Which handler runs which kind of due row, and how many at once."""
+    return [
+        Duty(DueKind.DELIVERY, dispatcher.deliver, settings.webhook_slots, settings.webhook_slots_per_shop),
+        Duty(DueKind.EXPIRY, due_work.expire, slots=20, slots_per_shop=20),
+        Duty(DueKind.EXPRESS, due_work.accept_express, slots=20, slots_per_shop=20),
+        Duty(DueKind.VOUCHER, due_work.make_voucher, slots=20, slots_per_shop=20),
+        Duty(DueKind.FORGET, idempotency.forget, slots=20, slots_per_shop=20),
+    ]
 
 
 def operator_token(settings: Settings) -> str:

@@ -23,6 +23,7 @@ from kalathi.marketplace.api.reply import Reply, error_reply
 from kalathi.marketplace.api.routes import ROUTES, Access, Route
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.idempotency import keyed_request
+from kalathi.marketplace.sandbox.triggers import TriggerKind
 from kalathi.marketplace.shops.model import hash_token
 
 # Whose the operator's idempotency keys are; no shop has this id.
@@ -32,13 +33,14 @@ OPERATOR = "operator"
 def application(desk: Desk) -> ASGIApp:
     """The whole HTTP face of the marketplace."""
     merchant_prefix = f"{BASE_PATH}/orders/{{code}}"
-    calls = {
-        (route.method, route.path[len(merchant_prefix) :].strip("/")): MerchantCall(
-            cast(Handler, route.handler), route.body, draws_codes=route.draws_codes
-        )
-        for route in ROUTES
-        if route.access is Access.MERCHANT and route.path.startswith(merchant_prefix)
-    }
+    calls = {}
+    for route in ROUTES:
+        if route.access is Access.MERCHANT and route.path.startswith(merchant_prefix):
+            action = route.path[len(merchant_prefix) :].strip("/")
+            handler = cast(Handler, route.handler)
+            for part in TriggerKind if "{kind}" in action else ("",):
+                name = (route.method, action.replace("{kind}", part))
+                calls[name] = MerchantCall(handler, route.body, draws_codes=route.draws_codes, part=part)
     merchants = MerchantsFront(desk, calls, desk.terms.settings.vendor)
     rest = Starlette(
         routes=[
@@ -68,6 +70,8 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
         try:
             if route.access is Access.OPERATOR:
                 _check_operator(request, desk)
+            if route.sandbox_only:
+                _check_sandbox(desk)
             body, content = None, b""
             if route.body is not None:
                 length = request.headers.get("content-length")
@@ -92,6 +96,11 @@ def _check_operator(request: Request, desk: Desk) -> None:
     valid = hmac.compare_digest(hash_token(token.strip()), desk.operator_token_hash)
     if scheme.lower() != "bearer" or not valid:
         raise DomainError(ErrorCode.UNAUTHORIZED, "The operator's token is missing or not valid.")
+
+
+def _check_sandbox(desk: Desk) -> None:
+    if desk.terms.settings.mode != "sandbox":
+        raise DomainError(ErrorCode.NOT_FOUND, "This call is the sandbox's; the marketplace runs in production mode.")
 
 
 async def _routing_error(request: Request, error: Exception) -> Response:

@@ -8,6 +8,9 @@ from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.sandbox.demo_orders import DemoOrders
+from kalathi.marketplace.sandbox.fault_book import FaultBook
+from kalathi.marketplace.sandbox.samples import SampleDocument
 
 
 class Desk(Struct, frozen=True, kw_only=True):
@@ -20,3 +23,6 @@ class Desk(Struct, frozen=True, kw_only=True):
     operator_token_hash: bytes
     mover: ClockMover
     idempotency: IdempotencyKeys
+    demo: DemoOrders
+    sample: SampleDocument
+    faults: FaultBook

@@ -4,15 +4,17 @@ A call costs one statement: the token, the shop and the order are read together.
 reads, decides and commits, and decides anew when another call was faster (DESIGN, decision 3).
 """
 
+import contextlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
 from kalathi.marketplace.api.bodies import decode_body, read_body
 from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.faults import go_wrong
 from kalathi.marketplace.api.limits import RateLimit
 from kalathi.marketplace.api.merchants import Handler, OrderCall, list_orders
 from kalathi.marketplace.api.reply import SUCCESS, Reply, error_reply
@@ -21,26 +23,28 @@ from kalathi.marketplace.kernel.changes import ConditionFailedError
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.idempotency import KeyedRequest, keyed_request, remember
-from kalathi.marketplace.kernel.keys import DrawnKeys
 from kalathi.marketplace.orders import store
-from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.uploads import Upload
+from kalathi.marketplace.sandbox.demo_orders import stands_at
+from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import hash_token
 
 BASE_PATH: Final = "/merchants/ecommerce"
 _LIST: Final = f"{BASE_PATH}/orders"
 _ORDERS: Final = f"{BASE_PATH}/orders/"
-_NO_KEYS: Final = DrawnKeys([])
 # No token is nearly as long; what is longer is refused without being hashed or kept.
 _LONGEST_AUTHORIZATION: Final = 200
 
 
 class MerchantCall(NamedTuple):
-    """One row of the table as the front runs it. `body` is a struct, a file field, or None."""
+    """One row of the table as the front runs it. `body` is a struct, a file field, or None; `part` is what its path
+    says behind the action."""
 
     handler: Handler
     body: Any
     draws_codes: bool = False
+    part: str = ""
 
 
 class _Headers(NamedTuple):
@@ -65,44 +69,58 @@ class MerchantsFront:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers every request, the faulty ones too."""
+        if self._desk.faults.strikes_api:
+            shop_id = shops.shop_id_of_token(self._desk.database.point, _token_hash(_scanned(scope).authorization))
+            rules = self._desk.faults.on_call(shop_id, _name_of(scope))
+            await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, send)
+        else:
+            await (await self._reply(scope, receive))(scope, receive, send)
+
+    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         try:
-            reply = await self._answer(scope, receive)
+            return await self._answer(scope, receive)
         except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets the envelope)
-            reply = error_reply(error)
-        await reply(scope, receive, send)
+            return error_reply(error)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        if scope["path"] == _LIST:
-            return await self._list(scope)
-        call, code = self._call(scope)
         headers = _scanned(scope)
         token_hash = _token_hash(headers.authorization)
-        caller = self._admitted(token_hash, code, headers.accept)
+        if scope["path"] == _LIST:
+            return await self._list(scope, token_hash, headers)
+        call, code = self._call(scope)
+
+        def find() -> OrderCall:
+            caller = self._admitted(token_hash, code, headers.accept)
+            if caller.found is not None:
+                return OrderCall(caller.shop, caller.found, scope["query_string"], call.part, self._desk.clock.now())
+            demo = self._desk.demo.find(code)
+            if demo is None:
+                raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+            return OrderCall(caller.shop, demo, scope["query_string"], call.part, stands_at(demo), is_demo=True)
+
+        asked = find()
         if self._limit.is_on:
-            self._limit.take(caller.shop.id)
-        found = _found(caller)
-        if call.body is None and scope["method"] == "GET":
-            outcome = call.handler(
-                self._desk, OrderCall(found, None, _NO_KEYS, scope["query_string"], self._desk.clock.now())
-            )
-            if isinstance(outcome, Reply):
-                return outcome
+            self._limit.take(asked.shop.id)
+        if scope["method"] == "GET":
+            return cast(Reply, call.handler(self._desk, asked))
         body, content = await _body(call, receive, headers)
         request = None
         if headers.idempotency_key is not None:
             key = headers.idempotency_key.decode("latin-1")
-            request = keyed_request(found.shop.id, key, scope["method"], scope["path"], content)
+            request = keyed_request(asked.shop.id, key, scope["method"], scope["path"], content)
+        with self._desk.idempotency.alone(request) if request else contextlib.nullcontext():
+            if not call.draws_codes:
+                return await self._act(call, asked._replace(body=body), find, request)
+            keys = await self._desk.keys.draw(COMMAND_ATTEMPTS)
+            try:
+                return await self._act(call, asked._replace(body=body, keys=keys), find, request)
+            finally:
+                self._desk.keys.give_back(keys)
 
-        def find() -> FoundOrder:
-            return _found(self._admitted(token_hash, code, headers.accept))
-
-        return await self._keyed(call, found, find, body, request)
-
-    async def _list(self, scope: Scope) -> Reply:
+    async def _list(self, scope: Scope, token_hash: bytes, headers: _Headers) -> Reply:
         if scope["method"] != "GET":
             raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
-        headers = _scanned(scope)
-        caller = self._admitted(_token_hash(headers.authorization), "", headers.accept)
+        caller = self._admitted(token_hash, "", headers.accept)
         if self._limit.is_on:
             self._limit.take(caller.shop.id)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
@@ -121,59 +139,28 @@ class MerchantsFront:
             raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
 
-    async def _keyed(
-        self,
-        call: MerchantCall,
-        found: FoundOrder,
-        find: Callable[[], FoundOrder],
-        body: Any,
-        request: KeyedRequest | None,
-    ) -> Reply:
-        if request is None:
-            return await self._with_codes(call, found, find, body, None)
-        with self._desk.idempotency.alone(request):
-            return await self._with_codes(call, found, find, body, request)
-
-    async def _with_codes(
-        self,
-        call: MerchantCall,
-        found: FoundOrder,
-        find: Callable[[], FoundOrder],
-        body: Any,
-        request: KeyedRequest | None,
-    ) -> Reply:
-        if not call.draws_codes:
-            return await self._act(call, found, find, body, _NO_KEYS, request)
-        keys = await self._desk.keys.draw(COMMAND_ATTEMPTS)
-        try:
-            return await self._act(call, found, find, body, keys, request)
-        finally:
-            self._desk.keys.give_back(keys)
-
     async def _act(
-        self,
-        call: MerchantCall,
-        found: FoundOrder,
-        find: Callable[[], FoundOrder],
-        body: Any,
-        keys: DrawnKeys,
-        request: KeyedRequest | None,
+        self, call: MerchantCall, asked: OrderCall, find: Callable[[], OrderCall], request: KeyedRequest | None
     ) -> Reply:
         """Decides and commits; when another call was faster, reads and decides anew (DESIGN, decision 3)."""
         for _ in range(COMMAND_ATTEMPTS):
             if request is not None and (first := self._desk.idempotency.answer_of(request)) is not None:
                 return Reply(first.status, first.body)
-            now = self._desk.clock.now()
-            outcome = call.handler(self._desk, OrderCall(found, body, keys, b"", now))
+            outcome = call.handler(self._desk, asked)
             if isinstance(outcome, Reply):
                 return outcome
+            if isinstance(outcome, Recorded):
+                if asked.is_demo:
+                    return SUCCESS  # A demo order answers as its state demands, and stays as it is.
+                outcome = outcome.changes
             if request is not None:
                 hours = self._desk.terms.settings.idempotency_hours
-                outcome.changes.add(*remember(request, SUCCESS.status, SUCCESS.body, now, hours))
+                now = self._desk.clock.now()
+                outcome.add(*remember(request, SUCCESS.status, SUCCESS.body, now, hours))
             try:
-                await self._desk.database.commit(outcome.changes)
+                await self._desk.database.commit(outcome)
             except ConditionFailedError:
-                found = find()
+                asked = find()._replace(body=asked.body, keys=asked.keys)
             else:
                 return SUCCESS
         raise DomainError(ErrorCode.CONFLICT, "Somebody else is changing this order at the same moment. Try again.")
@@ -210,10 +197,12 @@ def _scanned(scope: Scope) -> _Headers:
     return _Headers(authorization, accept, length, content_type, key)
 
 
-def _found(caller: store.Caller) -> FoundOrder:
-    if caller.found is None:
-        raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
-    return caller.found
+def _name_of(scope: Scope) -> str:
+    """How rules of faults call a call: `list`, `show`, or its action."""
+    path: str = scope["path"]
+    if path == _LIST:
+        return "list"
+    return path[len(_ORDERS) :].partition("/")[2].partition("/")[0] or "show"
 
 
 async def _body(call: MerchantCall, receive: Receive, headers: _Headers) -> tuple[Any, bytes]:

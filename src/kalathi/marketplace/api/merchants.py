@@ -10,39 +10,40 @@ from urllib.parse import parse_qsl
 
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import OrderList
-from kalathi.contract.requests import (
-    AcceptRequest,
-    RejectRequest,
-    RelocateRequest,
-    RescheduleRequest,
-    TrackingRequest,
-)
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.paging import page_of, pagination
 from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import DrawnKeys
 from kalathi.marketplace.orders import commands, queries, wire
 from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.operations import Facts, Operation
 from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.uploads import Upload
+from kalathi.marketplace.sandbox.triggers import TriggerKind, triggered
 from kalathi.marketplace.shops.model import Shop
 
 
 class OrderCall(NamedTuple):
-    """One call on one order: the order as it was found, what the call says, and the time."""
+    """One call on one order: who calls, the order as it was found, what the call says, and the time. `part` is what
+    the path says behind its action."""
 
+    shop: Shop
     found: FoundOrder
-    body: Any
-    keys: DrawnKeys
     query: bytes
+    part: str
     now: datetime
+    body: Any = None
+    keys: DrawnKeys = DrawnKeys([])
+    is_demo: bool = False
 
 
-Handler = Callable[[Desk, OrderCall], Reply | Recorded]
+# An action gives what is to be written of its order; a change set alone is of something else.
+Handler = Callable[[Desk, OrderCall], Reply | Recorded | ChangeSet]
 ListHandler = Callable[[Desk, Shop, dict[str, str]], Awaitable[Reply]]
 _ACTION_OPTIONS: Final = ("action_options", "1")
 
@@ -55,28 +56,15 @@ def show_order(desk: Desk, call: OrderCall) -> Reply:
     return Reply(200, wire.order_body(call.found.document, offer, call.now))
 
 
-def accept_order(desk: Desk, call: OrderCall) -> Recorded:
-    """Takes the order with a location, a window and a number of parcels that are on offer."""
-    body: AcceptRequest = call.body
-    return commands.accept(call.found, body, desk.terms, call.now)
+def order_action(operation: Operation) -> Handler:
+    """The handler of one thing that a shop does to an order."""
 
+    def handle(desk: Desk, call: OrderCall) -> Recorded:
+        facts = Facts(desk.database.point, call.keys, desk.terms, call.now)
+        return operation.run(call.found, call.body, facts)
 
-def reject_order(desk: Desk, call: OrderCall) -> Recorded:
-    """Rejects by line items or by a free text; what is left may come back as a new order."""
-    body: RejectRequest = call.body
-    return commands.reject(call.found, body, call.keys, desk.terms, call.now)
-
-
-def reschedule_pickup(desk: Desk, call: OrderCall) -> Recorded:
-    """Moves the pickup to another day of reschedule_options; the hours stay if that day offers them."""
-    body: RescheduleRequest = call.body
-    return commands.reschedule(call.found, body, desk.terms, call.now)
-
-
-def relocate_pickup(desk: Desk, call: OrderCall) -> Recorded:
-    """Moves the pickup to another location of relocate_options; date and hours stay, a voucher is made again."""
-    body: RelocateRequest = call.body
-    return commands.relocate(call.found, body, desk.terms, call.now)
+    handle.__doc__ = operation.sentence
+    return handle
 
 
 def upload_invoice(desk: Desk, call: OrderCall) -> Recorded:
@@ -91,25 +79,10 @@ def upload_credit_invoice(_desk: Desk, call: OrderCall) -> Recorded:
     return commands.attach_credit_invoice(call.found, body, secret_token())
 
 
-def set_as_ready(desk: Desk, call: OrderCall) -> Recorded:
-    """The parcel is packed: the courier may come in an earlier window."""
-    return commands.set_as_ready(call.found, desk.terms, call.now)
-
-
-def set_as_not_ready(desk: Desk, call: OrderCall) -> Recorded:
-    """Undoes set_as_ready while the courier has not picked up."""
-    return commands.set_as_not_ready(call.found, desk.terms, call.now)
-
-
-def request_voucher(desk: Desk, call: OrderCall) -> Recorded:
-    """Asks for the voucher of an accepted preorder before its day; it comes by webhook."""
-    return commands.request_voucher(call.found, desk.terms, call.now)
-
-
-def send_tracking_details(desk: Desk, call: OrderCall) -> Recorded:
-    """Tells how an order that the merchant fulfills is sent."""
-    body: TrackingRequest = call.body
-    return commands.track(call.found, body, desk.terms, call.now)
+def trigger_webhook(desk: Desk, call: OrderCall) -> ChangeSet:
+    """Sends the webhook that goes with a demo order to the shop's live URL, seconds later."""
+    kind = TriggerKind(call.part)
+    return triggered(desk.database.point, call.shop, call.found, kind, desk.terms, desk.clock.now())
 
 
 async def list_orders(desk: Desk, shop: Shop, query: dict[str, str]) -> Reply:

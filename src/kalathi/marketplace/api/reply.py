@@ -85,6 +85,11 @@ def error_reply(error: Exception) -> Reply:
     return _envelope(INTERNAL_ERROR, (_INTERNAL_SENTENCE,))
 
 
+def envelope_reply(code: ErrorCode | None, sentence: str, retry_after_seconds: int | None) -> Reply:
+    """A failure that is made on purpose; without a code, an internal one."""
+    return _envelope(INTERNAL_ERROR if code is None else ERRORS[code], (sentence,), retry_after_seconds)
+
+
 def _envelope(answer: ErrorAnswer, messages: tuple[str, ...], retry_after_seconds: int | None = None) -> Reply:
     headers: list[tuple[bytes, bytes]] = [JSON]
     if answer.status == 401:

@@ -7,23 +7,17 @@ from typing import Annotated, Any, Final, NamedTuple
 from msgspec import Meta
 
 from kalathi.contract.orders import OrderBody, OrderList, Success
-from kalathi.contract.requests import (
-    AcceptRequest,
-    RejectRequest,
-    RelocateRequest,
-    RescheduleRequest,
-    TrackingRequest,
-)
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.api import merchants, operator, uploads, vouchers
+from kalathi.marketplace.api import merchants, operator, sandbox, uploads, vouchers
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.front import BASE_PATH
 from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders.model import NewCart
-from kalathi.marketplace.orders.operations import OPERATIONS
+from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS
 from kalathi.marketplace.orders.queries import OrderDetail
+from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewShop, ShopChanges
 
 
@@ -59,6 +53,7 @@ class Route(NamedTuple):
     query: tuple[Query, ...] = ()
     status: int = 200
     takes_idempotency_key: bool = False
+    sandbox_only: bool = False
     draws_codes: bool = False
 
 
@@ -108,14 +103,28 @@ def _operator(
     query: tuple[Query, ...] = (),
     status: int = 200,
     keyed: bool = False,
+    sandbox_only: bool = False,
 ) -> Route:
     reads = _BODY if body is not None else ()
     remembers = (ErrorCode.IDEMPOTENCY_KEY, ErrorCode.CONFLICT) if keyed else ()
-    everything = tuple(dict.fromkeys((*reads, *errors, *remembers)))
-    return Route(Access.OPERATOR, method, path, handler, body, answer, everything, query, status, keyed)
+    hidden = (ErrorCode.NOT_FOUND,) if sandbox_only else ()
+    everything = tuple(dict.fromkeys((*reads, *errors, *remembers, *hidden)))
+    return Route(Access.OPERATOR, method, path, handler, body, answer, everything, query, status, keyed, sandbox_only)
 
 
 _E = ErrorCode
+
+# How each action of a shop may be refused, beside what every action may.
+_REFUSALS: Final[dict[str, tuple[ErrorCode, ...]]] = {
+    "accept": (_E.ORDER_STATUS,),
+    "reject": (_E.ORDER_STATUS,),
+    "reschedule_pickup": (_E.ORDER_STATUS, _E.RESCHEDULE_DATE),
+    "relocate_pickup": (_E.ORDER_STATUS, _E.PICKUP_LOCATION),
+    "set_as_ready": (_E.ORDER_NOT_ELIGIBLE,),
+    "set_as_not_ready": (_E.ORDER_NOT_ELIGIBLE,),
+    "request_voucher": (_E.ORDER_NOT_ELIGIBLE,),
+    "tracking_details": (_E.ORDER_NOT_ELIGIBLE, _E.ORDER_STATUS),
+}
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
@@ -138,10 +147,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         _FOUND,
         (Query("action_options", int, "1 adds reschedule_options and relocate_options."),),
     ),
-    _merchant("accept", merchants.accept_order, AcceptRequest, _E.ORDER_STATUS),
-    _merchant("reject", merchants.reject_order, RejectRequest, _E.ORDER_STATUS, draws_codes=True),
-    _merchant("reschedule_pickup", merchants.reschedule_pickup, RescheduleRequest, _E.ORDER_STATUS, _E.RESCHEDULE_DATE),
-    _merchant("relocate_pickup", merchants.relocate_pickup, RelocateRequest, _E.ORDER_STATUS, _E.PICKUP_LOCATION),
+    *(
+        _merchant(
+            word,
+            merchants.order_action(action),
+            action.body,
+            *_REFUSALS[word],
+            draws_codes=word == "reject",
+        )
+        for word, action in SHOP_ACTIONS.items()
+    ),
     _merchant("invoices", merchants.upload_invoice, uploads.INVOICE_FILE, _E.INVOICE_MISSING, _E.INVOICE_REFUSED),
     _merchant(
         "credit_invoices",
@@ -150,15 +165,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         _E.CREDIT_INVOICE_MISSING,
         _E.CREDIT_INVOICE_REFUSED,
     ),
-    _merchant("set_as_ready", merchants.set_as_ready, None, _E.ORDER_NOT_ELIGIBLE),
-    _merchant("set_as_not_ready", merchants.set_as_not_ready, None, _E.ORDER_NOT_ELIGIBLE),
-    _merchant("request_voucher", merchants.request_voucher, None, _E.ORDER_NOT_ELIGIBLE),
     _merchant(
-        "tracking_details",
-        merchants.send_tracking_details,
-        TrackingRequest,
-        _E.ORDER_NOT_ELIGIBLE,
-        _E.ORDER_STATUS,
+        "trigger_webhook_request/{kind}", merchants.trigger_webhook, None, _E.ORDER_NOT_ELIGIBLE, _E.ORDER_STATUS
     ),
     _operator("GET", "/marketplace/shops", operator.list_shops, None, operator.ShopList),
     _operator("POST", "/marketplace/shops", operator.add_shop, NewShop, operator.ShopWithToken, status=201),
@@ -212,8 +220,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _operator("GET", "/marketplace/clock", operator.show_clock, None, operator.ClockShown),
     _operator(
-        "POST", "/marketplace/clock", operator.move_clock, operator.ClockMove, operator.ClockShown, _E.UNAVAILABLE
+        "POST",
+        "/marketplace/clock",
+        operator.move_clock,
+        operator.ClockMove,
+        operator.ClockShown,
+        _E.UNAVAILABLE,
+        sandbox_only=True,
     ),
+    _operator("GET", "/marketplace/faults", sandbox.show_faults, None, Faults, sandbox_only=True),
+    _operator("PUT", "/marketplace/faults", sandbox.put_faults, Faults, Faults, sandbox_only=True),
+    Route(Access.ANYBODY, "GET", "/ip_ranges.json", sandbox.show_ip_ranges, None, sandbox.IpRanges),
     Route(
         Access.ANYBODY,
         "GET",

@@ -16,6 +16,7 @@ from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, Upload, extension_of, mime_type
+from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -170,7 +171,10 @@ class _BoundedBody:
 async def download_upload(desk: Desk, call: Call) -> Reply:
     """The file behind an unguessable link; never as a page of this site. Raises NOT_FOUND."""
     name, _, extension = call.path["file"].rpartition(".")
-    found = store.upload(desk.database.point, call.path["shop_id"], name)
+    if call.path["shop_id"] == DEMO_SHOP_ID and call.path["file"] == f"{SAMPLE_LINK}.pdf":
+        found: Upload | None = Upload("application/pdf", await desk.sample.pdf())
+    else:
+        found = store.upload(desk.database.point, call.path["shop_id"], name)
     if found is None or extension_of(found.mime_type) != extension:
         raise DomainError(ErrorCode.NOT_FOUND, "File not found")
     headers = (

@@ -9,6 +9,9 @@ from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
+
+_HEADERS = ((b"content-type", b"application/pdf"), (b"content-disposition", b'inline; filename="voucher.pdf"'))
 
 
 async def download_voucher(desk: Desk, call: Call) -> Reply:
@@ -17,6 +20,8 @@ async def download_voucher(desk: Desk, call: Call) -> Reply:
     Raises NOT_FOUND.
     """
     shop_id, link = call.path["shop_id"], call.path["link"]
+    if shop_id == DEMO_SHOP_ID and link == SAMPLE_LINK:
+        return Reply(200, await desk.sample.pdf(), _HEADERS)
     voucher = store.voucher(desk.database.point, shop_id, link)
     if voucher is None:
         raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
@@ -29,5 +34,4 @@ async def download_voucher(desk: Desk, call: Call) -> Reply:
             return recorded.changes if recorded else ChangeSet(), None
 
         await desk.database.run(command)
-    headers = ((b"content-type", b"application/pdf"), (b"content-disposition", b'inline; filename="voucher.pdf"'))
-    return Reply(200, voucher.pdf, headers)
+    return Reply(200, voucher.pdf, _HEADERS)

@@ -147,6 +147,9 @@ _table(
     small_rows=False,
 )
 
+# What is laid down to go wrong in a sandbox: one row.
+_table("sandbox_faults", _text("name"), _bytes("document"), PrimaryKeyConstraint("name"), small_rows=False)
+
 # What a POST with an Idempotency-Key was answered; the owner is a shop's id, or the operator.
 _table(
     "idempotency_keys",

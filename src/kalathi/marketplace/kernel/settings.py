@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,6 +14,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     data: Annotated[Path, Meta(description="Folder of the database, the operator's token and the address.")] = Path(
         "kalathi-data"
     )
+    mode: Annotated[
+        Literal["sandbox", "production"],
+        Meta(description="sandbox: the clock can be moved, faults and scenarios are there; production: they are not."),
+    ] = "sandbox"
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8090
     public_url: Annotated[
@@ -30,6 +34,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     express_accept_seconds: Annotated[
         int, Meta(ge=0, description="Seconds until the marketplace accepts an express order for its shop.")
     ] = 1
+    trigger_delay_seconds: Annotated[
+        int, Meta(ge=0, description="Seconds until a webhook that was triggered for a demo order is sent.")
+    ] = 2
+    ip_ranges: Annotated[
+        str, Meta(description="Published ranges from which webhooks are sent, as /ip_ranges.json shows them.")
+    ] = "127.0.0.1/32,::1/128"
+    ip_ranges_modified: Annotated[str, Meta(description="When these ranges were last changed, in UTC.")] = (
+        "2026-11-25T00:00:00Z"
+    )
     tell_deliveries: Annotated[
         bool, Meta(description="Send webhooks for delivered, partially_delivered and for_return too.")
     ] = False

@@ -1,5 +1,8 @@
-"""What customers, support and couriers do to orders, one row each: the operator's API and the sandbox's scenarios are
-made from this table. Each happens at once, whatever the pickup window says."""
+"""What is done to orders, one row each: by the shop, and by customers, support and couriers.
+
+The merchants' API, the operator's API and the sandbox's scenarios are made from these two tables. What customers,
+support and couriers do happens at once, whatever the pickup window says.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -7,7 +10,13 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from kalathi.contract.requests import RejectRequest
+from kalathi.contract.requests import (
+    AcceptRequest,
+    RejectRequest,
+    RelocateRequest,
+    RescheduleRequest,
+    TrackingRequest,
+)
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.orders import commands, machine, pickup
@@ -67,8 +76,40 @@ class Operation(NamedTuple):
 
     actor: str
     sentence: str
-    body: type[Struct]
+    body: type[Struct] | None
     run: Callable[[FoundOrder, Any, Facts], Recorded]
+
+
+def _accept(found: FoundOrder, body: AcceptRequest, facts: Facts) -> Recorded:
+    return commands.accept(found, body, facts.terms, facts.now)
+
+
+def _reject(found: FoundOrder, body: RejectRequest, facts: Facts) -> Recorded:
+    return commands.reject(found, body, facts.keys, facts.terms, facts.now)
+
+
+def _reschedule(found: FoundOrder, body: RescheduleRequest, facts: Facts) -> Recorded:
+    return commands.reschedule(found, body, facts.terms, facts.now)
+
+
+def _relocate(found: FoundOrder, body: RelocateRequest, facts: Facts) -> Recorded:
+    return commands.relocate(found, body, facts.terms, facts.now)
+
+
+def _set_as_ready(found: FoundOrder, _body: None, facts: Facts) -> Recorded:
+    return commands.set_as_ready(found, facts.terms, facts.now)
+
+
+def _set_as_not_ready(found: FoundOrder, _body: None, facts: Facts) -> Recorded:
+    return commands.set_as_not_ready(found, facts.terms, facts.now)
+
+
+def _request_voucher(found: FoundOrder, _body: None, facts: Facts) -> Recorded:
+    return commands.request_voucher(found, facts.terms, facts.now)
+
+
+def _track(found: FoundOrder, body: TrackingRequest, facts: Facts) -> Recorded:
+    return commands.track(found, body, facts.terms, facts.now)
 
 
 def _cancel(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
@@ -81,7 +122,7 @@ def _extend(found: FoundOrder, body: Extend, facts: Facts) -> Recorded:
     return record_moved(found, step, facts.terms, facts.now)
 
 
-def _reject(found: FoundOrder, body: SupportRejects, facts: Facts) -> Recorded:
+def _support_rejects(found: FoundOrder, body: SupportRejects, facts: Facts) -> Recorded:
     rejection = machine.reject(
         found.order,
         RejectRequest(rejection_reason_other=body.reason),
@@ -94,7 +135,7 @@ def _reject(found: FoundOrder, body: SupportRejects, facts: Facts) -> Recorded:
     return commands.record_rejection(found, rejection, facts.terms, facts.now)
 
 
-def _reschedule(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
+def _move_pickup(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
     window = facts.terms.schedule.find(body.pickup_window, facts.now)
     if window is None:
         valid = ", ".join(str(offered.id) for offered in facts.terms.schedule.offered(facts.now))
@@ -127,13 +168,54 @@ def _replace(found: FoundOrder, body: Replace, facts: Facts) -> Recorded:
     return replace_order(facts.view, found, body, facts.keys, facts.terms, facts.now)
 
 
+SHOP_ACTIONS: Final[dict[str, Operation]] = {
+    "accept": Operation(
+        "shop", "Takes the order with a location, a window and a number of parcels on offer.", AcceptRequest, _accept
+    ),
+    "reject": Operation(
+        "shop",
+        "Rejects by line items or by a free text; what is left may come back as a new order.",
+        RejectRequest,
+        _reject,
+    ),
+    "reschedule_pickup": Operation(
+        "shop",
+        "Moves the pickup to another day of reschedule_options; the hours stay if that day offers them.",
+        RescheduleRequest,
+        _reschedule,
+    ),
+    "relocate_pickup": Operation(
+        "shop",
+        "Moves the pickup to another location of relocate_options; date and hours stay, a voucher is made again.",
+        RelocateRequest,
+        _relocate,
+    ),
+    "set_as_ready": Operation(
+        "shop", "The parcel is packed: the courier may come in an earlier window.", None, _set_as_ready
+    ),
+    "set_as_not_ready": Operation(
+        "shop", "Undoes set_as_ready while the courier has not picked up.", None, _set_as_not_ready
+    ),
+    "request_voucher": Operation(
+        "shop",
+        "Asks for the voucher of an accepted preorder before its day; it comes by webhook.",
+        None,
+        _request_voucher,
+    ),
+    "tracking_details": Operation(
+        "shop", "Tells how an order that the merchant fulfills is sent.", TrackingRequest, _track
+    ),
+}
+
 OPERATIONS: Final[dict[str, Operation]] = {
     "cancel": Operation(
         "customer, support", "Cancels at any stage; a dispatched order travels back.", Nothing, _cancel
     ),
     "extend": Operation("support", "Gives the shop more time to answer.", Extend, _extend),
-    "reject": Operation("support", "Rejects an open order for a reason that the shop sees.", SupportRejects, _reject),
-    "reschedule": Operation("support", "Moves the pickup to a window on offer.", MovePickup, _reschedule),
+    "reject": Operation(
+        "support", "Rejects an open order for a reason that the shop sees.", SupportRejects, _support_rejects
+    ),
+    "reschedule": Operation("support", "Moves the pickup to a window on offer.", MovePickup, _move_pickup),
     "hand_over": Operation("courier", "Picks the parcels up: the order is dispatched.", Nothing, _hand_over),
     "collect": Operation("customer", "Collects a store pickup.", Nothing, _collect),
     "deliver": Operation("courier", "Delivers all of it, or the lines that are named.", Deliver, _deliver),

@@ -90,13 +90,20 @@ def order_body_with_actions(found: FoundOrder, offer: Offer, now: datetime) -> b
 
 
 def event_body(
-    event_type: OrderEventType, document: bytes, offer: Offer, now: datetime, changes: OrderChanges | None
+    event_type: OrderEventType,
+    document: bytes,
+    offer: Offer,
+    now: datetime,
+    changes: OrderChanges | None,
+    *,
+    shown_at: datetime | None = None,
 ) -> bytes:
-    """The webhook's bytes (contract, section 4), frozen from here on."""
+    """The webhook's bytes (contract, section 4), frozen from here on. The options are those of `shown_at`, which is
+    `now` but for an order that stands still."""
     event = OrderEvent(
         event_type=event_type,
         event_time=athens(now),
-        order=shown(document, offer, now),
+        order=shown(document, offer, shown_at or now),
         changes=UNSET if changes is None else changes,
     )
     return encode(event)

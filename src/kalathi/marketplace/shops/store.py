@@ -35,6 +35,12 @@ def shop_version(view: View, shop_id: str) -> int:
     return row[0] if row else 0
 
 
+def shop_id_of_token(view: View, token_hash: bytes) -> str:
+    """Whose token it is; empty when it is nobody's."""
+    row = view.one("SELECT shop_id FROM api_tokens WHERE token_hash = :token_hash", {"token_hash": token_hash})
+    return row[0] if row else ""
+
+
 def shops(view: View) -> list[Shop]:
     """Every shop, by id."""
     return [decode(row[0], Shop) for row in view.all("SELECT document FROM shops ORDER BY shop_id", {})]

@@ -17,7 +17,7 @@ _log = structlog.get_logger("kalathi.webhooks")
 
 
 class Sender(Protocol):
-    """What the dispatcher needs of the network; tests give a fake."""
+    """What is needed of the network; tests give a fake."""
 
     async def post(self, url: str, body: bytes) -> Answer:
         """POSTs the bytes and tells how it ended."""
@@ -28,13 +28,21 @@ class Sender(Protocol):
         ...
 
 
+class Road(Protocol):
+    """The way to the network; a sandbox's has faults."""
+
+    async def send(self, row: DueRow, event_type: str, url: str, body: bytes) -> Answer:
+        """Makes this attempt at a delivery and tells how it ended."""
+        ...
+
+
 class Dispatcher:
     """Sends what is due to shops and records each attempt together with the end or the repeat of its row."""
 
-    def __init__(self, database: Database, clock: BusinessClock, sender: Sender, schedule: RetrySchedule) -> None:
+    def __init__(self, database: Database, clock: BusinessClock, road: Road, schedule: RetrySchedule) -> None:
         self._database = database
         self._clock = clock
-        self._sender = sender
+        self._road = road
         self._schedule = schedule
 
     async def deliver(self, row: DueRow) -> None:
@@ -48,12 +56,12 @@ class Dispatcher:
         if shop.webhook_url is None:
             answer = Answer("", None, SendError.NO_URL, b"", 0)
         else:
-            answer = await self._send(shop.webhook_url, body)
+            answer = await self._send(row, event_type, shop.webhook_url, body)
         await self._database.commit(self._recorded(row, event_type, answer))
 
-    async def _send(self, url: str, body: bytes) -> Answer:
+    async def _send(self, row: DueRow, event_type: str, url: str, body: bytes) -> Answer:
         try:
-            return await self._sender.post(url, body)
+            return await self._road.send(row, event_type, url, body)
         except Exception:  # noqa: BLE001  (whatever an endpoint brings about counts as one of its attempts)
             _log.exception("webhook_failed")
             return Answer(url, None, SendError.UNFORESEEN, b"", 0)
@@ -63,6 +71,8 @@ class Dispatcher:
         outcome = self._schedule.outcome(
             delivered=answer.delivered, anchor_at=row.anchor_at, now=at_millis, recorded_before=row.attempts
         )
+        if answer.error is SendError.HELD_BACK and isinstance(outcome, RetryAt):
+            outcome = RetryAt(at_millis + int(answer.hold_seconds * 1000))
         word, follow_up = _consequence(row, outcome)
         # One wide line an attempt; no body, and no URL, since it may carry a secret.
         _log.info(

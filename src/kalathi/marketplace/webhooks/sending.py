@@ -23,6 +23,11 @@ class SendError(StrEnum):
     CONNECTION = "connection"
     TOO_MANY_REDIRECTS = "too_many_redirects"
     UNFORESEEN = "unforeseen"
+    # Brought about by a sandbox; the endpoint was not asked, or its answer was thrown away.
+    INJECTED_STATUS = "injected_status"
+    INJECTED_DROP = "injected_drop"
+    INJECTED_TIMEOUT = "injected_timeout"
+    HELD_BACK = "held_back"
 
 
 class Answer(NamedTuple):
@@ -33,6 +38,8 @@ class Answer(NamedTuple):
     error: SendError
     body: bytes
     duration_millis: int
+    # How much later an event that was held back is tried again.
+    hold_seconds: float = 0.0
 
     @property
     def delivered(self) -> bool:

@@ -62,6 +62,15 @@ def event_body(view: View, row: DueRow) -> tuple[str, bytes] | None:
     return (found[0], found[1]) if found else None
 
 
+def last_sequence(view: View, shop_id: str, subject: str) -> int:
+    """The sequence of a subject's latest event; 0 when nothing was told yet."""
+    row = view.one(
+        "SELECT max(sequence) FROM webhook_events WHERE shop_id = :shop_id AND subject = :subject",
+        {"shop_id": shop_id, "subject": subject},
+    )
+    return row[0] if row and row[0] is not None else 0
+
+
 def insert_attempt(row: DueRow, answer: Answer, outcome: str, at_millis: int) -> Insert:
     """The record of an attempt. Its number is one of its key, so that no attempt is recorded twice."""
     values: dict[str, Value] = {

@@ -1,0 +1,56 @@
+"""How a call goes wrong in a sandbox: late, with another answer, or without any."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from kalathi.marketplace.api.reply import INTERNAL_ERROR, Reply, envelope_reply
+from kalathi.marketplace.kernel.errors import ErrorCode
+from kalathi.marketplace.sandbox.faults import FaultKind, FaultRule
+
+# The server puts a function under this name into a request's extensions that cuts its connection off.
+CUT_OFF: Final = "kalathi.cut_off"
+_SENTENCE: Final = "The sandbox was told to fail this call."
+
+
+async def go_wrong(
+    rules: Sequence[FaultRule], answer: Callable[[], Awaitable[Reply]], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answers as the rules say: delays first, then the first rule that takes the answer away."""
+    for rule in rules:
+        if rule.kind is FaultKind.DELAY:
+            await asyncio.sleep(rule.seconds)
+    final = next((rule for rule in rules if rule.kind is not FaultKind.DELAY), None)
+    reply = await answer() if final is None or final.after else None
+    if final is None and reply is not None:
+        await reply(scope, receive, send)
+        return
+    if final is None:
+        return
+    if final.kind is FaultKind.TIMEOUT:
+        await asyncio.sleep(final.seconds)
+    if final.kind in {FaultKind.TIMEOUT, FaultKind.DROP}:
+        await _cut_off(scope, receive, send)
+    else:
+        await _injected(final)(scope, receive, send)
+
+
+def _injected(rule: FaultRule) -> Reply:
+    if rule.kind is FaultKind.RATE_LIMIT:
+        return envelope_reply(ErrorCode.RATE_LIMITED, _SENTENCE, rule.retry_after_seconds)
+    if rule.status == INTERNAL_ERROR.status:
+        return envelope_reply(None, _SENTENCE, None)
+    return envelope_reply(ErrorCode.UNAVAILABLE, _SENTENCE, rule.retry_after_seconds)._replace(status=rule.status)
+
+
+async def _cut_off(scope: Scope, receive: Receive, send: Send) -> None:
+    cut = scope.get("extensions", {}).get(CUT_OFF)
+    if cut is not None:
+        cut()
+        while (await receive())["type"] != "http.disconnect":
+            pass  # What is left of the request; the server needs a moment to see that nobody is there.
+        return
+    # Without the server's help, an answer that ends before its length is the nearest thing.
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})

@@ -1,0 +1,50 @@
+"""The sandbox's own calls: what goes wrong on demand, and from where webhooks are sent."""
+
+from datetime import UTC, datetime
+from ipaddress import ip_network
+
+from msgspec import Struct
+
+from kalathi.contract.codec import encode
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.operator import Call
+from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.sandbox.faults import Faults
+
+
+class IpRanges(Struct, frozen=True, kw_only=True):
+    """`GET /ip_ranges.json`: from where webhooks come; `last_modified` is UTC."""
+
+    ipv4: list[str]
+    ipv6: list[str]
+    last_modified: datetime
+
+
+async def show_faults(desk: Desk, call: Call) -> Reply:
+    """What is laid down to go wrong."""
+    return Reply(200, encode(desk.faults.faults))
+
+
+async def put_faults(desk: Desk, call: Call) -> Reply:
+    """Lays down what goes wrong on API answers and deliveries from now on; no rules end it."""
+    faults: Faults = call.body
+    await desk.faults.lay_down(faults)
+    return Reply(200, encode(desk.faults.faults))
+
+
+async def show_ip_ranges(desk: Desk, call: Call) -> Reply:
+    """The ranges from which both webhooks are sent."""
+    return Reply(200, encode(ip_ranges(desk.terms.settings.ip_ranges, desk.terms.settings.ip_ranges_modified)))
+
+
+def ip_ranges(ranges: str, modified: str) -> IpRanges:
+    """The settings' texts as they are published. Raises ValueError."""
+    networks = [ip_network(part.strip()) for part in ranges.split(",") if part.strip()]
+    moment = datetime.fromisoformat(modified)
+    if moment.tzinfo is None:
+        raise ValueError(f"ip_ranges_modified: {modified!r} has no offset")
+    return IpRanges(
+        ipv4=[str(network) for network in networks if network.version == 4],
+        ipv6=[str(network) for network in networks if network.version == 6],
+        last_modified=moment.astimezone(UTC),
+    )

@@ -1,0 +1,94 @@
+"""The faults that are laid down, over restarts, and the road of deliveries on which they strike."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.due import DueRow
+from kalathi.marketplace.sandbox import store
+from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, check_faults, strikes
+from kalathi.marketplace.webhooks.dispatcher import Sender
+from kalathi.marketplace.webhooks.sending import Answer, SendError
+
+_NO_RULES: Final[Sequence[FaultRule]] = ()
+
+
+class FaultBook:
+    """What is laid down to go wrong in this marketplace."""
+
+    def __init__(self, database: Database, *, sandbox: bool) -> None:
+        """In production mode nothing strikes, whatever was laid down before."""
+        self._database = database
+        stored = store.faults(database.point)
+        self.faults = stored if sandbox and stored is not None else Faults()
+        self._places = {rule.on for rule in self.faults.rules}
+        self._calls: Counter[str] = Counter()
+
+    async def lay_down(self, faults: Faults) -> None:
+        """From now on this goes wrong, and nothing else. Raises INVALID_PARAMETER."""
+        check_faults(faults)
+        await self._database.commit(ChangeSet(*store.replace_faults(faults)))
+        self.faults = faults
+        self._places = {rule.on for rule in faults.rules}
+        self._calls.clear()
+
+    @property
+    def strikes_api(self) -> bool:
+        """Whether a call may go wrong at all: asked before each call."""
+        return FaultPlace.API in self._places
+
+    def on_call(self, shop_id: str, call: str) -> Sequence[FaultRule]:
+        """What goes wrong with a shop's call; the shop's calls are counted since the faults were laid down."""
+        self._calls[shop_id] += 1
+        return strikes(self.faults, Struck(FaultPlace.API, shop_id, call, f"{shop_id}:{self._calls[shop_id]}"))
+
+    def on_attempt(self, row: DueRow, event_type: str) -> Sequence[FaultRule]:
+        """What goes wrong with an attempt at a delivery."""
+        if FaultPlace.WEBHOOKS not in self._places:
+            return _NO_RULES
+        name = f"{row.subject}:{row.sequence}:{row.attempts}"
+        return strikes(self.faults, Struck(FaultPlace.WEBHOOKS, row.shop_id, event_type, name))
+
+
+class FaultyRoad:
+    """The way to the network, on which deliveries go wrong as the fault book says."""
+
+    def __init__(
+        self, sender: Sender, book: FaultBook, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._sender = sender
+        self._book = book
+        self._sleep = sleep
+
+    async def send(self, row: DueRow, event_type: str, url: str, body: bytes) -> Answer:
+        """The endpoint's answer, or an injected one. A delay comes before whatever else strikes."""
+        rules = self._book.on_attempt(row, event_type)
+        for rule in rules:
+            if rule.kind is FaultKind.DELAY:
+                await self._sleep(rule.seconds)
+        for rule in rules:
+            if rule.kind is not FaultKind.DELAY:
+                return await self._go_wrong(rule, row, url, body)
+        return await self._sender.post(url, body)
+
+    async def _go_wrong(self, rule: FaultRule, row: DueRow, url: str, body: bytes) -> Answer:
+        if rule.kind is FaultKind.REORDER:
+            # Only its first attempt is held back: by then the order's next event may go.
+            if row.attempts:
+                return await self._sender.post(url, body)
+            return Answer(url, None, SendError.HELD_BACK, b"", 0, hold_seconds=rule.seconds)
+        if rule.kind is FaultKind.DUPLICATE:
+            await self._sender.post(url, body)
+            return await self._sender.post(url, body)
+        if rule.after:
+            await self._sender.post(url, body)
+        if rule.kind is FaultKind.TIMEOUT:
+            await self._sleep(rule.seconds)
+            return Answer(url, None, SendError.INJECTED_TIMEOUT, b"", int(rule.seconds * 1000))
+        if rule.kind is FaultKind.DROP:
+            return Answer(url, None, SendError.INJECTED_DROP, b"", 0)
+        status = 429 if rule.kind is FaultKind.RATE_LIMIT else rule.status
+        return Answer(url, status, SendError.INJECTED_STATUS, b"", 0)

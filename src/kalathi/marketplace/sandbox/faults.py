@@ -1,0 +1,104 @@
+"""Faults on demand, seeded: what goes wrong on the API's answers and on deliveries. Whether a rule strikes is a pure
+function of the seed, the rule's place and what it might strike, so that a run can be repeated."""
+
+import hashlib
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Final, NamedTuple
+
+from msgspec import Meta, Struct
+
+from kalathi.marketplace.kernel.errors import invalid_parameter
+
+
+class FaultPlace(StrEnum):
+    """Where it goes wrong."""
+
+    API = "api"
+    WEBHOOKS = "webhooks"
+
+
+class FaultKind(StrEnum):
+    """What goes wrong."""
+
+    DELAY = "delay"
+    ERROR = "error"
+    RATE_LIMIT = "rate_limit"
+    DROP = "drop"
+    TIMEOUT = "timeout"
+    DUPLICATE = "duplicate"
+    REORDER = "reorder"
+
+
+_OF_WEBHOOKS_ONLY: Final = frozenset({FaultKind.DUPLICATE, FaultKind.REORDER})
+# A delivery's lease must outlast its delay and the endpoint's own time.
+_LONGEST_OF_WEBHOOKS_SECONDS: Final = 8.0
+
+
+class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that goes wrong.
+
+    `probability` of each call or attempt; `shop_id` and `call` narrow it to one shop and one action (`accept`, `show`,
+    `list`) or event type. `seconds` is how long a delay, a timeout or a reordered event takes, in real time for the
+    first two. `after` lets the work be done and loses only the answer.
+    """
+
+    on: FaultPlace
+    kind: FaultKind
+    probability: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    shop_id: Annotated[str, Meta(max_length=50)] | None = None
+    call: Annotated[str, Meta(max_length=50)] | None = None
+    seconds: Annotated[float, Meta(ge=0, le=60)] = 1.0
+    status: Annotated[int, Meta(ge=500, le=599)] = 503
+    retry_after_seconds: Annotated[int, Meta(ge=0, le=3600)] = 5
+    after: bool = False
+
+
+class Faults(Struct, frozen=True, kw_only=True):
+    """`PUT /marketplace/faults`: all that goes wrong from now on; without rules, nothing does."""
+
+    seed: int = 1
+    rules: Annotated[tuple[FaultRule, ...], Meta(max_length=100)] = ()
+
+
+class Struck(NamedTuple):
+    """What might be struck: where, of which shop, which call or event type, and its own name among its like."""
+
+    on: FaultPlace
+    shop_id: str
+    call: str
+    name: str
+
+
+def check_faults(faults: Faults) -> None:
+    """Raises INVALID_PARAMETER for rules that say nothing."""
+    wrong = []
+    for place, rule in enumerate(faults.rules):
+        if rule.on is FaultPlace.API and rule.kind in _OF_WEBHOOKS_ONLY:
+            wrong.append(f"rules[{place}].kind: {rule.kind} is for webhooks only.")
+        if rule.on is FaultPlace.WEBHOOKS and rule.seconds > _LONGEST_OF_WEBHOOKS_SECONDS and _waits(rule):
+            wrong.append(f"rules[{place}].seconds: at most {_LONGEST_OF_WEBHOOKS_SECONDS:g} on webhooks.")
+    if wrong:
+        raise invalid_parameter(*wrong[:10])
+
+
+def strikes(faults: Faults, what: Struck) -> Sequence[FaultRule]:
+    """The rules that strike this, in their order."""
+    return [
+        rule
+        for place, rule in enumerate(faults.rules)
+        if rule.on is what.on
+        and rule.shop_id in {None, what.shop_id}
+        and rule.call in {None, what.call}
+        and _chance(faults.seed, place, what.name) < rule.probability
+    ]
+
+
+def _waits(rule: FaultRule) -> bool:
+    return rule.kind in {FaultKind.DELAY, FaultKind.TIMEOUT}
+
+
+def _chance(seed: int, place: int, name: str) -> float:
+    """A number from 0 to 1 that only these three decide."""
+    digest = hashlib.blake2b(f"{seed}:{place}:{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64

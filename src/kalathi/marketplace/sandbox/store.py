@@ -1,0 +1,24 @@
+"""The sandbox in the database: the faults that are laid down."""
+
+from typing import Final
+
+from kalathi.contract.codec import decode, encode
+from kalathi.marketplace.kernel.changes import Delete, Insert
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.sandbox.faults import Faults
+
+_NAME: Final = "faults"
+
+
+def faults(view: View) -> Faults | None:
+    """What was laid down, or None."""
+    row = view.one("SELECT document FROM sandbox_faults WHERE name = :name", {"name": _NAME})
+    return None if row is None else decode(row[0], Faults)
+
+
+def replace_faults(new: Faults) -> list[Delete | Insert]:
+    """All that goes wrong from now on."""
+    return [
+        Delete("sandbox_faults", {"name": _NAME}, touches=None),
+        Insert("sandbox_faults", {"name": _NAME, "document": encode(new)}),
+    ]

@@ -1,0 +1,88 @@
+"""`trigger_webhook_request` (contract, section 5): the webhooks of a demo order's life, sent to a shop's live URL.
+
+Each body is what the machine makes of that demo order, from its placing on: a voucher needs an order that was accepted,
+an extension or a cancellation one that is open.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from kalathi.contract.codec import encode
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.orders import machine, pickup, wire
+from kalathi.marketplace.orders.lines import OrderedLine
+from kalathi.marketplace.orders.machine import Placement, Step
+from kalathi.marketplace.orders.model import FoundOrder, Order, facts_of
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK, TRACKING_CODES, stands_at
+from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.webhooks.store import announce, last_sequence
+
+_WITHOUT_TRIGGERS: Final = "DEMO-RETURN"
+# Demo orders stand still on a Thursday: this leads past the weekend, so that the day of dispatch moves as well.
+_EXTENSION_HOURS: Final = 72
+
+
+class TriggerKind(StrEnum):
+    """Which webhook is asked for."""
+
+    CREATION = "creation"
+    VOUCHER_UPDATE = "voucher_update"
+    EXTENSION = "extension"
+    CANCELLATION = "cancellation"
+
+
+def triggered(view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetime) -> ChangeSet:
+    """The rows of one triggered webhook. Raises ORDER_NOT_ELIGIBLE, ORDER_STATUS for what that demo order cannot be."""
+    order = found.order
+    if order.shop_id != DEMO_SHOP_ID or order.code == _WITHOUT_TRIGGERS:
+        raise DomainError(
+            ErrorCode.ORDER_NOT_ELIGIBLE,
+            f"Webhooks are triggered for the demo orders other than {_WITHOUT_TRIGGERS} only.",
+        )
+    step = _step(found, kind, terms)
+    event = step.event(tells_deliveries=False)
+    if event is None:
+        raise DomainError(ErrorCode.ORDER_NOT_ELIGIBLE, f"{order.code} has no webhook of this kind.")
+    body = wire.event_body(
+        event, encode(step.order), terms.offer(found.shop), now, step.changes, shown_at=stands_at(found)
+    )
+    rows = announce(
+        shop.id,
+        order.code,
+        last_sequence(view, shop.id, order.code) + 1,
+        event_type=event,
+        body=body,
+        at_millis=to_millis(now + timedelta(seconds=terms.settings.trigger_delay_seconds)),
+        has_url=shop.webhook_url is not None,
+    )
+    return ChangeSet(*rows)
+
+
+def _step(found: FoundOrder, kind: TriggerKind, terms: Terms) -> Step:
+    now = stands_at(found)
+    placed = _as_placed(found.order, terms)
+    match kind:
+        case TriggerKind.CREATION:
+            return placed
+        case TriggerKind.EXTENSION:
+            return machine.extend(placed.order, terms.settings, now, _EXTENSION_HOURS)
+        case TriggerKind.CANCELLATION:
+            return machine.cancel(placed.order)
+        case TriggerKind.VOUCHER_UPDATE:
+            accepted = machine.accept_express(placed.order, terms.offer(found.shop), now).order
+            link = terms.voucher_url(DEMO_SHOP_ID, SAMPLE_LINK)
+            return pickup.issue_voucher(accepted, link, TRACKING_CODES)
+
+
+def _as_placed(order: Order, terms: Terms) -> Step:
+    """The demo order as it was on its first day; one from the marketplace's warehouse is accepted from the start."""
+    if order.fulfilled_by_skroutz:
+        return Step(action=machine.Action.PLACE, order=order)
+    lines = [OrderedLine(line, line.quantity) for line in order.lines()]
+    placement = Placement(order.code, facts_of(order), lines, [line.line.id for line in lines])
+    return machine.place(placement, terms.settings, order.created_at)

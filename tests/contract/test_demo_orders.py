@@ -1,0 +1,225 @@
+"""The thirteen demo orders and the triggers (contract, section 5): equal in shape to the recordings, never changed."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kalathi.marketplace.kernel.settings import Settings
+from tests.market import Market, Shop, open_market
+
+pytestmark = pytest.mark.anyio
+
+EXAMPLES = Path(__file__).parents[1] / "data" / "examples" / "api" / "orders"
+RECORDINGS = sorted(EXAMPLES.glob("DEMO-*.json"))
+# The contract decides where it and a recording differ: the documented name is sent.
+RENAMED = {"replaced_suborder": "replaced"}
+
+
+def _has_the_shape(sent: Any, recorded: Any, at: str) -> None:
+    """Every recorded member is there with the same JSON type; null stays null, and text stays text."""
+    if isinstance(recorded, dict):
+        assert isinstance(sent, dict), at
+        for recorded_name, entry in recorded.items():
+            name = RENAMED.get(recorded_name, recorded_name)
+            if name == "invoice_details" and entry is None:
+                assert name not in sent, "the contract omits it where no invoice was asked for"
+                continue
+            assert name in sent, f"{at}.{name} is missing"
+            _has_the_shape(sent[name], entry, f"{at}.{name}")
+    elif isinstance(recorded, list):
+        assert isinstance(sent, list), at
+        assert bool(sent) == bool(recorded), at
+        for entry in recorded[:1]:
+            _has_the_shape(sent[0], entry, f"{at}[0]")
+    elif isinstance(recorded, int | float) and not isinstance(recorded, bool):
+        assert isinstance(sent, int | float), at
+        assert not isinstance(sent, bool), at
+    else:
+        assert type(sent) is type(recorded), f"{at}: {sent!r} for {recorded!r}"
+
+
+def _recorded(path: Path) -> Any:
+    return msgspec.json.decode(path.read_bytes())
+
+
+@pytest.mark.parametrize("mode", ["sandbox", "production"])
+async def test_every_demo_order_has_the_shape_and_state_of_its_recording_in_both_modes(
+    tmp_path: Path, mode: Any
+) -> None:
+    assert len(RECORDINGS) == 13
+    async with open_market(tmp_path, settings=Settings(mode=mode), worker=False) as market:
+        shop = await market.shop()
+        for path in RECORDINGS:
+            answer = await shop.call("GET", f"/orders/{path.stem}")
+            assert answer.status == 200
+            recorded = _recorded(path)
+            _has_the_shape(answer.json, recorded, path.stem)
+            order, expected = answer.json["order"], recorded["order"]
+            for name in ("code", "state", "invoice", "invoice_document", "store_pickup", "fulfilled_by_skroutz"):
+                assert order[name] == expected[name], (path.stem, name)
+            for name in ("courier_voucher", "courier_tracking_codes", "fbs_delivery_note"):
+                assert bool(order[name]) == bool(expected[name]), (path.stem, name)
+            assert order["fees"] == expected.get("fees", {})
+            assert [line["price_includes_vat"] for line in order["line_items"]] == [
+                line["price_includes_vat"] for line in expected["line_items"]
+            ]
+
+
+async def test_a_demo_order_needs_a_token_like_any_other_and_is_in_no_list(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        assert (await market.call("GET", "/merchants/ecommerce/orders/DEMO-OPEN")).status == 401
+        assert (await shop.call("GET", "/orders")).json["orders"] == []
+        for unknown in ("DEMO", "DEMO-", "demo-open", "DEMO-OPEN2"):
+            assert (await shop.call("GET", f"/orders/{unknown}")).status == 404
+
+
+async def _states(shop: Shop) -> list[bytes]:
+    return [(await shop.call("GET", f"/orders/{path.stem}")).body for path in RECORDINGS]
+
+
+async def test_actions_on_demo_orders_answer_as_their_state_demands_and_change_nothing(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        before = await _states(shop)
+        options = (await shop.show("DEMO-OPEN"))["accept_options"]
+        accept = {
+            "pickup_location": options["pickup_location"][0]["id"],
+            "pickup_window": options["pickup_window"][0]["id"],
+        }
+        line = (await shop.show("DEMO-OPEN"))["line_items"][0]["id"]
+        reject = {"line_items": [{"id": line, "reason_id": 4, "available_quantity": 1}]}
+        success, refused = {"success": True}, "Order already accepted."
+        for _ in range(2):
+            assert (await shop.call("POST", "/orders/DEMO-OPEN/accept", accept)).json == success
+            assert (await shop.call("POST", "/orders/DEMO-OPEN/reject", reject)).json == success
+            assert (await shop.call("POST", "/orders/DEMO-STORE-PICKUP/accept", {})).json == success
+        for action in ("accept", "reject"):
+            answer = await shop.call("POST", f"/orders/DEMO-ACCEPTED/{action}", {})
+            assert answer.json["errors"][0] == {"code": "order_status", "messages": [refused]}
+        answer = await shop.call("POST", "/orders/DEMO-REJECTED/accept", accept)
+        assert answer.json["errors"][0]["messages"] == ["Order already rejected."]
+        assert (await shop.call("POST", "/orders/DEMO-OPEN/accept", {})).status == 422
+        answer = await shop.call("POST", "/orders/DEMO-FBS/reschedule_pickup", {})
+        assert answer.json == msgspec.json.decode(
+            (EXAMPLES.parents[1] / "errors" / "422-reschedule-not-supported.json").read_bytes()
+        )
+        await shop.upload("DEMO-ACCEPTED", "invoices", "invoice_file", b"%PDF-1.4")
+        move = {"pickup_location": options["pickup_location"][1]["id"]}
+        assert (await shop.call("POST", "/orders/DEMO-ACCEPTED/relocate_pickup", move)).json == success
+        await market.settle()
+        assert await _states(shop) == before
+        assert market.network.posts == []
+
+
+async def test_the_documents_of_demo_orders_can_be_downloaded(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        accepted, dispatched = await shop.show("DEMO-ACCEPTED"), await shop.show("DEMO-FBS-DISPATCHED")
+        for url in (
+            accepted["courier_voucher"],
+            accepted["uploaded_invoice_file"],
+            dispatched["fbs_delivery_note_url"],
+        ):
+            file = await market.call("GET", url.removeprefix("http://market"))
+            assert file.status == 200
+            assert file.body.startswith(b"%PDF")
+
+
+async def _trigger(market: Market, shop: Shop, code: str, kind: str) -> Any:
+    answer = await shop.call("POST", f"/orders/{code}/trigger_webhook_request/{kind}")
+    assert answer.json == {"success": True}, answer
+    before = len(market.network.posts)
+    await market.settle()
+    assert len(market.network.posts) == before, "it comes seconds later"
+    await market.advance(5)
+    [(_, body)] = market.network.posts[before:]
+    return body
+
+
+async def test_a_triggered_webhook_has_the_shape_of_its_recording(tmp_path: Path) -> None:
+    recordings = {
+        "creation": "01-new-order",
+        "cancellation": "03-cancellation",
+        "extension": "04-extension",
+        "voucher_update": "05-courier-voucher-creation",
+    }
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        for kind, name in recordings.items():
+            for _ in range(2):
+                body = await _trigger(market, shop, "DEMO-OPEN", kind)
+                recorded = _recorded(EXAMPLES.parents[1] / "webhooks" / "orders" / f"{name}.json")
+                assert body["event_type"] == recorded["event_type"]
+                assert body["order"]["state"] == recorded["order"]["state"]
+                assert set(body.get("changes", {})) == set(recorded.get("changes", {}))
+                recorded["order"].pop("line_items")  # Its products have other optional members than the demo's.
+                _has_the_shape(body, recorded, name)
+
+
+async def test_triggers_keep_the_kind_of_their_demo_order(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        body = await _trigger(market, shop, "DEMO-INVOICE39A", "voucher_update")
+        assert body["order"]["invoice_document"] == "invoice_39a"
+        assert body["changes"]["courier_tracking_codes"] == {"old": [], "new": ["123456789"]}
+        body = await _trigger(market, shop, "DEMO-FBS", "creation")
+        assert (body["order"]["state"], body["order"]["fulfilled_by_skroutz"]) == ("accepted", True)
+        body = await _trigger(market, shop, "DEMO-REJECTED", "cancellation")
+        assert body["changes"] == {"state": {"old": "open", "new": "cancelled"}}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "status"),
+    [
+        ("DEMO-RETURN", "creation", 422),
+        ("DEMO-STORE-PICKUP", "voucher_update", 422),
+        ("DEMO-FBS", "extension", 422),
+        ("DEMO-OPEN", "unheard_of", 404),
+        ("DEMO-OPEN", "", 404),
+        ("DEMO-NONE", "creation", 404),
+    ],
+)
+async def test_what_cannot_be_triggered_says_so(tmp_path: Path, code: str, kind: str, status: int) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        answer = await shop.call("POST", f"/orders/{code}/trigger_webhook_request/{kind}")
+        assert answer.status == status
+        assert answer.json["errors"][0]["messages"]
+        await market.advance(10)
+        assert market.network.posts == []
+
+
+async def test_a_real_order_has_no_triggers(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        answer = await shop.call("POST", f"/orders/{code}/trigger_webhook_request/cancellation")
+        assert (answer.status, answer.json["errors"][0]["code"]) == (422, "order_error")
+        assert (await shop.show(code))["state"] == "open"
+
+
+async def test_the_published_ranges_have_the_recorded_shape(tmp_path: Path) -> None:
+    settings = Settings(ip_ranges="185.6.76.0/22, 2a03:e40::/32", ip_ranges_modified="2025-12-10T10:31:15+02:00")
+    async with open_market(tmp_path, settings=settings, worker=False) as market:
+        answer = await market.call("GET", "/ip_ranges.json")
+        assert answer.json == {
+            "ipv4": ["185.6.76.0/22"],
+            "ipv6": ["2a03:e40::/32"],
+            "last_modified": "2025-12-10T08:31:15Z",
+        }
+        _has_the_shape(answer.json, _recorded(EXAMPLES.parents[1] / "ip_ranges.json"), "ip_ranges")
+
+
+async def test_the_clock_and_the_faults_are_not_there_in_production_mode(tmp_path: Path) -> None:
+    async with open_market(tmp_path, settings=Settings(mode="production"), worker=False) as market:
+        await market.operate("GET", "/marketplace/clock")
+        for method, path, body in (
+            ("POST", "/marketplace/clock", {"advance_seconds": 1}),
+            ("GET", "/marketplace/faults", None),
+            ("PUT", "/marketplace/faults", {}),
+        ):
+            answer = await market.operate(method, path, body, status=404)
+            assert answer["errors"][0]["code"] == "not_found"

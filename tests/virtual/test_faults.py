@@ -1,0 +1,188 @@
+"""Faults on demand: on the API's answers and on deliveries, seeded, per shop, over a restart."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, strikes
+from tests.market import Market, Shop, open_market
+
+pytestmark = pytest.mark.anyio
+
+SHOP = "http://shop/"
+
+
+async def _lay_down(market: Market, *rules: dict[str, Any], seed: int = 1) -> Any:
+    return await market.operate("PUT", "/marketplace/faults", {"seed": seed, "rules": list(rules)})
+
+
+async def _reset_by(shop: Shop, method: str, path: str, body: object = None) -> bool:
+    try:
+        await shop.call(method, path, body)
+    except ConnectionResetError:
+        return True
+    return False
+
+
+async def test_an_injected_error_has_the_envelope_and_happens_before_or_after_the_work(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        reject = {"rejection_reason_other": "Κλειστά"}
+        for status, word in ((500, "internal_error"), (502, "unavailable"), (503, "unavailable")):
+            await _lay_down(market, {"on": "api", "kind": "error", "status": status, "call": "reject"})
+            answer = await shop.call("POST", f"/orders/{code}/reject", reject)
+            assert (answer.status, answer.json["errors"][0]["code"]) == (status, word)
+            assert (await shop.show(code))["state"] == "open"
+        await _lay_down(market, {"on": "api", "kind": "error", "call": "reject", "after": True})
+        assert (await shop.call("POST", f"/orders/{code}/reject", reject)).status == 503
+        assert (await shop.show(code))["state"] == "rejected"
+
+
+async def test_an_injected_429_says_when_to_come_back(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        await _lay_down(market, {"on": "api", "kind": "rate_limit", "retry_after_seconds": 7, "call": "list"})
+        answer = await shop.call("GET", "/orders")
+        assert (answer.status, answer.headers["retry-after"]) == (429, "7")
+        assert answer.json["errors"][0]["code"] == "rate_limited"
+        assert (await shop.call("GET", "/orders/DEMO-OPEN")).status == 200
+
+
+async def test_a_dropped_call_gets_no_answer_and_its_work_is_done_or_not(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        codes = [await shop.cart(A=1) for _ in range(3)]
+        reject = {"rejection_reason_other": "Κλειστά"}
+        rule = {"on": "api", "kind": "drop", "call": "reject"}
+        await _lay_down(market, rule)
+        assert await _reset_by(shop, "POST", f"/orders/{codes[0]}/reject", reject)
+        await _lay_down(market, rule | {"after": True})
+        assert await _reset_by(shop, "POST", f"/orders/{codes[1]}/reject", reject)
+        await _lay_down(market, rule | {"kind": "timeout", "seconds": 0.01})
+        assert await _reset_by(shop, "POST", f"/orders/{codes[2]}/reject", reject)
+        await _lay_down(market, {"on": "api", "kind": "delay", "seconds": 0.01})
+        states = [(await shop.show(code))["state"] for code in codes]
+        assert states == ["open", "rejected", "open"]
+
+
+async def test_faults_of_one_shop_are_not_anothers_and_no_rules_end_them(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop, other = await market.shop(), await market.shop("Other")
+        await _lay_down(market, {"on": "api", "kind": "error", "shop_id": shop.id})
+        assert (await shop.call("GET", "/orders")).status == 503
+        assert (await other.call("GET", "/orders")).status == 200
+        assert (await market.call("GET", "/merchants/ecommerce/orders")).status == 401
+        await _lay_down(market)
+        assert (await shop.call("GET", "/orders")).status == 200
+
+
+async def test_faults_survive_a_restart_and_do_not_strike_in_production(tmp_path: Path) -> None:
+    rule = {"on": "api", "kind": "error", "status": 599}
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        laid = await _lay_down(market, rule, seed=7)
+        assert laid["seed"] == 7
+    async with open_market(tmp_path) as market:
+        shop.market = market
+        assert await market.operate("GET", "/marketplace/faults") == laid
+        assert (await shop.call("GET", "/orders")).status == 599
+    async with open_market(tmp_path, settings=Settings(mode="production")) as market:
+        shop.market = market
+        assert (await shop.call("GET", "/orders")).status == 200
+
+
+async def _attempts(market: Market, code: str) -> list[tuple[int | None, str]]:
+    return [
+        (attempt["status"], attempt["error"])
+        for delivery in (await market.order(code))["deliveries"]
+        for attempt in delivery["attempts"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "recorded", "arrived"),
+    [
+        ({"kind": "error", "status": 502}, (502, "injected_status"), 0),
+        ({"kind": "rate_limit"}, (429, "injected_status"), 0),
+        ({"kind": "drop"}, (None, "injected_drop"), 0),
+        ({"kind": "drop", "after": True}, (None, "injected_drop"), 1),
+        ({"kind": "timeout", "seconds": 0.01}, (None, "injected_timeout"), 0),
+        ({"kind": "duplicate"}, (200, ""), 2),
+        ({"kind": "delay", "seconds": 0.01}, (200, ""), 1),
+    ],
+)
+async def test_what_goes_wrong_with_a_delivery_is_recorded_and_tried_again(
+    tmp_path: Path, rule: dict[str, Any], recorded: tuple[int | None, str], arrived: int
+) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        await _lay_down(market, {"on": "webhooks", "call": "new_order", **rule})
+        code = await shop.cart(A=1)
+        await market.settle()
+        assert await _attempts(market, code) == [recorded]
+        assert len(market.network.posts) == arrived
+        await _lay_down(market)
+        await market.advance(20 * 60)
+        delivered = (await market.order(code))["deliveries"][0]
+        assert delivered["state"] == "delivered"
+        assert len(set(market.network.bodies)) == 1
+
+
+async def test_a_reordered_event_comes_after_the_one_that_followed_it(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        await _lay_down(market, {"on": "webhooks", "kind": "reorder", "call": "new_order", "seconds": 5})
+        code = await shop.cart(A=1)
+        await market.settle()
+        await shop.call("POST", f"/orders/{code}/reject", {"rejection_reason_other": "Κλειστά"})
+        await market.advance(5)
+        assert market.network.events(SHOP) == [("order_updated", "rejected"), ("new_order", "open")]
+
+
+async def test_the_same_seed_brings_the_same_faults(tmp_path: Path) -> None:
+    outcomes = []
+    for run, seed in (("a", 5), ("b", 5), ("c", 6)):
+        async with open_market(tmp_path / run) as market:
+            shop = await market.shop()
+            await _lay_down(market, {"on": "api", "kind": "error", "probability": 0.5, "call": "list"}, seed=seed)
+            outcomes.append([(await shop.call("GET", "/orders")).status for _ in range(40)])
+    # The shops' ids are random, and a shop's chances are its own: so the rule itself is compared below.
+    assert all(set(statuses) == {200, 503} for statuses in outcomes)
+
+
+def test_whether_a_rule_strikes_depends_on_seed_place_and_name_only() -> None:
+    rule = FaultRule(on=FaultPlace.API, kind=FaultKind.ERROR, probability=0.3)
+    calls = [Struck(FaultPlace.API, "shop", "show", f"shop:{number}") for number in range(2000)]
+
+    def struck(seed: int) -> list[bool]:
+        return [bool(strikes(Faults(seed=seed, rules=(rule,)), call)) for call in calls]
+
+    assert struck(1) == struck(1)
+    assert struck(1) != struck(2)
+    assert 0.25 < sum(struck(1)) / len(calls) < 0.35
+    elsewhere = Struck(FaultPlace.WEBHOOKS, "shop", "new_order", "x")
+    assert not strikes(Faults(rules=(FaultRule(on=FaultPlace.API, kind=FaultKind.ERROR),)), elsewhere)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"on": "api", "kind": "duplicate"},
+        {"on": "api", "kind": "reorder"},
+        {"on": "api", "kind": "error", "status": 200},
+        {"on": "api", "kind": "error", "probability": 0},
+        {"on": "api", "kind": "error", "probability": 1.5},
+        {"on": "webhooks", "kind": "delay", "seconds": 9},
+        {"on": "webhooks", "kind": "unheard"},
+        {"kind": "drop"},
+    ],
+)
+async def test_rules_that_say_nothing_are_refused_and_the_old_ones_stay(tmp_path: Path, rule: dict[str, Any]) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        laid = await _lay_down(market, {"on": "api", "kind": "delay", "seconds": 0.01})
+        answer = await market.operate("PUT", "/marketplace/faults", {"rules": [rule]}, status=422)
+        assert answer["errors"][0]["code"] == "invalid_parameter"
+        assert await market.operate("GET", "/marketplace/faults") == laid
