@@ -138,6 +138,15 @@ async def change_shop(desk: Desk, call: Call) -> Reply:
     return _reply(200, ShopBody(shop=shop))
 
 
+async def add_location(desk: Desk, call: Call) -> Reply:
+    """Another location where the courier picks up."""
+    location_id = opaque_id()
+    shop = await desk.database.run(
+        lambda view: shop_commands.add_location(view, call.path["shop_id"], call.body, location_id)
+    )
+    return _reply(201, ShopBody(shop=shop))
+
+
 async def renew_token(desk: Desk, call: Call) -> Reply:
     """A new API token; the old one is dead."""
     token = secret_token()

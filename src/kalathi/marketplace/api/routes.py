@@ -18,7 +18,8 @@ from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS
 from kalathi.marketplace.orders.queries import OrderDetail
 from kalathi.marketplace.sandbox.faults import Faults
-from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewShop, ShopChanges
+from kalathi.marketplace.sandbox.player import Played
+from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewLocation, NewShop, ShopChanges
 
 
 class Access(Enum):
@@ -114,6 +115,17 @@ def _operator(
 
 _E = ErrorCode
 
+# What the steps of a scenario may be refused with.
+_E_OF_STEPS: Final = (
+    _E.NOT_FOUND,
+    _E.ORDER_STATUS,
+    _E.ORDER_NOT_ELIGIBLE,
+    _E.RESCHEDULE_DATE,
+    _E.PICKUP_LOCATION,
+    _E.CONFLICT,
+    _E.UNAVAILABLE,
+)
+
 # How each action of a shop may be refused, beside what every action may.
 _REFUSALS: Final[dict[str, tuple[ErrorCode, ...]]] = {
     "accept": (_E.ORDER_STATUS,),
@@ -173,6 +185,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     _operator("GET", _SHOP, operator.show_shop, None, operator.ShopBody, _E.NOT_FOUND),
     _operator("PATCH", _SHOP, operator.change_shop, ShopChanges, operator.ShopBody, _E.NOT_FOUND, _E.CONFLICT),
     _operator(
+        "POST",
+        f"{_SHOP}/locations",
+        operator.add_location,
+        NewLocation,
+        operator.ShopBody,
+        _E.NOT_FOUND,
+        _E.CONFLICT,
+        status=201,
+    ),
+    _operator(
         "POST", f"{_SHOP}/api_token", operator.renew_token, None, operator.ShopWithToken, _E.NOT_FOUND, _E.CONFLICT
     ),
     _operator(
@@ -230,6 +252,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     _operator("GET", "/marketplace/faults", sandbox.show_faults, None, Faults, sandbox_only=True),
     _operator("PUT", "/marketplace/faults", sandbox.put_faults, Faults, Faults, sandbox_only=True),
+    _operator("GET", "/marketplace/scenarios", sandbox.list_scenarios, None, sandbox.ScenarioList, sandbox_only=True),
+    _operator(
+        "POST",
+        "/marketplace/scenarios/{name}",
+        sandbox.play_scenario,
+        sandbox.PlayScenario,
+        Played,
+        *_E_OF_STEPS,
+        status=201,
+        sandbox_only=True,
+    ),
     Route(Access.ANYBODY, "GET", "/ip_ranges.json", sandbox.show_ip_ranges, None, sandbox.IpRanges),
     Route(
         Access.ANYBODY,

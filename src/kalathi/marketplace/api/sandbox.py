@@ -2,14 +2,17 @@
 
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from kalathi.contract.codec import encode
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.sandbox.faults import Faults
+from kalathi.marketplace.sandbox.player import ScenarioPlayer
+from kalathi.marketplace.sandbox.scenario import find_scenario, overridden, scenarios
 
 
 class IpRanges(Struct, frozen=True, kw_only=True):
@@ -30,6 +33,40 @@ async def put_faults(desk: Desk, call: Call) -> Reply:
     faults: Faults = call.body
     await desk.faults.lay_down(faults)
     return Reply(200, encode(desk.faults.faults))
+
+
+class ScenarioShown(Struct, frozen=True, kw_only=True):
+    """A scenario, and why it exists."""
+
+    name: str
+    sentence: str
+
+
+class ScenarioList(Struct, frozen=True, kw_only=True):
+    """`GET /marketplace/scenarios`"""
+
+    scenarios: list[ScenarioShown]
+
+
+class PlayScenario(Struct, frozen=True, kw_only=True, rename={"values": "set"}):
+    """For which shop, and which values stand at which paths instead: `{"order.line_items[0].quantity": 3}`."""
+
+    shop_id: Annotated[str, Meta(max_length=50)]
+    values: Annotated[dict[str, Any], Meta(max_length=100)] = {}
+
+
+async def list_scenarios(_desk: Desk, call: Call) -> Reply:
+    """The scenarios that can be played."""
+    shown = [ScenarioShown(name=entry.name, sentence=entry.sentence) for entry in scenarios().values()]
+    return Reply(200, encode(ScenarioList(scenarios=shown)))
+
+
+async def play_scenario(desk: Desk, call: Call) -> Reply:
+    """Plays a scenario for a shop, step by step, and answers when it is over; it may move the clock."""
+    wanted: PlayScenario = call.body
+    scenario = overridden(find_scenario(call.path["name"]), wanted.values)
+    player = ScenarioPlayer(desk.database, desk.clock, desk.keys, desk.terms, desk.mover)
+    return Reply(201, encode(await player.play(scenario, wanted.shop_id)))
 
 
 async def show_ip_ranges(desk: Desk, call: Call) -> Reply:

@@ -13,6 +13,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_pa
 from kalathi.marketplace.kernel.money import as_amount, as_rate
 from kalathi.marketplace.shops import store
 from kalathi.marketplace.shops.model import (
+    MOST_LOCATIONS,
     Listing,
     Location,
     NewListing,
@@ -50,6 +51,15 @@ def change_shop(view: View, shop_id: str, changes: ShopChanges) -> tuple[ChangeS
     _check_url(given.get("webhook_url"))
     new = msgspec.structs.replace(old, **given)
     return ChangeSet(store.update_shop(new, store.shop_version(view, shop_id))), new
+
+
+def add_location(view: View, shop_id: str, new: NewLocation, location_id: str) -> tuple[ChangeSet, Shop]:
+    """Another place where the courier picks up. Raises NOT_FOUND, INVALID_PARAMETER when the shop has enough."""
+    old = find_shop(view, shop_id)
+    if len(old.locations) >= MOST_LOCATIONS:
+        raise invalid_parameter(f"The shop has {MOST_LOCATIONS} locations; that is as many as there may be.")
+    shop = msgspec.structs.replace(old, locations=(*old.locations, _location(location_id, new)))
+    return ChangeSet(store.update_shop(shop, store.shop_version(view, shop_id))), shop
 
 
 def renew_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:

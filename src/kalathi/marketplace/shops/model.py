@@ -13,6 +13,7 @@ from kalathi.contract.words import Courier, FulfillmentMode, LineTag
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 OptionalText = Annotated[str, Meta(max_length=200)]
 LARGEST_QUANTITY = 1_000_000
+MOST_LOCATIONS = 100
 # Listings in one call.
 MOST_LISTINGS = 5000
 
@@ -89,7 +90,7 @@ class NewShop(Struct, frozen=True, kw_only=True):
     courier: Courier = Courier.SKROUTZ_LAST_MILE
     fulfillment_mode: FulfillmentMode = FulfillmentMode.CORE
     set_as_ready_required: bool = False
-    locations: Annotated[tuple[NewLocation, ...], Meta(min_length=1, max_length=100)]
+    locations: Annotated[tuple[NewLocation, ...], Meta(min_length=1, max_length=MOST_LOCATIONS)]
 
 
 class ShopChanges(Struct, frozen=True, kw_only=True):

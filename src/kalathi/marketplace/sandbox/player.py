@@ -1,0 +1,227 @@
+"""Plays a scenario for a shop: its listings, its cart, and then step by step what the shop, the customer, support, the
+courier and the clock do. Each step goes through the same tables of operations as the APIs."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import BusinessClock, athens
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, Database, View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.ids import opaque_id
+from kalathi.marketplace.kernel.keys import KeyReserve
+from kalathi.marketplace.kernel.moving import ClockMover
+from kalathi.marketplace.orders import placing, queries, wire
+from kalathi.marketplace.orders.model import NewCart, NewCartItem
+from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS, Facts, Operation
+from kalathi.marketplace.orders.recording import Recorded
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.sandbox.scenario import Scenario, lines_of, value_at
+from kalathi.marketplace.shops import commands as shop_commands
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.shops.model import NewListing, NewLocation
+
+# A shop whose own system is connected may be faster than the scenario; its answer counts.
+_ANSWERS: Final = frozenset({"accept", "reject"})
+_SPARE_PIECES: Final = 20
+_Days = Annotated[int, Meta(ge=0, le=365)]
+_OTHER_LOCATION: Final = NewLocation(
+    street_name="Τσιμισκή", street_number="5", zip="54624", city="Θεσσαλονίκη", region="Θεσσαλονίκη"
+)
+
+
+class PlayedStep(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a step did: to which order, in which state it then was."""
+
+    do: str
+    code: str = ""
+    state: str = ""
+    note: str = ""
+
+
+class PlayedOrder(Struct, frozen=True, kw_only=True):
+    """An order that the scenario has brought about, as it was at the end."""
+
+    code: str
+    state: OrderState
+
+
+class Played(Struct, frozen=True, kw_only=True):
+    """What became of a scenario."""
+
+    scenario: str
+    shop_id: str
+    orders: list[PlayedOrder]
+    steps: list[PlayedStep]
+    now: datetime
+
+
+class ScenarioPlayer:
+    """Plays scenarios in one marketplace."""
+
+    def __init__(
+        self, database: Database, clock: BusinessClock, keys: KeyReserve, terms: Terms, mover: ClockMover
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._keys = keys
+        self._terms = terms
+        self._mover = mover
+
+    async def play(self, scenario: Scenario, shop_id: str) -> Played:
+        """Raises NOT_FOUND, INVALID_PARAMETER, and what a step raises, with its number; what was done by then stays."""
+        self._check_requirements(scenario, shop_id)
+        lines = [self._dated(line) for line in lines_of(scenario)]
+        await self._database.run(lambda view: _stocked(view, shop_id, lines))
+        codes = [await self._place(scenario, shop_id, lines)]
+        played = []
+        for number, step in enumerate(scenario.steps, start=1):
+            try:
+                played.append(await self._step(step, shop_id, codes))
+            except DomainError as error:
+                place = f"step {number} ({step.get('do')})"
+                raise DomainError(error.code, *(f"{place}: {message}" for message in error.messages)) from None
+        found = [queries.find_order(self._database.point, code).order for code in codes]
+        return Played(
+            scenario=scenario.name,
+            shop_id=shop_id,
+            orders=[PlayedOrder(code=order.code, state=order.state) for order in found],
+            steps=played,
+            now=self._clock.now(),
+        )
+
+    def _dated(self, line: dict[str, Any]) -> dict[str, Any]:
+        """A preorder's day is counted from when it is played."""
+        days = line.get("preorder_ships_in_days")
+        if days is None:
+            return line
+        ships_on = athens(self._clock.now() + timedelta(days=_read(days, _Days, "preorder_ships_in_days"))).date()
+        return line | {"preorder_ships_on": ships_on}
+
+    def _check_requirements(self, scenario: Scenario, shop_id: str) -> None:
+        shop = shop_commands.find_shop(self._database.point, shop_id)
+        for name, wanted in scenario.requires.items():
+            if getattr(shop, name) != wanted:
+                raise invalid_parameter(
+                    f"Scenario {scenario.name} needs a shop with {name} {wanted}: PATCH /marketplace/shops/{shop_id} "
+                    f'{{"{name}": "{wanted}"}}, or take another shop.'
+                )
+
+    async def _place(self, scenario: Scenario, shop_id: str, lines: Sequence[dict[str, Any]]) -> str:
+        asked = {name: value for name, value in scenario.order.items() if name in NewCart.__struct_fields__}
+        items = [_only(line, NewCartItem) | {"shop_id": shop_id} for line in lines]
+        cart = _read(asked | {"items": items}, NewCart, "order")
+        keys = await self._keys.draw(COMMAND_ATTEMPTS)
+        try:
+            placed = await self._database.run(
+                lambda view: placing.place(view, cart, keys, self._terms, self._clock.now())
+            )
+        finally:
+            self._keys.give_back(keys)
+        return placed[0].code
+
+    async def _step(self, step: dict[str, Any], shop_id: str, codes: list[str]) -> PlayedStep:
+        word, code = str(step.get("do")), codes[-1] if step.get("on") == "newest" else codes[0]
+        if word == "advance":
+            await self._advance(step, code)
+            return PlayedStep(do=word, note=f"{self._clock.now():%Y-%m-%dT%H:%M:%SZ}")
+        if word == "add_location":
+            return await self._add_location(shop_id)
+        operation = (OPERATIONS if step.get("by") or word not in SHOP_ACTIONS else SHOP_ACTIONS).get(word)
+        if operation is None:
+            raise invalid_parameter(f"{word[:40]} is not something that a step can do.")
+        try:
+            recorded = await self._operate(operation, step, code)
+        except DomainError as error:
+            if word in _ANSWERS and error.code is ErrorCode.ORDER_STATUS:
+                state = queries.find_order(self._database.point, code).order.state
+                return PlayedStep(do=word, code=code, state=state, note="The shop was faster.")
+            raise
+        codes += [
+            str(part.row["code"])
+            for part in recorded.changes.inserts
+            if part.table == "orders" and part.row["code"] not in codes
+        ]
+        return PlayedStep(do=word, code=code, state=queries.find_order(self._database.point, code).order.state)
+
+    async def _operate(self, operation: Operation, step: dict[str, Any], code: str) -> Recorded:
+        keys = await self._keys.draw(COMMAND_ATTEMPTS)
+
+        def command(view: View) -> tuple[ChangeSet, Recorded]:
+            now = self._clock.now()
+            found = queries.find_order(view, code)
+            shown = msgspec.json.decode(wire.order_body_with_actions(found, self._terms.offer(found.shop), now))
+            shown["order"]["windows"] = [{"id": window.id} for window in self._terms.schedule.offered(now)]
+            says = {name: value for name, value in step.items() if name not in {"do", "on", "by"}}
+            body = None
+            if operation.body is not None:
+                body = _read(_resolved(says, shown["order"]), operation.body, str(step["do"]))
+            recorded = operation.run(found, body, Facts(view, keys, self._terms, now))
+            return recorded.changes, recorded
+
+        try:
+            return await self._database.run(command)
+        finally:
+            self._keys.give_back(keys)
+
+    async def _advance(self, step: dict[str, Any], code: str) -> None:
+        if "to" not in step:
+            await self._mover.advance(_read(step.get("seconds", 0), int, "seconds"))
+            return
+        found = queries.find_order(self._database.point, code)
+        order = msgspec.json.decode(wire.order_body(found.document, self._terms.offer(found.shop), self._clock.now()))
+        await self._mover.move_to(_read(_resolved(step["to"], order["order"]), datetime, "to"))
+
+    async def _add_location(self, shop_id: str) -> PlayedStep:
+        shop = shop_commands.find_shop(self._database.point, shop_id)
+        if len(shop.locations) > 1:
+            return PlayedStep(do="add_location", note="The shop has more than one already.")
+        location_id = opaque_id()
+        await self._database.run(lambda view: shop_commands.add_location(view, shop_id, _OTHER_LOCATION, location_id))
+        return PlayedStep(do="add_location", note=location_id)
+
+
+def _stocked(view: View, shop_id: str, lines: Sequence[dict[str, Any]]) -> tuple[ChangeSet, None]:
+    """Listings for what is not listed yet, and pieces enough of what is."""
+    wanted: dict[str, int] = {}
+    for line in lines:
+        item = _read(_only(line, NewCartItem) | {"shop_id": shop_id}, NewCartItem, "order.line_items")
+        wanted[item.shop_uid] = wanted.get(item.shop_uid, 0) + item.quantity
+    present = shops.listings(view, shop_id, wanted)
+    missing = {}
+    for line in lines:
+        if line["shop_uid"] not in present or "preorder_ships_on" in line:
+            pieces = {"quantity": wanted[line["shop_uid"]] + _SPARE_PIECES}
+            listing = _read(_only(line, NewListing) | pieces, NewListing, "order.line_items")
+            missing[listing.shop_uid] = listing
+    changes, _ = shop_commands.put_listings(view, shop_id, list(missing.values()))
+    for uid, entry in present.items():
+        if uid not in missing and entry.quantity < wanted[uid]:
+            changes.add(shops.set_stock(shop_id, uid, wanted[uid]))
+    return changes, None
+
+
+def _only(line: dict[str, Any], wanted: type[Struct]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if name in wanted.__struct_fields__}
+
+
+def _resolved(value: Any, order: Any) -> Any:
+    """Texts that begin with @ become what the order has at that path."""
+    if isinstance(value, str) and value.startswith("@"):
+        return value_at(order, value[1:])
+    if isinstance(value, dict):
+        return {name: _resolved(entry, order) for name, entry in value.items()}
+    return [_resolved(entry, order) for entry in value] if isinstance(value, list) else value
+
+
+def _read(value: Any, wanted: Any, where: str) -> Any:
+    try:
+        return decode(encode(value), wanted)
+    except (UnexpectedShapeError, UnreadableBodyError) as error:
+        raise invalid_parameter(f"{where}: {error}.") from None

@@ -1,0 +1,127 @@
+"""Named scenarios as data: each is a file of scenarios/, with a sentence that says why it exists, the order that it
+places, and the steps that follow. Overrides change any value by its path."""
+
+import re
+import tomllib
+from copy import deepcopy
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, field
+
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+
+_PATH: Final = re.compile(r"(\w+)|\[(\d{1,4})\]")
+_WHOLE_PATH: Final = re.compile(r"\w+(?:\.\w+|\[\d{1,4}\])*")
+_COMMON: Final = "_common"
+# A line with `times` stands for so many lines of its kind.
+_MOST_TIMES: Final = 500
+
+
+class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One scenario.
+
+    `order` has the wire's names (customer, line_items, payment_method, ...); of a line item it says what its listing
+    and its cart item need, and a preorder's day as `preorder_ships_in_days`. Each step says what to `do` and what else
+    that needs; texts that begin with @ are paths in the order as it is then. `requires` are facts of the shop.
+    """
+
+    name: str = ""
+    sentence: str
+    order: dict[str, Any]
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    requires: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def scenarios() -> dict[str, Scenario]:
+    """Every scenario by its name, in the order of the names."""
+    folder = resources.files(__package__).joinpath("scenarios")
+    files = {
+        path.name.removesuffix(".toml"): tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+        for path in folder.iterdir()
+        if path.name.endswith(".toml")
+    }
+    common = files.pop(_COMMON)
+    return {
+        name: msgspec.convert({**content, "name": name, "order": {**common, **content["order"]}}, Scenario)
+        for name, content in sorted(files.items())
+    }
+
+
+def find_scenario(name: str) -> Scenario:
+    """Raises NOT_FOUND with the names that there are."""
+    found = scenarios().get(name)
+    if found is None:
+        raise DomainError(
+            ErrorCode.NOT_FOUND, f"There is no scenario of this name; there are: {', '.join(scenarios())}."
+        )
+    return found
+
+
+def overridden(scenario: Scenario, values: dict[str, Any]) -> Scenario:
+    """The scenario with other values at these paths, such as `order.line_items[0].quantity`.
+
+    Raises INVALID_PARAMETER for a path that leads nowhere.
+    """
+    content: dict[str, Any] = {"order": deepcopy(scenario.order), "steps": deepcopy(scenario.steps)}
+    wrong = [
+        f"set.{path[:80]}: there is no such place." for path, value in values.items() if not _put(content, path, value)
+    ]
+    if wrong:
+        raise invalid_parameter(*wrong[:10])
+    return msgspec.structs.replace(scenario, **content)
+
+
+def value_at(content: Any, path: str) -> Any:
+    """What stands at a path. Raises INVALID_PARAMETER when nothing does."""
+    for name, place in _PATH.findall(path):
+        try:
+            content = content[int(place)] if place else content[name]
+        except (KeyError, IndexError, TypeError):
+            raise invalid_parameter(f"The order has nothing at {path}.") from None
+    return content
+
+
+def lines_of(scenario: Scenario) -> list[dict[str, Any]]:
+    """The lines of its order, each as often as it says; the copies have uids of their own."""
+    lines: list[dict[str, Any]] = []
+    for line in scenario.order.get("line_items", []):
+        if not isinstance(line, dict):
+            raise invalid_parameter("order.line_items: each is an object.")
+        times = line.get("times", 1)
+        if not isinstance(times, int) or not 1 <= times <= _MOST_TIMES:
+            raise invalid_parameter(f"order.line_items.times: give a whole number from 1 to {_MOST_TIMES}.")
+        one = {name: value for name, value in line.items() if name != "times"}
+        lines += [one] if times == 1 else [_copy(one, number) for number in range(1, times + 1)]
+    return lines
+
+
+def _copy(line: dict[str, Any], number: int) -> dict[str, Any]:
+    return line | {
+        "shop_uid": f"{line.get('shop_uid')}-{number}",
+        "product_name": f"{line.get('product_name')} {number}",
+    }
+
+
+def _put(content: Any, path: str, value: Any) -> bool:
+    """Whether the value could be put there: in an object under any name, in a list at a place that it has."""
+    if not _WHOLE_PATH.fullmatch(path) or not path.startswith(("order.", "steps[")):
+        return False
+    steps = [int(place) if place else name for name, place in _PATH.findall(path)]
+    for step in steps[:-1]:
+        if isinstance(content, dict) and isinstance(step, str):
+            content = content.setdefault(step, {})
+        elif isinstance(content, list) and isinstance(step, int) and step < len(content):
+            content = content[step]
+        else:
+            return False
+    last = steps[-1]
+    fits = isinstance(content, dict) and isinstance(last, str)
+    if fits or (isinstance(content, list) and isinstance(last, int) and last < len(content)):
+        content[last] = value
+        return True
+    return False
