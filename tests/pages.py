@@ -13,6 +13,7 @@ from kalathi.marketplace.api.uploads import FileField
 from kalathi.marketplace.kernel.settings import setting_fields
 from kalathi.marketplace.orders.machine import TRANSITIONS
 from kalathi.marketplace.orders.operations import OPERATIONS
+from kalathi.marketplace.sandbox.scenario import scenarios
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 _PART: Final = re.compile(r"(<!-- drawn: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -68,6 +69,15 @@ def operations() -> str:
     return "\n".join(rows) + "\n"
 
 
+def scenario_table() -> str:
+    """The scenarios, each with the sentence that says why it exists."""
+    rows = ["| scenario | why it exists | steps |", "|---|---|---|"]
+    for scenario in scenarios().values():
+        steps = ", ".join(str(step["do"]) for step in scenario.steps) or "none: the shop answers"
+        rows.append(f"| `{scenario.name}` | {scenario.sentence} | {steps} |")
+    return "\n".join(rows) + "\n"
+
+
 def _body(route: Route) -> str:
     if route.body is None:
         return ""
@@ -87,6 +97,7 @@ PARTS: Final = {
     "links": lambda: calls(Access.ANYBODY),
     "settings": settings,
     "operations": operations,
+    "scenarios": scenario_table,
 }
 
 

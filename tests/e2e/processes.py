@@ -171,3 +171,20 @@ async def calling(address: str) -> AsyncIterator[Caller]:
     """A caller with its own connections."""
     async with aiohttp.ClientSession() as session:
         yield Caller(session, address)
+
+
+async def kalathi(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Runs `kalathi ARGUMENTS` to its end; gives status, output and error output."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")} | variables
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "kalathi.cli",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    async with asyncio.timeout(60):
+        out, error = await process.communicate()
+    return process.returncode or 0, out.decode(), error.decode()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import socket
 import sqlite3
 import stat
@@ -12,26 +11,10 @@ from pathlib import Path
 import pytest
 
 from kalathi.merchant.inbox import Inbox
-from tests.e2e.processes import calling, endpoint, running, serve, start
+from tests.e2e.processes import calling, endpoint, kalathi, running, serve, start
 from tests.market import until
 
 pytestmark = pytest.mark.anyio
-
-
-async def _kalathi(*arguments: str, **variables: str) -> tuple[int, str, str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")} | variables
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "kalathi.cli",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
-    async with asyncio.timeout(60):
-        out, error = await process.communicate()
-    return process.returncode or 0, out.decode(), error.decode()
 
 
 async def test_sigterm_ends_the_marketplace_cleanly_and_the_data_folder_serves_again(tmp_path: Path) -> None:
@@ -47,7 +30,7 @@ async def test_sigterm_ends_the_marketplace_cleanly_and_the_data_folder_serves_a
 
 
 async def test_the_operators_token_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
-    code, out, error = await _kalathi("shop", "list", "--data", str(tmp_path))
+    code, out, error = await kalathi("shop", "list", "--data", str(tmp_path))
     assert code == 1
     assert "kalathi serve" in error
     process = await asyncio.create_subprocess_exec(
@@ -63,17 +46,17 @@ async def test_the_operators_token_is_made_once_and_readable_by_its_owner_only(t
         await process.stdout.readline()
         token_file = tmp_path / "operator-token"
         assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
-        code, out, error = await _kalathi(
+        code, out, error = await kalathi(
             "shop", "add", "Δοκιμή", "--domain", "shop.example", "--data", str(tmp_path), "--json"
         )
         assert code == 0, error
         added = json.loads(out)
         assert len(added["api_token"]) > 60
-        code, out, _ = await _kalathi("shop", "list", "--data", str(tmp_path))
+        code, out, _ = await kalathi("shop", "list", "--data", str(tmp_path))
         assert "Δοκιμή" in out
-        code, out, _ = await _kalathi("shop", "token", added["id"], "--data", str(tmp_path), "--json")
+        code, out, _ = await kalathi("shop", "token", added["id"], "--data", str(tmp_path), "--json")
         assert json.loads(out)["api_token"] != added["api_token"]
-        code, _, error = await _kalathi("shop", "token", "nobody", "--data", str(tmp_path))
+        code, _, error = await kalathi("shop", "token", "nobody", "--data", str(tmp_path))
         assert (code, error) == (1, "kalathi: Shop not found\n")
     finally:
         process.kill()
@@ -83,32 +66,32 @@ async def test_the_operators_token_is_made_once_and_readable_by_its_owner_only(t
 async def test_a_taken_port_a_served_database_and_a_wrong_setting_say_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        code, _, error = await _kalathi("serve", "--port", port, "--data", str(tmp_path / "a"))
+        code, _, error = await kalathi("serve", "--port", port, "--data", str(tmp_path / "a"))
         assert (code, port in error, "Traceback" in error) == (1, True, False)
     async with running(tmp_path, *serve(tmp_path)):
-        code, _, error = await _kalathi(*serve(tmp_path))
+        code, _, error = await kalathi(*serve(tmp_path))
         assert (code, "one process" in error, "Traceback" in error) == (1, True, False)
     for wrong in ("many", "99999"):
-        code, _, error = await _kalathi("serve", KALATHI_PORT=wrong)
+        code, _, error = await kalathi("serve", KALATHI_PORT=wrong)
         assert (code, "port" in error, "Traceback" in error) == (1, True, False)
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "kalathi.db").write_bytes(b"this is no database" * 100)
-    code, _, error = await _kalathi(*serve(tmp_path / "c"))
+    code, _, error = await kalathi(*serve(tmp_path / "c"))
     assert (code, "cannot be used" in error, "Traceback" in error) == (1, True, False)
     merchant = ["merchant", "--url", "http://127.0.0.1:1", "--token", "t", "--port", "0", "--data", str(tmp_path / "d")]
     merchant += ["--print-to", str(tmp_path / "out"), "--stock", str(tmp_path / "no.csv")]
     for more, told in (([], "no.csv"), (["--path", "hook"], "slash"), (["--port", "99999"], "port")):
-        code, _, error = await _kalathi(*merchant, *more)
+        code, _, error = await kalathi(*merchant, *more)
         assert (code != 0, told in error, "Traceback" in error) == (True, True, False), error
-    code, _, error = await _kalathi("serve", KALATHI_PORT="many")
+    code, _, error = await kalathi("serve", KALATHI_PORT="many")
     assert (code, "port" in error, "--help" in error, "Traceback" in error) == (1, True, True, False)
-    code, _, error = await _kalathi("serve", "--port", "0", "--pickup-hours", "noon", "--data", str(tmp_path / "b"))
+    code, _, error = await kalathi("serve", "--port", "0", "--pickup-hours", "noon", "--data", str(tmp_path / "b"))
     assert (code, "pickup_hours" in error, "Traceback" in error) == (1, True, False)
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["merchant"], ["demo"], ["shop"], ["shop", "add"]])
 async def test_every_command_explains_itself(command: list[str]) -> None:
-    code, out, _ = await _kalathi(*command, "--help")
+    code, out, _ = await kalathi(*command, "--help")
     assert code == 0
     assert "Usage: " in out
 

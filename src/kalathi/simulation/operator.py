@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import msgspec
 import niquests
@@ -67,11 +68,33 @@ class OperatorClient:
         """The newest orders' codes."""
         return [order["code"] for order in (await self._call("GET", "/marketplace/orders"))["orders"]]
 
-    async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    async def clock(self, move: dict[str, Any] | None) -> dict[str, Any]:
+        """Business time, after a move when one is given."""
+        return await self._call("GET" if move is None else "POST", "/marketplace/clock", move, seconds=600)
+
+    async def scenarios(self) -> list[dict[str, Any]]:
+        """The scenarios that can be played."""
+        entries: list[dict[str, Any]] = (await self._call("GET", "/marketplace/scenarios"))["scenarios"]
+        return entries
+
+    async def play(self, scenario: str, shop_id: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Plays a scenario with other values at these paths."""
+        body = {"shop_id": shop_id, "set": values}
+        return await self._call("POST", f"/marketplace/scenarios/{quote(scenario, safe='')}", body, seconds=600)
+
+    async def faults(self) -> dict[str, Any]:
+        """What is laid down to go wrong."""
+        return await self._call("GET", "/marketplace/faults")
+
+    async def lay_down(self, seed: int, rules: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Lays down what goes wrong from now on."""
+        return await self._call("PUT", "/marketplace/faults", {"seed": seed, "rules": rules})
+
+    async def _call(self, method: str, path: str, body: Any = None, *, seconds: float = 30) -> dict[str, Any]:
         content = None if body is None else encode(body)
         try:
             response = await self._session.request(
-                method, self._url + path, headers=self._headers, data=content, timeout=30
+                method, self._url + path, headers=self._headers, data=content, timeout=seconds
             )
         except niquests.RequestException as error:
             raise OperatorError(

@@ -1,0 +1,50 @@
+"""The command line: `kalathi serve | merchant | demo | shop | clock | trigger | faults`.
+
+Each command reads its settings and calls one thing. What it needs is imported inside it, so that `kalathi --help` does
+not wait for a web server.
+"""
+
+from pathlib import Path
+
+import click
+
+from kalathi import __version__
+from kalathi.cli.configuration import DEFAULT_FILE, defaults_of
+from kalathi.cli.demo import demo
+from kalathi.cli.merchant import merchant
+from kalathi.cli.operating import fail
+from kalathi.cli.sandbox import clock, faults, trigger
+from kalathi.cli.serve import serve
+from kalathi.cli.shops import shop
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    envvar="KALATHI_CONFIG",
+    type=click.Path(path_type=Path),
+    help="Settings in TOML; kalathi.toml of this folder unless told.",
+)
+@click.version_option(__version__, prog_name="kalathi")
+@click.pass_context
+def main(context: click.Context, config: Path | None) -> None:
+    """An open Smart Cart: the marketplace that places orders with shops, and the merchant's side that answers.
+
+    A flag wins over a KALATHI_* variable, and that over a line of kalathi.toml.
+
+    \b
+    kalathi demo --once        both use cases between real processes, told as they happen
+    kalathi serve              a marketplace of your own on http://127.0.0.1:8090
+    kalathi shop add --help    how a shop joins it
+    kalathi trigger --list     scenarios that can be played
+    """
+    path = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    if path is not None:
+        try:
+            context.default_map = defaults_of(path, main)
+        except ValueError as error:
+            fail(f"{error}.")
+
+
+for _command in (serve, merchant, demo, shop, clock, trigger, faults):
+    main.add_command(_command)

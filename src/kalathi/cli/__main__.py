@@ -1,0 +1,5 @@
+"""`python -m kalathi.cli`"""
+
+from kalathi.cli import main
+
+main()

@@ -1,0 +1,36 @@
+"""`kalathi demo`: both use cases, told as they happen."""
+
+import asyncio
+import signal
+import sys
+
+import click
+
+from kalathi.cli.operating import fail
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End after both use cases; exit status 0 only if they ended as they must.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the traffic that follows without --once.")
+def demo(once: bool, seed: int) -> None:
+    """Show both use cases between a real marketplace and two real shops, told as they happen.
+
+    \b
+    kalathi demo --once        ends by itself
+    kalathi demo               goes on with traffic until Ctrl-C
+    """
+    from kalathi.simulation.demo import Demo, fresh_folder
+    from kalathi.simulation.operator import OperatorError
+    from kalathi.simulation.processes import ProcessFailedError
+
+    # A service manager's SIGTERM ends it like Ctrl-C: the processes that it has started end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        good = asyncio.run(Demo(fresh_folder()).run(once=once, seed=seed))
+    except KeyboardInterrupt:
+        click.echo("Ended.")
+        sys.exit(130 if once else 0)
+    except (OperatorError, ProcessFailedError) as error:
+        fail(str(error))
+    if not good:
+        sys.exit(1)

@@ -1,0 +1,142 @@
+"""`kalathi merchant`: a shop's connector."""
+
+import asyncio
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from kalathi.cli.operating import fail
+
+
+class MerchantOptions(NamedTuple):
+    """What `kalathi merchant` is told, by flag or by variable."""
+
+    url: str
+    token: str
+    token_file: Path | None
+    vendor: str
+    stock: Path
+    print_to: Path
+    data: Path
+    host: str
+    port: int
+    path: str
+
+
+@click.command()
+@click.option("--url", envvar="KALATHI_URL", required=True, help="The marketplace's address.")
+@click.option("--token", envvar="KALATHI_TOKEN", default="", help="The shop's API token.")
+@click.option(
+    "--token-file", envvar="KALATHI_TOKEN_FILE", type=click.Path(path_type=Path), help="A file that holds the token."
+)
+@click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Word in Accept.")
+@click.option(
+    "--stock",
+    envvar="KALATHI_STOCK",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="CSV with shop_uid and quantity.",
+)
+@click.option(
+    "--print-to",
+    envvar="KALATHI_PRINT_TO",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the vouchers.",
+)
+@click.option(
+    "--data",
+    envvar="KALATHI_MERCHANT_DATA",
+    type=click.Path(path_type=Path),
+    default=Path("kalathi-merchant"),
+    show_default=True,
+    help="Folder of the inbox.",
+)
+@click.option(
+    "--host",
+    envvar="KALATHI_MERCHANT_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to receive webhooks on.",
+)
+@click.option(
+    "--port",
+    envvar="KALATHI_MERCHANT_PORT",
+    type=click.IntRange(0, 65535),
+    default=9000,
+    show_default=True,
+    help="Port to receive webhooks on; 0 takes a free one.",
+)
+@click.option(
+    "--path",
+    envvar="KALATHI_MERCHANT_PATH",
+    default="/smart_cart_orders",
+    show_default=True,
+    help="Path; it may hold a secret.",
+)
+def merchant(**given: Any) -> None:
+    """Run a shop's connector: receive orders, check stock, accept or reject, print vouchers.
+
+    \b
+    kalathi merchant --url http://127.0.0.1:8090 --token-file token --stock stock.csv --print-to vouchers
+    """
+    options = MerchantOptions(**given)
+    if options.token_file is not None:
+        try:
+            options = options._replace(token=options.token_file.read_text("utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"cannot read the token from {options.token_file}: {error}.")
+    if not options.token:
+        fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
+    if not options.path.startswith("/"):
+        fail(f"--path must begin with a slash: /{options.path}")
+    from kalathi.merchant.inbox import InboxInUseError
+    from kalathi.merchant.stock import StockError
+    from kalathi.serving import run_loop
+
+    try:
+        run_loop(_run_merchant(options))
+    except InboxInUseError as error:
+        fail(str(error))
+    except (StockError, sqlite3.Error) as error:
+        fail(f"{error}.")
+    except OSError as error:
+        fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror}.")
+
+
+async def _run_merchant(options: MerchantOptions) -> None:
+    from kalathi.merchant.client import AsyncClient
+    from kalathi.merchant.connector import Connector
+    from kalathi.merchant.inbox import Inbox
+    from kalathi.merchant.printing import FolderPrinter
+    from kalathi.merchant.receiver import Receiver
+    from kalathi.merchant.stock import CsvStock
+    from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
+
+    def tell(line: str) -> None:
+        # Names of products come from outside: what could move the cursor is not shown.
+        click.echo("".join(character if character.isprintable() else "?" for character in line))
+        sys.stdout.flush()
+
+    log_json_lines()
+    bound = listening_socket(options.host, options.port)
+    inbox = Inbox(options.data / "merchant.db")
+    async with AsyncClient(options.url, options.token, vendor=options.vendor) as client:
+        # A file that cannot be read is told now and not at the first order.
+        CsvStock(options.stock, inbox).available()
+        stock, printer = CsvStock(options.stock, inbox), FolderPrinter(options.print_to)
+        connector = Connector(client, inbox, stock, printer, tell)
+        working = asyncio.create_task(connector.run())
+        try:
+            await run_server(
+                Receiver(inbox, options.path, connector.ring),
+                bound,
+                lambda: tell(f"The connector receives webhooks on {address_of(bound)}{options.path}"),
+            )
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            inbox.close()

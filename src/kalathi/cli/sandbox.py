@@ -1,0 +1,146 @@
+"""`kalathi clock`, `faults` and `trigger`: the sandbox of a running marketplace."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kalathi.cli.operating import fail, operate, operator_options, show
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@click.command()
+@click.argument("move", required=False)
+@operator_options
+def clock(move: str | None, data: Path, url: str, token: str, as_json: bool) -> None:
+    """Show business time, or move it forward; what comes due on the way is done before the answer.
+
+    \b
+    kalathi clock                              the time that it is
+    kalathi clock +90s                         also +30m, +24h, +3d
+    kalathi clock 2026-12-01T12:00:00+02:00    a time with its offset
+    """
+    body = None if move is None else _move(move)
+    answer = operate(data, url, token, lambda operator: operator.clock(body))
+    show(as_json, answer, answer["now"])
+
+
+@click.command()
+@click.argument("scenario", required=False)
+@click.option("--list", "lists", is_flag=True, help="List the scenarios, each with a sentence why it exists.")
+@click.option("--shop", "shop_id", default="", help="The shop's id; may be left out when there is only one shop.")
+@click.option("--set", "values", multiple=True, metavar="PATH=VALUE", help="Another value at a path; may be repeated.")
+@operator_options
+def trigger(
+    scenario: str | None,
+    lists: bool,
+    shop_id: str,
+    values: tuple[str, ...],
+    data: Path,
+    url: str,
+    token: str,
+    as_json: bool,
+) -> None:
+    """Play a named scenario for a shop.
+
+    \b
+    kalathi trigger --list
+    kalathi trigger late_cancellation --shop YlpD0KROym
+    kalathi trigger limited_stock --shop YlpD0KROym --set "order.line_items[0].quantity=3"
+    """
+    if lists or scenario is None:
+        entries = operate(data, url, token, lambda operator: operator.scenarios())
+        width = max(len(entry["name"]) for entry in entries)
+        show(as_json, entries, "\n".join(f"{entry['name']:{width}}  {entry['sentence']}" for entry in entries))
+        return
+    chosen = shop_id or _only_shop(data, url, token)
+    changes = dict(_setting(value) for value in values)
+    played = operate(data, url, token, lambda operator: operator.play(scenario, chosen, changes))
+    lines = [f"{step['do']:18} {step.get('state', '')} {step.get('note', '')}".rstrip() for step in played["steps"]]
+    lines += [f"order {order['code']}: {order['state']}" for order in played["orders"]]
+    show(as_json, played, "\n".join(lines))
+
+
+@click.group()
+def faults() -> None:
+    """What goes wrong on demand in a sandbox: on the API's answers and on deliveries."""
+
+
+@faults.command("list")
+@operator_options
+def faults_list(data: Path, url: str, token: str, as_json: bool) -> None:
+    """List the rules."""
+    laid = operate(data, url, token, lambda operator: operator.faults())
+    show(as_json, laid, _as_lines(laid))
+
+
+@faults.command("add")
+@click.argument("place", type=click.Choice(["api", "webhooks"]))
+@click.argument("kind", type=click.Choice(["delay", "error", "rate_limit", "drop", "timeout", "duplicate", "reorder"]))
+@click.option("--shop", "shop_id", default=None, help="Only this shop.")
+@click.option("--call", default=None, help="Only this call (accept, show, list) or event type (new_order).")
+@click.option("--probability", type=float, default=1.0, show_default=True)
+@click.option("--seconds", type=float, default=1.0, show_default=True, help="Of a delay, a timeout, a reordering.")
+@click.option("--status", type=int, default=503, show_default=True, help="Of an error.")
+@click.option("--retry-after", "retry_after_seconds", type=int, default=5, show_default=True)
+@click.option("--after", is_flag=True, help="The work is done and only its answer is lost.")
+@click.option("--seed", type=int, default=None, help="A new seed for all rules.")
+@operator_options
+def faults_add(
+    place: str, kind: str, seed: int | None, data: Path, url: str, token: str, as_json: bool, **facts: Any
+) -> None:
+    """Add a rule.
+
+    \b
+    kalathi faults add api error --status 502 --probability 0.2
+    kalathi faults add webhooks drop --after --shop YlpD0KROym
+    """
+    rule = {"on": place, "kind": kind} | {name: value for name, value in facts.items() if value is not None}
+
+    async def add(operator: Any) -> Any:
+        laid = await operator.faults()
+        return await operator.lay_down(laid["seed"] if seed is None else seed, [*laid["rules"], rule])
+
+    laid = operate(data, url, token, add)
+    show(as_json, laid, _as_lines(laid))
+
+
+@faults.command("clear")
+@operator_options
+def faults_clear(data: Path, url: str, token: str, as_json: bool) -> None:
+    """Remove all rules: nothing goes wrong on purpose any more."""
+    laid = operate(data, url, token, lambda operator: operator.lay_down(1, []))
+    show(as_json, laid, _as_lines(laid))
+
+
+def _as_lines(laid: dict[str, Any]) -> str:
+    rules = [" ".join(f"{name}={value}" for name, value in rule.items()) for rule in laid["rules"]]
+    return "\n".join([*rules, f"seed {laid['seed']}"]) if rules else "Nothing goes wrong on purpose."
+
+
+def _move(text: str) -> dict[str, Any]:
+    if not text.startswith("+"):
+        return {"now": text}
+    number, unit = text[1:-1], text[-1]
+    if unit not in _UNITS or not number.isdigit():
+        fail(f"{text} is not a move of the clock such as +90s, +30m, +24h or +3d.")
+    return {"advance_seconds": int(number) * _UNITS[unit]}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    path, separator, value = text.partition("=")
+    if not separator:
+        fail(f"--set {text}: give PATH=VALUE, such as order.line_items[0].quantity=3.")
+    try:
+        return path, json.loads(value)
+    except ValueError:
+        return path, value  # A text needs no quotes.
+
+
+def _only_shop(data: Path, url: str, token: str) -> str:
+    shops = operate(data, url, token, lambda operator: operator.shops())
+    if len(shops) != 1:
+        fail(f"there are {len(shops)} shops: name one with --shop (kalathi shop list).")
+    return str(shops[0]["id"])

@@ -1,0 +1,81 @@
+"""The sandbox from the command line, against a real marketplace: clock, scenarios, faults, and kalathi.toml."""
+
+import json
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.e2e.processes import calling, endpoint, kalathi, running, serve
+from tests.market import ACCEPT, OPERATOR_TOKEN, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) -> None:
+    async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        shop_id, token = await caller.shop(f"{shop.address}/")
+        to = ("--url", market.address, "--token", OPERATOR_TOKEN)
+
+        status, before, error = await kalathi("clock", *to, "--json")
+        assert status == 0, error
+        status, after, _ = await kalathi("clock", "+2h", *to, "--json")
+        assert json.loads(after)["now"] > json.loads(before)["now"]
+        for wrong in ("+2w", "yesterday", "2020-01-01T00:00:00Z"):
+            status, _, error = await kalathi("clock", wrong, *to)
+            assert status == 1
+            assert error.startswith("kalathi: ")
+
+        status, listed, _ = await kalathi("trigger", "--list", *to)
+        assert "late_cancellation The customer cancels" in " ".join(listed.split())
+        set_quantity = ("--set", "order.line_items[0].quantity=3")
+        status, out, error = await kalathi("trigger", "late_cancellation", *set_quantity, *to, "--json")
+        assert status == 0, error
+        [order] = json.loads(out)["orders"]
+        assert order["state"] == "for_return"
+        shown = await caller.operate("GET", f"/marketplace/orders/{order['code']}")
+        assert shown["order"]["line_items"][0]["quantity"] == 3
+        await until(lambda: ("order_updated", "for_return") in shop.by_order[order["code"]])
+        status, _, error = await kalathi("trigger", "unheard_of", *to)
+        assert status == 1
+        assert "late_cancellation" in error
+
+        status, _, error = await kalathi("faults", "add", "api", "drop", "--call", "list", "--shop", shop_id, *to)
+        assert status == 0, error
+        headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await session.get(f"{market.address}/merchants/ecommerce/orders")
+            status, out, _ = await kalathi("faults", "clear", *to)
+            assert out == "Nothing goes wrong on purpose.\n"
+            async with session.get(f"{market.address}/merchants/ecommerce/orders") as answer:
+                assert answer.status == 200
+        log = market.log.read_text("utf-8")
+        assert "Traceback" not in log
+        assert token not in log
+
+
+async def test_a_flag_wins_over_a_variable_and_that_over_the_file(tmp_path: Path) -> None:
+    data = tmp_path / "market"
+    config = tmp_path / "kalathi.toml"
+    config.write_text(f'port = 0\ndata = "{data}"\nacceptance_hours = 7\nextension_hours = 5\n', "utf-8")
+    arguments = ("--config", str(config), "serve", "--acceptance-hours", "9")
+    async with running(data, *arguments) as market, calling(market.address) as caller:
+        shop_id, _ = await caller.shop("http://127.0.0.1:9/")
+        order = (await caller.operate("GET", f"/marketplace/orders/{await caller.cart(shop_id)}"))["order"]
+        created, expires = order["created_at"], order["expires_at"]
+        assert (int(expires[11:13]) - int(created[11:13])) % 24 == 9
+        extended = await caller.operate("POST", f"/marketplace/orders/{order['code']}/extend")
+        assert (int(extended["order"]["expires_at"][11:13]) - int(expires[11:13])) % 24 == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("speed = 1\n", "no setting speed"), ("[shopp]\na = 1\n", "no table shopp"), ("port = \n", "cannot be read")],
+)
+async def test_a_file_with_a_mistake_is_refused_by_name(tmp_path: Path, content: str, said: str) -> None:
+    config = tmp_path / "kalathi.toml"
+    config.write_text(content, "utf-8")
+    status, _, error = await kalathi("serve", "--data", str(tmp_path), KALATHI_CONFIG=str(config))
+    assert status == 1
+    assert said in error
