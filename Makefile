@@ -44,6 +44,7 @@ bench: .venv/made-dev
 
 docs: .venv/made-dev
 	$(BIN)/python -m tests.pages
+	$(BIN)/kalathi openapi > docs/openapi.json
 
 format: .venv/made-dev
 	$(BIN)/ruff format --quiet .

@@ -12,6 +12,7 @@ from kalathi import __version__
 from kalathi.cli.configuration import DEFAULT_FILE, defaults_of
 from kalathi.cli.demo import demo
 from kalathi.cli.merchant import merchant
+from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
 from kalathi.cli.sandbox import clock, faults, trigger
 from kalathi.cli.serve import serve
@@ -46,5 +47,5 @@ def main(context: click.Context, config: Path | None) -> None:
             fail(f"{error}.")
 
 
-for _command in (serve, merchant, demo, shop, clock, trigger, faults):
+for _command in (serve, merchant, demo, shop, clock, trigger, faults, openapi):
     main.add_command(_command)

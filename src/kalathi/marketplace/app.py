@@ -10,6 +10,8 @@ from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
 from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.docs_page import Description
+from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.vouchers import VoucherPrinter
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
@@ -76,6 +78,7 @@ class Marketplace:
             demo=DemoOrders(terms.public_url),
             sample=SampleDocument(printer, self._threads),
             faults=faults,
+            description=Description(lambda: document(settings.vendor)),
         )
         self.asgi: ASGIApp = application(self._desk)
         self._working: asyncio.Task[None] | None = None

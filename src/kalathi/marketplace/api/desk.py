@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from kalathi.marketplace.api.docs_page import Description
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
@@ -26,3 +27,4 @@ class Desk(Struct, frozen=True, kw_only=True):
     demo: DemoOrders
     sample: SampleDocument
     faults: FaultBook
+    description: Description

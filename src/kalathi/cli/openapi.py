@@ -1,0 +1,18 @@
+"""`kalathi openapi`: the description of every call."""
+
+import json
+
+import click
+
+
+@click.command()
+@click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Word in Accept.")
+def openapi(vendor: str) -> None:
+    """Print the OpenAPI 3.1 document of every call, as a running marketplace serves it at /openapi.json.
+
+    \b
+    kalathi openapi > openapi.json
+    """
+    from kalathi.marketplace.api.openapi import document
+
+    click.echo(json.dumps(document(vendor), ensure_ascii=False, indent=1))

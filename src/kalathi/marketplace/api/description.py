@@ -1,0 +1,23 @@
+"""`/openapi.json` and `/docs`."""
+
+from typing import Final
+
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.operator import Call
+from kalathi.marketplace.api.reply import Reply
+
+_PAGE_HEADERS: Final = (
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+async def show_openapi(desk: Desk, call: Call) -> Reply:
+    """The OpenAPI 3.1 document of every call."""
+    return Reply(200, desk.description.document)
+
+
+async def show_docs(desk: Desk, call: Call) -> Reply:
+    """The same for people."""
+    return Reply(200, desk.description.page, _PAGE_HEADERS)

@@ -1,0 +1,79 @@
+"""How the marketplace describes itself, for machines and for people.
+
+Both are made from the OpenAPI document when they are asked for first. The page loads nothing from elsewhere and needs
+no script.
+"""
+
+import html
+import json
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Final
+
+from kalathi.contract.codec import encode
+
+_STYLE: Final = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "code,pre{font:14px/1.45 ui-monospace,monospace}pre{background:#f4f4f4;padding:.7rem;overflow:auto}"
+    "summary{cursor:pointer;padding:.3rem 0}table{border-collapse:collapse}"
+    "td,th{text-align:left;vertical-align:top;padding:.15rem .8rem .15rem 0}"
+)
+
+
+class Description:
+    """The document and the page as bytes."""
+
+    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
+        """`make` gives the OpenAPI document; it is called once."""
+        self._make = make
+
+    @cached_property
+    def document(self) -> bytes:
+        """OpenAPI 3.1, in JSON."""
+        return encode(self._content)
+
+    @cached_property
+    def page(self) -> bytes:
+        """HTML in UTF-8."""
+        return page(self._content).encode()
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        return self._make()
+
+
+def page(document: dict[str, Any]) -> str:
+    """The document as HTML: one section a kind of caller, one fold a call."""
+    sections: dict[str, list[str]] = {}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            sections.setdefault(operation["tags"][0], []).append(_call(method, path, operation))
+    parts = [f"<h2>{html.escape(tag)}</h2>{''.join(calls)}" for tag, calls in sections.items()]
+    schemas = "".join(
+        f'<details id="{html.escape(name)}"><summary><code>{html.escape(name)}</code> '
+        f"{html.escape(schema.get('description', '').partition(chr(10))[0])}</summary>{_json(schema)}</details>"
+        for name, schema in document["components"]["schemas"].items()
+    )
+    title = html.escape(document["info"]["title"])
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}: calls</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><h1>{title}</h1>'
+        f"<p>{html.escape(document['info']['summary'])} The same for machines: "
+        f'<a href="/openapi.json">/openapi.json</a>.</p>{"".join(parts)}<h2>Schemas</h2>{schemas}</body></html>'
+    )
+
+
+def _call(method: str, path: str, operation: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td>{status}</td><td>{html.escape(answer['description'])}</td></tr>"
+        for status, answer in operation["responses"].items()
+    )
+    asked = {name: operation[name] for name in ("parameters", "requestBody") if name in operation}
+    return (
+        f"<details><summary><code>{method.upper()} {html.escape(path)}</code> "
+        f"{html.escape(operation['summary'])}</summary>{_json(asked) if asked else ''}<table>{rows}</table></details>"
+    )
+
+
+def _json(value: Any) -> str:
+    return f"<pre>{html.escape(json.dumps(value, ensure_ascii=False, indent=2))}</pre>"

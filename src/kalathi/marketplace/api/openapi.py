@@ -1,0 +1,162 @@
+"""The OpenAPI 3.1 document, made from the route table; schemas come from the structs that requests and answers are."""
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+from kalathi import __version__
+from kalathi.contract.errors import ErrorEnvelope
+from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR
+from kalathi.marketplace.api.routes import ROUTES, Access, Route
+from kalathi.marketplace.api.uploads import FileField
+from kalathi.marketplace.kernel.errors import ErrorCode
+from kalathi.marketplace.sandbox.triggers import TriggerKind
+
+_JSON: Final = "application/json"
+_FORM: Final = "application/x-www-form-urlencoded"
+_REF: Final = "#/components/schemas/{name}"
+_SECURITY: Final = {Access.MERCHANT: "shopToken", Access.OPERATOR: "operatorToken"}
+_TAGS: Final = {Access.MERCHANT: "Orders API", Access.OPERATOR: "Operator", Access.ANYBODY: "Links"}
+# What any call of this access may be refused with.
+_OF_ACCESS: Final = {
+    Access.MERCHANT: (ErrorCode.UNAUTHORIZED, ErrorCode.NOT_ACCEPTABLE, ErrorCode.RATE_LIMITED),
+    Access.OPERATOR: (ErrorCode.UNAUTHORIZED,),
+    Access.ANYBODY: (),
+}
+
+
+def document(vendor: str) -> dict[str, Any]:
+    """The whole document as plain data; `vendor` is the word of the Accept header."""
+    wanted = [ErrorEnvelope, *_structs()]
+    schemas, components = msgspec.json.schema_components(wanted, ref_template=_REF)
+    by_type = {_key(kind): _plain(schema) for kind, schema in zip(wanted, schemas, strict=True)}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type)
+    accept = (
+        f"The shop's API token. Every call also needs the header Accept: application/vnd.{vendor}+json; version=3.0"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Kalathi",
+            "version": __version__,
+            "summary": "An open Smart Cart: the merchants' Orders API and the operator's API.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {name: _plain(schema) for name, schema in sorted(components.items())},
+            "securitySchemes": {
+                "shopToken": {"type": "http", "scheme": "bearer", "description": accept},
+                "operatorToken": {"type": "http", "scheme": "bearer", "description": "The operator's token."},
+            },
+        },
+    }
+
+
+def _structs() -> list[Any]:
+    kinds = []
+    for route in ROUTES:
+        kinds += [
+            kind
+            for kind in (route.body, route.answer, *(entry.type for entry in route.query))
+            if kind is not None and kind is not bytes and not isinstance(kind, FileField)
+        ]
+    return list({_key(kind): kind for kind in kinds}.values())
+
+
+def _key(kind: Any) -> str:
+    return repr(kind)
+
+
+def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    sentence = " ".join((route.handler.__doc__ or "").split())
+    operation: dict[str, Any] = {
+        "operationId": _operation_id(route),
+        "tags": [_TAGS[route.access]],
+        "summary": re.sub(r"\s*Raises .*", "", sentence),
+        "parameters": _parameters(route, by_type),
+        "responses": {
+            str(route.status): {"description": "Done.", "content": _answer_content(route, by_type)},
+            **_failures((*_OF_ACCESS[route.access], *route.errors)),
+        },
+    }
+    if route.access in _SECURITY:
+        operation["security"] = [{_SECURITY[route.access]: []}]
+    if route.body is not None:
+        operation["requestBody"] = _request_body(route, by_type)
+    if not operation["parameters"]:
+        del operation["parameters"]
+    return operation
+
+
+def _operation_id(route: Route) -> str:
+    words = re.sub(r"\W+", "_", route.path.replace("/merchants/ecommerce", "")).strip("_")
+    return f"{route.method.lower()}_{words}"
+
+
+def _parameters(route: Route, by_type: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for name in re.findall(r"{(\w+)}", route.path):
+        schema: dict[str, Any] = {"type": "string"}
+        if name == "kind":
+            schema["enum"] = [str(kind) for kind in TriggerKind]
+        found.append({"name": name, "in": "path", "required": True, "schema": schema})
+    for entry in route.query:
+        schema = by_type[_key(entry.type)]
+        found.append({"name": entry.name, "in": "query", "description": entry.sentence, "schema": schema})
+    if route.takes_idempotency_key:
+        schema = {"type": "string", "minLength": 1, "maxLength": 255}
+        description = "The same key and body happen once; a repeat gets the first answer."
+        found.append({"name": "Idempotency-Key", "in": "header", "description": description, "schema": schema})
+    return found
+
+
+def _request_body(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(route.body, FileField):
+        properties = {name: {"type": "string", "contentMediaType": "application/pdf"} for name in route.body.names}
+        schema = {"type": "object", "properties": properties}
+        return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    content = {_JSON: {"schema": by_type[_key(route.body)]}}
+    if route.access is Access.MERCHANT:
+        content[_FORM] = {"schema": {"type": "object"}}
+    return {"content": content}
+
+
+def _answer_content(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    if route.answer is str:
+        return {"text/html": {"schema": {"type": "string"}}}
+    if route.answer is bytes:
+        binary = {"type": "string", "format": "binary"}
+        return {name: {"schema": binary} for name in ("application/pdf", "image/png", "image/jpeg")}
+    return {_JSON: {"schema": by_type[_key(route.answer)]}}
+
+
+def _failures(codes: Iterable[ErrorCode]) -> dict[str, Any]:
+    words: dict[int, list[str]] = {}
+    for answer in (*(ERRORS[code] for code in dict.fromkeys(codes)), ERRORS[ErrorCode.UNAVAILABLE], INTERNAL_ERROR):
+        listed = words.setdefault(answer.status, [])
+        if answer.word not in listed:
+            listed.append(answer.word)
+    content = {_JSON: {"schema": {"$ref": _REF.format(name="ErrorEnvelope")}}}
+    return {
+        str(status): {"description": ", ".join(listed), "content": content} for status, listed in sorted(words.items())
+    }
+
+
+def _plain(schema: Any) -> Any:
+    """Plain data, with money as the numbers that it is on the wire."""
+    if isinstance(schema, dict):
+        if schema.get("format") == "decimal":
+            number = {name: value for name, value in schema.items() if name != "format"} | {"type": "number"}
+            return number | ({"default": float(schema["default"])} if "default" in schema else {})
+        return {str(name): _plain(value) for name, value in schema.items()}
+    if isinstance(schema, list | tuple):
+        return [_plain(value) for value in schema]
+    if isinstance(schema, Enum):
+        return schema.value
+    # Defaults may be amounts or structs, which the schema's reader needs as JSON.
+    return schema if schema is None or isinstance(schema, str | int | float | bool) else msgspec.to_builtins(schema)
