@@ -1,10 +1,13 @@
 """The sandbox from the command line, against a real marketplace: clock, scenarios, faults, and kalathi.toml."""
 
+import asyncio
 import json
+import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.e2e.processes import calling, endpoint, kalathi, running, serve
 from tests.market import ACCEPT, OPERATOR_TOKEN, until
@@ -53,6 +56,46 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
         log = market.log.read_text("utf-8")
         assert "Traceback" not in log
         assert token not in log
+
+
+@pytest.mark.parametrize("answer", [200, 500])
+async def test_listen_shows_each_webhook_passes_it_on_unchanged_and_gives_the_url_back(
+    tmp_path: Path, answer: int
+) -> None:
+    async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        shop_id, _ = await caller.shop("http://127.0.0.1:9/before")
+        shop.answers["/hook"] = lambda _: web.Response(status=answer)
+        arguments = ["listen", "--shop", shop_id, "--forward", f"{shop.address}/hook", "--json"]
+        listening = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "kalathi.cli",
+            *arguments,
+            "--url",
+            market.address,
+            "--token",
+            OPERATOR_TOKEN,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert listening.stdout is not None
+        assert listening.stderr is not None
+        async with asyncio.timeout(20):
+            assert b"Listening on" in await listening.stderr.readline()
+            code = await caller.cart(shop_id)
+            heard = json.loads(await listening.stdout.readline())
+        assert (heard["webhook"]["order"]["code"], heard["status"]) == (code, answer)
+        [body] = shop.bodies
+        assert json.loads(body) == heard["webhook"]
+        assert shop.requests[0].headers["User-Agent"] == "Skroutz OrderNotifier v1"
+        listening.terminate()
+        async with asyncio.timeout(20):
+            assert await listening.wait() == 0
+        facts = await caller.operate("GET", f"/marketplace/shops/{shop_id}")
+        assert facts["shop"]["webhook_url"] == "http://127.0.0.1:9/before"
+        attempts = (await caller.operate("GET", f"/marketplace/orders/{code}"))["deliveries"][0]["attempts"]
+        assert attempts[0]["status"] == answer
 
 
 async def test_a_flag_wins_over_a_variable_and_that_over_the_file(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import click
 from kalathi import __version__
 from kalathi.cli.configuration import DEFAULT_FILE, defaults_of
 from kalathi.cli.demo import demo
+from kalathi.cli.listen import listen
 from kalathi.cli.merchant import merchant
 from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
@@ -47,5 +48,5 @@ def main(context: click.Context, config: Path | None) -> None:
             fail(f"{error}.")
 
 
-for _command in (serve, merchant, demo, shop, clock, trigger, faults, openapi):
+for _command in (serve, merchant, demo, shop, clock, trigger, faults, listen, openapi):
     main.add_command(_command)
