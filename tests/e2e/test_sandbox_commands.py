@@ -58,6 +58,22 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
         assert token not in log
 
 
+async def test_simulated_traffic_ends_by_itself_and_the_same_seed_decides_the_same(tmp_path: Path) -> None:
+    async with running(tmp_path, *serve(tmp_path, "--voucher-delay-seconds", "0")) as market:
+        to = ("--url", market.address, "--token", OPERATOR_TOKEN, "--json")
+        counts = []
+        for _ in range(2):
+            status, out, error = await kalathi("simulate", "--rate", "20", "--shops", "3", "--for", "1s", *to)
+            assert status == 0, error
+            counts.append(json.loads(out))
+        assert counts[0] == counts[1]
+        assert counts[0]["placed"] == 20
+        assert counts[0]["delivered"] > 5
+        status, _, error = await kalathi("simulate", "--for", "soon", *to)
+        assert status == 1
+        assert "60s" in error
+
+
 @pytest.mark.parametrize("answer", [200, 500])
 async def test_listen_shows_each_webhook_passes_it_on_unchanged_and_gives_the_url_back(
     tmp_path: Path, answer: int

@@ -18,6 +18,7 @@ from kalathi.cli.operating import fail
 from kalathi.cli.sandbox import clock, faults, trigger
 from kalathi.cli.serve import serve
 from kalathi.cli.shops import shop
+from kalathi.cli.simulate import simulate
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,5 +49,5 @@ def main(context: click.Context, config: Path | None) -> None:
             fail(f"{error}.")
 
 
-for _command in (serve, merchant, demo, shop, clock, trigger, faults, listen, openapi):
+for _command in (serve, merchant, demo, shop, clock, trigger, faults, listen, simulate, openapi):
     main.add_command(_command)

@@ -39,6 +39,16 @@ def operator_options(command: T) -> T:
     return command
 
 
+def address_and_token(data: Path, url: str, token: str) -> tuple[str, str]:
+    """Where the marketplace is and the operator's token: as told, else from the data folder."""
+    try:
+        found_url = url or (data / "address").read_text("utf-8").strip()
+        found_token = token or (data / "operator-token").read_text("utf-8").strip()
+    except OSError:
+        fail(f"no running marketplace is known in {data}. Start `kalathi serve`, or give --url and --token.")
+    return found_url, found_token
+
+
 def operate(data: Path, url: str, token: str, call: Callable[[Any], Any]) -> Any:
     """Runs one call of the operator's API and gives its answer."""
     from kalathi.simulation.operator import OperatorClient, OperatorError
@@ -47,11 +57,7 @@ def operate(data: Path, url: str, token: str, call: Callable[[Any], Any]) -> Any
         async with OperatorClient(found_url, found_token) as operator:
             return await call(operator)
 
-    try:
-        found_url = url or (data / "address").read_text("utf-8").strip()
-        found_token = token or (data / "operator-token").read_text("utf-8").strip()
-    except OSError:
-        fail(f"no running marketplace is known in {data}. Start `kalathi serve`, or give --url and --token.")
+    found_url, found_token = address_and_token(data, url, token)
     try:
         return asyncio.run(run(found_url, found_token))
     except OperatorError as error:

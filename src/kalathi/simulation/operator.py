@@ -68,6 +68,10 @@ class OperatorClient:
         """The newest orders' codes."""
         return [order["code"] for order in (await self._call("GET", "/marketplace/orders"))["orders"]]
 
+    async def operate(self, code: str, word: str) -> None:
+        """What a customer, support or a courier does to an order, without a body."""
+        await self._call("POST", f"/marketplace/orders/{code}/{word}")
+
     async def clock(self, move: dict[str, Any] | None) -> dict[str, Any]:
         """Business time, after a move when one is given."""
         return await self._call("GET" if move is None else "POST", "/marketplace/clock", move, seconds=600)
