@@ -23,7 +23,7 @@ ACCEPT = "application/vnd.skroutz+json; version=3.0"
 NOON = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 LOCATION = {"street_name": "Σταδίου", "street_number": "1", "zip": "10562", "city": "Αθήνα", "region": "Αττική"}
-CUSTOMER = {
+CUSTOMER: dict[str, Any] = {
     "first_name": "Ελένη",
     "last_name": "Παπαδοπούλου",
     "address": {

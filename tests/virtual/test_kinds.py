@@ -208,7 +208,7 @@ async def test_a_collection_point_empties_all_seven_texts_of_the_address(tmp_pat
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         point = {"pickup_from_collection_point": True, "collection_point_address": "Κατάστημα ACS: Ταύρος"}
-        customer = CUSTOMER | {"address": {**CUSTOMER["address"], **point}}  # type: ignore[dict-item]
+        customer = CUSTOMER | {"address": {**CUSTOMER["address"], **point}}
         address = (await shop.show(await shop.place({"A": 1}, customer=customer)))["customer"]["address"]
         texts = ("street_name", "street_number", "floor", "zip", "city", "region", "country_code")
         assert address == dict.fromkeys(texts, "") | point

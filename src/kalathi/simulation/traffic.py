@@ -121,6 +121,7 @@ class Traffic:
             await self._do(code, "cancel", "cancelled")
             return
         for _ in range(_VOUCHER_LOOKS):
+            # The voucher comes when the marketplace has made it; a courier looks again, as HTTP has no bell.
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
             if (await self._operator.order(code))["order"]["courier_voucher"]:
                 break
