@@ -115,6 +115,7 @@ async def test_seven_megabytes_are_taken_and_a_byte_more_is_not(
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted()
+        assert LARGEST_UPLOAD_BYTES == 7 * 1024 * 1024
         largest = PDF.ljust(LARGEST_UPLOAD_BYTES, b"x")
         assert (await shop.upload(code, action, field, largest)).json == {"success": True}
         message = f"{title.capitalize()} file is larger than 7 MB"
