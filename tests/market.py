@@ -164,8 +164,9 @@ class Market:
             for uid, price in (("A", 10.4), ("B", 25))
         ]
         listings[0] |= listing or {}
-        await self.operate("PUT", f"/marketplace/shops/{answer['shop']['id']}/listings", listings)
-        return Shop(self, answer["shop"], answer["api_token"])
+        shop = Shop(self, answer["shop"], answer["api_token"], listings)
+        await shop.count({})
+        return shop
 
     async def order(self, code: str) -> Any:
         """The operator's view of an order."""
@@ -183,8 +184,9 @@ class Market:
 class Shop:
     """A shop as its own system calls the marketplace."""
 
-    def __init__(self, market: Market, facts: dict[str, Any], token: str) -> None:
+    def __init__(self, market: Market, facts: dict[str, Any], token: str, listings: list[dict[str, Any]]) -> None:
         self.market = market
+        self.listings = listings
         self.id: str = facts["id"]
         self.location_id: str = facts["locations"][0]["id"]
         self.token = token
@@ -242,6 +244,12 @@ class Shop:
             for _, body in self.market.network.posts
             if body["order"]["code"] == code and body["event_type"] == "order_updated"
         ]
+
+    async def count(self, quantities: Mapping[str, int]) -> None:
+        """Sends the listings, with the quantities that were counted."""
+        for listing in self.listings:
+            listing["quantity"] = quantities.get(listing["shop_uid"], listing["quantity"])
+        await self.market.operate("PUT", f"/marketplace/shops/{self.id}/listings", self.listings)
 
     async def stock(self) -> dict[str, int]:
         """The quantities of the listings."""

@@ -1,0 +1,36 @@
+"""Weeks of random days in seconds, over both changes of the clock in Athens: thousands of orders, and after each step
+one state an order, the stock that the model says, and webhooks that tell each difference once."""
+
+import os
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.market import FakeTime, open_market
+from tests.virtual.actors import ACTORS
+from tests.virtual.life import FINAL, Life
+
+pytestmark = pytest.mark.anyio
+
+ORDERS = int(os.environ.get("KALATHI_TEST_ORDERS", "1200"))
+
+
+@pytest.mark.parametrize(
+    "start", [datetime(2026, 10, 20, 6, tzinfo=UTC), datetime(2027, 3, 22, 6, tzinfo=UTC)], ids=["autumn", "spring"]
+)
+async def test_days_of_random_orders_leave_nothing_untold_and_nothing_told_twice(
+    tmp_path: Path, start: datetime
+) -> None:
+    seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
+    print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
+    async with open_market(tmp_path, time=FakeTime(start)) as market:
+        life = Life(market, random.Random(seed))
+        await life.open_shops(start.date() + timedelta(days=150))
+        while len(life.orders) < ORDERS:
+            await life.step()
+        await life.finish()
+        print(f"{len(life.orders)} orders, {life.told} webhooks, {life.refused} refusals, {dict(life.done)}")
+        assert set(life.done) == set(ACTORS), "everything that can be done was done"
+        assert {known.shown["state"] for known in life.orders.values()} == FINAL
