@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from msgspec.structs import replace
+
 from kalathi.contract.codec import encode
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
@@ -85,4 +87,6 @@ def _as_placed(order: Order, terms: Terms) -> Step:
         return Step(action=machine.Action.PLACE, order=order)
     lines = [OrderedLine(line, line.quantity) for line in order.lines()]
     placement = Placement(order.code, facts_of(order), lines, [line.line.id for line in lines])
-    return machine.place(placement, terms.settings, order.created_at)
+    placed = machine.place(placement, terms.settings, order.created_at)
+    # The recorded webhook of an order that is replaced names its replacement from the first day on.
+    return replace(placed, order=replace(placed.order, replacements=order.replacements))
