@@ -5,6 +5,7 @@ the servers under test does.
 """
 
 import asyncio
+import statistics
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +20,7 @@ class Load(NamedTuple):
     answers: int
     seconds: float
     failures: int
+    median_millis: float
 
     @property
     def per_second(self) -> float:
@@ -31,8 +33,13 @@ class _Caller(asyncio.Protocol):
         self._ends_at = ends_at
         self._ended = ended
         self._buffer = b""
-        self.answers = 0
+        self._sent_at = 0.0
+        self.seconds: list[float] = []
         self.failures = 0
+
+    @property
+    def answers(self) -> int:
+        return len(self.seconds)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, of the same shape
@@ -49,7 +56,7 @@ class _Caller(asyncio.Protocol):
         length = int(head[at : line_end if line_end > 0 else None])
         if len(self._buffer) < head_end + 4 + length:
             return
-        self.answers += 1
+        self.seconds.append(time.perf_counter() - self._sent_at)
         if not self._buffer.startswith(b"HTTP/1.1 200"):
             self.failures += 1
         self._buffer = b""
@@ -61,7 +68,8 @@ class _Caller(asyncio.Protocol):
 
     def _next(self) -> None:
         request = next(self._requests, None)
-        if request is None or time.perf_counter() > self._ends_at:
+        self._sent_at = time.perf_counter()
+        if request is None or self._sent_at > self._ends_at:
             self._transport.close()
         else:
             self._transport.write(request)
@@ -83,7 +91,9 @@ async def _run(host: str, port: int, requests: Iterator[bytes], callers: int, se
         endings.append(ended)
     await asyncio.gather(*endings)
     taken = time.perf_counter() - started
-    return Load(sum(p.answers for p in protocols), taken, sum(p.failures for p in protocols))
+    waits = [second for protocol in protocols for second in protocol.seconds]
+    failures = sum(protocol.failures for protocol in protocols)
+    return Load(len(waits), taken, failures, statistics.median(waits) * 1000 if waits else 0.0)
 
 
 def run_load(address: str, requests: Iterator[bytes], *, callers: int = 32, seconds: float = 60.0) -> Load:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 import shutil
 import socket
 import statistics
@@ -11,15 +12,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from bare_writer import accept_statements, run_bare
+from large import grow
 from load import run_load
 from orders import TOKEN, Prepared, prepare
+from peers import commands, install, running
 
 PAIRS = 5
 READ_SECONDS = 2.0
 ACCEPTS = 3000
+FEW, MANY = 1_000, 1_000_000
 HEAD = "Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nAccept: application/vnd.skroutz+json; version=3.0\r\n"
 
 
@@ -51,16 +56,23 @@ def accept_request(code: str, prepared: Prepared) -> bytes:
     return f"POST /merchants/ecommerce/orders/{code}/accept HTTP/1.1\r\n{head}\r\n{body}".encode()
 
 
-def in_turn(name: str, ours: Callable[[], float], bare: Callable[[], float]) -> float:
-    """Prints each pair and gives the median of their ratios."""
+def in_turn(name: str, ours: Callable[[], float], other: Callable[[], float], names: tuple[str, str]) -> float:
+    """Prints each pair of figures and gives the median of their ratios."""
     ratios = []
     for pair in range(1, PAIRS + 1):
-        a, b = ours(), bare()
+        a, b = ours(), other()
         ratios.append(a / b)
-        print(f"  pair {pair}: ours {a:8.0f}/s   bare {b:8.0f}/s   ratio {a / b:.3f}", flush=True)
+        print(f"  pair {pair}: {names[0]} {a:10.6g}   {names[1]} {b:10.6g}   ratio {a / b:.3f}", flush=True)
     median = statistics.median(ratios)
     print(f"{name}: {median:.3f} (from {min(ratios):.3f} to {max(ratios):.3f})\n", flush=True)
     return median
+
+
+def rate(address: str, request: bytes) -> float:
+    """Answers a second to the same request over and over."""
+    load = run_load(address, itertools.repeat(request), seconds=READ_SECONDS)
+    assert not load.failures, load
+    return load.per_second
 
 
 def reads(folder: Path) -> float:
@@ -80,7 +92,7 @@ def reads(folder: Path) -> float:
                 return load.per_second
 
             rate(ours), rate(bare)  # warm
-            return in_turn("GET of an order / bare ASGI", lambda: rate(ours), lambda: rate(bare))
+            return in_turn("GET of an order / bare ASGI", lambda: rate(ours), lambda: rate(bare), ("ours/s", "bare/s"))
 
 
 def accepts(folder: Path) -> float:
@@ -96,20 +108,103 @@ def accepts(folder: Path) -> float:
     print(f"Accepts: {ACCEPTS} a turn, 32 callers, WAL, synchronous=FULL, {len(sets[0])} statements each")
     with served(marketplace(data)) as ours:
 
-        def rate() -> float:
+        def accepted() -> float:
             load = run_load(ours, iter([accept_request(code, prepared) for code in next(turns)]))
             assert load.answers == ACCEPTS, load
             assert not load.failures, load
             return load.per_second
 
-        rate(), run_bare(bare_path, next(bare_turns))  # warm
-        ratio = in_turn("Accepts over HTTP / bare driver", rate, lambda: run_bare(bare_path, next(bare_turns)))
+        accepted(), run_bare(bare_path, next(bare_turns))  # warm
+        ratio = in_turn(
+            "Accepts over HTTP / bare driver",
+            accepted,
+            lambda: run_bare(bare_path, next(bare_turns)),
+            ("ours/s", "bare/s"),
+        )
     per_second = statistics.median(
         run_bare(collected_path, sets[first : first + ACCEPTS], collected=True)
         for first in range(0, len(sets), ACCEPTS)
     )
     print(f"For comparison, the bare driver with inserts collected by shape as ours: {per_second:.0f}/s\n")
     return ratio
+
+
+def sizes(folder: Path) -> None:
+    """Medians of GET and accept with 1,000 and with 1,000,000 open orders in the file."""
+    small, large = folder / "small", folder / "large"
+    prepared = prepare(small / "kalathi.db", FEW)
+    large.mkdir()
+    shutil.copy(small / "kalathi.db", large / "kalathi.db")
+    started = time.perf_counter()
+    codes = grow(large / "kalathi.db", prepared.codes[0], MANY)
+    size = (large / "kalathi.db").stat().st_size / 2**30
+    print(f"Sizes: {FEW} and {MANY} open orders ({size:.1f} GiB, made in {time.perf_counter() - started:.0f} s)")
+    few_gets = [get_request(code) for code in prepared.codes]
+    many_gets = [get_request(code) for code in codes]
+    with served(marketplace(small)) as few, served(marketplace(large)) as many:
+
+        def median_of_gets(address: str, requests: list[bytes]) -> float:
+            random.shuffle(requests)
+            load = run_load(address, itertools.cycle(requests), seconds=READ_SECONDS)
+            assert not load.failures, load
+            return load.median_millis
+
+        median_of_gets(few, few_gets), median_of_gets(many, many_gets)  # warm
+        in_turn(
+            f"Median of GET, {MANY} orders / {FEW}",
+            lambda: median_of_gets(many, many_gets),
+            lambda: median_of_gets(few, few_gets),
+            ("ms, many", "ms, few"),
+        )
+        turns = {address: iter(range(PAIRS + 1)) for address in (few, many)}
+        each = FEW // (PAIRS + 1)
+
+        def median_of_accepts(address: str) -> float:
+            first = next(turns[address]) * each
+            load = run_load(
+                address, iter([accept_request(code, prepared) for code in prepared.codes[first : first + each]])
+            )
+            assert load.answers == each, load
+            assert not load.failures, load
+            return load.median_millis
+
+        median_of_accepts(few), median_of_accepts(many)  # warm
+        in_turn(
+            f"Median of accept, {MANY} orders / {FEW}",
+            lambda: median_of_accepts(many),
+            lambda: median_of_accepts(few),
+            ("ms, many", "ms, few"),
+        )
+
+
+def peers(folder: Path) -> None:
+    """GET of one order against Prism and Mockoon, which answer the same body without a database behind it."""
+    data, mocks = folder / "peers", folder / "mocks"
+    mocks.mkdir()
+    reason = install(mocks)
+    if reason is not None:
+        print(f"{reason}\n")
+        return
+    prepared = prepare(data / "kalathi.db", 1)
+    request = get_request(prepared.codes[0])
+    with served(marketplace(data)) as ours:
+        body = mocks / "order.json"
+        body.write_bytes(fetch(ours, request))
+        path = f"/merchants/ecommerce/orders/{prepared.codes[0]}"
+        # Prism knows media types of JSON only by their plain name.
+        plain = request.replace(b"application/vnd.skroutz+json; version=3.0", b"application/json")
+        for name, (command, port) in commands(mocks, path, body).items():
+            with running(command, port) as theirs:
+                assert json.loads(fetch(theirs, plain)) == json.loads(body.read_bytes()), f"{name} answers otherwise"
+                print(f"Peers: GET of an order against {name}, 32 callers, {READ_SECONDS:g} s a turn")
+
+                rate(ours, request), rate(theirs, plain)  # warm
+                in_turn(
+                    f"GET of an order / {name}",
+                    partial(rate, ours, request),
+                    partial(rate, theirs, plain),
+                    ("ours/s", "theirs/s"),
+                )
 
 
 def fetch(address: str, request: bytes) -> bytes:
@@ -134,6 +229,12 @@ def time_to_ready(folder: Path) -> float:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="kalathi-bench-") as name:
-        wanted = sys.argv[1:] or ["ready", "reads", "accepts"]
-        for figure in wanted:
-            {"ready": time_to_ready, "reads": reads, "accepts": accepts}[figure](Path(name))
+        figures: dict[str, Callable[[Path], object]] = {
+            "ready": time_to_ready,
+            "reads": reads,
+            "accepts": accepts,
+            "peers": peers,
+            "sizes": sizes,
+        }
+        for figure in sys.argv[1:] or figures:
+            figures[figure](Path(name))

@@ -1,11 +1,16 @@
 """Draws the parts of the docs that show a table of the code; `make docs` writes them, a test compares them.
 
-A drawn part stands between `<!-- drawn: name -->` and `<!-- end -->`.
+A drawn part stands between `<!-- drawn: name -->` and `<!-- end -->`. The pages of docs/calls/ are made of exchanges:
+requests that were made and answers that came, from exchanges.py.
 """
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import structlog
 
 from kalathi.marketplace.api.reply import ERRORS
 from kalathi.marketplace.api.routes import ROUTES, Access, Route
@@ -14,6 +19,7 @@ from kalathi.marketplace.kernel.settings import setting_fields
 from kalathi.marketplace.orders.machine import TRANSITIONS
 from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.sandbox.scenario import scenarios
+from tests import exchanges
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 _PART: Final = re.compile(r"(<!-- drawn: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -22,10 +28,12 @@ _PART: Final = re.compile(r"(<!-- drawn: ([\w ]+) -->\n).*?(<!-- end -->)", re.D
 def pages() -> dict[Path, str]:
     """Every page that has drawn parts, as it should be."""
     drawn = {}
+    exchanged = exchanges.parts()
+    drawing = PARTS | {f"exchange {name}": partial(str, text) for name, text in exchanged.items()}
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text("utf-8")
         if _PART.search(text):
-            drawn[path] = _PART.sub(lambda match: match[1] + PARTS[match[2]]() + match[3], text)
+            drawn[path] = _PART.sub(lambda match: match[1] + drawing[match[2]]() + match[3], text)
     return drawn
 
 
@@ -90,7 +98,7 @@ def _first_sentence(handler: Any) -> str:
     return " ".join((handler.__doc__ or "").split()).partition(". ")[0].rstrip(".") + "."
 
 
-PARTS: Final = {
+PARTS: Final[dict[str, Callable[[], str]]] = {
     "state diagram": state_diagram,
     "merchants calls": lambda: calls(Access.MERCHANT),
     "operators calls": lambda: calls(Access.OPERATOR),
@@ -102,5 +110,6 @@ PARTS: Final = {
 
 
 if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     for page, content in pages().items():
         page.write_text(content, "utf-8")

@@ -1,5 +1,6 @@
 """The route table, the errors and the settings are each one fact in one place, and the docs show them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,10 @@ import pytest
 from kalathi.contract.codec import decode
 from kalathi.contract.errors import ErrorEnvelope
 from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR, error_reply
-from kalathi.marketplace.api.routes import ROUTES
+from kalathi.marketplace.api.routes import ROUTES, Access
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from tests import pages
+from tests import exchanges, pages
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -62,3 +63,20 @@ def test_the_tables_and_the_diagram_of_the_docs_are_drawn_from_the_code() -> Non
     for path, content in drawn.items():
         assert path.read_text("utf-8") == content, f"{path.name}: run make docs"
     assert "open --> accepted: accept" in _page("orders.md")
+
+
+def test_every_call_that_speaks_json_is_shown_with_a_real_request_and_answer() -> None:
+    text = "".join(path.read_text("utf-8") for path in (DOCS / "calls").glob("*.md"))
+    asked = [tuple(line.split(" ")) for line in re.findall(r"^(?:GET|POST|PUT|PATCH) /\S+$", text, re.MULTILINE)]
+    for route in ROUTES:
+        if route.access is Access.ANYBODY and route.path != "/ip_ranges.json":
+            continue  # Files and the description itself.
+        pattern = re.compile(re.sub(r"\{\w+\}", r"[^/?]+", route.path))
+        assert any(method == route.method and pattern.fullmatch(path.partition("?")[0]) for method, path in asked), (
+            f"{route.method} {route.path} is on no page"
+        )
+
+
+def test_every_exchange_that_is_played_is_on_a_page() -> None:
+    text = "".join(path.read_text("utf-8") for path in (DOCS / "calls").glob("*.md"))
+    assert set(re.findall(r"drawn: exchange ([\w ]+) -->", text)) == set(exchanges.parts())

@@ -93,7 +93,7 @@ class ScenarioPlayer:
             shop_id=shop_id,
             orders=[PlayedOrder(code=order.code, state=order.state) for order in found],
             steps=played,
-            now=self._clock.now(),
+            now=athens(self._clock.now()),
         )
 
     def _dated(self, line: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class ScenarioPlayer:
         word, code = str(step.get("do")), codes[-1] if step.get("on") == "newest" else codes[0]
         if word == "advance":
             await self._advance(step, code)
-            return PlayedStep(do=word, note=f"{self._clock.now():%Y-%m-%dT%H:%M:%SZ}")
+            return PlayedStep(do=word, note=athens(self._clock.now()).isoformat())
         if word == "add_location":
             return await self._add_location(shop_id)
         operation = (OPERATIONS if step.get("by") or word not in SHOP_ACTIONS else SHOP_ACTIONS).get(word)

@@ -1,0 +1,330 @@
+"""Plays the calls of docs/calls/ against a real marketplace and writes down what was asked and answered.
+
+Time stands still and codes come from a counter; what is drawn at random is shown under a name that stays, so that the
+pages are the same after each run.
+"""
+
+import asyncio
+import re
+import tempfile
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tests.market import CUSTOMER, LOCATION, HttpAnswer, Market, Shop, open_market
+
+_WIDEST: Final = 118
+_DRAWN: Final = re.compile(r'"(?:id|shop_id|pickup_location|return_uuid)": "([0-9A-Za-z]{10})"')
+_LINK: Final = re.compile(r"/(vouchers|uploads)/([0-9A-Za-z]+)/[\w-]{20,}\.")
+_TOKEN: Final = re.compile(r'"[\w-]{80,}"')
+OTHER_PLACE: Final = {**LOCATION, "street_name": "Ερμού", "street_number": "10"}
+
+
+class Notebook:
+    """What was asked and answered, by the name of the part of a page."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.parts: dict[str, str] = {}
+
+    async def merchant(
+        self, part: str, shop: Shop, method: str, path: str, body: object = None, **headers: str
+    ) -> HttpAnswer:
+        """A call of a shop, with its token and the Accept header, which the pages leave out."""
+        answer = await shop.call(method, path, body, **headers)
+        self.write(part, method, f"/merchants/ecommerce{path}", body, headers, answer)
+        return answer
+
+    async def operator(self, part: str, method: str, path: str, body: object = None, *, whole: bool = False) -> Any:
+        """A call of the operator, with the token that the pages leave out; of orders only code and state are shown."""
+        answer = await self.market.call(method, path, body, {"Authorization": "Bearer operator"})
+        shown = answer if whole else answer._replace(json=_shortened(answer.json))
+        self.write(part, method, path, body, {}, shown)
+        return answer.json
+
+    async def order(self, part: str, code: str, word: str, body: object = None) -> None:
+        """What customers, support and couriers do to an order."""
+        await self.operator(part, "POST", f"/marketplace/orders/{code}/{word}", body)
+
+    async def webhook(self, part: str) -> None:
+        """The last webhook that was sent. `order` is shown in full for the first only."""
+        await self.market.settle()
+        _, event = self.market.network.posts[-1]
+        shown = event if event["event_type"] == "new_order" else event | {"order": _Shortened(event["order"])}
+        self.parts[part] = f"```\nPOST <the shop's webhook URL>\n\n{_pretty(shown)}\n```\n"
+
+    def write(
+        self, part: str, method: str, path: str, body: object, headers: dict[str, str], answer: HttpAnswer
+    ) -> None:
+        """One exchange, as its part of a page."""
+        asked = [f"{method} {path}", *(f"{name}: {value}" for name, value in headers.items())]
+        if isinstance(body, bytes):
+            asked += ["", body.decode("utf-8", "replace").replace("\r\n", "\n").rstrip()]
+        elif body is not None:
+            asked += ["", _pretty(body)]
+        told = [f"{answer.status}"]
+        told += [f"{name}: {answer.headers[name]}" for name in ("location", "retry-after") if name in answer.headers]
+        shown = _pretty(answer.json) if answer.json is not None else f"({answer.headers['content-type']})"
+        self.parts[part] = "\n".join(["```", *asked, "```", "", "```", *told, "", shown, "```", ""])
+
+
+class _Shortened(dict[str, Any]):
+    """An object of which the page shows only that it is there."""
+
+
+def _shortened(answer: Any) -> Any:
+    shown = dict(answer)
+    if "order" in shown:
+        shown["order"] = _Shortened(shown["order"])
+    if "orders" in shown:
+        shown["orders"] = [_Shortened(order) for order in shown["orders"]]
+    return shown
+
+
+def _pretty(value: Any, indent: int = 0) -> str:
+    """JSON for people: what fits into a line stands in one."""
+    if isinstance(value, _Shortened):
+        return f'{{"code": "{value["code"]}", "state": "{value["state"]}", ...}}'
+    flat = _flat(value)
+    if len(flat) + indent <= _WIDEST or not isinstance(value, dict | list):
+        return flat
+    inner = " " * (indent + 2)
+    if isinstance(value, dict):
+        entries = [f'"{name}": {_pretty(entry, indent + 2)}' for name, entry in value.items()]
+        return "{\n" + ",\n".join(inner + entry for entry in entries) + "\n" + " " * indent + "}"
+    return "[\n" + ",\n".join(inner + _pretty(entry, indent + 2) for entry in value) + "\n" + " " * indent + "]"
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, _Shortened):
+        return _pretty(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{name}": {_flat(entry)}' for name, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_flat(entry) for entry in value) + "]"
+    return msgspec.json.encode(value).decode()
+
+
+def parts() -> dict[str, str]:
+    """Every part of the pages, by its name."""
+    drawn: dict[str, str] = {}
+    for story in STORIES:
+        drawn |= asyncio.run(_played(story))
+    return drawn
+
+
+async def _played(story: Callable[[Notebook], Awaitable[None]]) -> dict[str, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_market(Path(folder)) as market:
+            notebook = Notebook(market)
+            await story(notebook)
+    text = "".join(notebook.parts.values())
+    names: dict[str, str] = {}
+    for found in dict.fromkeys([*_DRAWN.findall(text), *(shop_id for _, shop_id in _LINK.findall(text))]):
+        names[found] = _name(len(names))
+    return {part: _without_the_drawn(content, names) for part, content in notebook.parts.items()}
+
+
+def _without_the_drawn(content: str, names: dict[str, str]) -> str:
+    content = _LINK.sub(r"/\1/\2/R8Xn...4aQw.", _TOKEN.sub('"h3Tf...9kLs"', content))
+    for found, name in names.items():
+        content = content.replace(found, name)
+    return content
+
+
+def _name(number: int) -> str:
+    """Ten letters and digits that look like an id."""
+    alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    return "".join(alphabet[byte % 62] for byte in sha256(str(number).encode()).digest()[:10])
+
+
+async def _reading(notes: Notebook) -> None:
+    shop = await notes.market.shop(locations=[LOCATION, OTHER_PLACE], url=None)
+    code = await shop.cart(A=2, B=1)
+    await notes.merchant("show", shop, "GET", f"/orders/{code}")
+    await notes.merchant("show unknown", shop, "GET", "/orders/261124-0000000")
+    await shop.accept(code)
+    answer = await shop.call("GET", f"/orders/{code}?action_options=1")
+    options = {name: answer.json["order"][name] for name in ("reschedule_options", "relocate_options")}
+    path = f"/merchants/ecommerce/orders/{code}?action_options=1"
+    notes.parts["show actions"] = (
+        f"```\nGET {path}\n```\n\n```\n200\n\n"
+        + _pretty({"order": {"code": code, "state": "accepted", **options}}).replace('"accepted",', '"accepted", ...,')
+        + "\n```\n"
+    )
+    await shop.cart(A=1)
+    answer = await shop.call("GET", "/orders?state=accepted&per=1")
+    path = "/merchants/ecommerce/orders?state=accepted&per=1"
+    notes.write("list", "GET", path, None, {}, answer._replace(json=_shortened(answer.json)))
+    await notes.merchant("list bad", shop, "GET", "/orders?state=lost")
+
+
+async def _answering(notes: Notebook) -> None:
+    shop = await notes.market.shop(url=None)
+    code = await shop.cart(A=2)
+    options = (await shop.show(code))["accept_options"]
+    body = {
+        "pickup_location": options["pickup_location"][0]["id"],
+        "pickup_window": options["pickup_window"][0]["id"],
+        "number_of_parcels": 1,
+    }
+    await notes.merchant("accept bad", shop, "POST", f"/orders/{code}/accept", body | {"pickup_window": 7})
+    await notes.merchant("accept", shop, "POST", f"/orders/{code}/accept", body)
+    await notes.merchant("accept again", shop, "POST", f"/orders/{code}/accept", body)
+    code = await shop.cart(A=3, B=1)
+    line = (await shop.show(code))["line_items"][0]["id"]
+    body = {"line_items": [{"id": line, "reason_id": 4, "available_quantity": 1}]}
+    await notes.merchant("reject", shop, "POST", f"/orders/{code}/reject", body)
+    code = await shop.cart(B=1)
+    body = {"rejection_reason_other": "Το κατάστημα είναι κλειστό"}
+    await notes.merchant("reject other", shop, "POST", f"/orders/{code}/reject", body)
+    body = {"pickup_location": shop.location_id, "pickup_window": options["pickup_window"][0]["id"]}
+    key = {"Idempotency-Key": "order-4711-accept"}
+    code = await shop.cart(B=1)
+    await notes.merchant("idempotent", shop, "POST", f"/orders/{code}/accept", body, **key)
+
+
+async def _pickup(notes: Notebook) -> None:
+    shop = await notes.market.shop(locations=[LOCATION, OTHER_PLACE], url=None)
+    code = await shop.accepted()
+    options = (await shop.call("GET", f"/orders/{code}?action_options=1")).json["order"]
+    body = {"reschedule_date": options["reschedule_options"][0]["date"]}
+    await notes.merchant("reschedule", shop, "POST", f"/orders/{code}/reschedule_pickup", body)
+    await notes.merchant("reschedule bad", shop, "POST", f"/orders/{code}/reschedule_pickup", body)
+    body = {"pickup_location": options["relocate_options"][0]["id"]}
+    await notes.merchant("relocate", shop, "POST", f"/orders/{code}/relocate_pickup", body)
+    await notes.merchant("ready", shop, "POST", f"/orders/{code}/set_as_ready")
+    await notes.merchant("ready again", shop, "POST", f"/orders/{code}/set_as_ready")
+    await notes.merchant("not ready", shop, "POST", f"/orders/{code}/set_as_not_ready")
+    await notes.merchant("request voucher bad", shop, "POST", f"/orders/{code}/request_voucher")
+    preorders = await notes.market.shop("Preorders", listing={"preorder_ships_on": "2026-12-10"}, url=None)
+    code = await preorders.accepted()
+    await notes.merchant("request voucher", preorders, "POST", f"/orders/{code}/request_voucher")
+    merchant = await notes.market.shop("Merchant", fulfillment_mode="fbm", url=None)
+    code = await merchant.accepted()
+    details = {"tracking_details": [{"courier": "acs", "tracking_code": "224085551"}]}
+    await notes.merchant("track", merchant, "POST", f"/orders/{code}/tracking_details", details)
+    details["tracking_details"][0]["courier"] = "pigeon"
+    await notes.merchant("track bad", merchant, "POST", f"/orders/{code}/tracking_details", details)
+
+
+async def _documents(notes: Notebook) -> None:
+    shop = await notes.market.shop(url=None)
+    code = await shop.accepted()
+    for part, action, field, content in (
+        ("invoice", "invoices", "invoice_file", b"%PDF-1.7 ..."),
+        ("credit invoice", "credit_invoices", "credit_invoice_file", b"%PDF-1.7 ..."),
+        ("credit invoice zip", "credit_invoices", "credit_invoice_file", b"PK\x03\x04..."),
+        ("invoice missing", "invoices", "file", b"%PDF-1.7 ..."),
+    ):
+        answer = await shop.upload(code, action, field, content, "document.pdf")
+        body = (
+            "--limit\nContent-Disposition: form-data; "
+            f'name="{field}"; filename="document.pdf"\n\n{content.decode("latin-1")}\n--limit--'
+        )
+        printable = body.encode("ascii", "ignore").decode().replace("\x03\x04", "")
+        headers = {"Content-Type": "multipart/form-data; boundary=limit"}
+        path = f"/merchants/ecommerce/orders/{code}/{action}"
+        notes.write(part, "POST", path, printable.encode(), headers, answer)
+
+
+async def _webhooks(notes: Notebook) -> None:
+    shop = await notes.market.shop(locations=[LOCATION, OTHER_PLACE])
+    code = await shop.cart(A=1)
+    await notes.webhook("new order")
+    await notes.market.operate("POST", f"/marketplace/orders/{code}/extend")
+    await notes.webhook("extension")
+    await shop.accept(code)
+    await notes.webhook("accepted")
+    await notes.market.advance(2)
+    await notes.webhook("voucher")
+    options = (await shop.call("GET", f"/orders/{code}?action_options=1")).json["order"]
+    body: dict[str, object] = {"reschedule_date": options["reschedule_options"][-1]["date"]}
+    await shop.call("POST", f"/orders/{code}/reschedule_pickup", body)
+    await notes.webhook("rescheduled")
+    body = {"pickup_location": options["relocate_options"][0]["id"]}
+    await shop.call("POST", f"/orders/{code}/relocate_pickup", body)
+    await notes.webhook("relocated")
+    await shop.call("POST", f"/orders/{code}/set_as_ready")
+    await notes.webhook("marked ready")
+    await notes.market.operate("POST", f"/marketplace/orders/{code}/cancel")
+    await notes.webhook("cancelled")
+
+
+async def _shops(notes: Notebook) -> None:
+    new = {"name": "Βιβλία Αθηνά", "domain": "shop.example", "locations": [LOCATION]}
+    shop = (await notes.operator("new shop", "POST", "/marketplace/shops", new))["shop"]
+    path = f"/marketplace/shops/{shop['id']}"
+    await notes.operator("new shop bad", "POST", "/marketplace/shops", {"name": "Βιβλία Αθηνά", "domain": "x"})
+    change = {"webhook_url": "https://shop.example/orders?secret=1", "set_as_ready_required": True}
+    await notes.operator("change shop", "PATCH", path, change)
+    await notes.operator("shop", "GET", path)
+    await notes.operator("shops", "GET", "/marketplace/shops")
+    await notes.operator("new location", "POST", f"{path}/locations", OTHER_PLACE)
+    await notes.operator("new token", "POST", f"{path}/api_token")
+    await notes.operator("listings", "PUT", f"{path}/listings", LISTINGS)
+    await notes.operator("show listings", "GET", f"{path}/listings")
+
+
+LISTINGS: Final = [
+    {"shop_uid": "A", "product_name": "Ατμοσίδερο", "unit_price": 10.40, "commission_rate": 8.34, "quantity": 10}
+]
+
+
+async def _operating(notes: Notebook) -> None:
+    shop = await notes.market.shop(quantity=10)
+    cart: dict[str, Any] = {
+        "customer": CUSTOMER,
+        "items": [{"shop_id": shop.id, "shop_uid": "A", "quantity": 2}],
+        "payment_method": "card",
+    }
+    code = (await notes.operator("cart", "POST", "/marketplace/carts", cart))["orders"][0]["code"]
+    cart["items"] = [{"shop_id": shop.id, "shop_uid": "A", "quantity": 99}]
+    await notes.operator("cart bad", "POST", "/marketplace/carts", cart)
+    await notes.order("extend", code, "extend", {"hours": 12})
+    await notes.order("hand over early", code, "hand_over")
+    await notes.order("cancel", code, "cancel")
+    await notes.market.settle()
+    await notes.operator("orders", "GET", "/marketplace/orders?state=cancelled")
+    await notes.operator("order", "GET", f"/marketplace/orders/{code}", whole=True)
+    await notes.order("support rejects", await shop.cart(A=1), "reject", {"reason": "Ύποπτη παραγγελία"})
+    code = await shop.accepted({"A": 2})
+    window = int((await shop.show(code))["pickup_window"]["from"][2:10].replace("-", "")) * 10 + 3
+    await notes.order("support moves", code, "reschedule", {"pickup_window": window})
+    await notes.order("hand over", code, "hand_over")
+    line = (await shop.show(code))["line_items"][0]["id"]
+    await notes.order("deliver partly", code, "deliver", {"line_items": [{"id": line, "quantity": 1}]})
+    await notes.order("replace", code, "replace", {"type": "from_service"})
+    code = await shop.accepted()
+    await notes.market.operate("POST", f"/marketplace/orders/{code}/hand_over")
+    await notes.order("fail", code, "fail_delivery")
+    await notes.order("collect", await shop.accepted(store_pickup=True), "collect")
+
+
+async def _sandbox(notes: Notebook) -> None:
+    shop = await notes.market.shop()
+    await notes.merchant("trigger", shop, "POST", "/orders/DEMO-OPEN/trigger_webhook_request/cancellation")
+    await notes.market.advance(3)
+    await notes.webhook("triggered")
+    await notes.operator("clock", "GET", "/marketplace/clock")
+    await notes.operator("clock move", "POST", "/marketplace/clock", {"advance_seconds": 3600})
+    rules = [
+        {"on": "api", "kind": "rate_limit", "probability": 0.1, "call": "accept", "retry_after_seconds": 5},
+        {"on": "webhooks", "kind": "duplicate", "probability": 0.2, "shop_id": shop.id},
+    ]
+    await notes.operator("faults", "PUT", "/marketplace/faults", {"seed": 7, "rules": rules})
+    await notes.operator("faults shown", "GET", "/marketplace/faults")
+    await notes.operator("faults over", "PUT", "/marketplace/faults", {})
+    play = {"shop_id": shop.id, "set": {"order.line_items[0].quantity": 3}}
+    await notes.operator("scenario", "POST", "/marketplace/scenarios/limited_stock", play)
+    answer = await notes.market.call("GET", "/marketplace/scenarios", None, {"Authorization": "Bearer operator"})
+    shown = answer._replace(json={"scenarios": answer.json["scenarios"][:2]})
+    notes.write("scenarios", "GET", "/marketplace/scenarios", None, {}, shown)
+    answer = await notes.market.call("GET", "/ip_ranges.json")
+    notes.write("ip ranges", "GET", "/ip_ranges.json", None, {}, answer)
+
+
+STORIES: Final = (_reading, _answering, _pickup, _documents, _webhooks, _shops, _operating, _sandbox)
