@@ -1,21 +1,35 @@
 """The machine under random use: by property, and by a rule-based state machine that plays the whole marketplace."""
 
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any, TypeVar
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import LineItem
-from kalathi.contract.requests import AcceptRequest, RejectedLine, RejectRequest
-from kalathi.contract.words import REJECTION_REASONS, OrderState
+from kalathi.contract.requests import (
+    AcceptRequest,
+    RejectedLine,
+    RejectRequest,
+    RelocateRequest,
+    RescheduleRequest,
+    TrackingDetail,
+    TrackingRequest,
+)
+from kalathi.contract.webhooks import OrderChanges
+from kalathi.contract.words import REJECTION_REASONS, FulfillmentMode, OrderState
+from kalathi.marketplace.couriers.windows import WindowSchedule
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import machine, pickup
 from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step
 from kalathi.marketplace.orders.model import Order
-from tests.unit.orders import NOW, OFFER, SETTINGS, good_accept, open_order
+from tests.unit.orders import LOCATION, NOW, OFFER, SETTINGS, good_accept, open_order
+from tests.unit.test_machine_table import MOVES
 
 LINES = st.lists(
     st.tuples(
@@ -117,49 +131,94 @@ def test_a_rejection_of_anything_at_all_is_taken_or_cleanly_refused(
     assert encode(order) == before
 
 
+# The kinds of orders that may be placed, for what an action asks of an order beside its state.
+KINDS: list[dict[str, object]] = [
+    {},
+    {"set_as_ready_required": True},
+    {"store_pickup": True, "courier": None},
+    {"mode": FulfillmentMode.MERCHANT},
+    {"scheduled_shipment": date(2026, 12, 10)},
+    {"express": True},
+]
+Rule = TypeVar("Rule", bound=Callable[..., None])
+LISTED = OrderChanges.__struct_fields__
+PLACES = (LOCATION, replace(LOCATION, id="other", street_number="2"))
+# What may refuse a move beside the table, and whether the table has been asked before.
+OF_THE_STATE = {ErrorCode.ORDER_STATUS, ErrorCode.ORDER_NOT_ELIGIBLE}
+OF_THE_BODY = {ErrorCode.INVALID_PARAMETER, ErrorCode.RESCHEDULE_DATE, ErrorCode.PICKUP_LOCATION}
+
+
+def in_turn(action: Action) -> Callable[[Rule], Rule]:
+    """Tried only where the table has it, so that many orders come to their end; `out_of_turn` tries the rest."""
+    return precondition(lambda self: (self.model, action) in TRANSITIONS)
+
+
 class OrderLife(RuleBasedStateMachine):
-    """One order, moved by everybody at once in any order, and a model that only knows the table.
+    """One order of any kind, moved by everybody at once in any order, and a model that only knows the table.
 
     A late caller is played by moves on an older copy of the order: the version guard of the database refuses those,
     so here a move counts only when it was decided on the present order.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    @initialize(kind=st.sampled_from(KINDS), accepted=st.booleans(), on_its_way=st.booleans())
+    def placed(self, kind: dict[str, object], accepted: bool, on_its_way: bool) -> None:
         self.now: datetime = NOW
-        self.order = open_order()
+        self.order = replace(open_order(), **kind)
         self.model = OrderState.OPEN
         self.endings: list[Action] = []
+        # Half of the orders begin further along: left to chance alone, few would be delivered.
+        if accepted:
+            self._move(Action.ACCEPT, lambda: machine.accept_express(self.order, OFFER, self.now))
+        if accepted and on_its_way:
+            for move in (self.issue_voucher, self.set_as_ready, self.hand_over):
+                move()
 
-    def _move(self, action: Action, step: Any) -> None:
+    def _move(self, action: Action, step: Callable[[], Step | None]) -> None:
         before = encode(self.order)
-        expected = TRANSITIONS.get((self.model, action))
         try:
-            made: Step = step()
+            made = step()
         except DomainError as refused:
             assert encode(self.order) == before, "a refused move changes nothing"
-            assert refused.code in {ErrorCode.ORDER_STATUS, ErrorCode.INVALID_PARAMETER}
-            if refused.code is ErrorCode.INVALID_PARAMETER:
-                assert expected is not None, "an illegal move is refused before its parameters are looked at"
+            assert refused.code in OF_THE_STATE | OF_THE_BODY
+            if refused.code in OF_THE_BODY:
+                assert (self.model, action) in TRANSITIONS, "an illegal move is refused before its body is looked at"
             return
         assert encode(self.order) == before, "a move makes a new order"
-        assert made.order.state is expected
+        if made is None:
+            return
+        assert made.order.state is TRANSITIONS.get((self.model, made.action))
+        told = {name for name in LISTED if getattr(self.order, name) != getattr(made.order, name)}
+        assert {name for name in LISTED if getattr(made.changes, name) is not UNSET} == told
         self.order, self.model = made.order, made.order.state
         if action in {Action.ACCEPT, Action.REJECT, Action.EXPIRE, Action.CANCEL}:
             self.endings.append(action)
 
-    @rule(hours=st.integers(1, 30))
+    @property
+    def _schedule(self) -> WindowSchedule:
+        return OFFER.schedule
+
+    @rule(hours=st.sampled_from([1, 2, 3, 5, 12, 24]))
     def time_passes(self, hours: int) -> None:
         self.now += timedelta(hours=hours)
 
+    @in_turn(Action.ACCEPT)
     @rule()
     def accept(self) -> None:
-        self._move(Action.ACCEPT, lambda: machine.accept(self.order, good_accept(self.now), OFFER, self.now))
+        moment = machine.pickups_from(self.order, self.now)
+        self._move(Action.ACCEPT, lambda: machine.accept(self.order, good_accept(moment), OFFER, self.now))
 
+    @in_turn(Action.ACCEPT)
+    @rule()
+    def the_marketplace_accepts(self) -> None:
+        self._move(Action.ACCEPT, lambda: machine.accept_express(self.order, OFFER, self.now))
+
+    @in_turn(Action.ACCEPT)
     @rule()
     def accept_badly(self) -> None:
-        self._move(Action.ACCEPT, lambda: machine.accept(self.order, AcceptRequest(), OFFER, self.now))
+        if not (self.order.express or self.order.store_pickup):
+            self._move(Action.ACCEPT, lambda: machine.accept(self.order, AcceptRequest(), OFFER, self.now))
 
+    @in_turn(Action.REJECT)
     @rule(lines=st.booleans())
     def reject(self, lines: bool) -> None:
         request = (
@@ -176,35 +235,107 @@ class OrderLife(RuleBasedStateMachine):
             ),
         )
 
+    @in_turn(Action.EXPIRE)
     @rule()
     def expire(self) -> None:
         self._move(Action.EXPIRE, lambda: machine.expire(self.order, self.now))
 
+    @in_turn(Action.CANCEL)
     @rule()
     def cancel(self) -> None:
         self._move(Action.CANCEL, lambda: machine.cancel(self.order))
 
+    @in_turn(Action.EXTEND)
     @rule()
     def extend(self) -> None:
         self._move(Action.EXTEND, lambda: machine.extend(self.order, SETTINGS, self.now))
 
+    @in_turn(Action.ISSUE_VOUCHER)
     @rule()
     def issue_voucher(self) -> None:
         self._move(Action.ISSUE_VOUCHER, lambda: pickup.issue_voucher(self.order, "http://v", ("T1",)))
 
+    @in_turn(Action.REQUEST_VOUCHER)
+    @rule()
+    def request_voucher(self) -> None:
+        self._move(Action.REQUEST_VOUCHER, lambda: pickup.request_voucher(self.order, self._schedule, self.now))
+
+    @in_turn(Action.RESCHEDULE)
+    @rule(days=st.integers(0, 5))
+    def reschedule(self, days: int) -> None:
+        request = RescheduleRequest(reschedule_date=(self.now.date() + timedelta(days=days)).isoformat())
+        self._move(Action.RESCHEDULE, lambda: pickup.reschedule(self.order, request, self._schedule, self.now))
+
+    @in_turn(Action.RESCHEDULE)
+    @rule()
+    def support_reschedules(self) -> None:
+        window = self._schedule.offered(self.now)[-1]
+        self._move(Action.RESCHEDULE, lambda: pickup.reschedule_to(self.order, window))
+
+    @in_turn(Action.RELOCATE)
+    @rule(place=st.sampled_from([LOCATION.id, "other", "nowhere"]))
+    def relocate(self, place: str) -> None:
+        request = RelocateRequest(pickup_location=place)
+        self._move(Action.RELOCATE, lambda: pickup.relocate(self.order, request, PLACES))
+
+    @in_turn(Action.SET_AS_READY)
+    @rule()
+    def set_as_ready(self) -> None:
+        self._move(Action.SET_AS_READY, lambda: pickup.set_as_ready(self.order, self._schedule, self.now))
+
+    @in_turn(Action.SET_AS_READY)
+    @rule()
+    def download(self) -> None:
+        self._move(Action.SET_AS_READY, lambda: pickup.mark_ready_by_download(self.order))
+
+    @in_turn(Action.SET_AS_NOT_READY)
+    @rule()
+    def set_as_not_ready(self) -> None:
+        self._move(Action.SET_AS_NOT_READY, lambda: pickup.set_as_not_ready(self.order, self.now))
+
+    @in_turn(Action.TRACK)
+    @rule(courier=st.sampled_from(["acs", "pigeon"]))
+    def track(self, courier: str) -> None:
+        request = TrackingRequest(tracking_details=[TrackingDetail(courier=courier, tracking_code="1")])
+        self._move(Action.TRACK, lambda: pickup.track(self.order, request))
+
+    @in_turn(Action.HAND_OVER)
     @rule()
     def hand_over(self) -> None:
         self._move(Action.HAND_OVER, lambda: machine.hand_over(self.order))
 
+    @in_turn(Action.COLLECT)
     @rule()
-    def deliver(self) -> None:
-        self._move(Action.DELIVER, lambda: machine.deliver(self.order))
+    def collect(self) -> None:
+        self._move(Action.COLLECT, lambda: machine.collect(self.order))
+        assert self.model is not OrderState.DELIVERED or self.order.store_pickup
 
-    @precondition(lambda self: self.order.state is OrderState.ACCEPTED)
+    @in_turn(Action.DELIVER)
+    @rule(pieces=st.sampled_from([{"line0": 1}, {"line0": 1, "line1": 1}, {"line1": 1}, {"line0": 3}, None]))
+    def deliver(self, pieces: dict[str, int] | None) -> None:
+        self._move(Action.DELIVER, lambda: machine.deliver(self.order, pieces))
+
+    @in_turn(Action.FAIL_DELIVERY)
     @rule()
-    def an_accepted_order_has_its_pickup(self) -> None:
-        assert self.order.pickup_window is not None
-        assert self.order.number_of_parcels == 1
+    def fail_delivery(self) -> None:
+        self._move(Action.FAIL_DELIVERY, lambda: machine.fail_delivery(self.order))
+
+    @in_turn(Action.REPLACE)
+    @rule(kind=st.sampled_from([None, "from_service"]))
+    def send_a_replacement(self, kind: Any) -> None:
+        self._move(Action.REPLACE, lambda: machine.note_replacement(self.order, "261124-0000009", kind))
+
+    @rule(action=st.sampled_from(list(MOVES)))
+    def out_of_turn(self, action: Action) -> None:
+        if (self.model, action) not in TRANSITIONS:
+            self._move(action, lambda: MOVES[action](self.order))
+
+    @invariant()
+    def an_accepted_order_has_its_pickup_unless_the_customer_collects_it(self) -> None:
+        if self.order.state is OrderState.ACCEPTED:
+            assert (self.order.pickup_window is None) is self.order.store_pickup
+            assert self.order.number_of_parcels == 1
+            assert self.order.was_accepted
 
     @invariant()
     def at_most_one_of_accept_reject_expire_and_cancel_has_won_the_open_order(self) -> None:
@@ -216,8 +347,18 @@ class OrderLife(RuleBasedStateMachine):
         assert self.order.state is self.model
 
     @invariant()
-    def what_has_a_voucher_was_accepted(self) -> None:
-        assert self.order.courier_voucher is None or Action.ACCEPT in self.endings
+    def what_has_a_voucher_was_accepted_and_travels_with_a_courier_of_the_marketplace(self) -> None:
+        assert self.order.courier_voucher is None or (self.order.was_accepted and self.order.needs_voucher)
+
+    @invariant()
+    def what_was_delivered_is_at_most_what_was_ordered(self) -> None:
+        if self.order.delivered is None:
+            assert self.order.state not in {OrderState.DELIVERED, OrderState.PARTIALLY_DELIVERED}
+        else:
+            ordered = {line.id: line.quantity for line in self.order.lines()}
+            assert all(0 < count <= ordered[line_id] for line_id, count in self.order.delivered.items())
+            assert (self.order.delivered == ordered) is (self.order.state is OrderState.DELIVERED)
 
 
 TestOrderLife = OrderLife.TestCase
+TestOrderLife.settings = settings(max_examples=250)
