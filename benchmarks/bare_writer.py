@@ -4,16 +4,18 @@ The statements and their values are made beforehand; only running and committing
 WAL, `synchronous=FULL`.
 """
 
+import asyncio
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 
 from orders import Prepared
 
 from kalathi.contract.requests import AcceptRequest
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from kalathi.marketplace.kernel.statements import Parameters, guarded_statement, insert_statement
 from kalathi.marketplace.orders import commands, store
 from kalathi.marketplace.orders.terms import Terms
@@ -24,18 +26,22 @@ Statements = list[tuple[str, Parameters]]
 
 def accept_statements(path: Path, prepared: Prepared, codes: list[str]) -> list[Statements]:
     """What an accept of each order writes, as SQL and values."""
-    database = Database(path)
+    return asyncio.run(_accept_statements(path, prepared, codes))
+
+
+async def _accept_statements(path: Path, prepared: Prepared, codes: list[str]) -> list[Statements]:
+    database = SqliteDatabase(path)
     terms = Terms(Settings(), "http://127.0.0.1")
     request = AcceptRequest(pickup_location=prepared.location_id, pickup_window=prepared.window_id)
     now = BusinessClock().now()
     sets = []
     for code in codes:
-        found = store.by_code(database.point, code)
+        found = await database.look(partial(store.by_code, code=code))
         assert found is not None
         changes = commands.accept(found, request, terms, now).changes
         statements = [guarded_statement(part) for part in changes.guarded]
         sets.append(statements + [insert_statement(part) for part in changes.inserts])
-    database.close()
+    await database.close()
     return sets
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from kalathi.contract.orders import Address, Customer
 from kalathi.contract.words import PaymentMethod
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart, NewCartItem
 from kalathi.marketplace.orders.terms import Terms
@@ -36,7 +36,7 @@ def prepare(path: Path, count: int) -> Prepared:
 
 
 async def _prepare(path: Path, count: int) -> Prepared:
-    database = Database(path)
+    database = SqliteDatabase(path)
     keys = KeyReserve(database)
     terms = Terms(Settings(), "http://127.0.0.1")
     clock = BusinessClock()
@@ -89,5 +89,5 @@ async def _prepare(path: Path, count: int) -> Prepared:
     while len(codes) < count:
         codes += await asyncio.gather(*(place() for _ in range(min(256, count - len(codes)))))
     window = terms.offer(shop).schedule.offered(clock.now())[-1]
-    database.close()
+    await database.close()
     return Prepared(shop.id, shop.locations[0].id, codes, window.id)

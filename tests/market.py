@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kalathi.marketplace.api.faults import CUT_OFF
-from kalathi.marketplace.app import Marketplace
+from kalathi.marketplace.app import Marketplace, open_marketplace
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.webhooks.sending import Answer, SendError
@@ -270,7 +270,7 @@ async def open_market(
     network = network or FakeNetwork()
     time = time or FakeTime()
     chosen = msgspec.structs.replace(settings or Settings(), data=folder, operator_token=OPERATOR_TOKEN)
-    marketplace = Marketplace(chosen, "http://market", real=time, sender=network)
+    marketplace = await open_marketplace(chosen, "http://market", real=time, sender=network)
     if worker:
         marketplace.start()
     try:

@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 
 from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.opening import open_database
 
 
 @pytest.fixture(params=["sqlite"])
-def database_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a fresh database is to be opened."""
-    return tmp_path / "kalathi.db"
+    return f"sqlite:///{tmp_path / 'kalathi.db'}"
 
 
 @pytest.fixture
-async def database(database_path: Path) -> AsyncIterator[Database]:
+async def database(database_url: str) -> AsyncIterator[Database]:
     """A fresh, open database."""
-    opened = Database(database_path)
+    opened = await open_database(database_url)
     yield opened
-    opened.close()
+    await opened.close()

@@ -1,8 +1,6 @@
 """Change sets, races, group commit, snapshots: what a command may rely on."""
 
 import asyncio
-import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -16,10 +14,10 @@ from kalathi.marketplace.kernel.changes import (
     StorageError,
     Update,
 )
-from kalathi.marketplace.kernel.database import Database, DatabaseInUseError, View
+from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.schema import METADATA
-from tests.market import until
 
 pytestmark = pytest.mark.anyio
 
@@ -28,15 +26,15 @@ def _counter(name: str, value: int) -> Insert:
     return Insert("counters", {"name": name, "value": value})
 
 
-def _values(database: Database) -> dict[str, int]:
-    return dict(database.point.all("SELECT name, value FROM counters", {}))
+async def _values(database: Database) -> dict[str, int]:
+    return dict(await database.look(lambda view: view.all("SELECT name, value FROM counters", {})))
 
 
 async def test_a_set_is_written_whole_and_can_be_read_at_once(database: Database) -> None:
     await database.commit(ChangeSet(_counter("a", 1), _counter("b", 2)))
-    assert _values(database) == {"a": 1, "b": 2}
+    assert await _values(database) == {"a": 1, "b": 2}
     await database.commit(ChangeSet(Update("counters", {"name": "a"}, {"value": 5}), Delete("counters", {"name": "b"})))
-    assert _values(database) == {"a": 5}
+    assert await _values(database) == {"a": 5}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +55,7 @@ async def test_a_set_whose_condition_fails_writes_nothing(
     for parts in ((failing, good, _counter("c", 1)), (good, failing, _counter("c", 1))):
         with pytest.raises(ConditionFailedError):
             await database.commit(ChangeSet(*parts))
-        assert _values(database) == {"a": 1, "b": 1}
+        assert await _values(database) == {"a": 1, "b": 1}
 
 
 async def test_sets_of_one_group_hold_or_fail_each_for_itself(database: Database) -> None:
@@ -75,7 +73,7 @@ async def test_sets_of_one_group_hold_or_fail_each_for_itself(database: Database
     outcomes = await asyncio.gather(*(database.commit(changes) for changes in sets), return_exceptions=True)
     failed = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, ConditionFailedError)]
     assert failed == [number for number in range(40) if number % 4 in {1, 3}]
-    values = _values(database)
+    values = await _values(database)
     assert values["a"] == 20
     assert sum(name.startswith("n") for name in values) == 20
 
@@ -85,7 +83,7 @@ async def test_guarded_arithmetic_never_goes_below_its_bound(database: Database)
     take = Update("counters", {"name": "stock"}, {"value": Add(-3)}, when={"value": AtLeast(3)})
     outcomes = await asyncio.gather(*(database.commit(ChangeSet(take)) for _ in range(8)), return_exceptions=True)
     assert sum(outcome is None for outcome in outcomes) == 3
-    assert _values(database) == {"stock": 1}
+    assert await _values(database) == {"stock": 1}
 
 
 async def test_a_faulty_set_gets_its_own_error_and_the_others_are_written(database: Database) -> None:
@@ -98,7 +96,7 @@ async def test_a_faulty_set_gets_its_own_error_and_the_others_are_written(databa
     ]
     outcomes = await asyncio.gather(*(database.commit(changes) for changes in sets), return_exceptions=True)
     assert [outcome is None for outcome in outcomes] == [True, False, False, False, True]
-    assert _values(database) == {"a": 1, "b": 1}
+    assert await _values(database) == {"a": 1, "b": 1}
 
 
 async def test_a_command_that_loses_a_race_reads_and_decides_anew(database: Database) -> None:
@@ -110,7 +108,7 @@ async def test_a_command_that_loses_a_race_reads_and_decides_anew(database: Data
 
     answers = await asyncio.gather(*(database.run(increment) for _ in range(3)))
     assert sorted(answers) == [1, 2, 3]
-    assert _values(database) == {"a": 3}
+    assert await _values(database) == {"a": 3}
 
 
 async def test_a_race_that_never_ends_is_a_conflict(database: Database) -> None:
@@ -122,36 +120,35 @@ async def test_a_race_that_never_ends_is_a_conflict(database: Database) -> None:
     assert refused.value.code is ErrorCode.CONFLICT
 
 
-async def test_a_view_sees_one_state_also_while_others_write(database: Database) -> None:
+async def test_a_query_sees_one_state_also_while_others_write(database: Database) -> None:
     await database.commit(ChangeSet(_counter("a", 1)))
     writing = asyncio.create_task(database.commit(ChangeSet(Update("counters", {"name": "a"}, {"value": 2}))))
     await asyncio.sleep(0)
-    with database.view() as view:
+
+    def twice(view: View) -> bool:
         first = view.all("SELECT value FROM counters", {})
-        assert view.all("SELECT value FROM counters", {}) == first
+        return view.all("SELECT value FROM counters", {}) == first
+
+    assert await database.look(twice)
     await writing
-    assert _values(database) == {"a": 2}
+    assert await _values(database) == {"a": 2}
 
 
 async def test_a_reader_cannot_write(database: Database) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        database.point.all("DELETE FROM counters", {})
+    for reading in (database.look, database.read):
+        with pytest.raises(StorageError):
+            await reading(lambda view: view.all("DELETE FROM counters", {}))
 
 
-async def test_what_was_answered_is_there_after_reopening(database_path: Path) -> None:
-    opened = Database(database_path)
+async def test_what_was_answered_is_there_after_reopening(database_url: str) -> None:
+    opened = await open_database(database_url)
     await asyncio.gather(*(opened.commit(ChangeSet(_counter(f"n{number}", number))) for number in range(50)))
-    opened.close()
+    await opened.close()
     with pytest.raises(StorageError):
         await opened.commit(ChangeSet(_counter("late", 1)))
-    opened = Database(database_path)
-    assert len(_values(opened)) == 50
-    opened.close()
-
-
-async def test_a_second_process_is_refused_and_told_why(database: Database, database_path: Path) -> None:
-    with pytest.raises(DatabaseInUseError, match="one process"):
-        Database(database_path)
+    opened = await open_database(database_url)
+    assert len(await _values(opened)) == 50
+    await opened.close()
 
 
 async def test_a_listener_hears_of_new_rows_of_its_table_only(database: Database) -> None:
@@ -162,54 +159,6 @@ async def test_a_listener_hears_of_new_rows_of_its_table_only(database: Database
     await database.commit(ChangeSet(_counter("a", 1)))
     async with asyncio.timeout(10):
         await heard.wait()
-
-
-async def test_writes_are_durable_by_the_files_own_settings(database: Database) -> None:
-    assert database.point.all("PRAGMA journal_mode", {}) == [("wal",)]
-    assert database._writing.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-
-
-async def test_the_log_is_started_over_while_reads_and_writes_go_on(database: Database, database_path: Path) -> None:
-    """A held snapshot would let the write-ahead log grow for ever."""
-    await database.commit(ChangeSet(_counter("a", 0)))
-    document = b"x" * 20_000
-    for number in range(600):
-        key = f"c{number}"
-        writing = asyncio.create_task(
-            database.commit(ChangeSet(Insert("carts", {"cart_id": key, "document": document})))
-        )
-        await asyncio.sleep(0)
-        assert database.point.one("SELECT value FROM counters WHERE name = :name", {"name": "a"}) == (0,)
-        await writing
-        assert database.point.one("SELECT cart_id FROM carts WHERE cart_id = :id", {"id": key}) == (key,)
-    log = database_path.with_name(database_path.name + "-wal")
-    assert log.stat().st_size < 3 * 1000 * 4096, "12 MB were written; the log holds about 4 MB before it starts over"
-
-
-async def test_a_caller_that_goes_away_leaves_no_stale_snapshot_behind(database: Database) -> None:
-    rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(5000)))
-    leaving = asyncio.create_task(database.commit(rows))
-    await asyncio.sleep(0)
-    leaving.cancel()
-    await asyncio.gather(leaving, return_exceptions=True)
-
-    def count() -> int:
-        [(found,)] = database.point.all("SELECT count(*) FROM counters", {})
-        return int(found)
-
-    count()
-    await until(lambda: count() == 5000)
-
-
-async def test_no_snapshot_is_held_while_any_of_several_commits_is_still_on_its_way(database: Database) -> None:
-    first = asyncio.create_task(database.commit(ChangeSet(_counter("first", 1))))
-    await asyncio.sleep(0)
-    rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(20_000)))
-    second = asyncio.create_task(database.commit(rows))
-    await first
-    database.point.all("SELECT count(*) FROM counters", {})
-    await second
-    assert database.point.all("SELECT count(*) FROM counters", {}) == [(20_001,)]
 
 
 def test_keys_start_with_the_shop_but_for_the_listed_exceptions() -> None:

@@ -16,8 +16,10 @@ def _plan(shop: str, subject: str, sequence: int = 1, at: int = 100, kind: DueKi
     return due.plan(kind, shop, subject, sequence, due_at=at, anchor_at=at)
 
 
-def _claimable(database: Database, *, now: int = 1000, real: int = 0, busy: tuple[str, ...] = ()) -> list[DueRow]:
-    return due.claimable(database.point, DueKind.DELIVERY, now_millis=now, real_millis=real, limit=100, busy_shops=busy)
+async def _claimable(database: Database, *, now: int = 1000, real: int = 0, busy: tuple[str, ...] = ()) -> list[DueRow]:
+    return await database.look(
+        lambda view: due.claimable(view, DueKind.DELIVERY, now_millis=now, real_millis=real, limit=100, busy_shops=busy)
+    )
 
 
 async def _lease(database: Database, rows: list[DueRow], real: int = 0) -> list[DueRow]:
@@ -36,14 +38,14 @@ async def test_only_what_is_due_free_and_of_its_kind_is_claimable_the_longest_du
             _plan("s", "other", kind=DueKind.VOUCHER),
         )
     )
-    assert [row.subject for row in _claimable(database, busy=("busy",))] == ["early", "late"]
-    await _lease(database, _claimable(database, busy=("busy",))[:1])
-    assert [row.subject for row in _claimable(database, busy=("busy",))] == ["late"]
+    assert [row.subject for row in await _claimable(database, busy=("busy",))] == ["early", "late"]
+    await _lease(database, (await _claimable(database, busy=("busy",)))[:1])
+    assert [row.subject for row in await _claimable(database, busy=("busy",))] == ["late"]
 
 
 async def test_of_two_claimants_of_one_row_one_fails_whole(database: Database) -> None:
     await database.commit(ChangeSet(_plan("s", "a"), _plan("s", "b")))
-    rows = _claimable(database)
+    rows = await _claimable(database)
     attempts = [due.claim(rows, 0), due.claim(rows[1:], 0)]
     outcomes = await asyncio.gather(*(database.commit(changes) for changes, _ in attempts), return_exceptions=True)
     assert sum(isinstance(outcome, ConditionFailedError) for outcome in outcomes) == 1
@@ -51,23 +53,23 @@ async def test_of_two_claimants_of_one_row_one_fails_whole(database: Database) -
 
 async def test_a_lease_that_ran_out_is_free_again_and_its_old_holder_changes_nothing(database: Database) -> None:
     await database.commit(ChangeSet(_plan("s", "a")))
-    [slow] = await _lease(database, _claimable(database))
-    assert _claimable(database, real=LEASE_MILLIS - 1) == []
-    [quick] = await _lease(database, _claimable(database, real=LEASE_MILLIS), real=LEASE_MILLIS)
+    [slow] = await _lease(database, await _claimable(database))
+    assert await _claimable(database, real=LEASE_MILLIS - 1) == []
+    [quick] = await _lease(database, await _claimable(database, real=LEASE_MILLIS), real=LEASE_MILLIS)
     for late in (due.done(slow), due.again(slow, 5)):
         with pytest.raises(ConditionFailedError):
             await database.commit(ChangeSet(late))
     await database.commit(ChangeSet(due.done(quick)))
-    assert due.next_due_millis(database.point) is None
+    assert await database.look(due.next_due_millis) is None
 
 
 async def test_a_repeat_is_due_at_its_time_with_one_more_attempt_behind_it(database: Database) -> None:
     await database.commit(ChangeSet(_plan("s", "a")))
-    [row] = await _lease(database, _claimable(database))
+    [row] = await _lease(database, await _claimable(database))
     await database.commit(ChangeSet(due.again(row, 5000)))
-    assert _claimable(database, now=4999) == []
-    [again] = _claimable(database, now=5000)
-    assert (again.attempts, again.anchor_at, due.next_due_millis(database.point)) == (1, 100, 5000)
+    assert await _claimable(database, now=4999) == []
+    [again] = await _claimable(database, now=5000)
+    assert (again.attempts, again.anchor_at, await database.look(due.next_due_millis)) == (1, 100, 5000)
 
 
 async def test_the_next_event_of_a_subject_waits_until_the_first_attempt_of_the_one_before_has_ended(
@@ -76,20 +78,20 @@ async def test_the_next_event_of_a_subject_waits_until_the_first_attempt_of_the_
     await database.commit(
         ChangeSet(_plan("s", "a", 2, at=50), _plan("s", "a", 1), _plan("s", "b", 7), _plan("t", "a", 3))
     )
-    assert {(row.shop_id, row.subject, row.sequence) for row in _claimable(database)} == {
+    assert {(row.shop_id, row.subject, row.sequence) for row in await _claimable(database)} == {
         ("s", "a", 1),
         ("s", "b", 7),
         ("t", "a", 3),
     }
-    [first] = await _lease(database, [row for row in _claimable(database) if row.sequence == 1])
-    assert ("a", 2) not in {(row.subject, row.sequence) for row in _claimable(database)}
+    [first] = await _lease(database, [row for row in await _claimable(database) if row.sequence == 1])
+    assert ("a", 2) not in {(row.subject, row.sequence) for row in await _claimable(database)}
     await database.commit(ChangeSet(due.again(first, 9999)))
-    assert ("a", 2) in {(row.subject, row.sequence) for row in _claimable(database)}
+    assert ("a", 2) in {(row.subject, row.sequence) for row in await _claimable(database)}
 
 
 async def test_a_start_frees_every_lease_of_a_process_that_has_died(database: Database) -> None:
     await database.commit(ChangeSet(*(_plan("s", f"o{number}") for number in range(5))))
-    await _lease(database, _claimable(database))
-    assert _claimable(database) == []
+    await _lease(database, await _claimable(database))
+    assert await _claimable(database) == []
     await database.commit(due.free_all())
-    assert len(_claimable(database)) == 5
+    assert len(await _claimable(database)) == 5

@@ -76,7 +76,7 @@ async def test_every_move_is_written_only_at_the_version_that_it_was_decided_on(
         shop = await market.shop()
         code = await shop.cart(A=1)
         desk = market.marketplace._desk
-        found = store.by_code(desk.database.point, code)
+        found = await desk.database.look(lambda view: store.by_code(view, code))
         assert found is not None
         stale = record_ended(found, machine.cancel(found.order), desk.terms, desk.clock.now()).changes
         move = stale.guarded[0]

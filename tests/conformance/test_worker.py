@@ -1,7 +1,6 @@
 """The worker outlives what stumbles: a database that does not answer, a handler that fails."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from kalathi.marketplace.kernel import due
-from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import Database, View
+from kalathi.marketplace.kernel.database import Database, Query, T
 from kalathi.marketplace.kernel.due import DueKind, DueRow
+from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from kalathi.marketplace.worker import Duty, Worker
 from tests.market import FakeTime, until
 
 pytestmark = pytest.mark.anyio
 
 
-class StumblingDatabase(Database):
+class StumblingDatabase(SqliteDatabase):
     """Fails to read a few times, as a locked or failing disk would."""
 
     stumbles = 0
 
-    @property
-    def point(self) -> View:
+    async def look(self, query: Query[T]) -> T:
         if self.stumbles:
             self.stumbles -= 1
-            raise sqlite3.OperationalError("disk I/O error")
-        return super().point
+            raise StorageError("disk I/O error")
+        return await super().look(query)
 
 
 class Handler:
@@ -64,6 +63,12 @@ async def _plan(database: Database, subject: str, time: FakeTime) -> None:
     )
 
 
+async def _due_at(database: Database, millis: int) -> None:
+    async with asyncio.timeout(20):
+        while await database.look(due.next_due_millis) != millis:
+            await asyncio.sleep(0.002)
+
+
 async def test_the_worker_goes_on_after_the_database_has_stumbled(tmp_path: Path) -> None:
     database, time = StumblingDatabase(tmp_path / "kalathi.db"), FakeTime()
     handler = Handler(database)
@@ -76,22 +81,22 @@ async def test_the_worker_goes_on_after_the_database_has_stumbled(tmp_path: Path
             return handler.done == ["o1"]
 
         await until(done)
-    database.close()
+    await database.close()
 
 
 async def test_a_handler_that_fails_is_tried_again_later_and_holds_up_nobody(tmp_path: Path) -> None:
-    database, time = Database(tmp_path / "kalathi.db"), FakeTime()
+    database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
     handler = Handler(database, failures=2)
     async with _working(database, handler, time) as worker:
         await _plan(database, "o1", time)
         await until(lambda: handler.failures == 1)
-        await until(lambda: (due.next_due_millis(database.point) or 0) == time.millis + 60_000)
+        await _due_at(database, time.millis + 60_000)
         time.millis += 60_000
         worker.ring()
-        await until(lambda: (due.next_due_millis(database.point) or 0) == time.millis + 120_000)
+        await _due_at(database, time.millis + 120_000)
         await _plan(database, "o2", time)
         await until(lambda: handler.done == ["o2"])
         time.millis += 120_000
         worker.ring()
         await until(lambda: handler.done == ["o2", "o1"])
-    database.close()
+    await database.close()

@@ -59,13 +59,13 @@ def serve(no_worker: bool, **values: str) -> None:
 
 async def _run_marketplace(settings: Settings, *, works: bool) -> None:
     from kalathi.marketplace.api.faults import CUT_OFF
-    from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE, Marketplace
+    from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE, open_marketplace
     from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
 
     log_json_lines()
     bound = listening_socket(settings.host, settings.port)
     address = address_of(bound)
-    marketplace = Marketplace(settings, address)
+    marketplace = await open_marketplace(settings, address)
 
     def ready() -> None:
         (settings.data / ADDRESS_FILE).write_text(address + "\n", "utf-8")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp
 
@@ -21,11 +21,14 @@ from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, stored_offset_millis
+from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.sandbox import store as sandbox
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_book import FaultBook, FaultyRoad
+from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
@@ -38,32 +41,38 @@ ADDRESS_FILE: Final = "address"
 DATABASE_FILE: Final = "kalathi.db"
 
 
+class _Kept(NamedTuple):
+    """What the database says before anything runs."""
+
+    offset_millis: int
+    faults: Faults | None
+
+
 class Marketplace:
-    """Everything that runs in one process: API and worker over one database. Make it on a running event loop."""
+    """Everything that runs in one process: API and worker over one database. `open_marketplace` makes it."""
 
     def __init__(
         self,
         settings: Settings,
         address: str,
+        database: Database,
+        kept: _Kept,
         *,
-        real: Callable[[], int] = real_millis,
-        sender: Sender | None = None,
+        real: Callable[[], int],
+        sender: Sender | None,
     ) -> None:
-        """`address` is where it listens. Tests give their own real time and their own network for webhooks.
-
-        Raises DatabaseInUseError, ValueError for a setting that cannot be read.
-        """
+        """Raises ValueError for a setting that cannot be read."""
         ip_ranges(settings.ip_ranges, settings.ip_ranges_modified)
         terms = Terms(settings, (settings.public_url or address).rstrip("/"))
         schedule = RetrySchedule(settings.webhook_attempt_minutes)
         token = operator_token(settings)
-        self._database = database = Database(settings.data / DATABASE_FILE)
+        self._database = database
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
         self._network = sender or _network(settings)
-        clock = BusinessClock(stored_offset_millis(database), real)
+        clock = BusinessClock(kept.offset_millis, real)
         printer = VoucherPrinter()
         idempotency = IdempotencyKeys(database)
-        faults = FaultBook(database, sandbox=settings.mode == "sandbox")
+        faults = FaultBook(database, kept.faults, sandbox=settings.mode == "sandbox")
         dispatcher = Dispatcher(database, clock, FaultyRoad(self._network, faults), schedule)
         due_work = OrderDueWork(database, clock, terms, printer, self._threads)
         self.worker = Worker(database, clock, _duties(settings, dispatcher, due_work, idempotency))
@@ -97,7 +106,23 @@ class Marketplace:
         finally:
             await self._network.close()
             self._threads.shutdown()
-            self._database.close()
+            await self._database.close()
+
+
+async def open_marketplace(
+    settings: Settings, address: str, *, real: Callable[[], int] = real_millis, sender: Sender | None = None
+) -> Marketplace:
+    """`address` is where it listens. Tests give their own real time and their own network for webhooks.
+
+    Raises DatabaseInUseError, StorageError, ValueError for a setting that cannot be read.
+    """
+    database = await open_database(f"sqlite:///{settings.data / DATABASE_FILE}")
+    try:
+        kept = await database.look(lambda view: _Kept(stored_offset_millis(view), sandbox.faults(view)))
+        return Marketplace(settings, address, database, kept, real=real, sender=sender)
+    except BaseException:
+        await database.close()
+        raise
 
 
 def _network(settings: Settings) -> WebhookSender:

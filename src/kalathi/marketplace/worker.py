@@ -66,7 +66,7 @@ class Worker:
                     await self._database.commit(free_all())
                     leases_are_free = True
                 claimed = [await self._claim(duty) for duty in self._duties]
-                seconds = 0.0 if any(claimed) else self._seconds_to_rest()
+                seconds = 0.0 if any(claimed) else await self._seconds_to_rest()
             except Exception:  # noqa: BLE001  (a database that stumbles must not end the worker; it looks again)
                 _log.exception("claim_failed")
                 seconds = _LOOK_AGAIN_SECONDS
@@ -92,13 +92,16 @@ class Worker:
         free = duty.slots - in_flight.total()
         if free <= 0:
             return False
-        candidates = claimable(
-            self._database.point,
-            duty.kind,
-            now_millis=self._clock.now_millis(),
-            real_millis=real_millis(),
-            limit=free,
-            busy_shops=[shop_id for shop_id, count in in_flight.items() if count >= duty.slots_per_shop],
+        busy_shops = [shop_id for shop_id, count in in_flight.items() if count >= duty.slots_per_shop]
+        candidates = await self._database.look(
+            lambda view: claimable(
+                view,
+                duty.kind,
+                now_millis=self._clock.now_millis(),
+                real_millis=real_millis(),
+                limit=free,
+                busy_shops=busy_shops,
+            )
         )
         taken = Counter(in_flight)
         rows = []
@@ -145,8 +148,9 @@ class Worker:
         except (ConditionFailedError, StorageError) as error:
             _log.warning("not_put_off", kind=row.kind, subject=row.subject, error=str(error))
 
-    def _seconds_to_rest(self) -> float:
-        due_at = next_due_millis(self._database.point, [duty.kind for duty in self._duties])
+    async def _seconds_to_rest(self) -> float:
+        kinds = [duty.kind for duty in self._duties]
+        due_at = await self._database.look(lambda view: next_due_millis(view, kinds))
         if due_at is None or due_at <= self._clock.now_millis():
             return _LOOK_AGAIN_SECONDS
         return min(_LOOK_AGAIN_SECONDS, (due_at - self._clock.now_millis()) / 1000)

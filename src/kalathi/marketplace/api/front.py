@@ -7,7 +7,7 @@ reads, decides and commits, and decides anew when another call was faster (DESIG
 import contextlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
@@ -16,15 +16,14 @@ from kalathi.marketplace.api.bodies import decode_body, read_body
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.faults import go_wrong
 from kalathi.marketplace.api.limits import RateLimit
-from kalathi.marketplace.api.merchants import Handler, OrderCall, list_orders
+from kalathi.marketplace.api.merchants import Handler, OrderCall, list_orders, show_order
 from kalathi.marketplace.api.reply import SUCCESS, Reply, error_reply
 from kalathi.marketplace.api.uploads import FileField, read_upload
-from kalathi.marketplace.kernel.changes import ConditionFailedError
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.kernel.idempotency import KeyedRequest, keyed_request, remember
+from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, keyed_request, remember
 from kalathi.marketplace.orders import store
-from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.sandbox.demo_orders import stands_at
 from kalathi.marketplace.shops import store as shops
@@ -70,7 +69,8 @@ class MerchantsFront:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers every request, the faulty ones too."""
         if self._desk.faults.strikes_api:
-            shop_id = shops.shop_id_of_token(self._desk.database.point, _token_hash(_scanned(scope).authorization))
+            token_hash = _token_hash(_scanned(scope).authorization)
+            shop_id = await self._desk.database.look(lambda view: shops.shop_id_of_token(view, token_hash))
             rules = self._desk.faults.on_call(shop_id, _name_of(scope))
             await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, send)
         else:
@@ -89,8 +89,8 @@ class MerchantsFront:
             return await self._list(scope, token_hash, headers)
         call, code = self._call(scope)
 
-        def find() -> OrderCall:
-            caller = self._admitted(token_hash, code, headers.accept)
+        def find(view: View) -> OrderCall:
+            caller = self._admitted(view, token_hash, code, headers.accept)
             if caller.found is not None:
                 return OrderCall(caller.shop, caller.found, scope["query_string"], call.part, self._desk.clock.now())
             demo = self._desk.demo.find(code)
@@ -98,11 +98,11 @@ class MerchantsFront:
                 raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
             return OrderCall(caller.shop, demo, scope["query_string"], call.part, stands_at(demo), is_demo=True)
 
-        asked = find()
+        asked = await self._desk.database.look(find)
         if self._limit.is_on:
             self._limit.take(asked.shop.id)
         if scope["method"] == "GET":
-            return cast(Reply, call.handler(self._desk, asked))
+            return show_order(self._desk, asked)
         body, content = await _body(call, receive, headers)
         request = None
         if headers.idempotency_key is not None:
@@ -120,7 +120,7 @@ class MerchantsFront:
     async def _list(self, scope: Scope, token_hash: bytes, headers: _Headers) -> Reply:
         if scope["method"] != "GET":
             raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
-        caller = self._admitted(token_hash, "", headers.accept)
+        caller = await self._desk.database.look(lambda view: self._admitted(view, token_hash, "", headers.accept))
         if self._limit.is_on:
             self._limit.take(caller.shop.id)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
@@ -140,34 +140,26 @@ class MerchantsFront:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
 
     async def _act(
-        self, call: MerchantCall, asked: OrderCall, find: Callable[[], OrderCall], request: KeyedRequest | None
+        self, call: MerchantCall, asked: OrderCall, find: Callable[[View], OrderCall], request: KeyedRequest | None
     ) -> Reply:
         """Decides and commits; when another call was faster, reads and decides anew (DESIGN, decision 3)."""
-        for _ in range(COMMAND_ATTEMPTS):
-            if request is not None and (first := self._desk.idempotency.answer_of(request)) is not None:
-                return Reply(first.status, first.body)
-            outcome = call.handler(self._desk, asked)
-            if isinstance(outcome, Reply):
-                return outcome
-            if isinstance(outcome, Recorded):
-                if asked.is_demo:
-                    return SUCCESS  # A demo order answers as its state demands, and stays as it is.
-                outcome = outcome.changes
-            if request is not None:
-                hours = self._desk.terms.settings.idempotency_hours
-                now = self._desk.clock.now()
-                outcome.add(*remember(request, SUCCESS.status, SUCCESS.body, now, hours))
-            try:
-                await self._desk.database.commit(outcome)
-            except ConditionFailedError:
-                asked = find()._replace(body=asked.body, keys=asked.keys)
-            else:
-                return SUCCESS
-        raise DomainError(ErrorCode.CONFLICT, "Somebody else is changing this order at the same moment. Try again.")
+        read_already = [asked]
 
-    def _admitted(self, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
+        def command(view: View) -> tuple[ChangeSet, Reply]:
+            if request is not None and (first := answer_of(view, request)) is not None:
+                return ChangeSet(), Reply(first.status, first.body)
+            present = read_already.pop() if read_already else find(view)._replace(body=asked.body, keys=asked.keys)
+            changes = call.handler(self._desk, view, present)
+            if request is not None and not changes.is_empty:
+                hours = self._desk.terms.settings.idempotency_hours
+                changes.add(*remember(request, SUCCESS.status, SUCCESS.body, self._desk.clock.now(), hours))
+            return changes, SUCCESS
+
+        return await self._desk.database.run(command)
+
+    def _admitted(self, view: View, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
         """Who calls, with the checks in the order that the design gives: token, then Accept."""
-        caller = store.for_token(self._desk.database.point, token_hash, code)
+        caller = store.for_token(view, token_hash, code)
         if caller is None:
             raise DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
         if accept != self._accept_bytes and not self._accepts(accept):

@@ -16,6 +16,7 @@ from kalathi.marketplace.api.paging import page_of, pagination
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import DrawnKeys
@@ -42,8 +43,9 @@ class OrderCall(NamedTuple):
     is_demo: bool = False
 
 
-# An action gives what is to be written of its order; a change set alone is of something else.
-Handler = Callable[[Desk, OrderCall], Reply | Recorded | ChangeSet]
+# An action gives what is to be written.
+Handler = Callable[[Desk, View, OrderCall], ChangeSet]
+ShowHandler = Callable[[Desk, OrderCall], Reply]
 ListHandler = Callable[[Desk, Shop, dict[str, str]], Awaitable[Reply]]
 _ACTION_OPTIONS: Final = ("action_options", "1")
 
@@ -59,30 +61,29 @@ def show_order(desk: Desk, call: OrderCall) -> Reply:
 def order_action(operation: Operation) -> Handler:
     """The handler of one thing that a shop does to an order."""
 
-    def handle(desk: Desk, call: OrderCall) -> Recorded:
-        facts = Facts(desk.database.point, call.keys, desk.terms, call.now)
-        return operation.run(call.found, call.body, facts)
+    def handle(desk: Desk, view: View, call: OrderCall) -> ChangeSet:
+        return _kept(call, operation.run(call.found, call.body, Facts(view, call.keys, desk.terms, call.now)))
 
     handle.__doc__ = operation.sentence
     return handle
 
 
-def upload_invoice(desk: Desk, call: OrderCall) -> Recorded:
+def upload_invoice(desk: Desk, _view: View, call: OrderCall) -> ChangeSet:
     """Keeps the fiscal document (multipart, `invoice_file`: pdf, png or jpg, at most 7 MB); a later one replaces it."""
     body: Upload = call.body
-    return commands.attach_invoice(call.found, body, secret_token(), desk.terms, call.now)
+    return _kept(call, commands.attach_invoice(call.found, body, secret_token(), desk.terms, call.now))
 
 
-def upload_credit_invoice(_desk: Desk, call: OrderCall) -> Recorded:
+def upload_credit_invoice(_desk: Desk, _view: View, call: OrderCall) -> ChangeSet:
     """Keeps the credit invoice (multipart, `credit_invoice_file`), which the order itself does not show."""
     body: Upload = call.body
-    return commands.attach_credit_invoice(call.found, body, secret_token())
+    return _kept(call, commands.attach_credit_invoice(call.found, body, secret_token()))
 
 
-def trigger_webhook(desk: Desk, call: OrderCall) -> ChangeSet:
+def trigger_webhook(desk: Desk, view: View, call: OrderCall) -> ChangeSet:
     """Sends the webhook that goes with a demo order to the shop's live URL, seconds later."""
     kind = TriggerKind(call.part)
-    return triggered(desk.database.point, call.shop, call.found, kind, desk.terms, desk.clock.now())
+    return triggered(view, call.shop, call.found, kind, desk.terms, desk.clock.now())
 
 
 async def list_orders(desk: Desk, shop: Shop, query: dict[str, str]) -> Reply:
@@ -99,6 +100,11 @@ async def list_orders(desk: Desk, shop: Shop, query: dict[str, str]) -> Reply:
     )
     shown = [wire.shown(entry.document, desk.terms.offer(entry.shop), now) for entry in found]
     return Reply(200, encode(OrderList(orders=shown, meta=pagination(page, count))))
+
+
+def _kept(call: OrderCall, recorded: Recorded) -> ChangeSet:
+    """A demo order answers as its state demands, and stays as it is."""
+    return ChangeSet() if call.is_demo else recorded.changes
 
 
 def _since(text: str | None) -> int:

@@ -16,7 +16,7 @@ from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.kernel.idempotency import KeyedRequest, remember
+from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, remember
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.orders import placing, queries, wire
 from kalathi.marketplace.orders import store as orders
@@ -124,12 +124,13 @@ async def add_shop(desk: Desk, call: Call) -> Reply:
 
 async def list_shops(desk: Desk, call: Call) -> Reply:
     """Every shop."""
-    return _reply(200, ShopList(shops=shops.shops(desk.database.point)))
+    return _reply(200, ShopList(shops=await desk.database.look(shops.shops)))
 
 
 async def show_shop(desk: Desk, call: Call) -> Reply:
     """One shop."""
-    return _reply(200, ShopBody(shop=shop_commands.find_shop(desk.database.point, call.path["shop_id"])))
+    shop = await desk.database.look(lambda view: shop_commands.find_shop(view, call.path["shop_id"]))
+    return _reply(200, ShopBody(shop=shop))
 
 
 async def change_shop(desk: Desk, call: Call) -> Reply:
@@ -157,13 +158,15 @@ async def renew_token(desk: Desk, call: Call) -> Reply:
 async def put_listings(desk: Desk, call: Call) -> Reply:
     """Adds or replaces the listings that are named."""
     shop = await desk.database.run(lambda view: shop_commands.put_listings(view, call.path["shop_id"], call.body))
-    return _reply(200, _listings(desk.database.point, shop.id))
+    return _reply(200, await desk.database.look(lambda view: _listings(view, shop.id)))
 
 
 async def list_listings(desk: Desk, call: Call) -> Reply:
     """The shop's listings."""
-    shop = shop_commands.find_shop(desk.database.point, call.path["shop_id"])
-    return _reply(200, _listings(desk.database.point, shop.id))
+    shop_id = call.path["shop_id"]
+    return _reply(
+        200, await desk.database.look(lambda view: _listings(view, shop_commands.find_shop(view, shop_id).id))
+    )
 
 
 async def place_cart(desk: Desk, call: Call) -> Reply:
@@ -204,8 +207,8 @@ async def list_orders(desk: Desk, call: Call) -> Reply:
 
 async def show_order(desk: Desk, call: Call) -> Reply:
     """An order, its cart, its timeline, its deliveries."""
-    with desk.database.view() as view:
-        detail = queries.order_detail(view, call.path["code"], desk.terms, desk.clock.now())
+    now = desk.clock.now()
+    detail = await desk.database.look(lambda view: queries.order_detail(view, call.path["code"], desk.terms, now))
     return _reply(200, detail)
 
 
@@ -254,7 +257,7 @@ async def _write(desk: Desk, call: Call, command: Callable[[View], tuple[ChangeS
         return await desk.database.run(command)
 
     def remembered(view: View) -> tuple[ChangeSet, Reply]:
-        first = desk.idempotency.answer_of(request)
+        first = answer_of(view, request)
         if first is not None:
             return ChangeSet(), Reply(first.status, first.body)
         changes, reply = command(view)

@@ -47,7 +47,9 @@ class Route(NamedTuple):
     access: Access
     method: str
     path: str
-    handler: merchants.Handler | merchants.ListHandler | Callable[[Desk, Call], Awaitable[Reply]]
+    handler: (
+        merchants.Handler | merchants.ShowHandler | merchants.ListHandler | Callable[[Desk, Call], Awaitable[Reply]]
+    )
     body: Any
     answer: Any
     errors: tuple[ErrorCode, ...] = ()
@@ -74,7 +76,7 @@ _STATE: Final = Query("state", OrderState, "Only orders in this state.")
 
 def _merchant(
     action: str,
-    handler: merchants.Handler,
+    handler: merchants.Handler | merchants.ShowHandler,
     body: Any,
     *errors: ErrorCode,
     draws_codes: bool = False,

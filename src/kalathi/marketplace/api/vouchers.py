@@ -22,16 +22,13 @@ async def download_voucher(desk: Desk, call: Call) -> Reply:
     shop_id, link = call.path["shop_id"], call.path["link"]
     if shop_id == DEMO_SHOP_ID and link == SAMPLE_LINK:
         return Reply(200, await desk.sample.pdf(), _HEADERS)
-    voucher = store.voucher(desk.database.point, shop_id, link)
-    if voucher is None:
-        raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
-    found = orders.by_code(desk.database.point, voucher.code)
-    if found is not None and commands.note_voucher_download(found, desk.terms, desk.clock.now()) is not None:
 
-        def command(view: View) -> tuple[ChangeSet, None]:
-            present = orders.by_code(view, voucher.code)
-            recorded = present and commands.note_voucher_download(present, desk.terms, desk.clock.now())
-            return recorded.changes if recorded else ChangeSet(), None
+    def command(view: View) -> tuple[ChangeSet, bytes]:
+        voucher = store.voucher(view, shop_id, link)
+        if voucher is None:
+            raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
+        found = orders.by_code(view, voucher.code)
+        recorded = found and commands.note_voucher_download(found, desk.terms, desk.clock.now())
+        return recorded.changes if recorded else ChangeSet(), voucher.pdf
 
-        await desk.database.run(command)
-    return Reply(200, voucher.pdf, _HEADERS)
+    return Reply(200, await desk.database.run(command), _HEADERS)

@@ -71,6 +71,11 @@ class ChangeSet:
             self.guarded += other.guarded
             self.inserts += other.inserts
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return not (self.guarded or self.inserts)
+
     def tables(self) -> set[str]:
         """The tables that get new rows."""
         return {insert.table for insert in self.inserts}

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Value
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind, DueRow, done, plan
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 
@@ -65,24 +65,25 @@ class IdempotencyKeys:
         finally:
             self._in_flight.discard(name)
 
-    def answer_of(self, request: KeyedRequest) -> RememberedAnswer | None:
-        """The first answer, or None. Raises IDEMPOTENCY_KEY when the key belongs to another request."""
-        row = self._database.point.one(
-            "SELECT digest, status, answer FROM idempotency_keys WHERE owner = :owner AND key = :key",
-            {"owner": request.owner, "key": request.key},
-        )
-        if row is None:
-            return None
-        if row[0] != request.digest:
-            raise DomainError(
-                ErrorCode.IDEMPOTENCY_KEY, "Idempotency-Key: it was used for another request. Take a new key."
-            )
-        return RememberedAnswer(row[1], row[2])
-
     async def forget(self, row: DueRow) -> None:
         """The time for which a key is remembered is over: `shop_id` is its owner, `subject` the key."""
         key: dict[str, Value] = {"owner": row.shop_id, "key": row.subject}
         await self._database.commit(ChangeSet(done(row), Delete("idempotency_keys", key, touches=None)))
+
+
+def answer_of(view: View, request: KeyedRequest) -> RememberedAnswer | None:
+    """The first answer, or None. Raises IDEMPOTENCY_KEY when the key belongs to another request."""
+    row = view.one(
+        "SELECT digest, status, answer FROM idempotency_keys WHERE owner = :owner AND key = :key",
+        {"owner": request.owner, "key": request.key},
+    )
+    if row is None:
+        return None
+    if row[0] != request.digest:
+        raise DomainError(
+            ErrorCode.IDEMPOTENCY_KEY, "Idempotency-Key: it was used for another request. Take a new key."
+        )
+    return RememberedAnswer(row[1], row[2])
 
 
 def remember(request: KeyedRequest, status: int, body: bytes, now: datetime, hours: int) -> list[Insert]:

@@ -50,7 +50,9 @@ class KeyReserve:
         keys.numbers = []
 
     async def _reserve(self, size: int) -> None:
-        row = self._database.point.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
+        row = await self._database.look(
+            lambda view: view.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
+        )
         first = row[0] if row else 0
         if row is None:
             changes = ChangeSet(Insert("counters", {"name": _COUNTER, "value": size}))

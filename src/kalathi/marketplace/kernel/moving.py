@@ -8,7 +8,7 @@ from typing import Final
 
 from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update
 from kalathi.marketplace.kernel.clock import BusinessClock, athens, from_millis, to_millis
-from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import next_due_millis
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 
@@ -19,9 +19,9 @@ _LOOK_AGAIN_SECONDS: Final = 0.005
 _LATEST_MILLIS: Final = to_millis(datetime(2100, 1, 1, tzinfo=UTC))
 
 
-def stored_offset_millis(database: Database) -> int:
+def stored_offset_millis(view: View) -> int:
     """How far business time runs ahead of real time; it survives restarts."""
-    row = database.point.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
+    row = view.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
     return row[0] if row else 0
 
 
@@ -64,7 +64,7 @@ class ClockMover:
         ends_at = time.monotonic() + self._limit_seconds
         while True:
             await self._settled(ends_at)
-            due_at = next_due_millis(self._database.point)
+            due_at = await self._database.look(next_due_millis)
             if due_at is None or due_at > target_millis or self._clock.now_millis() >= target_millis:
                 break
             await self._set(due_at)
@@ -73,7 +73,7 @@ class ClockMover:
 
     async def _settled(self, ends_at: float) -> None:
         while True:
-            due_at = next_due_millis(self._database.point)
+            due_at = await self._database.look(next_due_millis)
             if due_at is None or due_at > self._clock.now_millis():
                 return
             if time.monotonic() > ends_at:
@@ -90,7 +90,7 @@ class ClockMover:
         if forward <= 0:
             return
         offset = self._clock.offset_millis + forward
-        if stored_offset_millis(self._database) or self._clock.offset_millis:
+        if await self._database.look(stored_offset_millis) or self._clock.offset_millis:
             changes = ChangeSet(Update("counters", {"name": _COUNTER}, {"value": offset}))
         else:
             changes = ChangeSet(Insert("counters", {"name": _COUNTER, "value": offset}))

@@ -19,11 +19,10 @@ _NO_RULES: Final[Sequence[FaultRule]] = ()
 class FaultBook:
     """What is laid down to go wrong in this marketplace."""
 
-    def __init__(self, database: Database, *, sandbox: bool) -> None:
-        """In production mode nothing strikes, whatever was laid down before."""
+    def __init__(self, database: Database, laid_down: Faults | None, *, sandbox: bool) -> None:
+        """`laid_down` is what was kept. In production mode nothing strikes, whatever that is."""
         self._database = database
-        stored = store.faults(database.point)
-        self.faults = stored if sandbox and stored is not None else Faults()
+        self.faults = laid_down if sandbox and laid_down is not None else Faults()
         self._places = {rule.on for rule in self.faults.rules}
         self._calls: Counter[str] = Counter()
 

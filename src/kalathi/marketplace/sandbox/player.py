@@ -18,7 +18,7 @@ from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover
 from kalathi.marketplace.orders import placing, queries, wire
-from kalathi.marketplace.orders.model import NewCart, NewCartItem
+from kalathi.marketplace.orders.model import FoundOrder, NewCart, NewCartItem
 from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS, Facts, Operation
 from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.terms import Terms
@@ -76,7 +76,7 @@ class ScenarioPlayer:
 
     async def play(self, scenario: Scenario, shop_id: str) -> Played:
         """Raises NOT_FOUND, INVALID_PARAMETER, and what a step raises, with its number; what was done by then stays."""
-        self._check_requirements(scenario, shop_id)
+        await self._check_requirements(scenario, shop_id)
         lines = [self._dated(line) for line in lines_of(scenario)]
         await self._database.run(lambda view: _stocked(view, shop_id, lines))
         codes = [await self._place(scenario, shop_id, lines)]
@@ -87,7 +87,7 @@ class ScenarioPlayer:
             except DomainError as error:
                 place = f"step {number} ({step.get('do')})"
                 raise DomainError(error.code, *(f"{place}: {message}" for message in error.messages)) from None
-        found = [queries.find_order(self._database.point, code).order for code in codes]
+        found = [(await self._order(code)).order for code in codes]
         return Played(
             scenario=scenario.name,
             shop_id=shop_id,
@@ -104,8 +104,11 @@ class ScenarioPlayer:
         ships_on = athens(self._clock.now() + timedelta(days=_read(days, _Days, "preorder_ships_in_days"))).date()
         return line | {"preorder_ships_on": ships_on}
 
-    def _check_requirements(self, scenario: Scenario, shop_id: str) -> None:
-        shop = shop_commands.find_shop(self._database.point, shop_id)
+    async def _order(self, code: str) -> FoundOrder:
+        return await self._database.look(lambda view: queries.find_order(view, code))
+
+    async def _check_requirements(self, scenario: Scenario, shop_id: str) -> None:
+        shop = await self._database.look(lambda view: shop_commands.find_shop(view, shop_id))
         for name, wanted in scenario.requires.items():
             if getattr(shop, name) != wanted:
                 raise invalid_parameter(
@@ -140,7 +143,7 @@ class ScenarioPlayer:
             recorded = await self._operate(operation, step, code)
         except DomainError as error:
             if word in _ANSWERS and error.code is ErrorCode.ORDER_STATUS:
-                state = queries.find_order(self._database.point, code).order.state
+                state = (await self._order(code)).order.state
                 return PlayedStep(do=word, code=code, state=state, note="The shop was faster.")
             raise
         codes += [
@@ -148,7 +151,7 @@ class ScenarioPlayer:
             for part in recorded.changes.inserts
             if part.table == "orders" and part.row["code"] not in codes
         ]
-        return PlayedStep(do=word, code=code, state=queries.find_order(self._database.point, code).order.state)
+        return PlayedStep(do=word, code=code, state=(await self._order(code)).order.state)
 
     async def _operate(self, operation: Operation, step: dict[str, Any], code: str) -> Recorded:
         keys = await self._keys.draw(COMMAND_ATTEMPTS)
@@ -174,12 +177,12 @@ class ScenarioPlayer:
         if "to" not in step:
             await self._mover.advance(_read(step.get("seconds", 0), int, "seconds"))
             return
-        found = queries.find_order(self._database.point, code)
+        found = await self._order(code)
         order = msgspec.json.decode(wire.order_body(found.document, self._terms.offer(found.shop), self._clock.now()))
         await self._mover.move_to(_read(_resolved(step["to"], order["order"]), datetime, "to"))
 
     async def _add_location(self, shop_id: str) -> PlayedStep:
-        shop = shop_commands.find_shop(self._database.point, shop_id)
+        shop = await self._database.look(lambda view: shop_commands.find_shop(view, shop_id))
         if len(shop.locations) > 1:
             return PlayedStep(do="add_location", note="The shop has more than one already.")
         location_id = opaque_id()

@@ -47,8 +47,9 @@ class Dispatcher:
 
     async def deliver(self, row: DueRow) -> None:
         """One attempt, then its record. A crash between the two repeats the attempt with the same bytes."""
-        event = store.event_body(self._database.point, row)
-        shop = shops.shop(self._database.point, row.shop_id)
+        event, shop = await self._database.look(
+            lambda view: (store.event_body(view, row), shops.shop(view, row.shop_id))
+        )
         if event is None or shop is None:
             await self._database.commit(ChangeSet(done(row)))
             return

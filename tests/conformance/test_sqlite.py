@@ -1,0 +1,94 @@
+"""What only a SQLite file has: its own settings, its lock, its log, and the snapshot that is held between reads."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from kalathi.marketplace.kernel.changes import ChangeSet, Insert
+from kalathi.marketplace.kernel.database import DatabaseInUseError, Row, View
+from kalathi.marketplace.kernel.sqlite import SqliteDatabase
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def database_path(tmp_path: Path) -> Path:
+    """Where the file is."""
+    return tmp_path / "kalathi.db"
+
+
+@pytest.fixture
+async def database(database_path: Path) -> AsyncIterator[SqliteDatabase]:
+    """A fresh file."""
+    opened = SqliteDatabase(database_path)
+    yield opened
+    await opened.close()
+
+
+def _counter(name: str, value: int) -> Insert:
+    return Insert("counters", {"name": name, "value": value})
+
+
+def _cart(key: str) -> Callable[[View], Row | None]:
+    return lambda view: view.one("SELECT cart_id FROM carts WHERE cart_id = :id", {"id": key})
+
+
+def _count(view: View) -> int:
+    [(found,)] = view.all("SELECT count(*) FROM counters", {})
+    return int(found)
+
+
+async def test_a_second_process_is_refused_and_told_why(database: SqliteDatabase, database_path: Path) -> None:
+    with pytest.raises(DatabaseInUseError, match="one process"):
+        SqliteDatabase(database_path)
+
+
+async def test_writes_are_durable_by_the_files_own_settings(database: SqliteDatabase) -> None:
+    assert await database.look(lambda view: view.all("PRAGMA journal_mode", {})) == [("wal",)]
+    assert database._writing.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+async def test_the_log_is_started_over_while_reads_and_writes_go_on(
+    database: SqliteDatabase, database_path: Path
+) -> None:
+    """A held snapshot would let the write-ahead log grow for ever."""
+    await database.commit(ChangeSet(_counter("a", 0)))
+    document = b"x" * 20_000
+    for number in range(600):
+        key = f"c{number}"
+        writing = asyncio.create_task(
+            database.commit(ChangeSet(Insert("carts", {"cart_id": key, "document": document})))
+        )
+        await asyncio.sleep(0)
+        assert await database.look(
+            lambda view: view.one("SELECT value FROM counters WHERE name = :name", {"name": "a"})
+        ) == (0,)
+        await writing
+        assert await database.look(_cart(key)) == (key,)
+    log = database_path.with_name(database_path.name + "-wal")
+    assert log.stat().st_size < 3 * 1000 * 4096, "12 MB were written; the log holds about 4 MB before it starts over"
+
+
+async def test_a_caller_that_goes_away_leaves_no_stale_snapshot_behind(database: SqliteDatabase) -> None:
+    rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(5000)))
+    leaving = asyncio.create_task(database.commit(rows))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+
+    async with asyncio.timeout(20):
+        while await database.look(_count) != 5000:
+            await asyncio.sleep(0.002)
+
+
+async def test_no_snapshot_is_held_while_any_of_several_commits_is_still_on_its_way(database: SqliteDatabase) -> None:
+    first = asyncio.create_task(database.commit(ChangeSet(_counter("first", 1))))
+    await asyncio.sleep(0)
+    rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(20_000)))
+    second = asyncio.create_task(database.commit(rows))
+    await first
+    await database.look(_count)
+    await second
+    assert await database.look(_count) == 20_001
