@@ -323,7 +323,7 @@ class OrderLife(RuleBasedStateMachine):
     @in_turn(Action.REPLACE)
     @rule(kind=st.sampled_from([None, "from_service"]))
     def send_a_replacement(self, kind: Any) -> None:
-        self._move(Action.REPLACE, lambda: machine.note_replacement(self.order, "261124-0000009", kind))
+        self._move(Action.REPLACE, lambda: machine.note_replacement(self.order, "261124-0000009", kind, {"line0": 1}))
 
     @rule(action=st.sampled_from(list(MOVES)))
     def out_of_turn(self, action: Action) -> None:

@@ -56,7 +56,7 @@ MOVES: dict[Action, Callable[[Order], Step | None]] = {
     Action.DELIVER: machine.deliver,
     Action.DELIVER_PARTLY: lambda order: machine.deliver(order, {"line0": 1}),
     Action.FAIL_DELIVERY: machine.fail_delivery,
-    Action.REPLACE: lambda order: machine.note_replacement(order, "261124-0000009", None),
+    Action.REPLACE: lambda order: machine.note_replacement(order, "261124-0000009", None, {"line0": 1}),
 }
 # What an action asks of an order beside its state.
 KINDS: dict[Action, dict[str, object]] = {
@@ -64,6 +64,7 @@ KINDS: dict[Action, dict[str, object]] = {
     Action.COLLECT: {"store_pickup": True},
     Action.TRACK: {"mode": FulfillmentMode.MERCHANT},
     Action.REQUEST_VOUCHER: {"scheduled_shipment": date(2026, 12, 10)},
+    Action.REPLACE: {"delivered": {"line0": 2, "line1": 1}},
     Action.SET_AS_NOT_READY: {"is_ready_for_dispatch": True},
 }
 STATES_AND_ACTIONS = [(state, action) for state in OrderState for action in MOVES]

@@ -279,6 +279,8 @@ class Life:
             if event["order"]["code"] != code:
                 order = self.meet(event, known.shop)
                 assert {line["shop_uid"]: line["quantity"] for line in order["line_items"]} == created.pop(0)
+                if action == "reject" and "replaced" in order:
+                    await self._names(order["replaced"], order["code"])
             else:
                 assert event["changes"] == difference
                 assert set(difference) <= TOLD[action]
@@ -286,6 +288,15 @@ class Life:
         self.update(code, after)
         if after["state"] in GIVES_BACK and known.shown["state"] != after["state"]:
             self._settle_stock(known, after)
+
+    async def _names(self, code: str, replacement: str) -> None:
+        """An order names each order that replaces it, also what comes for one that was rejected in part."""
+        known = self.orders[code]
+        shown = await known.shop.show(code)
+        assert [entry["code"] for entry in shown["replacements"]][-1] == replacement
+        before = known.shown.get("replacements", [])
+        assert shown == known.shown | {"replacements": [*before, shown["replacements"][-1]]}
+        self.update(code, shown)
 
     async def race(self, code: str) -> None:
         """Two at once: each that succeeds is told once, in the order in which they won."""
@@ -309,6 +320,8 @@ class Life:
         """The lines of the order that must come for what is left of a rejection, or in place of a delivered one."""
         if action == "replace":
             lines = {line["shop_uid"]: line["quantity"] for line in known.shown["line_items"]}
+            if known.shown["state"] == "partially_delivered":
+                lines = {known.shown["line_items"][0]["shop_uid"]: 1}
             for uid, quantity in lines.items():
                 self.stock[known.shop.id][uid] -= quantity
             return [lines]

@@ -244,3 +244,48 @@ async def test_a_voucher_that_was_rendered_for_the_place_before_is_made_again(tm
             {"pickup_address"},
             {"courier_voucher", "courier_tracking_codes"},
         ]
+
+
+async def test_a_preorder_is_never_moved_to_before_its_day(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(listing={"preorder_ships_on": "2026-12-10"}, **TWO_PLACES)
+        code = await shop.accepted({"A": 1})
+        planned = (await shop.show(code))["pickup_window"]
+        assert planned["from"].startswith("2026-12-10")
+        days, _ = await _options(shop, code)
+        assert [day for day, _ in days] == ["2026-12-11", "2026-12-14"]
+        answer = await shop.call("POST", f"/orders/{code}/reschedule_pickup", {"reschedule_date": "2026-11-25"})
+        assert answer.json["errors"][0]["code"] == "reschedule_date"
+        path = f"/marketplace/orders/{code}/reschedule"
+        await market.operate("POST", path, {"pickup_window": 2611251}, status=422)
+        assert (await shop.call("POST", f"/orders/{code}/set_as_ready")).json == {"success": True}
+        assert (await shop.show(code))["pickup_window"] == planned
+
+
+async def test_an_order_that_has_moved_waits_for_its_new_voucher(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(**TWO_PLACES)
+        code = await shop.accepted()
+        old = (await shop.show(code))["courier_voucher"].removeprefix("http://market")
+        other = (await shop.call("GET", f"/orders/{code}?action_options=1")).json["order"]["relocate_options"][0]["id"]
+        await shop.call("POST", f"/orders/{code}/relocate_pickup", {"pickup_location": other})
+        refused = await market.operate("POST", f"/marketplace/orders/{code}/hand_over", status=422)
+        assert "its voucher is being made again" in refused["errors"][0]["messages"][0]
+        for _ in range(2):
+            # Before and after the new one is there, the old voucher makes nothing ready.
+            assert (await market.call("GET", old)).status == 200
+            assert (await shop.show(code))["is_ready_for_dispatch"] is False
+            await market.advance(2)
+        new = (await shop.show(code))["courier_voucher"].removeprefix("http://market")
+        await market.call("GET", new)
+        assert (await shop.show(code))["is_ready_for_dispatch"] is True
+        await market.operate("POST", f"/marketplace/orders/{code}/hand_over")
+
+
+async def test_asking_for_the_head_of_a_voucher_is_no_download(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        url = (await shop.show(code))["courier_voucher"].removeprefix("http://market")
+        assert (await market.call("HEAD", url)).status == 405
+        assert (await shop.show(code))["is_ready_for_dispatch"] is False

@@ -28,7 +28,7 @@ async def download_voucher(desk: Desk, call: Call) -> Reply:
         if voucher is None:
             raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
         found = orders.by_code(view, voucher.code)
-        recorded = found and commands.note_voucher_download(found, desk.terms, desk.clock.now())
+        recorded = found and commands.note_voucher_download(found, link, desk.terms, desk.clock.now())
         return recorded.changes if recorded else ChangeSet(), voucher.pdf
 
     return Reply(200, await desk.database.run(command), _HEADERS)

@@ -116,8 +116,11 @@ def set_as_not_ready(found: FoundOrder, terms: Terms, now: datetime) -> Recorded
     return record_moved(found, pickup.set_as_not_ready(found.order, now), terms, now)
 
 
-def note_voucher_download(found: FoundOrder, terms: Terms, now: datetime) -> Recorded | None:
-    """The voucher of a shop that is not enrolled in set-as-ready was downloaded; None when that changes nothing."""
+def note_voucher_download(found: FoundOrder, link: str, terms: Terms, now: datetime) -> Recorded | None:
+    """The voucher of a shop that is not enrolled in set-as-ready was downloaded; None when that changes nothing, as
+    with an older voucher of an order that has moved."""
+    if found.order.courier_voucher != terms.voucher_url(found.order.shop_id, link):
+        return None
     step = pickup.mark_ready_by_download(found.order)
     return None if step is None else record_moved(found, step, terms, now)
 

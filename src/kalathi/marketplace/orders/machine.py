@@ -208,7 +208,7 @@ def reject(
     lines = order.lines()
     if text is not None:
         new = replace(order, state=state, rejection_info=RejectionInfo(reason=text, actor=actor))
-        return Rejection(moved(Action.REJECT, order, new), None, given_back(lines))
+        return Rejection(moved(Action.REJECT, order, new), None, _from_listings(order, given_back(lines)))
     rejections = rejected_lines(request, lines)
     marked = [
         replace(line, rejection_reason=rejections[line.id].reason.word) if line.id in rejections else line
@@ -220,7 +220,7 @@ def reject(
     if rest:
         placement = Placement(successor_code, facts_of(order), rest, line_ids[: len(rest)])
         successor = place(placement, settings, now)
-    return Rejection(moved(Action.REJECT, order, new), successor, stock_after(rejections))
+    return Rejection(moved(Action.REJECT, order, new), successor, _from_listings(order, stock_after(rejections)))
 
 
 def expire(order: Order, now: datetime) -> Step:
@@ -253,6 +253,8 @@ def hand_over(order: Order) -> Step:
         raise DomainError(ErrorCode.ORDER_STATUS, "The customer collects this order from the store.")
     if order.needs_voucher and order.courier_voucher is None:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order has no voucher yet.")
+    if order.voucher_is_outdated:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order has moved: its voucher is being made again.")
     if order.set_as_ready_required and order.needs_voucher and not order.is_ready_for_dispatch:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is not ready for dispatch: the courier skips it.")
     return moved(Action.HAND_OVER, order, new)
@@ -286,11 +288,37 @@ def fail_delivery(order: Order) -> Step:
     return moved(Action.FAIL_DELIVERY, order, through(order, Action.FAIL_DELIVERY))
 
 
-def note_replacement(order: Order, code: str, kind: ReplacementType | None) -> Step:
-    """Another order replaces this one, in whole or in part. Raises ORDER_STATUS."""
+def still_replaceable(order: Order) -> dict[str, int]:
+    """The pieces of each line that the customer has got and that were not sent once more."""
+    sent = order.sent_again or {}
+    left = {line_id: count - sent.get(line_id, 0) for line_id, count in (order.delivered or {}).items()}
+    return {line_id: count for line_id, count in left.items() if count > 0}
+
+
+def note_replacement(order: Order, code: str, kind: ReplacementType | None, pieces: dict[str, int]) -> Step:
+    """Another order replaces these pieces of this one. Raises ORDER_STATUS, INVALID_PARAMETER."""
     new = through(order, Action.REPLACE)
+    left = still_replaceable(order)
+    if not pieces or any(not 0 < count <= left.get(line_id, 0) for line_id, count in pieces.items()):
+        shown = ", ".join(f"{line_id} ({count})" for line_id, count in list(left.items())[:10]) or "none"
+        raise invalid_parameter(
+            "line_items: name lines of the order, each once, with at most the pieces that were delivered and not"
+            f" replaced yet: {shown}."
+        )
+    sent = dict(order.sent_again or {})
+    for line_id, count in pieces.items():
+        sent[line_id] = sent.get(line_id, 0) + count
+    return moved(Action.REPLACE, order, replace(_names(new, code, kind), sent_again=sent))
+
+
+def note_successor(order: Order, code: str, kind: ReplacementType | None) -> Step:
+    """The order that replaces this one was rejected in part: what is left of it comes under another code."""
+    return moved(Action.REPLACE, order, _names(through(order, Action.REPLACE), code, kind))
+
+
+def _names(order: Order, code: str, kind: ReplacementType | None) -> Order:
     noted = Replacement(code=code, type=UNSET if kind is None else kind)
-    return moved(Action.REPLACE, order, replace(new, replacements=(*order.replacements, noted)))
+    return replace(order, replacements=(*order.replacements, noted))
 
 
 def attach_invoice(order: Order, url: str) -> Step:
@@ -303,8 +331,13 @@ def attach_invoice(order: Order, url: str) -> Step:
 def returned_stock(step: Step) -> tuple[StockMove, ...]:
     """The pieces that an ended order gives back to its listings; a parcel that travels back is not in stock yet."""
     if step.order.state in {OrderState.CANCELLED, OrderState.EXPIRED}:
-        return given_back(step.order.lines())
+        return _from_listings(step.order, given_back(step.order.lines()))
     return ()
+
+
+def _from_listings(order: Order, moves: tuple[StockMove, ...]) -> tuple[StockMove, ...]:
+    """Pieces of an order that sends the same items once more came from no listing and go back to none."""
+    return () if order.is_of_the_same_items else moves
 
 
 def pickups_from(order: Order, now: datetime) -> datetime:

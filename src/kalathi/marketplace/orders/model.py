@@ -18,7 +18,14 @@ from kalathi.contract.orders import (
     RejectionInfo,
     Replacement,
 )
-from kalathi.contract.words import FulfillmentMode, InvoiceDocument, LineTag, OrderState, PaymentMethod
+from kalathi.contract.words import (
+    REPLACEMENT_CUSTOMS,
+    FulfillmentMode,
+    InvoiceDocument,
+    LineTag,
+    OrderState,
+    PaymentMethod,
+)
 from kalathi.marketplace.shops.model import LARGEST_QUANTITY, NewSize, Shop
 
 # Members that no command touches are carried as the JSON that they are stored as (DESIGN, decision 17): an accept then
@@ -81,10 +88,11 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     replacements: tuple[Replacement, ...] = ()
     returns: tuple[OrderReturn, ...] = ()
     # Beside what the wire shows: where an undone set-as-ready goes back to, whether the voucher names a location that
-    # the order has left, and how many pieces of each line the customer has got.
+    # the order has left, how many pieces of each line the customer has got, and how many were sent once more.
     window_before_ready: PickupWindow | None = None
     voucher_is_outdated: bool = False
     delivered: dict[str, int] | None = None
+    sent_again: dict[str, int] | None = None
 
     def lines(self) -> list[LineItem]:
         """The line items, decoded."""
@@ -97,7 +105,12 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def was_accepted(self) -> bool:
         """Whether the order was ever accepted, whatever has become of it."""
-        return self.pickup_location_id is not None
+        return self.pickup_location_id is not None or self.fulfilled_by_skroutz
+
+    @property
+    def is_of_the_same_items(self) -> bool:
+        """Whether it sends the very items of another order once more: its pieces come from no listing."""
+        return self.custom in REPLACEMENT_CUSTOMS.values()
 
     @property
     def needs_voucher(self) -> bool:

@@ -22,7 +22,7 @@ from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.orders import commands, machine, pickup
 from kalathi.marketplace.orders.commands import FreshKeys
 from kalathi.marketplace.orders.model import FoundOrder
-from kalathi.marketplace.orders.placing import Replace, replace_order
+from kalathi.marketplace.orders.placing import Replace, name_successor, replace_order
 from kalathi.marketplace.orders.recording import Recorded, record_ended, record_moved
 from kalathi.marketplace.orders.terms import Terms
 
@@ -85,7 +85,8 @@ def _accept(found: FoundOrder, body: AcceptRequest, facts: Facts) -> Recorded:
 
 
 def _reject(found: FoundOrder, body: RejectRequest, facts: Facts) -> Recorded:
-    return commands.reject(found, body, facts.keys, facts.terms, facts.now)
+    recorded = commands.reject(found, body, facts.keys, facts.terms, facts.now)
+    return name_successor(facts.view, found, recorded, facts.terms, facts.now)
 
 
 def _reschedule(found: FoundOrder, body: RescheduleRequest, facts: Facts) -> Recorded:
@@ -136,9 +137,10 @@ def _support_rejects(found: FoundOrder, body: SupportRejects, facts: Facts) -> R
 
 
 def _move_pickup(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
-    window = facts.terms.schedule.find(body.pickup_window, facts.now)
+    moment = machine.pickups_from(found.order, facts.now)
+    window = facts.terms.schedule.find(body.pickup_window, moment)
     if window is None:
-        valid = ", ".join(str(offered.id) for offered in facts.terms.schedule.offered(facts.now))
+        valid = ", ".join(str(offered.id) for offered in facts.terms.schedule.offered(moment))
         raise invalid_parameter(f"pickup_window: {body.pickup_window} is not on offer; valid values: {valid}.")
     return record_moved(found, pickup.reschedule_to(found.order, window), facts.terms, facts.now)
 

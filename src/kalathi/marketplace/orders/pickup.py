@@ -13,7 +13,7 @@ from kalathi.contract.words import TRACKING_COURIERS, Courier, FulfillmentMode, 
 from kalathi.marketplace.couriers.windows import Window, WindowSchedule, day_label
 from kalathi.marketplace.kernel.clock import ATHENS, athens
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
-from kalathi.marketplace.orders.machine import Action, Step, moved, through
+from kalathi.marketplace.orders.machine import Action, Step, moved, pickups_from, through
 from kalathi.marketplace.orders.model import Order
 from kalathi.marketplace.shops.model import Location
 
@@ -76,7 +76,7 @@ def reschedule(order: Order, request: RescheduleRequest, schedule: WindowSchedul
     day = _day(request.reschedule_date)
     if day not in _other_days(order, schedule, now):
         raise DomainError(ErrorCode.RESCHEDULE_DATE, "Invalid reschedule date")
-    windows = [window for window in schedule.offered(now) if window.day == day]
+    windows = [window for window in schedule.offered(pickups_from(order, now)) if window.day == day]
     same_hours = [window for window in windows if _hours(window.on_the_wire()) == _hours(order.pickup_window)]
     return _in_window(order, new, (same_hours or windows)[0])
 
@@ -132,7 +132,7 @@ def set_as_ready(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
     new = replace(through(order, Action.SET_AS_READY), is_ready_for_dispatch=True)
     planned = order.pickup_window
     if planned is not None and now < _last_call(planned):
-        earlier = schedule.offered(now)[0].on_the_wire()
+        earlier = schedule.offered(pickups_from(order, now))[0].on_the_wire()
         if earlier.start < planned.start:
             new = replace(new, pickup_window=earlier, window_before_ready=planned)
     return moved(Action.SET_AS_READY, order, new)
@@ -141,6 +141,8 @@ def set_as_ready(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
 def mark_ready_by_download(order: Order) -> Step | None:
     """A shop that is not enrolled has downloaded the voucher: the order is ready. None when nothing changes."""
     if order.state is not OrderState.ACCEPTED or order.set_as_ready_required or order.is_ready_for_dispatch:
+        return None
+    if order.voucher_is_outdated:
         return None
     return moved(Action.SET_AS_READY, order, replace(through(order, Action.SET_AS_READY), is_ready_for_dispatch=True))
 
@@ -222,7 +224,8 @@ def _kind_without_pickup(order: Order) -> str | None:
 
 def _other_days(order: Order, schedule: WindowSchedule, now: datetime) -> list[date]:
     present = None if order.pickup_window is None else athens(order.pickup_window.start).date()
-    return [day for day in dict.fromkeys(window.day for window in schedule.offered(now)) if day != present]
+    offered = schedule.offered(pickups_from(order, now))
+    return [day for day in dict.fromkeys(window.day for window in offered) if day != present]
 
 
 def _day(text: str | None) -> date | None:

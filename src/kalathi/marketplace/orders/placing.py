@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -16,6 +16,7 @@ from kalathi.contract.words import (
     GIFT_WRAP_CUSTOM,
     REPLACEMENT_CUSTOMS,
     FulfillmentMode,
+    PaymentMethod,
     ReplacementType,
 )
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -94,17 +95,61 @@ def replace_order(
     """A new order stands in for one that was delivered: with new pieces, which are taken from the listings, or with
     the very items that come back from service or as they were. Raises ORDER_STATUS, INVALID_PARAMETER."""
     code = keys.order_code(now)
-    recorded = record_moved(found, machine.note_replacement(found.order, code, body.type), terms, now)
-    lines = _replaced_lines(found.order, body)
-    custom = UNSET if body.type is None else REPLACEMENT_CUSTOMS[body.type]
-    facts = msgspec.structs.replace(facts_of(found.order), replaced=found.order.code, custom=custom, express=False)
-    placement = Placement(code, facts, lines, [keys.opaque_id() for _ in lines])
+    pieces = _replaced_pieces(found.order, body)
+    recorded = record_moved(found, machine.note_replacement(found.order, code, body.type, pieces), terms, now)
+    lines = [
+        OrderedLine(_fresh(line, same_items=body.type is not None), pieces[line.id])
+        for line in found.order.lines()
+        if line.id in pieces
+    ]
+    placement = Placement(code, _replacement_facts(found.order, body.type), lines, [keys.opaque_id() for _ in lines])
     step = machine.place(placement, terms.settings, now)
     recorded.changes.extend([record_placed(step, found.shop, terms, now).changes])
     if body.type is None:
         for shop_uid, quantity in _new_pieces(view, found.order.shop_id, lines).items():
             recorded.changes.add(shops.take_stock(found.order.shop_id, shop_uid, quantity))
     return recorded
+
+
+def name_successor(view: View, found: FoundOrder, recorded: Recorded, terms: Terms, now: datetime) -> Recorded:
+    """A replacement was rejected in part: the order that it replaces names what is left of it as well."""
+    if found.order.replaced is UNSET:
+        return recorded
+    original = store.by_code(view, found.order.replaced)
+    code = next((str(part.row["code"]) for part in recorded.changes.inserts if part.table == "orders"), None)
+    if original is None or code is None:
+        return recorded
+    kind = next((entry.type for entry in original.order.replacements if entry.code == found.order.code), UNSET)
+    step = machine.note_successor(original.order, code, None if kind is UNSET else cast(ReplacementType, kind))
+    recorded.changes.extend([record_moved(original, step, terms, now).changes])
+    return recorded
+
+
+def _replacement_facts(order: Order, kind: ReplacementType | None) -> OrderFacts:
+    """Nothing is paid again: no fees, no shipping cost, and a courier who collects nothing."""
+    facts = facts_of(order)
+    cash = order.payment_method is PaymentMethod.CASH_ON_DELIVERY
+    custom = (GIFT_WRAP_CUSTOM if order.gift_wrap else UNSET) if kind is None else REPLACEMENT_CUSTOMS[kind]
+    return replace(
+        facts,
+        replaced=order.code,
+        custom=custom,
+        express=False,
+        fees=UNSET,
+        shipping_cost=UNSET if order.shipping_cost is UNSET else Decimal("0.00"),
+        payment_method=PaymentMethod.WALLET if cash else order.payment_method,
+        scheduled_shipment=None,
+    )
+
+
+def _replaced_pieces(order: Order, body: Replace) -> dict[str, int]:
+    """How many pieces of each line; without lines, all that the customer has got. Raises INVALID_PARAMETER."""
+    if body.line_items is UNSET:
+        return machine.still_replaceable(order)
+    pieces = {named.id: named.quantity for named in body.line_items}
+    if len(pieces) < len(body.line_items):
+        raise invalid_parameter("line_items: name each line once.")
+    return pieces
 
 
 def _new_pieces(view: View, shop_id: str, lines: Sequence[OrderedLine]) -> dict[str, int]:
@@ -120,26 +165,10 @@ def _new_pieces(view: View, shop_id: str, lines: Sequence[OrderedLine]) -> dict[
     return wanted
 
 
-def _replaced_lines(order: Order, body: Replace) -> list[OrderedLine]:
-    lines = {line.id: line for line in order.lines()}
-    wanted = (
-        {line.id: line.quantity for line in lines.values()}
-        if body.line_items is UNSET
-        else {named.id: named.quantity for named in body.line_items}
-    )
-    named = 0 if body.line_items is UNSET else len(body.line_items)
-    if named > len(wanted) or any(
-        line_id not in lines or quantity > lines[line_id].quantity for line_id, quantity in wanted.items()
-    ):
-        raise invalid_parameter(
-            "line_items: name lines of the order, each once, with at most the quantity that was ordered; lines: "
-            f"{', '.join(list(lines)[:10])}."
-        )
-    return [OrderedLine(_fresh(lines[line_id]), quantity) for line_id, quantity in wanted.items()]
-
-
-def _fresh(line: LineItem) -> LineItem:
-    return replace(line, rejection_reason=UNSET, return_reason=UNSET, serial_numbers=None)
+def _fresh(line: LineItem, *, same_items: bool) -> LineItem:
+    """As it is sent once more; the same items are not sold again, so no commission is due."""
+    rate = Decimal(0) if same_items else line.commission_rate
+    return replace(line, rejection_reason=UNSET, return_reason=UNSET, serial_numbers=None, commission_rate=rate)
 
 
 def _facts(new: NewCart, shop: Shop, cart_id: str, customer_id: str, ships_on: date | None) -> OrderFacts:
