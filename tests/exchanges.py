@@ -288,6 +288,8 @@ async def _operating(notes: Notebook) -> None:
     await notes.order("hand over early", code, "hand_over")
     await notes.order("cancel", code, "cancel")
     await notes.market.settle()
+    await notes.order("resend", code, "webhook")
+    await notes.market.settle()
     await notes.operator("orders", "GET", "/marketplace/orders?state=cancelled")
     await notes.operator("order", "GET", f"/marketplace/orders/{code}", whole=True)
     await notes.order("support rejects", await shop.cart(A=1), "reject", {"reason": "Ύποπτη παραγγελία"})

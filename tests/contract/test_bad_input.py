@@ -352,3 +352,30 @@ async def test_many_rejections_at_once_never_run_out_of_codes(tmp_path: Path) ->
             answers = await asyncio.gather(*(shop.call("POST", f"/orders/{code}/reject", body) for _ in range(150)))
             assert sorted({answer.status for answer in answers}) == [200, 422]
             assert sum(answer.status == 200 for answer in answers) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("https://shop.example/hook", True),
+        ("https://api.Shop.Example:8443/hook?secret=1", True),
+        ("http://shop.example/hook", False),
+        ("https://evilshop.example/", False),
+        ("https://shop.example.evil.org/", False),
+        ("https://shop.example@evil.org/", False),
+        ("https://127.0.0.1/", False),
+    ],
+)
+async def test_in_production_a_webhook_url_is_https_on_the_shops_own_domain(
+    tmp_path: Path, url: str, taken: bool
+) -> None:
+    new = {"name": "Shop", "domain": "shop.example", "locations": [LOCATION]}
+    async with open_market(tmp_path, settings=Settings(mode="production"), worker=False) as market:
+        await market.operate("POST", "/marketplace/shops", new | {"webhook_url": url}, status=201 if taken else 422)
+        shop = (await market.operate("POST", "/marketplace/shops", new, status=201))["shop"]
+        path = f"/marketplace/shops/{shop['id']}"
+        await market.operate("PATCH", path, {"webhook_url": url}, status=200 if taken else 422)
+        if taken:
+            await market.operate("PATCH", path, {"domain": "other.example"}, status=422)
+    async with open_market(tmp_path / "sandbox", worker=False) as market:
+        await market.operate("POST", "/marketplace/shops", new | {"webhook_url": url}, status=201)

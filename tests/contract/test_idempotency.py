@@ -157,3 +157,23 @@ def test_a_bucket_fills_evenly_and_holds_one_minute() -> None:
         limit.take("shop")
     with pytest.raises(DomainError):
         limit.take("shop")
+
+
+async def test_the_rate_limit_counts_every_call_with_a_token(tmp_path: Path) -> None:
+    async with open_market(tmp_path, settings=Settings(rate_limit_per_minute=3), worker=False) as market:
+        shop = await market.shop()
+        statuses = [(await shop.call("GET", "/orders/NOPE")).status for _ in range(3)]
+        statuses += [(await shop.call("GET", "/orders/NOPE")).status, (await shop.call("GET", "/orders")).status]
+        assert statuses == [404, 404, 404, 429, 429]
+        assert (await shop.call("GET", "/orders", None, Accept="text/html")).status == 429
+        assert (await market.call("GET", "/merchants/ecommerce/orders")).status == 401
+
+
+async def test_a_location_is_added_once_under_one_key(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        headers = {"Authorization": "Bearer operator", "Idempotency-Key": "k"}
+        path = f"/marketplace/shops/{shop.id}/locations"
+        first, second = [await market.call("POST", path, {"street_name": "Ερμού"}, headers) for _ in range(2)]
+        assert (first.status, first.body) == (201, second.body)
+        assert len((await market.operate("GET", f"/marketplace/shops/{shop.id}"))["shop"]["locations"]) == 2

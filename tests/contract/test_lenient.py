@@ -90,13 +90,59 @@ async def test_a_form_rejects_with_a_greek_text(tmp_path: Path) -> None:
         assert (await shop.show(code))["rejection_info"]["reason"] == "Κλειστά σήμερα"
 
 
-@pytest.mark.parametrize("form", [b"\xff=1", b"a[b=1", b"line_items=1&line_items[][id]=2", b"x=1&" * 6000])
+@pytest.mark.parametrize("form", [b"\xff=1", b"line_items=1&line_items[][id]=2", b"x=1&" * 6000])
 async def test_a_form_that_cannot_be_read_is_400(tmp_path: Path, form: bytes) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
         answer = await shop.call("POST", f"/orders/{code}/reject", form, **FORM)
         assert (answer.status, answer.json["errors"][0]["code"]) == (400, "unreadable_body")
+
+
+@pytest.mark.parametrize("more", ["csrf-token=1", "extra[key]=1", "a[b=1", "rejection_reason_other=", "line_items="])
+async def test_fields_of_a_form_that_are_unknown_or_blank_are_ignored(tmp_path: Path, more: str) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        line = (await shop.show(code))["line_items"][0]["id"]
+        form = f"line_items[0][id]={line}&line_items[0][reason_id]=1"
+        forms = {"line_items=": "rejection_reason_other=closed"}
+        sent = f"{forms.get(more, form)}&{more}".encode()
+        assert (await shop.call("POST", f"/orders/{code}/reject", sent, **FORM)).json == {"success": True}
+
+
+async def test_json_that_is_called_a_form_is_json(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        body = b' {"rejection_reason_other": "closed", "line_items": null}'
+        assert (await shop.call("POST", f"/orders/{code}/reject", body, **FORM)).json == {"success": True}
+
+
+async def test_blank_values_are_values_that_were_left_out(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.place({"A": 1}, store_pickup=True)
+        blank = {"pickup_location": "", "pickup_window": "", "number_of_parcels": " "}
+        assert (await shop.call("POST", f"/orders/{code}/accept", blank)).json == {"success": True}
+        answer = await shop.call("POST", f"/orders/{await shop.cart(A=1)}/accept", blank)
+        assert answer.json["errors"][0]["messages"][0].startswith("pickup_location: it is missing;")
+        merchant = await market.shop("FBM", fulfillment_mode="fbm")
+        code = await merchant.accepted()
+        answer = await merchant.call("POST", f"/orders/{code}/tracking_details", {"tracking_details": None})
+        assert answer.json["errors"][0]["messages"][0].startswith("tracking_details: give 1 to 99 entries")
+
+
+async def test_a_slash_too_many_at_either_end_is_no_other_path(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        headers = {"Authorization": f"Bearer {shop.token}", "Accept": ACCEPT}
+        for path in (f"//merchants/ecommerce/orders/{code}", f"/merchants/ecommerce/orders/{code}/"):
+            assert (await market.call("GET", path, None, headers)).json["order"]["code"] == code
+        assert (await shop.call("GET", "/orders/")).json["orders"]
+        answer = await shop.call("POST", f"/orders/{code}/reject/", {"rejection_reason_other": "closed"})
+        assert answer.json == {"success": True}
 
 
 @pytest.mark.parametrize(

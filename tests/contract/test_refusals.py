@@ -298,7 +298,6 @@ async def test_an_unknown_order_and_another_shops_are_not_found_by_any_call(tmp_
         ("POST", "/orders", 405, "method_not_allowed"),
         ("GET", "/orders/{code}/accept", 405, "method_not_allowed"),
         ("GET", "/orders/{code}/accept/more", 404, "not_found"),
-        ("GET", "/orders/", 404, "order_error"),
         ("GET", "", 404, "not_found"),
     ],
 )

@@ -88,24 +88,56 @@ async def test_what_is_no_file_of_the_contract_is_refused(tmp_path: Path, action
             (b"--x\r\nContent-Disposition: form-data\r\n\r\n\r\n--x--\r\n", "multipart/form-data; boundary=x"),
             (b"nonsense", "multipart/form-data"),
             (PDF, "application/pdf"),
-            (
-                b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%%PDF-1.4\r\n--x--\r\n' % field.encode(),
-                "multipart/form-data; boundary=x",
-            ),
         ):
             answer = await shop.call("POST", f"/orders/{code}/{action}", body, **{"Content-Type": content_type})
             assert answer.status == 400, body
             assert answer.json == {"errors": [{"code": field, "messages": [missing[2]]}]}
+        assert await _refused(shop, code, action, field, b"") == missing, "a form in which no file was chosen"
         kinds = [
             (b"PK\x03\x04zip", "application/zip"),
             (b"<!DOCTYPE html><script>", "text/html"),
             (b"hello", "text/plain"),
-            (b"", "application/x-empty"),
             (b"\x00\xff\x00", "application/octet-stream"),
         ]
         for content, kind in kinds:
             message = f"{title.capitalize()} file {kind} mime-type is not accepted"
             assert await _refused(shop, code, action, field, content) == (422, field, message)
+
+
+@pytest.mark.parametrize("before", [b"", b"This is a message with multiple parts in MIME format.\r\n"])
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        "form-data; name=invoice_file",
+        "form-data; name=\"invoice_file\"; filename*=UTF-8''%CE%A4%CE%B9%CE%BC.pdf",
+        'form-data; name="invoice_file"; filename=""',
+    ],
+)
+async def test_a_file_is_taken_however_its_form_names_it(tmp_path: Path, disposition: str, before: bytes) -> None:
+    body = before + f"--x\r\nContent-Disposition: {disposition}\r\n\r\n".encode() + PDF + b"\r\n--x--\r\n"
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        assert (await shop.call("POST", f"/orders/{code}/invoices", body, **headers)).json == {"success": True}
+        url = (await shop.show(code))["uploaded_invoice_file"]
+        assert (await market.call("GET", url.removeprefix("http://market"))).body == PDF
+
+
+@pytest.mark.parametrize("before", [b"\n", b"\xef\xbb\xbf", b" \r\n"])
+async def test_a_pdf_with_blanks_before_it_is_a_pdf(tmp_path: Path, before: bytes) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        assert (await shop.upload(code, "invoices", "invoice_file", before + PDF)).json == {"success": True}
+
+
+async def test_an_order_of_the_marketplaces_warehouse_was_accepted(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        for code in ("DEMO-FBS", "DEMO-FBS-DISPATCHED"):
+            assert (await shop.upload(code, "invoices", "invoice_file", PDF)).json == {"success": True}
+            assert (await shop.upload(code, "credit_invoices", "credit_invoice_file", PDF)).json == {"success": True}
 
 
 @BOTH

@@ -42,6 +42,12 @@ async def test_a_delivery_is_the_contracts_post_with_the_very_bytes(shop: Endpoi
     assert "Authorization" not in request.headers
 
 
+async def test_a_url_goes_out_as_the_shop_wrote_it(shop: Endpoint, sender: WebhookSender) -> None:
+    await sender.post(f"{shop.address}/hook/a%3Db?secret=a%2Fb", b"{}")
+    [request] = shop.requests
+    assert request.raw_path == "/hook/a%3Db?secret=a%2Fb"
+
+
 @pytest.mark.parametrize("status", [201, 202, 204, 304, 400, 403, 404, 500, 503])
 async def test_only_200_is_success(shop: Endpoint, sender: WebhookSender, status: int) -> None:
     shop.answers["/"] = lambda _request: web.Response(status=status)
@@ -49,7 +55,7 @@ async def test_only_200_is_success(shop: Endpoint, sender: WebhookSender, status
     assert (answer.delivered, answer.status, answer.error) == (False, status, SendError.NONE)
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_keeps_the_post_and_its_bytes(shop: Endpoint, sender: WebhookSender, status: int) -> None:
     async with endpoint() as other:
         shop.answers["/"] = _redirect(status, f"{other.address}/there")

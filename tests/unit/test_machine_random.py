@@ -70,7 +70,7 @@ def test_every_piece_of_a_rejected_order_goes_on_comes_back_or_is_known_to_be_mi
     goes_on = _pieces(rejection.successor.order.lines()) if rejection.successor else {}
     comes_back = {move.shop_uid: move.pieces for move in rejection.stock if not move.counted}
     counted = {move.shop_uid for move in rejection.stock if move.counted}
-    named = {line.id: line for line in request.line_items}
+    named = {line.id: line for line in request.line_items or []}
     for line in order.lines():
         here = goes_on.get(line.shop_uid, 0) + comes_back.get(line.shop_uid, 0)
         if line.shop_uid in counted:

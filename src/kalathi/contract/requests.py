@@ -4,7 +4,7 @@ Real clients send whole numbers as numbers or as digit strings, so those fields 
 `whole_number`; which values are valid depends on the order and is decided where the order is known.
 """
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 
 class AcceptRequest(Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class RejectedLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RejectRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`POST /orders/:code/reject`: either form, never both."""
 
-    line_items: list[RejectedLine] = field(default_factory=list)
+    line_items: list[RejectedLine] | None = None
     rejection_reason_other: str | None = None
 
 
@@ -52,7 +52,7 @@ class TrackingDetail(Struct, frozen=True, kw_only=True):
 class TrackingRequest(Struct, frozen=True, kw_only=True):
     """`POST /orders/:code/tracking_details`, for orders fulfilled by the merchant."""
 
-    tracking_details: list[TrackingDetail] = field(default_factory=list)
+    tracking_details: list[TrackingDetail] | None = None
 
 
 def whole_number(value: int | str | None) -> int | None:

@@ -58,8 +58,12 @@ def application(desk: Desk) -> ASGIApp:
     rest.router.redirect_slashes = False
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(BASE_PATH):
-            await merchants(scope, receive, send)
+        path: str = scope.get("path", "")
+        if path.endswith("/") or path.startswith("//"):
+            # A base URL that ends with a slash before a path that begins with one, or a slash at the end.
+            path = "/" + path.strip("/")
+        if scope["type"] == "http" and path.startswith(BASE_PATH):
+            await merchants(scope if path == scope["path"] else {**scope, "path": path}, receive, send)
         else:
             await rest(scope, receive, send)
 

@@ -17,13 +17,14 @@ _NAME: Final = re.compile(r"(\w+)(?:\[(\d{0,4})\]\[(\w+)\])?")
 def read_form(body: bytes) -> dict[str, Any]:
     """The form as the JSON object that it stands for; every value is a text.
 
-    Raises ValueError when it is not UTF-8, has too many fields, or a name that stands for nothing.
+    Names that stand for nothing here and fields that were left blank are ignored. Raises ValueError when it is not
+    UTF-8, has too many fields, or one name for a value and a list.
     """
     form: dict[str, Any] = {}
     for name, value in parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=_MOST_FIELDS):
         match = _NAME.fullmatch(name)
-        if match is None:
-            raise ValueError(f"{name[:40]} is not a name of a field")
+        if match is None or not value.strip():
+            continue
         member, place, inner = match.groups()
         if inner is None:
             form[member] = value

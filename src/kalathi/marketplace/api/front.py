@@ -89,18 +89,20 @@ class MerchantsFront:
             return await self._list(scope, token_hash, headers)
         call, code = self._call(scope)
 
-        def find(view: View) -> OrderCall:
-            caller = self._admitted(view, token_hash, code, headers.accept)
-            if caller.found is not None:
-                return OrderCall(caller.shop, caller.found, scope["query_string"], call.part, self._desk.clock.now())
-            demo = self._desk.demo.find(code)
-            if demo is None:
-                raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
-            return OrderCall(caller.shop, demo, scope["query_string"], call.part, stands_at(demo), is_demo=True)
+        caller = await self._admitted(token_hash, code, headers.accept)
 
-        asked = await self._desk.database.look(find)
-        if self._limit.is_on:
-            self._limit.take(asked.shop.id)
+        def asked_of(caller: store.Caller | None) -> OrderCall:
+            found = caller and (caller.found or self._desk.demo.find(code))
+            if caller is None or found is None:
+                raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+            is_demo = caller.found is None
+            now = stands_at(found) if is_demo else self._desk.clock.now()
+            return OrderCall(caller.shop, found, scope["query_string"], call.part, now, is_demo=is_demo)
+
+        def find(view: View) -> OrderCall:
+            return asked_of(store.for_token(view, token_hash, code))
+
+        asked = asked_of(caller)
         if scope["method"] == "GET":
             return show_order(self._desk, asked)
         body, content = await _body(call, receive, headers)
@@ -120,9 +122,7 @@ class MerchantsFront:
     async def _list(self, scope: Scope, token_hash: bytes, headers: _Headers) -> Reply:
         if scope["method"] != "GET":
             raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
-        caller = await self._desk.database.look(lambda view: self._admitted(view, token_hash, "", headers.accept))
-        if self._limit.is_on:
-            self._limit.take(caller.shop.id)
+        caller = await self._admitted(token_hash, "", headers.accept)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         return await list_orders(self._desk, caller.shop, query)
 
@@ -157,11 +157,13 @@ class MerchantsFront:
 
         return await self._desk.database.run(command)
 
-    def _admitted(self, view: View, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
-        """Who calls, with the checks in the order that the design gives: token, then Accept."""
-        caller = store.for_token(view, token_hash, code)
+    async def _admitted(self, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
+        """Who calls, with the checks in the order that the design gives: token, then the limit, then Accept."""
+        caller = await self._desk.database.look(lambda view: store.for_token(view, token_hash, code))
         if caller is None:
             raise DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
+        if self._limit.is_on:
+            self._limit.take(caller.shop.id)
         if accept != self._accept_bytes and not self._accepts(accept):
             raise DomainError(ErrorCode.NOT_ACCEPTABLE, f"Send the header Accept: {self._accept}")
         return caller

@@ -25,6 +25,7 @@ from kalathi.marketplace.orders.operations import Facts, Operation
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewShop, Shop
+from kalathi.marketplace.webhooks.resending import resent
 
 _LONGEST_MOVE_SECONDS = 10 * 366 * 86_400
 
@@ -100,6 +101,12 @@ class ShortOrderList(Struct, frozen=True, kw_only=True):
     meta: ListMeta
 
 
+class ResentWebhook(Struct, frozen=True, kw_only=True):
+    """The event that is sent again."""
+
+    delivery: str
+
+
 class ClockMove(Struct, frozen=True, kw_only=True):
     """`{"advance_seconds": n}` or `{"now": "..."}`."""
 
@@ -117,7 +124,8 @@ async def add_shop(desk: Desk, call: Call) -> Reply:
     """A shop with its locations; the answer shows its API token once."""
     new: NewShop = call.body
     token = secret_token()
-    changes, shop = shop_commands.add_shop(new, [opaque_id() for _ in range(1 + len(new.locations))], token)
+    ids = [opaque_id() for _ in range(1 + len(new.locations))]
+    changes, shop = shop_commands.add_shop(new, ids, token, own_domain_only=_is_production(desk))
     await desk.database.commit(changes)
     return _reply(201, ShopWithToken(shop=shop, api_token=token))
 
@@ -135,17 +143,23 @@ async def show_shop(desk: Desk, call: Call) -> Reply:
 
 async def change_shop(desk: Desk, call: Call) -> Reply:
     """Changes what the body names."""
-    shop = await desk.database.run(lambda view: shop_commands.change_shop(view, call.path["shop_id"], call.body))
+    shop = await desk.database.run(
+        lambda view: shop_commands.change_shop(
+            view, call.path["shop_id"], call.body, own_domain_only=_is_production(desk)
+        )
+    )
     return _reply(200, ShopBody(shop=shop))
 
 
 async def add_location(desk: Desk, call: Call) -> Reply:
     """Another location where the courier picks up."""
     location_id = opaque_id()
-    shop = await desk.database.run(
-        lambda view: shop_commands.add_location(view, call.path["shop_id"], call.body, location_id)
-    )
-    return _reply(201, ShopBody(shop=shop))
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        changes, shop = shop_commands.add_location(view, call.path["shop_id"], call.body, location_id)
+        return changes, _reply(201, ShopBody(shop=shop))
+
+    return await _write(desk, call, command)
 
 
 async def renew_token(desk: Desk, call: Call) -> Reply:
@@ -212,6 +226,19 @@ async def show_order(desk: Desk, call: Call) -> Reply:
     return _reply(200, detail)
 
 
+async def resend_webhook(desk: Desk, call: Call) -> Reply:
+    """Sends the order's latest event once more, the same bytes; one that still waits is sent now."""
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        found = queries.find_order(view, call.path["code"])
+        if found.shop.webhook_url is None:
+            raise invalid_parameter("The shop has no webhook_url.")
+        changes, delivery = resent(view, found.shop.id, call.path["code"], desk.clock.now_millis())
+        return changes, _reply(200, ResentWebhook(delivery=delivery))
+
+    return await _write(desk, call, command)
+
+
 def order_operation(operation: Operation) -> Callable[[Desk, Call], Awaitable[Reply]]:
     """The handler of one thing that customers, support or couriers do to an order; it answers with the order."""
 
@@ -267,6 +294,10 @@ async def _write(desk: Desk, call: Call, command: Callable[[View], tuple[ChangeS
 
     with desk.idempotency.alone(request):
         return await desk.database.run(remembered)
+
+
+def _is_production(desk: Desk) -> bool:
+    return desk.terms.settings.mode == "production"
 
 
 def _listings(view: View, shop_id: str) -> ListingList:

@@ -195,6 +195,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         _E.NOT_FOUND,
         _E.CONFLICT,
         status=201,
+        keyed=True,
     ),
     _operator(
         "POST", f"{_SHOP}/api_token", operator.renew_token, None, operator.ShopWithToken, _E.NOT_FOUND, _E.CONFLICT
@@ -241,6 +242,18 @@ ROUTES: Final[tuple[Route, ...]] = (
             keyed=True,
         )
         for word, operation in OPERATIONS.items()
+    ),
+    _operator(
+        "POST",
+        f"{_OPERATED}/webhook",
+        operator.resend_webhook,
+        None,
+        operator.ResentWebhook,
+        _E.ORDER_NOT_FOUND,
+        _E.NOT_FOUND,
+        _E.INVALID_PARAMETER,
+        _E.CONFLICT,
+        keyed=True,
     ),
     _operator("GET", "/marketplace/clock", operator.show_clock, None, operator.ClockShown),
     _operator(

@@ -2,6 +2,7 @@
 and told by its content; and serving it behind its link."""
 
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
@@ -20,6 +21,9 @@ from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
+
+# What is wrong with a form is told to its sender; the parser would tell it to standard error as well.
+logging.getLogger("python_multipart").disabled = True
 
 # What a form may hold around its file.
 _ENVELOPE_BYTES: Final = 100_000
@@ -61,7 +65,10 @@ async def read_upload(receive: Receive, content_type: bytes | None, field: FileF
         if parts.ended != parts.chosen or parts.chosen is None:
             raise DomainError(field.missing, f"Missing {field.title} file")
         spool.seek(0)
-        return _checked(spool.read(), field)
+        content = spool.read()
+    if not content:
+        raise DomainError(field.missing, f"Missing {field.title} file")  # A form in which no file was chosen.
+    return _checked(content, field)
 
 
 def _checked(content: bytes, field: FileField) -> Upload:
@@ -98,12 +105,23 @@ class _Parts:
             "on_part_data": self._data,
             "on_part_end": self._end,
         }
+        # What stands before the first boundary is no part of the form (RFC 2046, section 5.1.1).
+        self._first = b"--" + boundary
+        self._before: bytes | None = b""
         self._parser: MultipartParser | None = None
         with contextlib.suppress(FormParserError):
             self._parser = MultipartParser(boundary, callbacks)
 
     def take(self, part: bytes) -> None:
         """The next bytes of the body. What comes after a fault of form is not looked at."""
+        if self._before is not None:
+            self._before += part
+            at = self._before.find(self._first)
+            if at < 0 or (at and self._before[at - 1 : at] != b"\n"):
+                if len(self._before) > _ENVELOPE_BYTES:
+                    self._parser = None
+                return
+            part, self._before = self._before[at:], None
         if self._parser is None:
             return
         try:
@@ -127,7 +145,8 @@ class _Parts:
         better = self.chosen is None or (
             name in self._names and self._names.index(name) < self._names.index(self.chosen)
         )
-        self._spooling = name in self._names and b"filename" in options and better
+        # With or without a file name: older clients send `filename*` only, others none at all.
+        self._spooling = name in self._names and better
         if self._spooling:
             self.chosen, self.ended = name, None
             self._spool.seek(0)

@@ -45,8 +45,11 @@ class DueRow(NamedTuple):
         return {"kind": self.kind, "shop_id": self.shop_id, "subject": self.subject, "sequence": self.sequence}
 
 
-def plan(kind: DueKind, shop_id: str, subject: str, sequence: int, *, due_at: int, anchor_at: int) -> Insert:
-    """Work that is due at `due_at`; `anchor_at` is the moment from which its repeats are counted."""
+def plan(
+    kind: DueKind, shop_id: str, subject: str, sequence: int, *, due_at: int, anchor_at: int, attempts: int = 0
+) -> Insert:
+    """Work that is due at `due_at`; `anchor_at` is the moment from which its repeats are counted, `attempts` how often
+    it was done before."""
     row: dict[str, Value] = {
         "kind": kind,
         "shop_id": shop_id,
@@ -54,7 +57,7 @@ def plan(kind: DueKind, shop_id: str, subject: str, sequence: int, *, due_at: in
         "sequence": sequence,
         "due_at": due_at,
         "anchor_at": anchor_at,
-        "attempts": 0,
+        "attempts": attempts,
         "lease": _FREE,
         "leased_until": 0,
     }
@@ -108,6 +111,23 @@ def again(row: DueRow, due_at: int) -> Update:
     """The work is due again at `due_at`, with one more attempt behind it; holds only while our lease does."""
     values: dict[str, Value | Add] = {"due_at": due_at, "attempts": Add(1), "lease": _FREE, "leased_until": 0}
     return Update("due", row.key(), values, when={"lease": row.lease})
+
+
+def planned(view: View, kind: DueKind, shop_id: str, subject: str, sequence: int) -> DueRow | None:
+    """The row of this work while it waits or is being done."""
+    row = view.one(
+        f"SELECT {_COLUMNS} FROM due d WHERE d.kind = :kind AND d.shop_id = :shop_id AND d.subject = :subject"  # noqa: S608  (names only)
+        " AND d.sequence = :sequence",
+        {"kind": kind, "shop_id": shop_id, "subject": subject, "sequence": sequence},
+    )
+    return None if row is None else _as_due(row)
+
+
+def sooner(row: DueRow, due_at: int) -> ChangeSet:
+    """The work is due at this time instead of later. Empty when it is being done at this moment."""
+    if row.lease != _FREE:
+        return ChangeSet()
+    return ChangeSet(Update("due", row.key(), {"due_at": due_at}, when={"lease": _FREE, "attempts": row.attempts}))
 
 
 def free_all() -> ChangeSet:

@@ -84,7 +84,7 @@ def choose(request: AcceptRequest, offer: Offer, now: datetime, *, store_pickup:
         if window is None:
             valid = [window.id for window in offer.schedule.offered(now)]
             wrong.append(_not_on_offer("pickup_window", request.pickup_window, valid))
-    parcels = 1 if request.number_of_parcels is None else whole_number(request.number_of_parcels)
+    parcels = 1 if _is_blank(request.number_of_parcels) else whole_number(request.number_of_parcels)
     if parcels not in offer.parcel_counts:
         wrong.append(_not_on_offer("number_of_parcels", request.number_of_parcels, offer.parcel_counts))
     if location is None or parcels is None or wrong:
@@ -99,7 +99,7 @@ def first_choice(offer: Offer, now: datetime, *, store_pickup: bool) -> Choice:
 
 
 def _location(request: AcceptRequest, offer: Offer, *, store_pickup: bool) -> Location | None:
-    if request.pickup_location is None and store_pickup and len(offer.locations) == 1:
+    if _is_blank(request.pickup_location) and store_pickup and len(offer.locations) == 1:
         return offer.locations[0]
     return next((place for place in offer.locations if place.id == str(request.pickup_location)), None)
 
@@ -121,12 +121,13 @@ def free_text(request: RejectRequest) -> str | None:
 
 def rejected_lines(request: RejectRequest, lines: Sequence[LineItem]) -> dict[str, LineRejection]:
     """The rejections by line id. Raises INVALID_PARAMETER with a sentence for each fault, naming the valid values."""
-    if len(request.line_items) > len(lines):
-        raise invalid_parameter(f"line_items: {len(request.line_items)} lines are named, the order has {len(lines)}.")
+    named_lines = request.line_items or []
+    if len(named_lines) > len(lines):
+        raise invalid_parameter(f"line_items: {len(named_lines)} lines are named, the order has {len(lines)}.")
     by_id = {line.id: line for line in lines}
     rejections: dict[str, LineRejection] = {}
     wrong: list[str] = []
-    for named in request.line_items:
+    for named in named_lines:
         line = by_id.get(str(named.id))
         if line is None:
             wrong.append(_not_on_offer("line_items.id", named.id, list(by_id)))
@@ -158,12 +159,16 @@ def _line_rejection(named: RejectedLine, line: LineItem) -> LineRejection:
     return LineRejection(line, reason, quantity)
 
 
+def _is_blank(given: object) -> bool:
+    return given is None or not str(given).strip()
+
+
 def _not_on_offer(parameter: str, given: object, valid: Sequence[object]) -> str:
     return f"{parameter}: {_shown(given)}; valid values: {_listed(valid)}."
 
 
 def _shown(given: object) -> str:
-    if given is None:
+    if _is_blank(given):
         return "it is missing"
     text = str(given)
     return f"{text if len(text) <= 40 else text[:40] + '…'} is not valid"

@@ -55,7 +55,7 @@ def reject(found: FoundOrder, request: RejectRequest, keys: FreshKeys, terms: Te
 
     Raises ORDER_STATUS, INVALID_PARAMETER.
     """
-    line_ids = [keys.opaque_id() for _ in request.line_items and found.order.lines()]
+    line_ids = [keys.opaque_id() for _ in (found.order.lines() if request.line_items else ())]
     code = keys.order_code(now)
     rejection = machine.reject(found.order, request, terms.settings, now, successor_code=code, line_ids=line_ids)
     return record_rejection(found, rejection, terms, now)

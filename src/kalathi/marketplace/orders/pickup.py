@@ -173,7 +173,7 @@ def track(order: Order, request: TrackingRequest) -> Step:
             ErrorCode.ORDER_NOT_ELIGIBLE, "Tracking details are taken for orders that the merchant fulfills only."
         )
     new = through(order, Action.TRACK)
-    details = request.tracking_details
+    details = request.tracking_details or []
     if not 1 <= len(details) <= _MOST_PARCELS:
         raise invalid_parameter(f"tracking_details: give 1 to {_MOST_PARCELS} entries, each a courier and its code.")
     wrong = []

@@ -1,7 +1,6 @@
 """`trigger_webhook_request` (contract, section 5): the webhooks of a demo order's life, sent to a shop's live URL.
 
-Each body is what the machine makes of that demo order, from its placing on: a voucher needs an order that was accepted,
-an extension or a cancellation one that is open.
+Each body is what the machine makes of that demo order, from its placing on.
 """
 
 from datetime import datetime, timedelta
@@ -11,11 +10,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from kalathi.contract.codec import encode
+from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.clock import after, to_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import machine, pickup, wire
+from kalathi.marketplace.orders import machine, wire
 from kalathi.marketplace.orders.lines import OrderedLine
 from kalathi.marketplace.orders.machine import Placement, Step
 from kalathi.marketplace.orders.model import FoundOrder, Order, facts_of
@@ -25,8 +25,7 @@ from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.webhooks.store import announce, last_sequence
 
 _WITHOUT_TRIGGERS: Final = "DEMO-RETURN"
-# Demo orders stand still on a Thursday: this leads past the weekend, so that the day of dispatch moves as well.
-_EXTENSION_HOURS: Final = 72
+_EXTENSION: Final = timedelta(hours=72)
 
 
 class TriggerKind(StrEnum):
@@ -39,7 +38,7 @@ class TriggerKind(StrEnum):
 
 
 def triggered(view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetime) -> ChangeSet:
-    """The rows of one triggered webhook. Raises ORDER_NOT_ELIGIBLE, ORDER_STATUS for what that demo order cannot be."""
+    """The rows of one triggered webhook. Raises ORDER_NOT_ELIGIBLE for an order that has none."""
     order = found.order
     if order.shop_id != DEMO_SHOP_ID or order.code == _WITHOUT_TRIGGERS:
         raise DomainError(
@@ -66,19 +65,30 @@ def triggered(view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, term
 
 
 def _step(found: FoundOrder, kind: TriggerKind, terms: Terms) -> Step:
+    """What is told depends on the kind of webhook and not on what this order could come to: a shop tries its receiver
+    with every demo order."""
     now = stands_at(found)
     placed = _as_placed(found.order, terms)
+    order = placed.order
     match kind:
         case TriggerKind.CREATION:
             return placed
         case TriggerKind.EXTENSION:
-            return machine.extend(placed.order, terms.settings, now, _EXTENSION_HOURS)
+            new = replace(
+                order,
+                expires_at=after(order.expires_at, _EXTENSION),
+                dispatch_until=order.dispatch_until and after(order.dispatch_until, _EXTENSION),
+            )
+            return machine.moved(machine.Action.EXTEND, order, new)
         case TriggerKind.CANCELLATION:
-            return machine.cancel(placed.order)
+            return machine.cancel(order)
         case TriggerKind.VOUCHER_UPDATE:
-            accepted = machine.accept_express(placed.order, terms.offer(found.shop), now).order
+            if order.state is OrderState.OPEN:
+                order = machine.accept_express(order, terms.offer(found.shop), now).order
+            order = replace(order, courier_voucher=None, courier_tracking_codes=())
             link = terms.voucher_url(DEMO_SHOP_ID, SAMPLE_LINK)
-            return pickup.issue_voucher(accepted, link, TRACKING_CODES)
+            new = replace(order, courier_voucher=link, courier_tracking_codes=TRACKING_CODES)
+            return machine.moved(machine.Action.ISSUE_VOUCHER, order, new)
 
 
 def _as_placed(order: Order, terms: Terms) -> Step:
@@ -88,5 +98,12 @@ def _as_placed(order: Order, terms: Terms) -> Step:
     lines = [OrderedLine(line, line.quantity) for line in order.lines()]
     placement = Placement(order.code, facts_of(order), lines, [line.line.id for line in lines])
     placed = machine.place(placement, terms.settings, order.created_at)
-    # The recorded webhook of an order that is replaced names its replacement from the first day on.
-    return replace(placed, order=replace(placed.order, replacements=order.replacements))
+    # Its deadlines are those that it shows. The recorded webhook of an order that is replaced names its replacement
+    # from the first day on.
+    new = replace(
+        placed.order,
+        expires_at=order.expires_at,
+        dispatch_until=order.dispatch_until,
+        replacements=order.replacements,
+    )
+    return replace(placed, order=new)

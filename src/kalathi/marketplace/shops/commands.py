@@ -25,9 +25,12 @@ from kalathi.marketplace.shops.model import (
 )
 
 
-def add_shop(new: NewShop, ids: Sequence[str], token: str) -> tuple[ChangeSet, Shop]:
-    """A shop with its locations and its first token. `ids` are fresh: one for the shop, one per location."""
-    _check_url(new.webhook_url)
+def add_shop(new: NewShop, ids: Sequence[str], token: str, *, own_domain_only: bool = False) -> tuple[ChangeSet, Shop]:
+    """A shop with its locations and its first token. `ids` are fresh: one for the shop, one per location.
+
+    Raises INVALID_PARAMETER, in production mode also for a webhook URL that is not https on the shop's own domain.
+    """
+    _check_url(new.webhook_url, new.domain if own_domain_only else None)
     shop_id, *location_ids = ids
     shop = Shop(
         id=shop_id,
@@ -44,12 +47,14 @@ def add_shop(new: NewShop, ids: Sequence[str], token: str) -> tuple[ChangeSet, S
     return ChangeSet(store.insert_shop(shop), store.insert_token(shop.id, hash_token(token))), shop
 
 
-def change_shop(view: View, shop_id: str, changes: ShopChanges) -> tuple[ChangeSet, Shop]:
+def change_shop(
+    view: View, shop_id: str, changes: ShopChanges, *, own_domain_only: bool = False
+) -> tuple[ChangeSet, Shop]:
     """Changes what is named and leaves the rest. Raises NOT_FOUND, INVALID_PARAMETER."""
     old = find_shop(view, shop_id)
     given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
-    _check_url(given.get("webhook_url"))
     new = msgspec.structs.replace(old, **given)
+    _check_url(new.webhook_url, new.domain if own_domain_only else None)
     return ChangeSet(store.update_shop(new, store.shop_version(view, shop_id))), new
 
 
@@ -116,13 +121,19 @@ def _location(location_id: str, new: NewLocation) -> Location:
     return Location(id=location_id, **msgspec.structs.asdict(new))
 
 
-def _check_url(url: str | None) -> None:
+def _check_url(url: str | None, domain: str | None) -> None:
+    """With a domain, it must be https there or on a subdomain of it (contract, section 4)."""
     if url is None:
         return
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        valid = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0
     except ValueError:
-        valid = False
+        valid, host = False, ""
     if not valid or any(character.isspace() for character in url):
         raise invalid_parameter("webhook_url must be a whole http or https address.")
+    if domain is not None and not (
+        url.startswith("https://") and (host == domain.lower() or host.endswith("." + domain.lower()))
+    ):
+        raise invalid_parameter(f"webhook_url must be https on the shop's domain {domain} or a subdomain of it.")

@@ -71,6 +71,21 @@ def last_sequence(view: View, shop_id: str, subject: str) -> int:
     return row[0] if row and row[0] is not None else 0
 
 
+def recorded_attempts(view: View, shop_id: str, subject: str, sequence: int) -> int:
+    """How often an event was tried."""
+    row = view.one(
+        "SELECT count(*) FROM delivery_attempts"
+        " WHERE shop_id = :shop_id AND subject = :subject AND sequence = :sequence",
+        {"shop_id": shop_id, "subject": subject, "sequence": sequence},
+    )
+    return row[0] if row else 0
+
+
+def delivery_id(subject: str, sequence: int) -> str:
+    """How an event is called in the log and by calls."""
+    return f"{subject}.{sequence}"
+
+
 def insert_attempt(row: DueRow, answer: Answer, outcome: str, at_millis: int) -> Insert:
     """The record of an attempt. Its number is one of its key, so that no attempt is recorded twice."""
     values: dict[str, Value] = {
@@ -123,7 +138,7 @@ def deliveries(view: View, shop_id: str, subject: str) -> list[Delivery]:
     }
     return [
         Delivery(
-            id=f"{subject}.{sequence}",
+            id=delivery_id(subject, sequence),
             event_type=event_type,
             created_at=athens(from_millis(created_at)),
             state=_state(sequence in pending, attempts.get(sequence, [])),

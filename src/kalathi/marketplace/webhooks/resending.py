@@ -1,0 +1,22 @@
+"""Sending an event once more by hand (contract, section 4): the frozen bytes, whatever became of them before."""
+
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.due import DueKind, plan, planned, sooner
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.webhooks import store
+
+
+def resent(view: View, shop_id: str, subject: str, now_millis: int) -> tuple[ChangeSet, str]:
+    """The latest event of a subject becomes due now, and the name of its delivery. Attempts go on being counted: one
+    that used up its own is tried this once. Raises NOT_FOUND when nothing was ever told."""
+    sequence = store.last_sequence(view, shop_id, subject)
+    if not sequence:
+        raise DomainError(ErrorCode.NOT_FOUND, "Nothing was told of this yet.")
+    name = store.delivery_id(subject, sequence)
+    waiting = planned(view, DueKind.DELIVERY, shop_id, subject, sequence)
+    if waiting is not None:
+        return sooner(waiting, now_millis), name
+    attempts = store.recorded_attempts(view, shop_id, subject, sequence)
+    row = plan(DueKind.DELIVERY, shop_id, subject, sequence, due_at=now_millis, anchor_at=now_millis, attempts=attempts)
+    return ChangeSet(row), name
