@@ -24,7 +24,7 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
         assert status == 0, error
         status, after, _ = await kalathi("clock", "+2h", *to, "--json")
         assert json.loads(after)["now"] > json.loads(before)["now"]
-        for wrong in ("+2w", "yesterday", "2020-01-01T00:00:00Z"):
+        for wrong in ("+2w", "+²s", "+", "yesterday", "2027-01-01T00:00:00", "2020-01-01T00:00:00Z"):
             status, _, error = await kalathi("clock", wrong, *to)
             assert status == 1
             assert error.startswith("kalathi: ")
@@ -63,12 +63,15 @@ async def test_simulated_traffic_ends_by_itself_and_the_same_seed_decides_the_sa
         to = ("--url", market.address, "--token", OPERATOR_TOKEN, "--json")
         counts = []
         for _ in range(2):
-            status, out, error = await kalathi("simulate", "--rate", "20", "--shops", "3", "--for", "1s", *to)
+            status, out, error = await kalathi("simulate", "--rate", "40", "--shops", "2", "--for", "2s", *to)
             assert status == 0, error
             counts.append(json.loads(out))
         assert counts[0] == counts[1]
-        assert counts[0]["placed"] == 20
-        assert counts[0]["delivered"] > 5
+        # A listing that a rejection has emptied is none that others buy from: traffic does not dry up.
+        assert counts[0]["placed"] == 80
+        assert counts[0]["rejected"] > 5
+        assert "refused" not in counts[0]
+        assert counts[0]["delivered"] > 40
         status, _, error = await kalathi("simulate", "--for", "soon", *to)
         assert status == 1
         assert "60s" in error
@@ -128,9 +131,70 @@ async def test_a_flag_wins_over_a_variable_and_that_over_the_file(tmp_path: Path
         assert (int(extended["order"]["expires_at"][11:13]) - int(expires[11:13])) % 24 == 5
 
 
+async def test_the_file_serves_every_command_and_its_tables_the_flags(tmp_path: Path) -> None:
+    data = tmp_path / "market"
+    config = tmp_path / "kalathi.toml"
+    config.write_text(
+        f'data = "{data}"\noperator_token = "{OPERATOR_TOKEN}"\nip_ranges = ["10.0.0.0/8", "fd00::/8"]\n'
+        "[serve]\nport = 0\nacceptance_hours = 7\n"
+        '[shop.add]\ndomain = "shop.example"\njson = true\n'
+        '[trigger]\nset = ["order.line_items[0].quantity=3", "order.comments=true"]\njson = true\n',
+        "utf-8",
+    )
+    async with running(data, "--config", str(config), "serve") as market:
+        environment = {"KALATHI_CONFIG": str(config), "KALATHI_URL": market.address}
+        status, out, error = await kalathi("shop", "add", "Demo", **environment)
+        assert status == 0, error
+        assert json.loads(out)["api_token"]
+        status, out, error = await kalathi("trigger", "new_order", **environment)
+        assert status == 0, error
+        async with calling(market.address) as caller:
+            order = (await caller.operate("GET", f"/marketplace/orders/{json.loads(out)['orders'][0]['code']}"))[
+                "order"
+            ]
+            assert (order["line_items"][0]["quantity"], order["comments"]) == (3, "true")
+            assert (int(order["expires_at"][11:13]) - int(order["created_at"][11:13])) % 24 == 7
+            async with aiohttp.ClientSession() as session, session.get(f"{market.address}/ip_ranges.json") as answer:
+                assert (await answer.json())["ipv6"] == ["fd00::/8"]
+
+
+async def test_listen_passes_a_redirect_on_and_leaves_a_url_that_is_not_its_own_any_more(tmp_path: Path) -> None:
+    async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        shop_id, _ = await caller.shop("http://127.0.0.1:9/before")
+        shop.answers["/hook"] = lambda _: web.Response(status=302, headers={"Location": "/there"})
+        to = ("--url", market.address, "--token", OPERATOR_TOKEN)
+        listening = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "kalathi.cli", "listen", "--shop", shop_id, "--forward", f"{shop.address}/hook"),
+            *to,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert listening.stdout is not None
+        assert listening.stderr is not None
+        async with asyncio.timeout(20):
+            await listening.stderr.readline()
+            await caller.cart(shop_id)
+            await listening.stdout.readline()
+        await until(lambda: [request.path for request in shop.requests] == ["/hook", "/there"])
+        await caller.operate("PATCH", f"/marketplace/shops/{shop_id}", {"webhook_url": "http://127.0.0.1:9/other"})
+        listening.terminate()
+        async with asyncio.timeout(20):
+            _, error = await listening.communicate()
+        assert b"left as it is" in error
+        facts = await caller.operate("GET", f"/marketplace/shops/{shop_id}")
+        assert facts["shop"]["webhook_url"] == "http://127.0.0.1:9/other"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("speed = 1\n", "no setting speed"), ("[shopp]\na = 1\n", "no table shopp"), ("port = \n", "cannot be read")],
+    [
+        ("speed = 1\n", "no setting speed"),
+        ("[serve]\nspeed = 1\n", "no setting speed"),
+        ("[shopp]\na = 1\n", "no table shopp"),
+        ("[shop.add]\nspeed = 1\n", "no setting speed of shop.add"),
+        ("port = \n", "cannot be read"),
+    ],
 )
 async def test_a_file_with_a_mistake_is_refused_by_name(tmp_path: Path, content: str, said: str) -> None:
     config = tmp_path / "kalathi.toml"

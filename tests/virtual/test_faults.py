@@ -186,3 +186,16 @@ async def test_rules_that_say_nothing_are_refused_and_the_old_ones_stay(tmp_path
         answer = await market.operate("PUT", "/marketplace/faults", {"rules": [rule]}, status=422)
         assert answer["errors"][0]["code"] == "invalid_parameter"
         assert await market.operate("GET", "/marketplace/faults") == laid
+
+
+async def test_a_seed_strikes_the_same_calls_in_every_marketplace(tmp_path: Path) -> None:
+    patterns = []
+    for place in ("one", "other"):
+        async with open_market(tmp_path / place, worker=False) as market:
+            shops = [await market.shop(), await market.shop("Other")]
+            rules = [{"on": "api", "kind": "error", "probability": 0.5}]
+            await market.operate("PUT", "/marketplace/faults", {"seed": 7, "rules": rules})
+            patterns.append([(await shop.call("GET", "/orders/DEMO-OPEN")).status for shop in shops * 15])
+    assert patterns[0] == patterns[1]
+    assert patterns[0][::2] != patterns[0][1::2], "shops are struck independently of each other"
+    assert set(patterns[0]) == {200, 503}

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from kalathi.marketplace.sandbox.scenario import scenarios
-from tests.market import Market, Shop, open_market
+from kalathi.marketplace.webhooks.sending import Answer
+from tests.market import FakeNetwork, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +83,68 @@ async def test_an_override_changes_the_value_at_its_path(tmp_path: Path) -> None
         assert (order["comments"], order["customer"]["first_name"]) == ("Γεια", "Άννα")
 
 
+async def test_texts_stand_for_what_is_wanted_at_their_place(tmp_path: Path) -> None:
+    """A command line gives texts: numbers become numbers where one is wanted, and stay texts elsewhere."""
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        values = {
+            "order.line_items[0].quantity": "2",
+            "order.line_items[0].unit_price": "12.50",
+            "order.line_items[0].product_name": "Άλλο",
+            "order.line_items[0].size.label": "Νούμερο",
+            "order.line_items[0].size.value": "42",
+            "order.gift_wrap": "true",
+            "order.comments": "true",
+            "order.customer.address.zip": "10434",
+        }
+        for quantity in ("2", "1"):
+            played = await _play(market, shop, "new_order", **values | {"order.line_items[0].quantity": quantity})
+            order = await shop.show(played["orders"][0]["code"])
+            line = order["line_items"][0]
+            assert (line["quantity"], line["unit_price"], line["product_name"]) == (int(quantity), 12.5, "Άλλο")
+            assert (line["size"]["value"], order["gift_wrap"], order["comments"]) == ("42", True, "true")
+            assert order["customer"]["address"]["zip"] == "10434"
+
+
+async def test_scenarios_of_one_shop_do_not_take_each_others_pieces(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        for name in ("limited_stock", "replacement", "limited_stock", "hundred_lines", "replacement"):
+            await _play(market, shop, name)
+
+
+class AcceptingNetwork(FakeNetwork):
+    """A shop whose own system accepts each new order from inside its webhook."""
+
+    shop: Shop
+
+    async def post(self, url: str, body: bytes) -> Answer:
+        answer = await super().post(url, body)
+        event = self.posts[-1][1]
+        if event["event_type"] == "new_order":
+            await self.shop.accept(event["order"]["code"])
+        return answer
+
+
+async def test_a_shop_that_is_faster_than_the_scenario_has_answered(tmp_path: Path) -> None:
+    network = AcceptingNetwork()
+    async with open_market(tmp_path, network=network) as market:
+        network.shop = shop = await market.shop()
+        played = await _play(market, shop, "accept", **{"steps[1].do": "advance"})
+        assert played["orders"][0]["state"] == "accepted"
+        code = await shop.cart(A=1)
+        await market.settle()
+        assert (await shop.show(code))["state"] == "accepted"
+        steps = [{"do": "advance", "seconds": 1}, {"do": "accept", "pickup_location": "@accept_options.nowhere"}]
+        played = await _play(market, shop, "accept", **{"steps[0]": steps[0], "steps[1]": steps[1]})
+        assert played["steps"][1] == {
+            "do": "accept",
+            "code": played["orders"][0]["code"],
+            "state": "accepted",
+            "note": "The shop was faster.",
+        }
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -91,6 +154,9 @@ async def test_an_override_changes_the_value_at_its_path(tmp_path: Path) -> None
         ("customer.first_name", "x"),
         ("order..x", 1),
         ("order.payment_method", "shells"),
+        ("order.unknown", 1),
+        ("order.line_items[0].colour", "blue"),
+        ("order.line_items[0].times", "many"),
         ("order", {}),
     ],
 )

@@ -1,16 +1,18 @@
 """`kalathi.toml`: what flags and variables do not say.
 
-Keys have the names of the settings, such as `webhook_slots`; the other commands' own stand in a table of their name,
-such as `[merchant]`.
+A line is a variable in another place: `webhook_slots` is `KALATHI_WEBHOOK_SLOTS`, for every command that reads it. What
+has no variable stands in a table of its command under the name of its flag, such as `[listen]` or `[shop.add]`.
 """
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 DEFAULT_FILE = Path("kalathi.toml")
+_PREFIX = "KALATHI_"
 
 
 def defaults_of(path: Path, group: click.Group) -> dict[str, Any]:
@@ -23,13 +25,62 @@ def defaults_of(path: Path, group: click.Group) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}
-    tables["serve"] = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    for name, values in tables.items():
-        command = group.commands.get(name)
-        known = set() if command is None else {parameter.name for parameter in command.params}
-        unknown = [key for key in values if key not in known]
-        if command is None:
+    lines = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    # The marketplace's settings may stand under its own name as well.
+    lines |= tables.pop("serve", {})
+    defaults: dict[str, Any] = {}
+    known = set()
+    for names, command in _commands(group):
+        for parameter in command.params:
+            key = str(parameter.envvar or "").removeprefix(_PREFIX).lower()
+            known.add(key)
+            if key in lines and parameter.name:
+                _table_of(defaults, names)[parameter.name] = _as_given(lines[key], parameter)
+    unknown = [key for key in lines if key not in known]
+    if unknown:
+        raise ValueError(f"{path}: there is no setting {unknown[0]}")
+    for name, table in tables.items():
+        owner = group.commands.get(name)
+        if owner is None:
             raise ValueError(f"{path}: there is no table {name}")
-        if unknown:
-            raise ValueError(f"{path}: there is no setting {unknown[0]} of {name}")
-    return {name: {key: str(value) for key, value in values.items()} for name, values in tables.items()}
+        _take_table(path, name, table, owner, _table_of(defaults, (name,)))
+    return defaults
+
+
+def _commands(group: click.Group, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*names, name), command
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*names, name))
+
+
+def _table_of(defaults: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    for name in names:
+        defaults = defaults.setdefault(name, {})
+    return defaults
+
+
+def _take_table(
+    path: Path, title: str, table: dict[str, Any], command: click.Command, defaults: dict[str, Any]
+) -> None:
+    flags = {
+        flag.lstrip("-").replace("-", "_"): parameter
+        for parameter in command.params
+        for flag in parameter.opts
+        if flag.startswith("--")
+    }
+    for name, value in table.items():
+        inner = command.commands.get(name) if isinstance(command, click.Group) else None
+        if inner is not None and isinstance(value, dict):
+            _take_table(path, f"{title}.{name}", value, inner, defaults.setdefault(name, {}))
+        elif name in flags and not isinstance(value, dict):
+            defaults[str(flags[name].name)] = _as_given(value, flags[name])
+        else:
+            raise ValueError(f"{path}: there is no setting {name} of {title}")
+
+
+def _as_given(value: Any, parameter: click.Parameter) -> Any:
+    """As the command line would give it: a list is a list where the flag may be repeated, else one text."""
+    if isinstance(value, list):
+        return [str(entry) for entry in value] if parameter.multiple else ",".join(str(entry) for entry in value)
+    return value if isinstance(value, bool) else str(value)

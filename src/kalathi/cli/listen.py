@@ -65,7 +65,11 @@ def listen(
     try:
         run_loop(run())
     finally:
-        become(shops[shop_id]["webhook_url"])
+        present = {entry["id"]: entry for entry in operate(data, url, token, lambda operator: operator.shops())}
+        if present[shop_id]["webhook_url"] == address:
+            become(shops[shop_id]["webhook_url"])
+        else:
+            click.echo("The shop's webhook URL was changed in the meantime and is left as it is.", err=True)
 
 
 def _ready(address: str) -> None:

@@ -1,6 +1,7 @@
 """`kalathi clock`, `faults` and `trigger`: the sandbox of a running marketplace."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -121,22 +122,31 @@ def _as_lines(laid: dict[str, Any]) -> str:
 
 
 def _move(text: str) -> dict[str, Any]:
-    if not text.startswith("+"):
-        return {"now": text}
     number, unit = text[1:-1], text[-1]
-    if unit not in _UNITS or not number.isdigit():
-        fail(f"{text} is not a move of the clock such as +90s, +30m, +24h or +3d.")
-    return {"advance_seconds": int(number) * _UNITS[unit]}
+    if text.startswith("+") and unit in _UNITS and number.isascii() and number.isdigit():
+        return {"advance_seconds": int(number) * _UNITS[unit]}
+    try:
+        has_offset = datetime.fromisoformat(text).utcoffset() is not None
+    except ValueError:
+        has_offset = False
+    if not has_offset:
+        fail(
+            f"{text} is neither a move of the clock such as +90s, +30m, +24h or +3d nor a time with its offset such as"
+            " 2026-12-01T12:00:00+02:00."
+        )
+    return {"now": text}
 
 
 def _setting(text: str) -> tuple[str, Any]:
     path, separator, value = text.partition("=")
     if not separator:
         fail(f"--set {text}: give PATH=VALUE, such as order.line_items[0].quantity=3.")
+    if not value.startswith(("{", "[", '"')):
+        return path, value  # A text or a number: whoever reads it knows which is wanted.
     try:
         return path, json.loads(value)
-    except ValueError:
-        return path, value  # A text needs no quotes.
+    except ValueError as error:
+        fail(f"--set {text}: the value is not JSON: {error}.")
 
 
 def _only_shop(data: Path, url: str, token: str) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
+from urllib.parse import urljoin
 
 import niquests
 from starlette.types import Receive, Scope, Send
@@ -54,16 +55,16 @@ class Listener:
             message = await receive()
             body += message.get("body", b"")
             more = message["type"] == "http.request" and message.get("more_body", False)
-        status, answer = await self._passed_on(scope, body) if self._forward else (200, b"")
+        status, answer, headers = await self._passed_on(scope, body) if self._forward else (200, b"", [])
         try:
             content = json.loads(body)
         except ValueError:
             content = {}
         self._heard(Heard(body, content if isinstance(content, dict) else {}, status))
-        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _passed_on(self, scope: Scope, body: bytes) -> tuple[int, bytes]:
+    async def _passed_on(self, scope: Scope, body: bytes) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in scope["headers"]
@@ -74,8 +75,17 @@ class Listener:
                 "POST", self._forward, headers=headers, data=body, timeout=_FORWARD_SECONDS, allow_redirects=False
             )
         except (niquests.RequestException, ValueError):
-            return 502, b""
-        return response.status_code or 502, response.content or b""
+            return 502, b"", []
+        location = response.headers.get("Location")
+        # Where a redirect leads is seen from the shop's system, and not from here.
+        told = (
+            []
+            if location is None
+            else [(b"location", urljoin(self._forward, str(location)).encode("latin-1", "replace"))]
+        )
+        retry_after = response.headers.get("Retry-After")
+        told += [] if retry_after is None else [(b"retry-after", str(retry_after).encode("latin-1", "replace"))]
+        return response.status_code or 502, response.content or b"", told
 
 
 def _short(change: Any) -> str:

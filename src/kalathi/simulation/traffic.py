@@ -16,6 +16,8 @@ from kalathi.simulation.operator import OperatorClient, OperatorError
 _NAMES: Final = ("Ελένη", "Γιώργος", "Μαρία", "Νίκος", "Κατερίνα", "Δημήτρης", "Άννα", "Κώστας")
 _SURNAMES: Final = ("Παπαδοπούλου", "Νικολάου", "Γεωργίου", "Ιωάννου", "Δήμου", "Οικονόμου")
 _LISTED_PIECES: Final = 1_000_000
+_LIMITED: Final = 0.1
+_LAST_PIECES: Final = 4
 _VOUCHER_LOOKS: Final = 20
 _LOOK_AGAIN_SECONDS: Final = 0.5
 
@@ -50,7 +52,6 @@ class Traffic:
                 await asyncio.sleep(max(0.0, started + at - time.monotonic()))
                 task = asyncio.create_task(self._fate(number, opened))
                 fates.add(task)
-                task.add_done_callback(fates.discard)
                 number += 1
                 self._told(self.counts)
             await asyncio.gather(*fates)
@@ -73,19 +74,33 @@ class Traffic:
         chance = random.Random(f"{self._seed}:{number}")  # noqa: S311  (which product somebody buys is no secret)
         shop = chance.choice(shops)
         try:
-            code = await self._place(chance, shop)
-            await self._answered(chance, shop, code)
+            if chance.random() < _LIMITED:
+                await self._limited(chance, shop, number)
+            else:
+                await self._answered(chance, shop, await self._place(chance, shop, shop.listings))
         except (OperatorError, MarketplaceError, UnreachableError):
-            self.counts["refused"] += 1  # Somebody was faster, or a fault was laid down: part of the traffic.
+            # Somebody was faster, or a fault was laid down: part of the traffic.
+            self.counts["refused"] += 1
 
-    async def _place(self, chance: random.Random, shop: TrafficShop) -> str:
+    async def _limited(self, chance: random.Random, shop: TrafficShop, number: int) -> None:
+        """The last pieces of a product, of which there are fewer than the shop has listed. It is a product of its own:
+        the rejection sets its listing to what there is, and other carts must not depend on when that happens."""
+        listing = shop.listings[0] | {"shop_uid": f"LAST-{number}", "quantity": _LAST_PIECES}
+        await self._operator.put_listings(shop.shop_id, [listing])
+        code = await self._place(chance, shop, [listing])
+        line = (await shop.client.order(code)).line_items[0]
+        lines = [RejectedLine(id=line.id, reason_id=4, available_quantity=line.quantity - 1)]
+        await shop.client.reject_lines(code, lines)
+        self.counts["rejected"] += 1
+
+    async def _place(self, chance: random.Random, shop: TrafficShop, listings: list[dict[str, Any]]) -> str:
         customer = {
             "first_name": chance.choice(_NAMES),
             "last_name": chance.choice(_SURNAMES),
             "address": {"street_name": "Ερμού", "street_number": str(chance.randint(1, 99)), "city": "Αθήνα"}
             | {"zip": "10563", "region": "Αττική", "country_code": "GR", "floor": "1"},
         }
-        wanted = chance.sample(shop.listings, chance.randint(1, len(shop.listings)))
+        wanted = chance.sample(listings, chance.randint(1, len(listings)))
         items = [
             {"shop_id": shop.shop_id, "shop_uid": entry["shop_uid"], "quantity": chance.randint(1, 4)}
             for entry in wanted
@@ -103,11 +118,6 @@ class Traffic:
             self.counts["left open"] += 1
         elif kind < 0.10:
             await shop.client.reject(code, "Κλειστά")
-            self.counts["rejected"] += 1
-        elif kind < 0.20:
-            line = order.line_items[0]
-            lines = [RejectedLine(id=line.id, reason_id=4, available_quantity=line.quantity - 1)]
-            await shop.client.reject_lines(code, lines)
             self.counts["rejected"] += 1
         elif order.accept_options:
             options = order.accept_options

@@ -24,6 +24,8 @@ class FaultBook:
         self._database = database
         self.faults = laid_down if sandbox and laid_down is not None else Faults()
         self._places = {rule.on for rule in self.faults.rules}
+        # Shops by the order of their first call: their ids are random, and a seed is to decide the same again.
+        self._places_of_shops: dict[str, int] = {}
         self._calls: Counter[str] = Counter()
 
     async def lay_down(self, faults: Faults) -> None:
@@ -33,6 +35,7 @@ class FaultBook:
         self.faults = faults
         self._places = {rule.on for rule in faults.rules}
         self._calls.clear()
+        self._places_of_shops.clear()
 
     @property
     def strikes_api(self) -> bool:
@@ -42,7 +45,8 @@ class FaultBook:
     def on_call(self, shop_id: str, call: str) -> Sequence[FaultRule]:
         """What goes wrong with a shop's call; the shop's calls are counted since the faults were laid down."""
         self._calls[shop_id] += 1
-        return strikes(self.faults, Struck(FaultPlace.API, shop_id, call, f"{shop_id}:{self._calls[shop_id]}"))
+        place = self._places_of_shops.setdefault(shop_id, len(self._places_of_shops))
+        return strikes(self.faults, Struck(FaultPlace.API, shop_id, call, f"{place}:{self._calls[shop_id]}"))
 
     def on_attempt(self, row: DueRow, event_type: str) -> Sequence[FaultRule]:
         """What goes wrong with an attempt at a delivery."""

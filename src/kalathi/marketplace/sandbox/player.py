@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, athens
@@ -30,6 +29,9 @@ from kalathi.marketplace.shops.model import NewListing, NewLocation
 # A shop whose own system is connected may be faster than the scenario; its answer counts.
 _ANSWERS: Final = frozenset({"accept", "reject"})
 _SPARE_PIECES: Final = 20
+_OWN_LISTINGS: Final = "KALATHI-"
+_OF_A_LINE: Final = frozenset({*NewCartItem.__struct_fields__, *NewListing.__struct_fields__, "preorder_ships_in_days"})
+_OF_AN_ORDER: Final = frozenset({*NewCart.__struct_fields__, "line_items"})
 _Days = Annotated[int, Meta(ge=0, le=365)]
 _OTHER_LOCATION: Final = NewLocation(
     street_name="Τσιμισκή", street_number="5", zip="54624", city="Θεσσαλονίκη", region="Θεσσαλονίκη"
@@ -77,6 +79,7 @@ class ScenarioPlayer:
     async def play(self, scenario: Scenario, shop_id: str) -> Played:
         """Raises NOT_FOUND, INVALID_PARAMETER, and what a step raises, with its number; what was done by then stays."""
         await self._check_requirements(scenario, shop_id)
+        _check_names(scenario)
         lines = [self._dated(line) for line in lines_of(scenario)]
         await self._database.run(lambda view: _stocked(view, shop_id, lines))
         codes = [await self._place(scenario, shop_id, lines)]
@@ -159,6 +162,8 @@ class ScenarioPlayer:
         def command(view: View) -> tuple[ChangeSet, Recorded]:
             now = self._clock.now()
             found = queries.find_order(view, code)
+            if step["do"] in _ANSWERS and found.order.state is not OrderState.OPEN:
+                raise DomainError(ErrorCode.ORDER_STATUS, f"Order already {found.order.state}.")
             shown = msgspec.json.decode(wire.order_body_with_actions(found, self._terms.offer(found.shop), now))
             shown["order"]["windows"] = [{"id": window.id} for window in self._terms.schedule.offered(now)]
             says = {name: value for name, value in step.items() if name not in {"do", "on", "by"}}
@@ -190,6 +195,15 @@ class ScenarioPlayer:
         return PlayedStep(do="add_location", note=location_id)
 
 
+def _check_names(scenario: Scenario) -> None:
+    """Raises INVALID_PARAMETER for what no order has: a name that was set in vain."""
+    wrong = [f"order.{name[:40]}" for name in scenario.order if name not in _OF_AN_ORDER]
+    for line in scenario.order.get("line_items", []):
+        wrong += [f"order.line_items: {name[:40]}" for name in line if name not in _OF_A_LINE | {"times"}]
+    if wrong:
+        raise invalid_parameter(*(f"{name} is nothing that a scenario can set." for name in wrong[:10]))
+
+
 def _stocked(view: View, shop_id: str, lines: Sequence[dict[str, Any]]) -> tuple[ChangeSet, None]:
     """Listings for what is not listed yet, and pieces enough of what is."""
     wanted: dict[str, int] = {}
@@ -199,14 +213,18 @@ def _stocked(view: View, shop_id: str, lines: Sequence[dict[str, Any]]) -> tuple
     present = shops.listings(view, shop_id, wanted)
     missing = {}
     for line in lines:
-        if line["shop_uid"] not in present or "preorder_ships_on" in line:
-            pieces = {"quantity": wanted[line["shop_uid"]] + _SPARE_PIECES}
+        uid = line["shop_uid"]
+        # A scenario's own listings are as it says each time, so that what was set for one of them counts.
+        if uid not in present or str(uid).startswith(_OWN_LISTINGS):
+            there = present[uid].quantity if uid in present else 0
+            pieces = {"quantity": max(there, wanted[uid] + _SPARE_PIECES)}
             listing = _read(_only(line, NewListing) | pieces, NewListing, "order.line_items")
             missing[listing.shop_uid] = listing
     changes, _ = shop_commands.put_listings(view, shop_id, list(missing.values()))
     for uid, entry in present.items():
-        if uid not in missing and entry.quantity < wanted[uid]:
-            changes.add(shops.set_stock(shop_id, uid, wanted[uid]))
+        # What later steps take is more than the order: a replacement needs its pieces once more.
+        if uid not in missing and entry.quantity < 2 * wanted[uid]:
+            changes.add(shops.set_stock(shop_id, uid, wanted[uid] + _SPARE_PIECES))
     return changes, None
 
 
@@ -224,7 +242,8 @@ def _resolved(value: Any, order: Any) -> Any:
 
 
 def _read(value: Any, wanted: Any, where: str) -> Any:
+    """What a scenario says, as the struct that it means; texts stand for numbers, as a command line gives them."""
     try:
-        return decode(encode(value), wanted)
-    except (UnexpectedShapeError, UnreadableBodyError) as error:
+        return msgspec.convert(value, wanted, strict=False)
+    except msgspec.ValidationError as error:
         raise invalid_parameter(f"{where}: {error}.") from None

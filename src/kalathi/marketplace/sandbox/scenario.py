@@ -92,8 +92,11 @@ def lines_of(scenario: Scenario) -> list[dict[str, Any]]:
     for line in scenario.order.get("line_items", []):
         if not isinstance(line, dict):
             raise invalid_parameter("order.line_items: each is an object.")
-        times = line.get("times", 1)
-        if not isinstance(times, int) or not 1 <= times <= _MOST_TIMES:
+        try:
+            times = msgspec.convert(line.get("times", 1), int, strict=False)
+        except msgspec.ValidationError:
+            times = 0
+        if not 1 <= times <= _MOST_TIMES:
             raise invalid_parameter(f"order.line_items.times: give a whole number from 1 to {_MOST_TIMES}.")
         one = {name: value for name, value in line.items() if name != "times"}
         lines += [one] if times == 1 else [_copy(one, number) for number in range(1, times + 1)]
