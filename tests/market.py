@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from kalathi.marketplace.app import Marketplace, open_marketplace
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.webhooks.sending import Answer, SendError
+from tests.databases import drop_postgres, fresh_postgres
 
 OPERATOR_TOKEN = "operator"
 ACCEPT = "application/vnd.skroutz+json; version=3.0"
@@ -257,6 +259,21 @@ class Shop:
         return {entry["shop_uid"]: entry["quantity"] for entry in answer["listings"]}
 
 
+def _database_of(folder: Path) -> str:
+    """The folder's own file, or its own database of the server when the run is to be on PostgreSQL."""
+    if os.environ.get("KALATHI_TEST_DATABASE") != "postgresql":
+        return ""
+    if folder not in _POSTGRES:
+        # A test may open its market again, and some have two; databases of the tests before are done with.
+        while len(_POSTGRES) >= 4:
+            drop_postgres(_POSTGRES.pop(next(iter(_POSTGRES))))
+        _POSTGRES[folder] = fresh_postgres()
+    return _POSTGRES[folder]
+
+
+_POSTGRES: dict[Path, str] = {}
+
+
 @asynccontextmanager
 async def open_market(
     folder: Path,
@@ -269,7 +286,9 @@ async def open_market(
     """A marketplace over the database in `folder`; open it twice to restart it."""
     network = network or FakeNetwork()
     time = time or FakeTime()
-    chosen = msgspec.structs.replace(settings or Settings(), data=folder, operator_token=OPERATOR_TOKEN)
+    chosen = msgspec.structs.replace(
+        settings or Settings(), data=folder, operator_token=OPERATOR_TOKEN, database=_database_of(folder)
+    )
     marketplace = await open_marketplace(chosen, "http://market", real=time, sender=network)
     if worker:
         marketplace.start()

@@ -1,18 +1,24 @@
-"""Every test here runs on every database that Kalathi takes; for now that is SQLite."""
+"""Every test here runs on every database that Kalathi takes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.opening import open_database
+from tests.databases import drop_postgres, fresh_postgres
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Where a fresh database is to be opened."""
-    return f"sqlite:///{tmp_path / 'kalathi.db'}"
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'kalathi.db'}"
+    else:
+        url = fresh_postgres()
+        yield url
+        drop_postgres(url)
 
 
 @pytest.fixture

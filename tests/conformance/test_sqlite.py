@@ -45,6 +45,14 @@ async def test_a_second_process_is_refused_and_told_why(database: SqliteDatabase
         SqliteDatabase(database_path)
 
 
+async def test_a_listener_hears_of_its_own_table_only(database: SqliteDatabase) -> None:
+    heard = asyncio.Event()
+    database.subscribe("counters", heard.set)
+    await database.commit(ChangeSet(Insert("carts", {"cart_id": "c", "document": b"{}"})))
+    await asyncio.sleep(0)
+    assert not heard.is_set()
+
+
 async def test_writes_are_durable_by_the_files_own_settings(database: SqliteDatabase) -> None:
     assert await database.look(lambda view: view.all("PRAGMA journal_mode", {})) == [("wal",)]
     assert database._writing.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL

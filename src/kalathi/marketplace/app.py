@@ -114,9 +114,9 @@ async def open_marketplace(
 ) -> Marketplace:
     """`address` is where it listens. Tests give their own real time and their own network for webhooks.
 
-    Raises DatabaseInUseError, StorageError, ValueError for a setting that cannot be read.
+    Raises DatabaseInUseError, NewerDatabaseError, StorageError, ValueError for a setting that cannot be read.
     """
-    database = await open_database(f"sqlite:///{settings.data / DATABASE_FILE}")
+    database = await open_database(settings.database or f"sqlite:///{settings.data / DATABASE_FILE}")
     try:
         kept = await database.look(lambda view: _Kept(stored_offset_millis(view), sandbox.faults(view)))
         return Marketplace(settings, address, database, kept, real=real, sender=sender)

@@ -56,9 +56,10 @@ class Worker:
         self._bell.set()
 
     async def run(self) -> None:
-        """Frees the leases of a process that has died, then works until stopped."""
+        """Works until stopped. Alone with its database it first frees the leases of the process before it; those of
+        one of many run out by themselves."""
         self._database.subscribe("due", self.ring)
-        leases_are_free = False
+        leases_are_free = self._database.is_shared
         while not self._stopping:
             self._bell.clear()
             try:

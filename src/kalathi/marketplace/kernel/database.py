@@ -43,8 +43,15 @@ Command = Callable[[View], tuple[ChangeSet, T]]
 class Database(ABC):
     """Where everything is kept; used from one event loop."""
 
+    # Whether other processes may serve the same database.
+    is_shared = False
+
     def __init__(self) -> None:
         self._listeners: dict[str, list[Callable[[], None]]] = {}
+
+    @abstractmethod
+    async def peek(self, query: Query[T]) -> T:
+        """One point read. Raises what the query raises, StorageError."""
 
     @abstractmethod
     async def look(self, query: Query[T]) -> T:

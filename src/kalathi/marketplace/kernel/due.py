@@ -42,7 +42,7 @@ class DueRow(NamedTuple):
 
     def key(self) -> dict[str, Value]:
         """The columns that name this row."""
-        return {"kind": self.kind, "shop_id": self.shop_id, "subject": self.subject, "sequence": self.sequence}
+        return {"shop_id": self.shop_id, "kind": self.kind, "subject": self.subject, "sequence": self.sequence}
 
 
 def plan(
@@ -51,8 +51,8 @@ def plan(
     """Work that is due at `due_at`; `anchor_at` is the moment from which its repeats are counted, `attempts` how often
     it was done before."""
     row: dict[str, Value] = {
-        "kind": kind,
         "shop_id": shop_id,
+        "kind": kind,
         "subject": subject,
         "sequence": sequence,
         "due_at": due_at,

@@ -1,19 +1,50 @@
-"""Which database a URL means."""
+"""Which database a URL means. Only the driver that is used is imported."""
 
+import asyncio
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.database import Database
+
+_FORMS = "database: give sqlite:///path or postgresql://user@host/name"
 
 
 async def open_database(url: str) -> Database:
-    """`sqlite:///relative/or//absolute/path`, or `postgresql://...`.
+    """`sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://...`, brought to its present shape.
 
-    Raises ValueError for any other URL, DatabaseInUseError, StorageError.
+    Raises ValueError for any other URL, DatabaseInUseError, NewerDatabaseError, StorageError.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
-        from kalathi.marketplace.kernel.sqlite import SqliteDatabase  # noqa: PLC0415  (only the driver that is used)
+    if is_postgres(url):
+        return await _postgres(url)
+    path = sqlite_path(url)
+    from kalathi.marketplace.kernel.sqlite import SqliteDatabase  # noqa: PLC0415
 
-        return SqliteDatabase(Path(unquote(parts.path[1:])))
-    raise ValueError("database: give sqlite:///path or postgresql://user@host/name")
+    return SqliteDatabase(path)
+
+
+def is_postgres(url: str) -> bool:
+    """Whether any number of processes may serve it."""
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of a `sqlite:///` URL. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
+        raise ValueError(_FORMS)
+    return Path(unquote(parts.path[1:]))
+
+
+async def _postgres(url: str) -> Database:
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from kalathi.marketplace.kernel.migrating import migrate_postgres  # noqa: PLC0415
+    from kalathi.marketplace.kernel.postgres import PostgresDatabase  # noqa: PLC0415
+
+    url = url.replace("postgres://", "postgresql://", 1)
+    try:
+        await asyncio.to_thread(migrate_postgres, url)
+    except SQLAlchemyError as error:
+        raise StorageError(str(error)) from error
+    return PostgresDatabase(url)

@@ -14,6 +14,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     data: Annotated[Path, Meta(description="Folder of the database, the operator's token and the address.")] = Path(
         "kalathi-data"
     )
+    database: Annotated[
+        str, Meta(description="sqlite:///path or postgresql://user@host/name; empty: kalathi.db in the data folder.")
+    ] = ""
     mode: Annotated[
         Literal["sandbox", "production"],
         Meta(description="sandbox: the clock can be moved, faults and scenarios are there; production: they are not."),

@@ -14,13 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
-
 from kalathi.marketplace.kernel.changes import ChangeSet, StorageError, Value
 from kalathi.marketplace.kernel.database import Database, DatabaseInUseError, Query, Row, T, View
 from kalathi.marketplace.kernel.group import GroupWriter
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.sqlite_writing import write_group
 from kalathi.marketplace.kernel.statements import positional
 
@@ -47,12 +44,12 @@ class SqliteDatabase(Database):
     """One file in WAL mode with `synchronous=FULL`."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the file and makes the tables that are not there. Raises DatabaseInUseError."""
+        """Opens the file, its tables in their present shape. Raises DatabaseInUseError, NewerDatabaseError."""
         super().__init__()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path.with_name(path.name + ".lock"))
+        migrate_sqlite(path)
         writing = _connect(path)
-        _make_tables(writing)
         self._reading = _connect(path)
         self._reading.execute("PRAGMA query_only=ON")
         self._reads: View = _SqliteView(self._reading)
@@ -62,6 +59,10 @@ class SqliteDatabase(Database):
         self._path = path
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
         self._writer = GroupWriter(partial(write_group, writing), written=self._tell, answered=self._count_answers)
+
+    async def peek(self, query: Query[T]) -> T:
+        """As look."""
+        return await self.look(query)
 
     async def look(self, query: Query[T]) -> T:
         """Inline, and never interrupted: a query does not await, so one connection serves all."""
@@ -138,11 +139,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA busy_timeout=5000")
     connection.execute("PRAGMA cache_size=-65536")
     return connection
-
-
-def _make_tables(connection: sqlite3.Connection) -> None:
-    dialect = sqlite.dialect()
-    for table in METADATA.sorted_tables:
-        connection.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
-        for index in table.indexes:
-            connection.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)))

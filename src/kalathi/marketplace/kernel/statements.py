@@ -2,16 +2,20 @@
 
 import re
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, insert, true, update
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
 from kalathi.marketplace.kernel.changes import Add, AtLeast, Guarded, Insert, Update
 from kalathi.marketplace.kernel.schema import METADATA
 
 Parameters = list[Any]
+SQLITE: Final[Dialect] = sqlite.dialect(paramstyle="qmark")
+POSTGRES: Final[Dialect] = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]  # SQLAlchemy gives no types here
 _Conditions = tuple[tuple[str, bool], ...]
 
 
@@ -21,17 +25,17 @@ def insert_statement(part: Insert) -> tuple[str, Parameters]:
     return _insert_sql(part.table, tuple(row)), list(row.values())
 
 
-def guarded_statement(part: Guarded) -> tuple[str, Parameters]:
+def guarded_statement(part: Guarded, dialect: Dialect = SQLITE) -> tuple[str, Parameters]:
     """The SQL and its positional parameters, in the order values, key, conditions."""
     key = tuple(part.key)
     when = tuple((name, isinstance(value, AtLeast)) for name, value in part.when.items()) if part.when else ()
     parameters: Parameters = []
     if isinstance(part, Update):
         values = tuple((name, isinstance(value, Add)) for name, value in part.values.items())
-        sql = _update_sql(part.table, values, key, when)
+        sql = _update_sql(dialect, part.table, values, key, when)
         parameters += [value.amount if isinstance(value, Add) else value for value in part.values.values()]
     else:
-        sql = _delete_sql(part.table, key, when)
+        sql = _delete_sql(dialect, part.table, key, when)
     parameters += part.key.values()
     if when:
         parameters += [value.amount if isinstance(value, AtLeast) else value for value in part.when.values()]
@@ -40,29 +44,32 @@ def guarded_statement(part: Guarded) -> tuple[str, Parameters]:
 
 # Bounded, because an IN list makes a new text for each length.
 @lru_cache(maxsize=1024)
-def positional(sql: str) -> tuple[str, tuple[str, ...]]:
+def positional(sql: str, placeholder: str = "?") -> tuple[str, tuple[str, ...]]:
     """A read's SQL as the driver takes it fastest, and the names in its order: names cost it 3 µs a call."""
-    return re.sub(r":(\w+)", "?", sql), tuple(re.findall(r":(\w+)", sql))
+    return re.sub(r":(\w+)", placeholder, sql), tuple(re.findall(r":(\w+)", sql))
 
 
 @cache
 def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
-    return _compiled(insert(METADATA.tables[table]).values({name: bindparam(f"v_{name}") for name in columns}), columns)
+    row: dict[str, BindParameter[Any]] = {name: bindparam(f"v_{name}") for name in columns}
+    return _compiled(SQLITE, insert(METADATA.tables[table]).values(row), columns)
 
 
 @cache
-def _update_sql(table: str, values: _Conditions, key: tuple[str, ...], when: _Conditions) -> str:
+def _update_sql(dialect: Dialect, table: str, values: _Conditions, key: tuple[str, ...], when: _Conditions) -> str:
     target = METADATA.tables[table]
     new: dict[str, ColumnElement[Any] | BindParameter[Any]] = {
         name: target.c[name] + bindparam(f"v_{name}", type_=target.c[name].type) if adds else bindparam(f"v_{name}")
         for name, adds in values
     }
-    return _compiled(update(target).values(new).where(_where(table, key, when)), tuple(name for name, _ in values))
+    return _compiled(
+        dialect, update(target).values(new).where(_where(table, key, when)), tuple(name for name, _ in values)
+    )
 
 
 @cache
-def _delete_sql(table: str, key: tuple[str, ...], when: _Conditions) -> str:
-    return _compiled(delete(METADATA.tables[table]).where(_where(table, key, when)), ())
+def _delete_sql(dialect: Dialect, table: str, key: tuple[str, ...], when: _Conditions) -> str:
+    return _compiled(dialect, delete(METADATA.tables[table]).where(_where(table, key, when)), ())
 
 
 def _where(table: str, key: tuple[str, ...], when: _Conditions) -> ColumnElement[bool]:
@@ -77,8 +84,8 @@ def _where(table: str, key: tuple[str, ...], when: _Conditions) -> ColumnElement
     )
 
 
-def _compiled(statement: ClauseElement, values: tuple[str, ...]) -> str:
-    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
+def _compiled(dialect: Dialect, statement: ClauseElement, values: tuple[str, ...]) -> str:
+    compiled = statement.compile(dialect=dialect)
     positions: list[str] = compiled.positiontup or []  # type: ignore[attr-defined]  # of SQLCompiler, not its base
     # Core writes SET columns in the table's own order; the parameters are given in the part's. Catch a mismatch here,
     # once per shape, where it would otherwise put a value into the wrong column.

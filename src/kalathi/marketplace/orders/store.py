@@ -103,11 +103,12 @@ def orders_of_shop(
         parameters[f"state{number}"] = state
         places.append(
             "SELECT * FROM (SELECT code, updated_at FROM orders WHERE shop_id = :shop_id"  # noqa: S608  (names only)
-            f" AND state = :state{number} AND updated_at >= :since ORDER BY updated_at DESC, code LIMIT :most)"
+            f" AND state = :state{number} AND updated_at >= :since"
+            f" ORDER BY updated_at DESC, code LIMIT :most) s{number}"
         )
     rows = view.all(
         "SELECT s.document, o.document, o.version FROM"  # noqa: S608  (names only)
-        f" (SELECT code, updated_at FROM ({' UNION ALL '.join(places)})"
+        f" (SELECT code, updated_at FROM ({' UNION ALL '.join(places)}) u"
         " ORDER BY updated_at DESC, code LIMIT :limit OFFSET :offset) p"
         " JOIN orders o ON o.shop_id = :shop_id AND o.code = p.code JOIN shops s ON s.shop_id = o.shop_id"
         " ORDER BY p.updated_at DESC, p.code",

@@ -1,0 +1,68 @@
+"""Brings the tables of a database to the shape that this program knows (Alembic), whichever process comes first.
+
+SQLite's file is locked by its one process; on PostgreSQL an advisory lock makes the others wait. A database that is up
+to date is told by one SELECT, so that Alembic is imported only when there is something to do: it takes longer to import
+than everything else of a start.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy.engine import Engine
+
+# The newest step of migrations/versions; a test compares.
+HEAD: Final = "0001"
+# Any number that no other program uses for its own lock on this database.
+_LOCK: Final = 0x6B616C61746869
+_MIGRATIONS: Final = Path(__file__).with_name("migrations")
+
+
+class NewerDatabaseError(Exception):
+    """The database was brought to a shape that this version does not know."""
+
+
+def migrate_sqlite(path: Path) -> None:
+    """The file at `path`, which nobody else has open. Raises NewerDatabaseError."""
+    _migrate(create_engine(f"sqlite:///{path}"))
+
+
+def migrate_postgres(url: str) -> None:
+    """The database of a `postgresql://` URL. Raises NewerDatabaseError, SQLAlchemy's errors when it is not there."""
+    _migrate(create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1)))
+
+
+def _migrate(engine: Engine) -> None:
+    try:
+        with engine.connect() as connection:
+            if _is_current(connection):
+                return
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+                if _is_current(connection):
+                    return
+            _run(connection)
+    finally:
+        engine.dispose()
+
+
+def _is_current(connection: Connection) -> bool:
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if version is not None and version > HEAD:
+        raise NewerDatabaseError(
+            f"The database has shape {version}, this version of Kalathi knows up to {HEAD}. Run the newer version."
+        )
+    return bool(version == HEAD)
+
+
+def _run(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415  (only when there is something to do)
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

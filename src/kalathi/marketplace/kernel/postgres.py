@@ -1,0 +1,223 @@
+"""PostgreSQL, 15 and later: any number of processes serve one database.
+
+Reads run on a few threads, each with a connection of its own; writes through one more, in groups. After a group another
+thread sends one NOTIFY without payload, and one listens for those of other processes; whoever misses one looks again
+within a second. A connection that is lost is made anew without a restart.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import psycopg
+import structlog
+from psycopg import Connection
+
+from kalathi.marketplace.kernel.changes import ChangeSet, StorageError, Value
+from kalathi.marketplace.kernel.database import Database, Query, Row, T
+from kalathi.marketplace.kernel.group import GroupWriter
+from kalathi.marketplace.kernel.postgres_writing import PostgresWriter
+from kalathi.marketplace.kernel.statements import positional
+
+_log = structlog.get_logger("kalathi.database")
+
+_READER_THREADS: Final = 4
+_CHANNEL: Final = "kalathi"
+_CONNECT_SECONDS: Final = 5
+_PATIENCE_SECONDS: Final = 10.0
+_PAUSE_SECONDS: Final = 0.1
+_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# A server that is gone without a word is noticed within half a minute.
+_KEEPALIVE: Final[dict[str, Any]] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+class _PostgresView:
+    """One snapshot for a query of several statements: taken together with the first of them."""
+
+    __slots__ = ("_connection", "_snapshot", "begun")
+
+    def __init__(self, connection: Connection, *, snapshot: bool) -> None:
+        self._connection = connection
+        self._snapshot = snapshot
+        self.begun = False
+
+    def one(self, sql: str, parameters: Mapping[str, Value]) -> Row | None:
+        rows = self.all(sql, parameters)
+        return rows[0] if rows else None
+
+    def all(self, sql: str, parameters: Mapping[str, Value]) -> list[Row]:
+        text, names = positional(sql, "%s")
+        values = [parameters[name] for name in names]
+        if any(isinstance(value, str) and "\0" in value for value in values):
+            return []  # No text of this database has that character.
+        values = [str(value) if isinstance(value, str) else value for value in values]
+        if self._snapshot and not self.begun:
+            self.begun = True
+            with self._connection.pipeline():
+                self._connection.execute(_BEGIN)
+                cursor = self._connection.execute(text.encode(), values, binary=True)
+            return cursor.fetchall()
+        return self._connection.execute(text.encode(), values, binary=True).fetchall()
+
+
+class PostgresDatabase(Database):
+    """One process's way to a PostgreSQL database whose tables are there."""
+
+    is_shared = True
+
+    def __init__(self, url: str) -> None:
+        """Opens connections as they are needed. Raises nothing yet."""
+        super().__init__()
+        self._url = url
+        self._closing = threading.Event()
+        self._local = threading.local()
+        self._open: set[Connection] = set()
+        self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
+        self._writing = PostgresWriter(self._connected)
+        self._writer = GroupWriter(self._writing.write, written=self._written, answered=lambda _count: None)
+        self._bell = _Bell(self._connected, self._closing, self._tell_all)
+
+    async def peek(self, query: Query[T]) -> T:
+        """One statement needs no snapshot around it."""
+        return await self._on_a_reader(query, snapshot=False)
+
+    async def look(self, query: Query[T]) -> T:
+        """On a reader thread."""
+        return await self._on_a_reader(query, snapshot=True)
+
+    async def read(self, query: Query[T]) -> T:
+        """The same."""
+        return await self._on_a_reader(query, snapshot=True)
+
+    async def commit(self, changes: ChangeSet) -> None:
+        """Through the writer's queue."""
+        if self._writer.closed:
+            raise StorageError("The database is closed.")
+        await self._writer.commit(changes)
+
+    async def close(self) -> None:
+        """Writes what still waits and closes the connections."""
+        await asyncio.to_thread(self._writer.close)
+        self._closing.set()
+        await asyncio.to_thread(self._bell.close)
+        self._readers.shutdown()
+        self._writing.close()
+        for connection in self._open:
+            connection.close()
+
+    async def _on_a_reader(self, query: Query[T], *, snapshot: bool) -> T:
+        if self._closing.is_set():
+            raise StorageError("The database is closed.")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._query, query, snapshot)
+
+    def _query(self, query: Query[T], snapshot: bool) -> T:  # noqa: FBT001  (an executor passes no names)
+        for is_last in (False, True):
+            connection = self._reader()
+            view = _PostgresView(connection, snapshot=snapshot)
+            try:
+                return query(view)
+            except psycopg.Error as error:
+                # A query reads only, so it may run again on another connection.
+                if is_last or not (connection.broken or connection.closed):
+                    raise StorageError(str(error)) from error
+            finally:
+                if view.begun:
+                    with contextlib.suppress(psycopg.Error):
+                        connection.execute("ROLLBACK")
+        raise AssertionError("the loop returns or raises")
+
+    def _reader(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None or connection.closed:
+            if connection is not None:
+                self._open.discard(connection)
+            connection = self._connected()
+            self._local.connection = connection
+            self._open.add(connection)
+        return connection
+
+    def _connected(self) -> Connection:
+        """A new connection; waits for the server a while, as when it is restarted. Raises StorageError."""
+        ends_at = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, **_KEEPALIVE)
+            except psycopg.Error as error:
+                if time.monotonic() > ends_at or self._closing.wait(_PAUSE_SECONDS):
+                    raise StorageError(str(error)) from error
+
+    def _written(self, tables: set[str]) -> None:
+        self._tell(tables)
+        if tables:
+            self._bell.ring()
+
+    def _tell_all(self) -> None:
+        """Somebody else has written: what, nobody knows."""
+        self._tell(set(self._listeners))
+
+
+class _Bell:
+    """One NOTIFY after a group, sent and heard on threads and connections of their own."""
+
+    def __init__(self, connect: Callable[[], Connection], closing: threading.Event, heard: Callable[[], None]) -> None:
+        self._connect = connect
+        self._closing = closing
+        self._heard = heard
+        self._wanted = threading.Event()
+        self._own_pid = 0
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for target, name in ((self._send, "kalathi-notify"), (self._listen, "kalathi-listen"))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def ring(self) -> None:
+        """Others are to look. Many rings become one."""
+        self._wanted.set()
+
+    def close(self) -> None:
+        """Ends the threads; `closing` is set by then."""
+        self._wanted.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self) -> None:
+        connection: Connection | None = None
+        while self._wanted.wait() and not self._closing.is_set():
+            self._wanted.clear()
+            try:
+                if connection is None or connection.closed:
+                    connection = self._connect()
+                    self._own_pid = connection.info.backend_pid
+                connection.execute(f"NOTIFY {_CHANNEL}")
+            except (psycopg.Error, StorageError):
+                _log.warning("notify_failed")  # Others look again by themselves.
+        if connection is not None:
+            connection.close()
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            try:
+                with self._connect() as connection:
+                    connection.execute(f"LISTEN {_CHANNEL}")
+                    self._heard()  # What was missed while nobody listened.
+                    while not self._closing.is_set():
+                        for notice in connection.notifies(timeout=0.5):
+                            if notice.pid != self._own_pid:
+                                self._heard()
+                            if self._closing.is_set():
+                                break
+            except (psycopg.Error, StorageError):
+                if not self._closing.wait(_PAUSE_SECONDS):
+                    _log.warning("listening_again")

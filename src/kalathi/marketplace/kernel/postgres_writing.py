@@ -1,0 +1,287 @@
+"""A group of change sets on PostgreSQL, in one transaction and two round trips.
+
+The first flight holds BEGIN, the transaction's id and every update and delete; the second, once all row counts are
+read, the inserts and COMMIT. Parts of one shape go as one statement over arrays, whichever set they come from, and tell
+which of them found their row; only counters, whose rows several sets may touch, go one by one. Thirty-two accepts are
+so seven statements instead of a hundred and sixty.
+
+A set whose condition does not hold leaves; if it has touched a row by then, the transaction is rolled back and the rest
+runs again. After any other error of SQL the sets run one by one, so that each gets its own answer. A deadlock or a
+serialization error runs again. When the connection is lost before COMMIT was sent, the group runs again on another one;
+after that, the server is asked what has become of the transaction's id (PostgreSQL, pg_xact_status).
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import Connection, Cursor
+from sqlalchemy import LargeBinary, Text
+
+from kalathi.marketplace.kernel.changes import (
+    Add,
+    AtLeast,
+    ChangeSet,
+    ConditionFailedError,
+    Guarded,
+    StorageError,
+    Update,
+)
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.statements import POSTGRES, guarded_statement
+
+# An aborted pipeline is told by its exception; the driver would log it as well.
+logging.getLogger("psycopg.pq").setLevel(logging.ERROR)
+logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+_MOST_RERUNS: Final = 20
+_ASK_AGAIN_SECONDS: Final = 0.05
+_RERUN = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+Shape = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+class _LostError(Exception):
+    """Internal: the connection broke. `transaction` is its id when COMMIT had been sent, and so may have happened."""
+
+    def __init__(self, transaction: str | None) -> None:
+        self.transaction = transaction
+
+
+class _Effect(NamedTuple):
+    """What the statements of a group have touched, by set: how many parts held, and whether any row was changed."""
+
+    held: list[int]
+    changed: list[bool]
+
+
+class PostgresWriter:
+    """Writes groups over one connection, which is made anew whenever it is lost."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        """`connect` waits for the server as long as it may, then raises StorageError."""
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def write(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
+        """Writes the sets and tells for each: None when it is on disk, else why not."""
+        outcomes: list[Exception | None] = [None] * len(sets)
+        remaining = list(range(len(sets)))
+        for _ in range(_MOST_RERUNS):
+            if not remaining:
+                break
+            group = [sets[place] for place in remaining]
+            try:
+                refused, ended = self._attempt(group)
+            except StorageError as error:
+                return [error if place in remaining else outcome for place, outcome in enumerate(outcomes)]
+            except Exception as error:  # noqa: BLE001  (whatever it is, its caller hears of it and the thread lives on)
+                return self._one_by_one(sets, remaining, outcomes, error)
+            for number in refused:
+                outcomes[remaining[number]] = ConditionFailedError()
+            remaining = [] if ended else [place for place in remaining if outcomes[place] is None]
+        else:
+            for place in remaining:
+                outcomes[place] = StorageError("The transaction was disturbed by others again and again.")
+        return outcomes
+
+    def _one_by_one(
+        self, sets: Sequence[ChangeSet], places: list[int], outcomes: list[Exception | None], error: Exception
+    ) -> list[Exception | None]:
+        if len(places) == 1:
+            outcomes[places[0]] = _as_outcome(error)
+        else:
+            for place in places:
+                outcomes[place] = self.write([sets[place]])[0]
+        return outcomes
+
+    def _attempt(self, group: Sequence[ChangeSet]) -> tuple[list[int], bool]:
+        """The sets that were refused, and whether the others are on disk; if not, the rest is to run again."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connect()
+        connection = self._connection
+        try:
+            return _written(connection, group)
+        except _RERUN:
+            connection.close()
+            return [], False
+        except _LostError as lost:
+            connection.close()
+            if lost.transaction is None:
+                return [], False
+            return [], self._has_happened(lost.transaction)
+        except Exception:
+            # In a pipeline that was aborted the driver no longer knows which of its statements the server has prepared,
+            # so an error ends the connection. They are rare: a key that was taken by another process.
+            connection.close()
+            raise
+
+    def _has_happened(self, transaction: str) -> bool:
+        """Whether a transaction of which the answer to COMMIT was lost is on disk. Raises StorageError when that cannot
+        be found out."""
+        while True:
+            self._connection = self._connect()
+            try:
+                row = self._connection.execute("SELECT pg_xact_status(%s::xid8)", [transaction]).fetchone()
+            except psycopg.Error:
+                continue
+            if row is not None and row[0] != "in progress":
+                return bool(row[0] == "committed")
+            time.sleep(_ASK_AGAIN_SECONDS)
+
+
+def _written(connection: Connection, group: Sequence[ChangeSet]) -> tuple[list[int], bool]:
+    transaction: str | None = None
+    try:
+        with connection.pipeline():
+            connection.execute("BEGIN")
+            named = connection.execute("SELECT pg_current_xact_id()::text")
+            sent = _send_guarded(connection, group)
+        effect = _effect(group, sent)
+        refused = [place for place, changes in enumerate(group) if effect.held[place] < len(changes.guarded)]
+        if any(effect.changed[place] for place in refused):
+            # The others may have met rows as these left them, so only these are sure to be refused.
+            connection.execute("ROLLBACK")
+            return [place for place in refused if effect.changed[place]], False
+        kept = [changes for place, changes in enumerate(group) if place not in set(refused)]
+        row = named.fetchone()
+        with connection.pipeline():
+            _send_inserts(connection, kept)
+            transaction = row[0] if row else None
+            connection.execute("COMMIT")
+    except psycopg.Error as error:
+        if connection.broken or connection.closed:
+            raise _LostError(transaction) from error
+        raise
+    return refused, True
+
+
+_Sent = tuple[Cursor[Any], list[int] | None, int]
+
+
+def _send_guarded(connection: Connection, group: Sequence[ChangeSet]) -> list[_Sent]:
+    """Sends updates and deletes, by table and key, so that processes that write the same rows take them in one order.
+
+    Gives for each statement its cursor, and the places of its rows in the group: of one row, or of an array of them.
+    """
+    alone: list[tuple[str, str, int, int, Guarded]] = []
+    together: dict[Shape, list[tuple[int, Guarded]]] = {}
+    for place, changes in enumerate(group):
+        keys = set()
+        for position, part in enumerate(changes.guarded):
+            row = (part.table, *part.key.values())
+            if row in keys or not _is_plain(part):
+                alone.append((part.table, str(list(part.key.values())), place, position, part))
+            else:
+                together.setdefault(_shape(part), []).append((place, part))
+            keys.add(row)
+    sent: list[_Sent] = []
+    for _, _, place, _, part in sorted(alone, key=lambda entry: entry[:4]):
+        sql, parameters = guarded_statement(part, POSTGRES)
+        touches = -1 if part.touches is None else part.touches
+        sent.append((connection.execute(sql, [_plain(value) for value in parameters]), [place], touches))
+    for shape in sorted(together):
+        rows = sorted(together[shape], key=lambda entry: [str(value) for value in entry[1].key.values()])
+        columns: list[list[Any]] = [[place for place, _ in rows]]
+        columns += [
+            [_plain(value) for value in column] for column in zip(*(_row(part) for _, part in rows), strict=True)
+        ]
+        sent.append((connection.execute(_batch_sql(shape), columns, binary=True), None, 1))
+    return sent
+
+
+def _effect(group: Sequence[ChangeSet], sent: list[_Sent]) -> _Effect:
+    held, changed = [0] * len(group), [False] * len(group)
+    for cursor, places, touches in sent:
+        if places is None:
+            for (place,) in cursor.fetchall():
+                held[place] += 1
+                changed[place] = True
+        else:
+            held[places[0]] += touches in {-1, cursor.rowcount}
+            changed[places[0]] |= cursor.rowcount > 0
+    return _Effect(held, changed)
+
+
+def _send_inserts(connection: Connection, group: Sequence[ChangeSet]) -> None:
+    by_shape: dict[tuple[str, tuple[str, ...]], list[tuple[Any, ...]]] = {}
+    for changes in group:
+        for part in changes.inserts:
+            by_shape.setdefault((part.table, tuple(part.row)), []).append(tuple(part.row.values()))
+    for (table, names), rows in sorted(by_shape.items()):
+        columns = [[_plain(value) for value in column] for column in zip(*rows, strict=True)]
+        connection.execute(_insert_sql(table, names), columns)
+
+
+def _is_plain(part: Guarded) -> bool:
+    """Whether it sets values and compares them, of one row, as every part but those of counters does."""
+    values = part.values.values() if isinstance(part, Update) else ()
+    special = any(isinstance(value, Add) for value in values) or any(
+        isinstance(value, AtLeast) for value in part.when.values()
+    )
+    return part.touches == 1 and bool(part.key) and not special
+
+
+def _shape(part: Guarded) -> Shape:
+    values = tuple(part.values) if isinstance(part, Update) else ()
+    return type(part).__name__, part.table, values, tuple(part.key), tuple(part.when)
+
+
+def _row(part: Guarded) -> list[Any]:
+    values = list(part.values.values()) if isinstance(part, Update) else []
+    return [*values, *part.key.values(), *part.when.values()]
+
+
+@cache
+def _batch_sql(shape: Shape) -> bytes:
+    kind, table, values, key, when = shape
+    names = [f"s_{name}" for name in values] + [f"k_{name}" for name in key] + [f"w_{name}" for name in when]
+    arrays = ", ".join(["%b::bigint[]", *(_array(table, name) for name in (*values, *key, *when))])
+    source = f"unnest({arrays}) AS v(place, {', '.join(names)})"
+    conditions = [f"t.{name} = v.k_{name}" for name in key] + [f"t.{name} = v.w_{name}" for name in when]
+    where = " AND ".join(conditions)
+    if kind == "Delete":
+        return f"DELETE FROM {table} t USING {source} WHERE {where} RETURNING v.place".encode()  # noqa: S608  (names only)
+    new = ", ".join(f"{name} = v.s_{name}" for name in values)
+    return f"UPDATE {table} t SET {new} FROM {source} WHERE {where} RETURNING v.place".encode()  # noqa: S608  (names only)
+
+
+@cache
+def _insert_sql(table: str, names: tuple[str, ...]) -> bytes:
+    arrays = ", ".join(_array(table, name) for name in names)
+    return f"INSERT INTO {table} ({', '.join(_quoted(name) for name in names)}) SELECT * FROM unnest({arrays})".encode()  # noqa: S608  (names only)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _array(table: str, name: str) -> str:
+    kind = METADATA.tables[table].c[name].type
+    if isinstance(kind, LargeBinary):
+        return "%b::bytea[]"
+    return "%s::text[]" if isinstance(kind, Text) else "%s::bigint[]"
+
+
+def _plain(value: Any) -> Any:
+    """Words of the code as plain texts: the driver looks for a dumper by class."""
+    return str(value) if isinstance(value, str) else value
+
+
+def _as_outcome(error: Exception) -> Exception:
+    if isinstance(error, psycopg.IntegrityError):
+        return ConditionFailedError()
+    if isinstance(error, psycopg.DataError) and "NUL" in str(error):
+        return DomainError(ErrorCode.INVALID_PARAMETER, "A text holds a character that cannot be kept: U+0000.")
+    if isinstance(error, psycopg.OperationalError | psycopg.InternalError | psycopg.InterfaceError):
+        return StorageError(str(error))
+    return error

