@@ -37,7 +37,9 @@ check: .venv/made-dev
 	$(BIN)/pytest -q tests/unit tests/contract tests/test_tidy.py
 
 test: check
-	$(BIN)/pytest -q tests/conformance tests/virtual tests/e2e
+	$(BIN)/pytest -q -n auto tests/conformance tests/virtual tests/e2e
+	@echo "The same on PostgreSQL: every call and the virtual days"
+	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 $(BIN)/pytest -q -n auto tests/contract tests/virtual
 
 bench: .venv/made-dev
 	$(BIN)/python benchmarks/run.py

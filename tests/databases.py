@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from kalathi.marketplace.kernel.migrating import migrate_postgres
+from kalathi.marketplace.kernel.schema import METADATA
 
 _NUMBERS = itertools.count(1)
 _TEMPLATE = f"kalathi_template_{os.getpid()}"
@@ -50,6 +51,13 @@ def fresh_postgres() -> str:
     with psycopg.connect(server_url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
     return _named(name)
+
+
+def emptied(url: str) -> str:
+    """The same database without rows: ten times as fast as a new one."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"TRUNCATE {', '.join(METADATA.tables)}")
+    return url
 
 
 def empty_postgres() -> str:

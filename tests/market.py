@@ -17,7 +17,7 @@ from kalathi.marketplace.app import Marketplace, open_marketplace
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.webhooks.sending import Answer, SendError
-from tests.databases import drop_postgres, fresh_postgres
+from tests.databases import emptied, fresh_postgres
 
 OPERATOR_TOKEN = "operator"
 ACCEPT = "application/vnd.skroutz+json; version=3.0"
@@ -265,9 +265,8 @@ def _database_of(folder: Path) -> str:
         return ""
     if folder not in _POSTGRES:
         # A test may open its market again, and some have two; databases of the tests before are done with.
-        while len(_POSTGRES) >= 4:
-            drop_postgres(_POSTGRES.pop(next(iter(_POSTGRES))))
-        _POSTGRES[folder] = fresh_postgres()
+        done_with = _POSTGRES.pop(next(iter(_POSTGRES))) if len(_POSTGRES) >= 4 else None
+        _POSTGRES[folder] = emptied(done_with) if done_with else fresh_postgres()
     return _POSTGRES[folder]
 
 

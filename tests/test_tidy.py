@@ -28,12 +28,13 @@ def test_no_file_is_longer_than_one_idea() -> None:
 
 
 def test_no_function_is_longer_than_a_page() -> None:
-    """A function above 40 lines of code is a question. Commands of the line with many options are the answer so far."""
+    """A function above 40 lines of code is a question. Commands of the line with many options and the steps from one
+    shape of the tables to the next are the answers so far."""
     long = [
         (path.name, node.name)
         for path in SOURCES
         for node in _functions(path)
-        if path.parent.name != "cli" and (node.end_lineno or 0) - node.body[0].lineno > 40
+        if path.parent.name not in {"cli", "versions"} and (node.end_lineno or 0) - node.body[0].lineno > 40
     ]
     assert long == []
 
@@ -59,9 +60,11 @@ def test_only_the_kernel_speaks_sql_of_writes() -> None:
     """Writes are change sets; reads stand in the stores."""
     writes = re.compile(r"\b(INSERT INTO|INSERT OR|UPDATE \w+ SET|DELETE FROM)\b")
     speakers = {path.name for path in SOURCES if writes.search(path.read_text("utf-8"))}
-    assert speakers == {"inbox.py"}, "the merchant's inbox is its own small file of SQL"
-    selects = {path.name for path in SOURCES if re.search(r"\bSELECT \w", path.read_text("utf-8"))}
-    assert selects <= {"store.py", "due.py", "keys.py", "moving.py", "idempotency.py", "inbox.py"}
+    # The merchant's inbox is its own small file of SQL; PostgreSQL's groups are statements over arrays.
+    assert speakers == {"inbox.py", "postgres_writing.py"}
+    selects = {path.name for path in SOURCES if re.search(r'"[^"]*\bSELECT \w', path.read_text("utf-8"))}
+    outside = {name for name in selects if not list((ROOT / "src/kalathi/marketplace/kernel").glob(name))}
+    assert outside <= {"store.py", "inbox.py"}
 
 
 def test_tests_use_fakes_and_wait_on_conditions() -> None:

@@ -96,6 +96,17 @@ async def run_server(
     await server.serve(sockets=[bound])
 
 
+async def until_told_to_end(ready: Callable[[], None]) -> None:
+    """Waits for SIGTERM or SIGINT; `ready` is called when they are listened for."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    ready()
+    sys.stdout.flush()
+    await told.wait()
+
+
 def log_json_lines() -> None:
     """structlog writes one JSON object a line to standard error; standard output belongs to the command."""
     structlog.configure(

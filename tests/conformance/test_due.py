@@ -17,7 +17,7 @@ def _plan(shop: str, subject: str, sequence: int = 1, at: int = 100, kind: DueKi
 
 
 async def _claimable(database: Database, *, now: int = 1000, real: int = 0, busy: tuple[str, ...] = ()) -> list[DueRow]:
-    return await database.look(
+    return await database.peek(
         lambda view: due.claimable(view, DueKind.DELIVERY, now_millis=now, real_millis=real, limit=100, busy_shops=busy)
     )
 

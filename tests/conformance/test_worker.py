@@ -25,6 +25,7 @@ class StumblingDatabase(SqliteDatabase):
     stumbles = 0
 
     async def look(self, query: Query[T]) -> T:
+        # Whatever is asked of a database, it looks in the end.
         if self.stumbles:
             self.stumbles -= 1
             raise StorageError("disk I/O error")

@@ -16,7 +16,7 @@ from kalathi.cli.merchant import merchant
 from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
 from kalathi.cli.sandbox import clock, faults, trigger
-from kalathi.cli.serve import serve
+from kalathi.cli.serve import serve, worker
 from kalathi.cli.shops import shop
 from kalathi.cli.simulate import simulate
 
@@ -49,5 +49,5 @@ def main(context: click.Context, config: Path | None) -> None:
             fail(f"{error}.")
 
 
-for _command in (serve, merchant, demo, shop, clock, trigger, faults, listen, simulate, openapi):
+for _command in (serve, worker, merchant, demo, shop, clock, trigger, faults, listen, simulate, openapi):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""`kalathi serve`: the marketplace."""
+"""`kalathi serve` and `kalathi worker`: the marketplace."""
 
 import sqlite3
 import sys
@@ -31,54 +31,127 @@ def setting_options(command: T) -> T:
 @click.command()
 @setting_options
 @click.option("--no-worker", is_flag=True, help="Serve the API only; what is due waits for a worker.")
-def serve(no_worker: bool, **values: str) -> None:
-    """Run the marketplace: API and worker in one process, until SIGTERM or Ctrl-C.
+@click.option(
+    "--processes",
+    envvar="KALATHI_PROCESSES",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that share the port; more than one needs PostgreSQL.",
+)
+def serve(no_worker: bool, processes: int, **values: str) -> None:
+    """Run the marketplace: API and worker, until SIGTERM or Ctrl-C.
 
     \b
     kalathi serve
     kalathi serve --port 0 --data /tmp/market
+    kalathi serve --database postgresql://kalathi@localhost/kalathi --processes 4
     KALATHI_OPERATOR_TOKEN=secret kalathi serve --host 0.0.0.0 --public-url https://market.example
     """
+    settings = _settings(values)
+    if processes > 1 and not settings.database.startswith("postgres"):
+        fail(
+            "SQLite is served by one process. Leave out --processes, or give a PostgreSQL database with --database"
+            " postgresql://user@host/name."
+        )
+    from kalathi.serving import listening_socket
+    from kalathi.supervising import supervise
+
     try:
-        settings = read_settings(values)
+        bound = listening_socket(settings.host, settings.port)
+    except OSError as error:
+        fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}.")
+    if processes == 1:
+        _run(settings, _serve(settings, bound, works=not no_worker, ready=lambda: _say_ready(settings, bound)))
+    else:
+        from kalathi.marketplace.app import operator_token
+
+        operator_token(settings)  # Made once, before there are several who could make it.
+        supervise(
+            processes,
+            lambda ready: _run(settings, _serve(settings, bound, works=not no_worker, ready=ready)),
+            lambda: _say_ready(settings, bound),
+        )
+
+
+@click.command()
+@setting_options
+def worker(**values: str) -> None:
+    """Run a worker only: deliveries, expiries, vouchers, until SIGTERM or Ctrl-C. Any number of them, on any number of
+    machines, share one PostgreSQL database.
+
+    \b
+    kalathi worker --database postgresql://kalathi@db.example/kalathi --public-url https://market.example
+    """
+    settings = _settings(values)
+    if not settings.database.startswith("postgres"):
+        fail("a worker of its own needs PostgreSQL: give --database postgresql://user@host/name.")
+    if not settings.public_url:
+        fail("give --public-url: vouchers are linked under the address at which the marketplace is reached.")
+    _run(settings, _work(settings))
+
+
+def _settings(values: dict[str, str]) -> Settings:
+    try:
+        return read_settings(values)
     except ValueError as error:
         fail(f"{error}. See kalathi serve --help.")
 
+
+def _run(settings: Settings, main: Any) -> None:
+    from kalathi.marketplace.kernel.changes import StorageError
     from kalathi.marketplace.kernel.database import DatabaseInUseError
+    from kalathi.marketplace.kernel.migrating import NewerDatabaseError
     from kalathi.serving import run_loop
 
     try:
-        run_loop(_run_marketplace(settings, works=not no_worker))
-    except (DatabaseInUseError, ValueError) as error:
+        run_loop(main)
+    except (DatabaseInUseError, NewerDatabaseError, ValueError) as error:
         fail(str(error))
-    except sqlite3.Error as error:
-        fail(f"the database in {settings.data} cannot be used: {error}.")
+    except (StorageError, sqlite3.Error) as error:
+        fail(f"the database {settings.database or f'in {settings.data}'} cannot be used: {error}.")
     except OSError as error:
-        fail(f"cannot listen on {settings.host}:{settings.port} or use {settings.data}: {error.strerror}.")
+        fail(f"{settings.data} cannot be used: {error.strerror}.")
 
 
-async def _run_marketplace(settings: Settings, *, works: bool) -> None:
+def _say_ready(settings: Settings, bound: Any) -> None:
+    from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE
+    from kalathi.serving import address_of
+
+    address = address_of(bound)
+    (settings.data / ADDRESS_FILE).write_text(address + "\n", "utf-8")
+    click.echo(f"Kalathi is ready on {address}")
+    if not settings.operator_token:
+        click.echo(f"The operator's token is in {(settings.data / OPERATOR_TOKEN_FILE).absolute()}")
+    sys.stdout.flush()
+
+
+async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable[[], None]) -> None:
     from kalathi.marketplace.api.faults import CUT_OFF
-    from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE, open_marketplace
-    from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
+    from kalathi.marketplace.app import open_marketplace
+    from kalathi.serving import address_of, log_json_lines, run_server
 
     log_json_lines()
-    bound = listening_socket(settings.host, settings.port)
-    address = address_of(bound)
-    marketplace = await open_marketplace(settings, address)
-
-    def ready() -> None:
-        (settings.data / ADDRESS_FILE).write_text(address + "\n", "utf-8")
-        click.echo(f"Kalathi is ready on {address}")
-        if not settings.operator_token:
-            click.echo(f"The operator's token is in {(settings.data / OPERATOR_TOKEN_FILE).absolute()}")
-        sys.stdout.flush()
-
+    settings.data.mkdir(parents=True, exist_ok=True)
+    marketplace = await open_marketplace(settings, address_of(bound))
     if works:
         marketplace.start()
     try:
         # Only a sandbox has connections to cut off.
         extension = CUT_OFF if settings.mode == "sandbox" else ""
         await run_server(marketplace.asgi, bound, ready, cut_off_extension=extension)
+    finally:
+        await marketplace.stop()
+
+
+async def _work(settings: Settings) -> None:
+    from kalathi.marketplace.app import open_marketplace
+    from kalathi.serving import log_json_lines, until_told_to_end
+
+    log_json_lines()
+    marketplace = await open_marketplace(settings, settings.public_url)
+    marketplace.start()
+    try:
+        await until_told_to_end(lambda: click.echo("Kalathi's worker is ready."))
     finally:
         await marketplace.stop()

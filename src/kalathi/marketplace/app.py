@@ -1,6 +1,7 @@
 """The composition root of the marketplace: what is made of what, and which handler runs which kind of due row."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +15,9 @@ from kalathi.marketplace.api.docs_page import Description
 from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.vouchers import VoucherPrinter
+from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.ids import secret_token
@@ -39,6 +41,9 @@ from kalathi.marketplace.worker import Duty, Worker
 OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
 ADDRESS_FILE: Final = "address"
 DATABASE_FILE: Final = "kalathi.db"
+# How late news of other processes may be noticed without a bell, and how often it is looked for at most.
+_LOOK_AGAIN_SECONDS: Final = 1.0
+_AT_MOST_EVERY_SECONDS: Final = 0.02
 
 
 class _Kept(NamedTuple):
@@ -46,6 +51,10 @@ class _Kept(NamedTuple):
 
     offset_millis: int
     faults: Faults | None
+
+
+def _kept(view: View) -> _Kept:
+    return _Kept(stored_offset_millis(view), sandbox.faults(view))
 
 
 class Marketplace:
@@ -90,11 +99,32 @@ class Marketplace:
             description=Description(lambda: document(settings.vendor)),
         )
         self.asgi: ASGIApp = application(self._desk)
+        self._clock, self._faults = clock, faults
+        self._news = asyncio.Event()
+        self._stopping = False
         self._working: asyncio.Task[None] | None = None
+        self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
     def start(self) -> None:
         """Starts the worker."""
         self._working = asyncio.create_task(self.worker.run())
+
+    async def _follow(self) -> None:
+        """Learns what other processes of the same database were told: business time, and what is to go wrong."""
+        for table in ("counters", "sandbox_faults"):
+            self._database.subscribe(table, self._news.set)
+        while not self._stopping:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), _LOOK_AGAIN_SECONDS)
+            self._news.clear()
+            try:
+                kept = await self._database.peek(_kept)
+            except StorageError:
+                continue  # The database is away for a moment; whoever writes hears of it.
+            self._faults.follow(kept.faults)
+            if self._clock.follow(kept.offset_millis):
+                self.worker.ring()
+            await asyncio.sleep(_AT_MOST_EVERY_SECONDS)
 
     async def stop(self) -> None:
         """Lets what is in flight end and closes the database; nothing that is due is lost."""
@@ -104,6 +134,11 @@ class Marketplace:
                 await self._working
             await self.worker.drain()
         finally:
+            if self._following is not None:
+                # Told and not cancelled: a wait that ends at the same moment would swallow the cancellation.
+                self._stopping = True
+                self._news.set()
+                await self._following
             await self._network.close()
             self._threads.shutdown()
             await self._database.close()
@@ -118,7 +153,7 @@ async def open_marketplace(
     """
     database = await open_database(settings.database or f"sqlite:///{settings.data / DATABASE_FILE}")
     try:
-        kept = await database.look(lambda view: _Kept(stored_offset_millis(view), sandbox.faults(view)))
+        kept = await database.look(_kept)
         return Marketplace(settings, address, database, kept, real=real, sender=sender)
     except BaseException:
         await database.close()

@@ -14,7 +14,7 @@ import structlog
 
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind, DueRow, again, claim, claimable, free_all, next_due_millis
 
 _log = structlog.get_logger("kalathi.worker")
@@ -37,6 +37,16 @@ class Duty(NamedTuple):
     handle: Callable[[DueRow], Awaitable[None]]
     slots: int
     slots_per_shop: int
+
+
+def _within_slots(rows: Sequence[DueRow], in_flight: Counter[str], slots_per_shop: int) -> list[DueRow]:
+    taken = Counter(in_flight)
+    kept = []
+    for row in rows:
+        if taken[row.shop_id] < slots_per_shop:
+            taken[row.shop_id] += 1
+            kept.append(row)
+    return kept
 
 
 class Worker:
@@ -94,29 +104,18 @@ class Worker:
         if free <= 0:
             return False
         busy_shops = [shop_id for shop_id, count in in_flight.items() if count >= duty.slots_per_shop]
-        candidates = await self._database.look(
-            lambda view: claimable(
-                view,
-                duty.kind,
-                now_millis=self._clock.now_millis(),
-                real_millis=real_millis(),
-                limit=free,
-                busy_shops=busy_shops,
-            )
-        )
-        taken = Counter(in_flight)
-        rows = []
-        for row in candidates:
-            if taken[row.shop_id] < duty.slots_per_shop:
-                taken[row.shop_id] += 1
-                rows.append(row)
-        if not rows:
-            return False
-        changes, leased = claim(rows, real_millis())
+
+        def command(view: View) -> tuple[ChangeSet, list[DueRow]]:
+            real, now = real_millis(), self._clock.now_millis()
+            found = claimable(view, duty.kind, now_millis=now, real_millis=real, limit=free, busy_shops=busy_shops)
+            return claim(_within_slots(found, in_flight, duty.slots_per_shop), real)
+
         try:
-            await self._database.commit(changes)
+            leased = await self._database.claim(command)
         except ConditionFailedError:
             return True  # Somebody else was faster with one of them: look again.
+        if not leased:
+            return False
         for row in leased:
             in_flight[row.shop_id] += 1
             task = asyncio.create_task(self._work(duty, row))
@@ -151,7 +150,7 @@ class Worker:
 
     async def _seconds_to_rest(self) -> float:
         kinds = [duty.kind for duty in self._duties]
-        due_at = await self._database.look(lambda view: next_due_millis(view, kinds))
+        due_at = await self._database.peek(lambda view: next_due_millis(view, kinds))
         if due_at is None or due_at <= self._clock.now_millis():
             return _LOOK_AGAIN_SECONDS
         return min(_LOOK_AGAIN_SECONDS, (due_at - self._clock.now_millis()) / 1000)

@@ -70,7 +70,7 @@ class MerchantsFront:
         """Answers every request, the faulty ones too."""
         if self._desk.faults.strikes_api:
             token_hash = _token_hash(_scanned(scope).authorization)
-            shop_id = await self._desk.database.look(lambda view: shops.shop_id_of_token(view, token_hash))
+            shop_id = await self._desk.database.peek(lambda view: shops.shop_id_of_token(view, token_hash))
             rules = self._desk.faults.on_call(shop_id, _name_of(scope))
             await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, send)
         else:
@@ -159,7 +159,7 @@ class MerchantsFront:
 
     async def _admitted(self, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
         """Who calls, with the checks in the order that the design gives: token, then the limit, then Accept."""
-        caller = await self._desk.database.look(lambda view: store.for_token(view, token_hash, code))
+        caller = await self._desk.database.peek(lambda view: store.for_token(view, token_hash, code))
         if caller is None:
             raise DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
         if self._limit.is_on:

@@ -193,7 +193,7 @@ async def download_upload(desk: Desk, call: Call) -> Reply:
     if call.path["shop_id"] == DEMO_SHOP_ID and call.path["file"] == f"{SAMPLE_LINK}.pdf":
         found: Upload | None = Upload("application/pdf", await desk.sample.pdf())
     else:
-        found = await desk.database.look(lambda view: store.upload(view, call.path["shop_id"], name))
+        found = await desk.database.peek(lambda view: store.upload(view, call.path["shop_id"], name))
     if found is None or extension_of(found.mime_type) != extension:
         raise DomainError(ErrorCode.NOT_FOUND, "File not found")
     headers = (

@@ -46,6 +46,13 @@ class BusinessClock:
         self._real = real
         self._latest_millis = 0
 
+    def follow(self, offset_millis: int) -> bool:
+        """Another process may have moved it: whether this is news. It never goes back."""
+        if offset_millis <= self.offset_millis:
+            return False
+        self.offset_millis = offset_millis
+        return True
+
     def now(self) -> datetime:
         """The present instant of the business, in UTC."""
         return from_millis(self.now_millis())

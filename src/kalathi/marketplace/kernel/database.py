@@ -35,6 +35,11 @@ class View(Protocol):
         """Every row."""
         ...
 
+    def unlocked(self, alias: str) -> str:
+        """What is appended to a SELECT of a claim, so that it takes only rows that nobody else is taking: empty where
+        there is nobody else."""
+        ...
+
 
 Query = Callable[[View], T]
 Command = Callable[[View], tuple[ChangeSet, T]]
@@ -60,6 +65,11 @@ class Database(ABC):
     @abstractmethod
     async def read(self, query: Query[T]) -> T:
         """The same for lists and whatever else takes longer than a point read."""
+
+    @abstractmethod
+    async def claim(self, command: Command[T]) -> T:
+        """Reads and writes without anybody in between. What is written need not be on disk yet: a claim that is lost in
+        a crash is free again. Raises ConditionFailedError, StorageError."""
 
     @abstractmethod
     async def commit(self, changes: ChangeSet) -> None:

@@ -75,7 +75,7 @@ _EARLIER_FIRST: Final = """
 def claimable(
     view: View, kind: DueKind, *, now_millis: int, real_millis: int, limit: int, busy_shops: Collection[str]
 ) -> list[DueRow]:
-    """Free rows that are due, the longest due first, of shops that are not busy."""
+    """Free rows that are due, the longest due first, of shops that are not busy; none that somebody else is taking."""
     parameters: dict[str, Value] = {"kind": kind, "now": now_millis, "real": real_millis, "limit": limit}
     names = []
     for number, shop_id in enumerate(busy_shops):
@@ -85,7 +85,7 @@ def claimable(
     in_order = _EARLIER_FIRST if kind is DueKind.DELIVERY else ""
     sql = (
         f"SELECT {_COLUMNS} FROM due d WHERE d.kind = :kind AND d.due_at <= :now AND d.leased_until <= :real"  # noqa: S608  (names only)
-        f"{not_busy}{in_order} ORDER BY d.due_at LIMIT :limit"
+        f"{not_busy}{in_order} ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"
     )
     return [_as_due(row) for row in view.all(sql, parameters)]
 

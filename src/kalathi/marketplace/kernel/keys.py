@@ -50,7 +50,7 @@ class KeyReserve:
         keys.numbers = []
 
     async def _reserve(self, size: int) -> None:
-        row = await self._database.look(
+        row = await self._database.peek(
             lambda view: view.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
         )
         first = row[0] if row else 0

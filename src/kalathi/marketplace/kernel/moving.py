@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update
+from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert
 from kalathi.marketplace.kernel.clock import BusinessClock, athens, from_millis, to_millis
 from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import next_due_millis
@@ -73,6 +73,7 @@ class ClockMover:
 
     async def _settled(self, ends_at: float) -> None:
         while True:
+            # One snapshot: work that ends and plans other work must not slip through between two statements.
             due_at = await self._database.look(next_due_millis)
             if due_at is None or due_at > self._clock.now_millis():
                 return
@@ -90,10 +91,16 @@ class ClockMover:
         if forward <= 0:
             return
         offset = self._clock.offset_millis + forward
-        if await self._database.look(stored_offset_millis) or self._clock.offset_millis:
-            changes = ChangeSet(Update("counters", {"name": _COUNTER}, {"value": offset}))
-        else:
-            changes = ChangeSet(Insert("counters", {"name": _COUNTER, "value": offset}))
-        await self._database.commit(changes)
-        self._clock.offset_millis = offset
+
+        def command(view: View) -> tuple[ChangeSet, None]:
+            stored = stored_offset_millis(view)
+            if stored >= offset:
+                return ChangeSet(), None  # Another process has moved it further.
+            # The row is written anew, so that whoever listens for new rows of this table hears of it.
+            row = Insert("counters", {"name": _COUNTER, "value": offset})
+            gone = Delete("counters", {"name": _COUNTER}, when={"value": stored})
+            return ChangeSet(gone, row) if stored else ChangeSet(row), None
+
+        await self._database.run(command)
+        self._clock.follow(offset)
         self._moved()

@@ -15,12 +15,12 @@ async def open_database(url: str) -> Database:
 
     Raises ValueError for any other URL, DatabaseInUseError, NewerDatabaseError, StorageError.
     """
-    if is_postgres(url):
-        return await _postgres(url)
-    path = sqlite_path(url)
-    from kalathi.marketplace.kernel.sqlite import SqliteDatabase  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
-    return SqliteDatabase(path)
+    try:
+        return await (_postgres(url) if is_postgres(url) else _sqlite(sqlite_path(url)))
+    except DBAPIError as error:
+        raise StorageError(str(error.orig)) from error
 
 
 def is_postgres(url: str) -> bool:
@@ -36,15 +36,16 @@ def sqlite_path(url: str) -> Path:
     return Path(unquote(parts.path[1:]))
 
 
-async def _postgres(url: str) -> Database:
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+async def _sqlite(path: Path) -> Database:
+    from kalathi.marketplace.kernel.sqlite import SqliteDatabase  # noqa: PLC0415
 
+    return SqliteDatabase(path)
+
+
+async def _postgres(url: str) -> Database:
     from kalathi.marketplace.kernel.migrating import migrate_postgres  # noqa: PLC0415
     from kalathi.marketplace.kernel.postgres import PostgresDatabase  # noqa: PLC0415
 
     url = url.replace("postgres://", "postgresql://", 1)
-    try:
-        await asyncio.to_thread(migrate_postgres, url)
-    except SQLAlchemyError as error:
-        raise StorageError(str(error)) from error
+    await asyncio.to_thread(migrate_postgres, url)
     return PostgresDatabase(url)

@@ -11,21 +11,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import psycopg
 import structlog
 from psycopg import Connection
 
-from kalathi.marketplace.kernel.changes import ChangeSet, StorageError, Value
-from kalathi.marketplace.kernel.database import Database, Query, Row, T
+from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError, Value
+from kalathi.marketplace.kernel.database import Command, Database, Query, Row, T
 from kalathi.marketplace.kernel.group import GroupWriter
-from kalathi.marketplace.kernel.postgres_writing import PostgresWriter
+from kalathi.marketplace.kernel.postgres_writing import PostgresWriter, write_guarded
 from kalathi.marketplace.kernel.statements import positional
 
 _log = structlog.get_logger("kalathi.database")
 
 _READER_THREADS: Final = 4
+# What is no fault of the statement: the server is gone, full, or does not write.
+_OF_THE_SERVER: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 _CHANNEL: Final = "kalathi"
 _CONNECT_SECONDS: Final = 5
 _PATIENCE_SECONDS: Final = 10.0
@@ -68,6 +71,9 @@ class _PostgresView:
             return cursor.fetchall()
         return self._connection.execute(text.encode(), values, binary=True).fetchall()
 
+    def unlocked(self, alias: str) -> str:
+        return f" FOR UPDATE OF {alias} SKIP LOCKED"
+
 
 class PostgresDatabase(Database):
     """One process's way to a PostgreSQL database whose tables are there."""
@@ -88,15 +94,19 @@ class PostgresDatabase(Database):
 
     async def peek(self, query: Query[T]) -> T:
         """One statement needs no snapshot around it."""
-        return await self._on_a_reader(query, snapshot=False)
+        return await self._on_a_reader(partial(self._query, query, snapshot=False))
 
     async def look(self, query: Query[T]) -> T:
         """On a reader thread."""
-        return await self._on_a_reader(query, snapshot=True)
+        return await self._on_a_reader(partial(self._query, query, snapshot=True))
 
     async def read(self, query: Query[T]) -> T:
         """The same."""
-        return await self._on_a_reader(query, snapshot=True)
+        return await self._on_a_reader(partial(self._query, query, snapshot=True))
+
+    async def claim(self, command: Command[T]) -> T:
+        """In a transaction of its own, on a reader thread: the rows that it selects are locked until they are ours."""
+        return await self._on_a_reader(partial(self._claim, command))
 
     async def commit(self, changes: ChangeSet) -> None:
         """Through the writer's queue."""
@@ -114,27 +124,49 @@ class PostgresDatabase(Database):
         for connection in self._open:
             connection.close()
 
-    async def _on_a_reader(self, query: Query[T], *, snapshot: bool) -> T:
+    async def _on_a_reader(self, work: Callable[[Connection], T]) -> T:
         if self._closing.is_set():
             raise StorageError("The database is closed.")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._query, query, snapshot)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._on_a_connection, work)
 
-    def _query(self, query: Query[T], snapshot: bool) -> T:  # noqa: FBT001  (an executor passes no names)
+    def _on_a_connection(self, work: Callable[[Connection], T]) -> T:
         for is_last in (False, True):
             connection = self._reader()
-            view = _PostgresView(connection, snapshot=snapshot)
             try:
-                return query(view)
+                return work(connection)
             except psycopg.Error as error:
-                # A query reads only, so it may run again on another connection.
+                if not isinstance(error, _OF_THE_SERVER):
+                    raise
+                # It has read only, or its transaction is gone with the connection: it may run again on another one.
                 if is_last or not (connection.broken or connection.closed):
                     raise StorageError(str(error)) from error
-            finally:
-                if view.begun:
-                    with contextlib.suppress(psycopg.Error):
-                        connection.execute("ROLLBACK")
         raise AssertionError("the loop returns or raises")
+
+    @staticmethod
+    def _query(query: Query[T], connection: Connection, *, snapshot: bool) -> T:
+        view = _PostgresView(connection, snapshot=snapshot)
+        try:
+            return query(view)
+        finally:
+            if view.begun:
+                with contextlib.suppress(psycopg.Error):
+                    connection.execute("ROLLBACK")
+
+    @staticmethod
+    def _claim(command: Command[T], connection: Connection) -> T:
+        connection.execute("BEGIN")
+        try:
+            changes, answer = command(_PostgresView(connection, snapshot=False))
+            holds = changes.is_empty or write_guarded(connection, changes)
+            if holds:
+                connection.execute("SET LOCAL synchronous_commit = off")
+            connection.execute("COMMIT" if holds else "ROLLBACK")
+        except BaseException:
+            connection.close()
+            raise
+        if not holds:
+            raise ConditionFailedError
+        return answer
 
     def _reader(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)
@@ -194,8 +226,12 @@ class _Bell:
 
     def _send(self) -> None:
         connection: Connection | None = None
-        while self._wanted.wait() and not self._closing.is_set():
+        ends = False
+        while not ends:
+            self._wanted.wait()
             self._wanted.clear()
+            # The last one wakes our own listener, so that it sees that it is to end.
+            ends = self._closing.is_set()
             try:
                 if connection is None or connection.closed:
                     connection = self._connect()

@@ -165,6 +165,13 @@ def _written(connection: Connection, group: Sequence[ChangeSet]) -> tuple[list[i
     return refused, True
 
 
+def write_guarded(connection: Connection, changes: ChangeSet) -> bool:
+    """Runs the updates and deletes of one set in the transaction that is open; tells whether all of them held."""
+    with connection.pipeline():
+        sent = _send_guarded(connection, [changes])
+    return _effect([changes], sent).held[0] == len(changes.guarded)
+
+
 _Sent = tuple[Cursor[Any], list[int] | None, int]
 
 

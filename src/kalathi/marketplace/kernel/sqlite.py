@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from kalathi.marketplace.kernel.changes import ChangeSet, StorageError, Value
-from kalathi.marketplace.kernel.database import Database, DatabaseInUseError, Query, Row, T, View
+from kalathi.marketplace.kernel.database import Command, Database, DatabaseInUseError, Query, Row, T, View
 from kalathi.marketplace.kernel.group import GroupWriter
 from kalathi.marketplace.kernel.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.sqlite_writing import write_group
@@ -38,6 +38,9 @@ class _SqliteView:
     def all(self, sql: str, parameters: Mapping[str, Value]) -> list[Row]:
         text, names = positional(sql)
         return self._connection.execute(text, [parameters[name] for name in names]).fetchall()
+
+    def unlocked(self, alias: str) -> str:
+        return ""
 
 
 class SqliteDatabase(Database):
@@ -86,6 +89,13 @@ class SqliteDatabase(Database):
     async def read(self, query: Query[T]) -> T:
         """A snapshot of its own, on a reader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
+
+    async def claim(self, command: Command[T]) -> T:
+        """Through the writer's queue; the only others are tasks of this process, which its conditions keep apart."""
+        changes, answer = await self.look(command)
+        if not changes.is_empty:
+            await self.commit(changes)
+        return answer
 
     async def commit(self, changes: ChangeSet) -> None:
         """Through the writer's queue."""

@@ -66,7 +66,7 @@ class OrderDueWork:
 
     async def make_voucher(self, row: DueRow) -> None:
         """Renders outside any transaction, then joins the voucher to the order as it is by then."""
-        found = await self._database.look(lambda view: store.by_code(view, row.subject))
+        found = await self._database.peek(lambda view: store.by_code(view, row.subject))
         if found is None or not _wants_voucher(found):
             await self._database.commit(ChangeSet(done(row)))
             return

@@ -22,6 +22,7 @@ class FaultBook:
     def __init__(self, database: Database, laid_down: Faults | None, *, sandbox: bool) -> None:
         """`laid_down` is what was kept. In production mode nothing strikes, whatever that is."""
         self._database = database
+        self._sandbox = sandbox
         self.faults = laid_down if sandbox and laid_down is not None else Faults()
         self._places = {rule.on for rule in self.faults.rules}
         # Shops by the order of their first call: their ids are random, and a seed is to decide the same again.
@@ -32,6 +33,15 @@ class FaultBook:
         """From now on this goes wrong, and nothing else. Raises INVALID_PARAMETER."""
         check_faults(faults)
         await self._database.commit(ChangeSet(*store.replace_faults(faults)))
+        self._take(faults)
+
+    def follow(self, laid_down: Faults | None) -> None:
+        """Another process may have been told others."""
+        faults = laid_down if self._sandbox and laid_down is not None else Faults()
+        if faults != self.faults:
+            self._take(faults)
+
+    def _take(self, faults: Faults) -> None:
         self.faults = faults
         self._places = {rule.on for rule in faults.rules}
         self._calls.clear()

@@ -55,6 +55,8 @@ def shops_by_id(view: View, shop_ids: Collection[str]) -> dict[str, Shop]:
 
 def listings(view: View, shop_id: str, shop_uids: Collection[str]) -> dict[str, ListingInStock]:
     """The listings of these uids that the shop has."""
+    if not shop_uids:
+        return {}  # An empty list is no SQL.
     names, parameters = _named("uid", shop_uids)
     sql = f"SELECT document, quantity FROM listings WHERE shop_id = :shop_id AND shop_uid IN ({names})"  # noqa: S608  (names only)
     found = [

@@ -47,7 +47,7 @@ class Dispatcher:
 
     async def deliver(self, row: DueRow) -> None:
         """One attempt, then its record. A crash between the two repeats the attempt with the same bytes."""
-        event, shop = await self._database.look(
+        event, shop = await self._database.peek(
             lambda view: (store.event_body(view, row), shops.shop(view, row.shop_id))
         )
         if event is None or shop is None:
