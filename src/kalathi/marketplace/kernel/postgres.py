@@ -29,6 +29,8 @@ _log = structlog.get_logger("kalathi.database")
 _READER_THREADS: Final = 4
 # What is no fault of the statement: the server is gone, full, or does not write.
 _OF_THE_SERVER: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+# How often a read is tried on another connection when its own was cut.
+_MOST_ATTEMPTS: Final = 5
 _CHANNEL: Final = "kalathi"
 _CONNECT_SECONDS: Final = 5
 _PATIENCE_SECONDS: Final = 10.0
@@ -130,7 +132,7 @@ class PostgresDatabase(Database):
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._on_a_connection, work)
 
     def _on_a_connection(self, work: Callable[[Connection], T]) -> T:
-        for is_last in (False, True):
+        for attempt in range(1, _MOST_ATTEMPTS + 1):
             connection = self._reader()
             try:
                 return work(connection)
@@ -138,7 +140,7 @@ class PostgresDatabase(Database):
                 if not isinstance(error, _OF_THE_SERVER):
                     raise
                 # It has read only, or its transaction is gone with the connection: it may run again on another one.
-                if is_last or not (connection.broken or connection.closed):
+                if attempt == _MOST_ATTEMPTS or not (connection.broken or connection.closed):
                     raise StorageError(str(error)) from error
         raise AssertionError("the loop returns or raises")
 

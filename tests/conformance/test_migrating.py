@@ -1,0 +1,64 @@
+"""The steps lead to the very tables that the program knows, on both databases."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
+
+from kalathi.marketplace.kernel import migrating
+from kalathi.marketplace.kernel.schema import METADATA
+from tests.databases import drop_postgres, empty_postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def migrated(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database that was empty, brought to the present shape twice."""
+    if request.param == "sqlite":
+        for _ in range(2):
+            migrating.migrate_sqlite(tmp_path / "kalathi.db")
+        engine = create_engine(f"sqlite:///{tmp_path / 'kalathi.db'}")
+        yield engine
+        engine.dispose()
+    else:
+        url = empty_postgres()
+        for _ in range(2):
+            migrating.migrate_postgres(url)
+        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+        yield engine
+        engine.dispose()
+        drop_postgres(url)
+
+
+def test_the_steps_make_the_tables_that_the_program_knows(migrated: Engine) -> None:
+    with migrated.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        if migrated.dialect.name == "sqlite":
+            rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+            made = {row[0]: str(row[1]) for row in rows}
+            for name, table in METADATA.tables.items():
+                wanted = str(CreateTable(table).compile(dialect=sqlite.dialect()))
+                assert "".join(made[name].split()) == "".join(wanted.split())
+
+
+def test_the_newest_step_is_the_one_that_a_start_looks_for() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrating.__file__).with_name("migrations")))
+    assert ScriptDirectory.from_config(config).get_current_head() == migrating.HEAD
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "kalathi.db"
+    migrating.migrate_sqlite(path)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(migrating.NewerDatabaseError, match="Run the newer version"):
+        migrating.migrate_sqlite(path)

@@ -1,0 +1,204 @@
+"""What only PostgreSQL has: several processes over one database, and connections that are lost."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+
+from kalathi.marketplace.kernel import due
+from kalathi.marketplace.kernel.changes import Add, ChangeSet, ConditionFailedError, Insert, StorageError, Update
+from kalathi.marketplace.kernel.database import Database, View
+from kalathi.marketplace.kernel.due import DueKind, DueRow
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.opening import open_database
+from kalathi.marketplace.kernel.schema import METADATA
+from tests.databases import drop_postgres, empty_postgres, fresh_postgres
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A database with all tables and no rows."""
+    fresh = fresh_postgres()
+    yield fresh
+    drop_postgres(fresh)
+
+
+@asynccontextmanager
+async def _processes(url: str, count: int) -> AsyncIterator[list[Database]]:
+    """As many ways to the database as there would be processes."""
+    opened = [await open_database(url) for _ in range(count)]
+    try:
+        yield opened
+    finally:
+        for database in opened:
+            await database.close()
+
+
+def _counter(name: str, value: int = 1) -> Insert:
+    return Insert("counters", {"name": name, "value": value})
+
+
+def _names(view: View) -> set[str]:
+    return {row[0] for row in view.all("SELECT name FROM counters", {})}
+
+
+def _cut_all_connections(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+async def test_connections_are_cut_again_and_again_and_every_answer_was_true(url: str) -> None:
+    async with _processes(url, 2) as databases:
+        outcomes: dict[str, bool] = {}
+        ended = asyncio.Event()
+
+        async def write(worker: int) -> None:
+            number = 0
+            while not ended.is_set():
+                name = f"{worker}-{number}"
+                try:
+                    await databases[worker % 2].commit(ChangeSet(_counter(name)))
+                except StorageError:
+                    outcomes[name] = False
+                else:
+                    outcomes[name] = True
+                number += 1
+
+        async def read() -> None:
+            while not ended.is_set():
+                await databases[0].look(_names)
+
+        busy = [asyncio.create_task(write(worker)) for worker in range(8)] + [asyncio.create_task(read())]
+        for _ in range(25):
+            before = len(outcomes)
+            await asyncio.to_thread(_cut_all_connections, url)
+            async with asyncio.timeout(20):
+                while len(outcomes) < before + 10:
+                    await asyncio.sleep(0.002)
+        ended.set()
+        await asyncio.gather(*busy)
+        present = await databases[1].look(_names)
+        assert present == {name for name, written in outcomes.items() if written}
+        assert len(present) > 250
+
+
+async def test_a_commit_whose_answer_was_lost_is_looked_up(url: str) -> None:
+    """The id of a transaction tells what became of it: after COMMIT it is there, after ROLLBACK it is not."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for end, status in (("COMMIT", "committed"), ("ROLLBACK", "aborted")):
+            connection.execute("BEGIN")
+            row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+            assert row is not None
+            connection.execute("INSERT INTO counters (name, value) VALUES (%s, 1)", [end])
+            connection.execute(end)
+            assert connection.execute("SELECT pg_xact_status(%s::xid8)", [row[0]]).fetchone() == (status,)
+
+
+async def test_no_row_is_claimed_twice_by_workers_of_one_database(url: str) -> None:
+    async with _processes(url, 3) as databases:
+        rows = [due.plan(DueKind.DELIVERY, "s", f"o{n}", 1, due_at=n, anchor_at=n) for n in range(600)]
+        await databases[0].commit(ChangeSet(*rows))
+        claimed: Counter[str] = Counter()
+
+        async def work(database: Database, seed: int) -> None:
+            chance = random.Random(seed)
+
+            def command(view: View) -> tuple[ChangeSet, list[DueRow]]:
+                found = due.claimable(
+                    view,
+                    DueKind.DELIVERY,
+                    now_millis=1000,
+                    real_millis=0,
+                    limit=chance.randint(1, 40),
+                    busy_shops=(),
+                )
+                return due.claim(found, 0)
+
+            while leased := await database.claim(command):
+                claimed.update(row.subject for row in leased)
+                for row in leased:
+                    await database.commit(ChangeSet(due.done(row)))
+
+        await asyncio.gather(*(work(database, seed) for seed, database in enumerate(databases * 2)))
+        assert set(claimed.values()) == {1}
+        assert len(claimed) == 600
+
+
+async def test_counters_of_several_processes_add_up_and_never_deadlock(url: str) -> None:
+    async with _processes(url, 3) as databases:
+        await databases[0].commit(ChangeSet(_counter("a", 0), _counter("b", 0)))
+        chance = random.Random(1)
+
+        async def bump(database: Database) -> None:
+            for _ in range(40):
+                names = chance.sample(["a", "b"], 2)
+                parts = [Update("counters", {"name": name}, {"value": Add(1)}) for name in names]
+                await database.commit(ChangeSet(*parts))
+
+        await asyncio.gather(*(bump(database) for database in databases * 4))
+        rows = await databases[0].look(lambda view: view.all("SELECT name, value FROM counters ORDER BY name", {}))
+        assert rows == [("a", 480), ("b", 480)]
+
+
+async def test_what_one_process_writes_the_others_hear_of(url: str) -> None:
+    async with _processes(url, 2) as (writer, listener):
+        heard = asyncio.Event()
+        async with asyncio.timeout(20):
+            listener.subscribe("due", heard.set)
+            await heard.wait()  # The listener says so when it begins to listen.
+            heard.clear()
+            await writer.commit(ChangeSet(_counter("a")))
+            await heard.wait()
+
+
+async def test_several_processes_that_start_at_once_make_the_tables_once() -> None:
+    url = empty_postgres()
+    try:
+        databases = await asyncio.gather(*(open_database(url) for _ in range(4)))
+        await databases[0].commit(ChangeSet(_counter("a")))
+        assert await databases[3].look(_names) == {"a"}
+        for database in databases:
+            await database.close()
+    finally:
+        drop_postgres(url)
+
+
+async def test_a_text_that_cannot_be_kept_is_refused_alone_and_found_nowhere(url: str) -> None:
+    async with _processes(url, 1) as [database]:
+        outcomes = await asyncio.gather(
+            database.commit(ChangeSet(_counter("a"))),
+            database.commit(ChangeSet(_counter("nul\0"))),
+            database.commit(ChangeSet(_counter("a"))),
+            return_exceptions=True,
+        )
+        assert outcomes[0] is None
+        assert isinstance(outcomes[1], DomainError)
+        assert outcomes[1].code is ErrorCode.INVALID_PARAMETER
+        assert isinstance(outcomes[2], ConditionFailedError)
+        sql = "SELECT value FROM counters WHERE name = :name"
+        assert await database.look(lambda view: view.one(sql, {"name": "nul\0"})) is None
+
+
+async def test_a_server_that_is_not_there_is_told_as_such() -> None:
+    with pytest.raises(StorageError):
+        await open_database("postgresql://nobody@127.0.0.1:1/none")
+
+
+async def test_the_texts_of_every_key_are_compared_byte_by_byte(url: str) -> None:
+    async with _processes(url, 1) as [database]:
+        names = ["Ω", "a", "B", "ά", "_", "1"]
+        await database.commit(ChangeSet(*(_counter(name) for name in names)))
+        found = await database.look(
+            lambda view: [row[0] for row in view.all("SELECT name FROM counters ORDER BY name", {})]
+        )
+        assert found == sorted(names)
+    assert METADATA.tables
