@@ -21,7 +21,7 @@ from psycopg import Connection
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError, Value
 from kalathi.marketplace.kernel.database import Command, Database, Query, Row, T
 from kalathi.marketplace.kernel.group import GroupWriter
-from kalathi.marketplace.kernel.postgres_writing import PostgresWriter, write_guarded
+from kalathi.marketplace.kernel.postgres_writing import PostgresWriter, is_lost, write_guarded
 from kalathi.marketplace.kernel.statements import positional
 
 _log = structlog.get_logger("kalathi.database")
@@ -140,7 +140,10 @@ class PostgresDatabase(Database):
                 if not isinstance(error, _OF_THE_SERVER):
                     raise
                 # It has read only, or its transaction is gone with the connection: it may run again on another one.
-                if attempt == _MOST_ATTEMPTS or not (connection.broken or connection.closed):
+                lost = is_lost(connection, error)
+                if lost:
+                    connection.close()
+                if attempt == _MOST_ATTEMPTS or not lost:
                     raise StorageError(str(error)) from error
         raise AssertionError("the loop returns or raises")
 

@@ -159,10 +159,21 @@ def _written(connection: Connection, group: Sequence[ChangeSet]) -> tuple[list[i
             transaction = row[0] if row else None
             connection.execute("COMMIT")
     except psycopg.Error as error:
-        if connection.broken or connection.closed:
+        if is_lost(connection, error):
             raise _LostError(transaction) from error
         raise
     return refused, True
+
+
+def is_lost(connection: Connection, error: psycopg.Error) -> bool:
+    """Whether the error ends the connection: it broke, or the server says that it goes away (classes 08 and 57P).
+
+    The server may say so in the place of the answer to a COMMIT that it has carried out.
+    """
+    if connection.broken or connection.closed:
+        return True
+    state = error.sqlstate or ""
+    return isinstance(error, psycopg.OperationalError) and (not state or state.startswith(("08", "57P")))
 
 
 def write_guarded(connection: Connection, changes: ChangeSet) -> bool:
