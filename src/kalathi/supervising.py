@@ -1,6 +1,7 @@
 """Several processes behind one listening socket: started and ended together, each started again when it dies."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 _PAUSE_SECONDS: Final = 1.0
+_PR_SET_PDEATHSIG: Final = 1
 _READY: Final = b"r"
 _FAILED: Final = b"f"
 
@@ -53,6 +55,12 @@ def supervise(count: int, serve: Callable[[Callable[[], None]], None], ready: Ca
         sys.exit(1)
 
 
+def _end_with_the_parent() -> None:
+    """A parent that is killed cannot tell its children to end; the kernel does (prctl, PR_SET_PDEATHSIG)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _started(serve: Callable[[Callable[[], None]], None], writing: int) -> int:
     child = os.fork()
     if child:
@@ -65,6 +73,7 @@ def _started(serve: Callable[[Callable[[], None]], None], writing: int) -> int:
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+        _end_with_the_parent()
         serve(tell)
         status = 0
     except SystemExit as ended:

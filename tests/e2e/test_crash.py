@@ -5,6 +5,8 @@ import contextlib
 import os
 import random
 import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +14,15 @@ import aiohttp
 import pytest
 
 from kalathi.merchant.inbox import Inbox
-from tests.e2e.processes import Caller, calling, endpoint, running, serve
+from tests.databases import drop_postgres, fresh_postgres
+from tests.e2e.processes import Caller, Process, calling, endpoint, running, serve
 from tests.market import until
 
 pytestmark = pytest.mark.anyio
 
-KILLS = 6
+# On each database; `make chaos` asks for more.
+KILLS = int(os.environ.get("KALATHI_TEST_KILLS", "25"))
+CONNECTOR_KILLS = 6
 
 
 async def _traffic(caller: Caller, shop_id: str, token: str, placed: set[str], accepted: set[str]) -> None:
@@ -35,7 +40,31 @@ def _has_grown_to(codes: set[str], size: int) -> bool:
     return len(codes) >= size
 
 
-async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """How a marketplace is started on each database."""
+    if request.param == "sqlite":
+        yield serve(tmp_path)
+    else:
+        url = fresh_postgres()
+        yield serve(tmp_path, "--database", url)
+        drop_postgres(url)
+
+
+@asynccontextmanager
+async def _second_worker(folder: Path, served: tuple[str, ...], address: str) -> AsyncIterator[Process | None]:
+    """On PostgreSQL another process shares the work, and is killed as well."""
+    if "--database" not in served:
+        yield None
+        return
+    database = served[served.index("--database") + 1]
+    async with running(folder, "worker", "--database", database, "--public-url", address, "--data", str(folder)) as one:
+        yield one
+
+
+async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(
+    tmp_path: Path, served: tuple[str, ...]
+) -> None:
     seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
     print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
     chance = random.Random(seed)
@@ -44,15 +73,21 @@ async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(tmp_pat
     async with endpoint() as shop:
         shop_id = token = ""
         for _ in range(KILLS):
-            async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+            async with (
+                running(tmp_path, *served) as market,
+                calling(market.address) as caller,
+                _second_worker(tmp_path, served, market.address) as worker,
+            ):
                 if not shop_id:
                     shop_id, token = await caller.shop(f"{shop.address}/")
                 callers = [asyncio.create_task(_traffic(caller, shop_id, token, placed, accepted)) for _ in range(4)]
                 await until(partial(_has_grown_to, accepted, len(accepted) + 5))
                 await asyncio.sleep(chance.random() * 0.1)  # the kill comes at a random moment of the traffic
+                if worker is not None and chance.random() < 0.5:
+                    await worker.kill()
                 await market.kill()
                 await asyncio.gather(*callers)
-        async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        async with running(tmp_path, *served) as market, calling(market.address) as caller:
             # Whatever was planned for later, vouchers and retries, comes due within this hour.
             await caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3600})
             for code in placed:
@@ -88,7 +123,7 @@ async def test_a_connector_that_is_killed_at_random_answers_and_prints_every_ord
         connector = ["merchant", "--port", str(port), "--url", market.address, "--token", token, "--data", str(folder)]
         connector += ["--stock", str(folder / "stock.csv"), "--print-to", str(folder / "printed")]
         codes = []
-        for _ in range(KILLS):
+        for _ in range(CONNECTOR_KILLS):
             async with running(folder, *connector) as shop:
                 codes += [await caller.cart(shop_id) for _ in range(5)]
                 await asyncio.sleep(chance.random() * 0.2)  # the kill comes at a random moment of the work

@@ -152,6 +152,6 @@ async def _work(settings: Settings) -> None:
     marketplace = await open_marketplace(settings, settings.public_url)
     marketplace.start()
     try:
-        await until_told_to_end(lambda: click.echo("Kalathi's worker is ready."))
+        await until_told_to_end(lambda: click.echo(f"Kalathi's worker is ready for {settings.public_url}"))
     finally:
         await marketplace.stop()
