@@ -4,13 +4,14 @@ BIN := .venv/bin
 # Pip checks every file against the hashes; the caches and the index are whatever the machine has set up.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test check unit bench docs pins format clean
+.PHONY: help demo test check unit chaos bench docs pins format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
 	@echo "make test    everything that checks the project"
 	@echo "make check   the quick part: format, lint, imports, types, unit tests"
-	@echo "make bench   the two figures, each as a ratio measured in this run"
+	@echo "make chaos   hundreds of kills and months of random days; takes a quarter of an hour or more"
+	@echo "make bench   the figures, each as a ratio measured in this run"
 	@echo "make docs    draw the tables and the diagram of docs/ again"
 	@echo "make pins    resolve the pinned requirements again (needs uv)"
 
@@ -39,7 +40,10 @@ check: .venv/made-dev
 test: check
 	$(BIN)/pytest -q -n auto tests/conformance tests/virtual tests/e2e
 	@echo "The same on PostgreSQL: every call and the virtual days"
-	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 $(BIN)/pytest -q -n auto tests/contract tests/virtual
+	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 $(BIN)/pytest -q -n auto tests/contract tests/virtual tests/conformance/test_races.py
+
+chaos: .venv/made-dev
+	KALATHI_TEST_KILLS=300 KALATHI_TEST_ORDERS=20000 $(BIN)/pytest -q -s tests/e2e/test_crash.py tests/virtual/test_days.py
 
 bench: .venv/made-dev
 	$(BIN)/python benchmarks/run.py

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -97,17 +98,25 @@ class Marketplace:
             sample=SampleDocument(printer, self._threads),
             faults=faults,
             description=Description(lambda: document(settings.vendor)),
+            worker_idle_seconds=self._idle_seconds,
         )
         self.asgi: ASGIApp = application(self._desk)
         self._clock, self._faults = clock, faults
         self._news = asyncio.Event()
         self._stopping = False
+        self._started_at = 0.0
         self._working: asyncio.Task[None] | None = None
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
     def start(self) -> None:
         """Starts the worker."""
+        self._started_at = time.monotonic()
         self._working = asyncio.create_task(self.worker.run())
+
+    def _idle_seconds(self) -> float | None:
+        if self._working is None:
+            return None
+        return time.monotonic() - (self.worker.last_turn_at or self._started_at)
 
     async def _follow(self) -> None:
         """Learns what other processes of the same database were told: business time, and what is to go wrong."""

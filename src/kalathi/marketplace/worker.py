@@ -6,6 +6,7 @@ of its rows are claimed than it has slots.
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
@@ -58,6 +59,8 @@ class Worker:
         self._duties = duties
         self._bell = asyncio.Event()
         self._stopping = False
+        # Real time of the last whole turn; None before the first.
+        self.last_turn_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[DueKind, Counter[str]] = {duty.kind: Counter() for duty in duties}
 
@@ -77,6 +80,7 @@ class Worker:
                     await self._database.commit(free_all())
                     leases_are_free = True
                 claimed = [await self._claim(duty) for duty in self._duties]
+                self.last_turn_at = time.monotonic()
                 seconds = 0.0 if any(claimed) else await self._seconds_to_rest()
             except Exception:  # noqa: BLE001  (a database that stumbles must not end the worker; it looks again)
                 _log.exception("claim_failed")
@@ -111,7 +115,8 @@ class Worker:
             return claim(_within_slots(found, in_flight, duty.slots_per_shop), real)
 
         try:
-            leased = await self._database.claim(command)
+            with self._database.metrics.claim_seconds.time():
+                leased = await self._database.claim(command)
         except ConditionFailedError:
             return True  # Somebody else was faster with one of them: look again.
         if not leased:

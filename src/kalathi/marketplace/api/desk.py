@@ -1,5 +1,7 @@
 """What every call needs at hand; the composition root makes one."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from kalathi.marketplace.api.docs_page import Description
@@ -28,3 +30,5 @@ class Desk(Struct, frozen=True, kw_only=True):
     sample: SampleDocument
     faults: FaultBook
     description: Description
+    # Real seconds since the worker of this process had its turn; None where there is none.
+    worker_idle_seconds: Callable[[], float | None]

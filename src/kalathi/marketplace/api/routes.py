@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from kalathi.contract.orders import OrderBody, OrderList, Success
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.api import description, merchants, operator, sandbox, uploads, vouchers
+from kalathi.marketplace.api import description, merchants, operator, sandbox, uploads, vouchers, watching
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.front import BASE_PATH
 from kalathi.marketplace.api.operator import Call
@@ -279,6 +279,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         sandbox_only=True,
     ),
     Route(Access.ANYBODY, "GET", "/ip_ranges.json", sandbox.show_ip_ranges, None, sandbox.IpRanges),
+    Route(Access.ANYBODY, "GET", "/healthz", watching.show_alive, None, watching.Health),
+    Route(Access.ANYBODY, "GET", "/readyz", watching.show_ready, None, watching.Health, (_E.UNAVAILABLE,)),
+    Route(Access.ANYBODY, "GET", "/metrics", watching.show_metrics, None, str),
     Route(Access.ANYBODY, "GET", "/openapi.json", description.show_openapi, None, dict),
     Route(Access.ANYBODY, "GET", "/docs", description.show_docs, None, str),
     Route(

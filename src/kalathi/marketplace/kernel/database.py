@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, Value
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.metrics import Metrics
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -52,6 +53,7 @@ class Database(ABC):
     is_shared = False
 
     def __init__(self) -> None:
+        self.metrics = Metrics()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
 
     @abstractmethod

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -32,14 +33,16 @@ class GroupWriter:
         *,
         written: Callable[[set[str]], None],
         answered: Callable[[int], None],
+        measured: Callable[[int, float], None],
     ) -> None:
         """`write` writes a group in one transaction and tells of each set: None when it is on disk, else why not. It is
         called on the writer's thread, and so is `written` after each group, with the tables that got new rows.
         `answered` is called on the callers' event loop with the number of sets, right before they hear, also of callers
-        that have gone."""
+        that have gone. `measured` hears of each group's size and seconds, on the writer's thread."""
         self._write = write
         self._written = written
         self._answered = answered
+        self._measured = measured
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="kalathi-writer", daemon=True)
         self.closed = False
@@ -51,6 +54,10 @@ class GroupWriter:
         answer: asyncio.Future[None] = loop.create_future()
         self._waiting.put(_Waiting(changes, loop, answer))
         await answer
+
+    def waiting(self) -> int:
+        """How many sets wait for their turn."""
+        return self._waiting.qsize()
 
     def close(self) -> None:
         """Writes what still waits, then ends the thread."""
@@ -69,7 +76,9 @@ class GroupWriter:
                         ends = True
                         break
                     group.append(following)
+            started = time.perf_counter()
             outcomes = self._write([waiting.changes for waiting in group])
+            self._measured(len(group), time.perf_counter() - started)
             self._answer(group, outcomes)
             if ends:
                 return

@@ -91,7 +91,13 @@ class PostgresDatabase(Database):
         self._open: set[Connection] = set()
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
         self._writing = PostgresWriter(self._connected)
-        self._writer = GroupWriter(self._writing.write, written=self._written, answered=lambda _count: None)
+        self._writer = GroupWriter(
+            self._writing.write,
+            written=self._written,
+            answered=lambda _count: None,
+            measured=self.metrics.note_group,
+        )
+        self.metrics.watch_queue(self._writer.waiting)
         self._bell = _Bell(self._connected, self._closing, self._tell_all)
 
     async def peek(self, query: Query[T]) -> T:

@@ -61,7 +61,13 @@ class SqliteDatabase(Database):
         self._writing = writing
         self._path = path
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
-        self._writer = GroupWriter(partial(write_group, writing), written=self._tell, answered=self._count_answers)
+        self._writer = GroupWriter(
+            partial(write_group, writing),
+            written=self._tell,
+            answered=self._count_answers,
+            measured=self.metrics.note_group,
+        )
+        self.metrics.watch_queue(self._writer.waiting)
 
     async def peek(self, query: Query[T]) -> T:
         """As look."""

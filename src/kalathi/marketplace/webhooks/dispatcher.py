@@ -75,6 +75,8 @@ class Dispatcher:
         if answer.error is SendError.HELD_BACK and isinstance(outcome, RetryAt):
             outcome = RetryAt(at_millis + int(answer.hold_seconds * 1000))
         word, follow_up = _consequence(row, outcome)
+        self._database.metrics.deliveries.labels(word).inc()
+        self._database.metrics.attempt_seconds.observe(answer.duration_millis / 1000)
         # One wide line an attempt; no body, and no URL, since it may carry a secret.
         _log.info(
             "webhook_attempt",

@@ -1,6 +1,7 @@
 """The outbox in the database: the frozen bodies, the attempts, and the rows of their change sets."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -69,6 +70,19 @@ def last_sequence(view: View, shop_id: str, subject: str) -> int:
         {"shop_id": shop_id, "subject": subject},
     )
     return row[0] if row and row[0] is not None else 0
+
+
+class Backlog(NamedTuple):
+    """What is not delivered yet: how many events, and when the oldest of them was told, in milliseconds since 1970."""
+
+    events: int
+    oldest_at: int | None
+
+
+def backlog(view: View) -> Backlog:
+    """All deliveries that wait or are under way."""
+    row = view.one("SELECT count(*), min(anchor_at) FROM due WHERE kind = :kind", {"kind": DueKind.DELIVERY})
+    return Backlog(*row) if row else Backlog(0, None)
 
 
 def recorded_attempts(view: View, shop_id: str, subject: str, sequence: int) -> int:

@@ -1,0 +1,50 @@
+"""What watches the marketplace: is it alive, can it work, what does it do."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from kalathi.contract.codec import encode
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.operator import Call
+from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.kernel.changes import StorageError
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.webhooks.store import backlog
+
+# A turn of the worker ends within a second, and after a stumble within a few.
+_LONGEST_TURN_SECONDS: Final = 15.0
+_TEXT: Final = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Each part in a word: `ok`, or what is wrong with it; the worker is `none` where another process works."""
+
+    database: str = "ok"
+    worker: str = "ok"
+
+
+async def show_alive(_desk: Desk, _call: Call) -> Reply:
+    """The process answers."""
+    return Reply(200, encode(Health()))
+
+
+async def show_ready(desk: Desk, _call: Call) -> Reply:
+    """The database answers, and the worker has had its turn; 503 tells what has not."""
+    try:
+        await desk.database.peek(backlog)
+        database = "ok"
+    except StorageError:
+        database = "unavailable"
+    seconds = desk.worker_idle_seconds()
+    worker = "none" if seconds is None else "ok" if seconds < _LONGEST_TURN_SECONDS else "stuck"
+    if database != "ok" or worker == "stuck":
+        raise DomainError(ErrorCode.UNAVAILABLE, f"database: {database}", f"worker: {worker}")
+    return Reply(200, encode(Health(database=database, worker=worker)))
+
+
+async def show_metrics(desk: Desk, _call: Call) -> Reply:
+    """What this process measures, as Prometheus reads it."""
+    waiting = await desk.database.read(backlog)
+    age = 0.0 if waiting.oldest_at is None else max(0.0, (desk.clock.now_millis() - waiting.oldest_at) / 1000)
+    return Reply(200, desk.database.metrics.text(age, waiting.events), _TEXT)

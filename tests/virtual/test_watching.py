@@ -1,0 +1,55 @@
+"""What watches a marketplace: alive, ready, and what it measures."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.market import Market, open_market, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def _measured(market: Market) -> dict[str, float]:
+    text = (await market.call("GET", "/metrics")).body.decode()
+    return {name: float(value) for name, value in re.findall(r"^(kalathi_[^ ]+) ([0-9.e+-]+)$", text, re.MULTILINE)}
+
+
+async def test_a_marketplace_that_works_is_alive_and_ready(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        await market.settle()
+        for path in ("/healthz", "/readyz"):
+            assert (await market.call("GET", path)).json == {"database": "ok", "worker": "ok"}
+    async with open_market(tmp_path / "api", worker=False) as market:
+        assert (await market.call("GET", "/readyz")).json["worker"] == "none"
+
+
+async def test_a_marketplace_whose_worker_is_stuck_is_alive_but_not_ready(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        worker = market.marketplace.worker
+        await until(lambda: worker.last_turn_at is not None)
+        worker.end()
+        worker.last_turn_at = (worker.last_turn_at or 0) - 3600
+        answer = await market.call("GET", "/readyz")
+        assert (answer.status, answer.json["errors"][0]["messages"]) == (503, ["database: ok", "worker: stuck"])
+        assert (await market.call("GET", "/healthz")).status == 200
+
+
+async def test_what_is_delivered_and_what_is_not_is_measured(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        market.network.statuses["http://dead/"] = [500, 500, 200]
+        shop, dead = await market.shop(), await market.shop("Dead", url="http://dead/")
+        await shop.cart(A=1)
+        await dead.cart(A=1)
+        await market.advance(30)
+        measured = await _measured(market)
+        assert measured['kalathi_webhook_attempts_total{outcome="delivered"}'] == 1
+        assert measured['kalathi_webhook_attempts_total{outcome="retry"}'] == 1
+        assert measured["kalathi_undelivered_events"] == 1
+        assert measured["kalathi_oldest_undelivered_seconds"] == 30
+        assert measured["kalathi_writer_queue"] == 0
+        assert measured["kalathi_commit_group_size_count"] == measured["kalathi_commit_seconds_count"] > 5
+        assert measured["kalathi_claim_seconds_count"] > 0
+        await market.advance(3600)
+        measured = await _measured(market)
+        assert measured["kalathi_undelivered_events"] == measured["kalathi_oldest_undelivered_seconds"] == 0
