@@ -35,7 +35,7 @@ check: .venv/made-dev
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports --no-cache > .venv/imports.txt || (cat .venv/imports.txt; exit 1)
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/unit tests/contract tests/test_tidy.py
+	$(BIN)/pytest -q -n auto tests/unit tests/contract tests/test_tidy.py
 
 test: check
 	$(BIN)/pytest -q -n auto tests/conformance tests/virtual tests/e2e

@@ -306,6 +306,27 @@ async def _operating(notes: Notebook) -> None:
     await notes.order("collect", await shop.accepted(store_pickup=True), "collect")
 
 
+async def _deliveries(notes: Notebook) -> None:
+    shop = await notes.market.shop()
+    notes.market.network.statuses["http://shop/"] = [500] * 4
+    code = await shop.cart(A=1)
+    await notes.market.advance(20 * 60)
+    await shop.cart(B=1)
+    await notes.market.settle()
+    listed = await notes.operator("deliveries", "GET", "/marketplace/deliveries")
+    failed = next(entry for entry in listed["deliveries"] if entry["subject"] == code)
+    await notes.operator("failed deliveries", "GET", "/marketplace/deliveries?state=exhausted")
+    shown = await notes.market.operate("GET", f"/marketplace/deliveries/{failed['id']}")
+    answer = await notes.market.call(
+        "GET", f"/marketplace/deliveries/{failed['id']}", None, {"Authorization": "Bearer operator"}
+    )
+    shown["body"] = shown["body"] | {"order": _Shortened(shown["body"]["order"])}
+    notes.write("delivery", "GET", f"/marketplace/deliveries/{failed['id']}", None, {}, answer._replace(json=shown))
+    await notes.operator("resend delivery", "POST", f"/marketplace/deliveries/{failed['id']}/resend")
+    since = {"shop_id": shop.id, "since": "2026-11-24T00:00:00+02:00"}
+    await notes.operator("resend failures", "POST", "/marketplace/deliveries/resend", since)
+
+
 async def _sandbox(notes: Notebook) -> None:
     shop = await notes.market.shop()
     await notes.merchant("trigger", shop, "POST", "/orders/DEMO-OPEN/trigger_webhook_request/cancellation")
@@ -329,4 +350,4 @@ async def _sandbox(notes: Notebook) -> None:
     notes.write("ip ranges", "GET", "/ip_ranges.json", None, {}, answer)
 
 
-STORIES: Final = (_reading, _answering, _pickup, _documents, _webhooks, _shops, _operating, _sandbox)
+STORIES: Final = (_reading, _answering, _pickup, _documents, _webhooks, _shops, _operating, _deliveries, _sandbox)

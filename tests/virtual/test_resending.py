@@ -19,7 +19,7 @@ async def test_the_latest_event_is_sent_again_with_the_same_bytes(tmp_path: Path
         await market.operate("POST", f"/marketplace/orders/{code}/extend")
         await market.settle()
         answer = await market.operate("POST", f"/marketplace/orders/{code}/webhook")
-        assert answer == {"delivery": f"{code}.2"}
+        assert answer == {"delivery": f"{shop.id}.{code}.2"}
         await market.settle()
         first, second, again = market.network.bodies
         assert (again == second, again == first) == (True, False)

@@ -5,9 +5,11 @@ import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import structlog
 from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
@@ -17,9 +19,10 @@ from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.vouchers import VoucherPrinter
 from kalathi.marketplace.kernel.changes import StorageError
-from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
+from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_millis
 from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind
+from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import KeyReserve
@@ -35,9 +38,12 @@ from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
+from kalathi.marketplace.webhooks.log import forget_old
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from kalathi.marketplace.worker import Duty, Worker
+
+_log = structlog.get_logger("kalathi")
 
 OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
 ADDRESS_FILE: Final = "address"
@@ -45,6 +51,7 @@ DATABASE_FILE: Final = "kalathi.db"
 # How late news of other processes may be noticed without a bell, and how often it is looked for at most.
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
+_FORGET_EVERY_SECONDS: Final = 3600.0
 
 
 class _Kept(NamedTuple):
@@ -104,6 +111,9 @@ class Marketplace:
         self._clock, self._faults = clock, faults
         self._news = asyncio.Event()
         self._stopping = False
+        self._ending = asyncio.Event()
+        self._forgetting: asyncio.Task[None] | None = None
+        self._settings = settings
         self._started_at = 0.0
         self._working: asyncio.Task[None] | None = None
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
@@ -112,11 +122,23 @@ class Marketplace:
         """Starts the worker."""
         self._started_at = time.monotonic()
         self._working = asyncio.create_task(self.worker.run())
+        self._forgetting = asyncio.create_task(self._forget())
 
     def _idle_seconds(self) -> float | None:
         if self._working is None:
             return None
         return time.monotonic() - (self.worker.last_turn_at or self._started_at)
+
+    async def _forget(self) -> None:
+        """Now and then, and at the start, forgets webhooks that are older than the setting says."""
+        while not self._stopping:
+            before = self._clock.now() - timedelta(days=self._settings.delivery_log_days)
+            try:
+                await forget_old(self._database, to_millis(before))
+            except (StorageError, DomainError):
+                _log.warning("nothing_forgotten")  # The next time will do.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _FORGET_EVERY_SECONDS)
 
     async def _follow(self) -> None:
         """Learns what other processes of the same database were told: business time, and what is to go wrong."""
@@ -138,6 +160,10 @@ class Marketplace:
     async def stop(self) -> None:
         """Lets what is in flight end and closes the database; nothing that is due is lost."""
         try:
+            self._stopping = True
+            self._ending.set()
+            if self._forgetting is not None:
+                await self._forgetting
             self.worker.end()
             if self._working is not None:
                 await self._working
@@ -145,7 +171,6 @@ class Marketplace:
         finally:
             if self._following is not None:
                 # Told and not cancelled: a wait that ends at the same moment would swallow the cancellation.
-                self._stopping = True
                 self._news.set()
                 await self._following
             await self._network.close()

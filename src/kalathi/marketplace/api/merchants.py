@@ -4,7 +4,7 @@ An action gives what is to be written; the front commits it and decides anew whe
 """
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -12,10 +12,9 @@ from kalathi.contract.codec import encode
 from kalathi.contract.orders import OrderList
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.paging import page_of, pagination
+from kalathi.marketplace.api.paging import page_of, pagination, timestamp_of
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.ids import secret_token
@@ -93,7 +92,7 @@ async def list_orders(desk: Desk, shop: Shop, query: dict[str, str]) -> Reply:
         raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")
     page = page_of(query)
     states = tuple(OrderState) if state is None else (OrderState(state),)
-    since = _since(query.get("updated_since"))
+    since = timestamp_of(query, "updated_since")
     now = desk.clock.now()
     found, count = await desk.database.read(
         lambda view: queries.shop_orders(view, shop.id, states, since, page.per, page.offset)
@@ -105,17 +104,3 @@ async def list_orders(desk: Desk, shop: Shop, query: dict[str, str]) -> Reply:
 def _kept(call: OrderCall, recorded: Recorded) -> ChangeSet:
     """A demo order answers as its state demands, and stays as it is."""
     return ChangeSet() if call.is_demo else recorded.changes
-
-
-def _since(text: str | None) -> int:
-    if text is None:
-        return 0
-    try:
-        # A plus that was not escaped arrives as a space.
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-        millis = None if moment.utcoffset() is None else to_millis(moment - timedelta(0))
-    except (ValueError, OverflowError):
-        millis = None
-    if millis is None:
-        raise invalid_parameter("updated_since: give a timestamp with its offset, such as 2026-11-24T10:00:00+02:00.")
-    return max(0, millis)

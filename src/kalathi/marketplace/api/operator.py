@@ -25,7 +25,7 @@ from kalathi.marketplace.orders.operations import Facts, Operation
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewShop, Shop
-from kalathi.marketplace.webhooks.resending import resent
+from kalathi.marketplace.webhooks.resending import resent_latest
 
 _LONGEST_MOVE_SECONDS = 10 * 366 * 86_400
 
@@ -159,7 +159,7 @@ async def add_location(desk: Desk, call: Call) -> Reply:
         changes, shop = shop_commands.add_location(view, call.path["shop_id"], call.body, location_id)
         return changes, _reply(201, ShopBody(shop=shop))
 
-    return await _write(desk, call, command)
+    return await write(desk, call, command)
 
 
 async def renew_token(desk: Desk, call: Call) -> Reply:
@@ -195,7 +195,7 @@ async def place_cart(desk: Desk, call: Call) -> Reply:
         return changes, _reply(201, PlacedCart(cart=CartShown(id=placed[0].cart_id), orders=shown))
 
     try:
-        return await _write(desk, call, command)
+        return await write(desk, call, command)
     finally:
         desk.keys.give_back(keys)
 
@@ -233,10 +233,10 @@ async def resend_webhook(desk: Desk, call: Call) -> Reply:
         found = queries.find_order(view, call.path["code"])
         if found.shop.webhook_url is None:
             raise invalid_parameter("The shop has no webhook_url.")
-        changes, delivery = resent(view, found.shop.id, call.path["code"], desk.clock.now_millis())
+        changes, delivery = resent_latest(view, found.shop.id, call.path["code"], desk.clock.now_millis())
         return changes, _reply(200, ResentWebhook(delivery=delivery))
 
-    return await _write(desk, call, command)
+    return await write(desk, call, command)
 
 
 def order_operation(operation: Operation) -> Callable[[Desk, Call], Awaitable[Reply]]:
@@ -252,7 +252,7 @@ def order_operation(operation: Operation) -> Callable[[Desk, Call], Awaitable[Re
             return recorded.changes, Reply(200, wire.order_body(recorded.document, desk.terms.offer(found.shop), now))
 
         try:
-            return await _write(desk, call, command)
+            return await write(desk, call, command)
         finally:
             desk.keys.give_back(keys)
 
@@ -277,7 +277,7 @@ async def move_clock(desk: Desk, call: Call) -> Reply:
     return _reply(200, ClockShown(now=athens(now)))
 
 
-async def _write(desk: Desk, call: Call, command: Callable[[View], tuple[ChangeSet, Reply]]) -> Reply:
+async def write(desk: Desk, call: Call, command: Callable[[View], tuple[ChangeSet, Reply]]) -> Reply:
     """Runs a command; under an Idempotency-Key its answer is part of what it writes, and a repeat gets it again."""
     request = call.keyed
     if request is None:

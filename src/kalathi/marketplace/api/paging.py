@@ -1,9 +1,11 @@
 """Pages of lists (contract, section 1): `?page=` from 1, `?per=` at most 100, and where a page stands in its list."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from kalathi.contract.orders import ListMeta, Pagination
+from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.errors import invalid_parameter
 
 _MOST_PER_PAGE: Final = 100
@@ -32,6 +34,22 @@ def pagination(page: Page, count: int) -> ListMeta:
     return ListMeta(
         pagination=Pagination(total_results=count, total_pages=-(-count // page.per), page=page.number, per=page.per)
     )
+
+
+def timestamp_of(query: Mapping[str, str], name: str) -> int:
+    """Milliseconds since 1970 of a timestamp with its offset; 0 without one. Raises INVALID_PARAMETER."""
+    text = query.get(name)
+    if text is None:
+        return 0
+    try:
+        # A plus that was not escaped arrives as a space.
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        millis = None if moment.utcoffset() is None else to_millis(moment)
+    except (ValueError, OverflowError):
+        millis = None
+    if millis is None:
+        raise invalid_parameter(f"{name}: give a timestamp with its offset, such as 2026-11-24T10:00:00+02:00.")
+    return max(0, millis)
 
 
 def _number(query: Mapping[str, str], name: str, default: int, largest: int) -> int:

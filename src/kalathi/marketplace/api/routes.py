@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from kalathi.contract.orders import OrderBody, OrderList, Success
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.api import description, merchants, operator, sandbox, uploads, vouchers, watching
+from kalathi.marketplace.api import deliveries, description, merchants, operator, sandbox, uploads, vouchers, watching
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.front import BASE_PATH
 from kalathi.marketplace.api.operator import Call
@@ -20,6 +20,7 @@ from kalathi.marketplace.orders.queries import OrderDetail
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.player import Played
 from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewLocation, NewShop, ShopChanges
+from kalathi.marketplace.webhooks.log import DeliveryDetail, DeliveryState
 
 
 class Access(Enum):
@@ -64,6 +65,7 @@ _LIST: Final = f"{BASE_PATH}/orders"
 _ORDER: Final = f"{_LIST}/{{code}}"
 _SHOP: Final = "/marketplace/shops/{shop_id}"
 _OPERATED: Final = "/marketplace/orders/{code}"
+_DELIVERY: Final = "/marketplace/deliveries/{id}"
 _BODY: Final = (ErrorCode.UNREADABLE_BODY, ErrorCode.BODY_TOO_LARGE, ErrorCode.INVALID_PARAMETER)
 _FOUND: Final = (ErrorCode.ORDER_NOT_FOUND,)
 _WRITTEN: Final = (*_FOUND, ErrorCode.CONFLICT, ErrorCode.IDEMPOTENCY_KEY)
@@ -252,6 +254,41 @@ ROUTES: Final[tuple[Route, ...]] = (
         _E.ORDER_NOT_FOUND,
         _E.NOT_FOUND,
         _E.INVALID_PARAMETER,
+        _E.CONFLICT,
+        keyed=True,
+    ),
+    _operator(
+        "GET",
+        "/marketplace/deliveries",
+        deliveries.list_deliveries,
+        None,
+        deliveries.DeliveryList,
+        _E.INVALID_PARAMETER,
+        query=(
+            Query("shop_id", str, "Only of this shop."),
+            Query("subject", str, "Only of this order."),
+            Query("event_type", str, "Only of this type."),
+            Query("state", DeliveryState, "Only in this state."),
+            Query("since", str, "Only what was told at or after this timestamp."),
+            *_PAGES,
+        ),
+    ),
+    _operator(
+        "POST",
+        "/marketplace/deliveries/resend",
+        deliveries.resend_failures,
+        deliveries.ResendFailures,
+        deliveries.Resent,
+        _E.CONFLICT,
+    ),
+    _operator("GET", _DELIVERY, deliveries.show_delivery, None, DeliveryDetail, _E.NOT_FOUND),
+    _operator(
+        "POST",
+        f"{_DELIVERY}/resend",
+        deliveries.resend_delivery,
+        None,
+        deliveries.Resent,
+        _E.NOT_FOUND,
         _E.CONFLICT,
         keyed=True,
     ),

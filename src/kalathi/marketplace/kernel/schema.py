@@ -97,6 +97,8 @@ _table(
     _integer("created_at"),
     _bytes("body"),
     PrimaryKeyConstraint("shop_id", "subject", "sequence"),
+    # The delivery log, newest first, and what is old enough to be forgotten.
+    Index("webhook_events_by_time", "created_at"),
     small_rows=False,
 )
 _table(

@@ -65,6 +65,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "0,1,5,19"
     webhook_slots_per_shop: Annotated[int, Meta(ge=1, description="Deliveries in flight to one shop.")] = 4
     webhook_slots: Annotated[int, Meta(ge=1, description="Deliveries in flight in all.")] = 200
+    delivery_log_days: Annotated[
+        int, Meta(ge=1, description="Days for which webhooks and their attempts are kept.")
+    ] = 90
     clock_limit_seconds: Annotated[
         float, Meta(gt=0, description="Real seconds that a clock move may take before it says 503.")
     ] = 60.0

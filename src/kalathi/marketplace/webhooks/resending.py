@@ -1,4 +1,4 @@
-"""Sending an event once more by hand (contract, section 4): the frozen bytes, whatever became of them before."""
+"""Sending events once more by hand (contract, section 4): the frozen bytes, whatever became of them before."""
 
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
@@ -7,16 +7,21 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.webhooks import store
 
 
-def resent(view: View, shop_id: str, subject: str, now_millis: int) -> tuple[ChangeSet, str]:
-    """The latest event of a subject becomes due now, and the name of its delivery. Attempts go on being counted: one
-    that used up its own is tried this once. Raises NOT_FOUND when nothing was ever told."""
+def resent_latest(view: View, shop_id: str, subject: str, now_millis: int) -> tuple[ChangeSet, str]:
+    """The latest event of a subject becomes due now, and the name of its delivery. Raises NOT_FOUND when nothing was
+    ever told."""
     sequence = store.last_sequence(view, shop_id, subject)
     if not sequence:
         raise DomainError(ErrorCode.NOT_FOUND, "Nothing was told of this yet.")
-    name = store.delivery_id(subject, sequence)
+    return resent(view, shop_id, subject, sequence, now_millis), store.delivery_id(shop_id, subject, sequence)
+
+
+def resent(view: View, shop_id: str, subject: str, sequence: int, now_millis: int) -> ChangeSet:
+    """An event becomes due now. Attempts go on being counted: one that used up its own is tried this once."""
     waiting = planned(view, DueKind.DELIVERY, shop_id, subject, sequence)
     if waiting is not None:
-        return sooner(waiting, now_millis), name
+        return sooner(waiting, now_millis)
     attempts = store.recorded_attempts(view, shop_id, subject, sequence)
-    row = plan(DueKind.DELIVERY, shop_id, subject, sequence, due_at=now_millis, anchor_at=now_millis, attempts=attempts)
-    return ChangeSet(row), name
+    return ChangeSet(
+        plan(DueKind.DELIVERY, shop_id, subject, sequence, due_at=now_millis, anchor_at=now_millis, attempts=attempts)
+    )

@@ -48,17 +48,18 @@ class Answer(NamedTuple):
         return self.status == 200 and self.error is SendError.NONE
 
 
+def webhook_headers(user_agent: str) -> dict[str, str]:
+    """The headers of every webhook (contract, section 4)."""
+    return {"Content-Type": "application/json; charset=utf-8", "User-Agent": user_agent}
+
+
 class WebhookSender:
     """Posts webhooks over one pool of connections."""
 
     def __init__(self, *, user_agent: str, timeout_seconds: float, connections: int) -> None:
         """Call `close` when done; must be made on a running event loop."""
         self._timeout_seconds = timeout_seconds
-        self._headers = {
-            "Content-Type": "application/json; charset=utf-8",
-            "User-Agent": user_agent,
-            "Accept-Encoding": "identity",
-        }
+        self._headers = webhook_headers(user_agent) | {"Accept-Encoding": "identity"}
         # aiohttp's own limit of 100 connections would make the slots of a large pool wait for each other.
         connector = aiohttp.TCPConnector(limit=connections)
         self._session = aiohttp.ClientSession(

@@ -95,9 +95,9 @@ def recorded_attempts(view: View, shop_id: str, subject: str, sequence: int) -> 
     return row[0] if row else 0
 
 
-def delivery_id(subject: str, sequence: int) -> str:
-    """How an event is called in the log and by calls."""
-    return f"{subject}.{sequence}"
+def delivery_id(shop_id: str, subject: str, sequence: int) -> str:
+    """How an event is called in the log and by calls: demo orders have events of every shop under one code."""
+    return f"{shop_id}.{subject}.{sequence}"
 
 
 def insert_attempt(row: DueRow, answer: Answer, outcome: str, at_millis: int) -> Insert:
@@ -118,14 +118,9 @@ def insert_attempt(row: DueRow, answer: Answer, outcome: str, at_millis: int) ->
     return Insert("delivery_attempts", values)
 
 
-def deliveries(view: View, shop_id: str, subject: str) -> list[Delivery]:
-    """Every event of a subject with its attempts, oldest first."""
+def attempts_of(view: View, shop_id: str, subject: str) -> dict[int, list[Attempt]]:
+    """The attempts at each event of a subject, by the event's sequence, oldest first."""
     key: dict[str, Value] = {"shop_id": shop_id, "subject": subject}
-    events = view.all(
-        "SELECT sequence, event_type, created_at FROM webhook_events"
-        " WHERE shop_id = :shop_id AND subject = :subject ORDER BY sequence",
-        key,
-    )
     attempts: dict[int, list[Attempt]] = {}
     for sequence, number, at, url, outcome, status, error, duration, answer in view.all(
         "SELECT sequence, number, at, url, outcome, status, error, duration_millis, answer FROM delivery_attempts"
@@ -143,6 +138,18 @@ def deliveries(view: View, shop_id: str, subject: str) -> list[Delivery]:
             answer=answer.decode("utf-8", "replace"),
         )
         attempts.setdefault(sequence, []).append(attempt)
+    return attempts
+
+
+def deliveries(view: View, shop_id: str, subject: str) -> list[Delivery]:
+    """Every event of a subject with its attempts, oldest first."""
+    key: dict[str, Value] = {"shop_id": shop_id, "subject": subject}
+    events = view.all(
+        "SELECT sequence, event_type, created_at FROM webhook_events"
+        " WHERE shop_id = :shop_id AND subject = :subject ORDER BY sequence",
+        key,
+    )
+    attempts = attempts_of(view, shop_id, subject)
     pending = {
         row[0]
         for row in view.all(
@@ -152,7 +159,7 @@ def deliveries(view: View, shop_id: str, subject: str) -> list[Delivery]:
     }
     return [
         Delivery(
-            id=delivery_id(subject, sequence),
+            id=delivery_id(shop_id, subject, sequence),
             event_type=event_type,
             created_at=athens(from_millis(created_at)),
             state=_state(sequence in pending, attempts.get(sequence, [])),

@@ -92,6 +92,7 @@ def upgrade() -> None:
         PrimaryKeyConstraint("shop_id", "subject", "sequence"),
         small_rows=False,
     )
+    op.create_index("webhook_events_by_time", "webhook_events", ["created_at"])
     _table(
         "delivery_attempts",
         _text("shop_id"),

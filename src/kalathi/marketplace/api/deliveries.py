@@ -1,0 +1,98 @@
+"""The operator's calls on the delivery log: look, look closer, send again."""
+
+from datetime import datetime
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from kalathi.contract.codec import encode
+from kalathi.contract.orders import ListMeta
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.operator import Call, write
+from kalathi.marketplace.api.paging import page_of, pagination, timestamp_of
+from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.kernel.changes import ChangeSet, Value
+from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.webhooks import log
+from kalathi.marketplace.webhooks.resending import resent
+from kalathi.marketplace.webhooks.sending import webhook_headers
+
+_STATES: Final = ("pending", "delivered", "exhausted", "not_sent")
+_AT_ONCE: Final = 200
+_MOST_RESENT: Final = 10_000
+
+
+class DeliveryList(Struct, frozen=True, kw_only=True):
+    """A page of the log."""
+
+    deliveries: list[log.LoggedDelivery]
+    meta: ListMeta
+
+
+class Resent(Struct, frozen=True, kw_only=True):
+    """How many events were made due."""
+
+    resent: int
+
+
+class ResendFailures(Struct, frozen=True, kw_only=True):
+    """Whose events that were given up are sent again, and since when they were told."""
+
+    shop_id: Annotated[str, Meta(max_length=50)]
+    since: Annotated[datetime, Meta(tz=True)]
+
+
+async def list_deliveries(desk: Desk, call: Call) -> Reply:
+    """`?shop_id=&subject=&event_type=&state=&since=&page=&per=`, newest first."""
+    state = call.query.get("state")
+    if state is not None and state not in _STATES:
+        raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(_STATES)}.")
+    filters: dict[str, Value] = {
+        name: call.query[name] for name in ("shop_id", "subject", "event_type") if name in call.query
+    }
+    if "since" in call.query:
+        filters["since"] = timestamp_of(call.query, "since")
+    page = page_of(call.query)
+    found, count = await desk.database.read(lambda view: log.logged(view, filters, state, page.per, page.offset))
+    return Reply(200, encode(DeliveryList(deliveries=found, meta=pagination(page, count))))
+
+
+async def show_delivery(desk: Desk, call: Call) -> Reply:
+    """One event with its body, its headers and each attempt."""
+    headers = webhook_headers(desk.terms.settings.user_agent)
+    detail = await desk.database.look(lambda view: log.delivery_detail(view, call.path["id"], headers))
+    return Reply(200, encode(detail))
+
+
+async def resend_delivery(desk: Desk, call: Call) -> Reply:
+    """Sends one event again, the same bytes; one that still waits is sent now."""
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        log.delivery_detail(view, call.path["id"], {})
+        changes = resent(view, *log.parts_of(call.path["id"]), desk.clock.now_millis())
+        return changes, Reply(200, encode(Resent(resent=1)))
+
+    return await write(desk, call, command)
+
+
+async def resend_failures(desk: Desk, call: Call) -> Reply:
+    """Sends again what a shop has not taken since a time, the oldest first; each event is tried once."""
+    asked: ResendFailures = call.body
+    filters: dict[str, Value] = {"shop_id": asked.shop_id, "since": to_millis(asked.since)}
+    found, count = await desk.database.read(lambda view: log.logged(view, filters, "exhausted", _MOST_RESENT, 0))
+    if count > _MOST_RESENT:
+        raise invalid_parameter(f"since: that is {count} events; ask for at most {_MOST_RESENT} at once.")
+    now_millis = desk.clock.now_millis()
+    names = [entry.id for entry in reversed(found)]
+    for first in range(0, len(names), _AT_ONCE):
+        part = names[first : first + _AT_ONCE]
+
+        def command(view: View, part: list[str] = part) -> tuple[ChangeSet, None]:
+            changes = ChangeSet()
+            changes.extend([resent(view, *log.parts_of(name), now_millis) for name in part])
+            return changes, None
+
+        await desk.database.run(command)
+    return Reply(200, encode(Resent(resent=len(names))))

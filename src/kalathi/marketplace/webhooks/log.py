@@ -1,0 +1,151 @@
+"""The delivery log: what was told to whom, what came of it, and what of it is forgotten."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Value
+from kalathi.marketplace.kernel.clock import athens, from_millis
+from kalathi.marketplace.kernel.database import Database, Row, View
+from kalathi.marketplace.kernel.due import DueKind
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.webhooks.store import Attempt, attempts_of, delivery_id
+
+DeliveryState = Literal["pending", "delivered", "exhausted", "not_sent"]
+
+_THIS: Final = "shop_id = e.shop_id AND subject = e.subject AND sequence = e.sequence"
+_LAST: Final = f"FROM delivery_attempts WHERE {_THIS} ORDER BY number DESC LIMIT 1"
+_ENTRIES: Final = f"""
+SELECT e.shop_id, e.subject, e.sequence, e.event_type, e.created_at,
+  (SELECT due_at FROM due WHERE {_THIS} AND kind = :kind) AS due_at,
+  (SELECT count(*) FROM delivery_attempts WHERE {_THIS}) AS attempts,
+  (SELECT outcome {_LAST}) AS outcome, (SELECT status {_LAST}) AS status, (SELECT error {_LAST}) AS error
+FROM webhook_events e"""  # noqa: S608  (fixed text only)
+_AT_ONCE: Final = 100
+_STATE: Final = (
+    "CASE WHEN x.due_at IS NOT NULL THEN 'pending' WHEN x.outcome IS NULL THEN 'not_sent' ELSE x.outcome END"
+)
+_FILTERS: Final = {
+    "shop_id": "e.shop_id = :shop_id",
+    "subject": "e.subject = :subject",
+    "event_type": "e.event_type = :event_type",
+    "since": "e.created_at >= :since",
+}
+
+
+class LoggedDelivery(Struct, frozen=True, kw_only=True):
+    """One event of the log; `due_at` is when it is tried next (business time), the last three tell of the last try."""
+
+    id: str
+    shop_id: str
+    subject: str
+    event_type: str
+    created_at: datetime
+    state: DeliveryState
+    due_at: datetime | None
+    attempts: int
+    status: int | None
+    error: str
+
+
+class DeliveryDetail(Struct, frozen=True, kw_only=True):
+    """One event whole: its frozen body, the headers that go with it, and each attempt."""
+
+    delivery: LoggedDelivery
+    headers: dict[str, str]
+    body: msgspec.Raw
+    attempts: list[Attempt]
+
+
+def logged(
+    view: View, filters: Mapping[str, Value], state: str | None, limit: int, offset: int
+) -> tuple[list[LoggedDelivery], int]:
+    """A page of the log, newest first, and how many there are in all. `filters` are of `shop_id`, `subject`,
+    `event_type`, `since` (milliseconds since 1970)."""
+    conditions = " AND ".join(_FILTERS[name] for name in filters)
+    inner = f"{_ENTRIES} WHERE {conditions}" if conditions else _ENTRIES
+    outer = f"WHERE {_STATE} = :state" if state else ""
+    asked: dict[str, Value] = {**filters, "kind": DueKind.DELIVERY} | ({"state": state} if state else {})
+    rows = view.all(
+        f"SELECT x.*, {_STATE} AS state FROM ({inner}) x {outer}"  # noqa: S608  (fixed text only)
+        " ORDER BY x.created_at DESC, x.shop_id, x.subject, x.sequence DESC LIMIT :limit OFFSET :offset",
+        {**asked, "limit": limit, "offset": offset},
+    )
+    if state:
+        counted = view.one(f"SELECT count(*) FROM ({inner}) x {outer}", asked)  # noqa: S608  (fixed text only)
+    else:
+        where = f" WHERE {conditions}" if conditions else ""
+        counted = view.one(f"SELECT count(*) FROM webhook_events e{where}", filters)  # noqa: S608  (fixed text only)
+    return [_entry(row) for row in rows], counted[0] if counted else 0
+
+
+def delivery_detail(view: View, name: str, headers: dict[str, str]) -> DeliveryDetail:
+    """Everything about one delivery. Raises NOT_FOUND."""
+    shop_id, subject, sequence = parts_of(name)
+    key: dict[str, Value] = {"shop_id": shop_id, "subject": subject, "sequence": sequence}
+    row = view.one(
+        f"SELECT x.*, {_STATE} AS state, b.body FROM ({_ENTRIES} WHERE e.shop_id = :shop_id AND e.subject = :subject"  # noqa: S608  (fixed text only)
+        " AND e.sequence = :sequence) x JOIN webhook_events b"
+        " ON b.shop_id = x.shop_id AND b.subject = x.subject AND b.sequence = x.sequence",
+        {**key, "kind": DueKind.DELIVERY},
+    )
+    if row is None:
+        raise DomainError(ErrorCode.NOT_FOUND, "Delivery not found")
+    return DeliveryDetail(
+        delivery=_entry(row[:-1]),
+        headers=headers,
+        body=msgspec.Raw(row[-1]),
+        attempts=attempts_of(view, shop_id, subject).get(sequence, []),
+    )
+
+
+def parts_of(name: str) -> tuple[str, str, int]:
+    """Shop, subject and sequence of a delivery's name. Raises NOT_FOUND for what is none."""
+    parts = name.split(".")
+    if len(parts) != 3 or not (parts[2].isascii() and parts[2].isdigit() and len(parts[2]) <= 9):
+        raise DomainError(ErrorCode.NOT_FOUND, "Delivery not found")
+    return parts[0], parts[1], int(parts[2])
+
+
+def forgotten(view: View, before_millis: int, limit: int) -> ChangeSet:
+    """The rows of old events that are not waiting any more, a bounded number of them; empty when there are none."""
+    rows = view.all(
+        "SELECT e.shop_id, e.subject, e.sequence FROM webhook_events e WHERE e.created_at < :before"  # noqa: S608  (fixed text only)
+        f" AND NOT EXISTS (SELECT 1 FROM due WHERE {_THIS} AND kind = :kind) ORDER BY e.created_at LIMIT :limit",
+        {"before": before_millis, "kind": DueKind.DELIVERY, "limit": limit},
+    )
+    changes = ChangeSet()
+    for shop_id, subject, sequence in rows:
+        key: dict[str, Value] = {"shop_id": shop_id, "subject": subject, "sequence": sequence}
+        changes.add(Delete("webhook_events", key, touches=None), Delete("delivery_attempts", key, touches=None))
+    return changes
+
+
+async def forget_old(database: Database, before_millis: int) -> int:
+    """Forgets in small sets, so that nobody waits for them; gives how many events went."""
+    count = 0
+    while True:
+        changes = await database.read(lambda view: forgotten(view, before_millis, _AT_ONCE))
+        if changes.is_empty:
+            return count
+        await database.commit(changes)
+        count += len(changes.guarded) // 2
+
+
+def _entry(row: Row) -> LoggedDelivery:
+    shop_id, subject, sequence, event_type, created_at, due_at, attempts, _outcome, status, error, state = row
+    return LoggedDelivery(
+        id=delivery_id(shop_id, subject, sequence),
+        shop_id=shop_id,
+        subject=subject,
+        event_type=event_type,
+        created_at=athens(from_millis(created_at)),
+        state=state,
+        due_at=None if due_at is None else athens(from_millis(due_at)),
+        attempts=attempts,
+        status=status,
+        error=error or "",
+    )
