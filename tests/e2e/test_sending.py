@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.sending import SendError, WebhookSender
 from tests.e2e.processes import Endpoint, endpoint
 
@@ -134,3 +135,36 @@ async def test_an_address_that_nobody_answers_is_an_outcome_and_no_exception(sen
     answer = await sender.post(url, b"{}")
     assert answer.status is None
     assert answer.error in {SendError.CONNECTION, SendError.INVALID_URL, SendError.TIMEOUT}
+
+
+async def test_no_webhook_goes_to_an_address_that_is_not_public(shop: Endpoint) -> None:
+    guarded = WebhookSender(user_agent="x", timeout_seconds=2, connections=10, allowed=is_public)
+    port = shop.address.rpartition(":")[2]
+    try:
+        for host in ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0x7f000001", "127.1", "0"):
+            answer = await guarded.post(f"http://{host}:{port}/", b"{}")
+            assert not answer.delivered
+            assert answer.error in {SendError.FORBIDDEN_ADDRESS, SendError.INVALID_URL}, host
+    finally:
+        await guarded.close()
+    assert shop.requests == []
+
+
+@pytest.mark.parametrize("there", ["http://127.0.0.2:{port}/", "http://localhost:{port}/"])
+async def test_a_redirect_to_a_forbidden_address_is_not_followed(shop: Endpoint, there: str) -> None:
+    # The first address that is asked about is the endpoint's own; whatever comes after it is forbidden.
+    asked: list[str] = []
+
+    def only_the_first(address: str) -> bool:
+        asked.append(address)
+        return len(asked) == 1
+
+    first = WebhookSender(user_agent="x", timeout_seconds=2, connections=10, allowed=only_the_first)
+    port = shop.address.rpartition(":")[2]
+    shop.answers["/go"] = _redirect(302, there.format(port=port))
+    try:
+        answer = await first.post(f"{shop.address}/go", b"{}")
+        assert (answer.delivered, answer.error) == (False, SendError.FORBIDDEN_ADDRESS)
+    finally:
+        await first.close()
+    assert [request.path for request in shop.requests] == ["/go"]

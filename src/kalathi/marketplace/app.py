@@ -38,6 +38,7 @@ from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
+from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.log import forget_old
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
@@ -199,6 +200,7 @@ def _network(settings: Settings) -> WebhookSender:
         user_agent=settings.user_agent,
         timeout_seconds=settings.webhook_timeout_seconds,
         connections=settings.webhook_slots,
+        allowed=None if settings.mode == "sandbox" or settings.allow_private_webhooks else is_public,
     )
 
 

@@ -63,6 +63,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     webhook_attempt_minutes: Annotated[
         str, Meta(description="When a webhook is tried, in minutes after its event.")
     ] = "0,1,5,19"
+    allow_private_webhooks: Annotated[
+        bool, Meta(description="Send webhooks to private addresses too; a sandbox always does.")
+    ] = False
     webhook_slots_per_shop: Annotated[int, Meta(ge=1, description="Deliveries in flight to one shop.")] = 4
     webhook_slots: Annotated[int, Meta(ge=1, description="Deliveries in flight in all.")] = 200
     delivery_log_days: Annotated[

@@ -8,6 +8,9 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import yarl
+from aiohttp.abc import AbstractResolver
+
+from kalathi.marketplace.webhooks.guard import Allowed, ForbiddenAddressError, GuardedResolver, is_written_out
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 3
@@ -23,6 +26,7 @@ class SendError(StrEnum):
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     TOO_MANY_REDIRECTS = "too_many_redirects"
+    FORBIDDEN_ADDRESS = "forbidden_address"
     UNFORESEEN = "unforeseen"
     # Brought about by a sandbox; the endpoint was not asked, or its answer was thrown away.
     INJECTED_STATUS = "injected_status"
@@ -56,12 +60,23 @@ def webhook_headers(user_agent: str) -> dict[str, str]:
 class WebhookSender:
     """Posts webhooks over one pool of connections."""
 
-    def __init__(self, *, user_agent: str, timeout_seconds: float, connections: int) -> None:
-        """Call `close` when done; must be made on a running event loop."""
+    def __init__(
+        self,
+        *,
+        user_agent: str,
+        timeout_seconds: float,
+        connections: int,
+        allowed: Allowed | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """`allowed` says which addresses may be dialled; None lets everything through. Call `close` when done; must be
+        made on a running event loop."""
+        self._allowed = allowed
         self._timeout_seconds = timeout_seconds
         self._headers = webhook_headers(user_agent) | {"Accept-Encoding": "identity"}
         # aiohttp's own limit of 100 connections would make the slots of a large pool wait for each other.
-        connector = aiohttp.TCPConnector(limit=connections)
+        guarded = None if allowed is None else GuardedResolver(allowed, resolver)
+        connector = aiohttp.TCPConnector(limit=connections, resolver=guarded)
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None),
@@ -92,12 +107,21 @@ class WebhookSender:
             return Answer(current, None, SendError.TIMEOUT, b"", _millis_since(started))
         except (aiohttp.InvalidURL, ValueError):
             return Answer(current, None, SendError.INVALID_URL, b"", _millis_since(started))
+        except aiohttp.ClientConnectorError as error:
+            forbidden = isinstance(error.os_error, ForbiddenAddressError)
+            why = SendError.FORBIDDEN_ADDRESS if forbidden else SendError.CONNECTION
+            return Answer(current, None, why, b"", _millis_since(started))
+        except ForbiddenAddressError:
+            return Answer(current, None, SendError.FORBIDDEN_ADDRESS, b"", _millis_since(started))
         except (aiohttp.ClientError, OSError):
             return Answer(current, None, SendError.CONNECTION, b"", _millis_since(started))
 
     async def _once(self, url: str, body: bytes) -> tuple[int, str, bytes]:
         # The URL goes out as the shop wrote it: a receiver may compare its secret byte by byte.
         target = yarl.URL(url, encoded=True)
+        host = target.host or ""
+        if self._allowed is not None and is_written_out(host) and not self._allowed(host):
+            raise ForbiddenAddressError(host)
         async with self._session.post(target, data=body, headers=self._headers, allow_redirects=False) as response:
             # A bounded read: what lies behind it is dropped with the connection.
             beginning = await response.content.read(_ANSWER_BYTES)

@@ -1,0 +1,78 @@
+"""The address guard (DESIGN, decision 16): webhooks go to public addresses only, whatever a name resolves to.
+
+It stands where addresses are dialled: a name is resolved once, what it resolves to is checked, and just that is
+dialled, so that a name server which changes its answer in between gains nothing. Addresses that are written out are
+checked in the same way, on every redirect again.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+Allowed = Callable[[str], bool]
+
+# Networks of IPv6 that carry an IPv4 address inside: where it stands, in bits from the right.
+_CARRIERS: Final = (
+    (ipaddress.ip_network("::ffff:0:0/96"), 0),  # IPv4-mapped
+    (ipaddress.ip_network("::/96"), 0),  # IPv4-compatible
+    (ipaddress.ip_network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
+    (ipaddress.ip_network("2002::/16"), 80),  # 6to4
+)
+# Local NAT64 (RFC 8215) and Teredo: whatever lies behind them is not to be known from the address.
+_NEVER: Final = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("2001::/32"))
+
+
+class ForbiddenAddressError(OSError):
+    """The name resolves to an address to which no webhook is sent."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an address of IPv4 or IPv6 may be sent to: neither loopback, private, link-local (which is where clouds
+    keep their metadata), shared (CGNAT), multicast nor reserved, nor one of these inside of an IPv6 address."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if any(parsed in network for network in _NEVER):
+            return False
+        for network, shift in _CARRIERS:
+            if parsed in network:
+                parsed_inside = ipaddress.IPv4Address((int(parsed) >> shift) & 0xFFFFFFFF)
+                return parsed_inside.is_global and not parsed_inside.is_multicast
+    return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
+
+
+def is_written_out(host: str) -> bool:
+    """Whether a host is an address itself, which no resolver is asked about."""
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves a name and lets through what may be dialled. A name with one forbidden address is forbidden whole."""
+
+    def __init__(self, allowed: Allowed, inner: AbstractResolver | None = None) -> None:
+        self._allowed = allowed
+        self._inner = inner or ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Raises ForbiddenAddressError, and OSError when the name has no address."""
+        found = await self._inner.resolve(host, port, family)
+        for entry in found:
+            if not self._allowed(entry["host"]):
+                raise ForbiddenAddressError(f"{host} is at {entry['host']}")
+        return found
+
+    async def close(self) -> None:
+        """Closes the resolver inside."""
+        await self._inner.close()

@@ -1,0 +1,66 @@
+"""Which addresses a webhook may be sent to, and that a name is dialled at just the addresses that were checked."""
+
+import socket
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from kalathi.marketplace.webhooks.guard import ForbiddenAddressError, GuardedResolver, is_public, is_written_out
+
+pytestmark = pytest.mark.anyio
+
+FORBIDDEN = [
+    *("127.0.0.1", "127.8.9.10", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1"),
+    *("169.254.169.254", "100.64.0.1", "100.127.255.255", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255"),
+    *("192.0.2.1", "198.18.0.1", "203.0.113.5", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254"),
+    *("ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:7f00:1", "::127.0.0.1"),
+    *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::808:808", "2002:7f00:1::", "2002:a00:1::1"),
+    *("2001:0:808:808::1", "2001:db8::1", "localhost", "", "1.2.3", "2130706433", "0x7f.1"),
+]
+PUBLIC = ["8.8.8.8", "93.184.216.34", "100.63.255.255", "172.32.0.1", "2606:2800:220:1::1", "::ffff:8.8.8.8"]
+
+
+@pytest.mark.parametrize("address", FORBIDDEN)
+def test_what_is_not_of_the_public_internet_is_forbidden(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", [*PUBLIC, "64:ff9b::808:808", "2002:808:808::1"])
+def test_public_addresses_are_allowed_also_inside_of_others(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_address"),
+    [("1.2.3.4", True), ("::1", True), ("[::1]", True), ("fe80::1%eth0", True), ("1.2.3", False), ("a.example", False)],
+)
+def test_addresses_that_are_written_out_are_known(host: str, is_address: bool) -> None:
+    assert is_written_out(host) is is_address
+
+
+class ChangingNames(AbstractResolver):
+    """A name server that answers something else each time."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
+            for address in self.answers.pop(0)
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def test_what_is_dialled_is_what_was_checked() -> None:
+    names = ChangingNames(["8.8.8.8"], ["127.0.0.1"], ["8.8.8.8", "10.0.0.1"])
+    resolver = GuardedResolver(is_public, names)
+    assert [entry["host"] for entry in await resolver.resolve("shop.example", 443)] == ["8.8.8.8"]
+    for _ in range(2):
+        with pytest.raises(ForbiddenAddressError):
+            await resolver.resolve("shop.example", 443)
+    assert names.answers == []
