@@ -19,6 +19,7 @@ from tests.market import CUSTOMER, LOCATION, HttpAnswer, Market, Shop, open_mark
 _WIDEST: Final = 118
 _DRAWN: Final = re.compile(r'"(?:id|shop_id|pickup_location|return_uuid)": "([0-9A-Za-z]{10})"')
 _LINK: Final = re.compile(r"/(vouchers|uploads)/([0-9A-Za-z]+)/[\w-]{20,}\.")
+_SECRET: Final = re.compile(r'"whsec_[^"]+"')
 _TOKEN: Final = re.compile(r'"[\w-]{80,}"')
 OTHER_PLACE: Final = {**LOCATION, "street_name": "Ερμού", "street_number": "10"}
 
@@ -130,6 +131,7 @@ async def _played(story: Callable[[Notebook], Awaitable[None]]) -> dict[str, str
 
 def _without_the_drawn(content: str, names: dict[str, str]) -> str:
     content = _LINK.sub(r"/\1/\2/R8Xn...4aQw.", _TOKEN.sub('"h3Tf...9kLs"', content))
+    content = _SECRET.sub('"whsec_9kLs...Tf4="', content)
     for found, name in names.items():
         content = content.replace(found, name)
     return content
@@ -265,6 +267,8 @@ async def _shops(notes: Notebook) -> None:
     await notes.operator("shops", "GET", "/marketplace/shops")
     await notes.operator("new location", "POST", f"{path}/locations", OTHER_PLACE)
     await notes.operator("new token", "POST", f"{path}/api_token")
+    await notes.operator("signing", "POST", f"{path}/signing_secret")
+    await notes.operator("signing over", "DELETE", f"{path}/signing_secret")
     await notes.operator("listings", "PUT", f"{path}/listings", LISTINGS)
     await notes.operator("show listings", "GET", f"{path}/listings")
 

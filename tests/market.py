@@ -16,7 +16,7 @@ from kalathi.marketplace.api.faults import CUT_OFF
 from kalathi.marketplace.app import Marketplace, open_marketplace
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.webhooks.sending import Answer, SendError
+from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 from tests.databases import emptied, fresh_postgres
 
 OPERATOR_TOKEN = "operator"
@@ -65,17 +65,19 @@ class FakeNetwork:
     def __init__(self) -> None:
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
         self.statuses: dict[str, list[int | SendError]] = defaultdict(list)
         self.gates: dict[str, asyncio.Event] = {}
         self.in_flight: dict[str, int] = defaultdict(int)
         self.most_in_flight: dict[str, int] = defaultdict(int)
 
-    async def post(self, url: str, body: bytes) -> Answer:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
         """One delivery."""
         self.in_flight[url] += 1
         self.most_in_flight[url] = max(self.most_in_flight[url], self.in_flight[url])
         self.posts.append((url, json.loads(body)))
         self.bodies.append(body)
+        self.headers.append(dict(headers))
         if url in self.gates:
             await self.gates[url].wait()
         self.in_flight[url] -= 1

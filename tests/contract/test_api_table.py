@@ -67,7 +67,7 @@ def test_the_tables_and_the_diagram_of_the_docs_are_drawn_from_the_code() -> Non
 
 def test_every_call_that_speaks_json_is_shown_with_a_real_request_and_answer() -> None:
     text = "".join(path.read_text("utf-8") for path in (DOCS / "calls").glob("*.md"))
-    asked = [tuple(line.split(" ")) for line in re.findall(r"^(?:GET|POST|PUT|PATCH) /\S+$", text, re.MULTILINE)]
+    asked = [tuple(line.split(" ")) for line in re.findall(r"^(?:GET|POST|PUT|PATCH|DELETE) /\S+$", text, re.MULTILINE)]
     for route in ROUTES:
         if route.access is Access.ANYBODY and route.path != "/ip_ranges.json":
             continue  # Files and the description itself.

@@ -1,12 +1,13 @@
 """Every named scenario plays from its first step to its last, and overrides change what it places."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kalathi.marketplace.sandbox.scenario import scenarios
-from kalathi.marketplace.webhooks.sending import Answer
+from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer
 from tests.market import FakeNetwork, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
@@ -118,8 +119,8 @@ class AcceptingNetwork(FakeNetwork):
 
     shop: Shop
 
-    async def post(self, url: str, body: bytes) -> Answer:
-        answer = await super().post(url, body)
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
+        answer = await super().post(url, body, headers)
         event = self.posts[-1][1]
         if event["event_type"] == "new_order":
             await self.shop.accept(event["order"]["code"])

@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from secrets import token_bytes
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import ListMeta
+from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.paging import page_of, pagination
@@ -101,6 +103,13 @@ class ShortOrderList(Struct, frozen=True, kw_only=True):
     meta: ListMeta
 
 
+class ShopWithSecret(Struct, frozen=True, kw_only=True):
+    """The secret is shown this once."""
+
+    shop: Shop
+    signing_secret: str
+
+
 class ResentWebhook(Struct, frozen=True, kw_only=True):
     """The event that is sent again."""
 
@@ -167,6 +176,19 @@ async def renew_token(desk: Desk, call: Call) -> Reply:
     token = secret_token()
     shop = await desk.database.run(lambda view: shop_commands.renew_token(view, call.path["shop_id"], token))
     return _reply(200, ShopWithToken(shop=shop, api_token=token))
+
+
+async def renew_signing_secret(desk: Desk, call: Call) -> Reply:
+    """Signs the shop's webhooks (Standard Webhooks) with a new secret, shown once; the one before stays live too."""
+    secret = secret_text(token_bytes(SECRET_BYTES))
+    shop = await desk.database.run(lambda view: shop_commands.renew_signing_secret(view, call.path["shop_id"], secret))
+    return _reply(200, ShopWithSecret(shop=shop, signing_secret=secret))
+
+
+async def end_signing(desk: Desk, call: Call) -> Reply:
+    """Ends signing: webhooks go out exactly as the contract has them."""
+    shop = await desk.database.run(lambda view: shop_commands.end_signing(view, call.path["shop_id"]))
+    return _reply(200, ShopBody(shop=shop))
 
 
 async def put_listings(desk: Desk, call: Call) -> Reply:

@@ -203,6 +203,18 @@ ROUTES: Final[tuple[Route, ...]] = (
         "POST", f"{_SHOP}/api_token", operator.renew_token, None, operator.ShopWithToken, _E.NOT_FOUND, _E.CONFLICT
     ),
     _operator(
+        "POST",
+        f"{_SHOP}/signing_secret",
+        operator.renew_signing_secret,
+        None,
+        operator.ShopWithSecret,
+        _E.NOT_FOUND,
+        _E.CONFLICT,
+    ),
+    _operator(
+        "DELETE", f"{_SHOP}/signing_secret", operator.end_signing, None, operator.ShopBody, _E.NOT_FOUND, _E.CONFLICT
+    ),
+    _operator(
         "PUT",
         f"{_SHOP}/listings",
         operator.put_listings,

@@ -49,6 +49,14 @@ _table(
     Column("shop_id", _TEXT, nullable=False, unique=True),  # one live token a shop (contract, section 1)
     PrimaryKeyConstraint("token_hash"),
 )
+# The live secrets with which a shop's webhooks are signed; two while one is being changed, none when it is off.
+_table(
+    "signing_secrets",
+    _text("shop_id"),
+    _integer("number"),
+    _text("secret"),
+    PrimaryKeyConstraint("shop_id", "number"),
+)
 _table(
     "listings",
     _text("shop_id"),

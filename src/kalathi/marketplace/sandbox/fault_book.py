@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -11,7 +11,7 @@ from kalathi.marketplace.kernel.due import DueRow
 from kalathi.marketplace.sandbox import store
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, check_faults, strikes
 from kalathi.marketplace.webhooks.dispatcher import Sender
-from kalathi.marketplace.webhooks.sending import Answer, SendError
+from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 
 _NO_RULES: Final[Sequence[FaultRule]] = ()
 
@@ -76,7 +76,9 @@ class FaultyRoad:
         self._book = book
         self._sleep = sleep
 
-    async def send(self, row: DueRow, event_type: str, url: str, body: bytes) -> Answer:
+    async def send(
+        self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Answer:
         """The endpoint's answer, or an injected one. A delay comes before whatever else strikes."""
         rules = self._book.on_attempt(row, event_type)
         for rule in rules:
@@ -84,20 +86,22 @@ class FaultyRoad:
                 await self._sleep(rule.seconds)
         for rule in rules:
             if rule.kind is not FaultKind.DELAY:
-                return await self._go_wrong(rule, row, url, body)
-        return await self._sender.post(url, body)
+                return await self._go_wrong(rule, row, url, body, headers)
+        return await self._sender.post(url, body, headers)
 
-    async def _go_wrong(self, rule: FaultRule, row: DueRow, url: str, body: bytes) -> Answer:
+    async def _go_wrong(
+        self, rule: FaultRule, row: DueRow, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> Answer:
         if rule.kind is FaultKind.REORDER:
             # Only its first attempt is held back: by then the order's next event may go.
             if row.attempts:
-                return await self._sender.post(url, body)
+                return await self._sender.post(url, body, headers)
             return Answer(url, None, SendError.HELD_BACK, b"", 0, hold_seconds=rule.seconds)
         if rule.kind is FaultKind.DUPLICATE:
-            await self._sender.post(url, body)
-            return await self._sender.post(url, body)
+            await self._sender.post(url, body, headers)
+            return await self._sender.post(url, body, headers)
         if rule.after:
-            await self._sender.post(url, body)
+            await self._sender.post(url, body, headers)
         if rule.kind is FaultKind.TIMEOUT:
             await self._sleep(rule.seconds)
             return Answer(url, None, SendError.INJECTED_TIMEOUT, b"", int(rule.seconds * 1000))

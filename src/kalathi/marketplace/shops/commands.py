@@ -73,6 +73,22 @@ def renew_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:
     return ChangeSet(store.drop_token(shop.id), store.insert_token(shop.id, hash_token(token))), shop
 
 
+def renew_signing_secret(view: View, shop_id: str, secret: str) -> tuple[ChangeSet, Shop]:
+    """Webhooks are signed with this secret from now on, and with the newest before it, until there is another."""
+    shop = find_shop(view, shop_id)
+    numbers = list(store.signing_secrets(view, shop_id))
+    changes = ChangeSet(store.insert_signing_secret(shop_id, max(numbers, default=0) + 1, secret))
+    changes.add(*(store.drop_signing_secret(shop_id, number) for number in numbers[:-1]))
+    return changes, shop
+
+
+def end_signing(view: View, shop_id: str) -> tuple[ChangeSet, Shop]:
+    """Webhooks go out as the contract has them, without a signature. Raises NOT_FOUND."""
+    shop = find_shop(view, shop_id)
+    drops = [store.drop_signing_secret(shop_id, number) for number in store.signing_secrets(view, shop_id)]
+    return ChangeSet(*drops), shop
+
+
 def put_listings(view: View, shop_id: str, entries: Sequence[NewListing]) -> tuple[ChangeSet, Shop]:
     """Adds or replaces the listings that are named, all or none. Raises NOT_FOUND, INVALID_PARAMETER."""
     shop = find_shop(view, shop_id)

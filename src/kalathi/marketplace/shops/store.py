@@ -92,6 +92,24 @@ def insert_token(shop_id: str, token_hash: bytes) -> Insert:
     return Insert("api_tokens", {"token_hash": token_hash, "shop_id": shop_id})
 
 
+def signing_secrets(view: View, shop_id: str) -> dict[int, str]:
+    """The secrets that are live, by number; the newest has the highest."""
+    rows = view.all(
+        "SELECT number, secret FROM signing_secrets WHERE shop_id = :shop_id ORDER BY number", {"shop_id": shop_id}
+    )
+    return dict(rows)
+
+
+def insert_signing_secret(shop_id: str, number: int, secret: str) -> Insert:
+    """Another live secret."""
+    return Insert("signing_secrets", {"shop_id": shop_id, "number": number, "secret": secret})
+
+
+def drop_signing_secret(shop_id: str, number: int) -> Delete:
+    """A secret is dead."""
+    return Delete("signing_secrets", {"shop_id": shop_id, "number": number}, touches=None)
+
+
 def insert_listing(shop_id: str, listing: Listing, quantity: int) -> Insert:
     """A new listing."""
     row: dict[str, Value] = {

@@ -1,17 +1,19 @@
 """A due delivery: read the event, send it without a transaction, say what is to be recorded (DESIGN, decision 8)."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import structlog
 
+from kalathi.contract.signatures import signed_headers
 from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Update
-from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.due import DueRow, again, done
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
 from kalathi.marketplace.webhooks.retry import Delivered, Exhausted, Outcome, RetryAt, RetrySchedule
-from kalathi.marketplace.webhooks.sending import Answer, SendError
+from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 
 _log = structlog.get_logger("kalathi.webhooks")
 
@@ -19,8 +21,8 @@ _log = structlog.get_logger("kalathi.webhooks")
 class Sender(Protocol):
     """What is needed of the network; tests give a fake."""
 
-    async def post(self, url: str, body: bytes) -> Answer:
-        """POSTs the bytes and tells how it ended."""
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
+        """POSTs the bytes, with these headers beside the usual ones, and tells how it ended."""
         ...
 
     async def close(self) -> None:
@@ -31,7 +33,9 @@ class Sender(Protocol):
 class Road(Protocol):
     """The way to the network; a sandbox's has faults."""
 
-    async def send(self, row: DueRow, event_type: str, url: str, body: bytes) -> Answer:
+    async def send(
+        self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Answer:
         """Makes this attempt at a delivery and tells how it ended."""
         ...
 
@@ -47,8 +51,12 @@ class Dispatcher:
 
     async def deliver(self, row: DueRow) -> None:
         """One attempt, then its record. A crash between the two repeats the attempt with the same bytes."""
-        event, shop = await self._database.peek(
-            lambda view: (store.event_body(view, row), shops.shop(view, row.shop_id))
+        event, shop, secrets = await self._database.peek(
+            lambda view: (
+                store.event_body(view, row),
+                shops.shop(view, row.shop_id),
+                shops.signing_secrets(view, row.shop_id),
+            )
         )
         if event is None or shop is None:
             await self._database.commit(ChangeSet(done(row)))
@@ -57,12 +65,15 @@ class Dispatcher:
         if shop.webhook_url is None:
             answer = Answer("", None, SendError.NO_URL, b"", 0)
         else:
-            answer = await self._send(row, event_type, shop.webhook_url, body)
+            # The id is the event's, the same at each attempt; it must hold no full stop.
+            name = store.delivery_id(row.shop_id, row.subject, row.sequence).replace(".", "_")
+            headers = signed_headers([*secrets.values()], name, real_millis() // 1000, body)
+            answer = await self._send(row, event_type, shop.webhook_url, body, headers)
         await self._database.commit(self._recorded(row, event_type, answer))
 
-    async def _send(self, row: DueRow, event_type: str, url: str, body: bytes) -> Answer:
+    async def _send(self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
-            return await self._road.send(row, event_type, url, body)
+            return await self._road.send(row, event_type, url, body, headers)
         except Exception:  # noqa: BLE001  (whatever an endpoint brings about counts as one of its attempts)
             _log.exception("webhook_failed")
             return Answer(url, None, SendError.UNFORESEEN, b"", 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -12,6 +13,7 @@ from aiohttp.abc import AbstractResolver
 
 from kalathi.marketplace.webhooks.guard import Allowed, ForbiddenAddressError, GuardedResolver, is_written_out
 
+NO_HEADERS: Final[Mapping[str, str]] = {}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 3
 _ANSWER_BYTES: Final = 500
@@ -88,14 +90,14 @@ class WebhookSender:
         """Closes the connections."""
         await self._session.close()
 
-    async def post(self, url: str, body: bytes) -> Answer:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
         """POSTs the bytes; on a redirect the method and the bytes stay, and one time limit holds for all of it."""
         started = time.perf_counter()
         current = url
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 for _ in range(_MOST_REDIRECTS + 1):
-                    status, location, beginning = await self._once(current, body)
+                    status, location, beginning = await self._once(current, body, headers)
                     if status not in _REDIRECTS or not location:
                         return Answer(current, status, SendError.NONE, beginning, _millis_since(started))
                     following = urljoin(current, location)
@@ -116,13 +118,15 @@ class WebhookSender:
         except (aiohttp.ClientError, OSError):
             return Answer(current, None, SendError.CONNECTION, b"", _millis_since(started))
 
-    async def _once(self, url: str, body: bytes) -> tuple[int, str, bytes]:
+    async def _once(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         # The URL goes out as the shop wrote it: a receiver may compare its secret byte by byte.
         target = yarl.URL(url, encoded=True)
         host = target.host or ""
         if self._allowed is not None and is_written_out(host) and not self._allowed(host):
             raise ForbiddenAddressError(host)
-        async with self._session.post(target, data=body, headers=self._headers, allow_redirects=False) as response:
+        async with self._session.post(
+            target, data=body, headers={**self._headers, **headers}, allow_redirects=False
+        ) as response:
             # A bounded read: what lies behind it is dropped with the connection.
             beginning = await response.content.read(_ANSWER_BYTES)
             return response.status, response.headers.get("Location", ""), beginning

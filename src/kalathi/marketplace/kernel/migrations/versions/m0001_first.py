@@ -48,6 +48,13 @@ def upgrade() -> None:
         UniqueConstraint("shop_id"),
     )
     _table(
+        "signing_secrets",
+        _text("shop_id"),
+        _integer("number"),
+        _text("secret"),
+        PrimaryKeyConstraint("shop_id", "number"),
+    )
+    _table(
         "listings",
         _text("shop_id"),
         _text("shop_uid"),

@@ -1,0 +1,66 @@
+"""Standard Webhooks signatures (standardwebhooks.com, specification 1.0), which a shop may have in addition to what the
+real marketplace sends, which is none (DESIGN, decision 15). Both ends use this.
+
+`webhook-id`, `webhook-timestamp` (seconds since 1970) and `webhook-signature`: one or more of `v1,` and the base64 of
+HMAC-SHA256 over `id.timestamp.body`, one for each secret that is live while a secret is being changed.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+_PREFIX: Final = "whsec_"
+_VERSION: Final = "v1"
+_TOLERANCE_SECONDS: Final = 300
+# The specification wants 24 to 64 bytes.
+SECRET_BYTES: Final = 32
+
+
+class SignatureError(ValueError):
+    """The webhook does not come from who knows the secret, or it is too old."""
+
+
+def secret_text(random_bytes: bytes) -> str:
+    """How a secret is shown and configured: `whsec_` and its base64."""
+    return _PREFIX + base64.b64encode(random_bytes).decode()
+
+
+def signed_headers(secrets: Sequence[str], message_id: str, timestamp_seconds: int, body: bytes) -> dict[str, str]:
+    """The three headers; none without a secret. Raises ValueError for a secret that is none."""
+    if not secrets:
+        return {}
+    signatures = [f"{_VERSION},{_signature(secret, message_id, timestamp_seconds, body)}" for secret in secrets]
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp_seconds),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_seconds: int) -> str:
+    """Gives the message's id. `headers` have lower-case names. Raises SignatureError."""
+    try:
+        message_id, stamp = headers["webhook-id"], int(headers["webhook-timestamp"])
+        given = headers["webhook-signature"].split(" ")
+    except (KeyError, ValueError):
+        raise SignatureError("the headers of a signature are missing") from None
+    if abs(now_seconds - stamp) > _TOLERANCE_SECONDS:
+        raise SignatureError("the timestamp is too far from now")
+    expected = [f"{_VERSION},{_signature(secret, message_id, stamp, body)}" for secret in secrets]
+    # Each is compared in full, so that the time taken tells nothing.
+    matches = [hmac.compare_digest(one.encode(), other.encode()) for one in expected for other in given]
+    if not any(matches):
+        raise SignatureError("no signature is that of a known secret")
+    return message_id
+
+
+def _signature(secret: str, message_id: str, timestamp_seconds: int, body: bytes) -> str:
+    try:
+        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except binascii.Error:
+        raise ValueError("a signing secret is whsec_ and base64") from None
+    signed = f"{message_id}.{timestamp_seconds}.".encode() + body
+    return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

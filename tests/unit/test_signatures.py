@@ -1,0 +1,60 @@
+"""Standard Webhooks signatures: the specification's own vector, secrets that change, and what is refused."""
+
+import pytest
+
+from kalathi.contract.signatures import SignatureError, secret_text, signed_headers, verify
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER = secret_text(b"x" * 32)
+BODY = b'{"test": 2432232314}'
+MESSAGE, STAMP = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330
+SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_specifications_own_vector_is_signed_and_verified() -> None:
+    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY)
+    assert headers == {"webhook-id": MESSAGE, "webhook-timestamp": str(STAMP), "webhook-signature": SIGNATURE}
+    assert verify([SECRET], headers, BODY, STAMP) == MESSAGE
+
+
+def test_two_live_secrets_sign_both_and_a_receiver_with_either_takes_it() -> None:
+    headers = signed_headers([OTHER, SECRET], MESSAGE, STAMP, BODY)
+    assert headers["webhook-signature"].split(" ")[1] == SIGNATURE
+    for known in ([SECRET], [OTHER], [OTHER, SECRET]):
+        assert verify(known, headers, BODY, STAMP) == MESSAGE
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"webhook-id": "msg_other"},
+        {"webhook-timestamp": str(STAMP + 1)},
+        {"webhook-timestamp": "soon"},
+        {"webhook-signature": SIGNATURE.replace("v1", "v2")},
+        {"webhook-signature": SIGNATURE[:-4]},
+        {"webhook-signature": ""},
+    ],
+)
+def test_what_was_changed_on_the_way_is_refused(different: dict[str, str]) -> None:
+    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY) | different
+    with pytest.raises(SignatureError):
+        verify([SECRET], headers, BODY, STAMP)
+
+
+def test_another_body_another_secret_no_header_and_an_old_message_are_refused() -> None:
+    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY)
+    for secrets, given, body, now in (
+        ([SECRET], headers, BODY + b" ", STAMP),
+        ([OTHER], headers, BODY, STAMP),
+        ([SECRET], {}, BODY, STAMP),
+        ([SECRET], headers, BODY, STAMP + 301),
+        ([SECRET], headers, BODY, STAMP - 301),
+    ):
+        with pytest.raises(SignatureError):
+            verify(secrets, given, body, now)
+
+
+def test_a_shop_without_a_secret_gets_no_headers_and_a_secret_that_is_none_is_refused() -> None:
+    assert signed_headers([], MESSAGE, STAMP, BODY) == {}
+    with pytest.raises(ValueError, match="whsec_"):
+        signed_headers(["whsec_*"], MESSAGE, STAMP, BODY)
