@@ -209,7 +209,13 @@ def _duties(
 ) -> list[Duty]:
     """Which handler runs which kind of due row, and how many at once."""
     return [
-        Duty(DueKind.DELIVERY, dispatcher.deliver, settings.webhook_slots, settings.webhook_slots_per_shop),
+        Duty(
+            DueKind.DELIVERY,
+            dispatcher.deliver,
+            settings.webhook_slots,
+            settings.webhook_slots_per_shop,
+            dispatcher.prepare,
+        ),
         Duty(DueKind.EXPIRY, due_work.expire, slots=20, slots_per_shop=20),
         Duty(DueKind.EXPRESS, due_work.accept_express, slots=20, slots_per_shop=20),
         Duty(DueKind.VOUCHER, due_work.make_voucher, slots=20, slots_per_shop=20),

@@ -7,7 +7,7 @@ written. `sqlite.py` and `postgres.py` are the two that there are.
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, Value
@@ -40,6 +40,13 @@ class View(Protocol):
         """What is appended to a SELECT of a claim, so that it takes only rows that nobody else is taking: empty where
         there is nobody else."""
         ...
+
+
+def padded(rows: Sequence[T]) -> list[T]:
+    """At least one row, the last of them again and again up to a power of two: so a list in a statement has few
+    lengths, and a database meets few texts of it."""
+    length = 1 << (len(rows) - 1).bit_length()
+    return [*rows, *([rows[-1]] * (length - len(rows)))]
 
 
 Query = Callable[[View], T]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kalathi.contract.codec import decode, encode
 from kalathi.marketplace.kernel.changes import Add, AtLeast, Delete, Insert, Update, Value
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.database import View, padded
 from kalathi.marketplace.shops.model import Listing, Shop
 
 
@@ -48,7 +48,7 @@ def shops(view: View) -> list[Shop]:
 
 def shops_by_id(view: View, shop_ids: Collection[str]) -> dict[str, Shop]:
     """The shops of these ids that there are."""
-    names, parameters = _named("id", shop_ids)
+    names, parameters = _named("id", padded([*shop_ids]))
     rows = view.all(f"SELECT document FROM shops WHERE shop_id IN ({names})", parameters)  # noqa: S608  (names only)
     return {found.id: found for found in (shop_of(row[0]) for row in rows)}
 
@@ -90,6 +90,18 @@ def drop_token(shop_id: str) -> Delete:
 def insert_token(shop_id: str, token_hash: bytes) -> Insert:
     """The shop's one live token."""
     return Insert("api_tokens", {"token_hash": token_hash, "shop_id": shop_id})
+
+
+def signing_secrets_by_shop(view: View, shop_ids: Collection[str]) -> dict[str, list[str]]:
+    """The live secrets of these shops that sign, the newest last."""
+    names, parameters = _named("id", padded([*shop_ids]))
+    secrets: dict[str, list[str]] = {}
+    for shop_id, secret in view.all(
+        f"SELECT shop_id, secret FROM signing_secrets WHERE shop_id IN ({names}) ORDER BY shop_id, number",  # noqa: S608  (names only)
+        parameters,
+    ):
+        secrets.setdefault(shop_id, []).append(secret)
+    return secrets
 
 
 def signing_secrets(view: View, shop_id: str) -> dict[int, str]:

@@ -1,14 +1,14 @@
 """A due delivery: read the event, send it without a transaction, say what is to be recorded (DESIGN, decision 8)."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import structlog
 
 from kalathi.contract.signatures import signed_headers
 from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Update
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueRow, again, done
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
@@ -40,6 +40,15 @@ class Road(Protocol):
         ...
 
 
+class Outgoing(NamedTuple):
+    """An event on its way: its type and frozen bytes, the shop's URL as it is now, and the secrets that sign."""
+
+    event_type: str
+    body: bytes
+    url: str | None
+    secrets: list[str]
+
+
 class Dispatcher:
     """Sends what is due to shops and records each attempt together with the end or the repeat of its row."""
 
@@ -49,26 +58,36 @@ class Dispatcher:
         self._road = road
         self._schedule = schedule
 
-    async def deliver(self, row: DueRow) -> None:
+    @staticmethod
+    def prepare(view: View, rows: Sequence[DueRow]) -> list[Outgoing | None]:
+        """What the claimed deliveries need, in three statements for all of them; None for an event that is gone."""
+        events = store.event_bodies(view, rows)
+        shop_ids = {row.shop_id for row in rows}
+        owners = shops.shops_by_id(view, shop_ids)
+        secrets = shops.signing_secrets_by_shop(view, shop_ids)
+        prepared: list[Outgoing | None] = []
+        for row in rows:
+            event = events.get((row.shop_id, row.subject, row.sequence))
+            shop = owners.get(row.shop_id)
+            if event is None or shop is None:
+                prepared.append(None)
+            else:
+                prepared.append(Outgoing(*event, shop.webhook_url, secrets.get(shop.id, [])))
+        return prepared
+
+    async def deliver(self, row: DueRow, outgoing: Outgoing | None) -> None:
         """One attempt, then its record. A crash between the two repeats the attempt with the same bytes."""
-        event, shop, secrets = await self._database.peek(
-            lambda view: (
-                store.event_body(view, row),
-                shops.shop(view, row.shop_id),
-                shops.signing_secrets(view, row.shop_id),
-            )
-        )
-        if event is None or shop is None:
+        if outgoing is None:
             await self._database.commit(ChangeSet(done(row)))
             return
-        event_type, body = event
-        if shop.webhook_url is None:
+        event_type, body, url, secrets = outgoing
+        if url is None:
             answer = Answer("", None, SendError.NO_URL, b"", 0)
         else:
             # The id is the event's, the same at each attempt; it must hold no full stop.
             name = store.delivery_id(row.shop_id, row.subject, row.sequence).replace(".", "_")
-            headers = signed_headers([*secrets.values()], name, real_millis() // 1000, body)
-            answer = await self._send(row, event_type, shop.webhook_url, body, headers)
+            headers = signed_headers(secrets, name, real_millis() // 1000, body) if secrets else NO_HEADERS
+            answer = await self._send(row, event_type, url, body, headers)
         await self._database.commit(self._recorded(row, event_type, answer))
 
     async def _send(self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:

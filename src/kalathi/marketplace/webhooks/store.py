@@ -1,5 +1,6 @@
 """The outbox in the database: the frozen bodies, the attempts, and the rows of their change sets."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ from msgspec import Struct
 
 from kalathi.marketplace.kernel.changes import Insert, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.database import View, padded
 from kalathi.marketplace.kernel.due import DueKind, DueRow, plan
 from kalathi.marketplace.webhooks.sending import Answer
 
@@ -53,14 +54,22 @@ def announce(
     return rows
 
 
-def event_body(view: View, row: DueRow) -> tuple[str, bytes] | None:
-    """The type and the frozen bytes of a due delivery's event."""
-    found = view.one(
-        "SELECT event_type, body FROM webhook_events"
-        " WHERE shop_id = :shop_id AND subject = :subject AND sequence = :sequence",
-        {"shop_id": row.shop_id, "subject": row.subject, "sequence": row.sequence},
+def event_bodies(view: View, rows: Sequence[DueRow]) -> dict[tuple[str, str, int], tuple[str, bytes]]:
+    """The types and the frozen bytes of due deliveries' events, by shop, subject and sequence."""
+    parameters: dict[str, Value] = {}
+    places = []
+    for number, row in enumerate(padded(rows)):
+        places.append(f"(:shop{number}, :subject{number}, :sequence{number})")
+        parameters |= {f"shop{number}": row.shop_id, f"subject{number}": row.subject}
+        parameters[f"sequence{number}"] = row.sequence
+    # A cross join keeps SQLite to this order, keys first; an IN of rows makes it read the whole table.
+    found = view.all(
+        f"WITH k(shop_id, subject, sequence) AS (VALUES {', '.join(places)})"  # noqa: S608  (names only)
+        " SELECT e.shop_id, e.subject, e.sequence, e.event_type, e.body FROM k CROSS JOIN webhook_events e"
+        " WHERE e.shop_id = k.shop_id AND e.subject = k.subject AND e.sequence = k.sequence",
+        parameters,
     )
-    return (found[0], found[1]) if found else None
+    return {(shop_id, subject, sequence): (kind, body) for shop_id, subject, sequence, kind, body in found}
 
 
 def last_sequence(view: View, shop_id: str, subject: str) -> int:
