@@ -21,9 +21,13 @@ from load import run_load
 from orders import TOKEN, Prepared, prepare
 from peers import commands, install, running
 
+sys.path.append(str(Path(__file__).parents[1]))
+from tests.databases import fresh_postgres
+
 PAIRS = 5
 READ_SECONDS = 2.0
 ACCEPTS = 3000
+DELIVERIES = 6000
 FEW, MANY = 1_000, 1_000_000
 HEAD = "Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nAccept: application/vnd.skroutz+json; version=3.0\r\n"
 
@@ -207,6 +211,27 @@ def peers(folder: Path) -> None:
                 )
 
 
+def deliveries(folder: Path) -> None:
+    """Deliveries with durable records by one worker, on each database, against a bare loop of the same client."""
+    here = Path(__file__).parent
+    with served([str(here / "receiver.py")]) as endpoint:
+        for name in ("SQLite", "PostgreSQL"):
+            turns = itertools.count()
+            print(f"Deliveries on {name}: {DELIVERIES} a turn, 20 shops")
+
+            def measured(kind: str, *more: str, endpoint: str = endpoint) -> float:
+                command = [sys.executable, str(here / "deliveries.py"), kind, endpoint, str(DELIVERIES), *more]
+                return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+            def ours(
+                name: str = name, turns: Iterator[int] = turns, measured: Callable[..., float] = measured
+            ) -> float:
+                database = [fresh_postgres()] if name == "PostgreSQL" else []
+                return measured("ours", str(folder / f"{name}{next(turns)}"), *database)
+
+            in_turn(f"Deliveries on {name} / bare client", ours, partial(measured, "bare"), ("ours/s", "bare/s"))
+
+
 def fetch(address: str, request: bytes) -> bytes:
     """The body of one answer."""
     host, _, port = address.removeprefix("http://").rpartition(":")
@@ -233,6 +258,7 @@ if __name__ == "__main__":
             "ready": time_to_ready,
             "reads": reads,
             "accepts": accepts,
+            "deliveries": deliveries,
             "peers": peers,
             "sizes": sizes,
         }

@@ -1,0 +1,83 @@
+"""Deliveries a second of one worker, each with its durable record, and of a bare loop of the same HTTP client."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import structlog
+import uvloop
+
+from kalathi.marketplace.app import open_marketplace
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.due import DueKind, earliest_by_kind
+from kalathi.marketplace.kernel.ids import opaque_id
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.shops import commands
+from kalathi.marketplace.shops.model import NewLocation, NewShop
+from kalathi.marketplace.webhooks.sending import webhook_headers
+from kalathi.marketplace.webhooks.store import announce
+
+SHOPS = 20
+BODY = b'{"event_type":"new_order","order":"' + b"x" * 2700 + b'"}'
+USER_AGENT = "Skroutz OrderNotifier v1"
+
+
+async def _ours(folder: Path, database: str, endpoint: str, count: int) -> float:
+    settings = Settings(data=folder, database=database, operator_token="t", webhook_slots_per_shop=10)
+    marketplace = await open_marketplace(settings, "http://127.0.0.1")
+    kept = marketplace._desk.database
+    try:
+        await _plan(marketplace, endpoint, count)
+        started = time.perf_counter()
+        marketplace.start()
+        while DueKind.DELIVERY in await kept.peek(earliest_by_kind):
+            await asyncio.sleep(0.01)
+        return count / (time.perf_counter() - started)
+    finally:
+        await marketplace.stop()
+
+
+async def _plan(marketplace: object, endpoint: str, count: int) -> None:
+    desk = marketplace._desk  # type: ignore[attr-defined]  # the benchmark puts rows where orders would
+    now = desk.clock.now_millis()
+    shops = []
+    for _ in range(SHOPS):
+        new = NewShop(name="S", domain="s", webhook_url=endpoint + "/hook", locations=(NewLocation(street_name="a"),))
+        changes, shop = commands.add_shop(new, [opaque_id(), opaque_id()], opaque_id())
+        await desk.database.commit(changes)
+        shops.append(shop.id)
+    for first in range(0, count, 500):
+        rows = ChangeSet()
+        for number in range(first, min(first + 500, count)):
+            shop_id = shops[number % SHOPS]
+            rows.add(
+                *announce(shop_id, f"o{opaque_id()}", 1, event_type="new_order", body=BODY, at_millis=now, has_url=True)
+            )
+        await desk.database.commit(rows)
+
+
+async def _bare(endpoint: str, count: int) -> float:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=50)) as session:
+        left = iter(range(count))
+
+        async def send() -> None:
+            for _ in left:
+                async with session.post(endpoint + "/hook", data=BODY, headers=webhook_headers(USER_AGENT)) as response:
+                    await response.read()
+
+        started = time.perf_counter()
+        await asyncio.gather(*(send() for _ in range(50)))
+        return count / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    # In a process of its own, because a worker is one: KIND ENDPOINT COUNT [FOLDER DATABASE]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    kind, endpoint, count, *where = sys.argv[1:]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if kind == "bare":
+            print(runner.run(_bare(endpoint, int(count))))
+        else:
+            print(runner.run(_ours(Path(where[0]), where[1] if len(where) > 1 else "", endpoint, int(count))))
