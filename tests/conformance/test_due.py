@@ -18,7 +18,15 @@ def _plan(shop: str, subject: str, sequence: int = 1, at: int = 100, kind: DueKi
 
 async def _claimable(database: Database, *, now: int = 1000, real: int = 0, busy: tuple[str, ...] = ()) -> list[DueRow]:
     return await database.peek(
-        lambda view: due.claimable(view, DueKind.DELIVERY, now_millis=now, real_millis=real, limit=100, busy_shops=busy)
+        lambda view: due.claimable(
+            view,
+            DueKind.DELIVERY,
+            now_millis=now,
+            real_millis=real,
+            limit=100,
+            per_shop=100,
+            busy=dict.fromkeys(busy, 100),
+        )
     )
 
 
@@ -95,3 +103,20 @@ async def test_a_start_frees_every_lease_of_a_process_that_has_died(database: Da
     assert await _claimable(database) == []
     await database.commit(due.free_all())
     assert len(await _claimable(database)) == 5
+
+
+async def test_a_shop_with_a_backlog_of_thousands_takes_its_slots_and_nothing_of_the_others(database: Database) -> None:
+    await database.commit(ChangeSet(*(_plan("dead", f"o{number}", at=number) for number in range(3000))))
+    await database.commit(ChangeSet(*(_plan(f"shop{number}", "o", at=5000 + number) for number in range(30))))
+
+    async def claimed(limit: int, busy: dict[str, int]) -> list[str]:
+        rows = await database.peek(
+            lambda view: due.claimable(
+                view, DueKind.DELIVERY, now_millis=9000, real_millis=0, limit=limit, per_shop=4, busy=busy
+            )
+        )
+        return [row.shop_id for row in rows]
+
+    assert await claimed(10, {}) == ["dead"] * 4 + [f"shop{number}" for number in range(6)]
+    assert await claimed(10, {"dead": 3, "shop0": 4}) == ["dead", *(f"shop{number}" for number in range(1, 10))]
+    assert await claimed(100, {"dead": 4}) == [f"shop{number}" for number in range(30)]

@@ -119,7 +119,8 @@ async def test_no_row_is_claimed_twice_by_workers_of_one_database(url: str) -> N
                     now_millis=1000,
                     real_millis=0,
                     limit=chance.randint(1, 40),
-                    busy_shops=(),
+                    per_shop=100,
+                    busy={},
                 )
                 return due.claim(found, 0)
 

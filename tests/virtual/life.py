@@ -84,6 +84,8 @@ LIKELY: Final[dict[str, dict[str, int]]] = {
 }
 KINDS: Final[tuple[dict[str, bool], ...]] = ({}, {}, {}, {"store_pickup": True}, {"express": True})
 JUMPS_SECONDS: Final = (1, 59, 3600, 7200, 6 * 3600, 86_399, 86_400, 3 * 86_400)
+# More than the longest wait, that of a preorder which is placed on the last day.
+MOST_WEEKS: Final = 60
 
 
 class Life:
@@ -129,8 +131,8 @@ class Life:
         await self.compare_stock()
 
     async def finish(self) -> None:
-        """Everything comes to an end, and nothing that has ended has moved since."""
-        while self.live:
+        """Everything comes to an end, within some weeks, and nothing that has ended has moved since."""
+        for _ in range(MOST_WEEKS):
             for code in list(self.live):
                 known = self.orders[code]
                 if known.shown["state"] == "accepted":
@@ -139,8 +141,11 @@ class Life:
                             await self.act(code, action)
                 if self.orders[code].shown["state"] == "dispatched":
                     await self.act(code, "deliver")
+            if not self.live:
+                break
             await self.pass_time(7 * 86_400)
             await self.compare_stock()
+        assert not self.live, [self.orders[code].shown for code in self.live]
         for code, known in self.orders.items():
             assert known.shown["state"] in FINAL
             assert await known.shop.show(code) == known.shown

@@ -215,6 +215,7 @@ def _duties(
             settings.webhook_slots,
             settings.webhook_slots_per_shop,
             dispatcher.prepare,
+            dispatcher.weigh,
         ),
         Duty(DueKind.EXPIRY, due_work.expire, slots=20, slots_per_shop=20),
         Duty(DueKind.EXPRESS, due_work.accept_express, slots=20, slots_per_shop=20),

@@ -36,6 +36,10 @@ class View(Protocol):
         """Every row."""
         ...
 
+    def for_each(self, name: str, keys: Sequence[str], sql: str, parameters: Mapping[str, Value]) -> list[Row]:
+        """The rows of the statement for each key in turn, which it calls `:name`; one round trip for all of them."""
+        ...
+
     def unlocked(self, alias: str) -> str:
         """What is appended to a SELECT of a claim, so that it takes only rows that nobody else is taking: empty where
         there is nobody else."""
@@ -81,8 +85,15 @@ class Database(ABC):
         a crash is free again. Raises ConditionFailedError, StorageError."""
 
     @abstractmethod
+    async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
+        """Returns when every set is on disk or refused, each on its own: for each None, or the ConditionFailedError or
+        StorageError for which nothing of it was written."""
+
     async def commit(self, changes: ChangeSet) -> None:
         """Returns when the set is on disk. Raises ConditionFailedError or StorageError; then nothing was written."""
+        (refusal,) = await self.commit_each((changes,))
+        if refusal is not None:
+            raise refusal
 
     @abstractmethod
     async def close(self) -> None:

@@ -6,7 +6,8 @@ that ends without an outcome is free again, and its work is repeated.
 """
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -65,29 +66,54 @@ def plan(
 
 
 _COLUMNS: Final = "d.kind, d.shop_id, d.subject, d.sequence, d.due_at, d.anchor_at, d.attempts, d.lease"
+_FREE_AND_DUE: Final = "d.kind = :kind AND d.due_at <= :now AND d.leased_until <= :real"
 
 # In order: the next event of a subject waits until the first attempt of the one before has ended, not its retries.
 _EARLIER_FIRST: Final = """
   AND NOT EXISTS (SELECT 1 FROM due e WHERE e.kind = d.kind AND e.shop_id = d.shop_id AND e.subject = d.subject
                   AND e.sequence < d.sequence AND e.attempts = 0)"""
 
+# From shop to shop through the index, whatever lies between: the backlog of a dead endpoint costs others nothing.
+_SHOPS: Final = """
+WITH RECURSIVE s(shop_id) AS (
+  SELECT (SELECT min(shop_id) FROM due WHERE kind = :kind)
+  UNION ALL
+  SELECT (SELECT min(shop_id) FROM due WHERE kind = :kind AND shop_id > s.shop_id) FROM s WHERE s.shop_id IS NOT NULL)
+SELECT (SELECT min(due_at) FROM due WHERE kind = :kind AND shop_id = s.shop_id), shop_id
+FROM s WHERE shop_id IS NOT NULL"""
+
 
 def claimable(
-    view: View, kind: DueKind, *, now_millis: int, real_millis: int, limit: int, busy_shops: Collection[str]
+    view: View, kind: DueKind, *, now_millis: int, real_millis: int, limit: int, per_shop: int, busy: Mapping[str, int]
 ) -> list[DueRow]:
-    """Free rows that are due, the longest due first, of shops that are not busy; none that somebody else is taking."""
+    """Free rows that are due, the longest due first; of each shop no more than `per_shop` together with those that keep
+    it `busy`, and none that somebody else is taking."""
     parameters: dict[str, Value] = {"kind": kind, "now": now_millis, "real": real_millis, "limit": limit}
-    names = []
-    for number, shop_id in enumerate(busy_shops):
-        parameters[f"busy{number}"] = shop_id
-        names.append(f":busy{number}")
-    not_busy = f" AND d.shop_id NOT IN ({', '.join(names)})" if names else ""
-    in_order = _EARLIER_FIRST if kind is DueKind.DELIVERY else ""
-    sql = (
-        f"SELECT {_COLUMNS} FROM due d WHERE d.kind = :kind AND d.due_at <= :now AND d.leased_until <= :real"  # noqa: S608  (names only)
-        f"{not_busy}{in_order} ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"
-    )
-    return [_as_due(row) for row in view.all(sql, parameters)]
+    if kind is not DueKind.DELIVERY:
+        sql = f"SELECT {_COLUMNS} FROM due d WHERE {_FREE_AND_DUE} ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"  # noqa: S608  (names only)
+        rows = view.all(sql, parameters)
+    else:
+        waiting = view.all(_SHOPS, {"kind": kind})
+        shops = sorted((at, name) for at, name in waiting if at <= now_millis and busy.get(name, 0) < per_shop)
+        # Those that wait longest, beside the busy ones, which may have nothing more.
+        names = [name for _, name in shops[: limit + len(busy)]]
+        sql = (
+            f"SELECT {_COLUMNS} FROM due d WHERE d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}"  # noqa: S608  (names only)
+            f" ORDER BY d.due_at LIMIT :per_shop{view.unlocked('d')}"
+        )
+        rows = view.for_each("shop_id", names, sql, parameters | {"per_shop": per_shop})
+    rows.sort(key=lambda row: row[4])
+    return [_as_due(row) for row in _within_slots(rows, per_shop, busy)[:limit]]
+
+
+def _within_slots(rows: list[Row], per_shop: int, busy: Mapping[str, int]) -> list[Row]:
+    taken = Counter(busy)
+    kept = []
+    for row in rows:
+        if taken[row[1]] < per_shop:
+            taken[row[1]] += 1
+            kept.append(row)
+    return kept
 
 
 def claim(rows: Iterable[DueRow], real_millis: int) -> tuple[ChangeSet, list[DueRow]]:

@@ -18,10 +18,14 @@ from kalathi.marketplace.kernel.changes import ChangeSet
 _LARGEST_GROUP = 512
 
 
+Outcomes = list[Exception | None]
+
+
 class _Waiting(NamedTuple):
-    changes: ChangeSet
+    sets: Sequence[ChangeSet]
+    durable: bool
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[None]
+    answer: asyncio.Future[Outcomes]
 
 
 class GroupWriter:
@@ -29,16 +33,17 @@ class GroupWriter:
 
     def __init__(
         self,
-        write: Callable[[Sequence[ChangeSet]], list[Exception | None]],
+        write: Callable[[Sequence[ChangeSet], bool], Outcomes],
         *,
         written: Callable[[set[str]], None],
         answered: Callable[[int], None],
         measured: Callable[[int, float], None],
     ) -> None:
-        """`write` writes a group in one transaction and tells of each set: None when it is on disk, else why not. It is
-        called on the writer's thread, and so is `written` after each group, with the tables that got new rows.
-        `answered` is called on the callers' event loop with the number of sets, right before they hear, also of callers
-        that have gone. `measured` hears of each group's size and seconds, on the writer's thread."""
+        """`write` writes a group in one transaction and tells of each set: None when it is on disk, else why not; when
+        it is told False, it need not wait for the disk. It is called on the writer's thread, and so is `written` after
+        each group, with the tables that got new rows. `answered` is called on the callers' event loop with the number
+        of callers, right before they hear, also of those that have gone. `measured` hears of each group's size and
+        seconds, on the writer's thread."""
         self._write = write
         self._written = written
         self._answered = answered
@@ -48,15 +53,16 @@ class GroupWriter:
         self.closed = False
         self._thread.start()
 
-    async def commit(self, changes: ChangeSet) -> None:
-        """Returns when the set is on disk. Raises ConditionFailedError or StorageError; then nothing was written."""
+    async def commit(self, sets: Sequence[ChangeSet], *, durable: bool = True) -> Outcomes:
+        """Returns when all sets are on disk, or refused: for each None, or ConditionFailedError or StorageError, and
+        then nothing of it was written. Sets that need not be durable may be lost in a crash, together or in part."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[None] = loop.create_future()
-        self._waiting.put(_Waiting(changes, loop, answer))
-        await answer
+        answer: asyncio.Future[Outcomes] = loop.create_future()
+        self._waiting.put(_Waiting(sets, durable, loop, answer))
+        return await answer
 
     def waiting(self) -> int:
-        """How many sets wait for their turn."""
+        """How many callers wait for their turn."""
         return self._waiting.qsize()
 
     def close(self) -> None:
@@ -68,40 +74,46 @@ class GroupWriter:
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
             group = [first]
+            size = len(first.sets)
             ends = False
             with contextlib.suppress(queue.Empty):
-                while len(group) < _LARGEST_GROUP:
+                while size < _LARGEST_GROUP:
                     following = self._waiting.get_nowait()
                     if following is None:
                         ends = True
                         break
                     group.append(following)
+                    size += len(following.sets)
             started = time.perf_counter()
-            outcomes = self._write([waiting.changes for waiting in group])
-            self._measured(len(group), time.perf_counter() - started)
+            outcomes = self._write([changes for caller in group for changes in caller.sets], _is_durable(group))
+            self._measured(size, time.perf_counter() - started)
             self._answer(group, outcomes)
             if ends:
                 return
 
-    def _answer(self, group: list[_Waiting], outcomes: list[Exception | None]) -> None:
+    def _answer(self, group: list[_Waiting], outcomes: Outcomes) -> None:
         tables: set[str] = set()
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], Exception | None]]] = {}
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            by_loop.setdefault(waiting.loop, []).append((waiting.answer, outcome))
-            if outcome is None:
-                tables |= waiting.changes.tables()
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcomes], Outcomes]]] = {}
+        at = 0
+        for caller in group:
+            own = outcomes[at : at + len(caller.sets)]
+            at += len(caller.sets)
+            by_loop.setdefault(caller.loop, []).append((caller.answer, own))
+            for changes, outcome in zip(caller.sets, own, strict=True):
+                if outcome is None and changes.inserts:
+                    tables |= changes.tables()
         for loop, answers in by_loop.items():
             # One wake-up a group: each costs a system call. A loop that has ended takes no more answers.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._resolve, answers)
         self._written(tables)
 
-    def _resolve(self, answers: list[tuple[asyncio.Future[None], Exception | None]]) -> None:
+    def _resolve(self, answers: list[tuple[asyncio.Future[Outcomes], Outcomes]]) -> None:
         self._answered(len(answers))
-        for answer, outcome in answers:
-            if answer.done():
-                continue  # The caller has gone; what it asked for is written all the same.
-            if outcome is None:
-                answer.set_result(None)
-            else:
-                answer.set_exception(outcome)
+        for answer, outcomes in answers:
+            if not answer.done():  # Else the caller has gone; what it asked for is written all the same.
+                answer.set_result(outcomes)
+
+
+def _is_durable(group: list[_Waiting]) -> bool:
+    return any(caller.durable for caller in group)

@@ -7,9 +7,10 @@ within a second. A connection that is lost is made anew without a restart.
 
 import asyncio
 import contextlib
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -73,6 +74,12 @@ class _PostgresView:
             return cursor.fetchall()
         return self._connection.execute(text.encode(), values, binary=True).fetchall()
 
+    def for_each(self, name: str, keys: Sequence[str], sql: str, parameters: Mapping[str, Value]) -> list[Row]:
+        each = re.sub(rf":{name}\b", "k.key", sql)
+        text = f"SELECT r.* FROM unnest(CAST(:keys AS text[])) k(key) CROSS JOIN LATERAL ({each}) r"  # noqa: S608  (names only)
+        with_keys: dict[str, Any] = {**parameters, "keys": list(keys)}
+        return self.all(text, with_keys)
+
     def unlocked(self, alias: str) -> str:
         return f" FOR UPDATE OF {alias} SKIP LOCKED"
 
@@ -92,7 +99,7 @@ class PostgresDatabase(Database):
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
         self._writing = PostgresWriter(self._connected)
         self._writer = GroupWriter(
-            self._writing.write,
+            lambda sets, _durable: self._writing.write(sets),
             written=self._written,
             answered=lambda _count: None,
             measured=self.metrics.note_group,
@@ -116,11 +123,11 @@ class PostgresDatabase(Database):
         """In a transaction of its own, on a reader thread: the rows that it selects are locked until they are ours."""
         return await self._on_a_reader(partial(self._claim, command))
 
-    async def commit(self, changes: ChangeSet) -> None:
+    async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
         """Through the writer's queue."""
         if self._writer.closed:
             raise StorageError("The database is closed.")
-        await self._writer.commit(changes)
+        return await self._writer.commit(sets)
 
     async def close(self) -> None:
         """Writes what still waits and closes the connections."""

@@ -137,6 +137,7 @@ _table(
     _integer("leased_until"),
     PrimaryKeyConstraint("shop_id", "kind", "subject", "sequence"),
     Index("due_by_time", "kind", "due_at"),
+    Index("due_by_shop", "kind", "shop_id", "due_at"),
 )
 
 _table(

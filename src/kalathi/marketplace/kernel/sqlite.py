@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,15 @@ class _SqliteView:
     def all(self, sql: str, parameters: Mapping[str, Value]) -> list[Row]:
         text, names = positional(sql)
         return self._connection.execute(text, [parameters[name] for name in names]).fetchall()
+
+    def for_each(self, name: str, keys: Sequence[str], sql: str, parameters: Mapping[str, Value]) -> list[Row]:
+        # There is no trip to be saved: one text of many parts takes as long as the parts.
+        text, names = positional(sql)
+        rows: list[Row] = []
+        for key in keys:
+            values = {**parameters, name: key}
+            rows += self._connection.execute(text, [values[column] for column in names]).fetchall()
+        return rows
 
     def unlocked(self, alias: str) -> str:
         return ""
@@ -97,21 +106,27 @@ class SqliteDatabase(Database):
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
     async def claim(self, command: Command[T]) -> T:
-        """Through the writer's queue; the only others are tasks of this process, which its conditions keep apart."""
+        """Through the writer's queue, without waiting for the disk; the only others are tasks of this process, which
+        its conditions keep apart."""
         changes, answer = await self.look(command)
         if not changes.is_empty:
-            await self.commit(changes)
+            (refusal,) = await self._write((changes,), durable=False)
+            if refusal is not None:
+                raise refusal
         return answer
 
-    async def commit(self, changes: ChangeSet) -> None:
+    async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
         """Through the writer's queue."""
+        return await self._write(sets, durable=True)
+
+    async def _write(self, sets: Sequence[ChangeSet], *, durable: bool) -> list[Exception | None]:
         if self._writer.closed:
             raise StorageError("The database is closed.")
         self._commits_in_flight += 1
         if self._holds_snapshot:
             self._reading.execute("COMMIT")
             self._holds_snapshot = False
-        await self._writer.commit(changes)
+        return await self._writer.commit(sets, durable=durable)
 
     async def close(self) -> None:
         """Writes what still waits and frees the file for another process."""

@@ -75,11 +75,16 @@ class Dispatcher:
                 prepared.append(Outgoing(*event, shop.webhook_url, secrets.get(shop.id, [])))
         return prepared
 
-    async def deliver(self, row: DueRow, outgoing: Outgoing | None) -> None:
-        """One attempt, then its record. A crash between the two repeats the attempt with the same bytes."""
+    @staticmethod
+    def weigh(outgoing: Outgoing | None) -> int:
+        """How many bytes of memory a prepared delivery holds."""
+        return 0 if outgoing is None else len(outgoing.body)
+
+    async def deliver(self, row: DueRow, outgoing: Outgoing | None) -> ChangeSet:
+        """One attempt; gives what is to be recorded of it. A crash between the two repeats the attempt with the same
+        bytes."""
         if outgoing is None:
-            await self._database.commit(ChangeSet(done(row)))
-            return
+            return ChangeSet(done(row))
         event_type, body, url, secrets = outgoing
         if url is None:
             answer = Answer("", None, SendError.NO_URL, b"", 0)
@@ -88,7 +93,7 @@ class Dispatcher:
             name = store.delivery_id(row.shop_id, row.subject, row.sequence).replace(".", "_")
             headers = signed_headers(secrets, name, real_millis() // 1000, body) if secrets else NO_HEADERS
             answer = await self._send(row, event_type, url, body, headers)
-        await self._database.commit(self._recorded(row, event_type, answer))
+        return self._recorded(row, event_type, answer)
 
     async def _send(self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:

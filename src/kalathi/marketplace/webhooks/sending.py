@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -75,12 +76,12 @@ class WebhookSender:
         made on a running event loop."""
         self._allowed = allowed
         self._timeout_seconds = timeout_seconds
-        self._headers = webhook_headers(user_agent) | {"Accept-Encoding": "identity"}
         # aiohttp's own limit of 100 connections would make the slots of a large pool wait for each other.
         guarded = None if allowed is None else GuardedResolver(allowed, resolver)
         connector = aiohttp.TCPConnector(limit=connections, resolver=guarded)
         self._session = aiohttp.ClientSession(
             connector=connector,
+            headers=webhook_headers(user_agent) | {"Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -120,16 +121,19 @@ class WebhookSender:
 
     async def _once(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         # The URL goes out as the shop wrote it: a receiver may compare its secret byte by byte.
-        target = yarl.URL(url, encoded=True)
+        target = _target(url)
         host = target.host or ""
         if self._allowed is not None and is_written_out(host) and not self._allowed(host):
             raise ForbiddenAddressError(host)
-        async with self._session.post(
-            target, data=body, headers={**self._headers, **headers}, allow_redirects=False
-        ) as response:
+        async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as response:
             # A bounded read: what lies behind it is dropped with the connection.
             beginning = await response.content.read(_ANSWER_BYTES)
             return response.status, response.headers.get("Location", ""), beginning
+
+
+@lru_cache(maxsize=4096)
+def _target(url: str) -> yarl.URL:
+    return yarl.URL(url, encoded=True)
 
 
 def _is_address(url: str) -> bool:

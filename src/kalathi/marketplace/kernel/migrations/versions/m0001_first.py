@@ -129,6 +129,7 @@ def upgrade() -> None:
         PrimaryKeyConstraint("shop_id", "kind", "subject", "sequence"),
     )
     op.create_index("due_by_time", "due", ["kind", "due_at"])
+    op.create_index("due_by_shop", "due", ["kind", "shop_id", "due_at"])
     _table(
         "vouchers",
         _text("shop_id"),
