@@ -19,13 +19,13 @@ from kalathi.marketplace.shops.model import NewLocation, NewShop
 from kalathi.marketplace.webhooks.sending import webhook_headers
 from kalathi.marketplace.webhooks.store import announce
 
-SHOPS = 20
+SHOPS = 100
 BODY = b'{"event_type":"new_order","order":"' + b"x" * 2700 + b'"}'
 USER_AGENT = "Skroutz OrderNotifier v1"
 
 
 async def _ours(folder: Path, database: str, endpoint: str, count: int) -> float:
-    settings = Settings(data=folder, database=database, operator_token="t", webhook_slots_per_shop=10)
+    settings = Settings(data=folder, database=database, operator_token="t")
     marketplace = await open_marketplace(settings, "http://127.0.0.1")
     kept = marketplace._desk.database
     try:

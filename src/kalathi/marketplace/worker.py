@@ -1,12 +1,13 @@
 """Runs what is due. Claims free rows, gives each to the handler of its kind, and keeps within the slots.
 
 A slow or dead endpoint must never delay another shop: a shop without a free slot is left out of the claim, and no more
-of its rows are claimed than it has slots.
+of its rows are claimed than it has slots. In all, twice as many are claimed as there are slots, so that the next are at
+hand when those before have ended.
 """
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +16,7 @@ import structlog
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueKind, DueRow, again, claim, claimable, earliest_by_kind, free_all
+from kalathi.marketplace.kernel.due import DueKind, DueRow, again, claim, claimable, earliest_by_kind, free_all, freed
 
 _log = structlog.get_logger("kalathi.worker")
 
@@ -27,6 +28,8 @@ _LOAD: Final = 16
 # What may wait for a slow disk, and how many bytes what is claimed may hold in memory.
 _MOST_OUTCOMES: Final = 1000
 _MOST_BYTES: Final = 64 * 2**20
+# What has waited so long for a slot is given back: its work may take ten seconds more, and its lease ends after twenty.
+_MOST_WAIT_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 5.0
 _FIRST_PAUSE_MILLIS: Final = 60_000
 _LONGEST_PAUSE_MILLIS: Final = 3_600_000
@@ -50,14 +53,47 @@ class Duty(NamedTuple):
     weigh: Callable[[Any], int] = lambda _prepared: 0
 
 
-def _within_bytes(duty: Duty, work: list[tuple[DueRow, Any]], free_bytes: int) -> list[tuple[DueRow, Any]]:
+class _Claimed(NamedTuple):
+    row: DueRow
+    prepared: Any
+    weight: int
+    claimed_at: float
+
+
+class _Lane:
+    """What is claimed of one duty: so much of each shop, what waits for a slot, and how many slots are taken."""
+
+    def __init__(self, duty: Duty) -> None:
+        self.duty = duty
+        self.by_shop: Counter[str] = Counter()
+        self.ready: deque[_Claimed] = deque()
+        self.slots_taken = 0
+
+    @property
+    def room(self) -> int:
+        """How many more may be claimed."""
+        return 2 * self.duty.slots - self.by_shop.total()
+
+    def add(self, claimed: _Claimed) -> None:
+        """Its turn comes."""
+        self.by_shop[claimed.row.shop_id] += 1
+        self.ready.append(claimed)
+
+    def remove(self, shop_id: str) -> None:
+        """The shop may have another one."""
+        self.by_shop[shop_id] -= 1
+        if not self.by_shop[shop_id]:
+            del self.by_shop[shop_id]
+
+
+def _within_bytes(work: list[_Claimed], free_bytes: int) -> list[_Claimed]:
     """As many as there is room for; one when there is any."""
-    kept: list[tuple[DueRow, Any]] = []
-    for row, prepared in work:
-        free_bytes -= duty.weigh(prepared)
+    kept: list[_Claimed] = []
+    for claimed in work:
+        free_bytes -= claimed.weight
         if kept and free_bytes < 0:
             break
-        kept.append((row, prepared))
+        kept.append(claimed)
     return kept
 
 
@@ -70,7 +106,6 @@ class Worker:
         """`most_bytes` is what claimed work may hold in memory."""
         self._database = database
         self._clock = clock
-        self._duties = duties
         self._most_bytes = most_bytes
         self._bell = asyncio.Event()
         self._stopping = False
@@ -78,8 +113,8 @@ class Worker:
         self.last_turn_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimed_at = 0.0
-        self._in_flight: dict[DueKind, Counter[str]] = {duty.kind: Counter() for duty in duties}
-        self._bytes_in_flight = 0
+        self._lanes = [_Lane(duty) for duty in duties]
+        self._bytes = 0
         self._outcomes: list[tuple[DueRow, ChangeSet]] = []
         self._recording: asyncio.Task[None] | None = None
 
@@ -112,7 +147,11 @@ class Worker:
         self.ring()
 
     async def drain(self) -> None:
-        """After `run` has returned: lets what is in flight end; what does not is repeated at the next start."""
+        """After `run` has returned: lets what is in flight end, and gives back what waits for a slot. What does not end
+        is repeated when its lease has run out."""
+        for lane in self._lanes:
+            while lane.ready:
+                self._give_back(lane, lane.ready.popleft())
         ends_at = time.monotonic() + _DRAIN_SECONDS
         while unfinished := self._unfinished():
             if time.monotonic() > ends_at:
@@ -135,68 +174,77 @@ class Worker:
         """Claims what is due and free, and tells how long to rest if nothing rings before."""
         if len(self._tasks) >= _LOAD:
             await asyncio.sleep(self._claimed_at + _BETWEEN_CLAIMS_SECONDS - time.monotonic())
-        duties = [duty for duty in self._duties if self._may_claim(duty)]
-        if not duties:
+        lanes = [lane for lane in self._lanes if lane.room > 0]
+        if not lanes or self._bytes >= self._most_bytes or len(self._outcomes) >= _MOST_OUTCOMES:
             return _LOOK_AGAIN_SECONDS
         earliest = await self._database.peek(earliest_by_kind)
         now = self._clock.now_millis()
-        mine = {duty.kind: earliest[duty.kind] for duty in self._duties if duty.kind in earliest}
         claimed = False
-        for duty in duties:
-            if mine.get(duty.kind, now + 1) <= now:
-                claimed |= await self._claim(duty)
+        for lane in lanes:
+            if earliest.get(lane.duty.kind, now + 1) <= now:
+                claimed |= await self._claim(lane)
         if claimed:
             return 0.0
-        following = min(mine.values(), default=None)
+        following = min((earliest[lane.duty.kind] for lane in self._lanes if lane.duty.kind in earliest), default=None)
         if following is None or following <= now:
             return _LOOK_AGAIN_SECONDS
         return min(_LOOK_AGAIN_SECONDS, (following - now) / 1000)
 
-    def _may_claim(self, duty: Duty) -> bool:
-        """Whether there is a slot, memory for what is sent, and room for what is written."""
-        return (
-            self._in_flight[duty.kind].total() < duty.slots
-            and self._bytes_in_flight < self._most_bytes
-            and len(self._outcomes) < _MOST_OUTCOMES
-        )
+    async def _claim(self, lane: _Lane) -> bool:
+        duty, room, busy, free_bytes = lane.duty, lane.room, dict(lane.by_shop), self._most_bytes - self._bytes
 
-    async def _claim(self, duty: Duty) -> bool:
-        in_flight = self._in_flight[duty.kind]
-        free = duty.slots - in_flight.total()
-
-        def command(view: View) -> tuple[ChangeSet, list[tuple[DueRow, Any]]]:
-            real, now = real_millis(), self._clock.now_millis()
+        def command(view: View) -> tuple[ChangeSet, list[_Claimed]]:
+            real = real_millis()
             rows = claimable(
                 view,
                 duty.kind,
-                now_millis=now,
+                now_millis=self._clock.now_millis(),
                 real_millis=real,
-                limit=free,
+                limit=room,
                 per_shop=duty.slots_per_shop,
-                busy=in_flight,
+                busy=busy,
             )
             prepared = duty.prepare(view, rows) if duty.prepare and rows else [None] * len(rows)
-            work = _within_bytes(duty, list(zip(rows, prepared, strict=True)), self._most_bytes - self._bytes_in_flight)
-            changes, leased = claim([row for row, _ in work], real)
-            return changes, [(row, prepared) for row, (_, prepared) in zip(leased, work, strict=True)]
+            at = time.monotonic()
+            work = [_Claimed(row, what, duty.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
+            work = _within_bytes(work, free_bytes)
+            changes, leased = claim([claimed.row for claimed in work], real)
+            return changes, [claimed._replace(row=row) for row, claimed in zip(leased, work, strict=True)]
 
         try:
             with self._database.metrics.claim_seconds.time():
-                leased = await self._database.claim(command)
+                work = await self._database.claim(command)
         except ConditionFailedError:
             return True  # Somebody else was faster with one of them: look again.
         self._claimed_at = time.monotonic()
-        for row, prepared in leased:
-            in_flight[row.shop_id] += 1
-            self._bytes_in_flight += duty.weigh(prepared)
-            task = asyncio.create_task(self._work(duty, row, prepared))
+        for claimed in work:
+            self._bytes += claimed.weight
+            lane.add(claimed)
+        # Where a slot is free nothing was ready, since whoever has one takes the next.
+        for _ in range(min(duty.slots - lane.slots_taken, len(work))):
+            lane.slots_taken += 1
+            task = asyncio.create_task(self._work_off(lane))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return bool(leased)
+        return bool(work)
 
-    async def _work(self, duty: Duty, row: DueRow, prepared: Any) -> None:
+    async def _work_off(self, lane: _Lane) -> None:
+        """One slot: what is ready, one after the other."""
         try:
-            outcome = await (duty.handle(row) if duty.prepare is None else duty.handle(row, prepared))
+            while lane.ready:
+                claimed = lane.ready.popleft()
+                if time.monotonic() - claimed.claimed_at > _MOST_WAIT_SECONDS:
+                    self._give_back(lane, claimed)
+                else:
+                    await self._work(lane, claimed)
+        finally:
+            lane.slots_taken -= 1
+            self.ring()
+
+    async def _work(self, lane: _Lane, claimed: _Claimed) -> None:
+        duty, row = lane.duty, claimed.row
+        try:
+            outcome = await (duty.handle(row) if duty.prepare is None else duty.handle(row, claimed.prepared))
             if outcome is not None:
                 self._record(row, outcome)
         except (ConditionFailedError, StorageError) as error:
@@ -205,12 +253,17 @@ class Worker:
             _log.exception("due_work_failed", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
             await self._put_off(row)
         finally:
-            self._bytes_in_flight -= duty.weigh(prepared)
-            in_flight = self._in_flight[duty.kind]
-            in_flight[row.shop_id] -= 1
-            if not in_flight[row.shop_id]:
-                del in_flight[row.shop_id]
-            self.ring()
+            self._let_go(lane, claimed)
+
+    def _give_back(self, lane: _Lane, claimed: _Claimed) -> None:
+        """It has waited so long that its lease might end while it is being done, or there is no time for it."""
+        self._record(claimed.row, ChangeSet(freed(claimed.row)))
+        self._let_go(lane, claimed)
+
+    def _let_go(self, lane: _Lane, claimed: _Claimed) -> None:
+        self._bytes -= claimed.weight
+        lane.remove(claimed.row.shop_id)
+        self.ring()
 
     def _record(self, row: DueRow, outcome: ChangeSet) -> None:
         """Outcomes that end while others are being written are written together."""

@@ -5,7 +5,6 @@ written. `sqlite.py` and `postgres.py` are the two that there are.
 """
 
 import asyncio
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -66,6 +65,7 @@ class Database(ABC):
     def __init__(self) -> None:
         self.metrics = Metrics()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @abstractmethod
     async def peek(self, query: Query[T]) -> T:
@@ -117,13 +117,8 @@ class Database(ABC):
 
     def subscribe(self, table: str, listener: Callable[[], None]) -> None:
         """The listener is called on the present event loop after a commit has put rows into the table."""
-        loop = asyncio.get_running_loop()
-
-        def call() -> None:
-            with contextlib.suppress(RuntimeError):  # The loop has ended, and with it whoever wanted to know.
-                loop.call_soon_threadsafe(listener)
-
-        self._listeners.setdefault(table, []).append(call)
+        self._loop = asyncio.get_running_loop()
+        self._listeners.setdefault(table, []).append(listener)
 
     def _tell(self, tables: set[str]) -> None:
         for table in tables:

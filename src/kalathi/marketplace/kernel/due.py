@@ -139,6 +139,11 @@ def again(row: DueRow, due_at: int) -> Update:
     return Update("due", row.key(), values, when={"lease": row.lease})
 
 
+def freed(row: DueRow) -> Update:
+    """The work was not done, and is free for whoever claims it next; holds only while our lease does."""
+    return Update("due", row.key(), {"lease": _FREE, "leased_until": 0}, when={"lease": row.lease})
+
+
 def planned(view: View, kind: DueKind, shop_id: str, subject: str, sequence: int) -> DueRow | None:
     """The row of this work while it waits or is being done."""
     row = view.one(

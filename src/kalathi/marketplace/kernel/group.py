@@ -1,7 +1,9 @@
-"""The group commit (DESIGN, decision 4): one thread writes, all sets that wait share one transaction.
+"""The group commit (DESIGN, decision 4): all sets that wait share one transaction, and no caller is answered before it
+is on disk.
 
-No caller is answered before COMMIT has returned, and that means: on disk. How a group is written is the database's own
-affair, `sqlite_writing.py` and `postgres_writing.py`.
+A group begins on the event loop and ends on the writer's thread, while the next one gathers. How much of it is done
+where is the database's own affair, `sqlite_writing.py` and `postgres_writing.py`: whatever waits, for a disk or a
+server, belongs to the thread; what only computes costs less on the loop, where it need not contend for the interpreter.
 """
 
 import asyncio
@@ -9,47 +11,59 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kalathi.marketplace.kernel.changes import ChangeSet
 
 # Enough to take every caller that can wait at once; a bound only so that one transaction stays short.
-_LARGEST_GROUP = 512
+_LARGEST_GROUP: Final = 512
 
-
+# For each set None when it is written, else why not.
 Outcomes = list[Exception | None]
+# What is left of a group to be done on the writer's thread; or the outcomes, when nothing is.
+Begun = Callable[[], Outcomes] | Outcomes
 
 
 class _Waiting(NamedTuple):
     sets: Sequence[ChangeSet]
     durable: bool
-    loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Outcomes]
 
 
+class _Group(NamedTuple):
+    callers: list[_Waiting]
+    size: int
+    started: float
+    loop: asyncio.AbstractEventLoop
+
+
 class GroupWriter:
-    """Takes change sets from event loops, writes them in groups on its own thread, answers when they are on disk."""
+    """Takes change sets from an event loop, writes them in groups, one after the other, answers when they are on
+    disk."""
 
     def __init__(
         self,
-        write: Callable[[Sequence[ChangeSet], bool], Outcomes],
+        begin: Callable[[Sequence[ChangeSet], bool], Begun],
         *,
         written: Callable[[set[str]], None],
         answered: Callable[[int], None],
         measured: Callable[[int, float], None],
     ) -> None:
-        """`write` writes a group in one transaction and tells of each set: None when it is on disk, else why not; when
-        it is told False, it need not wait for the disk. It is called on the writer's thread, and so is `written` after
-        each group, with the tables that got new rows. `answered` is called on the callers' event loop with the number
-        of callers, right before they hear, also of those that have gone. `measured` hears of each group's size and
-        seconds, on the writer's thread."""
-        self._write = write
+        """`begin` begins to write a group in one transaction; when it is told False, that need not wait for the disk.
+        What it gives is called on the writer's thread. It never raises, nor does that. On the event loop again,
+        `answered` is called with the number of callers, right before they hear, also of those that have gone; then
+        `written` with the tables that got new rows, and `measured` with the group's size and seconds."""
+        self._begin = begin
         self._written = written
         self._answered = answered
         self._measured = measured
-        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="kalathi-writer", daemon=True)
+        self._waiting: deque[_Waiting] = deque()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._begun: queue.SimpleQueue[tuple[_Group, Callable[[], Outcomes]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._finish_groups, name="kalathi-writer", daemon=True)
         self.closed = False
         self._thread.start()
 
@@ -58,62 +72,62 @@ class GroupWriter:
         then nothing of it was written. Sets that need not be durable may be lost in a crash, together or in part."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Outcomes] = loop.create_future()
-        self._waiting.put(_Waiting(sets, durable, loop, answer))
+        self._waiting.append(_Waiting(sets, durable, answer))
+        if self._is_idle.is_set():
+            self._is_idle.clear()
+            # Not at once: whoever else commits in this turn of the loop comes along.
+            loop.call_soon(self._next_group, loop)
         return await answer
 
     def waiting(self) -> int:
         """How many callers wait for their turn."""
-        return self._waiting.qsize()
+        return len(self._waiting)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Writes what still waits, then ends the thread."""
         self.closed = True
-        self._waiting.put(None)
+        await self._is_idle.wait()
+        self._begun.put(None)
         self._thread.join()
 
-    def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            group = [first]
-            size = len(first.sets)
-            ends = False
-            with contextlib.suppress(queue.Empty):
-                while size < _LARGEST_GROUP:
-                    following = self._waiting.get_nowait()
-                    if following is None:
-                        ends = True
-                        break
-                    group.append(following)
-                    size += len(following.sets)
-            started = time.perf_counter()
-            outcomes = self._write([changes for caller in group for changes in caller.sets], _is_durable(group))
-            self._measured(size, time.perf_counter() - started)
-            self._answer(group, outcomes)
-            if ends:
-                return
+    def _next_group(self, loop: asyncio.AbstractEventLoop) -> None:
+        callers: list[_Waiting] = []
+        size = 0
+        while self._waiting and size < _LARGEST_GROUP:
+            callers.append(self._waiting.popleft())
+            size += len(callers[-1].sets)
+        if not callers:
+            self._is_idle.set()
+            return
+        group = _Group(callers, size, time.perf_counter(), loop)
+        durable = any(caller.durable for caller in callers)
+        begun = self._begin([changes for caller in callers for changes in caller.sets], durable)
+        if callable(begun):
+            self._begun.put((group, begun))
+        else:
+            self._end(group, begun)
 
-    def _answer(self, group: list[_Waiting], outcomes: Outcomes) -> None:
+    def _finish_groups(self) -> None:
+        while (job := self._begun.get()) is not None:
+            group, finish = job
+            outcomes = finish()
+            # A loop that has ended takes no more answers.
+            with contextlib.suppress(RuntimeError):
+                group.loop.call_soon_threadsafe(self._end, group, outcomes)
+
+    def _end(self, group: _Group, outcomes: Outcomes) -> None:
+        self._answered(len(group.callers))
         tables: set[str] = set()
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Outcomes], Outcomes]]] = {}
         at = 0
-        for caller in group:
+        for caller in group.callers:
             own = outcomes[at : at + len(caller.sets)]
             at += len(caller.sets)
-            by_loop.setdefault(caller.loop, []).append((caller.answer, own))
             for changes, outcome in zip(caller.sets, own, strict=True):
                 if outcome is None and changes.inserts:
                     tables |= changes.tables()
-        for loop, answers in by_loop.items():
-            # One wake-up a group: each costs a system call. A loop that has ended takes no more answers.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._resolve, answers)
+            if not caller.answer.done():  # Else the caller has gone; what it asked for is written all the same.
+                caller.answer.set_result(own)
+        # The next group begins when those who were answered have had their turn: they may commit again.
+        group.loop.call_soon(self._next_group, group.loop)
         self._written(tables)
-
-    def _resolve(self, answers: list[tuple[asyncio.Future[Outcomes], Outcomes]]) -> None:
-        self._answered(len(answers))
-        for answer, outcomes in answers:
-            if not answer.done():  # Else the caller has gone; what it asked for is written all the same.
-                answer.set_result(outcomes)
-
-
-def _is_durable(group: list[_Waiting]) -> bool:
-    return any(caller.durable for caller in group)
+        self._measured(group.size, time.perf_counter() - group.started)

@@ -99,7 +99,7 @@ class PostgresDatabase(Database):
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
         self._writing = PostgresWriter(self._connected)
         self._writer = GroupWriter(
-            lambda sets, _durable: self._writing.write(sets),
+            lambda sets, _durable: partial(self._writing.write, sets),
             written=self._written,
             answered=lambda _count: None,
             measured=self.metrics.note_group,
@@ -131,7 +131,7 @@ class PostgresDatabase(Database):
 
     async def close(self) -> None:
         """Writes what still waits and closes the connections."""
-        await asyncio.to_thread(self._writer.close)
+        await self._writer.close()
         self._closing.set()
         await asyncio.to_thread(self._bell.close)
         self._readers.shutdown()
@@ -212,8 +212,11 @@ class PostgresDatabase(Database):
             self._bell.ring()
 
     def _tell_all(self) -> None:
-        """Somebody else has written: what, nobody knows."""
-        self._tell(set(self._listeners))
+        """Somebody else has written: what, nobody knows. Called on the thread that listens."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # The loop has ended, and with it whoever wanted to know.
+                loop.call_soon_threadsafe(self._tell, set(self._listeners))
 
 
 class _Bell:

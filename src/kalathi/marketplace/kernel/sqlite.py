@@ -18,7 +18,7 @@ from kalathi.marketplace.kernel.changes import ChangeSet, StorageError, Value
 from kalathi.marketplace.kernel.database import Command, Database, DatabaseInUseError, Query, Row, T, View
 from kalathi.marketplace.kernel.group import GroupWriter
 from kalathi.marketplace.kernel.migrating import migrate_sqlite
-from kalathi.marketplace.kernel.sqlite_writing import write_group
+from kalathi.marketplace.kernel.sqlite_writing import begin_group
 from kalathi.marketplace.kernel.statements import positional
 
 _READER_THREADS = 2
@@ -71,7 +71,7 @@ class SqliteDatabase(Database):
         self._path = path
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
         self._writer = GroupWriter(
-            partial(write_group, writing),
+            partial(begin_group, writing),
             written=self._tell,
             answered=self._count_answers,
             measured=self.metrics.note_group,
@@ -130,7 +130,7 @@ class SqliteDatabase(Database):
 
     async def close(self) -> None:
         """Writes what still waits and frees the file for another process."""
-        self._writer.close()
+        await self._writer.close()
         self._readers.shutdown()
         self._reading.close()
         self._writing.close()
