@@ -17,7 +17,7 @@ def _plan(shop: str, subject: str, sequence: int = 1, at: int = 100, kind: DueKi
 
 
 async def _claimable(database: Database, *, now: int = 1000, real: int = 0, busy: tuple[str, ...] = ()) -> list[DueRow]:
-    return await database.peek(
+    found = await database.peek(
         lambda view: due.claimable(
             view,
             DueKind.DELIVERY,
@@ -28,6 +28,7 @@ async def _claimable(database: Database, *, now: int = 1000, real: int = 0, busy
             busy=dict.fromkeys(busy, 100),
         )
     )
+    return [row for row, _ in found]
 
 
 async def _lease(database: Database, rows: list[DueRow], real: int = 0) -> list[DueRow]:
@@ -115,8 +116,9 @@ async def test_a_shop_with_a_backlog_of_thousands_takes_its_slots_and_nothing_of
                 view, DueKind.DELIVERY, now_millis=9000, real_millis=0, limit=limit, per_shop=4, busy=busy
             )
         )
-        return [row.shop_id for row in rows]
+        return [row.shop_id for row, _ in rows]
 
-    assert await claimed(10, {}) == ["dead"] * 4 + [f"shop{number}" for number in range(6)]
+    assert await claimed(10, {}) == ["dead", *(f"shop{number}" for number in range(9))]
+    assert await claimed(124, {}) == ["dead"] * 4 + [f"shop{number}" for number in range(30)]
     assert await claimed(10, {"dead": 3, "shop0": 4}) == ["dead", *(f"shop{number}" for number in range(1, 10))]
     assert await claimed(100, {"dead": 4}) == [f"shop{number}" for number in range(30)]

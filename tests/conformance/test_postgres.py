@@ -122,7 +122,7 @@ async def test_no_row_is_claimed_twice_by_workers_of_one_database(url: str) -> N
                     per_shop=100,
                     busy={},
                 )
-                return due.claim(found, 0)
+                return due.claim([row for row, _ in found], 0)
 
             while leased := await database.claim(command):
                 claimed.update(row.subject for row in leased)

@@ -42,6 +42,7 @@ from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.log import forget_old
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
+from kalathi.marketplace.webhooks.store import EVENT
 from kalathi.marketplace.worker import Duty, Worker
 
 _log = structlog.get_logger("kalathi")
@@ -214,8 +215,10 @@ def _duties(
             dispatcher.deliver,
             settings.webhook_slots,
             settings.webhook_slots_per_shop,
-            dispatcher.prepare,
-            dispatcher.weigh,
+            record=dispatcher.record,
+            beside=EVENT,
+            prepare=dispatcher.prepare,
+            weigh=dispatcher.weigh,
         ),
         Duty(DueKind.EXPIRY, due_work.expire, slots=20, slots_per_shop=20),
         Duty(DueKind.EXPRESS, due_work.accept_express, slots=20, slots_per_shop=20),

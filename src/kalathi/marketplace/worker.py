@@ -15,8 +15,18 @@ import structlog
 
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueKind, DueRow, again, claim, claimable, earliest_by_kind, free_all, freed
+from kalathi.marketplace.kernel.database import Database, Row, View
+from kalathi.marketplace.kernel.due import (
+    Beside,
+    DueKind,
+    DueRow,
+    again,
+    claim,
+    claimable,
+    earliest_by_kind,
+    free_all,
+    freed,
+)
 
 _log = structlog.get_logger("kalathi.worker")
 
@@ -26,7 +36,7 @@ _LOOK_AGAIN_SECONDS: Final = 1.0
 _BETWEEN_CLAIMS_SECONDS: Final = 0.005
 _LOAD: Final = 16
 # What may wait for a slow disk, and how many bytes what is claimed may hold in memory.
-_MOST_OUTCOMES: Final = 1000
+_MOST_RESULTS: Final = 1000
 _MOST_BYTES: Final = 64 * 2**20
 # What has waited so long for a slot is given back: its work may take ten seconds more, and its lease ends after twenty.
 _MOST_WAIT_SECONDS: Final = 5.0
@@ -38,26 +48,32 @@ _LONGEST_PAUSE_MILLIS: Final = 3_600_000
 class Duty(NamedTuple):
     """Who does one kind of due work, and how much of it at once, in all and for one shop.
 
-    The handler commits its own outcome together with the end of the row, or gives it to be written together with those
-    of others when its slot is free again: a delivery needs its slot while the endpoint answers, not while the disk
-    writes. If it cannot be written, the lease runs out and the work is repeated; if the handler raises anything else,
-    the row is put off. What `prepare` reads of the rows when they are claimed, all at once, is given to the handler
-    beside its row; `weigh` tells how many bytes of memory it holds.
+    The handler commits its own outcome together with the end of the row; or it gives a result, and `record` makes of
+    those of many rows what is written, when their slots are free again: a delivery needs its slot while the endpoint
+    answers, not while the disk writes. If it cannot be written, the lease runs out and the work is repeated; if the
+    handler raises anything else, the row is put off. What `prepare` makes of the rows when they are claimed, all at
+    once, and of what is read `beside` them, is given to the handler with its row; `weigh` tells how many bytes of
+    memory it holds.
     """
 
     kind: DueKind
-    handle: Callable[..., Awaitable[ChangeSet | None]]
+    handle: Callable[..., Awaitable[Any]]
     slots: int
     slots_per_shop: int
-    prepare: Callable[[View, Sequence[DueRow]], Sequence[Any]] | None = None
+    record: Callable[[Sequence[Any]], ChangeSet] | None = None
+    beside: Beside | None = None
+    prepare: Callable[[View, Sequence[tuple[DueRow, Row]]], Sequence[Any]] | None = None
     weigh: Callable[[Any], int] = lambda _prepared: 0
 
 
-class _Claimed(NamedTuple):
-    row: DueRow
-    prepared: Any
-    weight: int
-    claimed_at: float
+class _Claimed:
+    __slots__ = ("claimed_at", "prepared", "row", "weight")
+
+    def __init__(self, row: DueRow, prepared: Any, weight: int, claimed_at: float) -> None:
+        self.row = row
+        self.prepared = prepared
+        self.weight = weight
+        self.claimed_at = claimed_at
 
 
 class _Lane:
@@ -84,6 +100,10 @@ class _Lane:
         self.by_shop[shop_id] -= 1
         if not self.by_shop[shop_id]:
             del self.by_shop[shop_id]
+
+
+_GIVEN_BACK: Final = object()
+_Result = tuple[Duty, DueRow, Any]
 
 
 def _within_bytes(work: list[_Claimed], free_bytes: int) -> list[_Claimed]:
@@ -115,7 +135,7 @@ class Worker:
         self._claimed_at = 0.0
         self._lanes = [_Lane(duty) for duty in duties]
         self._bytes = 0
-        self._outcomes: list[tuple[DueRow, ChangeSet]] = []
+        self._results: list[_Result] = []
         self._recording: asyncio.Task[None] | None = None
 
     def ring(self) -> None:
@@ -175,7 +195,7 @@ class Worker:
         if len(self._tasks) >= _LOAD:
             await asyncio.sleep(self._claimed_at + _BETWEEN_CLAIMS_SECONDS - time.monotonic())
         lanes = [lane for lane in self._lanes if lane.room > 0]
-        if not lanes or self._bytes >= self._most_bytes or len(self._outcomes) >= _MOST_OUTCOMES:
+        if not lanes or self._bytes >= self._most_bytes or len(self._results) >= _MOST_RESULTS:
             return _LOOK_AGAIN_SECONDS
         earliest = await self._database.peek(earliest_by_kind)
         now = self._clock.now_millis()
@@ -195,7 +215,7 @@ class Worker:
 
         def command(view: View) -> tuple[ChangeSet, list[_Claimed]]:
             real = real_millis()
-            rows = claimable(
+            found = claimable(
                 view,
                 duty.kind,
                 now_millis=self._clock.now_millis(),
@@ -203,13 +223,16 @@ class Worker:
                 limit=room,
                 per_shop=duty.slots_per_shop,
                 busy=busy,
+                beside=duty.beside,
             )
-            prepared = duty.prepare(view, rows) if duty.prepare and rows else [None] * len(rows)
+            prepared = duty.prepare(view, found) if duty.prepare and found else [None] * len(found)
             at = time.monotonic()
-            work = [_Claimed(row, what, duty.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
+            work = [_Claimed(row, what, duty.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)]
             work = _within_bytes(work, free_bytes)
             changes, leased = claim([claimed.row for claimed in work], real)
-            return changes, [claimed._replace(row=row) for row, claimed in zip(leased, work, strict=True)]
+            for claimed, row in zip(work, leased, strict=True):
+                claimed.row = row
+            return changes, work
 
         try:
             with self._database.metrics.claim_seconds.time():
@@ -244,9 +267,9 @@ class Worker:
     async def _work(self, lane: _Lane, claimed: _Claimed) -> None:
         duty, row = lane.duty, claimed.row
         try:
-            outcome = await (duty.handle(row) if duty.prepare is None else duty.handle(row, claimed.prepared))
-            if outcome is not None:
-                self._record(row, outcome)
+            result = await (duty.handle(row) if duty.prepare is None else duty.handle(row, claimed.prepared))
+            if duty.record is not None:
+                self._record(lane, row, result)
         except (ConditionFailedError, StorageError) as error:
             _not_written(row, error)
         except Exception:  # noqa: BLE001  (one faulty row must not end the worker; it is logged and repeated later)
@@ -257,7 +280,7 @@ class Worker:
 
     def _give_back(self, lane: _Lane, claimed: _Claimed) -> None:
         """It has waited so long that its lease might end while it is being done, or there is no time for it."""
-        self._record(claimed.row, ChangeSet(freed(claimed.row)))
+        self._record(lane, claimed.row, _GIVEN_BACK)
         self._let_go(lane, claimed)
 
     def _let_go(self, lane: _Lane, claimed: _Claimed) -> None:
@@ -265,27 +288,35 @@ class Worker:
         lane.remove(claimed.row.shop_id)
         self.ring()
 
-    def _record(self, row: DueRow, outcome: ChangeSet) -> None:
-        """Outcomes that end while others are being written are written together."""
-        self._outcomes.append((row, outcome))
+    def _record(self, lane: _Lane, row: DueRow, result: Any) -> None:
+        """Results of work that ends while others are being written are written together."""
+        self._results.append((lane.duty, row, result))
         if self._recording is None:
-            self._recording = asyncio.create_task(self._write_outcomes())
+            self._recording = asyncio.create_task(self._write_results())
 
-    async def _write_outcomes(self) -> None:
+    async def _write_results(self) -> None:
         try:
-            while self._outcomes:
-                outcomes, self._outcomes = self._outcomes, []
+            while self._results:
+                results, self._results = self._results, []
                 try:
-                    refusals = await self._database.commit_each([changes for _, changes in outcomes])
+                    await self._write(results)
                 except StorageError as error:
-                    refusals = [error] * len(outcomes)
-                for (row, _), refusal in zip(outcomes, refusals, strict=True):
-                    if refusal is not None:
-                        _not_written(row, refusal)
+                    for _, row, _ in results:
+                        _not_written(row, error)
                 # What was in their way may go now.
                 self.ring()
         finally:
             self._recording = None
+
+    async def _write(self, results: list[_Result]) -> None:
+        """All at once; when one of them is refused, each for itself."""
+        refusals = await self._database.commit_each([_changes(results)])
+        if refusals == [None]:
+            return
+        singly = await self._database.commit_each([_changes([result]) for result in results])
+        for (_, row, _), refusal in zip(results, singly, strict=True):
+            if refusal is not None:
+                _not_written(row, refusal)
 
     async def _put_off(self, row: DueRow) -> None:
         """A row whose work has failed unexpectedly is due again later, each time after a longer pause."""
@@ -294,6 +325,16 @@ class Worker:
             await self._database.commit(ChangeSet(again(row, self._clock.now_millis() + pause_millis)))
         except (ConditionFailedError, StorageError) as error:
             _log.warning("not_put_off", kind=row.kind, subject=row.subject, error=str(error))
+
+
+def _changes(results: list[_Result]) -> ChangeSet:
+    """What is written of them, by duty."""
+    changes = ChangeSet(*(freed(row) for _, row, result in results if result is _GIVEN_BACK))
+    for duty in {duty.kind: duty for duty, _, _ in results}.values():
+        ended = [result for its, _, result in results if its is duty and result is not _GIVEN_BACK]
+        if duty.record is not None and ended:
+            changes.extend([duty.record(ended)])
+    return changes
 
 
 def _not_written(row: DueRow, error: Exception) -> None:

@@ -7,11 +7,11 @@ that ends without an outcome is free again, and its work is repeated.
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from kalathi.marketplace.kernel.changes import Add, ChangeSet, Delete, Insert, Update, Value
+from kalathi.marketplace.kernel.changes import Add, ChangeSet, Delete, DeleteMany, Insert, Update, UpdateMany, Value
 from kalathi.marketplace.kernel.database import Row, View
 
 # Longer than any piece of work (a delivery takes 10 s at most), shorter than the 25 s that a lost lease may last.
@@ -83,27 +83,43 @@ SELECT (SELECT min(due_at) FROM due WHERE kind = :kind AND shop_id = s.shop_id),
 FROM s WHERE shop_id IS NOT NULL"""
 
 
+class Beside(NamedTuple):
+    """What is read together with due rows: further columns, and the join that finds them; the due row is `d`."""
+
+    columns: str
+    join: str
+
+
 def claimable(
-    view: View, kind: DueKind, *, now_millis: int, real_millis: int, limit: int, per_shop: int, busy: Mapping[str, int]
-) -> list[DueRow]:
-    """Free rows that are due, the longest due first; of each shop no more than `per_shop` together with those that keep
-    it `busy`, and none that somebody else is taking."""
+    view: View,
+    kind: DueKind,
+    *,
+    now_millis: int,
+    real_millis: int,
+    limit: int,
+    per_shop: int,
+    busy: Mapping[str, int],
+    beside: Beside | None = None,
+) -> list[tuple[DueRow, Row]]:
+    """Free rows that are due, the longest due first, each with what is read beside it; of each shop no more than
+    `per_shop` together with those that keep it `busy`, and none that somebody else is taking."""
+    columns = _COLUMNS if beside is None else f"{_COLUMNS}, {beside.columns}"
+    source = "due d" if beside is None else f"due d {beside.join}"
+    ending = f" ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"
     parameters: dict[str, Value] = {"kind": kind, "now": now_millis, "real": real_millis, "limit": limit}
     if kind is not DueKind.DELIVERY:
-        sql = f"SELECT {_COLUMNS} FROM due d WHERE {_FREE_AND_DUE} ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"  # noqa: S608  (names only)
-        rows = view.all(sql, parameters)
+        rows = view.all(f"SELECT {columns} FROM {source} WHERE {_FREE_AND_DUE}{ending}", parameters)  # noqa: S608  (names only)
     else:
         waiting = view.all(_SHOPS, {"kind": kind})
         shops = sorted((at, name) for at, name in waiting if at <= now_millis and busy.get(name, 0) < per_shop)
         # Those that wait longest, beside the busy ones, which may have nothing more.
         names = [name for _, name in shops[: limit + len(busy)]]
-        sql = (
-            f"SELECT {_COLUMNS} FROM due d WHERE d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}"  # noqa: S608  (names only)
-            f" ORDER BY d.due_at LIMIT :per_shop{view.unlocked('d')}"
-        )
-        rows = view.for_each("shop_id", names, sql, parameters | {"per_shop": per_shop})
+        # Each gets its share: what is read beside more rows than can be taken would be read for nothing.
+        parameters["limit"] = min(per_shop, -(-limit // max(len(names), 1)))
+        sql = f"SELECT {columns} FROM {source} WHERE d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}{ending}"  # noqa: S608  (names only)
+        rows = view.for_each("shop_id", names, sql, parameters)
     rows.sort(key=lambda row: row[4])
-    return [_as_due(row) for row in _within_slots(rows, per_shop, busy)[:limit]]
+    return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, per_shop, busy)[:limit]]
 
 
 def _within_slots(rows: list[Row], per_shop: int, busy: Mapping[str, int]) -> list[Row]:
@@ -116,16 +132,27 @@ def _within_slots(rows: list[Row], per_shop: int, busy: Mapping[str, int]) -> li
     return kept
 
 
-def claim(rows: Iterable[DueRow], real_millis: int) -> tuple[ChangeSet, list[DueRow]]:
+_KEY: Final = ("shop_id", "kind", "subject", "sequence")
+
+
+def claim(rows: Sequence[DueRow], real_millis: int) -> tuple[ChangeSet, list[DueRow]]:
     """The change set that leases the rows, and the rows under their new token. Fails whole if one was taken."""
+    if not rows:
+        return ChangeSet(), []
     token = secrets.randbits(62) + 1
-    changes = ChangeSet()
-    leased = []
-    for row in rows:
-        values: dict[str, Value | Add] = {"lease": token, "leased_until": real_millis + LEASE_MILLIS}
-        changes.add(Update("due", row.key(), values, when={"lease": row.lease, "attempts": row.attempts}))
-        leased.append(row._replace(lease=token))
-    return changes, leased
+    until = real_millis + LEASE_MILLIS
+    leases = [
+        (token, until, shop_id, kind, subject, sequence, lease, attempts)
+        for kind, shop_id, subject, sequence, _, _, attempts, lease in rows
+    ]
+    changes = ChangeSet(UpdateMany("due", ("lease", "leased_until"), _KEY, ("lease", "attempts"), leases))
+    return changes, [DueRow(*row[:7], token) for row in rows]
+
+
+def all_done(rows: Iterable[DueRow]) -> DeleteMany:
+    """The work of all of them has ended; holds only while our lease does, of every one."""
+    gone = [(shop_id, kind, subject, sequence, lease) for kind, shop_id, subject, sequence, _, _, _, lease in rows]
+    return DeleteMany("due", _KEY, ("lease",), gone)
 
 
 def done(row: DueRow) -> Delete:
@@ -182,4 +209,7 @@ def next_due_millis(view: View) -> int | None:
 
 
 def _as_due(row: Row) -> DueRow:
-    return DueRow(DueKind(row[0]), *row[1:])
+    return DueRow(_KINDS[row[0]], *row[1:])
+
+
+_KINDS: Final = {str(kind): kind for kind in DueKind}

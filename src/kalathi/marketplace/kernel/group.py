@@ -123,7 +123,7 @@ class GroupWriter:
             own = outcomes[at : at + len(caller.sets)]
             at += len(caller.sets)
             for changes, outcome in zip(caller.sets, own, strict=True):
-                if outcome is None and changes.inserts:
+                if outcome is None and (changes.inserts or changes.inserts_many):
                     tables |= changes.tables()
             if not caller.answer.done():  # Else the caller has gone; what it asked for is written all the same.
                 caller.answer.set_result(own)

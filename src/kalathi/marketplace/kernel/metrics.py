@@ -37,9 +37,19 @@ class Metrics:
             "kalathi_undelivered_events", "Events that are not delivered yet.", registry=self._registry
         )
 
+        self._by_outcome: dict[str, Counter] = {}
+
     def watch_queue(self, length: Callable[[], int]) -> None:
         """How many change sets wait is asked when somebody looks."""
         self._queue.set_function(length)
+
+    def note_attempt(self, outcome: str, seconds: float) -> None:
+        """An attempt at a delivery has ended."""
+        counter = self._by_outcome.get(outcome)
+        if counter is None:
+            counter = self._by_outcome[outcome] = self.deliveries.labels(outcome)
+        counter.inc()
+        self.attempt_seconds.observe(seconds)
 
     def note_group(self, size: int, seconds: float) -> None:
         """A group was written."""

@@ -27,8 +27,10 @@ from kalathi.marketplace.kernel.changes import (
     ChangeSet,
     ConditionFailedError,
     Guarded,
+    GuardedMany,
     StorageError,
     Update,
+    UpdateMany,
 )
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.schema import METADATA
@@ -147,7 +149,7 @@ def _written(connection: Connection, group: Sequence[ChangeSet]) -> tuple[list[i
             named = connection.execute("SELECT pg_current_xact_id()::text")
             sent = _send_guarded(connection, group)
         effect = _effect(group, sent)
-        refused = [place for place, changes in enumerate(group) if effect.held[place] < len(changes.guarded)]
+        refused = [place for place, changes in enumerate(group) if effect.held[place] < _conditions(changes)]
         if any(effect.changed[place] for place in refused):
             # The others may have met rows as these left them, so only these are sure to be refused.
             connection.execute("ROLLBACK")
@@ -180,7 +182,12 @@ def write_guarded(connection: Connection, changes: ChangeSet) -> bool:
     """Runs the updates and deletes of one set in the transaction that is open; tells whether all of them held."""
     with connection.pipeline():
         sent = _send_guarded(connection, [changes])
-    return _effect([changes], sent).held[0] == len(changes.guarded)
+    return _effect([changes], sent).held[0] == _conditions(changes)
+
+
+def _conditions(changes: ChangeSet) -> int:
+    """How many rows a set must find as it demands them."""
+    return len(changes.guarded) + sum(len(part.rows) for part in changes.guarded_many)
 
 
 _Sent = tuple[Cursor[Any], list[int] | None, int]
@@ -214,7 +221,19 @@ def _send_guarded(connection: Connection, group: Sequence[ChangeSet]) -> list[_S
             [_plain(value) for value in column] for column in zip(*(_row(part) for _, part in rows), strict=True)
         ]
         sent.append((connection.execute(_batch_sql(shape), columns, binary=True), None, 1))
+    for place, changes in enumerate(group):
+        sent += [(_send_many(connection, many, place), None, 1) for many in changes.guarded_many if many.rows]
     return sent
+
+
+def _send_many(connection: Connection, part: GuardedMany, place: int) -> Cursor[Any]:
+    values = part.values if isinstance(part, UpdateMany) else ()
+    # By key, as above: the key follows the new values.
+    rows = sorted(part.rows, key=lambda row: [str(value) for value in row[len(values) : len(values) + len(part.key)]])
+    columns: list[list[Any]] = [[place] * len(rows)]
+    columns += [[_plain(value) for value in column] for column in zip(*rows, strict=True)]
+    kind = "Update" if values else "Delete"
+    return connection.execute(_batch_sql((kind, part.table, values, part.key, part.when)), columns, binary=True)
 
 
 def _effect(group: Sequence[ChangeSet], sent: list[_Sent]) -> _Effect:
@@ -233,6 +252,8 @@ def _effect(group: Sequence[ChangeSet], sent: list[_Sent]) -> _Effect:
 def _send_inserts(connection: Connection, group: Sequence[ChangeSet]) -> None:
     by_shape: dict[tuple[str, tuple[str, ...]], list[tuple[Any, ...]]] = {}
     for changes in group:
+        for many in changes.inserts_many:
+            by_shape.setdefault((many.table, many.columns), []).extend(many.rows)
         for part in changes.inserts:
             by_shape.setdefault((part.table, tuple(part.row)), []).append(tuple(part.row.values()))
     for (table, names), rows in sorted(by_shape.items()):

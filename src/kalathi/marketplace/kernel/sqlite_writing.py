@@ -19,7 +19,13 @@ from typing import Final
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.group import Begun, Outcomes
 from kalathi.marketplace.kernel.schema import METADATA
-from kalathi.marketplace.kernel.statements import Parameters, guarded_statement, insert_statement
+from kalathi.marketplace.kernel.statements import (
+    Parameters,
+    guarded_statement,
+    insert_many_statement,
+    insert_statement,
+    many_statement,
+)
 
 _FULL: Final = "PRAGMA synchronous=FULL"
 _NORMAL: Final = "PRAGMA synchronous=NORMAL"
@@ -65,6 +71,8 @@ def _finish(connection: sqlite3.Connection, sets: Sequence[ChangeSet], kept: lis
 def _run(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> list[int]:
     """The places of the sets that are written; raises when the group cannot go on as it is."""
     places = list(range(len(sets)))
+    for place, changes in enumerate(sets):
+        _run_many(connection, changes, place)
     by_shape = _collected(sets) if len(sets) >= _WORTH_COLLECTING else None
     if by_shape is None:
         places = _run_guarded(connection, sets, places)
@@ -83,6 +91,8 @@ def _written_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -
     while remaining:
         try:
             connection.execute("BEGIN IMMEDIATE")
+            for place in remaining:
+                _run_many(connection, sets[place], place)
             kept = _run_guarded(connection, sets, remaining)
             _run_inserts(connection, [sets[place] for place in kept])
             connection.execute("COMMIT")
@@ -135,7 +145,7 @@ def _run_guarded(connection: sqlite3.Connection, sets: Sequence[ChangeSet], plac
         for position, part in enumerate(sets[place].guarded):
             touched = connection.execute(*guarded_statement(part)).rowcount
             if part.touches is not None and touched != part.touches:
-                if position or touched:
+                if position or touched or sets[place].guarded_many:
                     raise _RefusedError(place)
                 break
         else:
@@ -143,9 +153,17 @@ def _run_guarded(connection: sqlite3.Connection, sets: Sequence[ChangeSet], plac
     return kept
 
 
+def _run_many(connection: sqlite3.Connection, changes: ChangeSet, place: int) -> None:
+    for part in changes.guarded_many:
+        if part.rows and connection.executemany(many_statement(part), part.rows).rowcount != len(part.rows):
+            raise _RefusedError(place)
+
+
 def _run_inserts(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> None:
     by_shape: dict[str, list[Parameters]] = {}
     for changes in sets:
+        for many in changes.inserts_many:
+            connection.executemany(insert_many_statement(many), many.rows)
         for part in changes.inserts:
             sql, parameters = insert_statement(part)
             by_shape.setdefault(sql, []).append(parameters)

@@ -10,7 +10,16 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
-from kalathi.marketplace.kernel.changes import Add, AtLeast, Guarded, Insert, Update
+from kalathi.marketplace.kernel.changes import (
+    Add,
+    AtLeast,
+    Guarded,
+    GuardedMany,
+    Insert,
+    InsertMany,
+    Update,
+    UpdateMany,
+)
 from kalathi.marketplace.kernel.schema import METADATA
 
 Parameters = list[Any]
@@ -40,6 +49,19 @@ def guarded_statement(part: Guarded, dialect: Dialect = SQLITE) -> tuple[str, Pa
     if when:
         parameters += [value.amount if isinstance(value, AtLeast) else value for value in part.when.values()]
     return sql, parameters
+
+
+def many_statement(part: GuardedMany) -> str:
+    """SQLite's SQL for one row of many; the row is its parameters."""
+    when = tuple((name, False) for name in part.when)
+    if isinstance(part, UpdateMany):
+        return _update_sql(SQLITE, part.table, tuple((name, False) for name in part.values), part.key, when)
+    return _delete_sql(SQLITE, part.table, part.key, when)
+
+
+def insert_many_statement(part: InsertMany) -> str:
+    """SQLite's SQL for one row of many; the row is its parameters."""
+    return _insert_sql(part.table, part.columns)
 
 
 # Bounded, because an IN list makes a new text for each length.

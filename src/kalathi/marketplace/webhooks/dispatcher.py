@@ -1,15 +1,15 @@
 """A due delivery: read the event, send it without a transaction, say what is to be recorded (DESIGN, decision 8)."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
 from kalathi.contract.signatures import signed_headers
-from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Update
+from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueRow, again, done
+from kalathi.marketplace.kernel.database import Database, Row, View
+from kalathi.marketplace.kernel.due import DueRow, again, all_done
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
 from kalathi.marketplace.webhooks.retry import Delivered, Exhausted, Outcome, RetryAt, RetrySchedule
@@ -49,6 +49,16 @@ class Outgoing(NamedTuple):
     secrets: list[str]
 
 
+class Attempted(NamedTuple):
+    """A due row's attempt that has ended at this business time; no answer for an event that was gone."""
+
+    row: DueRow
+    answer: Answer | None
+    outcome: Outcome = Exhausted()
+    word: str = ""
+    at_millis: int = 0
+
+
 class Dispatcher:
     """Sends what is due to shops and records each attempt together with the end or the repeat of its row."""
 
@@ -59,20 +69,19 @@ class Dispatcher:
         self._schedule = schedule
 
     @staticmethod
-    def prepare(view: View, rows: Sequence[DueRow]) -> list[Outgoing | None]:
-        """What the claimed deliveries need, in three statements for all of them; None for an event that is gone."""
-        events = store.event_bodies(view, rows)
-        shop_ids = {row.shop_id for row in rows}
+    def prepare(view: View, found: Sequence[tuple[DueRow, Row]]) -> list[Outgoing | None]:
+        """What the claimed deliveries need beside their events, in two statements for all of them; None for an event
+        that is gone."""
+        shop_ids = {row.shop_id for row, _ in found}
         owners = shops.shops_by_id(view, shop_ids)
         secrets = shops.signing_secrets_by_shop(view, shop_ids)
         prepared: list[Outgoing | None] = []
-        for row in rows:
-            event = events.get((row.shop_id, row.subject, row.sequence))
+        for row, (event_type, body) in found:
             shop = owners.get(row.shop_id)
-            if event is None or shop is None:
+            if body is None or shop is None:
                 prepared.append(None)
             else:
-                prepared.append(Outgoing(*event, shop.webhook_url, secrets.get(shop.id, [])))
+                prepared.append(Outgoing(event_type, body, shop.webhook_url, secrets.get(shop.id, [])))
         return prepared
 
     @staticmethod
@@ -80,20 +89,32 @@ class Dispatcher:
         """How many bytes of memory a prepared delivery holds."""
         return 0 if outgoing is None else len(outgoing.body)
 
-    async def deliver(self, row: DueRow, outgoing: Outgoing | None) -> ChangeSet:
-        """One attempt; gives what is to be recorded of it. A crash between the two repeats the attempt with the same
-        bytes."""
+    async def deliver(self, row: DueRow, outgoing: Outgoing | None) -> Attempted:
+        """One attempt, and how it ended. A crash before that is recorded repeats it with the same bytes."""
         if outgoing is None:
-            return ChangeSet(done(row))
+            return Attempted(row, None)
         event_type, body, url, secrets = outgoing
         if url is None:
             answer = Answer("", None, SendError.NO_URL, b"", 0)
         else:
-            # The id is the event's, the same at each attempt; it must hold no full stop.
-            name = store.delivery_id(row.shop_id, row.subject, row.sequence).replace(".", "_")
-            headers = signed_headers(secrets, name, real_millis() // 1000, body) if secrets else NO_HEADERS
+            headers = NO_HEADERS
+            if secrets:
+                # The id is the event's, the same at each attempt; it must hold no full stop.
+                name = store.delivery_id(row.shop_id, row.subject, row.sequence).replace(".", "_")
+                headers = signed_headers(secrets, name, real_millis() // 1000, body)
             answer = await self._send(row, event_type, url, body, headers)
-        return self._recorded(row, event_type, answer)
+        return self._ended(row, event_type, answer)
+
+    @staticmethod
+    def record(ended: Sequence[Attempted]) -> ChangeSet:
+        """What is written of attempts that have ended: each record together with the end or the repeat of its row."""
+        over = [attempted.row for attempted in ended if not isinstance(attempted.outcome, RetryAt)]
+        tries = [(row, answer, word, at) for row, answer, _, word, at in ended if answer is not None]
+        changes = ChangeSet(all_done(over), store.insert_attempts(tries))
+        for attempted in ended:
+            if isinstance(attempted.outcome, RetryAt):
+                changes.add(again(attempted.row, attempted.outcome.due_at))
+        return changes
 
     async def _send(self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
@@ -102,16 +123,15 @@ class Dispatcher:
             _log.exception("webhook_failed")
             return Answer(url, None, SendError.UNFORESEEN, b"", 0)
 
-    def _recorded(self, row: DueRow, event_type: str, answer: Answer) -> ChangeSet:
+    def _ended(self, row: DueRow, event_type: str, answer: Answer) -> Attempted:
         at_millis = self._clock.now_millis()
         outcome = self._schedule.outcome(
             delivered=answer.delivered, anchor_at=row.anchor_at, now=at_millis, recorded_before=row.attempts
         )
         if answer.error is SendError.HELD_BACK and isinstance(outcome, RetryAt):
             outcome = RetryAt(at_millis + int(answer.hold_seconds * 1000))
-        word, follow_up = _consequence(row, outcome)
-        self._database.metrics.deliveries.labels(word).inc()
-        self._database.metrics.attempt_seconds.observe(answer.duration_millis / 1000)
+        word = _WORDS[type(outcome)]
+        self._database.metrics.note_attempt(word, answer.duration_millis / 1000)
         # One wide line an attempt; no body, and no URL, since it may carry a secret.
         _log.info(
             "webhook_attempt",
@@ -121,18 +141,11 @@ class Dispatcher:
             attempt=row.attempts + 1,
             outcome=word,
             status=answer.status,
-            error=str(answer.error),
+            error=answer.error,
             duration_millis=answer.duration_millis,
         )
-        return ChangeSet(follow_up, store.insert_attempt(row, answer, word, at_millis))
+        return Attempted(row, answer, outcome, word, at_millis)
 
 
-def _consequence(row: DueRow, outcome: Outcome) -> tuple[str, Delete | Update]:
-    """The word that the log shows, and what becomes of the due row."""
-    match outcome:
-        case Delivered():
-            return "delivered", done(row)
-        case Exhausted():
-            return "exhausted", done(row)
-        case RetryAt(due_at):
-            return "retry", again(row, due_at)
+# The words that the log shows.
+_WORDS: Final = {Delivered: "delivered", Exhausted: "exhausted", RetryAt: "retry"}

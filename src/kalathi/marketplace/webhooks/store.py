@@ -1,15 +1,15 @@
 """The outbox in the database: the frozen bodies, the attempts, and the rows of their change sets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from kalathi.marketplace.kernel.changes import Insert, Value
+from kalathi.marketplace.kernel.changes import Insert, InsertMany, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
-from kalathi.marketplace.kernel.database import View, padded
-from kalathi.marketplace.kernel.due import DueKind, DueRow, plan
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow, plan
 from kalathi.marketplace.webhooks.sending import Answer
 
 
@@ -54,22 +54,11 @@ def announce(
     return rows
 
 
-def event_bodies(view: View, rows: Sequence[DueRow]) -> dict[tuple[str, str, int], tuple[str, bytes]]:
-    """The types and the frozen bytes of due deliveries' events, by shop, subject and sequence."""
-    parameters: dict[str, Value] = {}
-    places = []
-    for number, row in enumerate(padded(rows)):
-        places.append(f"(:shop{number}, :subject{number}, :sequence{number})")
-        parameters |= {f"shop{number}": row.shop_id, f"subject{number}": row.subject}
-        parameters[f"sequence{number}"] = row.sequence
-    # A cross join keeps SQLite to this order, keys first; an IN of rows makes it read the whole table.
-    found = view.all(
-        f"WITH k(shop_id, subject, sequence) AS (VALUES {', '.join(places)})"  # noqa: S608  (names only)
-        " SELECT e.shop_id, e.subject, e.sequence, e.event_type, e.body FROM k CROSS JOIN webhook_events e"
-        " WHERE e.shop_id = k.shop_id AND e.subject = k.subject AND e.sequence = k.sequence",
-        parameters,
-    )
-    return {(shop_id, subject, sequence): (kind, body) for shop_id, subject, sequence, kind, body in found}
+# A due delivery's event, read together with its row: the type and the frozen bytes, both None when it is gone.
+EVENT: Final = Beside(
+    "w.event_type, w.body",
+    "LEFT JOIN webhook_events w ON w.shop_id = d.shop_id AND w.subject = d.subject AND w.sequence = d.sequence",
+)
 
 
 def last_sequence(view: View, shop_id: str, subject: str) -> int:
@@ -109,22 +98,41 @@ def delivery_id(shop_id: str, subject: str, sequence: int) -> str:
     return f"{shop_id}.{subject}.{sequence}"
 
 
-def insert_attempt(row: DueRow, answer: Answer, outcome: str, at_millis: int) -> Insert:
-    """The record of an attempt. Its number is one of its key, so that no attempt is recorded twice."""
-    values: dict[str, Value] = {
-        "shop_id": row.shop_id,
-        "subject": row.subject,
-        "sequence": row.sequence,
-        "number": row.attempts + 1,
-        "at": at_millis,
-        "url": answer.url,
-        "outcome": outcome,
-        "status": answer.status,
-        "error": answer.error,
-        "duration_millis": answer.duration_millis,
-        "answer": answer.body,
-    }
-    return Insert("delivery_attempts", values)
+_ATTEMPT: Final = (
+    "shop_id",
+    "subject",
+    "sequence",
+    "number",
+    "at",
+    "url",
+    "outcome",
+    "status",
+    "error",
+    "duration_millis",
+    "answer",
+)
+
+
+def insert_attempts(attempts: Iterable[tuple[DueRow, Answer, str, int]]) -> InsertMany:
+    """The records of attempts: the due row, the answer, the outcome's word, the business time in milliseconds. The
+    number of an attempt is one of its key, so that none is recorded twice."""
+    rows = [
+        (
+            row.shop_id,
+            row.subject,
+            row.sequence,
+            row.attempts + 1,
+            at_millis,
+            answer.url,
+            outcome,
+            answer.status,
+            answer.error,
+            answer.duration_millis,
+            answer.body,
+        )
+        for row, answer, outcome, at_millis in attempts
+    ]
+    return InsertMany("delivery_attempts", _ATTEMPT, rows)
 
 
 def attempts_of(view: View, shop_id: str, subject: str) -> dict[int, list[Attempt]]:
