@@ -58,6 +58,13 @@ async def _plan(marketplace: object, endpoint: str, count: int) -> None:
         await desk.database.commit(rows)
 
 
+async def _only_plan(count: int, database: str) -> None:
+    settings = Settings(data=Path(), database=database, operator_token="t")
+    marketplace = await open_marketplace(settings, "http://127.0.0.1")
+    await _plan(marketplace, "http://127.0.0.1:1", count)
+    await marketplace.stop()
+
+
 async def _bare(endpoint: str, count: int) -> float:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=50)) as session:
         left = iter(range(count))
@@ -73,12 +80,14 @@ async def _bare(endpoint: str, count: int) -> float:
 
 
 if __name__ == "__main__":
-    # In a process of its own, because a worker is one: KIND ENDPOINT COUNT [FOLDER DATABASE]
+    # In a process of its own, because a worker is one: KIND ENDPOINT COUNT [FOLDER DATABASE], or plan COUNT DATABASE
     spare_the_collector()
     log_json_lines()
     kind, endpoint, count, *where = sys.argv[1:]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if kind == "bare":
+        if kind == "plan":
+            runner.run(_only_plan(int(endpoint), count))
+        elif kind == "bare":
             print(runner.run(_bare(endpoint, int(count))))
         else:
             print(runner.run(_ours(Path(where[0]), where[1] if len(where) > 1 else "", endpoint, int(count))))

@@ -10,8 +10,8 @@ from kalathi.contract.words import PaymentMethod
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.keys import KeyReserve
+from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart, NewCartItem
 from kalathi.marketplace.orders.terms import Terms
@@ -30,13 +30,13 @@ class Prepared(NamedTuple):
     window_id: int
 
 
-def prepare(path: Path, count: int) -> Prepared:
-    """A fresh database file with `count` open orders of one shop that has a webhook URL."""
-    return asyncio.run(_prepare(path, count))
+def prepare(where: Path | str, count: int) -> Prepared:
+    """A fresh database, a file or PostgreSQL's URL, with `count` open orders of one shop that has a webhook URL."""
+    return asyncio.run(_prepare(where, count))
 
 
-async def _prepare(path: Path, count: int) -> Prepared:
-    database = SqliteDatabase(path)
+async def _prepare(where: Path | str, count: int) -> Prepared:
+    database = await open_database(where if isinstance(where, str) else f"sqlite:///{where}")
     keys = KeyReserve(database)
     terms = Terms(Settings(), "http://127.0.0.1")
     clock = BusinessClock()

@@ -1,4 +1,5 @@
-"""A shop's endpoint that does nothing but answer 200, so that what is measured is the sender."""
+"""A shop's endpoint that does nothing but answer 200, so that what is measured is the sender. GET tells how many POSTs
+have come."""
 
 import asyncio
 from typing import cast
@@ -9,6 +10,8 @@ import uvloop
 class Shop(asyncio.Protocol):
     """Answers each request when its body is there."""
 
+    received = 0
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._buffer = b""
@@ -17,12 +20,18 @@ class Shop(asyncio.Protocol):
         self._buffer += data
         while (head_end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head = self._buffer[:head_end].lower()
+            if head.startswith(b"get"):
+                count = str(Shop.received).encode()
+                self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(count), count))
+                self._buffer = self._buffer[head_end + 4 :]
+                continue
             at = head.index(b"content-length:") + 15
             line_end = head.find(b"\r\n", at)
             length = int(head[at : line_end if line_end > 0 else None])
             if len(self._buffer) < head_end + 4 + length:
                 return
             self._buffer = self._buffer[head_end + 4 + length :]
+            Shop.received += 1
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import random
 import shutil
 import socket
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import celery_peer
 from bare_writer import accept_statements, run_bare
 from large import grow
 from load import run_load
@@ -22,12 +24,16 @@ from orders import TOKEN, Prepared, prepare
 from peers import commands, install, running
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tests.databases import fresh_postgres
+from tests.databases import drop_postgres, fresh_postgres
 
+# A commit waits for the disk on PostgreSQL as it does on SQLite.
+os.environ["KALATHI_TEST_FSYNC"] = "on"
 PAIRS = 5
 READ_SECONDS = 2.0
 ACCEPTS = 3000
 DELIVERIES = 6000
+CELERY = 2000
+BATCHED = 20_000
 FEW, MANY = 1_000, 1_000_000
 HEAD = "Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nAccept: application/vnd.skroutz+json; version=3.0\r\n"
 
@@ -217,11 +223,10 @@ def deliveries(folder: Path) -> None:
     with served([str(here / "receiver.py")]) as endpoint:
         for name in ("SQLite", "PostgreSQL"):
             turns = itertools.count()
-            print(f"Deliveries on {name}: {DELIVERIES} a turn, 20 shops")
+            print(f"Deliveries on {name}: {DELIVERIES} a turn, 100 shops")
 
             def measured(kind: str, *more: str, endpoint: str = endpoint) -> float:
-                command = [sys.executable, str(here / "deliveries.py"), kind, endpoint, str(DELIVERIES), *more]
-                return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+                return float(output_of([str(here / "deliveries.py"), kind, endpoint, str(DELIVERIES), *more]))
 
             def ours(
                 name: str = name, turns: Iterator[int] = turns, measured: Callable[..., float] = measured
@@ -230,6 +235,108 @@ def deliveries(folder: Path) -> None:
                 return measured("ours", str(folder / f"{name}{next(turns)}"), *database)
 
             in_turn(f"Deliveries on {name} / bare client", ours, partial(measured, "bare"), ("ours/s", "bare/s"))
+
+
+def celery(folder: Path) -> None:
+    """The same deliveries by Celery with Redis and requests, against one worker of ours on PostgreSQL."""
+    here, environment = Path(__file__).parent, folder / "celery"
+    reason = celery_peer.install(environment)
+    if reason is not None:
+        print(f"{reason}\n")
+        return
+    with served([str(here / "receiver.py")]) as endpoint, celery_peer.redis(folder) as broker:
+        print(f"Deliveries: {DELIVERIES} a turn of ours, {CELERY} of Celery's with {celery_peer.CONCURRENCY} processes")
+        for name in ("PostgreSQL", "SQLite"):
+            turns = itertools.count()
+
+            def ours(name: str = name, turns: Iterator[int] = turns, endpoint: str = endpoint) -> float:
+                database = [fresh_postgres()] if name == "PostgreSQL" else []
+                data = str(folder / f"against{name}{next(turns)}")
+                command = [str(here / "deliveries.py"), "ours", endpoint, str(DELIVERIES), data, *database]
+                return float(output_of(command))
+
+            def theirs(endpoint: str = endpoint, broker: str = broker) -> float:
+                return celery_peer.deliveries_per_second(environment, broker, endpoint, CELERY, lambda: count(endpoint))
+
+            in_turn(f"Deliveries on {name} / Celery with Redis and requests", ours, theirs, ("ours/s", "Celery/s"))
+
+
+def batches(folder: Path) -> None:
+    """Claims and records in batches on PostgreSQL, nothing being sent, against bare psycopg."""
+    for workers in (1, 4):
+        print(f"Batches of 200 on PostgreSQL, {workers} at work: {BATCHED} deliveries a turn, 100 shops")
+        in_turn(
+            f"Claim and record, {workers} at work / bare psycopg",
+            partial(batched, folder, "ours", workers),
+            partial(batched, folder, "bare", workers),
+            ("ours/s", "bare/s"),
+        )
+
+
+def batched(folder: Path, kind: str, workers: int) -> float:
+    """Deliveries a second that so many processes claim and record together, from the first start to the last end."""
+    here, url = Path(__file__).parent, fresh_postgres()
+    subprocess.run([sys.executable, str(here / "deliveries.py"), "plan", str(BATCHED), url], check=True)
+    command = [sys.executable, str(here / "batches.py"), kind, url]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(workers)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate()[0].split() for process in processes]
+    assert sum(int(done) for done, _, _ in answers) == BATCHED, answers
+    drop_postgres(url)
+    return BATCHED / (max(float(end) for _, _, end in answers) - min(float(start) for _, start, _ in answers))
+
+
+def databases(folder: Path) -> None:
+    """Accepts over HTTP on PostgreSQL against SQLite."""
+    prepared = {
+        "PostgreSQL": (url := fresh_postgres(), prepare(url, ACCEPTS * (PAIRS + 1))),
+        "SQLite": ("", prepare(folder / "databases" / "kalathi.db", ACCEPTS * (PAIRS + 1))),
+    }
+    print(f"Accepts by database: {ACCEPTS} a turn, 32 callers, synchronous to disk on both")
+    with (
+        served(marketplace(folder / "databases")) as on_sqlite,
+        served(marketplace(folder / "elsewhere", "--database", url)) as on_postgres,
+    ):
+        requests = {
+            address: iter([accept_request(code, orders) for code in orders.codes])
+            for address, (_, orders) in ((on_postgres, prepared["PostgreSQL"]), (on_sqlite, prepared["SQLite"]))
+        }
+
+        def accepted(address: str) -> float:
+            load = run_load(address, itertools.islice(requests[address], ACCEPTS))
+            assert (load.answers, load.failures) == (ACCEPTS, 0), load
+            return load.per_second
+
+        accepted(on_postgres), accepted(on_sqlite)  # warm
+        in_turn(
+            "Accepts on PostgreSQL / on SQLite",
+            partial(accepted, on_postgres),
+            partial(accepted, on_sqlite),
+            ("PostgreSQL/s", "SQLite/s"),
+        )
+
+
+def output_of(command: list[str]) -> str:
+    """What a script of ours prints."""
+    return subprocess.run(
+        [sys.executable, *command], stdout=subprocess.PIPE, text=True, check=True, stderr=subprocess.DEVNULL
+    ).stdout
+
+
+def count(endpoint: str) -> int:
+    """How many POSTs the receiver has seen."""
+    host, _, port = endpoint.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        return int(connection.recv(200).rpartition(b"\r\n")[2])
 
 
 def fetch(address: str, request: bytes) -> bytes:
@@ -258,7 +365,10 @@ if __name__ == "__main__":
             "ready": time_to_ready,
             "reads": reads,
             "accepts": accepts,
+            "databases": databases,
             "deliveries": deliveries,
+            "batches": batches,
+            "celery": celery,
             "peers": peers,
             "sizes": sizes,
         }
