@@ -1,7 +1,10 @@
 """Webhooks over real HTTP: what counts as success, redirects, time limits, hostile endpoints."""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -41,6 +44,14 @@ async def test_a_delivery_is_the_contracts_post_with_the_very_bytes(shop: Endpoi
     assert request.headers["Content-Type"] == "application/json; charset=utf-8"
     assert request.headers["User-Agent"] == "Skroutz OrderNotifier v1"
     assert "Authorization" not in request.headers
+
+
+async def test_in_production_nothing_is_sent_in_the_clear(shop: Endpoint) -> None:
+    strict = WebhookSender(user_agent="x", timeout_seconds=2, connections=10, https_only=True)
+    answer = await strict.post(f"{shop.address}/hook", b"{}")
+    await strict.close()
+    assert (answer.delivered, answer.error) == (False, SendError.INVALID_URL)
+    assert shop.requests == []
 
 
 async def test_a_url_goes_out_as_the_shop_wrote_it(shop: Endpoint, sender: WebhookSender) -> None:
@@ -113,6 +124,45 @@ async def test_one_time_limit_holds_for_an_endpoint_and_all_its_redirects(
     answer = await sender.post(f"{shop.address}/slow", b"{}")
     assert (answer.status, answer.error) == (None, SendError.TIMEOUT)
     assert 450 <= answer.duration_millis < 2000
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [("120", 120), ("999999999999", 86_400), ("Wed, 01 Jan 2020 00:00:00 GMT", 0), ("soon", 0), ("-5", 0), ("٣", 0)],
+)
+async def test_how_long_an_endpoint_asks_to_wait_is_told(
+    shop: Endpoint, sender: WebhookSender, asked: str, seconds: int
+) -> None:
+    shop.answers["/"] = lambda _request: web.Response(status=503, headers={"Retry-After": asked})
+    assert (await sender.post(shop.address + "/", b"{}")).retry_after_seconds == seconds
+
+
+async def test_until_when_an_endpoint_asks_to_wait_is_told(shop: Endpoint, sender: WebhookSender) -> None:
+    until = formatdate(time.time() + 300, usegmt=True)
+    shop.answers["/"] = lambda _request: web.Response(status=429, headers={"Retry-After": until})
+    assert 290 < (await sender.post(shop.address + "/", b"{}")).retry_after_seconds <= 300
+
+
+async def test_an_endpoint_that_drips_its_answer_costs_no_more_than_the_time_limit(sender: WebhookSender) -> None:
+    hung_up = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        with contextlib.suppress(ConnectionError):
+            for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.close()
+        hung_up.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    outcome = await sender.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", b"{}")
+    await hung_up.wait()
+    server.close()
+    await server.wait_closed()
+    assert (outcome.status, outcome.error) == (None, SendError.TIMEOUT)
+    assert outcome.duration_millis < 2000
 
 
 async def test_an_endless_answer_is_read_only_at_its_beginning(shop: Endpoint, sender: WebhookSender) -> None:

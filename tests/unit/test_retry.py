@@ -22,6 +22,31 @@ def test_after_a_downtime_the_distance_between_attempts_is_kept(before: int, gap
     assert outcome == RetryAt(late + gap * 60_000)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "asked", "minutes"),
+    [
+        (0, 0, 0.5, 1),  # sooner than planned: the plan holds
+        (0, 0, 3, 3),
+        (0, 0, 30, 20),  # never later than the contract's twenty minutes
+        (1, 3, 10, 13),
+        (2, 13, 5, 19),  # the next planned time is later
+        (2, 17, 1, 19),
+        (2, 19, 0, 20),  # the distance of 14 minutes would leave them
+    ],
+)
+def test_an_endpoint_that_asks_for_time_gets_it_within_the_twenty_minutes(
+    before: int, now: int, asked: float, minutes: int
+) -> None:
+    outcome = SCHEDULE.outcome(
+        delivered=False,
+        anchor_at=7,
+        now=7 + now * 60_000,
+        recorded_before=before,
+        retry_after_millis=int(asked * 60_000),
+    )
+    assert outcome == RetryAt(7 + minutes * 60_000)
+
+
 def test_the_fourth_failure_is_the_last() -> None:
     assert SCHEDULE.outcome(delivered=False, anchor_at=0, now=0, recorded_before=3) == Exhausted()
 

@@ -201,6 +201,7 @@ def _network(settings: Settings) -> WebhookSender:
         user_agent=settings.user_agent,
         timeout_seconds=settings.webhook_timeout_seconds,
         connections=settings.webhook_slots,
+        https_only=settings.mode == "production",
         allowed=None if settings.mode == "sandbox" or settings.allow_private_webhooks else is_public,
     )
 

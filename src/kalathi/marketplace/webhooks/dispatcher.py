@@ -126,7 +126,11 @@ class Dispatcher:
     def _ended(self, row: DueRow, event_type: str, answer: Answer) -> Attempted:
         at_millis = self._clock.now_millis()
         outcome = self._schedule.outcome(
-            delivered=answer.delivered, anchor_at=row.anchor_at, now=at_millis, recorded_before=row.attempts
+            delivered=answer.delivered,
+            anchor_at=row.anchor_at,
+            now=at_millis,
+            recorded_before=row.attempts,
+            retry_after_millis=int(answer.retry_after_seconds * 1000),
         )
         if answer.error is SendError.HELD_BACK and isinstance(outcome, RetryAt):
             outcome = RetryAt(at_millis + int(answer.hold_seconds * 1000))

@@ -34,12 +34,15 @@ class RetrySchedule:
         if self._offsets != sorted(set(self._offsets)) or self._offsets[0] != 0:
             raise ValueError("webhook_attempt_minutes: give rising minutes that begin with 0")
 
-    def outcome(self, *, delivered: bool, anchor_at: int, now: int, recorded_before: int) -> Outcome:
+    def outcome(
+        self, *, delivered: bool, anchor_at: int, now: int, recorded_before: int, retry_after_millis: int = 0
+    ) -> Outcome:
         """How the attempt after `recorded_before` others has ended, at `now`.
 
-        Planned times are counted from the event. When the marketplace itself was down and they have passed, the
-        distance between the attempts is kept instead: made at once, all of them would be used up by an endpoint that
-        has gone down and comes up together with us.
+        Planned times are counted from the event. When they have passed, since the marketplace itself was down or the
+        endpoint has asked for time, the distance between the attempts is kept instead: made at once, all of them would
+        be used up by an endpoint that has gone down and comes up together with us. An endpoint's `Retry-After` is
+        waited for, but none of it lets an attempt leave the minutes in which the contract promises them.
         """
         if delivered:
             return Delivered()
@@ -48,4 +51,8 @@ class RetrySchedule:
             return Exhausted()
         gap = (self._offsets[recorded] - self._offsets[recorded - 1]) * _MILLIS_PER_MINUTE
         planned = anchor_at + self._offsets[recorded] * _MILLIS_PER_MINUTE
-        return RetryAt(planned if planned > now else now + gap)
+        due_at = planned if planned > now else now + gap
+        ends_at = anchor_at + (self._offsets[-1] + 1) * _MILLIS_PER_MINUTE
+        if now >= ends_at:
+            return RetryAt(due_at)
+        return RetryAt(min(max(due_at, now + retry_after_millis), ends_at))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -18,6 +19,7 @@ NO_HEADERS: Final[Mapping[str, str]] = {}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 3
 _ANSWER_BYTES: Final = 500
+_LONGEST_WAIT_SECONDS: Final = 86_400
 
 
 class SendError(StrEnum):
@@ -48,6 +50,8 @@ class Answer(NamedTuple):
     duration_millis: int
     # How much later an event that was held back is tried again.
     hold_seconds: float = 0.0
+    # How long the endpoint has asked to be left alone.
+    retry_after_seconds: float = 0.0
 
     @property
     def delivered(self) -> bool:
@@ -69,12 +73,14 @@ class WebhookSender:
         user_agent: str,
         timeout_seconds: float,
         connections: int,
+        https_only: bool = False,
         allowed: Allowed | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """`allowed` says which addresses may be dialled; None lets everything through. Call `close` when done; must be
+        """With `https_only` neither a URL nor a redirect may be plain http. `allowed` says which addresses may be dialled; None lets everything through. Call `close` when done; must be
         made on a running event loop."""
         self._allowed = allowed
+        self._https_only = https_only
         self._timeout_seconds = timeout_seconds
         # aiohttp's own limit of 100 connections would make the slots of a large pool wait for each other.
         guarded = None if allowed is None else GuardedResolver(allowed, resolver)
@@ -98,9 +104,14 @@ class WebhookSender:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 for _ in range(_MOST_REDIRECTS + 1):
-                    status, location, beginning = await self._once(current, body, headers)
+                    if self._https_only and not current.lower().startswith("https://"):
+                        return Answer(current, None, SendError.INVALID_URL, b"", _millis_since(started))
+                    status, answered, beginning = await self._once(current, body, headers)
+                    location = answered.get("Location", "")
                     if status not in _REDIRECTS or not location:
-                        return Answer(current, status, SendError.NONE, beginning, _millis_since(started))
+                        wait = 0.0 if status == 200 else seconds_of(answered.get("Retry-After", ""))
+                        taken = _millis_since(started)
+                        return Answer(current, status, SendError.NONE, beginning, taken, retry_after_seconds=wait)
                     following = urljoin(current, location)
                     if not _is_address(following):
                         return Answer(current, status, SendError.INVALID_URL, b"", _millis_since(started))
@@ -119,7 +130,7 @@ class WebhookSender:
         except (aiohttp.ClientError, OSError):
             return Answer(current, None, SendError.CONNECTION, b"", _millis_since(started))
 
-    async def _once(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
+    async def _once(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         # The URL goes out as the shop wrote it: a receiver may compare its secret byte by byte.
         target = _target(url)
         host = target.host or ""
@@ -128,7 +139,18 @@ class WebhookSender:
         async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as response:
             # A bounded read: what lies behind it is dropped with the connection.
             beginning = await response.content.read(_ANSWER_BYTES)
-            return response.status, response.headers.get("Location", ""), beginning
+            return response.status, response.headers, beginning
+
+
+def seconds_of(retry_after: str) -> float:
+    """How long a `Retry-After` asks to wait: seconds, or until a date (RFC 9110, 10.2.3); 0 when it is neither."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(min(int(retry_after[:9]), _LONGEST_WAIT_SECONDS))
+    try:
+        until = parsedate_to_datetime(retry_after)
+        return min(max(until.timestamp() - time.time(), 0.0), _LONGEST_WAIT_SECONDS)
+    except (ValueError, OverflowError, OSError):
+        return 0.0
 
 
 @lru_cache(maxsize=4096)
