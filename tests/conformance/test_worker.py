@@ -1,7 +1,7 @@
 """The worker outlives what stumbles: a database that does not answer, a handler that fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 
 from kalathi.marketplace.kernel import due
 from kalathi.marketplace.kernel.changes import ChangeSet, StorageError
-from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database, Query, T
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.sqlite import SqliteDatabase
@@ -100,4 +100,102 @@ async def test_a_handler_that_fails_is_tried_again_later_and_holds_up_nobody(tmp
         time.millis += 120_000
         worker.ring()
         await until(lambda: handler.done == ["o2", "o1"])
+    await database.close()
+
+
+async def test_a_result_whose_lease_is_lost_leaves_those_beside_it_recorded(tmp_path: Path) -> None:
+    database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
+    gate = asyncio.Event()
+    begun: list[DueRow] = []
+
+    async def handle(row: DueRow) -> DueRow:
+        begun.append(row)
+        await gate.wait()
+        return row
+
+    def record(rows: Sequence[DueRow]) -> ChangeSet:
+        return ChangeSet(due.all_done(rows))
+
+    worker = Worker(database, BusinessClock(0, time), [Duty(DueKind.EXPIRY, handle, 10, 10, record)])
+    running = asyncio.create_task(worker.run())
+    for subject in ("o1", "o2", "o3"):
+        await _plan(database, subject, time)
+    await until(lambda: len(begun) == 3)
+    lost = next(row for row in begun if row.subject == "o2")
+    stolen, [theirs] = due.claim([lost], real_millis())
+    await database.commit(stolen)
+    gate.set()
+
+    async def left() -> list[str]:
+        return await database.look(lambda view: [row[0] for row in view.all("SELECT subject FROM due", {})])
+
+    async with asyncio.timeout(20):
+        while await left() != ["o2"]:
+            await asyncio.sleep(0.002)
+    await database.commit(ChangeSet(due.done(theirs)))
+    worker.end()
+    await running
+    await worker.drain()
+    await database.close()
+
+
+async def test_what_is_claimed_ahead_is_given_back_when_the_worker_ends(tmp_path: Path) -> None:
+    database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
+    gate = asyncio.Event()
+    begun: list[str] = []
+
+    async def handle(row: DueRow) -> DueRow:
+        begun.append(row.subject)
+        await gate.wait()
+        return row
+
+    def record(rows: Sequence[DueRow]) -> ChangeSet:
+        return ChangeSet(due.all_done(rows))
+
+    worker = Worker(database, BusinessClock(0, time), [Duty(DueKind.EXPIRY, handle, 1, 10, record)])
+    for subject in ("o1", "o2"):
+        await _plan(database, subject, time)
+    running = asyncio.create_task(worker.run())
+    await until(lambda: begun == ["o1"])
+    worker.end()
+    await running
+    gate.set()
+    await worker.drain()
+    rows = await database.look(lambda view: view.all("SELECT subject, lease FROM due", {}))
+    assert rows == [("o2", 0)]
+    assert begun == ["o1"]
+    await database.close()
+
+
+async def test_what_is_claimed_stays_within_the_memory_that_it_may_take(tmp_path: Path) -> None:
+    database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
+    gate = asyncio.Event()
+    begun: list[str] = []
+
+    async def handle(row: DueRow, prepared: int) -> DueRow:
+        begun.append(row.subject)
+        await gate.wait()
+        return row
+
+    duty = Duty(
+        DueKind.EXPIRY,
+        handle,
+        10,
+        10,
+        record=lambda rows: ChangeSet(due.all_done(rows)),
+        prepare=lambda _view, found: [400] * len(found),
+        weigh=lambda prepared: prepared,
+    )
+    for number in range(6):
+        await _plan(database, f"o{number}", time)
+    worker = Worker(database, BusinessClock(0, time), [duty], most_bytes=1000)
+    running = asyncio.create_task(worker.run())
+    await until(lambda: len(begun) >= 2)
+    leased = await database.look(lambda view: view.all("SELECT subject FROM due WHERE lease <> 0", {}))
+    assert len(leased) in {2, 3}, "two fit, and one more begins while there is any room"
+    gate.set()
+    await until(lambda: len(begun) == 6)
+    worker.end()
+    await running
+    await worker.drain()
     await database.close()

@@ -121,12 +121,19 @@ class Worker:
     """One process's worker: `run`, then `end`, then `drain`."""
 
     def __init__(
-        self, database: Database, clock: BusinessClock, duties: Sequence[Duty], *, most_bytes: int = _MOST_BYTES
+        self,
+        database: Database,
+        clock: BusinessClock,
+        duties: Sequence[Duty],
+        *,
+        most_bytes: int = _MOST_BYTES,
+        real: Callable[[], int] = real_millis,
     ) -> None:
-        """`most_bytes` is what claimed work may hold in memory."""
+        """`most_bytes` is what claimed work may hold in memory; `real` is the time of leases."""
         self._database = database
         self._clock = clock
         self._most_bytes = most_bytes
+        self._real = real
         self._bell = asyncio.Event()
         self._stopping = False
         # Real time of the last whole turn; None before the first.
@@ -172,11 +179,12 @@ class Worker:
         for lane in self._lanes:
             while lane.ready:
                 self._give_back(lane, lane.ready.popleft())
-        ends_at = time.monotonic() + _DRAIN_SECONDS
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + _DRAIN_SECONDS
         while unfinished := self._unfinished():
-            if time.monotonic() > ends_at:
+            if loop.time() > ends_at:
                 break
-            await asyncio.wait(unfinished, timeout=ends_at - time.monotonic())
+            await asyncio.wait(unfinished, timeout=ends_at - loop.time())
         for task in self._unfinished():
             task.cancel()
         await asyncio.gather(*self._unfinished(), return_exceptions=True)
@@ -193,7 +201,8 @@ class Worker:
     async def _turn(self) -> float:
         """Claims what is due and free, and tells how long to rest if nothing rings before."""
         if len(self._tasks) >= _LOAD:
-            await asyncio.sleep(self._claimed_at + _BETWEEN_CLAIMS_SECONDS - time.monotonic())
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(self._claimed_at + _BETWEEN_CLAIMS_SECONDS - now)
         lanes = [lane for lane in self._lanes if lane.room > 0]
         if not lanes or self._bytes >= self._most_bytes or len(self._results) >= _MOST_RESULTS:
             return _LOOK_AGAIN_SECONDS
@@ -212,9 +221,11 @@ class Worker:
 
     async def _claim(self, lane: _Lane) -> bool:
         duty, room, busy, free_bytes = lane.duty, lane.room, dict(lane.by_shop), self._most_bytes - self._bytes
+        loop = asyncio.get_running_loop()
+        at = loop.time()
 
         def command(view: View) -> tuple[ChangeSet, list[_Claimed]]:
-            real = real_millis()
+            real = self._real()
             found = claimable(
                 view,
                 duty.kind,
@@ -226,7 +237,6 @@ class Worker:
                 beside=duty.beside,
             )
             prepared = duty.prepare(view, found) if duty.prepare and found else [None] * len(found)
-            at = time.monotonic()
             work = [_Claimed(row, what, duty.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)]
             work = _within_bytes(work, free_bytes)
             changes, leased = claim([claimed.row for claimed in work], real)
@@ -239,7 +249,7 @@ class Worker:
                 work = await self._database.claim(command)
         except ConditionFailedError:
             return True  # Somebody else was faster with one of them: look again.
-        self._claimed_at = time.monotonic()
+        self._claimed_at = loop.time()
         for claimed in work:
             self._bytes += claimed.weight
             lane.add(claimed)
@@ -253,10 +263,11 @@ class Worker:
 
     async def _work_off(self, lane: _Lane) -> None:
         """One slot: what is ready, one after the other."""
+        loop = asyncio.get_running_loop()
         try:
             while lane.ready:
                 claimed = lane.ready.popleft()
-                if time.monotonic() - claimed.claimed_at > _MOST_WAIT_SECONDS:
+                if loop.time() - claimed.claimed_at > _MOST_WAIT_SECONDS:
                     self._give_back(lane, claimed)
                 else:
                     await self._work(lane, claimed)

@@ -77,8 +77,8 @@ class WebhookSender:
         allowed: Allowed | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """With `https_only` neither a URL nor a redirect may be plain http. `allowed` says which addresses may be dialled; None lets everything through. Call `close` when done; must be
-        made on a running event loop."""
+        """With `https_only` neither a URL nor a redirect may be plain http. `allowed` says which addresses may be
+        dialled; None lets everything through. Call `close` when done; must be made on a running event loop."""
         self._allowed = allowed
         self._https_only = https_only
         self._timeout_seconds = timeout_seconds
