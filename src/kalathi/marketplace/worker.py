@@ -40,6 +40,8 @@ _MOST_RESULTS: Final = 1000
 _MOST_BYTES: Final = 64 * 2**20
 # What has waited so long for a slot is given back: its work may take ten seconds more, and its lease ends after twenty.
 _MOST_WAIT_SECONDS: Final = 5.0
+# A result that could not be written is tried again while its lease may last; what was sent need not be sent again.
+_PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 3.0)
 _DRAIN_SECONDS: Final = 5.0
 _FIRST_PAUSE_MILLIS: Final = 60_000
 _LONGEST_PAUSE_MILLIS: Final = 3_600_000
@@ -309,25 +311,36 @@ class Worker:
         try:
             while self._results:
                 results, self._results = self._results, []
-                try:
-                    await self._write(results)
-                except StorageError as error:
-                    for _, row, _ in results:
-                        _not_written(row, error)
+                for pause_seconds in (*_PAUSES_SECONDS, None):
+                    results = await self._written(results, is_last=pause_seconds is None)
+                    if not results or pause_seconds is None:
+                        break
+                    await asyncio.sleep(pause_seconds)
                 # What was in their way may go now.
                 self.ring()
         finally:
             self._recording = None
 
-    async def _write(self, results: list[_Result]) -> None:
-        """All at once; when one of them is refused, each for itself."""
-        refusals = await self._database.commit_each([_changes(results)])
+    async def _written(self, results: list[_Result], *, is_last: bool) -> list[_Result]:
+        """All at once; when that is refused, each for itself. Gives those for which the database had no room or no
+        time, unless there is no other attempt."""
+        refusals = await self._try_to_write([results])
         if refusals == [None]:
-            return
-        singly = await self._database.commit_each([_changes([result]) for result in results])
-        for (_, row, _), refusal in zip(results, singly, strict=True):
-            if refusal is not None:
-                _not_written(row, refusal)
+            return []
+        refusals = await self._try_to_write([[result] for result in results])
+        later = []
+        for result, refusal in zip(results, refusals, strict=True):
+            if isinstance(refusal, StorageError) and not is_last:
+                later.append(result)
+            elif refusal is not None:
+                _not_written(result[1], refusal)
+        return later
+
+    async def _try_to_write(self, groups: list[list[_Result]]) -> list[Exception | None]:
+        try:
+            return await self._database.commit_each([_changes(group) for group in groups])
+        except StorageError as error:
+            return [error] * len(groups)
 
     async def _put_off(self, row: DueRow) -> None:
         """A row whose work has failed unexpectedly is due again later, each time after a longer pause."""
