@@ -15,7 +15,7 @@ import pytest
 
 from kalathi.merchant.inbox import Inbox
 from tests.databases import drop_postgres, fresh_postgres
-from tests.e2e.processes import Caller, Process, calling, endpoint, running, serve
+from tests.e2e.processes import Caller, Process, calling, endpoint, running, serve, start
 from tests.market import until
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +62,46 @@ async def _second_worker(folder: Path, served: tuple[str, ...], address: str) ->
         yield one
 
 
+class _Connector:
+    """A shop with a connector, which is killed now and then and started again."""
+
+    def __init__(self, folder: Path, market: str) -> None:
+        self.folder = folder
+        self.market = market
+        self.url = f"http://127.0.0.1:{_free_port()}/smart_cart_orders"
+        self.codes: list[str] = []
+        self.kills = 0
+        self._process: Process | None = None
+        folder.mkdir()
+        (folder / "stock.csv").write_text("shop_uid,quantity\nA,100000\n", "utf-8")
+
+    async def start(self, token: str) -> None:
+        port = self.url.split(":")[2].partition("/")[0]
+        options = {"port": port, "url": self.market, "token": token, "data": self.folder}
+        options |= {"stock": self.folder / "stock.csv", "print-to": self.folder / "printed"}
+        arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        self._process = await start(self.folder, "merchant", *arguments)
+
+    async def kill(self) -> None:
+        assert self._process is not None
+        self.kills += 1
+        await self._process.kill()
+
+    async def agrees(self, caller: Caller) -> None:
+        """Every order of the shop is accepted on both sides, and printed."""
+        printed = {code: self.folder / "printed" / f"{code}.pdf" for code in self.codes}
+        await until(lambda: all(path.exists() for path in printed.values()))
+        for code in self.codes:
+            detail = await caller.operate("GET", f"/marketplace/orders/{code}")
+            events = [entry["event"] for entry in detail["timeline"]]
+            assert events == ["place", "accept", "issue_voucher", "set_as_ready"], code
+        await self.kill()
+        inbox = Inbox(self.folder / "merchant.db")
+        assert inbox.reserved_pieces() == ({"A": len(self.codes)} if self.codes else {})
+        assert inbox.aside() == []
+        inbox.close()
+
+
 async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(
     tmp_path: Path, served: tuple[str, ...]
 ) -> None:
@@ -70,8 +110,11 @@ async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(
     chance = random.Random(seed)
     placed: set[str] = set()
     accepted: set[str] = set()
+    port = _free_port()
+    connector = _Connector(tmp_path / "merchant", f"http://127.0.0.1:{port}")
+    served = (*served, "--port", str(port))
     async with endpoint() as shop:
-        shop_id = token = ""
+        shop_id = token = other_id = other_token = ""
         for _ in range(KILLS):
             async with (
                 running(tmp_path, *served) as market,
@@ -80,28 +123,43 @@ async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(
             ):
                 if not shop_id:
                     shop_id, token = await caller.shop(f"{shop.address}/")
+                    other_id, other_token = await caller.shop(connector.url)
+                    await connector.start(other_token)
+                connector.codes.append(await caller.cart(other_id))
                 callers = [asyncio.create_task(_traffic(caller, shop_id, token, placed, accepted)) for _ in range(4)]
                 await until(partial(_has_grown_to, accepted, len(accepted) + 5))
                 await asyncio.sleep(chance.random() * 0.1)  # the kill comes at a random moment of the traffic
+                if chance.random() < 0.3:
+                    await connector.kill()
+                    await connector.start(other_token)
                 if worker is not None and chance.random() < 0.5:
                     await worker.kill()
                 await market.kill()
                 await asyncio.gather(*callers)
         async with running(tmp_path, *served) as market, calling(market.address) as caller:
-            # Whatever was planned for later, vouchers and retries, comes due within this hour.
-            await caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3600})
+            # Whatever was planned for later, vouchers and retries, comes due within this hour, and what it causes too.
+            for _ in range(12):
+                await caller.operate("POST", "/marketplace/clock", {"advance_seconds": 300})
             for code in placed:
-                detail = await caller.operate("GET", f"/marketplace/orders/{code}")
-                state = detail["order"]["state"]
-                assert state == "accepted" if code in accepted else state in {"open", "accepted"}, (seed, code)
-                assert bool(detail["order"]["courier_voucher"]) is (state == "accepted"), (seed, code)
-                deliveries = detail["deliveries"]
-                assert [entry["state"] for entry in deliveries] == ["delivered"] * len(deliveries), (seed, code)
-                assert all(len(entry["attempts"]) <= 4 for entry in deliveries), (seed, code)
-                assert len(deliveries) == (3 if state == "accepted" else 1), (seed, code)
-                assert len(set(shop.by_order[code])) >= min(len(deliveries), 2), (seed, code)
-    print(f"{len(placed)} orders placed, {len(accepted)} accepted, {KILLS} kills, {len(shop.bodies)} deliveries")
+                await _is_as_answered(caller, code, code in accepted, shop.by_order[code])
+            await connector.agrees(caller)
+    print(
+        f"{len(placed)} orders placed, {len(accepted)} accepted, {KILLS} kills, {connector.kills} of the connector,"
+        f" {len(shop.bodies)} deliveries"
+    )
     assert len(accepted) >= 5 * KILLS
+
+
+async def _is_as_answered(caller: Caller, code: str, accepted: bool, heard: list[tuple[str, str]]) -> None:
+    detail = await caller.operate("GET", f"/marketplace/orders/{code}")
+    state = detail["order"]["state"]
+    assert state == "accepted" if accepted else state in {"open", "accepted"}, code
+    assert bool(detail["order"]["courier_voucher"]) is (state == "accepted"), code
+    deliveries = detail["deliveries"]
+    assert [entry["state"] for entry in deliveries] == ["delivered"] * len(deliveries), code
+    assert all(len(entry["attempts"]) <= 4 for entry in deliveries), code
+    assert len(deliveries) == (3 if state == "accepted" else 1), code
+    assert len(set(heard)) >= min(len(deliveries), 2), code
 
 
 def _free_port() -> int:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import sqlite3
 import stat
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kalathi.merchant.inbox import Inbox
+from tests.databases import drop_postgres, fresh_postgres
 from tests.e2e.processes import calling, endpoint, kalathi, running, serve, start
 from tests.market import until
 
@@ -136,3 +139,32 @@ async def test_a_bug_answers_500_without_its_text_and_is_logged(tmp_path: Path) 
             assert "Unreadable" not in json.dumps(answer)
         await until(lambda: "internal_error" in market.log.read_text("utf-8"))
         assert token not in market.log.read_text("utf-8")
+
+
+async def test_a_worker_of_its_own_says_what_it_needs() -> None:
+    code, _, error = await kalathi("worker", "--data", "/nonexistent")
+    assert (code, "needs PostgreSQL" in error, "Traceback" in error) == (1, True, False)
+    code, _, error = await kalathi("worker", "--database", "postgresql://nobody@127.0.0.1:1/kalathi")
+    assert (code, "--public-url" in error, "Traceback" in error) == (1, True, False)
+    code, _, error = await kalathi("serve", "--processes", "2")
+    assert (code, "PostgreSQL" in error, "Traceback" in error) == (1, True, False)
+
+
+def _children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()}
+
+
+async def test_several_processes_serve_one_port_and_one_that_dies_is_started_again(tmp_path: Path) -> None:
+    url = fresh_postgres()
+    arguments = serve(tmp_path, "--database", url, "--processes", "3")
+    async with endpoint() as shop, running(tmp_path, *arguments) as market, calling(market.address) as caller:
+        first = _children(market.process.pid)
+        assert len(first) == 3
+        shop_id, _ = await caller.shop(f"{shop.address}/")
+        dies = first.copy().pop()
+        os.kill(dies, signal.SIGKILL)
+        await until(lambda: len(_children(market.process.pid) - {dies}) == 3)
+        codes = [await caller.cart(shop_id) for _ in range(20)]
+        await until(lambda: all(shop.by_order[code] for code in codes))
+        assert await market.terminate() == 0
+    drop_postgres(url)
