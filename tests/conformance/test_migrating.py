@@ -1,6 +1,6 @@
 """The steps lead to the very tables that the program knows, on both databases."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 from kalathi.marketplace.kernel import migrating
+from kalathi.marketplace.kernel.changes import Value
+from kalathi.marketplace.kernel.database import Row
 from kalathi.marketplace.kernel.schema import METADATA
 from tests.databases import drop_postgres, empty_postgres
 
@@ -62,3 +64,27 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     engine.dispose()
     with pytest.raises(migrating.NewerDatabaseError, match="Run the newer version"):
         migrating.migrate_sqlite(path)
+
+
+class _Told:
+    """A view of a database whose tables have this shape."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+
+    def one(self, _sql: str, _parameters: Mapping[str, Value]) -> Row | None:
+        return (self._version,)
+
+    def all(self, _sql: str, _parameters: Mapping[str, Value]) -> list[Row]:
+        raise NotImplementedError
+
+    def for_each(self, _name: str, _keys: Sequence[str], _sql: str, _parameters: Mapping[str, Value]) -> list[Row]:
+        raise NotImplementedError
+
+    def unlocked(self, _alias: str) -> str:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("version", "word"), [(migrating.HEAD, "ok"), ("9999", "newer"), ("0000", "older")])
+def test_a_running_process_tells_tables_that_another_version_has_changed(version: str, word: str) -> None:
+    assert migrating.shape_of(_Told(version)) == word

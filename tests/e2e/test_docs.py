@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from kalathi.marketplace.kernel.metrics import Metrics
+from kalathi.marketplace.kernel.schema import METADATA
+from tests.databases import drop_postgres, empty_postgres, fresh_postgres, postgres_tools
+
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
@@ -18,19 +22,21 @@ def _blocks(page: str) -> list[str]:
     return re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.skipif(
+in_a_shell = pytest.mark.skipif(
     not (shutil.which("curl") and shutil.which("bash")),
-    reason="the page is written for curl and bash, and this machine has not got both",
+    reason="the pages are written for curl and bash, and this machine has not got both",
 )
-async def test_the_first_order_by_hand_goes_as_the_page_says(tmp_path: Path) -> None:
-    script = "set -euo pipefail\n" + "\n".join(_blocks("docs/first-order.md"))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
+
+
+async def _run(blocks: list[str], folder: Path, **variables: str) -> str:
+    """Runs the blocks as one script; gives what it prints."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")} | variables
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     process = await asyncio.create_subprocess_exec(
         "bash",
         "-c",
-        script,
-        cwd=tmp_path,
+        "set -euo pipefail\n" + "\n".join(blocks),
+        cwd=folder,
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -39,8 +45,53 @@ async def test_the_first_order_by_hand_goes_as_the_page_says(tmp_path: Path) -> 
     async with asyncio.timeout(60):
         out, error = await process.communicate()
     assert process.returncode == 0, error.decode() + out.decode()
-    assert out.decode().endswith("accepted\ndelivered\n"), out.decode()
+    return out.decode()
+
+
+@in_a_shell
+async def test_the_first_order_by_hand_goes_as_the_page_says(tmp_path: Path) -> None:
+    out = await _run(_blocks("docs/first-order.md"), tmp_path)
+    assert out.endswith("accepted\ndelivered\n"), out
     assert (tmp_path / "voucher.pdf").read_bytes().startswith(b"%PDF")
+
+
+@in_a_shell
+async def test_a_backup_of_sqlite_is_taken_and_restored_as_the_page_says(tmp_path: Path) -> None:
+    blocks = [block for block in _blocks("docs/operating.md") if "DATABASE" not in block and "RESTORED" not in block]
+    assert "Βιβλία Αθηνά" in await _run(blocks, tmp_path)
+
+
+@in_a_shell
+async def test_a_backup_of_postgresql_is_taken_and_restored_as_the_page_says(tmp_path: Path) -> None:
+    blocks = [block for block in _blocks("docs/operating.md") if "DATABASE" in block or "RESTORED" in block]
+    database, restored = fresh_postgres(), empty_postgres()
+    path = f"{postgres_tools()}:{os.environ['PATH']}"
+    assert "Βιβλία Αθηνά" in await _run(blocks, tmp_path, DATABASE=database, RESTORED=restored, PATH=path)
+    drop_postgres(database)
+    drop_postgres(restored)
+
+
+def test_the_alerts_of_the_page_are_about_what_is_measured() -> None:
+    named = set(re.findall(r"kalathi_\w+", (ROOT / "docs" / "operating.md").read_text("utf-8")))
+    told = Metrics().text(0, 0).decode()
+    measured = set(re.findall(r"^# HELP (\w+)", told, re.MULTILINE))
+    assert len(named) >= 6
+    assert named <= measured, named - measured
+
+
+def test_the_image_and_its_neighbours_are_pinned() -> None:
+    images = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    images += re.findall(r"^ +image: (\S+)", (ROOT / "compose.yaml").read_text("utf-8"), re.MULTILINE)
+    assert len(images) == 3
+    assert all(re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?-[a-z-]+", image) for image in images), images
+    assert "--require-hashes -r requirements.txt" in (ROOT / "Dockerfile").read_text("utf-8")
+
+
+def test_the_exceptions_of_the_page_on_scale_are_those_of_the_tables() -> None:
+    page = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    tables = METADATA.tables.items()
+    assert named == {name for name, table in tables if next(iter(table.primary_key.columns)).name != "shop_id"}
 
 
 def test_the_readme_names_commands_and_rooms_that_exist() -> None:

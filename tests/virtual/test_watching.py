@@ -19,7 +19,7 @@ async def test_a_marketplace_that_works_is_alive_and_ready(tmp_path: Path) -> No
     async with open_market(tmp_path) as market:
         await market.settle()
         for path in ("/healthz", "/readyz"):
-            assert (await market.call("GET", path)).json == {"database": "ok", "worker": "ok"}
+            assert (await market.call("GET", path)).json == {"database": "ok", "migrations": "ok", "worker": "ok"}
     async with open_market(tmp_path / "api", worker=False) as market:
         assert (await market.call("GET", "/readyz")).json["worker"] == "none"
 
@@ -31,7 +31,10 @@ async def test_a_marketplace_whose_worker_is_stuck_is_alive_but_not_ready(tmp_pa
         worker.end()
         worker.last_turn_at = (worker.last_turn_at or 0) - 3600
         answer = await market.call("GET", "/readyz")
-        assert (answer.status, answer.json["errors"][0]["messages"]) == (503, ["database: ok", "worker: stuck"])
+        assert (answer.status, answer.json["errors"][0]["messages"]) == (
+            503,
+            ["database: ok", "migrations: ok", "worker: stuck"],
+        )
         assert (await market.call("GET", "/healthz")).status == 200
 
 

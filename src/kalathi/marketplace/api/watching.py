@@ -10,6 +10,7 @@ from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.migrating import shape_of
 from kalathi.marketplace.webhooks.store import backlog
 
 # A turn of the worker ends within a second, and after a stumble within a few.
@@ -18,9 +19,11 @@ _TEXT: Final = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """Each part in a word: `ok`, or what is wrong with it; the worker is `none` where another process works."""
+    """Each part in a word: `ok`, or what is wrong with it. The worker is `none` where another process works; the
+    migrations are `newer` when another version has changed the tables since this process has started."""
 
     database: str = "ok"
+    migrations: str = "ok"
     worker: str = "ok"
 
 
@@ -30,17 +33,19 @@ async def show_alive(_desk: Desk, _call: Call) -> Reply:
 
 
 async def show_ready(desk: Desk, _call: Call) -> Reply:
-    """The database answers, and the worker has had its turn; 503 tells what has not."""
+    """The database answers in the shape that this version knows, and the worker has had its turn; 503 tells what has
+    not."""
     try:
-        await desk.database.peek(backlog)
+        migrations = await desk.database.peek(shape_of)
         database = "ok"
     except StorageError:
-        database = "unavailable"
+        database, migrations = "unavailable", "unknown"
     seconds = desk.worker_idle_seconds()
     worker = "none" if seconds is None else "ok" if seconds < _LONGEST_TURN_SECONDS else "stuck"
-    if database != "ok" or worker == "stuck":
-        raise DomainError(ErrorCode.UNAVAILABLE, f"database: {database}", f"worker: {worker}")
-    return Reply(200, encode(Health(database=database, worker=worker)))
+    if database != "ok" or migrations != "ok" or worker == "stuck":
+        told = (f"database: {database}", f"migrations: {migrations}", f"worker: {worker}")
+        raise DomainError(ErrorCode.UNAVAILABLE, *told)
+    return Reply(200, encode(Health(database=database, migrations=migrations, worker=worker)))
 
 
 async def show_metrics(desk: Desk, _call: Call) -> Reply:

@@ -11,6 +11,8 @@ from typing import Final
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.engine import Engine
 
+from kalathi.marketplace.kernel.database import View
+
 # The newest step of migrations/versions; a test compares.
 HEAD: Final = "0001"
 # Any number that no other program uses for its own lock on this database.
@@ -30,6 +32,13 @@ def migrate_sqlite(path: Path) -> None:
 def migrate_postgres(url: str) -> None:
     """The database of a `postgresql://` URL. Raises NewerDatabaseError, SQLAlchemy's errors when it is not there."""
     _migrate(create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1)))
+
+
+def shape_of(view: View) -> str:
+    """What a running process finds: `ok`, or `newer` or `older` when another version has changed the tables since."""
+    row = view.one("SELECT version_num FROM alembic_version", {})
+    version = row[0] if row else ""
+    return "ok" if version == HEAD else "newer" if version > HEAD else "older"
 
 
 def _migrate(engine: Engine) -> None:
