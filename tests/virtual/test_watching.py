@@ -29,6 +29,9 @@ async def test_a_marketplace_whose_worker_is_stuck_is_alive_but_not_ready(tmp_pa
         worker = market.marketplace.worker
         await until(lambda: worker.last_turn_at is not None)
         worker.end()
+        working = market.marketplace._working
+        assert working is not None
+        await working
         worker.last_turn_at = (worker.last_turn_at or 0) - 3600
         answer = await market.call("GET", "/readyz")
         assert (answer.status, answer.json["errors"][0]["messages"]) == (
