@@ -117,12 +117,13 @@ class Life:
     async def step(self) -> None:
         """One thing happens; then everything that the model says of it is compared."""
         dice = self.chance.random()
-        if dice < 0.25 or not self.live:
-            await self.place()
-        elif dice < 0.31:
+        if dice < 0.06:
             await self.pass_time(self.chance.choice(JUMPS_SECONDS))
-        elif dice < 0.33:
+        elif dice < 0.08:
+            # Also when no order is left: with nothing in stock either, none would ever come.
             await self.restock()
+        elif dice < 0.33 or not self.live:
+            await self.place()
         elif dice < 0.37:
             await self.race(self.chance.choice(self.live))
         else:
