@@ -1,6 +1,7 @@
 """Runs an ASGI application on uvicorn: ready is told once, SIGTERM and SIGINT end it cleanly within seconds."""
 
 import asyncio
+import atexit
 import contextlib
 import gc
 import signal
@@ -122,6 +123,8 @@ async def until_told_to_end(ready: Callable[[], None]) -> None:
 
 def log_json_lines() -> None:
     """structlog writes one JSON object a line to standard error; standard output belongs to the command."""
+    lines = _Lines(sys.stderr.buffer)
+    atexit.register(lines.flush)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -130,27 +133,38 @@ def log_json_lines() -> None:
             structlog.processors.JSONRenderer(serializer=_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
-        logger_factory=structlog.BytesLoggerFactory(cast(BinaryIO, _Lines(sys.stderr.buffer))),
+        logger_factory=structlog.BytesLoggerFactory(cast(BinaryIO, lines)),
         # A logger is made once, not for each line; with this and the encoder a line takes 5.4 µs instead of 9.7.
         cache_logger_on_first_use=True,
     )
 
 
 class _Lines:
-    """Standard error, of which a line that cannot be written is dropped: a full disk must not stop the work too."""
+    """Standard error. The lines of one turn of the event loop go out together, since each write is a system call; and
+    what cannot be written is dropped: a full disk must not stop the work too."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._lines: list[bytes] = []
 
     def write(self, line: bytes) -> int:
-        """Buffered, as the file itself."""
-        with contextlib.suppress(OSError):
-            return self._file.write(line)
-        return 0
+        """Kept until the turn ends."""
+        self._lines.append(line)
+        return len(line)
 
     def flush(self) -> None:
-        """To wherever standard error leads."""
+        """Plans the writing; at once where no loop runs, as on threads and at the end."""
+        if len(self._lines) > 1:
+            return  # It is planned.
+        try:
+            asyncio.get_running_loop().call_soon(self._write_all)
+        except RuntimeError:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        lines, self._lines = self._lines, []
         with contextlib.suppress(OSError):
+            self._file.write(b"".join(lines))
             self._file.flush()
 
 
