@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from kalathi.marketplace.kernel.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.database import Command, T
 from kalathi.marketplace.kernel.due import DueKind, DueRow, earliest_by_kind
 from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from kalathi.marketplace.kernel.sqlite_writing import begin_group
@@ -72,18 +73,14 @@ class SimulatedDatabase(SqliteDatabase):
         super().__init__(path)
         self._chance = chance
         self._failures = failures
-        self._writes = asyncio.Lock()
+        self._writes_one_by_one = asyncio.Lock()
 
-    async def _write(self, sets: Sequence[ChangeSet], *, durable: bool) -> list[Exception | None]:
-        async with self._writes:
-            await asyncio.sleep(self._chance.uniform(0.0002, 0.004) if durable else 0.0001)
-            if self._holds_snapshot:
-                self._reading.execute("COMMIT")
-                self._holds_snapshot = False
-            if self._chance.random() < self._failures:
-                raise StorageError("disk I/O error")
-            begun = begin_group(self._writing, sets, durable)
-            outcomes = begun() if callable(begun) else begun
+    async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
+        async with self._writes_one_by_one:
+            await asyncio.sleep(self._chance.uniform(0.0002, 0.004))
+            self._stumble()
+            self._let_go_of_the_snapshot()
+            outcomes = begin_group(self._writing, sets)()
         self._tell(
             {
                 table
@@ -93,6 +90,15 @@ class SimulatedDatabase(SqliteDatabase):
             }
         )
         return outcomes
+
+    async def claim(self, command: Command[T]) -> T:
+        await asyncio.sleep(0.0001)
+        self._stumble()
+        return await super().claim(command)
+
+    def _stumble(self) -> None:
+        if self._chance.random() < self._failures:
+            raise StorageError("disk I/O error")
 
 
 class Manner(StrEnum):

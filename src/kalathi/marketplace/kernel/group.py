@@ -13,22 +13,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from kalathi.marketplace.kernel.changes import ChangeSet
+
+T = TypeVar("T")
 
 # Enough to take every caller that can wait at once; a bound only so that one transaction stays short.
 _LARGEST_GROUP: Final = 512
 
 # For each set None when it is written, else why not.
 Outcomes = list[Exception | None]
-# What is left of a group to be done on the writer's thread; or the outcomes, when nothing is.
-Begun = Callable[[], Outcomes] | Outcomes
+# What is left of a group to be done on the writer's thread.
+Begun = Callable[[], Outcomes]
 
 
 class _Waiting(NamedTuple):
     sets: Sequence[ChangeSet]
-    durable: bool
     answer: asyncio.Future[Outcomes]
 
 
@@ -45,43 +46,54 @@ class GroupWriter:
 
     def __init__(
         self,
-        begin: Callable[[Sequence[ChangeSet], bool], Begun],
+        begin: Callable[[Sequence[ChangeSet]], Begun],
         *,
         written: Callable[[set[str]], None],
         answered: Callable[[int], None],
         measured: Callable[[int, float], None],
     ) -> None:
-        """`begin` begins to write a group in one transaction; when it is told False, that need not wait for the disk.
-        What it gives is called on the writer's thread. It never raises, nor does that. On the event loop again,
-        `answered` is called with the number of callers, right before they hear, also of those that have gone; then
-        `written` with the tables that got new rows, and `measured` with the group's size and seconds."""
+        """`begin` begins to write a group in one transaction, and what it gives is called on the writer's thread;
+        neither raises. On the event loop again, `answered` is called with the number of callers, right before they
+        hear, also of those that have gone; then `written` with the tables that got new rows, and `measured` with the
+        group's size and seconds."""
         self._begin = begin
         self._written = written
         self._answered = answered
         self._measured = measured
         self._waiting: deque[_Waiting] = deque()
+        self._turns: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
-        self._begun: queue.SimpleQueue[tuple[_Group, Callable[[], Outcomes]] | None] = queue.SimpleQueue()
+        self._begun: queue.SimpleQueue[tuple[_Group, Begun] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._finish_groups, name="kalathi-writer", daemon=True)
         self.closed = False
         self._thread.start()
 
-    async def commit(self, sets: Sequence[ChangeSet], *, durable: bool = True) -> Outcomes:
+    async def commit(self, sets: Sequence[ChangeSet]) -> Outcomes:
         """Returns when all sets are on disk, or refused: for each None, or ConditionFailedError or StorageError, and
-        then nothing of it was written. Sets that need not be durable may be lost in a crash, together or in part."""
+        then nothing of it was written."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Outcomes] = loop.create_future()
-        self._waiting.append(_Waiting(sets, durable, answer))
+        self._waiting.append(_Waiting(sets, answer))
         if self._is_idle.is_set():
             self._is_idle.clear()
             # Not at once: whoever else commits in this turn of the loop comes along.
             loop.call_soon(self._next_group, loop)
         return await answer
 
+    async def turn(self, work: Callable[[], T]) -> T:
+        """Runs the work, on the event loop, when no group is being written; gives or raises what it does."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._turns.append((work, answer))
+        if self._is_idle.is_set():
+            self._is_idle.clear()
+            loop.call_soon(self._next_group, loop)
+        return cast(T, await answer)
+
     def waiting(self) -> int:
         """How many callers wait for their turn."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._turns)
 
     async def close(self) -> None:
         """Writes what still waits, then ends the thread."""
@@ -91,6 +103,16 @@ class GroupWriter:
         self._thread.join()
 
     def _next_group(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._turns:
+            work, answer = self._turns.popleft()
+            try:
+                done = work()
+            except Exception as error:  # noqa: BLE001  (its caller hears of it)
+                if not answer.done():
+                    answer.set_exception(error)
+            else:
+                if not answer.done():
+                    answer.set_result(done)
         callers: list[_Waiting] = []
         size = 0
         while self._waiting and size < _LARGEST_GROUP:
@@ -100,12 +122,7 @@ class GroupWriter:
             self._is_idle.set()
             return
         group = _Group(callers, size, time.perf_counter(), loop)
-        durable = any(caller.durable for caller in callers)
-        begun = self._begin([changes for caller in callers for changes in caller.sets], durable)
-        if callable(begun):
-            self._begun.put((group, begun))
-        else:
-            self._end(group, begun)
+        self._begun.put((group, self._begin([changes for caller in callers for changes in caller.sets])))
 
     def _finish_groups(self) -> None:
         while (job := self._begun.get()) is not None:

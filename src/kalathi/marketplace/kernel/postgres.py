@@ -99,7 +99,7 @@ class PostgresDatabase(Database):
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
         self._writing = PostgresWriter(self._connected)
         self._writer = GroupWriter(
-            lambda sets, _durable: partial(self._writing.write, sets),
+            lambda sets: partial(self._writing.write, sets),
             written=self._written,
             answered=lambda _count: None,
             measured=self.metrics.note_group,

@@ -18,7 +18,7 @@ from kalathi.marketplace.kernel.changes import ChangeSet, StorageError, Value
 from kalathi.marketplace.kernel.database import Command, Database, DatabaseInUseError, Query, Row, T, View
 from kalathi.marketplace.kernel.group import GroupWriter
 from kalathi.marketplace.kernel.migrating import migrate_sqlite
-from kalathi.marketplace.kernel.sqlite_writing import begin_group
+from kalathi.marketplace.kernel.sqlite_writing import begin_group, write_claim
 from kalathi.marketplace.kernel.statements import positional
 
 _READER_THREADS = 2
@@ -68,6 +68,7 @@ class SqliteDatabase(Database):
         self._holds_snapshot = False
         self._commits_in_flight = 0
         self._writing = writing
+        self._writes: View = _SqliteView(writing)
         self._path = path
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
         self._writer = GroupWriter(
@@ -106,27 +107,30 @@ class SqliteDatabase(Database):
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
     async def claim(self, command: Command[T]) -> T:
-        """Through the writer's queue, without waiting for the disk; the only others are tasks of this process, which
-        its conditions keep apart."""
-        changes, answer = await self.look(command)
-        if not changes.is_empty:
-            (refusal,) = await self._write((changes,), durable=False)
-            if refusal is not None:
-                raise refusal
-        return answer
+        """In the writer's turn and on its connection, whose cache each commit leaves as it is: the readers' cache is
+        empty after every commit, and to read the due rows again from the file took as long as to send them."""
+        self._check_open()
+        return await self._writer.turn(partial(self._claim, command))
+
+    def _claim(self, command: Command[T]) -> T:
+        self._let_go_of_the_snapshot()
+        return write_claim(self._writing, partial(command, self._writes))
 
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
         """Through the writer's queue."""
-        return await self._write(sets, durable=True)
-
-    async def _write(self, sets: Sequence[ChangeSet], *, durable: bool) -> list[Exception | None]:
-        if self._writer.closed:
-            raise StorageError("The database is closed.")
+        self._check_open()
         self._commits_in_flight += 1
+        self._let_go_of_the_snapshot()
+        return await self._writer.commit(sets)
+
+    def _let_go_of_the_snapshot(self) -> None:
         if self._holds_snapshot:
             self._reading.execute("COMMIT")
             self._holds_snapshot = False
-        return await self._writer.commit(sets, durable=durable)
+
+    def _check_open(self) -> None:
+        if self._writer.closed:
+            raise StorageError("The database is closed.")
 
     async def close(self) -> None:
         """Writes what still waits and frees the file for another process."""

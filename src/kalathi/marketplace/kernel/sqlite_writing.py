@@ -12,9 +12,9 @@ the file stays whole, and a claim that is lost in a crash is free again.
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Final
+from typing import Final, TypeVar
 
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.group import Begun, Outcomes
@@ -26,6 +26,8 @@ from kalathi.marketplace.kernel.statements import (
     insert_statement,
     many_statement,
 )
+
+T = TypeVar("T")
 
 _FULL: Final = "PRAGMA synchronous=FULL"
 _NORMAL: Final = "PRAGMA synchronous=NORMAL"
@@ -40,21 +42,40 @@ class _RefusedError(Exception):
         self.place = place
 
 
-def begin_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet], durable: bool) -> Begun:  # noqa: FBT001  (as the group commit calls it)
+def begin_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Begun:
     """Runs the sets' statements in one transaction, and leaves its COMMIT, which waits for the disk, to the thread.
 
     On a thread, each of a group's statements would give the interpreter away and wait for it; of a worker's deliveries
     that took half the time.
     """
     try:
-        connection.execute(_FULL if durable else _NORMAL)
+        connection.execute(_FULL)
         connection.execute("BEGIN IMMEDIATE")
         kept = _run(connection, sets)
     except Exception:  # noqa: BLE001  (it comes again when the sets run singly, and there it is told)
         _roll_back(connection)
         return partial(_written_singly, connection, sets)
-    finish = partial(_finish, connection, sets, kept)
-    return finish if durable else finish()
+    return partial(_finish, connection, sets, kept)
+
+
+def write_claim(connection: sqlite3.Connection, command: Callable[[], tuple[ChangeSet, T]]) -> T:
+    """Reads and writes in one transaction, whose end does not wait for the disk. Raises what the command raises,
+    ConditionFailedError, StorageError."""
+    try:
+        connection.execute(_NORMAL)
+        connection.execute("BEGIN IMMEDIATE")
+        changes, answer = command()
+        holds = changes.is_empty or bool(_run(connection, [changes]))
+        connection.execute("COMMIT" if holds else "ROLLBACK")
+    except _RefusedError:
+        _roll_back(connection)
+        raise ConditionFailedError from None
+    except Exception as error:
+        _roll_back(connection)
+        raise _as_outcome(error) from error
+    if not holds:
+        raise ConditionFailedError
+    return answer
 
 
 def _finish(connection: sqlite3.Connection, sets: Sequence[ChangeSet], kept: list[int]) -> Outcomes:

@@ -59,6 +59,18 @@ class Answer(NamedTuple):
         return self.status == 200 and self.error is SendError.NONE
 
 
+class _Ended(NamedTuple):
+    """What came back at last."""
+
+    status: int | None = None
+    beginning: bytes = b""
+    wait_seconds: float = 0.0
+    error: SendError = SendError.NONE
+
+
+_NOTHING: Final = _Ended()
+
+
 def webhook_headers(user_agent: str) -> dict[str, str]:
     """The headers of every webhook (contract, section 4)."""
     return {"Content-Type": "application/json; charset=utf-8", "User-Agent": user_agent}
@@ -144,45 +156,48 @@ class WebhookSender:
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         started = time.perf_counter()
         asked = [url]
+        ended = _NOTHING
         self._limit.begin(task)
         try:
-            answer = await self._follow(asked, body, headers)
+            ended = await self._follow(asked, body, headers)
         except asyncio.CancelledError:
             if not self._limit.has_expired(task):
                 raise
-            answer = Answer(asked[-1], None, SendError.TIMEOUT, b"", 0)
+            error = SendError.TIMEOUT
         except (aiohttp.InvalidURL, ValueError):
-            answer = Answer(asked[-1], None, SendError.INVALID_URL, b"", 0)
-        except aiohttp.ClientConnectorError as error:
-            forbidden = isinstance(error.os_error, ForbiddenAddressError)
-            why = SendError.FORBIDDEN_ADDRESS if forbidden else SendError.CONNECTION
-            answer = Answer(asked[-1], None, why, b"", 0)
+            error = SendError.INVALID_URL
+        except aiohttp.ClientConnectorError as refused:
+            forbidden = isinstance(refused.os_error, ForbiddenAddressError)
+            error = SendError.FORBIDDEN_ADDRESS if forbidden else SendError.CONNECTION
         except ForbiddenAddressError:
-            answer = Answer(asked[-1], None, SendError.FORBIDDEN_ADDRESS, b"", 0)
+            error = SendError.FORBIDDEN_ADDRESS
         except TimeoutError:
-            answer = Answer(asked[-1], None, SendError.TIMEOUT, b"", 0)
+            error = SendError.TIMEOUT
         except (aiohttp.ClientError, OSError):
-            answer = Answer(asked[-1], None, SendError.CONNECTION, b"", 0)
+            error = SendError.CONNECTION
+        else:
+            error = ended.error
         finally:
             self._limit.end(task)
-        return answer._replace(duration_millis=int((time.perf_counter() - started) * 1000))
+        duration_millis = int((time.perf_counter() - started) * 1000)
+        return Answer(asked[-1], ended.status, error, ended.beginning, duration_millis, 0.0, ended.wait_seconds)
 
-    async def _follow(self, asked: list[str], body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _follow(self, asked: list[str], body: bytes, headers: Mapping[str, str]) -> _Ended:
         """From redirect to redirect; the URLs that were asked are noted."""
         for _ in range(_MOST_REDIRECTS + 1):
             url = asked[-1]
             if self._https_only and not url.lower().startswith("https://"):
-                return Answer(url, None, SendError.INVALID_URL, b"", 0)
+                return _Ended(error=SendError.INVALID_URL)
             status, answered, beginning = await self._once(url, body, headers)
-            location = answered.get("Location", "")
-            if status not in _REDIRECTS or not location:
+            location = answered.get("Location", "") if status in _REDIRECTS else ""
+            if not location:
                 wait = 0.0 if status == 200 else seconds_of(answered.get("Retry-After", ""))
-                return Answer(url, status, SendError.NONE, beginning, 0, retry_after_seconds=wait)
+                return _Ended(status, beginning, wait)
             following = urljoin(url, location)
             if not _is_address(following):
-                return Answer(url, status, SendError.INVALID_URL, b"", 0)
+                return _Ended(status, error=SendError.INVALID_URL)
             asked.append(following)
-        return Answer(asked[-1], None, SendError.TOO_MANY_REDIRECTS, b"", 0)
+        return _Ended(error=SendError.TOO_MANY_REDIRECTS)
 
     async def _once(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         # The URL goes out as the shop wrote it: a receiver may compare its secret byte by byte.
