@@ -1,6 +1,8 @@
 """What only a SQLite file has: its own settings, its lock, its log, and the snapshot that is held between reads."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -100,3 +102,21 @@ async def test_no_snapshot_is_held_while_any_of_several_commits_is_still_on_its_
     await database.look(_count)
     await second
     assert await database.look(_count) == 20_001
+
+
+async def test_a_lock_of_somebody_else_is_waited_for_and_holds_up_no_reader(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "kalathi.db")
+    await database.commit(ChangeSet(_counter("a", 0)))
+    with contextlib.closing(sqlite3.connect(tmp_path / "kalathi.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(database.commit(ChangeSet(_counter("b", 1))))
+        # Less than the lock is waited for.
+        async with asyncio.timeout(3):
+            await asyncio.sleep(0)
+            for _ in range(100):
+                assert await database.look(lambda view: view.all("SELECT name FROM counters", {})) == [("a",)]
+                await asyncio.sleep(0)
+        assert not writing.done()
+        other.execute("ROLLBACK")
+    await writing
+    await database.close()

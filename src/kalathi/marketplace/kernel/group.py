@@ -127,7 +127,10 @@ class GroupWriter:
     def _finish_groups(self) -> None:
         while (job := self._begun.get()) is not None:
             group, finish = job
-            outcomes = finish()
+            try:
+                outcomes = finish()
+            except Exception as error:  # noqa: BLE001  (it should not, but a thread that has ended answers nobody ever)
+                outcomes = [error] * group.size
             # A loop that has ended takes no more answers.
             with contextlib.suppress(RuntimeError):
                 group.loop.call_soon_threadsafe(self._end, group, outcomes)

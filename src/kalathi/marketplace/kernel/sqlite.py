@@ -18,7 +18,7 @@ from kalathi.marketplace.kernel.changes import ChangeSet, StorageError, Value
 from kalathi.marketplace.kernel.database import Command, Database, DatabaseInUseError, Query, Row, T, View
 from kalathi.marketplace.kernel.group import GroupWriter
 from kalathi.marketplace.kernel.migrating import migrate_sqlite
-from kalathi.marketplace.kernel.sqlite_writing import begin_group, write_claim
+from kalathi.marketplace.kernel.sqlite_writing import begin_group, prepare_writer, write_claim
 from kalathi.marketplace.kernel.statements import positional
 
 _READER_THREADS = 2
@@ -62,6 +62,7 @@ class SqliteDatabase(Database):
         self._lock = _lock(path.with_name(path.name + ".lock"))
         migrate_sqlite(path)
         writing = _connect(path)
+        prepare_writer(writing)
         self._reading = _connect(path)
         self._reading.execute("PRAGMA query_only=ON")
         self._reads: View = _SqliteView(self._reading)

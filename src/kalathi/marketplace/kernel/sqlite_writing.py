@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 _FULL: Final = "PRAGMA synchronous=FULL"
 _NORMAL: Final = "PRAGMA synchronous=NORMAL"
+# On the event loop nobody's lock is waited for.
+_IMPATIENT: Final = "PRAGMA busy_timeout=0"
+_PATIENT: Final = "PRAGMA busy_timeout=5000"
 # Below this, preparing costs more than it saves.
 _WORTH_COLLECTING: Final = 4
 
@@ -40,6 +43,11 @@ class _RefusedError(Exception):
 
     def __init__(self, place: int) -> None:
         self.place = place
+
+
+def prepare_writer(connection: sqlite3.Connection) -> None:
+    """Once, before the first group."""
+    connection.execute(_IMPATIENT)
 
 
 def begin_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Begun:
@@ -54,7 +62,7 @@ def begin_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Be
         kept = _run(connection, sets)
     except Exception:  # noqa: BLE001  (it comes again when the sets run singly, and there it is told)
         _roll_back(connection)
-        return partial(_written_singly, connection, sets)
+        return partial(_written_with_patience, connection, sets)
     return partial(_finish, connection, sets, kept)
 
 
@@ -83,7 +91,7 @@ def _finish(connection: sqlite3.Connection, sets: Sequence[ChangeSet], kept: lis
         connection.execute("COMMIT")
     except Exception:  # noqa: BLE001  (as above)
         _roll_back(connection)
-        return _written_singly(connection, sets)
+        return _written_with_patience(connection, sets)
     if len(kept) == len(sets):
         return [None] * len(sets)
     return [None if place in kept else ConditionFailedError() for place in range(len(sets))]
@@ -103,6 +111,15 @@ def _run(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> list[int]
                 raise _RefusedError(0)
     _run_inserts(connection, [sets[place] for place in places])
     return places
+
+
+def _written_with_patience(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Outcomes:
+    """On the thread, where somebody else's lock on the file can be waited for: a shell that writes to it."""
+    connection.execute(_PATIENT)
+    try:
+        return _written_singly(connection, sets)
+    finally:
+        connection.execute(_IMPATIENT)
 
 
 def _written_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Outcomes:
