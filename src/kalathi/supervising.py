@@ -6,41 +6,41 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Final
 
 _PAUSE_SECONDS: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 _READY: Final = b"r"
-_FAILED: Final = b"f"
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def supervise(count: int, serve: Callable[[Callable[[], None]], None], ready: Callable[[], None]) -> None:
     """Forks `count` processes that each run `serve`, which calls back once it takes requests; then calls `ready`.
 
     Returns when all have ended after SIGTERM or SIGINT. Call it before any thread or event loop is there. A process
-    that fails before it was ever ready ends all of them: its message says why.
+    that ends before it was ever ready ends all of them: its message says why.
     """
-    reading, writing = os.pipe()
-    children = {_started(serve, writing) for _ in range(count)}
+    children: set[int] = set()
     ending = False
 
     def end(*_: object) -> None:
         nonlocal ending
         ending = True
-        os.write(writing, _FAILED)  # Whoever waits for readiness waits in vain.
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         signal.signal(number, end)
-    waited_for = count
-    while waited_for and os.read(reading, 1) == _READY:
-        waited_for -= 1
-    if waited_for == 0:
+    waited_for = [_started(serve, children) for _ in range(count)]
+    # One that has died has closed its end.
+    ready_ones = [_is_ready(reading) for reading in waited_for]
+    all_ready = all(ready_ones)
+    if all_ready and not ending:
         ready()
-    failed = waited_for > 0 and not ending
+    failed = not (all_ready or ending)
     if failed:
         end()
     while children:
@@ -50,9 +50,17 @@ def supervise(count: int, serve: Callable[[Callable[[], None]], None], ready: Ca
             print(f"kalathi: a process ended with status {status}; another is started.", file=sys.stderr, flush=True)
             time.sleep(_PAUSE_SECONDS)
             if not ending:
-                children.add(_started(serve, writing))
+                os.close(_started(serve, children))
     if failed:
         sys.exit(1)
+
+
+def _is_ready(reading: int) -> bool:
+    """Waits until the process at the other end is ready, or has died."""
+    try:
+        return os.read(reading, 1) == _READY
+    finally:
+        os.close(reading)
 
 
 def _end_with_the_parent() -> None:
@@ -61,24 +69,35 @@ def _end_with_the_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _started(serve: Callable[[Callable[[], None]], None], writing: int) -> int:
+def _started(serve: Callable[[Callable[[], None]], None], children: set[int]) -> int:
+    """One more process, and the end of a pipe that tells when it is ready. Nobody is told to end in between: a process
+    that is not among the children yet would not hear of it."""
+    reading, writing = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     child = os.fork()
     if child:
-        return child
+        os.close(writing)
+        children.add(child)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        return reading
 
     def tell() -> None:
-        os.write(writing, _READY)
+        # Of a process that was started again nobody waits to hear.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(writing, _READY)
 
     status = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         _end_with_the_parent()
         serve(tell)
         status = 0
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
-        os.write(writing, _FAILED)
+    except BaseException:  # noqa: BLE001  (a process that ends here must say why)
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,6 +1,7 @@
 """The claim protocol: leases with fencing tokens, order of a subject, busy shops."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -122,3 +123,44 @@ async def test_a_shop_with_a_backlog_of_thousands_takes_its_slots_and_nothing_of
     assert await claimed(124, {}) == ["dead"] * 4 + [f"shop{number}" for number in range(30)]
     assert await claimed(10, {"dead": 3, "shop0": 4}) == ["dead", *(f"shop{number}" for number in range(1, 10))]
     assert await claimed(100, {"dead": 4}) == [f"shop{number}" for number in range(30)]
+
+
+async def test_a_worker_finds_what_lies_behind_everything_that_others_hold(database: Database) -> None:
+    """The shops that have waited longest are those that others are at."""
+    await database.commit(ChangeSet(*(_plan(f"s{number:03}", "o", at=number) for number in range(300))))
+
+    async def few(limit: int) -> list[DueRow]:
+        found = await database.peek(
+            lambda view: due.claimable(
+                view, DueKind.DELIVERY, now_millis=1000, real_millis=0, limit=limit, per_shop=4, busy={}
+            )
+        )
+        return [row for row, _ in found]
+
+    held = await _lease(database, await few(250))
+    assert [row.shop_id for row in held] == [f"s{number:03}" for number in range(250)]
+    assert [row.shop_id for row in await few(10)] == [f"s{number:03}" for number in range(250, 260)]
+
+
+async def test_a_shop_gets_no_more_than_it_is_given_slots(database: Database) -> None:
+    await database.commit(ChangeSet(*(_plan(shop, f"o{number}") for shop in "abc" for number in range(5))))
+    asked: list[str] = []
+
+    def slots_of(shop_id: str) -> int:
+        asked.append(shop_id)
+        return {"a": 0, "b": 1, "c": 9}[shop_id]
+
+    found = await database.peek(
+        lambda view: due.claimable(
+            view,
+            DueKind.DELIVERY,
+            now_millis=1000,
+            real_millis=0,
+            limit=100,
+            per_shop=4,
+            busy={"c": 1},
+            slots_of=slots_of,
+        )
+    )
+    assert Counter(row.shop_id for row, _ in found) == {"b": 1, "c": 3}
+    assert sorted(asked) == ["a", "b", "c"], "once each"

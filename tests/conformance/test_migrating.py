@@ -8,8 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateTable
 
 from kalathi.marketplace.kernel import migrating
@@ -88,3 +89,19 @@ class _Told:
 @pytest.mark.parametrize(("version", "word"), [(migrating.HEAD, "ok"), ("9999", "newer"), ("0000", "older")])
 def test_a_running_process_tells_tables_that_another_version_has_changed(version: str, word: str) -> None:
     assert migrating.shape_of(_Told(version)) == word
+
+
+def test_a_start_that_ends_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
+    """As when the process is killed: the next start makes all of it."""
+    path = tmp_path / "kalathi.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE uploads (x)"))  # One of the last that are made.
+    with pytest.raises(OperationalError, match="uploads"):
+        migrating.migrate_sqlite(path)
+    with engine.begin() as connection:
+        assert inspect(connection).get_table_names() == ["uploads"]
+        connection.execute(text("DROP TABLE uploads"))
+    migrating.migrate_sqlite(path)
+    assert set(inspect(engine).get_table_names()) >= set(METADATA.tables)
+    engine.dispose()

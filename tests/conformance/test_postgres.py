@@ -1,6 +1,7 @@
 """What only PostgreSQL has: several processes over one database, and connections that are lost."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,8 @@ from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.opening import open_database
+from kalathi.marketplace.kernel.postgres import PostgresDatabase
+from kalathi.marketplace.kernel.postgres_writing import PostgresWriter
 from kalathi.marketplace.kernel.schema import METADATA
 from tests.databases import drop_postgres, empty_postgres, fresh_postgres
 
@@ -101,6 +104,39 @@ async def test_a_commit_whose_answer_was_lost_is_looked_up(url: str) -> None:
             connection.execute("INSERT INTO counters (name, value) VALUES (%s, 1)", [end])
             connection.execute(end)
             assert connection.execute("SELECT pg_xact_status(%s::xid8)", [row[0]]).fetchone() == (status,)
+
+
+def test_a_commit_that_the_server_never_got_is_found_out_and_its_locks_are_let_go(url: str) -> None:
+    """A firewall has forgotten the connection: we know that it is gone, the server waits for its COMMIT."""
+    writer = PostgresWriter(lambda: psycopg.connect(url, autocommit=True))
+    with contextlib.closing(psycopg.connect(url, autocommit=True)) as forgotten:
+        forgotten.execute("BEGIN")
+        row = forgotten.execute("SELECT pg_current_xact_id()::text").fetchone()
+        assert row is not None
+        forgotten.execute("INSERT INTO counters (name, value) VALUES ('a', 1)")
+        assert writer._has_happened(row[0], forgotten.info.backend_pid) is False
+        assert writer.write([ChangeSet(_counter("a"))]) == [None]
+    writer.close()
+
+
+def test_a_transaction_that_a_restored_server_has_never_heard_of_has_not_happened(url: str) -> None:
+    writer = PostgresWriter(lambda: psycopg.connect(url, autocommit=True))
+    assert writer._has_happened(str(2**40), 1) is False
+    writer.close()
+
+
+async def test_when_the_server_is_away_one_caller_waits_for_it_and_the_others_hear_at_once() -> None:
+    database = PostgresDatabase("postgresql://nobody@127.0.0.1:1/none")
+    first = asyncio.gather(*(database.peek(_names) for _ in range(8)), return_exceptions=True)
+    async with asyncio.timeout(14):
+        assert {type(error) for error in await first} == {StorageError}
+    async with asyncio.timeout(4):
+        for _ in range(8):
+            with pytest.raises(StorageError):
+                await database.peek(_names)
+    database.hurry()
+    async with asyncio.timeout(4):
+        await database.close()
 
 
 async def test_no_row_is_claimed_twice_by_workers_of_one_database(url: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.marketplace.kernel.changes import ChangeSet, Insert
+from kalathi.marketplace.kernel.changes import ChangeSet, Insert, StorageError
 from kalathi.marketplace.kernel.database import DatabaseInUseError, Row, View
 from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 
@@ -119,4 +119,18 @@ async def test_a_lock_of_somebody_else_is_waited_for_and_holds_up_no_reader(tmp_
         assert not writing.done()
         other.execute("ROLLBACK")
     await writing
+    await database.close()
+
+
+async def test_a_group_behind_somebody_elses_lock_is_told_after_one_wait(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "kalathi.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "kalathi.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        commits = [database.commit(ChangeSet(_counter(f"n{number}", 1))) for number in range(6)]
+        # The lock is waited for five seconds: once, and not once for each of them.
+        async with asyncio.timeout(9):
+            outcomes = await asyncio.gather(*commits, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {StorageError}
+        other.execute("ROLLBACK")
+    await database.commit(ChangeSet(_counter("after", 1)))
     await database.close()

@@ -13,7 +13,8 @@ from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database, Query, T
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.sqlite import SqliteDatabase
-from kalathi.marketplace.worker import Duty, Worker
+from kalathi.marketplace.lanes import Duty
+from kalathi.marketplace.worker import Worker
 from tests.market import FakeTime, until
 
 pytestmark = pytest.mark.anyio

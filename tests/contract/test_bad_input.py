@@ -278,7 +278,8 @@ async def test_a_listing_that_cannot_be_is_422(tmp_path: Path, listing: dict[str
 
 @pytest.mark.parametrize(
     "change",
-    [{"locations": []}, {"name": ""}, {"webhook_url": "ftp://x"}, {"webhook_url": "http://"}, {"courier": "Pigeon"}],
+    [{"locations": []}, {"name": ""}, {"webhook_url": "ftp://x"}, {"webhook_url": "http://"}, {"courier": "Pigeon"}]
+    + [{"webhook_url": f"http://shop.example/{letter}x"} for letter in ("\0", "κ", "\\", "\n", " ", "\x7f")],
 )
 async def test_a_shop_that_cannot_be_is_422(tmp_path: Path, change: dict[str, Any]) -> None:
     async with open_market(tmp_path, worker=False) as market:

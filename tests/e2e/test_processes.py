@@ -146,12 +146,39 @@ async def test_a_worker_of_its_own_says_what_it_needs() -> None:
     assert (code, "needs PostgreSQL" in error, "Traceback" in error) == (1, True, False)
     code, _, error = await kalathi("worker", "--database", "postgresql://nobody@127.0.0.1:1/kalathi")
     assert (code, "--public-url" in error, "Traceback" in error) == (1, True, False)
+    secret = "postgresql://kalathi:TOP:SECRET@127.0.0.1:1/kalathi"
+    code, out, error = await kalathi("worker", "--database", secret, "--public-url", "http://x")
+    assert (code, "127.0.0.1:1" in error, "SECRET" in error + out, "Traceback" in error) == (1, True, False, False)
     code, _, error = await kalathi("serve", "--processes", "2")
     assert (code, "PostgreSQL" in error, "Traceback" in error) == (1, True, False)
 
 
 def _children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()}
+
+
+@pytest.mark.parametrize(
+    "death", ["os._exit(3)", "raise RuntimeError('a bug')", "os.kill(os.getpid(), 9)", "raise SystemExit(4)"]
+)
+async def test_a_process_that_dies_before_it_is_ready_ends_them_all(death: str) -> None:
+    program = f"""
+import os, signal
+from kalathi.supervising import supervise
+first = os.getpid()
+def serve(ready):
+    if os.getpid() % 2:
+        {death}
+    ready()
+    signal.pause()
+supervise(4, serve, lambda: print("ready"))
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(20):
+        out, error = await process.communicate()
+    assert (process.returncode, out) == (1, b"")
+    assert (b"a bug" in error) == ("a bug" in death)
 
 
 async def test_several_processes_serve_one_port_and_one_that_dies_is_started_again(tmp_path: Path) -> None:
@@ -167,4 +194,17 @@ async def test_several_processes_serve_one_port_and_one_that_dies_is_started_aga
         codes = [await caller.cart(shop_id) for _ in range(20)]
         await until(lambda: all(shop.by_order[code] for code in codes))
         assert await market.terminate() == 0
+    drop_postgres(url)
+
+
+async def test_a_worker_of_its_own_can_be_watched_and_not_called(tmp_path: Path) -> None:
+    url = fresh_postgres()
+    arguments = ["worker", "--database", url, "--public-url", "http://market", "--watch-port", "0"]
+    async with running(tmp_path, *arguments) as worker, calling(worker.address) as caller:
+        for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/openapi.json", 404)):
+            async with caller.session.get(worker.address + path) as response:
+                assert response.status == status, path
+                if path == "/readyz":
+                    assert await response.json() == {"database": "ok", "migrations": "ok", "worker": "ok"}
+        assert await worker.terminate() == 0
     drop_postgres(url)

@@ -1,11 +1,14 @@
 """Which addresses a webhook may be sent to, and that a name is dialled at just the addresses that were checked."""
 
+import asyncio
 import socket
+import threading
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kalathi.marketplace.webhooks.guard import ForbiddenAddressError, GuardedResolver, is_public, is_written_out
+from kalathi.marketplace.webhooks.names import PooledResolver
 
 pytestmark = pytest.mark.anyio
 
@@ -15,6 +18,7 @@ FORBIDDEN = [
     *("192.0.2.1", "198.18.0.1", "203.0.113.5", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254"),
     *("ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:7f00:1", "::127.0.0.1"),
     *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::808:808", "2002:7f00:1::", "2002:a00:1::1"),
+    *("168.63.129.16", "192.0.0.192", "fec0::1", "2606:2800::5efe:a00:1", "2606:2800::200:5efe:7f00:1"),
     *("2001:0:808:808::1", "2001:db8::1", "localhost", "", "1.2.3", "2130706433", "0x7f.1"),
 ]
 PUBLIC = ["8.8.8.8", "93.184.216.34", "100.63.255.255", "172.32.0.1", "2606:2800:220:1::1", "::ffff:8.8.8.8"]
@@ -25,7 +29,7 @@ def test_what_is_not_of_the_public_internet_is_forbidden(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", [*PUBLIC, "64:ff9b::808:808", "2002:808:808::1"])
+@pytest.mark.parametrize("address", [*PUBLIC, "64:ff9b::808:808", "2606:2800::5efe:808:808", "2002:808:808::1"])
 def test_public_addresses_are_allowed_also_inside_of_others(address: str) -> None:
     assert is_public(address)
 
@@ -64,3 +68,30 @@ async def test_what_is_dialled_is_what_was_checked() -> None:
         with pytest.raises(ForbiddenAddressError):
             await resolver.resolve("shop.example", 443)
     assert names.answers == []
+
+
+async def test_silent_name_servers_hold_one_thread_a_name_and_nobody_else_up() -> None:
+    answers, asked = threading.Event(), []
+
+    def look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+        asked.append(host)
+        if host.startswith("silent"):
+            answers.wait(30)
+        return [ResolveResult(hostname=host, host="8.8.8.8", port=port, family=family, proto=0, flags=0)]
+
+    resolver = PooledResolver(look_up)
+    waiting = [asyncio.create_task(resolver.resolve(f"silent{number % 20}.example", 443)) for number in range(200)]
+    try:
+        async with asyncio.timeout(10):
+            assert (await resolver.resolve("shop.example", 443))[0]["host"] == "8.8.8.8"
+            for task in waiting[:100]:
+                task.cancel()
+            await asyncio.gather(*waiting[:100], return_exceptions=True)
+            assert sorted(asked) == sorted([*(f"silent{number}.example" for number in range(20)), "shop.example"])
+            answers.set()
+            assert {found[0]["host"] for found in await asyncio.gather(*waiting[100:])} == {"8.8.8.8"}
+            await resolver.resolve("silent0.example", 443)
+        assert asked.count("silent0.example") == 2, "an answer is asked for again the next time"
+    finally:
+        answers.set()
+        await resolver.close()

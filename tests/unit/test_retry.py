@@ -22,12 +22,16 @@ def test_after_a_downtime_the_distance_between_attempts_is_kept(before: int, gap
     assert outcome == RetryAt(late + gap * 60_000)
 
 
+# The last moment of the twenty minutes.
+_END = 20 - 1 / 60_000
+
+
 @pytest.mark.parametrize(
     ("before", "now", "asked", "minutes"),
     [
         (0, 0, 0.5, 1),  # sooner than planned: the plan holds
         (0, 0, 3, 3),
-        (0, 0, 30, 20),  # never later than the contract's twenty minutes
+        (0, 0, 30, _END),  # never later than the contract's twenty minutes
         (1, 3, 10, 13),
         (2, 13, 5, 19),  # the next planned time is later
         (2, 17, 1, 19),
@@ -35,7 +39,7 @@ def test_after_a_downtime_the_distance_between_attempts_is_kept(before: int, gap
     ],
 )
 def test_an_endpoint_that_asks_for_time_gets_it_within_the_twenty_minutes(
-    before: int, now: int, asked: float, minutes: int
+    before: int, now: int, asked: float, minutes: float
 ) -> None:
     outcome = SCHEDULE.outcome(
         delivered=False,
@@ -44,7 +48,18 @@ def test_an_endpoint_that_asks_for_time_gets_it_within_the_twenty_minutes(
         recorded_before=before,
         retry_after_millis=int(asked * 60_000),
     )
-    assert outcome == RetryAt(7 + minutes * 60_000)
+    assert outcome == RetryAt(7 + round(minutes * 60_000))
+
+
+@pytest.mark.parametrize("recorded_before", [1, 2])
+def test_who_asks_for_more_than_the_twenty_minutes_is_asked_once_more_at_their_end(recorded_before: int) -> None:
+    end = 7 + round(_END * 60_000)
+    outcome = SCHEDULE.outcome(
+        delivered=False, anchor_at=7, now=end, due_at=end, recorded_before=recorded_before, retry_after_millis=10**9
+    )
+    assert outcome == Exhausted()
+    late = SCHEDULE.outcome(delivered=False, anchor_at=7, now=end, due_at=9, recorded_before=recorded_before)
+    assert isinstance(late, RetryAt), "a downtime of ours takes no attempt away"
 
 
 def test_the_fourth_failure_is_the_last() -> None:

@@ -19,13 +19,14 @@ from kalathi.marketplace.kernel.database import Command, T
 from kalathi.marketplace.kernel.due import DueKind, DueRow, earliest_by_kind
 from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from kalathi.marketplace.kernel.sqlite_writing import begin_group
+from kalathi.marketplace.lanes import Duty
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops.model import NewLocation, NewShop
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.store import EVENT, announce
-from kalathi.marketplace.worker import Duty, Worker
+from kalathi.marketplace.worker import Worker
 
 START_MILLIS: Final = 1_800_000_000_000
 SLOTS: Final = 200

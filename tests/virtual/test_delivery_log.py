@@ -1,5 +1,6 @@
 """The delivery log: lists by every filter, one event whole, failures sent again, and what is old is forgotten."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,19 @@ async def test_what_is_old_is_forgotten_but_not_what_still_waits(tmp_path: Path)
         await dead.cart(A=1)
         await market.advance(60)
         database = market.marketplace._desk.database
-        assert await forget_old(database, market.time.millis + 59_000) == 1
+        assert await forget_old(database, market.time.millis + 59_000, asyncio.Event()) == 1
         [left] = await _listed(market)
         assert left["shop_id"] == dead.id
         assert (await market.order(code))["deliveries"] == []
         assert (await shop.show(code))["state"] == "open"
+
+
+async def test_forgetting_ends_when_the_marketplace_does(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        await shop.cart(A=1)
+        await market.settle()
+        ending = asyncio.Event()
+        ending.set()
+        assert await forget_old(market.marketplace._desk.database, market.time.millis + 10**9, ending) == 0
+        assert len(await _listed(market)) == 1

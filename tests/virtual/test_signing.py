@@ -35,6 +35,11 @@ async def test_webhooks_are_signed_from_the_switch_on_until_the_switch_off(tmp_p
                 assert verify([live], headers, body, int(time.time())) == first["webhook-id"]
             with pytest.raises(SignatureError):
                 verify([secrets[0]], headers, body, int(time.time()))
+        [_, told] = (await market.operate("GET", "/marketplace/deliveries"))["deliveries"]
+        [told] = [entry for entry in (told, _) if entry["attempts"] == 2]
+        detail = await market.operate("GET", f"/marketplace/deliveries/{told['id']}")
+        shown = {name.lower(): value for name, value in detail["headers"].items()}
+        assert verify([secrets[-1]], shown, market.network.bodies[1], int(time.time())) == first["webhook-id"]
         await market.operate("DELETE", f"/marketplace/shops/{shop.id}/signing_secret")
         await shop.cart(A=1)
         await other.cart(A=1)

@@ -1,5 +1,6 @@
 """`kalathi serve` and `kalathi worker`: the marketplace."""
 
+import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -76,19 +77,34 @@ def serve(no_worker: bool, processes: int, **values: str) -> None:
 
 @click.command()
 @setting_options
-def worker(**values: str) -> None:
+@click.option(
+    "--watch-port",
+    envvar="KALATHI_WATCH_PORT",
+    type=click.IntRange(0, 65535),
+    help="Port for /healthz, /readyz and /metrics of this worker, on --host; 0 takes a free one.",
+)
+def worker(watch_port: int | None, **values: str) -> None:
     """Run a worker only: deliveries, expiries, vouchers, until SIGTERM or Ctrl-C. Any number of them, on any number of
     machines, share one PostgreSQL database.
 
     \b
     kalathi worker --database postgresql://kalathi@db.example/kalathi --public-url https://market.example
+    kalathi worker --database postgresql://... --public-url https://market.example --host 0.0.0.0 --watch-port 9100
     """
     settings = _settings(values)
     if not settings.database.startswith("postgres"):
         fail("a worker of its own needs PostgreSQL: give --database postgresql://user@host/name.")
     if not settings.public_url:
         fail("give --public-url: vouchers are linked under the address at which the marketplace is reached.")
-    _run(settings, _work(settings))
+    bound = None
+    if watch_port is not None:
+        from kalathi.serving import listening_socket
+
+        try:
+            bound = listening_socket(settings.host, watch_port)
+        except OSError as error:
+            fail(f"cannot listen on {settings.host}:{watch_port}: {error.strerror}.")
+    _run(settings, _work(settings, bound))
 
 
 def _settings(values: dict[str, str]) -> Settings:
@@ -109,9 +125,14 @@ def _run(settings: Settings, main: Any) -> None:
     except (DatabaseInUseError, NewerDatabaseError, ValueError) as error:
         fail(str(error))
     except (StorageError, sqlite3.Error) as error:
-        fail(f"the database {settings.database or f'in {settings.data}'} cannot be used: {error}.")
+        fail(f"the database {_without_password(settings.database) or f'in {settings.data}'} cannot be used: {error}.")
     except OSError as error:
         fail(f"{settings.data} cannot be used: {error.strerror}.")
+
+
+def _without_password(url: str) -> str:
+    """A URL as it may be shown: what stands before the host stays, but for the password."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1@", url)
 
 
 def _say_ready(settings: Settings, bound: Any) -> None:
@@ -144,14 +165,23 @@ async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable
         await marketplace.stop()
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, bound: Any) -> None:
+    from kalathi.marketplace.api.watching import only_watched
     from kalathi.marketplace.app import open_marketplace
-    from kalathi.serving import log_json_lines, until_told_to_end
+    from kalathi.serving import address_of, log_json_lines, run_server, until_told_to_end
 
     log_json_lines()
     marketplace = await open_marketplace(settings, settings.public_url)
     marketplace.start()
+
+    def ready() -> None:
+        watched = "" if bound is None else f", watched on {address_of(bound)}"
+        click.echo(f"Kalathi's worker is ready for {settings.public_url}{watched}")
+
     try:
-        await until_told_to_end(lambda: click.echo(f"Kalathi's worker is ready for {settings.public_url}"))
+        if bound is None:
+            await until_told_to_end(ready)
+        else:
+            await run_server(only_watched(marketplace.asgi), bound, ready)
     finally:
         await marketplace.stop()

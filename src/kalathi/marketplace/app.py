@@ -29,6 +29,7 @@ from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, stored_offset_millis
 from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.lanes import Duty
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.sandbox import store as sandbox
@@ -43,7 +44,7 @@ from kalathi.marketplace.webhooks.log import forget_old
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from kalathi.marketplace.webhooks.store import EVENT
-from kalathi.marketplace.worker import Duty, Worker
+from kalathi.marketplace.worker import Worker
 
 _log = structlog.get_logger("kalathi")
 
@@ -136,7 +137,7 @@ class Marketplace:
         while not self._stopping:
             before = self._clock.now() - timedelta(days=self._settings.delivery_log_days)
             try:
-                await forget_old(self._database, to_millis(before))
+                await forget_old(self._database, to_millis(before), self._ending)
             except (StorageError, DomainError):
                 _log.warning("nothing_forgotten")  # The next time will do.
             with contextlib.suppress(TimeoutError):
@@ -164,9 +165,10 @@ class Marketplace:
         try:
             self._stopping = True
             self._ending.set()
+            self._database.hurry()
+            self.worker.end()
             if self._forgetting is not None:
                 await self._forgetting
-            self.worker.end()
             if self._working is not None:
                 await self._working
             await self.worker.drain()

@@ -7,18 +7,15 @@ hand when those before have ended.
 
 import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import structlog
 
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database, Row, View
+from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import (
-    Beside,
-    DueKind,
     DueRow,
     again,
     claim,
@@ -27,6 +24,7 @@ from kalathi.marketplace.kernel.due import (
     free_all,
     freed,
 )
+from kalathi.marketplace.lanes import Claimed, Duty, Lane
 
 _log = structlog.get_logger("kalathi.worker")
 
@@ -47,70 +45,13 @@ _FIRST_PAUSE_MILLIS: Final = 60_000
 _LONGEST_PAUSE_MILLIS: Final = 3_600_000
 
 
-class Duty(NamedTuple):
-    """Who does one kind of due work, and how much of it at once, in all and for one shop.
-
-    The handler commits its own outcome together with the end of the row; or it gives a result, and `record` makes of
-    those of many rows what is written, when their slots are free again: a delivery needs its slot while the endpoint
-    answers, not while the disk writes. If it cannot be written, the lease runs out and the work is repeated; if the
-    handler raises anything else, the row is put off. What `prepare` makes of the rows when they are claimed, all at
-    once, and of what is read `beside` them, is given to the handler with its row; `weigh` tells how many bytes of
-    memory it holds.
-    """
-
-    kind: DueKind
-    handle: Callable[..., Awaitable[Any]]
-    slots: int
-    slots_per_shop: int
-    record: Callable[[Sequence[Any]], ChangeSet] | None = None
-    beside: Beside | None = None
-    prepare: Callable[[View, Sequence[tuple[DueRow, Row]]], Sequence[Any]] | None = None
-    weigh: Callable[[Any], int] = lambda _prepared: 0
-
-
-class _Claimed:
-    __slots__ = ("claimed_at", "prepared", "row", "weight")
-
-    def __init__(self, row: DueRow, prepared: Any, weight: int, claimed_at: float) -> None:
-        self.row = row
-        self.prepared = prepared
-        self.weight = weight
-        self.claimed_at = claimed_at
-
-
-class _Lane:
-    """What is claimed of one duty: so much of each shop, what waits for a slot, and how many slots are taken."""
-
-    def __init__(self, duty: Duty) -> None:
-        self.duty = duty
-        self.by_shop: Counter[str] = Counter()
-        self.ready: deque[_Claimed] = deque()
-        self.slots_taken = 0
-
-    @property
-    def room(self) -> int:
-        """How many more may be claimed."""
-        return 2 * self.duty.slots - self.by_shop.total()
-
-    def add(self, claimed: _Claimed) -> None:
-        """Its turn comes."""
-        self.by_shop[claimed.row.shop_id] += 1
-        self.ready.append(claimed)
-
-    def remove(self, shop_id: str) -> None:
-        """The shop may have another one."""
-        self.by_shop[shop_id] -= 1
-        if not self.by_shop[shop_id]:
-            del self.by_shop[shop_id]
-
-
 _GIVEN_BACK: Final = object()
 _Result = tuple[Duty, DueRow, Any]
 
 
-def _within_bytes(work: list[_Claimed], free_bytes: int) -> list[_Claimed]:
+def _within_bytes(work: list[Claimed], free_bytes: int) -> list[Claimed]:
     """As many as there is room for; one when there is any."""
-    kept: list[_Claimed] = []
+    kept: list[Claimed] = []
     for claimed in work:
         free_bytes -= claimed.weight
         if kept and free_bytes < 0:
@@ -142,7 +83,7 @@ class Worker:
         self.last_turn_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimed_at = 0.0
-        self._lanes = [_Lane(duty) for duty in duties]
+        self._lanes = [Lane(duty) for duty in duties]
         self._bytes = 0
         self._results: list[_Result] = []
         self._recording: asyncio.Task[None] | None = None
@@ -221,12 +162,12 @@ class Worker:
             return _LOOK_AGAIN_SECONDS
         return min(_LOOK_AGAIN_SECONDS, (following - now) / 1000)
 
-    async def _claim(self, lane: _Lane) -> bool:
+    async def _claim(self, lane: Lane) -> bool:
         duty, room, busy, free_bytes = lane.duty, lane.room, dict(lane.by_shop), self._most_bytes - self._bytes
         loop = asyncio.get_running_loop()
         at = loop.time()
 
-        def command(view: View) -> tuple[ChangeSet, list[_Claimed]]:
+        def command(view: View) -> tuple[ChangeSet, list[Claimed]]:
             real = self._real()
             found = claimable(
                 view,
@@ -237,9 +178,10 @@ class Worker:
                 per_shop=duty.slots_per_shop,
                 busy=busy,
                 beside=duty.beside,
+                slots_of=lane.shares(),
             )
             prepared = duty.prepare(view, found) if duty.prepare and found else [None] * len(found)
-            work = [_Claimed(row, what, duty.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)]
+            work = [Claimed(row, what, duty.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)]
             work = _within_bytes(work, free_bytes)
             changes, leased = claim([claimed.row for claimed in work], real)
             for claimed, row in zip(work, leased, strict=True):
@@ -263,7 +205,7 @@ class Worker:
             task.add_done_callback(self._tasks.discard)
         return bool(work)
 
-    async def _work_off(self, lane: _Lane) -> None:
+    async def _work_off(self, lane: Lane) -> None:
         """One slot: what is ready, one after the other."""
         loop = asyncio.get_running_loop()
         try:
@@ -277,8 +219,10 @@ class Worker:
             lane.slots_taken -= 1
             self.ring()
 
-    async def _work(self, lane: _Lane, claimed: _Claimed) -> None:
+    async def _work(self, lane: Lane, claimed: Claimed) -> None:
         duty, row = lane.duty, claimed.row
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             result = await (duty.handle(row) if duty.prepare is None else duty.handle(row, claimed.prepared))
             if duty.record is not None:
@@ -289,19 +233,20 @@ class Worker:
             _log.exception("due_work_failed", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
             await self._put_off(row)
         finally:
+            lane.noted(row.shop_id, loop.time() - started)
             self._let_go(lane, claimed)
 
-    def _give_back(self, lane: _Lane, claimed: _Claimed) -> None:
+    def _give_back(self, lane: Lane, claimed: Claimed) -> None:
         """It has waited so long that its lease might end while it is being done, or there is no time for it."""
         self._record(lane, claimed.row, _GIVEN_BACK)
         self._let_go(lane, claimed)
 
-    def _let_go(self, lane: _Lane, claimed: _Claimed) -> None:
+    def _let_go(self, lane: Lane, claimed: Claimed) -> None:
         self._bytes -= claimed.weight
         lane.remove(claimed.row.shop_id)
         self.ring()
 
-    def _record(self, lane: _Lane, row: DueRow, result: Any) -> None:
+    def _record(self, lane: Lane, row: DueRow, result: Any) -> None:
         """Results of work that ends while others are being written are written together."""
         self._results.append((lane.duty, row, result))
         if self._recording is None:
@@ -332,8 +277,12 @@ class Worker:
         for result, refusal in zip(results, refusals, strict=True):
             if isinstance(refusal, StorageError) and not is_last:
                 later.append(result)
-            elif refusal is not None:
+            elif isinstance(refusal, StorageError | ConditionFailedError):
                 _not_written(result[1], refusal)
+            elif refusal is not None:
+                # The database will never take this result: repeated at once, the work would be repeated for ever.
+                _log.error("outcome_refused", kind=result[1].kind, subject=result[1].subject, error=str(refusal))
+                await self._put_off(result[1])
         return later
 
     async def _try_to_write(self, groups: list[list[_Result]]) -> list[Exception | None]:

@@ -12,7 +12,7 @@ from kalathi.marketplace.api.operator import Call, write
 from kalathi.marketplace.api.paging import page_of, pagination, timestamp_of
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
-from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.clock import real_millis, to_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.webhooks import log
@@ -61,8 +61,8 @@ async def list_deliveries(desk: Desk, call: Call) -> Reply:
 
 async def show_delivery(desk: Desk, call: Call) -> Reply:
     """One event with its body, its headers and each attempt."""
-    headers = webhook_headers(desk.terms.settings.user_agent)
-    detail = await desk.database.look(lambda view: log.delivery_detail(view, call.path["id"], headers))
+    headers, now_seconds = webhook_headers(desk.terms.settings.user_agent), real_millis() // 1000
+    detail = await desk.database.look(lambda view: log.delivery_detail(view, call.path["id"], headers, now_seconds))
     return Reply(200, encode(detail))
 
 
@@ -70,7 +70,7 @@ async def resend_delivery(desk: Desk, call: Call) -> Reply:
     """Sends one event again, the same bytes; one that still waits is sent now."""
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
-        log.delivery_detail(view, call.path["id"], {})
+        log.delivery_detail(view, call.path["id"], {}, 0)
         changes = resent(view, *log.parts_of(call.path["id"]), desk.clock.now_millis())
         return changes, Reply(200, encode(Resent(resent=1)))
 

@@ -3,11 +3,12 @@
 from typing import Final
 
 from msgspec import Struct
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalathi.contract.codec import encode
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.operator import Call
-from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.api.reply import Reply, error_reply
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.migrating import shape_of
@@ -25,6 +26,22 @@ class Health(Struct, frozen=True, kw_only=True):
     database: str = "ok"
     migrations: str = "ok"
     worker: str = "ok"
+
+
+WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def only_watched(asgi: ASGIApp) -> ASGIApp:
+    """The same application for who may look at a process but not call it: a worker of its own."""
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in WATCHED:
+            await asgi(scope, receive, send)
+        else:
+            refusal = DomainError(ErrorCode.NOT_FOUND, "This process works; the marketplace is called elsewhere.")
+            await error_reply(refusal)(scope, receive, send)
+
+    return watched
 
 
 async def show_alive(_desk: Desk, _call: Call) -> Reply:

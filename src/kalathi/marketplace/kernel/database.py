@@ -95,6 +95,9 @@ class Database(ABC):
         if refusal is not None:
             raise refusal
 
+    def hurry(self) -> None:  # noqa: B027  (most have nobody to wait for)
+        """The end has come: from now on nothing waits for a server that is not there."""
+
     @abstractmethod
     async def close(self) -> None:
         """Writes what still waits and lets go of the database."""

@@ -7,7 +7,7 @@ that ends without an outcome is free again, and its work is repeated.
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -100,9 +100,11 @@ def claimable(
     per_shop: int,
     busy: Mapping[str, int],
     beside: Beside | None = None,
+    slots_of: Callable[[str], int] | None = None,
 ) -> list[tuple[DueRow, Row]]:
     """Free rows that are due, the longest due first, each with what is read beside it; of each shop no more than
-    `per_shop` together with those that keep it `busy`, and none that somebody else is taking."""
+    `per_shop` together with those that keep it `busy`, and none that somebody else is taking. Of a delivery's shop
+    `slots_of` may say less than `per_shop`; it is asked once for each shop, the longest waiting first."""
     columns = _COLUMNS if beside is None else f"{_COLUMNS}, {beside.columns}"
     source = "due d" if beside is None else f"due d {beside.join}"
     ending = f" ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"
@@ -110,23 +112,40 @@ def claimable(
     if kind is not DueKind.DELIVERY:
         rows = view.all(f"SELECT {columns} FROM {source} WHERE {_FREE_AND_DUE}{ending}", parameters)  # noqa: S608  (names only)
     else:
-        waiting = view.all(_SHOPS, {"kind": kind})
-        shops = sorted((at, name) for at, name in waiting if at <= now_millis and busy.get(name, 0) < per_shop)
-        # Those that wait longest, beside the busy ones, which may have nothing more.
-        names = [name for _, name in shops[: limit + len(busy)]]
-        # Each gets its share: what is read beside more rows than can be taken would be read for nothing.
-        parameters["limit"] = min(per_shop, -(-limit // max(len(names), 1)))
+        waiting = sorted((at, name) for at, name in view.all(_SHOPS, {"kind": kind}) if at <= now_millis)
+        slots = {name: per_shop if slots_of is None else min(per_shop, slots_of(name)) for _, name in waiting}
+        names = [name for _, name in waiting if busy.get(name, 0) < slots[name]]
         sql = f"SELECT {columns} FROM {source} WHERE d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}{ending}"  # noqa: S608  (names only)
-        rows = view.for_each("shop_id", names, sql, parameters)
+        rows = _found(view, names, sql, parameters, per_shop, len(busy))
+        rows.sort(key=lambda row: row[4])
+        return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, slots, busy)[:limit]]
     rows.sort(key=lambda row: row[4])
-    return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, per_shop, busy)[:limit]]
+    every = dict.fromkeys((row[1] for row in rows), per_shop)
+    return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, every, busy)[:limit]]
 
 
-def _within_slots(rows: list[Row], per_shop: int, busy: Mapping[str, int]) -> list[Row]:
+def _found(view: View, names: list[str], sql: str, parameters: dict[str, Value], per_shop: int, busy: int) -> list[Row]:
+    """Free rows of these shops, some shops at a time until there are enough: those that have waited longest may all
+    be in the hands of other workers."""
+    limit = int(parameters["limit"] or 0)
+    rows: list[Row] = []
+    # Beside the busy ones, which may have nothing more.
+    step = limit + busy
+    for start in range(0, len(names), step):
+        some = names[start : start + step]
+        # Each gets its share: what is read beside more rows than can be taken would be read for nothing.
+        share: Value = min(per_shop, -(-limit // len(some)))
+        rows += view.for_each("shop_id", some, sql, parameters | {"limit": share})
+        if len(rows) >= limit:
+            break
+    return rows
+
+
+def _within_slots(rows: list[Row], slots: Mapping[str, int], busy: Mapping[str, int]) -> list[Row]:
     taken = Counter(busy)
     kept = []
     for row in rows:
-        if taken[row[1]] < per_shop:
+        if taken[row[1]] < slots[row[1]]:
             taken[row[1]] += 1
             kept.append(row)
     return kept

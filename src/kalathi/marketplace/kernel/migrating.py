@@ -8,7 +8,7 @@ than everything else of a start.
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import Engine
 
 from kalathi.marketplace.kernel.database import View
@@ -26,7 +26,13 @@ class NewerDatabaseError(Exception):
 
 def migrate_sqlite(path: Path) -> None:
     """The file at `path`, which nobody else has open. Raises NewerDatabaseError."""
-    _migrate(create_engine(f"sqlite:///{path}"))
+    engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
+    # Left to itself the driver commits before each statement that changes a table, and a process that is killed in
+    # between leaves half a shape that no start can mend.
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(engine, "commit", lambda connection: connection.exec_driver_sql("COMMIT"))
+    event.listen(engine, "rollback", lambda connection: connection.exec_driver_sql("ROLLBACK"))
+    _migrate(engine)
 
 
 def migrate_postgres(url: str) -> None:

@@ -36,6 +36,7 @@ _CHANNEL: Final = "kalathi"
 _CONNECT_SECONDS: Final = 5
 _PATIENCE_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.1
+_LISTEN_AGAIN_SECONDS: Final = 0.5
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # A server that is gone without a word is noticed within half a minute.
 _KEEPALIVE: Final[dict[str, Any]] = {
@@ -44,6 +45,13 @@ _KEEPALIVE: Final[dict[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+
+
+# The server's side of the same: a transaction whose process it cannot reach any more must not keep its rows locked.
+_OF_EACH_CONNECTION: Final = (
+    "SET idle_in_transaction_session_timeout = 20000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;"
+    " SET tcp_keepalives_count = 3"
+)
 
 
 class _PostgresView:
@@ -94,6 +102,9 @@ class PostgresDatabase(Database):
         super().__init__()
         self._url = url
         self._closing = threading.Event()
+        self._hurried = threading.Event()
+        # Since when no connection could be made: one caller after the other must not spend its own patience.
+        self._down_since: float | None = None
         self._local = threading.local()
         self._open: set[Connection] = set()
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
@@ -129,8 +140,13 @@ class PostgresDatabase(Database):
             raise StorageError("The database is closed.")
         return await self._writer.commit(sets)
 
+    def hurry(self) -> None:
+        """A server that is not there is given up at once."""
+        self._hurried.set()
+
     async def close(self) -> None:
         """Writes what still waits and closes the connections."""
+        self._hurried.set()
         await self._writer.close()
         self._closing.set()
         await asyncio.to_thread(self._bell.close)
@@ -197,14 +213,20 @@ class PostgresDatabase(Database):
         return connection
 
     def _connected(self) -> Connection:
-        """A new connection; waits for the server a while, as when it is restarted. Raises StorageError."""
-        ends_at = time.monotonic() + _PATIENCE_SECONDS
+        """A new connection; waits for the server a while, as when it is restarted, counted from when it was first
+        missed. Raises StorageError."""
         while True:
             try:
-                return psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, **_KEEPALIVE)
+                connection = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, **_KEEPALIVE)
+                connection.execute(_OF_EACH_CONNECTION)
             except psycopg.Error as error:
-                if time.monotonic() > ends_at or self._closing.wait(_PAUSE_SECONDS):
+                now = time.monotonic()
+                since = self._down_since = self._down_since or now
+                if now > since + _PATIENCE_SECONDS or self._hurried.wait(_PAUSE_SECONDS):
                     raise StorageError(str(error)) from error
+            else:
+                self._down_since = None
+                return connection
 
     def _written(self, tables: set[str]) -> None:
         self._tell(tables)
@@ -276,5 +298,5 @@ class _Bell:
                             if self._closing.is_set():
                                 break
             except (psycopg.Error, StorageError):
-                if not self._closing.wait(_PAUSE_SECONDS):
+                if not self._closing.wait(_LISTEN_AGAIN_SECONDS):
                     _log.warning("listening_again")

@@ -117,27 +117,39 @@ class PostgresWriter:
             connection.close()
             return [], False
         except _LostError as lost:
+            pid = connection.info.backend_pid
             connection.close()
             if lost.transaction is None:
                 return [], False
-            return [], self._has_happened(lost.transaction)
+            return [], self._has_happened(lost.transaction, pid)
         except Exception:
             # In a pipeline that was aborted the driver no longer knows which of its statements the server has prepared,
             # so an error ends the connection. They are rare: a key that was taken by another process.
             connection.close()
             raise
 
-    def _has_happened(self, transaction: str) -> bool:
+    def _has_happened(self, transaction: str, pid: int) -> bool:
         """Whether a transaction of which the answer to COMMIT was lost is on disk. Raises StorageError when that cannot
-        be found out."""
+        be found out.
+
+        A server that has not noticed that the connection is gone, as when a firewall has forgotten it, goes on waiting
+        for its COMMIT: that process of the server, `pid`, is told to end.
+        """
+        connection = self._connection = self._connect()
         while True:
-            self._connection = self._connect()
             try:
-                row = self._connection.execute("SELECT pg_xact_status(%s::xid8)", [transaction]).fetchone()
-            except psycopg.Error:
-                continue
-            if row is not None and row[0] != "in progress":
-                return bool(row[0] == "committed")
+                row = connection.execute("SELECT pg_xact_status(%s::xid8)", [transaction]).fetchone()
+                if row is not None and row[0] != "in progress":
+                    return bool(row[0] == "committed")
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_xid::text = %s",
+                    [pid, str(int(transaction) % 2**32)],
+                )
+            except psycopg.Error as error:
+                if not is_lost(connection, error):
+                    return False  # A server that was put in its place has never heard of it.
+                connection.close()
+                connection = self._connection = self._connect()
             time.sleep(_ASK_AGAIN_SECONDS)
 
 

@@ -142,8 +142,9 @@ def _written_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -
             remaining = [place for place in remaining if outcomes[place] is None]
         except Exception as error:  # noqa: BLE001  (whatever it is, its caller hears of it and the thread lives on)
             _roll_back(connection)
-            if len(remaining) == 1:
-                outcomes[remaining[0]] = _as_outcome(error)
+            if len(remaining) == 1 or _is_locked(error):
+                for place in remaining:
+                    outcomes[place] = _as_outcome(error)
                 return outcomes
             for place in remaining:
                 outcomes[place] = _written_singly(connection, [sets[place]])[0]
@@ -151,6 +152,11 @@ def _written_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -
         else:
             return outcomes
     return outcomes
+
+
+def _is_locked(error: Exception) -> bool:
+    """Somebody else's lock was waited for in vain: the next set would wait for as long."""
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _collected(sets: Sequence[ChangeSet]) -> dict[str, list[Parameters]] | None:

@@ -147,7 +147,9 @@ def _check_url(url: str | None, domain: str | None) -> None:
         valid = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0
     except ValueError:
         valid, host = False, ""
-    if not valid or any(character.isspace() for character in url):
+    # Other characters are written as %XX, and other hosts in their ASCII form (RFC 3986).
+    plain = url.isascii() and url.isprintable() and " " not in url and "\\" not in url
+    if not (valid and plain):
         raise invalid_parameter("webhook_url must be a whole http or https address.")
     if domain is not None and not (
         url.startswith("https://") and (host == domain.lower() or host.endswith("." + domain.lower()))

@@ -99,8 +99,7 @@ class Dispatcher:
         else:
             headers = NO_HEADERS
             if secrets:
-                # The id is the event's, the same at each attempt; it must hold no full stop.
-                name = store.delivery_id(row.shop_id, row.subject, row.sequence).replace(".", "_")
+                name = store.message_id(row.shop_id, row.subject, row.sequence)
                 headers = signed_headers(secrets, name, real_millis() // 1000, body)
             answer = await self._send(row, event_type, url, body, headers)
         return self._ended(row, event_type, answer)
@@ -130,6 +129,7 @@ class Dispatcher:
             anchor_at=row.anchor_at,
             now=at_millis,
             recorded_before=row.attempts,
+            due_at=row.due_at,
             retry_after_millis=int(answer.retry_after_seconds * 1000),
         )
         if answer.error is SendError.HELD_BACK and isinstance(outcome, RetryAt):

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 Allowed = Callable[[str], bool]
 
@@ -22,8 +21,18 @@ _CARRIERS: Final = (
     (ipaddress.ip_network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
     (ipaddress.ip_network("2002::/16"), 80),  # 6to4
 )
-# Local NAT64 (RFC 8215) and Teredo: whatever lies behind them is not to be known from the address.
-_NEVER: Final = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("2001::/32"))
+_NEVER: Final = (
+    # Local NAT64 (RFC 8215) and Teredo: whatever lies behind them is not to be known from the address.
+    ipaddress.ip_network("64:ff9b:1::/48"),
+    ipaddress.ip_network("2001::/32"),
+    # Site-local addresses, which RFC 3879 has taken back and networks still have.
+    ipaddress.ip_network("fec0::/10"),
+    # Protocol assignments (RFC 6890), among them a cloud's metadata; another cloud has its own at a public address.
+    ipaddress.ip_network("192.0.0.0/24"),
+    ipaddress.ip_network("168.63.129.16/32"),
+)
+# ISATAP (RFC 5214): the lower half of the address begins with one of these, and an IPv4 address follows.
+_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 
 
 class ForbiddenAddressError(OSError):
@@ -37,13 +46,14 @@ def is_public(address: str) -> bool:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    if any(parsed.version == network.version and parsed in network for network in _NEVER):
+        return False
     if isinstance(parsed, ipaddress.IPv6Address):
-        if any(parsed in network for network in _NEVER):
-            return False
+        if (int(parsed) >> 32) & 0xFFFFFFFF in _ISATAP:
+            return is_public(str(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)))
         for network, shift in _CARRIERS:
             if parsed in network:
-                parsed_inside = ipaddress.IPv4Address((int(parsed) >> shift) & 0xFFFFFFFF)
-                return parsed_inside.is_global and not parsed_inside.is_multicast
+                return is_public(str(ipaddress.IPv4Address((int(parsed) >> shift) & 0xFFFFFFFF)))
     return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
 
 
@@ -59,9 +69,9 @@ def is_written_out(host: str) -> bool:
 class GuardedResolver(AbstractResolver):
     """Resolves a name and lets through what may be dialled. A name with one forbidden address is forbidden whole."""
 
-    def __init__(self, allowed: Allowed, inner: AbstractResolver | None = None) -> None:
+    def __init__(self, allowed: Allowed, inner: AbstractResolver) -> None:
         self._allowed = allowed
-        self._inner = inner or ThreadedResolver()
+        self._inner = inner
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

@@ -1,5 +1,6 @@
 """The delivery log: what was told to whom, what came of it, and what of it is forgotten."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal
@@ -7,12 +8,14 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct
 
+from kalathi.contract.signatures import signed_headers
 from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.database import Database, Row, View
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.webhooks.store import Attempt, attempts_of, delivery_id
+from kalathi.marketplace.shops.store import signing_secrets
+from kalathi.marketplace.webhooks.store import Attempt, attempts_of, delivery_id, message_id
 
 DeliveryState = Literal["pending", "delivered", "exhausted", "not_sent"]
 
@@ -82,8 +85,9 @@ def logged(
     return [_entry(row) for row in rows], counted[0] if counted else 0
 
 
-def delivery_detail(view: View, name: str, headers: dict[str, str]) -> DeliveryDetail:
-    """Everything about one delivery. Raises NOT_FOUND."""
+def delivery_detail(view: View, name: str, headers: dict[str, str], now_seconds: int) -> DeliveryDetail:
+    """Everything about one delivery. `headers` are those of every webhook; a shop that signs gets the signature's as
+    they would be at this real time. Raises NOT_FOUND."""
     shop_id, subject, sequence = parts_of(name)
     key: dict[str, Value] = {"shop_id": shop_id, "subject": subject, "sequence": sequence}
     row = view.one(
@@ -94,6 +98,9 @@ def delivery_detail(view: View, name: str, headers: dict[str, str]) -> DeliveryD
     )
     if row is None:
         raise DomainError(ErrorCode.NOT_FOUND, "Delivery not found")
+    secrets = [*signing_secrets(view, shop_id).values()]
+    if secrets:
+        headers = headers | signed_headers(secrets, message_id(shop_id, subject, sequence), now_seconds, row[-1])
     return DeliveryDetail(
         delivery=_entry(row[:-1]),
         headers=headers,
@@ -124,15 +131,17 @@ def forgotten(view: View, before_millis: int, limit: int) -> ChangeSet:
     return changes
 
 
-async def forget_old(database: Database, before_millis: int) -> int:
-    """Forgets in small sets, so that nobody waits for them; gives how many events went."""
+async def forget_old(database: Database, before_millis: int, ending: asyncio.Event) -> int:
+    """Forgets in small sets, so that nobody waits for them, until all is gone or the end has come; gives how many
+    events went."""
     count = 0
-    while True:
+    while not ending.is_set():
         changes = await database.read(lambda view: forgotten(view, before_millis, _AT_ONCE))
         if changes.is_empty:
             return count
         await database.commit(changes)
         count += len(changes.guarded) // 2
+    return count
 
 
 def _entry(row: Row) -> LoggedDelivery:

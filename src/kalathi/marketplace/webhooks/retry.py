@@ -35,24 +35,34 @@ class RetrySchedule:
             raise ValueError("webhook_attempt_minutes: give rising minutes that begin with 0")
 
     def outcome(
-        self, *, delivered: bool, anchor_at: int, now: int, recorded_before: int, retry_after_millis: int = 0
+        self,
+        *,
+        delivered: bool,
+        anchor_at: int,
+        now: int,
+        recorded_before: int,
+        due_at: int = 0,
+        retry_after_millis: int = 0,
     ) -> Outcome:
-        """How the attempt after `recorded_before` others has ended, at `now`.
+        """How the attempt after `recorded_before` others, which was planned for `due_at`, has ended, at `now`.
 
         Planned times are counted from the event. When they have passed, since the marketplace itself was down or the
         endpoint has asked for time, the distance between the attempts is kept instead: made at once, all of them would
         be used up by an endpoint that has gone down and comes up together with us. An endpoint's `Retry-After` is
-        waited for, but none of it lets an attempt leave the minutes in which the contract promises them.
+        waited for as long as the minutes last in which the contract promises all attempts: who asks for more is
+        asked once more, at their very end.
         """
         if delivered:
             return Delivered()
         recorded = recorded_before + 1
-        if recorded >= len(self._offsets):
+        ends_at = anchor_at + (self._offsets[-1] + 1) * _MILLIS_PER_MINUTE
+        last_asked_for = ends_at - 1
+        if recorded >= len(self._offsets) or due_at == last_asked_for:
             return Exhausted()
         gap = (self._offsets[recorded] - self._offsets[recorded - 1]) * _MILLIS_PER_MINUTE
         planned = anchor_at + self._offsets[recorded] * _MILLIS_PER_MINUTE
-        due_at = planned if planned > now else now + gap
-        ends_at = anchor_at + (self._offsets[-1] + 1) * _MILLIS_PER_MINUTE
-        if now >= ends_at:
-            return RetryAt(due_at)
-        return RetryAt(min(max(due_at, now + retry_after_millis), ends_at))
+        following = planned if planned > now else now + gap
+        if now < last_asked_for:
+            following = min(following, ends_at)
+            following = max(following, min(now + retry_after_millis, last_asked_for))
+        return RetryAt(following)

@@ -14,6 +14,7 @@ import yarl
 from aiohttp.abc import AbstractResolver
 
 from kalathi.marketplace.webhooks.guard import Allowed, ForbiddenAddressError, GuardedResolver, is_written_out
+from kalathi.marketplace.webhooks.names import PooledResolver
 
 NO_HEADERS: Final[Mapping[str, str]] = {}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -136,8 +137,10 @@ class WebhookSender:
         self._https_only = https_only
         self._limit = _TimeLimit(timeout_seconds)
         # aiohttp's own limit of 100 connections would make the slots of a large pool wait for each other.
-        guarded = None if allowed is None else GuardedResolver(allowed, resolver)
-        connector = aiohttp.TCPConnector(limit=connections, resolver=guarded)
+        names = resolver or PooledResolver()
+        connector = aiohttp.TCPConnector(
+            limit=connections, resolver=names if allowed is None else GuardedResolver(allowed, names)
+        )
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=webhook_headers(user_agent) | {"Accept-Encoding": "identity"},
@@ -164,6 +167,8 @@ class WebhookSender:
             if not self._limit.has_expired(task):
                 raise
             error = SendError.TIMEOUT
+        except aiohttp.ClientConnectorCertificateError:  # Which is a ValueError too.
+            error = SendError.CONNECTION
         except (aiohttp.InvalidURL, ValueError):
             error = SendError.INVALID_URL
         except aiohttp.ClientConnectorError as refused:

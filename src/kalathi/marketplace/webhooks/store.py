@@ -98,6 +98,11 @@ def delivery_id(shop_id: str, subject: str, sequence: int) -> str:
     return f"{shop_id}.{subject}.{sequence}"
 
 
+def message_id(shop_id: str, subject: str, sequence: int) -> str:
+    """The same as signatures name it: the event's, at each attempt; it must hold no full stop."""
+    return delivery_id(shop_id, subject, sequence).replace(".", "_")
+
+
 _ATTEMPT: Final = (
     "shop_id",
     "subject",

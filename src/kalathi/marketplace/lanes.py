@@ -1,0 +1,103 @@
+"""What a worker is given to do, and how much of it at once: for each kind of due work a lane with so many slots, shared
+out among the shops."""
+
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import Row, View
+from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow
+
+# An endpoint that answers within this is a healthy one; how many of them are remembered.
+_QUICK_SECONDS: Final = 1.0
+_MOST_KNOWN: Final = 100_000
+
+
+class Duty(NamedTuple):
+    """Who does one kind of due work, and how much of it at once, in all and for one shop.
+
+    The handler commits its own outcome together with the end of the row; or it gives a result, and `record` makes of
+    those of many rows what is written, when their slots are free again: a delivery needs its slot while the endpoint
+    answers, not while the disk writes. If it cannot be written, the lease runs out and the work is repeated; if the
+    handler raises anything else, the row is put off. What `prepare` makes of the rows when they are claimed, all at
+    once, and of what is read `beside` them, is given to the handler with its row; `weigh` tells how many bytes of
+    memory it holds.
+    """
+
+    kind: DueKind
+    handle: Callable[..., Awaitable[Any]]
+    slots: int
+    slots_per_shop: int
+    record: Callable[[Sequence[Any]], ChangeSet] | None = None
+    beside: Beside | None = None
+    prepare: Callable[[View, Sequence[tuple[DueRow, Row]]], Sequence[Any]] | None = None
+    weigh: Callable[[Any], int] = lambda _prepared: 0
+
+
+class Claimed:
+    """A row that is ours, what was prepared for it and how much memory that holds, and when it was claimed."""
+
+    __slots__ = ("claimed_at", "prepared", "row", "weight")
+
+    def __init__(self, row: DueRow, prepared: Any, weight: int, claimed_at: float) -> None:
+        self.row = row
+        self.prepared = prepared
+        self.weight = weight
+        self.claimed_at = claimed_at
+
+
+class Lane:
+    """What is claimed of one duty: so much of each shop, what waits for a slot, and how many slots are taken."""
+
+    def __init__(self, duty: Duty) -> None:
+        self.duty = duty
+        self.by_shop: Counter[str] = Counter()
+        self.ready: deque[Claimed] = deque()
+        self.slots_taken = 0
+        # Shops whose work has ended quickly, and those that took long the last time.
+        self.quick: set[str] = set()
+        self.slow: set[str] = set()
+
+    def noted(self, shop_id: str, seconds: float) -> None:
+        """How long the shop's work took."""
+        if seconds < _QUICK_SECONDS:
+            self.slow.discard(shop_id)
+            if len(self.quick) >= _MOST_KNOWN:
+                self.quick.clear()
+            self.quick.add(shop_id)
+        else:
+            self.quick.discard(shop_id)
+            self.slow.add(shop_id)
+
+    def shares(self) -> Callable[[str], int]:
+        """How many slots a shop may have, for one claim: one until its work has ended quickly, so that dead endpoints
+        cannot take all; and those that were slow the last time have a quarter of the slots together."""
+        left = max(1, self.duty.slots // 4) - sum(self.by_shop[shop_id] for shop_id in self.slow & self.by_shop.keys())
+
+        def share(shop_id: str) -> int:
+            nonlocal left
+            if shop_id in self.quick:
+                return self.duty.slots_per_shop
+            if shop_id not in self.slow or self.by_shop.get(shop_id):
+                return 1
+            left -= 1
+            return 1 if left >= 0 else 0
+
+        return share
+
+    @property
+    def room(self) -> int:
+        """How many more may be claimed."""
+        return 2 * self.duty.slots - self.by_shop.total()
+
+    def add(self, claimed: Claimed) -> None:
+        """Its turn comes."""
+        self.by_shop[claimed.row.shop_id] += 1
+        self.ready.append(claimed)
+
+    def remove(self, shop_id: str) -> None:
+        """The shop may have another one."""
+        self.by_shop[shop_id] -= 1
+        if not self.by_shop[shop_id]:
+            del self.by_shop[shop_id]
