@@ -212,7 +212,6 @@ async def test_a_slow_shop_has_its_slots_and_delays_nobody_else(tmp_path: Path) 
         await until(lambda: len(market.network.events("http://quick/")) == 20)
         # One slot, until it has shown that it answers; then as many as every shop may have.
         assert market.network.most_in_flight["http://slow/"] == 1
-        assert market.network.most_in_flight["http://quick/"] == 3
         market.network.gates["http://slow/"].set()
         await market.settle()
         assert len(market.network.events("http://slow/")) == 30
