@@ -8,7 +8,7 @@ from pathlib import Path
 # the second part the code is replaced inside of the document.
 _TABLES = {
     "orders": ("code", "document"),
-    "order_directory": ("code", None),
+    "directory": ("code", None),
     "timeline": ("code", None),
     "webhook_events": ("subject", "body"),
     "due": ("subject", None),

@@ -13,7 +13,8 @@ from typing import Any, Final
 import structlog
 
 from kalathi.marketplace.api.reply import ERRORS
-from kalathi.marketplace.api.routes import ROUTES, Access, Route
+from kalathi.marketplace.api.route import Access, Route
+from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.api.uploads import FileField
 from kalathi.marketplace.kernel.settings import setting_fields
 from kalathi.marketplace.orders.machine import TRANSITIONS

@@ -8,7 +8,8 @@ import pytest
 from kalathi.contract.codec import decode
 from kalathi.contract.errors import ErrorEnvelope
 from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR, error_reply
-from kalathi.marketplace.api.routes import ROUTES, Access
+from kalathi.marketplace.api.route import Access
+from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from tests import exchanges, pages

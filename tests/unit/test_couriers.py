@@ -12,8 +12,9 @@ from PIL import Image
 from kalathi.contract.codec import decode
 from kalathi.contract.orders import WindowOption
 from kalathi.contract.words import Courier
+from kalathi.marketplace.couriers.printing import DocumentPrinter, Party
 from kalathi.marketplace.couriers.tracking import tracking_codes
-from kalathi.marketplace.couriers.vouchers import Party, VoucherFacts, VoucherPrinter
+from kalathi.marketplace.couriers.vouchers import VoucherFacts, render_voucher
 from kalathi.marketplace.couriers.windows import WindowSchedule, parse_hours
 
 SCHEDULE = WindowSchedule("09-12,12-15,15-18", 3)
@@ -107,14 +108,14 @@ def _texts(pdf: bytes) -> list[str]:
 
 @pytest.mark.parametrize("dpi", [100, 203, 300])
 def test_the_barcode_of_each_parcel_is_read_back_from_the_rendered_page(dpi: int) -> None:
-    pdf = VoucherPrinter().render(_facts())
+    pdf = render_voucher(DocumentPrinter(), _facts())
     for number, code in enumerate(_facts().tracking_codes):
         [barcode] = zxingcpp.read_barcodes(_page(pdf, number, dpi))
         assert (barcode.text, barcode.format) == (code, zxingcpp.BarcodeFormat.Code128)
 
 
 def test_a_voucher_is_a6_and_names_shop_recipient_order_and_parcel() -> None:
-    pdf = VoucherPrinter().render(_facts(collect="20.80"))
+    pdf = render_voucher(DocumentPrinter(), _facts(collect="20.80"))
     document = pypdfium2.PdfDocument(pdf)
     assert all(abs(a - b) < 0.1 for a, b in zip(document[0].get_size(), A6_POINTS, strict=True))
     document.close()
@@ -138,13 +139,13 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_of_a_customer_can_change_the_label(text: str) -> None:
-    printer = VoucherPrinter()
-    pdf = printer.render(_facts(recipient=Party(name=text, lines=(text, text, text))))
+    printer = DocumentPrinter()
+    pdf = render_voucher(printer, _facts(recipient=Party(name=text, lines=(text, text, text))))
     assert len(_texts(pdf)) == 2, "a long text does not spill onto another page"
     [barcode] = zxingcpp.read_barcodes(_page(pdf, 0, 203))
     assert barcode.text == "SLM261124513047401"
 
 
 def test_the_same_facts_make_the_same_bytes() -> None:
-    printer = VoucherPrinter()
-    assert printer.render(_facts()) == printer.render(_facts())
+    printer = DocumentPrinter()
+    assert render_voucher(printer, _facts()) == render_voucher(printer, _facts())

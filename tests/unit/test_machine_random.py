@@ -25,7 +25,7 @@ from kalathi.contract.webhooks import OrderChanges
 from kalathi.contract.words import REJECTION_REASONS, FulfillmentMode, OrderState
 from kalathi.marketplace.couriers.windows import WindowSchedule
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import machine, pickup
+from kalathi.marketplace.orders import machine, pickup, replacing
 from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step
 from kalathi.marketplace.orders.model import Order
 from tests.unit.orders import LOCATION, NOW, OFFER, SETTINGS, good_accept, open_order
@@ -307,13 +307,13 @@ class OrderLife(RuleBasedStateMachine):
     @in_turn(Action.COLLECT)
     @rule()
     def collect(self) -> None:
-        self._move(Action.COLLECT, lambda: machine.collect(self.order))
+        self._move(Action.COLLECT, lambda: machine.collect(self.order, self.now))
         assert self.model is not OrderState.DELIVERED or self.order.store_pickup
 
     @in_turn(Action.DELIVER)
     @rule(pieces=st.sampled_from([{"line0": 1}, {"line0": 1, "line1": 1}, {"line1": 1}, {"line0": 3}, None]))
     def deliver(self, pieces: dict[str, int] | None) -> None:
-        self._move(Action.DELIVER, lambda: machine.deliver(self.order, pieces))
+        self._move(Action.DELIVER, lambda: machine.deliver(self.order, self.now, pieces))
 
     @in_turn(Action.FAIL_DELIVERY)
     @rule()
@@ -323,7 +323,7 @@ class OrderLife(RuleBasedStateMachine):
     @in_turn(Action.REPLACE)
     @rule(kind=st.sampled_from([None, "from_service"]))
     def send_a_replacement(self, kind: Any) -> None:
-        self._move(Action.REPLACE, lambda: machine.note_replacement(self.order, "261124-0000009", kind, {"line0": 1}))
+        self._move(Action.REPLACE, lambda: replacing.note_replacement(self.order, "261124-0000009", kind, {"line0": 1}))
 
     @rule(action=st.sampled_from(list(MOVES)))
     def out_of_turn(self, action: Action) -> None:

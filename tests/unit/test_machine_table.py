@@ -18,7 +18,7 @@ from kalathi.contract.requests import (
 )
 from kalathi.contract.words import FulfillmentMode, OrderEventType, OrderState
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import machine, pickup
+from kalathi.marketplace.orders import machine, pickup, replacing
 from kalathi.marketplace.orders.lines import StockMove
 from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step
 from kalathi.marketplace.orders.model import Order
@@ -52,11 +52,11 @@ MOVES: dict[Action, Callable[[Order], Step | None]] = {
     Action.SET_AS_NOT_READY: lambda order: pickup.set_as_not_ready(order, NOW),
     Action.TRACK: lambda order: pickup.track(order, TRACKING),
     Action.HAND_OVER: machine.hand_over,
-    Action.COLLECT: machine.collect,
-    Action.DELIVER: machine.deliver,
-    Action.DELIVER_PARTLY: lambda order: machine.deliver(order, {"line0": 1}),
+    Action.COLLECT: lambda order: machine.collect(order, NOW),
+    Action.DELIVER: lambda order: machine.deliver(order, NOW),
+    Action.DELIVER_PARTLY: lambda order: machine.deliver(order, NOW, {"line0": 1}),
     Action.FAIL_DELIVERY: machine.fail_delivery,
-    Action.REPLACE: lambda order: machine.note_replacement(order, "261124-0000009", None, {"line0": 1}),
+    Action.REPLACE: lambda order: replacing.note_replacement(order, "261124-0000009", None, {"line0": 1}),
 }
 # What an action asks of an order beside its state.
 KINDS: dict[Action, dict[str, object]] = {

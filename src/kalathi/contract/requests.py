@@ -1,10 +1,14 @@
-"""What a shop sends to act on an order (contract, section 3).
+"""What a shop sends to act on an order, on a return, or on its goods in the warehouse (contract, sections 3, 7, 9).
 
 Real clients send whole numbers as numbers or as digit strings, so those fields take both and are read by
-`whole_number`; which values are valid depends on the order and is decided where the order is known.
+`whole_number`; which values are valid depends on the order and is decided where the order is known. Where each field is
+to be told what is wrong with it, members take anything, so that one of another shape does not keep the others from
+being looked at.
 """
 
-from msgspec import Struct
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 
 class AcceptRequest(Struct, frozen=True, kw_only=True):
@@ -53,6 +57,53 @@ class TrackingRequest(Struct, frozen=True, kw_only=True):
     """`POST /orders/:code/tracking_details`, for orders fulfilled by the merchant."""
 
     tracking_details: list[TrackingDetail] | None = None
+
+
+# Whatever the client has sent, and what it should be.
+_Text = Annotated[Any, Meta(extra_json_schema={"type": "string"})]
+_Count = Annotated[Any, Meta(extra_json_schema={"type": ["integer", "string"]})]
+_Switch = Annotated[Any, Meta(extra_json_schema={"type": "boolean"})]
+
+
+class ReviewRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`POST /returns/:return_code/review` (section 7); `option` is one of the return's review_options."""
+
+    option: _Text = None
+    comment: _Text = None
+    proposed_part_url: _Text = None
+
+
+class PurchaseOrderLineRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is sent to the warehouse of one product; `storage_conditions` is one of words.STORAGE_CONDITIONS."""
+
+    product_uid: _Text = None
+    expected_quantity: _Count = None
+    keep_serial_numbers: _Switch = False
+    has_expiration_date: _Switch = False
+    storage_conditions: _Count = 0
+
+
+class PurchaseOrderRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`POST /fbs/purchase_orders` (section 9); a date `YYYY-MM-DD`."""
+
+    expected_date: _Text = None
+    supplier_id: _Text = None
+    line_items: list[PurchaseOrderLineRequest] | None = None
+
+
+class SupplierRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`POST /fbs/suppliers`, and `PATCH /fbs/suppliers/:id` with only what changes (section 9)."""
+
+    id: _Text | UnsetType = UNSET
+    code: _Text | UnsetType = UNSET
+    name: _Text | UnsetType = UNSET
+    address: _Text | UnsetType = UNSET
+    city: _Text | UnsetType = UNSET
+    area: _Text | UnsetType = UNSET
+    zip_code: _Text | UnsetType = UNSET
+    phone: _Text | UnsetType = UNSET
+    tax_number: _Text | UnsetType = UNSET
+    email: _Text | UnsetType = UNSET
 
 
 def whole_number(value: int | str | None) -> int | None:

@@ -4,6 +4,8 @@ from datetime import datetime
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from kalathi.contract.orders import ListMeta
+
 
 class ReturningAddress(Struct, frozen=True, kw_only=True):
     """Where the shop receives the goods."""
@@ -54,3 +56,10 @@ class ReturnBody(Struct, frozen=True, kw_only=True, rename={"returned": "return"
     """The answer of `GET /returns/:return_code`."""
 
     returned: Return
+
+
+class ReturnList(Struct, frozen=True, kw_only=True):
+    """The answer of `GET /returns`."""
+
+    returns: list[Return]
+    meta: ListMeta

@@ -47,6 +47,46 @@ class ReturnEventType(StrEnum):
     UPDATED = "merchant_return_updated"
 
 
+class ReturnState(StrEnum):
+    """Every state that a return can show (section 6)."""
+
+    PENDING_MERCHANT_REVIEW = "pending_merchant_review"
+    RETURNING = "returning"
+    PENDING_PHYSICAL_REVIEW = "pending_physical_review"
+    RETURNED = "returned"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class ReturnReason(StrEnum):
+    """Why a customer returns a line (section 6). Readers take any other text as well."""
+
+    FAULTY = "faulty"
+    WRONG_PRODUCT = "wrong_product"
+    WITHDRAWAL = "withdrawal"
+    DAMAGED_PRODUCT = "damaged_product"
+    EXPIRED_PRODUCT = "expired_product"
+    AUTHENTICITY_DOUBT = "authenticity_doubt"
+    DELIVERY_ISSUES = "delivery_issues"
+    OTHER = "other"
+    MISSING_PART = "missing_part"
+
+
+class ReviewWord(StrEnum):
+    """What a review of a return request may answer (section 7)."""
+
+    APPROVE = "approve"
+    SEND_MISSING_PART = "send_missing_part"
+    CONTACT_MANUFACTURER = "contact_manufacturer"
+    RESOLVED_VIA_CUSTOMER_COMMUNICATION = "resolved_via_customer_communication"
+    USABILITY_SUGGESTIONS = "usability_suggestions"
+    NOT_FAULTY = "not_faulty"
+    PART_NOT_INCLUDED = "part_not_included"
+    INCORRECT_SKROUTZ_CONTENT = "incorrect_skroutz_content"
+    OUT_OF_POLICY_WITHDRAWAL = "out_of_policy_withdrawal"
+
+
 class Courier(StrEnum):
     """The couriers that the documentation names (section 2); readers take any other text as well."""
 
@@ -92,6 +132,18 @@ InvoiceDocument = Literal["receipt", "invoice", "invoice_39a", "invoice_vies"]
 LineRejectionReason = Literal["limited_stock", "no_stock", "discontinuation", "wrong_price", "content_mistake"]
 LineTag = Literal["plus_deal", "coupon_deal", "two_plus_deal", "coupons", "price_optimizer", "cc_installments"]
 LineReturnReason = Literal["faulty", "wrong_product", "withdrawal", "wrong_size"]
+# What the order's line shows of why it came back (section 6); the other reasons leave it out.
+LINE_RETURN_REASONS: Final[dict[str, LineReturnReason]] = {
+    ReturnReason.FAULTY: "faulty",
+    ReturnReason.DAMAGED_PRODUCT: "faulty",
+    ReturnReason.EXPIRED_PRODUCT: "faulty",
+    ReturnReason.MISSING_PART: "faulty",
+    ReturnReason.WRONG_PRODUCT: "wrong_product",
+    ReturnReason.AUTHENTICITY_DOUBT: "wrong_product",
+    ReturnReason.WITHDRAWAL: "withdrawal",
+}
+# How a purchase order's goods are to be stored (section 9), by the number on the wire.
+STORAGE_CONDITIONS: Final = {0: "dry", 1: "air conditioned", 2: "refrigerated", 3: "frozen"}
 RejectionActor = Literal["merchant", "skroutz"]
 
 

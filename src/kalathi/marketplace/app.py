@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -17,11 +17,11 @@ from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.docs_page import Description
 from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
-from kalathi.marketplace.couriers.vouchers import VoucherPrinter
+from kalathi.marketplace.couriers.printing import DocumentPrinter
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_millis
 from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueKind
+from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.ids import secret_token
@@ -32,6 +32,7 @@ from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.lanes import Duty
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.returns.due_work import ReturnDueWork
 from kalathi.marketplace.sandbox import store as sandbox
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_book import FaultBook, FaultyRoad
@@ -41,6 +42,7 @@ from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.log import forget_old
+from kalathi.marketplace.webhooks.openings import Openings
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from kalathi.marketplace.webhooks.store import EVENT
@@ -90,12 +92,22 @@ class Marketplace:
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
         self._network = sender or _network(settings)
         clock = BusinessClock(kept.offset_millis, real)
-        printer = VoucherPrinter()
+        printer = DocumentPrinter()
         idempotency = IdempotencyKeys(database)
         faults = FaultBook(database, kept.faults, sandbox=settings.mode == "sandbox")
         dispatcher = Dispatcher(database, clock, FaultyRoad(self._network, faults), schedule)
         due_work = OrderDueWork(database, clock, terms, printer, self._threads)
-        self.worker = Worker(database, clock, _duties(settings, dispatcher, due_work, idempotency))
+        reviews, openings = ReturnDueWork(database, clock, terms), Openings(database, clock)
+        handlers: dict[DueKind, Callable[[DueRow], Awaitable[None]]] = {
+            DueKind.EXPIRY: due_work.expire,
+            DueKind.EXPRESS: due_work.accept_express,
+            DueKind.VOUCHER: due_work.make_voucher,
+            DueKind.DELIVERY_NOTE: due_work.make_delivery_note,
+            DueKind.REVIEW: reviews.expire,
+            DueKind.OPENED: openings.release,
+            DueKind.FORGET: idempotency.forget,
+        }
+        self.worker = Worker(database, clock, _duties(settings, dispatcher, handlers))
         self._desk = Desk(
             database=database,
             clock=clock,
@@ -209,7 +221,7 @@ def _network(settings: Settings) -> WebhookSender:
 
 
 def _duties(
-    settings: Settings, dispatcher: Dispatcher, due_work: OrderDueWork, idempotency: IdempotencyKeys
+    settings: Settings, dispatcher: Dispatcher, handlers: Mapping[DueKind, Callable[[DueRow], Awaitable[None]]]
 ) -> list[Duty]:
     """Which handler runs which kind of due row, and how many at once."""
     return [
@@ -223,10 +235,7 @@ def _duties(
             prepare=dispatcher.prepare,
             weigh=dispatcher.weigh,
         ),
-        Duty(DueKind.EXPIRY, due_work.expire, slots=20, slots_per_shop=20),
-        Duty(DueKind.EXPRESS, due_work.accept_express, slots=20, slots_per_shop=20),
-        Duty(DueKind.VOUCHER, due_work.make_voucher, slots=20, slots_per_shop=20),
-        Duty(DueKind.FORGET, idempotency.forget, slots=20, slots_per_shop=20),
+        *(Duty(kind, handler, slots=20, slots_per_shop=20) for kind, handler in handlers.items()),
     ]
 
 

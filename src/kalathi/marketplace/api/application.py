@@ -15,12 +15,15 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalathi.marketplace.api.bodies import decode_body, read_body
+from kalathi.marketplace.api.calls import Call, ShopHandler
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.front import BASE_PATH, MerchantCall, MerchantsFront
+from kalathi.marketplace.api.merchant_routes import fault_name
 from kalathi.marketplace.api.merchants import Handler
-from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply, error_reply
-from kalathi.marketplace.api.routes import ROUTES, Access, Route
+from kalathi.marketplace.api.route import Access, Route
+from kalathi.marketplace.api.routes import ROUTES
+from kalathi.marketplace.api.shop_routes import ShopRoute, ShopRoutes
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.idempotency import keyed_request
 from kalathi.marketplace.sandbox.triggers import TriggerKind
@@ -41,7 +44,12 @@ def application(desk: Desk) -> ASGIApp:
             for part in TriggerKind if "{kind}" in action else ("",):
                 name = (route.method, action.replace("{kind}", part))
                 calls[name] = MerchantCall(handler, route.body, draws_codes=route.draws_codes, part=part)
-    merchants = MerchantsFront(desk, calls, desk.terms.settings.vendor)
+    others = ShopRoutes(
+        ShopRoute(route.method, route.path, cast(ShopHandler, route.handler), route.body, fault_name(route))
+        for route in ROUTES
+        if route.access is Access.MERCHANT and not route.path.startswith(merchant_prefix)
+    )
+    merchants = MerchantsFront(desk, calls, others, desk.terms.settings.vendor)
     rest = Starlette(
         routes=[
             StarletteRoute(route.path, _endpoint(route, desk), methods=[route.method])

@@ -7,8 +7,8 @@ from msgspec import Meta, Struct
 
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import ListMeta
+from kalathi.marketplace.api.calls import Call, write
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.operator import Call, write
 from kalathi.marketplace.api.paging import page_of, pagination, timestamp_of
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet, Value

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply
 
 _PAGE_HEADERS: Final = (

@@ -13,11 +13,13 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Scope, Send
 
 from kalathi.marketplace.api.bodies import decode_body, read_body
+from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.faults import go_wrong
 from kalathi.marketplace.api.limits import RateLimit
-from kalathi.marketplace.api.merchants import Handler, OrderCall, list_orders, show_order
+from kalathi.marketplace.api.merchants import Handler, OrderCall, show_order
 from kalathi.marketplace.api.reply import SUCCESS, Reply, error_reply
+from kalathi.marketplace.api.shop_routes import ShopRoutes
 from kalathi.marketplace.api.uploads import FileField, read_upload
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
@@ -30,7 +32,6 @@ from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import hash_token
 
 BASE_PATH: Final = "/merchants/ecommerce"
-_LIST: Final = f"{BASE_PATH}/orders"
 _ORDERS: Final = f"{BASE_PATH}/orders/"
 # No token is nearly as long; what is longer is refused without being hashed or kept.
 _LONGEST_AUTHORIZATION: Final = 200
@@ -57,10 +58,12 @@ class _Headers(NamedTuple):
 class MerchantsFront:
     """`/merchants/ecommerce/...`"""
 
-    def __init__(self, desk: Desk, calls: dict[tuple[str, str], MerchantCall], vendor: str) -> None:
-        """`calls` maps method and action, such as ("POST", "accept"); GET of the order itself is ("GET", "")."""
+    def __init__(self, desk: Desk, calls: dict[tuple[str, str], MerchantCall], others: ShopRoutes, vendor: str) -> None:
+        """`calls` maps method and action, such as ("POST", "accept"); GET of the order itself is ("GET", "").
+        `others` are not on one order."""
         self._desk = desk
         self._calls = calls
+        self._others = others
         self._actions = {action for _, action in calls}
         self._accept = f"application/vnd.{vendor}+json; version=3.0"
         self._accept_bytes = self._accept.encode()
@@ -71,7 +74,7 @@ class MerchantsFront:
         if self._desk.faults.strikes_api:
             token_hash = _token_hash(_scanned(scope).authorization)
             shop_id = await self._desk.database.peek(lambda view: shops.shop_id_of_token(view, token_hash))
-            rules = self._desk.faults.on_call(shop_id, _name_of(scope))
+            rules = self._desk.faults.on_call(shop_id, self._name_of(scope))
             await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, send)
         else:
             await (await self._reply(scope, receive))(scope, receive, send)
@@ -85,8 +88,8 @@ class MerchantsFront:
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
         headers = _scanned(scope)
         token_hash = _token_hash(headers.authorization)
-        if scope["path"] == _LIST:
-            return await self._list(scope, token_hash, headers)
+        if not scope["path"].startswith(_ORDERS):
+            return await self._other(scope, receive, token_hash, headers)
         call, code = self._call(scope)
 
         caller = await self._admitted(token_hash, code, headers.accept)
@@ -105,11 +108,10 @@ class MerchantsFront:
         asked = asked_of(caller)
         if scope["method"] == "GET":
             return show_order(self._desk, asked)
-        body, content = await _body(call, receive, headers)
+        body, content = await _body(call.body, receive, headers)
         request = None
         if headers.idempotency_key is not None:
-            key = headers.idempotency_key.decode("latin-1")
-            request = keyed_request(asked.shop.id, key, scope["method"], scope["path"], content)
+            request = _keyed(asked.shop.id, headers.idempotency_key, scope, content)
         with self._desk.idempotency.alone(request) if request else contextlib.nullcontext():
             if not call.draws_codes:
                 return await self._act(call, asked._replace(body=body), find, request)
@@ -119,18 +121,21 @@ class MerchantsFront:
             finally:
                 self._desk.keys.give_back(keys)
 
-    async def _list(self, scope: Scope, token_hash: bytes, headers: _Headers) -> Reply:
-        if scope["method"] != "GET":
-            raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
+    async def _other(self, scope: Scope, receive: Receive, token_hash: bytes, headers: _Headers) -> Reply:
+        route, named = self._others.find(scope["method"], scope["path"])
         caller = await self._admitted(token_hash, "", headers.accept)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        return await list_orders(self._desk, caller.shop, query)
+        body, content = await _body(route.body, receive, headers)
+        keyed = None
+        if headers.idempotency_key is not None and scope["method"] == "POST":
+            keyed = _keyed(caller.shop.id, headers.idempotency_key, scope, content)
+        return await route.handler(
+            self._desk, ShopCall(shop=caller.shop, path=named, query=query, body=body, keyed=keyed)
+        )
 
     def _call(self, scope: Scope) -> tuple[MerchantCall, str]:
         """Which call it is, and the order's code. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
         path: str = scope["path"]
-        if not path.startswith(_ORDERS):
-            raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
         code, _, action = path[len(_ORDERS) :].partition("/")
         call = self._calls.get((scope["method"], action))
         if call is not None:
@@ -138,6 +143,15 @@ class MerchantsFront:
         if action in self._actions:
             raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
+
+    def _name_of(self, scope: Scope) -> str:
+        """How rules of faults call a call: `show` for an order, its action, or the name of the route."""
+        path: str = scope["path"]
+        if path.startswith(_ORDERS):
+            return path[len(_ORDERS) :].partition("/")[2].partition("/")[0] or "show"
+        with contextlib.suppress(DomainError):
+            return self._others.find(scope["method"], path)[0].name
+        return ""
 
     async def _act(
         self, call: MerchantCall, asked: OrderCall, find: Callable[[View], OrderCall], request: KeyedRequest | None
@@ -191,23 +205,19 @@ def _scanned(scope: Scope) -> _Headers:
     return _Headers(authorization, accept, length, content_type, key)
 
 
-def _name_of(scope: Scope) -> str:
-    """How rules of faults call a call: `list`, `show`, or its action."""
-    path: str = scope["path"]
-    if path == _LIST:
-        return "list"
-    return path[len(_ORDERS) :].partition("/")[2].partition("/")[0] or "show"
+def _keyed(shop_id: str, key: bytes, scope: Scope, content: bytes) -> KeyedRequest:
+    return keyed_request(shop_id, key.decode("latin-1"), scope["method"], scope["path"], content)
 
 
-async def _body(call: MerchantCall, receive: Receive, headers: _Headers) -> tuple[Any, bytes]:
+async def _body(wanted: Any, receive: Receive, headers: _Headers) -> tuple[Any, bytes]:
     """What the call says, decoded, and the bytes that identify it."""
-    if call.body is None:
+    if wanted is None:
         return None, b""
-    if isinstance(call.body, FileField):
-        upload: Upload = await read_upload(receive, headers.content_type, call.body)
+    if isinstance(wanted, FileField):
+        upload: Upload = await read_upload(receive, headers.content_type, wanted)
         return upload, upload.content
     content = await read_body(receive, headers.content_length)
-    return decode_body(content, call.body, headers.content_type), content
+    return decode_body(content, wanted, headers.content_type), content
 
 
 def _token_hash(authorization: bytes | None) -> bytes:

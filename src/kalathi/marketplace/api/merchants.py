@@ -3,7 +3,7 @@
 An action gives what is to be written; the front commits it and decides anew when another call was faster.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import OrderList
 from kalathi.contract.words import OrderState
+from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.paging import page_of, pagination, timestamp_of
 from kalathi.marketplace.api.reply import Reply
@@ -45,7 +46,6 @@ class OrderCall(NamedTuple):
 # An action gives what is to be written.
 Handler = Callable[[Desk, View, OrderCall], ChangeSet]
 ShowHandler = Callable[[Desk, OrderCall], Reply]
-ListHandler = Callable[[Desk, Shop, dict[str, str]], Awaitable[Reply]]
 _ACTION_OPTIONS: Final = ("action_options", "1")
 
 
@@ -85,8 +85,9 @@ def trigger_webhook(desk: Desk, view: View, call: OrderCall) -> ChangeSet:
     return triggered(view, call.shop, call.found, kind, desk.terms, desk.clock.now())
 
 
-async def list_orders(desk: Desk, shop: Shop, query: dict[str, str]) -> Reply:
+async def list_orders(desk: Desk, call: ShopCall) -> Reply:
     """`?state=&updated_since=&page=&per=`: the shop's orders, newest change first."""
+    shop, query = call.shop, call.query
     state = query.get("state")
     if state is not None and state not in set(OrderState):
         raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")

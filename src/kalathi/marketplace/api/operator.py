@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from secrets import token_bytes
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from kalathi.contract.codec import encode
 from kalathi.contract.orders import ListMeta
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import OrderState
+from kalathi.marketplace.api.calls import Call, reply, write
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.paging import page_of, pagination
 from kalathi.marketplace.api.reply import Reply
@@ -18,7 +18,6 @@ from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, remember
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.orders import placing, queries, wire
 from kalathi.marketplace.orders import store as orders
@@ -30,16 +29,6 @@ from kalathi.marketplace.shops.model import NewShop, Shop
 from kalathi.marketplace.webhooks.resending import resent_latest
 
 _LONGEST_MOVE_SECONDS = 10 * 366 * 86_400
-
-
-class Call(Struct, frozen=True, kw_only=True):
-    """One request of the operator: what the path names, what the query asks, the decoded body."""
-
-    path: dict[str, str]
-    query: dict[str, str]
-    body: Any
-    # Set when the request names an Idempotency-Key.
-    keyed: KeyedRequest | None = None
 
 
 class ShopBody(Struct, frozen=True, kw_only=True):
@@ -136,18 +125,18 @@ async def add_shop(desk: Desk, call: Call) -> Reply:
     ids = [opaque_id() for _ in range(1 + len(new.locations))]
     changes, shop = shop_commands.add_shop(new, ids, token, own_domain_only=_is_production(desk))
     await desk.database.commit(changes)
-    return _reply(201, ShopWithToken(shop=shop, api_token=token))
+    return reply(201, ShopWithToken(shop=shop, api_token=token))
 
 
 async def list_shops(desk: Desk, call: Call) -> Reply:
     """Every shop."""
-    return _reply(200, ShopList(shops=await desk.database.look(shops.shops)))
+    return reply(200, ShopList(shops=await desk.database.look(shops.shops)))
 
 
 async def show_shop(desk: Desk, call: Call) -> Reply:
     """One shop."""
     shop = await desk.database.look(lambda view: shop_commands.find_shop(view, call.path["shop_id"]))
-    return _reply(200, ShopBody(shop=shop))
+    return reply(200, ShopBody(shop=shop))
 
 
 async def change_shop(desk: Desk, call: Call) -> Reply:
@@ -157,7 +146,7 @@ async def change_shop(desk: Desk, call: Call) -> Reply:
             view, call.path["shop_id"], call.body, own_domain_only=_is_production(desk)
         )
     )
-    return _reply(200, ShopBody(shop=shop))
+    return reply(200, ShopBody(shop=shop))
 
 
 async def add_location(desk: Desk, call: Call) -> Reply:
@@ -166,7 +155,7 @@ async def add_location(desk: Desk, call: Call) -> Reply:
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         changes, shop = shop_commands.add_location(view, call.path["shop_id"], call.body, location_id)
-        return changes, _reply(201, ShopBody(shop=shop))
+        return changes, reply(201, ShopBody(shop=shop))
 
     return await write(desk, call, command)
 
@@ -175,34 +164,32 @@ async def renew_token(desk: Desk, call: Call) -> Reply:
     """A new API token; the old one is dead."""
     token = secret_token()
     shop = await desk.database.run(lambda view: shop_commands.renew_token(view, call.path["shop_id"], token))
-    return _reply(200, ShopWithToken(shop=shop, api_token=token))
+    return reply(200, ShopWithToken(shop=shop, api_token=token))
 
 
 async def renew_signing_secret(desk: Desk, call: Call) -> Reply:
     """Signs the shop's webhooks (Standard Webhooks) with a new secret, shown once; the one before stays live too."""
     secret = secret_text(token_bytes(SECRET_BYTES))
     shop = await desk.database.run(lambda view: shop_commands.renew_signing_secret(view, call.path["shop_id"], secret))
-    return _reply(200, ShopWithSecret(shop=shop, signing_secret=secret))
+    return reply(200, ShopWithSecret(shop=shop, signing_secret=secret))
 
 
 async def end_signing(desk: Desk, call: Call) -> Reply:
     """Ends signing: webhooks go out exactly as the contract has them."""
     shop = await desk.database.run(lambda view: shop_commands.end_signing(view, call.path["shop_id"]))
-    return _reply(200, ShopBody(shop=shop))
+    return reply(200, ShopBody(shop=shop))
 
 
 async def put_listings(desk: Desk, call: Call) -> Reply:
     """Adds or replaces the listings that are named."""
     shop = await desk.database.run(lambda view: shop_commands.put_listings(view, call.path["shop_id"], call.body))
-    return _reply(200, await desk.database.look(lambda view: _listings(view, shop.id)))
+    return reply(200, await desk.database.look(lambda view: _listings(view, shop.id)))
 
 
 async def list_listings(desk: Desk, call: Call) -> Reply:
     """The shop's listings."""
     shop_id = call.path["shop_id"]
-    return _reply(
-        200, await desk.database.look(lambda view: _listings(view, shop_commands.find_shop(view, shop_id).id))
-    )
+    return reply(200, await desk.database.look(lambda view: _listings(view, shop_commands.find_shop(view, shop_id).id)))
 
 
 async def place_cart(desk: Desk, call: Call) -> Reply:
@@ -214,7 +201,7 @@ async def place_cart(desk: Desk, call: Call) -> Reply:
     def command(view: View) -> tuple[ChangeSet, Reply]:
         changes, placed = placing.place(view, new, keys, desk.terms, desk.clock.now())
         shown = [OrderShown(code=order.code, shop_id=order.shop_id, state=order.state) for order in placed]
-        return changes, _reply(201, PlacedCart(cart=CartShown(id=placed[0].cart_id), orders=shown))
+        return changes, reply(201, PlacedCart(cart=CartShown(id=placed[0].cart_id), orders=shown))
 
     try:
         return await write(desk, call, command)
@@ -229,7 +216,7 @@ async def list_orders(desk: Desk, call: Call) -> Reply:
         raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")
     page = page_of(call.query)
     found, count = await desk.database.read(lambda view: orders.recent_orders(view, state, page.per, page.offset))
-    return _reply(
+    return reply(
         200,
         ShortOrderList(
             orders=[
@@ -245,7 +232,7 @@ async def show_order(desk: Desk, call: Call) -> Reply:
     """An order, its cart, its timeline, its deliveries."""
     now = desk.clock.now()
     detail = await desk.database.look(lambda view: queries.order_detail(view, call.path["code"], desk.terms, now))
-    return _reply(200, detail)
+    return reply(200, detail)
 
 
 async def resend_webhook(desk: Desk, call: Call) -> Reply:
@@ -256,7 +243,7 @@ async def resend_webhook(desk: Desk, call: Call) -> Reply:
         if found.shop.webhook_url is None:
             raise invalid_parameter("The shop has no webhook_url.")
         changes, delivery = resent_latest(view, found.shop.id, call.path["code"], desk.clock.now_millis())
-        return changes, _reply(200, ResentWebhook(delivery=delivery))
+        return changes, reply(200, ResentWebhook(delivery=delivery))
 
     return await write(desk, call, command)
 
@@ -284,7 +271,7 @@ def order_operation(operation: Operation) -> Callable[[Desk, Call], Awaitable[Re
 
 async def show_clock(desk: Desk, call: Call) -> Reply:
     """Business time."""
-    return _reply(200, ClockShown(now=athens(desk.clock.now())))
+    return reply(200, ClockShown(now=athens(desk.clock.now())))
 
 
 async def move_clock(desk: Desk, call: Call) -> Reply:
@@ -296,26 +283,7 @@ async def move_clock(desk: Desk, call: Call) -> Reply:
         now = await desk.mover.move_to(move.now)
     else:
         now = await desk.mover.advance(move.advance_seconds or 0)
-    return _reply(200, ClockShown(now=athens(now)))
-
-
-async def write(desk: Desk, call: Call, command: Callable[[View], tuple[ChangeSet, Reply]]) -> Reply:
-    """Runs a command; under an Idempotency-Key its answer is part of what it writes, and a repeat gets it again."""
-    request = call.keyed
-    if request is None:
-        return await desk.database.run(command)
-
-    def remembered(view: View) -> tuple[ChangeSet, Reply]:
-        first = answer_of(view, request)
-        if first is not None:
-            return ChangeSet(), Reply(first.status, first.body)
-        changes, reply = command(view)
-        hours = desk.terms.settings.idempotency_hours
-        changes.add(*remember(request, reply.status, reply.body, desk.clock.now(), hours))
-        return changes, reply
-
-    with desk.idempotency.alone(request):
-        return await desk.database.run(remembered)
+    return reply(200, ClockShown(now=athens(now)))
 
 
 def _is_production(desk: Desk) -> bool:
@@ -331,7 +299,3 @@ def _listings(view: View, shop_id: str) -> ListingList:
             for entry in shops.all_listings(view, shop_id)
         ]
     )
-
-
-def _reply(status: int, payload: object) -> Reply:
-    return Reply(status, encode(payload))

@@ -28,6 +28,11 @@ ERRORS: Final[dict[ErrorCode, ErrorAnswer]] = {
     ErrorCode.UNAUTHORIZED: ErrorAnswer(401, "unauthorized"),
     ErrorCode.NOT_FOUND: ErrorAnswer(404, "not_found"),
     ErrorCode.ORDER_NOT_FOUND: ErrorAnswer(404, "order_error"),
+    ErrorCode.RETURN_NOT_FOUND: ErrorAnswer(404, "not_found"),
+    ErrorCode.SUPPLIER_NOT_FOUND: ErrorAnswer(404, "supplier_error"),
+    ErrorCode.PURCHASE_ORDER_NOT_FOUND: ErrorAnswer(404, "purchase_order_error"),
+    ErrorCode.PURCHASE_ORDER_OF_ANOTHER: ErrorAnswer(401, "purchase_order_error"),
+    ErrorCode.PURCHASE_ORDER_STATUS: ErrorAnswer(422, "purchase_order_status"),
     ErrorCode.METHOD_NOT_ALLOWED: ErrorAnswer(405, "method_not_allowed"),
     ErrorCode.NOT_ACCEPTABLE: ErrorAnswer(406, "not_acceptable"),
     ErrorCode.CONFLICT: ErrorAnswer(409, "conflict"),
@@ -35,6 +40,11 @@ ERRORS: Final[dict[ErrorCode, ErrorAnswer]] = {
     ErrorCode.INVALID_PARAMETER: ErrorAnswer(422, "invalid_parameter"),
     ErrorCode.ORDER_STATUS: ErrorAnswer(422, "order_status"),
     ErrorCode.ORDER_NOT_ELIGIBLE: ErrorAnswer(422, "order_error"),
+    ErrorCode.RETURN_STATUS: ErrorAnswer(422, "return_status"),
+    ErrorCode.RETURN_HOOK: ErrorAnswer(422, "return_webhook"),
+    ErrorCode.REVIEW_OPTION: ErrorAnswer(422, "option"),
+    ErrorCode.REVIEW_COMMENT: ErrorAnswer(422, "comment"),
+    ErrorCode.REVIEW_COMMENT_LENGTH: ErrorAnswer(422, "rejection_comment_sanitized"),
     ErrorCode.RESCHEDULE_DATE: ErrorAnswer(422, "reschedule_date"),
     ErrorCode.PICKUP_LOCATION: ErrorAnswer(422, "pickup_location"),
     ErrorCode.INVOICE_MISSING: ErrorAnswer(400, "invoice_file"),
@@ -92,7 +102,7 @@ def envelope_reply(code: ErrorCode | None, sentence: str, retry_after_seconds: i
 
 def _envelope(answer: ErrorAnswer, messages: tuple[str, ...], retry_after_seconds: int | None = None) -> Reply:
     headers: list[tuple[bytes, bytes]] = [JSON]
-    if answer.status == 401:
+    if answer is ERRORS[ErrorCode.UNAUTHORIZED]:
         headers.append((b"www-authenticate", b"Bearer"))
     if answer.status == 503 and retry_after_seconds is None:
         retry_after_seconds = _UNAVAILABLE_SECONDS

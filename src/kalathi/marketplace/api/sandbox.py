@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from kalathi.contract.codec import encode
+from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.player import ScenarioPlayer

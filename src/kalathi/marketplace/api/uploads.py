@@ -11,8 +11,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.types import Receive
 
+from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import store

@@ -1,7 +1,7 @@
 """Vouchers behind unguessable links: no token and no Accept header is needed (DESIGN, decision 14)."""
 
+from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.couriers import store
 from kalathi.marketplace.kernel.changes import ChangeSet

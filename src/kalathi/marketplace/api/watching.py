@@ -6,8 +6,8 @@ from msgspec import Struct
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalathi.contract.codec import encode
+from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.operator import Call
 from kalathi.marketplace.api.reply import Reply, error_reply
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode

@@ -26,6 +26,9 @@ class DueKind(StrEnum):
     EXPIRY = "expiry"
     EXPRESS = "express"
     VOUCHER = "voucher"
+    DELIVERY_NOTE = "delivery_note"
+    REVIEW = "review"
+    OPENED = "opened"
     FORGET = "forget"
 
 

@@ -37,6 +37,17 @@ def scramble(number: int) -> int:
             return number
 
 
+def return_code(day: date, number: int) -> str:
+    """`R-YYMMDD-NNNNNNN`, unique as order codes are."""
+    return f"R-{order_code(day, number)}"
+
+
+def purchase_order_code(day: date, number: int) -> str:
+    """`YYMMDD-NNNN-NNNN`, unique as order codes are."""
+    digits = f"{scramble(number % _CODE_RANGE):08d}"
+    return f"{day:%y%m%d}-{digits[:4]}-{digits[4:]}"
+
+
 def order_code(day: date, number: int) -> str:
     """`YYMMDD-NNNNNNN` of a business day in Athens; unique as long as a day has fewer than ten million orders."""
     return f"{day:%y%m%d}-{scramble(number % _CODE_RANGE):07d}"

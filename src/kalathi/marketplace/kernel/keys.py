@@ -1,4 +1,4 @@
-"""Fresh keys: random ids, and order codes from blocks that are reserved in the database (DESIGN, decision 11)."""
+"""Fresh keys: random ids, and codes from blocks that are reserved in the database (DESIGN, decision 11)."""
 
 import asyncio
 from datetime import datetime
@@ -22,6 +22,14 @@ class DrawnKeys:
     def order_code(self, now: datetime) -> str:
         """A new order code of the business day of `now` in Athens."""
         return ids.order_code(athens(now).date(), self.numbers.pop())
+
+    def return_code(self, now: datetime) -> str:
+        """A new return code of that day."""
+        return ids.return_code(athens(now).date(), self.numbers.pop())
+
+    def purchase_order_code(self, now: datetime) -> str:
+        """A new code of a purchase order of that day."""
+        return ids.purchase_order_code(athens(now).date(), self.numbers.pop())
 
     def opaque_id(self) -> str:
         """A new public id."""

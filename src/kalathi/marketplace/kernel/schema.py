@@ -1,6 +1,6 @@
 """The tables. Columns are integers, texts and bytes, so that no driver converts a value (DESIGN, decisions 4 and 5).
 
-Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, order_directory, counters,
+Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, directory, counters,
 sandbox_faults and the operator's idempotency_keys are the exceptions. Times are milliseconds since 1970 in UTC;
 documents are JSON of the slices' own structs.
 """
@@ -82,7 +82,24 @@ _table(
     Index("orders_by_change", "shop_id", "state", "updated_at"),
     small_rows=False,
 )
-_table("order_directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))
+# Whose a code is: of an order, a return or a purchase order, whose codes never look alike.
+_table("directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))
+_table(
+    "returns",
+    _text("shop_id"),
+    _text("code"),
+    _text("order_code"),
+    _text("state"),
+    _integer("version"),
+    _integer("created_at"),
+    _bytes("document"),
+    PrimaryKeyConstraint("shop_id", "code"),
+    # The list call, of all of a shop's returns or of one order's.
+    Index("returns_by_time", "shop_id", "created_at"),
+    Index("returns_by_order", "shop_id", "order_code"),
+    small_rows=False,
+)
+# What has happened to an order or a return.
 _table(
     "timeline",
     _text("shop_id"),
@@ -94,8 +111,8 @@ _table(
     PrimaryKeyConstraint("shop_id", "code", "version"),
 )
 
-# What was told, frozen: a retry or a resend sends these bytes. The subject is an order's code, the sequence its
-# version, so that an event needs no id of its own and an order's events have their order.
+# What was told, frozen: a retry or a resend sends these bytes. The subject is the code of an order or a return, the
+# sequence its version, so that an event needs no id of its own and an order's events have their order.
 _table(
     "webhook_events",
     _text("shop_id"),
@@ -124,6 +141,14 @@ _table(
     _bytes("answer"),
     PrimaryKeyConstraint("shop_id", "subject", "sequence", "number"),
 )
+# To which URL the event that opens a subject was delivered: what follows it is sent to no other.
+_table(
+    "openings",
+    _text("shop_id"),
+    _text("subject"),
+    _text("url"),
+    PrimaryKeyConstraint("shop_id", "subject"),
+)
 _table(
     "due",
     _text("shop_id"),
@@ -138,6 +163,37 @@ _table(
     PrimaryKeyConstraint("shop_id", "kind", "subject", "sequence"),
     Index("due_by_time", "kind", "due_at"),
     Index("due_by_shop", "kind", "shop_id", "due_at"),
+)
+
+# Goods in the marketplace's warehouse: where they come from, what was announced, and what lies there.
+_table(
+    "suppliers",
+    _text("shop_id"),
+    _text("supplier_id"),
+    _text("code"),
+    _integer("version"),
+    _bytes("document"),
+    PrimaryKeyConstraint("shop_id", "supplier_id"),
+    Index("suppliers_by_code", "shop_id", "code", unique=True),
+    small_rows=False,
+)
+_table(
+    "purchase_orders",
+    _text("shop_id"),
+    _text("code"),
+    _integer("version"),
+    _integer("created_at"),
+    _bytes("document"),
+    PrimaryKeyConstraint("shop_id", "code"),
+    Index("purchase_orders_by_time", "shop_id", "created_at"),
+    small_rows=False,
+)
+_table(
+    "warehouse_stock",
+    _text("shop_id"),
+    _text("shop_uid"),
+    _integer("quantity"),
+    PrimaryKeyConstraint("shop_id", "shop_uid"),
 )
 
 _table(

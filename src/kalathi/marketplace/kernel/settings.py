@@ -46,6 +46,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     ip_ranges_modified: Annotated[str, Meta(description="When these ranges were last changed, in UTC.")] = (
         "2026-11-25T00:00:00Z"
     )
+    fbs_fee_cents: Annotated[
+        int,
+        Meta(ge=0, le=100_000, description="Fee in cents of an order that is sent from the marketplace's warehouse."),
+    ] = 120
+    warehouse_address: Annotated[
+        str, Meta(description="Street, number, postcode, city and region of the marketplace's warehouse.")
+    ] = "Λεωφόρος Ειρήνης, 7, 19300, Ασπρόπυργος, Αττική"
+    review_hours: Annotated[int, Meta(ge=1, description="Hours that a shop has to review a return request.")] = 72
+    withdrawal_days: Annotated[
+        int, Meta(ge=0, description="Days after delivery within which a withdrawal needs no review.")
+    ] = 14
     tell_deliveries: Annotated[
         bool, Meta(description="Send webhooks for delivered, partially_delivered and for_return too.")
     ] = False

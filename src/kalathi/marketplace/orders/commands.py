@@ -64,7 +64,7 @@ def reject(found: FoundOrder, request: RejectRequest, keys: FreshKeys, terms: Te
 def record_rejection(found: FoundOrder, rejection: machine.Rejection, terms: Terms, now: datetime) -> Recorded:
     """The rows of a rejection: the order that ended, its stock, and the new order for the rest."""
     recorded = record_moved(found, rejection.rejected, terms, now)
-    move_stock(recorded.changes, found.order.shop_id, rejection.stock)
+    move_stock(recorded.changes, found.order, rejection.stock)
     if rejection.successor is not None:
         recorded.changes.extend([record_placed(rejection.successor, found.shop, terms, now).changes])
     return recorded
@@ -82,6 +82,15 @@ def issue_voucher(
     url = terms.voucher_url(found.order.shop_id, link)
     recorded = record_moved(found, pickup.issue_voucher(found.order, url, tracking_codes), terms, now)
     recorded.changes.add(insert_voucher(found.order.shop_id, link, found.order.code, pdf))
+    return recorded
+
+
+def issue_delivery_note(found: FoundOrder, pdf: bytes, link: str, number: str, terms: Terms, now: datetime) -> Recorded:
+    """The note of an order that has left the warehouse joins it. Raises ORDER_STATUS."""
+    note = Upload("application/pdf", pdf)
+    url = terms.upload_url(found.order.shop_id, link, note.mime_type)
+    recorded = record_moved(found, pickup.issue_delivery_note(found.order, number, url), terms, now)
+    recorded.changes.extend([store.replace_upload(found.order, UploadKind.DELIVERY_NOTE, link, note)])
     return recorded
 
 

@@ -1,23 +1,26 @@
-"""What comes due for orders: the expiry of an open one, the voucher of an accepted one."""
+"""What comes due for orders: the expiry of an open one, the voucher of an accepted one, the delivery note of one that
+has left the warehouse."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import TypeVar
 
-from msgspec import UNSET
-
-from kalathi.contract.orders import Customer
-from kalathi.contract.words import OrderState, PaymentMethod
-from kalathi.marketplace.couriers.tracking import tracking_codes
-from kalathi.marketplace.couriers.vouchers import Party, VoucherFacts, VoucherPrinter
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.couriers.printing import DocumentPrinter
+from kalathi.marketplace.couriers.vouchers import render_voucher
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, to_millis
 from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueRow, again, done
 from kalathi.marketplace.kernel.ids import secret_token
-from kalathi.marketplace.kernel.money import total
-from kalathi.marketplace.orders import commands, store
+from kalathi.marketplace.orders import commands, machine, store
+from kalathi.marketplace.orders.documents import note_facts, voucher_facts
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.warehouse.delivery_notes import render_note
+
+T = TypeVar("T")
 
 
 class OrderDueWork:
@@ -25,7 +28,7 @@ class OrderDueWork:
     order has gone another way in the meantime."""
 
     def __init__(
-        self, database: Database, clock: BusinessClock, terms: Terms, printer: VoucherPrinter, threads: Executor
+        self, database: Database, clock: BusinessClock, terms: Terms, printer: DocumentPrinter, threads: Executor
     ) -> None:
         """`threads` is where vouchers are rendered, so that the event loop never waits for one."""
         self._database = database
@@ -70,8 +73,8 @@ class OrderDueWork:
         if found is None or not _wants_voucher(found):
             await self._database.commit(ChangeSet(done(row)))
             return
-        facts = _facts(found, self._clock)
-        pdf = await asyncio.get_running_loop().run_in_executor(self._threads, self._printer.render, facts)
+        facts = voucher_facts(found, self._clock.now())
+        pdf = await self._rendered(render_voucher, facts)
         link = secret_token()
 
         def command(view: View) -> tuple[ChangeSet, None]:
@@ -88,45 +91,38 @@ class OrderDueWork:
 
         await self._database.run(command)
 
+    async def make_delivery_note(self, row: DueRow) -> None:
+        """The same for the note of an order that has left the marketplace's warehouse."""
+        found = await self._database.peek(lambda view: store.by_code(view, row.subject))
+        if found is None or not _wants_note(found):
+            await self._database.commit(ChangeSet(done(row)))
+            return
+        facts = note_facts(found, self._terms, self._clock.now())
+        pdf = await self._rendered(render_note, facts)
+        link = secret_token()
+
+        def command(view: View) -> tuple[ChangeSet, None]:
+            present = store.by_code(view, row.subject)
+            if present is None or not _wants_note(present):
+                return ChangeSet(done(row)), None
+            now = self._clock.now()
+            changes = commands.issue_delivery_note(present, pdf, link, facts.number, self._terms, now).changes
+            changes.add(done(row))
+            return changes, None
+
+        await self._database.run(command)
+
+    async def _rendered(self, render: Callable[[DocumentPrinter, T], bytes], facts: T) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, render, self._printer, facts)
+
+
+def _wants_note(found: FoundOrder) -> bool:
+    order = found.order
+    has_left = (order.state, machine.Action.ISSUE_DELIVERY_NOTE) in machine.TRANSITIONS
+    return order.fulfilled_by_skroutz and has_left and order.fbs_delivery_note is None
+
 
 def _wants_voucher(found: FoundOrder) -> bool:
     order = found.order
     waits = order.courier_voucher is None or order.voucher_is_outdated
     return order.state is OrderState.ACCEPTED and order.needs_voucher and waits
-
-
-def _facts(found: FoundOrder, clock: BusinessClock) -> VoucherFacts:
-    order, shop = found.order, found.shop
-    location = shop.location(order.pickup_location_id or "")
-    collects = order.payment_method is PaymentMethod.CASH_ON_DELIVERY
-    return VoucherFacts(
-        order_code=order.code,
-        courier=str(order.courier),
-        sender=Party(
-            name=shop.name,
-            lines=()
-            if location is None
-            else (
-                f"{location.street_name} {location.street_number}",
-                f"{location.zip} {location.city}, {location.region}",
-            ),
-        ),
-        recipient=_recipient(order.recipient()),
-        tracking_codes=tracking_codes(str(order.courier), order.code, order.number_of_parcels or 1),
-        collect=str(total(line.total_price for line in order.lines())) if collects else "",
-        made_at=clock.now(),
-    )
-
-
-def _recipient(customer: Customer) -> Party:
-    address = customer.address
-    name = f"{customer.first_name} {customer.last_name}".strip()
-    if address.pickup_from_collection_point and address.collection_point_address is not UNSET:
-        return Party(name=name, lines=(address.collection_point_address,))
-    street = f"{address.street_name} {address.street_number}".strip()
-    lines = (
-        f"{street}, {address.floor}" if address.floor else street,
-        f"{address.zip} {address.city}, {address.region}",
-        address.country_code,
-    )
-    return Party(name=name, lines=tuple(line for line in lines if line.strip(" ,")))

@@ -4,9 +4,10 @@ An order is placed, and then the shop and the clock race: accept, reject, expire
 exactly one of them can win. An accepted order gets its voucher, is handed to the courier and delivered. A customer may
 cancel until the parcel is delivered; once it has been dispatched it travels back.
 
-Each command here and in pickup.py takes the order, the facts it needs and `now`, asks the door, and gives the new order
-with what has changed. Nothing reads a clock, draws an id, or touches a database: an illegal move raises ORDER_STATUS,
-and since orders are immutable, nothing can have changed. The diagram in docs/orders.md is drawn from TRANSITIONS.
+Each command here, in pickup.py, returning.py and replacing.py takes the order, the facts it needs and `now`, asks the
+door, and gives the new order with what has changed. Nothing reads a clock, draws an id, or touches a database: an
+illegal move raises ORDER_STATUS, and since orders are immutable, nothing can have changed. The diagram in
+docs/orders.md is drawn from TRANSITIONS.
 """
 
 from collections.abc import Sequence
@@ -15,14 +16,14 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from kalathi.contract.codec import encode
-from kalathi.contract.orders import RejectionInfo, Replacement
+from kalathi.contract.orders import RejectionInfo
 from kalathi.contract.requests import AcceptRequest, RejectRequest
 from kalathi.contract.webhooks import Change, OrderChanges
-from kalathi.contract.words import OrderEventType, OrderState, RejectionActor, ReplacementType
+from kalathi.contract.words import OrderEventType, OrderState, RejectionActor
 from kalathi.marketplace.kernel.calendar import add_working_days
 from kalathi.marketplace.kernel.clock import ATHENS, after, athens
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
@@ -37,6 +38,7 @@ class Action(StrEnum):
     """What can happen to an order; also the word of its timeline."""
 
     PLACE = "place"
+    PLACE_FROM_WAREHOUSE = "place_from_warehouse"
     ACCEPT = "accept"
     REJECT = "reject"
     EXPIRE = "expire"
@@ -55,6 +57,12 @@ class Action(StrEnum):
     DELIVER_PARTLY = "deliver_partly"
     FAIL_DELIVERY = "fail_delivery"
     REPLACE = "replace"
+    ISSUE_DELIVERY_NOTE = "issue_delivery_note"
+    ASK_RETURN = "ask_return"
+    SHIP_RETURN = "ship_return"
+    DROP_RETURN = "drop_return"
+    TAKE_BACK_PARTLY = "take_back_partly"
+    TAKE_BACK = "take_back"
     # In whatever state an order is that was ever accepted, and so no row of the table.
     ATTACH_INVOICE = "attach_invoice"
 
@@ -62,6 +70,7 @@ class Action(StrEnum):
 _S = OrderState
 TRANSITIONS: Final[dict[tuple[OrderState | None, Action], OrderState]] = {
     (None, Action.PLACE): _S.OPEN,
+    (None, Action.PLACE_FROM_WAREHOUSE): _S.ACCEPTED,
     (_S.OPEN, Action.ACCEPT): _S.ACCEPTED,
     (_S.OPEN, Action.REJECT): _S.REJECTED,
     (_S.OPEN, Action.EXPIRE): _S.EXPIRED,
@@ -86,11 +95,39 @@ TRANSITIONS: Final[dict[tuple[OrderState | None, Action], OrderState]] = {
     (_S.PARTIALLY_DELIVERED, Action.REPLACE): _S.PARTIALLY_DELIVERED,
     (_S.PARTIALLY_RETURNED, Action.REPLACE): _S.PARTIALLY_RETURNED,
     (_S.RETURNED, Action.REPLACE): _S.RETURNED,
+    (_S.DISPATCHED, Action.ISSUE_DELIVERY_NOTE): _S.DISPATCHED,
+    (_S.FOR_RETURN, Action.ISSUE_DELIVERY_NOTE): _S.FOR_RETURN,
+    (_S.DELIVERED, Action.ISSUE_DELIVERY_NOTE): _S.DELIVERED,
+    (_S.PARTIALLY_DELIVERED, Action.ISSUE_DELIVERY_NOTE): _S.PARTIALLY_DELIVERED,
+    (_S.DELIVERED, Action.ASK_RETURN): _S.DELIVERED,
+    (_S.DELIVERED, Action.SHIP_RETURN): _S.DELIVERED,
+    (_S.DELIVERED, Action.DROP_RETURN): _S.DELIVERED,
+    (_S.DELIVERED, Action.TAKE_BACK_PARTLY): _S.PARTIALLY_RETURNED,
+    (_S.DELIVERED, Action.TAKE_BACK): _S.RETURNED,
+    (_S.PARTIALLY_DELIVERED, Action.ASK_RETURN): _S.PARTIALLY_DELIVERED,
+    (_S.PARTIALLY_DELIVERED, Action.SHIP_RETURN): _S.PARTIALLY_DELIVERED,
+    (_S.PARTIALLY_DELIVERED, Action.DROP_RETURN): _S.PARTIALLY_DELIVERED,
+    (_S.PARTIALLY_DELIVERED, Action.TAKE_BACK_PARTLY): _S.PARTIALLY_RETURNED,
+    (_S.PARTIALLY_DELIVERED, Action.TAKE_BACK): _S.RETURNED,
+    (_S.PARTIALLY_RETURNED, Action.ASK_RETURN): _S.PARTIALLY_RETURNED,
+    (_S.PARTIALLY_RETURNED, Action.SHIP_RETURN): _S.PARTIALLY_RETURNED,
+    (_S.PARTIALLY_RETURNED, Action.DROP_RETURN): _S.PARTIALLY_RETURNED,
+    (_S.PARTIALLY_RETURNED, Action.TAKE_BACK_PARTLY): _S.PARTIALLY_RETURNED,
+    (_S.PARTIALLY_RETURNED, Action.TAKE_BACK): _S.RETURNED,
 }
 
 # What the contract names no event for (section 4). A setting turns on those of a delivery and its failure.
 DELIVERIES: Final = frozenset({Action.COLLECT, Action.DELIVER, Action.DELIVER_PARTLY, Action.FAIL_DELIVERY})
-SILENT: Final = frozenset({Action.TRACK, Action.REPLACE, Action.ATTACH_INVOICE})
+SILENT: Final = frozenset(
+    {
+        Action.TRACK,
+        Action.REPLACE,
+        Action.ATTACH_INVOICE,
+        Action.ASK_RETURN,
+        Action.SHIP_RETURN,
+        Action.DROP_RETURN,
+    }
+)
 
 
 def door(state: OrderState | None, action: Action) -> OrderState:
@@ -117,7 +154,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
     def event(self, *, tells_deliveries: bool) -> OrderEventType | None:
         """Which webhook the move causes, if any: none when nothing that the contract lists has changed."""
-        if self.action is Action.PLACE:
+        if self.action in {Action.PLACE, Action.PLACE_FROM_WAREHOUSE}:
             return OrderEventType.NEW_ORDER
         if self.action in SILENT or (self.action in DELIVERIES and not tells_deliveries):
             return None
@@ -155,21 +192,23 @@ class Rejection(NamedTuple):
 
 
 def place(placement: Placement, settings: Settings, now: datetime) -> Step:
-    """A new order with its deadlines; commission is rounded per line and summed (DESIGN, decision 10)."""
+    """A new order with its deadlines; commission is rounded per line and summed (DESIGN, decision 10). What lies in the
+    marketplace's warehouse is accepted from the start (contract, section 9)."""
+    action = Action.PLACE_FROM_WAREHOUSE if placement.facts.fulfilled_by_skroutz else Action.PLACE
     lines = [priced(ordered, line_id) for ordered, line_id in zip(placement.lines, placement.line_ids, strict=True)]
     created_at = athens(now)
     expires_at = after(created_at, timedelta(hours=settings.acceptance_hours))
     order = Order(
         **asdict(placement.facts),
         code=placement.code,
-        state=door(None, Action.PLACE),
+        state=door(None, action),
         line_items=msgspec.Raw(encode(lines)),
         created_at=created_at,
         expires_at=expires_at,
         dispatch_until=_dispatch_until(placement.facts, expires_at, settings),
         commission=total(line.commission for line in lines),
     )
-    return Step(action=Action.PLACE, order=order)
+    return Step(action=action, order=order)
 
 
 def accept(order: Order, request: AcceptRequest, offer: Offer, now: datetime) -> Step:
@@ -260,15 +299,15 @@ def hand_over(order: Order) -> Step:
     return moved(Action.HAND_OVER, order, new)
 
 
-def collect(order: Order) -> Step:
+def collect(order: Order, now: datetime) -> Step:
     """The customer has come to the store. Raises ORDER_STATUS."""
     new = through(order, Action.COLLECT)
     if not order.store_pickup:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is not a store pickup.")
-    return moved(Action.COLLECT, order, replace(new, delivered=_all_pieces(order)))
+    return moved(Action.COLLECT, order, replace(new, delivered=_all_pieces(order), delivered_at=athens(now)))
 
 
-def deliver(order: Order, pieces: dict[str, int] | None = None) -> Step:
+def deliver(order: Order, now: datetime, pieces: dict[str, int] | None = None) -> Step:
     """The customer has it, or the pieces of each line that are named. Raises ORDER_STATUS, INVALID_PARAMETER."""
     door(order.state, Action.DELIVER)
     ordered = _all_pieces(order)
@@ -280,45 +319,12 @@ def deliver(order: Order, pieces: dict[str, int] | None = None) -> Step:
             f"{', '.join(f'{line_id} ({count})' for line_id, count in list(ordered.items())[:10])}."
         )
     action = Action.DELIVER if delivered == ordered else Action.DELIVER_PARTLY
-    return moved(action, order, replace(through(order, action), delivered=delivered))
+    return moved(action, order, replace(through(order, action), delivered=delivered, delivered_at=athens(now)))
 
 
 def fail_delivery(order: Order) -> Step:
     """Nobody has taken it; the parcel travels back. Raises ORDER_STATUS."""
     return moved(Action.FAIL_DELIVERY, order, through(order, Action.FAIL_DELIVERY))
-
-
-def still_replaceable(order: Order) -> dict[str, int]:
-    """The pieces of each line that the customer has got and that were not sent once more."""
-    sent = order.sent_again or {}
-    left = {line_id: count - sent.get(line_id, 0) for line_id, count in (order.delivered or {}).items()}
-    return {line_id: count for line_id, count in left.items() if count > 0}
-
-
-def note_replacement(order: Order, code: str, kind: ReplacementType | None, pieces: dict[str, int]) -> Step:
-    """Another order replaces these pieces of this one. Raises ORDER_STATUS, INVALID_PARAMETER."""
-    new = through(order, Action.REPLACE)
-    left = still_replaceable(order)
-    if not pieces or any(not 0 < count <= left.get(line_id, 0) for line_id, count in pieces.items()):
-        shown = ", ".join(f"{line_id} ({count})" for line_id, count in list(left.items())[:10]) or "none"
-        raise invalid_parameter(
-            "line_items: name lines of the order, each once, with at most the pieces that were delivered and not"
-            f" replaced yet: {shown}."
-        )
-    sent = dict(order.sent_again or {})
-    for line_id, count in pieces.items():
-        sent[line_id] = sent.get(line_id, 0) + count
-    return moved(Action.REPLACE, order, replace(_names(new, code, kind), sent_again=sent))
-
-
-def note_successor(order: Order, code: str, kind: ReplacementType | None) -> Step:
-    """The order that replaces this one was rejected in part: what is left of it comes under another code."""
-    return moved(Action.REPLACE, order, _names(through(order, Action.REPLACE), code, kind))
-
-
-def _names(order: Order, code: str, kind: ReplacementType | None) -> Order:
-    noted = Replacement(code=code, type=UNSET if kind is None else kind)
-    return replace(order, replacements=(*order.replacements, noted))
 
 
 def attach_invoice(order: Order, url: str) -> Step:

@@ -93,6 +93,10 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     voucher_is_outdated: bool = False
     delivered: dict[str, int] | None = None
     sent_again: dict[str, int] | None = None
+    # When the customer got it, and of each line the pieces that are asked back or back, and those that are back.
+    delivered_at: datetime | None = None
+    asked_back: dict[str, int] | None = None
+    came_back: dict[str, int] | None = None
 
     def lines(self) -> list[LineItem]:
         """The line items, decoded."""

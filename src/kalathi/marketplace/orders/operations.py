@@ -23,7 +23,7 @@ from kalathi.marketplace.orders import commands, machine, pickup
 from kalathi.marketplace.orders.commands import FreshKeys
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.placing import Replace, name_successor, replace_order
-from kalathi.marketplace.orders.recording import Recorded, record_ended, record_moved
+from kalathi.marketplace.orders.recording import Recorded, plan_delivery_note, record_ended, record_moved
 from kalathi.marketplace.orders.terms import Terms
 
 
@@ -146,11 +146,12 @@ def _move_pickup(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
 
 
 def _hand_over(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    return record_moved(found, machine.hand_over(found.order), facts.terms, facts.now)
+    recorded = record_moved(found, machine.hand_over(found.order), facts.terms, facts.now)
+    return plan_delivery_note(recorded, found, facts.terms, facts.now) if found.order.fulfilled_by_skroutz else recorded
 
 
 def _collect(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    return record_moved(found, machine.collect(found.order), facts.terms, facts.now)
+    return record_moved(found, machine.collect(found.order, facts.now), facts.terms, facts.now)
 
 
 def _deliver(found: FoundOrder, body: Deliver, facts: Facts) -> Recorded:
@@ -159,7 +160,7 @@ def _deliver(found: FoundOrder, body: Deliver, facts: Facts) -> Recorded:
         pieces = {line.id: line.quantity for line in body.line_items}
         if len(pieces) < len(body.line_items):
             raise invalid_parameter("line_items: name each line once.")
-    return record_moved(found, machine.deliver(found.order, pieces), facts.terms, facts.now)
+    return record_moved(found, machine.deliver(found.order, facts.now, pieces), facts.terms, facts.now)
 
 
 def _fail_delivery(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:

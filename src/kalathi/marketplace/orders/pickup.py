@@ -34,6 +34,15 @@ def issue_voucher(order: Order, link: str, tracking_codes: tuple[str, ...]) -> S
     return moved(Action.ISSUE_VOUCHER, order, new)
 
 
+def issue_delivery_note(order: Order, number: str, url: str) -> Step:
+    """The note of an order that the marketplace's warehouse has sent. Raises ORDER_STATUS."""
+    new = through(order, Action.ISSUE_DELIVERY_NOTE)
+    if not order.fulfilled_by_skroutz or order.fbs_delivery_note is not None:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order has no delivery note to come.")
+    new = replace(new, fbs_delivery_note=number, fbs_delivery_note_url=url)
+    return moved(Action.ISSUE_DELIVERY_NOTE, order, new)
+
+
 def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
     """A preorder is sent before its day: the marketplace keeps the location and takes the next window.
 

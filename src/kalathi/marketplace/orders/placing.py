@@ -1,7 +1,7 @@
 """How orders come into being: a customer's cart becomes one order per shop, and an order may be replaced by another."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Final, cast
@@ -10,8 +10,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import astuple, replace
 
-from kalathi.contract.codec import encode
-from kalathi.contract.orders import Address, Customer, LineItem, Size
+from kalathi.contract.codec import decode, encode
+from kalathi.contract.orders import Address, Customer, Fees, LineItem, Size
 from kalathi.contract.words import (
     GIFT_WRAP_CUSTOM,
     REPLACEMENT_CUSTOMS,
@@ -24,7 +24,7 @@ from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.money import as_amount, without_vat
-from kalathi.marketplace.orders import machine, store
+from kalathi.marketplace.orders import machine, replacing, store
 from kalathi.marketplace.orders.commands import FreshKeys
 from kalathi.marketplace.orders.invoicing import checked_invoice, invoice_document
 from kalathi.marketplace.orders.lines import OrderedLine
@@ -35,6 +35,7 @@ from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.shops.store import ListingInStock
+from kalathi.marketplace.warehouse import store as warehouse
 
 _LONGEST_TEXT: Final = 500
 _ADDRESS_TEXTS: Final = ("street_name", "street_number", "floor", "zip", "city", "region", "country_code")
@@ -74,12 +75,19 @@ def place(view: View, new: NewCart, keys: FreshKeys, terms: Terms, now: datetime
             raise invalid_parameter(f"items.shop_id: there is no shop {shop_id[:50]}.")
         listings = shops.listings(view, shop_id, {item.shop_uid for item in items})
         lines = [_ordered(item, listings, new) for item in items]
-        for shop_uid, quantity in _wanted(items, listings).items():
-            changes.add(shops.take_stock(shop_id, shop_uid, quantity))
-        ships_on = [entry.listing.preorder_ships_on for entry in listings.values()]
+        wanted = _wanted(items)
+        facts = _facts(new, shop, cart.id, customer_id)
+        # What the customer collects from the store is not taken from the warehouse.
+        if not new.store_pickup and warehouse.has(view, shop_id, wanted):
+            facts = _from_warehouse(facts, terms)
+            changes.add(*(warehouse.take(shop_id, shop_uid, quantity) for shop_uid, quantity in wanted.items()))
+        else:
+            _check_listed(wanted, listings)
+            facts = replace(facts, scheduled_shipment=_last_preorder(listings.values()))
+            changes.add(*(shops.take_stock(shop_id, shop_uid, quantity) for shop_uid, quantity in wanted.items()))
         placement = Placement(
             code=keys.order_code(now),
-            facts=_facts(new, shop, cart.id, customer_id, max((day for day in ships_on if day), default=None)),
+            facts=facts,
             lines=lines,
             line_ids=[keys.opaque_id() for _ in lines],
         )
@@ -96,13 +104,14 @@ def replace_order(
     the very items that come back from service or as they were. Raises ORDER_STATUS, INVALID_PARAMETER."""
     code = keys.order_code(now)
     pieces = _replaced_pieces(found.order, body)
-    recorded = record_moved(found, machine.note_replacement(found.order, code, body.type, pieces), terms, now)
+    recorded = record_moved(found, replacing.note_replacement(found.order, code, body.type, pieces), terms, now)
     lines = [
         OrderedLine(_fresh(line, same_items=body.type is not None), pieces[line.id])
         for line in found.order.lines()
         if line.id in pieces
     ]
-    placement = Placement(code, _replacement_facts(found.order, body.type), lines, [keys.opaque_id() for _ in lines])
+    facts = _replacement_facts(found.order, found.shop, body.type)
+    placement = Placement(code, facts, lines, [keys.opaque_id() for _ in lines])
     step = machine.place(placement, terms.settings, now)
     recorded.changes.extend([record_placed(step, found.shop, terms, now).changes])
     if body.type is None:
@@ -120,13 +129,14 @@ def name_successor(view: View, found: FoundOrder, recorded: Recorded, terms: Ter
     if original is None or code is None:
         return recorded
     kind = next((entry.type for entry in original.order.replacements if entry.code == found.order.code), UNSET)
-    step = machine.note_successor(original.order, code, None if kind is UNSET else cast(ReplacementType, kind))
+    step = replacing.note_successor(original.order, code, None if kind is UNSET else cast(ReplacementType, kind))
     recorded.changes.extend([record_moved(original, step, terms, now).changes])
     return recorded
 
 
-def _replacement_facts(order: Order, kind: ReplacementType | None) -> OrderFacts:
-    """Nothing is paid again: no fees, no shipping cost, and a courier who collects nothing."""
+def _replacement_facts(order: Order, shop: Shop, kind: ReplacementType | None) -> OrderFacts:
+    """Nothing is paid again: no fees, no shipping cost, and a courier who collects nothing. The shop sends it, also in
+    place of an order from the warehouse."""
     facts = facts_of(order)
     cash = order.payment_method is PaymentMethod.CASH_ON_DELIVERY
     custom = (GIFT_WRAP_CUSTOM if order.gift_wrap else UNSET) if kind is None else REPLACEMENT_CUSTOMS[kind]
@@ -134,6 +144,8 @@ def _replacement_facts(order: Order, kind: ReplacementType | None) -> OrderFacts
         facts,
         replaced=order.code,
         custom=custom,
+        courier=None if order.store_pickup else shop.courier,
+        fulfilled_by_skroutz=False,
         express=False,
         fees=UNSET,
         shipping_cost=UNSET if order.shipping_cost is UNSET else Decimal("0.00"),
@@ -145,7 +157,7 @@ def _replacement_facts(order: Order, kind: ReplacementType | None) -> OrderFacts
 def _replaced_pieces(order: Order, body: Replace) -> dict[str, int]:
     """How many pieces of each line; without lines, all that the customer has got. Raises INVALID_PARAMETER."""
     if body.line_items is UNSET:
-        return machine.still_replaceable(order)
+        return replacing.still_replaceable(order)
     pieces = {named.id: named.quantity for named in body.line_items}
     if len(pieces) < len(body.line_items):
         raise invalid_parameter("line_items: name each line once.")
@@ -171,7 +183,30 @@ def _fresh(line: LineItem, *, same_items: bool) -> LineItem:
     return replace(line, rejection_reason=UNSET, return_reason=UNSET, serial_numbers=None, commission_rate=rate)
 
 
-def _facts(new: NewCart, shop: Shop, cart_id: str, customer_id: str, ships_on: date | None) -> OrderFacts:
+def _from_warehouse(facts: OrderFacts, terms: Terms) -> OrderFacts:
+    """The same for an order that the marketplace sends (contract, section 9): its fee is due, and nothing that is
+    between a shop and its courier. Phones are shown with an invoice only."""
+    fees = Fees() if facts.fees is UNSET else facts.fees
+    cents = terms.settings.fbs_fee_cents
+    if fees.fbs_fee is UNSET and cents:
+        fees = replace(fees, fbs_fee=Decimal(cents) / 100)
+    customer = facts.customer
+    if not facts.invoice:
+        customer = msgspec.Raw(encode(replace(decode(customer, Customer), phone=UNSET, mobile=UNSET)))
+    return replace(
+        facts,
+        customer=customer,
+        courier=None,
+        express=False,
+        fulfilled_by_skroutz=True,
+        shipping_cost=UNSET,
+        fees=UNSET if fees == Fees() else fees,
+        set_as_ready_required=False,
+        mode=FulfillmentMode.CORE,
+    )
+
+
+def _facts(new: NewCart, shop: Shop, cart_id: str, customer_id: str) -> OrderFacts:
     by_merchant = shop.fulfillment_mode is FulfillmentMode.MERCHANT
     details = new.invoice_details
     customer = _shown_to_shops(new.customer, customer_id, with_phones=by_merchant or details is not UNSET)
@@ -193,7 +228,6 @@ def _facts(new: NewCart, shop: Shop, cart_id: str, customer_id: str, ships_on: d
         fees=new.fees,
         set_as_ready_required=shop.set_as_ready_required,
         mode=shop.fulfillment_mode,
-        scheduled_shipment=ships_on,
     )
 
 
@@ -275,14 +309,24 @@ def _vat_ratio(item: NewCartItem) -> Decimal | UnsetType:
     return item.vat_ratio
 
 
-def _wanted(items: Sequence[NewCartItem], listings: dict[str, ListingInStock]) -> dict[str, int]:
-    """How many pieces of each listing the cart takes. Raises INVALID_PARAMETER when it is more than there are."""
+def _wanted(items: Sequence[NewCartItem]) -> dict[str, int]:
+    """How many pieces of each listing the cart takes."""
     wanted: dict[str, int] = defaultdict(int)
     for item in items:
         wanted[item.shop_uid] += item.quantity
+    return wanted
+
+
+def _last_preorder(listings: Iterable[ListingInStock]) -> date | None:
+    """The latest of the days on which preorders are sent, since all of an order goes together."""
+    days = (entry.listing.preorder_ships_on for entry in listings)
+    return max((day for day in days if day), default=None)
+
+
+def _check_listed(wanted: dict[str, int], listings: dict[str, ListingInStock]) -> None:
+    """Raises INVALID_PARAMETER when the cart takes more than the shop has."""
     for shop_uid, quantity in wanted.items():
         if quantity > listings[shop_uid].quantity:
             raise invalid_parameter(
                 f"items.quantity of {shop_uid}: {quantity} are wanted, {listings[shop_uid].quantity} are available."
             )
-    return wanted

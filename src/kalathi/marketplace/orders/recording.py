@@ -6,16 +6,18 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from kalathi.contract.codec import encode
+from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.due import DueKind, plan
 from kalathi.marketplace.orders import machine, store, wire
 from kalathi.marketplace.orders.lines import StockMove
 from kalathi.marketplace.orders.machine import Step
-from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.warehouse import store as warehouse
 from kalathi.marketplace.webhooks.store import announce
 
 
@@ -32,6 +34,8 @@ def record_placed(step: Step, shop: Shop, terms: Terms, now: datetime) -> Record
     document = encode(order)
     changes = store.insert_order(step, document, to_millis(now))
     _tell(changes, step, document, shop, 1, terms, now)
+    if order.state is not OrderState.OPEN:
+        return Recorded(changes, document)
     expires_at, now_millis = to_millis(order.expires_at), to_millis(now)
     changes.add(plan(DueKind.EXPIRY, order.shop_id, order.code, 1, due_at=expires_at, anchor_at=now_millis))
     if order.express:
@@ -51,7 +55,7 @@ def record_moved(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> 
 def record_ended(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> Recorded:
     """The same, with the pieces that go back to their listings."""
     recorded = record_moved(found, step, terms, now)
-    move_stock(recorded.changes, step.order.shop_id, machine.returned_stock(step))
+    move_stock(recorded.changes, step.order, machine.returned_stock(step))
     return recorded
 
 
@@ -70,10 +74,22 @@ def plan_voucher(recorded: Recorded, found: FoundOrder, due_at: datetime, now: d
     return recorded
 
 
-def move_stock(changes: ChangeSet, shop_id: str, moves: Sequence[StockMove]) -> None:
-    """Pieces come back to listings, or are set to what the shop has counted."""
+def plan_delivery_note(recorded: Recorded, found: FoundOrder, terms: Terms, now: datetime) -> Recorded:
+    """The worker makes the note of an order that has left the warehouse."""
+    order, now_millis = found.order, to_millis(now)
+    due_at = to_millis(now + timedelta(seconds=terms.settings.voucher_delay_seconds))
+    recorded.changes.add(plan(DueKind.DELIVERY_NOTE, order.shop_id, order.code, 1, due_at=due_at, anchor_at=now_millis))
+    return recorded
+
+
+def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove]) -> None:
+    """Pieces come back to where they were taken from: the warehouse, or listings, which may also be set to what the
+    shop has counted."""
+    shop_id = order.shop_id
     for move in moves:
-        if move.counted:
+        if order.fulfilled_by_skroutz:
+            changes.add(warehouse.give_back(shop_id, move.shop_uid, move.pieces))
+        elif move.counted:
             changes.add(shops.set_stock(shop_id, move.shop_uid, move.pieces))
         else:
             changes.add(shops.give_back_stock(shop_id, move.shop_uid, move.pieces))

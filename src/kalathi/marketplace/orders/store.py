@@ -40,7 +40,7 @@ SELECT s.document, o.document, o.version FROM api_tokens t JOIN shops s ON s.sho
 LEFT JOIN orders o ON o.shop_id = t.shop_id AND o.code = :code WHERE t.token_hash = :token_hash"""
 
 _BY_CODE = """
-SELECT s.document, o.document, o.version FROM order_directory d JOIN shops s ON s.shop_id = d.shop_id
+SELECT s.document, o.document, o.version FROM directory d JOIN shops s ON s.shop_id = d.shop_id
 JOIN orders o ON o.shop_id = d.shop_id AND o.code = d.code WHERE d.code = :code"""
 
 
@@ -142,7 +142,7 @@ def insert_order(step: Step, document: bytes, at_millis: int) -> ChangeSet:
     }
     return ChangeSet(
         Insert("orders", row),
-        Insert("order_directory", {"code": order.code, "shop_id": order.shop_id}),
+        Insert("directory", {"code": order.code, "shop_id": order.shop_id}),
         _timeline_row(step, 1, at_millis),
     )
 

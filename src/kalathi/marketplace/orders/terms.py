@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from kalathi.contract.returns import ReturningAddress
 from kalathi.marketplace.couriers.windows import WindowSchedule
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders.answers import Offer
@@ -12,6 +13,16 @@ from kalathi.marketplace.shops.model import Shop
 _MOST_OFFERS: Final = 4096
 
 
+def _address(text: str) -> ReturningAddress:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 5 or not all(parts):
+        raise ValueError("warehouse_address must name street, number, postcode, city and region, with commas between.")
+    street, number, postcode, city, region = parts
+    return ReturningAddress(
+        street_name=street, street_number=number, zip=postcode, city=city, region=region, country_code="GR"
+    )
+
+
 class Terms:
     """The marketplace's terms: its settings, the pickup windows, the address under which links are given out."""
 
@@ -20,6 +31,7 @@ class Terms:
         self.settings = settings
         self.public_url = public_url
         self.schedule = WindowSchedule(settings.pickup_hours, settings.pickup_days)
+        self.warehouse_address = _address(settings.warehouse_address)
         self._offers: dict[str, tuple[Shop, Offer]] = {}
         self._parcel_counts = list(range(1, settings.largest_parcel_count + 1))
 

@@ -9,10 +9,11 @@ LARGEST_UPLOAD_BYTES: Final = 7 * 1024 * 1024
 
 
 class UploadKind(StrEnum):
-    """Which document of an order it is; each order has at most one of each."""
+    """Which document of an order it is; each order has at most one of each. The last is the marketplace's own."""
 
     INVOICE = "invoice"
     CREDIT_INVOICE = "credit_invoice"
+    DELIVERY_NOTE = "delivery_note"
 
 
 class Upload(Struct, frozen=True):

@@ -5,7 +5,8 @@ from concurrent.futures import Executor
 from datetime import UTC, datetime
 from typing import Final
 
-from kalathi.marketplace.couriers.vouchers import Party, VoucherFacts, VoucherPrinter
+from kalathi.marketplace.couriers.printing import DocumentPrinter, Party
+from kalathi.marketplace.couriers.vouchers import VoucherFacts, render_voucher
 
 _FACTS: Final = VoucherFacts(
     order_code="DEMO",
@@ -20,7 +21,7 @@ _FACTS: Final = VoucherFacts(
 class SampleDocument:
     """Rendered when it is asked for first, and kept."""
 
-    def __init__(self, printer: VoucherPrinter, threads: Executor) -> None:
+    def __init__(self, printer: DocumentPrinter, threads: Executor) -> None:
         self._printer = printer
         self._threads = threads
         self._pdf: bytes | None = None
@@ -29,5 +30,5 @@ class SampleDocument:
         """The document's bytes."""
         if self._pdf is None:
             loop = asyncio.get_running_loop()
-            self._pdf = await loop.run_in_executor(self._threads, self._printer.render, _FACTS)
+            self._pdf = await loop.run_in_executor(self._threads, render_voucher, self._printer, _FACTS)
         return self._pdf

@@ -30,13 +30,15 @@ def add_shop(new: NewShop, ids: Sequence[str], token: str, *, own_domain_only: b
 
     Raises INVALID_PARAMETER, in production mode also for a webhook URL that is not https on the shop's own domain.
     """
-    _check_url(new.webhook_url, new.domain if own_domain_only else None)
+    _check_urls(new, own_domain_only=own_domain_only)
     shop_id, *location_ids = ids
     shop = Shop(
         id=shop_id,
         name=new.name,
         domain=new.domain,
         webhook_url=new.webhook_url,
+        returns_webhook_url=new.returns_webhook_url,
+        returns_webhook_enabled=new.returns_webhook_enabled,
         courier=new.courier,
         fulfillment_mode=new.fulfillment_mode,
         set_as_ready_required=new.set_as_ready_required,
@@ -54,7 +56,7 @@ def change_shop(
     old = find_shop(view, shop_id)
     given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     new = msgspec.structs.replace(old, **given)
-    _check_url(new.webhook_url, new.domain if own_domain_only else None)
+    _check_urls(new, own_domain_only=own_domain_only)
     return ChangeSet(store.update_shop(new, store.shop_version(view, shop_id))), new
 
 
@@ -137,7 +139,13 @@ def _location(location_id: str, new: NewLocation) -> Location:
     return Location(id=location_id, **msgspec.structs.asdict(new))
 
 
-def _check_url(url: str | None, domain: str | None) -> None:
+def _check_urls(shop: NewShop | Shop, *, own_domain_only: bool) -> None:
+    domain = shop.domain if own_domain_only else None
+    _check_url("webhook_url", shop.webhook_url, domain)
+    _check_url("returns_webhook_url", shop.returns_webhook_url, domain)
+
+
+def _check_url(name: str, url: str | None, domain: str | None) -> None:
     """With a domain, it must be https there or on a subdomain of it (contract, section 4)."""
     if url is None:
         return
@@ -150,8 +158,8 @@ def _check_url(url: str | None, domain: str | None) -> None:
     # Other characters are written as %XX, and other hosts in their ASCII form (RFC 3986).
     plain = url.isascii() and url.isprintable() and " " not in url and "\\" not in url
     if not (valid and plain):
-        raise invalid_parameter("webhook_url must be a whole http or https address.")
+        raise invalid_parameter(f"{name} must be a whole http or https address.")
     if domain is not None and not (
         url.startswith("https://") and (host == domain.lower() or host.endswith("." + domain.lower()))
     ):
-        raise invalid_parameter(f"webhook_url must be https on the shop's domain {domain} or a subdomain of it.")
+        raise invalid_parameter(f"{name} must be https on the shop's domain {domain} or a subdomain of it.")

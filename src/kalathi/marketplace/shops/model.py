@@ -3,15 +3,16 @@
 import hashlib
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kalathi.contract.orders import Size
-from kalathi.contract.words import Courier, FulfillmentMode, LineTag
+from kalathi.contract.words import Courier, FulfillmentMode, LineTag, ReturnEventType
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 OptionalText = Annotated[str, Meta(max_length=200)]
+Url = Annotated[str, Meta(max_length=2000)]
 LARGEST_QUANTITY = 1_000_000
 MOST_LOCATIONS = 100
 # Listings in one call.
@@ -33,18 +34,33 @@ class Location(Struct, frozen=True, kw_only=True):
         return f"{self.street_name} {self.street_number}, Τ.Κ. {self.zip}, {self.city}, {self.region}"
 
 
+_OF_RETURNS: Final = frozenset(ReturnEventType)
+
+
 class Shop(Struct, frozen=True, kw_only=True):
-    """A shop as the marketplace knows it. `webhook_url` None: nothing is sent, the shop asks by itself."""
+    """A shop as the marketplace knows it. `webhook_url` None: nothing is sent, the shop asks by itself. Returns have a
+    URL of their own and a switch; both are needed (contract, section 8)."""
 
     id: str
     name: str
     domain: str
     webhook_url: str | None = None
+    returns_webhook_url: str | None = None
+    returns_webhook_enabled: bool = False
     courier: str = Courier.SKROUTZ_LAST_MILE
     fulfillment_mode: FulfillmentMode = FulfillmentMode.CORE
     # Enrolled in explicit set-as-ready: the courier skips what the shop has not marked (contract, section 3).
     set_as_ready_required: bool = False
     locations: tuple[Location, ...] = ()
+
+    @property
+    def returns_url(self) -> str | None:
+        """Where return webhooks are sent to; None while they are not."""
+        return self.returns_webhook_url if self.returns_webhook_enabled else None
+
+    def url_for(self, event_type: str) -> str | None:
+        """Where an event of this type is sent to."""
+        return self.returns_url if event_type in _OF_RETURNS else self.webhook_url
 
     def location(self, location_id: str) -> Location | None:
         """The location with this id, or None."""
@@ -86,7 +102,9 @@ class NewShop(Struct, frozen=True, kw_only=True):
 
     name: Text
     domain: Text
-    webhook_url: Annotated[str, Meta(max_length=2000)] | None = None
+    webhook_url: Url | None = None
+    returns_webhook_url: Url | None = None
+    returns_webhook_enabled: bool = False
     courier: Courier = Courier.SKROUTZ_LAST_MILE
     fulfillment_mode: FulfillmentMode = FulfillmentMode.CORE
     set_as_ready_required: bool = False
@@ -98,7 +116,9 @@ class ShopChanges(Struct, frozen=True, kw_only=True):
 
     name: Text | UnsetType = UNSET
     domain: Text | UnsetType = UNSET
-    webhook_url: Annotated[str, Meta(max_length=2000)] | None | UnsetType = UNSET
+    webhook_url: Url | None | UnsetType = UNSET
+    returns_webhook_url: Url | None | UnsetType = UNSET
+    returns_webhook_enabled: bool | UnsetType = UNSET
     courier: Courier | UnsetType = UNSET
     fulfillment_mode: FulfillmentMode | UnsetType = UNSET
     set_as_ready_required: bool | UnsetType = UNSET

@@ -12,6 +12,7 @@ from kalathi.marketplace.kernel.database import Database, Row, View
 from kalathi.marketplace.kernel.due import DueRow, again, all_done
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
+from kalathi.marketplace.webhooks.openings import FOLLOWING, OPENING
 from kalathi.marketplace.webhooks.retry import Delivered, Exhausted, Outcome, RetryAt, RetrySchedule
 from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 
@@ -41,12 +42,14 @@ class Road(Protocol):
 
 
 class Outgoing(NamedTuple):
-    """An event on its way: its type and frozen bytes, the shop's URL as it is now, and the secrets that sign."""
+    """An event on its way: its type and frozen bytes, the shop's URL for it as it is now, and the secrets that sign;
+    without a URL, why it is not sent."""
 
     event_type: str
     body: bytes
     url: str | None
     secrets: list[str]
+    why_not: SendError = SendError.NO_URL
 
 
 class Attempted(NamedTuple):
@@ -57,6 +60,8 @@ class Attempted(NamedTuple):
     outcome: Outcome = Exhausted()
     word: str = ""
     at_millis: int = 0
+    # The URL that an event which opens its subject has reached.
+    opens: str = ""
 
 
 class Dispatcher:
@@ -75,13 +80,18 @@ class Dispatcher:
         shop_ids = {row.shop_id for row, _ in found}
         owners = shops.shops_by_id(view, shop_ids)
         secrets = shops.signing_secrets_by_shop(view, shop_ids)
+        following = [row for row, (event_type, _) in found if event_type == FOLLOWING]
+        reached = store.opened_urls(view, following) if following else {}
         prepared: list[Outgoing | None] = []
         for row, (event_type, body) in found:
             shop = owners.get(row.shop_id)
             if body is None or shop is None:
                 prepared.append(None)
-            else:
-                prepared.append(Outgoing(event_type, body, shop.webhook_url, secrets.get(shop.id, [])))
+                continue
+            url, why_not = shop.url_for(event_type), SendError.NO_URL
+            if event_type == FOLLOWING and reached.get((row.shop_id, row.subject)) != url:
+                url, why_not = None, SendError.SILENCED
+            prepared.append(Outgoing(event_type, body, url, secrets.get(shop.id, []), why_not))
         return prepared
 
     @staticmethod
@@ -93,26 +103,31 @@ class Dispatcher:
         """One attempt, and how it ended. A crash before that is recorded repeats it with the same bytes."""
         if outgoing is None:
             return Attempted(row, None)
-        event_type, body, url, secrets = outgoing
+        event_type, body, url, secrets, why_not = outgoing
         if url is None:
-            answer = Answer("", None, SendError.NO_URL, b"", 0)
+            answer = Answer("", None, why_not, b"", 0)
         else:
             headers = NO_HEADERS
             if secrets:
                 name = store.message_id(row.shop_id, row.subject, row.sequence)
                 headers = signed_headers(secrets, name, real_millis() // 1000, body)
             answer = await self._send(row, event_type, url, body, headers)
-        return self._ended(row, event_type, answer)
+        ended = self._ended(row, event_type, answer)
+        if event_type == OPENING and isinstance(ended.outcome, Delivered):
+            return ended._replace(opens=url or "")
+        return ended
 
     @staticmethod
     def record(ended: Sequence[Attempted]) -> ChangeSet:
         """What is written of attempts that have ended: each record together with the end or the repeat of its row."""
         over = [attempted.row for attempted in ended if not isinstance(attempted.outcome, RetryAt)]
-        tries = [(row, answer, word, at) for row, answer, _, word, at in ended if answer is not None]
+        tries = [(entry.row, entry.answer, entry.word, entry.at_millis) for entry in ended if entry.answer is not None]
         changes = ChangeSet(all_done(over), store.insert_attempts(tries))
         for attempted in ended:
             if isinstance(attempted.outcome, RetryAt):
                 changes.add(again(attempted.row, attempted.outcome.due_at))
+            if attempted.opens:
+                changes.add(*store.opened(attempted.row, attempted.opens, attempted.at_millis))
         return changes
 
     async def _send(self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -134,6 +149,8 @@ class Dispatcher:
         )
         if answer.error is SendError.HELD_BACK and isinstance(outcome, RetryAt):
             outcome = RetryAt(at_millis + int(answer.hold_seconds * 1000))
+        elif answer.error is SendError.SILENCED:
+            outcome = Exhausted()
         word = _WORDS[type(outcome)]
         self._database.metrics.note_attempt(word, answer.duration_millis / 1000)
         # One wide line an attempt; no body, and no URL, since it may carry a secret.

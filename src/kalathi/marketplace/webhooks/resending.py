@@ -17,7 +17,11 @@ def resent_latest(view: View, shop_id: str, subject: str, now_millis: int) -> tu
 
 
 def resent(view: View, shop_id: str, subject: str, sequence: int, now_millis: int) -> ChangeSet:
-    """An event becomes due now. Attempts go on being counted: one that used up its own is tried this once."""
+    """An event becomes due now. Attempts go on being counted: one that used up its own is tried this once. What waits
+    for the event that opens its subject goes after that one, which is tried now."""
+    opening = store.opening_under_way(view, shop_id, subject)
+    if opening is not None and opening.sequence < sequence:
+        return sooner(opening, now_millis) if opening.kind is DueKind.DELIVERY else ChangeSet()
     waiting = planned(view, DueKind.DELIVERY, shop_id, subject, sequence)
     if waiting is not None:
         return sooner(waiting, now_millis)

@@ -28,6 +28,8 @@ class SendError(StrEnum):
 
     NONE = ""
     NO_URL = "no_url"
+    # No event that opens this subject has reached the present URL (contract, section 8).
+    SILENCED = "silenced"
     INVALID_URL = "invalid_url"
     TIMEOUT = "timeout"
     CONNECTION = "connection"

@@ -1,15 +1,16 @@
 """The outbox in the database: the frozen bodies, the attempts, and the rows of their change sets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from kalathi.marketplace.kernel.changes import Insert, InsertMany, Value
+from kalathi.contract.words import ReturnEventType
+from kalathi.marketplace.kernel.changes import Delete, Insert, InsertMany, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
-from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow, plan
+from kalathi.marketplace.kernel.database import View, padded
+from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow, plan, planned
 from kalathi.marketplace.webhooks.sending import Answer
 
 
@@ -68,6 +69,79 @@ def last_sequence(view: View, shop_id: str, subject: str) -> int:
         {"shop_id": shop_id, "subject": subject},
     )
     return row[0] if row and row[0] is not None else 0
+
+
+def opened_url(view: View, shop_id: str, subject: str) -> str | None:
+    """To which URL the event that opens a subject was delivered; None when to none."""
+    row = view.one(
+        "SELECT url FROM openings WHERE shop_id = :shop_id AND subject = :subject",
+        {"shop_id": shop_id, "subject": subject},
+    )
+    return None if row is None else row[0]
+
+
+def opened_urls(view: View, events: Sequence[DueRow]) -> dict[tuple[str, str], str]:
+    """The same of many, by shop and subject."""
+    parameters: dict[str, Value] = {}
+    for number, event in enumerate(padded(events)):
+        parameters |= {f"shop{number}": event.shop_id, f"subject{number}": event.subject}
+    pairs = " OR ".join(
+        f"(shop_id = :shop{number} AND subject = :subject{number})" for number in range(len(parameters) // 2)
+    )
+    rows = view.all(f"SELECT shop_id, subject, url FROM openings WHERE {pairs}", parameters)  # noqa: S608  (names only)
+    return {(shop_id, subject): url for shop_id, subject, url in rows}
+
+
+def opening_under_way(view: View, shop_id: str, subject: str) -> DueRow | None:
+    """The due row for which events that follow have to wait: an opening event that is not delivered and not given up,
+    or what is still to be done after its delivery."""
+    row = view.one(
+        "SELECT d.kind, d.sequence FROM due d LEFT JOIN webhook_events e ON e.shop_id = d.shop_id"
+        " AND e.subject = d.subject AND e.sequence = d.sequence"
+        " WHERE d.shop_id = :shop_id AND d.subject = :subject AND d.kind IN (:delivery, :opened)"
+        " AND (d.kind = :opened OR e.event_type = :created) ORDER BY d.sequence DESC LIMIT 1",
+        {
+            "shop_id": shop_id,
+            "subject": subject,
+            "delivery": DueKind.DELIVERY,
+            "opened": DueKind.OPENED,
+            "created": ReturnEventType.CREATED,
+        },
+    )
+    return None if row is None else planned(view, DueKind(row[0]), shop_id, subject, row[1])
+
+
+def held_events(view: View, shop_id: str, subject: str, after: int, event_type: str) -> list[int]:
+    """Sequences of the events after one that were neither tried nor wait to be, in order."""
+    rows = view.all(
+        "SELECT e.sequence FROM webhook_events e WHERE e.shop_id = :shop_id AND e.subject = :subject"
+        " AND e.sequence > :after AND e.event_type = :event_type"
+        " AND NOT EXISTS (SELECT 1 FROM due d WHERE d.shop_id = e.shop_id AND d.kind = :delivery"
+        " AND d.subject = e.subject AND d.sequence = e.sequence)"
+        " AND NOT EXISTS (SELECT 1 FROM delivery_attempts a WHERE a.shop_id = e.shop_id AND a.subject = e.subject"
+        " AND a.sequence = e.sequence) ORDER BY e.sequence",
+        {
+            "shop_id": shop_id,
+            "subject": subject,
+            "after": after,
+            "event_type": event_type,
+            "delivery": DueKind.DELIVERY,
+        },
+    )
+    return [row[0] for row in rows]
+
+
+def opened(row: DueRow, url: str, at_millis: int) -> list[Delete | Insert]:
+    """An opening event was delivered to this URL; what was told since is looked at now."""
+    key: dict[str, Value] = {"shop_id": row.shop_id, "subject": row.subject}
+    release: dict[str, Value] = {**key, "kind": DueKind.OPENED, "sequence": row.sequence}
+    return [
+        # Delivered once more, by hand: the rows of the time before give way.
+        Delete("openings", key, touches=None),
+        Delete("due", release, touches=None),
+        Insert("openings", {**key, "url": url}),
+        plan(DueKind.OPENED, row.shop_id, row.subject, row.sequence, due_at=at_millis, anchor_at=at_millis),
+    ]
 
 
 class Backlog(NamedTuple):

@@ -1,0 +1,57 @@
+"""One request as its handler sees it, and the one way in which a handler writes."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import Struct
+
+from kalathi.contract.codec import encode
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, remember
+from kalathi.marketplace.shops.model import Shop
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """What the path names, what the query asks, the decoded body."""
+
+    path: dict[str, str]
+    query: dict[str, str]
+    body: Any
+    # Set when the request names an Idempotency-Key.
+    keyed: KeyedRequest | None = None
+
+
+class ShopCall(Call, frozen=True, kw_only=True):
+    """The same of a shop, known by its token."""
+
+    shop: Shop
+
+
+ShopHandler = Callable[[Desk, ShopCall], Awaitable[Reply]]
+
+
+async def write(desk: Desk, call: Call, command: Callable[[View], tuple[ChangeSet, Reply]]) -> Reply:
+    """Runs a command; under an Idempotency-Key its answer is part of what it writes, and a repeat gets it again."""
+    request = call.keyed
+    if request is None:
+        return await desk.database.run(command)
+
+    def remembered(view: View) -> tuple[ChangeSet, Reply]:
+        first = answer_of(view, request)
+        if first is not None:
+            return ChangeSet(), Reply(first.status, first.body)
+        changes, reply = command(view)
+        hours = desk.terms.settings.idempotency_hours
+        changes.add(*remember(request, reply.status, reply.body, desk.clock.now(), hours))
+        return changes, reply
+
+    with desk.idempotency.alone(request):
+        return await desk.database.run(remembered)
+
+
+def reply(status: int, payload: object) -> Reply:
+    """An answer of this struct."""
+    return Reply(status, encode(payload))

@@ -1,0 +1,166 @@
+"""Returns: a shop's calls (contract, sections 6 and 7), and what the operator does for customers and couriers."""
+
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from kalathi.contract.codec import encode
+from kalathi.contract.orders import ListMeta
+from kalathi.contract.returns import Return as ReturnOnTheWire
+from kalathi.contract.returns import ReturnBody, ReturnList
+from kalathi.contract.words import ReturnState
+from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.paging import page_of, pagination
+from kalathi.marketplace.api.reply import SUCCESS, Reply
+from kalathi.marketplace.kernel.changes import ChangeSet, Value
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.orders.queries import find_order
+from kalathi.marketplace.returns import commands, queries, store, wire
+from kalathi.marketplace.returns.model import FoundReturn
+from kalathi.marketplace.returns.operations import Facts, Operation
+from kalathi.marketplace.sandbox.demo_return import demo_return
+from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind, triggered
+from kalathi.marketplace.shops.commands import find_shop
+
+
+class ShortReturn(Struct, frozen=True, kw_only=True):
+    """A return in short."""
+
+    code: str
+    shop_id: str
+    order_code: str
+    state: ReturnState
+
+
+class ShortReturnList(Struct, frozen=True, kw_only=True):
+    """Returns of all shops, newest first."""
+
+    returns: list[ShortReturn]
+    meta: ListMeta
+
+
+async def list_returns(desk: Desk, call: ShopCall) -> Reply:
+    """`?state=&order_code=&page=&per=`: the shop's returns, newest first."""
+    page = page_of(call.query)
+    filters: dict[str, Value] = {"shop_id": call.shop.id, **_filters(call.query)}
+    found, count = await desk.database.read(lambda view: store.page_of_returns(view, filters, page.per, page.offset))
+    shown = [wire.shown(entry.returned) for entry in found]
+    return reply(200, ReturnList(returns=shown, meta=pagination(page, count)))
+
+
+async def show_return(desk: Desk, call: ShopCall) -> Reply:
+    """The whole return, with its review_options while it waits for the shop's review."""
+    found = await desk.database.look(lambda view: _of_shop(view, call))
+    return _shown(200, wire.shown(found.returned))
+
+
+async def review_return(desk: Desk, call: ShopCall) -> Reply:
+    """Decides on a return request, once, with one of its review_options."""
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        found = _of_shop(view, call)
+        return commands.review(view, found, call.body, desk.terms, desk.clock.now()).changes, SUCCESS
+
+    return await write(desk, call, command)
+
+
+async def ask_return(desk: Desk, call: Call) -> Reply:
+    """A customer sends pieces of a delivered order back; whether the shop must review that depends on the reason."""
+    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        found = find_order(view, call.path["code"])
+        recorded = commands.request(found, call.body, keys, desk.terms, desk.clock.now())
+        return recorded.changes, _shown(201, wire.shown(recorded.returned))
+
+    try:
+        return await write(desk, call, command)
+    finally:
+        desk.keys.give_back(keys)
+
+
+async def list_all_returns(desk: Desk, call: Call) -> Reply:
+    """`?state=&order_code=&shop_id=&page=&per=`, newest first."""
+    page = page_of(call.query)
+    filters = _filters(call.query)
+    if "shop_id" in call.query:
+        filters["shop_id"] = call.query["shop_id"]
+    found, count = await desk.database.read(lambda view: store.page_of_returns(view, filters, page.per, page.offset))
+    shown = [
+        ShortReturn(
+            code=entry.returned.return_code,
+            shop_id=entry.returned.shop_id,
+            order_code=entry.returned.order_code,
+            state=entry.returned.state,
+        )
+        for entry in found
+    ]
+    return reply(200, ShortReturnList(returns=shown, meta=pagination(page, count)))
+
+
+async def show_any_return(desk: Desk, call: Call) -> Reply:
+    """A return, until when it may be reviewed and how it was, its timeline, its deliveries."""
+    return reply(200, await desk.database.look(lambda view: queries.return_detail(view, call.path["code"])))
+
+
+def return_operation(operation: Operation) -> Callable[[Desk, Call], Awaitable[Reply]]:
+    """The handler of one thing that customers, couriers or support do to a return; it answers with the return."""
+
+    async def handle(desk: Desk, call: Call) -> Reply:
+        def command(view: View) -> tuple[ChangeSet, Reply]:
+            found = queries.find_return(view, call.path["code"])
+            recorded = operation.run(found, call.body, Facts(view, desk.terms, desk.clock.now()))
+            return recorded.changes, _shown(200, wire.shown(recorded.returned))
+
+        return await write(desk, call, command)
+
+    handle.__doc__ = operation.sentence
+    return handle
+
+
+async def resend_return_webhook(desk: Desk, call: Call) -> Reply:
+    """Sends the return's latest event once more; when no created event has reached the shop's present URL, a fresh
+    one with the present state."""
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        found = queries.find_return(view, call.path["code"])
+        recorded = commands.resend(view, found, desk.clock.now())
+        return recorded.changes, _shown(200, wire.shown(recorded.returned))
+
+    return await write(desk, call, command)
+
+
+async def trigger_return_webhook(desk: Desk, call: Call) -> Reply:
+    """Sends a webhook of the demo return to the shop's return webhook URL, seconds later."""
+    if call.path["kind"] not in set(ReturnTriggerKind):
+        raise invalid_parameter(f"kind: valid values: {', '.join(ReturnTriggerKind)}.")
+    kind = ReturnTriggerKind(call.path["kind"])
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        shop = find_shop(view, call.path["shop_id"])
+        return triggered(view, shop, kind, desk.terms.settings, desk.clock.now()), SUCCESS
+
+    return await write(desk, call, command)
+
+
+def _of_shop(view: View, call: ShopCall) -> FoundReturn:
+    demo = demo_return(call.path["return_code"], call.shop)
+    return demo or queries.find_return(view, call.path["return_code"], call.shop.id)
+
+
+def _filters(query: dict[str, str]) -> dict[str, Value]:
+    filters: dict[str, Value] = {}
+    state = query.get("state")
+    if state is not None:
+        if state not in set(ReturnState):
+            raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(ReturnState)}.")
+        filters["state"] = state
+    if "order_code" in query:
+        filters["order_code"] = query["order_code"]
+    return filters
+
+
+def _shown(status: int, returned: ReturnOnTheWire) -> Reply:
+    return Reply(status, encode(ReturnBody(returned=returned)))

@@ -1,0 +1,61 @@
+"""What a row of the route table says, and what many rows share."""
+
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import Annotated, Any, Final, NamedTuple
+
+from msgspec import Meta
+
+from kalathi.contract.words import OrderState, ReturnState
+from kalathi.marketplace.api import (
+    merchants,
+)
+from kalathi.marketplace.api.calls import Call, ShopHandler
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.kernel.errors import ErrorCode
+
+
+class Access(Enum):
+    """Who may call."""
+
+    MERCHANT = auto()
+    OPERATOR = auto()
+    ANYBODY = auto()
+
+
+class Query(NamedTuple):
+    """A parameter of the query, which may always be left out."""
+
+    name: str
+    type: Any
+    sentence: str
+
+
+class Route(NamedTuple):
+    """One call: method and path, what it reads, what it answers, which errors it has beside those of its access.
+
+    `body` is a struct, a file field, or None; `handler` says in its docstring what the call does.
+    """
+
+    access: Access
+    method: str
+    path: str
+    handler: merchants.Handler | merchants.ShowHandler | ShopHandler | Callable[[Desk, Call], Awaitable[Reply]]
+    body: Any
+    answer: Any
+    errors: tuple[ErrorCode, ...] = ()
+    query: tuple[Query, ...] = ()
+    status: int = 200
+    takes_idempotency_key: bool = False
+    sandbox_only: bool = False
+    draws_codes: bool = False
+
+
+BODY_ERRORS: Final = (ErrorCode.UNREADABLE_BODY, ErrorCode.BODY_TOO_LARGE, ErrorCode.INVALID_PARAMETER)
+PAGES: Final = (
+    Query("page", Annotated[int, Meta(ge=1)], "From 1."),
+    Query("per", Annotated[int, Meta(ge=1, le=100)], "Results a page; 100 unless told."),
+)
+ORDER_STATE: Final = Query("state", OrderState, "Only orders in this state.")
+RETURN_STATE: Final = Query("state", ReturnState, "Only returns in this state.")

@@ -1,0 +1,53 @@
+"""Which of a shop's calls a path is, for those that are not on one order: lists, returns, goods in the warehouse."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from kalathi.marketplace.api.calls import ShopHandler
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+
+
+class ShopRoute(NamedTuple):
+    """One row of the table as the front runs it. `name` is how rules of faults call it."""
+
+    method: str
+    path: str
+    handler: ShopHandler
+    body: Any
+    name: str
+
+
+class ShopRoutes:
+    """Finds the row by the parts of the path; there are a dozen, so each is tried."""
+
+    def __init__(self, routes: Iterable[ShopRoute]) -> None:
+        self._routes = [(route, route.path.split("/")) for route in routes]
+
+    def find(self, method: str, path: str) -> tuple[ShopRoute, dict[str, str]]:
+        """The row, and what the path names. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
+        parts = path.split("/")
+        is_path = False
+        for route, wanted in self._routes:
+            named = _named(wanted, parts)
+            if named is None:
+                continue
+            is_path = True
+            if route.method == method:
+                return route, named
+        if is_path:
+            raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not a method of this path.")
+        raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
+
+
+def _named(wanted: list[str], parts: list[str]) -> dict[str, str] | None:
+    """What stands in the places that have a name; None when the path is another."""
+    if len(wanted) != len(parts):
+        return None
+    named = {}
+    for pattern, part in zip(wanted, parts, strict=True):
+        if pattern.startswith("{"):
+            named[pattern[1:-1]] = unquote(part)
+        elif pattern != part:
+            return None
+    return named

@@ -1,0 +1,121 @@
+"""Goods fulfilled by the marketplace: a shop's calls (contract, section 9), and the warehouse's own."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from kalathi.contract.fbs import (
+    CreatedPurchaseOrder,
+    ProductList,
+    PurchaseOrderLine,
+    PurchaseOrderLineList,
+    PurchaseOrderList,
+    SupplierList,
+)
+from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.paging import page_of, pagination
+from kalathi.marketplace.api.reply import SUCCESS, Reply
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.ids import opaque_id
+from kalathi.marketplace.warehouse import commands, store
+from kalathi.marketplace.warehouse.model import line_on_the_wire
+
+
+class ReceivedBody(Struct, frozen=True, kw_only=True):
+    """A purchase order that was received, with what has come."""
+
+    code: str
+    shop_id: str
+    received_at: datetime | None
+    line_items: list[PurchaseOrderLine]
+
+
+async def list_products(desk: Desk, call: ShopCall) -> Reply:
+    """The shop's products, by `shop_uid`, and how many pieces of each lie in the warehouse."""
+    page = page_of(call.query)
+    found, count = await desk.database.read(lambda view: store.products(view, call.shop.id, page.per, page.offset))
+    return reply(200, ProductList(products=found, meta=pagination(page, count)))
+
+
+async def list_purchase_orders(desk: Desk, call: ShopCall) -> Reply:
+    """What the shop has announced to the warehouse, newest first; `received_at` is null until it is there."""
+    page = page_of(call.query)
+    found, count = await desk.database.read(
+        lambda view: store.purchase_orders(view, call.shop.id, page.per, page.offset)
+    )
+    shown = [order.on_the_wire() for order in found]
+    return reply(200, PurchaseOrderList(purchase_orders=shown, meta=pagination(page, count)))
+
+
+async def create_purchase_order(desk: Desk, call: ShopCall) -> Reply:
+    """Announces goods to the warehouse; the answer gives the purchase order's code."""
+    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        changes, code = commands.announce_goods(view, call.shop.id, call.body, keys, desk.clock.now())
+        return changes, reply(200, CreatedPurchaseOrder(code=code))
+
+    try:
+        return await write(desk, call, command)
+    finally:
+        desk.keys.give_back(keys)
+
+
+async def list_purchase_order_lines(desk: Desk, call: ShopCall) -> Reply:
+    """What was announced of each product, and what has come."""
+    page = page_of(call.query)
+    shop_id = call.shop.id
+
+    def query(view: View) -> PurchaseOrderLineList:
+        order = commands.find_purchase_order(view, shop_id, call.path["code"]).purchase_order
+        lines = order.line_items[page.offset : page.offset + page.per]
+        there = store.in_stock(view, shop_id, [line.product_uid for line in lines])
+        shown = [line_on_the_wire(shop_id, line, there.get(line.product_uid, 0)) for line in lines]
+        return PurchaseOrderLineList(purchase_order_line_items=shown, meta=pagination(page, len(order.line_items)))
+
+    return reply(200, await desk.database.look(query))
+
+
+async def list_suppliers(desk: Desk, call: ShopCall) -> Reply:
+    """The shop's suppliers, by code."""
+    page = page_of(call.query)
+    found, count = await desk.database.read(lambda view: store.suppliers(view, call.shop.id, page.per, page.offset))
+    return reply(200, SupplierList(suppliers=found, meta=pagination(page, count)))
+
+
+async def create_supplier(desk: Desk, call: ShopCall) -> Reply:
+    """A new supplier; without an `id`, the marketplace gives one. Its `code` is unique in the shop."""
+    fresh_id = opaque_id()
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        changes, _ = commands.add_supplier(view, call.shop.id, call.body, fresh_id)
+        return changes, SUCCESS
+
+    return await write(desk, call, command)
+
+
+async def change_supplier(desk: Desk, call: ShopCall) -> Reply:
+    """Changes what the body names of a supplier."""
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        changes, _ = commands.change_supplier(view, call.shop.id, call.path["id"], call.body)
+        return changes, SUCCESS
+
+    return await write(desk, call, command)
+
+
+async def receive_purchase_order(desk: Desk, call: Call) -> Reply:
+    """The goods have come: as announced, or in the quantities that are named."""
+
+    def command(view: View) -> tuple[ChangeSet, Reply]:
+        found = commands.any_purchase_order(view, call.path["code"])
+        changes, goods = commands.receive_goods(view, call.path["code"], call.body, desk.clock.now())
+        order = goods.purchase_order
+        body = ReceivedBody(
+            code=order.code, shop_id=found.shop_id, received_at=order.received_at, line_items=goods.lines
+        )
+        return changes, reply(200, body)
+
+    return await write(desk, call, command)

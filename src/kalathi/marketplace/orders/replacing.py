@@ -1,0 +1,44 @@
+"""Orders that replace others: what of an order may be sent once more, and how it names what was (contract, section 2,
+`replacements`). Pure moves behind the machine's door."""
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kalathi.contract.orders import Replacement
+from kalathi.contract.words import ReplacementType
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.orders.machine import Action, Step, moved, through
+from kalathi.marketplace.orders.model import Order
+
+
+def still_replaceable(order: Order) -> dict[str, int]:
+    """The pieces of each line that the customer has got and that were not sent once more."""
+    sent = order.sent_again or {}
+    left = {line_id: count - sent.get(line_id, 0) for line_id, count in (order.delivered or {}).items()}
+    return {line_id: count for line_id, count in left.items() if count > 0}
+
+
+def note_replacement(order: Order, code: str, kind: ReplacementType | None, pieces: dict[str, int]) -> Step:
+    """Another order replaces these pieces of this one. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    new = through(order, Action.REPLACE)
+    left = still_replaceable(order)
+    if not pieces or any(not 0 < count <= left.get(line_id, 0) for line_id, count in pieces.items()):
+        shown = ", ".join(f"{line_id} ({count})" for line_id, count in list(left.items())[:10]) or "none"
+        raise invalid_parameter(
+            "line_items: name lines of the order, each once, with at most the pieces that were delivered and not"
+            f" replaced yet: {shown}."
+        )
+    sent = dict(order.sent_again or {})
+    for line_id, count in pieces.items():
+        sent[line_id] = sent.get(line_id, 0) + count
+    return moved(Action.REPLACE, order, replace(_names(new, code, kind), sent_again=sent))
+
+
+def note_successor(order: Order, code: str, kind: ReplacementType | None) -> Step:
+    """The order that replaces this one was rejected in part: what is left of it comes under another code."""
+    return moved(Action.REPLACE, order, _names(through(order, Action.REPLACE), code, kind))
+
+
+def _names(order: Order, code: str, kind: ReplacementType | None) -> Order:
+    noted = Replacement(code=code, type=UNSET if kind is None else kind)
+    return replace(order, replacements=(*order.replacements, noted))

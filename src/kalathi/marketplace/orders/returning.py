@@ -1,0 +1,77 @@
+"""What returns do to their order (contract, section 6): pure moves behind the machine's door.
+
+A return changes nothing that a shop sees until it is `returned`, but the order keeps count from its first moment on:
+of the pieces that are asked back no two returns can have the same, since each of them moves the order.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kalathi.contract.codec import encode
+from kalathi.contract.orders import LineItem, OrderReturn
+from kalathi.contract.words import LINE_RETURN_REASONS
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.orders.machine import Action, Step, moved, through
+from kalathi.marketplace.orders.model import Order
+
+Pieces = Mapping[str, int]
+
+
+def still_returnable(order: Order) -> dict[str, int]:
+    """The pieces of each line that the customer has got and that no live or finished return has."""
+    asked = order.asked_back or {}
+    left = {line_id: count - asked.get(line_id, 0) for line_id, count in (order.delivered or {}).items()}
+    return {line_id: count for line_id, count in left.items() if count > 0}
+
+
+def ask_return(order: Order, pieces: Pieces) -> Step:
+    """A customer asks to send these pieces back. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    new = through(order, Action.ASK_RETURN)
+    left = still_returnable(order)
+    if not pieces or any(not 0 < count <= left.get(line_id, 0) for line_id, count in pieces.items()):
+        shown = ", ".join(f"{line_id} ({count})" for line_id, count in list(left.items())[:10]) or "none"
+        raise invalid_parameter(
+            "line_items: name lines of the order, each once, with at most the pieces that were delivered and are in no"
+            f" other return: {shown}."
+        )
+    return moved(Action.ASK_RETURN, order, replace(new, asked_back=_sum(order.asked_back, pieces)))
+
+
+def drop_return(order: Order, pieces: Pieces) -> Step:
+    """Their return came to nothing: the customer keeps them, and may ask again. Raises ORDER_STATUS."""
+    new = through(order, Action.DROP_RETURN)
+    asked = _sum(order.asked_back, {line_id: -count for line_id, count in pieces.items()})
+    return moved(Action.DROP_RETURN, order, replace(new, asked_back=asked))
+
+
+def ship_return(order: Order, return_uuid: str, tracking_ids: Iterable[str]) -> Step:
+    """A return has a shipment, or its shipment has other tracking ids. Raises ORDER_STATUS."""
+    new = through(order, Action.SHIP_RETURN)
+    entry = OrderReturn(return_uuid=return_uuid, tracking_ids=list(tracking_ids))
+    known = {noted.return_uuid: noted for noted in order.returns} | {return_uuid: entry}
+    return moved(Action.SHIP_RETURN, order, replace(new, returns=tuple(known.values())))
+
+
+def take_back(order: Order, pieces: Pieces, reasons: Mapping[str, str]) -> Step:
+    """The shop has them back: the order is partially returned, or returned once every piece is. `reasons` are the
+    customer's, by line. Raises ORDER_STATUS."""
+    back = _sum(order.came_back, pieces)
+    action = Action.TAKE_BACK if back == order.delivered else Action.TAKE_BACK_PARTLY
+    lines = [_with_reason(line, reasons.get(line.id)) for line in order.lines()]
+    new = replace(through(order, action), came_back=back, line_items=msgspec.Raw(encode(lines)))
+    return moved(action, order, new)
+
+
+def _with_reason(line: LineItem, reason: str | None) -> LineItem:
+    shown = LINE_RETURN_REASONS.get(reason or "", UNSET)
+    return line if shown is UNSET else replace(line, return_reason=shown)
+
+
+def _sum(before: Pieces | None, more: Pieces) -> dict[str, int]:
+    counts = dict(before or {})
+    for line_id, count in more.items():
+        counts[line_id] = counts.get(line_id, 0) + count
+    return {line_id: count for line_id, count in counts.items() if count}

@@ -1,0 +1,218 @@
+"""What customers, shops and the clock do to returns: one function per command. Each gives what is to be written of the
+return, of its order, and of what is told of both: one change set, all or nothing."""
+
+from datetime import datetime
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kalathi.contract.requests import ReviewRequest
+from kalathi.contract.returns import ReturningAddress, ReturnLineItem
+from kalathi.contract.words import Courier, ReturnState
+from kalathi.marketplace.kernel.changes import ChangeSet, Insert
+from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.due import DueKind, plan
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.orders import machine as order_machine
+from kalathi.marketplace.orders import returning
+from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.model import FoundOrder, Order
+from kalathi.marketplace.orders.recording import record_moved
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.returns import machine, store, wire
+from kalathi.marketplace.returns.machine import Step
+from kalathi.marketplace.returns.model import FoundReturn, NewReturn, NewReturnLine, Return, ReturnedGoods, Shipment
+from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.webhooks import openings
+from kalathi.marketplace.webhooks.resending import resent_latest
+from kalathi.marketplace.webhooks.store import announce
+
+
+class FreshKeys(Protocol):
+    """Where new ids and codes come from; a fake in tests."""
+
+    def opaque_id(self) -> str:
+        """A new public id."""
+        ...
+
+    def return_code(self, now: datetime) -> str:
+        """A new return code of this business day."""
+        ...
+
+
+class Recorded(NamedTuple):
+    """What a command asks to be written, and the return as it then is."""
+
+    changes: ChangeSet
+    returned: Return
+
+
+def request(found: FoundOrder, new: NewReturn, keys: FreshKeys, terms: Terms, now: datetime) -> Recorded:
+    """A customer sends pieces of a delivered order back. The order is moved too, so that two returns at once never
+    have the same piece. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    order = found.order
+    pieces = {line.id: line.quantity for line in new.line_items}
+    if len(pieces) < len(new.line_items):
+        raise invalid_parameter("line_items: name each line once.")
+    asked = returning.ask_return(order, pieces)
+    goods = ReturnedGoods(
+        return_code=keys.return_code(now),
+        return_uuid=keys.opaque_id(),
+        shop_id=order.shop_id,
+        order_code=order.code,
+        lines=_lines(order, new),
+        delivered_at=order.delivered_at,
+        is_virtual=new.virtual,
+        is_from_warehouse=order.fulfilled_by_skroutz,
+        shipment=_shipment(order, found.shop, terms),
+    )
+    step = machine.request(goods, terms.settings, now)
+    returned = step.returned
+    if returned.has_shipment:
+        shipped = returning.ship_return(asked.order, returned.return_uuid, ())
+        asked = replace(shipped, action=asked.action)
+    changes = record_moved(found, asked, terms, now).changes
+    changes.extend([store.insert_return(step, to_millis(now))])
+    if returned.review_until is not None:
+        changes.add(
+            plan(
+                DueKind.REVIEW,
+                returned.shop_id,
+                returned.return_code,
+                1,
+                due_at=to_millis(returned.review_until),
+                anchor_at=to_millis(now),
+            )
+        )
+    changes.add(*_opening(found.shop, step, 1, now))
+    return Recorded(changes, returned)
+
+
+def review(view: View, found: FoundReturn, answer: ReviewRequest, terms: Terms, now: datetime) -> Recorded:
+    """The shop decides. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH."""
+    order = _order_of(view, found)
+    step = machine.review(found.returned, answer, _shipment(order.order, found.shop, terms), now)
+    return record(view, found, step, terms, now)
+
+
+def record(view: View, found: FoundReturn, step: Step, terms: Terms, now: datetime) -> Recorded:
+    """The rows of a move: the return at its next version, its order if that is moved by it, and what is told."""
+    changes = store.update_return(found, step, to_millis(now))
+    order = _order_of(view, found)
+    moved = _effect(order.order, found.returned, step.returned)
+    if moved is not None:
+        changes.extend([record_moved(order, moved, terms, now).changes])
+    event = step.event
+    if event is not None and step.changes is not None:
+        body = wire.event_body(event, step.returned, now, step.changes)
+        told = openings.announce_following(
+            view,
+            found.returned.shop_id,
+            found.returned.return_code,
+            found.version + 1,
+            event_type=event,
+            body=body,
+            at_millis=to_millis(now),
+            url=found.shop.returns_url,
+        )
+        changes.add(*told)
+    return Recorded(changes, step.returned)
+
+
+def resend(view: View, found: FoundReturn, now: datetime) -> Recorded:
+    """The latest event once more, with the same bytes; when no created event has reached the present URL and none is
+    under way, a fresh one with the present state (contract, section 8). Raises RETURN_HOOK without a URL."""
+    shop, returned = found.shop, found.returned
+    if shop.returns_url is None:
+        raise DomainError(
+            ErrorCode.RETURN_HOOK, "The shop has no returns_webhook_url, or returns_webhook_enabled is off."
+        )
+    known = openings.reaches(view, shop.id, returned.return_code, shop.returns_url)
+    if known:
+        changes, _ = resent_latest(view, shop.id, returned.return_code, to_millis(now))
+        return Recorded(changes, returned)
+    step = machine.announce(returned)
+    changes = store.update_return(found, step, to_millis(now))
+    changes.add(*_opening(shop, step, found.version + 1, now))
+    return Recorded(changes, returned)
+
+
+def _opening(shop: Shop, step: Step, version: int, now: datetime) -> list[Insert]:
+    event = step.event
+    if event is None:
+        return []
+    return announce(
+        shop.id,
+        step.returned.return_code,
+        version,
+        event_type=event,
+        body=wire.event_body(event, step.returned, now, None),
+        at_millis=to_millis(now),
+        has_url=shop.returns_url is not None,
+    )
+
+
+def _effect(order: Order, before: Return, after: Return) -> order_machine.Step | None:
+    """What a return's move does to its order (contract, section 6); most moves do nothing."""
+    if after.state is not before.state:
+        if after.state is ReturnState.RETURNED:
+            return returning.take_back(order, after.pieces(), after.reasons())
+        if after.state in machine.CAME_TO_NOTHING:
+            return returning.drop_return(order, after.pieces())
+    if (before.has_shipment, before.courier_tracking_ids) != (after.has_shipment, after.courier_tracking_ids):
+        return returning.ship_return(order, after.return_uuid, after.courier_tracking_ids)
+    return None
+
+
+def _order_of(view: View, found: FoundReturn) -> FoundOrder:
+    order = orders.by_code(view, found.returned.order_code)
+    if order is None:
+        raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+    return order
+
+
+def _lines(order: Order, new: NewReturn) -> tuple[ReturnLineItem, ...]:
+    by_id = {line.id: line for line in order.lines()}
+    lines = []
+    for asked in new.line_items:
+        line = by_id[asked.id]
+        _check_photos(asked)
+        lines.append(
+            ReturnLineItem(
+                id=line.id,
+                ean=line.ean,
+                product_name=line.product_name,
+                returning_quantity=asked.quantity,
+                return_reason=asked.reason,
+                user_comment=asked.comment,
+                user_photos=list(asked.photos) or UNSET,
+            )
+        )
+    return tuple(lines)
+
+
+def _check_photos(line: NewReturnLine) -> None:
+    for photo in line.photos:
+        parts = urlsplit(photo) if photo.isprintable() else None
+        if parts is None or parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise invalid_parameter("line_items.photos: give whole http or https addresses.")
+
+
+def _shipment(order: Order, shop: Shop, terms: Terms) -> Shipment:
+    """Back to where it was picked up, by the shop's courier; what the warehouse has sent goes back there."""
+    courier = str(order.courier or shop.courier or Courier.SKROUTZ_LAST_MILE)
+    if order.fulfilled_by_skroutz:
+        return Shipment(courier, terms.warehouse_address)
+    place = shop.location(order.pickup_location_id or "") or shop.locations[0]
+    address = ReturningAddress(
+        street_name=place.street_name,
+        street_number=place.street_number,
+        zip=place.zip,
+        city=place.city,
+        region=place.region,
+        country_code="GR",
+    )
+    return Shipment(courier, address)

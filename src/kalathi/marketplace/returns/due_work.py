@@ -1,0 +1,36 @@
+"""What comes due for returns: the end of the time in which a shop may review one."""
+
+from kalathi.contract.words import ReturnState
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import BusinessClock, to_millis
+from kalathi.marketplace.kernel.database import Database, View
+from kalathi.marketplace.kernel.due import DueRow, again, done
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.returns import machine, store
+from kalathi.marketplace.returns.commands import record
+
+
+class ReturnDueWork:
+    """The handler of a return's due row. It ends the row in the change set of its effect, or without one when the
+    return has gone another way in the meantime."""
+
+    def __init__(self, database: Database, clock: BusinessClock, terms: Terms) -> None:
+        self._database = database
+        self._clock = clock
+        self._terms = terms
+
+    async def expire(self, row: DueRow) -> None:
+        """Nobody has decided in time."""
+
+        def command(view: View) -> tuple[ChangeSet, None]:
+            found = store.by_code(view, row.subject)
+            if found is None or found.returned.state is not ReturnState.PENDING_MERCHANT_REVIEW:
+                return ChangeSet(done(row)), None
+            now, until = self._clock.now(), found.returned.review_until
+            if until is not None and now < until:
+                return ChangeSet(again(row, to_millis(until))), None
+            changes = record(view, found, machine.expire(found.returned, now), self._terms, now).changes
+            changes.add(done(row))
+            return changes, None
+
+        await self._database.run(command)

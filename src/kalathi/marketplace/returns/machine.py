@@ -1,0 +1,218 @@
+"""The return machine (DESIGN, decision 1): every state and transition in one table, behind one door.
+
+A return is asked for, and the shop reviews it unless it needs no review; it travels back, may be inspected, and ends.
+Nobody but the marketplace moves it after the review. Each command takes the return, the facts it needs and `now`, asks
+the door, and gives the new return with what has changed; it reads no clock and touches nothing. The diagram in
+docs/returns.md is drawn from TRANSITIONS.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
+
+from kalathi.contract.requests import ReviewRequest
+from kalathi.contract.webhooks import Change, ReturnChanges
+from kalathi.contract.words import ReturnEventType, ReturnState, ReviewWord
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.returns.model import Return, ReturnedGoods, Shipment
+from kalathi.marketplace.returns.review import decide, needs_review, options_of
+
+
+class Action(StrEnum):
+    """What can happen to a return; also the word of its timeline."""
+
+    REQUEST = "request"
+    REQUEST_WITHOUT_REVIEW = "request_without_review"
+    APPROVE = "approve"
+    REFUSE = "refuse"
+    SEND_PART = "send_part"
+    EXPIRE = "expire"
+    CANCEL = "cancel"
+    HAND_OVER = "hand_over"
+    REASSIGN = "reassign"
+    ARRIVE = "arrive"
+    TAKE_BACK = "take_back"
+    TURN_DOWN = "turn_down"
+    # The present state is told once more; in whatever state, and so no row of the table.
+    ANNOUNCE = "announce"
+
+
+_S = ReturnState
+TRANSITIONS: Final[dict[tuple[ReturnState | None, Action], ReturnState]] = {
+    (None, Action.REQUEST): _S.PENDING_MERCHANT_REVIEW,
+    (None, Action.REQUEST_WITHOUT_REVIEW): _S.RETURNING,
+    (_S.PENDING_MERCHANT_REVIEW, Action.APPROVE): _S.RETURNING,
+    (_S.PENDING_MERCHANT_REVIEW, Action.REFUSE): _S.REJECTED,
+    (_S.PENDING_MERCHANT_REVIEW, Action.SEND_PART): _S.CANCELLED,
+    (_S.PENDING_MERCHANT_REVIEW, Action.EXPIRE): _S.EXPIRED,
+    (_S.PENDING_MERCHANT_REVIEW, Action.CANCEL): _S.CANCELLED,
+    (_S.RETURNING, Action.HAND_OVER): _S.RETURNING,
+    (_S.RETURNING, Action.REASSIGN): _S.RETURNING,
+    (_S.RETURNING, Action.CANCEL): _S.CANCELLED,
+    (_S.RETURNING, Action.ARRIVE): _S.PENDING_PHYSICAL_REVIEW,
+    (_S.RETURNING, Action.TAKE_BACK): _S.RETURNED,
+    (_S.PENDING_PHYSICAL_REVIEW, Action.TAKE_BACK): _S.RETURNED,
+    (_S.PENDING_PHYSICAL_REVIEW, Action.TURN_DOWN): _S.REJECTED,
+}
+# The customer keeps the pieces, and may ask for them again.
+CAME_TO_NOTHING: Final = frozenset({_S.REJECTED, _S.EXPIRED, _S.CANCELLED})
+_ANSWERS: Final = {ReviewWord.APPROVE: Action.APPROVE, ReviewWord.SEND_MISSING_PART: Action.SEND_PART}
+
+
+def door(state: ReturnState | None, action: Action) -> ReturnState:
+    """The state that the action leads to. Raises RETURN_STATUS when the table has no such move."""
+    following = TRANSITIONS.get((state, action))
+    if following is None:
+        shown = str(state).replace("_", " ")
+        sentence = f"Return is {shown}." if state in _STATES_THAT_GO_ON else f"Return already {shown}."
+        raise DomainError(ErrorCode.RETURN_STATUS, sentence)
+    return following
+
+
+_STATES_THAT_GO_ON: Final = frozenset(state for state, _ in TRANSITIONS)
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One move of a return: what it has become, what is told of it, and what its timeline says."""
+
+    action: Action
+    returned: Return
+    changes: ReturnChanges | None = None
+
+    @property
+    def event(self) -> ReturnEventType | None:
+        """Which webhook the move causes: none when nothing that the contract lists has changed."""
+        if self.changes is None:
+            return ReturnEventType.CREATED
+        return ReturnEventType.UPDATED if self.changes != _NO_CHANGES else None
+
+
+_NO_CHANGES: Final = ReturnChanges()
+
+
+def request(goods: ReturnedGoods, settings: Settings, now: datetime) -> Step:
+    """A customer asks; whatever needs no review travels back at once."""
+    created_at = now.astimezone(UTC).replace(microsecond=0)
+    reasons = [line.return_reason for line in goods.lines]
+    is_reviewed = needs_review(reasons, goods.delivered_at, settings.withdrawal_days, now)
+    action = Action.REQUEST if is_reviewed else Action.REQUEST_WITHOUT_REVIEW
+    returned = Return(
+        return_code=goods.return_code,
+        return_uuid=goods.return_uuid,
+        shop_id=goods.shop_id,
+        order_code=goods.order_code,
+        state=door(None, action),
+        created_at=created_at,
+        return_line_items=goods.lines,
+        is_virtual=goods.is_virtual,
+        is_from_warehouse=goods.is_from_warehouse,
+        review_until=created_at + timedelta(hours=settings.review_hours) if is_reviewed else None,
+    )
+    if not is_reviewed:
+        returned = _shipped(returned, goods.shipment)
+    return Step(action=action, returned=returned)
+
+
+def review(returned: Return, answer: ReviewRequest, shipment: Shipment, now: datetime) -> Step:
+    """The shop decides, once. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH, in this order
+    (contract, section 7)."""
+    if returned.state is not ReturnState.PENDING_MERCHANT_REVIEW or _is_late(returned, now):
+        raise DomainError(ErrorCode.RETURN_STATUS, "Return is not pending merchant review.")
+    decision = decide(answer, options_of(returned))
+    action = _ANSWERS.get(decision.option, Action.REFUSE)
+    new = replace(_through(returned, action), decision=decision)
+    return _moved(action, returned, _shipped(new, shipment) if action is Action.APPROVE else new)
+
+
+def expire(returned: Return, now: datetime) -> Step:
+    """Nobody has decided in time. Raises RETURN_STATUS, also when the time has not come yet."""
+    new = _through(returned, Action.EXPIRE)
+    if not _is_late(returned, now):
+        raise DomainError(ErrorCode.RETURN_STATUS, "Return is still under review.")
+    return _moved(Action.EXPIRE, returned, new)
+
+
+def cancel(returned: Return) -> Step:
+    """The customer keeps the goods after all. Raises RETURN_STATUS."""
+    return _moved(Action.CANCEL, returned, _through(returned, Action.CANCEL))
+
+
+def hand_over(returned: Return, tracking_ids: Sequence[str]) -> Step:
+    """The courier has it: its tracking ids are known. Raises RETURN_STATUS."""
+    new = _through(returned, Action.HAND_OVER)
+    _check_shipment(returned)
+    known = tuple(dict.fromkeys((*returned.courier_tracking_ids, *tracking_ids)))
+    return _moved(Action.HAND_OVER, returned, replace(new, courier_tracking_ids=known))
+
+
+def reassign(returned: Return, courier: str, tracking_ids: Sequence[str]) -> Step:
+    """Another courier carries it, under other tracking ids once they are known. Raises RETURN_STATUS."""
+    new = _through(returned, Action.REASSIGN)
+    _check_shipment(returned)
+    known = tuple(dict.fromkeys(tracking_ids)) or returned.courier_tracking_ids
+    return _moved(Action.REASSIGN, returned, replace(new, courier=courier, courier_tracking_ids=known))
+
+
+def arrive(returned: Return) -> Step:
+    """It is there, and is inspected. Raises RETURN_STATUS."""
+    new = _through(returned, Action.ARRIVE)
+    _check_shipment(returned)
+    return _moved(Action.ARRIVE, returned, new)
+
+
+def take_back(returned: Return) -> Step:
+    """The shop has it back. Raises RETURN_STATUS."""
+    return _moved(Action.TAKE_BACK, returned, _through(returned, Action.TAKE_BACK))
+
+
+def inspect(returned: Return, *, accepted: bool) -> Step:
+    """What has arrived was looked at: it is taken back, or turned down. Raises RETURN_STATUS."""
+    if returned.state is not ReturnState.PENDING_PHYSICAL_REVIEW:
+        door(returned.state, Action.TURN_DOWN)
+    action = Action.TAKE_BACK if accepted else Action.TURN_DOWN
+    return _moved(action, returned, _through(returned, action))
+
+
+def announce(returned: Return) -> Step:
+    """It is told from the beginning, as it is now (contract, section 8)."""
+    return Step(action=Action.ANNOUNCE, returned=returned)
+
+
+def _through(returned: Return, action: Action) -> Return:
+    return replace(returned, state=door(returned.state, action))
+
+
+def _shipped(returned: Return, shipment: Shipment) -> Return:
+    if returned.is_virtual:
+        return returned
+    return replace(returned, courier=shipment.courier, returning_address=shipment.address)
+
+
+def _check_shipment(returned: Return) -> None:
+    if not returned.has_shipment:
+        raise DomainError(ErrorCode.RETURN_STATUS, "A virtual return has no shipment.")
+
+
+def _is_late(returned: Return, now: datetime) -> bool:
+    return returned.review_until is not None and now >= returned.review_until
+
+
+def _moved(action: Action, old: Return, new: Return) -> Step:
+    """The step from one return to the next; its `changes` are those of the contract's four fields that differ. What
+    is empty was never there: it is told as null, and of tracking ids only when there are some."""
+    changes = ReturnChanges(
+        state=Change(old=old.state, new=new.state) if old.state != new.state else UNSET,
+        courier=Change(old=old.courier, new=new.courier) if old.courier != new.courier else UNSET,
+        returning_address=Change(old=old.returning_address, new=new.returning_address)
+        if old.returning_address != new.returning_address
+        else UNSET,
+        courier_tracking_ids=Change(old=list(old.courier_tracking_ids) or None, new=list(new.courier_tracking_ids))
+        if new.courier_tracking_ids and old.courier_tracking_ids != new.courier_tracking_ids
+        else UNSET,
+    )
+    return Step(action=action, returned=new, changes=changes)

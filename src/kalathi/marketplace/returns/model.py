@@ -1,0 +1,102 @@
+"""The return as the marketplace keeps it, and what a customer asks for."""
+
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from kalathi.contract.returns import ReturningAddress, ReturnLineItem
+from kalathi.contract.words import ReturnReason, ReturnState, ReviewWord
+from kalathi.marketplace.shops.model import Shop
+
+MOST_PHOTOS = 10
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """How the shop has decided; the comment is the shop's, or the canned one of an option that has one."""
+
+    option: ReviewWord
+    comment: str = ""
+    proposed_part_url: str | None = None
+
+
+class Return(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A return's document. Times are UTC in whole seconds. `return_line_items` are contract structs.
+
+    `return_uuid` names it in its order. A virtual return has no shipment: the customer keeps the goods, or they are
+    gone. Without a `review_until` it never needed a review.
+    """
+
+    return_code: str
+    return_uuid: str
+    shop_id: str
+    order_code: str
+    state: ReturnState
+    created_at: datetime
+    return_line_items: tuple[ReturnLineItem, ...]
+    is_virtual: bool = False
+    is_from_warehouse: bool = False
+    review_until: datetime | None = None
+    courier: str | None = None
+    returning_address: ReturningAddress | None = None
+    courier_tracking_ids: tuple[str, ...] = ()
+    decision: Decision | None = None
+
+    @property
+    def has_shipment(self) -> bool:
+        """Whether a courier carries it, or did."""
+        return self.courier is not None
+
+    def pieces(self) -> dict[str, int]:
+        """How many pieces of each line of the order."""
+        return {line.id: line.returning_quantity for line in self.return_line_items}
+
+    def reasons(self) -> dict[str, str]:
+        """The customer's reasons, by line."""
+        return {line.id: line.return_reason for line in self.return_line_items if line.return_reason is not UNSET}
+
+
+class FoundReturn(NamedTuple):
+    """A return as it was read: its version guards every change, its shop's facts go with it."""
+
+    returned: Return
+    version: int
+    shop: Shop
+
+
+class Shipment(NamedTuple):
+    """Who carries a return, and to where."""
+
+    courier: str
+    address: ReturningAddress
+
+
+class NewReturnLine(Struct, frozen=True, kw_only=True):
+    """A line of the order that a customer sends back, and why."""
+
+    id: Annotated[str, Meta(max_length=50)]
+    quantity: Annotated[int, Meta(ge=1)]
+    reason: ReturnReason | UnsetType = UNSET
+    comment: Annotated[str, Meta(max_length=2000)] | UnsetType = UNSET
+    photos: Annotated[tuple[Annotated[str, Meta(max_length=2000)], ...], Meta(max_length=MOST_PHOTOS)] = ()
+
+
+class NewReturn(Struct, frozen=True, kw_only=True):
+    """`POST /marketplace/orders/{code}/returns`; a virtual one has no shipment."""
+
+    line_items: Annotated[tuple[NewReturnLine, ...], Meta(min_length=1, max_length=500)]
+    virtual: bool = False
+
+
+class ReturnedGoods(NamedTuple):
+    """The facts of a new return. Code and uuid are fresh; the lines are the order's, with what the customer says."""
+
+    return_code: str
+    return_uuid: str
+    shop_id: str
+    order_code: str
+    lines: tuple[ReturnLineItem, ...]
+    delivered_at: datetime | None
+    is_virtual: bool
+    is_from_warehouse: bool
+    shipment: Shipment

@@ -1,0 +1,102 @@
+"""What customers, couriers and support do to returns, one row each; the operator's API and the scenarios are made from
+this table. What a shop does is its review."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Final, NamedTuple
+
+from msgspec import Meta, Struct
+
+from kalathi.contract.words import Courier
+from kalathi.marketplace.couriers.tracking import tracking_codes
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.returns import machine
+from kalathi.marketplace.returns.commands import Recorded, record
+from kalathi.marketplace.returns.machine import Step
+from kalathi.marketplace.returns.model import FoundReturn
+
+_TrackingId = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class Nothing(Struct, frozen=True):
+    """No body is needed."""
+
+
+class HandOver(Struct, frozen=True, kw_only=True):
+    """The courier's tracking ids; without, one is made."""
+
+    tracking_ids: Annotated[tuple[_TrackingId, ...], Meta(max_length=50)] = ()
+
+
+class Reassign(Struct, frozen=True, kw_only=True):
+    """Who carries it from now on; its tracking ids if they are known."""
+
+    courier: Courier
+    tracking_ids: Annotated[tuple[_TrackingId, ...], Meta(max_length=50)] = ()
+
+
+class Inspect(Struct, frozen=True, kw_only=True):
+    """What the inspection has found: whether it is taken back."""
+
+    accepted: bool = True
+
+
+class Facts(NamedTuple):
+    """What an operation may need beside the return: the database as it is, the terms, the time."""
+
+    view: View
+    terms: Terms
+    now: datetime
+
+
+class Operation(NamedTuple):
+    """One row: who does it, what the body says, and how it is done."""
+
+    actor: str
+    sentence: str
+    body: type[Struct]
+    step: Callable[[FoundReturn, Any], Step]
+
+    def run(self, found: FoundReturn, body: Any, facts: Facts) -> Recorded:
+        """Raises RETURN_STATUS."""
+        return record(facts.view, found, self.step(found, body), facts.terms, facts.now)
+
+
+def _hand_over(found: FoundReturn, body: HandOver) -> Step:
+    returned = found.returned
+    ids = body.tracking_ids or returned.courier_tracking_ids or _made(returned.courier, returned.return_code)
+    return machine.hand_over(returned, ids)
+
+
+def _made(courier: str | None, return_code: str) -> tuple[str, ...]:
+    """A tracking id as couriers give them, from the return's own code; none when nobody carries it."""
+    return () if courier is None else tracking_codes(courier, return_code.removeprefix("R-"), 1)
+
+
+def _inspect(found: FoundReturn, body: Inspect) -> Step:
+    return machine.inspect(found.returned, accepted=body.accepted)
+
+
+OPERATIONS: Final[dict[str, Operation]] = {
+    "hand_over": Operation("customer", "Gives it to the courier: its tracking ids are known.", HandOver, _hand_over),
+    "reassign": Operation(
+        "courier",
+        "Another courier carries it.",
+        Reassign,
+        lambda found, body: machine.reassign(found.returned, body.courier, body.tracking_ids),
+    ),
+    "arrive": Operation(
+        "courier", "Brings it to the shop, which inspects it.", Nothing, lambda found, _: machine.arrive(found.returned)
+    ),
+    "inspect": Operation("shop", "Takes what has arrived back, or turns it down.", Inspect, _inspect),
+    "take_back": Operation(
+        "shop",
+        "Takes it back without an inspection; also ends a virtual return.",
+        Nothing,
+        lambda found, _: machine.take_back(found.returned),
+    ),
+    "cancel": Operation(
+        "customer, support", "Ends it before it has arrived.", Nothing, lambda found, _: machine.cancel(found.returned)
+    ),
+}

@@ -1,0 +1,46 @@
+"""What is seen of returns."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from kalathi.contract.returns import Return as ReturnOnTheWire
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.orders.store import TimelineEntry, timeline
+from kalathi.marketplace.returns import store, wire
+from kalathi.marketplace.returns.model import Decision, FoundReturn
+from kalathi.marketplace.webhooks.store import Delivery, deliveries
+
+
+class ReturnDetail(Struct, frozen=True, kw_only=True, rename={"returned": "return"}):
+    """`GET /marketplace/returns/{code}`: the return, until when it may be reviewed, how it was, and what was told."""
+
+    returned: ReturnOnTheWire
+    shop_id: str
+    review_until: datetime | None
+    decision: Decision | None
+    timeline: list[TimelineEntry]
+    deliveries: list[Delivery]
+
+
+def find_return(view: View, code: str, shop_id: str | None = None) -> FoundReturn:
+    """The return of this code; with a shop, only if it is that shop's. Raises RETURN_NOT_FOUND."""
+    found = store.by_code(view, code)
+    if found is None or shop_id not in {None, found.shop.id}:
+        raise DomainError(ErrorCode.RETURN_NOT_FOUND, "Return not found")
+    return found
+
+
+def return_detail(view: View, code: str) -> ReturnDetail:
+    """Everything about a return. Raises RETURN_NOT_FOUND."""
+    found = find_return(view, code)
+    returned = found.returned
+    return ReturnDetail(
+        returned=wire.shown(returned),
+        shop_id=returned.shop_id,
+        review_until=returned.review_until,
+        decision=returned.decision,
+        timeline=timeline(view, returned.shop_id, code),
+        deliveries=deliveries(view, returned.shop_id, code),
+    )

@@ -1,0 +1,76 @@
+"""Returns in the database: reads, and the rows of their change sets."""
+
+from kalathi.contract.codec import decode, encode
+from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update, Value
+from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.database import Row, View
+from kalathi.marketplace.returns.machine import Step
+from kalathi.marketplace.returns.model import FoundReturn, Return
+from kalathi.marketplace.shops.store import shop_of
+
+_FOUND = "SELECT s.document, r.document, r.version FROM"
+_BY_CODE = (
+    f"{_FOUND} directory d JOIN shops s ON s.shop_id = d.shop_id"
+    " JOIN returns r ON r.shop_id = d.shop_id AND r.code = d.code WHERE d.code = :code"
+)
+
+
+def by_code(view: View, code: str) -> FoundReturn | None:
+    """The return of this code, whichever shop's it is."""
+    row = view.one(_BY_CODE, {"code": code})
+    return None if row is None else _found(row)
+
+
+def page_of_returns(view: View, filters: dict[str, Value], limit: int, offset: int) -> tuple[list[FoundReturn], int]:
+    """A page of returns, newest first, and how many there are. `filters` are of `shop_id`, `state`, `order_code`."""
+    conditions = " AND ".join(f"r.{name} = :{name}" for name in filters)
+    where = f"WHERE {conditions}" if conditions else ""
+    rows = view.all(
+        f"{_FOUND} returns r JOIN shops s ON s.shop_id = r.shop_id {where}"
+        " ORDER BY r.created_at DESC, r.code DESC LIMIT :limit OFFSET :offset",
+        {**filters, "limit": limit, "offset": offset},
+    )
+    counted = view.one(f"SELECT count(*) FROM returns r {where}", filters)  # noqa: S608  (names only)
+    return [_found(row) for row in rows], counted[0] if counted else 0
+
+
+def insert_return(step: Step, at_millis: int) -> ChangeSet:
+    """The rows of a new return, but for what is told of it."""
+    returned = step.returned
+    row: dict[str, Value] = {
+        "shop_id": returned.shop_id,
+        "code": returned.return_code,
+        "order_code": returned.order_code,
+        "state": returned.state,
+        "version": 1,
+        "created_at": to_millis(returned.created_at),
+        "document": encode(returned),
+    }
+    directory: dict[str, Value] = {"code": returned.return_code, "shop_id": returned.shop_id}
+    return ChangeSet(Insert("returns", row), Insert("directory", directory), _timeline_row(step, 1, at_millis))
+
+
+def update_return(found: FoundReturn, step: Step, at_millis: int) -> ChangeSet:
+    """The rows of a move, if the return is still at the version that was read."""
+    returned, version = step.returned, found.version + 1
+    values: dict[str, Value] = {"state": returned.state, "version": version, "document": encode(returned)}
+    key: dict[str, Value] = {"shop_id": returned.shop_id, "code": returned.return_code}
+    return ChangeSet(
+        Update("returns", key, {**values}, when={"version": found.version}), _timeline_row(step, version, at_millis)
+    )
+
+
+def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
+    row: dict[str, Value] = {
+        "shop_id": step.returned.shop_id,
+        "code": step.returned.return_code,
+        "version": version,
+        "at": at_millis,
+        "event": step.action,
+        "state": step.returned.state,
+    }
+    return Insert("timeline", row)
+
+
+def _found(row: Row) -> FoundReturn:
+    return FoundReturn(decode(row[1], Return), row[2], shop_of(row[0]))

@@ -1,0 +1,39 @@
+"""How a return is shown (contract, sections 6 and 8): the same object in answers and in webhooks."""
+
+from datetime import UTC, datetime
+
+from msgspec import UNSET
+
+from kalathi.contract.codec import encode
+from kalathi.contract.returns import Return as ReturnOnTheWire
+from kalathi.contract.webhooks import ReturnChanges, ReturnEvent
+from kalathi.contract.words import ReturnEventType, ReturnState
+from kalathi.marketplace.returns.model import Return
+from kalathi.marketplace.returns.review import options_of
+
+
+def shown(returned: Return) -> ReturnOnTheWire:
+    """The whole return. What it has not is left out, never null."""
+    reviewed = returned.state is ReturnState.PENDING_MERCHANT_REVIEW
+    return ReturnOnTheWire(
+        return_code=returned.return_code,
+        state=returned.state,
+        order_code=returned.order_code,
+        created_at=returned.created_at,
+        courier_tracking_ids=list(returned.courier_tracking_ids) or UNSET,
+        courier=returned.courier or UNSET,
+        returning_address=returned.returning_address or UNSET,
+        return_line_items=list(returned.return_line_items),
+        review_options=list(options_of(returned)) if reviewed else UNSET,
+    )
+
+
+def event_body(event_type: ReturnEventType, returned: Return, now: datetime, changes: ReturnChanges | None) -> bytes:
+    """The webhook's bytes, frozen from here on."""
+    event = ReturnEvent(
+        event_type=event_type,
+        event_time=now.astimezone(UTC).replace(microsecond=0),
+        returned=shown(returned),
+        changes=UNSET if changes is None else changes,
+    )
+    return encode(event)

@@ -1,0 +1,92 @@
+"""Webhooks of the demo return's life, sent on demand to a shop's return webhook URL. The contract names no such trigger
+(section 5); this one keeps section 8's rule, so that a shop sees it at work."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from msgspec.structs import replace
+
+from kalathi.contract.requests import ReviewRequest
+from kalathi.contract.returns import ReturningAddress
+from kalathi.contract.words import Courier, ReturnEventType, ReviewWord
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.returns import machine, wire
+from kalathi.marketplace.returns.machine import Step
+from kalathi.marketplace.returns.model import ReturnedGoods, Shipment
+from kalathi.marketplace.sandbox.demo_return import DEMO_RETURN, DEMO_RETURN_CODE
+from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.webhooks.openings import reaches
+from kalathi.marketplace.webhooks.store import announce, last_sequence
+
+
+class ReturnTriggerKind(StrEnum):
+    """Which webhook is asked for, in the order of the demo return's life."""
+
+    CREATION = "creation"
+    SHIPMENT = "shipment"
+    TRACKING = "tracking"
+    COURIER = "courier"
+    STATE = "state"
+
+
+def triggered(view: View, shop: Shop, kind: ReturnTriggerKind, settings: Settings, now: datetime) -> ChangeSet:
+    """The rows of one triggered webhook. Raises RETURN_HOOK without a URL, and for an update before a creation."""
+    if shop.returns_url is None:
+        raise DomainError(
+            ErrorCode.RETURN_HOOK, "The shop has no returns_webhook_url, or returns_webhook_enabled is off."
+        )
+    step = _step(kind, settings)
+    event = step.event or ReturnEventType.UPDATED
+    if event is ReturnEventType.UPDATED and not reaches(view, shop.id, DEMO_RETURN_CODE, shop.returns_url):
+        raise DomainError(
+            ErrorCode.RETURN_HOOK,
+            "Trigger creation first: an update is sent only to a URL that a created event has reached.",
+        )
+    rows = announce(
+        shop.id,
+        DEMO_RETURN_CODE,
+        last_sequence(view, shop.id, DEMO_RETURN_CODE) + 1,
+        event_type=event,
+        body=wire.event_body(event, step.returned, now, step.changes),
+        at_millis=to_millis(now + timedelta(seconds=settings.trigger_delay_seconds)),
+        has_url=True,
+    )
+    return ChangeSet(*rows)
+
+
+_SHIPMENT: Final = Shipment(str(DEMO_RETURN.courier), DEMO_RETURN.returning_address or ReturningAddress())
+
+
+def _step(kind: ReturnTriggerKind, settings: Settings) -> Step:
+    """Each is what the machine makes of the demo return, from the customer's request on."""
+    now = DEMO_RETURN.created_at
+    goods = ReturnedGoods(
+        return_code=DEMO_RETURN_CODE,
+        return_uuid=DEMO_RETURN.return_uuid,
+        shop_id=DEMO_RETURN.shop_id,
+        order_code=DEMO_RETURN.order_code,
+        lines=DEMO_RETURN.return_line_items,
+        delivered_at=now,
+        is_virtual=False,
+        is_from_warehouse=False,
+        shipment=_SHIPMENT,
+    )
+    requested = machine.request(goods, settings, now)
+    approval = ReviewRequest(option=ReviewWord.APPROVE)
+    match kind:
+        case ReturnTriggerKind.CREATION:
+            return requested
+        case ReturnTriggerKind.SHIPMENT:
+            return machine.review(requested.returned, approval, _SHIPMENT, now)
+        case ReturnTriggerKind.TRACKING:
+            without = replace(DEMO_RETURN, courier_tracking_ids=())
+            return machine.hand_over(without, DEMO_RETURN.courier_tracking_ids)
+        case ReturnTriggerKind.COURIER:
+            return machine.reassign(DEMO_RETURN, Courier.SPEEDEX, ())
+        case ReturnTriggerKind.STATE:
+            return machine.take_back(DEMO_RETURN)

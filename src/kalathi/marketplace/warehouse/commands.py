@@ -1,0 +1,143 @@
+"""What shops and the warehouse do to its goods: one function per command. Each gives the change set and its answer."""
+
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
+
+from kalathi.contract.fbs import PurchaseOrderLine, Supplier
+from kalathi.contract.requests import PurchaseOrderRequest, SupplierRequest
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import athens
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.warehouse import store
+from kalathi.marketplace.warehouse.model import (
+    FoundPurchaseOrder,
+    PurchaseOrder,
+    Receive,
+    line_on_the_wire,
+    received,
+)
+from kalathi.marketplace.warehouse.requests import (
+    expected_date,
+    new_supplier,
+    purchased_lines,
+    supplier_changes,
+    text_of,
+)
+
+
+class FreshCodes(Protocol):
+    """Where new codes of purchase orders come from; a fake in tests."""
+
+    def purchase_order_code(self, now: datetime) -> str:
+        """A new code of this business day."""
+        ...
+
+
+class ReceivedGoods(NamedTuple):
+    """A purchase order that has arrived, with its lines as the wire shows them."""
+
+    purchase_order: PurchaseOrder
+    lines: list[PurchaseOrderLine]
+
+
+def add_supplier(view: View, shop_id: str, request: SupplierRequest, fresh_id: str) -> tuple[ChangeSet, Supplier]:
+    """A new supplier of the shop. Raises INVALID_PARAMETER, also for an id or a code that is taken."""
+    supplier = new_supplier(request, fresh_id)
+    taken = []
+    if store.supplier(view, shop_id, supplier.id) is not None:
+        taken.append(f"id: another supplier has {supplier.id[:50]}.")
+    if store.supplier_of_code(view, shop_id, supplier.code) is not None:
+        taken.append(_code_is_taken(supplier.code))
+    if taken:
+        raise invalid_parameter(*taken)
+    return ChangeSet(store.insert_supplier(shop_id, supplier)), supplier
+
+
+def change_supplier(view: View, shop_id: str, supplier_id: str, request: SupplierRequest) -> tuple[ChangeSet, Supplier]:
+    """Only what is named changes. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
+    found = store.supplier(view, shop_id, supplier_id)
+    if found is None:
+        raise _no_supplier()
+    supplier = replace(found.supplier, **supplier_changes(request))
+    if store.supplier_of_code(view, shop_id, supplier.code) not in {None, supplier_id}:
+        raise invalid_parameter(_code_is_taken(supplier.code))
+    if supplier == found.supplier:
+        return ChangeSet(), supplier
+    return ChangeSet(store.update_supplier(shop_id, found, supplier)), supplier
+
+
+def announce_goods(
+    view: View, shop_id: str, request: PurchaseOrderRequest, codes: FreshCodes, now: datetime
+) -> tuple[ChangeSet, str]:
+    """A purchase order of the shop, and its code. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
+    supplier_id = text_of(request.supplier_id)
+    if supplier_id and store.supplier(view, shop_id, supplier_id) is None:
+        raise _no_supplier()
+    named = {text_of(line.product_uid) for line in (request.line_items or [])[:1000]}
+    listed = shops.listings(view, shop_id, named)
+    sentences: tuple[str, ...] = () if supplier_id else ("supplier_id: it is missing.",)
+    try:
+        lines = purchased_lines(request, listed, athens(now).date())
+    except DomainError as error:
+        raise invalid_parameter(*sentences, *error.messages) from None
+    if sentences:
+        raise invalid_parameter(*sentences)
+    order = PurchaseOrder(
+        code=codes.purchase_order_code(now),
+        supplier_id=supplier_id,
+        expected_date=expected_date(request) or athens(now).date(),
+        created_at=athens(now),
+        line_items=tuple(lines),
+    )
+    return ChangeSet(*store.insert_purchase_order(shop_id, order)), order.code
+
+
+def find_purchase_order(view: View, shop_id: str, code: str) -> FoundPurchaseOrder:
+    """The shop's purchase order. Raises PURCHASE_ORDER_NOT_FOUND, PURCHASE_ORDER_OF_ANOTHER (contract, section 9)."""
+    found = any_purchase_order(view, code)
+    if found.shop_id != shop_id:
+        raise DomainError(ErrorCode.PURCHASE_ORDER_OF_ANOTHER, "Invalid purchase order")
+    return found
+
+
+def any_purchase_order(view: View, code: str) -> FoundPurchaseOrder:
+    """A purchase order of whichever shop. Raises PURCHASE_ORDER_NOT_FOUND."""
+    found = store.purchase_order(view, code)
+    if found is None:
+        raise DomainError(ErrorCode.PURCHASE_ORDER_NOT_FOUND, "Invalid purchase order")
+    return found
+
+
+def receive_goods(view: View, code: str, counted: Receive, now: datetime) -> tuple[ChangeSet, ReceivedGoods]:
+    """The goods are counted and lie in the warehouse from now on.
+
+    Raises PURCHASE_ORDER_NOT_FOUND, PURCHASE_ORDER_STATUS, INVALID_PARAMETER.
+    """
+    found = any_purchase_order(view, code)
+    order = received(found.purchase_order, counted, now)
+    shop_id = found.shop_id
+    there = store.in_stock(view, shop_id, [line.product_uid for line in order.line_items])
+    changes = ChangeSet(store.update_purchase_order(found, order))
+    changes.add(
+        *(
+            store.put_in(shop_id, line.product_uid, line.actual_quantity, is_known=line.product_uid in there)
+            for line in order.line_items
+        )
+    )
+    lines = [
+        line_on_the_wire(shop_id, line, there.get(line.product_uid, 0) + line.actual_quantity)
+        for line in order.line_items
+    ]
+    return changes, ReceivedGoods(order, lines)
+
+
+def _no_supplier() -> DomainError:
+    return DomainError(ErrorCode.SUPPLIER_NOT_FOUND, "Supplier not found")
+
+
+def _code_is_taken(code: str) -> str:
+    return f"code: another supplier of the shop has the code {code[:50]}."

@@ -1,0 +1,84 @@
+"""Events that follow another: what is told of a return is sent only to a URL that the event which opened it has reached
+(contract, section 8).
+
+While that event is under way, what follows is kept without a delivery of its own. When it has been delivered, the
+deliveries are planned, in order; when it is given up, they never are. So an event that follows is known by three facts
+of the database: to which URL the opening one was delivered, whether one is under way, and its own place in the order.
+"""
+
+from kalathi.contract.words import ReturnEventType
+from kalathi.marketplace.kernel.changes import Add, ChangeSet, Insert, Update
+from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.database import Database, View
+from kalathi.marketplace.kernel.due import DueKind, DueRow, done, plan
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.webhooks import store
+
+OPENING = ReturnEventType.CREATED
+FOLLOWING = ReturnEventType.UPDATED
+
+
+def announce_following(
+    view: View,
+    shop_id: str,
+    subject: str,
+    sequence: int,
+    *,
+    event_type: str,
+    body: bytes,
+    at_millis: int,
+    url: str | None,
+) -> list[Insert | Update]:
+    """The rows of an event that follows. The present `url` is the shop's, None while nothing is to be sent."""
+    waits_for = None if url is None else store.opening_under_way(view, shop_id, subject)
+    reached = url is not None and store.opened_url(view, shop_id, subject) == url
+    rows: list[Insert | Update] = [
+        *store.announce(
+            shop_id,
+            subject,
+            sequence,
+            event_type=event_type,
+            body=body,
+            at_millis=at_millis,
+            has_url=reached and waits_for is None,
+        )
+    ]
+    if waits_for is not None:
+        # Whoever ends it must see this event: the set fails if it has ended since it was read.
+        rows.append(Update("due", waits_for.key(), {"attempts": Add(0)}))
+    return rows
+
+
+def reaches(view: View, shop_id: str, subject: str, url: str) -> bool:
+    """Whether the opening event was delivered to this URL, or is under way."""
+    if store.opened_url(view, shop_id, subject) == url:
+        return True
+    return store.opening_under_way(view, shop_id, subject) is not None
+
+
+class Openings:
+    """The handler of the due row that a delivered opening event leaves behind."""
+
+    def __init__(self, database: Database, clock: BusinessClock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def release(self, row: DueRow) -> None:
+        """Plans the deliveries of what has been told since, unless the shop's URL has changed in the meantime."""
+
+        def command(view: View) -> tuple[ChangeSet, None]:
+            changes = ChangeSet(done(row))
+            shop = shops.shop(view, row.shop_id)
+            url = None if shop is None else shop.returns_url
+            if url is None or store.opened_url(view, row.shop_id, row.subject) != url:
+                return changes, None
+            now = self._clock.now_millis()
+            changes.add(
+                *(
+                    plan(DueKind.DELIVERY, row.shop_id, row.subject, sequence, due_at=now, anchor_at=now)
+                    for sequence in store.held_events(view, row.shop_id, row.subject, row.sequence, FOLLOWING)
+                )
+            )
+            return changes, None
+
+        await self._database.run(command)
