@@ -1,5 +1,6 @@
 """The machine under random use: by property, and by a rule-based state machine that plays the whole marketplace."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from kalathi.contract.webhooks import OrderChanges
 from kalathi.contract.words import REJECTION_REASONS, FulfillmentMode, OrderState
 from kalathi.marketplace.couriers.windows import WindowSchedule
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import machine, pickup, replacing
+from kalathi.marketplace.orders import machine, pickup, replacing, returning
 from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step
 from kalathi.marketplace.orders.model import Order
 from tests.unit.orders import LOCATION, NOW, OFFER, SETTINGS, good_accept, open_order
@@ -166,6 +167,9 @@ class OrderLife(RuleBasedStateMachine):
         self.order = replace(open_order(), **kind)
         self.model = OrderState.OPEN
         self.endings: list[Action] = []
+        # The pieces of each live return, and of each that is back.
+        self.returns: list[dict[str, int]] = []
+        self.back: list[dict[str, int]] = []
         # Half of the orders begin further along: left to chance alone, few would be delivered.
         if accepted:
             self._move(Action.ACCEPT, lambda: machine.accept_express(self.order, OFFER, self.now))
@@ -325,6 +329,39 @@ class OrderLife(RuleBasedStateMachine):
     def send_a_replacement(self, kind: Any) -> None:
         self._move(Action.REPLACE, lambda: replacing.note_replacement(self.order, "261124-0000009", kind, {"line0": 1}))
 
+    @in_turn(Action.ASK_RETURN)
+    @rule(pieces=st.sampled_from([{"line0": 1}, {"line0": 2}, {"line0": 1, "line1": 1}, {"line1": 1}]))
+    def ask_return(self, pieces: dict[str, int]) -> None:
+        asked = len(self.returns)
+        self._move(Action.ASK_RETURN, lambda: returning.ask_return(self.order, pieces))
+        if self.order.asked_back and sum(self.order.asked_back.values()) > self._asked():
+            self.returns.append(pieces)
+        assert len(self.returns) <= asked + 1
+
+    @in_turn(Action.DROP_RETURN)
+    @rule()
+    def drop_return(self) -> None:
+        if self.returns:
+            pieces = self.returns.pop()
+            self._move(Action.DROP_RETURN, lambda: returning.drop_return(self.order, pieces))
+
+    @in_turn(Action.SHIP_RETURN)
+    @rule(codes=st.sampled_from([(), ("T1",), ("T1", "T2")]))
+    def ship_return(self, codes: tuple[str, ...]) -> None:
+        self._move(Action.SHIP_RETURN, lambda: returning.ship_return(self.order, "uuid", codes))
+        assert [entry.tracking_ids for entry in self.order.returns if entry.return_uuid == "uuid"] == [list(codes)]
+
+    @in_turn(Action.TAKE_BACK)
+    @rule()
+    def take_back(self) -> None:
+        if self.returns:
+            pieces = self.returns.pop()
+            self.back.append(pieces)
+            self._move(Action.TAKE_BACK, lambda: returning.take_back(self.order, pieces, {"line0": "faulty"}))
+
+    def _asked(self) -> int:
+        return sum(sum(pieces.values()) for pieces in (*self.returns, *self.back))
+
     @rule(action=st.sampled_from(list(MOVES)))
     def out_of_turn(self, action: Action) -> None:
         if (self.model, action) not in TRANSITIONS:
@@ -357,7 +394,16 @@ class OrderLife(RuleBasedStateMachine):
         else:
             ordered = {line.id: line.quantity for line in self.order.lines()}
             assert all(0 < count <= ordered[line_id] for line_id, count in self.order.delivered.items())
-            assert (self.order.delivered == ordered) is (self.order.state is OrderState.DELIVERED)
+            if self.order.state in {OrderState.DELIVERED, OrderState.PARTIALLY_DELIVERED}:
+                assert (self.order.delivered == ordered) is (self.order.state is OrderState.DELIVERED)
+
+    @invariant()
+    def no_piece_is_in_two_returns_and_all_that_are_back_end_the_order(self) -> None:
+        delivered, asked = Counter(self.order.delivered or {}), Counter(self.order.asked_back or {})
+        back = Counter(self.order.came_back or {})
+        assert back <= asked <= delivered
+        assert asked == sum((Counter(pieces) for pieces in (*self.returns, *self.back)), Counter())
+        assert (self.order.state is OrderState.RETURNED) is (bool(back) and back == delivered)
 
 
 TestOrderLife = OrderLife.TestCase
