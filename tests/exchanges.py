@@ -15,10 +15,13 @@ from typing import Any, Final
 import msgspec
 
 from tests.market import CUSTOMER, LOCATION, HttpAnswer, Market, Shop, open_market
+from tests.virtual.returning import ask, delivered
 
 _WIDEST: Final = 118
 _DRAWN: Final = re.compile(r'"(?:id|shop_id|pickup_location|return_uuid)": "([0-9A-Za-z]{10})"')
 _LINK: Final = re.compile(r"/(vouchers|uploads)/([0-9A-Za-z]+)/[\w-]{20,}\.")
+# A product's number in the warehouse is made of its shop's drawn id.
+_PRODUCT: Final = re.compile(r"\b[1-9][0-9]{11}\b")
 _SECRET: Final = re.compile(r'"whsec_[^"]+"')
 _TOKEN: Final = re.compile(r'"[\w-]{80,}"')
 OTHER_PLACE: Final = {**LOCATION, "street_name": "Ερμού", "street_number": "10"}
@@ -54,8 +57,9 @@ class Notebook:
         """The last webhook that was sent. `order` is shown in full for the first only."""
         await self.market.settle()
         _, event = self.market.network.posts[-1]
-        shown = event if event["event_type"] == "new_order" else event | {"order": _Shortened(event["order"])}
-        self.parts[part] = f"```\nPOST <the shop's webhook URL>\n\n{_pretty(shown)}\n```\n"
+        where = "return webhook" if "return" in event else "webhook"
+        shown = event | {"order": _Shortened(event["order"])} if event["event_type"] == "order_updated" else event
+        self.parts[part] = f"```\nPOST <the shop's {where} URL>\n\n{_pretty(shown)}\n```\n"
 
     def write(
         self, part: str, method: str, path: str, body: object, headers: dict[str, str], answer: HttpAnswer
@@ -131,6 +135,7 @@ async def _played(story: Callable[[Notebook], Awaitable[None]]) -> dict[str, str
 
 def _without_the_drawn(content: str, names: dict[str, str]) -> str:
     content = _LINK.sub(r"/\1/\2/R8Xn...4aQw.", _TOKEN.sub('"h3Tf...9kLs"', content))
+    content = _PRODUCT.sub("12345678", content)
     content = _SECRET.sub('"whsec_9kLs...Tf4="', content)
     for found, name in names.items():
         content = content.replace(found, name)
@@ -354,4 +359,91 @@ async def _sandbox(notes: Notebook) -> None:
     notes.write("ip ranges", "GET", "/ip_ranges.json", None, {}, answer)
 
 
-STORIES: Final = (_reading, _answering, _pickup, _documents, _webhooks, _shops, _operating, _deliveries, _sandbox)
+async def _returns(notes: Notebook) -> None:
+    shop = await notes.market.shop(returns_webhook_url="http://shop/returns", returns_webhook_enabled=True)
+    code = await delivered(shop)
+    line = (await shop.show(code))["line_items"][0]["id"]
+    asked = {
+        "id": line,
+        "quantity": 1,
+        "reason": "faulty",
+        "comment": "Δεν ανάβει.",
+        "photos": ["https://x.example/1.jpg"],
+    }
+    path = f"/marketplace/orders/{code}/returns"
+    returned = (await notes.operator("ask return", "POST", path, {"line_items": [asked]}))["return"]["return_code"]
+    await notes.webhook("return created")
+    await notes.merchant("return", shop, "GET", f"/returns/{returned}")
+    await notes.merchant("return unknown", shop, "GET", "/returns/R-261124-0000000")
+    await notes.merchant("returns", shop, "GET", "/returns?state=pending_merchant_review")
+    review = f"/returns/{returned}/review"
+    await notes.merchant("review option", shop, "POST", review, {"option": "send_missing_part"})
+    await notes.merchant("review comment", shop, "POST", review, {"option": "not_faulty"})
+    await notes.merchant("review", shop, "POST", review, {"option": "approve"})
+    await notes.webhook("return approved")
+    await notes.merchant("review again", shop, "POST", review, {"option": "approve"})
+    operated = f"/marketplace/returns/{returned}"
+    await notes.operator("return handed over", "POST", f"{operated}/hand_over", {"tracking_ids": ["ACS1234567890"]})
+    await notes.webhook("return tracking")
+    await notes.operator("return reassigned", "POST", f"{operated}/reassign", {"courier": "Speedex"})
+    await notes.operator("return arrived", "POST", f"{operated}/arrive")
+    await notes.operator("return inspected", "POST", f"{operated}/inspect", {"accepted": True})
+    await notes.webhook("return returned")
+    await notes.operator("return resent", "POST", f"{operated}/webhook")
+    virtual = await ask(notes.market, await delivered(shop), virtual=True)
+    await shop.call("POST", f"/returns/{virtual['return_code']}/review", {"option": "approve"})
+    taken = f"/marketplace/returns/{virtual['return_code']}"
+    await notes.operator("virtual return", "POST", f"{taken}/take_back")
+    dropped = (await ask(notes.market, await delivered(shop)))["return_code"]
+    await notes.operator("return cancelled", "POST", f"/marketplace/returns/{dropped}/cancel")
+    await notes.operator("return shown", "GET", f"/marketplace/returns/{dropped}")
+    await notes.operator("all returns", "GET", "/marketplace/returns?state=cancelled")
+    trigger = f"/marketplace/shops/{shop.id}/trigger_return_webhook/creation"
+    await notes.operator("return trigger", "POST", trigger)
+
+
+async def _warehouse(notes: Notebook) -> None:
+    shop = await notes.market.shop(quantity=0)
+    new = {"id": "xjvKD5Xr51", "code": "s1", "name": "Προμηθευτής", "city": "Αθήνα", "zip_code": "42200"}
+    await notes.merchant("new supplier", shop, "POST", "/fbs/suppliers", new)
+    await notes.merchant("new supplier bad", shop, "POST", "/fbs/suppliers", {"code": "s1", "name": ""})
+    await notes.merchant(
+        "change supplier", shop, "PATCH", "/fbs/suppliers/xjvKD5Xr51", {"email": "new@supplier.example"}
+    )
+    await notes.merchant("suppliers", shop, "GET", "/fbs/suppliers")
+    goods: dict[str, Any] = {
+        "expected_date": "2026-11-30",
+        "supplier_id": "xjvKD5Xr51",
+        "line_items": [{"product_uid": "A", "expected_quantity": 8, "storage_conditions": 2}],
+    }
+    answer = await notes.merchant("new purchase order", shop, "POST", "/fbs/purchase_orders", goods)
+    code = answer.json["code"]
+    bad = goods | {"expected_date": "2026-11-23", "line_items": [{"product_uid": "Z", "expected_quantity": 0}]}
+    await notes.merchant("new purchase order bad", shop, "POST", "/fbs/purchase_orders", bad)
+    counted = {"line_items": [{"product_uid": "A", "actual_quantity": 7}]}
+    await notes.operator("receive", "POST", f"/marketplace/warehouse/purchase_orders/{code}/receive", counted)
+    await notes.merchant("purchase orders", shop, "GET", "/fbs/purchase_orders")
+    await notes.merchant("purchase order lines", shop, "GET", f"/fbs/purchase_orders/{code}/line_items")
+    other = await notes.market.shop("Other", url=None)
+    await notes.merchant("purchase order of another", other, "GET", f"/fbs/purchase_orders/{code}/line_items")
+    await notes.merchant("products", shop, "GET", "/fbs/products")
+    order = await shop.cart(A=2)
+    await notes.webhook("order from the warehouse")
+    await notes.market.operate("POST", f"/marketplace/orders/{order}/hand_over")
+    await notes.market.advance(2)
+    await notes.webhook("delivery note")
+
+
+STORIES: Final = (
+    _reading,
+    _answering,
+    _pickup,
+    _documents,
+    _webhooks,
+    _returns,
+    _warehouse,
+    _shops,
+    _operating,
+    _deliveries,
+    _sandbox,
+)

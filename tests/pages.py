@@ -5,7 +5,7 @@ requests that were made and answers that came, from exchanges.py.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,8 @@ from kalathi.marketplace.api.uploads import FileField
 from kalathi.marketplace.kernel.settings import setting_fields
 from kalathi.marketplace.orders.machine import TRANSITIONS
 from kalathi.marketplace.orders.operations import OPERATIONS
+from kalathi.marketplace.returns.machine import TRANSITIONS as RETURN_TRANSITIONS
+from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.sandbox.scenario import scenarios
 from tests import exchanges
 
@@ -39,11 +41,20 @@ def pages() -> dict[Path, str]:
 
 
 def state_diagram() -> str:
-    """The machine's table in Mermaid's notation; states without a way out end."""
-    arrows = [f"    {state or '[*]'} --> {following}: {action}" for (state, action), following in TRANSITIONS.items()]
-    left = {state for state, _ in TRANSITIONS}
-    ends = [f"    {state} --> [*]" for state in dict.fromkeys(TRANSITIONS.values()) if state not in left]
+    """The order machine's table in Mermaid's notation; states without a way out end."""
+    return _diagram(TRANSITIONS)
+
+
+def _diagram(table: Mapping[tuple[Any, Any], Any]) -> str:
+    arrows = [f"    {state or '[*]'} --> {following}: {action}" for (state, action), following in table.items()]
+    left = {state for state, _ in table}
+    ends = [f"    {state} --> [*]" for state in dict.fromkeys(table.values()) if state not in left]
     return "\n".join(["```mermaid", "stateDiagram-v2", *arrows, *ends, "```", ""])
+
+
+def return_diagram() -> str:
+    """The same of returns."""
+    return _diagram(RETURN_TRANSITIONS)
 
 
 def calls(access: Access) -> str:
@@ -78,6 +89,17 @@ def operations() -> str:
     return "\n".join(rows) + "\n"
 
 
+def return_operations() -> str:
+    """What customers, couriers and support do to returns."""
+    rows = ["| call | who | what happens | body |", "|---|---|---|---|"]
+    for word, operation in RETURN_OPERATIONS.items():
+        members = ", ".join(f"`{name}`" for name in operation.body.__struct_fields__) or "none"
+        rows.append(
+            f"| `POST /marketplace/returns/{{code}}/{word}` | {operation.actor} | {operation.sentence} | {members} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
 def scenario_table() -> str:
     """The scenarios, each with the sentence that says why it exists."""
     rows = ["| scenario | why it exists | steps |", "|---|---|---|"]
@@ -101,6 +123,8 @@ def _first_sentence(handler: Any) -> str:
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "state diagram": state_diagram,
+    "return diagram": return_diagram,
+    "return operations": return_operations,
     "merchants calls": lambda: calls(Access.MERCHANT),
     "operators calls": lambda: calls(Access.OPERATOR),
     "links": lambda: calls(Access.ANYBODY),

@@ -42,7 +42,9 @@ def test_no_function_is_longer_than_a_page() -> None:
 def test_the_core_is_pure() -> None:
     """The machine and the decisions read no clock, draw no randomness, and touch nothing outside."""
     forbidden = re.compile(r"\b(import|from) (time|random|secrets|os|asyncio|sqlite3|uuid|pathlib|niquests|aiohttp)\b")
-    pure = ["orders/machine.py", "orders/answers.py", "orders/model.py", "webhooks/retry.py", "merchant/decisions.py"]
+    pure = ["returns/machine.py", "returns/review.py", "orders/returning.py", "orders/replacing.py"]
+    pure += ["orders/machine.py", "orders/answers.py", "orders/model.py", "webhooks/retry.py"]
+    pure += ["merchant/decisions.py", "warehouse/model.py", "warehouse/requests.py"]
     for name in pure:
         [path] = [source for source in SOURCES if str(source).endswith(name)]
         text = path.read_text("utf-8")
@@ -59,10 +61,12 @@ def test_the_state_is_assigned_by_the_machine_only() -> None:
 def test_only_the_kernel_speaks_sql_of_writes() -> None:
     """Writes are change sets; reads stand in the stores."""
     writes = re.compile(r"\b(INSERT INTO|INSERT OR|UPDATE \w+ SET|DELETE FROM)\b")
-    speakers = {path.name for path in SOURCES if writes.search(path.read_text("utf-8"))}
+    # A step from one shape of the tables to the next moves rows as well.
+    others = [path for path in SOURCES if path.parent.name != "versions"]
+    speakers = {path.name for path in others if writes.search(path.read_text("utf-8"))}
     # The merchant's inbox is its own small file of SQL; PostgreSQL's groups are statements over arrays.
     assert speakers == {"inbox.py", "postgres_writing.py"}
-    selects = {path.name for path in SOURCES if re.search(r'"[^"]*\bSELECT \w', path.read_text("utf-8"))}
+    selects = {path.name for path in others if re.search(r'"[^"]*\bSELECT \w', path.read_text("utf-8"))}
     outside = {name for name in selects if not list((ROOT / "src/kalathi/marketplace/kernel").glob(name))}
     assert outside <= {"store.py", "log.py", "inbox.py"}
 

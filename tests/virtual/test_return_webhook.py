@@ -22,7 +22,8 @@ async def market(tmp_path: Path) -> AsyncIterator[Market]:
 
 
 async def _shop(market: Market, **facts: object) -> Shop:
-    return await market.shop(**({"returns_webhook_url": HOOK, "returns_webhook_enabled": True} | facts))
+    hook: dict[str, Any] = {"returns_webhook_url": HOOK, "returns_webhook_enabled": True}
+    return await market.shop(**(hook | facts))
 
 
 async def _change(market: Market, shop: Shop, **facts: object) -> None:

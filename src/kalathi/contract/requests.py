@@ -60,8 +60,8 @@ class TrackingRequest(Struct, frozen=True, kw_only=True):
 
 
 # Whatever the client has sent, and what it should be.
-_Text = Annotated[Any, Meta(extra_json_schema={"type": "string"})]
-_Count = Annotated[Any, Meta(extra_json_schema={"type": ["integer", "string"]})]
+_Text = Annotated[Any, Meta(extra_json_schema={"type": ["string", "null"]})]
+_Count = Annotated[Any, Meta(extra_json_schema={"type": ["integer", "string", "null"]})]
 _Switch = Annotated[Any, Meta(extra_json_schema={"type": "boolean"})]
 
 

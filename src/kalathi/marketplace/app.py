@@ -97,16 +97,7 @@ class Marketplace:
         faults = FaultBook(database, kept.faults, sandbox=settings.mode == "sandbox")
         dispatcher = Dispatcher(database, clock, FaultyRoad(self._network, faults), schedule)
         due_work = OrderDueWork(database, clock, terms, printer, self._threads)
-        reviews, openings = ReturnDueWork(database, clock, terms), Openings(database, clock)
-        handlers: dict[DueKind, Callable[[DueRow], Awaitable[None]]] = {
-            DueKind.EXPIRY: due_work.expire,
-            DueKind.EXPRESS: due_work.accept_express,
-            DueKind.VOUCHER: due_work.make_voucher,
-            DueKind.DELIVERY_NOTE: due_work.make_delivery_note,
-            DueKind.REVIEW: reviews.expire,
-            DueKind.OPENED: openings.release,
-            DueKind.FORGET: idempotency.forget,
-        }
+        handlers = _handlers(due_work, ReturnDueWork(database, clock, terms), Openings(database, clock), idempotency)
         self.worker = Worker(database, clock, _duties(settings, dispatcher, handlers))
         self._desk = Desk(
             database=database,
@@ -220,9 +211,25 @@ def _network(settings: Settings) -> WebhookSender:
     )
 
 
-def _duties(
-    settings: Settings, dispatcher: Dispatcher, handlers: Mapping[DueKind, Callable[[DueRow], Awaitable[None]]]
-) -> list[Duty]:
+_Handler = Callable[[DueRow], Awaitable[None]]
+
+
+def _handlers(
+    orders: OrderDueWork, reviews: ReturnDueWork, openings: Openings, idempotency: IdempotencyKeys
+) -> dict[DueKind, _Handler]:
+    """Who does what is due beside deliveries."""
+    return {
+        DueKind.EXPIRY: orders.expire,
+        DueKind.EXPRESS: orders.accept_express,
+        DueKind.VOUCHER: orders.make_voucher,
+        DueKind.DELIVERY_NOTE: orders.make_delivery_note,
+        DueKind.REVIEW: reviews.expire,
+        DueKind.OPENED: openings.release,
+        DueKind.FORGET: idempotency.forget,
+    }
+
+
+def _duties(settings: Settings, dispatcher: Dispatcher, handlers: Mapping[DueKind, _Handler]) -> list[Duty]:
     """Which handler runs which kind of due row, and how many at once."""
     return [
         Duty(

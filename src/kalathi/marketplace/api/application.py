@@ -35,21 +35,7 @@ OPERATOR = "operator"
 
 def application(desk: Desk) -> ASGIApp:
     """The whole HTTP face of the marketplace."""
-    merchant_prefix = f"{BASE_PATH}/orders/{{code}}"
-    calls = {}
-    for route in ROUTES:
-        if route.access is Access.MERCHANT and route.path.startswith(merchant_prefix):
-            action = route.path[len(merchant_prefix) :].strip("/")
-            handler = cast(Handler, route.handler)
-            for part in TriggerKind if "{kind}" in action else ("",):
-                name = (route.method, action.replace("{kind}", part))
-                calls[name] = MerchantCall(handler, route.body, draws_codes=route.draws_codes, part=part)
-    others = ShopRoutes(
-        ShopRoute(route.method, route.path, cast(ShopHandler, route.handler), route.body, fault_name(route))
-        for route in ROUTES
-        if route.access is Access.MERCHANT and not route.path.startswith(merchant_prefix)
-    )
-    merchants = MerchantsFront(desk, calls, others, desk.terms.settings.vendor)
+    merchants = _merchants_front(desk)
     rest = Starlette(
         routes=[
             StarletteRoute(route.path, _endpoint(route, desk), methods=[route.method])
@@ -76,6 +62,25 @@ def application(desk: Desk) -> ASGIApp:
             await rest(scope, receive, send)
 
     return front
+
+
+def _merchants_front(desk: Desk) -> MerchantsFront:
+    """The shops' calls: those on one order by method and action, the others by their paths."""
+    merchant_prefix = f"{BASE_PATH}/orders/{{code}}"
+    calls = {}
+    for route in ROUTES:
+        if route.access is Access.MERCHANT and route.path.startswith(merchant_prefix):
+            action = route.path[len(merchant_prefix) :].strip("/")
+            handler = cast(Handler, route.handler)
+            for part in TriggerKind if "{kind}" in action else ("",):
+                name = (route.method, action.replace("{kind}", part))
+                calls[name] = MerchantCall(handler, route.body, draws_codes=route.draws_codes, part=part)
+    others = ShopRoutes(
+        ShopRoute(route.method, route.path, cast(ShopHandler, route.handler), route.body, fault_name(route))
+        for route in ROUTES
+        if route.access is Access.MERCHANT and not route.path.startswith(merchant_prefix)
+    )
+    return MerchantsFront(desk, calls, others, desk.terms.settings.vendor)
 
 
 def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]:
