@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from kalathi.contract.codec import UnexpectedShapeError, decode
 from kalathi.contract.errors import ErrorEnvelope
 from kalathi.marketplace.api.openapi import document
-from tests.market import ACCEPT, OPERATOR_TOKEN, HttpAnswer, open_market
+from tests.market import ACCEPT, OPERATOR_TOKEN, HttpAnswer, Shop, open_market
+from tests.virtual.returning import ask, delivered
+from tests.virtual.test_warehouse import announce, supplier
 
 DOCUMENT = json.loads(json.dumps(document("skroutz")))
 OPERATIONS: list[Any] = [
@@ -59,6 +61,19 @@ def _encoded(body: Any, media_type: str) -> bytes:
     return json.dumps(body, default=str).encode()
 
 
+async def _codes(shop: Shop, path: str) -> dict[str, str]:
+    """The codes that this call's path may name: of an order that is open, and of a return or goods if it is theirs."""
+    if "/returns/{" in path:
+        code = (await ask(shop.market, await delivered(shop)))["return_code"]
+        return {"code": code, "return_code": code}
+    if path.endswith("/orders/{code}/returns"):
+        return {"code": await delivered(shop)}
+    if "/fbs/" in path or "/warehouse/" in path:
+        supplier_id = await supplier(shop)
+        return {"code": (await announce(shop, supplier_id, A=1)).json["code"], "id": supplier_id}
+    return {"code": await shop.cart(A=1)}
+
+
 def _check(operation: Any, answer: HttpAnswer) -> None:
     described = DOCUMENT["paths"][operation.path][operation.method]["responses"]
     assert answer.status < 500, answer
@@ -77,9 +92,10 @@ def _check(operation: Any, answer: HttpAnswer) -> None:
 def test_whatever_is_sent_is_answered_as_it_is_described(operation: Any, tmp_path: Path) -> None:
     async def run() -> None:
         # The clock moves when all that is due has been done, so that there somebody must do it.
-        async with open_market(tmp_path, worker=operation.label == "POST /marketplace/clock") as market:
-            shop = await market.shop()
-            known = {"code": await shop.cart(A=1), "shop_id": shop.id, "kind": "creation", "name": "new_order"}
+        worker = operation.label == "POST /marketplace/clock" or "/returns" in operation.path
+        async with open_market(tmp_path, worker=worker) as market:
+            shop = await market.shop(returns_webhook_url="http://shop/returns", returns_webhook_enabled=True)
+            known = {"shop_id": shop.id, "kind": "creation", "name": "new_order"} | await _codes(shop, operation.path)
             merchant = operation.path.startswith("/merchants")
             token = shop.token if merchant else OPERATOR_TOKEN
             loop = asyncio.get_running_loop()

@@ -22,6 +22,12 @@ ENDS = {
     "partial_delivery": "partially_delivered",
     "replacement": "delivered",
     "merchant_ships": "dispatched",
+    "return_faulty": "returned",
+    "return_twice": "returned",
+    "return_virtual": "returned",
+    "return_from_warehouse": "returned",
+    "return_expired": "delivered",
+    "warehouse": "dispatched",
 }
 
 
@@ -67,6 +73,39 @@ async def test_scenarios_bring_about_what_they_are_named_after(tmp_path: Path) -
         assert "σς" not in shown["greek"]["customer"]["last_name"]
         limited = await _play(market, shop, "limited_stock")
         assert [order["state"] for order in limited["orders"]] == ["rejected", "open"]
+
+
+@pytest.mark.parametrize(
+    ("name", "states"),
+    [
+        ("return_faulty", ["returned"]),
+        ("return_missing_part", ["rejected"]),
+        ("return_missing_part_sent", ["cancelled"]),
+        ("return_withdrawal", ["returned"]),
+        ("return_withdrawal_late", ["rejected"]),
+        ("return_expired", ["expired"]),
+        ("return_virtual", ["returned"]),
+        ("return_twice", ["returned", "returned"]),
+        ("return_from_warehouse", ["returned"]),
+        ("return_long_comment", ["rejected"]),
+    ],
+)
+async def test_scenarios_of_returns_end_as_they_say(tmp_path: Path, name: str, states: list[str]) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(returns_webhook_url="http://shop/returns", returns_webhook_enabled=True)
+        played = await _play(market, shop, name)
+        assert [entry["state"] for entry in played["returns"]] == states
+        await market.settle()
+        told = [body["return"] for url, body in market.network.posts if url == "http://shop/returns"]
+        assert told[-1]["state"] == states[-1]
+        details = [await market.operate("GET", f"/marketplace/returns/{entry['code']}") for entry in played["returns"]]
+        if name == "return_missing_part":
+            assert details[0]["decision"]["proposed_part_url"] == "https://shop.example/parts/cable"
+        if name == "return_long_comment":
+            assert len(told[0]["return_line_items"][0]["user_comment"]) == 1001
+            assert [step["note"] for step in played["steps"] if "note" in step][-1] == (
+                "Comment is too long (maximum is 1000 characters)."
+            )
 
 
 async def test_an_override_changes_the_value_at_its_path(tmp_path: Path) -> None:

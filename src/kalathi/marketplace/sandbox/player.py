@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from kalathi.contract.words import OrderState
+from kalathi.contract.words import OrderState, ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, athens
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, Database, View
@@ -21,17 +21,19 @@ from kalathi.marketplace.orders.model import FoundOrder, NewCart, NewCartItem
 from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS, Facts, Operation
 from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.terms import Terms
-from kalathi.marketplace.sandbox.scenario import Scenario, lines_of, value_at
+from kalathi.marketplace.sandbox.return_steps import ReturnSteps
+from kalathi.marketplace.sandbox.scenario import Scenario, lines_of, read_as, resolved
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewListing, NewLocation
+from kalathi.marketplace.warehouse import store as warehouse
 
 # A shop whose own system is connected may be faster than the scenario; its answer counts.
 _ANSWERS: Final = frozenset({"accept", "reject"})
 _SPARE_PIECES: Final = 20
 _OWN_LISTINGS: Final = "KALATHI-"
 _OF_A_LINE: Final = frozenset({*NewCartItem.__struct_fields__, *NewListing.__struct_fields__, "preorder_ships_in_days"})
-_OF_AN_ORDER: Final = frozenset({*NewCart.__struct_fields__, "line_items"})
+_OF_AN_ORDER: Final = frozenset({*NewCart.__struct_fields__, "line_items", "from_warehouse"})
 _Days = Annotated[int, Meta(ge=0, le=365)]
 _OTHER_LOCATION: Final = NewLocation(
     street_name="Τσιμισκή", street_number="5", zip="54624", city="Θεσσαλονίκη", region="Θεσσαλονίκη"
@@ -54,12 +56,20 @@ class PlayedOrder(Struct, frozen=True, kw_only=True):
     state: OrderState
 
 
+class PlayedReturn(Struct, frozen=True, kw_only=True):
+    """A return that the scenario has brought about, as it was at the end."""
+
+    code: str
+    state: ReturnState
+
+
 class Played(Struct, frozen=True, kw_only=True):
     """What became of a scenario."""
 
     scenario: str
     shop_id: str
     orders: list[PlayedOrder]
+    returns: list[PlayedReturn]
     steps: list[PlayedStep]
     now: datetime
 
@@ -75,26 +85,31 @@ class ScenarioPlayer:
         self._keys = keys
         self._terms = terms
         self._mover = mover
+        self._returns = ReturnSteps(database, clock, keys, terms)
 
     async def play(self, scenario: Scenario, shop_id: str) -> Played:
         """Raises NOT_FOUND, INVALID_PARAMETER, and what a step raises, with its number; what was done by then stays."""
         await self._check_requirements(scenario, shop_id)
         _check_names(scenario)
         lines = [self._dated(line) for line in lines_of(scenario)]
-        await self._database.run(lambda view: _stocked(view, shop_id, lines))
+        from_warehouse = bool(scenario.order.get("from_warehouse"))
+        await self._database.run(lambda view: _stocked(view, shop_id, lines, from_warehouse=from_warehouse))
         codes = [await self._place(scenario, shop_id, lines)]
+        returns: list[str] = []
         played = []
         for number, step in enumerate(scenario.steps, start=1):
             try:
-                played.append(await self._step(step, shop_id, codes))
+                played.append(await self._refusable(step, shop_id, codes, returns))
             except DomainError as error:
                 place = f"step {number} ({step.get('do')})"
                 raise DomainError(error.code, *(f"{place}: {message}" for message in error.messages)) from None
         found = [(await self._order(code)).order for code in codes]
+        asked = [(await self._returns.find(code)).returned for code in returns]
         return Played(
             scenario=scenario.name,
             shop_id=shop_id,
             orders=[PlayedOrder(code=order.code, state=order.state) for order in found],
+            returns=[PlayedReturn(code=entry.return_code, state=entry.state) for entry in asked],
             steps=played,
             now=athens(self._clock.now()),
         )
@@ -104,7 +119,7 @@ class ScenarioPlayer:
         days = line.get("preorder_ships_in_days")
         if days is None:
             return line
-        ships_on = athens(self._clock.now() + timedelta(days=_read(days, _Days, "preorder_ships_in_days"))).date()
+        ships_on = athens(self._clock.now() + timedelta(days=read_as(days, _Days, "preorder_ships_in_days"))).date()
         return line | {"preorder_ships_on": ships_on}
 
     async def _order(self, code: str) -> FoundOrder:
@@ -122,7 +137,7 @@ class ScenarioPlayer:
     async def _place(self, scenario: Scenario, shop_id: str, lines: Sequence[dict[str, Any]]) -> str:
         asked = {name: value for name, value in scenario.order.items() if name in NewCart.__struct_fields__}
         items = [_only(line, NewCartItem) | {"shop_id": shop_id} for line in lines]
-        cart = _read(asked | {"items": items}, NewCart, "order")
+        cart = read_as(asked | {"items": items}, NewCart, "order")
         keys = await self._keys.draw(COMMAND_ATTEMPTS)
         try:
             placed = await self._database.run(
@@ -132,13 +147,33 @@ class ScenarioPlayer:
             self._keys.give_back(keys)
         return placed[0].code
 
-    async def _step(self, step: dict[str, Any], shop_id: str, codes: list[str]) -> PlayedStep:
+    async def _refusable(self, step: dict[str, Any], shop_id: str, codes: list[str], returns: list[str]) -> PlayedStep:
+        """A step that says it is `refused` shows how; the scenario goes on from there."""
+        try:
+            played = await self._step(step, shop_id, codes, returns)
+        except DomainError as error:
+            if not step.get("refused"):
+                raise
+            return PlayedStep(do=str(step["do"]), code=(returns or codes)[-1], note=" ".join(error.messages))
+        if step.get("refused") and not played.note:
+            raise invalid_parameter("It was to be refused, and was not.")
+        return played
+
+    async def _step(self, step: dict[str, Any], shop_id: str, codes: list[str], returns: list[str]) -> PlayedStep:
         word, code = str(step.get("do")), codes[-1] if step.get("on") == "newest" else codes[0]
         if word == "advance":
             await self._advance(step, code)
             return PlayedStep(do=word, note=athens(self._clock.now()).isoformat())
         if word == "add_location":
             return await self._add_location(shop_id)
+        if word == "ask_return":
+            returns.append(await self._returns.ask(_says(step), code))
+            asked = (await self._returns.find(returns[-1])).returned
+            return PlayedStep(do=word, code=returns[-1], state=asked.state)
+        if step.get("on") in {"return", "first_return"} and returns:
+            name = returns[-1] if step["on"] == "return" else returns[0]
+            reached, note = await self._returns.move(word, _says(step), name)
+            return PlayedStep(do=word, code=name, state=reached, note=note)
         operation = (OPERATIONS if step.get("by") or word not in SHOP_ACTIONS else SHOP_ACTIONS).get(word)
         if operation is None:
             raise invalid_parameter(f"{word[:40]} is not something that a step can do.")
@@ -166,10 +201,9 @@ class ScenarioPlayer:
                 raise DomainError(ErrorCode.ORDER_STATUS, f"Order already {found.order.state}.")
             shown = msgspec.json.decode(wire.order_body_with_actions(found, self._terms.offer(found.shop), now))
             shown["order"]["windows"] = [{"id": window.id} for window in self._terms.schedule.offered(now)]
-            says = {name: value for name, value in step.items() if name not in {"do", "on", "by"}}
             body = None
             if operation.body is not None:
-                body = _read(_resolved(says, shown["order"]), operation.body, str(step["do"]))
+                body = read_as(resolved(_says(step), shown["order"]), operation.body, str(step["do"]))
             recorded = operation.run(found, body, Facts(view, keys, self._terms, now))
             return recorded.changes, recorded
 
@@ -180,11 +214,11 @@ class ScenarioPlayer:
 
     async def _advance(self, step: dict[str, Any], code: str) -> None:
         if "to" not in step:
-            await self._mover.advance(_read(step.get("seconds", 0), int, "seconds"))
+            await self._mover.advance(read_as(step.get("seconds", 0), int, "seconds"))
             return
         found = await self._order(code)
         order = msgspec.json.decode(wire.order_body(found.document, self._terms.offer(found.shop), self._clock.now()))
-        await self._mover.move_to(_read(_resolved(step["to"], order["order"]), datetime, "to"))
+        await self._mover.move_to(read_as(resolved(step["to"], order["order"]), datetime, "to"))
 
     async def _add_location(self, shop_id: str) -> PlayedStep:
         shop = await self._database.look(lambda view: shop_commands.find_shop(view, shop_id))
@@ -204,11 +238,18 @@ def _check_names(scenario: Scenario) -> None:
         raise invalid_parameter(*(f"{name} is nothing that a scenario can set." for name in wrong[:10]))
 
 
-def _stocked(view: View, shop_id: str, lines: Sequence[dict[str, Any]]) -> tuple[ChangeSet, None]:
-    """Listings for what is not listed yet, and pieces enough of what is."""
+def _says(step: dict[str, Any]) -> dict[str, Any]:
+    """The step's body: what it says beside what it is."""
+    return {name: value for name, value in step.items() if name not in {"do", "on", "by", "refused"}}
+
+
+def _stocked(
+    view: View, shop_id: str, lines: Sequence[dict[str, Any]], *, from_warehouse: bool
+) -> tuple[ChangeSet, None]:
+    """Listings for what is not listed yet, and pieces enough of what is; what comes from the warehouse lies there."""
     wanted: dict[str, int] = {}
     for line in lines:
-        item = _read(_only(line, NewCartItem) | {"shop_id": shop_id}, NewCartItem, "order.line_items")
+        item = read_as(_only(line, NewCartItem) | {"shop_id": shop_id}, NewCartItem, "order.line_items")
         wanted[item.shop_uid] = wanted.get(item.shop_uid, 0) + item.quantity
     present = shops.listings(view, shop_id, wanted)
     missing = {}
@@ -218,32 +259,24 @@ def _stocked(view: View, shop_id: str, lines: Sequence[dict[str, Any]]) -> tuple
         if uid not in present or str(uid).startswith(_OWN_LISTINGS):
             there = present[uid].quantity if uid in present else 0
             pieces = {"quantity": max(there, wanted[uid] + _SPARE_PIECES)}
-            listing = _read(_only(line, NewListing) | pieces, NewListing, "order.line_items")
+            listing = read_as(_only(line, NewListing) | pieces, NewListing, "order.line_items")
             missing[listing.shop_uid] = listing
     changes, _ = shop_commands.put_listings(view, shop_id, list(missing.values()))
     for uid, entry in present.items():
         # What later steps take is more than the order: a replacement needs its pieces once more.
         if uid not in missing and entry.quantity < 2 * wanted[uid]:
             changes.add(shops.set_stock(shop_id, uid, wanted[uid] + _SPARE_PIECES))
+    if from_warehouse:
+        lying = warehouse.in_stock(view, shop_id, wanted)
+        changes.add(
+            *(
+                warehouse.put_in(shop_id, uid, quantity, is_known=uid in lying)
+                for uid, quantity in wanted.items()
+                if lying.get(uid, 0) < quantity
+            )
+        )
     return changes, None
 
 
 def _only(line: dict[str, Any], wanted: type[Struct]) -> dict[str, Any]:
     return {name: value for name, value in line.items() if name in wanted.__struct_fields__}
-
-
-def _resolved(value: Any, order: Any) -> Any:
-    """Texts that begin with @ become what the order has at that path."""
-    if isinstance(value, str) and value.startswith("@"):
-        return value_at(order, value[1:])
-    if isinstance(value, dict):
-        return {name: _resolved(entry, order) for name, entry in value.items()}
-    return [_resolved(entry, order) for entry in value] if isinstance(value, list) else value
-
-
-def _read(value: Any, wanted: Any, where: str) -> Any:
-    """What a scenario says, as the struct that it means; texts stand for numbers, as a command line gives them."""
-    try:
-        return msgspec.convert(value, wanted, strict=False)
-    except msgspec.ValidationError as error:
-        raise invalid_parameter(f"{where}: {error}.") from None

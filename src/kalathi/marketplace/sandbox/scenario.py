@@ -86,6 +86,23 @@ def value_at(content: Any, path: str) -> Any:
     return content
 
 
+def resolved(value: Any, order: Any) -> Any:
+    """Texts that begin with @ become what the order has at that path."""
+    if isinstance(value, str) and value.startswith("@"):
+        return value_at(order, value[1:])
+    if isinstance(value, dict):
+        return {name: resolved(entry, order) for name, entry in value.items()}
+    return [resolved(entry, order) for entry in value] if isinstance(value, list) else value
+
+
+def read_as(value: Any, wanted: Any, where: str) -> Any:
+    """What a scenario says, as the struct that it means; texts stand for numbers, as a command line gives them."""
+    try:
+        return msgspec.convert(value, wanted, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid_parameter(f"{where}: {error}.") from None
+
+
 def lines_of(scenario: Scenario) -> list[dict[str, Any]]:
     """The lines of its order, each as often as it says; the copies have uids of their own."""
     lines: list[dict[str, Any]] = []
