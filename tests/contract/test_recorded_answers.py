@@ -294,7 +294,7 @@ async def test_a_call_that_is_refused_answers_with_the_recorded_status_and_body(
         assert (str(answer.status), answer.json) == (name[:3], _read(f"errors/{name}"))
 
 
-# Calls of the returns and of the warehouse.
+# Calls of the returns and of the warehouse, which test_recorded_returns.py compares.
 OF_OTHER_CALLS: Final = {"401-404-purchase-order", "404-return-not-found", "422-review-option"}
 
 

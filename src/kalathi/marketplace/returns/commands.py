@@ -93,6 +93,8 @@ def request(found: FoundOrder, new: NewReturn, keys: FreshKeys, terms: Terms, no
 
 def review(view: View, found: FoundReturn, answer: ReviewRequest, terms: Terms, now: datetime) -> Recorded:
     """The shop decides. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH."""
+    # Before the order is looked at: the demo return has none.
+    machine.check_under_review(found.returned, now)
     order = _order_of(view, found)
     step = machine.review(found.returned, answer, _shipment(order.order, found.shop, terms), now)
     return record(view, found, step, terms, now)

@@ -121,12 +121,17 @@ def request(goods: ReturnedGoods, settings: Settings, now: datetime) -> Step:
 def review(returned: Return, answer: ReviewRequest, shipment: Shipment, now: datetime) -> Step:
     """The shop decides, once. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH, in this order
     (contract, section 7)."""
-    if returned.state is not ReturnState.PENDING_MERCHANT_REVIEW or _is_late(returned, now):
-        raise DomainError(ErrorCode.RETURN_STATUS, "Return is not pending merchant review.")
+    check_under_review(returned, now)
     decision = decide(answer, options_of(returned))
     action = _ANSWERS.get(decision.option, Action.REFUSE)
     new = replace(_through(returned, action), decision=decision)
     return _moved(action, returned, _shipped(new, shipment) if action is Action.APPROVE else new)
+
+
+def check_under_review(returned: Return, now: datetime) -> None:
+    """Raises RETURN_STATUS when there is nothing to decide any more, or nothing ever was."""
+    if returned.state is not ReturnState.PENDING_MERCHANT_REVIEW or _is_late(returned, now):
+        raise DomainError(ErrorCode.RETURN_STATUS, "Return is not pending merchant review.")
 
 
 def expire(returned: Return, now: datetime) -> Step:
