@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -48,6 +49,29 @@ def test_the_steps_make_the_tables_that_the_program_knows(migrated: Engine) -> N
             for name, table in METADATA.tables.items():
                 wanted = str(CreateTable(table).compile(dialect=sqlite.dialect()))
                 assert "".join(made[name].split()) == "".join(wanted.split())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_database_of_the_first_shape_keeps_its_rows(kind: str, tmp_path: Path) -> None:
+    """Codes of orders are found in the directory that returns and purchase orders share with them now."""
+    url = f"sqlite:///{tmp_path / 'kalathi.db'}" if kind == "sqlite" else empty_postgres()
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrating.__file__).with_name("migrations")))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO order_directory (code, shop_id) VALUES ('261124-0000001', 's')"))
+    if kind == "sqlite":
+        migrating.migrate_sqlite(tmp_path / "kalathi.db")
+    else:
+        migrating.migrate_postgres(url)
+    with engine.begin() as connection:
+        assert list(connection.execute(text("SELECT code, shop_id FROM directory"))) == [("261124-0000001", "s")]
+        assert "order_directory" not in inspect(connection).get_table_names()
+    engine.dispose()
+    if kind == "postgresql":
+        drop_postgres(url)
 
 
 def test_the_newest_step_is_the_one_that_a_start_looks_for() -> None:

@@ -77,6 +77,11 @@ def test_tracking_codes_are_one_a_parcel_and_every_courier_has_its_prefix(courie
     assert len(others) == len(Courier)
 
 
+def test_a_courier_that_only_a_shop_uses_has_a_code_too() -> None:
+    assert tracking_codes("GLS", "261124-5130474", 1) == ("GLS261124513047401",)
+    assert tracking_codes("Ταχύς κούριερ", "261124-5130474", 1)[0].startswith("ΤΑΧ")
+
+
 def _facts(**different: object) -> VoucherFacts:
     values = {
         "order_code": "261124-5130474",

@@ -1,5 +1,6 @@
 """The merchant's inbox, stock and printer, on real files."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -67,12 +68,12 @@ def test_stock_is_the_shelf_without_what_is_reserved_and_is_read_again_when_it_c
     inbox = Inbox(tmp_path / "inbox.db")
     path = _csv(tmp_path / "stock.csv", "\ufeffshop_uid,quantity,name\nA,5,Βιβλίο\nB, 2 ,x\n")
     stock = CsvStock(path, inbox)
-    assert stock.available() == {"A": 5, "B": 2}
+    assert asyncio.run(stock.available()) == {"A": 5, "B": 2}
     inbox.reserve("order", {"A": 2, "Z": 1})
-    assert stock.available() == {"A": 3, "B": 2}
+    assert asyncio.run(stock.available()) == {"A": 3, "B": 2}
     _csv(path, "shop_uid,quantity\nA,10\n")
     os.utime(path, ns=(1, 1))
-    assert stock.available() == {"A": 8}
+    assert asyncio.run(stock.available()) == {"A": 8}
     inbox.close()
 
 
@@ -88,12 +89,12 @@ def test_stock_is_the_shelf_without_what_is_reserved_and_is_read_again_when_it_c
 def test_a_stock_file_that_cannot_be_read_says_where(tmp_path: Path, text: str, fault: str) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     with pytest.raises(StockError, match=fault):
-        CsvStock(_csv(tmp_path / "stock.csv", text), inbox).available()
+        asyncio.run(CsvStock(_csv(tmp_path / "stock.csv", text), inbox).available())
     with pytest.raises(StockError, match="No such file"):
-        CsvStock(tmp_path / "missing.csv", inbox).available()
+        asyncio.run(CsvStock(tmp_path / "missing.csv", inbox).available())
     (tmp_path / "greek.csv").write_bytes("shop_uid,quantity\nΑ,1\n".encode("cp1253"))
     with pytest.raises(StockError, match="UTF-8"):
-        CsvStock(tmp_path / "greek.csv", inbox).available()
+        asyncio.run(CsvStock(tmp_path / "greek.csv", inbox).available())
     inbox.close()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from tests.market import CUSTOMER, LOCATION, Market, Shop, until
 from tests.virtual.actors import ACTORS, Known
+from tests.virtual.life_returns import Returns
 
 Shown = dict[str, Any]
 Events = list[dict[str, Any]]
@@ -58,7 +59,10 @@ FOLLOWING: Final[dict[str, set[str]]] = {
     "accepted": {"dispatched", "delivered", "cancelled"},
     "dispatched": {"delivered", "partially_delivered", "for_return"},
 }
-FINAL: Final = {"rejected", "expired", "cancelled", "delivered", "partially_delivered", "for_return"}
+FINAL: Final = {
+    *("rejected", "expired", "cancelled", "delivered", "partially_delivered", "for_return"),
+    *("partially_returned", "returned"),
+}
 GIVES_BACK: Final = {"rejected", "expired", "cancelled"}
 
 # How often each thing is tried in each state; everything is tried now and then in every state.
@@ -101,17 +105,22 @@ class Life:
         self.refused = 0
         self.told = 0
         self.done: Counter[str] = Counter()
+        self.returns = Returns(self)
+        # The shops that hear of returns.
+        self.hooked: set[str] = set()
         self._heard = 0
 
     async def open_shops(self, preorders_ship_on: date) -> None:
         """Four kinds of shops; the last sends its orders itself."""
         places: dict[str, Any] = {"locations": [LOCATION, {**LOCATION, "street_name": "Ερμού"}]}
+        hook: dict[str, Any] = {"returns_webhook_url": "http://shop/returns", "returns_webhook_enabled": True}
         self.shops = [
-            await self.market.shop("Plain", **places),
-            await self.market.shop("Enrolled", set_as_ready_required=True, **places),
+            await self.market.shop("Plain", **places, **hook),
+            await self.market.shop("Enrolled", set_as_ready_required=True, **places, **hook),
             await self.market.shop("Preorders", listing={"preorder_ships_on": preorders_ship_on.isoformat()}),
             await self.market.shop("Merchant", fulfillment_mode="fbm", **places),
         ]
+        self.hooked = {shop.id for shop in self.shops[:2]}
         self.stock = {shop.id: {"A": 100, "B": 100} for shop in self.shops}
 
     async def step(self) -> None:
@@ -126,6 +135,10 @@ class Life:
             await self.place()
         elif dice < 0.37:
             await self.race(self.chance.choice(self.live))
+        elif dice < 0.40:
+            await self.returns.ask()
+        elif dice < 0.48 and self.returns.known:
+            await self.returns.act()
         else:
             code = self.chance.choice(list(self.orders) if dice > 0.97 else self.live)
             await self.act(code, self._likely(self.orders[code].shown["state"]))
@@ -142,8 +155,10 @@ class Life:
                             await self.act(code, action)
                 if self.orders[code].shown["state"] == "dispatched":
                     await self.act(code, "deliver")
-            if not self.live:
+            if not self.live and not self.returns.live:
                 break
+            if self.returns.live:
+                await self.returns.act()
             await self.pass_time(7 * 86_400)
             await self.compare_stock()
         assert not self.live, [self.orders[code].shown for code in self.live]
@@ -165,7 +180,7 @@ class Life:
         posts = self.market.network.posts
         await until(lambda: len(posts) >= self._heard + count)
         heard = [body for _, body in posts[self._heard :]]
-        assert len(heard) == count, [(body["order"]["code"], body.get("changes")) for body in heard]
+        assert len(heard) == count, [(body["event_type"], body.get("changes")) for body in heard]
         self._heard += count
         self.told += count
         return heard
@@ -188,6 +203,8 @@ class Life:
         self.orders[code] = Known(known.shop, shown)
         if now in FINAL and before not in FINAL:
             self.live.remove(code)
+            if now in {"delivered", "partially_delivered"}:
+                self.returns.delivered(code, shown)
 
     def give_back(self, known: Known) -> None:
         """All pieces of an order go back to their listings."""
@@ -243,8 +260,13 @@ class Life:
         now = datetime.fromisoformat((await self.market.advance(seconds))["now"])
         posts = self.market.network.posts[self._heard :]
         events: dict[str, Events] = {}
+        of_returns: Events = []
         for event in await self.hear(len(posts)):
-            events.setdefault(event["order"]["code"], []).append(event)
+            if "return" in event:
+                of_returns.append(event)
+            else:
+                events.setdefault(event["order"]["code"], []).append(event)
+        await self.returns.pass_time(now, of_returns)
         assert set(events) <= set(self.live), "nothing happens by itself to an order that has ended"
         for code in list(self.live):
             known = self.orders[code]
@@ -269,6 +291,8 @@ class Life:
     async def act(self, code: str, action: str) -> None:
         """Somebody does something to one order; whoever may not is refused, and then nothing has changed."""
         known = self.orders[code]
+        if action == "replace" and known.shown["state"] in {"partially_returned", "returned"}:
+            return  # Which pieces that would be is no matter of this model.
         answer = await ACTORS[action](self.market, known, self.chance)
         after = await known.shop.show(code)
         if answer.status != 200:

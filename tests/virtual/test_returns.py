@@ -263,6 +263,7 @@ async def test_only_what_was_delivered_can_come_back(
 async def test_a_customers_bad_request_changes_nothing(market: Market, shop: Shop, line: dict[str, Any]) -> None:
     code = await delivered(shop)
     first, _ = await _lines(market, code)
+    await market.settle()
     before = await market.order(code)
     refusal = await ask(market, code, {"id": first, "quantity": 1, "reason": "faulty"} | line, status=422)
     assert refusal["errors"][0]["code"] == "invalid_parameter"

@@ -15,6 +15,7 @@ from kalathi.cli.listen import listen
 from kalathi.cli.merchant import merchant
 from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
+from kalathi.cli.purchase_order import purchase_order
 from kalathi.cli.sandbox import clock, faults, trigger
 from kalathi.cli.serve import serve, worker
 from kalathi.cli.shops import shop
@@ -49,5 +50,18 @@ def main(context: click.Context, config: Path | None) -> None:
             fail(f"{error}.")
 
 
-for _command in (serve, worker, merchant, demo, shop, clock, trigger, faults, listen, simulate, openapi):
+for _command in (
+    serve,
+    worker,
+    merchant,
+    purchase_order,
+    demo,
+    shop,
+    clock,
+    trigger,
+    faults,
+    listen,
+    simulate,
+    openapi,
+):
     main.add_command(_command)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import click
 
 from kalathi.cli.operating import fail
+from kalathi.contract.words import ReturnReason
 
 
 class MerchantOptions(NamedTuple):
@@ -18,12 +19,14 @@ class MerchantOptions(NamedTuple):
     token: str
     token_file: Path | None
     vendor: str
-    stock: Path
+    stock: str
     print_to: Path
     data: Path
     host: str
     port: int
     path: str
+    approve_returns: str
+    reject_late_withdrawals: bool
 
 
 @click.command()
@@ -36,9 +39,8 @@ class MerchantOptions(NamedTuple):
 @click.option(
     "--stock",
     envvar="KALATHI_STOCK",
-    type=click.Path(path_type=Path),
     required=True,
-    help="CSV with shop_uid and quantity.",
+    help="CSV with shop_uid and quantity; `warehouse` for what lies in the marketplace's own.",
 )
 @click.option(
     "--print-to",
@@ -77,11 +79,24 @@ class MerchantOptions(NamedTuple):
     show_default=True,
     help="Path; it may hold a secret.",
 )
+@click.option(
+    "--approve-returns",
+    envvar="KALATHI_APPROVE_RETURNS",
+    default="",
+    help="Reasons, with commas between, for which a return is approved by itself; the others wait for a person.",
+)
+@click.option(
+    "--reject-late-withdrawals",
+    envvar="KALATHI_REJECT_LATE_WITHDRAWALS",
+    is_flag=True,
+    help="Reject withdrawals out of the marketplace's policy by itself.",
+)
 def merchant(**given: Any) -> None:
-    """Run a shop's connector: receive orders, check stock, accept or reject, print vouchers.
+    """Run a shop's connector: receive orders, check stock, accept or reject, print vouchers; and returns.
 
     \b
     kalathi merchant --url http://127.0.0.1:8090 --token-file token --stock stock.csv --print-to vouchers
+    kalathi merchant ... --stock warehouse --approve-returns withdrawal,wrong_product
     """
     options = MerchantOptions(**given)
     if options.token_file is not None:
@@ -91,6 +106,9 @@ def merchant(**given: Any) -> None:
             fail(f"cannot read the token from {options.token_file}: {error}.")
     if not options.token:
         fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
+    unknown = _reasons(options) - set(ReturnReason)
+    if unknown:
+        fail(f"--approve-returns: {', '.join(sorted(unknown))} is no reason; there are: {', '.join(ReturnReason)}.")
     if not options.path.startswith("/"):
         fail(f"--path must begin with a slash: /{options.path}")
     from kalathi.merchant.inbox import InboxInUseError
@@ -107,13 +125,18 @@ def merchant(**given: Any) -> None:
         fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror}.")
 
 
+def _reasons(options: MerchantOptions) -> frozenset[str]:
+    return frozenset(reason for part in options.approve_returns.split(",") if (reason := part.strip()))
+
+
 async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.merchant.client import AsyncClient
     from kalathi.merchant.connector import Connector
     from kalathi.merchant.inbox import Inbox
     from kalathi.merchant.printing import FolderPrinter
     from kalathi.merchant.receiver import Receiver
-    from kalathi.merchant.stock import CsvStock
+    from kalathi.merchant.return_decisions import ReturnPolicy
+    from kalathi.merchant.stock import CsvStock, WarehouseStock
     from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
 
     def tell(line: str) -> None:
@@ -125,10 +148,14 @@ async def _run_merchant(options: MerchantOptions) -> None:
     bound = listening_socket(options.host, options.port)
     inbox = Inbox(options.data / "merchant.db")
     async with AsyncClient(options.url, options.token, vendor=options.vendor) as client:
-        # A file that cannot be read is told now and not at the first order.
-        CsvStock(options.stock, inbox).available()
-        stock, printer = CsvStock(options.stock, inbox), FolderPrinter(options.print_to)
-        connector = Connector(client, inbox, stock, printer, tell)
+        from_warehouse = options.stock == "warehouse"
+        stock = WarehouseStock(client, inbox) if from_warehouse else CsvStock(Path(options.stock), inbox)
+        if not from_warehouse:
+            # A file that cannot be read is told now and not at the first order.
+            await stock.available()
+        printer = FolderPrinter(options.print_to)
+        returns = ReturnPolicy(_reasons(options), options.reject_late_withdrawals)
+        connector = Connector(client, inbox, stock, printer, tell, returns=returns)
         working = asyncio.create_task(connector.run())
         try:
             await run_server(

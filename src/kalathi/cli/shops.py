@@ -16,6 +16,7 @@ def shop() -> None:
 @click.argument("name")
 @click.option("--domain", required=True, help="The shop's domain.")
 @click.option("--webhook-url", default=None, help="Where order webhooks are sent.")
+@click.option("--returns-webhook-url", default=None, help="Where return webhooks are sent; turns them on.")
 @click.option("--street", default="Σταδίου", show_default=True, help="Street of the pickup location.")
 @click.option("--street-number", default="1", show_default=True)
 @click.option("--zip", "zip_code", default="10562", show_default=True)
@@ -26,6 +27,7 @@ def shop_add(
     name: str,
     domain: str,
     webhook_url: str | None,
+    returns_webhook_url: str | None,
     street: str,
     street_number: str,
     zip_code: str,
@@ -48,7 +50,14 @@ def shop_add(
         "city": city,
         "region": region,
     }
-    new = {"name": name, "domain": domain, "webhook_url": webhook_url, "locations": [location]}
+    new = {
+        "name": name,
+        "domain": domain,
+        "webhook_url": webhook_url,
+        "returns_webhook_url": returns_webhook_url,
+        "returns_webhook_enabled": returns_webhook_url is not None,
+        "locations": [location],
+    }
     shop_id, api_token = operate(data, url, token, lambda operator: operator.add_shop(new))
     show(as_json, {"id": shop_id, "api_token": api_token}, f"Shop {shop_id}\nAPI token (shown once) {api_token}")
 

@@ -1,9 +1,9 @@
 """The connector: inbox → decision → action → print. Every step can be repeated, so a crash between two loses nothing.
 
-An event is only the reason to look: what is done rests on the order as the marketplace shows it now, asked with our
-own token. So events may come twice, late, out of order or from a stranger, and the answer uses options that are still
-on offer. An event leaves the inbox when its order is up to date; one that cannot be brought there is tried again with
-growing pauses and never holds up the others.
+An event is only the reason to look: what is done rests on the order, or the return, as the marketplace shows it now,
+asked with our own token. So events may come twice, late, out of order or from a stranger, and the answer uses options
+that are still on offer. An event leaves the inbox when its order is up to date; one that cannot be brought there is
+tried again with growing pauses and never holds up the others.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ from kalathi.merchant.client import AsyncClient, MarketplaceError, UnreachableEr
 from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
 from kalathi.merchant.inbox import EventState, Inbox, InboxEvent
 from kalathi.merchant.printing import FolderPrinter, NotAVoucherError
-from kalathi.merchant.stock import CsvStock, StockError
+from kalathi.merchant.return_decisions import NothingToReview, ReturnPolicy, Review, WaitForPerson, decide_return
+from kalathi.merchant.stock import Stock, StockError
 
 _log = structlog.get_logger("kalathi.merchant")
 
@@ -36,6 +37,9 @@ _REFUSALS_BEFORE_ASIDE: Final = 3
 _PIECES_GONE: Final = frozenset(OrderState) - {OrderState.OPEN, OrderState.ACCEPTED}
 
 
+_NOTHING_BY_ITSELF: Final = ReturnPolicy()
+
+
 class Connector:
     """Ties the inbox, the stock, the printer and the marketplace together."""
 
@@ -43,16 +47,19 @@ class Connector:
         self,
         client: AsyncClient,
         inbox: Inbox,
-        stock: CsvStock,
+        stock: Stock,
         printer: FolderPrinter,
         tell: Callable[[str], None],
         *,
+        returns: ReturnPolicy = _NOTHING_BY_ITSELF,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`tell` shows a person what was done, one line each; `clock` gives seconds, for the pauses only."""
+        """`tell` shows a person what was done, one line each; `clock` gives seconds, for the pauses only. `returns`
+        says what of them is decided without a person."""
         self._client = client
         self._inbox = inbox
         self._stock = stock
+        self._returns = returns
         self._printer = printer
         self._tell = tell
         self._clock = clock
@@ -88,17 +95,16 @@ class Connector:
         except (UnreadableBodyError, UnexpectedShapeError) as error:
             self._put_aside(event, f"The event cannot be read: {error}")
             return
-        if not isinstance(content, OrderEvent):
-            self._put_aside(event, "Returns are handled by a person.")
-            return
-        code = content.order.code
+        is_order = isinstance(content, OrderEvent)
+        title = "Order" if is_order else "Return"
+        code = content.order.code if isinstance(content, OrderEvent) else content.returned.return_code
         try:
-            note = await self._bring_up_to_date(code)
+            note = await (self._bring_up_to_date(code) if is_order else self._bring_return_up_to_date(code))
         except MarketplaceError as error:
             if event.tries + 1 < _REFUSALS_BEFORE_ASIDE:
                 self._try_again(event, code, error)
             else:
-                self._put_aside(event, f"Order {code}: the marketplace refused: {error}")
+                self._put_aside(event, f"{title} {code}: the marketplace refused: {error}")
         except (UnreachableError, StockError, NotAVoucherError, OSError, sqlite3.Error) as error:
             self._try_again(event, code, error)
         except Exception as error:  # noqa: BLE001  (unforeseen, so it is logged whole)
@@ -107,7 +113,7 @@ class Connector:
             self._try_again(event, code, error)
         else:
             if note:
-                self._put_aside(event, f"Order {code}: {note}")
+                self._put_aside(event, f"{title} {code}: {note}")
             else:
                 self._inbox.finish(event, EventState.DONE)
 
@@ -122,8 +128,29 @@ class Connector:
             await self._print(order, order.courier_voucher)
         return ""
 
+    async def _bring_return_up_to_date(self, return_code: str) -> str:
+        """The same for a return request: decides what the policy decides, and leaves the rest to a person."""
+        returned = await self._client.return_request(return_code)
+        match decide_return(returned, self._returns):
+            case WaitForPerson(reason):
+                return reason
+            case Review(option):
+                try:
+                    await self._client.review(return_code, option)
+                except MarketplaceError as error:
+                    if not error.has_code("return_status"):
+                        raise
+                    # Somebody was faster, us before a crash included.
+                    self._tell(f"{return_code} was reviewed already")
+                else:
+                    self._tell(f"reviewed {return_code}: {option}")
+            case NothingToReview():
+                pass
+        self._inbox.settle(f"Return {return_code}: ")
+        return ""
+
     async def _answer(self, order: Order) -> str:
-        match decide(order, self._free_for(order)):
+        match decide(order, await self._free_for(order)):
             case LeaveToPerson(reason):
                 return reason
             case Accept(location, window, parcels):
@@ -140,9 +167,9 @@ class Connector:
                 pass
         return ""
 
-    def _free_for(self, order: Order) -> dict[str, int]:
+    async def _free_for(self, order: Order) -> dict[str, int]:
         """The stock as this order sees it: what it has reserved itself, before a crash, is still free for it."""
-        available = self._stock.available()
+        available = await self._stock.available()
         for shop_uid, quantity in self._inbox.reserved(order.code).items():
             if shop_uid in available:
                 available[shop_uid] += quantity

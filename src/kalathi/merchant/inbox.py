@@ -94,6 +94,13 @@ class Inbox:
         """The event is handled, or put aside for a person."""
         self._connection.execute("UPDATE events SET state = ?, note = ? WHERE id = ?", (state, note, event.id))
 
+    def settle(self, beginning: str) -> None:
+        """Nobody has to look any more at what was put aside with a note that begins so."""
+        self._connection.execute(
+            "UPDATE events SET state = 'done', note = '' WHERE state = 'aside' AND substr(note, 1, ?) = ?",
+            (len(beginning), beginning),
+        )
+
     def aside(self) -> list[tuple[bytes, str]]:
         """What waits for a person: body and note."""
         return self._connection.execute("SELECT body, note FROM events WHERE state = 'aside' ORDER BY id").fetchall()

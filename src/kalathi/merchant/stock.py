@@ -1,17 +1,33 @@
-"""Stock from a CSV file with the columns shop_uid and quantity: the pieces that lie on the shelf.
+"""Where the number of free pieces comes from: a CSV file with the columns shop_uid and quantity, which is what lies on
+the shelf, or the marketplace's own warehouse.
 
 Pieces of accepted orders still lie there until the courier takes them, so they are subtracted here; once an order has
-been dispatched they no longer are, and the file is expected to count without them.
+been dispatched they no longer are, and the source is expected to count without them.
 """
 
 import csv
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final, Protocol
 
+from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.inbox import Inbox
+
+# The warehouse is asked again after so many seconds: a burst of orders asks once.
+_AGAIN_SECONDS: Final = 5.0
 
 
 class StockError(Exception):
-    """The file cannot be read; the sentence says where."""
+    """The source cannot be read; the sentence says where."""
+
+
+class Stock(Protocol):
+    """A source of stock."""
+
+    async def available(self) -> dict[str, int]:
+        """Free pieces by shop_uid. Raises StockError, and of the warehouse what its client raises."""
+        ...
 
 
 class CsvStock:
@@ -23,11 +39,10 @@ class CsvStock:
         self._read_at: tuple[int, int] | None = None
         self._shelf: dict[str, int] = {}
 
-    def available(self) -> dict[str, int]:
+    async def available(self) -> dict[str, int]:
         """Free pieces by shop_uid. Raises StockError."""
         self._refresh()
-        reserved = self._inbox.reserved_pieces()
-        return {shop_uid: quantity - reserved.get(shop_uid, 0) for shop_uid, quantity in self._shelf.items()}
+        return _free(self._shelf, self._inbox)
 
     def _refresh(self) -> None:
         try:
@@ -42,6 +57,31 @@ class CsvStock:
             raise StockError(f"{self._path}: the file must be saved as UTF-8") from error
         except csv.Error as error:
             raise StockError(f"{self._path}: {error}") from error
+
+
+class WarehouseStock:
+    """What lies in the marketplace's warehouse (contract, section 9), for a shop that has no shelf of its own."""
+
+    def __init__(self, client: AsyncClient, inbox: Inbox, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
+        self._client = client
+        self._inbox = inbox
+        self._clock = clock
+        self._asked_at: float | None = None
+        self._shelf: dict[str, int] = {}
+
+    async def available(self) -> dict[str, int]:
+        """Free pieces by shop_uid. Raises MarketplaceError, UnreachableError."""
+        now = self._clock()
+        if self._asked_at is None or now >= self._asked_at + _AGAIN_SECONDS:
+            self._shelf = {product.shop_uid: product.quantity async for product in self._client.all_products()}
+            self._asked_at = now
+        return _free(self._shelf, self._inbox)
+
+
+def _free(shelf: dict[str, int], inbox: Inbox) -> dict[str, int]:
+    reserved = inbox.reserved_pieces()
+    return {shop_uid: quantity - reserved.get(shop_uid, 0) for shop_uid, quantity in shelf.items()}
 
 
 def _read(path: Path) -> dict[str, int]:

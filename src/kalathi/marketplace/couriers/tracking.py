@@ -8,7 +8,7 @@ from typing import Final
 
 from kalathi.contract.words import Courier
 
-_PREFIXES: Final = {
+_PREFIXES: Final[dict[str, str]] = {
     Courier.SKROUTZ_LAST_MILE: "SLM",
     Courier.ACS: "ACS",
     Courier.SPEEDEX: "SPX",
@@ -24,7 +24,8 @@ _PREFIXES: Final = {
 
 
 def tracking_codes(courier: str, order_code: str, number_of_parcels: int) -> tuple[str, ...]:
-    """One code a parcel: `SLM261124513047401`."""
+    """One code a parcel: `SLM261124513047401`. A courier that the documentation does not name, as a shop that sends
+    its orders itself may use, has the beginning of its own name."""
     digits = order_code.replace("-", "")
-    prefix = _PREFIXES[Courier(courier)]
+    prefix = _PREFIXES.get(courier) or "".join(filter(str.isalnum, courier))[:3].upper()
     return tuple(f"{prefix}{digits}{parcel:02d}" for parcel in range(1, number_of_parcels + 1))

@@ -7,10 +7,10 @@ of the database: to which URL the opening one was delivered, whether one is unde
 """
 
 from kalathi.contract.words import ReturnEventType
-from kalathi.marketplace.kernel.changes import Add, ChangeSet, Insert, Update
+from kalathi.marketplace.kernel.changes import Add, ChangeSet, Delete, Insert, Update
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueKind, DueRow, done, plan
+from kalathi.marketplace.kernel.due import DueKind, DueRow, plan, planned
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
 
@@ -44,8 +44,10 @@ def announce_following(
         )
     ]
     if waits_for is not None:
-        # Whoever ends it must see this event: the set fails if it has ended since it was read.
-        rows.append(Update("due", waits_for.key(), {"attempts": Add(0)}))
+        # Whoever ends it must see this event: the set fails if it has ended since it was read, and what is done after
+        # a delivery is decided anew if this came in between. (The attempts at a delivery itself are counted.)
+        looks_again = Add(1 if waits_for.kind is DueKind.OPENED else 0)
+        rows.append(Update("due", waits_for.key(), {"attempts": looks_again}))
     return rows
 
 
@@ -67,7 +69,12 @@ class Openings:
         """Plans the deliveries of what has been told since, unless the shop's URL has changed in the meantime."""
 
         def command(view: View) -> tuple[ChangeSet, None]:
-            changes = ChangeSet(done(row))
+            present = planned(view, row.kind, row.shop_id, row.subject, row.sequence)
+            if present is None or present.lease != row.lease:
+                return ChangeSet(), None  # It is somebody else's by now.
+            changes = ChangeSet(
+                Delete("due", present.key(), when={"lease": present.lease, "attempts": present.attempts})
+            )
             shop = shops.shop(view, row.shop_id)
             url = None if shop is None else shop.returns_url
             if url is None or store.opened_url(view, row.shop_id, row.subject) != url:

@@ -1,0 +1,65 @@
+"""What to answer to a return request: a pure function of the return and the shop's policy."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from kalathi.contract.returns import Return
+from kalathi.contract.words import ReturnReason, ReturnState, ReviewWord
+
+
+class ReturnPolicy(NamedTuple):
+    """What is decided without a person: by default nothing.
+
+    A return is approved by itself when the reason of each of its lines is among `approved_reasons`. Nothing is rejected
+    by itself, but for withdrawals out of the marketplace's policy when `rejects_late_withdrawals` says so.
+    """
+
+    approved_reasons: frozenset[str] = frozenset()
+    rejects_late_withdrawals: bool = False
+
+
+class Review(NamedTuple):
+    """One of the return's review_options."""
+
+    option: str
+
+
+class WaitForPerson(NamedTuple):
+    """The policy does not decide it; the sentence says what a person has to look at, and what can be answered."""
+
+    reason: str
+
+
+class NothingToReview(NamedTuple):
+    """It waits for nobody's review."""
+
+
+ReturnDecision = Review | WaitForPerson | NothingToReview
+
+
+def decide_return(returned: Return, policy: ReturnPolicy) -> ReturnDecision:
+    """Looks at the return as it is now. Unknown states and reasons wait for a person as well, if they wait at all."""
+    if returned.state != ReturnState.PENDING_MERCHANT_REVIEW:
+        return NothingToReview()
+    options = [] if returned.review_options is UNSET else [entry.option for entry in returned.review_options]
+    reasons = [line.return_reason for line in returned.return_line_items]
+    if reasons and ReviewWord.APPROVE in options and all(reason in policy.approved_reasons for reason in reasons):
+        return Review(ReviewWord.APPROVE)
+    late = ReviewWord.OUT_OF_POLICY_WITHDRAWAL
+    withdrawn = bool(reasons) and all(reason == ReturnReason.WITHDRAWAL for reason in reasons)
+    if policy.rejects_late_withdrawals and withdrawn and late in options:
+        return Review(late)
+    return WaitForPerson(_described(returned, options))
+
+
+def _described(returned: Return, options: Sequence[str]) -> str:
+    lines = []
+    for line in returned.return_line_items:
+        reason = "no reason given" if line.return_reason is UNSET else line.return_reason
+        comment = "" if line.user_comment is UNSET or not line.user_comment else f', "{line.user_comment[:200]}"'
+        photos = "" if line.user_photos is UNSET or not line.user_photos else f", {len(line.user_photos)} photos"
+        lines.append(f"{line.returning_quantity} of {line.product_name} ({reason}{comment}{photos})")
+    answers = f"can be answered with {', '.join(options)}" if options else "shows no options to answer with"
+    return f"of order {returned.order_code}: {'; '.join(lines)}; {answers}."
