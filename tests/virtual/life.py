@@ -135,9 +135,9 @@ class Life:
             await self.place()
         elif dice < 0.37:
             await self.race(self.chance.choice(self.live))
-        elif dice < 0.40:
+        elif dice < 0.41:
             await self.returns.ask()
-        elif dice < 0.48 and self.returns.known:
+        elif dice < 0.52 and self.returns.known:
             await self.returns.act()
         else:
             code = self.chance.choice(list(self.orders) if dice > 0.97 else self.live)
