@@ -14,7 +14,7 @@ from kalathi.contract.requests import AcceptRequest, RejectRequest
 from kalathi.contract.webhooks import OrderEvent
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.merchant.client import AsyncClient, MarketplaceError, UnreachableError
+from kalathi.merchant.client import AsyncClient, MarketplaceError, Retries, UnreachableError
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.connector import Connector
 from kalathi.merchant.inbox import Inbox
@@ -96,7 +96,7 @@ class Shop:
     def restart(self) -> None:
         self.inbox.close()
         self.inbox = Inbox(self.folder / "inbox.db")
-        client = AsyncClient("http://market", "secret", transport=self.market)
+        client = AsyncClient("http://market", "secret", transport=self.market, retries=Retries(attempts=1))
         stock = CsvStock(self.folder / "stock.csv", self.inbox)
         printer = FolderPrinter(self.folder / "out")
         self.connector = Connector(client, self.inbox, stock, printer, self.told.append, clock=lambda: self.seconds)

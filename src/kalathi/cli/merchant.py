@@ -130,7 +130,7 @@ def _reasons(options: MerchantOptions) -> frozenset[str]:
 
 
 async def _run_merchant(options: MerchantOptions) -> None:
-    from kalathi.merchant.client import AsyncClient
+    from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.connector import Connector
     from kalathi.merchant.inbox import Inbox
     from kalathi.merchant.printing import FolderPrinter
@@ -147,7 +147,9 @@ async def _run_merchant(options: MerchantOptions) -> None:
     log_json_lines()
     bound = listening_socket(options.host, options.port)
     inbox = Inbox(options.data / "merchant.db")
-    async with AsyncClient(options.url, options.token, vendor=options.vendor) as client:
+    # What cannot be done now is done later by the connector itself, which goes on with other events meanwhile.
+    once = Retries(attempts=1)
+    async with AsyncClient(options.url, options.token, vendor=options.vendor, retries=once) as client:
         from_warehouse = options.stock == "warehouse"
         stock = WarehouseStock(client, inbox) if from_warehouse else CsvStock(Path(options.stock), inbox)
         if not from_warehouse:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 
-class AcceptRequest(Struct, frozen=True, kw_only=True):
+class AcceptRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`POST /orders/:code/accept`"""
 
     pickup_location: str | int | None = None

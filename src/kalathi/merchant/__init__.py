@@ -1,8 +1,61 @@
 """The merchant's side: it receives orders, checks stock, accepts or rejects, prints vouchers, and loses nothing.
 
-Stands on `contract` only, so that it works against every marketplace that speaks the contract.
+Stands on `contract` only, so that it works against every marketplace that speaks the contract. What is exported here is
+the public surface; a test holds it.
 """
 
-from kalathi.merchant.client import AsyncClient, MarketplaceError, UnreachableError
+from kalathi.merchant.client import (
+    AsyncClient,
+    CallError,
+    Client,
+    ConflictError,
+    CreditInvoiceFileError,
+    InvalidParameterError,
+    InvoiceFileError,
+    MarketplaceError,
+    NotAcceptableError,
+    NotFoundError,
+    OrderError,
+    OrderStatusError,
+    PickupLocationError,
+    PurchaseOrderError,
+    RateLimitedError,
+    RescheduleDateError,
+    Retries,
+    ReturnStatusError,
+    ReviewCommentError,
+    ReviewCommentLengthError,
+    ReviewOptionError,
+    SupplierError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreachableError,
+)
 
-__all__ = ["AsyncClient", "MarketplaceError", "UnreachableError"]
+__all__ = [
+    "AsyncClient",
+    "CallError",
+    "Client",
+    "ConflictError",
+    "CreditInvoiceFileError",
+    "InvalidParameterError",
+    "InvoiceFileError",
+    "MarketplaceError",
+    "NotAcceptableError",
+    "NotFoundError",
+    "OrderError",
+    "OrderStatusError",
+    "PickupLocationError",
+    "PurchaseOrderError",
+    "RateLimitedError",
+    "RescheduleDateError",
+    "Retries",
+    "ReturnStatusError",
+    "ReviewCommentError",
+    "ReviewCommentLengthError",
+    "ReviewOptionError",
+    "SupplierError",
+    "UnauthorizedError",
+    "UnavailableError",
+    "UnreachableError",
+]

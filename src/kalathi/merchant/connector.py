@@ -101,7 +101,7 @@ class Connector:
         try:
             note = await (self._bring_up_to_date(code) if is_order else self._bring_return_up_to_date(code))
         except MarketplaceError as error:
-            if event.tries + 1 < _REFUSALS_BEFORE_ASIDE:
+            if error.may_pass or event.tries + 1 < _REFUSALS_BEFORE_ASIDE:
                 self._try_again(event, code, error)
             else:
                 self._put_aside(event, f"{title} {code}: the marketplace refused: {error}")

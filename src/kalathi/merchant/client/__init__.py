@@ -1,6 +1,57 @@
-"""The typed client of the Orders API (contract, section 3)."""
+"""The typed client of a shop: every call of the contract, with an event loop (`AsyncClient`) and without (`Client`)."""
 
-from kalathi.merchant.client.calls import AsyncClient
-from kalathi.merchant.client.failures import MarketplaceError, UnreachableError
+from kalathi.merchant.client.async_client import AsyncClient
+from kalathi.merchant.client.core import Retries
+from kalathi.merchant.client.failures import (
+    CallError,
+    ConflictError,
+    CreditInvoiceFileError,
+    InvalidParameterError,
+    InvoiceFileError,
+    MarketplaceError,
+    NotAcceptableError,
+    NotFoundError,
+    OrderError,
+    OrderStatusError,
+    PickupLocationError,
+    PurchaseOrderError,
+    RateLimitedError,
+    RescheduleDateError,
+    ReturnStatusError,
+    ReviewCommentError,
+    ReviewCommentLengthError,
+    ReviewOptionError,
+    SupplierError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreachableError,
+)
+from kalathi.merchant.client.sync_client import Client
 
-__all__ = ["AsyncClient", "MarketplaceError", "UnreachableError"]
+__all__ = [
+    "AsyncClient",
+    "CallError",
+    "Client",
+    "ConflictError",
+    "CreditInvoiceFileError",
+    "InvalidParameterError",
+    "InvoiceFileError",
+    "MarketplaceError",
+    "NotAcceptableError",
+    "NotFoundError",
+    "OrderError",
+    "OrderStatusError",
+    "PickupLocationError",
+    "PurchaseOrderError",
+    "RateLimitedError",
+    "RescheduleDateError",
+    "Retries",
+    "ReturnStatusError",
+    "ReviewCommentError",
+    "ReviewCommentLengthError",
+    "ReviewOptionError",
+    "SupplierError",
+    "UnauthorizedError",
+    "UnavailableError",
+    "UnreachableError",
+]

@@ -1,21 +1,160 @@
-"""What can go wrong with a call, told apart by what a caller can do about it."""
+"""What can go wrong with a call: one class for each code of the marketplace, and one for no answer."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
 
 from kalathi.contract.errors import ErrorEntry
 
+# Answers that say to come back: a wrong token or vendor word until somebody mends the setup, a lost race, a rate limit.
+_COME_BACK: Final = frozenset({401, 403, 406, 409, 429})
 
-class UnreachableError(Exception):
-    """No answer, or one that says to come back (a wrong setup, a lost race, 429, 5xx): the call may be tried again."""
+
+class CallError(Exception):
+    """Any failure of a call."""
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same call may succeed later, without anything about it being changed."""
+        return True
 
 
-class MarketplaceError(Exception):
-    """The marketplace has refused the call. `entries` are its own codes and sentences."""
+class UnreachableError(CallError):
+    """No answer, or none that can be read: whether the call has happened is not known."""
 
-    def __init__(self, status: int, entries: list[ErrorEntry]) -> None:
+
+class MarketplaceError(CallError):
+    """The marketplace has refused the call. `entries` are its own codes and sentences; `status` is that of HTTP."""
+
+    def __init__(self, status: int, entries: Sequence[ErrorEntry], retry_after_seconds: float | None = None) -> None:
         sentences = "; ".join(message for entry in entries for message in entry.messages)
         super().__init__(f"{status}: {sentences or 'no message'}")
         self.status = status
-        self.entries = entries
+        self.entries = list(entries)
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def messages(self) -> list[str]:
+        """The marketplace's own sentences."""
+        return [message for entry in self.entries for message in entry.messages]
+
+    @property
+    def may_pass(self) -> bool:
+        """A wrong setup, a lost race, a rate limit, or the marketplace's own trouble."""
+        return self.status in _COME_BACK or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     def has_code(self, code: str) -> bool:
         """Whether one of the entries has this code, such as `order_status`."""
         return any(entry.code == code for entry in self.entries)
+
+
+class UnauthorizedError(MarketplaceError):
+    """`unauthorized`: the token is missing or not the live one."""
+
+
+class NotAcceptableError(MarketplaceError):
+    """`not_acceptable`: the vendor word is wrong."""
+
+
+class NotFoundError(MarketplaceError):
+    """`not_found`: no such path, or no such return."""
+
+
+class OrderError(MarketplaceError):
+    """`order_error`: no such order (404), or it is not eligible (422)."""
+
+
+class OrderStatusError(MarketplaceError):
+    """`order_status`: the order is no longer, or not yet, where this can be done."""
+
+
+class InvalidParameterError(MarketplaceError):
+    """`invalid_parameter`: a value is not on offer, is missing or cannot be read."""
+
+
+class RescheduleDateError(MarketplaceError):
+    """`reschedule_date`: the date is not offered."""
+
+
+class PickupLocationError(MarketplaceError):
+    """`pickup_location`: the location is not one to which the pickup can be moved."""
+
+
+class InvoiceFileError(MarketplaceError):
+    """`invoice_file`: the file is missing or refused, or the order was never accepted."""
+
+
+class CreditInvoiceFileError(MarketplaceError):
+    """`credit_invoice_file`: the same for a credit invoice."""
+
+
+class ReturnStatusError(MarketplaceError):
+    """`return_status`: the return waits for no review any more."""
+
+
+class ReviewOptionError(MarketplaceError):
+    """`option`: it is none of the return's review_options."""
+
+
+class ReviewCommentError(MarketplaceError):
+    """`comment`: this option needs one."""
+
+
+class ReviewCommentLengthError(MarketplaceError):
+    """`rejection_comment_sanitized`: the comment is too long."""
+
+
+class PurchaseOrderError(MarketplaceError):
+    """`purchase_order_error`: no such purchase order (404), or another shop's (401)."""
+
+    @property
+    def may_pass(self) -> bool:
+        """Its 401 is about the purchase order and not about the token."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class SupplierError(MarketplaceError):
+    """`supplier_error`: no such supplier."""
+
+
+class ConflictError(MarketplaceError):
+    """`conflict`: somebody else was changing the same thing at that moment."""
+
+
+class RateLimitedError(MarketplaceError):
+    """`rate_limited`: too many calls; `retry_after_seconds` says when to come back."""
+
+
+class UnavailableError(MarketplaceError):
+    """`unavailable`: the marketplace cannot write at the moment."""
+
+
+ERRORS_BY_CODE: Final[dict[str, type[MarketplaceError]]] = {
+    "unauthorized": UnauthorizedError,
+    "not_acceptable": NotAcceptableError,
+    "not_found": NotFoundError,
+    "order_error": OrderError,
+    "order_status": OrderStatusError,
+    "invalid_parameter": InvalidParameterError,
+    "reschedule_date": RescheduleDateError,
+    "pickup_location": PickupLocationError,
+    "invoice_file": InvoiceFileError,
+    "credit_invoice_file": CreditInvoiceFileError,
+    "return_status": ReturnStatusError,
+    "option": ReviewOptionError,
+    "comment": ReviewCommentError,
+    "rejection_comment_sanitized": ReviewCommentLengthError,
+    "purchase_order_error": PurchaseOrderError,
+    "supplier_error": SupplierError,
+    "conflict": ConflictError,
+    "rate_limited": RateLimitedError,
+    "unavailable": UnavailableError,
+}
+
+
+def marketplace_error(
+    status: int, entries: Sequence[ErrorEntry], retry_after_seconds: float | None
+) -> MarketplaceError:
+    """The exception of the first code that has a class; MarketplaceError itself for codes that nobody knows yet."""
+    kind = next((ERRORS_BY_CODE[entry.code] for entry in entries if entry.code in ERRORS_BY_CODE), MarketplaceError)
+    return kind(status, entries, retry_after_seconds)

@@ -1,0 +1,177 @@
+"""The request core, without any input or output: what is sent, when it is sent again, and what an answer means.
+
+A call is a generator. It yields what is to be done (send this, wait so long) and is given what came of it, so that the
+same words serve a client with an event loop and one without.
+"""
+
+import random
+from collections.abc import Callable, Generator, Mapping
+from typing import Final, NamedTuple, TypeVar
+
+from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode
+from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
+from kalathi.merchant.client.failures import (
+    CallError,
+    MarketplaceError,
+    RateLimitedError,
+    UnreachableError,
+    marketplace_error,
+)
+from kalathi.merchant.client.transport import HttpAnswer
+
+T = TypeVar("T")
+
+_PATH: Final = "/merchants/ecommerce"
+_JSON: Final = "application/json; charset=utf-8"
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class Send(NamedTuple):
+    """A request to be made."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+class Pause(NamedTuple):
+    """Nothing happens for so long."""
+
+    seconds: float
+
+
+Came = HttpAnswer | UnreachableError | None
+Flow = Generator[Send | Pause, Came, T]
+
+
+class Retries(NamedTuple):
+    """How often a call is made that may be repeated, and how long is waited in between: twice as long each time, at
+    random between half of that and all of it; a `Retry-After` is waited for if it is not longer than the longest."""
+
+    attempts: int = 4
+    first_pause_seconds: float = 0.5
+    longest_pause_seconds: float = 30.0
+
+
+class Call(NamedTuple):
+    """One call. `repeats`: another one does no harm, as with whatever only reads, or tells by its refusal that the
+    first has happened: `done_says` is that refusal's sentence."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+    headers: Mapping[str, str] = _NO_HEADERS
+    repeats: bool = False
+    done_says: str = ""
+
+
+class RequestCore:
+    """What all calls of one shop have in common."""
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        vendor: str,
+        retries: Retries,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.base = base_url.rstrip("/") + _PATH
+        self._headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": f"application/vnd.{vendor}+json; version=3.0",
+            "Content-Type": _JSON,
+        }
+        self._retries = retries
+        self._chance = chance
+
+    def made(self, call: Call, wanted: type[T]) -> Flow[T]:
+        """Makes the call, again where that is safe. Raises MarketplaceError, UnreachableError."""
+        send = Send(call.method, self.base + call.path, {**self._headers, **call.headers}, call.body)
+        may_have_happened = False
+        for attempt in range(1, self._retries.attempts + 1):
+            came = yield send
+            failure = _failure(came)
+            if failure is None and isinstance(came, HttpAnswer):
+                read = _read(came, wanted)
+                if not isinstance(read, UnreachableError):
+                    return read
+                failure = read
+            if failure is None:
+                raise AssertionError("a request has an answer or an error")
+            if may_have_happened and _says(failure, call.done_says):
+                return decode(b'{"success": true}', wanted)
+            may_have_happened |= isinstance(failure, UnreachableError) or _is_of_the_server(failure)
+            seconds = self._pause_seconds(call, failure, attempt)
+            if seconds is None:
+                raise failure
+            yield Pause(seconds)
+        raise AssertionError("the last attempt returns or raises")
+
+    def plain(self, url: str) -> Flow[HttpAnswer]:
+        """A GET of a link, without the token: links need none, and it must not reach other hosts."""
+        call = Call("GET", url, repeats=True)
+        for attempt in range(1, self._retries.attempts + 1):
+            came = yield Send("GET", url, _NO_HEADERS, None)
+            failure = _failure(came)
+            if failure is None and isinstance(came, HttpAnswer):
+                return came
+            if failure is None:
+                raise AssertionError("a request has an answer or an error")
+            seconds = self._pause_seconds(call, failure, attempt)
+            if seconds is None:
+                raise failure
+            yield Pause(seconds)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _pause_seconds(self, call: Call, failure: CallError, attempt: int) -> float | None:
+        """How long to wait before the next attempt; None when there is to be none."""
+        if attempt >= self._retries.attempts or not failure.may_pass:
+            return None
+        # Who was one too many has not been heard: even what must not happen twice may be said again.
+        if not (call.repeats or isinstance(failure, RateLimitedError)):
+            return None
+        if isinstance(failure, MarketplaceError) and failure.status in {401, 403, 406}:
+            return None  # Until somebody mends the setup.
+        longest = self._retries.longest_pause_seconds
+        asked = failure.retry_after_seconds if isinstance(failure, MarketplaceError) else None
+        if asked is not None and asked > longest:
+            return None
+        pause = min(self._retries.first_pause_seconds * (1 << (attempt - 1)), longest)
+        return max(pause * (0.5 + self._chance() / 2), asked or 0.0)
+
+
+def _failure(came: Came) -> CallError | None:
+    if not isinstance(came, HttpAnswer):
+        return came
+    if came.status == 200:
+        return None
+    try:
+        entries = decode(came.body, ErrorEnvelope).errors
+    except (UnreadableBodyError, UnexpectedShapeError):
+        entries = []
+    if not entries:
+        entries = [ErrorEntry(code="unknown", messages=[came.body[:200].decode("utf-8", "replace")])]
+    return marketplace_error(came.status, entries, _retry_after(came.headers))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+def _read(answer: HttpAnswer, wanted: type[T]) -> T | UnreachableError:
+    try:
+        return decode(answer.body, wanted)
+    except (UnreadableBodyError, UnexpectedShapeError) as error:
+        return UnreachableError(f"the answer could not be read: {error}")
+
+
+def _is_of_the_server(failure: CallError) -> bool:
+    return isinstance(failure, MarketplaceError) and failure.status >= 500
+
+
+def _says(failure: CallError, sentence: str) -> bool:
+    return bool(sentence) and isinstance(failure, MarketplaceError) and sentence in failure.messages

@@ -1,0 +1,192 @@
+"""Every call of a shop (contract, sections 3 and 5 to 7, 9): what it sends, and what of the answer it gives."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from kalathi.contract.codec import encode
+from kalathi.contract.fbs import (
+    CreatedPurchaseOrder,
+    ProductList,
+    PurchaseOrderLineList,
+    PurchaseOrderList,
+    SupplierList,
+)
+from kalathi.contract.orders import ListMeta, Order, OrderBody, OrderList, Success
+from kalathi.contract.requests import (
+    AcceptRequest,
+    PurchaseOrderRequest,
+    RejectedLine,
+    RejectRequest,
+    RelocateRequest,
+    RescheduleRequest,
+    ReviewRequest,
+    SupplierRequest,
+    TrackingDetail,
+    TrackingRequest,
+)
+from kalathi.contract.returns import Return, ReturnBody, ReturnList
+from kalathi.contract.words import OrderState
+from kalathi.merchant.client.core import Call, Flow, RequestCore
+from kalathi.merchant.client.failures import OrderStatusError, UnreachableError
+
+_LARGEST_DOWNLOAD_BYTES: Final = 20_000_000
+_EXPRESS: Final = "Order is express"
+
+
+class Flows(RequestCore):
+    """The calls, one method each; times with their offset, dates as dates."""
+
+    def order(self, code: str, *, action_options: bool) -> Flow[Order]:
+        """GET of an order."""
+        query = "?action_options=1" if action_options else ""
+        return (yield from self.made(Call("GET", _of_order(code) + query, repeats=True), OrderBody)).order
+
+    def orders(self, state: str | None, updated_since: datetime | None, page: int, per: int) -> Flow[OrderList]:
+        """The list of orders."""
+        since = None if updated_since is None else updated_since.isoformat()
+        path = _list("/orders", {"state": state, "updated_since": since, "page": page, "per": per})
+        return (yield from self.made(Call("GET", path, repeats=True), OrderList))
+
+    def accept(self, code: str, pickup_location: str, pickup_window: int | None, number_of_parcels: int) -> Flow[None]:
+        """Accept. After an answer that was lost, `Order already accepted.` means that ours has happened; an express
+        order that is accepted by the marketplace itself is accepted."""
+        request = AcceptRequest(
+            pickup_location=pickup_location, pickup_window=pickup_window, number_of_parcels=number_of_parcels
+        )
+        call = Call(
+            "POST", _of_order(code, "accept"), encode(request), repeats=True, done_says="Order already accepted."
+        )
+        try:
+            yield from self.made(call, Success)
+        except OrderStatusError as error:
+            if _EXPRESS not in error.messages:
+                raise
+            order = yield from self.order(code, action_options=False)
+            if order.state is not OrderState.ACCEPTED:
+                raise
+
+    def reject(self, code: str, lines: Sequence[RejectedLine], reason: str) -> Flow[None]:
+        """Reject, by lines or by a text. After an answer that was lost, `Order already rejected.` means success."""
+        request = RejectRequest(line_items=list(lines)) if lines else RejectRequest(rejection_reason_other=reason)
+        call = Call(
+            "POST", _of_order(code, "reject"), encode(request), repeats=True, done_says="Order already rejected."
+        )
+        yield from self.made(call, Success)
+
+    def reschedule_pickup(self, code: str, day: date) -> Flow[None]:
+        """Another day of reschedule_options."""
+        yield from self._act(code, "reschedule_pickup", RescheduleRequest(reschedule_date=day.isoformat()))
+
+    def relocate_pickup(self, code: str, pickup_location: str) -> Flow[None]:
+        """Another location of relocate_options."""
+        yield from self._act(code, "relocate_pickup", RelocateRequest(pickup_location=pickup_location))
+
+    def act(self, code: str, action: str) -> Flow[None]:
+        """An action without a body."""
+        yield from self._act(code, action, None)
+
+    def tracking_details(self, code: str, details: Sequence[tuple[str, str]]) -> Flow[None]:
+        """Courier's word and tracking code of each parcel."""
+        parcels = [TrackingDetail(courier=courier, tracking_code=tracking_code) for courier, tracking_code in details]
+        yield from self._act(code, "tracking_details", TrackingRequest(tracking_details=parcels))
+
+    def upload(self, code: str, action: str, field: str, content: bytes, name: str) -> Flow[None]:
+        """A file; a later one takes its place, so that it may be sent again."""
+        body, content_type = _multipart(field, content, name)
+        call = Call("POST", _of_order(code, action), body, {"Content-Type": content_type}, repeats=True)
+        yield from self.made(call, Success)
+
+    def return_request(self, return_code: str) -> Flow[Return]:
+        """GET of a return."""
+        call = Call("GET", f"/returns/{_part(return_code)}", repeats=True)
+        return (yield from self.made(call, ReturnBody)).returned
+
+    def return_requests(self, state: str | None, order_code: str | None, page: int, per: int) -> Flow[ReturnList]:
+        """The list of returns."""
+        path = _list("/returns", {"state": state, "order_code": order_code, "page": page, "per": per})
+        return (yield from self.made(Call("GET", path, repeats=True), ReturnList))
+
+    def review(self, return_code: str, option: str, comment: str | None, proposed_part_url: str | None) -> Flow[None]:
+        """The decision on a return request."""
+        request = ReviewRequest(option=option, comment=comment, proposed_part_url=proposed_part_url)
+        call = Call("POST", f"/returns/{_part(return_code)}/review", encode(request))
+        yield from self.made(call, Success)
+
+    def products(self, page: int, per: int) -> Flow[ProductList]:
+        """The list of products."""
+        return (yield from self.made(_page("/fbs/products", page, per), ProductList))
+
+    def purchase_orders(self, page: int, per: int) -> Flow[PurchaseOrderList]:
+        """The list of purchase orders."""
+        return (yield from self.made(_page("/fbs/purchase_orders", page, per), PurchaseOrderList))
+
+    def create_purchase_order(self, request: PurchaseOrderRequest) -> Flow[str]:
+        """A new purchase order; gives its code."""
+        call = Call("POST", "/fbs/purchase_orders", encode(request))
+        return (yield from self.made(call, CreatedPurchaseOrder)).code
+
+    def purchase_order_lines(self, code: str, page: int, per: int) -> Flow[PurchaseOrderLineList]:
+        """The lines of a purchase order."""
+        path = f"/fbs/purchase_orders/{_part(code)}/line_items"
+        return (yield from self.made(_page(path, page, per), PurchaseOrderLineList))
+
+    def suppliers(self, page: int, per: int) -> Flow[SupplierList]:
+        """The list of suppliers."""
+        return (yield from self.made(_page("/fbs/suppliers", page, per), SupplierList))
+
+    def create_supplier(self, request: SupplierRequest) -> Flow[None]:
+        """A new supplier."""
+        yield from self.made(Call("POST", "/fbs/suppliers", encode(request)), Success)
+
+    def change_supplier(self, supplier_id: str, request: SupplierRequest) -> Flow[None]:
+        """What changes of a supplier; said twice it is the same."""
+        call = Call("PATCH", f"/fbs/suppliers/{_part(supplier_id)}", encode(request), repeats=True)
+        yield from self.made(call, Success)
+
+    def download(self, url: str) -> Flow[bytes]:
+        """What stands behind a link."""
+        answer = yield from self.plain(url)
+        if len(answer.body) > _LARGEST_DOWNLOAD_BYTES:
+            raise UnreachableError("the file is too large")
+        return answer.body
+
+    def _act(self, code: str, action: str, request: object) -> Flow[None]:
+        body = b"" if request is None else encode(request)
+        yield from self.made(Call("POST", _of_order(code, action), body), Success)
+
+
+def following_page(meta: ListMeta) -> int | None:
+    """The page after this one, if there is one."""
+    at = meta.pagination
+    return at.page + 1 if at.page < at.total_pages else None
+
+
+def _part(name: str) -> str:
+    """A code as a part of a path."""
+    return quote(name, safe="")
+
+
+def _of_order(code: str, action: str = "") -> str:
+    return f"/orders/{_part(code)}" + (f"/{action}" if action else "")
+
+
+def _list(path: str, asked: Mapping[str, object]) -> str:
+    return f"{path}?{urlencode({name: value for name, value in asked.items() if value is not None})}"
+
+
+def _page(path: str, page: int, per: int) -> Call:
+    return Call("GET", _list(path, {"page": page, "per": per}), repeats=True)
+
+
+def _multipart(field: str, content: bytes, name: str) -> tuple[bytes, str]:
+    """One file as a form (RFC 7578), and its content type. A name is sent without what could end its line."""
+    boundary = secrets.token_hex(16)
+    plain = "".join(letter for letter in name if letter.isprintable() and letter not in '"\\')
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{plain}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return head.encode() + content + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
