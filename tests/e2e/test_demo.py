@@ -64,7 +64,9 @@ async def test_the_demo_goes_on_until_it_is_ended_and_leaves_no_process_behind(t
     told = ""
     async with asyncio.timeout(60):
         while "Traffic goes on" not in told:
-            told += (await process.stdout.readline()).decode()
+            line = (await process.stdout.readline()).decode()
+            assert line, told
+            told += line
         for _ in range(3):
             told += (await process.stdout.readline()).decode()
         process.terminate()

@@ -5,18 +5,19 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from kalathi.contract.codec import decode
+from kalathi.contract.codec import decode, encode
 from kalathi.contract.requests import (
     PurchaseOrderLineRequest,
     PurchaseOrderRequest,
     SupplierRequest,
 )
 from kalathi.contract.returns import Return, ReturnBody, ReturnLineItem, ReviewOption
-from kalathi.merchant.client import AsyncClient, MarketplaceError
+from kalathi.merchant.client import AsyncClient, MarketplaceError, Retries
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.connector import Connector
 from kalathi.merchant.inbox import Inbox
@@ -109,15 +110,35 @@ class MarketTransport:
 class Merchant:
     """A connector in front of a real marketplace; what the marketplace has sent is put into its inbox."""
 
-    def __init__(self, folder: Path, market: Market, shop: Shop, policy: ReturnPolicy) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        market: Market,
+        shop: Shop,
+        policy: ReturnPolicy,
+        *,
+        transport: MarketTransport | None = None,
+        from_warehouse: bool = False,
+    ) -> None:
         self.inbox = Inbox(folder / "inbox.db")
         self.told: list[str] = []
-        self.client = AsyncClient("http://market", shop.token, transport=MarketTransport(market))
+        self.seconds = 0.0
+        network = transport or MarketTransport(market)
+        self.client = AsyncClient("http://market", shop.token, transport=network, retries=Retries(attempts=1))
         (folder / "stock.csv").write_text("shop_uid,quantity\nA,100\nB,100\n", "utf-8")
-        stock = CsvStock(folder / "stock.csv", self.inbox)
+        shelf = CsvStock(folder / "stock.csv", self.inbox)
+        stock = WarehouseStock(self.client, self.inbox, clock=lambda: 0.0) if from_warehouse else shelf
         printer = FolderPrinter(folder / "out")
         self._market, self._seen = market, 0
-        self._connector = Connector(self.client, self.inbox, stock, printer, self.told.append, returns=policy)
+        self._connector = Connector(
+            self.client,
+            self.inbox,
+            stock,
+            printer,
+            self.told.append,
+            returns=policy,
+            clock=lambda: self.seconds,
+        )
 
     async def work(self) -> None:
         await self._market.settle()
@@ -222,6 +243,55 @@ async def test_the_warehouse_is_a_source_of_stock_that_is_asked_once_in_a_while(
     inbox.close()
 
 
+async def test_a_shop_without_a_shelf_rejects_what_is_missing_and_the_marketplace_sends_the_rest(
+    tmp_path: Path, market: Market
+) -> None:
+    shop = await market.shop(quantity=10)
+    await stocked(shop, A=2)
+    merchant = Merchant(tmp_path, market, shop, ReturnPolicy(), from_warehouse=True)
+    code = await shop.cart(A=2, B=1)
+    pickup = await shop.place({"A": 1}, store_pickup=True)
+    await merchant.work()
+    await merchant.work()
+    assert (await shop.show(code))["state"] == "rejected"
+    [listed] = (await shop.call("GET", "/orders?state=accepted")).json["orders"]
+    assert (listed["fulfilled_by_skroutz"], listed["line_items"][0]["quantity"]) == (True, 2)
+    assert (await shop.show(pickup))["state"] in {"open", "rejected"}, "nothing is accepted that the shop cannot send"
+    assert (await shop.show(await shop.cart(A=2)))["fulfilled_by_skroutz"] is False, "no piece is sold twice"
+    merchant.inbox.close()
+
+
+class UnheardOf(MarketTransport):
+    """A marketplace of tomorrow, whose returns have another shape."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
+        if "/returns/" in url:
+            return HttpAnswer(200, b'{"return": {"return_code": 7, "state": []}}')
+        return await super().send(method, url, headers, body)
+
+
+async def test_a_return_that_cannot_be_read_is_told_to_a_person_instead_of_being_asked_for_for_ever(
+    tmp_path: Path, market: Market, shop: Shop
+) -> None:
+    merchant = Merchant(tmp_path, market, shop, ReturnPolicy(), transport=UnheardOf(market))
+    returned = (await ask(market, await delivered(shop)))["return_code"]
+    for seconds in (0, 10, 100, 1000):
+        merchant.seconds = seconds
+        await merchant.work()
+    [(_, note)] = merchant.inbox.aside()
+    assert note.startswith(f"Return {returned}: the answer is not what the contract says")
+    merchant.inbox.close()
+
+
+def test_all_that_is_documented_of_a_purchase_orders_line_is_sent() -> None:
+    line = PurchaseOrderLineRequest(product_uid="52781", expected_quantity=8)
+    request = PurchaseOrderRequest(expected_date="2022-09-22", supplier_id="z", line_items=[line])
+    recorded = msgspec.json.decode((EXAMPLES / "requests" / "fbs-purchase-order.json").read_bytes())
+    sent = msgspec.json.decode(encode(request))
+    assert sent.keys() == recorded.keys()
+    assert sent["line_items"][0].keys() == recorded["line_items"][0].keys()
+
+
 def test_a_purchase_order_is_read_from_a_csv(tmp_path: Path) -> None:
     path = tmp_path / "goods.csv"
     path.write_text(
@@ -242,6 +312,7 @@ def test_a_purchase_order_is_read_from_a_csv(tmp_path: Path) -> None:
         ("product_uid,expected_quantity\n,1\n", "line 2: product_uid is missing"),
         ("product_uid,expected_quantity\nA,1\nB,0\n", "line 3: '0' is not a quantity"),
         ("product_uid,expected_quantity\nA\n", "line 2: '' is not a quantity"),
+        (f"product_uid,expected_quantity\nA,{'9' * 5000}\n", "line 2: '999"),
         ("product_uid,expected_quantity,storage_conditions\nA,1,9\n", "storage_conditions is 0, 1, 2 or 3"),
         ("product_uid,expected_quantity,has_expiration_date\nA,1,maybe\n", "has_expiration_date is yes or no"),
     ],

@@ -121,6 +121,73 @@ async def test_changing_the_url_silences_older_returns_until_a_fresh_created_eve
     assert await told(market) == [CREATED]
 
 
+@pytest.mark.parametrize("way", ["off and on", "elsewhere and back"])
+async def test_turning_the_hook_on_again_or_going_back_to_a_url_silences_what_was_told_before(
+    market: Market, way: str
+) -> None:
+    """The shop has not heard what happened in between."""
+    shop = await _shop(market)
+    code = (await ask(market, await delivered(shop)))["return_code"]
+    await market.settle()
+    if way == "off and on":
+        await _change(market, shop, returns_webhook_enabled=False)
+        await _change(market, shop, returns_webhook_enabled=True)
+    else:
+        await _change(market, shop, returns_webhook_url="http://shop/new")
+        await _change(market, shop, returns_webhook_url=HOOK)
+    await review(shop, code, option="approve")
+    assert await told(market) == [CREATED]
+    await _change(market, shop, name="Another name")
+    await operate(market, code, "webhook")
+    await operate(market, code, "hand_over")
+    assert (await told(market))[1:] == [
+        ("created", "returning", set()),
+        ("updated", "returning", {"courier_tracking_ids"}),
+    ]
+
+
+@pytest.mark.parametrize("by", ["one", "many"])
+async def test_the_delivery_log_sends_a_return_that_was_given_up_from_the_beginning(market: Market, by: str) -> None:
+    shop = await _shop(market)
+    market.network.statuses[HOOK] = [500] * 4
+    code = (await ask(market, await delivered(shop)))["return_code"]
+    await market.settle()
+    await review(shop, code, option="approve")
+    await market.advance(3600)
+    detail = await market.operate("GET", f"/marketplace/returns/{code}")
+    if by == "one":
+        await market.operate("POST", f"/marketplace/deliveries/{detail['deliveries'][0]['id']}/resend")
+    else:
+        since = {"shop_id": shop.id, "since": "2026-11-24T00:00:00+02:00"}
+        await market.operate("POST", "/marketplace/deliveries/resend", since)
+    assert (await told(market))[4:] == [("created", "returning", set())], (
+        "its present state, and nothing that was dropped"
+    )
+    await operate(market, code, "hand_over")
+    assert (await told(market))[5:] == [("updated", "returning", {"courier_tracking_ids"})]
+    # By now the shop knows it: an event that is sent again is sent as it was.
+    detail = await market.operate("GET", f"/marketplace/returns/{code}")
+    await market.operate("POST", f"/marketplace/deliveries/{detail['deliveries'][-1]['id']}/resend")
+    await market.settle()
+    await market.operate("POST", f"/marketplace/deliveries/{detail['deliveries'][0]['id']}/resend")
+    assert (await told(market))[6:] == [("updated", "returning", {"courier_tracking_ids"}), CREATED]
+    await _change(market, shop, returns_webhook_enabled=False)
+    path = f"/marketplace/deliveries/{detail['deliveries'][0]['id']}/resend"
+    refusal = await market.operate("POST", path, status=422)
+    assert refusal["errors"][0]["code"] == "return_webhook"
+
+
+async def test_triggered_updates_wait_behind_a_creation_that_is_being_retried(market: Market) -> None:
+    shop = await _shop(market)
+    market.network.statuses[HOOK] = [500]
+    path = f"/marketplace/shops/{shop.id}/trigger_return_webhook"
+    for kind in ("creation", "shipment", "tracking"):
+        await market.operate("POST", f"{path}/{kind}")
+        await market.advance(3)
+    await market.advance(120)
+    assert await told(market) == [CREATED, CREATED, APPROVED, ("updated", "returning", {"courier_tracking_ids"})]
+
+
 async def test_a_url_that_changes_between_an_updates_attempts_ends_them(market: Market) -> None:
     shop = await _shop(market)
     code = (await ask(market, await delivered(shop)))["return_code"]

@@ -256,6 +256,8 @@ async def test_only_what_was_delivered_can_come_back(
         {"reason": "bored"},
         {"photos": ["ftp://x/y"]},
         {"photos": ["nonsense"]},
+        {"photos": ["http://[::1"]},
+        {"photos": ["http://x/\0"]},
         {"photos": ["https://x/y"] * 11},
         {"comment": 7},
     ],

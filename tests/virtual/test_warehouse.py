@@ -197,6 +197,45 @@ async def test_stock_never_goes_below_zero_under_thirty_two_callers(market: Mark
     assert left["A"] == 0 or left["B"] == 0 or min(left.values()) < 2, "as much was sold as there was"
 
 
+async def test_what_is_left_of_a_rejection_comes_from_the_warehouse_when_all_of_it_lies_there(market: Market) -> None:
+    shop = await market.shop(quantity=5)
+    await stocked(shop, A=3)
+    code = await shop.cart(A=3, B=1)
+    await market.settle()
+    first, second = (await shop.show(code))["line_items"]
+    rejected = {"line_items": [{"id": second["id"], "reason_id": 1}]}
+    assert (await shop.call("POST", f"/orders/{code}/reject", rejected)).status == 200
+    await market.settle()
+    successor = [body["order"] for _, body in market.network.posts if body["event_type"] == "new_order"][-1]
+    assert (successor["state"], successor["fulfilled_by_skroutz"]) == ("accepted", True)
+    assert [(line["shop_uid"], line["quantity"]) for line in successor["line_items"]] == [("A", 3)]
+    assert await in_warehouse(shop) == {"A": 0, "B": 0}
+    assert await shop.stock() == {"A": 5, "B": 5}, "the shop's own pieces are its own again"
+    await stocked(shop, A=2)
+    code = await shop.cart(A=3)
+    limited = {"line_items": [{"id": (await shop.show(code))["line_items"][0]["id"], "reason_id": 4}]}
+    limited["line_items"][0]["available_quantity"] = 2
+    assert (await shop.call("POST", f"/orders/{code}/reject", limited)).status == 200
+    assert await in_warehouse(shop) == {"A": 0, "B": 0}
+    assert await shop.stock() == {"A": 2, "B": 5}, "what the shop has counted stays with it"
+    assert first["quantity"] == 3
+
+
+async def test_a_delivery_note_comes_however_quickly_the_order_lives(market: Market, shop: Shop) -> None:
+    await stocked(shop, A=2)
+    for pieces in (2, 1):
+        await stocked(shop, A=2)
+        code = await shop.cart(A=2)
+        for word in ("hand_over", "deliver"):
+            await market.operate("POST", f"/marketplace/orders/{code}/{word}")
+        line = (await shop.show(code))["line_items"][0]["id"]
+        asked = await ask(market, code, {"id": line, "quantity": pieces, "reason": "withdrawal"})
+        await operate(market, asked["return_code"], "take_back")
+        assert (await shop.show(code))["state"] == ("returned" if pieces == 2 else "partially_returned")
+        await market.advance(5)
+        assert (await shop.show(code))["fbs_delivery_note"]
+
+
 async def test_phones_of_customers_are_not_shown_of_an_order_from_the_warehouse(market: Market) -> None:
     shop = await market.shop(quantity=0, fulfillment_mode="fbm")
     await stocked(shop, A=1)
@@ -274,6 +313,8 @@ async def test_suppliers_are_created_changed_and_listed(market: Market, shop: Sh
         ({"code": ["x"], "name": None}, ["code", "name"]),
         ({"code": "c", "name": "n" * 201, "email": {}, "city": 1.5}, ["name", "email", "city"]),
         ({"code": "c", "name": "n", "id": ""}, ["id"]),
+        ({"code": "c", "name": "n", "id": True}, ["id"]),
+        ({"code": "c\0", "name": "n\0", "city": "x\0"}, ["code", "name", "city"]),
         ({"code": "c", "name": "n", "id": "a/b"}, ["id"]),
         ({"code": "s1", "name": "n"}, ["code"]),
         ({"code": "s1", "name": "n", "id": "taken"}, ["id", "code"]),
@@ -319,6 +360,13 @@ GOOD_LINE = {"product_uid": "A", "expected_quantity": 8}
         ({"expected_date": "30/11/2026"}, ["expected_date"]),
         ({"expected_date": "20261130"}, ["expected_date"]),
         ({"expected_date": 20261130}, ["expected_date"]),
+        ({"expected_date": "2026-W49-2"}, ["expected_date"]),
+        ({"expected_date": "2026-02-30"}, ["expected_date"]),
+        ({"line_items": {}}, ["line_items"]),
+        (
+            {"line_items": [1, GOOD_LINE, None], "expected_date": ""},
+            ["line_items[0]", "line_items[2]", "expected_date"],
+        ),
         ({"supplier_id": None}, ["supplier_id"]),
         ({"line_items": []}, ["line_items"]),
         ({"line_items": [GOOD_LINE] * 1001}, ["line_items"]),

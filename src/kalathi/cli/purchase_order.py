@@ -1,6 +1,7 @@
 """`kalathi purchase-order`: a shop announces goods to the marketplace's warehouse."""
 
 import asyncio
+import hashlib
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from kalathi.cli.operating import fail, show
 def purchase_order(as_json: bool, **given: Any) -> None:
     """Announce the GOODS of a CSV file to the marketplace's warehouse: product_uid, expected_quantity, and if need be
     keep_serial_numbers, has_expiration_date (yes or no) and storage_conditions (0 dry, 1 air conditioned,
-    2 refrigerated, 3 frozen).
+    2 refrigerated, 3 frozen). The same file for the same day and supplier is announced once a day, however often it is
+    sent.
 
     \b
     kalathi purchase-order goods.csv --supplier s1 --expected 2026-12-01 --url http://127.0.0.1:8090 --token-file token
@@ -61,7 +63,9 @@ async def _announced(given: dict[str, Any], token: str, lines: list[Any]) -> str
             codes = ", ".join(entry.code for entry in known) or "none; POST /fbs/suppliers makes one"
             fail(f"there is no supplier {given['supplier']}. Known: {codes}.")
         request = PurchaseOrderRequest(expected_date=_day(given["expected"]), supplier_id=found.id, line_items=lines)
-        return await client.create_purchase_order(request)
+        # The same goods for the same day are announced once, however often the command is run after a lost answer.
+        key = hashlib.sha256(f"{found.id} {_day(given['expected'])} ".encode() + given["goods"].read_bytes())
+        return await client.create_purchase_order(request, idempotency_key=key.hexdigest())
 
 
 def _day(moment: datetime) -> str:

@@ -8,6 +8,7 @@ being looked at.
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 
@@ -73,7 +74,7 @@ class ReviewRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     proposed_part_url: _Text = None
 
 
-class PurchaseOrderLineRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PurchaseOrderLineRequest(Struct, frozen=True, kw_only=True):
     """What is sent to the warehouse of one product; `storage_conditions` is one of words.STORAGE_CONDITIONS."""
 
     product_uid: _Text = None
@@ -83,12 +84,16 @@ class PurchaseOrderLineRequest(Struct, frozen=True, kw_only=True, omit_defaults=
     storage_conditions: _Count = 0
 
 
+_LINE_SCHEMA = msgspec.json.schema_components([PurchaseOrderLineRequest])[1]["PurchaseOrderLineRequest"]
+_Lines = Annotated[Any, Meta(extra_json_schema={"type": ["array", "null"], "items": _LINE_SCHEMA})]
+
+
 class PurchaseOrderRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`POST /fbs/purchase_orders` (section 9); a date `YYYY-MM-DD`."""
+    """`POST /fbs/purchase_orders` (section 9); a date `YYYY-MM-DD`, and a list of PurchaseOrderLineRequest."""
 
     expected_date: _Text = None
     supplier_id: _Text = None
-    line_items: list[PurchaseOrderLineRequest] | None = None
+    line_items: _Lines = None
 
 
 class SupplierRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):

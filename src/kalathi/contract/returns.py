@@ -1,4 +1,5 @@
-"""The return as it crosses the wire (contract, sections 6 and 7). Its documentation calls it under development."""
+"""The return as it crosses the wire (contract, sections 6 and 7). Its documentation calls it under development, so that
+readers take null where a member is documented as left out."""
 
 from datetime import datetime
 
@@ -22,20 +23,20 @@ class ReturnLineItem(Struct, frozen=True, kw_only=True):
     """A line that comes back; `id` is the order's line item id."""
 
     id: str
-    ean: str | UnsetType = UNSET
-    product_name: str = ""
+    ean: str | None | UnsetType = UNSET
+    product_name: str | None = ""
     returning_quantity: int = 0
-    return_reason: str | UnsetType = UNSET
-    user_comment: str | UnsetType = UNSET
-    user_photos: list[str] | UnsetType = UNSET
+    return_reason: str | None | UnsetType = UNSET
+    user_comment: str | None | UnsetType = UNSET
+    user_photos: list[str] | None | UnsetType = UNSET
 
 
 class ReviewOption(Struct, frozen=True, kw_only=True):
     """What a review may answer; the two booleans only on the options that reject."""
 
     option: str
-    comment_required: bool | UnsetType = UNSET
-    supports_proposed_part_url_required: bool | UnsetType = UNSET
+    comment_required: bool | None | UnsetType = UNSET
+    supports_proposed_part_url_required: bool | None | UnsetType = UNSET
 
 
 class Return(Struct, frozen=True, kw_only=True):
@@ -45,11 +46,11 @@ class Return(Struct, frozen=True, kw_only=True):
     state: str
     order_code: str = ""
     created_at: datetime | None = None
-    courier_tracking_ids: list[str] | UnsetType = UNSET
-    courier: str | UnsetType = UNSET
-    returning_address: ReturningAddress | UnsetType = UNSET
+    courier_tracking_ids: list[str] | None | UnsetType = UNSET
+    courier: str | None | UnsetType = UNSET
+    returning_address: ReturningAddress | None | UnsetType = UNSET
     return_line_items: list[ReturnLineItem] = field(default_factory=list)
-    review_options: list[ReviewOption] | UnsetType = UNSET
+    review_options: list[ReviewOption] | None | UnsetType = UNSET
 
 
 class ReturnBody(Struct, frozen=True, kw_only=True, rename={"returned": "return"}):

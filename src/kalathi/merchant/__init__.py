@@ -30,6 +30,7 @@ from kalathi.merchant.client import (
     UnauthorizedError,
     UnavailableError,
     UnreachableError,
+    UnreadableAnswerError,
 )
 
 __all__ = [
@@ -58,4 +59,5 @@ __all__ = [
     "UnauthorizedError",
     "UnavailableError",
     "UnreachableError",
+    "UnreadableAnswerError",
 ]

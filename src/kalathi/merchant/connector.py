@@ -19,7 +19,7 @@ from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError
 from kalathi.contract.orders import Order
 from kalathi.contract.webhooks import OrderEvent, decode_event
 from kalathi.contract.words import OrderState
-from kalathi.merchant.client import AsyncClient, MarketplaceError, UnreachableError
+from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError
 from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
 from kalathi.merchant.inbox import EventState, Inbox, InboxEvent
 from kalathi.merchant.printing import FolderPrinter, NotAVoucherError
@@ -100,12 +100,14 @@ class Connector:
         code = content.order.code if isinstance(content, OrderEvent) else content.returned.return_code
         try:
             note = await (self._bring_up_to_date(code) if is_order else self._bring_return_up_to_date(code))
-        except MarketplaceError as error:
+        except CallError as error:
             if error.may_pass or event.tries + 1 < _REFUSALS_BEFORE_ASIDE:
                 self._try_again(event, code, error)
-            else:
+            elif isinstance(error, MarketplaceError):
                 self._put_aside(event, f"{title} {code}: the marketplace refused: {error}")
-        except (UnreachableError, StockError, NotAVoucherError, OSError, sqlite3.Error) as error:
+            else:
+                self._put_aside(event, f"{title} {code}: {error}")
+        except (StockError, NotAVoucherError, OSError, sqlite3.Error) as error:
             self._try_again(event, code, error)
         except Exception as error:  # noqa: BLE001  (unforeseen, so it is logged whole)
             # It must not hold up the other events either.
@@ -150,7 +152,7 @@ class Connector:
         return ""
 
     async def _answer(self, order: Order) -> str:
-        match decide(order, await self._free_for(order)):
+        match decide(order, await self._free_for(order), sends_itself=self._stock.sends_itself):
             case LeaveToPerson(reason):
                 return reason
             case Accept(location, window, parcels):

@@ -37,8 +37,10 @@ class Nothing(NamedTuple):
 Decision = Accept | Reject | LeaveToPerson | Nothing
 
 
-def decide(order: Order, available: Mapping[str, int]) -> Decision:
-    """`available` holds the free pieces by shop_uid; a product that it does not name is not known to the shop.
+def decide(order: Order, available: Mapping[str, int], *, sends_itself: bool = True) -> Decision:
+    """`available` holds the free pieces by shop_uid; a product that it does not name is not known to the shop. A shop
+    that does not send it itself, since its pieces lie in the marketplace's warehouse, can only reject what is missing
+    there: what is left then comes back as an order that the marketplace sends.
 
     Pieces are given to lines in their order, so that two lines of one product never get the same piece.
     """
@@ -58,6 +60,8 @@ def decide(order: Order, available: Mapping[str, int]) -> Decision:
             missing.append(RejectedLine(id=line.id, reason_id=LIMITED_STOCK_REASON_ID, available_quantity=free))
     if missing:
         return Reject(tuple(missing))
+    if not sends_itself:
+        return LeaveToPerson("All of it lies in the marketplace's warehouse, from which the shop cannot send.")
     options = order.accept_options
     if options is UNSET or not (options.pickup_location and options.pickup_window and options.number_of_parcels):
         return LeaveToPerson("The order offers no pickup location, window or number of parcels to choose.")

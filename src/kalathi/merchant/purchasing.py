@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Final
 
-from kalathi.contract.requests import PurchaseOrderLineRequest
+from kalathi.contract.requests import PurchaseOrderLineRequest, whole_number
 
 _NEEDED: Final = ("product_uid", "expected_quantity")
 _SWITCHES: Final = {"": False, "no": False, "false": False, "0": False, "yes": True, "true": True, "1": True}
@@ -38,14 +38,15 @@ def _line(row: dict[str, str], where: str) -> PurchaseOrderLineRequest:
     uid, quantity = (row["product_uid"] or "").strip(), (row["expected_quantity"] or "").strip()
     if not uid:
         raise PurchaseFileError(f"{where}: product_uid is missing")
-    if not (quantity.isascii() and quantity.isdigit() and int(quantity)):
-        raise PurchaseFileError(f"{where}: {quantity!r} is not a quantity")
+    pieces = whole_number(quantity)
+    if not pieces:
+        raise PurchaseFileError(f"{where}: {quantity[:40]!r} is not a quantity")
     storage = (row.get("storage_conditions") or "0").strip()
     if storage not in {"0", "1", "2", "3"}:
         raise PurchaseFileError(f"{where}: storage_conditions is 0, 1, 2 or 3")
     return PurchaseOrderLineRequest(
         product_uid=uid,
-        expected_quantity=int(quantity),
+        expected_quantity=pieces,
         keep_serial_numbers=_switch(row, "keep_serial_numbers", where),
         has_expiration_date=_switch(row, "has_expiration_date", where),
         storage_conditions=int(storage),

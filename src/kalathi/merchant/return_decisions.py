@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from msgspec import UNSET
-
 from kalathi.contract.returns import Return
 from kalathi.contract.words import ReturnReason, ReturnState, ReviewWord
 
@@ -43,7 +41,7 @@ def decide_return(returned: Return, policy: ReturnPolicy) -> ReturnDecision:
     """Looks at the return as it is now. Unknown states and reasons wait for a person as well, if they wait at all."""
     if returned.state != ReturnState.PENDING_MERCHANT_REVIEW:
         return NothingToReview()
-    options = [] if returned.review_options is UNSET else [entry.option for entry in returned.review_options]
+    options = [entry.option for entry in returned.review_options or ()]
     reasons = [line.return_reason for line in returned.return_line_items]
     if reasons and ReviewWord.APPROVE in options and all(reason in policy.approved_reasons for reason in reasons):
         return Review(ReviewWord.APPROVE)
@@ -57,9 +55,9 @@ def decide_return(returned: Return, policy: ReturnPolicy) -> ReturnDecision:
 def _described(returned: Return, options: Sequence[str]) -> str:
     lines = []
     for line in returned.return_line_items:
-        reason = "no reason given" if line.return_reason is UNSET else line.return_reason
-        comment = "" if line.user_comment is UNSET or not line.user_comment else f', "{line.user_comment[:200]}"'
-        photos = "" if line.user_photos is UNSET or not line.user_photos else f", {len(line.user_photos)} photos"
+        reason = line.return_reason or "no reason given"
+        comment = f', "{line.user_comment[:200]}"' if line.user_comment else ""
+        photos = f", {len(line.user_photos)} photos" if line.user_photos else ""
         lines.append(f"{line.returning_quantity} of {line.product_name} ({reason}{comment}{photos})")
     answers = f"can be answered with {', '.join(options)}" if options else "shows no options to answer with"
     return f"of order {returned.order_code}: {'; '.join(lines)}; {answers}."

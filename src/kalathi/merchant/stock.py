@@ -23,7 +23,9 @@ class StockError(Exception):
 
 
 class Stock(Protocol):
-    """A source of stock."""
+    """A source of stock; `sends_itself` is whether the shop can send what lies there."""
+
+    sends_itself: bool
 
     async def available(self) -> dict[str, int]:
         """Free pieces by shop_uid. Raises StockError, and of the warehouse what its client raises."""
@@ -32,6 +34,8 @@ class Stock(Protocol):
 
 class CsvStock:
     """Reads the file again when it has changed."""
+
+    sends_itself = True
 
     def __init__(self, path: Path, inbox: Inbox) -> None:
         self._path = path
@@ -60,7 +64,10 @@ class CsvStock:
 
 
 class WarehouseStock:
-    """What lies in the marketplace's warehouse (contract, section 9), for a shop that has no shelf of its own."""
+    """What lies in the marketplace's warehouse (contract, section 9), for a shop that has no shelf of its own. Orders
+    of what lies there whole never come to the shop: of the others it tells what is missing."""
+
+    sends_itself = False
 
     def __init__(self, client: AsyncClient, inbox: Inbox, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds."""

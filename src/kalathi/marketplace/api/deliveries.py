@@ -15,9 +15,13 @@ from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.clock import real_millis, to_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.returns import store as returns
+from kalathi.marketplace.returns.commands import resend
 from kalathi.marketplace.webhooks import log
+from kalathi.marketplace.webhooks.openings import OPENING
 from kalathi.marketplace.webhooks.resending import resent
 from kalathi.marketplace.webhooks.sending import webhook_headers
+from kalathi.marketplace.webhooks.store import event_type_of
 
 _STATES: Final = ("pending", "delivered", "exhausted", "not_sent")
 _AT_ONCE: Final = 200
@@ -71,7 +75,7 @@ async def resend_delivery(desk: Desk, call: Call) -> Reply:
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         log.delivery_detail(view, call.path["id"], {}, 0)
-        changes = resent(view, *log.parts_of(call.path["id"]), desk.clock.now_millis())
+        changes = _again(view, call.path["id"], desk.clock.now())
         return changes, Reply(200, encode(Resent(resent=1)))
 
     return await write(desk, call, command)
@@ -84,15 +88,42 @@ async def resend_failures(desk: Desk, call: Call) -> Reply:
     found, count = await desk.database.read(lambda view: log.logged(view, filters, "exhausted", _MOST_RESENT, 0))
     if count > _MOST_RESENT:
         raise invalid_parameter(f"since: that is {count} events; ask for at most {_MOST_RESENT} at once.")
-    now_millis = desk.clock.now_millis()
+    now = desk.clock.now()
     names = [entry.id for entry in reversed(found)]
     for first in range(0, len(names), _AT_ONCE):
         part = names[first : first + _AT_ONCE]
 
         def command(view: View, part: list[str] = part) -> tuple[ChangeSet, None]:
             changes = ChangeSet()
-            changes.extend([resent(view, *log.parts_of(name), now_millis) for name in part])
+            begun: set[str] = set()
+            for name in part:
+                shop_id, subject, sequence = log.parts_of(name)
+                # A return that is told from the beginning is told its present state: once.
+                if subject not in begun and _can_be_told(view, shop_id, subject, sequence):
+                    changes.extend([_again(view, name, now)])
+                    begun |= {subject} if _opens(view, shop_id, subject, sequence) else set()
             return changes, None
 
         await desk.database.run(command)
     return Reply(200, encode(Resent(resent=len(names))))
+
+
+def _again(view: View, name: str, now: datetime) -> ChangeSet:
+    """One event once more: the same bytes, but for a return of which the shop's present URL knows nothing yet, which is
+    told from the beginning (contract, section 8). Raises RETURN_HOOK."""
+    shop_id, subject, sequence = log.parts_of(name)
+    if _opens(view, shop_id, subject, sequence):
+        found = returns.by_code(view, subject)
+        if found is not None:
+            return resend(view, found, now, sequence).changes
+    return resent(view, shop_id, subject, sequence, to_millis(now))
+
+
+def _opens(view: View, shop_id: str, subject: str, sequence: int) -> bool:
+    return event_type_of(view, shop_id, subject, sequence) == OPENING
+
+
+def _can_be_told(view: View, shop_id: str, subject: str, sequence: int) -> bool:
+    """A return whose hook is off is left alone when many events are sent again."""
+    found = returns.by_code(view, subject) if _opens(view, shop_id, subject, sequence) else None
+    return found is None or found.shop.returns_url is not None

@@ -257,6 +257,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         None,
         deliveries.Resent,
         _E.NOT_FOUND,
+        _E.RETURN_HOOK,
         _E.CONFLICT,
         keyed=True,
     ),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 from kalathi.marketplace.api.calls import ShopHandler
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
@@ -47,7 +46,7 @@ def _named(wanted: list[str], parts: list[str]) -> dict[str, str] | None:
     named = {}
     for pattern, part in zip(wanted, parts, strict=True):
         if pattern.startswith("{"):
-            named[pattern[1:-1]] = unquote(part)
+            named[pattern[1:-1]] = part
         elif pattern != part:
             return None
     return named

@@ -15,7 +15,7 @@ from kalathi.contract.requests import (
 from kalathi.marketplace.couriers.store import insert_voucher
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import machine, pickup, store
-from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.model import FoundOrder, OrderFacts
 from kalathi.marketplace.orders.recording import (
     Recorded,
     move_stock,
@@ -50,14 +50,29 @@ def accept_express(found: FoundOrder, terms: Terms, now: datetime) -> Recorded:
     return _accepted(found, machine.accept_express(found.order, terms.offer(found.shop), now), terms, now)
 
 
-def reject(found: FoundOrder, request: RejectRequest, keys: FreshKeys, terms: Terms, now: datetime) -> Recorded:
-    """The shop cannot; what is left of the order comes back as a new one in the same change set.
-
-    Raises ORDER_STATUS, INVALID_PARAMETER.
+def reject(
+    found: FoundOrder,
+    request: RejectRequest,
+    keys: FreshKeys,
+    terms: Terms,
+    now: datetime,
+    *,
+    from_warehouse: OrderFacts | None = None,
+) -> Recorded:
+    """The shop cannot; what is left of the order comes back as a new one in the same change set, with the facts
+    `from_warehouse` when it is sent from there. Raises ORDER_STATUS, INVALID_PARAMETER.
     """
     line_ids = [keys.opaque_id() for _ in (found.order.lines() if request.line_items else ())]
     code = keys.order_code(now)
-    rejection = machine.reject(found.order, request, terms.settings, now, successor_code=code, line_ids=line_ids)
+    rejection = machine.reject(
+        found.order,
+        request,
+        terms.settings,
+        now,
+        successor_code=code,
+        line_ids=line_ids,
+        from_warehouse=from_warehouse,
+    )
     return record_rejection(found, rejection, terms, now)
 
 

@@ -6,8 +6,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from kalathi.contract.orders import LineItem
+from kalathi.contract.requests import RejectRequest
+from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.money import commission_of
-from kalathi.marketplace.orders.answers import LineRejection
+from kalathi.marketplace.orders.answers import LineRejection, rejected_lines
 
 
 class OrderedLine(NamedTuple):
@@ -49,18 +51,35 @@ def what_is_left(lines: Sequence[LineItem], rejections: dict[str, LineRejection]
     return left
 
 
+def pieces_left(lines: Sequence[LineItem], request: RejectRequest) -> dict[str, int]:
+    """The same by product; nothing is left of a request that cannot be carried out."""
+    try:
+        rejections = rejected_lines(request, lines)
+    except DomainError:
+        return {}
+    left: dict[str, int] = {}
+    for line, quantity in what_is_left(lines, rejections):
+        left[line.shop_uid] = left.get(line.shop_uid, 0) + quantity
+    return left
+
+
 def given_back(lines: Sequence[LineItem]) -> tuple[StockMove, ...]:
     """All of it goes back to the listings."""
     return tuple(StockMove(line.shop_uid, line.quantity) for line in lines)
 
 
-def stock_after(rejections: dict[str, LineRejection]) -> tuple[StockMove, ...]:
+def stock_after(
+    lines: Sequence[LineItem], rejections: dict[str, LineRejection], *, stays: bool
+) -> tuple[StockMove, ...]:
     """Lines that were not named move into the successor, piece for piece. A limited line's listing is what the shop
-    has counted, and all of that goes into the successor, so nothing is left of it."""
+    has counted, and all of that goes into the successor, so nothing is left of it. With `stays`, the successor's pieces
+    come from elsewhere: those of the lines that were not named go back, and what was counted stays."""
     limited = tuple(
-        StockMove(entry.line.shop_uid, 0, counted=True)
+        StockMove(entry.line.shop_uid, entry.available_quantity if stays else 0, counted=True)
         for entry in rejections.values()
         if entry.available_quantity is not None
     )
-    others = given_back([entry.line for entry in rejections.values() if entry.available_quantity is None])
-    return others + limited
+    back = [entry.line for entry in rejections.values() if entry.available_quantity is None]
+    if stays:
+        back += [line for line in lines if line.id not in rejections]
+    return given_back(back) + limited

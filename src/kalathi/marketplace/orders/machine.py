@@ -99,6 +99,8 @@ TRANSITIONS: Final[dict[tuple[OrderState | None, Action], OrderState]] = {
     (_S.FOR_RETURN, Action.ISSUE_DELIVERY_NOTE): _S.FOR_RETURN,
     (_S.DELIVERED, Action.ISSUE_DELIVERY_NOTE): _S.DELIVERED,
     (_S.PARTIALLY_DELIVERED, Action.ISSUE_DELIVERY_NOTE): _S.PARTIALLY_DELIVERED,
+    (_S.PARTIALLY_RETURNED, Action.ISSUE_DELIVERY_NOTE): _S.PARTIALLY_RETURNED,
+    (_S.RETURNED, Action.ISSUE_DELIVERY_NOTE): _S.RETURNED,
     (_S.DELIVERED, Action.ASK_RETURN): _S.DELIVERED,
     (_S.DELIVERED, Action.SHIP_RETURN): _S.DELIVERED,
     (_S.DELIVERED, Action.DROP_RETURN): _S.DELIVERED,
@@ -236,11 +238,13 @@ def reject(
     successor_code: str,
     line_ids: Sequence[str],
     actor: RejectionActor = "merchant",
+    from_warehouse: OrderFacts | None = None,
 ) -> Rejection:
     """The shop cannot take the order as it is, or support rejects it by free text (contract, section 3).
 
     By free text the order ends. By lines it ends too, and what is left of it comes back as a new order: lines that
-    were not named, and of those in limited supply the pieces that there are. Raises ORDER_STATUS, INVALID_PARAMETER.
+    were not named, and of those in limited supply the pieces that there are. When all of that lies in the marketplace's
+    warehouse, the new order is sent from there: `from_warehouse` are its facts. Raises ORDER_STATUS, INVALID_PARAMETER.
     """
     state = _open_door(order, Action.REJECT, now)
     text = free_text(request)
@@ -257,9 +261,10 @@ def reject(
     rest = what_is_left(lines, rejections)
     successor = None
     if rest:
-        placement = Placement(successor_code, facts_of(order), rest, line_ids[: len(rest)])
+        placement = Placement(successor_code, from_warehouse or facts_of(order), rest, line_ids[: len(rest)])
         successor = place(placement, settings, now)
-    return Rejection(moved(Action.REJECT, order, new), successor, _from_listings(order, stock_after(rejections)))
+    stock = stock_after(lines, rejections, stays=from_warehouse is not None)
+    return Rejection(moved(Action.REJECT, order, new), successor, _from_listings(order, stock))
 
 
 def expire(order: Order, now: datetime) -> Step:

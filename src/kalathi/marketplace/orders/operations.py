@@ -21,10 +21,12 @@ from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.orders import commands, machine, pickup
 from kalathi.marketplace.orders.commands import FreshKeys
-from kalathi.marketplace.orders.model import FoundOrder
-from kalathi.marketplace.orders.placing import Replace, name_successor, replace_order
+from kalathi.marketplace.orders.lines import pieces_left
+from kalathi.marketplace.orders.model import FoundOrder, facts_of
+from kalathi.marketplace.orders.placing import Replace, name_successor, replace_order, warehouse_facts
 from kalathi.marketplace.orders.recording import Recorded, plan_delivery_note, record_ended, record_moved
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.warehouse import store as warehouse
 
 
 class Nothing(Struct, frozen=True):
@@ -85,7 +87,13 @@ def _accept(found: FoundOrder, body: AcceptRequest, facts: Facts) -> Recorded:
 
 
 def _reject(found: FoundOrder, body: RejectRequest, facts: Facts) -> Recorded:
-    recorded = commands.reject(found, body, facts.keys, facts.terms, facts.now)
+    rest = pieces_left(found.order.lines(), body) if body.line_items else {}
+    from_warehouse = None
+    if rest and not found.order.store_pickup and warehouse.has(facts.view, found.order.shop_id, rest):
+        from_warehouse = warehouse_facts(facts_of(found.order), facts.terms)
+    recorded = commands.reject(found, body, facts.keys, facts.terms, facts.now, from_warehouse=from_warehouse)
+    if from_warehouse is not None:
+        recorded.changes.add(*(warehouse.take(found.order.shop_id, uid, count) for uid, count in rest.items()))
     return name_successor(facts.view, found, recorded, facts.terms, facts.now)
 
 

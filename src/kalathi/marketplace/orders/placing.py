@@ -79,7 +79,7 @@ def place(view: View, new: NewCart, keys: FreshKeys, terms: Terms, now: datetime
         facts = _facts(new, shop, cart.id, customer_id)
         # What the customer collects from the store is not taken from the warehouse.
         if not new.store_pickup and warehouse.has(view, shop_id, wanted):
-            facts = _from_warehouse(facts, terms)
+            facts = warehouse_facts(facts, terms)
             changes.add(*(warehouse.take(shop_id, shop_uid, quantity) for shop_uid, quantity in wanted.items()))
         else:
             _check_listed(wanted, listings)
@@ -183,7 +183,7 @@ def _fresh(line: LineItem, *, same_items: bool) -> LineItem:
     return replace(line, rejection_reason=UNSET, return_reason=UNSET, serial_numbers=None, commission_rate=rate)
 
 
-def _from_warehouse(facts: OrderFacts, terms: Terms) -> OrderFacts:
+def warehouse_facts(facts: OrderFacts, terms: Terms) -> OrderFacts:
     """The same for an order that the marketplace sends (contract, section 9): its fee is due, and nothing that is
     between a shop and its courier. Phones are shown with an invoice only."""
     fees = Fees() if facts.fees is UNSET else facts.fees

@@ -27,7 +27,7 @@ from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import FoundReturn, NewReturn, NewReturnLine, Return, ReturnedGoods, Shipment
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.webhooks import openings
-from kalathi.marketplace.webhooks.resending import resent_latest
+from kalathi.marketplace.webhooks.resending import resent, resent_latest
 from kalathi.marketplace.webhooks.store import announce
 
 
@@ -124,9 +124,10 @@ def record(view: View, found: FoundReturn, step: Step, terms: Terms, now: dateti
     return Recorded(changes, step.returned)
 
 
-def resend(view: View, found: FoundReturn, now: datetime) -> Recorded:
-    """The latest event once more, with the same bytes; when no created event has reached the present URL and none is
-    under way, a fresh one with the present state (contract, section 8). Raises RETURN_HOOK without a URL."""
+def resend(view: View, found: FoundReturn, now: datetime, sequence: int | None = None) -> Recorded:
+    """The latest event, or that of the sequence, once more with the same bytes; when no created event has reached the
+    present URL and none is under way, a fresh one with the present state (contract, section 8). Raises RETURN_HOOK
+    without a URL."""
     shop, returned = found.shop, found.returned
     if shop.returns_url is None:
         raise DomainError(
@@ -134,7 +135,10 @@ def resend(view: View, found: FoundReturn, now: datetime) -> Recorded:
         )
     known = openings.reaches(view, shop.id, returned.return_code, shop.returns_url)
     if known:
-        changes, _ = resent_latest(view, shop.id, returned.return_code, to_millis(now))
+        if sequence is None:
+            changes, _ = resent_latest(view, shop.id, returned.return_code, to_millis(now))
+        else:
+            changes = resent(view, shop.id, returned.return_code, sequence, to_millis(now))
         return Recorded(changes, returned)
     step = machine.announce(returned)
     changes = store.update_return(found, step, to_millis(now))
@@ -198,8 +202,11 @@ def _lines(order: Order, new: NewReturn) -> tuple[ReturnLineItem, ...]:
 
 def _check_photos(line: NewReturnLine) -> None:
     for photo in line.photos:
-        parts = urlsplit(photo) if photo.isprintable() else None
-        if parts is None or parts.scheme not in {"http", "https"} or not parts.netloc:
+        try:
+            parts = urlsplit(photo)
+        except ValueError:
+            parts = urlsplit("")
+        if not photo.isprintable() or parts.scheme not in {"http", "https"} or not parts.netloc:
             raise invalid_parameter("line_items.photos: give whole http or https addresses.")
 
 

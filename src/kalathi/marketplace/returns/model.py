@@ -53,7 +53,7 @@ class Return(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def reasons(self) -> dict[str, str]:
         """The customer's reasons, by line."""
-        return {line.id: line.return_reason for line in self.return_line_items if line.return_reason is not UNSET}
+        return {line.id: line.return_reason for line in self.return_line_items if line.return_reason}
 
 
 class FoundReturn(NamedTuple):

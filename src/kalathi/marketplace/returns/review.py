@@ -43,7 +43,7 @@ WITHDRAWAL: Final = (_APPROVE, _rejects(_W.OUT_OF_POLICY_WITHDRAWAL))
 
 
 def needs_review(
-    reasons: Collection[str | UnsetType], delivered_at: datetime | None, policy_days: int, now: datetime
+    reasons: Collection[str | None | UnsetType], delivered_at: datetime | None, policy_days: int, now: datetime
 ) -> bool:
     """Every reason does except a withdrawal within the policy, which is counted from the delivery."""
     if any(reason != ReturnReason.WITHDRAWAL for reason in reasons):

@@ -20,7 +20,7 @@ from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import ReturnedGoods, Shipment
 from kalathi.marketplace.sandbox.demo_return import DEMO_RETURN, DEMO_RETURN_CODE
 from kalathi.marketplace.shops.model import Shop
-from kalathi.marketplace.webhooks.openings import reaches
+from kalathi.marketplace.webhooks.openings import announce_following, reaches
 from kalathi.marketplace.webhooks.store import announce, last_sequence
 
 
@@ -47,16 +47,14 @@ def triggered(view: View, shop: Shop, kind: ReturnTriggerKind, settings: Setting
             ErrorCode.RETURN_HOOK,
             "Trigger creation first: an update is sent only to a URL that a created event has reached.",
         )
-    rows = announce(
-        shop.id,
-        DEMO_RETURN_CODE,
-        last_sequence(view, shop.id, DEMO_RETURN_CODE) + 1,
-        event_type=event,
-        body=wire.event_body(event, step.returned, now, step.changes),
-        at_millis=to_millis(now + timedelta(seconds=settings.trigger_delay_seconds)),
-        has_url=True,
-    )
-    return ChangeSet(*rows)
+    body = wire.event_body(event, step.returned, now, step.changes)
+    at_millis = to_millis(now + timedelta(seconds=settings.trigger_delay_seconds))
+    sequence = last_sequence(view, shop.id, DEMO_RETURN_CODE) + 1
+    name = (shop.id, DEMO_RETURN_CODE, sequence)
+    if event is ReturnEventType.CREATED:
+        return ChangeSet(*announce(*name, event_type=event, body=body, at_millis=at_millis, has_url=True))
+    told = announce_following(view, *name, event_type=event, body=body, at_millis=at_millis, url=shop.returns_url)
+    return ChangeSet(*told)
 
 
 _SHIPMENT: Final = Shipment(str(DEMO_RETURN.courier), DEMO_RETURN.returning_address or ReturningAddress())

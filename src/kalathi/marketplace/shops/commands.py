@@ -57,7 +57,10 @@ def change_shop(
     given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     new = msgspec.structs.replace(old, **given)
     _check_urls(new, own_domain_only=own_domain_only)
-    return ChangeSet(store.update_shop(new, store.shop_version(view, shop_id))), new
+    written = ChangeSet(store.update_shop(new, store.shop_version(view, shop_id)))
+    if new.returns_url != old.returns_url:
+        written.add(store.forget_openings(shop_id))
+    return written, new
 
 
 def add_location(view: View, shop_id: str, new: NewLocation, location_id: str) -> tuple[ChangeSet, Shop]:

@@ -82,6 +82,11 @@ def update_shop(new: Shop, version: int) -> Update:
     return Update("shops", {"shop_id": new.id}, values, when={"version": version})
 
 
+def forget_openings(shop_id: str) -> Delete:
+    """The shop's return webhook goes elsewhere, or is turned on or off: nothing was told there of any return yet."""
+    return Delete("openings", {"shop_id": shop_id}, touches=None)
+
+
 def drop_token(shop_id: str) -> Delete:
     """The shop's token, if it has one, is dead."""
     return Delete("api_tokens", {"shop_id": shop_id}, touches=None)

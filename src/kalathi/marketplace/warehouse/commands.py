@@ -14,6 +14,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_pa
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.warehouse import store
 from kalathi.marketplace.warehouse.model import (
+    MOST_LINES,
     FoundPurchaseOrder,
     PurchaseOrder,
     Receive,
@@ -22,6 +23,7 @@ from kalathi.marketplace.warehouse.model import (
 )
 from kalathi.marketplace.warehouse.requests import (
     expected_date,
+    line_of,
     new_supplier,
     purchased_lines,
     supplier_changes,
@@ -77,7 +79,8 @@ def announce_goods(
     supplier_id = text_of(request.supplier_id)
     if supplier_id and store.supplier(view, shop_id, supplier_id) is None:
         raise _no_supplier()
-    named = {text_of(line.product_uid) for line in (request.line_items or [])[:1000]}
+    sent = request.line_items if isinstance(request.line_items, list) else []
+    named = {text_of(line.product_uid) for line in map(line_of, sent[:MOST_LINES]) if line is not None}
     listed = shops.listings(view, shop_id, named)
     sentences: tuple[str, ...] = () if supplier_id else ("supplier_id: it is missing.",)
     try:

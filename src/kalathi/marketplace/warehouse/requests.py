@@ -1,10 +1,12 @@
 """What a shop asks of the warehouse, checked field by field: every field that is wrong gets one sentence (contract,
 section 9)."""
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from kalathi.contract.fbs import Supplier
@@ -14,6 +16,7 @@ from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.shops.model import LARGEST_QUANTITY
 from kalathi.marketplace.warehouse.model import MOST_LINES, PurchasedLine
 
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LONGEST_TEXT: Final = 200
 _LONGEST_ID: Final = 50
 _MOST_SENTENCES: Final = 20
@@ -36,7 +39,7 @@ def new_supplier(request: SupplierRequest, fresh_id: str) -> Supplier:
     wrong: dict[str, str] = {}
     supplier_id = fresh_id
     if request.id is not UNSET and request.id is not None:
-        supplier_id = str(request.id) if isinstance(request.id, str | int) else ""
+        supplier_id = text_of(request.id)
         if not (0 < len(supplier_id) <= _LONGEST_ID and supplier_id.isascii() and supplier_id.isalnum()):
             wrong["id"] = f"id: give 1 to {_LONGEST_ID} letters and digits, or leave it out."
     texts = _supplier_texts(request, wrong)
@@ -65,15 +68,21 @@ def purchased_lines(request: PurchaseOrderRequest, listed: Collection[str], toda
     elif day < today:
         wrong["expected_date"] = f"expected_date: {day} is in the past."
     named = request.line_items or []
-    if not named:
-        wrong["line_items"] = "line_items: give at least one line."
+    if not isinstance(named, list) or not named:
+        wrong["line_items"] = "line_items: give a list of at least one line."
+        named = []
     elif len(named) > MOST_LINES:
         wrong["line_items"] = f"line_items: give at most {MOST_LINES} lines."
         named = []
     seen: set[str] = set()
     lines = []
-    for place, line in enumerate(named):
-        lines.append(_line(line, f"line_items[{place}]", listed, seen, wrong))
+    for place, entry in enumerate(named):
+        where = f"line_items[{place}]"
+        line = line_of(entry)
+        if line is None:
+            wrong[where] = f"{where}: give an object."
+            continue
+        lines.append(_line(line, where, listed, seen, wrong))
         seen.add(lines[-1].product_uid)
     _refuse(wrong)
     return lines
@@ -81,10 +90,18 @@ def purchased_lines(request: PurchaseOrderRequest, listed: Collection[str], toda
 
 def expected_date(request: PurchaseOrderRequest) -> date | None:
     """The day, or None when it is none."""
-    try:
-        return date.fromisoformat(request.expected_date) if len(request.expected_date) == 10 else None
-    except (TypeError, ValueError):
+    text = request.expected_date
+    if not isinstance(text, str) or not _DATE.fullmatch(text):
         return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def line_of(entry: Any) -> PurchaseOrderLineRequest | None:
+    """A line as it was sent; None for what is no object."""
+    return msgspec.convert(entry, PurchaseOrderLineRequest) if isinstance(entry, dict) else None
 
 
 def text_of(value: Any) -> str:
@@ -146,6 +163,8 @@ def _supplier_texts(request: SupplierRequest, wrong: dict[str, str]) -> dict[str
             wrong[name] = f"{name}: give a text that is not blank."
         elif not text and not isinstance(value, str):
             wrong[name] = f"{name}: give a text."
+        elif "\0" in text:
+            wrong[name] = f"{name}: it holds a character that cannot be kept: U+0000."
         elif len(text) > _LONGEST_TEXT:
             wrong[name] = f"{name}: it is longer than {_LONGEST_TEXT} characters."
         else:

@@ -83,7 +83,7 @@ class Openings:
             changes.add(
                 *(
                     plan(DueKind.DELIVERY, row.shop_id, row.subject, sequence, due_at=now, anchor_at=now)
-                    for sequence in store.held_events(view, row.shop_id, row.subject, row.sequence, FOLLOWING)
+                    for sequence in store.held_events(view, row.shop_id, row.subject)
                 )
             )
             return changes, None

@@ -111,11 +111,22 @@ def opening_under_way(view: View, shop_id: str, subject: str) -> DueRow | None:
     return None if row is None else planned(view, DueKind(row[0]), shop_id, subject, row[1])
 
 
-def held_events(view: View, shop_id: str, subject: str, after: int, event_type: str) -> list[int]:
-    """Sequences of the events after one that were neither tried nor wait to be, in order."""
+def event_type_of(view: View, shop_id: str, subject: str, sequence: int) -> str | None:
+    """The type of an event; None when it is not known any more."""
+    row = view.one(
+        "SELECT event_type FROM webhook_events"
+        " WHERE shop_id = :shop_id AND subject = :subject AND sequence = :sequence",
+        {"shop_id": shop_id, "subject": subject, "sequence": sequence},
+    )
+    return None if row is None else row[0]
+
+
+def held_events(view: View, shop_id: str, subject: str) -> list[int]:
+    """Sequences of the events since the latest opening one that were neither tried nor wait to be, in order."""
     rows = view.all(
         "SELECT e.sequence FROM webhook_events e WHERE e.shop_id = :shop_id AND e.subject = :subject"
-        " AND e.sequence > :after AND e.event_type = :event_type"
+        " AND e.event_type = :updated AND e.sequence > (SELECT max(o.sequence) FROM webhook_events o"
+        " WHERE o.shop_id = e.shop_id AND o.subject = e.subject AND o.event_type = :created)"
         " AND NOT EXISTS (SELECT 1 FROM due d WHERE d.shop_id = e.shop_id AND d.kind = :delivery"
         " AND d.subject = e.subject AND d.sequence = e.sequence)"
         " AND NOT EXISTS (SELECT 1 FROM delivery_attempts a WHERE a.shop_id = e.shop_id AND a.subject = e.subject"
@@ -123,8 +134,8 @@ def held_events(view: View, shop_id: str, subject: str, after: int, event_type: 
         {
             "shop_id": shop_id,
             "subject": subject,
-            "after": after,
-            "event_type": event_type,
+            "updated": ReturnEventType.UPDATED,
+            "created": ReturnEventType.CREATED,
             "delivery": DueKind.DELIVERY,
         },
     )

@@ -25,6 +25,7 @@ from kalathi.merchant.client.failures import (
     UnauthorizedError,
     UnavailableError,
     UnreachableError,
+    UnreadableAnswerError,
 )
 from kalathi.merchant.client.sync_client import Client
 
@@ -54,4 +55,5 @@ __all__ = [
     "UnauthorizedError",
     "UnavailableError",
     "UnreachableError",
+    "UnreadableAnswerError",
 ]

@@ -15,6 +15,7 @@ from kalathi.merchant.client.failures import (
     MarketplaceError,
     RateLimitedError,
     UnreachableError,
+    UnreadableAnswerError,
     marketplace_error,
 )
 from kalathi.merchant.client.transport import HttpAnswer
@@ -165,8 +166,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 def _read(answer: HttpAnswer, wanted: type[T]) -> T | UnreachableError:
     try:
         return decode(answer.body, wanted)
-    except (UnreadableBodyError, UnexpectedShapeError) as error:
+    except UnreadableBodyError as error:
         return UnreachableError(f"the answer could not be read: {error}")
+    except UnexpectedShapeError as error:
+        return UnreadableAnswerError(f"the answer is not what the contract says: {error}")
 
 
 def _is_of_the_server(failure: CallError) -> bool:

@@ -23,6 +23,15 @@ class UnreachableError(CallError):
     """No answer, or none that can be read: whether the call has happened is not known."""
 
 
+class UnreadableAnswerError(UnreachableError):
+    """An answer that says success, and otherwise not what the contract says: whoever asks again gets it again."""
+
+    @property
+    def may_pass(self) -> bool:
+        """A page of something in between passes; a shape that is new to this client does not."""
+        return False
+
+
 class MarketplaceError(CallError):
     """The marketplace has refused the call. `entries` are its own codes and sentences; `status` is that of HTTP."""
 

@@ -123,9 +123,10 @@ class Flows(RequestCore):
         """The list of purchase orders."""
         return (yield from self.made(_page("/fbs/purchase_orders", page, per), PurchaseOrderList))
 
-    def create_purchase_order(self, request: PurchaseOrderRequest) -> Flow[str]:
+    def create_purchase_order(self, request: PurchaseOrderRequest, idempotency_key: str | None) -> Flow[str]:
         """A new purchase order; gives its code."""
-        call = Call("POST", "/fbs/purchase_orders", encode(request))
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        call = Call("POST", "/fbs/purchase_orders", encode(request), headers)
         return (yield from self.made(call, CreatedPurchaseOrder)).code
 
     def purchase_order_lines(self, code: str, page: int, per: int) -> Flow[PurchaseOrderLineList]:

@@ -180,9 +180,10 @@ class Client:
             yield from listed.purchase_orders
             page = following_page(listed.meta)
 
-    def create_purchase_order(self, request: PurchaseOrderRequest) -> str:
-        """Announces goods to the warehouse. Gives the purchase order's code."""
-        return self._run(self._flows.create_purchase_order(request))
+    def create_purchase_order(self, request: PurchaseOrderRequest, *, idempotency_key: str | None = None) -> str:
+        """Announces goods to the warehouse. Gives the purchase order's code. Under one key a marketplace that knows
+        keys, as this project's does, makes it once."""
+        return self._run(self._flows.create_purchase_order(request, idempotency_key))
 
     def purchase_order_lines(self, code: str, page: int = 1, per: int = 100) -> PurchaseOrderLineList:
         """A page of a purchase order's lines: what was announced, and what has come."""
