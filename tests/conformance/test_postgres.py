@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from kalathi.marketplace.kernel import due
+from kalathi.marketplace.kernel import due, migrating
 from kalathi.marketplace.kernel.changes import Add, ChangeSet, ConditionFailedError, Insert, StorageError, Update
 from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind, DueRow
@@ -19,7 +19,7 @@ from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.postgres import PostgresDatabase
 from kalathi.marketplace.kernel.postgres_writing import PostgresWriter
 from kalathi.marketplace.kernel.schema import METADATA
-from tests.databases import drop_postgres, empty_postgres, fresh_postgres
+from tests.databases import drop_postgres, empty_postgres, fresh_postgres, start_server
 
 pytestmark = pytest.mark.anyio
 
@@ -94,16 +94,46 @@ async def test_connections_are_cut_again_and_again_and_every_answer_was_true(url
         assert len(present) > 250
 
 
-async def test_a_commit_whose_answer_was_lost_is_looked_up(url: str) -> None:
-    """The id of a transaction tells what became of it: after COMMIT it is there, after ROLLBACK it is not."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        for end, status in (("COMMIT", "committed"), ("ROLLBACK", "aborted")):
-            connection.execute("BEGIN")
-            row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
-            assert row is not None
-            connection.execute("INSERT INTO counters (name, value) VALUES (%s, 1)", [end])
-            connection.execute(end)
-            assert connection.execute("SELECT pg_xact_status(%s::xid8)", [row[0]]).fetchone() == (status,)
+def _transaction(connection: psycopg.Connection) -> str:
+    row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_a_commit_whose_answer_was_lost_has_happened_if_its_mark_is_there(url: str) -> None:
+    writer = PostgresWriter(lambda: psycopg.connect(url, autocommit=True))
+    assert writer.write([ChangeSet(_counter("a"))]) == [None]
+    with psycopg.connect(url, autocommit=True) as other:
+        ended = _transaction(other)
+    assert writer._has_happened(ended, 1) is True
+    writer._mark += 1  # A group of which nothing has arrived.
+    assert writer._has_happened(ended, 1) is False, "whatever has become of the transaction that has its id by now"
+    assert writer.write([ChangeSet(_counter("b"))]) == [None]
+    writer.close()
+
+
+def test_a_server_that_has_crashed_gives_the_id_of_what_it_has_lost_to_others_and_nobody_is_misled() -> None:
+    server = start_server()
+    url = server.url
+    migrating.migrate_postgres(url)
+    writer = PostgresWriter(lambda: psycopg.connect(url, autocommit=True))
+    assert writer.write([ChangeSet(_counter("a"))]) == [None]
+    lost = psycopg.connect(url, autocommit=True)
+    lost.execute("CHECKPOINT")
+    lost.execute("BEGIN")
+    transaction = _transaction(lost)
+    lost.execute("INSERT INTO counters (name, value) VALUES ('b', 1)")
+    server.restart("immediate")
+    with contextlib.suppress(psycopg.Error):
+        lost.close()
+    with psycopg.connect(url, autocommit=True) as other:
+        for name in ("c", "d", "e"):
+            other.execute("INSERT INTO counters (name, value) VALUES (%s, 1)", [name])
+        status = other.execute("SELECT pg_xact_status(%s::xid8)", [transaction]).fetchone()
+        assert status == ("committed",), "another one has it by now"
+    writer._mark += 1
+    assert writer._has_happened(transaction, lost.info.backend_pid if not lost.closed else 1) is False
+    writer.close()
 
 
 def test_a_commit_that_the_server_never_got_is_found_out_and_its_locks_are_let_go(url: str) -> None:
@@ -111,10 +141,9 @@ def test_a_commit_that_the_server_never_got_is_found_out_and_its_locks_are_let_g
     writer = PostgresWriter(lambda: psycopg.connect(url, autocommit=True))
     with contextlib.closing(psycopg.connect(url, autocommit=True)) as forgotten:
         forgotten.execute("BEGIN")
-        row = forgotten.execute("SELECT pg_current_xact_id()::text").fetchone()
-        assert row is not None
+        transaction = _transaction(forgotten)
         forgotten.execute("INSERT INTO counters (name, value) VALUES ('a', 1)")
-        assert writer._has_happened(row[0], forgotten.info.backend_pid) is False
+        assert writer._has_happened(transaction, forgotten.info.backend_pid) is False
         assert writer.write([ChangeSet(_counter("a"))]) == [None]
     writer.close()
 

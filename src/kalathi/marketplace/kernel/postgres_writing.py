@@ -8,10 +8,11 @@ so seven statements instead of a hundred and sixty.
 A set whose condition does not hold leaves; if it has touched a row by then, the transaction is rolled back and the rest
 runs again. After any other error of SQL the sets run one by one, so that each gets its own answer. A deadlock or a
 serialization error runs again. When the connection is lost before COMMIT was sent, the group runs again on another one;
-after that, the server is asked what has become of the transaction's id (PostgreSQL, pg_xact_status).
+after that, it is looked for by the mark that it has left.
 """
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -32,6 +33,7 @@ from kalathi.marketplace.kernel.changes import (
     Update,
     UpdateMany,
 )
+from kalathi.marketplace.kernel.clock import real_millis
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.schema import METADATA
 from kalathi.marketplace.kernel.statements import POSTGRES, guarded_statement
@@ -54,6 +56,17 @@ class _LostError(Exception):
         self.transaction = transaction
 
 
+# One row for each process that writes: the number of its latest group. Whoever has lost the answer to COMMIT looks here
+# whether the group is on disk; those of processes that are gone are forgotten after some days.
+_MARK: Final = (
+    "INSERT INTO commit_marks (writer, mark, at) VALUES (%s, %s, %s)"
+    " ON CONFLICT (writer) DO UPDATE SET mark = EXCLUDED.mark, at = EXCLUDED.at"
+)
+_MARKED: Final = "SELECT mark FROM commit_marks WHERE writer = %s"
+_FORGET_MARKS: Final = "DELETE FROM commit_marks WHERE at < %s"
+_MARKS_KEPT_MILLIS: Final = 7 * 86_400_000
+
+
 class _Effect(NamedTuple):
     """What the statements of a group have touched, by set: how many parts held, and whether any row was changed."""
 
@@ -68,6 +81,8 @@ class PostgresWriter:
         """`connect` waits for the server as long as it may, then raises StorageError."""
         self._connect = connect
         self._connection: Connection | None = None
+        self._name = secrets.token_hex(8)
+        self._mark = 0
 
     def close(self) -> None:
         """Closes the connection."""
@@ -111,8 +126,11 @@ class PostgresWriter:
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
         connection = self._connection
+        self._mark += 1
         try:
-            return _written(connection, group)
+            if self._mark == 1:
+                connection.execute(_FORGET_MARKS, [real_millis() - _MARKS_KEPT_MILLIS])
+            return _written(connection, group, [self._name, self._mark, real_millis()])
         except _RERUN:
             connection.close()
             return [], False
@@ -129,31 +147,42 @@ class PostgresWriter:
             raise
 
     def _has_happened(self, transaction: str, pid: int) -> bool:
-        """Whether a transaction of which the answer to COMMIT was lost is on disk. Raises StorageError when that cannot
-        be found out.
+        """Whether a transaction of which the answer to COMMIT was lost is on disk: its mark then is. Raises
+        StorageError when that cannot be found out.
 
-        A server that has not noticed that the connection is gone, as when a firewall has forgotten it, goes on waiting
-        for its COMMIT: that process of the server, `pid`, is told to end.
+        The transaction's id only says whether it still goes on: a server that has crashed gives the ids of what it has
+        lost to others. A server that has not noticed that the connection is gone, as when a firewall has forgotten it,
+        goes on waiting for its COMMIT: that process of the server, `pid`, is told to end.
         """
+        self.close()
         connection = self._connection = self._connect()
         while True:
             try:
-                row = connection.execute("SELECT pg_xact_status(%s::xid8)", [transaction]).fetchone()
-                if row is not None and row[0] != "in progress":
-                    return bool(row[0] == "committed")
+                if not _goes_on(connection, transaction):
+                    row = connection.execute(_MARKED, [self._name]).fetchone()
+                    return row is not None and row[0] == self._mark
                 connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_xid::text = %s",
                     [pid, str(int(transaction) % 2**32)],
                 )
             except psycopg.Error as error:
                 if not is_lost(connection, error):
-                    return False  # A server that was put in its place has never heard of it.
+                    raise StorageError(str(error)) from error
                 connection.close()
                 connection = self._connection = self._connect()
             time.sleep(_ASK_AGAIN_SECONDS)
 
 
-def _written(connection: Connection, group: Sequence[ChangeSet]) -> tuple[list[int], bool]:
+def _goes_on(connection: Connection, transaction: str) -> bool:
+    """Whether a transaction is neither committed nor aborted; one of which the server has never heard is neither."""
+    try:
+        row = connection.execute("SELECT pg_xact_status(%s::xid8)", [transaction]).fetchone()
+    except psycopg.errors.InvalidParameterValue:
+        return False  # A server that was put in the other's place, and has not given out this id yet.
+    return row is not None and row[0] == "in progress"
+
+
+def _written(connection: Connection, group: Sequence[ChangeSet], mark: list[Any]) -> tuple[list[int], bool]:
     transaction: str | None = None
     try:
         with connection.pipeline():
@@ -170,6 +199,7 @@ def _written(connection: Connection, group: Sequence[ChangeSet]) -> tuple[list[i
         row = named.fetchone()
         with connection.pipeline():
             _send_inserts(connection, kept)
+            connection.execute(_MARK, mark)
             transaction = row[0] if row else None
             connection.execute("COMMIT")
     except psycopg.Error as error:

@@ -1,8 +1,8 @@
 """The tables. Columns are integers, texts and bytes, so that no driver converts a value (DESIGN, decisions 4 and 5).
 
 Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, directory, counters,
-sandbox_faults and the operator's idempotency_keys are the exceptions. Times are milliseconds since 1970 in UTC;
-documents are JSON of the slices' own structs.
+commit_marks, sandbox_faults and the operator's idempotency_keys are the exceptions. Times are milliseconds since 1970,
+in UTC; documents are JSON of the slices' own structs.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
@@ -33,6 +33,8 @@ def _table(name: str, *items: SchemaItem, small_rows: bool = True) -> Table:
     return Table(name, METADATA, *items, sqlite_with_rowid=not small_rows)
 
 
+# PostgreSQL's only: what each process has written last.
+_table("commit_marks", _text("writer"), _integer("mark"), _integer("at"), PrimaryKeyConstraint("writer"))
 _table("counters", _text("name"), _integer("value"), PrimaryKeyConstraint("name"))
 
 _table(

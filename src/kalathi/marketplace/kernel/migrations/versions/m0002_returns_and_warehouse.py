@@ -1,4 +1,4 @@
-"""Returns, goods in the warehouse, and one directory for every kind of code."""
+"""Returns, goods in the warehouse, one directory for every kind of code, and marks of what was committed."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint, Text
@@ -31,6 +31,7 @@ def _table(name: str, *items: SchemaItem, small_rows: bool = True) -> None:
 
 def upgrade() -> None:
     """Makes the new tables; the directory of orders becomes that of returns and purchase orders too."""
+    _table("commit_marks", _text("writer"), _integer("mark"), _integer("at"), PrimaryKeyConstraint("writer"))
     _table("directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))
     op.execute("INSERT INTO directory (code, shop_id) SELECT code, shop_id FROM order_directory")
     op.drop_table("order_directory")
