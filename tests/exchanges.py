@@ -396,6 +396,7 @@ async def _returns(notes: Notebook) -> None:
     await notes.operator("virtual return", "POST", f"{taken}/take_back")
     dropped = (await ask(notes.market, await delivered(shop)))["return_code"]
     await notes.operator("return cancelled", "POST", f"/marketplace/returns/{dropped}/cancel")
+    await notes.market.settle()
     await notes.operator("return shown", "GET", f"/marketplace/returns/{dropped}")
     await notes.operator("all returns", "GET", "/marketplace/returns?state=cancelled")
     trigger = f"/marketplace/shops/{shop.id}/trigger_return_webhook/creation"
