@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.merchant.inbox import EventState, Inbox, InboxInUseError
+from kalathi.merchant.inbox import Inbox, InboxInUseError, Subject
 from kalathi.merchant.printing import FolderPrinter, NotAVoucherError
 from kalathi.merchant.stock import CsvStock, StockError
 
@@ -21,28 +21,84 @@ def test_an_event_is_kept_once_in_order_and_over_a_restart(tmp_path: Path) -> No
     assert inbox.put(b"one")
     assert inbox.put(b"two")
     assert not inbox.put(b"one")
-    inbox.finish(inbox.pending(0)[0], EventState.DONE)
+    assert inbox.next_at() == 0
+    inbox.take(inbox.new_events()[0], Subject.ORDER, "o1")
     inbox.close()
     inbox = Inbox(tmp_path / "inbox.db")
-    assert [event.body for event in inbox.pending(0)] == [b"two"]
+    assert [event.body for event in inbox.new_events()] == [b"two"]
     assert not inbox.put(b"one"), "what is done is not taken again"
-    inbox.finish(inbox.pending(0)[0], EventState.ASIDE, "look at this")
-    assert inbox.pending(0) == []
+    inbox.put_aside(inbox.new_events()[0], "look at this")
+    assert inbox.new_events() == []
     assert inbox.aside() == [(b"two", "look at this")]
     assert inbox.put(b"two"), "a resend of what was put aside is looked at again"
-    assert [event.body for event in inbox.pending(0)] == [b"two"]
+    assert [event.body for event in inbox.new_events()] == [b"two"]
     assert inbox.aside() == []
     inbox.close()
 
 
-def test_a_postponed_event_waits_for_its_time_and_counts_its_tries(tmp_path: Path) -> None:
+def test_a_look_waits_for_its_time_and_counts_its_tries_until_there_is_a_newer_reason(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
-    inbox.put(b"stuck")
-    inbox.put(b"fine")
-    inbox.postpone(inbox.pending(0)[0], 100.0)
-    assert [event.body for event in inbox.pending(99)] == [b"fine"]
-    assert [(event.body, event.tries) for event in inbox.pending(100)] == [(b"stuck", 1), (b"fine", 0)]
-    assert inbox.next_at() == 0
+    for code in ("stuck", "fine"):
+        inbox.want(Subject.ORDER, code)
+    stuck = next(look for look in inbox.due_looks(0) if look.code == "stuck")
+    inbox.postpone(stuck, 100.0)
+    assert [look.code for look in inbox.due_looks(99)] == ["fine"]
+    assert [(look.code, look.tries) for look in inbox.due_looks(100)] == [("fine", 0), ("stuck", 1)]
+    inbox.want(Subject.ORDER, "stuck")
+    assert [(look.code, look.tries) for look in inbox.due_looks(0)] == [("fine", 0), ("stuck", 0)]
+    inbox.close()
+
+
+def test_a_reason_that_comes_while_it_is_being_looked_at_is_not_lost(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    inbox.want(Subject.ORDER, "o1")
+    [look] = inbox.due_looks(0)
+    inbox.want(Subject.ORDER, "o1")
+    inbox.settle(look, 1.0, seen="open", answer_until=50.0)
+    [again] = inbox.due_looks(0)
+    inbox.settle(again, 2.0, seen="accepted")
+    assert inbox.due_looks(10) == []
+    assert [(known.code, known.seen, known.answer_until) for known in inbox.known()] == [("o1", "accepted", None)]
+    inbox.close()
+
+
+def test_of_a_deadline_somebody_is_told_once(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    inbox.want(Subject.ORDER, "o1")
+    [look] = inbox.due_looks(0)
+    inbox.settle(look, 1.0, seen="open", answer_until=50.0, note="Order o1: who knows")
+    assert inbox.to_be_warned(49) == []
+    assert [known.code for known in inbox.to_be_warned(50)] == ["o1"]
+    assert inbox.to_be_warned(60) == []
+    inbox.close()
+
+
+def test_a_handover_waits_for_those_of_its_order_before_it_and_the_same_is_not_told_twice(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    for code in ("o1", "o2"):
+        inbox.want(Subject.ORDER, code)
+    assert inbox.hand_over(Subject.ORDER, "o1", b"first")
+    assert not inbox.hand_over(Subject.ORDER, "o1", b"first")
+    assert inbox.hand_over(Subject.ORDER, "o1", b"second")
+    assert inbox.hand_over(Subject.ORDER, "o2", b"other")
+    first, other = inbox.due_handovers(0)
+    assert (first.body, other.body) == (b"first", b"other")
+    inbox.postpone_handover(first, 5.0)
+    assert [entry.body for entry in inbox.due_handovers(0)] == [b"other"], "the second waits behind the first"
+    inbox.handed(first)
+    assert [entry.body for entry in inbox.due_handovers(0)] == [b"second", b"other"]
+    inbox.close()
+
+
+def test_read_events_are_forgotten_but_for_the_newest(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    for number in range(10):
+        inbox.put(f"event {number}".encode())
+    for event in inbox.new_events()[:8]:
+        inbox.take(event, Subject.ORDER, "o1")
+    assert inbox.forget_events(5) == 5
+    assert inbox.counts()["events_done"] == 3
+    assert len(inbox.new_events()) == 2
     inbox.close()
 
 

@@ -21,6 +21,7 @@ from kalathi.merchant.client import AsyncClient, MarketplaceError, Retries
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.connector import Connector
 from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.policy import Policy
 from kalathi.merchant.printing import FolderPrinter
 from kalathi.merchant.purchasing import PurchaseFileError, read_goods
 from kalathi.merchant.return_decisions import NothingToReview, ReturnPolicy, Review, WaitForPerson, decide_return
@@ -136,7 +137,7 @@ class Merchant:
             stock,
             printer,
             self.told.append,
-            returns=policy,
+            policy=Policy(returns=policy),
             clock=lambda: self.seconds,
         )
 
@@ -181,7 +182,7 @@ async def test_the_connector_approves_what_its_policy_names_and_tells_a_person_o
     assert merchant.inbox.aside() == []
     await operate(market, first, "take_back")
     await merchant.work()
-    assert merchant.inbox.pending(0) == []
+    assert merchant.inbox.next_at() is None
     merchant.inbox.close()
 
 

@@ -133,8 +133,9 @@ async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.connector import Connector
     from kalathi.merchant.inbox import Inbox
+    from kalathi.merchant.policy import Policy
     from kalathi.merchant.printing import FolderPrinter
-    from kalathi.merchant.receiver import Receiver
+    from kalathi.merchant.receiver import Receiver, WebhookHandler
     from kalathi.merchant.return_decisions import ReturnPolicy
     from kalathi.merchant.stock import CsvStock, WarehouseStock
     from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
@@ -156,12 +157,12 @@ async def _run_merchant(options: MerchantOptions) -> None:
             # A file that cannot be read is told now and not at the first order.
             await stock.available()
         printer = FolderPrinter(options.print_to)
-        returns = ReturnPolicy(_reasons(options), options.reject_late_withdrawals)
-        connector = Connector(client, inbox, stock, printer, tell, returns=returns)
+        policy = Policy(returns=ReturnPolicy(_reasons(options), options.reject_late_withdrawals))
+        connector = Connector(client, inbox, stock, printer, tell, policy=policy)
         working = asyncio.create_task(connector.run())
         try:
             await run_server(
-                Receiver(inbox, options.path, connector.ring),
+                Receiver(WebhookHandler(inbox, received=connector.ring), options.path),
                 bound,
                 lambda: tell(f"The connector receives webhooks on {address_of(bound)}{options.path}"),
             )

@@ -1,9 +1,10 @@
-"""The connector: inbox → decision → action → print. Every step can be repeated, so a crash between two loses nothing.
+"""The connector: inbox → decision → action → proof. Every step is a row and can be repeated, so that a process that is
+killed at any moment loses nothing.
 
 An event is only the reason to look: what is done rests on the order, or the return, as the marketplace shows it now,
 asked with our own token. So events may come twice, late, out of order or from a stranger, and the answer uses options
-that are still on offer. An event leaves the inbox when its order is up to date; one that cannot be brought there is
-tried again with growing pauses and never holds up the others.
+that are still on offer. Of what is looked at in vain the next try waits, with growing pauses, and holds up nobody else.
+What no webhook has told is found by asking for what is open, at the start and every few minutes (`reconciling.py`).
 """
 
 import asyncio
@@ -11,19 +12,25 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError
 from kalathi.contract.orders import Order
 from kalathi.contract.webhooks import OrderEvent, decode_event
 from kalathi.contract.words import OrderState
-from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError
-from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
-from kalathi.merchant.inbox import EventState, Inbox, InboxEvent
-from kalathi.merchant.printing import FolderPrinter, NotAVoucherError
-from kalathi.merchant.return_decisions import NothingToReview, ReturnPolicy, Review, WaitForPerson, decide_return
+from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, OrderStatusError, ReturnStatusError
+from kalathi.merchant.decisions import Accept, Decision, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
+from kalathi.merchant.handing_over import HandoverError, Recipient, order_body, return_body
+from kalathi.merchant.inbox import Handover, Inbox, InboxEvent, Look, Subject
+from kalathi.merchant.policy import Policy
+from kalathi.merchant.printing import FolderPrinter, NotAVoucherError, PrinterError
+from kalathi.merchant.reconciling import reconcile
+from kalathi.merchant.return_decisions import NothingToReview, Review, WaitForPerson, decide_return
 from kalathi.merchant.stock import Stock, StockError
 
 _log = structlog.get_logger("kalathi.merchant")
@@ -33,11 +40,31 @@ _LONGEST_PAUSE_SECONDS: Final = 60.0
 _IDLE_SECONDS: Final = 30.0
 # A refusal may be of the moment, such as a window that began a second ago; one that stays needs a person.
 _REFUSALS_BEFORE_ASIDE: Final = 3
+# Read events that are kept, so that what comes again is known; older ones are forgotten.
+_EVENTS_KEPT: Final = 100_000
 # States in which an order's pieces are no longer ours to keep: it ended, or the courier has them.
 _PIECES_GONE: Final = frozenset(OrderState) - {OrderState.OPEN, OrderState.ACCEPTED}
+# States in which nothing is sent any more: a label that was printed must leave the pile.
+_NOT_SENT: Final = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
+_MAY_PASS: Final = (StockError, NotAVoucherError, PrinterError, HandoverError, OSError, sqlite3.Error)
 
 
-_NOTHING_BY_ITSELF: Final = ReturnPolicy()
+class Habits(Struct, frozen=True, kw_only=True):
+    """How the connector goes about it. Seconds."""
+
+    reconcile_seconds: float = 300.0
+    # How long before an order's deadline a person is told that it is not answered yet.
+    warn_seconds: float = 7200.0
+    # Says what would be done, and does none of it.
+    dry_run: bool = False
+
+
+class Found(NamedTuple):
+    """How something was found: its state, until when it is to be answered, and what a person has to look at."""
+
+    seen: str
+    answer_until: float | None = None
+    note: str = ""
 
 
 class Connector:
@@ -51,19 +78,24 @@ class Connector:
         printer: FolderPrinter,
         tell: Callable[[str], None],
         *,
-        returns: ReturnPolicy = _NOTHING_BY_ITSELF,
+        policy: Policy | None = None,
+        recipient: Recipient | None = None,
+        habits: Habits | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`tell` shows a person what was done, one line each; `clock` gives seconds, for the pauses only. `returns`
-        says what of them is decided without a person."""
+        """`tell` shows a person what was done, one line each; `clock` gives seconds since 1970. `recipient` is the
+        shop's own system, which is told of every order and change."""
         self._client = client
         self._inbox = inbox
         self._stock = stock
-        self._returns = returns
         self._printer = printer
         self._tell = tell
+        self._policy = policy or Policy()
+        self._recipient = recipient
+        self._habits = habits or Habits()
         self._clock = clock
         self._bell = asyncio.Event()
+        self._reconcile_at = 0.0
 
     def ring(self) -> None:
         """There is something new in the inbox."""
@@ -76,6 +108,7 @@ class Connector:
             seconds = _FIRST_PAUSE_SECONDS
             try:
                 await self.work()
+                await self.look_after()
                 next_at = self._inbox.next_at()
                 seconds = _IDLE_SECONDS if next_at is None else max(next_at - self._clock(), 0.01)
             except Exception:  # noqa: BLE001  (a locked or full disk must not end the connector)
@@ -84,90 +117,137 @@ class Connector:
                 await asyncio.wait_for(self._bell.wait(), min(seconds, _IDLE_SECONDS))
 
     async def work(self) -> None:
-        """Handles what the inbox holds and is not waiting for its next try."""
-        while events := self._inbox.pending(self._clock()):
+        """Does what the inbox holds and is not waiting for its next try."""
+        while True:
+            events = self._inbox.new_events()
             for event in events:
-                await self._handle(event)
+                self._read(event)
+            looks = self._inbox.due_looks(self._clock())
+            for look in looks:
+                await self._look(look)
+            handovers = self._inbox.due_handovers(self._clock()) if self._recipient else []
+            for handover in handovers:
+                await self._hand_over(handover)
+            if not (events or looks or handovers):
+                return
 
-    async def _handle(self, event: InboxEvent) -> None:
+    async def look_after(self) -> None:
+        """Now and then: finds what no webhook has told, and warns of deadlines."""
+        now = self._clock()
+        if now >= self._reconcile_at:
+            self._reconcile_at = now + self._habits.reconcile_seconds
+            try:
+                found = await reconcile(self._client, self._inbox)
+            except CallError as error:
+                _log.warning("not_reconciled", error=str(error))
+            else:
+                if found:
+                    self._tell(f"looks at {found} that no webhook has told")
+                    await self.work()
+            self._inbox.forget_events(_EVENTS_KEPT)
+        for known in self._inbox.to_be_warned(now + self._habits.warn_seconds):
+            until = datetime.fromtimestamp(known.answer_until or now).astimezone()
+            self._tell(
+                f"needs a person: {known.kind.capitalize()} {known.code} is to be answered by {until:%d/%m %H:%M}"
+            )
+
+    def _read(self, event: InboxEvent) -> None:
         try:
             content = decode_event(event.body)
         except (UnreadableBodyError, UnexpectedShapeError) as error:
-            self._put_aside(event, f"The event cannot be read: {error}")
+            note = f"The event cannot be read: {error}"
+            self._inbox.put_aside(event, note)
+            self._tell(f"needs a person: {note}")
             return
-        is_order = isinstance(content, OrderEvent)
-        title = "Order" if is_order else "Return"
-        code = content.order.code if isinstance(content, OrderEvent) else content.returned.return_code
-        try:
-            note = await (self._bring_up_to_date(code) if is_order else self._bring_return_up_to_date(code))
-        except CallError as error:
-            if error.may_pass or event.tries + 1 < _REFUSALS_BEFORE_ASIDE:
-                self._try_again(event, code, error)
-            elif isinstance(error, MarketplaceError):
-                self._put_aside(event, f"{title} {code}: the marketplace refused: {error}")
-            else:
-                self._put_aside(event, f"{title} {code}: {error}")
-        except (StockError, NotAVoucherError, OSError, sqlite3.Error) as error:
-            self._try_again(event, code, error)
-        except Exception as error:  # noqa: BLE001  (unforeseen, so it is logged whole)
-            # It must not hold up the other events either.
-            _log.exception("event_failed", code=code)
-            self._try_again(event, code, error)
+        if isinstance(content, OrderEvent):
+            self._inbox.take(event, Subject.ORDER, content.order.code)
         else:
-            if note:
-                self._put_aside(event, f"{title} {code}: {note}")
-            else:
-                self._inbox.finish(event, EventState.DONE)
+            self._inbox.take(event, Subject.RETURN, content.returned.return_code)
 
-    async def _bring_up_to_date(self, code: str) -> str:
-        """Does what the order asks for now. Gives a sentence when a person has to look at it."""
+    async def _look(self, look: Look) -> None:
+        title = f"{look.kind.capitalize()} {look.code}"
+        try:
+            found = await (self._order(look.code) if look.kind is Subject.ORDER else self._return(look.code))
+        except CallError as error:
+            if error.may_pass or look.tries + 1 < _REFUSALS_BEFORE_ASIDE:
+                self._try_again(look, error)
+                return
+            told = f"the marketplace refused: {error}" if isinstance(error, MarketplaceError) else str(error)
+            found = Found("", note=f"{title}: {told}")
+        except _MAY_PASS as error:
+            self._try_again(look, error)
+            return
+        except Exception as error:  # noqa: BLE001  (unforeseen, so it is logged whole)
+            # It must not hold up the others either.
+            _log.exception("look_failed", kind=look.kind, code=look.code)
+            self._try_again(look, error)
+            return
+        note = found.note if not found.note or found.note.startswith(title) else f"{title}: {found.note}"
+        self._inbox.settle(look, self._clock(), seen=found.seen, answer_until=found.answer_until, note=note)
+        if note:
+            self._tell(f"needs a person: {note}")
+
+    async def _order(self, code: str) -> Found:
+        """Does what the order asks for now."""
         order = await self._client.order(code)
+        note = ""
         if order.state is OrderState.OPEN:
-            return await self._answer(order)
+            note, order = await self._answer(order)
         if order.state in _PIECES_GONE:
             self._inbox.release(code)
-        elif order.courier_voucher:
+        if order.state in _NOT_SENT:
+            await self._withdraw(code)
+        elif order.state is OrderState.ACCEPTED and order.courier_voucher and not self._habits.dry_run:
             await self._print(order, order.courier_voucher)
-        return ""
+        if self._recipient is not None and not self._habits.dry_run:
+            self._inbox.hand_over(Subject.ORDER, code, order_body(order))
+        is_open = order.state is OrderState.OPEN
+        until = order.expires_at.timestamp() if is_open and order.expires_at is not None else None
+        return Found(order.state, until, note)
 
-    async def _bring_return_up_to_date(self, return_code: str) -> str:
-        """The same for a return request: decides what the policy decides, and leaves the rest to a person."""
-        returned = await self._client.return_request(return_code)
-        match decide_return(returned, self._returns):
-            case WaitForPerson(reason):
-                return reason
-            case Review(option):
-                try:
-                    await self._client.review(return_code, option)
-                except MarketplaceError as error:
-                    if not error.has_code("return_status"):
-                        raise
-                    # Somebody was faster, us before a crash included.
-                    self._tell(f"{return_code} was reviewed already")
-                else:
-                    self._tell(f"reviewed {return_code}: {option}")
-            case NothingToReview():
-                pass
-        self._inbox.settle(f"Return {return_code}: ")
-        return ""
+    async def _answer(self, order: Order) -> tuple[str, Order]:
+        """Answers, and gives the order as it then is, with a sentence when a person has to look at it."""
+        prices = await self._stock.prices()
+        decision = decide(
+            order,
+            await self._free_for(order),
+            self._policy.orders,
+            prices=prices,
+            sends_itself=self._stock.sends_itself,
+        )
+        if self._habits.dry_run:
+            self._tell(f"would {_described(order, decision)}")
+            return "", order
+        if isinstance(decision, LeaveToPerson):
+            return decision.reason, order
+        if isinstance(decision, Nothing):
+            return "", order
+        if isinstance(decision, Accept):
+            # Reserved before the call: after a crash in between, nobody else has got the pieces.
+            self._inbox.reserve(order.code, wanted_pieces(order))
+            call = self._client.accept(
+                order.code, decision.pickup_location, decision.pickup_window, decision.number_of_parcels
+            )
+        else:
+            call = self._client.reject_lines(order.code, decision.lines)
+        wanted = OrderState.ACCEPTED if isinstance(decision, Accept) else OrderState.REJECTED
+        present = await self._answered(order, call, wanted)
+        if present.state is not OrderState.ACCEPTED:
+            self._inbox.release(order.code)
+        if present.state is wanted:
+            self._tell(_told(order, decision))
+        else:
+            self._tell(f"{order.code} was answered already: {present.state}")
+        return "", present
 
-    async def _answer(self, order: Order) -> str:
-        match decide(order, await self._free_for(order), sends_itself=self._stock.sends_itself):
-            case LeaveToPerson(reason):
-                return reason
-            case Accept(location, window, parcels):
-                # Reserved before the call: after a crash in between, nobody else has got the pieces.
-                self._inbox.reserve(order.code, wanted_pieces(order))
-                if await self._answered(order, self._client.accept(order.code, location, window, parcels)):
-                    self._tell(f"accepted {order.code}: all in stock, window {window}, {parcels} parcel")
-            case Reject(lines):
-                if await self._answered(order, self._client.reject_lines(order.code, lines)):
-                    self._inbox.release(order.code)
-                    shown = ", ".join(_shown(order, line.id, line.available_quantity) for line in lines)
-                    self._tell(f"rejected {order.code}: {shown}")
-            case Nothing():
-                pass
-        return ""
+    async def _answered(self, order: Order, call: Awaitable[None], wanted: OrderState) -> Order:
+        """The order after our answer. If somebody was faster, us before a crash included, it says what it is now; and
+        where the shop's own system is told of it, it is told what the marketplace shows."""
+        try:
+            await call
+        except OrderStatusError:
+            return await self._client.order(order.code)
+        return replace(order, state=wanted) if self._recipient is None else await self._client.order(order.code)
 
     async def _free_for(self, order: Order) -> dict[str, int]:
         """The stock as this order sees it: what it has reserved itself, before a crash, is still free for it."""
@@ -177,36 +257,93 @@ class Connector:
                 available[shop_uid] += quantity
         return available
 
-    async def _answered(self, order: Order, call: Awaitable[None]) -> bool:
-        """Whether our answer won. If somebody was faster, us before a crash included, the order says what it is now."""
-        try:
-            await call
-        except MarketplaceError as error:
-            if not error.has_code("order_status"):
-                raise
-            present = await self._client.order(order.code)
-            if present.state is not OrderState.ACCEPTED:
-                self._inbox.release(order.code)
-            self._tell(f"{order.code} was answered already: {present.state}")
-            return False
-        return True
-
     async def _print(self, order: Order, url: str) -> None:
         if self._inbox.printed_path(url) is not None:
             return
         pdf = await self._client.download(url)
-        path = str(self._printer.print_voucher(order.code, pdf))
+        path = str(await asyncio.to_thread(self._printer.print_voucher, order.code, pdf))
         self._inbox.mark_printed(url, order.code, path)
         self._tell(f"printed {order.code}: {path}")
 
-    def _try_again(self, event: InboxEvent, code: str, error: Exception) -> None:
-        pause_seconds = min(_FIRST_PAUSE_SECONDS * 2 ** min(event.tries, 10), _LONGEST_PAUSE_SECONDS)
-        _log.warning("event_waits", code=code, error=str(error), tries=event.tries + 1, pause_seconds=pause_seconds)
-        self._inbox.postpone(event, self._clock() + pause_seconds)
+    async def _withdraw(self, code: str) -> None:
+        path = await asyncio.to_thread(self._printer.withdraw, code)
+        if path is not None:
+            self._tell(f"withdrawn {code}: its voucher is in {path}")
 
-    def _put_aside(self, event: InboxEvent, note: str) -> None:
-        self._inbox.finish(event, EventState.ASIDE, note)
-        self._tell(f"needs a person: {note}")
+    async def _return(self, return_code: str) -> Found:
+        """The same for a return request: decides what the policy decides, and leaves the rest to a person."""
+        returned = await self._client.return_request(return_code)
+        decision = decide_return(returned, self._policy.returns)
+        note = ""
+        if self._habits.dry_run:
+            self._tell(f"would {_described_return(return_code, decision)}")
+            return Found(returned.state)
+        match decision:
+            case WaitForPerson(reason):
+                note = reason
+            case Review(option):
+                try:
+                    await self._client.review(return_code, option)
+                except ReturnStatusError:
+                    # Somebody was faster, us before a crash included.
+                    self._tell(f"{return_code} was reviewed already")
+                else:
+                    self._tell(f"reviewed {return_code}: {option}")
+                returned = await self._client.return_request(return_code)
+            case NothingToReview():
+                pass
+        if self._recipient is not None:
+            self._inbox.hand_over(Subject.RETURN, return_code, return_body(returned))
+        return Found(returned.state, note=note)
+
+    async def _hand_over(self, handover: Handover) -> None:
+        if self._recipient is None:
+            return
+        try:
+            await self._recipient.take(handover.code, handover.body)
+        except (*_MAY_PASS, CallError) as error:
+            pause_seconds = _pause_seconds(handover.tries)
+            _log.warning("not_handed_over", code=handover.code, error=str(error), pause_seconds=pause_seconds)
+            if handover.tries + 1 == _REFUSALS_BEFORE_ASIDE:
+                self._tell(f"needs a person: {handover.code} cannot be handed over: {error}")
+            self._inbox.postpone_handover(handover, self._clock() + pause_seconds)
+        else:
+            self._inbox.handed(handover)
+
+    def _try_again(self, look: Look, error: Exception) -> None:
+        pause_seconds = _pause_seconds(look.tries)
+        _log.warning("look_waits", code=look.code, error=str(error), tries=look.tries + 1, pause_seconds=pause_seconds)
+        self._inbox.postpone(look, self._clock() + pause_seconds)
+
+
+def _pause_seconds(tries: int) -> float:
+    return min(_FIRST_PAUSE_SECONDS * (1 << min(tries, 10)), _LONGEST_PAUSE_SECONDS)
+
+
+def _told(order: Order, decision: Decision) -> str:
+    if isinstance(decision, Accept):
+        window = "" if decision.pickup_window is None else f", window {decision.pickup_window}"
+        return f"accepted {order.code}: all in stock{window}, {decision.number_of_parcels} parcel"
+    lines = decision.lines if isinstance(decision, Reject) else ()
+    return f"rejected {order.code}: {', '.join(_shown(order, line.id, line.available_quantity) for line in lines)}"
+
+
+def _described(order: Order, decision: Decision) -> str:
+    match decision:
+        case LeaveToPerson(reason):
+            return f"leave {order.code} to a person: {reason}"
+        case Nothing():
+            return f"leave {order.code} alone"
+    return _told(order, decision).replace("accepted", "accept", 1).replace("rejected", "reject", 1)
+
+
+def _described_return(return_code: str, decision: Review | WaitForPerson | NothingToReview) -> str:
+    match decision:
+        case WaitForPerson(reason):
+            return f"leave {return_code} to a person: {reason}"
+        case Review(option):
+            return f"review {return_code}: {option}"
+    return f"leave {return_code} alone"
 
 
 def _shown(order: Order, line_id: str | int, available: int | str | None) -> str:

@@ -1,20 +1,22 @@
-"""What to answer to an order: a pure function of the order and the stock."""
+"""What to answer to an order: a pure function of the order, the stock, and the shop's policy."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from decimal import Decimal
+from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
-from kalathi.contract.orders import Order
+from kalathi.contract.orders import AcceptOptions, LineItem, Order
 from kalathi.contract.requests import RejectedLine
 from kalathi.contract.words import LIMITED_STOCK_REASON_ID, NO_STOCK_REASON_ID, OrderState
+from kalathi.merchant.policy import OrderPolicy
 
 
 class Accept(NamedTuple):
-    """Every line is in stock: the first location, window and parcel count that are offered."""
+    """Every line is in stock. A store pickup has no window."""
 
     pickup_location: str
-    pickup_window: int
+    pickup_window: int | None
     number_of_parcels: int
 
 
@@ -35,37 +37,41 @@ class Nothing(NamedTuple):
 
 
 Decision = Accept | Reject | LeaveToPerson | Nothing
+_USUAL: Final = OrderPolicy()
+_NO_PRICES: Final[Mapping[str, Decimal]] = {}
 
 
-def decide(order: Order, available: Mapping[str, int], *, sends_itself: bool = True) -> Decision:
-    """`available` holds the free pieces by shop_uid; a product that it does not name is not known to the shop. A shop
-    that does not send it itself, since its pieces lie in the marketplace's warehouse, can only reject what is missing
-    there: what is left then comes back as an order that the marketplace sends.
+def decide(
+    order: Order,
+    available: Mapping[str, int],
+    policy: OrderPolicy = _USUAL,
+    *,
+    prices: Mapping[str, Decimal] = _NO_PRICES,
+    sends_itself: bool = True,
+) -> Decision:
+    """`available` holds the free pieces by shop_uid; a product that it does not name is not known to the shop. `prices`
+    are the shop's own, of the products of which it has one. A shop that does not send it itself, since its pieces lie
+    in the marketplace's warehouse, can only reject what is missing there: what is left then comes back as an order that
+    the marketplace sends.
 
     Pieces are given to lines in their order, so that two lines of one product never get the same piece.
     """
     if order.state is not OrderState.OPEN:
         return Nothing()
+    if order.express:
+        return Nothing()  # The marketplace accepts it itself, and refuses everybody else.
     unknown = [line.shop_uid for line in order.line_items if line.shop_uid not in available]
     if unknown:
         return LeaveToPerson(f"No stock is known for {', '.join(unknown)}.")
-    left = dict(available)
-    missing = []
-    for line in order.line_items:
-        free = max(left[line.shop_uid], 0)
-        left[line.shop_uid] = free - min(free, line.quantity)
-        if free == 0:
-            missing.append(RejectedLine(id=line.id, reason_id=NO_STOCK_REASON_ID))
-        elif free < line.quantity:
-            missing.append(RejectedLine(id=line.id, reason_id=LIMITED_STOCK_REASON_ID, available_quantity=free))
+    waits = _waits_for_a_person(order, policy, prices)
+    if waits:
+        return LeaveToPerson(waits)
+    missing = _missing(order.line_items, available)
     if missing:
-        return Reject(tuple(missing))
+        return Reject(missing)
     if not sends_itself:
         return LeaveToPerson("All of it lies in the marketplace's warehouse, from which the shop cannot send.")
-    options = order.accept_options
-    if options is UNSET or not (options.pickup_location and options.pickup_window and options.number_of_parcels):
-        return LeaveToPerson("The order offers no pickup location, window or number of parcels to choose.")
-    return Accept(options.pickup_location[0].id, options.pickup_window[0].id, options.number_of_parcels[0])
+    return _accepted(order, policy)
 
 
 def wanted_pieces(order: Order) -> dict[str, int]:
@@ -74,3 +80,57 @@ def wanted_pieces(order: Order) -> dict[str, int]:
     for line in order.line_items:
         wanted[line.shop_uid] = wanted.get(line.shop_uid, 0) + line.quantity
     return wanted
+
+
+def _waits_for_a_person(order: Order, policy: OrderPolicy, prices: Mapping[str, Decimal]) -> str:
+    total = sum((line.total_price for line in order.line_items), Decimal(0))
+    if policy.person_above is not None and total > policy.person_above:
+        return f"It is an order of {total} euros; above {policy.person_above} a person decides."
+    if policy.price_tolerance is None:
+        return ""
+    # A price without VAT is another price, which the shop's own says nothing of.
+    others = [
+        f"{line.product_name or line.shop_uid} at {line.unit_price} instead of {prices[line.shop_uid]}"
+        for line in order.line_items
+        if line.price_includes_vat
+        and line.shop_uid in prices
+        and abs(line.unit_price - prices[line.shop_uid]) > policy.price_tolerance
+    ]
+    return f"Prices differ: {'; '.join(others)}." if others else ""
+
+
+def _missing(lines: list[LineItem], available: Mapping[str, int]) -> tuple[RejectedLine, ...]:
+    left = dict(available)
+    missing = []
+    for line in lines:
+        free = max(left[line.shop_uid], 0)
+        left[line.shop_uid] = free - min(free, line.quantity)
+        if free == 0:
+            missing.append(RejectedLine(id=line.id, reason_id=NO_STOCK_REASON_ID))
+        elif free < line.quantity:
+            missing.append(RejectedLine(id=line.id, reason_id=LIMITED_STOCK_REASON_ID, available_quantity=free))
+    return tuple(missing)
+
+
+def _accepted(order: Order, policy: OrderPolicy) -> Accept | LeaveToPerson:
+    options = order.accept_options
+    if options is UNSET or not options.pickup_location:
+        return LeaveToPerson("The order offers no pickup location to choose.")
+    location = options.pickup_location[0].id
+    if policy.location is not None:
+        if policy.location not in {place.id for place in options.pickup_location}:
+            return LeaveToPerson(f"Location {policy.location} of the policy is not on offer.")
+        location = policy.location
+    if order.store_pickup:
+        return Accept(location, None, 1)
+    if not (options.pickup_window and options.number_of_parcels):
+        return LeaveToPerson("The order offers no pickup window or number of parcels to choose.")
+    return Accept(location, _window(options, policy), _parcels(options, policy))
+
+
+def _window(options: AcceptOptions, policy: OrderPolicy) -> int:
+    return options.pickup_window[0 if policy.window == "first" else -1].id
+
+
+def _parcels(options: AcceptOptions, policy: OrderPolicy) -> int:
+    return policy.parcels if policy.parcels in options.number_of_parcels else options.number_of_parcels[0]

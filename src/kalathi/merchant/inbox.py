@@ -1,6 +1,9 @@
-"""The durable inbox: what the marketplace has sent is on disk before it is answered, and handled from there.
+"""The merchant's one file: what the marketplace has sent, what has to be looked at because of it, what is reserved,
+printed and handed over. Every step is a row, so that a process that is killed goes on where it was.
 
-The wire gives events no id, so an event is known by the digest of its bytes: a retry and a resend carry the same ones.
+What comes is on disk before it is answered. The wire gives events no id, so an event is known by the digest of its
+bytes: a retry and a resend carry the same ones. An event is only the reason to look at its order or return: of one that
+is named by many events, there is one look.
 """
 
 import contextlib
@@ -17,9 +20,16 @@ CREATE TABLE IF NOT EXISTS events (
   id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL,
   tries INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS events_new ON events (not_before) WHERE state = 'new';
+CREATE TABLE IF NOT EXISTS looks (
+  kind TEXT NOT NULL, code TEXT NOT NULL, state TEXT NOT NULL, wanted INTEGER NOT NULL, tries INTEGER NOT NULL,
+  not_before REAL NOT NULL, note TEXT NOT NULL, seen TEXT NOT NULL, answer_until REAL, warned INTEGER NOT NULL,
+  handed BLOB, looked_at REAL, PRIMARY KEY (kind, code)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS looks_due ON looks (not_before) WHERE state = 'due';
 CREATE TABLE IF NOT EXISTS reservations (
   code TEXT NOT NULL, shop_uid TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (code, shop_uid)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS printed (url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS handovers (
+  id INTEGER PRIMARY KEY, code TEXT NOT NULL, body BLOB NOT NULL, tries INTEGER NOT NULL, not_before REAL NOT NULL);
 """
 
 
@@ -32,22 +42,63 @@ class EventState(StrEnum):
 
     NEW = "new"
     DONE = "done"
-    ASIDE = "aside"  # it waits for a person, with a note that says why
+    ASIDE = "aside"  # it cannot be read, and waits for a person
 
 
 class InboxEvent(NamedTuple):
-    """An event as it came, and how often it was tried in vain."""
+    """An event as it came."""
 
     id: int
+    body: bytes
+
+
+class Subject(StrEnum):
+    """What is looked at."""
+
+    ORDER = "order"
+    RETURN = "return"
+
+
+class Look(NamedTuple):
+    """Something to look at: how often that was tried in vain, and which of its reasons is the latest."""
+
+    kind: Subject
+    code: str
+    tries: int
+    wanted: int
+
+
+class Known(NamedTuple):
+    """What is known of an order or a return: its state when it was last seen, until when it is to be answered (seconds
+    since 1970), and why it waits for a person, if it does."""
+
+    kind: Subject
+    code: str
+    state: str
+    seen: str
+    answer_until: float | None
+    note: str
+
+
+class Handover(NamedTuple):
+    """Something that the shop's own system is to be told."""
+
+    id: int
+    code: str
     body: bytes
     tries: int
 
 
 class Inbox:
-    """One SQLite file of the merchant: events, and what has been reserved and printed because of them."""
+    """One SQLite file of the merchant."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises InboxInUseError when another connector works on this file."""
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """`read_only` is for whoever only looks, beside the connector. Raises InboxInUseError when another connector
+        works on this file."""
+        self._lock: IO[str] | None = None
+        if read_only:
+            self._connection = sqlite3.connect(f"file:{path}?mode=ro", isolation_level=None, uri=True)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(path.with_name(path.name + ".lock"))
         self._connection = sqlite3.connect(path, isolation_level=None)
@@ -58,52 +109,137 @@ class Inbox:
     def close(self) -> None:
         """Closes the file."""
         self._connection.close()
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    # Events
 
     def put(self, body: bytes) -> bool:
-        """On disk when this returns; False when the very same event is there already.
+        """On disk when this returns; False when the very same event is there already and nothing waits for it.
 
-        An event that was put aside is new again: somebody has pressed "resend" after mending what was wrong.
+        An event that somebody has sent again, after mending what was wrong, is a new reason to look where a person had
+        to.
         """
         cursor = self._connection.execute(
             "INSERT INTO events (digest, body, state, note) VALUES (?, ?, 'new', '') ON CONFLICT (digest)"
-            " DO UPDATE SET state = 'new', note = '', tries = 0, not_before = 0 WHERE state = 'aside'",
+            " DO UPDATE SET state = 'new', note = '' WHERE state = 'aside' OR EXISTS (SELECT 1 FROM looks"
+            " WHERE looks.state = 'person' AND looks.kind || ' ' || looks.code = events.note)",
             (hashlib.sha256(body).digest(), body),
         )
         return cursor.rowcount == 1
 
-    def pending(self, now: float) -> list[InboxEvent]:
-        """What has not been handled and does not wait for its next try, in the order in which it came."""
-        rows = self._connection.execute(
-            "SELECT id, body, tries FROM events WHERE state = 'new' AND not_before <= ? ORDER BY id LIMIT 100", (now,)
-        )
+    def new_events(self) -> list[InboxEvent]:
+        """What nobody has read yet, in the order in which it came."""
+        rows = self._connection.execute("SELECT id, body FROM events WHERE state = 'new' ORDER BY id LIMIT 100")
         return [InboxEvent(*row) for row in rows]
 
-    def next_at(self) -> float | None:
-        """When the next postponed event is to be tried, in seconds; None when nothing waits."""
-        row = self._connection.execute("SELECT min(not_before) FROM events WHERE state = 'new'").fetchone()
-        return None if row is None else row[0]
+    def take(self, event: InboxEvent, kind: Subject, code: str) -> None:
+        """The event has been read: what it names is looked at."""
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE events SET state = 'done', note = ? WHERE id = ?", (f"{kind} {code}", event.id)
+            )
+            self._want(kind, code)
 
-    def postpone(self, event: InboxEvent, not_before: float) -> None:
-        """The event was tried in vain and waits until then."""
+    def put_aside(self, event: InboxEvent, note: str) -> None:
+        """The event cannot be read; a person has to look at it."""
+        self._connection.execute("UPDATE events SET state = 'aside', note = ? WHERE id = ?", (note, event.id))
+
+    def forget_events(self, keep: int) -> int:
+        """Forgets read events but for the newest; gives how many went. Their orders stay known."""
+        cursor = self._connection.execute(
+            "DELETE FROM events WHERE state = 'done' AND id <= (SELECT max(id) FROM events) - ?", (keep,)
+        )
+        return cursor.rowcount
+
+    # Looks
+
+    def want(self, kind: Subject, code: str) -> None:
+        """It is to be looked at now."""
+        with self._transaction():
+            self._want(kind, code)
+
+    def _want(self, kind: Subject, code: str) -> None:
         self._connection.execute(
-            "UPDATE events SET tries = tries + 1, not_before = ? WHERE id = ?", (not_before, event.id)
+            "INSERT INTO looks (kind, code, state, wanted, tries, not_before, note, seen, warned)"
+            " VALUES (?, ?, 'due', 1, 0, 0, '', '', 0) ON CONFLICT (kind, code)"
+            " DO UPDATE SET state = 'due', wanted = wanted + 1, tries = 0, not_before = 0",
+            (kind, code),
         )
 
-    def finish(self, event: InboxEvent, state: EventState, note: str = "") -> None:
-        """The event is handled, or put aside for a person."""
-        self._connection.execute("UPDATE events SET state = ?, note = ? WHERE id = ?", (state, note, event.id))
+    def due_looks(self, now: float) -> list[Look]:
+        """What is to be looked at and does not wait for its next try."""
+        rows = self._connection.execute(
+            "SELECT kind, code, tries, wanted FROM looks WHERE state = 'due' AND not_before <= ?"
+            " ORDER BY not_before, kind, code LIMIT 100",
+            (now,),
+        )
+        return [Look(Subject(kind), *rest) for kind, *rest in rows]
 
-    def settle(self, beginning: str) -> None:
-        """Nobody has to look any more at what was put aside with a note that begins so."""
+    def next_at(self) -> float | None:
+        """When the next look or handover is to be tried, in seconds; None when nothing waits."""
+        row = self._connection.execute(
+            "SELECT min(at) FROM (SELECT min(not_before) AS at FROM looks WHERE state = 'due'"
+            " UNION ALL SELECT min(not_before) FROM handovers UNION ALL SELECT 0 FROM events WHERE state = 'new')"
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def postpone(self, look: Look, not_before: float) -> None:
+        """It was looked at in vain and waits until then, unless there is a newer reason by now."""
         self._connection.execute(
-            "UPDATE events SET state = 'done', note = '' WHERE state = 'aside' AND substr(note, 1, ?) = ?",
-            (len(beginning), beginning),
+            "UPDATE looks SET tries = tries + 1, not_before = ? WHERE kind = ? AND code = ? AND wanted = ?",
+            (not_before, look.kind, look.code, look.wanted),
+        )
+
+    def settle(
+        self, look: Look, now: float, *, seen: str = "", answer_until: float | None = None, note: str = ""
+    ) -> None:
+        """It is up to date, or waits for a person, for whom the note is; unless there is a newer reason to look."""
+        state = "person" if note else "done"
+        self._connection.execute(
+            "UPDATE looks SET note = ?, seen = ?, answer_until = ?, looked_at = ?,"
+            " state = CASE WHEN wanted = ? THEN ? ELSE state END WHERE kind = ? AND code = ?",
+            (note, seen, answer_until, now, look.wanted, state, look.kind, look.code),
         )
 
     def aside(self) -> list[tuple[bytes, str]]:
-        """What waits for a person: body and note."""
-        return self._connection.execute("SELECT body, note FROM events WHERE state = 'aside' ORDER BY id").fetchall()
+        """What waits for a person: an unreadable body or a code, and the note."""
+        unread = self._connection.execute("SELECT body, note FROM events WHERE state = 'aside' ORDER BY id").fetchall()
+        waiting = self._connection.execute(
+            "SELECT code, note FROM looks WHERE state = 'person' ORDER BY looked_at, code"
+        ).fetchall()
+        return unread + [(code.encode(), note) for code, note in waiting]
+
+    def known(self, seen: str | None = None) -> list[Known]:
+        """Every order and return, those that are to be answered first; or those that were in this state."""
+        rows = self._connection.execute(
+            "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE ? IS NULL OR seen = ?"
+            " ORDER BY answer_until IS NULL, answer_until, code",
+            (seen, seen),
+        )
+        return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def to_be_warned(self, before: float) -> list[Known]:
+        """What is still to be answered and has to be by this time, and of which nobody was told; told from now on."""
+        with self._transaction():
+            rows = self._connection.execute(
+                "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE warned = 0 AND answer_until <= ?"
+                " ORDER BY answer_until",
+                (before,),
+            ).fetchall()
+            self._connection.execute("UPDATE looks SET warned = 1 WHERE warned = 0 AND answer_until <= ?", (before,))
+        return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def counts(self) -> dict[str, int]:
+        """How many of each there are: events by state, looks by state, handovers that wait."""
+        counted = dict(self._connection.execute("SELECT 'events_' || state, count(*) FROM events GROUP BY state"))
+        counted |= dict(self._connection.execute("SELECT 'looks_' || state, count(*) FROM looks GROUP BY state"))
+        return counted | {
+            "handovers": self._connection.execute("SELECT count(*) FROM handovers").fetchone()[0],
+            "printed": self._connection.execute("SELECT count(*) FROM printed").fetchone()[0],
+        }
+
+    # Reservations
 
     def reserve(self, code: str, quantities: dict[str, int]) -> None:
         """The pieces of an order are spoken for. Again for the same order changes nothing."""
@@ -123,6 +259,12 @@ class Inbox:
         """How many pieces of each product are spoken for, over all orders."""
         return dict(self._connection.execute("SELECT shop_uid, sum(quantity) FROM reservations GROUP BY shop_uid"))
 
+    def holders(self) -> list[str]:
+        """The orders that hold pieces."""
+        return [row[0] for row in self._connection.execute("SELECT DISTINCT code FROM reservations ORDER BY code")]
+
+    # Vouchers
+
     def printed_path(self, url: str) -> str | None:
         """Where the voucher behind this link was printed to, or None."""
         row = self._connection.execute("SELECT path FROM printed WHERE url = ?", (url,)).fetchone()
@@ -131,6 +273,45 @@ class Inbox:
     def mark_printed(self, url: str, code: str, path: str) -> None:
         """This voucher is printed; it is not printed again."""
         self._connection.execute("INSERT OR IGNORE INTO printed VALUES (?, ?, ?)", (url, code, path))
+
+    def unmark_printed(self, code: str) -> int:
+        """The order's vouchers are to be printed again; gives how many there are."""
+        return self._connection.execute("DELETE FROM printed WHERE code = ?", (code,)).rowcount
+
+    # Handovers
+
+    def hand_over(self, kind: Subject, code: str, body: bytes) -> bool:
+        """The shop's own system is to be told of this, unless it is what it was told last."""
+        digest = hashlib.sha256(body).digest()
+        with self._transaction():
+            changed = self._connection.execute(
+                "UPDATE looks SET handed = ? WHERE kind = ? AND code = ? AND handed IS NOT ?",
+                (digest, kind, code, digest),
+            ).rowcount
+            if changed:
+                self._connection.execute(
+                    "INSERT INTO handovers (code, body, tries, not_before) VALUES (?, ?, 0, 0)", (code, body)
+                )
+        return bool(changed)
+
+    def due_handovers(self, now: float) -> list[Handover]:
+        """What is to be told now, of each code the oldest that waits."""
+        rows = self._connection.execute(
+            "SELECT h.id, h.code, h.body, h.tries FROM handovers h WHERE h.not_before <= ?"
+            " AND NOT EXISTS (SELECT 1 FROM handovers e WHERE e.code = h.code AND e.id < h.id) ORDER BY h.id LIMIT 100",
+            (now,),
+        )
+        return [Handover(*row) for row in rows]
+
+    def handed(self, handover: Handover) -> None:
+        """It was told."""
+        self._connection.execute("DELETE FROM handovers WHERE id = ?", (handover.id,))
+
+    def postpone_handover(self, handover: Handover, not_before: float) -> None:
+        """It could not be told."""
+        self._connection.execute(
+            "UPDATE handovers SET tries = tries + 1, not_before = ? WHERE id = ?", (not_before, handover.id)
+        )
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -1,15 +1,23 @@
-"""Printing to a folder: one PDF an order, whole or not at all."""
+"""Printing: each voucher into a folder, whole or not at all; and from there, if need be, to a printer."""
 
 import os
 import re
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 _LONGEST_NAME: Final = 60
+_COMMAND_SECONDS: Final = 60.0
+_WITHDRAWN: Final = "cancelled"
 
 
 class NotAVoucherError(Exception):
     """The bytes are no PDF."""
+
+
+class PrinterError(Exception):
+    """The printer's command has failed; the file is in the folder."""
 
 
 class FolderPrinter:
@@ -22,13 +30,11 @@ class FolderPrinter:
     def print_voucher(self, code: str, pdf: bytes) -> Path:
         """The whole path of the printed file. A later voucher of the same order replaces the earlier one.
 
-        Raises NotAVoucherError, OSError.
+        Raises NotAVoucherError, OSError, PrinterError.
         """
         if not pdf.startswith(b"%PDF"):
             raise NotAVoucherError(f"what stands behind the voucher's link of {code} is no PDF")
-        # A code comes from outside: what is not a letter, a digit or a dash cannot become part of a path.
-        name = re.sub(r"[^\w-]", "_", code)[:_LONGEST_NAME] + ".pdf"
-        path = self._folder / name
+        path = self._folder / _file_name(code)
         unfinished = path.with_suffix(".part")
         with unfinished.open("wb") as file:
             file.write(pdf)
@@ -36,3 +42,45 @@ class FolderPrinter:
             os.fsync(file.fileno())
         unfinished.replace(path)
         return path.absolute()
+
+    def withdraw(self, code: str) -> Path | None:
+        """The order is not sent any more: its voucher leaves the pile, and lies among the cancelled ones. None when it
+        is not there. Raises OSError."""
+        path = self._folder / _file_name(code)
+        if not path.exists():
+            return None
+        aside = self._folder / _WITHDRAWN
+        aside.mkdir(exist_ok=True)
+        path.replace(aside / path.name)
+        return (aside / path.name).absolute()
+
+
+class CommandPrinter(FolderPrinter):
+    """The same, and then a command that gets the file's path as its last argument, such as `lp -d labels`."""
+
+    def __init__(self, folder: Path, command: Sequence[str], *, timeout_seconds: float = _COMMAND_SECONDS) -> None:
+        super().__init__(folder)
+        self._command = list(command)
+        self._timeout_seconds = timeout_seconds
+
+    def print_voucher(self, code: str, pdf: bytes) -> Path:
+        """The file's path, when the command has ended well."""
+        path = super().print_voucher(code, pdf)
+        name = self._command[0]
+        try:
+            ended = subprocess.run(  # noqa: S603  (the shop's own command)
+                [*self._command, str(path)], capture_output=True, timeout=self._timeout_seconds, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise PrinterError(f"{name} has not ended within {self._timeout_seconds:g} s") from None
+        except OSError as error:
+            raise PrinterError(f"{name}: {error.strerror}") from error
+        if ended.returncode:
+            said = ended.stderr[-200:].decode("utf-8", "replace").strip()
+            raise PrinterError(f"{name} has ended with {ended.returncode}: {said}")
+        return path
+
+
+def _file_name(code: str) -> str:
+    """A code comes from outside: what is not a letter, a digit or a dash cannot become part of a path."""
+    return re.sub(r"[^\w-]", "_", code)[:_LONGEST_NAME] + ".pdf"

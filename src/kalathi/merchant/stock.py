@@ -1,20 +1,26 @@
-"""Where the number of free pieces comes from: a CSV file with the columns shop_uid and quantity, which is what lies on
-the shelf, or the marketplace's own warehouse.
+"""Where the number of free pieces comes from: a CSV file, a database, an address, a function, or the marketplace's own
+warehouse.
 
 Pieces of accepted orders still lie there until the courier takes them, so they are subtracted here; once an order has
 been dispatched they no longer are, and the source is expected to count without them.
 """
 
+import asyncio
 import csv
+import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+import msgspec
 
 from kalathi.merchant.client import AsyncClient
+from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.merchant.inbox import Inbox
 
-# The warehouse is asked again after so many seconds: a burst of orders asks once.
+# A source that is asked over a network is asked again after so many seconds: a burst of orders asks once.
 _AGAIN_SECONDS: Final = 5.0
 
 
@@ -31,9 +37,51 @@ class Stock(Protocol):
         """Free pieces by shop_uid. Raises StockError, and of the warehouse what its client raises."""
         ...
 
+    async def prices(self) -> Mapping[str, Decimal]:
+        """The shop's own prices in euros by shop_uid, where the source has them. Raises the same."""
+        ...
+
+
+class Shelf(msgspec.Struct, frozen=True):
+    """What a source says."""
+
+    pieces: dict[str, int]
+    prices: dict[str, Decimal]
+
+
+class _Asked:
+    """A source that is asked again when what it said is some seconds old."""
+
+    sends_itself = True
+
+    def __init__(self, inbox: Inbox, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
+        self._inbox = inbox
+        self._clock = clock
+        self._asked_at: float | None = None
+        self._shelf = Shelf({}, {})
+
+    async def available(self) -> dict[str, int]:
+        """Free pieces by shop_uid. Raises StockError."""
+        return _free((await self._present()).pieces, self._inbox)
+
+    async def prices(self) -> Mapping[str, Decimal]:
+        """The shop's own prices. Raises StockError."""
+        return (await self._present()).prices
+
+    async def _present(self) -> Shelf:
+        now = self._clock()
+        if self._asked_at is None or now >= self._asked_at + _AGAIN_SECONDS:
+            self._shelf = await self._ask()
+            self._asked_at = now
+        return self._shelf
+
+    async def _ask(self) -> Shelf:
+        raise NotImplementedError
+
 
 class CsvStock:
-    """Reads the file again when it has changed."""
+    """A file with the columns shop_uid and quantity, and price if need be; read again when it has changed."""
 
     sends_itself = True
 
@@ -41,12 +89,17 @@ class CsvStock:
         self._path = path
         self._inbox = inbox
         self._read_at: tuple[int, int] | None = None
-        self._shelf: dict[str, int] = {}
+        self._shelf = Shelf({}, {})
 
     async def available(self) -> dict[str, int]:
         """Free pieces by shop_uid. Raises StockError."""
         self._refresh()
-        return _free(self._shelf, self._inbox)
+        return _free(self._shelf.pieces, self._inbox)
+
+    async def prices(self) -> Mapping[str, Decimal]:
+        """The shop's own prices. Raises StockError."""
+        self._refresh()
+        return self._shelf.prices
 
     def _refresh(self) -> None:
         try:
@@ -63,27 +116,98 @@ class CsvStock:
             raise StockError(f"{self._path}: {error}") from error
 
 
-class WarehouseStock:
+class SqlStock(_Asked):
+    """A database, by any URL of SQLAlchemy, and a query that gives shop_uid, quantity, and the price if need be."""
+
+    def __init__(self, url: str, query: str, inbox: Inbox, clock: Callable[[], float] = time.monotonic) -> None:
+        """Raises StockError for a URL that is none."""
+        super().__init__(inbox, clock)
+        from sqlalchemy import create_engine  # noqa: PLC0415  (only for who has a database)
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+        try:
+            self._engine = create_engine(url)
+        except (SQLAlchemyError, ImportError) as error:
+            raise StockError(f"the database of the stock: {error}") from None
+        self._query = query
+
+    async def _ask(self) -> Shelf:
+        from sqlalchemy import text  # noqa: PLC0415
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+        def rows() -> list[Any]:
+            with self._engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(text(self._query))]
+
+        try:
+            return _shelf_of(await asyncio.to_thread(rows), "the query of the stock")
+        except SQLAlchemyError as error:
+            # The whole text may hold the URL, and a URL may hold a password.
+            raise StockError(f"the database of the stock: {type(error).__name__}") from None
+
+
+class HttpStock(_Asked):
+    """An address that answers `{"shop_uid": quantity, ...}` or `[{"shop_uid", "quantity", "price"?}, ...]`."""
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        url: str,
+        inbox: Inbox,
+        clock: Callable[[], float] = time.monotonic,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(inbox, clock)
+        self._transport = transport
+        self._url = url
+        self._headers = {"Accept": "application/json", **(headers or {})}
+
+    async def _ask(self) -> Shelf:
+        """Raises UnreachableError too."""
+        answer = await self._transport.send("GET", self._url, self._headers, None)
+        if answer.status != 200:
+            raise StockError(f"the address of the stock has answered {answer.status}")
+        try:
+            content = msgspec.json.decode(answer.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StockError(f"the address of the stock: {error}") from error
+        return _shelf_of_json(content, "the address of the stock")
+
+
+class FunctionStock(_Asked):
+    """A function of Python that gives the same as such an address, with or without await."""
+
+    def __init__(
+        self,
+        function: Callable[[], Any | Awaitable[Any]],
+        inbox: Inbox,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(inbox, clock)
+        self._function = function
+
+    async def _ask(self) -> Shelf:
+        try:
+            given = self._function()
+            content = await given if inspect.isawaitable(given) else given
+        except Exception as error:
+            raise StockError(f"the function of the stock: {type(error).__name__}: {error}") from error
+        return _shelf_of_json(content, "the function of the stock")
+
+
+class WarehouseStock(_Asked):
     """What lies in the marketplace's warehouse (contract, section 9), for a shop that has no shelf of its own. Orders
     of what lies there whole never come to the shop: of the others it tells what is missing."""
 
     sends_itself = False
 
     def __init__(self, client: AsyncClient, inbox: Inbox, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds."""
+        super().__init__(inbox, clock)
         self._client = client
-        self._inbox = inbox
-        self._clock = clock
-        self._asked_at: float | None = None
-        self._shelf: dict[str, int] = {}
 
-    async def available(self) -> dict[str, int]:
-        """Free pieces by shop_uid. Raises MarketplaceError, UnreachableError."""
-        now = self._clock()
-        if self._asked_at is None or now >= self._asked_at + _AGAIN_SECONDS:
-            self._shelf = {product.shop_uid: product.quantity async for product in self._client.all_products()}
-            self._asked_at = now
-        return _free(self._shelf, self._inbox)
+    async def _ask(self) -> Shelf:
+        """Raises MarketplaceError, UnreachableError."""
+        return Shelf({product.shop_uid: product.quantity async for product in self._client.all_products()}, {})
 
 
 def _free(shelf: dict[str, int], inbox: Inbox) -> dict[str, int]:
@@ -91,18 +215,48 @@ def _free(shelf: dict[str, int], inbox: Inbox) -> dict[str, int]:
     return {shop_uid: quantity - reserved.get(shop_uid, 0) for shop_uid, quantity in shelf.items()}
 
 
-def _read(path: Path) -> dict[str, int]:
-    shelf: dict[str, int] = {}
+def _read(path: Path) -> Shelf:
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         if not {"shop_uid", "quantity"} <= set(rows.fieldnames or ()):
             raise StockError(f"{path}: the first line must name the columns shop_uid and quantity")
+        pieces: dict[str, int] = {}
+        prices: dict[str, Decimal] = {}
         for row in rows:
-            quantity = (row["quantity"] or "").strip()
-            if not quantity.isdecimal():
-                raise StockError(f"{path}, line {rows.line_num}: {quantity!r} is not a quantity")
-            shop_uid = (row["shop_uid"] or "").strip()
-            if shop_uid in shelf:
-                raise StockError(f"{path}, line {rows.line_num}: {shop_uid} stands there twice")
-            shelf[shop_uid] = int(quantity)
-    return shelf
+            where = f"{path}, line {rows.line_num}"
+            _put(pieces, prices, ((row["shop_uid"] or "").strip(), row["quantity"], row.get("price")), where)
+    return Shelf(pieces, prices)
+
+
+def _shelf_of_json(content: Any, where: str) -> Shelf:
+    if isinstance(content, Mapping):
+        return _shelf_of(content.items(), where)
+    if isinstance(content, list) and all(isinstance(entry, Mapping) for entry in content):
+        return _shelf_of(((e.get("shop_uid"), e.get("quantity"), e.get("price")) for e in content), where)
+    raise StockError(f"{where}: it gives neither an object nor a list of objects")
+
+
+def _shelf_of(rows: Iterable[Any], where: str) -> Shelf:
+    pieces: dict[str, int] = {}
+    prices: dict[str, Decimal] = {}
+    for row in rows:
+        if not 2 <= len(row) <= 3:
+            raise StockError(f"{where}: each row has shop_uid, quantity, and the price if need be")
+        _put(pieces, prices, (str(row[0]), row[1], row[2] if len(row) == 3 else None), where)
+    return Shelf(pieces, prices)
+
+
+def _put(pieces: dict[str, int], prices: dict[str, Decimal], row: tuple[str, Any, Any], where: str) -> None:
+    shop_uid, quantity, price = row
+    text = str(quantity if quantity is not None else "").strip().removesuffix(".0")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise StockError(f"{where}: {text[:40]!r} is not a quantity")
+    if shop_uid in pieces:
+        raise StockError(f"{where}: {shop_uid[:40]} stands there twice")
+    pieces[shop_uid] = int(text)
+    told = str(price if price is not None else "").strip()
+    if told:
+        try:
+            prices[shop_uid] = Decimal(told.replace(",", "."))
+        except InvalidOperation:
+            raise StockError(f"{where}: {told[:40]!r} is not a price") from None

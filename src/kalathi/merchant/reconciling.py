@@ -1,0 +1,62 @@
+"""Finding what a lost webhook has left out: what the marketplace shows as open is compared with what is known here.
+
+Where the list calls are (the contract marks them as undocumented), what is open, accepted or waits for a review is
+listed; where they are not, every order and return that was such the last time is asked for by its code.
+"""
+
+from typing import Final
+
+from kalathi.contract.words import OrderState, ReturnState
+from kalathi.merchant.client import AsyncClient, MarketplaceError
+from kalathi.merchant.inbox import Inbox, Subject
+
+# States that an order does not stay in.
+_GOES_ON: Final = (OrderState.OPEN, OrderState.ACCEPTED)
+_NO_SUCH_CALL: Final = frozenset({404, 405, 501})
+
+
+async def reconcile(client: AsyncClient, inbox: Inbox) -> int:
+    """Has looked at whatever is not known as it is; gives how many there are. Raises CallError."""
+    return await _orders(client, inbox) + await _returns(client, inbox)
+
+
+async def _orders(client: AsyncClient, inbox: Inbox) -> int:
+    known = {
+        entry.code: entry.seen for state in _GOES_ON for entry in inbox.known(state) if entry.kind is Subject.ORDER
+    }
+    # Whatever holds pieces must go on too.
+    known |= {code: "" for code in inbox.holders() if code not in known}
+    wanted = set()
+    try:
+        for state in _GOES_ON:
+            async for order in client.all_orders(state=state):
+                unprinted = order.courier_voucher and inbox.printed_path(order.courier_voucher) is None
+                if known.pop(order.code, None) != order.state or unprinted:
+                    wanted.add(order.code)
+    except MarketplaceError as error:
+        if error.status not in _NO_SUCH_CALL:
+            raise
+    # What is not among them any more, or cannot be listed.
+    wanted |= known.keys()
+    for code in sorted(wanted):
+        inbox.want(Subject.ORDER, code)
+    return len(wanted)
+
+
+async def _returns(client: AsyncClient, inbox: Inbox) -> int:
+    pending = ReturnState.PENDING_MERCHANT_REVIEW
+    known = {entry.code for entry in inbox.known(pending) if entry.kind is Subject.RETURN}
+    wanted = set()
+    try:
+        async for returned in client.all_return_requests(state=pending):
+            if returned.return_code in known:
+                known.discard(returned.return_code)
+            else:
+                wanted.add(returned.return_code)
+    except MarketplaceError as error:
+        if error.status not in _NO_SUCH_CALL:
+            raise
+    wanted |= known
+    for code in sorted(wanted):
+        inbox.want(Subject.RETURN, code)
+    return len(wanted)
