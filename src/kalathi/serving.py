@@ -86,9 +86,15 @@ def _with_cut_off(asgi: ASGIApp, extension: str) -> ASGIApp:
 
 
 async def run_server(
-    asgi: ASGIApp, bound: socket.socket, ready: Callable[[], None], *, cut_off_extension: str = ""
+    asgi: ASGIApp,
+    bound: socket.socket,
+    ready: Callable[[], None],
+    *,
+    also: socket.socket | None = None,
+    cut_off_extension: str = "",
 ) -> None:
-    """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken."""
+    """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken. `also` is a second socket for the same
+    application, which tells them apart by `scope["server"]`."""
     config = uvicorn.Config(
         _with_cut_off(asgi, cut_off_extension) if cut_off_extension else asgi,
         lifespan="off",
@@ -107,7 +113,7 @@ async def run_server(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    await server.serve(sockets=[bound])
+    await server.serve(sockets=[bound] if also is None else [bound, also])
 
 
 async def until_told_to_end(ready: Callable[[], None]) -> None:

@@ -230,6 +230,7 @@ async def test_a_wrong_setup_or_a_busy_marketplace_makes_events_wait_and_none_is
 
 async def test_a_stuck_event_holds_up_nobody(shop: Shop) -> None:
     """A voucher behind a dead link, a page in its place, and a code that is no file name, before an order."""
+    shop.stock("shop_uid,quantity\nA,5\n")
     for code, url in (
         ("dead", "http://nowhere/x.pdf"),
         ("page", "http://page/"),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.merchant.inbox import Inbox, InboxInUseError, Subject
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox_rows import InboxInUseError, Subject
 from kalathi.merchant.printing import FolderPrinter, NotAVoucherError
 from kalathi.merchant.stock import CsvStock, StockError
 

@@ -1,15 +1,21 @@
-"""`kalathi merchant`: a shop's connector."""
+"""`kalathi merchant`: a shop's connector. What looks at it from beside is in `merchant_desk.py`."""
 
 import asyncio
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from kalathi.cli.merchant_desk import day, replay, reprint, status
 from kalathi.cli.operating import fail
 from kalathi.contract.words import ReturnReason
+
+if TYPE_CHECKING:
+    from kalathi.merchant.client.transport import AsyncTransport
+    from kalathi.merchant.policy import Policy
+    from kalathi.merchant.receiver import WebhookHandler
 
 
 class MerchantOptions(NamedTuple):
@@ -20,153 +26,315 @@ class MerchantOptions(NamedTuple):
     token_file: Path | None
     vendor: str
     stock: str
-    print_to: Path
+    stock_query: str
+    policy: Path | None
+    print_to: Path | None
+    printer: str
+    print_command: str
+    hand_over_to: str
     data: Path
     host: str
     port: int
     path: str
+    secrets: str
+    only_published_sources: bool
+    trust_forwarded: bool
+    watch_port: int | None
     approve_returns: str
     reject_late_withdrawals: bool
+    warn_hours: float
+    dry_run: bool
 
 
-@click.command()
-@click.option("--url", envvar="KALATHI_URL", required=True, help="The marketplace's address.")
-@click.option("--token", envvar="KALATHI_TOKEN", default="", help="The shop's API token.")
-@click.option(
-    "--token-file", envvar="KALATHI_TOKEN_FILE", type=click.Path(path_type=Path), help="A file that holds the token."
+_OPTIONS = (
+    click.option("--url", envvar="KALATHI_URL", default="", help="The marketplace's address."),
+    click.option("--token", envvar="KALATHI_TOKEN", default="", help="The shop's API token."),
+    click.option(
+        "--token-file",
+        envvar="KALATHI_TOKEN_FILE",
+        type=click.Path(path_type=Path),
+        help="A file that holds the token.",
+    ),
+    click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Word in Accept."),
+    click.option(
+        "--stock",
+        envvar="KALATHI_STOCK",
+        default="",
+        help="CSV with shop_uid and quantity (and price); an address that answers JSON; a URL of SQLAlchemy; "
+        "module:function; or `warehouse` for what lies in the marketplace's own.",
+    ),
+    click.option("--stock-query", envvar="KALATHI_STOCK_QUERY", default="", help="SQL that gives shop_uid, quantity."),
+    click.option(
+        "--policy", envvar="KALATHI_POLICY", type=click.Path(path_type=Path), help="What is answered and how, in TOML."
+    ),
+    click.option(
+        "--print-to", envvar="KALATHI_PRINT_TO", type=click.Path(path_type=Path), help="Folder for the vouchers."
+    ),
+    click.option("--printer", envvar="KALATHI_PRINTER", default="", help="A queue of CUPS to print them on as well."),
+    click.option(
+        "--print-command", envvar="KALATHI_PRINT_COMMAND", default="", help="A command that gets each voucher's path."
+    ),
+    click.option(
+        "--hand-over-to",
+        envvar="KALATHI_HAND_OVER_TO",
+        default="",
+        help="The shop's own system: an address, csv:folder, command:..., or module:function.",
+    ),
+    click.option(
+        "--data",
+        envvar="KALATHI_MERCHANT_DATA",
+        type=click.Path(path_type=Path),
+        default=Path("kalathi-merchant"),
+        show_default=True,
+        help="Folder of the inbox.",
+    ),
+    click.option(
+        "--host",
+        envvar="KALATHI_MERCHANT_HOST",
+        default="127.0.0.1",
+        show_default=True,
+        help="Address to receive webhooks on.",
+    ),
+    click.option(
+        "--port",
+        envvar="KALATHI_MERCHANT_PORT",
+        type=click.IntRange(0, 65535),
+        default=9000,
+        show_default=True,
+        help="Port to receive webhooks on; 0 takes a free one.",
+    ),
+    click.option(
+        "--path",
+        envvar="KALATHI_MERCHANT_PATH",
+        default="/smart_cart_orders",
+        show_default=True,
+        help="Path; it may hold a secret.",
+    ),
+    click.option(
+        "--secrets",
+        envvar="KALATHI_WEBHOOK_SECRETS",
+        default="",
+        help="Secrets of Standard Webhooks, with commas between; then nothing that is not signed is taken.",
+    ),
+    click.option(
+        "--only-published-sources",
+        envvar="KALATHI_ONLY_PUBLISHED_SOURCES",
+        is_flag=True,
+        help="Take webhooks only from the marketplace's published ranges; kept in ip_ranges.json of --data.",
+    ),
+    click.option(
+        "--trust-forwarded",
+        envvar="KALATHI_TRUST_FORWARDED",
+        is_flag=True,
+        help="There is a proxy in front: the source is the last address of X-Forwarded-For.",
+    ),
+    click.option(
+        "--watch-port",
+        envvar="KALATHI_MERCHANT_WATCH_PORT",
+        type=click.IntRange(0, 65535),
+        help="Port for /metrics and /healthz, on --host; 0 takes a free one.",
+    ),
+    click.option(
+        "--approve-returns",
+        envvar="KALATHI_APPROVE_RETURNS",
+        default="",
+        help="Reasons, with commas between, for which a return is approved by itself; the others wait for a person.",
+    ),
+    click.option(
+        "--reject-late-withdrawals",
+        envvar="KALATHI_REJECT_LATE_WITHDRAWALS",
+        is_flag=True,
+        help="Reject withdrawals out of the marketplace's policy by itself.",
+    ),
+    click.option(
+        "--warn-hours",
+        envvar="KALATHI_WARN_HOURS",
+        type=click.FloatRange(min=0),
+        default=2.0,
+        show_default=True,
+        help="How long before its deadline a person is told of an order that is not answered.",
+    ),
+    click.option("--dry-run", envvar="KALATHI_DRY_RUN", is_flag=True, help="Say what would be done, and do nothing."),
 )
-@click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Word in Accept.")
-@click.option(
-    "--stock",
-    envvar="KALATHI_STOCK",
-    required=True,
-    help="CSV with shop_uid and quantity; `warehouse` for what lies in the marketplace's own.",
-)
-@click.option(
-    "--print-to",
-    envvar="KALATHI_PRINT_TO",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder for the vouchers.",
-)
-@click.option(
-    "--data",
-    envvar="KALATHI_MERCHANT_DATA",
-    type=click.Path(path_type=Path),
-    default=Path("kalathi-merchant"),
-    show_default=True,
-    help="Folder of the inbox.",
-)
-@click.option(
-    "--host",
-    envvar="KALATHI_MERCHANT_HOST",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to receive webhooks on.",
-)
-@click.option(
-    "--port",
-    envvar="KALATHI_MERCHANT_PORT",
-    type=click.IntRange(0, 65535),
-    default=9000,
-    show_default=True,
-    help="Port to receive webhooks on; 0 takes a free one.",
-)
-@click.option(
-    "--path",
-    envvar="KALATHI_MERCHANT_PATH",
-    default="/smart_cart_orders",
-    show_default=True,
-    help="Path; it may hold a secret.",
-)
-@click.option(
-    "--approve-returns",
-    envvar="KALATHI_APPROVE_RETURNS",
-    default="",
-    help="Reasons, with commas between, for which a return is approved by itself; the others wait for a person.",
-)
-@click.option(
-    "--reject-late-withdrawals",
-    envvar="KALATHI_REJECT_LATE_WITHDRAWALS",
-    is_flag=True,
-    help="Reject withdrawals out of the marketplace's policy by itself.",
-)
-def merchant(**given: Any) -> None:
+
+
+def _options(command: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(invoke_without_command=True)
+@_options
+@click.pass_context
+def merchant(context: click.Context, /, **given: Any) -> None:
     """Run a shop's connector: receive orders, check stock, accept or reject, print vouchers; and returns.
 
     \b
     kalathi merchant --url http://127.0.0.1:8090 --token-file token --stock stock.csv --print-to vouchers
+    kalathi merchant ... --policy policy.toml --dry-run     says what would be done, and does nothing
+    kalathi merchant ... --stock sqlite:///shop.db --stock-query "SELECT sku, pieces FROM goods"
     kalathi merchant ... --stock warehouse --approve-returns withdrawal,wrong_product
+    kalathi merchant status                                 what it does, and what needs a person
     """
-    options = MerchantOptions(**given)
-    if options.token_file is not None:
-        try:
-            options = options._replace(token=options.token_file.read_text("utf-8").strip())
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"cannot read the token from {options.token_file}: {error}.")
-    if not options.token:
-        fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
-    unknown = _reasons(options) - set(ReturnReason)
-    if unknown:
-        fail(f"--approve-returns: {', '.join(sorted(unknown))} is no reason; there are: {', '.join(ReturnReason)}.")
-    if not options.path.startswith("/"):
-        fail(f"--path must begin with a slash: /{options.path}")
-    from kalathi.merchant.inbox import InboxInUseError
+    if context.invoked_subcommand is not None:
+        return
+    options = _checked(MerchantOptions(**given))
+    from kalathi.cli.merchant_parts import PartError
+    from kalathi.merchant.client import CallError
+    from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
+    from kalathi.merchant.policy import PolicyError
+    from kalathi.merchant.sources import SourceRangesError
     from kalathi.merchant.stock import StockError
     from kalathi.serving import run_loop
 
     try:
         run_loop(_run_merchant(options))
-    except InboxInUseError as error:
+    except (InboxInUseError, InboxVersionError) as error:
         fail(str(error))
-    except (StockError, sqlite3.Error) as error:
+    except (PartError, PolicyError, SourceRangesError, StockError, CallError, sqlite3.Error) as error:
         fail(f"{error}.")
     except OSError as error:
-        fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror}.")
+        fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror or error}.")
+
+
+for _command in (status, replay, reprint, day):
+    merchant.add_command(_command)
+
+
+def _checked(options: MerchantOptions) -> MerchantOptions:
+    """With the token, or ends with what is missing."""
+    if options.token_file is not None:
+        try:
+            options = options._replace(token=options.token_file.read_text("utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"cannot read the token from {options.token_file}: {error}.")
+    if not options.url:
+        fail("give the marketplace's address with --url or KALATHI_URL.")
+    if not options.token:
+        fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
+    if not options.stock:
+        fail("give --stock: a CSV with shop_uid and quantity, or one of the others of kalathi merchant --help.")
+    if options.print_to is None:
+        fail("give --print-to, the folder for the vouchers.")
+    unknown = _reasons(options) - set(ReturnReason)
+    if unknown:
+        fail(f"--approve-returns: {', '.join(sorted(unknown))} is no reason; there are: {', '.join(ReturnReason)}.")
+    if not options.path.startswith("/"):
+        fail(f"--path must begin with a slash: /{options.path}")
+    return options
 
 
 def _reasons(options: MerchantOptions) -> frozenset[str]:
-    return frozenset(reason for part in options.approve_returns.split(",") if (reason := part.strip()))
+    return frozenset(_listed(options.approve_returns))
+
+
+def _listed(told: str) -> list[str]:
+    return [entry for part in told.split(",") if (entry := part.strip())]
+
+
+def _policy(options: MerchantOptions) -> "Policy":
+    """The file's, and what the flags add to it."""
+    from msgspec.structs import replace
+
+    from kalathi.merchant.policy import Policy, read_policy
+    from kalathi.merchant.return_decisions import ReturnPolicy
+
+    policy = Policy() if options.policy is None else read_policy(options.policy)
+    returns = ReturnPolicy(
+        policy.returns.approved_reasons | _reasons(options),
+        policy.returns.rejects_late_withdrawals or options.reject_late_withdrawals,
+    )
+    return replace(policy, returns=returns)
 
 
 async def _run_merchant(options: MerchantOptions) -> None:
+    from kalathi.cli.merchant_parts import printer_of, recipient_of, stock_of
     from kalathi.merchant.client import AsyncClient, Retries
-    from kalathi.merchant.connector import Connector
+    from kalathi.merchant.client.transport import AsyncNetwork
+    from kalathi.merchant.connector import Connector, Habits
     from kalathi.merchant.inbox import Inbox
-    from kalathi.merchant.policy import Policy
-    from kalathi.merchant.printing import FolderPrinter
+    from kalathi.merchant.metrics import ConnectorMetrics
     from kalathi.merchant.receiver import Receiver, WebhookHandler
-    from kalathi.merchant.return_decisions import ReturnPolicy
-    from kalathi.merchant.stock import CsvStock, WarehouseStock
+    from kalathi.merchant.watching import with_watching
     from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
 
-    def tell(line: str) -> None:
-        # Names of products come from outside: what could move the cursor is not shown.
-        click.echo("".join(character if character.isprintable() else "?" for character in line))
-        sys.stdout.flush()
-
     log_json_lines()
+    policy = _policy(options)
+    assert options.print_to is not None, "it was checked"
+    printer = printer_of(options.print_to, options.printer, options.print_command)
     bound = listening_socket(options.host, options.port)
+    watched = None if options.watch_port is None else listening_socket(options.host, options.watch_port)
     inbox = Inbox(options.data / "merchant.db")
+    network = AsyncNetwork(timeout_seconds=30.0)
     # What cannot be done now is done later by the connector itself, which goes on with other events meanwhile.
     once = Retries(attempts=1)
-    async with AsyncClient(options.url, options.token, vendor=options.vendor, retries=once) as client:
-        from_warehouse = options.stock == "warehouse"
-        stock = WarehouseStock(client, inbox) if from_warehouse else CsvStock(Path(options.stock), inbox)
-        if not from_warehouse:
-            # A file that cannot be read is told now and not at the first order.
-            await stock.available()
-        printer = FolderPrinter(options.print_to)
-        policy = Policy(returns=ReturnPolicy(_reasons(options), options.reject_late_withdrawals))
-        connector = Connector(client, inbox, stock, printer, tell, policy=policy)
-        working = asyncio.create_task(connector.run())
-        try:
-            await run_server(
-                Receiver(WebhookHandler(inbox, received=connector.ring), options.path),
-                bound,
-                lambda: tell(f"The connector receives webhooks on {address_of(bound)}{options.path}"),
+    tasks = []
+    try:
+        async with AsyncClient(options.url, options.token, vendor=options.vendor, retries=once) as client:
+            stock = stock_of(options.stock, options.stock_query, client, network, inbox)
+            if stock.sends_itself:
+                # A source that cannot be read is told now and not at the first order.
+                await stock.available()
+            metrics = ConnectorMetrics()
+            connector = Connector(
+                client,
+                inbox,
+                stock,
+                printer,
+                _tell,
+                policy=policy,
+                recipient=recipient_of(options.hand_over_to, network),
+                habits=Habits(warn_seconds=options.warn_hours * 3600, dry_run=options.dry_run),
+                metrics=metrics,
             )
-        finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-            inbox.close()
+            handler = WebhookHandler(
+                inbox, secrets=_listed(options.secrets), received=connector.ring, answered=metrics.note_webhook
+            )
+            if options.only_published_sources:
+                tasks.append(asyncio.create_task(await _only_published(options, handler, network)))
+            tasks.append(asyncio.create_task(connector.run()))
+            asgi: Any = Receiver(handler, options.path, trusts_forwarded=options.trust_forwarded)
+            if watched is not None:
+                asgi = with_watching(asgi, watched.getsockname()[1], lambda: metrics.text(inbox))
+
+            def ready() -> None:
+                _tell(f"The connector receives webhooks on {address_of(bound)}{options.path}")
+                if watched is not None:
+                    _tell(f"It can be watched on {address_of(watched)}/metrics")
+
+            await run_server(asgi, bound, ready, also=watched)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await network.close()
+        inbox.close()
+
+
+async def _only_published(options: MerchantOptions, handler: "WebhookHandler", network: "AsyncTransport") -> Any:
+    """Fetches the ranges, or takes those of the last time; gives what keeps them fresh."""
+    from kalathi.merchant.client import CallError
+    from kalathi.merchant.sources import SourceRanges, SourceRangesError, fetch_ranges, keep_fresh, ranges_of_file
+
+    path = options.data / "ip_ranges.json"
+
+    def fetch() -> Any:
+        return fetch_ranges(network, options.url, path)
+
+    def take(ranges: SourceRanges) -> None:
+        handler.ranges = ranges
+
+    try:
+        take(await fetch())
+    except (CallError, SourceRangesError):
+        if not path.exists():
+            raise
+        take(ranges_of_file(path))
+    return keep_fresh(fetch, take)
+
+
+def _tell(line: str) -> None:
+    # Names of products come from outside: what could move the cursor is not shown.
+    click.echo("".join(character if character.isprintable() else "?" for character in line))
+    sys.stdout.flush()

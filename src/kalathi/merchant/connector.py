@@ -24,20 +24,24 @@ from kalathi.contract.orders import Order
 from kalathi.contract.webhooks import OrderEvent, decode_event
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, OrderStatusError, ReturnStatusError
-from kalathi.merchant.decisions import Accept, Decision, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
+from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, decide, wanted_pieces
 from kalathi.merchant.handing_over import HandoverError, Recipient, order_body, return_body
-from kalathi.merchant.inbox import Handover, Inbox, InboxEvent, Look, Subject
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox_rows import Handover, InboxEvent, Look, Subject
+from kalathi.merchant.metrics import ConnectorMetrics
 from kalathi.merchant.policy import Policy
 from kalathi.merchant.printing import FolderPrinter, NotAVoucherError, PrinterError
 from kalathi.merchant.reconciling import reconcile
 from kalathi.merchant.return_decisions import NothingToReview, Review, WaitForPerson, decide_return
+from kalathi.merchant.sentences import done, would_answer, would_review
 from kalathi.merchant.stock import Stock, StockError
 
 _log = structlog.get_logger("kalathi.merchant")
 
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 60.0
-_IDLE_SECONDS: Final = 30.0
+# Another process may have asked for something, such as `kalathi merchant reprint`.
+_IDLE_SECONDS: Final = 5.0
 # A refusal may be of the moment, such as a window that began a second ago; one that stays needs a person.
 _REFUSALS_BEFORE_ASIDE: Final = 3
 # Read events that are kept, so that what comes again is known; older ones are forgotten.
@@ -81,6 +85,7 @@ class Connector:
         policy: Policy | None = None,
         recipient: Recipient | None = None,
         habits: Habits | None = None,
+        metrics: ConnectorMetrics | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`tell` shows a person what was done, one line each; `clock` gives seconds since 1970. `recipient` is the
@@ -93,6 +98,7 @@ class Connector:
         self._policy = policy or Policy()
         self._recipient = recipient
         self._habits = habits or Habits()
+        self._metrics = metrics or ConnectorMetrics()
         self._clock = clock
         self._bell = asyncio.Event()
         self._reconcile_at = 0.0
@@ -137,8 +143,9 @@ class Connector:
         if now >= self._reconcile_at:
             self._reconcile_at = now + self._habits.reconcile_seconds
             try:
-                found = await reconcile(self._client, self._inbox)
+                found = await reconcile(self._client, self._inbox, now)
             except CallError as error:
+                self._metrics.note_failure("reconcile")
                 _log.warning("not_reconciled", error=str(error))
             else:
                 if found:
@@ -195,10 +202,13 @@ class Connector:
             note, order = await self._answer(order)
         if order.state in _PIECES_GONE:
             self._inbox.release(code)
+        elif order.state is OrderState.ACCEPTED and not order.fulfilled_by_skroutz:
+            # Whoever has accepted it, the marketplace for an express order or a person by hand: its pieces are taken.
+            self._inbox.reserve(code, wanted_pieces(order))
         if order.state in _NOT_SENT:
             await self._withdraw(code)
         elif order.state is OrderState.ACCEPTED and order.courier_voucher and not self._habits.dry_run:
-            await self._print(order, order.courier_voucher)
+            note = await self._print(order, order.courier_voucher)
         if self._recipient is not None and not self._habits.dry_run:
             self._inbox.hand_over(Subject.ORDER, code, order_body(order))
         is_open = order.state is OrderState.OPEN
@@ -216,7 +226,7 @@ class Connector:
             sends_itself=self._stock.sends_itself,
         )
         if self._habits.dry_run:
-            self._tell(f"would {_described(order, decision)}")
+            self._tell(f"would {would_answer(order, decision)}")
             return "", order
         if isinstance(decision, LeaveToPerson):
             return decision.reason, order
@@ -235,7 +245,7 @@ class Connector:
         if present.state is not OrderState.ACCEPTED:
             self._inbox.release(order.code)
         if present.state is wanted:
-            self._tell(_told(order, decision))
+            self._did(str(wanted), order.code, done(order, decision))
         else:
             self._tell(f"{order.code} was answered already: {present.state}")
         return "", present
@@ -257,18 +267,31 @@ class Connector:
                 available[shop_uid] += quantity
         return available
 
-    async def _print(self, order: Order, url: str) -> None:
-        if self._inbox.printed_path(url) is not None:
-            return
+    async def _print(self, order: Order, url: str) -> str:
+        """Prints a voucher that was not printed; gives a sentence when a person has to look whether it was."""
+        printed = self._inbox.printed(url)
+        if printed is not None and printed.path:
+            return ""
+        if printed is not None and not self._printer.may_repeat:
+            return (
+                "the connector was stopped while its voucher was printed. Look whether the label is there; if not,"
+                f" kalathi merchant reprint {order.code}"
+            )
         pdf = await self._client.download(url)
-        path = str(await asyncio.to_thread(self._printer.print_voucher, order.code, pdf))
-        self._inbox.mark_printed(url, order.code, path)
-        self._tell(f"printed {order.code}: {path}")
+        self._inbox.mark_printed(url, order.code, "", self._clock())
+        try:
+            path = str(await asyncio.to_thread(self._printer.print_voucher, order.code, pdf))
+        except Exception:
+            self._inbox.forget_printing(url)
+            raise
+        self._inbox.mark_printed(url, order.code, path, self._clock())
+        self._did("printed", order.code, f"printed {order.code}: {path}")
+        return ""
 
     async def _withdraw(self, code: str) -> None:
         path = await asyncio.to_thread(self._printer.withdraw, code)
         if path is not None:
-            self._tell(f"withdrawn {code}: its voucher is in {path}")
+            self._did("withdrawn", code, f"withdrawn {code}: its voucher is in {path}")
 
     async def _return(self, return_code: str) -> Found:
         """The same for a return request: decides what the policy decides, and leaves the rest to a person."""
@@ -276,7 +299,7 @@ class Connector:
         decision = decide_return(returned, self._policy.returns)
         note = ""
         if self._habits.dry_run:
-            self._tell(f"would {_described_return(return_code, decision)}")
+            self._tell(f"would {would_review(return_code, decision)}")
             return Found(returned.state)
         match decision:
             case WaitForPerson(reason):
@@ -288,7 +311,7 @@ class Connector:
                     # Somebody was faster, us before a crash included.
                     self._tell(f"{return_code} was reviewed already")
                 else:
-                    self._tell(f"reviewed {return_code}: {option}")
+                    self._did("reviewed", return_code, f"reviewed {return_code}: {option}")
                 returned = await self._client.return_request(return_code)
             case NothingToReview():
                 pass
@@ -303,49 +326,26 @@ class Connector:
             await self._recipient.take(handover.code, handover.body)
         except (*_MAY_PASS, CallError) as error:
             pause_seconds = _pause_seconds(handover.tries)
+            self._metrics.note_failure("handover")
             _log.warning("not_handed_over", code=handover.code, error=str(error), pause_seconds=pause_seconds)
             if handover.tries + 1 == _REFUSALS_BEFORE_ASIDE:
                 self._tell(f"needs a person: {handover.code} cannot be handed over: {error}")
             self._inbox.postpone_handover(handover, self._clock() + pause_seconds)
         else:
             self._inbox.handed(handover)
+            self._metrics.note_done("handed_over")
 
     def _try_again(self, look: Look, error: Exception) -> None:
         pause_seconds = _pause_seconds(look.tries)
         _log.warning("look_waits", code=look.code, error=str(error), tries=look.tries + 1, pause_seconds=pause_seconds)
+        self._metrics.note_failure("look")
         self._inbox.postpone(look, self._clock() + pause_seconds)
+
+    def _did(self, what: str, code: str, line: str) -> None:
+        self._metrics.note_done(what)
+        _log.info(what, code=code)
+        self._tell(line)
 
 
 def _pause_seconds(tries: int) -> float:
     return min(_FIRST_PAUSE_SECONDS * (1 << min(tries, 10)), _LONGEST_PAUSE_SECONDS)
-
-
-def _told(order: Order, decision: Decision) -> str:
-    if isinstance(decision, Accept):
-        window = "" if decision.pickup_window is None else f", window {decision.pickup_window}"
-        return f"accepted {order.code}: all in stock{window}, {decision.number_of_parcels} parcel"
-    lines = decision.lines if isinstance(decision, Reject) else ()
-    return f"rejected {order.code}: {', '.join(_shown(order, line.id, line.available_quantity) for line in lines)}"
-
-
-def _described(order: Order, decision: Decision) -> str:
-    match decision:
-        case LeaveToPerson(reason):
-            return f"leave {order.code} to a person: {reason}"
-        case Nothing():
-            return f"leave {order.code} alone"
-    return _told(order, decision).replace("accepted", "accept", 1).replace("rejected", "reject", 1)
-
-
-def _described_return(return_code: str, decision: Review | WaitForPerson | NothingToReview) -> str:
-    match decision:
-        case WaitForPerson(reason):
-            return f"leave {return_code} to a person: {reason}"
-        case Review(option):
-            return f"review {return_code}: {option}"
-    return f"leave {return_code} alone"
-
-
-def _shown(order: Order, line_id: str | int, available: int | str | None) -> str:
-    line = next(line for line in order.line_items if line.id == line_id)
-    return f"{line.product_name}: {available or 0} of {line.quantity} available"

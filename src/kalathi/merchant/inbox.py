@@ -11,15 +11,26 @@ import fcntl
 import hashlib
 import sqlite3
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Final
+
+from kalathi.merchant.inbox_rows import (
+    EventState,
+    Handover,
+    InboxEvent,
+    InboxInUseError,
+    InboxVersionError,
+    Known,
+    Look,
+    Printed,
+    Subject,
+)
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS events (
-  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL,
-  tries INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS events_new ON events (not_before) WHERE state = 'new';
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, received_at REAL NOT NULL,
+  state TEXT NOT NULL, note TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_unfinished ON events (state, id) WHERE state <> 'done';
 CREATE TABLE IF NOT EXISTS looks (
   kind TEXT NOT NULL, code TEXT NOT NULL, state TEXT NOT NULL, wanted INTEGER NOT NULL, tries INTEGER NOT NULL,
   not_before REAL NOT NULL, note TEXT NOT NULL, seen TEXT NOT NULL, answer_until REAL, warned INTEGER NOT NULL,
@@ -27,84 +38,51 @@ CREATE TABLE IF NOT EXISTS looks (
 CREATE INDEX IF NOT EXISTS looks_due ON looks (not_before) WHERE state = 'due';
 CREATE TABLE IF NOT EXISTS reservations (
   code TEXT NOT NULL, shop_uid TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (code, shop_uid)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS printed (url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS printed (
+  url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL, printed_at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS printed_code ON printed (code);
 CREATE TABLE IF NOT EXISTS handovers (
   id INTEGER PRIMARY KEY, code TEXT NOT NULL, body BLOB NOT NULL, tries INTEGER NOT NULL, not_before REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS handovers_code ON handovers (code, id);
+CREATE TABLE IF NOT EXISTS moments (name TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
-
-
-class InboxInUseError(Exception):
-    """Another connector works on this inbox; two would answer every order twice."""
-
-
-class EventState(StrEnum):
-    """What has become of an event."""
-
-    NEW = "new"
-    DONE = "done"
-    ASIDE = "aside"  # it cannot be read, and waits for a person
-
-
-class InboxEvent(NamedTuple):
-    """An event as it came."""
-
-    id: int
-    body: bytes
-
-
-class Subject(StrEnum):
-    """What is looked at."""
-
-    ORDER = "order"
-    RETURN = "return"
-
-
-class Look(NamedTuple):
-    """Something to look at: how often that was tried in vain, and which of its reasons is the latest."""
-
-    kind: Subject
-    code: str
-    tries: int
-    wanted: int
-
-
-class Known(NamedTuple):
-    """What is known of an order or a return: its state when it was last seen, until when it is to be answered (seconds
-    since 1970), and why it waits for a person, if it does."""
-
-    kind: Subject
-    code: str
-    state: str
-    seen: str
-    answer_until: float | None
-    note: str
-
-
-class Handover(NamedTuple):
-    """Something that the shop's own system is to be told."""
-
-    id: int
-    code: str
-    body: bytes
-    tries: int
+# Raised with every change of the tables. Nothing in the file is the only copy of anything: what is open or accepted is
+# found again by asking the marketplace.
+_VERSION: Final = 1
+# Whoever only looks, or asks for a voucher again, waits for the connector's own short writes.
+_WAIT_MILLISECONDS: Final = 5000
 
 
 class Inbox:
     """One SQLite file of the merchant."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """`read_only` is for whoever only looks, beside the connector. Raises InboxInUseError when another connector
-        works on this file."""
+    def __init__(self, path: Path, *, beside: bool = False) -> None:
+        """`beside` is for whoever looks, or asks for something, while the connector works on this file. Raises
+        InboxInUseError when another connector works on it, and InboxVersionError."""
         self._lock: IO[str] | None = None
-        if read_only:
-            self._connection = sqlite3.connect(f"file:{path}?mode=ro", isolation_level=None, uri=True)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(path.with_name(path.name + ".lock"))
+        if not beside:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(path.with_name(path.name + ".lock"))
+        elif not path.exists():
+            raise InboxVersionError(f"There is no inbox at {path}. Is it the folder of the connector's --data?")
         self._connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._open(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout={_WAIT_MILLISECONDS}")
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.executescript(_TABLES)
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != _VERSION and self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise InboxVersionError(
+                f"{path} is of another version of Kalathi. Start with another --data: what is open or accepted is found"
+                " again, and its vouchers are printed again."
+            )
+        self._connection.executescript(f"{_TABLES}PRAGMA user_version = {_VERSION};")
 
     def close(self) -> None:
         """Closes the file."""
@@ -114,19 +92,31 @@ class Inbox:
 
     # Events
 
-    def put(self, body: bytes) -> bool:
+    def put(self, body: bytes, received_at: float = 0.0) -> bool:
         """On disk when this returns; False when the very same event is there already and nothing waits for it.
 
         An event that somebody has sent again, after mending what was wrong, is a new reason to look where a person had
-        to.
+        to. `received_at` is in seconds since 1970.
         """
         cursor = self._connection.execute(
-            "INSERT INTO events (digest, body, state, note) VALUES (?, ?, 'new', '') ON CONFLICT (digest)"
+            "INSERT INTO events (digest, body, received_at, state, note) VALUES (?, ?, ?, 'new', '')"
+            " ON CONFLICT (digest)"
             " DO UPDATE SET state = 'new', note = '' WHERE state = 'aside' OR EXISTS (SELECT 1 FROM looks"
             " WHERE looks.state = 'person' AND looks.kind || ' ' || looks.code = events.note)",
-            (hashlib.sha256(body).digest(), body),
+            (hashlib.sha256(body).digest(), body, received_at),
         )
         return cursor.rowcount == 1
+
+    def last_events(self, limit: int) -> list[tuple[float, EventState, str]]:
+        """The newest events first: when they came, in seconds since 1970, and what they name or what is wrong."""
+        rows = self._connection.execute(
+            "SELECT received_at, state, note FROM events ORDER BY id DESC LIMIT ?", (limit,)
+        )
+        return [(at, EventState(state), note) for at, state, note in rows]
+
+    def look_again_at_events(self) -> int:
+        """What could not be read is read again; gives how many there are."""
+        return self._connection.execute("UPDATE events SET state = 'new', note = '' WHERE state = 'aside'").rowcount
 
     def new_events(self) -> list[InboxEvent]:
         """What nobody has read yet, in the order in which it came."""
@@ -167,6 +157,14 @@ class Inbox:
             (kind, code),
         )
 
+    def want_again(self, code: str | None = None) -> int:
+        """The order or return of this code, or all that wait for a person, are looked at again; gives how many."""
+        return self._connection.execute(
+            "UPDATE looks SET state = 'due', wanted = wanted + 1, tries = 0, not_before = 0"
+            " WHERE CASE WHEN ?1 IS NULL THEN state = 'person' ELSE code = ?1 END",
+            (code,),
+        ).rowcount
+
     def due_looks(self, now: float) -> list[Look]:
         """What is to be looked at and does not wait for its next try."""
         rows = self._connection.execute(
@@ -204,11 +202,20 @@ class Inbox:
 
     def aside(self) -> list[tuple[bytes, str]]:
         """What waits for a person: an unreadable body or a code, and the note."""
-        unread = self._connection.execute("SELECT body, note FROM events WHERE state = 'aside' ORDER BY id").fetchall()
+        unread = self._connection.execute(
+            "SELECT body, note FROM events WHERE state = 'aside' AND state <> 'done' ORDER BY id"
+        ).fetchall()
         waiting = self._connection.execute(
             "SELECT code, note FROM looks WHERE state = 'person' ORDER BY looked_at, code"
         ).fetchall()
         return unread + [(code.encode(), note) for code, note in waiting]
+
+    def failing(self) -> list[tuple[str, int]]:
+        """What was tried in vain more than twice and is tried again, and how often it was."""
+        return self._connection.execute(
+            "SELECT kind || ' ' || code, tries FROM looks WHERE state = 'due' AND tries > 2"
+            " UNION ALL SELECT 'handover of ' || code, tries FROM handovers WHERE tries > 2 ORDER BY 2 DESC LIMIT 50"
+        ).fetchall()
 
     def known(self, seen: str | None = None) -> list[Known]:
         """Every order and return, those that are to be answered first; or those that were in this state."""
@@ -218,6 +225,11 @@ class Inbox:
             (seen, seen),
         )
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def seen(self, kind: Subject, code: str) -> str | None:
+        """The state in which it was seen last; None when it is not known."""
+        row = self._connection.execute("SELECT seen FROM looks WHERE kind = ? AND code = ?", (kind, code)).fetchone()
+        return row[0] if row else None
 
     def to_be_warned(self, before: float) -> list[Known]:
         """What is still to be answered and has to be by this time, and of which nobody was told; told from now on."""
@@ -229,6 +241,11 @@ class Inbox:
             ).fetchall()
             self._connection.execute("UPDATE looks SET warned = 1 WHERE warned = 0 AND answer_until <= ?", (before,))
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def next_deadline(self) -> float | None:
+        """Until when the most urgent order is to be answered, in seconds since 1970; None when nothing waits."""
+        row = self._connection.execute("SELECT min(answer_until) FROM looks WHERE answer_until IS NOT NULL").fetchone()
+        return row[0] if row else None
 
     def counts(self) -> dict[str, int]:
         """How many of each there are: events by state, looks by state, handovers that wait."""
@@ -265,14 +282,26 @@ class Inbox:
 
     # Vouchers
 
-    def printed_path(self, url: str) -> str | None:
-        """Where the voucher behind this link was printed to, or None."""
-        row = self._connection.execute("SELECT path FROM printed WHERE url = ?", (url,)).fetchone()
-        return row[0] if row else None
+    def printed(self, url: str) -> Printed | None:
+        """What is known of the voucher behind this link."""
+        row = self._connection.execute("SELECT * FROM printed WHERE url = ?", (url,)).fetchone()
+        return Printed(*row) if row else None
 
-    def mark_printed(self, url: str, code: str, path: str) -> None:
-        """This voucher is printed; it is not printed again."""
-        self._connection.execute("INSERT OR IGNORE INTO printed VALUES (?, ?, ?)", (url, code, path))
+    def printed_between(self, start: float, end: float) -> list[Printed]:
+        """The vouchers of this time, seconds since 1970, in their order."""
+        rows = self._connection.execute(
+            "SELECT * FROM printed WHERE printed_at >= ? AND printed_at < ? AND path <> '' ORDER BY printed_at, code",
+            (start, end),
+        )
+        return [Printed(*row) for row in rows]
+
+    def mark_printed(self, url: str, code: str, path: str, printed_at: float = 0.0) -> None:
+        """This voucher is printed and is not printed again; or, without a path, its printing begins now."""
+        self._connection.execute("INSERT OR REPLACE INTO printed VALUES (?, ?, ?, ?)", (url, code, path, printed_at))
+
+    def forget_printing(self, url: str) -> None:
+        """Its printing has begun and failed."""
+        self._connection.execute("DELETE FROM printed WHERE url = ? AND path = ''", (url,))
 
     def unmark_printed(self, code: str) -> int:
         """The order's vouchers are to be printed again; gives how many there are."""
@@ -312,6 +341,17 @@ class Inbox:
         self._connection.execute(
             "UPDATE handovers SET tries = tries + 1, not_before = ? WHERE id = ?", (not_before, handover.id)
         )
+
+    # Moments
+
+    def moment(self, name: str) -> float | None:
+        """When this was done last, in seconds since 1970."""
+        row = self._connection.execute("SELECT at FROM moments WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def mark_moment(self, name: str, at: float) -> None:
+        """It was done at this time."""
+        self._connection.execute("INSERT OR REPLACE INTO moments VALUES (?, ?)", (name, at))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

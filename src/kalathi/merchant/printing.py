@@ -1,5 +1,6 @@
 """Printing: each voucher into a folder, whole or not at all; and from there, if need be, to a printer."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -22,6 +23,9 @@ class PrinterError(Exception):
 
 class FolderPrinter:
     """Puts each voucher into a folder under the order's code."""
+
+    # The same file again is the same file; paper would come twice.
+    may_repeat = True
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +62,8 @@ class FolderPrinter:
 class CommandPrinter(FolderPrinter):
     """The same, and then a command that gets the file's path as its last argument, such as `lp -d labels`."""
 
+    may_repeat = False
+
     def __init__(self, folder: Path, command: Sequence[str], *, timeout_seconds: float = _COMMAND_SECONDS) -> None:
         super().__init__(folder)
         self._command = list(command)
@@ -78,7 +84,43 @@ class CommandPrinter(FolderPrinter):
         if ended.returncode:
             said = ended.stderr[-200:].decode("utf-8", "replace").strip()
             raise PrinterError(f"{name} has ended with {ended.returncode}: {said}")
+        self._printed(path, ended.stdout)
         return path
+
+    def _printed(self, path: Path, said: bytes) -> None:
+        """The command has ended well and has said this."""
+
+
+class QueuePrinter(CommandPrinter):
+    """A queue of CUPS, by `lp`. What is still in the queue when its order is cancelled is taken out of it."""
+
+    def __init__(self, folder: Path, queue: str) -> None:
+        super().__init__(folder, ["lp", "-d", queue])
+
+    def withdraw(self, code: str) -> Path | None:
+        """The same, and the print job is cancelled if it still waits."""
+        aside = super().withdraw(code)
+        job = self._job_file(self._folder / _file_name(code))
+        if job.exists():
+            # A job that has ended cannot be cancelled, which is no failure: the label is on paper.
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(  # noqa: S603  (the id is what lp has given)
+                    ["cancel", job.read_text("utf-8")],  # noqa: S607  (as CUPS installs it)
+                    capture_output=True,
+                    timeout=self._timeout_seconds,
+                    check=False,
+                )
+            job.unlink()
+        return aside
+
+    def _printed(self, path: Path, said: bytes) -> None:
+        # As in "request id is label-42 (1 file(s))".
+        found = re.search(rb"request id is ([\w.-]+)", said)
+        if found:
+            self._job_file(path).write_bytes(found.group(1))
+
+    def _job_file(self, path: Path) -> Path:
+        return path.with_suffix(".job")
 
 
 def _file_name(code: str) -> str:

@@ -43,18 +43,26 @@ class WebhookHandler:
         secrets: Sequence[str] = (),
         ranges: SourceRanges | None = None,
         received: Callable[[], None] = lambda: None,
+        answered: Callable[[int], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`received` is called after a new event is on disk; `clock` gives seconds since 1970."""
+        """`received` is called after a new event is on disk, `answered` with the status of each answer; `clock` gives
+        seconds since 1970."""
         self._inbox = inbox
         self._secrets = list(secrets)
         self.ranges = ranges
         self._received = received
+        self._answered = answered
         self._clock = clock
 
     def handle(self, body: bytes, headers: Mapping[str, str], source: str | None = None) -> Answer:
         """One webhook: its whole body, its headers under any case, and the address that it came from, if that is to
         be looked at. Never raises."""
+        answer = self._answer(body, headers, source)
+        self._answered(answer.status)
+        return answer
+
+    def _answer(self, body: bytes, headers: Mapping[str, str], source: str | None) -> Answer:
         if self.ranges is not None and (source is None or source not in self.ranges):
             _log.warning("webhook_from_elsewhere", source=source)
             return Answer(403)
@@ -69,7 +77,7 @@ class WebhookHandler:
                 return Answer(401)
         try:
             # Inline: the write takes a millisecond, and nothing may be answered before it has ended.
-            is_new = self._inbox.put(body)
+            is_new = self._inbox.put(body, self._clock())
         except Exception:  # noqa: BLE001  (whatever keeps it off the disk: not 200, so it comes again)
             _log.exception("inbox_failed")
             return Answer(500)

@@ -1,23 +1,32 @@
 """Finding what a lost webhook has left out: what the marketplace shows as open is compared with what is known here.
 
 Where the list calls are (the contract marks them as undocumented), what is open, accepted or waits for a review is
-listed; where they are not, every order and return that was such the last time is asked for by its code.
+listed, and what has changed since the last time, for the sake of whom it is handed over to; where they are not, every
+order and return that was such the last time is asked for by its code.
 """
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from kalathi.contract.words import OrderState, ReturnState
 from kalathi.merchant.client import AsyncClient, MarketplaceError
-from kalathi.merchant.inbox import Inbox, Subject
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox_rows import Subject
 
 # States that an order does not stay in.
 _GOES_ON: Final = (OrderState.OPEN, OrderState.ACCEPTED)
+# The marketplace's clock may be another one than ours; what has changed is asked for with this much to spare.
+_TO_SPARE: Final = timedelta(hours=1)
+_LAST: Final = "reconciled"
 _NO_SUCH_CALL: Final = frozenset({404, 405, 501})
 
 
-async def reconcile(client: AsyncClient, inbox: Inbox) -> int:
-    """Has looked at whatever is not known as it is; gives how many there are. Raises CallError."""
-    return await _orders(client, inbox) + await _returns(client, inbox)
+async def reconcile(client: AsyncClient, inbox: Inbox, now: float) -> int:
+    """Has looked at whatever is not known as it is; gives how many there are. `now` is in seconds since 1970. Raises
+    CallError."""
+    found = await _orders(client, inbox) + await _returns(client, inbox)
+    inbox.mark_moment(_LAST, now)
+    return found
 
 
 async def _orders(client: AsyncClient, inbox: Inbox) -> int:
@@ -30,9 +39,10 @@ async def _orders(client: AsyncClient, inbox: Inbox) -> int:
     try:
         for state in _GOES_ON:
             async for order in client.all_orders(state=state):
-                unprinted = order.courier_voucher and inbox.printed_path(order.courier_voucher) is None
+                unprinted = order.courier_voucher and inbox.printed(order.courier_voucher) is None
                 if known.pop(order.code, None) != order.state or unprinted:
                     wanted.add(order.code)
+        wanted |= await _changed(client, inbox)
     except MarketplaceError as error:
         if error.status not in _NO_SUCH_CALL:
             raise
@@ -41,6 +51,18 @@ async def _orders(client: AsyncClient, inbox: Inbox) -> int:
     for code in sorted(wanted):
         inbox.want(Subject.ORDER, code)
     return len(wanted)
+
+
+async def _changed(client: AsyncClient, inbox: Inbox) -> set[str]:
+    last = inbox.moment(_LAST)
+    if last is None:
+        return set()
+    since = datetime.fromtimestamp(last, UTC) - _TO_SPARE
+    return {
+        order.code
+        async for order in client.all_orders(updated_since=since)
+        if inbox.seen(Subject.ORDER, order.code) != order.state
+    }
 
 
 async def _returns(client: AsyncClient, inbox: Inbox) -> int:

@@ -5,16 +5,25 @@ leaves the ranges as they are: a shop that is closed to its marketplace loses mo
 whose events are only a reason to look.
 """
 
+import asyncio
 import ipaddress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
+import structlog
 from msgspec import Struct, field
+
+from kalathi.merchant.client import CallError
+from kalathi.merchant.client.transport import AsyncTransport
+
+_log = structlog.get_logger("kalathi.merchant")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # What a range of a whole family would let in is everybody.
 _SHORTEST_PREFIX: Final = 8
+_DAY_SECONDS: Final = 86_400.0
 
 
 class SourceRangesError(ValueError):
@@ -63,6 +72,29 @@ def ranges_of_file(path: Path) -> SourceRanges:
         return read_ranges(path.read_bytes())
     except OSError as error:
         raise SourceRangesError(f"{path}: {error.strerror}") from error
+
+
+async def fetch_ranges(transport: AsyncTransport, marketplace_url: str, path: Path) -> SourceRanges:
+    """What the marketplace publishes now, kept in the file. Raises SourceRangesError, UnreachableError, OSError."""
+    url = f"{marketplace_url.rstrip('/')}/ip_ranges.json"
+    answer = await transport.send("GET", url, {"Accept": "application/json"}, None)
+    if answer.status != 200:
+        raise SourceRangesError(f"{url} has answered {answer.status}")
+    return keep_ranges(path, answer.body)
+
+
+async def keep_fresh(
+    fetch: Callable[[], Awaitable[SourceRanges]],
+    take: Callable[[SourceRanges], None],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> NoReturn:
+    """Once a day, until cancelled. What fails is logged and leaves the ranges as they are."""
+    while True:
+        await sleep(_DAY_SECONDS)
+        try:
+            take(await fetch())
+        except (SourceRangesError, CallError, OSError) as error:
+            _log.warning("ranges_not_fetched", error=str(error))
 
 
 def keep_ranges(path: Path, content: bytes) -> SourceRanges:

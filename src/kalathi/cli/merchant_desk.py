@@ -1,0 +1,164 @@
+"""`kalathi merchant status | replay | reprint | day`: from beside, while the connector runs."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kalathi.cli.operating import fail
+
+if TYPE_CHECKING:
+    from kalathi.merchant.desk import Status
+    from kalathi.merchant.inbox import Inbox
+
+_data = click.option(
+    "--data",
+    envvar="KALATHI_MERCHANT_DATA",
+    type=click.Path(path_type=Path),
+    default=Path("kalathi-merchant"),
+    show_default=True,
+    help="Folder of the connector's inbox.",
+)
+
+
+@click.command()
+@_data
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def status(data: Path, *, as_json: bool) -> None:
+    """Show the queue, the last events, the deadlines, and a sentence for each thing that needs a person.
+
+    Ends with 0; with --json, `needs_a_person` is empty when nobody has to do anything.
+    """
+    from msgspec import json
+
+    from kalathi.merchant.desk import status_of
+
+    with _inbox(data) as inbox:
+        found = status_of(inbox, datetime.now().astimezone())
+    if as_json:
+        click.echo(json.encode(found))
+    else:
+        _show(found)
+
+
+@click.command()
+@click.argument("code", required=False)
+@_data
+@click.option("--all", "everything", is_flag=True, help="All that waits for a person.")
+def replay(code: str | None, data: Path, *, everything: bool) -> None:
+    """Look again at an order or a return by its CODE, or at all that waits for a person; the connector does it within
+    seconds.
+
+    \b
+    kalathi merchant replay 261124-2152744
+    kalathi merchant replay --all
+    """
+    from kalathi.merchant.desk import look_again
+
+    if (code is None) is not everything:
+        fail("give the code of an order or a return, or --all.")
+    with _inbox(data) as inbox:
+        count = look_again(inbox, code)
+    click.echo(f"{count} to be looked at again." if count else "Nothing waits for a person.")
+
+
+@click.command()
+@click.argument("code")
+@_data
+def reprint(code: str, data: Path) -> None:
+    """Print the voucher of the order CODE once more; the connector does it within seconds."""
+    from kalathi.merchant.desk import print_again
+
+    with _inbox(data) as inbox:
+        found = print_again(inbox, code)
+    click.echo(f"The voucher of {code} is printed again." if found else f"{code} was not printed; it is looked at.")
+
+
+@click.command()
+@_data
+@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Another day than today, as 2026-11-24.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The file to write; vouchers-<date>.pdf of this folder unless told."
+)
+def day(data: Path, date: datetime | None, out: Path | None) -> None:
+    """Put all vouchers that were printed on one day into one PDF, in the order in which they came."""
+    from kalathi.merchant.desk import merge_vouchers
+
+    start = datetime.combine((date or datetime.now()).date(), time()).astimezone()  # noqa: DTZ005  (the shop's own day)
+    end = (start.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+    target = out or Path(f"vouchers-{start:%Y-%m-%d}.pdf")
+    with _inbox(data) as inbox:
+        printed = inbox.printed_between(start.timestamp(), end.timestamp())
+    try:
+        pages, missing = merge_vouchers(printed, target)
+    except OSError as error:
+        fail(f"cannot write {target}: {error.strerror}.")
+    if missing:
+        click.echo(f"Left out, since their files are not there any more: {', '.join(missing)}.", err=True)
+    click.echo(f"{target}: {pages} pages." if pages else f"No voucher was printed on {start:%d/%m/%Y}.")
+
+
+@contextmanager
+def _inbox(data: Path) -> "Iterator[Inbox]":
+    from kalathi.merchant.inbox import Inbox
+    from kalathi.merchant.inbox_rows import InboxVersionError
+
+    try:
+        inbox = Inbox(data / "merchant.db", beside=True)
+    except InboxVersionError as error:
+        fail(str(error))
+    except sqlite3.Error as error:
+        fail(f"the inbox in {data} cannot be used: {error}.")
+    try:
+        yield inbox
+    except sqlite3.Error as error:
+        fail(f"the inbox in {data} cannot be used: {error}.")
+    finally:
+        inbox.close()
+
+
+def _show(found: "Status") -> None:
+    waiting = (
+        (found.events_waiting, "events to read"),
+        (found.looks_waiting, "to look at"),
+        (found.handovers_waiting, "to hand over"),
+    )
+    queue = ", ".join(f"{count} {what}" for count, what in waiting if count)
+    click.echo(f"{_bold('Queue')}       {queue or 'empty'}")
+    click.echo(f"{_bold('Orders')}      {_counts(found.orders)}")
+    click.echo(f"{_bold('Returns')}     {_counts(found.returns)}")
+    click.echo(f"{_bold('Vouchers')}    {found.printed} printed; {found.reserved_pieces} pieces are held for orders")
+    reconciled = "never" if found.reconciled_at is None else _time(found.reconciled_at)
+    click.echo(f"{_bold('Reconciled')}  {reconciled}")
+    _section(
+        "To be answered", [f"{_time(entry.answer_until)}  {entry.code}  {entry.note}" for entry in found.deadlines]
+    )
+    _section("Last events", [f"{_time(entry.received_at)}  {entry.state:6}{entry.note}" for entry in found.last_events])
+    if found.needs_a_person:
+        _section("Needs a person", found.needs_a_person, lambda text: click.style(text, fg="yellow", bold=True))
+    else:
+        click.echo("\nNothing needs a person.")
+
+
+def _section(title: str, lines: list[str], style: Callable[[str], Any] = lambda text: _bold(text)) -> None:
+    if lines:
+        click.echo(f"\n{style(title)}")
+    for line in lines:
+        # Texts of customers stand in notes: what could move the cursor is not shown.
+        click.echo("  " + "".join(character if character.isprintable() else "?" for character in line).rstrip())
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%d/%m %H:%M:%S}"

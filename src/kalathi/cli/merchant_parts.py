@@ -1,0 +1,89 @@
+"""What the flags of `kalathi merchant` name: a source of stock, a printer, the shop's own system."""
+
+import importlib
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kalathi.merchant.client import AsyncClient
+from kalathi.merchant.client.transport import AsyncTransport
+from kalathi.merchant.handing_over import CommandRecipient, CsvFolder, FunctionRecipient, HttpRecipient, Recipient
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter
+from kalathi.merchant.stock import CsvStock, FunctionStock, HttpStock, SqlStock, Stock, WarehouseStock
+
+
+class PartError(ValueError):
+    """What was named cannot be used; the sentence says why."""
+
+
+def stock_of(told: str, query: str, client: AsyncClient, transport: AsyncTransport, inbox: Inbox) -> Stock:
+    """`stock.csv`, `warehouse`, `https://shop.example/stock.json`, `module:function`, or any URL of SQLAlchemy with a
+    query. Raises PartError, StockError."""
+    if told == "warehouse":
+        return WarehouseStock(client, inbox)
+    if told.startswith(("http://", "https://")):
+        return HttpStock(transport, told, inbox)
+    if "://" in told:
+        if not query:
+            raise PartError("give --stock-query with the database of --stock: it gives shop_uid and quantity")
+        return SqlStock(told, query, inbox)
+    if _names_a_function(told):
+        return FunctionStock(_function(told), inbox)
+    return CsvStock(Path(told), inbox)
+
+
+def printer_of(folder: Path, queue: str, command: str) -> FolderPrinter:
+    """The folder alone, or with a queue of CUPS or a command behind it. Raises PartError."""
+    if queue and command:
+        raise PartError("give --printer or --print-command, not both")
+    if queue:
+        return QueuePrinter(folder, queue)
+    return CommandPrinter(folder, _words("--print-command", command)) if command else FolderPrinter(folder)
+
+
+def recipient_of(told: str, transport: AsyncTransport) -> Recipient | None:
+    """`https://...`, `csv:folder`, `command:a command`, `module:function`, or nothing. Raises PartError."""
+    if not told:
+        return None
+    if told.startswith(("http://", "https://")):
+        return HttpRecipient(transport, told)
+    kind, _, rest = told.partition(":")
+    if kind == "csv" and rest:
+        return CsvFolder(Path(rest))
+    if kind == "command":
+        return CommandRecipient(_words("--hand-over-to", rest))
+    if _names_a_function(told):
+        return FunctionRecipient(_function(told))
+    raise PartError(f"--hand-over-to {told}: give an address, csv:folder, command:..., or module:function")
+
+
+def _words(flag: str, command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise PartError(f"{flag}: {error}") from None
+    if not words:
+        raise PartError(f"{flag} names no command")
+    return words
+
+
+def _names_a_function(told: str) -> bool:
+    module, _, name = told.partition(":")
+    return name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _function(told: str) -> Callable[..., Any]:
+    """A function of a module, which may lie in the present folder."""
+    module, _, name = told.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise PartError(f"{told}: {error}") from error
+    if not callable(found):
+        raise PartError(f"{told} is no function")
+    return found  # type: ignore[no-any-return]  # Whatever is callable is the shop's own affair.

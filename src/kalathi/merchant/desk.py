@@ -1,0 +1,138 @@
+"""What a person at the shop sees of the connector, and may ask of it, from beside while it runs."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import pypdfium2
+from msgspec import Struct
+
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox_rows import Known, Printed, Subject
+
+_EVENTS_SHOWN: Final = 10
+_DEADLINES_SHOWN: Final = 10
+
+
+class ShownEvent(Struct, frozen=True):
+    """An event: when it came, and the order or return that it names, or what is wrong with it."""
+
+    received_at: datetime
+    state: str
+    note: str
+
+
+class Deadline(Struct, frozen=True):
+    """An order that is to be answered."""
+
+    code: str
+    answer_until: datetime
+    note: str
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The connector at one moment. Times are in the zone of the reader that was given."""
+
+    # Events that were not read yet, orders and returns to look at, changes to hand over.
+    events_waiting: int
+    looks_waiting: int
+    handovers_waiting: int
+    orders: dict[str, int]
+    returns: dict[str, int]
+    printed: int
+    reserved_pieces: int
+    reconciled_at: datetime | None
+    last_events: list[ShownEvent]
+    deadlines: list[Deadline]
+    # One sentence for each thing that waits for a person.
+    needs_a_person: list[str]
+
+
+def status_of(inbox: Inbox, now: datetime) -> Status:
+    """What there is. `now` carries the zone in which times are shown."""
+    counts = inbox.counts()
+    known = inbox.known()
+    reconciled = inbox.moment("reconciled")
+    zone = now.tzinfo
+
+    def shown(at: float) -> datetime:
+        return datetime.fromtimestamp(at, zone)
+
+    return Status(
+        events_waiting=counts.get("events_new", 0),
+        looks_waiting=counts.get("looks_due", 0),
+        handovers_waiting=counts["handovers"],
+        orders=_by_state(known, Subject.ORDER),
+        returns=_by_state(known, Subject.RETURN),
+        printed=counts["printed"],
+        reserved_pieces=sum(inbox.reserved_pieces().values()),
+        reconciled_at=None if reconciled is None else shown(reconciled),
+        last_events=[ShownEvent(shown(at), state, note) for at, state, note in inbox.last_events(_EVENTS_SHOWN)],
+        deadlines=[
+            Deadline(entry.code, shown(entry.answer_until), entry.note)
+            for entry in known[:_DEADLINES_SHOWN]
+            if entry.answer_until is not None
+        ],
+        needs_a_person=_needs(inbox, known, now),
+    )
+
+
+def _by_state(known: Sequence[Known], kind: Subject) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for entry in known:
+        if entry.kind is kind:
+            counted[entry.seen or "not looked at"] = counted.get(entry.seen or "not looked at", 0) + 1
+    return counted
+
+
+def _needs(inbox: Inbox, known: Sequence[Known], now: datetime) -> list[str]:
+    """What waits for a person, what runs out, and what fails again and again."""
+    needs = [note for _, note in inbox.aside()]
+    needs.extend(
+        f"Order {entry.code}: its deadline has passed and it is not answered."
+        for entry in known
+        if entry.answer_until is not None and entry.answer_until <= now.timestamp() and not entry.note
+    )
+    needs.extend(f"{title}: tried {tries} times in vain; see the log." for title, tries in inbox.failing())
+    return needs
+
+
+def look_again(inbox: Inbox, code: str | None) -> int:
+    """The order or return of this code, or without one all that waits for a person, is looked at again within seconds;
+    gives how many. A code that is not known becomes known: the order's if nothing else."""
+    found = inbox.want_again(code)
+    if code is None:
+        return found + inbox.look_again_at_events()
+    if not found:
+        inbox.want(Subject.RETURN if code.startswith("R-") else Subject.ORDER, code)
+    return 1
+
+
+def print_again(inbox: Inbox, code: str) -> int:
+    """The order's vouchers are printed again within seconds; gives how many there were."""
+    found = inbox.unmark_printed(code)
+    inbox.want(Subject.ORDER, code)
+    return found
+
+
+def merge_vouchers(printed: Sequence[Printed], target: Path) -> tuple[int, list[str]]:
+    """One PDF of all these vouchers, in their order, and its number of pages; and the codes of those whose files are
+    not where they were put, such as of cancelled orders. Nothing is written when there is no page. Raises OSError."""
+    merged = pypdfium2.PdfDocument.new()
+    missing = []
+    try:
+        for voucher in printed:
+            try:
+                with pypdfium2.PdfDocument(voucher.path) as single:
+                    merged.import_pages(single)
+            except (pypdfium2.PdfiumError, FileNotFoundError):
+                missing.append(voucher.code)
+        pages = len(merged)
+        if pages:
+            unfinished = target.with_name(target.name + ".part")
+            merged.save(unfinished)
+            unfinished.replace(target)
+    finally:
+        merged.close()
+    return pages, missing

@@ -1,0 +1,39 @@
+"""What the connector tells a person, one line each."""
+
+from kalathi.contract.orders import Order
+from kalathi.merchant.decisions import Accept, Decision, LeaveToPerson, Nothing, Reject
+from kalathi.merchant.return_decisions import ReturnDecision, Review, WaitForPerson
+
+
+def done(order: Order, decision: Decision) -> str:
+    """An answer that was given."""
+    if isinstance(decision, Accept):
+        window = "" if decision.pickup_window is None else f", window {decision.pickup_window}"
+        return f"accepted {order.code}: all in stock{window}, {decision.number_of_parcels} parcel"
+    lines = decision.lines if isinstance(decision, Reject) else ()
+    return f"rejected {order.code}: {', '.join(_shown(order, line.id, line.available_quantity) for line in lines)}"
+
+
+def would_answer(order: Order, decision: Decision) -> str:
+    """What a dry run would do, and why."""
+    match decision:
+        case LeaveToPerson(reason):
+            return f"leave {order.code} to a person: {reason}"
+        case Nothing():
+            return f"leave {order.code} alone"
+    return done(order, decision).replace("accepted", "accept", 1).replace("rejected", "reject", 1)
+
+
+def would_review(return_code: str, decision: ReturnDecision) -> str:
+    """The same of a return."""
+    match decision:
+        case WaitForPerson(reason):
+            return f"leave {return_code} to a person: {reason}"
+        case Review(option):
+            return f"review {return_code}: {option}"
+    return f"leave {return_code} alone"
+
+
+def _shown(order: Order, line_id: str | int, available: int | str | None) -> str:
+    line = next(line for line in order.line_items if line.id == line_id)
+    return f"{line.product_name}: {available or 0} of {line.quantity} available"
