@@ -173,7 +173,7 @@ def merchant(context: click.Context, /, **given: Any) -> None:
     \b
     kalathi merchant --url http://127.0.0.1:8090 --token-file token --stock stock.csv --print-to vouchers
     kalathi merchant ... --policy policy.toml --dry-run     says what would be done, and does nothing
-    kalathi merchant ... --stock sqlite:///shop.db --stock-query "SELECT sku, pieces FROM goods"
+    kalathi merchant ... --stock sqlite:///shop.db --stock-query "$(cat stock.sql)"
     kalathi merchant ... --stock warehouse --approve-returns withdrawal,wrong_product
     kalathi merchant status                                 what it does, and what needs a person
     """
@@ -261,8 +261,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
 
     log_json_lines()
     policy = _policy(options)
-    assert options.print_to is not None, "it was checked"
-    printer = printer_of(options.print_to, options.printer, options.print_command)
+    printer = printer_of(Path(options.print_to or "."), options.printer, options.print_command)
     bound = listening_socket(options.host, options.port)
     watched = None if options.watch_port is None else listening_socket(options.host, options.watch_port)
     inbox = Inbox(options.data / "merchant.db")

@@ -144,9 +144,9 @@ def _show(found: "Status") -> None:
         click.echo("\nNothing needs a person.")
 
 
-def _section(title: str, lines: list[str], style: Callable[[str], Any] = lambda text: _bold(text)) -> None:
+def _section(title: str, lines: list[str], style: Callable[[str], Any] | None = None) -> None:
     if lines:
-        click.echo(f"\n{style(title)}")
+        click.echo(f"\n{(style or _bold)(title)}")
     for line in lines:
         # Texts of customers stand in notes: what could move the cursor is not shown.
         click.echo("  " + "".join(character if character.isprintable() else "?" for character in line).rstrip())

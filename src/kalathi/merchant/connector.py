@@ -17,7 +17,6 @@ from typing import Final, NamedTuple
 
 import structlog
 from msgspec import Struct
-from msgspec.structs import replace
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError
 from kalathi.contract.orders import Order
@@ -115,7 +114,7 @@ class Connector:
             try:
                 await self.work()
                 await self.look_after()
-                next_at = self._inbox.next_at()
+                next_at = self._inbox.next_at(handovers=self._recipient is not None)
                 seconds = _IDLE_SECONDS if next_at is None else max(next_at - self._clock(), 0.01)
             except Exception:  # noqa: BLE001  (a locked or full disk must not end the connector)
                 _log.exception("connector_stumbled")
@@ -241,7 +240,7 @@ class Connector:
         else:
             call = self._client.reject_lines(order.code, decision.lines)
         wanted = OrderState.ACCEPTED if isinstance(decision, Accept) else OrderState.REJECTED
-        present = await self._answered(order, call, wanted)
+        present = await self._answered(order, call)
         if present.state is not OrderState.ACCEPTED:
             self._inbox.release(order.code)
         if present.state is wanted:
@@ -250,14 +249,12 @@ class Connector:
             self._tell(f"{order.code} was answered already: {present.state}")
         return "", present
 
-    async def _answered(self, order: Order, call: Awaitable[None], wanted: OrderState) -> Order:
-        """The order after our answer. If somebody was faster, us before a crash included, it says what it is now; and
-        where the shop's own system is told of it, it is told what the marketplace shows."""
-        try:
+    async def _answered(self, order: Order, call: Awaitable[None]) -> Order:
+        """The order after our answer, as the marketplace shows it: that is the proof. If somebody was faster, us before
+        a crash included, it says what it is now."""
+        with contextlib.suppress(OrderStatusError):
             await call
-        except OrderStatusError:
-            return await self._client.order(order.code)
-        return replace(order, state=wanted) if self._recipient is None else await self._client.order(order.code)
+        return await self._client.order(order.code)
 
     async def _free_for(self, order: Order) -> dict[str, int]:
         """The stock as this order sees it: what it has reserved itself, before a crash, is still free for it."""

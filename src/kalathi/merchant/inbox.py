@@ -174,11 +174,15 @@ class Inbox:
         )
         return [Look(Subject(kind), *rest) for kind, *rest in rows]
 
-    def next_at(self) -> float | None:
-        """When the next look or handover is to be tried, in seconds; None when nothing waits."""
+    def next_at(self, *, handovers: bool = True) -> float | None:
+        """When the next event, look or, with `handovers`, change to hand over is to be tried, in seconds; None when
+        nothing waits."""
         row = self._connection.execute(
             "SELECT min(at) FROM (SELECT min(not_before) AS at FROM looks WHERE state = 'due'"
-            " UNION ALL SELECT min(not_before) FROM handovers UNION ALL SELECT 0 FROM events WHERE state = 'new')"
+            " UNION ALL SELECT min(h.not_before) FROM handovers h WHERE ? AND NOT EXISTS"
+            " (SELECT 1 FROM handovers e WHERE e.code = h.code AND e.id < h.id)"
+            " UNION ALL SELECT 0 FROM events WHERE state = 'new')",
+            (handovers,),
         ).fetchone()
         return None if row is None else row[0]
 

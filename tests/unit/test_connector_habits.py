@@ -1,0 +1,245 @@
+"""What the connector does beside answering: it finds what was lost, warns, withdraws, hands over, and rehearses."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from kalathi.contract.words import OrderEventType, OrderState
+from kalathi.merchant.connector import Habits
+from kalathi.merchant.desk import look_again, print_again, status_of
+from kalathi.merchant.handing_over import FunctionRecipient
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox_rows import Subject
+from kalathi.merchant.printing import FolderPrinter, PrinterError
+from tests.unit.test_connector import LINK, Shop, shop
+
+pytestmark = pytest.mark.anyio
+__all__ = ["shop"]
+
+
+class Paper(FolderPrinter):
+    """A printer that remembers how often it was asked, and may be killed or jam while it prints."""
+
+    may_repeat = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.labels: list[str] = []
+        self.fails: BaseException | None = None
+
+    def print_voucher(self, code: str, pdf: bytes) -> Path:
+        path = super().print_voucher(code, pdf)
+        if self.fails is not None:
+            raise self.fails
+        self.labels.append(code)
+        return path
+
+
+class Killed(BaseException):
+    """What no except clause of the product catches, as kill -9 would not be caught."""
+
+
+@pytest.mark.parametrize("lists", [True, False])
+async def test_what_a_lost_webhook_left_out_is_found_with_list_calls_and_without(shop: Shop, *, lists: bool) -> None:
+    shop.market.lists = lists
+    shop.receive(shop.order("known", 1))
+    await shop.connector.work()
+    shop.order("known", 1, OrderState.CANCELLED)
+    shop.order("unheard", 1)
+    await shop.connector.look_after()
+    assert shop.inbox.reserved("known") == {}, "the lost cancellation reaches the stock"
+    if lists:
+        assert shop.market.orders["unheard"].state is OrderState.ACCEPTED
+        assert shop.told[-2:] == [
+            "looks at 2 that no webhook has told",
+            "accepted unheard: all in stock, window 7, 1 parcel",
+        ]
+
+
+async def test_it_is_reconciled_at_the_start_and_every_few_minutes_and_not_in_between(shop: Shop) -> None:
+    shop.restart(habits=Habits(reconcile_seconds=300))
+    for seconds, found in ((0.0, True), (299.0, False), (300.0, True)):
+        shop.seconds = seconds
+        code = f"o{seconds:g}"
+        shop.order(code, 0)
+        await shop.connector.look_after()
+        assert (shop.market.orders[code].state is OrderState.ACCEPTED) is found, seconds
+
+
+async def test_what_changed_without_a_webhook_is_found_since_the_last_time(shop: Shop) -> None:
+    told: list[str] = []
+    shop.restart(
+        recipient=FunctionRecipient(
+            lambda content: told.append(json.dumps(content).partition('"state": "')[2].partition('"')[0])
+        )
+    )
+    shop.receive(shop.order("o1", 1, OrderState.DISPATCHED))
+    await shop.connector.work()
+    await shop.connector.look_after()
+    shop.order("o1", 1, OrderState.DELIVERED)
+    shop.seconds = 600
+    await shop.connector.look_after()
+    assert told == ["dispatched", "delivered"]
+
+
+async def test_a_lost_voucher_is_found_and_printed(shop: Shop) -> None:
+    shop.receive(shop.order("o1", 1))
+    await shop.connector.work()
+    shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK)
+    await shop.connector.look_after()
+    assert (shop.folder / "out" / "o1.pdf").exists()
+
+
+async def test_a_person_is_told_once_of_a_deadline_before_it_passes(shop: Shop) -> None:
+    shop.restart(habits=Habits(warn_seconds=600))
+    until = datetime.fromtimestamp(10_000, UTC)
+    shop.stock("shop_uid,quantity\nB,1\n")
+    shop.receive(shop.order("o1", 1, expires_at=until))
+    for shop.seconds in (0.0, 9399.0):
+        await shop.connector.work()
+        await shop.connector.look_after()
+    assert not any("answered by" in line for line in shop.told)
+    for shop.seconds in (9400.0, 9700.0):
+        await shop.connector.look_after()
+    assert len([line for line in shop.told if "Order o1 is to be answered by" in line]) == 1
+
+
+async def test_a_late_cancellation_takes_the_label_out_of_the_pile(shop: Shop) -> None:
+    shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK), OrderEventType.ORDER_UPDATED)
+    await shop.work()
+    assert shop.inbox.reserved("o1") == {"A": 1}
+    shop.receive(shop.order("o1", 1, OrderState.CANCELLED), OrderEventType.ORDER_UPDATED)
+    await shop.work()
+    assert not (shop.folder / "out" / "o1.pdf").exists()
+    assert (shop.folder / "out" / "cancelled" / "o1.pdf").exists()
+    assert shop.inbox.reserved("o1") == {}
+
+
+async def test_a_cancellation_that_overtakes_the_voucher_leaves_no_label(shop: Shop) -> None:
+    order = shop.order("o1", 1, OrderState.CANCELLED, courier_voucher=LINK)
+    for _ in range(2):
+        shop.receive(order, OrderEventType.ORDER_UPDATED)
+        await shop.work()
+    assert list((shop.folder / "out").glob("*.pdf")) == []
+
+
+async def test_a_dry_run_says_what_would_be_done_and_why_and_does_nothing(shop: Shop) -> None:
+    shop.restart(habits=Habits(dry_run=True))
+    shop.receive(shop.order("o1", 1))
+    shop.receive(shop.order("o2", 3))
+    shop.receive(shop.order("o3", 1, OrderState.ACCEPTED, courier_voucher=LINK))
+    await shop.work()
+    assert shop.told == [
+        "would accept o1: all in stock, window 7, 1 parcel",
+        "would reject o2: Βιβλίο: 2 of 3 available",
+    ]
+    assert all(call.startswith("GET o") for call in shop.market.calls)
+    assert not list((shop.folder / "out").glob("*.pdf"))
+
+
+async def test_an_express_order_is_left_to_the_marketplace_and_its_pieces_are_held(shop: Shop) -> None:
+    shop.receive(shop.order("o1", 2, express=True))
+    await shop.work()
+    assert shop.market.calls == ["GET o1"]
+    shop.receive(shop.order("o1", 2, OrderState.ACCEPTED, express=True), OrderEventType.ORDER_UPDATED)
+    await shop.work()
+    assert shop.inbox.reserved_pieces() == {"A": 2}
+
+
+async def test_a_label_comes_once_and_a_kill_while_it_is_printed_is_told_to_a_person(shop: Shop) -> None:
+    paper = Paper(shop.folder / "paper")
+    shop.restart(printer=paper)
+    shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
+    paper.fails = Killed()
+    with pytest.raises(Killed):
+        await shop.work()
+    paper.fails = None
+    shop.restart(printer=paper)
+    await shop.work()
+    assert paper.labels == []
+    assert ["reprint o1" in sentence for sentence in status_of(shop.inbox, datetime.now(UTC)).needs_a_person] == [True]
+    print_again(shop.inbox, "o1")
+    await shop.work()
+    assert paper.labels == ["o1"]
+    assert status_of(shop.inbox, datetime.now(UTC)).needs_a_person == []
+
+
+async def test_a_printer_that_jams_is_asked_again(shop: Shop) -> None:
+    paper = Paper(shop.folder / "paper")
+    shop.restart(printer=paper)
+    shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
+    paper.fails = PrinterError("no paper")
+    await shop.work()
+    paper.fails = None
+    await shop.work(until_seconds=10)
+    assert paper.labels == ["o1"]
+
+
+async def test_the_shops_system_is_told_of_every_change_in_its_order_and_again_until_it_has_taken_it(
+    shop: Shop,
+) -> None:
+    told: list[str] = []
+    busy = True
+
+    def take(content: dict[str, object]) -> None:
+        if busy:
+            raise ConnectionError("busy")
+        order = content["order"]
+        assert isinstance(order, dict)
+        told.append(f"{order['code']} {order['state']}")
+
+    shop.restart(recipient=FunctionRecipient(take))
+    shop.receive(shop.order("o1", 1))
+    await shop.work(until_seconds=2)
+    shop.receive(shop.order("o1", 1, OrderState.DISPATCHED), OrderEventType.ORDER_UPDATED)
+    await shop.work(until_seconds=4)
+    assert "needs a person: o1 cannot be handed over: ConnectionError: busy" in shop.told
+    busy = False
+    shop.restart(recipient=FunctionRecipient(take))
+    await shop.work(until_seconds=200)
+    assert told == ["o1 accepted", "o1 dispatched"]
+    shop.receive(shop.order("o1", 1, OrderState.DISPATCHED, comments="seen again"), OrderEventType.ORDER_UPDATED)
+    shop.receive(shop.market.orders["o1"], OrderEventType.ORDER_UPDATED)
+    await shop.work(until_seconds=300)
+    assert told == ["o1 accepted", "o1 dispatched", "o1 dispatched"], "a change is told, and no change is not"
+
+
+async def test_the_desk_shows_the_queue_the_deadlines_and_what_needs_a_person(shop: Shop) -> None:
+    until = datetime.fromtimestamp(10_000, UTC)
+    shop.inbox.put(b"not json", 5.0)
+    shop.stock("shop_uid,quantity\nB,1\n")
+    shop.receive(shop.order("o1", 1, expires_at=until))
+    await shop.work()
+    found = status_of(shop.inbox, datetime.fromtimestamp(9000, UTC))
+    assert found.orders == {"open": 1}
+    assert [(entry.code, entry.answer_until) for entry in found.deadlines] == [("o1", until)]
+    assert len(found.needs_a_person) == 2
+    assert found.last_events[-1].received_at == datetime.fromtimestamp(5, UTC)
+    json.dumps(found.needs_a_person)
+    beside = Inbox(shop.folder / "inbox.db", beside=True)
+    shop.stock("shop_uid,quantity\nA,1\n")
+    assert look_again(beside, None) == 2
+    beside.close()
+    await shop.work()
+    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert len(status_of(shop.inbox, datetime.fromtimestamp(9000, UTC)).needs_a_person) == 1
+
+
+async def test_an_unknown_code_is_looked_at_when_it_is_replayed(shop: Shop) -> None:
+    shop.order("o1", 1)
+    assert look_again(shop.inbox, "o1") == 1
+    await shop.work()
+    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+
+
+async def test_changes_that_nobody_takes_any_more_keep_the_connector_asleep(shop: Shop) -> None:
+    shop.restart(recipient=FunctionRecipient(lambda _: None))
+    shop.receive(shop.order("o1", 1))
+    shop.inbox.want(Subject.ORDER, "o1")
+    shop.inbox.hand_over(Subject.ORDER, "o1", b"{}")
+    shop.restart()
+    await shop.connector.work()
+    assert shop.inbox.next_at() == 0
+    assert shop.inbox.next_at(handovers=False) is None
