@@ -199,8 +199,10 @@ class Connector:
         note = ""
         if order.state is OrderState.OPEN:
             note, order = await self._answer(order)
-        if order.state in _PIECES_GONE:
+        if order.state in _NOT_SENT:
             self._inbox.release(code)
+        elif order.state in _PIECES_GONE:
+            await self._leave(code)
         elif order.state is OrderState.ACCEPTED and not order.fulfilled_by_skroutz:
             # Whoever has accepted it, the marketplace for an express order or a person by hand: its pieces are taken.
             self._inbox.reserve(code, wanted_pieces(order))
@@ -284,6 +286,15 @@ class Connector:
         self._inbox.mark_printed(url, order.code, path, self._clock())
         self._did("printed", order.code, f"printed {order.code}: {path}")
         return ""
+
+    async def _leave(self, code: str) -> None:
+        """The courier has the order: its pieces are held as long as the source of stock may still count them."""
+        await self._stock.available()
+        stamp = self._stock.stamp()
+        if stamp is None:
+            self._inbox.release(code)
+        else:
+            self._inbox.leave(code, stamp)
 
     async def _withdraw(self, code: str) -> None:
         path = await asyncio.to_thread(self._printer.withdraw, code)

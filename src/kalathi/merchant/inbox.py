@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS looks (
   handed BLOB, looked_at REAL, PRIMARY KEY (kind, code)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS looks_due ON looks (not_before) WHERE state = 'due';
 CREATE TABLE IF NOT EXISTS reservations (
-  code TEXT NOT NULL, shop_uid TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (code, shop_uid)) WITHOUT ROWID;
+  code TEXT NOT NULL, shop_uid TEXT NOT NULL, quantity INTEGER NOT NULL, left_at TEXT,
+  PRIMARY KEY (code, shop_uid)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS printed (
   url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL, printed_at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS printed_code ON printed (code);
@@ -266,11 +267,22 @@ class Inbox:
         """The pieces of an order are spoken for. Again for the same order changes nothing."""
         rows = [(code, shop_uid, quantity) for shop_uid, quantity in quantities.items()]
         with self._transaction():
-            self._connection.executemany("INSERT OR IGNORE INTO reservations VALUES (?, ?, ?)", rows)
+            self._connection.executemany("INSERT OR IGNORE INTO reservations VALUES (?, ?, ?, NULL)", rows)
 
     def release(self, code: str) -> None:
-        """The pieces of an order are free again, or have left the shelf with it."""
+        """The pieces of an order are free again."""
         self._connection.execute("DELETE FROM reservations WHERE code = ?", (code,))
+
+    def leave(self, code: str, stamp: str) -> None:
+        """The pieces of an order have left the shelf, of which the source does not know yet: it is as this stamp says.
+        Until it is another one they are held."""
+        self._connection.execute(
+            "UPDATE reservations SET left_at = ? WHERE code = ? AND left_at IS NULL", (stamp, code)
+        )
+
+    def forget_left(self, stamp: str) -> None:
+        """The source is as this stamp says: it counts without what had left before."""
+        self._connection.execute("DELETE FROM reservations WHERE left_at <> ?", (stamp,))
 
     def reserved(self, code: str) -> dict[str, int]:
         """The pieces that this order holds."""
@@ -281,8 +293,9 @@ class Inbox:
         return dict(self._connection.execute("SELECT shop_uid, sum(quantity) FROM reservations GROUP BY shop_uid"))
 
     def holders(self) -> list[str]:
-        """The orders that hold pieces."""
-        return [row[0] for row in self._connection.execute("SELECT DISTINCT code FROM reservations ORDER BY code")]
+        """The orders whose pieces lie on the shelf for them."""
+        rows = self._connection.execute("SELECT DISTINCT code FROM reservations WHERE left_at IS NULL ORDER BY code")
+        return [row[0] for row in rows]
 
     # Vouchers
 

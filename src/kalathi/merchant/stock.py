@@ -1,8 +1,9 @@
 """Where the number of free pieces comes from: a CSV file, a database, an address, a function, or the marketplace's own
 warehouse.
 
-Pieces of accepted orders still lie there until the courier takes them, so they are subtracted here; once an order has
-been dispatched they no longer are, and the source is expected to count without them.
+Pieces of accepted orders still lie there until the courier takes them, so they are subtracted here. What has left with
+the courier is subtracted until the source can know of it: a file until it is written anew, the others, which answer
+with what there is at the moment, no longer.
 """
 
 import asyncio
@@ -33,6 +34,10 @@ class Stock(Protocol):
 
     sends_itself: bool
 
+    def stamp(self) -> str | None:
+        """What the source was when it was read last, if it does not know at once of what has left; None if it does."""
+        ...
+
     async def available(self) -> dict[str, int]:
         """Free pieces by shop_uid. Raises StockError, and of the warehouse what its client raises."""
         ...
@@ -61,6 +66,10 @@ class _Asked:
         self._asked_at: float | None = None
         self._shelf = Shelf({}, {})
 
+    def stamp(self) -> str | None:
+        """None: it is asked for what there is at the moment."""
+        return None
+
     async def available(self) -> dict[str, int]:
         """Free pieces by shop_uid. Raises StockError."""
         return _free((await self._present()).pieces, self._inbox)
@@ -88,8 +97,12 @@ class CsvStock:
     def __init__(self, path: Path, inbox: Inbox) -> None:
         self._path = path
         self._inbox = inbox
-        self._read_at: tuple[int, int] | None = None
+        self._stamp: str | None = None
         self._shelf = Shelf({}, {})
+
+    def stamp(self) -> str | None:
+        """When the file was written, and its size. It does not know what has left since."""
+        return self._stamp
 
     async def available(self) -> dict[str, int]:
         """Free pieces by shop_uid. Raises StockError."""
@@ -104,10 +117,11 @@ class CsvStock:
     def _refresh(self) -> None:
         try:
             status = self._path.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            if stamp != self._read_at:
+            stamp = f"{status.st_mtime_ns} {status.st_size}"
+            if stamp != self._stamp:
                 self._shelf = _read(self._path)
-                self._read_at = stamp
+                self._stamp = stamp
+                self._inbox.forget_left(stamp)
         except OSError as error:
             raise StockError(f"{self._path}: {error.strerror}") from error
         except UnicodeDecodeError as error:

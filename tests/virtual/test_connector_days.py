@@ -1,0 +1,253 @@
+"""The connector in front of our own marketplace for days, with faults of every kind and deaths at any call: afterwards
+every order is answered in time, the stock adds up, and each voucher was printed once."""
+
+import os
+import random
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
+from kalathi.merchant.client import AsyncClient, Retries, UnreachableError
+from kalathi.merchant.client.transport import HttpAnswer
+from kalathi.merchant.connector import Connector
+from kalathi.merchant.handing_over import FunctionRecipient
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.printing import FolderPrinter
+from kalathi.merchant.receiver import WebhookHandler
+from kalathi.merchant.stock import CsvStock
+from tests.market import NOON, FakeNetwork, Market, Shop, open_market
+
+pytestmark = pytest.mark.anyio
+
+# `make chaos` asks for more.
+ORDERS = int(os.environ.get("KALATHI_TEST_CONNECTOR_ORDERS", "400"))
+FAULTS: Final[list[dict[str, Any]]] = [
+    {"on": "api", "kind": "error", "status": 500, "probability": 0.03},
+    {"on": "api", "kind": "error", "status": 503, "probability": 0.03, "after": True},
+    {"on": "api", "kind": "rate_limit", "probability": 0.02, "retry_after_seconds": 3},
+    {"on": "api", "kind": "drop", "probability": 0.03},
+    {"on": "api", "kind": "drop", "probability": 0.05, "after": True},
+    {"on": "api", "kind": "timeout", "seconds": 0.001, "probability": 0.02},
+    {"on": "webhooks", "kind": "duplicate", "probability": 0.2},
+    {"on": "webhooks", "kind": "reorder", "seconds": 30, "probability": 0.1},
+    {"on": "webhooks", "kind": "error", "status": 500, "probability": 0.1},
+    {"on": "webhooks", "kind": "drop", "probability": 0.1, "after": True},
+]
+
+
+class Killed(BaseException):
+    """What no except clause of the product catches, as kill -9 would not be caught."""
+
+
+class Paper(FolderPrinter):
+    """Counts the labels."""
+
+    may_repeat = False
+
+    def __init__(self, folder: Path, labels: Counter[str]) -> None:
+        super().__init__(folder)
+        self._labels = labels
+
+    def print_voucher(self, code: str, pdf: bytes) -> Path:
+        self._labels[code] += 1
+        return super().print_voucher(code, pdf)
+
+
+class Days(FakeNetwork):
+    """A shop with its shelf, its connector and its customers; it is the marketplace's network as well."""
+
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        super().__init__()
+        self.chance = chance
+        self.folder = folder
+        self.shelf = {"A": 60, "B": 40}
+        self.arrived = Counter(self.shelf)
+        self.left: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.told: dict[str, str] = {}
+        self.lines: list[str] = []
+        self.seconds = NOON.timestamp()
+        self.deaths = 0
+        self.deadly = False
+        self.codes: list[str] = []
+        self.wanted: dict[str, dict[str, int]] = {}
+
+    # The wire, both ways
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
+        answer = self.handler.handle(body, headers)
+        return Answer(url, answer.status, SendError.NONE, answer.body, 1)
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
+        self._die()
+        parts = urlsplit(url)
+        try:
+            answer = await self.market.call(method, f"{parts.path}?{parts.query}".rstrip("?"), body, headers)
+        except ConnectionResetError:
+            raise UnreachableError("cut off") from None
+        self._die()
+        return HttpAnswer(answer.status, answer.body, answer.headers)
+
+    def _die(self) -> None:
+        if self.deadly and self.chance.random() < 0.01:
+            self.deaths += 1
+            raise Killed
+
+    # The shop
+
+    async def open(self, market: Market) -> None:
+        self.market = market
+        self.shop: Shop = await market.shop(quantity=100_000)
+        self.count()
+        self.inbox = Inbox(self.folder / "inbox.db")
+        self.start()
+
+    def count(self) -> None:
+        rows = "".join(f"{shop_uid},{quantity}\n" for shop_uid, quantity in self.shelf.items())
+        (self.folder / "stock.csv").write_text(f"shop_uid,quantity\n{rows}", "utf-8")
+
+    def start(self) -> None:
+        self.inbox.close()
+        self.inbox = Inbox(self.folder / "inbox.db")
+        client = AsyncClient("http://market", self.shop.token, transport=self, retries=Retries(attempts=1))
+        self.connector = Connector(
+            client,
+            self.inbox,
+            CsvStock(self.folder / "stock.csv", self.inbox),
+            Paper(self.folder / "out", self.labels),
+            self.lines.append,
+            recipient=FunctionRecipient(self._take),
+            clock=lambda: self.seconds,
+        )
+        self.handler = WebhookHandler(self.inbox, clock=lambda: self.seconds)
+
+    def _take(self, content: dict[str, Any]) -> None:
+        if self.deadly and self.chance.random() < 0.05:
+            raise ConnectionError("the shop's system is busy")
+        self.told[content["order"]["code"]] = content["order"]["state"]
+
+    async def work(self) -> None:
+        try:
+            await self.connector.work()
+            await self.connector.look_after()
+        except Killed:
+            self.start()
+
+    # What happens
+
+    async def advance(self, seconds: int) -> None:
+        self.seconds += seconds
+        await self.market.advance(seconds)
+
+    async def step(self) -> None:
+        what = self.chance.random()
+        if what < 0.55:
+            wanted = {uid: self.chance.randint(1, 4) for uid in self.chance.choice(("A", "B", "AB"))}
+            # The marketplace believes in more than there is; a rejection lowers what it believes.
+            await self.shop.count({})
+            code = await self.shop.place(wanted)
+            self.wanted[code] = wanted
+        elif what < 0.65:
+            await self._operate(self.chance.choice(["open", "accepted"]), "cancel")
+        elif what < 0.85:
+            await self._hand_over()
+        elif what < 0.90:
+            self.count()
+        elif what < 0.94:
+            for shop_uid in self.shelf:
+                new = self.chance.randint(0, 20)
+                self.shelf[shop_uid] += new
+                self.arrived[shop_uid] += new
+            self.count()
+        else:
+            await self.advance(self.chance.randint(1, 900))
+        await self.market.settle()
+        if self.chance.random() < 0.7:
+            await self.work()
+
+    async def _some(self, state: str) -> dict[str, Any] | None:
+        listed = await self.market.operate("GET", f"/marketplace/orders?state={state}&per=50")
+        mine = [entry for entry in listed["orders"] if entry["code"] != "DEMO-OPEN"]
+        return self.chance.choice(mine) if mine else None
+
+    async def _operate(self, state: str, action: str) -> str | None:
+        order = await self._some(state)
+        if order is None:
+            return None
+        await self.market.operate("POST", f"/marketplace/orders/{order['code']}/{action}", {})
+        return str(order["code"])
+
+    async def _hand_over(self) -> None:
+        """The courier takes an order whose label is on it: its pieces leave the shelf, of which the file knows when the
+        shop writes it anew."""
+        order = await self._some("accepted")
+        if order is None or not self.labels[order["code"]]:
+            return
+        await self.market.operate("POST", f"/marketplace/orders/{order['code']}/hand_over", {})
+        for line in (await self.market.order(order["code"]))["order"]["line_items"]:
+            self.shelf[line["shop_uid"]] -= line["quantity"]
+            self.left[line["shop_uid"]] += line["quantity"]
+            assert self.shelf[line["shop_uid"]] >= 0, "a piece was promised twice"
+
+
+async def _orders(market: Market) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    page = 1
+    while True:
+        listed = await market.operate("GET", f"/marketplace/orders?per=100&page={page}")
+        found += listed["orders"]
+        if page >= listed["meta"]["pagination"]["total_pages"]:
+            return found
+        page += 1
+
+
+async def test_after_days_of_faults_and_deaths_everything_is_answered_printed_and_counted(tmp_path: Path) -> None:
+    seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
+    print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
+    days = Days(tmp_path, random.Random(seed))
+    async with open_market(tmp_path / "market", network=days) as market:
+        await days.open(market)
+        days.deadly = True
+        await market.operate("PUT", "/marketplace/faults", {"seed": seed, "rules": FAULTS})
+        while len(days.wanted) < ORDERS:
+            await days.step()
+        days.deadly = False
+        await market.operate("PUT", "/marketplace/faults", {})
+        for _ in range(40):
+            await days.advance(120)
+            await days.work()
+        await _check(days)
+        days.inbox.close()
+
+
+async def _check(days: Days) -> None:
+    orders = await _orders(days.market)
+    states = Counter(order["state"] for order in orders)
+    print(f"{states}, {days.deaths} deaths, {sum(days.labels.values())} labels")
+    assert set(states) <= {"accepted", "rejected", "cancelled", "dispatched", "delivered", "for_return"}
+    assert days.deaths
+    held: Counter[str] = Counter()
+    for order in orders:
+        detail = await days.market.order(order["code"])
+        events = [entry["event"] for entry in detail["timeline"]]
+        assert "expire" not in events, order["code"]
+        if order["state"] == "accepted":
+            held.update({line["shop_uid"]: line["quantity"] for line in detail["order"]["line_items"]})
+        if order["state"] in {"accepted", "dispatched"}:
+            assert days.labels[order["code"]] == 1, order["code"]
+            assert (days.folder / "out" / f"{order['code']}.pdf").exists()
+        if order["state"] == "cancelled":
+            assert not (days.folder / "out" / f"{order['code']}.pdf").exists()
+        assert days.told[order["code"]] == order["state"], order["code"]
+    assert max(days.labels.values()) == 1
+    days.count()
+    await CsvStock(days.folder / "stock.csv", days.inbox).available()
+    assert Counter(days.inbox.reserved_pieces()) == held
+    assert all(days.shelf[shop_uid] >= quantity for shop_uid, quantity in held.items()), "promised twice"
+    assert Counter(days.shelf) + days.left == days.arrived
+    assert days.inbox.aside() == []
