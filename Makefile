@@ -43,8 +43,10 @@ test: check
 	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 $(BIN)/pytest -q -n auto tests/contract tests/virtual tests/conformance/test_races.py
 
 chaos: .venv/made-dev
-	KALATHI_TEST_KILLS=300 KALATHI_TEST_ORDERS=20000 KALATHI_TEST_DELIVERIES=1000000 $(BIN)/pytest -q -s --timeout 7200 \
-	  tests/e2e/test_crash.py tests/virtual/test_days.py tests/virtual/test_simulation.py
+	KALATHI_TEST_KILLS=300 KALATHI_TEST_ORDERS=20000 KALATHI_TEST_DELIVERIES=1000000 \
+	  KALATHI_TEST_CONNECTOR_ORDERS=5000 KALATHI_TEST_EVENTS=100000 $(BIN)/pytest -q -s --timeout 7200 \
+	  tests/e2e/test_crash.py tests/virtual/test_days.py tests/virtual/test_simulation.py \
+	  tests/virtual/test_connector_days.py tests/virtual/test_connector_memory.py
 
 bench: .venv/made-dev
 	$(BIN)/python benchmarks/run.py

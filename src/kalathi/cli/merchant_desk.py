@@ -134,9 +134,7 @@ def _show(found: "Status") -> None:
     click.echo(f"{_bold('Vouchers')}    {found.printed} printed; {found.reserved_pieces} pieces are held for orders")
     reconciled = "never" if found.reconciled_at is None else _time(found.reconciled_at)
     click.echo(f"{_bold('Reconciled')}  {reconciled}")
-    _section(
-        "To be answered", [f"{_time(entry.answer_until)}  {entry.code}  {entry.note}" for entry in found.deadlines]
-    )
+    _section("To be answered", [f"{_time(entry.answer_until)}  {entry.code}" for entry in found.deadlines])
     _section("Last events", [f"{_time(entry.received_at)}  {entry.state:6}{entry.note}" for entry in found.last_events])
     if found.needs_a_person:
         _section("Needs a person", found.needs_a_person, lambda text: click.style(text, fg="yellow", bold=True))
@@ -157,7 +155,7 @@ def _bold(text: str) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
+    return ", ".join(f"{count} {state or 'not looked at'}" for state, count in sorted(counts.items())) or "none"
 
 
 def _time(at: datetime) -> str:

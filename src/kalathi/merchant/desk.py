@@ -52,7 +52,7 @@ class Status(Struct, frozen=True, kw_only=True):
 def status_of(inbox: Inbox, now: datetime) -> Status:
     """What there is. `now` carries the zone in which times are shown."""
     counts = inbox.counts()
-    known = inbox.known()
+    urgent = inbox.to_be_answered(_DEADLINES_SHOWN)
     reconciled = inbox.moment("reconciled")
     zone = now.tzinfo
 
@@ -63,35 +63,27 @@ def status_of(inbox: Inbox, now: datetime) -> Status:
         events_waiting=counts.get("events_new", 0),
         looks_waiting=counts.get("looks_due", 0),
         handovers_waiting=counts["handovers"],
-        orders=_by_state(known, Subject.ORDER),
-        returns=_by_state(known, Subject.RETURN),
+        orders=inbox.states(Subject.ORDER),
+        returns=inbox.states(Subject.RETURN),
         printed=counts["printed"],
         reserved_pieces=sum(inbox.reserved_pieces().values()),
         reconciled_at=None if reconciled is None else shown(reconciled),
         last_events=[ShownEvent(shown(at), state, note) for at, state, note in inbox.last_events(_EVENTS_SHOWN)],
         deadlines=[
             Deadline(entry.code, shown(entry.answer_until), entry.note)
-            for entry in known[:_DEADLINES_SHOWN]
+            for entry in urgent
             if entry.answer_until is not None
         ],
-        needs_a_person=_needs(inbox, known, now),
+        needs_a_person=_needs(inbox, urgent, now),
     )
 
 
-def _by_state(known: Sequence[Known], kind: Subject) -> dict[str, int]:
-    counted: dict[str, int] = {}
-    for entry in known:
-        if entry.kind is kind:
-            counted[entry.seen or "not looked at"] = counted.get(entry.seen or "not looked at", 0) + 1
-    return counted
-
-
-def _needs(inbox: Inbox, known: Sequence[Known], now: datetime) -> list[str]:
+def _needs(inbox: Inbox, urgent: Sequence[Known], now: datetime) -> list[str]:
     """What waits for a person, what runs out, and what fails again and again."""
     needs = [note for _, note in inbox.aside()]
     needs.extend(
         f"Order {entry.code}: its deadline has passed and it is not answered."
-        for entry in known
+        for entry in urgent
         if entry.answer_until is not None and entry.answer_until <= now.timestamp() and not entry.note
     )
     needs.extend(f"{title}: tried {tries} times in vain; see the log." for title, tries in inbox.failing())

@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS looks (
   not_before REAL NOT NULL, note TEXT NOT NULL, seen TEXT NOT NULL, answer_until REAL, warned INTEGER NOT NULL,
   handed BLOB, looked_at REAL, PRIMARY KEY (kind, code)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS looks_due ON looks (not_before) WHERE state = 'due';
+CREATE INDEX IF NOT EXISTS looks_to_answer ON looks (answer_until) WHERE answer_until IS NOT NULL;
+CREATE INDEX IF NOT EXISTS looks_seen ON looks (seen);
 CREATE TABLE IF NOT EXISTS reservations (
   code TEXT NOT NULL, shop_uid TEXT NOT NULL, quantity INTEGER NOT NULL, left_at TEXT,
   PRIMARY KEY (code, shop_uid)) WITHOUT ROWID;
@@ -222,14 +224,25 @@ class Inbox:
             " UNION ALL SELECT 'handover of ' || code, tries FROM handovers WHERE tries > 2 ORDER BY 2 DESC LIMIT 50"
         ).fetchall()
 
-    def known(self, seen: str | None = None) -> list[Known]:
-        """Every order and return, those that are to be answered first; or those that were in this state."""
+    def known(self, seen: str) -> list[Known]:
+        """Every order and return that was in this state when it was looked at last."""
         rows = self._connection.execute(
-            "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE ? IS NULL OR seen = ?"
-            " ORDER BY answer_until IS NULL, answer_until, code",
-            (seen, seen),
+            "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE seen = ? ORDER BY code", (seen,)
         )
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def to_be_answered(self, limit: int) -> list[Known]:
+        """What is to be answered, the most urgent first."""
+        rows = self._connection.execute(
+            "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE answer_until IS NOT NULL"
+            " ORDER BY answer_until, code LIMIT ?",
+            (limit,),
+        )
+        return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def states(self, kind: Subject) -> dict[str, int]:
+        """How many orders, or returns, were seen last in each state; without a state those not looked at yet."""
+        return dict(self._connection.execute("SELECT seen, count(*) FROM looks WHERE kind = ? GROUP BY seen", (kind,)))
 
     def seen(self, kind: Subject, code: str) -> str | None:
         """The state in which it was seen last; None when it is not known."""
