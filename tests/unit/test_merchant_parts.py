@@ -59,7 +59,9 @@ def test_a_reason_that_comes_while_it_is_being_looked_at_is_not_lost(tmp_path: P
     [again] = inbox.due_looks(0)
     inbox.settle(again, 2.0, seen="accepted")
     assert inbox.due_looks(10) == []
-    assert [(known.code, known.seen, known.answer_until) for known in inbox.known("accepted")] == [("o1", "accepted", None)]
+    assert [(known.code, known.seen, known.answer_until) for known in inbox.known("accepted")] == [
+        ("o1", "accepted", None)
+    ]
     inbox.close()
 
 

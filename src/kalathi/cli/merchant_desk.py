@@ -107,8 +107,11 @@ def _inbox(data: Path) -> "Iterator[Inbox]":
     from kalathi.merchant.inbox import Inbox
     from kalathi.merchant.inbox_rows import InboxVersionError
 
+    path = data / "merchant.db"
+    if not path.exists():
+        fail(f"there is no inbox in {data}. Give the folder of the connector's --data.")
     try:
-        inbox = Inbox(data / "merchant.db", beside=True)
+        inbox = Inbox(path, beside=True)
     except InboxVersionError as error:
         fail(str(error))
     except sqlite3.Error as error:

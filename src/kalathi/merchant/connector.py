@@ -39,8 +39,8 @@ _log = structlog.get_logger("kalathi.merchant")
 
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 60.0
-# Another process may have asked for something, such as `kalathi merchant reprint`.
-_IDLE_SECONDS: Final = 5.0
+# Another process may have put something into the inbox: a framework that receives, `kalathi merchant reprint`.
+_IDLE_SECONDS: Final = 1.0
 # A refusal may be of the moment, such as a window that began a second ago; one that stays needs a person.
 _REFUSALS_BEFORE_ASIDE: Final = 3
 # Read events that are kept, so that what comes again is known; older ones are forgotten.

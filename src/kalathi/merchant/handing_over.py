@@ -6,6 +6,7 @@ well: a command by status 0, an address by a status of 200 to 299, a function by
 
 import asyncio
 import csv
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ class CommandRecipient:
 
 
 class FunctionRecipient:
-    """A function of Python, with or without await."""
+    """A function of Python. With await it runs on the event loop; without, in a thread, where it may take its time."""
 
     def __init__(self, function: Callable[[dict[str, object]], Awaitable[None] | None]) -> None:
         self._function = function
@@ -96,9 +97,11 @@ class FunctionRecipient:
     async def take(self, code: str, body: bytes) -> None:
         """Raises HandoverError for whatever the function raises."""
         try:
-            awaited = self._function(json.loads(body))
-            if awaited is not None:
-                await awaited
+            content = json.loads(body)
+            if inspect.iscoroutinefunction(self._function):
+                await self._function(content)
+            else:
+                await asyncio.to_thread(self._function, content)
         except Exception as error:
             raise HandoverError(f"{type(error).__name__}: {error}") from error
 

@@ -60,15 +60,15 @@ class Inbox:
     """One SQLite file of the merchant."""
 
     def __init__(self, path: Path, *, beside: bool = False) -> None:
-        """`beside` is for whoever looks, or asks for something, while the connector works on this file. Raises
-        InboxInUseError when another connector works on it, and InboxVersionError."""
+        """`beside` is for whoever looks, asks for something or receives webhooks while the connector works on this
+        file; of that, single calls may come from any thread. Raises InboxInUseError when another connector works on it,
+        and InboxVersionError."""
         self._lock: IO[str] | None = None
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not beside:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path.with_name(path.name + ".lock"))
-        elif not path.exists():
-            raise InboxVersionError(f"There is no inbox at {path}. Is it the folder of the connector's --data?")
-        self._connection = sqlite3.connect(path, isolation_level=None)
+        # The connector's transactions have several statements, between which no other thread may come.
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not beside)
         try:
             self._open(path)
         except BaseException:

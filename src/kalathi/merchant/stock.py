@@ -189,7 +189,8 @@ class HttpStock(_Asked):
 
 
 class FunctionStock(_Asked):
-    """A function of Python that gives the same as such an address, with or without await."""
+    """A function of Python that gives the same as such an address. With await it runs on the event loop; without, in a
+    thread, where it may take its time."""
 
     def __init__(
         self,
@@ -202,8 +203,10 @@ class FunctionStock(_Asked):
 
     async def _ask(self) -> Shelf:
         try:
-            given = self._function()
-            content = await given if inspect.isawaitable(given) else given
+            if inspect.iscoroutinefunction(self._function):
+                content = await self._function()
+            else:
+                content = await asyncio.to_thread(self._function)
         except Exception as error:
             raise StockError(f"the function of the stock: {type(error).__name__}: {error}") from error
         return _shelf_of_json(content, "the function of the stock")

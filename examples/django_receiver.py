@@ -1,0 +1,42 @@
+"""Webhooks received inside of Django: a view that calls one plain function. Every other framework does the same.
+
+    KALATHI_MERCHANT_DATA=merchant python django_receiver.py runserver 8000
+
+The connector runs beside it (`kalathi merchant --data merchant ...`), reads the same inbox and does the work; give the
+marketplace this application's address instead of the connector's.
+"""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management import execute_from_command_line
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.receiver import WebhookHandler
+
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY=secrets.token_hex())
+
+# One for the whole process: it may be used from any thread.
+handler = WebhookHandler(Inbox(Path(os.environ["KALATHI_MERCHANT_DATA"]) / "merchant.db", beside=True))
+
+
+@csrf_exempt
+@require_POST
+def webhook(request: HttpRequest) -> HttpResponse:
+    """The event is on disk when 200 is answered."""
+    answer = handler.handle(request.body, request.headers, request.META.get("REMOTE_ADDR"))
+    return HttpResponse(answer.body, status=answer.status)
+
+
+# The last part of the path is a secret that only the marketplace knows.
+urlpatterns = [path("webhooks/change-me", webhook)]
+
+if __name__ == "__main__":
+    execute_from_command_line(sys.argv)
