@@ -56,6 +56,17 @@ async def test_the_first_order_by_hand_goes_as_the_page_says(tmp_path: Path) -> 
 
 
 @in_a_shell
+async def test_a_shop_is_connected_as_the_page_says(tmp_path: Path) -> None:
+    out = await _run(_blocks("docs/connect-your-shop.md"), tmp_path)
+    assert "would accept" in out
+    assert "would reject" in out
+    assert "Nothing needs a person." in out
+    assert "today.pdf: 2 pages." in out
+    assert "is printed again" in out
+    assert (tmp_path / "today.pdf").read_bytes().startswith(b"%PDF")
+
+
+@in_a_shell
 async def test_a_backup_of_sqlite_is_taken_and_restored_as_the_page_says(tmp_path: Path) -> None:
     blocks = [block for block in _blocks("docs/operating.md") if "DATABASE" not in block and "RESTORED" not in block]
     assert "Βιβλία Αθηνά" in await _run(blocks, tmp_path)

@@ -243,3 +243,29 @@ async def test_changes_that_nobody_takes_any_more_keep_the_connector_asleep(shop
     await shop.connector.work()
     assert shop.inbox.next_at() == 0
     assert shop.inbox.next_at(handovers=False) is None
+
+
+async def test_what_waits_for_a_person_is_decided_when_the_stock_knows_it_and_told_once(shop: Shop) -> None:
+    shop.restart(habits=Habits(reconcile_seconds=300))
+    shop.stock("shop_uid,quantity\nB,1\n")
+    shop.receive(shop.order("o1", 1))
+    for shop.seconds in (0.0, 300.0, 600.0):
+        await shop.connector.work()
+        await shop.connector.look_after()
+    assert shop.told == ["needs a person: Order o1: No stock is known for A."]
+    shop.stock("shop_uid,quantity\nA,1\n")
+    shop.seconds = 900
+    await shop.connector.look_after()
+    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+
+
+async def test_what_a_dry_run_has_left_open_is_answered_by_the_next_run(shop: Shop) -> None:
+    shop.restart(habits=Habits(dry_run=True))
+    shop.receive(shop.order("o1", 1))
+    for shop.seconds in (0.0, 300.0):
+        await shop.connector.work()
+        await shop.connector.look_after()
+    assert shop.told == ["would accept o1: all in stock, window 7, 1 parcel"]
+    shop.restart()
+    await shop.connector.look_after()
+    assert shop.market.orders["o1"].state is OrderState.ACCEPTED

@@ -142,14 +142,14 @@ class Connector:
         if now >= self._reconcile_at:
             self._reconcile_at = now + self._habits.reconcile_seconds
             try:
-                found = await reconcile(self._client, self._inbox, now)
+                found = await reconcile(self._client, self._inbox, now, answers=not self._habits.dry_run)
             except CallError as error:
                 self._metrics.note_failure("reconcile")
                 _log.warning("not_reconciled", error=str(error))
             else:
                 if found:
                     self._tell(f"looks at {found} that no webhook has told")
-                    await self.work()
+                await self.work()
             self._inbox.forget_events(_EVENTS_KEPT)
         for known in self._inbox.to_be_warned(now + self._habits.warn_seconds):
             until = datetime.fromtimestamp(known.answer_until or now).astimezone()
@@ -190,7 +190,8 @@ class Connector:
             return
         note = found.note if not found.note or found.note.startswith(title) else f"{title}: {found.note}"
         self._inbox.settle(look, self._clock(), seen=found.seen, answer_until=found.answer_until, note=note)
-        if note:
+        # Once: of what is looked at again with every reconciliation, nobody wants to hear every time.
+        if note and note != look.note:
             self._tell(f"needs a person: {note}")
 
     async def _order(self, code: str) -> Found:

@@ -171,7 +171,7 @@ class Inbox:
     def due_looks(self, now: float) -> list[Look]:
         """What is to be looked at and does not wait for its next try."""
         rows = self._connection.execute(
-            "SELECT kind, code, tries, wanted FROM looks WHERE state = 'due' AND not_before <= ?"
+            "SELECT kind, code, tries, wanted, note FROM looks WHERE state = 'due' AND not_before <= ?"
             " ORDER BY not_before, kind, code LIMIT 100",
             (now,),
         )

@@ -45,12 +45,14 @@ class Printed(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Something to look at: how often that was tried in vain, and which of its reasons is the latest."""
+    """Something to look at: how often that was tried in vain, which of its reasons is the latest, and what a person was
+    told of it the last time."""
 
     kind: Subject
     code: str
     tries: int
     wanted: int
+    note: str
 
 
 class Known(NamedTuple):

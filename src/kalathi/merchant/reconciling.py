@@ -21,34 +21,37 @@ _LAST: Final = "reconciled"
 _NO_SUCH_CALL: Final = frozenset({404, 405, 501})
 
 
-async def reconcile(client: AsyncClient, inbox: Inbox, now: float) -> int:
-    """Has looked at whatever is not known as it is; gives how many there are. `now` is in seconds since 1970. Raises
+async def reconcile(client: AsyncClient, inbox: Inbox, now: float, *, answers: bool = True) -> int:
+    """Has looked at whatever is not known as it is, and gives how many there are; and, where orders are answered at
+    all, once more at what is open still: the stock may be another one by now. `now` is in seconds since 1970. Raises
     CallError."""
-    found = await _orders(client, inbox) + await _returns(client, inbox)
+    found = await _orders(client, inbox, answers=answers) + await _returns(client, inbox)
     inbox.mark_moment(_LAST, now)
     return found
 
 
-async def _orders(client: AsyncClient, inbox: Inbox) -> int:
+async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
     known = {
         entry.code: entry.seen for state in _GOES_ON for entry in inbox.known(state) if entry.kind is Subject.ORDER
     }
     # Whatever holds pieces must go on too.
     known |= {code: "" for code in inbox.holders() if code not in known}
-    wanted = set()
+    wanted, open_still = set(), set()
     try:
         for state in _GOES_ON:
             async for order in client.all_orders(state=state):
                 unprinted = order.courier_voucher and inbox.printed(order.courier_voucher) is None
                 if known.pop(order.code, None) != order.state or unprinted:
                     wanted.add(order.code)
+                elif order.state is OrderState.OPEN and answers:
+                    open_still.add(order.code)
         wanted |= await _changed(client, inbox)
     except MarketplaceError as error:
         if error.status not in _NO_SUCH_CALL:
             raise
     # What is not among them any more, or cannot be listed.
     wanted |= known.keys()
-    for code in sorted(wanted):
+    for code in sorted(wanted | open_still):
         inbox.want(Subject.ORDER, code)
     return len(wanted)
 
