@@ -4,6 +4,7 @@ A drawn part stands between `<!-- drawn: name -->` and `<!-- end -->`. The pages
 requests that were made and answers that came, from exchanges.py.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 
+from kalathi import merchant
 from kalathi.marketplace.api.reply import ERRORS
 from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
@@ -22,6 +24,7 @@ from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.returns.machine import TRANSITIONS as RETURN_TRANSITIONS
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.sandbox.scenario import scenarios
+from kalathi.merchant import CallError, Client
 from tests import exchanges
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -109,6 +112,32 @@ def scenario_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def client_calls() -> str:
+    """The methods of the client, in the order in which they stand there."""
+    rows = ["| method | what it does |", "|---|---|"]
+    for name, method in vars(Client).items():
+        if not name.startswith("_"):
+            signature = inspect.signature(method)
+            shown = signature.replace(parameters=list(signature.parameters.values())[1:])
+            rows.append(f"| `{name}{_plain(str(shown))}` | {' '.join((method.__doc__ or '').split())} |")
+    return "\n".join(rows) + "\n"
+
+
+def _plain(signature: str) -> str:
+    """Without the modules of types, and as a table's cell takes it."""
+    return re.sub(r"(?:[a-z_]+\.)+([A-Z])", r"\1", signature).replace("datetime.", "").replace("|", "\\|")
+
+
+def client_failures() -> str:
+    """The classes of failures, and what each says."""
+    rows = ["| class | when |", "|---|---|"]
+    for name in merchant.__all__:
+        failure = getattr(merchant, name)
+        if isinstance(failure, type) and issubclass(failure, CallError):
+            rows.append(f"| `{name}` | {' '.join((failure.__doc__ or '').split())} |")
+    return "\n".join(rows) + "\n"
+
+
 def _body(route: Route) -> str:
     if route.body is None:
         return ""
@@ -128,6 +157,8 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "merchants calls": lambda: calls(Access.MERCHANT),
     "operators calls": lambda: calls(Access.OPERATOR),
     "links": lambda: calls(Access.ANYBODY),
+    "client calls": client_calls,
+    "client failures": client_failures,
     "settings": settings,
     "operations": operations,
     "scenarios": scenario_table,
