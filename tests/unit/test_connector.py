@@ -54,6 +54,8 @@ class FakeMarketplace:
         self.refuse: HttpAnswer | None = None
         # The contract marks the list calls as undocumented: there are marketplaces without.
         self.lists = True
+        self.listed: bytes | None = None
+        self.vouchers = {LINK}
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         lost = self.lose is not None and self.lose[0] == len(self.calls)
@@ -71,8 +73,11 @@ class FakeMarketplace:
     async def close(self) -> None:
         pass
 
+    def busy(self, status: int, headers: Mapping[str, str] | None = None) -> HttpAnswer:
+        return _error(status, "some_code", "Some sentence.")._replace(headers=headers or {})
+
     def _answer(self, url: str, body: bytes | None) -> HttpAnswer:
-        if url == LINK:
+        if url in self.vouchers:
             return HttpAnswer(200, b"%PDF voucher")
         if url == "http://page/":
             return HttpAnswer(200, b"<html>log in first</html>")
@@ -80,6 +85,8 @@ class FakeMarketplace:
         if path.endswith(("/orders", "/returns")):
             if not self.lists:
                 return HttpAnswer(404, b"")
+            if self.listed is not None:
+                return HttpAnswer(200, self.listed)
             if path.endswith("/returns"):
                 return HttpAnswer(200, encode(ReturnList(returns=[], meta=_page(0))))
             state = parse_qs(urlsplit(url).query).get("state", [None])[0]
@@ -150,9 +157,14 @@ class Shop:
     async def work(self, *, until_seconds: float = 0.0) -> None:
         """Works now, and again whenever something was postponed until then."""
         await self.connector.work()
-        while (next_at := self.inbox.next_at()) is not None and next_at <= until_seconds:
-            self.seconds = next_at
+        while (next_at := self.connector.next_at()) is not None and next_at <= until_seconds:
+            self.seconds = max(next_at, self.seconds)
             await self.connector.work()
+
+    async def look_after(self) -> None:
+        """Looks after what no webhook tells, and does what comes of it."""
+        await self.connector.look_after()
+        await self.connector.work()
 
     def order(self, code: str, quantity: int, state: OrderState = OrderState.OPEN, **different: object) -> Order:
         options = AcceptOptions(

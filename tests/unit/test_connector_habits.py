@@ -1,6 +1,8 @@
 """What the connector does beside answering: it finds what was lost, warns, withdraws, hands over, and rehearses."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from kalathi.merchant.desk import look_again, print_again, status_of
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Subject
-from kalathi.merchant.printing import FolderPrinter, PrinterError
+from kalathi.merchant.printing import FolderPrinter, PrinterError, UnsurePrinterError
+from tests.market import until
 from tests.unit.test_connector import LINK, Shop, shop
 
 pytestmark = pytest.mark.anyio
@@ -28,9 +31,11 @@ class Paper(FolderPrinter):
         super().__init__(folder)
         self.labels: list[str] = []
         self.fails: BaseException | None = None
+        self.waits: Callable[[], object] = lambda: None
 
     def print_voucher(self, code: str, pdf: bytes) -> Path:
         path = super().print_voucher(code, pdf)
+        self.waits()
         if self.fails is not None:
             raise self.fails
         self.labels.append(code)
@@ -48,7 +53,7 @@ async def test_what_a_lost_webhook_left_out_is_found_with_list_calls_and_without
     await shop.connector.work()
     shop.order("known", 1, OrderState.CANCELLED)
     shop.order("unheard", 1)
-    await shop.connector.look_after()
+    await shop.look_after()
     assert shop.inbox.reserved("known") == {}, "the lost cancellation reaches the stock"
     if lists:
         assert shop.market.orders["unheard"].state is OrderState.ACCEPTED
@@ -64,7 +69,7 @@ async def test_it_is_reconciled_at_the_start_and_every_few_minutes_and_not_in_be
         shop.seconds = seconds
         code = f"o{seconds:g}"
         shop.order(code, 0)
-        await shop.connector.look_after()
+        await shop.look_after()
         assert (shop.market.orders[code].state is OrderState.ACCEPTED) is found, seconds
 
 
@@ -77,10 +82,10 @@ async def test_what_changed_without_a_webhook_is_found_since_the_last_time(shop:
     )
     shop.receive(shop.order("o1", 1, OrderState.DISPATCHED))
     await shop.connector.work()
-    await shop.connector.look_after()
+    await shop.look_after()
     shop.order("o1", 1, OrderState.DELIVERED)
     shop.seconds = 600
-    await shop.connector.look_after()
+    await shop.look_after()
     assert told == ["dispatched", "delivered"]
 
 
@@ -88,7 +93,7 @@ async def test_a_lost_voucher_is_found_and_printed(shop: Shop) -> None:
     shop.receive(shop.order("o1", 1))
     await shop.connector.work()
     shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK)
-    await shop.connector.look_after()
+    await shop.look_after()
     assert (shop.folder / "out" / "o1.pdf").exists()
 
 
@@ -99,10 +104,10 @@ async def test_a_person_is_told_once_of_a_deadline_before_it_passes(shop: Shop) 
     shop.receive(shop.order("o1", 1, expires_at=until))
     for shop.seconds in (0.0, 9399.0):
         await shop.connector.work()
-        await shop.connector.look_after()
+        await shop.look_after()
     assert not any("answered by" in line for line in shop.told)
     for shop.seconds in (9400.0, 9700.0):
-        await shop.connector.look_after()
+        await shop.look_after()
     assert len([line for line in shop.told if "Order o1 is to be answered by" in line]) == 1
 
 
@@ -251,11 +256,11 @@ async def test_what_waits_for_a_person_is_decided_when_the_stock_knows_it_and_to
     shop.receive(shop.order("o1", 1))
     for shop.seconds in (0.0, 300.0, 600.0):
         await shop.connector.work()
-        await shop.connector.look_after()
+        await shop.look_after()
     assert shop.told == ["needs a person: Order o1: No stock is known for A."]
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.seconds = 900
-    await shop.connector.look_after()
+    await shop.look_after()
     assert shop.market.orders["o1"].state is OrderState.ACCEPTED
 
 
@@ -264,8 +269,94 @@ async def test_what_a_dry_run_has_left_open_is_answered_by_the_next_run(shop: Sh
     shop.receive(shop.order("o1", 1))
     for shop.seconds in (0.0, 300.0):
         await shop.connector.work()
-        await shop.connector.look_after()
+        await shop.look_after()
     assert shop.told == ["would accept o1: all in stock, window 7, 1 parcel"]
     shop.restart()
-    await shop.connector.look_after()
+    await shop.look_after()
     assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+
+
+async def test_a_command_that_does_not_end_is_told_to_a_person_and_not_asked_again(shop: Shop) -> None:
+    paper = Paper(shop.folder / "paper")
+    paper.fails = UnsurePrinterError("lp has not ended within 60 s")
+    shop.restart(printer=paper)
+    shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
+    await shop.work(until_seconds=1000)
+    assert shop.market.calls.count(f"GET {LINK}") == 1
+    assert shop.told[0].startswith("needs a person: Order o1: lp has not ended within 60 s: look whether")
+
+
+async def test_a_voucher_that_was_made_again_takes_the_place_of_the_earlier_one(shop: Shop) -> None:
+    shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
+    await shop.work()
+    shop.market.vouchers.add(LINK + "?2")
+    shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK + "?2"), OrderEventType.ORDER_UPDATED)
+    await shop.work()
+    assert [entry.url for entry in shop.inbox.printed_between(0, 1)] == [LINK + "?2"]
+    assert shop.told[-1] == "needs a person: Order o1: throw away its earlier label, there is a new one"
+
+
+async def test_the_deadline_is_told_when_the_stock_cannot_be_read_and_again_after_an_extension(shop: Shop) -> None:
+    shop.restart(habits=Habits(warn_seconds=600))
+    (shop.folder / "stock.csv").unlink()
+    shop.receive(shop.order("o1", 1, expires_at=datetime.fromtimestamp(500, UTC)))
+    await shop.connector.work()
+    await shop.connector.look_after()
+    assert len([line for line in shop.told if "is to be answered by" in line]) == 1
+    shop.order("o1", 1, expires_at=datetime.fromtimestamp(550, UTC))
+    shop.seconds = 70
+    await shop.look_after()
+    await shop.look_after()
+    assert len([line for line in shop.told if "is to be answered by" in line]) == 2
+
+
+async def test_what_is_said_of_waiting_to_one_call_holds_for_all(shop: Shop) -> None:
+    for number in range(40):
+        shop.receive(shop.order(f"o{number}", 0))
+    shop.market.refuse = shop.market.busy(503, {"retry-after": "60"})
+    await shop.work(until_seconds=59)
+    assert len(shop.market.calls) <= 16, "as many as were under way"
+    shop.market.refuse = None
+    await shop.work(until_seconds=61)
+    assert all(order.state is OrderState.ACCEPTED for order in shop.market.orders.values())
+
+
+async def test_a_token_that_is_refused_is_told_once(shop: Shop) -> None:
+    for number in range(5):
+        shop.receive(shop.order(f"o{number}", 1))
+    shop.market.refuse = shop.market.busy(401)
+    await shop.work(until_seconds=5)
+    assert [line.partition(" (")[0] for line in shop.told] == ["needs a person: the marketplace refuses every call"]
+
+
+async def test_a_printer_that_hangs_holds_up_no_answer(shop: Shop) -> None:
+    hangs = asyncio.Event()
+    paper = Paper(shop.folder / "paper")
+    loop = asyncio.get_running_loop()
+    paper.waits = lambda: asyncio.run_coroutine_threadsafe(hangs.wait(), loop).result()
+    shop.restart(printer=paper)
+    shop.receive(shop.order("label", 0, OrderState.ACCEPTED, courier_voucher=LINK))
+    working = asyncio.create_task(shop.connector.work())
+    await until(lambda: f"GET {LINK}" in shop.market.calls)
+    shop.receive(shop.order("o1", 1))
+    shop.connector.ring()
+    await until(lambda: shop.market.orders["o1"].state is OrderState.ACCEPTED)
+    assert paper.labels == []
+    hangs.set()
+    await working
+    assert paper.labels == ["label"]
+
+
+async def test_a_voucher_of_an_order_that_is_no_longer_accepted_is_not_printed_again(shop: Shop) -> None:
+    shop.receive(shop.order("o1", 1, OrderState.DISPATCHED))
+    await shop.work()
+    assert not print_again(shop.inbox, "o1")
+
+
+async def test_lists_that_cannot_be_read_are_as_no_lists(shop: Shop) -> None:
+    shop.receive(shop.order("known", 1))
+    await shop.connector.work()
+    shop.order("known", 1, OrderState.CANCELLED)
+    shop.market.listed = b'{"orders": []}'
+    await shop.look_after()
+    assert shop.inbox.reserved_pieces() == {}

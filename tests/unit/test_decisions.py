@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from kalathi.contract.orders import AcceptOptions, LineItem, LocationOption, Order, WindowOption
+from kalathi.contract.orders import AcceptOptions, LineItem, LocationOption, Order, Size, WindowOption
 from kalathi.contract.words import OrderState
-from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, decide
+from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
 
 OPTIONS = AcceptOptions(
     number_of_parcels=[1, 2],
@@ -65,3 +65,20 @@ def test_no_decision_promises_a_piece_that_is_not_there(lines: list[tuple[str, i
     for line in order.line_items:
         promised[line.shop_uid] = promised.get(line.shop_uid, 0) + int(named.get(line.id, line.quantity))
     assert all(pieces <= max(stock[shop_uid], 0) for shop_uid, pieces in promised.items())
+
+
+def test_a_size_is_counted_under_its_own_uid_where_the_shop_knows_it() -> None:
+    line = LineItem(
+        id="line", shop_uid="S", quantity=1, size=Size(label="Νούμερο", value="44", shop_variation_uid="S-44")
+    )
+    order = replace(_order(("A", 1)), line_items=[line])
+    assert isinstance(decide(order, {"S": 5, "S-44": 0, "S-42": 5}), Reject)
+    assert decide(order, {"S-44": 1}) == Accept("here", 7, 1)
+    assert decide(order, {"S": 1}) == Accept("here", 7, 1)
+    assert wanted_pieces(order, {"S": 5, "S-44": 0}) == {"S-44": 1}
+    assert wanted_pieces(order, {"S": 5}) == {"S": 1}
+
+
+def test_what_goes_back_to_the_customer_takes_no_piece_and_waits_for_a_person() -> None:
+    for word in ("[RETURN-AS-IS]", "[RETURN-FROM-SERVICE]"):
+        assert isinstance(decide(replace(_order(("A", 1)), custom=word), {"A": 0}), LeaveToPerson)

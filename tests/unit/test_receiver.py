@@ -114,3 +114,15 @@ async def test_behind_a_proxy_the_source_is_what_the_proxy_has_added(inbox: Inbo
     assert await _post(Receiver(handler, "/"), "/") == 403
     assert await _post(Receiver(handler, "/", trusts_forwarded=True), "/") == 200
     assert await _post(Receiver(handler, "/"), "/", client="5.6.7.1") == 200
+
+
+def test_a_secret_that_is_none_is_told_at_the_start(inbox: Inbox) -> None:
+    with pytest.raises(ValueError, match="secret"):
+        WebhookHandler(inbox, secrets=["whsec_%%%"])
+
+
+def test_what_a_rehearsal_receives_is_in_the_real_inbox_too(inbox: Inbox, tmp_path: Path) -> None:
+    rehearsal = Inbox(tmp_path / "rehearsal.db")
+    assert WebhookHandler(rehearsal, copy_to=inbox).handle(b"{}", {}).status == 200
+    assert [event.body for event in inbox.new_events()] == [event.body for event in rehearsal.new_events()] == [b"{}"]
+    rehearsal.close()

@@ -14,6 +14,7 @@ from kalathi.contract.words import ReturnReason
 
 if TYPE_CHECKING:
     from kalathi.merchant.client.transport import AsyncTransport
+    from kalathi.merchant.inbox import Inbox
     from kalathi.merchant.policy import Policy
     from kalathi.merchant.receiver import WebhookHandler
 
@@ -192,7 +193,7 @@ def merchant(context: click.Context, /, **given: Any) -> None:
         run_loop(_run_merchant(options))
     except (InboxInUseError, InboxVersionError) as error:
         fail(str(error))
-    except (PartError, PolicyError, SourceRangesError, StockError, CallError, sqlite3.Error) as error:
+    except (PartError, PolicyError, SourceRangesError, StockError, CallError, sqlite3.Error, ValueError) as error:
         fail(f"{error}.")
     except OSError as error:
         fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror or error}.")
@@ -264,21 +265,22 @@ async def _run_merchant(options: MerchantOptions) -> None:
     printer = printer_of(Path(options.print_to or "."), options.printer, options.print_command)
     bound = listening_socket(options.host, options.port)
     watched = None if options.watch_port is None else listening_socket(options.host, options.watch_port)
-    inbox = Inbox(options.data / "merchant.db")
+    inbox = Inbox(options.data / "merchant.db", beside=options.dry_run)
+    rehearsal = _rehearsal(options) if options.dry_run else None
     network = AsyncNetwork(timeout_seconds=30.0)
     # What cannot be done now is done later by the connector itself, which goes on with other events meanwhile.
     once = Retries(attempts=1)
     tasks = []
     try:
         async with AsyncClient(options.url, options.token, vendor=options.vendor, retries=once) as client:
-            stock = stock_of(options.stock, options.stock_query, client, network, inbox)
+            stock = stock_of(options.stock, options.stock_query, client, network, rehearsal or inbox)
             if stock.sends_itself:
                 # A source that cannot be read is told now and not at the first order.
                 await stock.available()
             metrics = ConnectorMetrics()
             connector = Connector(
                 client,
-                inbox,
+                rehearsal or inbox,
                 stock,
                 printer,
                 _tell,
@@ -288,14 +290,18 @@ async def _run_merchant(options: MerchantOptions) -> None:
                 metrics=metrics,
             )
             handler = WebhookHandler(
-                inbox, secrets=_listed(options.secrets), received=connector.ring, answered=metrics.note_webhook
+                rehearsal or inbox,
+                secrets=_listed(options.secrets),
+                copy_to=None if rehearsal is None else inbox,
+                received=connector.ring,
+                answered=metrics.note_webhook,
             )
             if options.only_published_sources:
                 tasks.append(asyncio.create_task(await _only_published(options, handler, network)))
             tasks.append(asyncio.create_task(connector.run()))
             asgi: Any = Receiver(handler, options.path, trusts_forwarded=options.trust_forwarded)
             if watched is not None:
-                asgi = with_watching(asgi, watched.getsockname()[1], lambda: metrics.text(inbox))
+                asgi = with_watching(asgi, watched.getsockname()[1], lambda: metrics.text(rehearsal or inbox))
 
             def ready() -> None:
                 _tell(f"The connector receives webhooks on {address_of(bound)}{options.path}")
@@ -309,6 +315,17 @@ async def _run_merchant(options: MerchantOptions) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         await network.close()
         inbox.close()
+        if rehearsal is not None:
+            rehearsal.close()
+
+
+def _rehearsal(options: MerchantOptions) -> "Inbox":
+    """What a dry run sees and does must not be taken for done: it has an inbox of its own, which begins empty."""
+    from kalathi.merchant.inbox import Inbox
+
+    for ending in ("", "-wal", "-shm"):
+        (options.data / f"rehearsal.db{ending}").unlink(missing_ok=True)
+    return Inbox(options.data / "rehearsal.db")
 
 
 async def _only_published(options: MerchantOptions, handler: "WebhookHandler", network: "AsyncTransport") -> Any:

@@ -74,8 +74,12 @@ def reprint(code: str, data: Path) -> None:
     from kalathi.merchant.desk import print_again
 
     with _inbox(data) as inbox:
-        found = print_again(inbox, code)
-    click.echo(f"The voucher of {code} is printed again." if found else f"{code} was not printed; it is looked at.")
+        is_accepted = print_again(inbox, code)
+    if not is_accepted:
+        fail(
+            f"{code} is no accepted order, as far as this connector knows; kalathi merchant replay {code} looks at it."
+        )
+    click.echo(f"The voucher of {code} is printed again.")
 
 
 @click.command()

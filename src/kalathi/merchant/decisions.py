@@ -1,6 +1,6 @@
 """What to answer to an order: a pure function of the order, the stock, and the shop's policy."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -37,6 +37,8 @@ class Nothing(NamedTuple):
 
 
 Decision = Accept | Reject | LeaveToPerson | Nothing
+# Orders that send back the items which came as a return, as they are or after service (contract, section 2).
+_SENT_BACK: Final = ("[RETURN-AS-IS]", "[RETURN-FROM-SERVICE]")
 _USUAL: Final = OrderPolicy()
 _NO_PRICES: Final[Mapping[str, Decimal]] = {}
 
@@ -60,7 +62,9 @@ def decide(
         return Nothing()
     if order.express:
         return Nothing()  # The marketplace accepts it itself, and refuses everybody else.
-    unknown = [line.shop_uid for line in order.line_items if line.shop_uid not in available]
+    if order.custom and any(word in order.custom for word in _SENT_BACK):
+        return LeaveToPerson(f"It sends back what has come from the customer ({order.custom}): no stock is counted.")
+    unknown = [line.shop_uid for line in order.line_items if stock_uid(line, available) not in available]
     if unknown:
         return LeaveToPerson(f"No stock is known for {', '.join(unknown)}.")
     waits = _waits_for_a_person(order, policy, prices)
@@ -74,12 +78,29 @@ def decide(
     return _accepted(order, policy)
 
 
-def wanted_pieces(order: Order) -> dict[str, int]:
-    """How many pieces of each product the order takes."""
+def answer_until(order: Order) -> float | None:
+    """Until when an open order is to be answered, in seconds since 1970; None when there is nothing to answer."""
+    if order.state is not OrderState.OPEN or order.expires_at is None:
+        return None
+    return order.expires_at.timestamp()
+
+
+def wanted_pieces(order: Order, known: Container[str]) -> dict[str, int]:
+    """How many pieces of each product the order takes, by the uids of a stock that knows these."""
     wanted: dict[str, int] = {}
     for line in order.line_items:
-        wanted[line.shop_uid] = wanted.get(line.shop_uid, 0) + line.quantity
+        uid = stock_uid(line, known)
+        wanted[uid] = wanted.get(uid, 0) + line.quantity
     return wanted
+
+
+def stock_uid(line: LineItem, known: Container[str]) -> str:
+    """Under which uid the shop counts this line: that of its variation, such as a size, where the shop knows it, else
+    that of its product."""
+    for uid in (line.size.shop_variation_uid if line.size else UNSET, line.shop_variation_uid):
+        if uid and uid in known:
+            return uid
+    return line.shop_uid
 
 
 def _waits_for_a_person(order: Order, policy: OrderPolicy, prices: Mapping[str, Decimal]) -> str:
@@ -90,11 +111,11 @@ def _waits_for_a_person(order: Order, policy: OrderPolicy, prices: Mapping[str, 
         return ""
     # A price without VAT is another price, which the shop's own says nothing of.
     others = [
-        f"{line.product_name or line.shop_uid} at {line.unit_price} instead of {prices[line.shop_uid]}"
+        f"{line.product_name or line.shop_uid} at {line.unit_price} instead of {prices[stock_uid(line, prices)]}"
         for line in order.line_items
         if line.price_includes_vat
-        and line.shop_uid in prices
-        and abs(line.unit_price - prices[line.shop_uid]) > policy.price_tolerance
+        and stock_uid(line, prices) in prices
+        and abs(line.unit_price - prices[stock_uid(line, prices)]) > policy.price_tolerance
     ]
     return f"Prices differ: {'; '.join(others)}." if others else ""
 
@@ -103,8 +124,9 @@ def _missing(lines: list[LineItem], available: Mapping[str, int]) -> tuple[Rejec
     left = dict(available)
     missing = []
     for line in lines:
-        free = max(left[line.shop_uid], 0)
-        left[line.shop_uid] = free - min(free, line.quantity)
+        uid = stock_uid(line, available)
+        free = max(left[uid], 0)
+        left[uid] = free - min(free, line.quantity)
         if free == 0:
             missing.append(RejectedLine(id=line.id, reason_id=NO_STOCK_REASON_ID))
         elif free < line.quantity:

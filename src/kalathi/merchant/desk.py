@@ -8,6 +8,7 @@ from typing import Final
 import pypdfium2
 from msgspec import Struct
 
+from kalathi.contract.words import OrderState
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Known, Printed, Subject
 
@@ -101,11 +102,14 @@ def look_again(inbox: Inbox, code: str | None) -> int:
     return 1
 
 
-def print_again(inbox: Inbox, code: str) -> int:
-    """The order's vouchers are printed again within seconds; gives how many there were."""
-    found = inbox.unmark_printed(code)
+def print_again(inbox: Inbox, code: str) -> bool:
+    """The order's voucher is printed again within seconds; False for an order that was not accepted when it was seen
+    last, of which there is none to print."""
+    if code not in {entry.code for entry in inbox.known(OrderState.ACCEPTED)}:
+        return False
+    inbox.unmark_printed(code)
     inbox.want(Subject.ORDER, code)
-    return found
+    return True
 
 
 def merge_vouchers(printed: Sequence[Printed], target: Path) -> tuple[int, list[str]]:

@@ -9,6 +9,7 @@ import csv
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -93,6 +94,8 @@ class FunctionRecipient:
 
     def __init__(self, function: Callable[[dict[str, object]], Awaitable[None] | None]) -> None:
         self._function = function
+        # Its own thread: if the function hangs, nothing else of the connector does.
+        self._thread = ThreadPoolExecutor(1)
 
     async def take(self, code: str, body: bytes) -> None:
         """Raises HandoverError for whatever the function raises."""
@@ -101,7 +104,7 @@ class FunctionRecipient:
             if inspect.iscoroutinefunction(self._function):
                 await self._function(content)
             else:
-                await asyncio.to_thread(self._function, content)
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._function, content)
         except Exception as error:
             raise HandoverError(f"{type(error).__name__}: {error}") from error
 

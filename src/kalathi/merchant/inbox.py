@@ -12,48 +12,19 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from kalathi.merchant.inbox_rows import (
     EventState,
     Handover,
     InboxEvent,
     InboxInUseError,
-    InboxVersionError,
     Known,
     Look,
     Printed,
     Subject,
 )
-
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS events (
-  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, received_at REAL NOT NULL,
-  state TEXT NOT NULL, note TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS events_unfinished ON events (state, id) WHERE state <> 'done';
-CREATE TABLE IF NOT EXISTS looks (
-  kind TEXT NOT NULL, code TEXT NOT NULL, state TEXT NOT NULL, wanted INTEGER NOT NULL, tries INTEGER NOT NULL,
-  not_before REAL NOT NULL, note TEXT NOT NULL, seen TEXT NOT NULL, answer_until REAL, warned INTEGER NOT NULL,
-  handed BLOB, looked_at REAL, PRIMARY KEY (kind, code)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS looks_due ON looks (not_before) WHERE state = 'due';
-CREATE INDEX IF NOT EXISTS looks_to_answer ON looks (answer_until) WHERE answer_until IS NOT NULL;
-CREATE INDEX IF NOT EXISTS looks_seen ON looks (seen);
-CREATE TABLE IF NOT EXISTS reservations (
-  code TEXT NOT NULL, shop_uid TEXT NOT NULL, quantity INTEGER NOT NULL, left_at TEXT,
-  PRIMARY KEY (code, shop_uid)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS printed (
-  url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL, printed_at REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS printed_code ON printed (code);
-CREATE TABLE IF NOT EXISTS handovers (
-  id INTEGER PRIMARY KEY, code TEXT NOT NULL, body BLOB NOT NULL, tries INTEGER NOT NULL, not_before REAL NOT NULL);
-CREATE INDEX IF NOT EXISTS handovers_code ON handovers (code, id);
-CREATE TABLE IF NOT EXISTS moments (name TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
-"""
-# Raised with every change of the tables. Nothing in the file is the only copy of anything: what is open or accepted is
-# found again by asking the marketplace.
-_VERSION: Final = 1
-# Whoever only looks, or asks for a voucher again, waits for the connector's own short writes.
-_WAIT_MILLISECONDS: Final = 5000
+from kalathi.merchant.inbox_tables import prepare
 
 
 class Inbox:
@@ -70,22 +41,10 @@ class Inbox:
         # The connector's transactions have several statements, between which no other thread may come.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not beside)
         try:
-            self._open(path)
+            prepare(self._connection, path)
         except BaseException:
             self.close()
             raise
-
-    def _open(self, path: Path) -> None:
-        self._connection.execute(f"PRAGMA busy_timeout={_WAIT_MILLISECONDS}")
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != _VERSION and self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise InboxVersionError(
-                f"{path} is of another version of Kalathi. Start with another --data: what is open or accepted is found"
-                " again, and its vouchers are printed again."
-            )
-        self._connection.executescript(f"{_TABLES}PRAGMA user_version = {_VERSION};")
 
     def close(self) -> None:
         """Closes the file."""
@@ -160,6 +119,15 @@ class Inbox:
             (kind, code),
         )
 
+    def saw(self, kind: Subject, code: str, seen: str, answer_until: float | None) -> None:
+        """It was seen in this state, and is to be answered until then; whatever comes of the look, that is known. A
+        person who was told of another deadline is told of this one too."""
+        self._connection.execute(
+            "UPDATE looks SET seen = ?1, answer_until = ?2, warned = warned AND answer_until IS ?2"
+            " WHERE kind = ?3 AND code = ?4",
+            (seen, answer_until, kind, code),
+        )
+
     def want_again(self, code: str | None = None) -> int:
         """The order or return of this code, or all that wait for a person, are looked at again; gives how many."""
         return self._connection.execute(
@@ -196,21 +164,19 @@ class Inbox:
             (not_before, look.kind, look.code, look.wanted),
         )
 
-    def settle(
-        self, look: Look, now: float, *, seen: str = "", answer_until: float | None = None, note: str = ""
-    ) -> None:
+    def settle(self, look: Look, now: float, note: str = "") -> None:
         """It is up to date, or waits for a person, for whom the note is; unless there is a newer reason to look."""
         state = "person" if note else "done"
         self._connection.execute(
-            "UPDATE looks SET note = ?, seen = ?, answer_until = ?, looked_at = ?,"
-            " state = CASE WHEN wanted = ? THEN ? ELSE state END WHERE kind = ? AND code = ?",
-            (note, seen, answer_until, now, look.wanted, state, look.kind, look.code),
+            "UPDATE looks SET note = ?, looked_at = ?, state = CASE WHEN wanted = ? THEN ? ELSE state END"
+            " WHERE kind = ? AND code = ?",
+            (note, now, look.wanted, state, look.kind, look.code),
         )
 
     def aside(self) -> list[tuple[bytes, str]]:
         """What waits for a person: an unreadable body or a code, and the note."""
         unread = self._connection.execute(
-            "SELECT body, note FROM events WHERE state = 'aside' AND state <> 'done' ORDER BY id"
+            "SELECT body, note FROM events WHERE state = 'aside' AND state <> 'done' ORDER BY id LIMIT 100"
         ).fetchall()
         waiting = self._connection.execute(
             "SELECT code, note FROM looks WHERE state = 'person' ORDER BY looked_at, code"
@@ -244,21 +210,30 @@ class Inbox:
         """How many orders, or returns, were seen last in each state; without a state those not looked at yet."""
         return dict(self._connection.execute("SELECT seen, count(*) FROM looks WHERE kind = ? GROUP BY seen", (kind,)))
 
-    def seen(self, kind: Subject, code: str) -> str | None:
-        """The state in which it was seen last; None when it is not known."""
-        row = self._connection.execute("SELECT seen FROM looks WHERE kind = ? AND code = ?", (kind, code)).fetchone()
-        return row[0] if row else None
+    def is_known(self, kind: Subject, code: str, seen: str, answer_until: float | None, told: bytes | None) -> bool:
+        """Whether it was seen last in this state and with this deadline; and, where changes are handed over, whether
+        this is what was told."""
+        row = self._connection.execute(
+            "SELECT handed FROM looks WHERE kind = ? AND code = ? AND seen = ? AND answer_until IS ?",
+            (kind, code, seen, answer_until),
+        ).fetchone()
+        return row is not None and (told is None or row[0] == hashlib.sha256(told).digest())
 
     def to_be_warned(self, before: float) -> list[Known]:
-        """What is still to be answered and has to be by this time, and of which nobody was told; told from now on."""
-        with self._transaction():
-            rows = self._connection.execute(
-                "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE warned = 0 AND answer_until <= ?"
-                " ORDER BY answer_until",
-                (before,),
-            ).fetchall()
-            self._connection.execute("UPDATE looks SET warned = 1 WHERE warned = 0 AND answer_until <= ?", (before,))
+        """What is still to be answered and has to be by this time, and of which nobody was told."""
+        rows = self._connection.execute(
+            "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE warned = 0 AND answer_until <= ?"
+            " ORDER BY answer_until LIMIT 100",
+            (before,),
+        ).fetchall()
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def mark_warned(self, known: Known) -> None:
+        """A person was told of this deadline."""
+        self._connection.execute(
+            "UPDATE looks SET warned = 1 WHERE kind = ? AND code = ? AND answer_until IS ?",
+            (known.kind, known.code, known.answer_until),
+        )
 
     def next_deadline(self) -> float | None:
         """Until when the most urgent order is to be answered, in seconds since 1970; None when nothing waits."""
@@ -326,12 +301,21 @@ class Inbox:
         return [Printed(*row) for row in rows]
 
     def mark_printed(self, url: str, code: str, path: str, printed_at: float = 0.0) -> None:
-        """This voucher is printed and is not printed again; or, without a path, its printing begins now."""
-        self._connection.execute("INSERT OR REPLACE INTO printed VALUES (?, ?, ?, ?)", (url, code, path, printed_at))
+        """This voucher is printed and is not printed again, and takes the place of an earlier one of its order; or,
+        without a path, its printing begins now."""
+        with self._transaction():
+            if path:
+                self._connection.execute("DELETE FROM printed WHERE code = ? AND url <> ?", (code, url))
+            row = (url, code, path, printed_at)
+            self._connection.execute("INSERT OR REPLACE INTO printed VALUES (?, ?, ?, ?)", row)
 
     def forget_printing(self, url: str) -> None:
         """Its printing has begun and failed."""
         self._connection.execute("DELETE FROM printed WHERE url = ? AND path = ''", (url,))
+
+    def was_printed(self, code: str) -> bool:
+        """Whether a voucher of this order was printed before."""
+        return self._connection.execute("SELECT 1 FROM printed WHERE code = ?", (code,)).fetchone() is not None
 
     def unmark_printed(self, code: str) -> int:
         """The order's vouchers are to be printed again; gives how many there are."""

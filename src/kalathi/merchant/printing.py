@@ -21,6 +21,10 @@ class PrinterError(Exception):
     """The printer's command has failed; the file is in the folder."""
 
 
+class UnsurePrinterError(PrinterError):
+    """The command has not ended in time: whether there is a label nobody knows but who looks."""
+
+
 class FolderPrinter:
     """Puts each voucher into a folder under the order's code."""
 
@@ -78,7 +82,7 @@ class CommandPrinter(FolderPrinter):
                 [*self._command, str(path)], capture_output=True, timeout=self._timeout_seconds, check=False
             )
         except subprocess.TimeoutExpired:
-            raise PrinterError(f"{name} has not ended within {self._timeout_seconds:g} s") from None
+            raise UnsurePrinterError(f"{name} has not ended within {self._timeout_seconds:g} s") from None
         except OSError as error:
             raise PrinterError(f"{name}: {error.strerror}") from error
         if ended.returncode:
@@ -97,9 +101,18 @@ class QueuePrinter(CommandPrinter):
     def __init__(self, folder: Path, queue: str) -> None:
         super().__init__(folder, ["lp", "-d", queue])
 
+    def print_voucher(self, code: str, pdf: bytes) -> Path:
+        """The same; an earlier voucher of the order leaves the queue if it still waits."""
+        self._cancel_job(code)
+        return super().print_voucher(code, pdf)
+
     def withdraw(self, code: str) -> Path | None:
         """The same, and the print job is cancelled if it still waits."""
         aside = super().withdraw(code)
+        self._cancel_job(code)
+        return aside
+
+    def _cancel_job(self, code: str) -> None:
         job = self._job_file(self._folder / _file_name(code))
         if job.exists():
             # A job that has ended cannot be cancelled, which is no failure: the label is on paper.
@@ -111,7 +124,6 @@ class QueuePrinter(CommandPrinter):
                     check=False,
                 )
             job.unlink()
-        return aside
 
     def _printed(self, path: Path, said: bytes) -> None:
         # As in "request id is label-42 (1 file(s))".

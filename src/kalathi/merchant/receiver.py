@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from kalathi.contract.signatures import SignatureError, verify
+from kalathi.contract.signatures import SignatureError, signed_headers, verify
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.sources import SourceRanges
 
@@ -42,13 +42,17 @@ class WebhookHandler:
         *,
         secrets: Sequence[str] = (),
         ranges: SourceRanges | None = None,
+        copy_to: Inbox | None = None,
         received: Callable[[], None] = lambda: None,
         answered: Callable[[int], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`received` is called after a new event is on disk, `answered` with the status of each answer; `clock` gives
-        seconds since 1970."""
+        seconds since 1970. What a rehearsal receives goes into its own inbox, and with `copy_to` into the real one
+        first. Raises ValueError for a secret that is none."""
+        signed_headers(secrets, "", 0, b"")
         self._inbox = inbox
+        self._copy_to = copy_to
         self._secrets = list(secrets)
         self.ranges = ranges
         self._received = received
@@ -77,6 +81,8 @@ class WebhookHandler:
                 return Answer(401)
         try:
             # Inline: the write takes a millisecond, and nothing may be answered before it has ended.
+            if self._copy_to is not None:
+                self._copy_to.put(body, self._clock())
             is_new = self._inbox.put(body, self._clock())
         except Exception:  # noqa: BLE001  (whatever keeps it off the disk: not 200, so it comes again)
             _log.exception("inbox_failed")

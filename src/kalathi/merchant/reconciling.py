@@ -1,87 +1,119 @@
-"""Finding what a lost webhook has left out: what the marketplace shows as open is compared with what is known here.
+"""Finding what a lost webhook has left out: what the marketplace shows is compared with what is known here.
 
 Where the list calls are (the contract marks them as undocumented), what is open, accepted or waits for a review is
-listed, and what has changed since the last time, for the sake of whom it is handed over to; where they are not, every
-order and return that was such the last time is asked for by its code.
+listed, and what has changed since the last time; where they are not, or cannot be read, every order and return that
+was in such a state the last time is asked for by its code.
 """
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import structlog
+
+from kalathi.contract.orders import Order
 from kalathi.contract.words import OrderState, ReturnState
-from kalathi.merchant.client import AsyncClient, MarketplaceError
+from kalathi.merchant.client import AsyncClient, CallError
+from kalathi.merchant.decisions import answer_until
+from kalathi.merchant.handing_over import order_body
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Subject
 
-# States that an order does not stay in.
+_log = structlog.get_logger("kalathi.merchant")
+
+# States that an order, or a return, does not stay in.
 _GOES_ON: Final = (OrderState.OPEN, OrderState.ACCEPTED)
+_RETURN_GOES_ON: Final = (ReturnState.RETURNING, ReturnState.PENDING_PHYSICAL_REVIEW)
 # The marketplace's clock may be another one than ours; what has changed is asked for with this much to spare.
 _TO_SPARE: Final = timedelta(hours=1)
 _LAST: Final = "reconciled"
-_NO_SUCH_CALL: Final = frozenset({404, 405, 501})
 
 
-async def reconcile(client: AsyncClient, inbox: Inbox, now: float, *, answers: bool = True) -> int:
+async def reconcile(
+    client: AsyncClient, inbox: Inbox, now: float, *, answers: bool = True, is_told: bool = False
+) -> int:
     """Has looked at whatever is not known as it is, and gives how many there are; and, where orders are answered at
-    all, once more at what is open still: the stock may be another one by now. `now` is in seconds since 1970. Raises
-    CallError."""
-    found = await _orders(client, inbox, answers=answers) + await _returns(client, inbox)
+    all, once more at what is open still: the stock may be another one by now. `now` is in seconds since 1970;
+    `is_told`: the shop's own system is told of every change. Raises CallError, after everything else was done."""
+    found = 0
+    failed: CallError | None = None
+    for part in (_orders(client, inbox, answers=answers), _changed(client, inbox, is_told=is_told),
+                 _returns(client, inbox)):  # fmt: skip
+        try:
+            found += await part
+        except CallError as error:
+            failed = error
+    if failed is not None:
+        raise failed
     inbox.mark_moment(_LAST, now)
     return found
 
 
 async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
+    found = 0
     known = {
         entry.code: entry.seen for state in _GOES_ON for entry in inbox.known(state) if entry.kind is Subject.ORDER
     }
     # Whatever holds pieces must go on too.
     known |= {code: "" for code in inbox.holders() if code not in known}
-    wanted, open_still = set(), set()
     try:
         for state in _GOES_ON:
             async for order in client.all_orders(state=state):
                 unprinted = order.courier_voucher and inbox.printed(order.courier_voucher) is None
                 if known.pop(order.code, None) != order.state or unprinted:
-                    wanted.add(order.code)
+                    inbox.want(Subject.ORDER, order.code)
+                    found += 1
                 elif order.state is OrderState.OPEN and answers:
-                    open_still.add(order.code)
-        wanted |= await _changed(client, inbox)
-    except MarketplaceError as error:
-        if error.status not in _NO_SUCH_CALL:
+                    inbox.want(Subject.ORDER, order.code)
+    except CallError as error:
+        if error.may_pass:
             raise
+        _log.info("orders_not_listed", error=str(error))
     # What is not among them any more, or cannot be listed.
-    wanted |= known.keys()
-    for code in sorted(wanted | open_still):
+    for code in known:
         inbox.want(Subject.ORDER, code)
-    return len(wanted)
+    return found + len(known)
 
 
-async def _changed(client: AsyncClient, inbox: Inbox) -> set[str]:
+async def _changed(client: AsyncClient, inbox: Inbox, *, is_told: bool) -> int:
     last = inbox.moment(_LAST)
     if last is None:
-        return set()
-    since = datetime.fromtimestamp(last, UTC) - _TO_SPARE
-    return {
-        order.code
-        async for order in client.all_orders(updated_since=since)
-        if inbox.seen(Subject.ORDER, order.code) != order.state
-    }
+        return 0
+    found = 0
+    try:
+        async for order in client.all_orders(updated_since=datetime.fromtimestamp(last, UTC) - _TO_SPARE):
+            if not _is_known(inbox, order, is_told=is_told):
+                inbox.want(Subject.ORDER, order.code)
+                found += 1
+    except CallError as error:
+        if error.may_pass:
+            raise
+    return found
+
+
+def _is_known(inbox: Inbox, order: Order, *, is_told: bool) -> bool:
+    told = order_body(order) if is_told else None
+    return inbox.is_known(Subject.ORDER, order.code, order.state, answer_until(order), told)
 
 
 async def _returns(client: AsyncClient, inbox: Inbox) -> int:
+    found = 0
     pending = ReturnState.PENDING_MERCHANT_REVIEW
     known = {entry.code for entry in inbox.known(pending) if entry.kind is Subject.RETURN}
-    wanted = set()
     try:
         async for returned in client.all_return_requests(state=pending):
             if returned.return_code in known:
                 known.discard(returned.return_code)
             else:
-                wanted.add(returned.return_code)
-    except MarketplaceError as error:
-        if error.status not in _NO_SUCH_CALL:
+                inbox.want(Subject.RETURN, returned.return_code)
+                found += 1
+    except CallError as error:
+        if error.may_pass:
             raise
-    wanted |= known
-    for code in sorted(wanted):
+        _log.info("returns_not_listed", error=str(error))
+    for code in known:
         inbox.want(Subject.RETURN, code)
-    return len(wanted)
+    # How these go on is told by webhooks alone, and asked for here.
+    for state in _RETURN_GOES_ON:
+        for entry in inbox.known(state):
+            inbox.want(Subject.RETURN, entry.code)
+    return found + len(known)

@@ -16,13 +16,19 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
+import structlog
 
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.merchant.inbox import Inbox
 
+_log = structlog.get_logger("kalathi.merchant")
+
+_MOST_PIECES: Final = 999_999_999
+_MOST_DIGITS: Final = 12
 # A source that is asked over a network is asked again after so many seconds: a burst of orders asks once.
 _AGAIN_SECONDS: Final = 5.0
+_LONGEST_SECONDS: Final = 30.0
 
 
 class StockError(Exception):
@@ -34,8 +40,9 @@ class Stock(Protocol):
 
     sends_itself: bool
 
-    def stamp(self) -> str | None:
-        """What the source was when it was read last, if it does not know at once of what has left; None if it does."""
+    async def renewed(self) -> str | None:
+        """Asked anew: what it says from now on is of after this call. What it is now, if it does not know at once of
+        what has left, as a file does not; None if it does. Raises the same."""
         ...
 
     async def available(self) -> dict[str, int]:
@@ -64,10 +71,16 @@ class _Asked:
         self._inbox = inbox
         self._clock = clock
         self._asked_at: float | None = None
+        self._asking: asyncio.Future[Shelf] | None = None
         self._shelf = Shelf({}, {})
 
-    def stamp(self) -> str | None:
-        """None: it is asked for what there is at the moment."""
+    async def renewed(self) -> str | None:
+        """None: it says what there is at the moment. Raises StockError."""
+        self._asked_at = None
+        if self._asking is not None and not self._asking.done():
+            await self._present()  # What is under way may be older than this call.
+            self._asked_at = None
+        await self._present()
         return None
 
     async def available(self) -> dict[str, int]:
@@ -81,8 +94,19 @@ class _Asked:
     async def _present(self) -> Shelf:
         now = self._clock()
         if self._asked_at is None or now >= self._asked_at + _AGAIN_SECONDS:
-            self._shelf = await self._ask()
-            self._asked_at = now
+            # Asked once for everybody who waits; what hangs is left alone, and hangs once.
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.ensure_future(self._ask())
+            asking = self._asking
+            try:
+                async with asyncio.timeout(_LONGEST_SECONDS):
+                    shelf = await asyncio.shield(asking)
+            except TimeoutError:
+                raise StockError(f"the source of the stock has not answered within {_LONGEST_SECONDS:g} s") from None
+            if asking is self._asking:
+                self._shelf = shelf
+                self._asked_at = now
+            return shelf
         return self._shelf
 
     async def _ask(self) -> Shelf:
@@ -100,8 +124,9 @@ class CsvStock:
         self._stamp: str | None = None
         self._shelf = Shelf({}, {})
 
-    def stamp(self) -> str | None:
-        """When the file was written, and its size. It does not know what has left since."""
+    async def renewed(self) -> str | None:
+        """When the file was written, and its size. It does not know what has left since. Raises StockError."""
+        self._refresh()
         return self._stamp
 
     async def available(self) -> dict[str, int]:
@@ -264,16 +289,28 @@ def _shelf_of(rows: Iterable[Any], where: str) -> Shelf:
 
 
 def _put(pieces: dict[str, int], prices: dict[str, Decimal], row: tuple[str, Any, Any], where: str) -> None:
+    """Takes a row. Of one that cannot be read, or stands there twice, only its own product is not known, so that an
+    order of it waits for a person and the others go on."""
     shop_uid, quantity, price = row
-    text = str(quantity if quantity is not None else "").strip().removesuffix(".0")
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise StockError(f"{where}: {text[:40]!r} is not a quantity")
-    if shop_uid in pieces:
-        raise StockError(f"{where}: {shop_uid[:40]} stands there twice")
-    pieces[shop_uid] = int(text)
-    told = str(price if price is not None else "").strip()
-    if told:
-        try:
-            prices[shop_uid] = Decimal(told.replace(",", "."))
-        except InvalidOperation:
-            raise StockError(f"{where}: {told[:40]!r} is not a price") from None
+    counted = _number(quantity)
+    if counted is None or counted != counted.to_integral_value() or abs(counted) > _MOST_PIECES or shop_uid in pieces:
+        _log.warning("stock_row_not_read", where=where, shop_uid=shop_uid[:40], quantity=str(quantity)[:40])
+        pieces.pop(shop_uid, None)
+        return
+    # Less than nothing is how shops note what they owe.
+    pieces[shop_uid] = max(int(counted), 0)
+    told = _number(price)
+    if told is not None:
+        prices[shop_uid] = told
+    elif price not in {None, ""}:
+        _log.warning("stock_price_not_read", where=where, shop_uid=shop_uid[:40], price=str(price)[:40])
+
+
+def _number(told: Any) -> Decimal | None:
+    if isinstance(told, bool):
+        return None
+    try:
+        number = Decimal(str(told).strip().replace(",", "."))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and abs(number.adjusted()) < _MOST_DIGITS else None

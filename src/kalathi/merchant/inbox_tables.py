@@ -1,0 +1,57 @@
+"""The tables of the merchant's one file, made all at once or not at all."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from kalathi.merchant.inbox_rows import InboxVersionError
+
+# Raised with every change of the tables. Nothing in the file is the only copy of anything: what is open or accepted is
+# found again by asking the marketplace.
+_VERSION: Final = 1
+# Whoever only looks, or asks for a voucher again, waits for the connector's own short writes.
+_WAIT_MILLISECONDS: Final = 5000
+_TABLES: Final = """
+CREATE TABLE events (
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, received_at REAL NOT NULL,
+  state TEXT NOT NULL, note TEXT NOT NULL);
+CREATE INDEX events_unfinished ON events (state, id) WHERE state <> 'done';
+CREATE TABLE looks (
+  kind TEXT NOT NULL, code TEXT NOT NULL, state TEXT NOT NULL, wanted INTEGER NOT NULL, tries INTEGER NOT NULL,
+  not_before REAL NOT NULL, note TEXT NOT NULL, seen TEXT NOT NULL, answer_until REAL, warned INTEGER NOT NULL,
+  handed BLOB, looked_at REAL, PRIMARY KEY (kind, code)) WITHOUT ROWID;
+CREATE INDEX looks_due ON looks (not_before) WHERE state = 'due';
+CREATE INDEX looks_to_answer ON looks (answer_until) WHERE answer_until IS NOT NULL;
+CREATE INDEX looks_seen ON looks (seen);
+CREATE TABLE reservations (
+  code TEXT NOT NULL, shop_uid TEXT NOT NULL, quantity INTEGER NOT NULL, left_at TEXT,
+  PRIMARY KEY (code, shop_uid)) WITHOUT ROWID;
+CREATE TABLE printed (
+  url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL, printed_at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX printed_code ON printed (code);
+CREATE TABLE handovers (
+  id INTEGER PRIMARY KEY, code TEXT NOT NULL, body BLOB NOT NULL, tries INTEGER NOT NULL, not_before REAL NOT NULL);
+CREATE INDEX handovers_code ON handovers (code, id);
+CREATE TABLE moments (name TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
+"""
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables of a new file. Raises InboxVersionError for a file of another version."""
+    connection.execute(f"PRAGMA busy_timeout={_WAIT_MILLISECONDS}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    # In one transaction: a process that is killed on the way leaves an empty file, which is begun anew.
+    connection.execute("BEGIN IMMEDIATE")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0 and connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
+        for statement in _TABLES.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+        version = _VERSION
+    connection.execute("COMMIT")
+    if version != _VERSION:
+        raise InboxVersionError(
+            f"{path} is of another version of Kalathi. Start with another --data: what is open or accepted is found"
+            " again, and its vouchers are printed again."
+        )
