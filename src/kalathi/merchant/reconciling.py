@@ -6,6 +6,7 @@ was in such a state the last time is asked for by its code.
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -36,10 +37,14 @@ async def reconcile(
     `is_told`: the shop's own system is told of every change. Raises CallError, after everything else was done."""
     found = 0
     failed: CallError | None = None
-    for part in (_orders(client, inbox, answers=answers), _changed(client, inbox, is_told=is_told),
-                 _returns(client, inbox)):  # fmt: skip
+    parts = (
+        partial(_orders, client, inbox, answers=answers),
+        partial(_changed, client, inbox, is_told=is_told),
+        partial(_returns, client, inbox),
+    )
+    for part in parts:
         try:
-            found += await part
+            found += await part()
         except CallError as error:
             failed = error
     if failed is not None:
