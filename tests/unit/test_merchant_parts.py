@@ -187,3 +187,23 @@ def test_an_inbox_whose_making_was_cut_off_is_begun_anew_and_another_versions_is
     database.close()
     with pytest.raises(InboxVersionError, match="another --data"):
         Inbox(path)
+
+
+def test_the_sums_of_the_reservations_are_those_of_the_file(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    assert inbox.reserved_pieces() == {}
+    for _ in range(2):
+        inbox.reserve("o1", {"A": 2, "B": 1})
+    inbox.reserve("o2", {"A": 3})
+    inbox.reserve("o3", {"A": 4})
+    inbox.leave("o2", "stamp")
+    inbox.release("o1")
+    assert inbox.reserved_pieces() == {"A": 7}
+    inbox.forget_left("stamp")
+    assert inbox.reserved_pieces() == {"A": 7}, "the file is the same still"
+    inbox.forget_left("another")
+    assert inbox.reserved_pieces() == {"A": 4}
+    beside = Inbox(tmp_path / "inbox.db", beside=True)
+    assert beside.reserved_pieces() == inbox.reserved_pieces()
+    beside.close()
+    inbox.close()

@@ -7,9 +7,9 @@ is named by many events, there is one look.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -18,13 +18,12 @@ from kalathi.merchant.inbox_rows import (
     EventState,
     Handover,
     InboxEvent,
-    InboxInUseError,
     Known,
     Look,
     Printed,
     Subject,
 )
-from kalathi.merchant.inbox_tables import prepare
+from kalathi.merchant.inbox_tables import lock, prepare
 
 
 class Inbox:
@@ -35,9 +34,11 @@ class Inbox:
         file; of that, single calls may come from any thread. Raises InboxInUseError when another connector works on it,
         and InboxVersionError."""
         self._lock: IO[str] | None = None
+        # The sums of the reservations, which only the connector changes; None until somebody asks.
+        self._pieces: Counter[str] | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         if not beside:
-            self._lock = _lock(path.with_name(path.name + ".lock"))
+            self._lock = lock(path.with_name(path.name + ".lock"))
         # The connector's transactions have several statements, between which no other thread may come.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not beside)
         try:
@@ -176,7 +177,7 @@ class Inbox:
     def aside(self) -> list[tuple[bytes, str]]:
         """What waits for a person: an unreadable body or a code, and the note."""
         unread = self._connection.execute(
-            "SELECT body, note FROM events WHERE state = 'aside' AND state <> 'done' ORDER BY id LIMIT 100"
+            "SELECT body, note FROM events WHERE state = 'aside' ORDER BY id LIMIT 100"
         ).fetchall()
         waiting = self._connection.execute(
             "SELECT code, note FROM looks WHERE state = 'person' ORDER BY looked_at, code"
@@ -253,13 +254,18 @@ class Inbox:
 
     def reserve(self, code: str, quantities: dict[str, int]) -> None:
         """The pieces of an order are spoken for. Again for the same order changes nothing."""
-        rows = [(code, shop_uid, quantity) for shop_uid, quantity in quantities.items()]
         with self._transaction():
-            self._connection.executemany("INSERT OR IGNORE INTO reservations VALUES (?, ?, ?, NULL)", rows)
+            for shop_uid, quantity in quantities.items():
+                new = self._connection.execute(
+                    "INSERT OR IGNORE INTO reservations VALUES (?, ?, ?, NULL) RETURNING shop_uid, quantity",
+                    (code, shop_uid, quantity),
+                )
+                self._count(new.fetchall(), 1)
 
     def release(self, code: str) -> None:
         """The pieces of an order are free again."""
-        self._connection.execute("DELETE FROM reservations WHERE code = ?", (code,))
+        gone = self._connection.execute("DELETE FROM reservations WHERE code = ? RETURNING shop_uid, quantity", (code,))
+        self._count(gone.fetchall(), -1)
 
     def leave(self, code: str, stamp: str) -> None:
         """The pieces of an order have left the shelf, of which the source does not know yet: it is as this stamp says.
@@ -270,7 +276,10 @@ class Inbox:
 
     def forget_left(self, stamp: str) -> None:
         """The source is as this stamp says: it counts without what had left before."""
-        self._connection.execute("DELETE FROM reservations WHERE left_at <> ?", (stamp,))
+        gone = self._connection.execute(
+            "DELETE FROM reservations WHERE left_at <> ? RETURNING shop_uid, quantity", (stamp,)
+        )
+        self._count(gone.fetchall(), -1)
 
     def reserved(self, code: str) -> dict[str, int]:
         """The pieces that this order holds."""
@@ -278,7 +287,16 @@ class Inbox:
 
     def reserved_pieces(self) -> dict[str, int]:
         """How many pieces of each product are spoken for, over all orders."""
-        return dict(self._connection.execute("SELECT shop_uid, sum(quantity) FROM reservations GROUP BY shop_uid"))
+        if self._pieces is None:
+            rows = self._connection.execute("SELECT shop_uid, sum(quantity) FROM reservations GROUP BY shop_uid")
+            self._pieces = Counter(dict(rows))
+        return dict(+self._pieces)
+
+    def _count(self, rows: list[tuple[str, int]], sign: int) -> None:
+        # Summed up anew for every order, ten thousand reservations made each order take 2.5 ms longer.
+        if self._pieces is not None:
+            for shop_uid, quantity in rows:
+                self._pieces[shop_uid] += sign * quantity
 
     def holders(self) -> list[str]:
         """The orders whose pieces lie on the shelf for them."""
@@ -373,16 +391,7 @@ class Inbox:
         try:
             yield
         except BaseException:
+            self._pieces = None
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
-
-
-def _lock(path: Path) -> IO[str]:
-    handle = path.open("w", encoding="utf-8")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise InboxInUseError(f"Another connector works on this inbox ({path} is locked). Stop it first.") from None
-    return handle

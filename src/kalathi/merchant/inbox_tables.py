@@ -1,10 +1,11 @@
-"""The tables of the merchant's one file, made all at once or not at all."""
+"""The tables of the merchant's one file, made all at once or not at all, and the lock that one connector holds."""
 
+import fcntl
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
-from kalathi.merchant.inbox_rows import InboxVersionError
+from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
 
 # Raised with every change of the tables. Nothing in the file is the only copy of anything: what is open or accepted is
 # found again by asking the marketplace.
@@ -15,12 +16,14 @@ _TABLES: Final = """
 CREATE TABLE events (
   id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, received_at REAL NOT NULL,
   state TEXT NOT NULL, note TEXT NOT NULL);
-CREATE INDEX events_unfinished ON events (state, id) WHERE state <> 'done';
+CREATE INDEX events_new ON events (id) WHERE state = 'new';
+CREATE INDEX events_aside ON events (id) WHERE state = 'aside';
 CREATE TABLE looks (
   kind TEXT NOT NULL, code TEXT NOT NULL, state TEXT NOT NULL, wanted INTEGER NOT NULL, tries INTEGER NOT NULL,
   not_before REAL NOT NULL, note TEXT NOT NULL, seen TEXT NOT NULL, answer_until REAL, warned INTEGER NOT NULL,
   handed BLOB, looked_at REAL, PRIMARY KEY (kind, code)) WITHOUT ROWID;
 CREATE INDEX looks_due ON looks (not_before) WHERE state = 'due';
+CREATE INDEX looks_person ON looks (looked_at, code) WHERE state = 'person';
 CREATE INDEX looks_to_answer ON looks (answer_until) WHERE answer_until IS NOT NULL;
 CREATE INDEX looks_seen ON looks (seen);
 CREATE TABLE reservations (
@@ -55,3 +58,14 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} is of another version of Kalathi. Start with another --data: what is open or accepted is found"
             " again, and its vouchers are printed again."
         )
+
+
+def lock(path: Path) -> IO[str]:
+    """Held until it is closed, or the process is gone. Raises InboxInUseError."""
+    handle = path.open("w", encoding="utf-8")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise InboxInUseError(f"Another connector works on this inbox ({path} is locked). Stop it first.") from None
+    return handle

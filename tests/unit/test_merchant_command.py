@@ -1,0 +1,274 @@
+"""`kalathi merchant`: what its flags name, what it says when something is missing, and what a person asks of it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pypdfium2
+import pytest
+from click.testing import CliRunner
+
+from kalathi.cli import main
+from kalathi.cli.merchant_parts import PartError, printer_of, recipient_of, stock_of
+from kalathi.merchant.client import AsyncClient, UnreachableError
+from kalathi.merchant.client.transport import HttpAnswer
+from kalathi.merchant.desk import merge_vouchers
+from kalathi.merchant.handing_over import CommandRecipient, CsvFolder, FunctionRecipient, HandoverError, HttpRecipient
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox_rows import Printed
+from kalathi.merchant.metrics import ConnectorMetrics
+from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter, UnsurePrinterError
+from kalathi.merchant.sources import SourceRanges, SourceRangesError, fetch_ranges, keep_fresh, read_ranges
+from kalathi.merchant.stock import CsvStock, FunctionStock, HttpStock, SqlStock, WarehouseStock
+from kalathi.merchant.watching import with_watching
+
+pytestmark = pytest.mark.anyio
+
+RANGES = b'{"ipv4": ["192.0.2.0/24"], "ipv6": []}'
+
+
+class Network:
+    """Answers each request with the next of these, and keeps what was sent."""
+
+    def __init__(self, *answers: HttpAnswer) -> None:
+        self.answers = list(answers)
+        self.sent: list[tuple[str, str, bytes | None]] = []
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
+        self.sent.append((method, url, body))
+        if not self.answers:
+            raise UnreachableError("no answer")
+        return self.answers.pop(0)
+
+    async def close(self) -> None:
+        pass
+
+
+def _executable(path: Path, script: str) -> str:
+    path.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], "give the marketplace's address with --url"),
+        (["--url", "http://x"], "give the shop's token"),
+        (["--url", "http://x", "--token", "t"], "give --stock"),
+        (["--url", "http://x", "--token", "t", "--stock", "s.csv"], "give --print-to"),
+        (["--url", "http://x", "--token-file", "missing", "--stock", "s.csv"], "cannot read the token from missing"),
+    ],
+)
+def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) -> None:
+    result = CliRunner().invoke(main, ["merchant", *flags])
+    assert result.exit_code == 1
+    assert told in result.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--stock", "missing.csv"], "missing.csv: No such file"),
+        (["--stock", "sqlite:///x.db"], "give --stock-query"),
+        (["--stock", "no_such_module:stock"], "No module named 'no_such_module'"),
+        (["--stock", "stock.csv", "--printer", "a", "--print-command", "b"], "not both"),
+        (["--stock", "stock.csv", "--print-command", "'"], "--print-command: No closing quotation"),
+        (["--stock", "stock.csv", "--hand-over-to", "ftp:x"], "give an address, csv:folder"),
+        (["--stock", "stock.csv", "--policy", "missing.toml"], "missing.toml"),
+        (["--stock", "stock.csv", "--secrets", "whsec_%%%"], "secret"),
+        (["--stock", "stock.csv", "--approve-returns", "moods"], "moods is no reason"),
+    ],
+)
+def test_what_cannot_be_used_is_said_at_the_start(tmp_path: Path, flags: list[str], told: str) -> None:
+    (tmp_path / "stock.csv").write_text("shop_uid,quantity\nA,1\n", "utf-8")
+    flags = [str(tmp_path / flag) if flag == "stock.csv" else flag for flag in flags]
+    usual = ["--url", "http://127.0.0.1:1", "--token", "hidden-token", "--port", "0"]
+    usual += ["--print-to", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
+    result = CliRunner().invoke(main, ["merchant", *usual, *flags])
+    assert result.exit_code == 1
+    assert told in result.output
+    assert "hidden-token" not in result.output
+
+
+@pytest.mark.parametrize("command", [["status"], ["replay", "--all"], ["reprint", "o1"], ["day"]])
+def test_a_folder_without_an_inbox_is_said_and_none_is_made(tmp_path: Path, command: list[str]) -> None:
+    result = CliRunner().invoke(main, ["merchant", *command, "--data", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert "there is no inbox in" in result.output
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_each_source_of_stock_is_told_by_its_form(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    client = AsyncClient("http://x", "t", transport=Network())
+    for told, query, kind in (
+        ("warehouse", "", WarehouseStock),
+        ("https://shop.example/stock.json", "", HttpStock),
+        ("sqlite:///x.db", "SELECT 1, 2", SqlStock),
+        ("json:loads", "", FunctionStock),
+        ("stock.csv", "", CsvStock),
+        ("C:stock.csv", "", CsvStock),
+    ):
+        assert type(stock_of(told, query, client, Network(), inbox)) is kind, told
+    inbox.close()
+
+
+async def test_each_recipient_is_told_by_its_form(tmp_path: Path) -> None:
+    network = Network(HttpAnswer(202, b""), HttpAnswer(500, b""))
+    hook = recipient_of("https://shop.example/hook", network)
+    assert isinstance(hook, HttpRecipient)
+    await hook.take("o1", b"{}")
+    assert network.sent == [("POST", "https://shop.example/hook", b"{}")]
+    with pytest.raises(HandoverError, match="500"):
+        await hook.take("o1", b"{}")
+    assert isinstance(recipient_of("json:dumps", network), FunctionRecipient)
+    assert recipient_of("", network) is None
+    command = recipient_of(f"command:sh -c 'cat > {tmp_path}/told'", network)
+    assert isinstance(command, CommandRecipient)
+    await command.take("o1", b"a body")
+    assert (tmp_path / "told").read_bytes() == b"a body"
+    failing = recipient_of("command:sh -c 'echo broken >&2; exit 3'", network)
+    assert failing is not None
+    with pytest.raises(HandoverError, match="ended with 3: broken"):
+        await failing.take("o1", b"")
+    with pytest.raises(PartError):
+        recipient_of("command:", network)
+
+
+async def test_a_csv_folder_holds_each_order_once_with_its_lines(tmp_path: Path) -> None:
+    folder = CsvFolder(tmp_path / "orders")
+    lines = b'[{"shop_uid": "A", "product_name": "x, y", "quantity": 2, "unit_price": 10.4}]'
+    for state in (b"accepted", b"dispatched"):
+        body = b'{"kind": "order", "order": {"code": "../o1", "state": "%s", "line_items": %s}}' % (state, lines)
+        await folder.take("../o1", body)
+    await folder.take("R-1", b'{"kind": "return", "return": {}}')
+    [path] = (tmp_path / "orders").iterdir()
+    assert path.read_text("utf-8").splitlines()[1:] == ['../o1,dispatched,A,"x, y",2,10.4']
+
+
+def test_each_printer_is_told_by_its_flags(tmp_path: Path) -> None:
+    assert type(printer_of(tmp_path, "", "")) is FolderPrinter
+    assert type(printer_of(tmp_path, "labels", "")) is QueuePrinter
+    assert type(printer_of(tmp_path, "", "lpr -o fit")) is CommandPrinter
+
+
+def test_a_job_leaves_the_queue_when_its_order_is_cancelled_or_its_voucher_made_again(tmp_path: Path) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    _executable(commands / "lp", f'echo "request id is $2-$(ls {tmp_path}/out | wc -l) (1 file(s))"')
+    _executable(commands / "cancel", f'echo "$1" >> {tmp_path}/cancelled')
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{commands}:{before}"
+    try:
+        printer = QueuePrinter(tmp_path / "out", "labels")
+        printer.print_voucher("o1", b"%PDF 1")
+        first = (tmp_path / "out" / "o1.job").read_text("utf-8")
+        printer.print_voucher("o1", b"%PDF 2")
+        assert (tmp_path / "cancelled").read_text("utf-8").split() == [first]
+        second = (tmp_path / "out" / "o1.job").read_text("utf-8")
+        assert printer.withdraw("o1") == tmp_path / "out" / "cancelled" / "o1.pdf"
+        assert printer.withdraw("o1") is None
+    finally:
+        os.environ["PATH"] = before
+    assert (tmp_path / "cancelled").read_text("utf-8").split() == [first, second]
+
+
+def test_a_command_that_does_not_end_leaves_nobody_sure(tmp_path: Path) -> None:
+    printer = CommandPrinter(tmp_path, ["sh", "-c", "exec tail -f /dev/null"], timeout_seconds=0.1)
+    with pytest.raises(UnsurePrinterError):
+        printer.print_voucher("o1", b"%PDF")
+
+
+def test_the_vouchers_of_a_day_are_one_document_and_what_is_gone_is_named(tmp_path: Path) -> None:
+    printed = []
+    for number in range(3):
+        single = pypdfium2.PdfDocument.new()
+        single.new_page(100 + number, 200)
+        single.save(tmp_path / f"{number}.pdf")
+        single.close()
+        printed.append(Printed(f"url{number}", f"o{number}", str(tmp_path / f"{number}.pdf"), 0.0))
+    (tmp_path / "1.pdf").unlink()
+    assert merge_vouchers(printed, tmp_path / "day.pdf") == (2, ["o1"])
+    with pypdfium2.PdfDocument(tmp_path / "day.pdf") as merged:
+        assert [merged[page].get_width() for page in range(2)] == [100, 102]
+    assert merge_vouchers([], tmp_path / "none.pdf") == (0, [])
+    assert not (tmp_path / "none.pdf").exists()
+
+
+async def test_ranges_are_fetched_kept_and_left_as_they_are_when_they_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "ip_ranges.json"
+    network = Network(HttpAnswer(200, RANGES), HttpAnswer(200, b'{"ipv4": ["0.0.0.0/0"]}'), HttpAnswer(404, b""))
+    ranges = await fetch_ranges(network, "http://market/", path)
+    assert network.sent[0][1] == "http://market/ip_ranges.json"
+    assert "192.0.2.7" in ranges
+    assert "203.0.113.1" not in ranges
+    for _ in range(2):
+        with pytest.raises(SourceRangesError):
+            await fetch_ranges(network, "http://market", path)
+    assert path.read_bytes() == RANGES
+
+
+async def test_ranges_are_fetched_once_a_day_and_a_failure_changes_nothing() -> None:
+    slept: list[float] = []
+    taken: list[SourceRanges] = []
+    answers: list[Any] = [read_ranges(RANGES), UnreachableError("away"), read_ranges(RANGES)]
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 3:
+            raise KeyboardInterrupt
+
+    async def fetch() -> SourceRanges:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, SourceRanges)
+        return answer
+
+    with pytest.raises(KeyboardInterrupt):
+        await keep_fresh(fetch, taken.append, sleep)
+    assert slept == [86_400.0] * 4
+    assert len(taken) == 2
+
+
+async def test_what_watches_it_is_on_a_port_of_its_own(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    inbox.put(b"one")
+    metrics = ConnectorMetrics()
+    metrics.note_webhook(200)
+    metrics.note_done("printed")
+    metrics.note_failure("look")
+
+    async def other(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+
+    app = with_watching(other, 9200, lambda: metrics.text(inbox))
+
+    async def get(path: str, port: int) -> tuple[int, bytes]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            raise AssertionError("there is no body")
+
+        await app({"type": "http", "path": path, "server": ("127.0.0.1", port)}, receive, send)
+        return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+    assert (await get("/metrics", 9000))[0] == 418
+    status, text = await get("/metrics", 9200)
+    assert status == 200
+    for line in (
+        b'kalathi_merchant_webhooks_total{status="200"} 1.0',
+        b'kalathi_merchant_done_total{what="printed"} 1.0',
+        b'kalathi_merchant_failures_total{of="look"} 1.0',
+        b'kalathi_merchant_kept{kind="events_new"} 1.0',
+    ):
+        assert line in text
+    assert await get("/healthz", 9200) == (200, b"ok\n")
+    assert (await get("/secrets", 9200))[0] == 404
+    inbox.close()
+    assert (await get("/healthz", 9200))[0] == 503
