@@ -75,7 +75,7 @@ def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) ->
         (["--stock", "no_such_module:stock"], "No module named 'no_such_module'"),
         (["--stock", "stock.csv", "--printer", "a", "--print-command", "b"], "not both"),
         (["--stock", "stock.csv", "--print-command", "'"], "--print-command: No closing quotation"),
-        (["--stock", "stock.csv", "--hand-over-to", "ftp:x"], "give an address, csv:folder"),
+        (["--stock", "stock.csv", "--hand-over-to", "ftp://x"], "give an address, csv:folder"),
         (["--stock", "stock.csv", "--policy", "missing.toml"], "missing.toml"),
         (["--stock", "stock.csv", "--secrets", "whsec_%%%"], "secret"),
         (["--stock", "stock.csv", "--approve-returns", "moods"], "moods is no reason"),

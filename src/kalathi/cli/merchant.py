@@ -3,6 +3,8 @@
 import asyncio
 import sqlite3
 import sys
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -263,60 +265,66 @@ async def _run_merchant(options: MerchantOptions) -> None:
     log_json_lines()
     policy = _policy(options)
     printer = printer_of(Path(options.print_to or "."), options.printer, options.print_command)
-    bound = listening_socket(options.host, options.port)
-    watched = None if options.watch_port is None else listening_socket(options.host, options.watch_port)
-    inbox = Inbox(options.data / "merchant.db", beside=options.dry_run)
-    rehearsal = _rehearsal(options) if options.dry_run else None
-    network = AsyncNetwork(timeout_seconds=30.0)
     # What cannot be done now is done later by the connector itself, which goes on with other events meanwhile.
     once = Retries(attempts=1)
-    tasks = []
-    try:
-        async with AsyncClient(options.url, options.token, vendor=options.vendor, retries=once) as client:
-            stock = stock_of(options.stock, options.stock_query, client, network, rehearsal or inbox)
-            if stock.sends_itself:
-                # A source that cannot be read is told now and not at the first order.
-                await stock.available()
-            metrics = ConnectorMetrics()
-            connector = Connector(
-                client,
-                rehearsal or inbox,
-                stock,
-                printer,
-                _tell,
-                policy=policy,
-                recipient=recipient_of(options.hand_over_to, network),
-                habits=Habits(warn_seconds=options.warn_hours * 3600, dry_run=options.dry_run),
-                metrics=metrics,
-            )
-            handler = WebhookHandler(
-                rehearsal or inbox,
-                secrets=_listed(options.secrets),
-                copy_to=None if rehearsal is None else inbox,
-                received=connector.ring,
-                answered=metrics.note_webhook,
-            )
-            if options.only_published_sources:
-                tasks.append(asyncio.create_task(await _only_published(options, handler, network)))
-            tasks.append(asyncio.create_task(connector.run()))
-            asgi: Any = Receiver(handler, options.path, trusts_forwarded=options.trust_forwarded)
+    async with AsyncExitStack() as stack:
+        kept = stack.enter_context(closing(Inbox(options.data / "merchant.db", beside=options.dry_run)))
+        inbox = stack.enter_context(closing(_rehearsal(options))) if options.dry_run else kept
+        network = AsyncNetwork(timeout_seconds=30.0)
+        stack.push_async_callback(network.close)
+        client = await stack.enter_async_context(
+            AsyncClient(options.url, options.token, vendor=options.vendor, retries=once)
+        )
+        stock = stock_of(options.stock, options.stock_query, client, network, inbox)
+        if stock.sends_itself:
+            # A source that cannot be read is told now and not at the first order.
+            await stock.available()
+        metrics = ConnectorMetrics()
+        connector = Connector(
+            client,
+            inbox,
+            stock,
+            printer,
+            _tell,
+            policy=policy,
+            recipient=recipient_of(options.hand_over_to, network),
+            habits=Habits(warn_seconds=options.warn_hours * 3600, dry_run=options.dry_run),
+            metrics=metrics,
+        )
+        handler = WebhookHandler(
+            inbox,
+            secrets=_listed(options.secrets),
+            copy_to=kept if options.dry_run else None,
+            received=connector.ring,
+            answered=metrics.note_webhook,
+        )
+        bound = stack.enter_context(closing(listening_socket(options.host, options.port)))
+        asgi: Any = Receiver(handler, options.path, trusts_forwarded=options.trust_forwarded)
+        watched = None
+        if options.watch_port is not None:
+            watched = stack.enter_context(closing(listening_socket(options.host, options.watch_port)))
+            asgi = with_watching(asgi, watched.getsockname()[1], lambda: metrics.text(inbox))
+        if options.only_published_sources:
+            _in_background(stack, await _only_published(options, handler, network))
+        _in_background(stack, connector.run())
+
+        def ready() -> None:
+            _tell(f"The connector receives webhooks on {address_of(bound)}{options.path}")
             if watched is not None:
-                asgi = with_watching(asgi, watched.getsockname()[1], lambda: metrics.text(rehearsal or inbox))
+                _tell(f"It can be watched on {address_of(watched)}/metrics")
 
-            def ready() -> None:
-                _tell(f"The connector receives webhooks on {address_of(bound)}{options.path}")
-                if watched is not None:
-                    _tell(f"It can be watched on {address_of(watched)}/metrics")
+        await run_server(asgi, bound, ready, also=watched)
 
-            await run_server(asgi, bound, ready, also=watched)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await network.close()
-        inbox.close()
-        if rehearsal is not None:
-            rehearsal.close()
+
+def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Until the stack is left, which waits for its end."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
 
 
 def _rehearsal(options: MerchantOptions) -> "Inbox":
