@@ -15,9 +15,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from kalathi.contract.codec import decode, encode
 from kalathi.contract.orders import OrderBody
+from kalathi.merchant.decisions import Accept, LeaveToPerson, Reject
 from kalathi.merchant.handing_over import FunctionRecipient, HandoverError, order_body
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.policy import read_policy
@@ -121,7 +123,7 @@ async def _served(shop: WooCommerce) -> AsyncIterator[str]:
 
 async def test_orders_are_handed_over_to_woocommerce_once_and_follow_their_state() -> None:
     shop = WooCommerce()
-    hand_over = FunctionRecipient(_function("woocommerce"))
+    hand_over = FunctionRecipient(_module("woocommerce").hand_over)
     async with _served(shop) as url:
         os.environ |= {"WOOCOMMERCE_URL": url, "WOOCOMMERCE_KEY": "ck_1", "WOOCOMMERCE_SECRET": "cs_1"}
         bodies = {state: _told(state) for state in ("open", "accepted", "dispatched", "cancelled")}
@@ -148,15 +150,25 @@ def _told(state: str) -> bytes:
     return order_body(decode(text, OrderBody).order)
 
 
-def _function(module: str) -> Any:
+def _module(module: str) -> Any:
     spec = importlib.util.spec_from_file_location(module, EXAMPLES / f"{module}.py")
     assert spec is not None
     assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
-    return loaded.hand_over
+    return loaded
 
 
 def test_the_policy_can_be_read() -> None:
     assert read_policy(EXAMPLES / "policy.toml").orders.person_above == 500
     assert read_policy(EXAMPLES / "policy.toml").returns.approved_reasons == {"withdrawal"}
+
+
+def test_a_policy_in_python_decides_what_the_usual_one_does_not() -> None:
+    policy = _module("cautious").policy
+    recorded = decode((ROOT / "tests/data/examples/api/orders/DEMO-OPEN.json").read_bytes(), OrderBody).order
+    stock = {line.shop_uid: line.quantity for line in recorded.line_items}
+    plain = replace(recorded, gift_wrap=False)
+    assert isinstance(policy.decide(plain, stock, policy.orders), Accept)
+    assert isinstance(policy.decide(replace(recorded, gift_wrap=True), stock, policy.orders), LeaveToPerson)
+    assert isinstance(policy.decide(replace(plain, gift_wrap=True), dict.fromkeys(stock, 0), policy.orders), Reject)

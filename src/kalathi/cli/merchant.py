@@ -30,7 +30,7 @@ class MerchantOptions(NamedTuple):
     vendor: str
     stock: str
     stock_query: str
-    policy: Path | None
+    policy: str
     print_to: Path | None
     printer: str
     print_command: str
@@ -68,7 +68,10 @@ _OPTIONS = (
     ),
     click.option("--stock-query", envvar="KALATHI_STOCK_QUERY", default="", help="SQL that gives shop_uid, quantity."),
     click.option(
-        "--policy", envvar="KALATHI_POLICY", type=click.Path(path_type=Path), help="What is answered and how, in TOML."
+        "--policy",
+        envvar="KALATHI_POLICY",
+        default="",
+        help="What is answered and how: a file of TOML, or module:name of a Policy in Python.",
     ),
     click.option(
         "--print-to", envvar="KALATHI_PRINT_TO", type=click.Path(path_type=Path), help="Folder for the vouchers."
@@ -240,10 +243,10 @@ def _policy(options: MerchantOptions) -> "Policy":
     """The file's, and what the flags add to it."""
     from msgspec.structs import replace
 
-    from kalathi.merchant.policy import Policy, read_policy
+    from kalathi.cli.merchant_parts import policy_of
     from kalathi.merchant.return_decisions import ReturnPolicy
 
-    policy = Policy() if options.policy is None else read_policy(options.policy)
+    policy = policy_of(options.policy)
     returns = ReturnPolicy(
         policy.returns.approved_reasons | _reasons(options),
         policy.returns.rejects_late_withdrawals or options.reject_late_withdrawals,

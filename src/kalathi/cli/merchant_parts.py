@@ -11,6 +11,7 @@ from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.merchant.handing_over import CommandRecipient, CsvFolder, FunctionRecipient, HttpRecipient, Recipient
 from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.policy import Policy, read_policy
 from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter
 from kalathi.merchant.stock import CsvStock, FunctionStock, HttpStock, SqlStock, Stock, WarehouseStock
 
@@ -30,9 +31,21 @@ def stock_of(told: str, query: str, client: AsyncClient, transport: AsyncTranspo
         if not query:
             raise PartError("give --stock-query with the database of --stock: it gives shop_uid and quantity")
         return SqlStock(told, query, inbox)
-    if _names_a_function(told):
+    if _names_something(told):
         return FunctionStock(_function(told), inbox)
     return CsvStock(Path(told), inbox)
+
+
+def policy_of(told: str) -> Policy:
+    """`policy.toml`, or `module:name` of a Policy in Python; nothing: the usual one. Raises PartError, PolicyError."""
+    if not told:
+        return Policy()
+    if not _names_something(told):
+        return read_policy(Path(told))
+    policy = _named(told)
+    if not isinstance(policy, Policy):
+        raise PartError(f"--policy {told} is no kalathi.merchant.policy.Policy")
+    return policy
 
 
 def printer_of(folder: Path, queue: str, command: str) -> FolderPrinter:
@@ -55,7 +68,7 @@ def recipient_of(told: str, transport: AsyncTransport) -> Recipient | None:
         return CsvFolder(Path(rest))
     if kind == "command":
         return CommandRecipient(_words("--hand-over-to", rest))
-    if _names_a_function(told):
+    if _names_something(told):
         return FunctionRecipient(_function(told))
     raise PartError(f"--hand-over-to {told}: give an address, csv:folder, command:..., or module:function")
 
@@ -70,20 +83,24 @@ def _words(flag: str, command: str) -> list[str]:
     return words
 
 
-def _names_a_function(told: str) -> bool:
+def _names_something(told: str) -> bool:
     module, _, name = told.partition(":")
     return name.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def _function(told: str) -> Callable[..., Any]:
-    """A function of a module, which may lie in the present folder."""
+    found = _named(told)
+    if not callable(found):
+        raise PartError(f"{told} is no function")
+    return found  # type: ignore[no-any-return]  # Whatever is callable is the shop's own affair.
+
+
+def _named(told: str) -> Any:
+    """What a module, which may lie in the present folder, has under this name."""
     module, _, name = told.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module), name)
+        return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise PartError(f"{told}: {error}") from error
-    if not callable(found):
-        raise PartError(f"{told} is no function")
-    return found  # type: ignore[no-any-return]  # Whatever is callable is the shop's own affair.

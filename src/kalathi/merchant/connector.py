@@ -100,7 +100,7 @@ class Connector:
             inbox,
             stock,
             printer,
-            self._policy.orders,
+            self._policy,
             did=self._did,
             tell=tell,
             clock=clock,

@@ -8,9 +8,9 @@ from typing import Final
 from kalathi.contract.orders import Order
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client import AsyncClient, OrderStatusError
-from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
+from kalathi.merchant.decisions import Accept, Decision, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.policy import OrderPolicy
+from kalathi.merchant.policy import Policy
 from kalathi.merchant.printing import FolderPrinter, UnsurePrinterError
 from kalathi.merchant.sentences import done, would_answer
 from kalathi.merchant.stock import Stock
@@ -33,7 +33,7 @@ class OrderSteps:
         inbox: Inbox,
         stock: Stock,
         printer: FolderPrinter,
-        policy: OrderPolicy,
+        policy: Policy,
         *,
         did: Callable[[str, str, str], None],
         tell: Callable[[str], None],
@@ -72,7 +72,9 @@ class OrderSteps:
         prices = await self._stock.prices()
         available = await self._free_for(order)
         # From here to the reservation nothing is waited for: no other order is decided in between.
-        decision = decide(order, available, self._policy, prices=prices, sends_itself=self._stock.sends_itself)
+        decision: Decision = (self._policy.decide or decide)(
+            order, available, self._policy.orders, prices=prices, sends_itself=self._stock.sends_itself
+        )
         if self._dry_run:
             self._tell(f"would {would_answer(order, decision)}")
             return "", order

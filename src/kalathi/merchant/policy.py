@@ -13,9 +13,10 @@ reject_late_withdrawals = false
 """
 
 import tomllib
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -49,10 +50,12 @@ class _Written(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """Both parts."""
+    """Both parts. `decide` is a shop's own decision in Python in place of `decisions.decide`, which it may call: the
+    same arguments, the same answers, and pure as that is."""
 
     orders: OrderPolicy = field(default_factory=OrderPolicy)
     returns: ReturnPolicy = ReturnPolicy()
+    decide: Callable[..., Any] | None = None
 
 
 def read_policy(path: Path) -> Policy:
