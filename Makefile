@@ -40,7 +40,7 @@ check: .venv/made-dev
 test: check
 	$(BIN)/pytest -q -n auto tests/conformance tests/virtual tests/e2e
 	@echo "The same on PostgreSQL: every call and the virtual days"
-	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 $(BIN)/pytest -q -n auto tests/contract tests/virtual tests/conformance/test_races.py
+	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 $(BIN)/pytest -q -n auto tests/contract tests/virtual tests/conformance/test_races.py
 
 chaos: .venv/made-dev
 	KALATHI_TEST_KILLS=300 KALATHI_TEST_ORDERS=20000 KALATHI_TEST_DELIVERIES=1000000 \
