@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.merchant.connector import Habits
@@ -359,4 +360,24 @@ async def test_lists_that_cannot_be_read_are_as_no_lists(shop: Shop) -> None:
     shop.order("known", 1, OrderState.CANCELLED)
     shop.market.listed = b'{"orders": []}'
     await shop.look_after()
+    assert shop.inbox.reserved_pieces() == {}
+
+
+async def test_a_system_that_counts_the_orders_that_it_is_told_of_has_them_not_subtracted_twice(shop: Shop) -> None:
+    def take(content: dict[str, object]) -> None:
+        shop.stock("shop_uid,quantity\nA,0\n" if "o2" in json.dumps(content) else "shop_uid,quantity\nA,1\n")
+
+    shop.restart(recipient=FunctionRecipient(take), habits=Habits(told_orders_are_counted=True))
+    shop.receive(shop.order("o1", 1))
+    await shop.work()
+    shop.receive(replace(shop.market.orders["o1"], comments="looked at again"))
+    await shop.work()
+    shop.stock("shop_uid,quantity\nA,1\n")
+    shop.receive(shop.order("o2", 1))
+    await shop.work()
+    assert shop.market.orders["o2"].state is OrderState.ACCEPTED
+    shop.stock("shop_uid,quantity\nA,0\nB,1\n")
+    shop.receive(shop.order("o3", 1))
+    await shop.work()
+    assert shop.market.orders["o3"].state is OrderState.REJECTED
     assert shop.inbox.reserved_pieces() == {}

@@ -35,6 +35,7 @@ class MerchantOptions(NamedTuple):
     printer: str
     print_command: str
     hand_over_to: str
+    told_orders_are_counted: bool
     data: Path
     host: str
     port: int
@@ -85,6 +86,12 @@ _OPTIONS = (
         envvar="KALATHI_HAND_OVER_TO",
         default="",
         help="The shop's own system: an address, csv:folder, command:..., or module:function.",
+    ),
+    click.option(
+        "--told-orders-are-counted",
+        envvar="KALATHI_TOLD_ORDERS_ARE_COUNTED",
+        is_flag=True,
+        help="That system lowers the stock by the orders that it is told of, so they are not held beside it.",
     ),
     click.option(
         "--data",
@@ -223,6 +230,8 @@ def _checked(options: MerchantOptions) -> MerchantOptions:
         fail("give --stock: a CSV with shop_uid and quantity, or one of the others of kalathi merchant --help.")
     if options.print_to is None:
         fail("give --print-to, the folder for the vouchers.")
+    if options.told_orders_are_counted and not options.hand_over_to:
+        fail("--told-orders-are-counted is about the system of --hand-over-to; give that as well.")
     unknown = _reasons(options) - set(ReturnReason)
     if unknown:
         fail(f"--approve-returns: {', '.join(sorted(unknown))} is no reason; there are: {', '.join(ReturnReason)}.")
@@ -291,7 +300,11 @@ async def _run_merchant(options: MerchantOptions) -> None:
             _tell,
             policy=policy,
             recipient=recipient_of(options.hand_over_to, network),
-            habits=Habits(warn_seconds=options.warn_hours * 3600, dry_run=options.dry_run),
+            habits=Habits(
+                warn_seconds=options.warn_hours * 3600,
+                dry_run=options.dry_run,
+                told_orders_are_counted=options.told_orders_are_counted,
+            ),
             metrics=metrics,
         )
         handler = WebhookHandler(

@@ -66,6 +66,8 @@ class Habits(Struct, frozen=True, kw_only=True):
     warn_seconds: float = 7200.0
     # Says what would be done, and does none of it.
     dry_run: bool = False
+    # The shop's own system lowers the stock by the orders that it is told of.
+    told_orders_are_counted: bool = False
 
 
 class Connector:
@@ -105,6 +107,7 @@ class Connector:
             tell=tell,
             clock=clock,
             dry_run=self._habits.dry_run,
+            told_orders_are_counted=self._habits.told_orders_are_counted,
         )
         self._bell = asyncio.Event()
         self._reconcile_at = 0.0
@@ -306,6 +309,15 @@ class Connector:
         else:
             self._inbox.handed(handover)
             self._metrics.note_done("handed_over")
+            if self._habits.told_orders_are_counted:
+                await self._leave_to_the_source(handover.code)
+
+    async def _leave_to_the_source(self, code: str) -> None:
+        try:
+            await self._steps.leave(code)
+        except (StockError, CallError, OSError) as error:
+            # Its pieces are held twice until the courier has it: too little is sold, not too much.
+            _log.warning("still_held", code=code, error=str(error))
 
     def _heed(self, error: CallError) -> None:
         """What is said to one call is said to all: how long to wait, and that the token or the vendor word is wrong."""

@@ -355,6 +355,11 @@ class Inbox:
                 )
         return bool(changed)
 
+    def was_told(self, code: str) -> bool:
+        """Whether the shop's own system was, or is about to be, told of this order."""
+        row = self._connection.execute("SELECT handed FROM looks WHERE kind = 'order' AND code = ?", (code,)).fetchone()
+        return row is not None and row[0] is not None
+
     def due_handovers(self, now: float) -> list[Handover]:
         """What is to be told now, of each code the oldest that waits."""
         rows = self._connection.execute(
@@ -373,8 +378,6 @@ class Inbox:
         self._connection.execute(
             "UPDATE handovers SET tries = tries + 1, not_before = ? WHERE id = ?", (not_before, handover.id)
         )
-
-    # Moments
 
     def moment(self, name: str) -> float | None:
         """When this was done last, in seconds since 1970."""

@@ -39,6 +39,7 @@ class OrderSteps:
         tell: Callable[[str], None],
         clock: Callable[[], float],
         dry_run: bool,
+        told_orders_are_counted: bool,
     ) -> None:
         self._client = client
         self._inbox = inbox
@@ -49,6 +50,7 @@ class OrderSteps:
         self._tell = tell
         self._clock = clock
         self._dry_run = dry_run
+        self._told_orders_are_counted = told_orders_are_counted
 
     async def take(self, order: Order) -> tuple[Order, str]:
         """Does what the order asks for; gives it as it then is, and a sentence when a person has to look at it."""
@@ -59,9 +61,10 @@ class OrderSteps:
             self._inbox.release(order.code)
             await self._withdraw(order.code)
         elif order.state not in _HERE:
-            await self._leave(order.code)
+            await self.leave(order.code)
         elif order.state is OrderState.ACCEPTED:
-            if not order.fulfilled_by_skroutz:
+            is_counted = self._told_orders_are_counted and self._inbox.was_told(order.code)
+            if not order.fulfilled_by_skroutz and not is_counted:
                 # Whoever has accepted it, the marketplace for an express order or a person by hand.
                 self._inbox.reserve(order.code, wanted_pieces(order, await self._stock.available()))
             if order.courier_voucher and not self._dry_run:
@@ -118,8 +121,9 @@ class OrderSteps:
                 available[shop_uid] += quantity
         return available
 
-    async def _leave(self, code: str) -> None:
-        """The courier has the order: its pieces are held as long as the source of stock may still count them."""
+    async def leave(self, code: str) -> None:
+        """The source of stock lowers what it counts by this order, which the courier has, or which it was told of: its
+        pieces are held as long as it may still count them. Raises StockError, CallError."""
         if not self._inbox.reserved(code):
             return
         stamp = await self._stock.renewed()
