@@ -61,6 +61,7 @@ class FakeMarketplace:
         lost = self.lose is not None and self.lose[0] == len(self.calls)
         self.calls.append(f"{method} {url.partition('/orders/')[2] or url}")
         self.tokens.append(headers.get("Authorization"))
+        await asyncio.sleep(0)  # Others go on meanwhile, as on a real network.
         if "unforeseen" in url:
             raise ZeroDivisionError
         if "nowhere" in url or (lost and self.lose == (len(self.calls) - 1, "request")):
@@ -199,6 +200,14 @@ async def test_an_order_in_stock_is_accepted_once_and_its_pieces_are_reserved(sh
     shop.receive(shop.order("o2", 1))
     await shop.work()
     assert shop.market.orders["o2"].state is OrderState.REJECTED, "the same piece is not sold twice"
+
+
+async def test_two_orders_at_the_same_moment_never_take_the_same_last_piece(shop: Shop) -> None:
+    for number in range(8):
+        shop.receive(shop.order(f"o{number}", 1))
+    await shop.work()
+    states = sorted(str(order.state) for order in shop.market.orders.values())
+    assert states == ["accepted"] * 2 + ["rejected"] * 6
 
 
 async def test_limited_stock_is_rejected_and_nothing_stays_reserved(shop: Shop) -> None:
