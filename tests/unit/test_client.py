@@ -349,7 +349,8 @@ def test_both_clients_have_the_same_calls_and_the_surface_is_what_was_promised()
     assert _calls(Client) == _calls(AsyncClient)
     assert sorted(_calls(Client)) == [
         *("accept", "all_orders", "all_products", "all_purchase_orders", "all_return_requests", "all_suppliers"),
-        *("change_supplier", "close", "create_purchase_order", "create_supplier", "download", "order", "orders"),
+        *("change_supplier", "close", "create_purchase_order", "create_supplier", "download", "order"),
+        *("order_codes", "orders"),
         *("products", "purchase_order_lines", "purchase_orders", "reject", "reject_lines", "relocate_pickup"),
         *("request_voucher", "reschedule_pickup", "return_request", "return_requests", "review", "set_as_not_ready"),
         *("set_as_ready", "suppliers", "tracking_details", "trigger_webhook", "upload_credit_invoice"),

@@ -354,13 +354,15 @@ async def test_a_voucher_of_an_order_that_is_no_longer_accepted_is_not_printed_a
     assert not print_again(shop.inbox, "o1")
 
 
-async def test_lists_that_cannot_be_read_are_as_no_lists(shop: Shop) -> None:
+async def test_of_lists_that_cannot_be_read_the_codes_are_looked_at(shop: Shop) -> None:
     shop.receive(shop.order("known", 1))
     await shop.connector.work()
     shop.order("known", 1, OrderState.CANCELLED)
-    shop.market.listed = b'{"orders": []}'
+    shop.order("unheard", 1)
+    shop.market.listed = b'{"orders": [{"code": "unheard", "state": "a_state_of_tomorrow"}]}'
     await shop.look_after()
-    assert shop.inbox.reserved_pieces() == {}
+    assert shop.inbox.reserved("known") == {}
+    assert shop.market.orders["unheard"].state is OrderState.ACCEPTED
 
 
 async def test_a_system_that_counts_the_orders_that_it_is_told_of_has_them_not_subtracted_twice(shop: Shop) -> None:

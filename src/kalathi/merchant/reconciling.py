@@ -27,6 +27,8 @@ _RETURN_GOES_ON: Final = (ReturnState.RETURNING, ReturnState.PENDING_PHYSICAL_RE
 # The marketplace's clock may be another one than ours; what has changed is asked for with this much to spare.
 _TO_SPARE: Final = timedelta(hours=1)
 _LAST: Final = "reconciled"
+# Of a list that does not say where it ends.
+_MOST_PAGES: Final = 200
 
 
 async def reconcile(
@@ -73,10 +75,32 @@ async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
         if error.may_pass:
             raise
         _log.info("orders_not_listed", error=str(error))
+        for code in await _codes(client):
+            if code not in known:
+                inbox.want(Subject.ORDER, code)
+                found += 1
     # What is not among them any more, or cannot be listed.
     for code in known:
         inbox.want(Subject.ORDER, code)
     return found + len(known)
+
+
+async def _codes(client: AsyncClient) -> set[str]:
+    """The codes of a list of which nothing else can be read, such as one without its end, or with an order in a state
+    of tomorrow. None where there is no list."""
+    found: set[str] = set()
+    for state in _GOES_ON:
+        for page in range(1, _MOST_PAGES + 1):
+            try:
+                codes = set(await client.order_codes(state=state, page=page))
+            except CallError as error:
+                if error.may_pass:
+                    raise
+                break
+            if codes <= found:
+                break  # The last page is behind us, or it is always the same.
+            found |= codes
+    return found
 
 
 async def _changed(client: AsyncClient, inbox: Inbox, *, is_told: bool) -> int:

@@ -74,6 +74,10 @@ class AsyncClient:
         """A page of the shop's orders, newest change first. (Undocumented; one client uses it.)"""
         return await self._run(self._flows.orders(state, updated_since, page, per))
 
+    async def order_codes(self, *, state: str | None = None, page: int = 1, per: int = 100) -> list[str]:
+        """The codes of a page and nothing else: for a list whose orders, or whose end, cannot be read."""
+        return await self._run(self._flows.order_codes(state, page, per))
+
     async def all_orders(
         self, *, state: str | None = None, updated_since: datetime | None = None
     ) -> AsyncIterator[Order]:

@@ -6,6 +6,8 @@ from datetime import date, datetime
 from typing import Final
 from urllib.parse import quote, urlencode
 
+from msgspec import Struct
+
 from kalathi.contract.codec import encode
 from kalathi.contract.fbs import (
     CreatedPurchaseOrder,
@@ -36,6 +38,14 @@ _LARGEST_DOWNLOAD_BYTES: Final = 20_000_000
 _EXPRESS: Final = "Order is express"
 
 
+class _Coded(Struct):
+    code: str
+
+
+class _Codes(Struct):
+    orders: list[_Coded]
+
+
 class Flows(RequestCore):
     """The calls, one method each; times with their offset, dates as dates."""
 
@@ -49,6 +59,11 @@ class Flows(RequestCore):
         since = None if updated_since is None else updated_since.isoformat()
         path = _list("/orders", {"state": state, "updated_since": since, "page": page, "per": per})
         return (yield from self.made(Call("GET", path, repeats=True), OrderList))
+
+    def order_codes(self, state: str | None, page: int, per: int) -> Flow[list[str]]:
+        """The codes of a page, whatever else it says."""
+        path = _list("/orders", {"state": state, "page": page, "per": per})
+        return [entry.code for entry in (yield from self.made(Call("GET", path, repeats=True), _Codes)).orders]
 
     def accept(self, code: str, pickup_location: str, pickup_window: int | None, number_of_parcels: int) -> Flow[None]:
         """Accept. After an answer that was lost, `Order already accepted.` means that ours has happened; an express
