@@ -383,3 +383,12 @@ async def test_a_system_that_counts_the_orders_that_it_is_told_of_has_them_not_s
     await shop.work()
     assert shop.market.orders["o3"].state is OrderState.REJECTED
     assert shop.inbox.reserved_pieces() == {}
+
+
+async def test_it_knows_since_when_it_has_not_gone_its_round(shop: Shop) -> None:
+    shop.seconds = 100
+    await shop.connector.work()
+    assert shop.connector.seconds_since_round() == 100, "nothing was looked after"
+    await shop.connector.look_after()
+    shop.seconds = 130
+    assert shop.connector.seconds_since_round() == 30

@@ -244,7 +244,8 @@ async def test_what_watches_it_is_on_a_port_of_its_own(tmp_path: Path) -> None:
     async def other(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 418, "headers": []})
 
-    app = with_watching(other, 9200, lambda: metrics.text(inbox))
+    since = [0.0]
+    app = with_watching(other, 9200, lambda: metrics.text(inbox), lambda: since[0])
 
     async def get(path: str, port: int) -> tuple[int, bytes]:
         sent: list[Any] = []
@@ -270,5 +271,9 @@ async def test_what_watches_it_is_on_a_port_of_its_own(tmp_path: Path) -> None:
         assert line in text
     assert await get("/healthz", 9200) == (200, b"ok\n")
     assert (await get("/secrets", 9200))[0] == 404
+    since[0] = 301.0
+    assert await get("/healthz", 9200) == (503, b"The connector has not gone its round for 301 s.\n")
+    assert (await get("/metrics", 9200))[0] == 200
+    since[0] = 0.0
     inbox.close()
     assert (await get("/healthz", 9200))[0] == 503

@@ -319,7 +319,8 @@ async def _run_merchant(options: MerchantOptions) -> None:
         watched = None
         if options.watch_port is not None:
             watched = stack.enter_context(closing(listening_socket(options.host, options.watch_port)))
-            asgi = with_watching(asgi, watched.getsockname()[1], lambda: metrics.text(inbox))
+            port = watched.getsockname()[1]
+            asgi = with_watching(asgi, port, lambda: metrics.text(inbox), connector.seconds_since_round)
         if options.only_published_sources:
             _in_background(stack, await _only_published(options, handler, network))
         _in_background(stack, connector.run())

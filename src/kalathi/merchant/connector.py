@@ -114,6 +114,11 @@ class Connector:
         # Until then the marketplace wants no calls.
         self._not_before = 0.0
         self._is_refused = False
+        self._worked_at = self._looked_after_at = clock()
+
+    def seconds_since_round(self) -> float:
+        """How long ago the slower of its two rounds began: working, and looking after what is told by nobody."""
+        return self._clock() - min(self._worked_at, self._looked_after_at)
 
     def ring(self) -> None:
         """There is something new in the inbox."""
@@ -175,6 +180,7 @@ class Connector:
 
     def _begin(self, in_hand: dict[tuple[str, str], asyncio.Task[None]]) -> None:
         """Reads what has come, and begins with what is due and has a place."""
+        self._worked_at = self._clock()
         while events := self._inbox.new_events():
             for event in events:
                 self._read(event)
@@ -190,7 +196,7 @@ class Connector:
 
     async def look_after(self) -> None:
         """Now and then: warns of deadlines, and finds what no webhook has told."""
-        now = self._clock()
+        now = self._looked_after_at = self._clock()
         for known in self._inbox.to_be_warned(now + self._habits.warn_seconds):
             until = datetime.fromtimestamp(known.answer_until or now).astimezone()
             self._tell(

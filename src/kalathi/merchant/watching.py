@@ -2,19 +2,25 @@
 
 import sqlite3
 from collections.abc import Callable
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+# Whatever a round of the connector waits for has a limit below this.
+_LONGEST_ROUND_SECONDS: Final = 300.0
 
-def with_watching(asgi: ASGIApp, port: int, metrics: Callable[[], bytes]) -> ASGIApp:
-    """The application, and on this port what watches it."""
+
+def with_watching(
+    asgi: ASGIApp, port: int, metrics: Callable[[], bytes], seconds_since_round: Callable[[], float]
+) -> ASGIApp:
+    """The application, and on this port what watches it: the inbox can be read, and the connector goes its rounds."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         server = scope.get("server")
         if scope["type"] != "http" or server is None or server[1] != port:
             await asgi(scope, receive, send)
             return
-        status, body = _answer(scope["path"], metrics)
+        status, body = _answer(scope["path"], metrics, seconds_since_round())
         headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -22,11 +28,15 @@ def with_watching(asgi: ASGIApp, port: int, metrics: Callable[[], bytes]) -> ASG
     return app
 
 
-def _answer(path: str, metrics: Callable[[], bytes]) -> tuple[int, bytes]:
+def _answer(path: str, metrics: Callable[[], bytes], since_round_seconds: float) -> tuple[int, bytes]:
     if path not in {"/healthz", "/metrics"}:
         return 404, b"There are /healthz and /metrics.\n"
     try:
         text = metrics()
     except sqlite3.Error as error:
         return 503, f"The inbox cannot be read: {error}\n".encode()
-    return 200, b"ok\n" if path == "/healthz" else text
+    if path == "/metrics":
+        return 200, text
+    if since_round_seconds > _LONGEST_ROUND_SECONDS:
+        return 503, f"The connector has not gone its round for {since_round_seconds:.0f} s.\n".encode()
+    return 200, b"ok\n"
