@@ -92,8 +92,10 @@ async def run_server(
     *,
     also: socket.socket | None = None,
     cut_off_extension: str = "",
+    ending: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken. `also` is a second socket for the same
+    """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken, `ending` when the end begins, so that
+    answers that go on by themselves can end. `also` is a second socket for the same
     application, which tells them apart by `scope["server"]`."""
     config = uvicorn.Config(
         _with_cut_off(asgi, cut_off_extension) if cut_off_extension else asgi,
@@ -109,6 +111,7 @@ async def run_server(
 
     def end() -> None:
         server.should_exit = True
+        ending()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

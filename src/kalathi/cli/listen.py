@@ -58,16 +58,17 @@ def listen(
         finally:
             await listener.close()
 
-    def become(new: str | None) -> None:
-        operate(data, url, token, lambda operator: operator.change_shop(shop_id, {"webhook_url": new}))
+    def become(new: str | None, enabled: bool) -> None:
+        changes = {"webhook_url": new, "webhook_enabled": enabled}
+        operate(data, url, token, lambda operator: operator.change_shop(shop_id, changes))
 
-    become(address)
+    become(address, True)
     try:
         run_loop(run())
     finally:
         present = {entry["id"]: entry for entry in operate(data, url, token, lambda operator: operator.shops())}
         if present[shop_id]["webhook_url"] == address:
-            become(shops[shop_id]["webhook_url"])
+            become(shops[shop_id]["webhook_url"], shops[shop_id]["webhook_enabled"])
         else:
             click.echo("The shop's webhook URL was changed in the meantime and is left as it is.", err=True)
 

@@ -160,7 +160,7 @@ async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable
     try:
         # Only a sandbox has connections to cut off.
         extension = CUT_OFF if settings.mode == "sandbox" else ""
-        await run_server(marketplace.asgi, bound, ready, cut_off_extension=extension)
+        await run_server(marketplace.asgi, bound, ready, cut_off_extension=extension, ending=marketplace.hang_up)
     finally:
         await marketplace.stop()
 

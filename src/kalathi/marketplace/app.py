@@ -32,6 +32,8 @@ from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.lanes import Duty
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.panel.application import with_pages
+from kalathi.marketplace.panel.live import Bells
 from kalathi.marketplace.returns.due_work import ReturnDueWork
 from kalathi.marketplace.sandbox import store as sandbox
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
@@ -113,7 +115,8 @@ class Marketplace:
             description=Description(lambda: document(settings.vendor)),
             worker_idle_seconds=self._idle_seconds,
         )
-        self.asgi: ASGIApp = application(self._desk)
+        self._bells = Bells(database)
+        self.asgi: ASGIApp = with_pages(application(self._desk), self._desk, self._bells)
         self._clock, self._faults = clock, faults
         self._news = asyncio.Event()
         self._stopping = False
@@ -129,6 +132,10 @@ class Marketplace:
         self._started_at = time.monotonic()
         self._working = asyncio.create_task(self.worker.run())
         self._forgetting = asyncio.create_task(self._forget())
+
+    def hang_up(self) -> None:
+        """The end has come: pages that follow what happens are let go of, so that nobody waits for them."""
+        self._bells.close()
 
     def _idle_seconds(self) -> float | None:
         if self._working is None:
@@ -168,6 +175,7 @@ class Marketplace:
         try:
             self._stopping = True
             self._ending.set()
+            self.hang_up()
             self._database.hurry()
             self.worker.end()
             if self._forgetting is not None:

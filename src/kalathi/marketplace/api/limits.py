@@ -39,3 +39,8 @@ class RateLimit:
         if len(self._buckets) >= _MOST_SHOPS:
             self._buckets.clear()
         self._buckets[shop_id] = (left - 1, now)
+
+    def give_back(self, shop_id: str) -> None:
+        """The last call does not count."""
+        left, at = self._buckets.get(shop_id, (float(self._per_minute), self._clock()))
+        self._buckets[shop_id] = (min(left + 1, float(self._per_minute)), at)

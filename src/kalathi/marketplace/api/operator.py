@@ -240,8 +240,8 @@ async def resend_webhook(desk: Desk, call: Call) -> Reply:
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         found = queries.find_order(view, call.path["code"])
-        if found.shop.webhook_url is None:
-            raise invalid_parameter("The shop has no webhook_url.")
+        if found.shop.orders_url is None:
+            raise invalid_parameter("The shop has no webhook_url, or its switch is off.")
         changes, delivery = resent_latest(view, found.shop.id, call.path["code"], desk.clock.now_millis())
         return changes, reply(200, ResentWebhook(delivery=delivery))
 

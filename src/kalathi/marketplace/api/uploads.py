@@ -61,26 +61,28 @@ async def read_upload(receive: Receive, content_type: bytes | None, field: FileF
             # Written on the event loop: some hundred writes into the page cache, far shorter than a thread hop each.
             parts.take(part)
         if body.too_large:
-            raise _too_large(field)
+            raise too_large(field)
         if parts.ended != parts.chosen or parts.chosen is None:
             raise DomainError(field.missing, f"Missing {field.title} file")
         spool.seek(0)
         content = spool.read()
+    return checked_upload(content, field)
+
+
+def checked_upload(content: bytes, field: FileField) -> Upload:
+    """The file, whose type its content tells. Raises the field's two refusals."""
     if not content:
         raise DomainError(field.missing, f"Missing {field.title} file")  # A form in which no file was chosen.
-    return _checked(content, field)
-
-
-def _checked(content: bytes, field: FileField) -> Upload:
     if len(content) > LARGEST_UPLOAD_BYTES:
-        raise _too_large(field)
+        raise too_large(field)
     found = mime_type(content[:512])
     if extension_of(found) is None:
         raise DomainError(field.refused, f"{field.title.capitalize()} file {found} mime-type is not accepted")
     return Upload(found, content)
 
 
-def _too_large(field: FileField) -> DomainError:
+def too_large(field: FileField) -> DomainError:
+    """The refusal of a file above the bound."""
     megabytes = LARGEST_UPLOAD_BYTES // 1024 // 1024
     return DomainError(field.refused, f"{field.title.capitalize()} file is larger than {megabytes} MB")
 

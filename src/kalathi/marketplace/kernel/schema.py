@@ -1,8 +1,8 @@
 """The tables. Columns are integers, texts and bytes, so that no driver converts a value (DESIGN, decisions 4 and 5).
 
 Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, directory, counters,
-commit_marks, sandbox_faults and the operator's idempotency_keys are the exceptions. Times are milliseconds since 1970,
-in UTC; documents are JSON of the slices' own structs.
+commit_marks, sandbox_faults, sessions and the operator's idempotency_keys are the exceptions. Times are milliseconds
+since 1970, in UTC; documents are JSON of the slices' own structs.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
@@ -218,6 +218,15 @@ _table(
     PrimaryKeyConstraint("shop_id", "code", "kind"),
     Index("uploads_by_link", "shop_id", "link", unique=True),
     small_rows=False,
+)
+
+# Who has signed in to the pages: a session lives as long as the token with which it began, and until a real time.
+_table(
+    "sessions",
+    _bytes("session_hash"),
+    _bytes("token_hash"),
+    _integer("expires_at"),
+    PrimaryKeyConstraint("session_hash"),
 )
 
 # What is laid down to go wrong in a sandbox: one row.

@@ -68,6 +68,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=1_000_000, description="Calls a minute that one shop may make; 0: as many as it likes.")
     ] = 0
     idempotency_hours: Annotated[int, Meta(ge=1, description="Hours for which an Idempotency-Key is remembered.")] = 24
+    session_hours: Annotated[
+        int, Meta(ge=1, le=24 * 30, description="Hours for which somebody who has signed in to the pages stays so.")
+    ] = 12
     webhook_timeout_seconds: Annotated[float, Meta(gt=0, le=12, description="Time limit of one webhook delivery.")] = (
         10.0
     )

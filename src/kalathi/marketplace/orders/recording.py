@@ -110,6 +110,6 @@ def _tell(
             event_type=event,
             body=body,
             at_millis=to_millis(now),
-            has_url=shop.webhook_url is not None,
+            has_url=shop.orders_url is not None,
         )
     )

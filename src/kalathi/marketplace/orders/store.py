@@ -123,6 +123,40 @@ def orders_of_shop(
     return [_found(row) for row in rows], counted[0] if counted else 0
 
 
+def orders_of_code(
+    view: View, shop_id: str | None, part_of_code: str, limit: int, offset: int
+) -> tuple[list[FoundOrder], int]:
+    """A page of the orders whose code holds this text of letters, digits and dashes, the newest code first, and how
+    many there are; of one shop, or of all. Every code is looked at, in the index."""
+    where = "o.code LIKE :part" if shop_id is None else "o.shop_id = :shop_id AND o.code LIKE :part"
+    parameters: dict[str, Value] = {"part": f"%{part_of_code}%"}
+    if shop_id is not None:
+        parameters["shop_id"] = shop_id
+    rows = view.all(
+        "SELECT s.document, o.document, o.version FROM"  # noqa: S608  (fixed text only)
+        f" (SELECT o.shop_id, o.code FROM orders o WHERE {where} ORDER BY o.code DESC LIMIT :limit OFFSET :offset) p"
+        " JOIN orders o ON o.shop_id = p.shop_id AND o.code = p.code JOIN shops s ON s.shop_id = o.shop_id"
+        " ORDER BY o.code DESC",
+        {**parameters, "limit": limit, "offset": offset},
+    )
+    counted = view.one(f"SELECT count(*) FROM orders o WHERE {where}", parameters)  # noqa: S608  (fixed text only)
+    return [_found(row) for row in rows], counted[0] if counted else 0
+
+
+def latest_change(view: View, shop_id: str) -> int:
+    """When an order of the shop changed last, in milliseconds since 1970; 0 for a shop without orders. Each state's
+    part of the index is asked for its last entry."""
+    parameters: dict[str, Value] = {"shop_id": shop_id}
+    latest = []
+    for number, state in enumerate(OrderState):
+        parameters[f"state{number}"] = state
+        latest.append(
+            f"(SELECT max(updated_at) FROM orders WHERE shop_id = :shop_id AND state = :state{number})"  # noqa: S608
+        )
+    row = view.one(f"SELECT {', '.join(latest)}", parameters) or ()
+    return max((at for at in row if at is not None), default=0)
+
+
 def insert_cart(new: Cart) -> Insert:
     """A cart as the customer left it."""
     return Insert("carts", {"cart_id": new.id, "document": encode(new)})

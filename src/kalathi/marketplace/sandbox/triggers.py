@@ -59,7 +59,7 @@ def triggered(view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, term
         event_type=event,
         body=body,
         at_millis=to_millis(now + timedelta(seconds=terms.settings.trigger_delay_seconds)),
-        has_url=shop.webhook_url is not None,
+        has_url=shop.orders_url is not None,
     )
     return ChangeSet(*rows)
 

@@ -37,6 +37,7 @@ def add_shop(new: NewShop, ids: Sequence[str], token: str, *, own_domain_only: b
         name=new.name,
         domain=new.domain,
         webhook_url=new.webhook_url,
+        webhook_enabled=new.webhook_enabled,
         returns_webhook_url=new.returns_webhook_url,
         returns_webhook_enabled=new.returns_webhook_enabled,
         courier=new.courier,

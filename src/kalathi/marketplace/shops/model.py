@@ -38,13 +38,14 @@ _OF_RETURNS: Final = frozenset(ReturnEventType)
 
 
 class Shop(Struct, frozen=True, kw_only=True):
-    """A shop as the marketplace knows it. `webhook_url` None: nothing is sent, the shop asks by itself. Returns have a
-    URL of their own and a switch; both are needed (contract, section 8)."""
+    """A shop as the marketplace knows it. Orders and returns each have a webhook URL and a switch; without a URL, or
+    with the switch off, nothing is sent, and the shop asks by itself (contract, sections 4 and 8)."""
 
     id: str
     name: str
     domain: str
     webhook_url: str | None = None
+    webhook_enabled: bool = True
     returns_webhook_url: str | None = None
     returns_webhook_enabled: bool = False
     courier: str = Courier.SKROUTZ_LAST_MILE
@@ -54,13 +55,18 @@ class Shop(Struct, frozen=True, kw_only=True):
     locations: tuple[Location, ...] = ()
 
     @property
+    def orders_url(self) -> str | None:
+        """Where order webhooks are sent to; None while they are not."""
+        return self.webhook_url if self.webhook_enabled else None
+
+    @property
     def returns_url(self) -> str | None:
         """Where return webhooks are sent to; None while they are not."""
         return self.returns_webhook_url if self.returns_webhook_enabled else None
 
     def url_for(self, event_type: str) -> str | None:
         """Where an event of this type is sent to."""
-        return self.returns_url if event_type in _OF_RETURNS else self.webhook_url
+        return self.returns_url if event_type in _OF_RETURNS else self.orders_url
 
     def location(self, location_id: str) -> Location | None:
         """The location with this id, or None."""
@@ -103,6 +109,7 @@ class NewShop(Struct, frozen=True, kw_only=True):
     name: Text
     domain: Text
     webhook_url: Url | None = None
+    webhook_enabled: bool = True
     returns_webhook_url: Url | None = None
     returns_webhook_enabled: bool = False
     courier: Courier = Courier.SKROUTZ_LAST_MILE
@@ -117,6 +124,7 @@ class ShopChanges(Struct, frozen=True, kw_only=True):
     name: Text | UnsetType = UNSET
     domain: Text | UnsetType = UNSET
     webhook_url: Url | None | UnsetType = UNSET
+    webhook_enabled: bool | UnsetType = UNSET
     returns_webhook_url: Url | None | UnsetType = UNSET
     returns_webhook_enabled: bool | UnsetType = UNSET
     courier: Courier | UnsetType = UNSET

@@ -1,0 +1,240 @@
+"""The edge of the pages: who may look, reading forms, and making HTTP of what a handler gives back.
+
+Every page carries one strict Content-Security-Policy (W3C CSP level 3): no inline script, no inline style, nothing from
+another host.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+from urllib.parse import parse_qsl, quote
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kalathi.marketplace.api.bodies import read_body
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.front import BASE_PATH
+from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR
+from kalathi.marketplace.kernel.changes import StorageError
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.panel import wording
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.files import read_file_form
+from kalathi.marketplace.panel.languages import Language, Words, preferred, words_of
+from kalathi.marketplace.panel.live import Bells
+from kalathi.marketplace.panel.page_table import PAGES
+from kalathi.marketplace.panel.pages import Page, Who
+from kalathi.marketplace.panel.rendering import ASSETS, asset, render
+from kalathi.marketplace.panel.sessions import Sessions, Visitor, is_of_another_site
+from kalathi.marketplace.panel.visits import Form, Reception, Visit
+
+_log = structlog.get_logger("kalathi.panel")
+
+_LANGUAGE_COOKIE: Final = "kalathi-language"
+_YEAR_SECONDS: Final = 365 * 86_400
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    # Addresses of vouchers are secrets of their own.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+# A refusal of these is no matter of what the form says; the page of the form cannot show it.
+_PAGES_OF_THEIR_OWN: Final = frozenset(
+    {
+        ErrorCode.NOT_FOUND,
+        ErrorCode.ORDER_NOT_FOUND,
+        ErrorCode.RETURN_NOT_FOUND,
+        ErrorCode.PURCHASE_ORDER_OF_ANOTHER,
+        ErrorCode.UNAUTHORIZED,
+    }
+)
+
+
+def with_pages(api: ASGIApp, desk: Desk, bells: Bells) -> ASGIApp:
+    """The API, and the pages beside it under their own first names."""
+    pages = _Edge(Reception(desk=desk, sessions=Sessions(desk), bells=bells)).router()
+    roots = {"", "assets", *(page.path.split("/")[1] for page in PAGES)}
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        if scope["type"] != "http" or path.startswith(BASE_PATH) or path.lstrip("/").partition("/")[0] not in roots:
+            await api(scope, receive, send)
+            return
+        # A slash too many, as people and browsers leave it behind.
+        await pages({**scope, "path": "/" + path.strip("/")}, receive, send)
+
+    return front
+
+
+class _Edge:
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._sessions = reception.sessions
+
+    def router(self) -> ASGIApp:
+        routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
+        routes.append(Route("/assets/{name}", _show_asset, methods=["GET"]))
+        router = Router(routes, redirect_slashes=False)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await router({**scope, "app": router}, receive, send)
+            except HTTPException as error:
+                request = Request(scope, receive)
+                words = words_of(_language(request))
+                shown = _error_page(words, error.status_code, ("There is no such page.",))
+                await self._page(request, None, words, shown)(scope, receive, send)
+
+        return app
+
+    def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            words = words_of(_language(request))
+            visitor = None
+            try:
+                visitor = await self._sessions.visitor(request)
+                visit = Visit(
+                    reception=self._reception,
+                    visitor=visitor,
+                    client=request.client.host if request.client else "",
+                    path=request.url.path,
+                    parts=request.path_params,
+                    query=request.query_params,
+                    words=words,
+                )
+                answer = _refused(page, visitor, request) or await self._answer(page, visit, request)
+            except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets a page)
+                answer = _page_of(error, words)
+            return self._response(request, visitor, words, answer)
+
+        return endpoint
+
+    async def _answer(self, page: Page, visit: Visit, request: Request) -> Answer:
+        if page.method == "POST":
+            visit = msgspec.structs.replace(visit, form=await _read_form(page, request))
+            if is_of_another_site(request.headers) or not visit.visitor.owns(visit.form.text("form_token")):
+                return _error_page(
+                    visit.words, 403, ("This form is too old, or not ours. Go back, load the page again, and repeat.",)
+                )
+        try:
+            return await page.handler(visit)
+        except DomainError as error:
+            if page.back is None or error.code in _PAGES_OF_THEIR_OWN:
+                raise
+            visit = msgspec.structs.replace(visit, problems=error.messages)
+            shown = await page.back(visit)
+            return shown._replace(status=ERRORS[error.code].status) if isinstance(shown, Shown) else shown
+
+    def _response(self, request: Request, visitor: Visitor | None, words: Words, answer: Answer) -> Response:
+        if isinstance(answer, See):
+            mark = "&" if "?" in answer.path else "?"
+            target = answer.path + (f"{mark}done={answer.done}" if answer.done else "")
+            response: Response = RedirectResponse(target, 303, HEADERS)
+            if answer.session:
+                self._set_session(response, answer.session)
+            elif answer.session is not None:
+                response.delete_cookie(self._sessions.cookie_name, secure=self._sessions.is_secure, httponly=True)
+            return response
+        if isinstance(answer, Shown):
+            return self._page(request, visitor, words, answer)
+        # A reply and a stream are ASGI applications, which is all that Starlette asks of a response.
+        return cast(Response, answer)
+
+    def _page(self, request: Request, visitor: Visitor | None, words: Words, shown: Shown) -> Response:
+        content = {
+            "visitor": visitor,
+            "path": request.url.path,
+            "query": request.query_params,
+            "language": words.language.value,
+            "done": wording.DONE.get(request.query_params.get("done", "")),
+            "problems": (),
+            "is_sandbox": self._reception.desk.terms.settings.mode == "sandbox",
+            "now": self._reception.desk.clock.now(),
+            **shown.content,
+        }
+        body = render(shown.template, words.language, content)
+        response = Response(body, shown.status, HEADERS, "text/html; charset=utf-8")
+        if visitor is not None and visitor.is_new:
+            self._set_session(response, visitor.cookie)
+        if request.query_params.get("language") == words.language.value:
+            response.set_cookie(
+                _LANGUAGE_COOKIE,
+                words.language.value,
+                _YEAR_SECONDS,
+                httponly=True,
+                samesite="lax",
+                secure=self._sessions.is_secure,
+            )
+        return response
+
+    def _set_session(self, response: Response, cookie: str) -> None:
+        """Until the browser is closed; what it is good for ends in the database."""
+        response.set_cookie(
+            self._sessions.cookie_name, cookie, httponly=True, samesite="lax", secure=self._sessions.is_secure
+        )
+
+
+def _refused(page: Page, visitor: Visitor, request: Request) -> Answer | None:
+    """Where who may not look at this page is sent to; None for who may."""
+    if page.who is Who.ANYBODY or (page.who is Who.SHOP and visitor.shop is not None):
+        return None
+    if page.who is Who.OPERATOR and (visitor.is_operator or visitor.is_at_home):
+        return None
+    if page.method != "GET":
+        return See("/sign-in")
+    query = f"?{request.url.query}" if request.url.query else ""
+    return See(f"/sign-in?then={quote(request.url.path + query, safe='')}")
+
+
+async def _read_form(page: Page, request: Request) -> Form:
+    """Raises UNREADABLE_BODY, BODY_TOO_LARGE, and the refusals of the page's file."""
+    if page.file is not None:
+        return await read_file_form(request, page.file)
+    length = request.headers.get("content-length")
+    encoded = await read_body(request.receive, length.encode() if length else None)
+    try:
+        values = dict(parse_qsl(encoded.decode(), keep_blank_values=True, max_num_fields=5000))
+    except ValueError:
+        raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.") from None
+    return Form(encoded=encoded, values=values)
+
+
+def _page_of(error: Exception, words: Words) -> Shown:
+    if isinstance(error, DomainError):
+        return _error_page(words, ERRORS[error.code].status, error.messages)
+    if isinstance(error, StorageError):
+        _log.error("storage_error", error=str(error))
+        return _error_page(words, 503, ("The marketplace cannot reach its database at the moment. Try again.",))
+    _log.error("internal_error", exc_info=error)
+    return _error_page(words, INTERNAL_ERROR.status, ("Something went wrong on our side. Nothing was changed.",))
+
+
+def _error_page(words: Words, status: int, messages: tuple[str, ...]) -> Shown:
+    return Shown("error.html", {"messages": messages, "status": status}, status)
+
+
+def _language(request: Request) -> Language:
+    for chosen in (request.query_params.get("language"), request.cookies.get(_LANGUAGE_COOKIE)):
+        if chosen in set(Language):
+            return Language(chosen)
+    return preferred(request.headers.get("accept-language", ""))
+
+
+async def _show_asset(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in ASSETS:
+        raise HTTPException(404)
+    headers = {"cache-control": _FOR_EVER, "x-content-type-options": "nosniff"}
+    return Response(asset(name), 200, headers, ASSETS[name])

@@ -1,0 +1,42 @@
+"""Signing in and out."""
+
+from urllib.parse import urlsplit
+
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.visits import Visit
+
+SHOP_HOME = "/shop/orders"
+OPERATOR_HOME = "/"
+
+
+async def show_sign_in(visit: Visit) -> Answer:
+    """The form, for who wants to see a page that is not open to them."""
+    return Shown("sign_in.html", {"problems": visit.problems, "then": _then(visit.query.get("then", ""))})
+
+
+async def sign_in(visit: Visit) -> Answer:
+    """A session for who has a token, and the page that they wanted. Raises UNAUTHORIZED, RATE_LIMITED."""
+    cookie, is_operator = await visit.reception.sessions.sign_in(visit.form.text("token"), visit.client)
+    then = _then(visit.form.text("then"))
+    # A shop is not sent to the operator's page that it happened to ask for, nor the other way round.
+    is_shops = then.startswith("/shop")
+    home = OPERATOR_HOME if is_operator else SHOP_HOME
+    return See(then if then and is_shops is not is_operator else home, session=cookie)
+
+
+async def sign_in_again(visit: Visit) -> Answer:
+    """The form, with what was wrong."""
+    return Shown("sign_in.html", {"problems": visit.problems, "then": _then(visit.form.text("then"))})
+
+
+async def sign_out(visit: Visit) -> Answer:
+    """The end of the session."""
+    await visit.reception.sessions.sign_out(visit.visitor)
+    return See("/sign-in", done="signed_out", session="")
+
+
+def _then(path: str) -> str:
+    """A path of this site, and nothing else; empty for what is none."""
+    parts = urlsplit(path)
+    is_ours = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
+    return path if is_ours and not parts.netloc and not parts.scheme else ""

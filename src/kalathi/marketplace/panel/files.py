@@ -1,0 +1,35 @@
+"""A form with a file, as browsers send it (RFC 7578): bounded, and told by its content like a file of the API."""
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message
+
+from kalathi.marketplace.api.uploads import FileField, too_large
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES
+from kalathi.marketplace.panel.visits import Form
+
+_ENVELOPE_BYTES = 100_000
+
+
+async def read_file_form(request: Request, field: FileField) -> Form:
+    """The values and the file's bytes, empty when none was chosen. Raises the field's refusal, UNREADABLE_BODY."""
+    size = 0
+
+    async def receive() -> Message:
+        nonlocal size
+        message = await request.receive()
+        size += len(message.get("body", b""))
+        if size > LARGEST_UPLOAD_BYTES + _ENVELOPE_BYTES:
+            raise too_large(field)
+        return message
+
+    try:
+        async with Request(request.scope, receive).form(max_files=1, max_fields=20) as sent:
+            values = {name: value for name, value in sent.items() if isinstance(value, str)}
+            chosen = sent.get(field.names[0])
+            content = await chosen.read() if isinstance(chosen, UploadFile) else b""
+    except HTTPException:
+        raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.") from None
+    return Form(values=values, file=content)

@@ -1,0 +1,113 @@
+"""Greek and English: which of them somebody reads, and how it writes texts, money and times.
+
+Texts are English in the code and the templates; `translations/el.po` has the Greek. Times are shown in Athens.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache, lru_cache
+from importlib import resources
+from typing import Final
+
+from babel import Locale, negotiate_locale
+from babel.dates import format_date, format_datetime
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+
+from kalathi.marketplace.kernel.clock import ATHENS
+
+_NBSP: Final = "\N{NO-BREAK SPACE}"
+
+
+class Language(StrEnum):
+    """A language of the pages, by its code."""
+
+    GREEK = "el"
+    ENGLISH = "en"
+
+
+NAMES: Final[Mapping[Language, str]] = {Language.GREEK: "Ελληνικά", Language.ENGLISH: "English"}
+# English as it is written in Europe: the day before the month.
+_LOCALES: Final = {Language.GREEK: Locale("el", "GR"), Language.ENGLISH: Locale("en", "GB")}
+
+
+def preferred(accept_language: str) -> Language:
+    """The better of the two by an `Accept-Language` header (RFC 9110, 12.5.4); English for who reads neither."""
+    weighed: list[tuple[float, str]] = []
+    for part in accept_language[:500].split(","):
+        tag, _, weight = part.strip().partition(";q=")
+        try:
+            weighed.append((float(weight or 1), tag.strip()))
+        except ValueError:
+            continue
+    tags = [tag for weight, tag in sorted(weighed, key=lambda entry: -entry[0]) if tag and weight > 0]
+    found = negotiate_locale(tags, [language.value for language in Language], sep="-")
+    return Language(found) if found else Language.ENGLISH
+
+
+class Words:
+    """One language: its texts, and how it writes what is no text."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._locale = _LOCALES[language]
+        self._texts, self._plurals, self._plural_of = _catalogue(language)
+        # Pages show the same few amounts and minutes again and again; formatting one takes some 40 µs.
+        self.money = lru_cache(maxsize=8192)(self._money)
+        self.moment = lru_cache(maxsize=8192)(self._moment)
+
+    def text(self, english: str) -> str:
+        """The text in this language, and the English one where there is no other."""
+        return self._texts.get(english, english)
+
+    def count(self, one: str, many: str, number: int) -> str:
+        """The form of a text that goes with a number; `%(num)s` in it is not replaced here."""
+        forms = self._plurals.get(one)
+        return forms[self._plural_of(number)] if forms else one if number == 1 else many
+
+    def day(self, day: date) -> str:
+        """`Tue 24 Nov 2026`"""
+        return format_date(day, "EEE d MMM y", self._locale)
+
+    def left(self, until: datetime, now: datetime) -> str:
+        """How long it is until then, in its two largest units; `2 d 3 h`, `14 min`. Not negative."""
+        minutes = max(0, int((until - now) / timedelta(minutes=1)))
+        days, rest = divmod(minutes, 24 * 60)
+        hours, minutes = divmod(rest, 60)
+        parts = ((days, self.text("d")), (hours, self.text("h")), (minutes, self.text("min")))
+        first = next((place for place, (number, _) in enumerate(parts) if number), 2)
+        shown = [f"{number}{_NBSP}{unit}" for number, unit in parts[first : first + 2] if number]
+        return _NBSP.join(shown) or f"0{_NBSP}{self.text('min')}"
+
+    def _money(self, amount: Decimal) -> str:
+        number = format_decimal(amount, "#,##0.00", self._locale)
+        return f"{number}{_NBSP}€" if self.language is Language.GREEK else f"€{number}"
+
+    def _moment(self, moment: datetime) -> str:
+        """`24 Nov 2026, 10:00`, with its day and the minute; in Athens."""
+        return format_datetime(moment.astimezone(ATHENS), "EEE d MMM y, HH:mm", locale=self._locale)
+
+
+@cache
+def words_of(language: Language) -> Words:
+    """The language's words; read once."""
+    return Words(language)
+
+
+def _catalogue(
+    language: Language,
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]], Callable[[int], int]]:
+    if language is Language.ENGLISH:
+        return {}, {}, lambda number: 0 if number == 1 else 1
+    with (resources.files(__package__) / "translations" / f"{language}.po").open("rb") as file:
+        catalogue = read_po(file, locale=_LOCALES[language])
+    texts: dict[str, str] = {}
+    plurals: dict[str, tuple[str, ...]] = {}
+    for message in catalogue:
+        if isinstance(message.id, tuple):
+            plurals[message.id[0]] = tuple(message.string or message.id)
+        elif message.id and message.string:
+            texts[str(message.id)] = str(message.string)
+    return texts, plurals, lambda number: 0 if number == 1 else 1

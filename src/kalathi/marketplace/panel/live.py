@@ -1,0 +1,118 @@
+"""Live pages: a stream of server-sent events (WHATWG HTML, 9.2) says that something has changed, and the page asks for
+itself again. So what is shown is made in one place, with a script and without."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from kalathi.marketplace.kernel.changes import StorageError
+from kalathi.marketplace.kernel.database import Database
+
+# Whose new rows pages may wait for.
+LIVE_TABLES: Final = ("orders", "timeline", "webhook_events", "delivery_attempts", "counters", "sandbox_faults")
+_AT_MOST_EVERY_SECONDS: Final = 1.0
+# Proxies close what is silent for a minute.
+_PING_SECONDS: Final = 20.0
+# Then the browser comes again, and its session is looked at anew.
+_LONGEST_SECONDS: Final = 600.0
+_MOST_STREAMS: Final = 256
+
+Mark = Callable[[], Awaitable[str]]
+
+
+class Bells:
+    """Rings for the streams of this process when rows are put into tables, whichever process did it."""
+
+    def __init__(self, database: Database) -> None:
+        """Must be made on the event loop on which it is used."""
+        self._rings: Counter[str] = Counter()
+        self._waiting: dict[asyncio.Event, tuple[str, ...]] = {}
+        self.is_closed = False
+        for table in LIVE_TABLES:
+            database.subscribe(table, lambda table=table: self._ring(table))  # type: ignore[misc]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many look already that no more are taken."""
+        return len(self._waiting) >= _MOST_STREAMS
+
+    def mark(self, *tables: str) -> str:
+        """Changes whenever one of these tables gets rows: what a page has seen."""
+        return str(sum(self._rings[table] for table in tables))
+
+    @contextlib.contextmanager
+    def listening(self, tables: tuple[str, ...]) -> Iterator[asyncio.Event]:
+        """Gives an event that is set when one of these tables gets rows, and at the end."""
+        rung = asyncio.Event()
+        self._waiting[rung] = tables
+        try:
+            yield rung
+        finally:
+            del self._waiting[rung]
+
+    def close(self) -> None:
+        """The process ends, and all streams with it."""
+        self.is_closed = True
+        for rung in self._waiting:
+            rung.set()
+
+    def _ring(self, table: str) -> None:
+        self._rings[table] += 1
+        for rung, tables in self._waiting.items():
+            if table in tables:
+                rung.set()
+
+
+class Stream:
+    """One stream, an ASGI application. `mark` tells what there is to see now; an event goes out when it differs from
+    what the page has seen."""
+
+    def __init__(self, bells: Bells, tables: tuple[str, ...], mark: Mark, seen: str) -> None:
+        self._bells = bells
+        self._tables = tables
+        self._mark = mark
+        self._seen = seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Goes on until the browser leaves, the process ends, or ten minutes are over."""
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"retry: 3000\n\n", "more_body": True})
+        gone: asyncio.Future[object] = asyncio.ensure_future(_until_gone(receive))
+        try:
+            with self._bells.listening(self._tables) as rung:
+                await self._tell(rung, gone, send)
+        finally:
+            gone.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _tell(self, rung: asyncio.Event, gone: asyncio.Future[object], send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + _LONGEST_SECONDS
+        while not (gone.done() or self._bells.is_closed) and loop.time() < ends_at:
+            rung.clear()
+            with contextlib.suppress(StorageError):  # The database is away for a moment; the next ring will tell.
+                mark = await self._mark()
+                line = f"event: changed\ndata: {mark}\n\n" if mark != self._seen else ": still here\n\n"
+                self._seen = mark
+                await send({"type": "http.response.body", "body": line.encode(), "more_body": True})
+            ringing: asyncio.Future[object] = asyncio.ensure_future(rung.wait())
+            try:
+                await asyncio.wait({ringing, gone}, timeout=_PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if not (gone.done() or self._bells.is_closed):
+                    await asyncio.wait({gone}, timeout=_AT_MOST_EVERY_SECONDS)
+            finally:
+                ringing.cancel()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

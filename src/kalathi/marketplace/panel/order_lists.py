@@ -1,0 +1,111 @@
+"""Lists of orders, the shop's and the operator's: what is asked for, and a row as a page shows it."""
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from kalathi.contract.codec import decode
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.money import total
+from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.panel.languages import Words
+
+_CODE: Final = re.compile(r"[A-Za-z0-9-]{1,40}")
+
+
+class OrderFilter(NamedTuple):
+    """What the list is narrowed to; a part of a code looks for that alone."""
+
+    state: OrderState | None
+    code: str
+
+    @property
+    def states(self) -> tuple[OrderState, ...]:
+        """The states whose orders are shown."""
+        return tuple(OrderState) if self.state is None else (self.state,)
+
+
+class _Line(Struct):
+    quantity: int = 0
+    total_price: Decimal = Decimal(0)
+
+
+class _Named(Struct):
+    first_name: str = ""
+    last_name: str = ""
+
+
+class _Listed(Struct):
+    """What a row needs of an order's document; a list decodes no more of it."""
+
+    code: str
+    shop_id: str
+    state: OrderState
+    customer: _Named
+    line_items: list[_Line]
+    created_at: datetime
+    expires_at: datetime
+    dispatch_until: datetime | None = None
+    courier_voucher: str | None = None
+    express: bool = False
+    shipping_cost: Decimal = Decimal(0)
+    scheduled_shipment: date | None = None
+
+
+class OrderRow(NamedTuple):
+    """A row, ready to be shown: times and money are texts in the reader's language."""
+
+    code: str
+    shop_id: str
+    shop_name: str
+    state: str
+    customer: str
+    pieces: int
+    total: str
+    created: str
+    # Until when the shop has to answer, or to give it to the courier; empty when nothing presses.
+    deadline: str
+    left: str
+    is_late: bool
+    has_voucher: bool
+    is_express: bool
+
+
+def filter_of(query: Mapping[str, str]) -> OrderFilter:
+    """Raises INVALID_PARAMETER for a state that there is not."""
+    state = query.get("state", "")
+    if state and state not in set(OrderState):
+        raise invalid_parameter("There is no such state.")
+    return OrderFilter(OrderState(state) if state else None, query.get("code", "").strip())
+
+
+def is_code(text: str) -> bool:
+    """Whether a code may hold this; nothing else is looked for."""
+    return _CODE.fullmatch(text) is not None
+
+
+def row_of(found: FoundOrder, now: datetime, words: Words) -> OrderRow:
+    """An order as its row."""
+    order = decode(found.document, _Listed)
+    until = order.expires_at if order.state is OrderState.OPEN else order.dispatch_until
+    presses = until is not None and order.state in {OrderState.OPEN, OrderState.ACCEPTED}
+    return OrderRow(
+        code=order.code,
+        shop_id=order.shop_id,
+        shop_name=found.shop.name,
+        state=order.state.value,
+        customer=f"{order.customer.first_name} {order.customer.last_name}".strip(),
+        pieces=sum(line.quantity for line in order.line_items),
+        total=words.money(total(line.total_price for line in order.line_items) + order.shipping_cost),
+        created=words.moment(order.created_at.replace(second=0)),
+        deadline=words.moment(until.replace(second=0)) if presses and until else "",
+        left=words.left(until, now) if presses and until else "",
+        is_late=bool(presses and until and until <= now),
+        has_voucher=order.courier_voucher is not None,
+        is_express=order.express,
+    )

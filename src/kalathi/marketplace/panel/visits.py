@@ -1,0 +1,89 @@
+"""One request of a person's browser, as the handler of a page sees it."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from starlette.datastructures import QueryParams
+
+from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.forms import read_form
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.panel.languages import Words
+from kalathi.marketplace.panel.live import Bells
+from kalathi.marketplace.panel.sessions import Sessions, Visitor
+from kalathi.marketplace.shops.model import Shop
+
+T = TypeVar("T")
+
+
+class Reception(Struct, frozen=True, kw_only=True):
+    """What every page needs at hand; the edge makes one."""
+
+    desk: Desk
+    sessions: Sessions
+    bells: Bells
+
+
+class Form(Struct, frozen=True, kw_only=True):
+    """What somebody has filled in: a form's bytes as the browser writes them, its single values by name, and the bytes
+    of a file."""
+
+    encoded: bytes = b""
+    values: Mapping[str, str] = {}
+    file: bytes | None = None
+
+    def text(self, name: str) -> str:
+        """A value without the blanks around it; empty when it is not there."""
+        return self.values.get(name, "").strip()
+
+    def has(self, name: str) -> bool:
+        """Whether a box is ticked."""
+        return self.text(name) not in {"", "0", "false"}
+
+    def nested(self) -> dict[str, Any]:
+        """Names in brackets as the lists that they stand for; values that were left blank are left out."""
+        try:
+            return read_form(self.encoded)
+        except ValueError:
+            raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.") from None
+
+    def read(self, wanted: type[T]) -> T:
+        """The form as a struct that has its names. Raises INVALID_PARAMETER."""
+        return read_as(self.nested(), wanted)
+
+
+def read_as(content: Any, wanted: type[T]) -> T:
+    """Texts as the struct that they mean. Raises INVALID_PARAMETER."""
+    try:
+        return msgspec.convert(content, wanted, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid_parameter(f"{error}.") from None
+
+
+class Visit(Struct, frozen=True, kw_only=True):
+    """Who looks at which page, and what the form says. `parts` are what the path names; `problems` are sentences about
+    the form that was sent last."""
+
+    reception: Reception
+    visitor: Visitor
+    client: str
+    path: str
+    parts: Mapping[str, str]
+    query: QueryParams
+    words: Words
+    form: Form = Form()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def desk(self) -> Desk:
+        """The marketplace."""
+        return self.reception.desk
+
+    @property
+    def shop(self) -> Shop:
+        """Whose pages these are. Raises UNAUTHORIZED when nobody's shop has signed in."""
+        if self.visitor.shop is None:
+            raise DomainError(ErrorCode.UNAUTHORIZED, "Sign in with the shop's token.")
+        return self.visitor.shop

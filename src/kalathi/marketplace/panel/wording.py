@@ -1,0 +1,223 @@
+"""What the closed words of the house are called on pages, in English; the catalogues have them in other languages."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from kalathi.contract.words import (
+    REJECTION_REASONS,
+    FulfillmentMode,
+    OrderEventType,
+    OrderState,
+    PaymentMethod,
+    ReturnEventType,
+    ReturnReason,
+    ReturnState,
+    ReviewWord,
+)
+from kalathi.marketplace.kernel.due import DueKind
+from kalathi.marketplace.orders.machine import Action
+from kalathi.marketplace.returns.machine import Action as ReturnAction
+from kalathi.marketplace.webhooks.sending import SendError
+
+_ORDER_STATES: Final[Mapping[str, str]] = {
+    OrderState.OPEN: "Open",
+    OrderState.ACCEPTED: "Accepted",
+    OrderState.REJECTED: "Rejected",
+    OrderState.CANCELLED: "Cancelled",
+    OrderState.EXPIRED: "Expired",
+    OrderState.DISPATCHED: "Dispatched",
+    OrderState.DELIVERED: "Delivered",
+    OrderState.PARTIALLY_DELIVERED: "Partially delivered",
+    OrderState.FOR_RETURN: "Travelling back",
+    OrderState.PARTIALLY_RETURNED: "Partially returned",
+    OrderState.RETURNED: "Returned",
+}
+_RETURN_STATES: Final[Mapping[str, str]] = {
+    ReturnState.PENDING_MERCHANT_REVIEW: "Waits for the shop's review",
+    ReturnState.RETURNING: "On its way back",
+    ReturnState.PENDING_PHYSICAL_REVIEW: "Waits for the inspection",
+    ReturnState.RETURNED: "Returned",
+    ReturnState.REJECTED: "Rejected",
+    ReturnState.EXPIRED: "Review expired",
+    ReturnState.CANCELLED: "Cancelled",
+}
+_ORDER_ACTIONS: Final[Mapping[str, str]] = {
+    Action.PLACE: "The customer has ordered",
+    Action.PLACE_FROM_WAREHOUSE: "The customer has ordered; the warehouse sends it",
+    Action.ACCEPT: "Accepted",
+    Action.REJECT: "Rejected",
+    Action.EXPIRE: "Nobody answered in time",
+    Action.CANCEL: "Cancelled",
+    Action.EXTEND: "More time to answer",
+    Action.ISSUE_VOUCHER: "The voucher is made",
+    Action.REQUEST_VOUCHER: "The voucher was asked for",
+    Action.RESCHEDULE: "The pickup was moved to another day",
+    Action.RELOCATE: "The pickup was moved to another location",
+    Action.SET_AS_READY: "Ready for the courier",
+    Action.SET_AS_NOT_READY: "Not ready after all",
+    Action.TRACK: "Tracking details were given",
+    Action.HAND_OVER: "The courier has it",
+    Action.COLLECT: "The customer has collected it",
+    Action.DELIVER: "Delivered",
+    Action.DELIVER_PARTLY: "Partially delivered",
+    Action.FAIL_DELIVERY: "It could not be delivered",
+    Action.REPLACE: "Another order takes its place",
+    Action.ISSUE_DELIVERY_NOTE: "The delivery note is made",
+    Action.ASK_RETURN: "The customer sends pieces back",
+    Action.SHIP_RETURN: "A return is on its way",
+    Action.DROP_RETURN: "A return has ended",
+    Action.TAKE_BACK_PARTLY: "Some pieces are back",
+    Action.TAKE_BACK: "All pieces are back",
+    Action.ATTACH_INVOICE: "The invoice was uploaded",
+}
+_RETURN_ACTIONS: Final[Mapping[str, str]] = {
+    ReturnAction.REQUEST: "The customer has asked for it",
+    ReturnAction.REQUEST_WITHOUT_REVIEW: "The customer sends it back",
+    ReturnAction.APPROVE: "Approved",
+    ReturnAction.REFUSE: "Turned down",
+    ReturnAction.SEND_PART: "The shop sends the missing part",
+    ReturnAction.EXPIRE: "Nobody reviewed it in time",
+    ReturnAction.CANCEL: "Cancelled",
+    ReturnAction.HAND_OVER: "The courier has it",
+    ReturnAction.REASSIGN: "Another courier carries it",
+    ReturnAction.ARRIVE: "It has arrived",
+    ReturnAction.TAKE_BACK: "Taken back",
+    ReturnAction.TURN_DOWN: "Turned down after the inspection",
+    ReturnAction.ANNOUNCE: "Told once more",
+}
+_PAYMENTS: Final[Mapping[str, str]] = {
+    PaymentMethod.CARD: "Card",
+    PaymentMethod.CASH_ON_DELIVERY: "Cash on delivery",
+    PaymentMethod.LOAN: "Loan",
+    PaymentMethod.BANK_TRANSFER: "Bank transfer",
+    PaymentMethod.IRIS: "IRIS",
+    PaymentMethod.WALLET: "Wallet",
+    PaymentMethod.EDENRED: "Edenred",
+    PaymentMethod.REVOLUT: "Revolut",
+}
+_RETURN_REASONS: Final[Mapping[str, str]] = {
+    ReturnReason.FAULTY: "Faulty",
+    ReturnReason.WRONG_PRODUCT: "Wrong product",
+    ReturnReason.WITHDRAWAL: "Withdrawal",
+    ReturnReason.DAMAGED_PRODUCT: "Damaged product",
+    ReturnReason.EXPIRED_PRODUCT: "Expired product",
+    ReturnReason.AUTHENTICITY_DOUBT: "Doubt about authenticity",
+    ReturnReason.DELIVERY_ISSUES: "Trouble with the delivery",
+    ReturnReason.OTHER: "Another reason",
+    ReturnReason.MISSING_PART: "A part is missing",
+}
+_REVIEWS: Final[Mapping[str, str]] = {
+    ReviewWord.APPROVE: "Approve the return",
+    ReviewWord.SEND_MISSING_PART: "Send the missing part",
+    ReviewWord.CONTACT_MANUFACTURER: "Reject: the customer is to contact the manufacturer",
+    ReviewWord.RESOLVED_VIA_CUSTOMER_COMMUNICATION: "Reject: settled with the customer",
+    ReviewWord.USABILITY_SUGGESTIONS: "Reject: how it is used",
+    ReviewWord.NOT_FAULTY: "Reject: it is not faulty",
+    ReviewWord.PART_NOT_INCLUDED: "Reject: the part does not belong to it",
+    ReviewWord.INCORRECT_SKROUTZ_CONTENT: "Reject: the marketplace describes it wrongly",
+    ReviewWord.OUT_OF_POLICY_WITHDRAWAL: "Reject: too late for a withdrawal",
+}
+# The marketplace's own labels are Greek and go over the wire; these are for who reads English.
+_REJECTIONS: Final[Mapping[str, str]] = dict(
+    zip(
+        (reason.word for reason in REJECTION_REASONS),
+        ("Out of stock", "Wrong price", "Limited pieces", "Discontinued", "Wrong classification"),
+        strict=True,
+    )
+)
+_EVENTS: Final[Mapping[str, str]] = {
+    OrderEventType.NEW_ORDER: "New order",
+    OrderEventType.ORDER_UPDATED: "Order updated",
+    ReturnEventType.CREATED: "Return created",
+    ReturnEventType.UPDATED: "Return updated",
+}
+DELIVERY_STATES: Final[Mapping[str, str]] = {
+    "pending": "Waits",
+    "delivered": "Delivered",
+    "exhausted": "Given up",
+    "not_sent": "Not sent",
+}
+_OUTCOMES: Final[Mapping[str, str]] = {"delivered": "Delivered", "retry": "Tried again later", "exhausted": "Given up"}
+_SEND_ERRORS: Final[Mapping[str, str]] = {
+    SendError.NONE: "",
+    SendError.NO_URL: "The shop has no webhook URL, or its switch is off",
+    SendError.SILENCED: "The present URL knows nothing of this return yet",
+    SendError.INVALID_URL: "The URL or a redirect is not valid",
+    SendError.TIMEOUT: "No answer in time",
+    SendError.CONNECTION: "No connection",
+    SendError.TOO_MANY_REDIRECTS: "Too many redirects",
+    SendError.FORBIDDEN_ADDRESS: "The address is private; webhooks go to public ones only",
+    SendError.UNFORESEEN: "Something unforeseen",
+    SendError.INJECTED_STATUS: "The sandbox was told to fail it",
+    SendError.INJECTED_DROP: "The sandbox was told to drop it",
+    SendError.INJECTED_TIMEOUT: "The sandbox was told to let it time out",
+    SendError.HELD_BACK: "The sandbox was told to hold it back",
+}
+_DUE: Final[Mapping[str, str]] = {
+    DueKind.DELIVERY: "A webhook is sent",
+    DueKind.EXPIRY: "The order expires unless it is answered",
+    DueKind.EXPRESS: "The marketplace accepts the express order",
+    DueKind.VOUCHER: "The voucher is made",
+    DueKind.DELIVERY_NOTE: "The delivery note is made",
+    DueKind.REVIEW: "The return expires unless it is reviewed",
+    DueKind.OPENED: "What followed the first news of a return is told",
+    DueKind.FORGET: "An Idempotency-Key is forgotten",
+}
+_MODES: Final[Mapping[str, str]] = {
+    FulfillmentMode.CORE: "The marketplace's couriers",
+    FulfillmentMode.MERCHANT: "The merchant",
+}
+_STORAGE: Final[Mapping[str, str]] = {"0": "Dry", "1": "Air conditioned", "2": "Refrigerated", "3": "Frozen"}
+_DOCUMENTS: Final[Mapping[str, str]] = {
+    "receipt": "Receipt",
+    "invoice": "Invoice",
+    "invoice_39a": "Invoice without VAT, article 39α",
+    "invoice_vies": "Invoice without VAT, VIES",
+}
+
+KINDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "order_state": _ORDER_STATES,
+    "return_state": _RETURN_STATES,
+    "order_action": _ORDER_ACTIONS,
+    "return_action": _RETURN_ACTIONS,
+    "payment": _PAYMENTS,
+    "return_reason": _RETURN_REASONS,
+    "review": _REVIEWS,
+    "rejection": _REJECTIONS,
+    "event": _EVENTS,
+    "delivery_state": DELIVERY_STATES,
+    "outcome": _OUTCOMES,
+    "send_error": _SEND_ERRORS,
+    "due": _DUE,
+    "mode": _MODES,
+    "storage": _STORAGE,
+    "document": _DOCUMENTS,
+}
+
+# What a page says when something was done: the word stands in its address.
+DONE: Final[Mapping[str, str]] = {
+    "accept": "The order is accepted. The voucher comes in a moment.",
+    "reject": "The order is rejected. What is available may come back as a new order.",
+    "reschedule_pickup": "The pickup is moved.",
+    "relocate_pickup": "The pickup is moved.",
+    "set_as_ready": "The order is ready for the courier.",
+    "set_as_not_ready": "The order is not ready after all.",
+    "request_voucher": "The voucher is asked for. It comes in a moment.",
+    "tracking_details": "The tracking details are kept.",
+    "invoice": "The invoice is kept.",
+    "credit_invoice": "The credit invoice is kept.",
+    "webhook": "The latest webhook is sent again.",
+    "review": "The review is kept.",
+    "supplier": "The supplier is kept.",
+    "purchase_order": "The goods are announced to the warehouse.",
+    "settings": "The settings are kept.",
+    "location": "The location is kept.",
+    "signing_ended": "Webhooks are not signed any more.",
+    "order": "Done.",
+    "signed_out": "You have signed out.",
+    "clock": "The clock was moved.",
+    "faults": "The faults are laid down.",
+    "trigger": "The webhook comes in a few seconds.",
+    "received": "The goods are in the warehouse.",
+    "listing": "The listing is kept.",
+}
