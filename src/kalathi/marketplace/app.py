@@ -113,6 +113,8 @@ class Marketplace:
             sample=SampleDocument(printer, self._threads),
             faults=faults,
             description=Description(lambda: document(settings.vendor)),
+            sender=self._network,
+            threads=self._threads,
             worker_idle_seconds=self._idle_seconds,
         )
         self._bells = Bells(database)

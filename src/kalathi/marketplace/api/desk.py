@@ -1,6 +1,7 @@
 """What every call needs at hand; the composition root makes one."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 from msgspec import Struct
 
@@ -14,6 +15,7 @@ from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_book import FaultBook
 from kalathi.marketplace.sandbox.samples import SampleDocument
+from kalathi.marketplace.webhooks.dispatcher import Sender
 
 
 class Desk(Struct, frozen=True, kw_only=True):
@@ -30,5 +32,9 @@ class Desk(Struct, frozen=True, kw_only=True):
     sample: SampleDocument
     faults: FaultBook
     description: Description
+    # The network on which webhooks are sent; it dials public addresses only, where that is the rule.
+    sender: Sender
+    # For what takes long, such as documents.
+    threads: Executor
     # Real seconds since the worker of this process had its turn; None where there is none.
     worker_idle_seconds: Callable[[], float | None]

@@ -65,7 +65,7 @@ _PAGES_OF_THEIR_OWN: Final = frozenset(
 def with_pages(api: ASGIApp, desk: Desk, bells: Bells) -> ASGIApp:
     """The API, and the pages beside it under their own first names."""
     pages = _Edge(Reception(desk=desk, sessions=Sessions(desk), bells=bells)).router()
-    roots = {"", "assets", *(page.path.split("/")[1] for page in PAGES)}
+    roots = {"", "assets", "favicon.ico", *(page.path.split("/")[1] for page in PAGES)}
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
@@ -86,6 +86,7 @@ class _Edge:
     def router(self) -> ASGIApp:
         routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
         routes.append(Route("/assets/{name}", _show_asset, methods=["GET"]))
+        routes.append(Route("/favicon.ico", _show_icon, methods=["GET"]))
         router = Router(routes, redirect_slashes=False)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,9 +116,9 @@ class _Edge:
                     words=words,
                 )
                 answer = _refused(page, visitor, request) or await self._answer(page, visit, request)
+                return self._response(request, visitor, words, answer)
             except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets a page)
-                answer = _page_of(error, words)
-            return self._response(request, visitor, words, answer)
+                return self._page(request, visitor, words, _page_of(error, words))
 
         return endpoint
 
@@ -238,3 +239,8 @@ async def _show_asset(request: Request) -> Response:
         raise HTTPException(404)
     headers = {"cache-control": _FOR_EVER, "x-content-type-options": "nosniff"}
     return Response(asset(name), 200, headers, ASSETS[name])
+
+
+async def _show_icon(_request: Request) -> Response:
+    """For what has no page around it that names the icon, such as a voucher in a tab of its own."""
+    return Response(asset("basket.svg"), 200, {"cache-control": "public, max-age=86400"}, ASSETS["basket.svg"])

@@ -86,8 +86,8 @@ class Words:
         return f"{number}{_NBSP}€" if self.language is Language.GREEK else f"€{number}"
 
     def _moment(self, moment: datetime) -> str:
-        """`24 Nov 2026, 10:00`, with its day and the minute; in Athens."""
-        return format_datetime(moment.astimezone(ATHENS), "EEE d MMM y, HH:mm", locale=self._locale)
+        """`24 Nov 2026, 10:00`, in Athens."""
+        return format_datetime(moment.astimezone(ATHENS), "d MMM y, HH:mm", locale=self._locale)
 
 
 @cache

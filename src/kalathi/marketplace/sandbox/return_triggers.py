@@ -57,6 +57,11 @@ def triggered(view: View, shop: Shop, kind: ReturnTriggerKind, settings: Setting
     return ChangeSet(*told)
 
 
+def sample_body(settings: Settings, now: datetime) -> bytes:
+    """The first event of the demo return: what a shop may be sent to see whether its URL takes it."""
+    return wire.event_body(ReturnEventType.CREATED, _step(ReturnTriggerKind.CREATION, settings).returned, now, None)
+
+
 _SHIPMENT: Final = Shipment(str(DEMO_RETURN.courier), DEMO_RETURN.returning_address or ReturningAddress())
 
 

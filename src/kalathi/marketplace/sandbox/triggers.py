@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from kalathi.contract.codec import encode
-from kalathi.contract.words import OrderState
+from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import after, to_millis
 from kalathi.marketplace.kernel.database import View
@@ -45,13 +45,7 @@ def triggered(view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, term
             ErrorCode.ORDER_NOT_ELIGIBLE,
             f"Webhooks are triggered for the demo orders other than {_WITHOUT_TRIGGERS} only.",
         )
-    step = _step(found, kind, terms)
-    event = step.event(tells_deliveries=False)
-    if event is None:
-        raise DomainError(ErrorCode.ORDER_NOT_ELIGIBLE, f"{order.code} has no webhook of this kind.")
-    body = wire.event_body(
-        event, encode(step.order), terms.offer(found.shop), now, step.changes, shown_at=stands_at(found)
-    )
+    event, body = _told(found, kind, terms, now)
     rows = announce(
         shop.id,
         order.code,
@@ -62,6 +56,22 @@ def triggered(view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, term
         has_url=shop.orders_url is not None,
     )
     return ChangeSet(*rows)
+
+
+def sample_body(found: FoundOrder, terms: Terms, now: datetime) -> bytes:
+    """The `new_order` of a demo order: what a shop may be sent to see whether its URL takes it."""
+    return _told(found, TriggerKind.CREATION, terms, now)[1]
+
+
+def _told(found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetime) -> tuple[OrderEventType, bytes]:
+    step = _step(found, kind, terms)
+    event = step.event(tells_deliveries=False)
+    if event is None:
+        raise DomainError(ErrorCode.ORDER_NOT_ELIGIBLE, f"{found.order.code} has no webhook of this kind.")
+    body = wire.event_body(
+        event, encode(step.order), terms.offer(found.shop), now, step.changes, shown_at=stands_at(found)
+    )
+    return event, body
 
 
 def _step(found: FoundOrder, kind: TriggerKind, terms: Terms) -> Step:

@@ -1,0 +1,20 @@
+"""Many vouchers as one PDF."""
+
+import io
+from collections.abc import Sequence
+
+import pypdfium2
+
+
+def merged(pdfs: Sequence[bytes]) -> bytes:
+    """The pages of all these documents, in their order. Not thread-safe, as its library is not."""
+    target = pypdfium2.PdfDocument.new()
+    try:
+        for pdf in pdfs:
+            with pypdfium2.PdfDocument(pdf) as single:
+                target.import_pages(single)
+        content = io.BytesIO()
+        target.save(content)
+    finally:
+        target.close()
+    return content.getvalue()

@@ -1,0 +1,107 @@
+"""An order as its page shows it, the shop's and the operator's."""
+
+from collections.abc import Callable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from kalathi.contract.codec import decode
+from kalathi.contract.orders import Order as OrderOnTheWire
+from kalathi.contract.orders import OrderBody
+from kalathi.contract.requests import TrackingRequest
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError
+from kalathi.marketplace.kernel.money import total
+from kalathi.marketplace.orders import pickup, store, wire
+from kalathi.marketplace.orders.model import FoundOrder, Order
+from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.orders.uploads import UploadKind
+from kalathi.marketplace.returns.model import Return
+from kalathi.marketplace.returns.store import page_of_returns
+from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.webhooks.store import Delivery, deliveries
+
+_MOST_RETURNS = 50
+
+
+class Possible(NamedTuple):
+    """What a shop may do at this moment; the machine decides it, by being asked."""
+
+    set_as_ready: bool
+    set_as_not_ready: bool
+    request_voucher: bool
+    tracking_details: bool
+    invoices: bool
+
+
+class OrderPage(NamedTuple):
+    """Everything that the page shows. `order` is as on the wire, its options included; times are Athens time."""
+
+    order: OrderOnTheWire
+    shop: Shop
+    version: int
+    cart_id: str
+    total: Decimal
+    deadline: datetime | None
+    is_late: bool
+    preorder_until: date | None
+    possible: Possible
+    credit_invoice: str | None
+    timeline: list[store.TimelineEntry]
+    deliveries: list[Delivery]
+    returns: list[Return]
+
+    @property
+    def mark(self) -> str:
+        """Changes whenever the page does."""
+        return f"{self.version}.{len(self.deliveries)}.{sum(len(entry.attempts) for entry in self.deliveries)}"
+
+
+def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> OrderPage:
+    """What there is to see of an order."""
+    order = found.order
+    shown = decode(wire.order_body_with_actions(found, terms.offer(found.shop), now), OrderBody).order
+    until = order.expires_at if order.state is OrderState.OPEN else order.dispatch_until
+    presses = order.state in {OrderState.OPEN, OrderState.ACCEPTED}
+    credit = store.upload_links(view, order.shop_id, order.code).get(UploadKind.CREDIT_INVOICE)
+    of_this_order = page_of_returns(view, {"shop_id": order.shop_id, "order_code": order.code}, _MOST_RETURNS, 0)[0]
+    return OrderPage(
+        order=shown,
+        shop=found.shop,
+        version=found.version,
+        cart_id=order.cart_id,
+        total=total(line.total_price for line in shown.line_items) + (order.shipping_cost or Decimal(0)),
+        deadline=until if presses else None,
+        is_late=bool(presses and until and until <= now),
+        preorder_until=order.scheduled_shipment,
+        possible=_possible(order, terms, now),
+        credit_invoice=None if credit is None else terms.upload_url(order.shop_id, *credit),
+        timeline=store.timeline(view, order.shop_id, order.code),
+        deliveries=deliveries(view, order.shop_id, order.code),
+        returns=[entry.returned for entry in of_this_order],
+    )
+
+
+def _possible(order: Order, terms: Terms, now: datetime) -> Possible:
+    tracked = TrackingRequest(tracking_details=[])
+    return Possible(
+        set_as_ready=_allowed(lambda: pickup.set_as_ready(order, terms.schedule, now)),
+        set_as_not_ready=_allowed(lambda: pickup.set_as_not_ready(order, now)),
+        request_voucher=_allowed(lambda: pickup.request_voucher(order, terms.schedule, now)),
+        # Its details are refused, and nothing before them.
+        tracking_details=_refusal(lambda: pickup.track(order, tracked)).startswith("tracking_details"),
+        invoices=order.was_accepted,
+    )
+
+
+def _allowed(move: Callable[[], object]) -> bool:
+    return not _refusal(move)
+
+
+def _refusal(move: Callable[[], object]) -> str:
+    try:
+        move()
+    except DomainError as error:
+        return error.messages[0]
+    return ""

@@ -1,0 +1,136 @@
+"""An order of a shop, and what the shop does to it: each form is one row of the table of a shop's actions."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Final
+
+from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS
+from kalathi.marketplace.api.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, checked_upload
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.ids import secret_token
+from kalathi.marketplace.orders import commands
+from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.operations import SHOP_ACTIONS, Facts
+from kalathi.marketplace.orders.uploads import Upload
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.live import Stream
+from kalathi.marketplace.panel.order_view import order_page
+from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.webhooks.resending import resent_latest
+
+# Parcels whose tracking details a form has fields for.
+_PARCELS: Final = 3
+
+
+async def show_order(visit: Visit) -> Answer:
+    """The whole order, with what can be done about it now."""
+    desk = visit.desk
+    now = desk.clock.now()
+    page = await desk.database.look(lambda view: order_page(view, find(visit, view), desk.terms, now))
+    content = {
+        "problems": visit.problems,
+        "page": page,
+        "order": page.order,
+        "given": defaultdict(str, visit.form.values),
+        "reasons": REJECTION_REASONS,
+        "couriers": tuple(TRACKING_COURIERS),
+        "parcels": range(_PARCELS),
+        "left": visit.words.left(page.deadline, now) if page.deadline else "",
+    }
+    return Shown("shop/order.html", content)
+
+
+async def follow_order(visit: Visit) -> Answer:
+    """Says when something has happened to the order."""
+    desk = visit.desk
+
+    async def mark() -> str:
+        now = desk.clock.now()
+        return await desk.database.look(lambda view: order_page(view, find(visit, view), desk.terms, now).mark)
+
+    tables = ("timeline", "webhook_events", "delivery_attempts")
+    return Stream(visit.reception.bells, tables, mark, visit.query.get("seen", ""))
+
+
+async def act(visit: Visit) -> Answer:
+    """Does what a form asks for. Raises what the action raises."""
+    desk, word = visit.desk, visit.parts["action"]
+    operation = SHOP_ACTIONS.get(word)
+    if operation is None:
+        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
+    body = None if operation.body is None else read_as(_filled_in(word, visit.form.nested()), operation.body)
+    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        facts = Facts(view, keys, desk.terms, desk.clock.now())
+        return operation.run(find(visit, view), body, facts).changes, None
+
+    try:
+        await desk.database.run(command)
+    finally:
+        desk.keys.give_back(keys)
+    return See(_path(visit), done=word)
+
+
+async def upload_invoice(visit: Visit) -> Answer:
+    """Keeps the fiscal document."""
+    desk, link = visit.desk, secret_token()
+
+    def attach(found: FoundOrder, upload: Upload) -> ChangeSet:
+        return commands.attach_invoice(found, upload, link, desk.terms, desk.clock.now()).changes
+
+    return await _upload(visit, INVOICE_FILE, attach, done="invoice")
+
+
+async def upload_credit_invoice(visit: Visit) -> Answer:
+    """Keeps the credit invoice."""
+    link = secret_token()
+
+    def attach(found: FoundOrder, upload: Upload) -> ChangeSet:
+        return commands.attach_credit_invoice(found, upload, link).changes
+
+    return await _upload(visit, CREDIT_INVOICE_FILE, attach, done="credit_invoice")
+
+
+async def resend_webhook(visit: Visit) -> Answer:
+    """Sends the latest webhook of the order once more."""
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        found = find(visit, view)
+        if found.shop.orders_url is None:
+            raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
+        return resent_latest(view, found.shop.id, found.order.code, visit.desk.clock.now_millis())[0], None
+
+    await visit.desk.database.run(command)
+    return See(_path(visit), done="webhook")
+
+
+def find(visit: Visit, view: View) -> FoundOrder:
+    """The shop's order that the path names. Raises ORDER_NOT_FOUND, for another shop's too."""
+    found = orders.by_code(view, visit.parts["code"])
+    if found is None or found.shop.id != visit.shop.id:
+        raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+    return found
+
+
+async def _upload(
+    visit: Visit, field: FileField, attach: Callable[[FoundOrder, Upload], ChangeSet], done: str
+) -> Answer:
+    upload = checked_upload(visit.form.file or b"", field)
+    await visit.desk.database.run(lambda view: (attach(find(visit, view), upload), None))
+    return See(_path(visit), done=done)
+
+
+def _filled_in(word: str, content: dict[str, Any]) -> dict[str, Any]:
+    """Without the rows of a form that somebody has left as they were: lines that are not rejected, parcels that there
+    are not."""
+    if word == "reject" and "line_items" in content:
+        content["line_items"] = [line for line in content["line_items"] if "reason_id" in line]
+    return content
+
+
+def _path(visit: Visit) -> str:
+    return f"/shop/orders/{visit.parts['code']}"

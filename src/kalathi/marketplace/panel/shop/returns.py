@@ -1,0 +1,84 @@
+"""A shop's returns, and its review of those that wait for it (contract, sections 6 and 7)."""
+
+from collections import defaultdict
+from typing import Final
+
+from kalathi.contract.requests import ReviewRequest
+from kalathi.contract.words import ReturnState
+from kalathi.marketplace.kernel.changes import ChangeSet, Value
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.return_view import return_page, state_of
+from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.returns import commands, queries, store
+
+STATES: Final = tuple(state.value for state in ReturnState)
+
+
+async def list_returns(visit: Visit) -> Answer:
+    """`?state=&page=`: the shop's returns, newest first."""
+    page, state = leaf_of(visit.query), state_of(visit.query)
+    filters: dict[str, Value] = {"shop_id": visit.shop.id}
+    if state:
+        filters["state"] = state
+    found, count = await visit.desk.database.read(
+        lambda view: store.page_of_returns(view, filters, page.per, page.offset)
+    )
+    now = visit.desk.clock.now()
+    content = {
+        "returns": [entry.returned for entry in found],
+        "left": {
+            entry.returned.return_code: visit.words.left(entry.returned.review_until, now)
+            for entry in found
+            if entry.returned.review_until is not None
+        },
+        "leaf": leafed(page, count),
+        "state": state,
+        "states": STATES,
+    }
+    return Shown("shop/returns.html", content)
+
+
+async def show_return(visit: Visit) -> Answer:
+    """The whole return, with the form of its review while it waits for that."""
+    shop_id, now = visit.shop.id, visit.desk.clock.now()
+    page = await visit.desk.database.look(
+        lambda view: return_page(view, queries.find_return(view, visit.parts["code"], shop_id))
+    )
+    content = {
+        "problems": visit.problems,
+        "page": page,
+        "returned": page.returned,
+        "given": defaultdict(str, visit.form.values),
+        "left": visit.words.left(page.review_until, now) if page.review_until else "",
+    }
+    return Shown("shop/return.html", content)
+
+
+async def review(visit: Visit) -> Answer:
+    """Keeps what the shop decides. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH."""
+    desk, shop_id, answer = visit.desk, visit.shop.id, visit.form.read(ReviewRequest)
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        found = queries.find_return(view, visit.parts["code"], shop_id)
+        return commands.review(view, found, answer, desk.terms, desk.clock.now()).changes, None
+
+    await desk.database.run(command)
+    return See(_path(visit), done="review")
+
+
+async def resend_webhook(visit: Visit) -> Answer:
+    """Sends the latest webhook of the return once more. Raises RETURN_HOOK."""
+    desk, shop_id = visit.desk, visit.shop.id
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        found = queries.find_return(view, visit.parts["code"], shop_id)
+        return commands.resend(view, found, desk.clock.now()).changes, None
+
+    await desk.database.run(command)
+    return See(_path(visit), done="webhook")
+
+
+def _path(visit: Visit) -> str:
+    return f"/shop/returns/{visit.parts['code']}"

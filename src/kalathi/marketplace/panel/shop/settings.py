@@ -1,0 +1,109 @@
+"""A shop's settings: its token, its webhooks and whether they arrive, the signing secret, its locations."""
+
+import secrets
+from collections import defaultdict
+from typing import Final
+
+from kalathi.contract.signatures import SECRET_BYTES, secret_text, signed_headers
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import real_millis
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.ids import opaque_id, secret_token
+from kalathi.marketplace.panel import store as sessions
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.sandbox import return_triggers, triggers
+from kalathi.marketplace.shops import commands, store
+from kalathi.marketplace.shops.model import NewLocation, ShopChanges, hash_token
+
+_SETTINGS: Final = "/shop/settings"
+_TRIED_ORDER: Final = "DEMO-OPEN"
+
+
+async def show_settings(visit: Visit) -> Answer:
+    """What the shop has set, as it is now."""
+    shop_id = visit.shop.id
+    secrets_live = await visit.desk.database.look(lambda view: len(store.signing_secrets(view, shop_id)))
+    content = {
+        "problems": visit.problems,
+        "shop": visit.shop,
+        "given": defaultdict(str, visit.form.values),
+        "signs": secrets_live,
+        "tried": None,
+    }
+    return Shown("shop/settings.html", content)
+
+
+async def change_settings(visit: Visit) -> Answer:
+    """Both webhooks, their switches, and set-as-ready. Raises INVALID_PARAMETER."""
+    form, shop_id = visit.form, visit.shop.id
+    changes = ShopChanges(
+        webhook_url=form.text("webhook_url")[:2000] or None,
+        webhook_enabled=form.has("webhook_enabled"),
+        returns_webhook_url=form.text("returns_webhook_url")[:2000] or None,
+        returns_webhook_enabled=form.has("returns_webhook_enabled"),
+        set_as_ready_required=form.has("set_as_ready_required"),
+    )
+    production = visit.desk.terms.settings.mode == "production"
+    await visit.desk.database.run(lambda view: commands.change_shop(view, shop_id, changes, own_domain_only=production))
+    return See(_SETTINGS, done="settings")
+
+
+async def try_webhook(visit: Visit) -> Answer:
+    """Sends the webhook of a demo order, or of the demo return, to the shop's URL and shows what it answers. It goes
+    the way of every webhook, to public addresses only where that is the rule, and is neither repeated nor kept."""
+    desk, shop = visit.desk, visit.shop
+    is_return = visit.form.text("which") == "returns"
+    url = shop.returns_webhook_url if is_return else shop.webhook_url
+    if url is None:
+        raise invalid_parameter("Keep a webhook URL first.")
+    now = desk.clock.now()
+    if is_return:
+        body = return_triggers.sample_body(desk.terms.settings, now)
+    else:
+        found = desk.demo.find(_TRIED_ORDER)
+        if found is None:
+            raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+        body = triggers.sample_body(found, desk.terms, now)
+    live = await desk.database.look(lambda view: list(store.signing_secrets(view, shop.id).values()))
+    headers = signed_headers(live, f"test-{opaque_id()}", real_millis() // 1000, body)
+    answer = await desk.sender.post(url, body, headers)
+    shown = await show_settings(visit)
+    tried = {"url": url, "answer": answer, "text": answer.body.decode("utf-8", "replace")}
+    return shown._replace(content={**shown.content, "tried": tried}) if isinstance(shown, Shown) else shown
+
+
+async def renew_token(visit: Visit) -> Answer:
+    """A new API token, shown this once; the old one is dead, and every session but this one with it."""
+    shop_id, token = visit.shop.id, secret_token()
+    session_hash = hash_token(visit.visitor.cookie)
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        changes, _ = commands.renew_token(view, shop_id, token)
+        changes.add(sessions.follow_token(session_hash, hash_token(token)))
+        return changes, None
+
+    await visit.desk.database.run(command)
+    return Shown("shop/secret.html", {"kind": "token", "secret": token})
+
+
+async def renew_signing_secret(visit: Visit) -> Answer:
+    """Webhooks are signed with a new secret, shown this once; the one before it stays live too."""
+    shop_id, secret = visit.shop.id, secret_text(secrets.token_bytes(SECRET_BYTES))
+    await visit.desk.database.run(lambda view: commands.renew_signing_secret(view, shop_id, secret))
+    return Shown("shop/secret.html", {"kind": "signing", "secret": secret})
+
+
+async def end_signing(visit: Visit) -> Answer:
+    """Webhooks are not signed any more."""
+    shop_id = visit.shop.id
+    await visit.desk.database.run(lambda view: commands.end_signing(view, shop_id))
+    return See(_SETTINGS, done="signing_ended")
+
+
+async def add_location(visit: Visit) -> Answer:
+    """Another location where the courier picks up. Raises INVALID_PARAMETER."""
+    shop_id, location_id, new = visit.shop.id, opaque_id(), visit.form.read(NewLocation)
+    await visit.desk.database.run(lambda view: commands.add_location(view, shop_id, new, location_id))
+    return See(_SETTINGS, done="location")

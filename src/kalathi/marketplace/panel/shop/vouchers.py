@@ -1,0 +1,64 @@
+"""Vouchers of several orders as one PDF."""
+
+import asyncio
+from typing import Final, NamedTuple
+
+from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.couriers import store
+from kalathi.marketplace.couriers.merging import merged
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.orders import commands
+from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.panel.answers import Answer
+from kalathi.marketplace.panel.visits import Visit
+
+_MOST: Final = 100
+_HEADERS: Final = (
+    (b"content-type", b"application/pdf"),
+    (b"content-disposition", b'inline; filename="vouchers.pdf"'),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class _Taken(NamedTuple):
+    """A voucher, as its order had it when it was read."""
+
+    link: str
+    pdf: bytes
+
+
+async def merge_vouchers(visit: Visit) -> Answer:
+    """`?code=&code=`: the vouchers in this order. As with a single one, the orders of a shop that is not enrolled in
+    set-as-ready are ready from now on (contract, section 3). Raises INVALID_PARAMETER, ORDER_NOT_FOUND."""
+    codes = list(dict.fromkeys(visit.query.getlist("code")))
+    if not codes:
+        raise invalid_parameter("Choose orders that have a voucher.")
+    if len(codes) > _MOST:
+        raise invalid_parameter("Choose at most 100 orders at once.")
+    vouchers = await visit.desk.database.read(lambda view: [_voucher(visit, view, code) for code in codes])
+    loop = asyncio.get_running_loop()
+    pdf = await loop.run_in_executor(visit.desk.threads, merged, [voucher.pdf for voucher in vouchers])
+    for code, voucher in zip(codes, vouchers, strict=True):
+        await visit.desk.database.run(lambda view, code=code, link=voucher.link: _noted(visit, view, code, link))  # type: ignore[misc]
+    return Reply(200, pdf, _HEADERS)
+
+
+def _voucher(visit: Visit, view: View, code: str) -> _Taken:
+    found = orders.by_code(view, code)
+    if found is None or found.shop.id != visit.shop.id:
+        raise DomainError(ErrorCode.ORDER_NOT_FOUND, f"Order {code[:40]} not found")
+    link = (found.order.courier_voucher or "").rpartition("/")[2].removesuffix(".pdf")
+    voucher = store.voucher(view, found.shop.id, link)
+    if voucher is None:
+        raise invalid_parameter(f"Order {code} has no voucher.")
+    return _Taken(link, voucher.pdf)
+
+
+def _noted(visit: Visit, view: View, code: str, link: str) -> tuple[ChangeSet, None]:
+    found = orders.by_code(view, code)
+    desk = visit.desk
+    recorded = found and commands.note_voucher_download(found, link, desk.terms, desk.clock.now())
+    return recorded.changes if recorded else ChangeSet(), None

@@ -1,0 +1,126 @@
+"""A shop's goods in the marketplace's warehouse: products, what is announced, suppliers (contract, section 9)."""
+
+from collections import defaultdict
+from typing import Any, Final
+
+from kalathi.contract.requests import PurchaseOrderRequest, SupplierRequest
+from kalathi.contract.words import STORAGE_CONDITIONS
+from kalathi.marketplace.kernel.clock import athens
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.ids import opaque_id
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.warehouse import commands, store
+
+# Products of one form; who sends more uses the API or its command.
+_LINES: Final = 5
+# Of a list to choose from.
+_MOST_CHOICES: Final = 500
+
+
+async def list_products(visit: Visit) -> Answer:
+    """`?page=`: the shop's products and how many pieces of each lie in the warehouse."""
+    page = leaf_of(visit.query)
+    found, count = await visit.desk.database.read(
+        lambda view: store.products(view, visit.shop.id, page.per, page.offset)
+    )
+    return Shown("shop/products.html", {"products": found, "leaf": leafed(page, count)})
+
+
+async def list_purchase_orders(visit: Visit) -> Answer:
+    """`?page=`: what the shop has announced, newest first, and the form that announces more."""
+    shop_id, page = visit.shop.id, leaf_of(visit.query)
+
+    def query(view: View) -> dict[str, Any]:
+        found, count = store.purchase_orders(view, shop_id, page.per, page.offset)
+        return {
+            "purchase_orders": found,
+            "leaf": leafed(page, count),
+            "suppliers": store.suppliers(view, shop_id, _MOST_CHOICES, 0)[0],
+            "products": store.products(view, shop_id, _MOST_CHOICES, 0)[0],
+        }
+
+    content = await visit.desk.database.read(query)
+    more = {
+        "problems": visit.problems,
+        "given": defaultdict(str, visit.form.values),
+        "lines": range(_LINES),
+        "storage": tuple(str(number) for number in STORAGE_CONDITIONS),
+        "today": athens(visit.desk.clock.now()).date().isoformat(),
+    }
+    return Shown("shop/purchase_orders.html", content | more)
+
+
+async def announce_goods(visit: Visit) -> Answer:
+    """Announces goods to the warehouse. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
+    desk, shop_id = visit.desk, visit.shop.id
+    content = visit.form.nested()
+    lines = content.get("line_items")
+    if isinstance(lines, list):
+        # Rows in which no product was chosen are rows that were left as they were.
+        content["line_items"] = [line for line in lines if "product_uid" in line]
+    request = read_as(content, PurchaseOrderRequest)
+    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+    try:
+        code = await desk.database.run(
+            lambda view: commands.announce_goods(view, shop_id, request, keys, desk.clock.now())
+        )
+    finally:
+        desk.keys.give_back(keys)
+    return See(f"/shop/warehouse/purchase-orders/{code}", done="purchase_order")
+
+
+async def show_purchase_order(visit: Visit) -> Answer:
+    """What was announced of each product, and what has come."""
+    shop_id = visit.shop.id
+
+    def query(view: View) -> dict[str, Any]:
+        order = commands.find_purchase_order(view, shop_id, visit.parts["code"]).purchase_order
+        supplier = store.supplier(view, shop_id, order.supplier_id)
+        return {"order": order, "supplier": supplier and supplier.supplier}
+
+    return Shown("shop/purchase_order.html", await visit.desk.database.look(query))
+
+
+async def list_suppliers(visit: Visit) -> Answer:
+    """`?page=`: the shop's suppliers, and the form for another."""
+    page = leaf_of(visit.query)
+    found, count = await visit.desk.database.read(
+        lambda view: store.suppliers(view, visit.shop.id, page.per, page.offset)
+    )
+    content = {
+        "problems": visit.problems,
+        "given": defaultdict(str, visit.form.values),
+        "suppliers": found,
+        "leaf": leafed(page, count),
+    }
+    return Shown("shop/suppliers.html", content)
+
+
+async def add_supplier(visit: Visit) -> Answer:
+    """Another supplier. Raises INVALID_PARAMETER."""
+    shop_id, fresh_id, request = visit.shop.id, opaque_id(), visit.form.read(SupplierRequest)
+    await visit.desk.database.run(lambda view: commands.add_supplier(view, shop_id, request, fresh_id))
+    return See("/shop/warehouse/suppliers", done="supplier")
+
+
+async def show_supplier(visit: Visit) -> Answer:
+    """A supplier, to be changed."""
+    found = await visit.desk.database.look(lambda view: store.supplier(view, visit.shop.id, visit.parts["id"]))
+    if found is None:
+        raise DomainError(ErrorCode.NOT_FOUND, "Supplier not found")
+    supplier = found.supplier
+    facts = {name: getattr(supplier, name) or "" for name in supplier.__struct_fields__}
+    given = defaultdict(str, facts | dict(visit.form.values))
+    return Shown("shop/supplier.html", {"problems": visit.problems, "supplier": supplier, "given": given})
+
+
+async def change_supplier(visit: Visit) -> Answer:
+    """Changes a supplier to what the form says; what it leaves blank becomes blank. Raises INVALID_PARAMETER."""
+    shop_id = visit.shop.id
+    texts = {name: value for name, value in visit.form.values.items() if name != "form_token"}
+    request = read_as(texts, SupplierRequest)
+    await visit.desk.database.run(lambda view: commands.change_supplier(view, shop_id, visit.parts["id"], request))
+    return See("/shop/warehouse/suppliers", done="supplier")
