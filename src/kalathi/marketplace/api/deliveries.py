@@ -75,7 +75,7 @@ async def resend_delivery(desk: Desk, call: Call) -> Reply:
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         log.delivery_detail(view, call.path["id"], {}, 0)
-        changes = _again(view, call.path["id"], desk.clock.now())
+        changes = again(view, call.path["id"], desk.clock.now())
         return changes, Reply(200, encode(Resent(resent=1)))
 
     return await write(desk, call, command)
@@ -100,7 +100,7 @@ async def resend_failures(desk: Desk, call: Call) -> Reply:
                 shop_id, subject, sequence = log.parts_of(name)
                 # A return that is told from the beginning is told its present state: once.
                 if subject not in begun and _can_be_told(view, shop_id, subject, sequence):
-                    changes.extend([_again(view, name, now)])
+                    changes.extend([again(view, name, now)])
                     begun |= {subject} if _opens(view, shop_id, subject, sequence) else set()
             return changes, None
 
@@ -108,7 +108,7 @@ async def resend_failures(desk: Desk, call: Call) -> Reply:
     return Reply(200, encode(Resent(resent=len(names))))
 
 
-def _again(view: View, name: str, now: datetime) -> ChangeSet:
+def again(view: View, name: str, now: datetime) -> ChangeSet:
     """One event once more: the same bytes, but for a return of which the shop's present URL knows nothing yet, which is
     told from the beginning (contract, section 8). Raises RETURN_HOOK."""
     shop_id, subject, sequence = log.parts_of(name)

@@ -143,6 +143,11 @@ def orders_of_code(
     return [_found(row) for row in rows], counted[0] if counted else 0
 
 
+def counts_by_state(view: View) -> dict[str, int]:
+    """How many orders there are in each state; states without any are left out."""
+    return dict(view.all("SELECT state, count(*) FROM orders GROUP BY state", {}))
+
+
 def latest_change(view: View, shop_id: str) -> int:
     """When an order of the shop changed last, in milliseconds since 1970; 0 for a shop without orders. Each state's
     part of the index is asked for its last entry."""

@@ -4,6 +4,10 @@ from typing import Final
 
 from kalathi.marketplace.api.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE
 from kalathi.marketplace.panel import entrance
+from kalathi.marketplace.panel.operator import carts, console, deliveries, overview, shops
+from kalathi.marketplace.panel.operator import orders as all_orders
+from kalathi.marketplace.panel.operator import returns as all_returns
+from kalathi.marketplace.panel.operator import warehouse as arrivals
 from kalathi.marketplace.panel.pages import Page, Who, asked, shown
 from kalathi.marketplace.panel.shop import order, orders, returns, settings, vouchers, warehouse
 
@@ -45,4 +49,38 @@ PAGES: Final[tuple[Page, ...]] = (
     asked(Who.SHOP, "/shop/settings/signing_secret", settings.renew_signing_secret, settings.show_settings),
     asked(Who.SHOP, "/shop/settings/signing_secret/end", settings.end_signing, settings.show_settings),
     asked(Who.SHOP, "/shop/settings/locations", settings.add_location, settings.show_settings),
+    shown(Who.OPERATOR, "/", overview.show_overview),
+    shown(Who.OPERATOR, "/operator/live/{place}", overview.follow),
+    shown(Who.OPERATOR, "/operator/shops", shops.list_shops),
+    asked(Who.OPERATOR, "/operator/shops", shops.add_shop, shops.list_shops),
+    shown(Who.OPERATOR, "/operator/shops/{shop_id}", shops.show_shop),
+    asked(Who.OPERATOR, "/operator/shops/{shop_id}", shops.change_shop, shops.show_shop),
+    asked(Who.OPERATOR, "/operator/shops/{shop_id}/api_token", shops.renew_token, shops.show_shop),
+    asked(Who.OPERATOR, "/operator/shops/{shop_id}/signing_secret", shops.renew_signing_secret, shops.show_shop),
+    asked(Who.OPERATOR, "/operator/shops/{shop_id}/signing_secret/end", shops.end_signing, shops.show_shop),
+    asked(Who.OPERATOR, "/operator/shops/{shop_id}/locations", shops.add_location, shops.show_shop),
+    asked(Who.OPERATOR, "/operator/shops/{shop_id}/listings", shops.put_listing, shops.show_shop),
+    asked(Who.OPERATOR, "/operator/shops/{shop_id}/open", shops.open_shop, shops.show_shop),
+    shown(Who.OPERATOR, "/operator/orders", all_orders.list_orders),
+    shown(Who.OPERATOR, "/operator/orders/{code}", all_orders.show_order),
+    shown(Who.OPERATOR, "/operator/orders/{code}/voucher.pdf", all_orders.show_voucher),
+    asked(Who.OPERATOR, "/operator/orders/{code}/webhook", all_orders.resend_webhook, all_orders.show_order),
+    asked(Who.OPERATOR, "/operator/orders/{code}/return", all_orders.ask_return, all_orders.show_order),
+    asked(Who.OPERATOR, "/operator/orders/{code}/{operation}", all_orders.act, all_orders.show_order),
+    shown(Who.OPERATOR, "/operator/cart", carts.show_cart),
+    asked(Who.OPERATOR, "/operator/cart", carts.place_cart, carts.show_cart),
+    shown(Who.OPERATOR, "/operator/returns", all_returns.list_returns),
+    shown(Who.OPERATOR, "/operator/returns/{code}", all_returns.show_return),
+    asked(Who.OPERATOR, "/operator/returns/{code}/webhook", all_returns.resend_webhook, all_returns.show_return),
+    asked(Who.OPERATOR, "/operator/returns/{code}/{operation}", all_returns.act, all_returns.show_return),
+    shown(Who.OPERATOR, "/operator/purchase-orders/{code}", arrivals.show_purchase_order),
+    asked(Who.OPERATOR, "/operator/purchase-orders/{code}/receive", arrivals.receive, arrivals.show_purchase_order),
+    shown(Who.OPERATOR, "/operator/deliveries", deliveries.list_deliveries),
+    shown(Who.OPERATOR, "/operator/deliveries/{id}", deliveries.show_delivery),
+    asked(Who.OPERATOR, "/operator/deliveries/{id}/resend", deliveries.resend, deliveries.show_delivery),
+    shown(Who.OPERATOR, "/operator/sandbox", console.show_console),
+    asked(Who.OPERATOR, "/operator/sandbox/clock", console.move_clock, console.show_console),
+    asked(Who.OPERATOR, "/operator/sandbox/faults", console.lay_down_faults, console.show_console),
+    asked(Who.OPERATOR, "/operator/sandbox/scenario", console.play_scenario, console.show_console),
+    asked(Who.OPERATOR, "/operator/sandbox/trigger", console.trigger, console.show_console),
 )

@@ -17,6 +17,8 @@ from kalathi.contract.words import (
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.orders.machine import Action
 from kalathi.marketplace.returns.machine import Action as ReturnAction
+from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
+from kalathi.marketplace.sandbox.triggers import TriggerKind
 from kalathi.marketplace.webhooks.sending import SendError
 
 _ORDER_STATES: Final[Mapping[str, str]] = {
@@ -175,6 +177,24 @@ _DOCUMENTS: Final[Mapping[str, str]] = {
     "invoice_vies": "Invoice without VAT, VIES",
 }
 
+_REPLACEMENTS: Final[Mapping[str, str]] = {
+    "from_service": "The same pieces, from the service",
+    "as_is_return": "The same pieces, as they are",
+}
+_TRIGGERS: Final[Mapping[str, str]] = {
+    TriggerKind.CREATION: "New order",
+    TriggerKind.VOUCHER_UPDATE: "Voucher",
+    TriggerKind.EXTENSION: "Extension",
+    TriggerKind.CANCELLATION: "Cancellation",
+}
+_RETURN_TRIGGERS: Final[Mapping[str, str]] = {
+    ReturnTriggerKind.CREATION: "New return",
+    ReturnTriggerKind.SHIPMENT: "Shipment",
+    ReturnTriggerKind.TRACKING: "Tracking",
+    ReturnTriggerKind.COURIER: "Courier",
+    ReturnTriggerKind.STATE: "State",
+}
+
 KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "order_state": _ORDER_STATES,
     "return_state": _RETURN_STATES,
@@ -192,6 +212,9 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "mode": _MODES,
     "storage": _STORAGE,
     "document": _DOCUMENTS,
+    "replacement": _REPLACEMENTS,
+    "trigger": _TRIGGERS,
+    "return_trigger": _RETURN_TRIGGERS,
 }
 
 # What a page says when something was done: the word stands in its address.
@@ -214,6 +237,7 @@ DONE: Final[Mapping[str, str]] = {
     "location": "The location is kept.",
     "signing_ended": "Webhooks are not signed any more.",
     "order": "Done.",
+    "resent": "The webhook is sent again.",
     "signed_out": "You have signed out.",
     "clock": "The clock was moved.",
     "faults": "The faults are laid down.",

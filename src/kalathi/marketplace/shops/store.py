@@ -71,6 +71,16 @@ def all_listings(view: View, shop_id: str) -> list[ListingInStock]:
     return [ListingInStock(decode(row[0], Listing), row[1]) for row in view.all(sql, {"shop_id": shop_id})]
 
 
+def page_of_listings(view: View, shop_id: str, limit: int, offset: int) -> tuple[list[ListingInStock], int]:
+    """A page of the shop's listings, by uid, and how many there are."""
+    sql = (
+        "SELECT document, quantity FROM listings WHERE shop_id = :shop_id ORDER BY shop_uid LIMIT :limit OFFSET :offset"
+    )
+    rows = view.all(sql, {"shop_id": shop_id, "limit": limit, "offset": offset})
+    counted = view.one("SELECT count(*) FROM listings WHERE shop_id = :shop_id", {"shop_id": shop_id})
+    return [ListingInStock(decode(row[0], Listing), row[1]) for row in rows], counted[0] if counted else 0
+
+
 def insert_shop(new: Shop) -> Insert:
     """A new shop."""
     return Insert("shops", {"shop_id": new.id, "version": 1, "document": encode(new)})

@@ -85,6 +85,38 @@ def logged(
     return [_entry(row) for row in rows], counted[0] if counted else 0
 
 
+def counts_by_state(view: View, most: int) -> dict[str, int]:
+    """How many of the latest events are in each state; at most so many are looked at."""
+    rows = view.all(
+        f"SELECT y.state, count(*) FROM (SELECT {_STATE} AS state FROM"  # noqa: S608  (fixed text only)
+        f" ({_ENTRIES} ORDER BY e.created_at DESC LIMIT :most) x) y GROUP BY y.state",
+        {"kind": DueKind.DELIVERY, "most": most},
+    )
+    return dict(rows)
+
+
+def oldest_waiting(view: View) -> LoggedDelivery | None:
+    """The event that has waited longest for its delivery; None when none waits."""
+    row = view.one(
+        f"SELECT x.*, 'pending' AS state FROM ({_ENTRIES} JOIN (SELECT shop_id, subject, sequence FROM due"  # noqa: S608  (fixed text only)
+        " WHERE kind = :kind ORDER BY anchor_at LIMIT 1) d ON d.shop_id = e.shop_id AND d.subject = e.subject"
+        " AND d.sequence = e.sequence) x",
+        {"kind": DueKind.DELIVERY},
+    )
+    return None if row is None else _entry(row)
+
+
+def body_before(view: View, name: str) -> bytes | None:
+    """What was told of the same subject before this event; None for the first. Raises NOT_FOUND."""
+    shop_id, subject, sequence = parts_of(name)
+    row = view.one(
+        "SELECT body FROM webhook_events WHERE shop_id = :shop_id AND subject = :subject AND sequence < :sequence"
+        " ORDER BY sequence DESC LIMIT 1",
+        {"shop_id": shop_id, "subject": subject, "sequence": sequence},
+    )
+    return None if row is None else row[0]
+
+
 def delivery_detail(view: View, name: str, headers: dict[str, str], now_seconds: int) -> DeliveryDetail:
     """Everything about one delivery. `headers` are those of every webhook; a shop that signs gets the signature's as
     they would be at this real time. Raises NOT_FOUND."""

@@ -12,15 +12,10 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_pa
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.panel.answers import Answer
+from kalathi.marketplace.panel.documents import PDF_HEADERS
 from kalathi.marketplace.panel.visits import Visit
 
 _MOST: Final = 100
-_HEADERS: Final = (
-    (b"content-type", b"application/pdf"),
-    (b"content-disposition", b'inline; filename="vouchers.pdf"'),
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-)
 
 
 class _Taken(NamedTuple):
@@ -43,7 +38,7 @@ async def merge_vouchers(visit: Visit) -> Answer:
     pdf = await loop.run_in_executor(visit.desk.threads, merged, [voucher.pdf for voucher in vouchers])
     for code, voucher in zip(codes, vouchers, strict=True):
         await visit.desk.database.run(lambda view, code=code, link=voucher.link: _noted(visit, view, code, link))  # type: ignore[misc]
-    return Reply(200, pdf, _HEADERS)
+    return Reply(200, pdf, PDF_HEADERS)
 
 
 def _voucher(visit: Visit, view: View, code: str) -> _Taken:

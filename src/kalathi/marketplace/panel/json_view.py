@@ -1,0 +1,92 @@
+"""JSON as a page shows it: folded, coloured, and how it differs from another."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from markupsafe import Markup
+
+# What lies deeper is folded; so is what has more members than fit a screen.
+_OPEN_DEPTH: Final = 2
+_OPEN_MEMBERS: Final = 40
+_MOST_DIFFERENCES: Final = 500
+
+
+class Difference(NamedTuple):
+    """One place where two bodies differ; None where one has nothing there."""
+
+    path: str
+    old: Markup | None
+    new: Markup | None
+
+
+class _Number(str):
+    """A number as it was written: `10.40` stays that."""
+
+    __slots__ = ()
+
+
+def read(body: bytes) -> Any:
+    """The value, with its numbers as they were written. Raises ValueError."""
+    return json.loads(body, parse_float=_Number, parse_int=_Number)
+
+
+def coloured(value: Any, depth: int = 0, name: str | None = None) -> Markup:
+    """The value as HTML, behind its name when it has one; objects and lists can be folded without a script."""
+    key = Markup() if name is None else Markup('<span class="key">{}</span>: ').format(_quoted(name))
+    if isinstance(value, dict) and value:
+        return _folded(key, "{}", [coloured(entry, depth + 1, inner) for inner, entry in value.items()], depth)
+    if isinstance(value, list) and value:
+        return _folded(key, "[]", [coloured(entry, depth + 1) for entry in value], depth)
+    if isinstance(value, str) and not isinstance(value, _Number):
+        return key + Markup('<span class="text">{}</span>').format(_quoted(value))
+    return key + Markup('<span class="plain">{}</span>').format(_plain(value))
+
+
+def differences(old: Any, new: Any) -> list[Difference]:
+    """The places where they differ, in the order of the new one, a bounded number of them."""
+    return list(islice(_compared(old, new, ""), _MOST_DIFFERENCES))
+
+
+def _folded(key: Markup, brackets: str, members: list[Markup], depth: int) -> Markup:
+    is_open = Markup(" open") if depth < _OPEN_DEPTH and len(members) <= _OPEN_MEMBERS else Markup()
+    inner = Markup().join(Markup("<div>{}</div>").format(member) for member in members)
+    return Markup("<details{}><summary>{}{} {}</summary>{}<span>{}</span></details>").format(
+        is_open, key, brackets[0], len(members), inner, brackets[1]
+    )
+
+
+def _compared(old: Any, new: Any, path: str) -> Iterator[Difference]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**new, **old}:
+            inner = f"{path}.{name}" if path else name
+            yield from _one(old.get(name, _NOTHING), new.get(name, _NOTHING), inner)
+    elif isinstance(old, list) and isinstance(new, list):
+        for place in range(max(len(old), len(new))):
+            here = f"{path}[{place}]"
+            yield from _one(
+                old[place] if place < len(old) else _NOTHING, new[place] if place < len(new) else _NOTHING, here
+            )
+    elif old != new or type(old) is not type(new):
+        yield Difference(path, coloured(old, _OPEN_DEPTH), coloured(new, _OPEN_DEPTH))
+
+
+_NOTHING: Final = object()
+
+
+def _one(old: Any, new: Any, path: str) -> Iterator[Difference]:
+    if old is _NOTHING:
+        yield Difference(path, None, coloured(new, _OPEN_DEPTH))
+    elif new is _NOTHING:
+        yield Difference(path, coloured(old, _OPEN_DEPTH), None)
+    else:
+        yield from _compared(old, new, path)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _plain(value: Any) -> str:
+    return str(value) if isinstance(value, _Number) else json.dumps(value)

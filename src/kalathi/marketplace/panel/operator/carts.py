@@ -1,0 +1,85 @@
+"""A customer's cart, placed by a form."""
+
+from collections import defaultdict
+from typing import Any, Final
+
+from kalathi.contract.orders import Address, InvoiceAddress
+from kalathi.contract.words import PaymentMethod
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.orders import placing
+from kalathi.marketplace.orders.model import NewCart
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.shops import store as shops
+
+# Somebody to order for whoever only wants to see an order come in.
+_SOMEBODY: Final = {
+    "first_name": "Ελένη",
+    "last_name": "Παπαδοπούλου",
+    "street_name": "Ερμού",
+    "street_number": "12",
+    "floor": "2",
+    "zip": "10563",
+    "city": "Αθήνα",
+    "region": "Αττική",
+    "country_code": "GR",
+}
+_COMPANY: Final = ("company", "profession", "vat_number", "doy")
+
+
+async def show_cart(visit: Visit) -> Answer:
+    """`?shop=&page=`: the listings of a shop, and the form of a customer who buys of them."""
+    shop_id, page = visit.form.text("shop_id") or visit.query.get("shop", ""), leaf_of(visit.query)
+
+    def query(view: View) -> dict[str, Any]:
+        named = sorted(shops.shops(view), key=lambda shop: shop.name.casefold())
+        chosen = next((shop for shop in named if shop.id == shop_id), named[0] if named else None)
+        listings, count = shops.page_of_listings(view, chosen.id, page.per, page.offset) if chosen else ([], 0)
+        return {"shops": named, "shop": chosen, "listings": listings, "leaf": leafed(page, count)}
+
+    content = await visit.desk.database.read(query)
+    more = {
+        "problems": visit.problems,
+        "given": defaultdict(str, _SOMEBODY | dict(visit.form.values)),
+        "payments": tuple(method.value for method in PaymentMethod),
+    }
+    return Shown("operator/cart.html", content | more)
+
+
+async def place_cart(visit: Visit) -> Answer:
+    """The cart becomes an order. Raises INVALID_PARAMETER."""
+    desk = visit.desk
+    new = _cart(visit)
+    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+
+    def command(view: View) -> tuple[ChangeSet, str]:
+        changes, placed = placing.place(view, new, keys, desk.terms, desk.clock.now())
+        return changes, placed[0].code
+
+    try:
+        code = await desk.database.run(command)
+    finally:
+        desk.keys.give_back(keys)
+    return See(f"/operator/orders/{code}", done="order")
+
+
+def _cart(visit: Visit) -> NewCart:
+    form = visit.form
+    lines = [line for line in form.nested().get("items", []) if "quantity" in line and "shop_uid" in line]
+    if not lines:
+        raise invalid_parameter("Say how many pieces of which listing the customer buys.")
+    address = {name: form.text(name) for name in Address.__struct_fields__ if name in _SOMEBODY}
+    content: dict[str, Any] = {
+        "customer": {"first_name": form.text("first_name"), "last_name": form.text("last_name"), "address": address},
+        "items": [line | {"shop_id": form.text("shop_id")} for line in lines],
+        "payment_method": form.text("payment_method"),
+        "comments": form.text("comments"),
+        **{name: form.has(name) for name in ("express", "gift_wrap", "store_pickup")},
+    }
+    if form.text("company"):
+        places = {name: form.text(f"company_{name}") for name in InvoiceAddress.__struct_fields__}
+        content["invoice_details"] = {name: form.text(name) for name in _COMPANY} | {"address": places}
+    return read_as(content, NewCart)

@@ -1,0 +1,203 @@
+"""The sandbox's console: the clock and what will happen, faults as switches, scenarios, demo orders. There is none in
+production mode."""
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from kalathi.marketplace.kernel.clock import athens, from_millis
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.due import DueRow, coming
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.operator.overview import seen
+from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults
+from kalathi.marketplace.sandbox.player import Played, ScenarioPlayer
+from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
+from kalathi.marketplace.sandbox.return_triggers import triggered as return_triggered
+from kalathi.marketplace.sandbox.scenario import find_scenario, scenarios
+from kalathi.marketplace.sandbox.triggers import TriggerKind, triggered
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.shops.commands import find_shop
+
+CONSOLE: Final = "/operator/sandbox"
+_COMING: Final = 20
+_HOUR_SECONDS: Final = 3600
+_STEPS: Final = {"hour": _HOUR_SECONDS, "day": 24 * _HOUR_SECONDS}
+_RETURN: Final = "DEMO-RETURN:return"
+
+
+class Switch(NamedTuple):
+    """A fault that can be switched on and off."""
+
+    sentence: str
+    rule: FaultRule
+
+
+_API, _HOOKS = FaultPlace.API, FaultPlace.WEBHOOKS
+SWITCHES: Final[dict[str, Switch]] = {
+    "api_slow": Switch(
+        "Each call of the API takes two seconds longer", FaultRule(on=_API, kind=FaultKind.DELAY, seconds=2)
+    ),
+    "api_errors": Switch("Half of the calls fail with 503", FaultRule(on=_API, kind=FaultKind.ERROR, probability=0.5)),
+    "api_limits": Switch(
+        "One call in five is refused with 429", FaultRule(on=_API, kind=FaultKind.RATE_LIMIT, probability=0.2)
+    ),
+    "api_lost": Switch(
+        "One call in five is done, and its answer is lost",
+        FaultRule(on=_API, kind=FaultKind.DROP, probability=0.2, after=True),
+    ),
+    "webhooks_slow": Switch("Webhooks come three seconds late", FaultRule(on=_HOOKS, kind=FaultKind.DELAY, seconds=3)),
+    "webhooks_errors": Switch(
+        "Half of the webhooks fail with 503", FaultRule(on=_HOOKS, kind=FaultKind.ERROR, probability=0.5)
+    ),
+    "webhooks_lost": Switch(
+        "One webhook in three is lost on its way", FaultRule(on=_HOOKS, kind=FaultKind.DROP, probability=0.33)
+    ),
+    "webhooks_unheard": Switch(
+        "One webhook in three arrives, and its answer is lost",
+        FaultRule(on=_HOOKS, kind=FaultKind.TIMEOUT, probability=0.33, seconds=1, after=True),
+    ),
+    "webhooks_twice": Switch(
+        "Half of the webhooks arrive twice", FaultRule(on=_HOOKS, kind=FaultKind.DUPLICATE, probability=0.5)
+    ),
+    "webhooks_order": Switch(
+        "One webhook in three arrives after the one that follows it",
+        FaultRule(on=_HOOKS, kind=FaultKind.REORDER, probability=0.33, seconds=30),
+    ),
+}
+
+
+class Coming(NamedTuple):
+    """Something that will happen, and how long it is until then."""
+
+    kind: str
+    subject: str
+    shop_id: str
+    at: datetime
+    left: str
+    is_return: bool
+
+
+async def show_console(visit: Visit) -> Answer:
+    """Everything that a sandbox can be told."""
+    return await _console(visit, None)
+
+
+async def move_clock(visit: Visit) -> Answer:
+    """Forward by an hour, by a day, or to what is due next; ends when all that came due is done.
+
+    Raises INVALID_PARAMETER when nothing is due, UNAVAILABLE.
+    """
+    _check_sandbox(visit)
+    mover, step = visit.desk.mover, visit.form.text("step")
+    if step in _STEPS:
+        await mover.advance(_STEPS[step])
+    elif step == "next":
+        now = visit.desk.clock.now()
+        later = [
+            row
+            for row in await visit.desk.database.look(lambda view: coming(view, _COMING))
+            if from_millis(row.due_at) > now
+        ]
+        if not later:
+            raise invalid_parameter("Nothing is due.")
+        await mover.move_to(from_millis(later[0].due_at))
+    else:
+        raise invalid_parameter("Choose how far the clock is moved.")
+    return See(CONSOLE, done="clock")
+
+
+async def lay_down_faults(visit: Visit) -> Answer:
+    """What goes wrong from now on: the switches that are on, beside rules that were laid down by other means."""
+    _check_sandbox(visit)
+    faults = visit.desk.faults.faults
+    chosen = [switch.rule for name, switch in SWITCHES.items() if visit.form.has(name)]
+    others = () if visit.form.has("end_others") else _others(faults)
+    await visit.desk.faults.lay_down(Faults(seed=faults.seed, rules=(*others, *chosen)))
+    return See(CONSOLE, done="faults")
+
+
+async def play_scenario(visit: Visit) -> Answer:
+    """Plays a scenario for a shop, and shows what became of it. Raises NOT_FOUND and what a step raises."""
+    _check_sandbox(visit)
+    desk = visit.desk
+    player = ScenarioPlayer(desk.database, desk.clock, desk.keys, desk.terms, desk.mover)
+    played = await player.play(find_scenario(visit.form.text("scenario")), visit.form.text("shop_id"))
+    return await _console(visit, played)
+
+
+async def trigger(visit: Visit) -> Answer:
+    """Sends a webhook of a demo order, or of the demo return, to a shop. Raises NOT_FOUND, ORDER_NOT_ELIGIBLE,
+    RETURN_HOOK."""
+    _check_sandbox(visit)
+    desk = visit.desk
+    code, _, kind = visit.form.text("trigger").rpartition(":")
+    is_return = code == _RETURN
+
+    def command(view: View) -> Any:
+        shop, now = find_shop(view, visit.form.text("shop_id")), desk.clock.now()
+        if is_return and kind in set(ReturnTriggerKind):
+            return return_triggered(view, shop, ReturnTriggerKind(kind), desk.terms.settings, now), None
+        found = desk.demo.find(code)
+        if found is None or kind not in set(TriggerKind):
+            raise DomainError(ErrorCode.NOT_FOUND, "There is no such demo order.")
+        if shop.orders_url is None:
+            raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
+        return triggered(view, shop, found, TriggerKind(kind), desk.terms, now), None
+
+    await desk.database.run(command)
+    return See(CONSOLE, done="trigger")
+
+
+async def _console(visit: Visit, played: Played | None) -> Answer:
+    _check_sandbox(visit)
+    desk, mark = visit.desk, seen(visit, "sandbox")
+    now = desk.clock.now()
+
+    def query(view: View) -> dict[str, Any]:
+        return {
+            "coming": [_coming(visit, row, now) for row in coming(view, _COMING)],
+            "shops": sorted(shops.shops(view), key=lambda shop: shop.name.casefold()),
+        }
+
+    content = await desk.database.read(query)
+    rules = desk.faults.faults.rules
+    demo = [(code, found.order.state.value) for code in desk.demo.codes() if (found := desk.demo.find(code))]
+    more = {
+        "problems": visit.problems,
+        "moment": athens(now),
+        "switches": [(name, switch.sentence, switch.rule in rules) for name, switch in SWITCHES.items()],
+        "others": [str(rule) for rule in _others(desk.faults.faults)],
+        "scenarios": list(scenarios().values()),
+        "demo": demo,
+        "kinds": tuple(kind.value for kind in TriggerKind),
+        "demo_return": _RETURN,
+        "return_kinds": tuple(kind.value for kind in ReturnTriggerKind),
+        "played": played,
+        "shop_id": visit.form.text("shop_id"),
+        "seen": mark,
+    }
+    return Shown("operator/sandbox.html", content | more)
+
+
+def _coming(visit: Visit, row: DueRow, now: datetime) -> Coming:
+    at = from_millis(row.due_at)
+    return Coming(
+        kind=row.kind.value,
+        subject=row.subject,
+        shop_id=row.shop_id,
+        at=athens(at),
+        left=visit.words.left(at, now),
+        is_return=row.subject.startswith("R-"),
+    )
+
+
+def _others(faults: Faults) -> tuple[FaultRule, ...]:
+    switched = {switch.rule for switch in SWITCHES.values()}
+    return tuple(rule for rule in faults.rules if rule not in switched)
+
+
+def _check_sandbox(visit: Visit) -> None:
+    if visit.desk.terms.settings.mode != "sandbox":
+        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")

@@ -1,0 +1,94 @@
+"""The delivery log: every event with what was sent, what came of it, and how it differs from the one before."""
+
+import shlex
+from typing import Any, Final
+
+from kalathi.contract.words import OrderEventType, ReturnEventType
+from kalathi.marketplace.api.deliveries import again
+from kalathi.marketplace.api.paging import timestamp_of
+from kalathi.marketplace.kernel.changes import ChangeSet, Value
+from kalathi.marketplace.kernel.clock import real_millis
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.panel import json_view, wording
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.operator.overview import seen
+from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.shops import commands as shop_commands
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.webhooks import log
+from kalathi.marketplace.webhooks.sending import webhook_headers
+
+_EVENTS: Final = (*(event.value for event in OrderEventType), *(event.value for event in ReturnEventType))
+_FILTERS: Final = ("shop_id", "subject", "event_type")
+
+
+async def list_deliveries(visit: Visit) -> Answer:
+    """`?shop_id=&subject=&event_type=&state=&since=&page=`, the newest first."""
+    query, page, mark = visit.query, leaf_of(visit.query), seen(visit, "deliveries")
+    state = query.get("state") or None
+    if state is not None and state not in wording.DELIVERY_STATES:
+        raise invalid_parameter("There is no such state.")
+    filters: dict[str, Value] = {name: query[name].strip() for name in _FILTERS if query.get(name, "").strip()}
+    if query.get("since"):
+        filters["since"] = timestamp_of(query, "since")
+
+    def read(view: View) -> dict[str, Any]:
+        found, count = log.logged(view, filters, state, page.per, page.offset)
+        named = {shop.id: shop.name for shop in shops.shops(view)}
+        return {"deliveries": found, "leaf": leafed(page, count), "shops": named}
+
+    content = await visit.desk.database.read(read)
+    more = {
+        "events": _EVENTS,
+        "states": tuple(wording.DELIVERY_STATES),
+        "wanted": {name: query.get(name, "") for name in (*_FILTERS, "state", "since")},
+        "seen": mark,
+    }
+    return Shown("operator/deliveries.html", content | more)
+
+
+async def show_delivery(visit: Visit) -> Answer:
+    """One event: its body, how that differs from the body before, its headers, each attempt, and it as a command."""
+    name, mark = visit.parts["id"], seen(visit, "deliveries")
+    headers, now_seconds = webhook_headers(visit.desk.terms.settings.user_agent), real_millis() // 1000
+
+    def read(view: View) -> tuple[log.DeliveryDetail, bytes | None, str]:
+        detail = log.delivery_detail(view, name, headers, now_seconds)
+        shop = shop_commands.find_shop(view, detail.delivery.shop_id)
+        url = shop.url_for(detail.delivery.event_type) or ""
+        return detail, log.body_before(view, name), detail.attempts[-1].url if detail.attempts else url
+
+    detail, before, url = await visit.desk.database.look(read)
+    body = bytes(detail.body)
+    value = json_view.read(body)
+    content = {
+        "detail": detail,
+        "delivery": detail.delivery,
+        "body": json_view.coloured(value),
+        "differences": None if before is None else json_view.differences(json_view.read(before), value),
+        "curl": _as_curl(url or "http://127.0.0.1:9000/", detail.headers, body),
+        "seen": mark,
+    }
+    return Shown("operator/delivery.html", content)
+
+
+async def resend(visit: Visit) -> Answer:
+    """Sends the event again, the same bytes; one that waits is sent now. Raises RETURN_HOOK."""
+    name = visit.parts["id"]
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        log.delivery_detail(view, name, {}, 0)
+        return again(view, name, visit.desk.clock.now()), None
+
+    await visit.desk.database.run(command)
+    return See(f"/operator/deliveries/{name}", done="resent")
+
+
+def _as_curl(url: str, headers: dict[str, str], body: bytes) -> str:
+    """The request as a shell sends it, whatever the body holds."""
+    parts = ["curl -i -X POST", shlex.quote(url)]
+    parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
+    parts.append(f"--data-raw {shlex.quote(body.decode())}")
+    return " \\\n  ".join(parts)

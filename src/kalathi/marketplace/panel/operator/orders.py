@@ -1,0 +1,194 @@
+"""Orders of all shops, and what customers, support and couriers do to them: each form is one row of their table."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kalathi.contract.words import REPLACEMENT_CUSTOMS, OrderState, ReturnReason
+from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.couriers import store as couriers
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.orders import machine, queries
+from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.machine import TRANSITIONS, Action
+from kalathi.marketplace.orders.model import FoundOrder, Order
+from kalathi.marketplace.orders.operations import OPERATIONS, Facts
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.documents import PDF_HEADERS
+from kalathi.marketplace.panel.operator.overview import seen
+from kalathi.marketplace.panel.order_lists import OrderFilter, filter_of, is_code, row_of
+from kalathi.marketplace.panel.order_view import order_page
+from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.returns import commands as returns
+from kalathi.marketplace.returns.model import NewReturn
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.webhooks.resending import resent_latest
+
+# Whether an order is in a state for an operation is the machine's own table; the operation itself has the last word.
+_ACTIONS: Final[Mapping[str, Action]] = {
+    "cancel": Action.CANCEL,
+    "extend": Action.EXTEND,
+    "reject": Action.REJECT,
+    "reschedule": Action.RESCHEDULE,
+    "hand_over": Action.HAND_OVER,
+    "collect": Action.COLLECT,
+    "deliver": Action.DELIVER,
+    "fail_delivery": Action.FAIL_DELIVERY,
+    "replace": Action.REPLACE,
+    "return": Action.ASK_RETURN,
+}
+
+
+async def list_orders(visit: Visit) -> Answer:
+    """`?state=&code=&shop=&page=`, the newest first."""
+    wanted, page = filter_of(visit.query), leaf_of(visit.query)
+    shop_id, now = visit.query.get("shop", ""), visit.desk.clock.now()
+    mark = seen(visit, "orders")
+
+    def query(view: View) -> tuple[list[FoundOrder], int, list[tuple[str, str]]]:
+        named = sorted((shop.name, shop.id) for shop in shops.shops(view))
+        return (*_page(view, shop_id, wanted, page.per, page.offset), named)
+
+    found, count, named = await visit.desk.database.read(query)
+    content = {
+        "rows": [row_of(entry, now, visit.words) for entry in found],
+        "leaf": leafed(page, count),
+        "wanted": wanted,
+        "states": tuple(state.value for state in OrderState),
+        "shops": named,
+        "shop_id": shop_id,
+        "seen": mark,
+    }
+    return Shown("operator/orders.html", content)
+
+
+async def show_order(visit: Visit) -> Answer:
+    """An order with its cart, its timeline, its webhooks, and what may happen to it now. A demo order is shown too."""
+    desk, code = visit.desk, visit.parts["code"]
+    now, mark = desk.clock.now(), seen(visit, "orders")
+
+    def query(view: View) -> dict[str, Any]:
+        found = orders.by_code(view, code) or desk.demo.find(code)
+        if found is None:
+            raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+        page = order_page(view, found, desk.terms, now)
+        is_demo = desk.demo.find(code) is not None
+        return {
+            "page": page,
+            "order": page.order,
+            "possible": frozenset() if is_demo else _possible(found.order),
+            "windows": desk.terms.schedule.offered(machine.pickups_from(found.order, now)),
+        }
+
+    content = await desk.database.look(query)
+    page = content["page"]
+    more = {
+        "problems": visit.problems,
+        "given": defaultdict(str, visit.form.values),
+        "operations": OPERATIONS,
+        "reasons": tuple(reason.value for reason in ReturnReason),
+        "replacements": tuple(REPLACEMENT_CUSTOMS),
+        "left": visit.words.left(page.deadline, now) if page.deadline else "",
+        "seen": mark,
+    }
+    return Shown("operator/order.html", content | more)
+
+
+async def show_voucher(visit: Visit) -> Answer:
+    """The order's voucher, for looking at it: other than a shop's download it marks nothing as ready. Raises NOT_FOUND."""
+
+    def query(view: View) -> bytes:
+        order = queries.find_order(view, visit.parts["code"]).order
+        link = (order.courier_voucher or "").rpartition("/")[2].removesuffix(".pdf")
+        voucher = couriers.voucher(view, order.shop_id, link)
+        if voucher is None:
+            raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
+        return voucher.pdf
+
+    return Reply(200, await visit.desk.database.look(query), PDF_HEADERS)
+
+
+async def act(visit: Visit) -> Answer:
+    """Does what a form asks for. Raises what the operation raises."""
+    desk, word = visit.desk, visit.parts["operation"]
+    operation = OPERATIONS.get(word)
+    if operation is None or operation.body is None:
+        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
+    body = read_as(with_quantities(visit.form.nested()), operation.body)
+    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        found = queries.find_order(view, visit.parts["code"])
+        return operation.run(found, body, Facts(view, keys, desk.terms, desk.clock.now())).changes, None
+
+    try:
+        await desk.database.run(command)
+    finally:
+        desk.keys.give_back(keys)
+    return See(_path(visit), done="order")
+
+
+async def ask_return(visit: Visit) -> Answer:
+    """The customer sends pieces back. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    desk = visit.desk
+    content = with_quantities(visit.form.nested())
+    if "line_items" not in content:
+        raise invalid_parameter("Say how many pieces of which line come back.")
+    new = read_as(content, NewReturn)
+    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+
+    def command(view: View) -> tuple[ChangeSet, str]:
+        found = queries.find_order(view, visit.parts["code"])
+        recorded = returns.request(found, new, keys, desk.terms, desk.clock.now())
+        return recorded.changes, recorded.returned.return_code
+
+    try:
+        code = await desk.database.run(command)
+    finally:
+        desk.keys.give_back(keys)
+    return See(f"/operator/returns/{code}", done="order")
+
+
+async def resend_webhook(visit: Visit) -> Answer:
+    """Sends the latest webhook of the order once more."""
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        found = queries.find_order(view, visit.parts["code"])
+        if found.shop.orders_url is None:
+            raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
+        return resent_latest(view, found.shop.id, found.order.code, visit.desk.clock.now_millis())[0], None
+
+    await visit.desk.database.run(command)
+    return See(_path(visit), done="webhook")
+
+
+def with_quantities(content: dict[str, Any]) -> dict[str, Any]:
+    """A form's lines without those for which no quantity was given; without any, the form names none."""
+    lines = content.get("line_items")
+    if isinstance(lines, list):
+        named = [line for line in lines if "quantity" in line]
+        content = {name: value for name, value in content.items() if name != "line_items"}
+        return content | {"line_items": named} if named else content
+    return content
+
+
+def _possible(order: Order) -> frozenset[str]:
+    words = {word for word, action in _ACTIONS.items() if (order.state, action) in TRANSITIONS}
+    return frozenset(words - ({"hand_over"} if order.store_pickup else {"collect"}))
+
+
+def _page(view: View, shop_id: str, wanted: OrderFilter, per: int, offset: int) -> tuple[list[FoundOrder], int]:
+    if wanted.code:
+        return (
+            orders.orders_of_code(view, shop_id or None, wanted.code, per, offset) if is_code(wanted.code) else ([], 0)
+        )
+    if shop_id:
+        return orders.orders_of_shop(view, shop_id, wanted.states, 0, per, offset)
+    return orders.recent_orders(view, wanted.state, per, offset)
+
+
+def _path(visit: Visit) -> str:
+    return f"/operator/orders/{visit.parts['code']}"

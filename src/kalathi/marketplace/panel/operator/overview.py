@@ -1,0 +1,59 @@
+"""What the operator sees first: how orders and webhooks stand."""
+
+from typing import Any, Final
+
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.panel import wording
+from kalathi.marketplace.panel.answers import Answer, Shown
+from kalathi.marketplace.panel.live import LIVE_TABLES, Stream
+from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.webhooks import log
+from kalathi.marketplace.webhooks.store import backlog
+
+# So many of the latest webhooks are counted: all of a busy log would take seconds.
+_COUNTED: Final = 10_000
+# Which tables' new rows change what a page of the operator shows.
+_PLACES: Final = {
+    "overview": LIVE_TABLES,
+    "orders": ("orders", "timeline"),
+    "deliveries": ("webhook_events", "delivery_attempts"),
+    "sandbox": ("counters", "sandbox_faults", "timeline", "delivery_attempts"),
+}
+
+
+async def show_overview(visit: Visit) -> Answer:
+    """Orders by state, deliveries by outcome, the oldest event that is not delivered."""
+
+    def query(view: View) -> dict[str, Any]:
+        by_state = orders.counts_by_state(view)
+        by_outcome = log.counts_by_state(view, _COUNTED)
+        return {
+            "orders": [(state.value, by_state.get(state, 0)) for state in OrderState],
+            "deliveries": [(word, by_outcome.get(word, 0)) for word in wording.DELIVERY_STATES],
+            "waiting": backlog(view),
+            "oldest": log.oldest_waiting(view),
+            "shops": len(shops.shops(view)),
+        }
+
+    content = await visit.desk.database.read(query)
+    return Shown("operator/overview.html", content | {"seen": seen(visit, "overview"), "counted": _COUNTED})
+
+
+async def follow(visit: Visit) -> Answer:
+    """Says when something has changed that a page of the operator shows."""
+    place = visit.parts["place"]
+    tables = _PLACES.get(place, LIVE_TABLES)
+    bells = visit.reception.bells
+
+    async def mark() -> str:
+        return bells.mark(*tables)
+
+    return Stream(bells, tables, mark, visit.query.get("seen", ""))
+
+
+def seen(visit: Visit, place: str) -> str:
+    """What such a page has seen when it is made."""
+    return visit.reception.bells.mark(*_PLACES[place])

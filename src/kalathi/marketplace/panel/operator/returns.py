@@ -1,0 +1,96 @@
+"""Returns of all shops, and what customers, couriers and the inspection do to them."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from kalathi.contract.words import Courier, ReturnState
+from kalathi.marketplace.kernel.changes import ChangeSet, Value
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.return_view import return_page, state_of
+from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.returns import commands, queries, store
+from kalathi.marketplace.returns.machine import TRANSITIONS, Action
+from kalathi.marketplace.returns.operations import OPERATIONS, Facts
+
+_ACTIONS: Final[Mapping[str, Action]] = {
+    "hand_over": Action.HAND_OVER,
+    "reassign": Action.REASSIGN,
+    "arrive": Action.ARRIVE,
+    "inspect": Action.TURN_DOWN,
+    "take_back": Action.TAKE_BACK,
+    "cancel": Action.CANCEL,
+}
+
+
+async def list_returns(visit: Visit) -> Answer:
+    """`?state=&page=`, the newest first."""
+    page, state = leaf_of(visit.query), state_of(visit.query)
+    filters: dict[str, Value] = {"state": state} if state else {}
+    found, count = await visit.desk.database.read(
+        lambda view: store.page_of_returns(view, filters, page.per, page.offset)
+    )
+    content = {
+        "returns": found,
+        "leaf": leafed(page, count),
+        "state": state,
+        "states": tuple(word.value for word in ReturnState),
+    }
+    return Shown("operator/returns.html", content)
+
+
+async def show_return(visit: Visit) -> Answer:
+    """A return with its timeline and its webhooks, and what may happen to it now."""
+    now = visit.desk.clock.now()
+    page = await visit.desk.database.look(
+        lambda view: return_page(view, queries.find_return(view, visit.parts["code"]))
+    )
+    state = page.returned.state
+    content = {
+        "problems": visit.problems,
+        "page": page,
+        "returned": page.returned,
+        "possible": {word for word, action in _ACTIONS.items() if (state, action) in TRANSITIONS},
+        "given": defaultdict(str, visit.form.values),
+        "operations": OPERATIONS,
+        "couriers": tuple(courier.value for courier in Courier),
+        "left": visit.words.left(page.review_until, now) if page.review_until else "",
+    }
+    return Shown("operator/return.html", content)
+
+
+async def act(visit: Visit) -> Answer:
+    """Does what a form asks for. Raises RETURN_STATUS, INVALID_PARAMETER."""
+    desk = visit.desk
+    operation = OPERATIONS.get(visit.parts["operation"])
+    if operation is None:
+        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
+    content = visit.form.nested()
+    if "tracking_id" in content:
+        content["tracking_ids"] = [content["tracking_id"]]
+    body = read_as(content, operation.body)
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        found = queries.find_return(view, visit.parts["code"])
+        return operation.run(found, body, Facts(view, desk.terms, desk.clock.now())).changes, None
+
+    await desk.database.run(command)
+    return See(_path(visit), done="order")
+
+
+async def resend_webhook(visit: Visit) -> Answer:
+    """Sends the latest webhook of the return once more. Raises RETURN_HOOK."""
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        found = queries.find_return(view, visit.parts["code"])
+        return commands.resend(view, found, visit.desk.clock.now()).changes, None
+
+    await visit.desk.database.run(command)
+    return See(_path(visit), done="webhook")
+
+
+def _path(visit: Visit) -> str:
+    return f"/operator/returns/{visit.parts['code']}"

@@ -1,0 +1,168 @@
+"""The shops: a new one, what each has set, its listings."""
+
+import secrets
+from collections import defaultdict
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from kalathi.contract.signatures import SECRET_BYTES, secret_text
+from kalathi.contract.words import Courier, FulfillmentMode
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.ids import opaque_id, secret_token
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.entrance import SHOP_HOME
+from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.shops import commands, store
+from kalathi.marketplace.shops.model import NewListing, NewLocation, NewShop, ShopChanges
+from kalathi.marketplace.warehouse import store as warehouse
+
+_COURIERS: Final = tuple(courier.value for courier in Courier)
+_MODES: Final = tuple(mode.value for mode in FulfillmentMode)
+_SWITCHES: Final = ("webhook_enabled", "returns_webhook_enabled", "set_as_ready_required")
+_LATEST_PURCHASE_ORDERS: Final = 20
+
+
+async def list_shops(visit: Visit) -> Answer:
+    """Every shop, and the form for another."""
+    found = await visit.desk.database.read(store.shops)
+    content = {
+        "problems": visit.problems,
+        "given": defaultdict(str, visit.form.values),
+        "shops": sorted(found, key=lambda shop: shop.name.casefold()),
+        "couriers": _COURIERS,
+        "modes": _MODES,
+    }
+    return Shown("operator/shops.html", content)
+
+
+async def add_shop(visit: Visit) -> Answer:
+    """A shop with its first location; its API token is shown this once. Raises INVALID_PARAMETER."""
+    content = visit.form.nested()
+    place = {name: content[name] for name in NewLocation.__struct_fields__ if name in content}
+    new = read_as(content | {"locations": [place]}, NewShop)
+    token = secret_token()
+    changes, shop = commands.add_shop(new, [opaque_id(), opaque_id()], token, own_domain_only=_production(visit))
+    await visit.desk.database.commit(changes)
+    return Shown("operator/secret.html", {"kind": "token", "secret": token, "shop": shop})
+
+
+async def show_shop(visit: Visit) -> Answer:
+    """What a shop has set, its listings, and what it has announced to the warehouse."""
+    shop_id, page = visit.parts["shop_id"], leaf_of(visit.query)
+
+    def query(view: View) -> dict[str, Any]:
+        shop = commands.find_shop(view, shop_id)
+        listings, count = store.page_of_listings(view, shop_id, page.per, page.offset)
+        return {
+            "shop": shop,
+            "listings": listings,
+            "leaf": leafed(page, count),
+            "signs": len(store.signing_secrets(view, shop_id)),
+            "purchase_orders": warehouse.purchase_orders(view, shop_id, _LATEST_PURCHASE_ORDERS, 0)[0],
+        }
+
+    content = await visit.desk.database.read(query)
+    more = {
+        "problems": visit.problems,
+        "given": defaultdict(str, visit.form.values),
+        "couriers": _COURIERS,
+        "modes": _MODES,
+    }
+    return Shown("operator/shop.html", content | more)
+
+
+async def change_shop(visit: Visit) -> Answer:
+    """Changes the shop to what the form says. Raises NOT_FOUND, INVALID_PARAMETER."""
+    form, shop_id = visit.form, visit.parts["shop_id"]
+    texts: dict[str, Any] = {
+        name: form.text(name) for name in ("name", "domain", "courier", "fulfillment_mode") if form.text(name)
+    }
+    urls = {name: form.text(name) or None for name in ("webhook_url", "returns_webhook_url")}
+    changes = read_as(texts | urls | {name: form.has(name) for name in _SWITCHES}, ShopChanges)
+    await visit.desk.database.run(
+        lambda view: commands.change_shop(view, shop_id, changes, own_domain_only=_production(visit))
+    )
+    return See(_path(visit), done="settings")
+
+
+async def renew_token(visit: Visit) -> Answer:
+    """A new API token, shown this once; the old one is dead, and the shop's sessions with it."""
+    token = secret_token()
+    shop = await visit.desk.database.run(lambda view: commands.renew_token(view, visit.parts["shop_id"], token))
+    return Shown("operator/secret.html", {"kind": "token", "secret": token, "shop": shop})
+
+
+async def renew_signing_secret(visit: Visit) -> Answer:
+    """Webhooks are signed with a new secret, shown this once; the one before it stays live too."""
+    secret, shop_id = secret_text(secrets.token_bytes(SECRET_BYTES)), visit.parts["shop_id"]
+    shop = await visit.desk.database.run(lambda view: commands.renew_signing_secret(view, shop_id, secret))
+    return Shown("operator/secret.html", {"kind": "signing", "secret": secret, "shop": shop})
+
+
+async def end_signing(visit: Visit) -> Answer:
+    """Webhooks are not signed any more."""
+    await visit.desk.database.run(lambda view: commands.end_signing(view, visit.parts["shop_id"]))
+    return See(_path(visit), done="signing_ended")
+
+
+async def add_location(visit: Visit) -> Answer:
+    """Another location where the courier picks up. Raises NOT_FOUND, INVALID_PARAMETER."""
+    shop_id, location_id, new = visit.parts["shop_id"], opaque_id(), visit.form.read(NewLocation)
+    await visit.desk.database.run(lambda view: commands.add_location(view, shop_id, new, location_id))
+    return See(_path(visit), done="location")
+
+
+async def put_listing(visit: Visit) -> Answer:
+    """Adds a listing, or changes price, commission rate and quantity of the one that has its code; what the form does
+    not name of that one stays. Raises NOT_FOUND, INVALID_PARAMETER."""
+    shop_id, content = visit.parts["shop_id"], visit.form.nested()
+    for name in ("unit_price", "commission_rate"):
+        if name in content:
+            content[name] = _amount(content[name], name)
+    new = read_as(content, NewListing)
+
+    def command(view: View) -> Any:
+        known = store.listings(view, shop_id, [new.shop_uid]).get(new.shop_uid)
+        return commands.put_listings(view, shop_id, [new if known is None else _changed(known.listing, new)])
+
+    await visit.desk.database.run(command)
+    return See(_path(visit), done="listing")
+
+
+async def open_shop(visit: Visit) -> Answer:
+    """The shop's pages, for an operator at home in a sandbox: without its token. Raises NOT_FOUND."""
+    if not visit.visitor.is_at_home:
+        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
+    shop = await visit.desk.database.look(lambda view: commands.find_shop(view, visit.parts["shop_id"]))
+    return See(SHOP_HOME, session=await visit.reception.sessions.sign_in_as(shop))
+
+
+def _changed(known: msgspec.Struct, new: NewListing) -> NewListing:
+    kept = {
+        name: value
+        for name, value in msgspec.structs.asdict(known).items()
+        if value is not UNSET and name in NewListing.__struct_fields__
+    }
+    fresh = {name: getattr(new, name) for name in ("product_name", "unit_price", "commission_rate", "quantity")}
+    return msgspec.convert(msgspec.to_builtins(kept, builtin_types=(Decimal,)) | fresh, NewListing)
+
+
+def _amount(text: str, name: str) -> Decimal:
+    """An amount as people write it, with a comma or a point."""
+    try:
+        return Decimal(text.replace(",", "."))
+    except InvalidOperation:
+        raise invalid_parameter(f"{name}: give a number such as 10.40.") from None
+
+
+def _production(visit: Visit) -> bool:
+    return visit.desk.terms.settings.mode == "production"
+
+
+def _path(visit: Visit) -> str:
+    return f"/operator/shops/{visit.parts['shop_id']}"

@@ -1,0 +1,35 @@
+"""What arrives at the marketplace's warehouse."""
+
+from collections import defaultdict
+from typing import Any
+
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.shops import commands as shop_commands
+from kalathi.marketplace.warehouse import commands
+from kalathi.marketplace.warehouse.model import Receive
+
+
+async def show_purchase_order(visit: Visit) -> Answer:
+    """What was announced, and the form that counts what has come."""
+
+    def query(view: View) -> dict[str, Any]:
+        found = commands.any_purchase_order(view, visit.parts["code"])
+        return {"order": found.purchase_order, "shop": shop_commands.find_shop(view, found.shop_id)}
+
+    content = await visit.desk.database.look(query)
+    more = {"problems": visit.problems, "given": defaultdict(str, visit.form.values)}
+    return Shown("operator/purchase_order.html", content | more)
+
+
+async def receive(visit: Visit) -> Answer:
+    """The goods have come, in the quantities that were counted. Raises PURCHASE_ORDER_STATUS, INVALID_PARAMETER."""
+    code, counted = visit.parts["code"], read_as(visit.form.nested(), Receive)
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        return commands.receive_goods(view, code, counted, visit.desk.clock.now())[0], None
+
+    await visit.desk.database.run(command)
+    return See(f"/operator/purchase-orders/{code}", done="received")
