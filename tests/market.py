@@ -103,9 +103,15 @@ class Market:
         self.time = time
 
     async def call(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        client: str = "test",
     ) -> HttpAnswer:
-        """One request; a body that is not bytes is sent as JSON."""
+        """One request; a body that is not bytes is sent as JSON. A header that comes twice is one of two lines."""
         content = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
         sent: list[dict[str, Any]] = []
         name, _, query = path.partition("?")
@@ -118,7 +124,7 @@ class Market:
             "root_path": "",
             "scheme": "http",
             "server": ("market", 80),
-            "client": ("test", 1),
+            "client": (client, 1),
             "http_version": "1.1",
             "headers": [(key.lower().encode(), value.encode("latin-1")) for key, value in (headers or {}).items()],
         }
@@ -140,7 +146,10 @@ class Market:
         if cut_off:
             raise ConnectionResetError(path)
         answered = b"".join(message.get("body", b"") for message in sent[1:])
-        found = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
+        found: dict[str, str] = {}
+        for key, value in sent[0]["headers"]:
+            name = key.decode()
+            found[name] = f"{found[name]}\n{value.decode()}" if name in found else value.decode()
         is_json = found.get("content-type", "").startswith("application/json")
         return HttpAnswer(sent[0]["status"], json.loads(answered) if is_json else None, found, answered)
 

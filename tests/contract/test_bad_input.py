@@ -305,7 +305,6 @@ async def test_a_wrong_path_or_method_of_the_operators_api_has_the_envelope_too(
         for method, path, status in (
             ("GET", "/marketplace/shops/", 404),
             ("GET", "/marketplace/shops/x/y", 404),
-            ("GET", "/", 404),
             ("GET", "/marketplace/carts", 405),
             ("DELETE", "/marketplace/shops", 405),
             ("POST", "/vouchers/a/b.pdf", 405),

@@ -89,7 +89,6 @@ class Marketplace:
         ip_ranges(settings.ip_ranges, settings.ip_ranges_modified)
         terms = Terms(settings, (settings.public_url or address).rstrip("/"))
         schedule = RetrySchedule(settings.webhook_attempt_minutes)
-        token = operator_token(settings)
         self._database = database
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
         self._network = sender or _network(settings)
@@ -106,7 +105,7 @@ class Marketplace:
             clock=clock,
             keys=KeyReserve(database),
             terms=terms,
-            operator_token_hash=hash_token(token),
+            operator_token_hash=hash_token(operator_token(settings)),
             mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self.worker.ring),
             idempotency=idempotency,
             demo=DemoOrders(terms.public_url),
@@ -118,11 +117,10 @@ class Marketplace:
             worker_idle_seconds=self._idle_seconds,
         )
         self._bells = Bells(database)
-        self.asgi: ASGIApp = with_pages(application(self._desk), self._desk, self._bells)
+        self.asgi: ASGIApp = with_pages(application(self._desk), self._desk, self._bells, real)
         self._clock, self._faults = clock, faults
-        self._news = asyncio.Event()
         self._stopping = False
-        self._ending = asyncio.Event()
+        self._news, self._ending = asyncio.Event(), asyncio.Event()
         self._forgetting: asyncio.Task[None] | None = None
         self._settings = settings
         self._started_at = 0.0

@@ -4,11 +4,12 @@ from typing import Final
 
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.docs_page import POLICY
 from kalathi.marketplace.api.reply import Reply
 
 _PAGE_HEADERS: Final = (
     (b"content-type", b"text/html; charset=utf-8"),
-    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+    (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
 )
 

@@ -62,9 +62,9 @@ _PAGES_OF_THEIR_OWN: Final = frozenset(
 )
 
 
-def with_pages(api: ASGIApp, desk: Desk, bells: Bells) -> ASGIApp:
+def with_pages(api: ASGIApp, desk: Desk, bells: Bells, real: Callable[[], int]) -> ASGIApp:
     """The API, and the pages beside it under their own first names."""
-    pages = _Edge(Reception(desk=desk, sessions=Sessions(desk), bells=bells)).router()
+    pages = _Edge(Reception(desk=desk, sessions=Sessions(desk, real), bells=bells)).router()
     roots = {"", "assets", "favicon.ico", *(page.path.split("/")[1] for page in PAGES)}
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:

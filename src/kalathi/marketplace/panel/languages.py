@@ -57,6 +57,7 @@ class Words:
         # Pages show the same few amounts and minutes again and again; formatting one takes some 40 µs.
         self.money = lru_cache(maxsize=8192)(self._money)
         self.moment = lru_cache(maxsize=8192)(self._moment)
+        self.instant = lru_cache(maxsize=1024)(self._instant)
 
     def text(self, english: str) -> str:
         """The text in this language, and the English one where there is no other."""
@@ -88,6 +89,10 @@ class Words:
     def _moment(self, moment: datetime) -> str:
         """`24 Nov 2026, 10:00`, in Athens."""
         return format_datetime(moment.astimezone(ATHENS), "d MMM y, HH:mm", locale=self._locale)
+
+    def _instant(self, moment: datetime) -> str:
+        """`24 Nov 2026, 10:00:07`, in Athens."""
+        return format_datetime(moment.astimezone(ATHENS), "d MMM y, HH:mm:ss", locale=self._locale)
 
 
 @cache

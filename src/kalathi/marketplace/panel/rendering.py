@@ -1,7 +1,7 @@
 """Templates into HTML: one environment a language, everything escaped, and a name that is not there is an error."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.panel import wording
-from kalathi.marketplace.panel.languages import NAMES, Language, Words, words_of
+from kalathi.marketplace.panel.languages import NAMES, Language, words_of
 
 ASSETS: Final[Mapping[str, str]] = {
     "kalathi.css": "text/css; charset=utf-8",
@@ -64,7 +64,8 @@ def _environment(language: Language) -> Environment:
     )
     environment.filters |= {
         "money": lambda amount: words.money(Decimal(amount)),
-        "moment": lambda moment: _moment(words, moment),
+        "moment": lambda moment: _time(moment, words.moment),
+        "instant": lambda moment: _time(moment, words.instant),
         "day": words.day,
         "local": local,
         "given": lambda value, other="": other if value is UNSET or value is None else value,
@@ -78,11 +79,11 @@ def _environment(language: Language) -> Environment:
     return environment
 
 
-def _moment(words: Words, moment: datetime | None) -> Markup:
+def _time(moment: datetime | None, written: Callable[[datetime], str]) -> Markup:
     if moment is None:
         return Markup("–")
     shown = athens(moment)
-    return Markup('<time datetime="{}">{}</time>').format(shown.isoformat(), words.moment(shown.replace(second=0)))
+    return Markup('<time datetime="{}">{}</time>').format(shown.isoformat(), written(shown))
 
 
 def _query_of(query: Mapping[str, str], **changed: object) -> Markup:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,7 +18,6 @@ from starlette.requests import Request
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.limits import RateLimit
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.clock import real_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.settings import Settings
@@ -58,8 +57,10 @@ class Visitor(NamedTuple):
 class Sessions:
     """The sessions of this marketplace."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, real: Callable[[], int]) -> None:
+        """`real` is real time in milliseconds: no clock of a sandbox lengthens a session."""
         self._desk = desk
+        self._real = real
         self._limit = RateLimit(_SIGN_INS_PER_MINUTE)
         settings = desk.terms.settings
         self.is_secure = settings.mode == "production"
@@ -75,7 +76,7 @@ class Sessions:
             return Visitor(secrets.token_urlsafe(32), True, None, False, at_home)
         session_hash = hash_token(cookie)
         found = await self._desk.database.peek(lambda view: store.session(view, session_hash))
-        if found is None or found.expires_at <= real_millis():
+        if found is None or found.expires_at <= self._real():
             return Visitor(cookie, False, None, False, at_home)
         is_operator = hmac.compare_digest(found.token_hash, self._desk.operator_token_hash)
         return Visitor(cookie, False, found.shop, is_operator, at_home)
@@ -104,7 +105,7 @@ class Sessions:
     async def _begin(self, token_hash: bytes) -> str:
         """A cookie of its own each time, so that none that was planted before is ever a session's."""
         cookie = secrets.token_urlsafe(32)
-        now = real_millis()
+        now = self._real()
         expires_at = now + self._desk.terms.settings.session_hours * _HOUR_MILLIS
 
         def command(view: View) -> tuple[ChangeSet, None]:

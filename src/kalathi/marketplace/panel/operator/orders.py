@@ -98,7 +98,7 @@ async def show_order(visit: Visit) -> Answer:
 
 
 async def show_voucher(visit: Visit) -> Answer:
-    """The order's voucher, for looking at it: other than a shop's download it marks nothing as ready. Raises NOT_FOUND."""
+    """The order's voucher. Unlike the shop's own download, this marks nothing as ready. Raises NOT_FOUND."""
 
     def query(view: View) -> bytes:
         order = queries.find_order(view, visit.parts["code"]).order

@@ -52,6 +52,7 @@ async def follow_order(visit: Visit) -> Answer:
         return await desk.database.look(lambda view: order_page(view, find(visit, view), desk.terms, now).mark)
 
     tables = ("timeline", "webhook_events", "delivery_attempts")
+    await mark()  # An order that is not the shop's is refused before the stream has begun.
     return Stream(visit.reception.bells, tables, mark, visit.query.get("seen", ""))
 
 

@@ -1,0 +1,208 @@
+"""A shop's orders: the list, and everything that a form can do to one."""
+
+from pathlib import Path
+
+import pypdfium2
+import pytest
+
+from tests.panel.surfer import open_place
+
+pytestmark = pytest.mark.anyio
+
+PDF = b"%PDF-1.4\n%an invoice\n"
+
+
+async def test_an_order_is_accepted_by_its_form_and_its_voucher_appears(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=2)
+        listed = await place.merchant.get("/shop/orders")
+        assert f"/shop/orders/{code}" in listed.links
+        assert "€20.80" in listed.text
+        assert "1 d left" in listed.text
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        options = (await place.shop.show(code))["accept_options"]
+        form = page.form(f"/shop/orders/{code}/accept")
+        assert form.choices["pickup_location"] == [option["id"] for option in options["pickup_location"]]
+        assert form.choices["pickup_window"] == [str(option["id"]) for option in options["pickup_window"]]
+        assert form.choices["number_of_parcels"] == [str(count) for count in options["number_of_parcels"]]
+        chosen = {"pickup_window": form.choices["pickup_window"][1], "number_of_parcels": "2"}
+        done = await place.merchant.submit(page, f"/shop/orders/{code}/accept", chosen)
+        assert "The order is accepted" in done.text
+        await place.market.advance(2)
+        order = await place.shop.show(code)
+        assert (order["state"], order["number_of_parcels"]) == ("accepted", 2)
+        after = await place.merchant.get(f"/shop/orders/{code}")
+        [link] = [link for link in after.links if link.startswith("/vouchers/")]
+        assert order["courier_voucher"].endswith(link)
+        assert not [form for form in after.forms if form.action.endswith(("/accept", "/reject"))]
+
+
+async def test_limited_stock_is_rejected_by_the_line_and_a_new_order_comes(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=3, B=1)
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        path = f"/shop/orders/{code}/reject"
+        refused = await place.merchant.submit(page, path, {"line_items[0][reason_id]": "4"})
+        assert refused.status == 422
+        assert "available_quantity" in refused.text
+        # What was filled in is still there, and nothing has changed.
+        assert refused.form(path).values["line_items[0][reason_id]"] == "4"
+        assert (await place.shop.show(code))["state"] == "open"
+        values = {"line_items[0][reason_id]": "4", "line_items[0][available_quantity]": "1"}
+        await place.merchant.submit(refused, path, values)
+        assert (await place.shop.show(code))["state"] == "rejected"
+        listed = await place.merchant.get("/shop/orders?state=open")
+        [new] = [link.rpartition("/")[2] for link in listed.links if link.startswith("/shop/orders/2")]
+        lines = (await place.shop.show(new))["line_items"]
+        assert [(line["shop_uid"], line["quantity"]) for line in lines] == [("A", 1), ("B", 1)]
+
+
+async def test_a_form_of_no_line_is_refused_and_a_reason_of_ones_own_rejects_all(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=3)
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        refused = await place.merchant.submit(page, f"/shop/orders/{code}/reject")
+        assert refused.status == 422
+        token = page.form(f"/shop/orders/{code}/reject").values["form_token"]
+        values = {"form_token": token, "rejection_reason_other": "Υγρασία"}
+        await place.merchant.post(f"/shop/orders/{code}/reject", values)
+        assert (await place.shop.show(code))["rejection_info"] == {"reason": "Υγρασία", "actor": "merchant"}
+
+
+async def test_the_pickup_is_moved_and_the_order_marked_ready(tmp_path: Path) -> None:
+    places = [
+        {"street_name": "Σταδίου", "street_number": "1", "zip": "10562", "city": "Αθήνα", "region": "Αττική"},
+        {"street_name": "Τσιμισκή", "street_number": "5", "zip": "54624", "city": "Θεσσαλονίκη", "region": "Μακεδονία"},
+    ]
+    async with open_place(tmp_path, locations=places) as place:
+        code = await place.shop.accepted()
+        path = f"/shop/orders/{code}"
+        page = await place.merchant.get(path)
+        day = page.form(f"{path}/reschedule_pickup").choices["reschedule_date"][0]
+        page = await place.merchant.submit(page, f"{path}/reschedule_pickup")
+        assert (await place.shop.show(code))["pickup_window"]["from"].startswith(day)
+        page = await place.merchant.submit(page, f"{path}/relocate_pickup")
+        await place.market.advance(2)
+        assert "Τσιμισκή" in (await place.shop.show(code))["pickup_address"]
+        page = await place.merchant.submit(page, f"{path}/set_as_ready")
+        assert (await place.shop.show(code))["is_ready_for_dispatch"] is True
+        await place.merchant.submit(page, f"{path}/set_as_not_ready")
+        assert (await place.shop.show(code))["is_ready_for_dispatch"] is False
+
+
+async def test_a_preorders_voucher_is_asked_for_and_a_merchants_own_parcel_is_tracked(tmp_path: Path) -> None:
+    async with open_place(tmp_path, listing={"preorder_ships_on": "2026-12-10"}) as place:
+        code = await place.shop.accepted()
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        assert "10 Dec 2026" in page.text
+        await place.merchant.submit(page, f"/shop/orders/{code}/request_voucher")
+        await place.market.advance(2)
+        assert (await place.shop.show(code))["courier_voucher"]
+    async with open_place(tmp_path / "fbm", fulfillment_mode="fbm") as place:
+        code = await place.shop.accepted()
+        path = f"/shop/orders/{code}/tracking_details"
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        values = {"tracking_details[0][courier]": "acs", "tracking_details[0][tracking_code]": "123"}
+        await place.merchant.submit(page, path, values)
+        assert (await place.shop.show(code))["courier_tracking_codes"] == ["123"]
+
+
+async def test_invoices_are_uploaded_told_by_their_content_and_refused_otherwise(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.accepted()
+        path = f"/shop/orders/{code}"
+        page = await place.merchant.get(path)
+        for action, field, done in (
+            ("invoice", "invoice_file", "The invoice is kept."),
+            ("credit_invoice", "credit_invoice_file", "The credit invoice is kept."),
+        ):
+            for content, sentence in ((b"<html>", "text/html mime-type is not accepted"), (b"", "Missing")):
+                refused = await place.merchant.upload(page, f"{path}/{action}", field, content)
+                assert refused.status in {400, 422}, refused.text
+                assert sentence in refused.text
+            kept = await place.merchant.upload(page, f"{path}/{action}", field, PDF)
+            assert done in kept.text
+        page = await place.merchant.get(path)
+        links = [link for link in page.links if link.startswith("/uploads/")]
+        assert len(links) == 2
+        for link in links:
+            file = await place.market.call("GET", link)
+            assert file.body == PDF
+            assert file.headers["content-disposition"].startswith("attachment")
+            assert file.headers["content-type"] == "application/pdf"
+        too_large = await place.merchant.upload(page, f"{path}/invoice", "invoice_file", PDF + b"x" * 7_400_000)
+        assert too_large.status == 422
+        assert "larger than 7 MB" in too_large.text
+
+
+async def test_many_vouchers_are_one_pdf_and_mark_their_orders_ready(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        codes = [await place.shop.accepted() for _ in range(3)]
+        open_order = await place.shop.cart(A=1)
+        listed = await place.merchant.get("/shop/orders")
+        assert set(listed.form("/shop/vouchers.pdf").choices["code"]) == set(codes)
+        query = "&".join(f"code={code}" for code in codes)
+        pdf = await place.merchant.request("GET", f"/shop/vouchers.pdf?{query}")
+        assert pdf.headers["content-type"] == "application/pdf"
+        with pypdfium2.PdfDocument(pdf.body) as document:
+            texts = [page.get_textpage().get_text_range() for page in document]
+        assert len(texts) == 3
+        for code, text in zip(codes, texts, strict=True):
+            assert code in text
+            assert (await place.shop.show(code))["is_ready_for_dispatch"] is True
+        for wrong in ("", f"code={open_order}", "code=nothing"):
+            assert (await place.merchant.get(f"/shop/vouchers.pdf?{wrong}")).status in {404, 422}
+
+
+async def test_the_latest_webhook_is_sent_again_unless_the_switch_is_off(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=1)
+        await place.market.settle()
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        await place.merchant.submit(page, f"/shop/orders/{code}/webhook")
+        await place.market.settle()
+        assert place.network.events("http://shop/") == [("new_order", "open")] * 2
+        settings = await place.merchant.get("/shop/settings")
+        await place.merchant.post(
+            "/shop/settings",
+            {
+                "form_token": settings.form("/shop/settings").values["form_token"],
+                "webhook_url": "http://shop/",
+            },
+        )
+        refused = await place.merchant.submit(page, f"/shop/orders/{code}/webhook")
+        assert refused.status == 422
+        await place.shop.cart(A=1)
+        await place.market.settle()
+        assert len(place.network.posts) == 2
+
+
+async def test_filters_stand_in_the_address_and_codes_are_found_by_a_part(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        codes = [await place.shop.cart(A=1) for _ in range(3)]
+        accepted = await place.shop.accepted()
+        for query, wanted in (
+            ("state=accepted", {accepted}),
+            ("state=open", set(codes)),
+            (f"code={codes[1][-5:]}", {codes[1]}),
+            ("code=%25", set()),
+            ("code=%27%20OR%201%3D1", set()),
+            ("state=expired", set()),
+        ):
+            page = await place.merchant.get(f"/shop/orders?{query}")
+            found = {link.rpartition("/")[2] for link in page.links if link.startswith("/shop/orders/2")}
+            assert found == wanted, query
+        assert (await place.merchant.get("/shop/orders?state=nonsense")).status == 422
+        assert (await place.merchant.get("/shop/orders?page=0")).status == 422
+
+
+async def test_a_list_is_leafed_through(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        for _ in range(53):
+            await place.shop.cart(A=1)
+        first = await place.merchant.get("/shop/orders?state=open")
+        assert "53 entries" in first.text
+        [following] = [link for link in first.links if "page=2" in link]
+        second = await place.merchant.get(f"/shop/orders{following}")
+        assert len([link for link in second.links if link.startswith("/shop/orders/2")]) == 3
+        assert "state=open" in following

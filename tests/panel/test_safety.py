@@ -1,0 +1,234 @@
+"""What no page may do, whoever looks: each row of the page table is tried."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.panel.pages import Who
+from tests.market import OPERATOR_TOKEN, HttpAnswer, open_market
+from tests.panel.surfer import Page, Surfer
+from tests.panel.world import HOSTILE, World, facts_of, furnished, pages_of
+
+pytestmark = pytest.mark.anyio
+
+ALL = (Who.ANYBODY, Who.SHOP, Who.OPERATOR)
+
+
+async def _seen(surfer: Surfer, world: World, *who: Who) -> list[Page]:
+    pages = []
+    for page in pages_of(*who):
+        for path in world.paths(page):
+            query = f"?code={world.accepted_code}" if path.endswith("vouchers.pdf") else ""
+            answer = await surfer.request("GET", path + query)
+            pages.append(Page(path, answer))
+    return pages
+
+
+async def test_every_page_carries_the_strict_policy_and_nothing_that_it_forbids(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        world = await furnished(market, "First")
+        for surfer, token, who in (
+            (Surfer(market), world.shop.token, (Who.ANYBODY, Who.SHOP)),
+            (Surfer(market, language="el"), OPERATOR_TOKEN, (Who.OPERATOR,)),
+        ):
+            await surfer.sign_in(token)
+            for page in await _seen(surfer, world, *who):
+                if page.path.endswith("voucher.pdf") and world.open_code in page.path:
+                    assert page.status == 404
+                    continue
+                assert page.status == 200, (page.path, page.text[:300])
+                assert page.headers["x-content-type-options"] == "nosniff"
+                assert page.headers["cache-control"] == "no-store"
+                if page.headers["content-type"] == "application/pdf":
+                    continue
+                policy = page.headers["content-security-policy"]
+                assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+                assert "unsafe" not in policy
+                _check_is_ours(page)
+
+
+def _check_is_ours(page: Page) -> None:
+    for link in [*page.links, *page.loaded, *(form.action for form in page.forms)]:
+        assert re.match(r"[/?#]", link) or link == "", (page.path, link)
+        assert not link.startswith("//"), (page.path, link)
+    inline = [
+        (tag, name)
+        for tag, attributes in page.tags
+        for name in attributes
+        if name == "style" or name.startswith("on") or (tag, name) == ("meta", "http-equiv")
+    ]
+    assert inline == [], page.path
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert all(attributes.get("src") for attributes in scripts)
+    assert not [tag for tag, _ in page.tags if tag in {"style", "iframe", "object", "embed", "base"}]
+    for form in page.forms:
+        assert (form.method == "get") or "form_token" in form.values, (page.path, form.action)
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(set(names)) == len(names), (page.path, [name for name in names if names.count(name) > 1])
+
+
+async def test_texts_of_customers_and_shops_are_texts_and_nothing_else(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        plain, hostile = await furnished(market, "Plain", "x"), await furnished(market, "Hostile", HOSTILE)
+        shown = 0
+        for world_token, who in ((True, (Who.SHOP,)), (False, (Who.OPERATOR,))):
+            tags = {}
+            for world in (plain, hostile):
+                surfer = Surfer(market)
+                await surfer.sign_in(world.shop.token if world_token else OPERATOR_TOKEN)
+                pages = await _seen(surfer, world, *who)
+                tags[world] = {
+                    tag: attributes
+                    for page in pages
+                    for tag, attributes in [(tag, sorted(given)) for tag, given in page.tags]
+                    if tag in {"script", "b", "img"} and "src" not in attributes
+                }
+                shown += sum(page.html.count("&lt;script&gt;") for page in pages)
+                assert not [page.path for page in pages if "<script>" in page.html or "<b>" in page.html]
+                assert not [page.path for page in pages if "onerror=alert" in re.sub(r"&#?\w+;", "", _tags_of(page))]
+            assert tags[plain] == tags[hostile]
+        assert shown > 40
+
+
+def _tags_of(page: Page) -> str:
+    return " ".join(f"{tag} {sorted(attributes)}" for tag, attributes in page.tags)
+
+
+async def test_no_shop_sees_or_changes_anothers_whatever_the_address(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        mine, theirs = await furnished(market, "Mine"), await furnished(market, "Theirs")
+        surfer = Surfer(market)
+        await surfer.sign_in(mine.shop.token)
+        before = await facts_of(market, theirs)
+        token = (await surfer.get("/shop/settings")).forms[0].values["form_token"]
+        tried = 0
+        for page in pages_of(Who.SHOP):
+            for path in theirs.paths(page):
+                answer = Page(path, await surfer.request("GET", f"{path}?code={theirs.accepted_code}"))
+                named = "{" in page.path
+                assert answer.status in ({401, 404} if named else {200, 404}), path
+                # The code that was looked for stands in the search field, and nowhere else.
+                text = (
+                    answer.html.replace(path, "")
+                    .replace(f'value="{theirs.accepted_code}"', "")
+                    .replace(f"code={theirs.accepted_code}", "")
+                )
+                text = re.sub(r"Order \S+ not found", "", text)
+                assert not [secret for secret in theirs.secrets() if secret in text], path
+                tried += 1
+        for page in pages_of(Who.SHOP, live=True):
+            for path in theirs.paths(page):
+                if "{" in page.path:
+                    assert (await surfer.request("GET", path)).status == 404
+        for page in pages_of(Who.SHOP, method="POST"):
+            if "{" not in page.path:
+                continue
+            for path in theirs.paths(page):
+                answer = Page(path, await _post_anything(surfer, path, token, is_file=page.file is not None))
+                assert answer.status in {400, 401, 404, 422}, path
+                assert not [secret for secret in theirs.secrets() if secret in answer.html.replace(path, "")], path
+                tried += 1
+        assert tried > 20
+        assert await facts_of(market, theirs) == before
+
+
+async def test_who_has_not_signed_in_and_whose_pages_these_are_not_is_sent_to_sign_in(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        world = await furnished(market, "First")
+        nobody, merchant, operator = Surfer(market), Surfer(market), Surfer(market)
+        await merchant.sign_in(world.shop.token)
+        await operator.sign_in(OPERATOR_TOKEN)
+        before = await facts_of(market, world)
+        token = (await merchant.get("/shop/settings")).forms[0].values["form_token"]
+        for surfer, who in ((nobody, (Who.SHOP, Who.OPERATOR)), (merchant, (Who.OPERATOR,)), (operator, (Who.SHOP,))):
+            for page in (*pages_of(*who), *pages_of(*who, live=True)):
+                for path in world.paths(page):
+                    answer = await surfer.request("GET", path)
+                    assert (answer.status, answer.body) == (303, b""), path
+                    assert answer.headers["location"].startswith("/sign-in?then=%2F"), path
+            for page in pages_of(*who, method="POST"):
+                for path in world.paths(page):
+                    answer = await _post_anything(surfer, path, token)
+                    assert (answer.status, answer.headers["location"]) == (303, "/sign-in"), path
+        assert await facts_of(market, world) == before
+
+
+async def test_no_form_does_anything_without_its_own_token(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        world = await furnished(market, "First")
+        merchant, operator, stranger = Surfer(market), Surfer(market), Surfer(market)
+        await merchant.sign_in(world.shop.token)
+        await operator.sign_in(OPERATOR_TOKEN)
+        strange = (await stranger.get("/sign-in")).forms[0].values["form_token"]
+        mine = (await merchant.get("/shop/settings")).forms[0].values["form_token"]
+        before = await facts_of(market, world)
+        for surfer, who in ((merchant, (Who.SHOP, Who.ANYBODY)), (operator, (Who.OPERATOR,))):
+            for page in pages_of(*who, method="POST"):
+                for path in world.paths(page):
+                    for token, headers in (("", {}), (strange, {}), (mine, {"Sec-Fetch-Site": "cross-site"})):
+                        is_file = page.file is not None
+                        answer = await _post_anything(surfer, path, token, is_file=is_file, headers=headers)
+                        assert answer.status == 403, (path, token)
+        assert await facts_of(market, world) == before
+        assert (await merchant.get("/shop/orders")).status == 200  # Nobody was signed out either.
+
+
+async def _post_anything(
+    surfer: Surfer, path: str, token: str, *, is_file: bool = False, headers: dict[str, str] | None = None
+) -> HttpAnswer:
+    if is_file:
+        body = f'--x\r\nContent-Disposition: form-data; name="form_token"\r\n\r\n{token}\r\n--x--\r\n'.encode()
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    else:
+        body = f"form_token={token}&name=Changed&option=approve&code=1&quantity=1".encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    return await surfer.request("POST", path, body, {**kind, **(headers or {})})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/shop/orders/{code}/nonsense", b"", 404),
+        ("/shop/nonsense", b"", 404),
+        ("/operator/nonsense/x", b"", 404),
+        ("/shop/orders/{code}/accept", b"pickup_location[]=1&pickup_location=2", 422),
+        ("/shop/orders/{code}/accept", b"\xff\xfe=1", 400),
+        ("/shop/orders/{code}/accept", b"a" * 1_100_000, 413),
+        ("/shop/settings", b"webhook_url=javascript:alert(1)", 422),
+        ("/shop/settings", b"webhook_url=http://\xce\xb1/", 422),
+        ("/shop/warehouse/suppliers", b"code=%00&name=a", 422),
+        ("/shop/warehouse/purchase-orders", b"line_items=1", 422),
+    ],
+)
+async def test_a_hostile_form_is_a_page_with_a_sentence(tmp_path: Path, path: str, body: bytes, status: int) -> None:
+    async with open_market(tmp_path) as market:
+        world = await furnished(market, "First")
+        surfer = Surfer(market)
+        await surfer.sign_in(world.shop.token)
+        token = (await surfer.get("/shop/settings")).forms[0].values["form_token"]
+        sent = f"form_token={token}&".encode() + body
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = await surfer.request("POST", path.format(code=world.open_code), sent, kind)
+        assert answer.status == status, answer.body[-2000:]
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "content-security-policy" in answer.headers
+        assert b"Traceback" not in answer.body
+
+
+async def test_a_sandboxs_console_is_not_there_in_production(tmp_path: Path) -> None:
+    async with open_market(tmp_path, settings=Settings(mode="production")) as market:
+        operator = Surfer(market)
+        operator.headers["Host"] = "market.example"
+        page = await operator.get("/sign-in")
+        await operator.submit(page, "/sign-in", {"token": OPERATOR_TOKEN})
+        overview = await operator.get("/")
+        assert overview.status == 200
+        assert "/operator/sandbox" not in overview.links
+        token = (await operator.get("/operator/shops")).forms[0].values["form_token"]
+        assert (await operator.get("/operator/sandbox")).status == 404
+        for page_of_console in pages_of(Who.OPERATOR, method="POST"):
+            if page_of_console.path.startswith("/operator/sandbox"):
+                answer = await operator.post(page_of_console.path, {"form_token": token, "step": "hour"})
+                assert answer.status == 404

@@ -1,0 +1,190 @@
+"""A shop's returns, warehouse and settings."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kalathi.contract.signatures import verify
+from kalathi.marketplace.app import open_marketplace
+from kalathi.marketplace.kernel.clock import real_millis
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.webhooks.sending import SendError
+from tests.market import LOCATION, OPERATOR_TOKEN, FakeNetwork, FakeTime, Market
+from tests.panel.surfer import Place, Surfer, open_place
+
+pytestmark = pytest.mark.anyio
+
+
+async def _asked_back(place: Place, reason: str = "faulty") -> str:
+    code = await place.shop.accepted()
+    for step in ("hand_over", "deliver"):
+        await place.market.operate("POST", f"/marketplace/orders/{code}/{step}")
+    line = (await place.shop.show(code))["line_items"][0]["id"]
+    asked = {"line_items": [{"id": line, "quantity": 1, "reason": reason, "comment": "Δεν ανάβει"}]}
+    answer = await place.market.operate("POST", f"/marketplace/orders/{code}/returns", asked, status=201)
+    found: str = answer["return"]["return_code"]
+    return found
+
+
+async def test_a_return_is_reviewed_by_its_form(tmp_path: Path) -> None:
+    async with open_place(tmp_path, returns_webhook_url="http://shop/r", returns_webhook_enabled=True) as place:
+        code = await _asked_back(place)
+        listed = await place.merchant.get("/shop/returns?state=pending_merchant_review")
+        assert f"/shop/returns/{code}" in listed.links
+        page = await place.merchant.get(f"/shop/returns/{code}")
+        assert "Δεν ανάβει" in page.text
+        answered = (await place.shop.call("GET", f"/returns/{code}")).json["return"]
+        path = f"/shop/returns/{code}/review"
+        assert page.form(path).choices["option"] == [option["option"] for option in answered["review_options"]]
+        refused = await place.merchant.submit(page, path, {"option": "not_faulty", "comment": " "})
+        assert (refused.status, "Comment is required." in refused.text) == (422, True)
+        assert refused.form(path).values["option"] == "not_faulty"
+        done = await place.merchant.submit(refused, path, {"option": "not_faulty", "comment": "Λειτουργεί"})
+        assert "The review is kept." in done.text
+        assert (await place.shop.call("GET", f"/returns/{code}")).json["return"]["state"] == "rejected"
+        assert not [form for form in done.forms if form.action == path]
+        again = await place.merchant.submit(page, path, {"option": "approve"})
+        assert (again.status, "not pending merchant review" in again.text) == (422, True)
+        await place.market.settle()
+        sent = len(place.network.posts)
+        await place.merchant.submit(done, f"/shop/returns/{code}/webhook")
+        await place.market.settle()
+        assert len(place.network.posts) == sent + 1
+
+
+async def test_a_missing_parts_review_may_name_the_address_of_the_right_one(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await _asked_back(place, "missing_part")
+        page = await place.merchant.get(f"/shop/returns/{code}")
+        values = {"option": "part_not_included", "comment": "Αλλού", "proposed_part_url": "https://shop.example/part"}
+        await place.merchant.submit(page, f"/shop/returns/{code}/review", values)
+        detail = await place.market.operate("GET", f"/marketplace/returns/{code}")
+        assert detail["decision"]["proposed_part_url"] == "https://shop.example/part"
+
+
+async def test_goods_are_announced_received_and_lie_in_the_warehouse(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/warehouse/purchase-orders")
+        assert "as soon as there is a supplier" in page.text
+        page = await place.merchant.get("/shop/warehouse/suppliers")
+        page = await place.merchant.submit(page, "/shop/warehouse/suppliers", {"code": "S1", "name": "Προμηθευτής"})
+        assert "The supplier is kept." in page.text
+        taken = await place.merchant.submit(page, "/shop/warehouse/suppliers", {"code": "S1", "name": "B"})
+        assert (taken.status, taken.form("/shop/warehouse/suppliers").values["name"]) == (422, "B")
+        [link] = [link for link in page.links if link.startswith("/shop/warehouse/suppliers/")]
+        page = await place.merchant.get(link)
+        await place.merchant.submit(page, link, {"name": "Άλλος", "phone": "210"})
+        [supplier] = (await place.shop.call("GET", "/fbs/suppliers")).json["suppliers"]
+        assert (supplier["name"], supplier["phone"], supplier["code"]) == ("Άλλος", "210", "S1")
+
+        page = await place.merchant.get("/shop/warehouse/purchase-orders")
+        path = "/shop/warehouse/purchase-orders"
+        refused = await place.merchant.submit(page, path, {"line_items[0][product_uid]": "A"})
+        assert (refused.status, "expected_quantity" in refused.text) == (422, True)
+        values = {
+            "line_items[0][product_uid]": "A",
+            "line_items[0][expected_quantity]": "5",
+            "line_items[0][storage_conditions]": "2",
+            "line_items[2][product_uid]": "B",
+            "line_items[2][expected_quantity]": "3",
+            "line_items[2][keep_serial_numbers]": "true",
+        }
+        done = await place.merchant.submit(refused, path, values)
+        assert "The goods are announced" in done.text
+        code = done.path.partition("?")[0].rpartition("/")[2]
+        assert "Refrigerated" in done.text
+        desk = await place.operator.get(f"/operator/purchase-orders/{code}")
+        received = await place.operator.submit(
+            desk, f"/operator/purchase-orders/{code}/receive", {"line_items[0][actual_quantity]": "4"}
+        )
+        assert "The goods are in the warehouse." in received.text
+        products = (await place.shop.call("GET", "/fbs/products")).json["products"]
+        assert {entry["shop_uid"]: entry["quantity"] for entry in products} == {"A": 4, "B": 3}
+        assert "4" in (await place.merchant.get("/shop/warehouse")).text
+        twice = await place.operator.submit(desk, f"/operator/purchase-orders/{code}/receive")
+        assert (twice.status, "already received" in twice.text) == (422, True)
+
+
+async def test_the_webhooks_are_set_and_switched(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/settings")
+        values = {
+            "webhook_url": "http://shop/new",
+            "returns_webhook_url": "http://shop/returns",
+            "returns_webhook_enabled": "1",
+            "set_as_ready_required": "1",
+        }
+        done = await place.merchant.submit(page, "/shop/settings", values)
+        assert "The settings are kept." in done.text
+        shop = (await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}"))["shop"]
+        kept = {name: shop[name] for name in (*values, "webhook_enabled")}
+        assert kept == {
+            "webhook_url": "http://shop/new",
+            "returns_webhook_url": "http://shop/returns",
+            "returns_webhook_enabled": True,
+            "set_as_ready_required": True,
+            "webhook_enabled": True,
+        }
+        refused = await place.merchant.submit(done, "/shop/settings", {"webhook_url": "ftp://x"})
+        assert (refused.status, refused.form("/shop/settings").values["webhook_url"]) == (422, "ftp://x")
+
+
+async def test_a_webhook_url_is_tried_with_a_demo_order_and_signed_as_every_webhook(tmp_path: Path) -> None:
+    facts = {"returns_webhook_url": "http://shop/r", "returns_webhook_enabled": True}
+    async with open_place(tmp_path, **facts) as place:
+        page = await place.merchant.get("/shop/settings")
+        shown = await place.merchant.submit(page, "/shop/settings/signing_secret")
+        [secret] = [word for word in shown.text.split() if word.startswith("whsec_")]
+        page = await place.merchant.get("/shop/settings")
+        assert secret not in page.html
+        place.network.statuses["http://shop/"] += [503, SendError.FORBIDDEN_ADDRESS, 200]
+        for sentence in ("status 503", "The address is private", "The webhook was taken"):
+            tried = await place.merchant.submit(page, "/shop/settings/try", {"which": "orders"})
+            assert sentence in tried.text
+        verify([secret], place.network.headers[-1], place.network.bodies[-1], now_seconds=real_millis() // 1000)
+        assert json.loads(place.network.bodies[-1])["event_type"] == "new_order"
+        forms = [form for form in page.forms if form.action == "/shop/settings/try"]
+        assert [form.values["which"] for form in forms] == ["orders", "returns"]
+        token = forms[0].values["form_token"]
+        await place.merchant.post("/shop/settings/try", {"form_token": token, "which": "returns"})
+        assert json.loads(place.network.bodies[-1])["event_type"] == "merchant_return_created"
+        assert (await place.market.operate("GET", "/marketplace/deliveries"))["deliveries"] == []
+        ended = await place.merchant.submit(page, "/shop/settings/signing_secret/end")
+        assert "Webhooks are not signed." in ended.text
+        await place.merchant.submit(page, "/shop/settings/try", {"which": "orders"})
+        assert "webhook-signature" not in place.network.headers[-1]
+
+
+async def test_in_production_a_url_must_be_the_shops_own(tmp_path: Path) -> None:
+    async with open_place(tmp_path, settings=Settings(mode="production"), url=None) as place:
+        page = await place.merchant.get("/shop/settings")
+        refused = await place.merchant.submit(page, "/shop/settings", {"webhook_url": "https://elsewhere.example/"})
+        assert (refused.status, "must be https on the shop's domain" in refused.text) == (422, True)
+        nothing = await place.merchant.post(
+            "/shop/settings/try", {"form_token": page.forms[0].values["form_token"], "which": "orders"}
+        )
+        assert (nothing.status, "Keep a webhook URL first." in nothing.text) == (422, True)
+
+
+async def test_in_production_the_button_dials_no_private_address(tmp_path: Path) -> None:
+    settings = Settings(mode="production", data=tmp_path, operator_token=OPERATOR_TOKEN)
+    marketplace = await open_marketplace(settings, "http://market")
+    try:
+        market = Market(marketplace, FakeNetwork(), FakeTime())
+        shop = await market.shop(domain="localhost", url="https://localhost:1/hook")
+        merchant = Surfer(market)
+        await merchant.sign_in(shop.token)
+        page = await merchant.get("/shop/settings")
+        tried = await merchant.submit(page, "/shop/settings/try", {"which": "orders"})
+        assert "The address is private" in tried.text
+    finally:
+        await marketplace.stop()
+
+
+async def test_a_location_is_added(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/settings")
+        await place.merchant.submit(page, "/shop/settings/locations", {**LOCATION, "street_name": "Αιόλου"})
+        shop = (await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}"))["shop"]
+        assert [location["street_name"] for location in shop["locations"]] == ["Σταδίου", "Αιόλου"]

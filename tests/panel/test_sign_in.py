@@ -1,0 +1,177 @@
+"""Signing in and out, cookies, and where the operator's pages open by themselves."""
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from kalathi.marketplace.kernel.settings import Settings
+from tests.market import OPERATOR_TOKEN, Market, open_market
+from tests.panel.surfer import Surfer, open_place
+
+pytestmark = pytest.mark.anyio
+
+LOOPBACK = {"host": "127.0.0.1:8090", "client": "127.0.0.1"}
+
+
+def _at(market: Market, host: str = "127.0.0.1:8090", client: str = "127.0.0.1", **headers: str) -> Surfer:
+    surfer = Surfer(market, host=host, client=client)
+    surfer.headers |= headers
+    return surfer
+
+
+async def test_a_shop_and_the_operator_sign_in_with_their_tokens_and_see_what_they_wanted(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        assert (await Surfer(market).sign_in(shop.token)).path == "/shop/orders"
+        assert (await Surfer(market).sign_in(OPERATOR_TOKEN)).path == "/"
+        asked = await Surfer(market).get("/shop/returns?state=returned")
+        assert asked.path == "/sign-in?then=%2Fshop%2Freturns%3Fstate%3Dreturned"
+        surfer = Surfer(market)
+        assert (await surfer.sign_in(shop.token, "%2Fshop%2Freturns%3Fstate%3Dreturned")).path.endswith(
+            "?state=returned"
+        )
+        # A shop that happened to ask for the operator's page is not sent there, nor anybody to another host.
+        for then in ("%2Foperator%2Fshops", "https://evil.example/", "%2F%2Fevil.example", "%2F%5Cevil.example", "x"):
+            assert (await Surfer(market).sign_in(shop.token, then)).path == "/shop/orders"
+
+
+async def test_a_wrong_token_is_told_and_whoever_guesses_is_slowed_down(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        surfer = Surfer(market)
+        for _ in range(10):
+            page = await surfer.sign_in("wrong")
+            assert (page.status, "This token is not valid." in page.text) == (401, True)
+        page = await surfer.sign_in(shop.token)
+        assert page.status == 429
+        assert not [name for name in surfer.cookies if name != "kalathi"]
+        assert (await surfer.get("/shop/orders")).path.startswith("/sign-in")
+        # Somebody at another address is not held up, and who signs in rightly does not use it up.
+        other = Surfer(market, client="203.0.113.10")
+        for _ in range(30):
+            assert (await other.sign_in(shop.token)).status == 200
+
+
+async def test_the_cookie_is_for_http_alone_and_in_production_for_tls_alone(tmp_path: Path) -> None:
+    for mode, name, flags in (
+        ("sandbox", "kalathi", {"httponly", "samesite=lax", "path=/"}),
+        ("production", "__Host-kalathi", {"httponly", "samesite=lax", "path=/", "secure"}),
+    ):
+        async with open_market(tmp_path / mode, settings=msgspec.convert({"mode": mode}, Settings)) as market:
+            surfer = Surfer(market)
+            first = await surfer.request("GET", "/sign-in")
+            page = await surfer.get("/sign-in")
+            answer = await surfer.request(
+                "POST",
+                "/sign-in",
+                f"form_token={page.forms[0].values['form_token']}&token={OPERATOR_TOKEN}".encode(),
+                {"Content-Type": "application/x-www-form-urlencoded"},
+            )
+            for line in (first.headers["set-cookie"], answer.headers["set-cookie"]):
+                cookie, *parts = [part.strip() for part in line.split(";")]
+                assert cookie.startswith(f"{name}=")
+                assert {part.lower() for part in parts} == flags
+            # A cookie that was there before signing in is never a session's.
+            assert first.headers["set-cookie"].split(";")[0] != answer.headers["set-cookie"].split(";")[0]
+            assert (await surfer.get("/")).status == 200
+
+
+async def test_who_signs_out_is_out_with_every_copy_of_the_cookie(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        copy = dict(place.merchant.cookies)
+        page = await place.merchant.get("/shop/orders")
+        out = await place.merchant.submit(page, "/sign-out")
+        assert "You have signed out." in out.text
+        place.merchant.cookies = copy
+        assert (await place.merchant.get("/shop/orders")).path.startswith("/sign-in")
+
+
+async def test_a_new_token_ends_every_other_session_of_the_shop_and_is_shown_once(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        other = Surfer(place.market)
+        await other.sign_in(place.shop.token)
+        settings = await place.merchant.get("/shop/settings")
+        shown = await place.merchant.submit(settings, "/shop/settings/api_token")
+        [token] = [word for word in shown.text.split() if len(word) == 86]
+        assert (await place.shop.call("GET", "/orders")).status == 401
+        place.shop.token = token
+        assert (await place.shop.call("GET", "/orders")).status == 200
+        assert (await other.get("/shop/orders")).path.startswith("/sign-in")
+        assert (await place.merchant.get("/shop/orders")).status == 200
+        assert token not in (await place.merchant.get("/shop/settings")).html
+
+
+async def test_a_session_ends_after_its_hours_and_its_row_is_forgotten(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        surfer = Surfer(market)
+        await surfer.sign_in(shop.token)
+        market.time.millis += 12 * 3_600_000 - 1000
+        assert (await surfer.get("/shop/orders")).path == "/shop/orders"
+        market.time.millis += 1000
+        assert (await surfer.get("/shop/orders")).path.startswith("/sign-in")
+        await surfer.sign_in(shop.token)
+        with sqlite3.connect(tmp_path / "kalathi.db") as database:
+            assert database.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+
+
+async def test_a_sandbox_on_loopback_opens_the_operators_pages_to_who_sits_at_it(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        for host in ("127.0.0.1:8090", "localhost:8090", "[::1]:8090"):
+            surfer = _at(market, host)
+            assert (await surfer.get("/")).path == "/"
+            page = await surfer.get(f"/operator/shops/{shop.id}")
+            inside = await surfer.submit(page, f"/operator/shops/{shop.id}/open")
+            assert inside.path == "/shop/orders"
+            assert "/" in inside.links
+            # The forms have their tokens here too.
+            refused = await surfer.request("POST", "/operator/sandbox/clock", b"step=hour")
+            assert refused.status == 403
+
+
+@pytest.mark.parametrize(
+    ("settings", "visitor"),
+    [
+        ({"mode": "production"}, LOOPBACK),
+        ({"host": "0.0.0.0"}, LOOPBACK),
+        ({"host": "192.168.1.5"}, LOOPBACK),
+        ({"public_url": "https://market.example"}, LOOPBACK),
+        ({}, {"host": "evil.example", "client": "127.0.0.1"}),
+        ({}, {"host": "127.0.0.1.evil.example", "client": "127.0.0.1"}),
+        ({}, {"host": "", "client": "127.0.0.1"}),
+        ({}, {"host": "127.0.0.1:8090", "client": "10.0.0.7"}),
+        ({}, LOOPBACK | {"X-Forwarded-For": "203.0.113.9"}),
+        ({}, LOOPBACK | {"Forwarded": "for=203.0.113.9"}),
+        ({}, LOOPBACK | {"Via": "1.1 proxy"}),
+    ],
+)
+async def test_on_any_other_address_and_in_production_they_never_do(
+    tmp_path: Path, settings: dict[str, str], visitor: dict[str, str]
+) -> None:
+    async with open_market(tmp_path, settings=msgspec.convert(settings, Settings)) as market:
+        for path in ("/", "/operator/orders", "/operator/sandbox", "/operator/deliveries"):
+            answer = await _at(market, **visitor).request("GET", path)
+            assert (answer.status, answer.body) == (303, b"")
+            assert answer.headers["location"].startswith("/sign-in")
+
+
+async def test_who_opens_a_shop_must_sit_at_the_sandbox(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.operator.get(f"/operator/shops/{place.shop.id}")
+        token = page.forms[0].values["form_token"]
+        assert (await place.operator.post(f"/operator/shops/{place.shop.id}/open", {"form_token": token})).status == 404
+
+
+async def test_the_language_is_the_readers_and_can_be_chosen(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        for accepted, language in (("el-GR,el;q=0.9,en;q=0.8", "el"), ("de,en;q=0.5,el;q=0.4", "en"), ("fr", "en")):
+            surfer = Surfer(place.market, language=accepted)
+            assert f'<html lang="{language}">' in (await surfer.get("/sign-in")).html
+        greek = await place.merchant.get("/shop/orders?state=open&language=el")
+        assert "Παραγγελίες" in greek.text
+        assert "Παραγγελίες" in (await place.merchant.get("/shop/orders")).text
+        [english] = [link for link in greek.links if "language=en" in link]
+        assert english == "/shop/orders?state=open&language=en"
