@@ -131,8 +131,7 @@ async def test_the_webhooks_are_set_and_switched(tmp_path: Path) -> None:
 
 
 async def test_a_webhook_url_is_tried_with_a_demo_order_and_signed_as_every_webhook(tmp_path: Path) -> None:
-    facts = {"returns_webhook_url": "http://shop/r", "returns_webhook_enabled": True}
-    async with open_place(tmp_path, **facts) as place:
+    async with open_place(tmp_path, returns_webhook_url="http://shop/r", returns_webhook_enabled=True) as place:
         page = await place.merchant.get("/shop/settings")
         shown = await place.merchant.submit(page, "/shop/settings/signing_secret")
         [secret] = [word for word in shown.text.split() if word.startswith("whsec_")]
