@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Pip checks every file against the hashes; the caches and the index are whatever the machine has set up.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test check unit chaos bench docs pins format clean
+.PHONY: help demo test check browser chaos bench docs pictures pins format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
@@ -12,6 +12,7 @@ help:
 	@echo "make check   the quick part: format, lint, imports, types, unit tests"
 	@echo "make chaos   hundreds of kills, months of random days, a million deliveries; takes an hour"
 	@echo "make bench   the figures, each as a ratio measured in this run"
+	@echo "make pictures  take the pictures of docs/ again"
 	@echo "make docs    draw the tables and the diagram of docs/ again"
 	@echo "make pins    resolve the pinned requirements again (needs uv)"
 
@@ -35,10 +36,16 @@ check: .venv/made-dev
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports --no-cache > .venv/imports.txt || (cat .venv/imports.txt; exit 1)
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n auto tests/unit tests/contract tests/test_tidy.py
+	$(BIN)/pytest -q -n auto tests/unit tests/contract tests/panel tests/test_tidy.py
 
-test: check
-	$(BIN)/pytest -q -n auto tests/conformance tests/virtual tests/e2e
+browser:
+	@test -n "$$KALATHI_CHROMIUM" || command -v chromium chromium-browser google-chrome > /dev/null || { \
+	  echo "make test clicks through the pages in a real browser, and there is no Chromium on this machine." >&2; \
+	  echo "Get it with: sudo apt-get install chromium; or name another one: make test KALATHI_CHROMIUM=/path/to/it" >&2; \
+	  exit 1; }
+
+test: browser check
+	$(BIN)/pytest -q -n auto tests/conformance tests/virtual tests/e2e tests/browser
 	@echo "The same on PostgreSQL: every call and the virtual days"
 	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 $(BIN)/pytest -q -n auto tests/contract tests/virtual tests/conformance/test_races.py
 
@@ -50,6 +57,9 @@ chaos: .venv/made-dev
 
 bench: .venv/made-dev
 	$(BIN)/python benchmarks/run.py
+
+pictures: .venv/made-dev
+	KALATHI_PICTURES=docs/pictures $(BIN)/pytest -q tests/browser/test_pictures.py -k taken
 
 docs: .venv/made-dev
 	$(BIN)/python -m tests.pages

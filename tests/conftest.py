@@ -8,14 +8,16 @@ import pytest
 from hypothesis import settings
 
 # What these find wrong is told in full, as in the tests themselves.
-pytest.register_assert_rewrite("tests.market", "tests.virtual.life", "tests.virtual.life_returns")
+pytest.register_assert_rewrite(
+    "tests.market", "tests.virtual.life", "tests.virtual.life_returns", "tests.browser.browsing"
+)
 
 # No deadline: these machines are shared, and a slow moment is no fault of the code. A failing example is printed with
 # the blob that reproduces it.
 settings.register_profile("kalathi", deadline=None, print_blob=True)
 settings.load_profile("kalathi")
 
-_SEALED = ("unit", "contract")
+_SEALED = ("unit", "contract", "panel")
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def sealed_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Unit and contract tests never open a connection."""
+    """Unit, contract and panel tests never open a connection."""
     if Path(str(request.node.path)).parent.name in _SEALED:
 
         def refuse(*_arguments: object) -> None:

@@ -16,7 +16,7 @@ from kalathi.contract.codec import encode
 
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "code,pre{font:14px/1.45 ui-monospace,monospace}pre{background:#f4f4f4;padding:.7rem;overflow:auto}"
+    "code,pre{font:14px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}pre{background:#f4f4f4;padding:.7rem;overflow:auto}"
     "summary{cursor:pointer;padding:.3rem 0}table{border-collapse:collapse}"
     "td,th{text-align:left;vertical-align:top;padding:.15rem .8rem .15rem 0}"
 )
@@ -67,9 +67,9 @@ def page(document: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}: calls</title>'
         '<meta name="viewport" content="width=device-width"><link rel="icon" href="/favicon.ico">'
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
+        f"<style>{_STYLE}</style></head><body><main><h1>{title}</h1>"
         f"<p>{html.escape(document['info']['summary'])} The same for machines: "
-        f'<a href="/openapi.json">/openapi.json</a>.</p>{"".join(parts)}<h2>Schemas</h2>{schemas}</body></html>'
+        f'<a href="/openapi.json">/openapi.json</a>.</p>{"".join(parts)}<h2>Schemas</h2>{schemas}</main></body></html>'
     )
 
 

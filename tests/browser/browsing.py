@@ -1,0 +1,148 @@
+"""A real browser before a real marketplace. Every page is watched: no request to another host, no error on its console,
+nothing that the policy has refused."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from tests.e2e.processes import Caller, Endpoint, endpoint, running, serve
+from tests.market import CUSTOMER, LOCATION
+
+HOW_TO_GET_ONE = (
+    "The tests of the pages need Chromium: `sudo apt-get install chromium`, or name another one by KALATHI_CHROMIUM."
+)
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# A browser of a test talks to nobody but the test.
+_QUIET = (
+    *("--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--disable-quic", "--disable-dev-shm-usage"),
+)
+PATIENCE_MILLIS = 15_000
+
+
+def chromium() -> str:
+    """Where the browser is; a test without it fails and says how to get it."""
+    named = os.environ.get("KALATHI_CHROMIUM", "")
+    found = named or next(filter(None, map(shutil.which, _NAMES)), None)
+    if not found:
+        pytest.fail(HOW_TO_GET_ONE)
+    return found
+
+
+class Shop:
+    """The shop of a test, and what it needs to be called."""
+
+    def __init__(self, caller: Caller, facts: dict[str, Any], token: str) -> None:
+        self.caller = caller
+        self.id: str = facts["id"]
+        self.name: str = facts["name"]
+        self.token = token
+
+    async def cart(self, **wanted: int) -> str:
+        """A customer buys pieces by listing; gives the order's code."""
+        items = [{"shop_id": self.id, "shop_uid": uid, "quantity": count} for uid, count in wanted.items()]
+        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
+        answer = await self.caller.operate("POST", "/marketplace/carts", cart)
+        code: str = answer["orders"][0]["code"]
+        return code
+
+    async def play(self, scenario: str) -> list[str]:
+        """A scenario; gives its orders' codes."""
+        answer = await self.caller.operate("POST", f"/marketplace/scenarios/{scenario}", {"shop_id": self.id})
+        return [order["code"] for order in answer["orders"]]
+
+
+class Desk:
+    """A marketplace, its shop, the shop's endpoint, and a browser."""
+
+    def __init__(self, address: str, browser: Browser, shop: Shop, hook: Endpoint) -> None:
+        self.address = address
+        self.browser = browser
+        self.shop = shop
+        self.hook = hook
+        self.caller = shop.caller
+        self.complaints: list[str] = []
+
+    async def page(self, **options: Any) -> Page:
+        """A new window of a new visitor."""
+        usual: dict[str, Any] = {"locale": "en-GB", "viewport": {"width": 1280, "height": 900}}
+        context: BrowserContext = await self.browser.new_context(base_url=self.address, **{**usual, **options})
+        context.set_default_timeout(PATIENCE_MILLIS)
+        page = await context.new_page()
+        host = urlsplit(self.address).netloc
+
+        def requested(request: Any) -> None:
+            parts = urlsplit(request.url)
+            if parts.scheme in {"http", "https"} and parts.netloc != host:
+                self.complaints.append(f"asks {request.url}")
+
+        def said(message: Any) -> None:
+            if message.type in {"error", "warning"}:
+                self.complaints.append(message.text)
+
+        page.on("request", requested)
+        page.on("console", said)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        return page
+
+    async def signed_in(self, **options: Any) -> Page:
+        """A window of the shop, at its list of orders."""
+        page = await self.page(**options)
+        await page.goto("/sign-in")
+        await page.fill("input[name=token]", self.shop.token)
+        await page.press("input[name=token]", "Enter")
+        await page.wait_for_url("**/shop/orders")
+        return page
+
+
+@asynccontextmanager
+async def desk(folder: Path) -> AsyncIterator[Desk]:
+    """All of it, and at the end nothing that was wrong on any page."""
+    path = chromium()
+    async with (
+        running(folder, *serve(folder)) as process,
+        endpoint() as hook,
+        aiohttp.ClientSession() as session,
+        async_playwright() as playwright,
+    ):
+        caller = Caller(session, process.address)
+        facts = {
+            "name": "Το κατάστημα",
+            "domain": "shop.example",
+            "webhook_url": f"{hook.address}/hook",
+            "locations": [LOCATION, {**LOCATION, "street_name": "Τσιμισκή", "city": "Θεσσαλονίκη"}],
+        }
+        answer = await caller.operate("POST", "/marketplace/shops", facts)
+        shop = Shop(caller, answer["shop"], answer["api_token"])
+        listings = [
+            {"shop_uid": "LAMP", "product_name": "Λάμπα LED E27", "unit_price": 10.4, "commission_rate": 8.34},
+            {"shop_uid": "CABLE", "product_name": "Καλώδιο USB-C 1m", "unit_price": 25, "commission_rate": 8.34},
+        ]
+        listings = [{**listing, "quantity": 1000} for listing in listings]
+        await caller.operate("PUT", f"/marketplace/shops/{shop.id}/listings", listings)
+        browser = await playwright.chromium.launch(executable_path=path, args=list(_QUIET))
+        made = Desk(process.address, browser, shop, hook)
+        try:
+            yield made
+        finally:
+            await browser.close()
+        assert made.complaints == []
+
+
+async def check_accessible(page: Page, where: str) -> None:
+    """axe-core finds nothing, of WCAG 2.2 AA and of its own best practices."""
+    results = await Axe().run(page)
+    found = [
+        f"{entry['id']}: {entry['help']}: {[node['html'][:200] for node in entry['nodes'][:3]]}"
+        for entry in results.response["violations"]
+    ]
+    assert found == [], where

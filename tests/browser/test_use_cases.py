@@ -1,0 +1,171 @@
+"""Both use cases, clicked through; the live list, the log, the clock."""
+
+from pathlib import Path
+
+import pypdfium2
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.browsing import desk
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_order_appears_by_itself_is_accepted_and_its_voucher_comes(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        page = await place.signed_in()
+        await expect(page.get_by_text("There are no orders yet")).to_be_visible()
+        code = await place.shop.cart(LAMP=2)
+        # Nobody has loaded the page again.
+        await page.get_by_role("link", name=code).click()
+        await expect(page.get_by_role("heading", name=f"Order {code}")).to_be_visible()
+        await page.get_by_label("Pickup from").select_option(label="Τσιμισκή 1, Τ.Κ. 10562, Θεσσαλονίκη, Αττική")
+        await page.get_by_label("Parcels").select_option("2")
+        await page.get_by_role("button", name="Accept the order").click()
+        await expect(page.locator("#done")).to_contain_text("The order is accepted.")
+        # The voucher is made a second later, and the page shows it by itself.
+        link = page.get_by_role("link", name="Voucher (PDF)")
+        await expect(link).to_be_visible()
+        await expect(page.locator("main")).to_contain_text("Τσιμισκή 1")
+        voucher = await page.request.get(await link.get_attribute("href") or "")
+        assert voucher.headers["content-type"] == "application/pdf"
+        with pypdfium2.PdfDocument(await voucher.body()) as document:
+            assert len(document) == 2
+            assert code in document[0].get_textpage().get_text_range()
+        assert place.hook.by_order[code][0] == ("new_order", "open")
+
+
+async def test_limited_stock_is_rejected_line_by_line_and_the_rest_comes_as_a_new_order(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await place.shop.cart(LAMP=3, CABLE=1)
+        page = await place.signed_in()
+        await page.get_by_role("link", name=code).click()
+        line = page.get_by_role("group", name="3 × Λάμπα LED E27")
+        await line.get_by_label("Reason").select_option("Limited pieces")
+        await page.get_by_role("button", name="Reject these lines").click()
+        await expect(page.get_by_role("alert")).to_contain_text("available_quantity")
+        # The browser itself notes on the console that a page came with 422.
+        assert "422" in place.complaints.pop()
+        await expect(line.get_by_label("Reason")).to_have_value("4")
+        await line.get_by_label("Available").fill("1")
+        await page.get_by_role("button", name="Reject these lines").click()
+        await expect(page.locator("#done")).to_contain_text("The order is rejected.")
+        await page.get_by_role("link", name="Orders", exact=True).first.click()
+        await page.get_by_label("State").select_option(label="Open")
+        await page.get_by_role("button", name="Show", exact=True).click()
+        await page.wait_for_url("**/shop/orders?state=open&code=")
+        new = page.locator("tbody th a")
+        await expect(new).to_have_count(1)
+        await new.click()
+        await expect(page.locator("main")).to_contain_text("€35.40")
+
+
+async def test_vouchers_of_several_orders_are_one_pdf(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        codes = [code for _ in range(2) for code in await place.shop.play("accept")]
+        page = await place.signed_in()
+        for code in codes:
+            await page.get_by_label(f"Voucher of {code}").check()
+        form = page.locator("form[action='/shop/vouchers.pdf']")
+        query = await form.evaluate("form => new URLSearchParams(new FormData(form)).toString()")
+        pdf = await page.request.get(f"/shop/vouchers.pdf?{query}")
+        with pypdfium2.PdfDocument(await pdf.body()) as document:
+            assert len(document) == 2
+
+
+async def test_somebody_who_types_is_not_disturbed_by_news(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await place.shop.cart(LAMP=1)
+        page = await place.signed_in()
+        await page.goto(f"/shop/orders/{code}")
+        reason = page.get_by_label("Reason", exact=True).last
+        await reason.fill("Έσπασε")
+        await place.caller.operate("POST", f"/marketplace/orders/{code}/extend", {"hours": 5})
+        await expect(page.get_by_text("More time to answer")).to_be_visible()
+        await expect(reason).to_have_value("Έσπασε")
+        await expect(page.locator("#news")).to_contain_text("The order has changed.")
+
+
+async def test_the_log_shows_attempts_as_they_happen_and_sends_again(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        page = await place.page()
+        await page.goto("/operator/deliveries")
+        await expect(page.get_by_text("No webhook is like that.")).to_be_visible()
+        code = await place.shop.cart(LAMP=1)
+        row = page.get_by_role("row", name=code)
+        await expect(row).to_contain_text("status 200")
+        await row.get_by_role("link").click()
+        await expect(page.locator("#body + .json")).to_contain_text(code)
+        before = len(place.hook.bodies)
+        await page.get_by_role("button", name="Send again").click()
+        await expect(page.locator("#done")).to_contain_text("The webhook is sent again.")
+        await expect(page.locator("[data-fresh=attempts] tbody tr")).to_have_count(2)
+        assert place.hook.bodies[before:] == [place.hook.bodies[before - 1]]
+
+
+async def test_a_command_is_copied(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await place.shop.cart(LAMP=1)
+        page = await place.page(permissions=["clipboard-read", "clipboard-write"])
+        await page.goto(f"/operator/deliveries/{place.shop.id}.{code}.1")
+        await page.get_by_role("button", name="Copy as curl").click()
+        await expect(page.locator("#news")).to_contain_text("Copied.")
+        copied = await page.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith("curl -i -X POST ")
+        assert code in copied
+
+
+async def test_the_clock_moves_to_what_is_due_and_the_order_expires(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await place.shop.cart(LAMP=1)
+        page = await place.page()
+        await page.goto("/operator/sandbox")
+        coming = page.locator("[data-fresh=coming] li")
+        await expect(coming).to_have_count(1)
+        await expect(coming).to_contain_text("The order expires unless it is answered")
+        now = await page.locator(".now").inner_text()
+        await page.get_by_role("button", name="One hour on").click()
+        await expect(page.locator(".now")).not_to_have_text(now)
+        await page.get_by_role("button", name="To what is due next").click()
+        await expect(page.get_by_text("Nothing is due.")).to_be_visible()
+        await page.goto(f"/operator/orders/{code}")
+        await expect(page.locator("[data-fresh=head]")).to_contain_text("Expired")
+
+
+async def test_a_fault_is_switched_on_and_seen_and_off_again(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        page = await place.page()
+        await page.goto("/operator/sandbox")
+        await _switch(page, "Webhooks come three seconds late", on=True)
+        await expect(page.locator("#done")).to_contain_text("The faults are laid down.")
+        faults = await place.caller.operate("GET", "/marketplace/faults")
+        assert [rule["kind"] for rule in faults["rules"]] == ["delay"]
+        await _switch(page, "Webhooks come three seconds late", on=False)
+        assert (await place.caller.operate("GET", "/marketplace/faults"))["rules"] == []
+
+
+async def _switch(page: Page, sentence: str, *, on: bool) -> None:
+    await page.get_by_role("switch", name=sentence).set_checked(on)
+    await page.get_by_role("button", name="Lay this down").click()
+    await expect(page.get_by_role("switch", name=sentence)).to_be_checked(checked=on)
+
+
+async def test_a_scenario_is_played_and_a_return_reviewed(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        page = await place.page()
+        await page.goto("/operator/sandbox")
+        await page.get_by_role("button", name="return_expired", exact=True).click()
+        await expect(page.get_by_role("heading", name="The scenario return_expired was played")).to_be_visible()
+        [code] = await place.shop.play("partial_delivery")
+        await page.goto(f"/operator/orders/{code}")
+        await page.get_by_text("The customer sends pieces back").click()
+        form = page.locator(f"form[action='/operator/orders/{code}/return']")
+        await form.get_by_label("Pieces").first.fill("1")
+        await form.get_by_role("button", name="Ask for the return").click()
+        asked = (await page.get_by_role("heading", level=1).inner_text()).split()[-1]
+        shop = await place.signed_in()
+        await shop.goto(f"/shop/returns/{asked}")
+        await shop.get_by_label("Approve the return").check()
+        await shop.get_by_role("button", name="Keep the review").click()
+        await expect(shop.locator("#done")).to_contain_text("The review is kept.")
+        await expect(shop.get_by_role("button", name="Keep the review")).to_have_count(0)
