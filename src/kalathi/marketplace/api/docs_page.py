@@ -16,7 +16,8 @@ from kalathi.contract.codec import encode
 
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "code,pre{font:14px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}pre{background:#f4f4f4;padding:.7rem;overflow:auto}"
+    "code,pre{font:14px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}"
+    "pre{background:#f4f4f4;padding:.7rem;overflow:auto}"
     "details{overflow-x:auto}summary{cursor:pointer;padding:.3rem 0}table{border-collapse:collapse}"
     "td,th{text-align:left;vertical-align:top;padding:.15rem .8rem .15rem 0}"
 )

@@ -52,6 +52,17 @@ def padded(rows: Sequence[T]) -> list[T]:
     return [*rows, *([rows[-1]] * (length - len(rows)))]
 
 
+def any_of(columns: tuple[str, str], pairs: Sequence[tuple[str, str]]) -> tuple[str, dict[str, Value]]:
+    """The condition that two columns hold one of these pairs, of which there is at least one, and its parameters."""
+    first, second = columns
+    parameters: dict[str, Value] = {}
+    conditions = []
+    for number, (one, other) in enumerate(padded(pairs)):
+        parameters |= {f"{first}{number}": one, f"{second}{number}": other}
+        conditions.append(f"({first} = :{first}{number} AND {second} = :{second}{number})")
+    return " OR ".join(conditions), parameters
+
+
 Query = Callable[[View], T]
 Command = Callable[[View], tuple[ChangeSet, T]]
 

@@ -10,7 +10,7 @@ from kalathi.contract.codec import decode, encode
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis, to_millis
-from kalathi.marketplace.kernel.database import Row, View
+from kalathi.marketplace.kernel.database import Row, View, any_of
 from kalathi.marketplace.orders.machine import Step
 from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
 from kalathi.marketplace.orders.uploads import Upload, UploadKind
@@ -141,6 +141,14 @@ def orders_of_code(
     )
     counted = view.one(f"SELECT count(*) FROM orders o WHERE {where}", parameters)  # noqa: S608  (fixed text only)
     return [_found(row) for row in rows], counted[0] if counted else 0
+
+
+def states_of(view: View, names: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The states of these orders, named by shop and code, by their codes."""
+    if not names:
+        return {}
+    named, parameters = any_of(("shop_id", "code"), names)
+    return dict(view.all(f"SELECT code, state FROM orders WHERE {named}", parameters))  # noqa: S608  (names only)
 
 
 def counts_by_state(view: View) -> dict[str, int]:

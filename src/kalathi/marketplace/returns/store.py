@@ -1,9 +1,11 @@
 """Returns in the database: reads, and the rows of their change sets."""
 
+from collections.abc import Sequence
+
 from kalathi.contract.codec import decode, encode
 from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import Row, View
+from kalathi.marketplace.kernel.database import Row, View, any_of
 from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import FoundReturn, Return
 from kalathi.marketplace.shops.store import shop_of
@@ -32,6 +34,14 @@ def page_of_returns(view: View, filters: dict[str, Value], limit: int, offset: i
     )
     counted = view.one(f"SELECT count(*) FROM returns r {where}", filters)  # noqa: S608  (names only)
     return [_found(row) for row in rows], counted[0] if counted else 0
+
+
+def states_of(view: View, names: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The states of these returns, named by shop and code, by their codes."""
+    if not names:
+        return {}
+    named, parameters = any_of(("shop_id", "code"), names)
+    return dict(view.all(f"SELECT code, state FROM returns WHERE {named}", parameters))  # noqa: S608  (names only)
 
 
 def insert_return(step: Step, at_millis: int) -> ChangeSet:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from kalathi.contract.words import ReturnEventType
 from kalathi.marketplace.kernel.changes import Delete, Insert, InsertMany, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
-from kalathi.marketplace.kernel.database import View, padded
+from kalathi.marketplace.kernel.database import View, any_of
 from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow, plan, planned
 from kalathi.marketplace.webhooks.sending import Answer
 
@@ -82,12 +82,7 @@ def opened_url(view: View, shop_id: str, subject: str) -> str | None:
 
 def opened_urls(view: View, events: Sequence[DueRow]) -> dict[tuple[str, str], str]:
     """The same of many, by shop and subject."""
-    parameters: dict[str, Value] = {}
-    for number, event in enumerate(padded(events)):
-        parameters |= {f"shop{number}": event.shop_id, f"subject{number}": event.subject}
-    pairs = " OR ".join(
-        f"(shop_id = :shop{number} AND subject = :subject{number})" for number in range(len(parameters) // 2)
-    )
+    pairs, parameters = any_of(("shop_id", "subject"), [(event.shop_id, event.subject) for event in events])
     rows = view.all(f"SELECT shop_id, subject, url FROM openings WHERE {pairs}", parameters)  # noqa: S608  (names only)
     return {(shop_id, subject): url for shop_id, subject, url in rows}
 

@@ -4,13 +4,16 @@ production mode."""
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from kalathi.contract.words import OrderState, ReturnState
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.due import DueRow, coming
+from kalathi.marketplace.kernel.due import DueKind, DueRow, coming
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.operator.overview import seen
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.returns import store as returns
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.player import Played, ScenarioPlayer
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
@@ -22,6 +25,7 @@ from kalathi.marketplace.shops.commands import find_shop
 
 CONSOLE: Final = "/operator/sandbox"
 _COMING: Final = 20
+_LOOKED_AT: Final = 200
 _HOUR_SECONDS: Final = 3600
 _STEPS: Final = {"hour": _HOUR_SECONDS, "day": 24 * _HOUR_SECONDS}
 _RETURN: Final = "DEMO-RETURN:return"
@@ -95,11 +99,8 @@ async def move_clock(visit: Visit) -> Answer:
         await mover.advance(_STEPS[step])
     elif step == "next":
         now = visit.desk.clock.now()
-        later = [
-            row
-            for row in await visit.desk.database.look(lambda view: coming(view, _COMING))
-            if from_millis(row.due_at) > now
-        ]
+        expected = await visit.desk.database.read(_expected)
+        later = [row for row in expected if from_millis(row.due_at) > now]
         if not later:
             raise invalid_parameter("Nothing is due.")
         await mover.move_to(from_millis(later[0].due_at))
@@ -157,7 +158,7 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
 
     def query(view: View) -> dict[str, Any]:
         return {
-            "coming": [_coming(visit, row, now) for row in coming(view, _COMING)],
+            "coming": [_coming(visit, row, now) for row in _expected(view)[:_COMING]],
             "shops": sorted(shops.shops(view), key=lambda shop: shop.name.casefold()),
         }
 
@@ -179,6 +180,25 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
         "seen": mark,
     }
     return Shown("operator/sandbox.html", content | more)
+
+
+def _expected(view: View) -> list[DueRow]:
+    """What is due next and will do something: an expiry does nothing to what was answered in time."""
+    rows = coming(view, _LOOKED_AT)
+    named = {
+        kind: [(row.shop_id, row.subject) for row in rows if row.kind is kind]
+        for kind in (DueKind.EXPIRY, DueKind.REVIEW)
+    }
+    orders_now, returns_now = (
+        orders.states_of(view, named[DueKind.EXPIRY]),
+        returns.states_of(view, named[DueKind.REVIEW]),
+    )
+    return [
+        row
+        for row in rows
+        if not (row.kind is DueKind.EXPIRY and orders_now.get(row.subject) != OrderState.OPEN)
+        and not (row.kind is DueKind.REVIEW and returns_now.get(row.subject) != ReturnState.PENDING_MERCHANT_REVIEW)
+    ]
 
 
 def _coming(visit: Visit, row: DueRow, now: datetime) -> Coming:
