@@ -36,7 +36,7 @@ check: .venv/made-dev
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports --no-cache > .venv/imports.txt || (cat .venv/imports.txt; exit 1)
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n auto tests/unit tests/contract tests/panel tests/test_tidy.py
+	$(BIN)/pytest -q -n auto tests/unit tests/contract tests/test_tidy.py
 
 browser:
 	@test -n "$$KALATHI_CHROMIUM" || command -v chromium chromium-browser google-chrome > /dev/null || { \
@@ -45,7 +45,7 @@ browser:
 	  exit 1; }
 
 test: browser check
-	$(BIN)/pytest -q -n auto tests/conformance tests/virtual tests/e2e tests/browser
+	$(BIN)/pytest -q -n auto tests/panel tests/conformance tests/virtual tests/e2e tests/browser
 	@echo "The same on PostgreSQL: every call and the virtual days"
 	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 $(BIN)/pytest -q -n auto tests/contract tests/virtual tests/conformance/test_races.py
 

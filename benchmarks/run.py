@@ -21,6 +21,7 @@ from bare_writer import accept_statements, run_bare
 from large import grow
 from load import run_load
 from orders import TOKEN, Prepared, prepare
+from pages import ORDERS, ROWS, TURNS, Reader, prepare_list
 from peers import commands, install, running
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -324,6 +325,24 @@ def databases(folder: Path) -> None:
         )
 
 
+def pages(folder: Path) -> None:
+    """The list of orders as a page against the API's list call of the same rows, of all states and of one."""
+    data = folder / "pages"
+    prepare_list(data)
+    with served(marketplace(data)) as ours:
+        reader = Reader(ours)
+        reader.sign_in()
+        print(f"Pages: the list of {ORDERS} orders, {ROWS} rows, {TURNS} a turn")
+        for query, name in (("", "all states"), ("?state=open", "one state")):
+            reader.page_millis(query), reader.call_millis(query)  # warm
+            in_turn(
+                f"Page of the list / call of the list, {name}",
+                partial(reader.page_millis, query),
+                partial(reader.call_millis, query),
+                ("ms, page", "ms, call"),
+            )
+
+
 def output_of(command: list[str]) -> str:
     """What a script of ours prints."""
     return subprocess.run(
@@ -371,6 +390,7 @@ if __name__ == "__main__":
             "celery": celery,
             "peers": peers,
             "sizes": sizes,
+            "pages": pages,
         }
         for figure in sys.argv[1:] or figures:
             figures[figure](Path(name))

@@ -142,6 +142,7 @@ def _say_ready(settings: Settings, bound: Any) -> None:
     address = address_of(bound)
     (settings.data / ADDRESS_FILE).write_text(address + "\n", "utf-8")
     click.echo(f"Kalathi is ready on {address}")
+    click.echo("Open it in a browser for the operator's pages and the shops'.")
     if not settings.operator_token:
         click.echo(f"The operator's token is in {(settings.data / OPERATOR_TOKEN_FILE).absolute()}")
     sys.stdout.flush()

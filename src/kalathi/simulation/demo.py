@@ -61,7 +61,7 @@ class Demo:
                 rejected = await self._reject(operator, electronics)
                 self._tell_endings(accepted, rejected)
                 if not once:
-                    await self._traffic(operator, seed)
+                    await self._traffic(operator, market.address, seed)
         finally:
             await asyncio.gather(*(process.stop() for process in self._processes))
         return accepted.good and rejected.good
@@ -172,9 +172,9 @@ class Demo:
                 self._story.line(line, good=ending.good)
         self._story.line(f"folder   {self._folder}", good=True)
 
-    async def _traffic(self, operator: OperatorClient, seed: int) -> None:
+    async def _traffic(self, operator: OperatorClient, address: str, seed: int) -> None:
         """More carts, one every few seconds, until cancelled."""
-        self._story.heading(f"Traffic goes on (seed {seed}); Ctrl-C ends it")
+        self._story.heading(f"Traffic goes on (seed {seed}); watch it at {address}/ in a browser; Ctrl-C ends it")
         chance = random.Random(seed)  # noqa: S311  (which product somebody buys is no secret)
         while True:
             shop = chance.choice(list(self._shops.values()))

@@ -156,9 +156,9 @@ def counts_by_state(view: View) -> dict[str, int]:
     return dict(view.all("SELECT state, count(*) FROM orders GROUP BY state", {}))
 
 
-def latest_change(view: View, shop_id: str) -> int:
-    """When an order of the shop changed last, in milliseconds since 1970; 0 for a shop without orders. Each state's
-    part of the index is asked for its last entry."""
+def change_mark(view: View, shop_id: str) -> str:
+    """A text that changes with every change of an order of the shop: when the last one was, and the versions of what
+    changed in that millisecond. Each state's part of the index is asked for its last entry."""
     parameters: dict[str, Value] = {"shop_id": shop_id}
     latest = []
     for number, state in enumerate(OrderState):
@@ -167,7 +167,14 @@ def latest_change(view: View, shop_id: str) -> int:
             f"(SELECT max(updated_at) FROM orders WHERE shop_id = :shop_id AND state = :state{number})"  # noqa: S608
         )
     row = view.one(f"SELECT {', '.join(latest)}", parameters) or ()
-    return max((at for at in row if at is not None), default=0)
+    changed_at = max((at for at in row if at is not None), default=0)
+    names = ", ".join(f":state{number}" for number in range(len(OrderState)))
+    versions = view.one(
+        "SELECT sum(version) FROM orders WHERE shop_id = :shop_id AND updated_at = :changed_at"  # noqa: S608  (names only)
+        f" AND state IN ({names})",
+        {**parameters, "changed_at": changed_at},
+    )
+    return f"{changed_at}.{(versions[0] or 0) if versions else 0}"
 
 
 def insert_cart(new: Cart) -> Insert:

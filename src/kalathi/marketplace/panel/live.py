@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 
 # Whose new rows pages may wait for.
 LIVE_TABLES: Final = ("orders", "timeline", "webhook_events", "delivery_attempts", "counters", "sandbox_faults")
@@ -20,6 +21,7 @@ _PING_SECONDS: Final = 20.0
 # Then the browser comes again, and its session is looked at anew.
 _LONGEST_SECONDS: Final = 600.0
 _MOST_STREAMS: Final = 256
+_MOST_OF_ONE_VISITOR: Final = 16
 
 Mark = Callable[[], Awaitable[str]]
 
@@ -31,28 +33,32 @@ class Bells:
         """Must be made on the event loop on which it is used."""
         self._rings: Counter[str] = Counter()
         self._waiting: dict[asyncio.Event, tuple[str, ...]] = {}
+        self._visitors: Counter[str] = Counter()
         self.is_closed = False
         for table in LIVE_TABLES:
             database.subscribe(table, lambda table=table: self._ring(table))  # type: ignore[misc]
 
-    @property
-    def is_full(self) -> bool:
-        """Whether so many look already that no more are taken."""
-        return len(self._waiting) >= _MOST_STREAMS
+    def check_room(self, visitor: str) -> None:
+        """Raises RATE_LIMITED when so many look already that no more are taken, of this visitor or in all."""
+        if self._visitors[visitor] >= _MOST_OF_ONE_VISITOR or self._visitors.total() >= _MOST_STREAMS:
+            raise DomainError(ErrorCode.RATE_LIMITED, "Too many pages are followed already.", retry_after_seconds=30)
 
     def mark(self, *tables: str) -> str:
         """Changes whenever one of these tables gets rows: what a page has seen."""
         return str(sum(self._rings[table] for table in tables))
 
     @contextlib.contextmanager
-    def listening(self, tables: tuple[str, ...]) -> Iterator[asyncio.Event]:
+    def listening(self, tables: tuple[str, ...], visitor: str) -> Iterator[asyncio.Event]:
         """Gives an event that is set when one of these tables gets rows, and at the end."""
         rung = asyncio.Event()
         self._waiting[rung] = tables
+        self._visitors[visitor] += 1
         try:
             yield rung
         finally:
             del self._waiting[rung]
+            self._visitors[visitor] -= 1
+            self._visitors += Counter()  # Who looks at nothing any more is forgotten.
 
     def close(self) -> None:
         """The process ends, and all streams with it."""
@@ -71,8 +77,11 @@ class Stream:
     """One stream, an ASGI application. `mark` tells what there is to see now; an event goes out when it differs from
     what the page has seen."""
 
-    def __init__(self, bells: Bells, tables: tuple[str, ...], mark: Mark, seen: str) -> None:
+    def __init__(self, bells: Bells, tables: tuple[str, ...], mark: Mark, *, visitor: str, seen: str) -> None:
+        """Raises RATE_LIMITED when too many are followed already."""
+        bells.check_room(visitor)
         self._bells = bells
+        self._visitor = visitor
         self._tables = tables
         self._mark = mark
         self._seen = seen
@@ -88,7 +97,7 @@ class Stream:
         await send({"type": "http.response.body", "body": b"retry: 3000\n\n", "more_body": True})
         gone: asyncio.Future[object] = asyncio.ensure_future(_until_gone(receive))
         try:
-            with self._bells.listening(self._tables) as rung:
+            with self._bells.listening(self._tables, self._visitor) as rung:
                 await self._tell(rung, gone, send)
         finally:
             gone.cancel()

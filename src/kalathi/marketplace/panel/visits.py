@@ -11,7 +11,7 @@ from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.forms import read_form
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 from kalathi.marketplace.panel.languages import Words
-from kalathi.marketplace.panel.live import Bells
+from kalathi.marketplace.panel.live import Bells, Mark, Stream
 from kalathi.marketplace.panel.sessions import Sessions, Visitor
 from kalathi.marketplace.shops.model import Shop
 
@@ -80,6 +80,11 @@ class Visit(Struct, frozen=True, kw_only=True):
     def desk(self) -> Desk:
         """The marketplace."""
         return self.reception.desk
+
+    def follow(self, tables: tuple[str, ...], mark: Mark) -> Stream:
+        """What this page has not seen yet, as it happens. Raises RATE_LIMITED."""
+        seen = self.query.get("seen", "")
+        return Stream(self.reception.bells, tables, mark, visitor=self.visitor.cookie, seen=seen)
 
     @property
     def shop(self) -> Shop:

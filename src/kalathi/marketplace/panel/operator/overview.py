@@ -7,7 +7,7 @@ from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, Shown
-from kalathi.marketplace.panel.live import LIVE_TABLES, Stream
+from kalathi.marketplace.panel.live import LIVE_TABLES
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import log
@@ -51,7 +51,7 @@ async def follow(visit: Visit) -> Answer:
     async def mark() -> str:
         return bells.mark(*tables)
 
-    return Stream(bells, tables, mark, visit.query.get("seen", ""))
+    return visit.follow(tables, mark)
 
 
 def seen(visit: Visit, place: str) -> str:

@@ -16,7 +16,6 @@ from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.operations import SHOP_ACTIONS, Facts
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.live import Stream
 from kalathi.marketplace.panel.order_view import order_page
 from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.webhooks.resending import resent_latest
@@ -53,7 +52,7 @@ async def follow_order(visit: Visit) -> Answer:
 
     tables = ("timeline", "webhook_events", "delivery_attempts")
     await mark()  # An order that is not the shop's is refused before the stream has begun.
-    return Stream(visit.reception.bells, tables, mark, visit.query.get("seen", ""))
+    return visit.follow(tables, mark)
 
 
 async def act(visit: Visit) -> Answer:

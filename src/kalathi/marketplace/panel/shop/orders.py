@@ -6,7 +6,6 @@ from kalathi.marketplace.orders import queries
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.panel.answers import Answer, Shown
-from kalathi.marketplace.panel.live import Stream
 from kalathi.marketplace.panel.order_lists import OrderFilter, filter_of, is_code, row_of
 from kalathi.marketplace.panel.paging import leaf_of, leafed
 from kalathi.marketplace.panel.visits import Visit
@@ -21,8 +20,8 @@ async def list_orders(visit: Visit) -> Answer:
     wanted, page = filter_of(visit.query), leaf_of(visit.query)
     now = desk.clock.now()
 
-    def query(view: View) -> tuple[list[FoundOrder], int, int]:
-        seen = orders.latest_change(view, shop.id)
+    def query(view: View) -> tuple[list[FoundOrder], int, str]:
+        seen = orders.change_mark(view, shop.id)
         return (*_page(view, shop.id, wanted, page.per, page.offset), seen)
 
     found, count, seen = await desk.database.read(query)
@@ -42,9 +41,9 @@ async def follow_orders(visit: Visit) -> Answer:
     database, shop_id = visit.desk.database, visit.shop.id
 
     async def mark() -> str:
-        return str(await database.look(lambda view: orders.latest_change(view, shop_id)))
+        return await database.look(lambda view: orders.change_mark(view, shop_id))
 
-    return Stream(visit.reception.bells, ("orders", "timeline"), mark, visit.query.get("seen", ""))
+    return visit.follow(("orders", "timeline"), mark)
 
 
 def _page(view: View, shop_id: str, wanted: OrderFilter, per: int, offset: int) -> tuple[list[FoundOrder], int]:

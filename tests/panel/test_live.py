@@ -1,0 +1,139 @@
+"""Streams of news: what they tell, to whom, and that they end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.market import Market, until
+from tests.panel.surfer import Place, Surfer, open_place
+
+pytestmark = pytest.mark.anyio
+
+
+class Follower:
+    """A browser that keeps a stream open."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.text = ""
+        self.ended = False
+        self.gone = asyncio.Event()
+
+    @property
+    def news(self) -> list[str]:
+        """The marks of the events that have come."""
+        return [line.removeprefix("data: ") for line in self.text.splitlines() if line.startswith("data: ")]
+
+
+@asynccontextmanager
+async def following(market: Market, surfer: Surfer, path: str) -> AsyncIterator[Follower]:
+    """The stream of a path, until the browser goes away."""
+    follower = Follower()
+    cookies = "; ".join(f"{name}={value}" for name, value in surfer.cookies.items())
+    name, _, query = path.partition("?")
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": name,
+        "raw_path": name.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "scheme": "http",
+        "server": ("market", 80),
+        "client": ("test", 1),
+        "http_version": "1.1",
+        "headers": [(b"cookie", cookies.encode()), (b"host", b"market")],
+    }
+
+    async def receive() -> dict[str, Any]:
+        await follower.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        follower.status = message.get("status", follower.status)
+        follower.text += message.get("body", b"").decode()
+
+    async def run() -> None:
+        await market.marketplace.asgi(scope, receive, send)
+        follower.ended = True
+
+    task = asyncio.create_task(run())
+    try:
+        await until(lambda: follower.text.startswith("retry:") or follower.ended)
+        yield follower
+    finally:
+        follower.gone.set()
+        await asyncio.wait_for(task, 20)
+
+
+async def _seen(place: Place, surfer: Surfer, path: str) -> str:
+    page = await surfer.get(path)
+    [attributes] = [given for tag, given in page.tags if tag == "body"]
+    live, seen = attributes["data-live"], attributes["data-seen"]
+    assert live is not None
+    return f"{live}?seen={seen}"
+
+
+async def test_the_list_is_told_of_its_own_orders_and_of_no_others(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        other = await place.market.shop("Other")
+        path = await _seen(place, place.merchant, "/shop/orders")
+        async with following(place.market, place.merchant, path) as follower:
+            assert follower.status == 200
+            await other.cart(A=1)
+            await place.shop.cart(A=1)
+            await until(lambda: len(follower.news) == 1)
+            page = await place.merchant.get("/shop/orders")
+            [attributes] = [given for tag, given in page.tags if tag == "body"]
+            assert follower.news == [attributes["data-seen"]]
+
+
+async def test_what_happens_between_the_page_and_the_stream_is_not_missed(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=1)
+        paths = [
+            await _seen(place, place.merchant, "/shop/orders"),
+            await _seen(place, place.merchant, f"/shop/orders/{code}"),
+            await _seen(place, place.operator, "/operator/deliveries"),
+            await _seen(place, place.operator, "/"),
+        ]
+        await place.shop.accept(code)
+        for path in paths:
+            surfer = place.merchant if path.startswith("/shop") else place.operator
+            async with following(place.market, surfer, path) as follower:
+                await until(lambda follower=follower: len(follower.news) == 1)  # type: ignore[misc]
+
+
+async def test_a_page_that_has_seen_everything_is_told_nothing(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.accepted()
+        for surfer, path in ((place.merchant, f"/shop/orders/{code}"), (place.operator, "/operator/sandbox")):
+            async with following(place.market, surfer, await _seen(place, surfer, path)) as follower:
+                await until(lambda follower=follower: "still here" in follower.text)  # type: ignore[misc]
+                assert follower.news == []
+
+
+async def test_streams_end_when_the_process_does(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place, following(place.market, place.merchant, "/shop/orders/live") as follower:
+        assert not follower.ended
+        place.market.marketplace.hang_up()
+        await until(lambda: follower.ended)
+
+
+async def test_one_visitor_cannot_take_every_stream(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        open_streams = [following(place.market, place.merchant, "/shop/orders/live") for _ in range(16)]
+        for stream in open_streams:
+            await stream.__aenter__()
+        async with following(place.market, place.merchant, "/shop/orders/live") as refused:
+            assert (refused.status, refused.ended) == (429, True)
+        async with following(place.market, place.operator, "/operator/live/orders") as other:
+            assert other.status == 200
+        for stream in open_streams:
+            await stream.__aexit__(None, None, None)
+        async with following(place.market, place.merchant, "/shop/orders/live") as again:
+            assert again.status == 200
