@@ -42,6 +42,11 @@ async def test_limited_stock_is_rejected_by_the_line_and_a_new_order_comes(tmp_p
         code = await place.shop.cart(A=3, B=1)
         page = await place.merchant.get(f"/shop/orders/{code}")
         path = f"/shop/orders/{code}/reject"
+        offered = (await place.shop.show(code))["reject_options"]["line_item_rejection_reasons"]
+        assert page.form(path).choices["line_items[0][reason_id]"] == ["", *(str(reason["id"]) for reason in offered)]
+        greek = await place.merchant.get(f"/shop/orders/{code}?language=el")
+        assert all(reason["label"] in greek.text for reason in offered)
+        await place.merchant.get(f"/shop/orders/{code}?language=en")
         refused = await place.merchant.submit(page, path, {"line_items[0][reason_id]": "4"})
         assert refused.status == 422
         assert "available_quantity" in refused.text

@@ -4,6 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec import UNSET
+
+from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS
 from kalathi.marketplace.api.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, checked_upload
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -15,7 +18,9 @@ from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.operations import SHOP_ACTIONS, Facts
 from kalathi.marketplace.orders.uploads import Upload
+from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.languages import Language, Words
 from kalathi.marketplace.panel.order_view import order_page
 from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.webhooks.resending import resent_latest
@@ -34,7 +39,7 @@ async def show_order(visit: Visit) -> Answer:
         "page": page,
         "order": page.order,
         "given": defaultdict(str, visit.form.values),
-        "reasons": REJECTION_REASONS,
+        "reasons": _reasons(page.order, visit.words),
         "couriers": tuple(TRACKING_COURIERS),
         "parcels": range(_PARCELS),
         "left": visit.words.left(page.deadline, now) if page.deadline else "",
@@ -130,6 +135,17 @@ def _filled_in(word: str, content: dict[str, Any]) -> dict[str, Any]:
     if word == "reject" and "line_items" in content:
         content["line_items"] = [line for line in content["line_items"] if "reason_id" in line]
     return content
+
+
+def _reasons(order: OrderOnTheWire, words: Words) -> list[tuple[int, str]]:
+    """The reasons of the order's reject_options. Their labels are Greek, which is what Greek readers are shown."""
+    if order.reject_options is UNSET:
+        return []
+    names = {reason.id: wording.KINDS["rejection"][reason.word] for reason in REJECTION_REASONS}
+    return [
+        (option.id, option.label if words.language is Language.GREEK else names.get(option.id, option.label))
+        for option in order.reject_options.line_item_rejection_reasons
+    ]
 
 
 def _path(visit: Visit) -> str:
