@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
+from kalathi.marketplace.api.uploads import INVOICE_FILE
+from kalathi.marketplace.kernel.errors import DomainError
+from kalathi.marketplace.panel.files import read_file_form
 from tests.panel.surfer import open_place
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +143,24 @@ async def test_invoices_are_uploaded_told_by_their_content_and_refused_otherwise
         too_large = await place.merchant.upload(page, f"{path}/invoice", "invoice_file", PDF + b"x" * 7_400_000)
         assert too_large.status == 422
         assert "larger than 7 MB" in too_large.text
+
+
+async def test_a_file_that_is_far_too_large_is_not_read_to_its_end() -> None:
+    part, read = b"x" * 1_000_000, 0
+
+    async def receive() -> Message:
+        nonlocal read
+        read += 1
+        begin = (
+            b'--x\r\nContent-Disposition: form-data; name="invoice_file"; filename="a"\r\n\r\n' if read == 1 else b""
+        )
+        return {"type": "http.request", "body": begin + part, "more_body": True}
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    with pytest.raises(DomainError, match="larger than 7 MB"):
+        await read_file_form(request, INVOICE_FILE)
+    assert read == 8
 
 
 async def test_many_vouchers_are_one_pdf_and_mark_their_orders_ready(tmp_path: Path) -> None:

@@ -33,7 +33,14 @@ async def test_a_shop_and_the_operator_sign_in_with_their_tokens_and_see_what_th
             "?state=returned"
         )
         # A shop that happened to ask for the operator's page is not sent there, nor anybody to another host.
-        for then in ("%2Foperator%2Fshops", "https://evil.example/", "%2F%2Fevil.example", "%2F%5Cevil.example", "x"):
+        for then in (
+            "%2Foperator%2Fshops",
+            "https://evil.example/",
+            "%2F%2Fevil.example",
+            "%2F%2F%2Fevil.example",
+            "%2F%5Cevil.example",
+            "x",
+        ):
             assert (await Surfer(market).sign_in(shop.token, then)).path == "/shop/orders"
 
 
@@ -99,7 +106,7 @@ async def test_a_new_token_ends_every_other_session_of_the_shop_and_is_shown_onc
         place.shop.token = token
         assert (await place.shop.call("GET", "/orders")).status == 200
         assert (await other.get("/shop/orders")).path.startswith("/sign-in")
-        assert (await place.merchant.get("/shop/orders")).status == 200
+        assert (await place.merchant.get("/shop/orders")).path == "/shop/orders"
         assert token not in (await place.merchant.get("/shop/settings")).html
 
 

@@ -35,6 +35,7 @@ def test_differences_name_the_place_and_both_values() -> None:
     assert found["gone"][1] is None
     assert found["came"][0] is None
     assert "null" in str(found["came"][1])
+    assert len(differences(read(b'{"code": "1"}'), read(b'{"code": 1}'))) == 1
 
 
 @given(_VALUES, _VALUES)
