@@ -54,10 +54,19 @@ async def test_an_event_that_waits_for_its_next_attempt_is_sent_now(tmp_path: Pa
         assert len(market.network.posts) == 2
 
 
-async def test_nothing_is_sent_again_without_an_order_or_a_url(tmp_path: Path) -> None:
+async def test_nothing_is_sent_again_without_an_order_or_a_url_or_with_the_switch_off(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         await market.operate("POST", "/marketplace/orders/261124-0000000/webhook", status=404)
         shop = await market.shop(url=None)
         code = await shop.cart(A=1)
         answer = await market.operate("POST", f"/marketplace/orders/{code}/webhook", status=422)
-        assert answer["errors"][0]["messages"] == ["The shop has no webhook_url."]
+        assert answer["errors"][0]["messages"] == ["The shop has no webhook_url, or its switch is off."]
+        paused = await market.shop("Paused", webhook_enabled=False)
+        code = await paused.cart(A=1)
+        await market.operate("POST", f"/marketplace/orders/{code}/webhook", status=422)
+        [delivery] = (await market.order(code))["deliveries"]
+        assert (delivery["state"], market.network.posts) == ("not_sent", [])
+        await market.operate("PATCH", f"/marketplace/shops/{paused.id}", {"webhook_enabled": True})
+        await market.operate("POST", f"/marketplace/orders/{code}/webhook")
+        await market.settle()
+        assert len(market.network.posts) == 1
