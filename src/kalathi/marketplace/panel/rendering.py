@@ -68,6 +68,8 @@ def _environment(language: Language) -> Environment:
         "instant": lambda moment: _time(moment, words.instant),
         "day": words.day,
         "local": local,
+        # For sentences that are not the template's own: the template's function would format what stands in them.
+        "said": words.text,
         "given": lambda value, other="": other if value is UNSET or value is None else value,
         "words": lambda word, kind: words.text(wording.KINDS[kind].get(str(word), str(word))),
     }
