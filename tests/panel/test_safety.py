@@ -217,6 +217,16 @@ async def test_a_hostile_form_is_a_page_with_a_sentence(tmp_path: Path, path: st
         assert b"Traceback" not in answer.body
 
 
+async def test_who_asks_for_the_head_only_downloads_nothing_and_holds_no_stream(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        world = await furnished(market, "First")
+        surfer = Surfer(market)
+        await surfer.sign_in(world.shop.token)
+        for path in ("/shop/orders/live", f"/shop/vouchers.pdf?code={world.accepted_code}", "/shop/orders"):
+            assert (await surfer.request("HEAD", path)).status == 405
+        assert (await world.shop.show(world.accepted_code))["is_ready_for_dispatch"] is False
+
+
 async def test_a_sandboxs_console_is_not_there_in_production(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=Settings(mode="production")) as market:
         operator = Surfer(market)

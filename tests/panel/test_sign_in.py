@@ -61,6 +61,25 @@ async def test_a_wrong_token_is_told_and_whoever_guesses_is_slowed_down(tmp_path
             assert (await other.sign_in(shop.token)).status == 200
 
 
+async def test_behind_a_proxy_one_who_guesses_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        guesser = _at(market, "market.example", "10.0.0.2", **{"X-Forwarded-For": "1.1.1.1, 203.0.113.9"})
+        other = _at(market, "market.example", "10.0.0.2", **{"X-Forwarded-For": "203.0.113.10"})
+        for _ in range(10):
+            assert (await guesser.sign_in("wrong")).status == 401
+        # What the guesser itself writes into the header stands before what the proxy has seen.
+        guesser.headers["X-Forwarded-For"] = "9.9.9.9, 203.0.113.9"
+        assert (await guesser.sign_in(shop.token)).status == 429
+        assert (await other.sign_in(shop.token)).status == 200
+        # Who comes from outside of our network is no proxy of ours, whatever it says.
+        outside = Surfer(market, client="8.8.4.4")
+        for number in range(10):
+            outside.headers["X-Forwarded-For"] = f"203.0.113.{number}"
+            assert (await outside.sign_in("wrong")).status == 401
+        assert (await outside.sign_in("wrong")).status == 429
+
+
 async def test_the_cookie_is_for_http_alone_and_in_production_for_tls_alone(tmp_path: Path) -> None:
     for mode, name, flags in (
         ("sandbox", "kalathi", {"httponly", "samesite=lax", "path=/"}),

@@ -30,7 +30,7 @@ from kalathi.marketplace.panel.live import Bells
 from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Page, Who
 from kalathi.marketplace.panel.rendering import ASSETS, asset, render
-from kalathi.marketplace.panel.sessions import Sessions, Visitor, is_of_another_site
+from kalathi.marketplace.panel.sessions import Sessions, Visitor, client_of, is_of_another_site
 from kalathi.marketplace.panel.visits import Form, Reception, Visit
 
 _log = structlog.get_logger("kalathi.panel")
@@ -87,6 +87,9 @@ class _Edge:
         routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
         routes.append(Route("/assets/{name}", _show_asset, methods=["GET"]))
         routes.append(Route("/favicon.ico", _show_icon, methods=["GET"]))
+        for route in routes:
+            # Whoever asks for the head only must neither count as a download nor hold a stream.
+            route.methods = (route.methods or set()) - {"HEAD"}
         router = Router(routes, redirect_slashes=False)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +112,7 @@ class _Edge:
                 visit = Visit(
                     reception=self._reception,
                     visitor=visitor,
-                    client=request.client.host if request.client else "",
+                    client=client_of(request),
                     path=request.url.path,
                     parts=request.path_params,
                     query=request.query_params,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.requests import Request
 
 from kalathi.marketplace.api.desk import Desk
@@ -24,6 +25,8 @@ from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.panel import store
 from kalathi.marketplace.shops.model import Shop, hash_token
 from kalathi.marketplace.shops.store import shop_id_of_token
+
+_log = structlog.get_logger("kalathi.panel")
 
 _HOUR_MILLIS: Final = 3_600_000
 _COOKIE_LENGTH: Final = 43
@@ -87,8 +90,10 @@ class Sessions:
         token_hash = hash_token(token.strip()[:200])
         is_operator = hmac.compare_digest(token_hash, self._desk.operator_token_hash)
         if not is_operator and not await self._desk.database.peek(lambda view: shop_id_of_token(view, token_hash)):
+            _log.warning("sign_in_refused", client=client)
             raise DomainError(ErrorCode.UNAUTHORIZED, "This token is not valid.")
         self._limit.give_back(client)
+        _log.info("signed_in", client=client, is_operator=is_operator)
         return await self._begin(token_hash), is_operator
 
     async def sign_in_as(self, shop: Shop) -> str:
@@ -125,6 +130,18 @@ class Sessions:
             return False
         host = urlsplit(f"//{request.headers.get('host', '')}").hostname
         return _is_loopback(request.client.host) and _is_loopback(host or "")
+
+
+def client_of(request: Request) -> str:
+    """Whose attempts at signing in are counted together: those of an address, and behind a proxy of our own network
+    those of each address that the proxy itself has seen, so that nobody can hold up everybody."""
+    host = request.client.host if request.client else ""
+    seen = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:50]
+    try:
+        is_ours = ipaddress.ip_address(host.partition("%")[0]).is_private
+    except ValueError:
+        is_ours = False
+    return f"{host} for {seen}" if is_ours and seen else host
 
 
 def is_of_another_site(headers: Mapping[str, str]) -> bool:

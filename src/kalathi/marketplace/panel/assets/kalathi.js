@@ -10,7 +10,9 @@ function touched(region) {
 }
 
 async function refresh() {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" }).catch(() => null);
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" }).catch(() => null);
+  // The session is over: whoever comes back to this page is to see that.
+  if (answer && answer.type === "opaqueredirect") location.reload();
   if (!answer || !answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   let changed = false;
@@ -47,7 +49,7 @@ function follow() {
     // The stream ends now and then; what was missed in between is seen by what the page has seen last.
     stream.addEventListener("error", () => {
       end();
-      again = setTimeout(begin, TRY_AGAIN_MILLIS);
+      again = setTimeout(() => refresh().then(begin), TRY_AGAIN_MILLIS);
     });
   };
   // A browser has few connections to one host: a page that nobody looks at gives its own back.
@@ -60,6 +62,15 @@ function follow() {
 document.addEventListener("input", (event) => {
   const region = event.target.closest("[data-fresh]");
   if (region) region.dataset.touched = "yes";
+});
+
+// Two clicks are one: the second would be refused as if the first had failed.
+document.addEventListener("submit", (event) => {
+  if (event.target.dataset.sent === "yes") event.preventDefault();
+  event.target.dataset.sent = "yes";
+});
+window.addEventListener("pageshow", () => {
+  for (const form of document.forms) delete form.dataset.sent;
 });
 
 document.addEventListener("click", async (event) => {
