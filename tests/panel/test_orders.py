@@ -55,6 +55,10 @@ async def test_limited_stock_is_rejected_by_the_line_and_a_new_order_comes(tmp_p
         refused = await place.merchant.submit(page, path, {"line_items[0][reason_id]": "4"})
         assert refused.status == 422
         assert "available_quantity" in refused.text
+        # The page that shows the form again is the order's own: by its language links and for its news.
+        assert f"/shop/orders/{code}?language=el" in refused.links
+        [body] = [given for tag, given in refused.tags if tag == "body"]
+        assert body["data-page"] == f"/shop/orders/{code}"
         # What was filled in is still there, and nothing has changed.
         assert refused.form(path).values["line_items[0][reason_id]"] == "4"
         assert (await place.shop.show(code))["state"] == "open"

@@ -62,6 +62,11 @@ _PAGES_OF_THEIR_OWN: Final = frozenset(
 )
 
 
+# Where the page stands that shows a form again, by the form's own path.
+_SHOWN_AT: Final = {page.handler: page.path for page in PAGES if page.method == "GET"}
+_BACK: Final = {page.path: _SHOWN_AT[page.back] for page in PAGES if page.back in _SHOWN_AT}
+
+
 def with_pages(api: ASGIApp, desk: Desk, bells: Bells, real: Callable[[], int]) -> ASGIApp:
     """The API, and the pages beside it under their own first names."""
     pages = _Edge(Reception(desk=desk, sessions=Sessions(desk, real), bells=bells)).router()
@@ -105,6 +110,8 @@ class _Edge:
 
     def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
+            if page.method == "POST":
+                request.scope["kalathi.page"] = page.path
             words = words_of(_language(request))
             visitor = None
             try:
@@ -159,7 +166,7 @@ class _Edge:
     def _page(self, request: Request, visitor: Visitor | None, words: Words, shown: Shown) -> Response:
         content = {
             "visitor": visitor,
-            "path": request.url.path,
+            "path": _place(request),
             "query": request.query_params,
             "language": words.language.value,
             "done": wording.DONE.get(request.query_params.get("done", "")),
@@ -188,6 +195,12 @@ class _Edge:
         response.set_cookie(
             self._sessions.cookie_name, cookie, httponly=True, samesite="lax", secure=self._sessions.is_secure
         )
+
+
+def _place(request: Request) -> str:
+    """The address of what is shown: that of the page whose form was sent, where a form is answered with a page."""
+    back = _BACK.get(request.scope.get("kalathi.page", ""), "")
+    return back.format(**request.path_params) if back else request.url.path
 
 
 def _refused(page: Page, visitor: Visitor, request: Request) -> Answer | None:

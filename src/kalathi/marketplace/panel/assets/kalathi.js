@@ -10,7 +10,8 @@ function touched(region) {
 }
 
 async function refresh() {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" }).catch(() => null);
+  // A page that answers a form stands at the form's address; what it shows stands at its own.
+  const answer = await fetch(document.body.dataset.page + location.search, { redirect: "manual" }).catch(() => null);
   // The session is over: whoever comes back to this page is to see that.
   if (answer && answer.type === "opaqueredirect") location.reload();
   if (!answer || !answer.ok) return;
@@ -49,7 +50,7 @@ function follow() {
     // The stream ends now and then; what was missed in between is seen by what the page has seen last.
     stream.addEventListener("error", () => {
       end();
-      again = setTimeout(() => refresh().then(begin), TRY_AGAIN_MILLIS);
+      again = setTimeout(() => refresh().then(() => document.hidden || begin()), TRY_AGAIN_MILLIS);
     });
   };
   // A browser has few connections to one host: a page that nobody looks at gives its own back.
@@ -66,6 +67,7 @@ document.addEventListener("input", (event) => {
 
 // Two clicks are one: the second would be refused as if the first had failed.
 document.addEventListener("submit", (event) => {
+  if (event.target.method !== "post") return;
   if (event.target.dataset.sent === "yes") event.preventDefault();
   event.target.dataset.sent = "yes";
 });
