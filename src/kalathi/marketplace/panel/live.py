@@ -3,6 +3,8 @@ itself again. So what is shown is made in one place, with a script and without."
 
 import asyncio
 import contextlib
+import hashlib
+import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
@@ -14,7 +16,12 @@ from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 
 # Whose new rows pages may wait for.
-LIVE_TABLES: Final = ("orders", "timeline", "webhook_events", "delivery_attempts", "counters", "sandbox_faults")
+LIVE_TABLES: Final = (
+    *("orders", "timeline", "webhook_events", "delivery_attempts", "uploads"),
+    *("counters", "sandbox_faults"),
+)
+# Those of one order or one return.
+SUBJECT_TABLES: Final = ("timeline", "webhook_events", "delivery_attempts", "uploads")
 _AT_MOST_EVERY_SECONDS: Final = 1.0
 # Proxies close what is silent for a minute.
 _PING_SECONDS: Final = 20.0
@@ -26,12 +33,19 @@ _MOST_OF_ONE_VISITOR: Final = 16
 Mark = Callable[[], Awaitable[str]]
 
 
+def mark_of(*facts: object) -> str:
+    """A short word that is another one as soon as one of these facts is."""
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
 class Bells:
     """Rings for the streams of this process when rows are put into tables, whichever process did it."""
 
     def __init__(self, database: Database) -> None:
         """Must be made on the event loop on which it is used."""
         self._rings: Counter[str] = Counter()
+        # Another process, or this one after it was started again, counts from its own beginning.
+        self._name = secrets.token_hex(4)
         self._waiting: dict[asyncio.Event, tuple[str, ...]] = {}
         self._visitors: Counter[str] = Counter()
         self.is_closed = False
@@ -45,7 +59,7 @@ class Bells:
 
     def mark(self, *tables: str) -> str:
         """Changes whenever one of these tables gets rows: what a page has seen."""
-        return str(sum(self._rings[table] for table in tables))
+        return f"{self._name}.{sum(self._rings[table] for table in tables)}"
 
     @contextlib.contextmanager
     def listening(self, tables: tuple[str, ...], visitor: str) -> Iterator[asyncio.Event]:

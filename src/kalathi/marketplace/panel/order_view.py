@@ -17,6 +17,7 @@ from kalathi.marketplace.orders import pickup, store, wire
 from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.orders.uploads import UploadKind
+from kalathi.marketplace.panel.live import mark_of
 from kalathi.marketplace.returns.model import Return
 from kalathi.marketplace.returns.store import page_of_returns
 from kalathi.marketplace.shops.model import Shop
@@ -55,7 +56,9 @@ class OrderPage(NamedTuple):
     @property
     def mark(self) -> str:
         """Changes whenever the page does."""
-        return f"{self.version}.{len(self.deliveries)}.{sum(len(entry.attempts) for entry in self.deliveries)}"
+        told = [(entry.id, entry.state, len(entry.attempts)) for entry in self.deliveries]
+        returns = [(entry.return_code, entry.state.value) for entry in self.returns]
+        return mark_of(self.version, told, returns, self.credit_invoice)
 
 
 def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> OrderPage:

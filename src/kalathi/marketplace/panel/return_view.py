@@ -9,6 +9,7 @@ from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.orders.store import TimelineEntry, timeline
+from kalathi.marketplace.panel.live import mark_of
 from kalathi.marketplace.returns.model import FoundReturn, Return
 from kalathi.marketplace.returns.review import options_of
 from kalathi.marketplace.shops.model import Shop
@@ -24,6 +25,12 @@ class ReturnPage(NamedTuple):
     review_until: datetime | None
     timeline: list[TimelineEntry]
     deliveries: list[Delivery]
+
+    @property
+    def mark(self) -> str:
+        """Changes whenever the page does."""
+        told = [(entry.id, entry.state, len(entry.attempts)) for entry in self.deliveries]
+        return mark_of(self.returned.state.value, len(self.timeline), told)
 
 
 def return_page(view: View, found: FoundReturn) -> ReturnPage:

@@ -2,77 +2,251 @@
 "use strict";
 
 const LOOK_AGAIN_MILLIS = 60000;
+const POLL_MILLIS = 5000;
 const TRY_AGAIN_MILLIS = 3000;
+const NEWS_MILLIS = 10000;
+const SENT_MILLIS = 10000;
+// A browser has six connections to one host, for all of its windows: more pages than these ask now and then instead.
+const STREAMS_OF_ONE_BROWSER = 3;
+const TYPED = "input:not([type=hidden], [type=checkbox], [type=radio], [type=file]), select, textarea";
 
-function touched(region) {
-  const active = document.activeElement;
-  return region.dataset.touched === "yes" || (region.contains(active) && active.matches("input, select, textarea"));
+// Each region as the server last gave it: what a person has unfolded or ticked since is not news.
+const received = new Map();
+const held = new Set();
+let isOver = false;
+let loading = null;
+let isAskedAgain = false;
+
+function say(text, millis) {
+  const news = document.getElementById("news");
+  clearTimeout(say.timer);
+  news.textContent = text;
+  if (text && millis) say.timer = setTimeout(() => (news.textContent = ""), millis);
 }
 
-async function refresh() {
+// How much time is left changes each minute, and is no news.
+function gist(region) {
+  const copy = region.cloneNode(true);
+  for (const part of copy.querySelectorAll("[data-quiet]")) part.remove();
+  return copy.textContent;
+}
+
+function isBox(control) {
+  return control.type === "checkbox" || control.type === "radio";
+}
+
+function isChanged(control) {
+  if (isBox(control)) return control.checked !== control.defaultChecked;
+  if (control.type === "file") return control.files.length > 0;
+  // What a refused form held stands in the page as if nobody had typed it.
+  if (document.querySelector("[data-refused]")) return true;
+  if (!control.options) return control.value !== control.defaultValue;
+  const usual = Array.from(control.options).findIndex((option) => option.defaultSelected);
+  return control.selectedIndex !== Math.max(usual, 0);
+}
+
+// The same thing in a page that came later: by its id, or by the form that it belongs to and what it is called there.
+function twin(element, fresh) {
+  if (element.id) return fresh.querySelector(`#${CSS.escape(element.id)}`);
+  const called = (one) => {
+    const value = isBox(one) || one.localName === "button" ? one.value : "";
+    const text = one.localName === "button" || one.localName === "summary" ? one.textContent.trim() : "";
+    return [one.name, value, text, one.getAttribute("href"), one.form?.getAttribute("action")].join("\n");
+  };
+  return Array.from(fresh.querySelectorAll(element.localName)).find((other) => called(other) === called(element));
+}
+
+// Somebody types in it, chooses, or marks some of its text.
+function isInHand(region) {
+  const active = document.activeElement;
+  const selection = getSelection();
+  return (
+    (region.contains(active) && active.matches(TYPED)) ||
+    (!selection.isCollapsed && region.contains(selection.anchorNode))
+  );
+}
+
+function hasPlaceFor(control, other) {
+  return Boolean(other) && (!other.options || Array.from(other.options).some(({ value }) => value === control.value));
+}
+
+// Puts what somebody has filled in into the fresh region; false when there is no place for it any more.
+function carryOver(region, fresh) {
+  const changed = Array.from(region.querySelectorAll("input:not([type=hidden]), select, textarea")).filter(isChanged);
+  const pairs = changed.map((control) => [control, twin(control, fresh)]);
+  if (!pairs.every(([control, other]) => hasPlaceFor(control, other))) return false;
+  for (const [control, other] of pairs) {
+    if (isBox(control)) other.checked = control.checked;
+    else if (control.type === "file") other.replaceWith(control);
+    else other.value = control.value;
+  }
+  for (const details of region.querySelectorAll("details")) {
+    const summary = details.querySelector("summary");
+    const other = summary && twin(summary, fresh);
+    if (other) other.parentElement.open = details.open;
+  }
+  return true;
+}
+
+// True when something is new to see.
+function renew(region, fresh) {
+  const name = region.dataset.fresh;
+  const html = fresh.innerHTML;
+  if (html === received.get(name)) return false;
+  const isNews = gist(fresh) !== gist(region);
+  if (isInHand(region) || !carryOver(region, fresh)) {
+    if (isNews) held.add(name);
+    return false;
+  }
+  held.delete(name);
+  received.set(name, html);
+  const active = document.activeElement;
+  const focused = region.contains(active) ? active : null;
+  const other = focused && twin(focused, fresh);
+  const known = new Set(Array.from(region.querySelectorAll("tr [id]"), (element) => element.id));
+  for (const element of fresh.querySelectorAll("[data-scripted]")) element.hidden = false;
+  region.replaceChildren(...fresh.childNodes);
+  if (focused) (other || document.getElementById("main")).focus({ preventScroll: true });
+  for (const element of region.querySelectorAll("tr [id]")) {
+    if (!known.has(element.id)) element.closest("tr").classList.add("arrived");
+  }
+  return isNews;
+}
+
+// False when the page could not be had.
+async function load() {
   // A page that answers a form stands at the form's address; what it shows stands at its own.
   const answer = await fetch(document.body.dataset.page + location.search, { redirect: "manual" }).catch(() => null);
-  // The session is over: whoever comes back to this page is to see that.
-  if (answer && answer.type === "opaqueredirect") location.reload();
-  if (!answer || !answer.ok) return;
+  if (answer && answer.type === "opaqueredirect") {
+    // The page stays: somebody may be in the middle of a sentence.
+    isOver = true;
+    document.getElementById("ended").hidden = false;
+    return true;
+  }
+  if (!answer || !answer.ok) return false;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  let changed = false;
+  const hadHeld = held.size > 0;
+  let isNews = false;
   for (const region of document.querySelectorAll("[data-fresh]")) {
     const fresh = page.querySelector(`[data-fresh="${region.dataset.fresh}"]`);
-    if (!fresh || touched(region) || fresh.innerHTML === region.innerHTML) continue;
-    const focused = region.contains(document.activeElement) ? document.activeElement.id : "";
-    const known = new Set(Array.from(region.querySelectorAll("[id]"), (element) => element.id));
-    region.replaceChildren(...fresh.childNodes);
-    if (focused) document.getElementById(focused)?.focus();
-    for (const element of region.querySelectorAll("tr [id]")) {
-      if (!known.has(element.id)) element.closest("tr").classList.add("arrived");
-    }
-    changed = true;
+    if (fresh && renew(region, fresh)) isNews = true;
   }
-  if (changed) document.getElementById("news").textContent = document.body.dataset.news || "";
+  if (held.size) say(document.body.dataset.held);
+  else if (isNews) say(document.body.dataset.news || "", NEWS_MILLIS);
+  else if (hadHeld) say("");
   document.body.dataset.seen = page.body.dataset.seen || "";
+  return true;
+}
+
+// One at a time, and once more for whoever asked in between: an older page must not replace a newer one.
+async function refresh() {
+  if (loading) {
+    isAskedAgain = true;
+    return loading;
+  }
+  const loadAll = async () => {
+    let isFine = true;
+    do {
+      isAskedAgain = false;
+      isFine = isOver || (await load());
+    } while (isAskedAgain);
+    return isFine;
+  };
+  loading = loadAll().finally(() => (loading = null));
+  return loading;
+}
+
+// One of this browser's streams, as long as it is not given back; null when all are taken, or locks are not to be had.
+async function slot() {
+  for (let number = 1; navigator.locks && number <= STREAMS_OF_ONE_BROWSER; number += 1) {
+    const giveBack = await new Promise((resolve) => {
+      navigator.locks.request(`kalathi-live-${number}`, { ifAvailable: true }, (lock) => {
+        if (lock) return new Promise((done) => resolve(done));
+        return resolve(null);
+      });
+    });
+    if (giveBack) return giveBack;
+  }
+  return null;
 }
 
 function follow() {
   let stream = null;
-  let again = 0;
+  let giveBack = null;
+  let timer = 0;
+  let turn = 0;
+  let pause = TRY_AGAIN_MILLIS;
   const end = () => {
-    clearTimeout(again);
+    turn += 1;
+    clearTimeout(timer);
     if (stream) stream.close();
-    stream = null;
+    if (giveBack) giveBack();
+    stream = giveBack = null;
   };
-  const begin = () => {
+  const lookIn = (millis) => {
+    clearTimeout(timer);
+    timer = setTimeout(look, millis);
+  };
+  const lookLater = () => {
+    lookIn(pause);
+    pause = Math.min(2 * pause, LOOK_AGAIN_MILLIS);
+  };
+  const begin = async () => {
     end();
+    const mine = turn;
+    const given = await slot();
+    if (mine !== turn) {
+      if (given) given();
+      return;
+    }
+    giveBack = given;
+    if (!giveBack) {
+      lookIn(POLL_MILLIS);
+      return;
+    }
     const path = document.body.dataset.live;
-    const mark = path.includes("?") ? "&" : "?";
-    stream = new EventSource(`${path}${mark}seen=${encodeURIComponent(document.body.dataset.seen || "")}`);
-    stream.addEventListener("changed", refresh);
+    stream = new EventSource(`${path}?seen=${encodeURIComponent(document.body.dataset.seen || "")}`);
+    stream.addEventListener("open", () => (pause = TRY_AGAIN_MILLIS));
+    stream.addEventListener("changed", () => refresh().then((isFine) => isFine || lookLater()));
     // The stream ends now and then; what was missed in between is seen by what the page has seen last.
     stream.addEventListener("error", () => {
       end();
-      again = setTimeout(() => refresh().then(() => document.hidden || begin()), TRY_AGAIN_MILLIS);
+      lookLater();
     });
   };
-  // A browser has few connections to one host: a page that nobody looks at gives its own back.
-  document.addEventListener("visibilitychange", () => (document.hidden ? end() : begin()));
+  const look = async () => {
+    if (document.hidden) return;
+    const isFine = await refresh();
+    if (isOver) end();
+    else if (!isFine) lookLater();
+    else if (!document.hidden) begin();
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? end() : look()));
   window.addEventListener("pagehide", end);
+  window.addEventListener("pageshow", (event) => event.persisted && look());
+  // What was held back is shown as soon as nobody is in the middle of something there.
+  for (const done of ["focusout", "pointerup"]) document.addEventListener(done, () => held.size && setTimeout(refresh, 0));
   setInterval(() => document.hidden || refresh(), LOOK_AGAIN_MILLIS);
   if (!document.hidden) begin();
 }
 
-document.addEventListener("input", (event) => {
-  const region = event.target.closest("[data-fresh]");
-  if (region) region.dataset.touched = "yes";
-});
-
 // Two clicks are one: the second would be refused as if the first had failed.
 document.addEventListener("submit", (event) => {
-  if (event.target.method !== "post") return;
-  if (event.target.dataset.sent === "yes") event.preventDefault();
-  event.target.dataset.sent = "yes";
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent === "yes") event.preventDefault();
+  form.dataset.sent = "yes";
+  // Somebody may have stopped the browser before the answer came.
+  setTimeout(() => delete form.dataset.sent, SENT_MILLIS);
 });
 window.addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
+});
+
+document.addEventListener("change", (event) => {
+  const all = event.target.closest("[data-all]");
+  if (!all) return;
+  for (const box of all.form.querySelectorAll(`input[name="${all.dataset.all}"]`)) box.checked = all.checked;
 });
 
 document.addEventListener("click", async (event) => {
@@ -81,11 +255,12 @@ document.addEventListener("click", async (event) => {
   const source = document.getElementById(button.dataset.copy);
   try {
     await navigator.clipboard.writeText(source.textContent);
-    document.getElementById("news").textContent = button.dataset.copied;
+    say(button.dataset.copied, NEWS_MILLIS);
   } catch {
     getSelection().selectAllChildren(source);
   }
 });
 
-for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+for (const region of document.querySelectorAll("[data-fresh]")) received.set(region.dataset.fresh, region.innerHTML);
+for (const element of document.querySelectorAll("[data-copy], [data-scripted]")) element.hidden = false;
 if (document.body.dataset.live) follow();

@@ -17,6 +17,7 @@ from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.operations import OPERATIONS, Facts
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.documents import PDF_HEADERS
+from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.operator.overview import seen
 from kalathi.marketplace.panel.order_lists import OrderFilter, filter_of, is_code, row_of
 from kalathi.marketplace.panel.order_view import order_page
@@ -68,12 +69,10 @@ async def list_orders(visit: Visit) -> Answer:
 async def show_order(visit: Visit) -> Answer:
     """An order with its cart, its timeline, its webhooks, and what may happen to it now. A demo order is shown too."""
     desk, code = visit.desk, visit.parts["code"]
-    now, mark = desk.clock.now(), seen(visit, "orders")
+    now = desk.clock.now()
 
     def query(view: View) -> dict[str, Any]:
-        found = orders.by_code(view, code) or desk.demo.find(code)
-        if found is None:
-            raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+        found = _find(visit, view)
         page = order_page(view, found, desk.terms, now)
         is_demo = desk.demo.find(code) is not None
         return {
@@ -92,9 +91,20 @@ async def show_order(visit: Visit) -> Answer:
         "reasons": tuple(reason.value for reason in ReturnReason),
         "replacements": tuple(REPLACEMENT_CUSTOMS),
         "left": visit.words.left(page.deadline, now) if page.deadline else "",
-        "seen": mark,
     }
     return Shown("operator/order.html", content | more)
+
+
+async def follow_order(visit: Visit) -> Answer:
+    """Says when something has happened to the order."""
+    desk = visit.desk
+
+    async def mark() -> str:
+        now = desk.clock.now()
+        return await desk.database.look(lambda view: order_page(view, _find(visit, view), desk.terms, now).mark)
+
+    await mark()
+    return visit.follow(SUBJECT_TABLES, mark)
 
 
 async def show_voucher(visit: Visit) -> Answer:
@@ -173,6 +183,13 @@ def with_quantities(content: dict[str, Any]) -> dict[str, Any]:
         content = {name: value for name, value in content.items() if name != "line_items"}
         return content | {"line_items": named} if named else content
     return content
+
+
+def _find(visit: Visit, view: View) -> FoundOrder:
+    found = orders.by_code(view, visit.parts["code"]) or visit.desk.demo.find(visit.parts["code"])
+    if found is None:
+        raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+    return found
 
 
 def _possible(order: Order) -> frozenset[str]:

@@ -21,6 +21,7 @@ from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.languages import Language, Words
+from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.order_view import order_page
 from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.webhooks.resending import resent_latest
@@ -55,9 +56,8 @@ async def follow_order(visit: Visit) -> Answer:
         now = desk.clock.now()
         return await desk.database.look(lambda view: order_page(view, find(visit, view), desk.terms, now).mark)
 
-    tables = ("timeline", "webhook_events", "delivery_attempts")
     await mark()  # An order that is not the shop's is refused before the stream has begun.
-    return visit.follow(tables, mark)
+    return visit.follow(SUBJECT_TABLES, mark)
 
 
 async def act(visit: Visit) -> Answer:

@@ -8,6 +8,7 @@ from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.paging import leaf_of, leafed
 from kalathi.marketplace.panel.return_view import return_page, state_of
 from kalathi.marketplace.panel.visits import Visit
@@ -54,6 +55,17 @@ async def show_return(visit: Visit) -> Answer:
         "left": visit.words.left(page.review_until, now) if page.review_until else "",
     }
     return Shown("shop/return.html", content)
+
+
+async def follow_return(visit: Visit) -> Answer:
+    """Says when something has happened to the return."""
+    database, shop_id, code = visit.desk.database, visit.shop.id, visit.parts["code"]
+
+    async def mark() -> str:
+        return await database.look(lambda view: return_page(view, queries.find_return(view, code, shop_id)).mark)
+
+    await mark()  # A return that is not the shop's is refused before the stream has begun.
+    return visit.follow(SUBJECT_TABLES, mark)
 
 
 async def review(visit: Visit) -> Answer:

@@ -1,0 +1,99 @@
+"""Pages that renew themselves under somebody's hands: nothing that was begun is lost, and only news are called news."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.browsing import desk
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_was_unfolded_and_filled_in_stays_when_the_page_is_renewed(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await place.shop.cart(LAMP=1)
+        page = await place.page()
+        await page.goto(f"/operator/orders/{code}")
+        await page.get_by_text("Reject as support").click()
+        await page.get_by_label("Reason, which the shop sees").fill("Δεν υπάρχει")
+        await page.locator("#do-extend").click()
+        await place.shop.cart(CABLE=1)  # Another order is no news here.
+        await place.caller.operate("POST", f"/marketplace/orders/{code}/extend", {"hours": 5})
+        await expect(page.locator(".timeline").first).to_contain_text("More time to answer")
+        await expect(page.locator("#news")).to_have_text("The order has changed.")
+        await expect(page.locator("#do-extend")).to_be_focused()
+        await expect(page.get_by_label("Reason, which the shop sees")).to_be_visible()
+        await expect(page.get_by_label("Reason, which the shop sees")).to_have_value("Δεν υπάρχει")
+        await page.evaluate("say('')")
+        await place.shop.cart(CABLE=1)
+        await page.evaluate("refresh()")
+        await expect(page.locator("#news")).to_have_text("")
+
+
+async def test_a_chosen_voucher_stays_chosen_and_the_list_goes_on(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        [code] = await place.shop.play("accept")
+        page = await place.signed_in()
+        box = page.get_by_label(f"Voucher of {code}")
+        await box.check()
+        new = await place.shop.cart(LAMP=1)
+        await expect(page.locator(f"#order-{new}")).to_be_visible()
+        await expect(box).to_be_checked()
+        await expect(box).to_be_focused()
+
+
+async def test_what_somebody_types_is_not_replaced_before_it_is_left(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await place.shop.cart(LAMP=1)
+        page = await place.signed_in()
+        await page.goto(f"/shop/orders/{code}")
+        reason = page.get_by_label("Reason", exact=True).last
+        await reason.fill("Έσπασε")
+        await place.caller.operate("POST", f"/marketplace/orders/{code}/cancel")
+        await expect(page.locator("[data-fresh=head]")).to_contain_text("Cancelled")
+        await expect(page.locator("#news")).to_contain_text("It is shown when you have finished here")
+        await expect(reason).to_have_value("Έσπασε")
+        await reason.fill("")
+        await page.get_by_role("heading", level=1).click()
+        await expect(reason).to_have_count(0)
+
+
+async def test_less_time_left_is_shown_and_is_no_news(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        await place.shop.cart(LAMP=1)
+        page = await place.signed_in()
+        left = page.locator("tbody .left")
+        before = await left.inner_text()
+        await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3600})
+        await page.evaluate("refresh()")
+        await expect(left).not_to_have_text(before)
+        await expect(page.locator("#news")).to_have_text("")
+
+
+async def test_a_session_that_is_over_is_said_and_throws_nothing_away(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await place.shop.cart(LAMP=1)
+        page = await place.signed_in()
+        await page.goto(f"/shop/orders/{code}")
+        reason = page.get_by_label("Reason", exact=True).last
+        await reason.fill("Έσπασε")
+        await place.caller.operate("POST", f"/marketplace/shops/{place.shop.id}/api_token")
+        await place.caller.operate("POST", f"/marketplace/orders/{code}/extend", {"hours": 5})
+        await expect(page.get_by_role("alert")).to_contain_text("Your session has ended.")
+        await expect(reason).to_have_value("Έσπασε")
+        await page.get_by_role("link", name="sign in again").click()
+        await page.wait_for_url(f"**/sign-in?then=%2Fshop%2Forders%2F{code}")
+
+
+async def test_more_windows_than_a_browser_has_connections_all_go_on(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        first = await place.signed_in()
+        windows = [first]
+        for _ in range(7):
+            page = await first.context.new_page()
+            await page.goto("/shop/orders")
+            windows.append(page)
+        code = await place.shop.cart(LAMP=1)
+        for page in windows:
+            await expect(page.locator(f"#order-{code}")).to_be_visible()
