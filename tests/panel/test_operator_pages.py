@@ -214,13 +214,21 @@ async def test_the_overview_counts_and_names_the_oldest_event_that_is_not_delive
         assert f"/operator/deliveries/{place.shop.id}.{code}.1" in page.links
         assert "1 attempt" in page.text
         await place.market.advance(120)
-        assert "Everything is delivered." in (await place.operator.get("/")).text
+        assert "Nothing waits." in (await place.operator.get("/")).text
+        place.network.statuses["http://shop/"] += [500] * 20
+        given_up = await place.shop.cart(A=1)
+        await place.market.advance(86_400)
+        page = await place.operator.get("/")
+        assert "The oldest that was given up:" in page.text
+        assert f"/operator/deliveries/{place.shop.id}.{given_up}.1" in page.links
 
 
 async def test_the_clock_is_moved_and_what_will_happen_is_told_before(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=1)
-        answered = await place.shop.accepted()
+        # More than the page shows, and all of them before what is due next.
+        for _ in range(25):
+            answered = await place.shop.accepted()
         await place.market.settle()
         page = await place.operator.get("/operator/sandbox")
         # What was answered in time does not expire, whatever is still planned for it.

@@ -149,7 +149,7 @@ async def test_invoices_are_uploaded_told_by_their_content_and_refused_otherwise
         assert "larger than 7 MB" in too_large.text
 
 
-async def test_a_file_that_is_far_too_large_is_not_read_to_its_end() -> None:
+async def test_a_file_that_is_far_too_large_is_neither_kept_nor_read_for_ever() -> None:
     part, read = b"x" * 1_000_000, 0
 
     async def receive() -> Message:
@@ -164,7 +164,7 @@ async def test_a_file_that_is_far_too_large_is_not_read_to_its_end() -> None:
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
     with pytest.raises(DomainError, match="larger than 7 MB"):
         await read_file_form(request, INVOICE_FILE)
-    assert read == 8
+    assert 8 < read < 90
 
 
 async def test_many_vouchers_are_one_pdf_and_mark_their_orders_ready(tmp_path: Path) -> None:
@@ -220,6 +220,8 @@ async def test_filters_stand_in_the_address_and_codes_are_found_by_a_part(tmp_pa
             ("code=%25", set()),
             ("code=%27%20OR%201%3D1", set()),
             ("state=expired", set()),
+            (f"code={codes[1][-5:]}&state=accepted", set()),
+            (f"code=+{accepted[:6]}++{accepted[6:]}&state=accepted", {accepted}),
         ):
             page = await place.merchant.get(f"/shop/orders?{query}")
             found = {link.rpartition("/")[2] for link in page.links if link.startswith("/shop/orders/2")}

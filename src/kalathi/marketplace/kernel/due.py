@@ -225,11 +225,12 @@ def earliest_by_kind(view: View) -> dict[DueKind, int]:
     return {kind: due_at for kind, due_at in zip(DueKind, row, strict=False) if due_at is not None}
 
 
-def coming(view: View, most: int) -> list[DueRow]:
-    """What is due next of all shops, the earliest first; each kind's part of the index is read from its beginning."""
+def coming(view: View, most: int, only: Mapping[DueKind, str]) -> list[DueRow]:
+    """What is due next of all shops, the earliest first; each kind's part of the index is read from its beginning.
+    `only` says in SQL which rows `d` of a kind will do something."""
     parts = " UNION ALL ".join(
-        f"SELECT * FROM (SELECT kind, shop_id, subject, sequence, due_at, anchor_at, attempts, lease FROM due"  # noqa: S608
-        f" WHERE kind = :{kind} ORDER BY due_at LIMIT :most) {kind}_rows"
+        f"SELECT * FROM (SELECT {_COLUMNS} FROM due d WHERE d.kind = :{kind}"  # noqa: S608  (names and fixed text only)
+        f" AND {only.get(kind, '1 = 1')} ORDER BY d.due_at LIMIT :most) {kind}_rows"
         for kind in DueKind
     )
     rows = view.all(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -10,12 +10,18 @@ from kalathi.contract.codec import decode, encode
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis, to_millis
-from kalathi.marketplace.kernel.database import Row, View, any_of
+from kalathi.marketplace.kernel.database import Row, View
 from kalathi.marketplace.orders.machine import Step
 from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
 from kalathi.marketplace.orders.uploads import Upload, UploadKind
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.shops.store import shop_of
+
+# Of a due row `d`: whether its order still waits for an answer.
+STILL_OPEN: Final = (
+    "EXISTS (SELECT 1 FROM orders o WHERE o.shop_id = d.shop_id AND o.code = d.subject"  # noqa: S608  (fixed text only)
+    f" AND o.state = '{OrderState.OPEN}')"
+)
 
 
 class Caller(NamedTuple):
@@ -124,14 +130,14 @@ def orders_of_shop(
 
 
 def orders_of_code(
-    view: View, shop_id: str | None, part_of_code: str, limit: int, offset: int
+    view: View, shop_id: str | None, state: str | None, part_of_code: str, limit: int, offset: int
 ) -> tuple[list[FoundOrder], int]:
     """A page of the orders whose code holds this text of letters, digits and dashes, the newest code first, and how
-    many there are; of one shop, or of all. Every code is looked at, in the index."""
-    where = "o.code LIKE :part" if shop_id is None else "o.shop_id = :shop_id AND o.code LIKE :part"
-    parameters: dict[str, Value] = {"part": f"%{part_of_code}%"}
-    if shop_id is not None:
-        parameters["shop_id"] = shop_id
+    many there are; of one shop or of all, in one state or in any. Every code is looked at, in the index."""
+    named: dict[str, Value] = {"shop_id": shop_id, "state": state}
+    parameters: dict[str, Value] = {name: value for name, value in named.items() if value is not None}
+    where = " AND ".join([*(f"o.{name} = :{name}" for name in parameters), "o.code LIKE :part"])
+    parameters["part"] = f"%{part_of_code}%"
     rows = view.all(
         "SELECT s.document, o.document, o.version FROM"  # noqa: S608  (fixed text only)
         f" (SELECT o.shop_id, o.code FROM orders o WHERE {where} ORDER BY o.code DESC LIMIT :limit OFFSET :offset) p"
@@ -141,14 +147,6 @@ def orders_of_code(
     )
     counted = view.one(f"SELECT count(*) FROM orders o WHERE {where}", parameters)  # noqa: S608  (fixed text only)
     return [_found(row) for row in rows], counted[0] if counted else 0
-
-
-def states_of(view: View, names: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The states of these orders, named by shop and code, by their codes."""
-    if not names:
-        return {}
-    named, parameters = any_of(("shop_id", "code"), names)
-    return dict(view.all(f"SELECT code, state FROM orders WHERE {named}", parameters))  # noqa: S608  (names only)
 
 
 def counts_by_state(view: View) -> dict[str, int]:

@@ -133,16 +133,18 @@ class _Edge:
         return endpoint
 
     async def _answer(self, page: Page, visit: Visit, request: Request) -> Answer:
-        if page.method == "POST":
-            visit = msgspec.structs.replace(visit, form=await _read_form(page, request))
-            if is_of_another_site(request.headers) or not visit.visitor.owns(visit.form.text("form_token")):
-                return _error_page(
-                    visit.words, 403, ("This form is too old, or not ours. Go back, load the page again, and repeat.",)
-                )
         try:
+            if page.method == "POST":
+                visit = msgspec.structs.replace(visit, form=await _read_form(page, request))
+                if is_of_another_site(request.headers) or not visit.visitor.owns(visit.form.text("form_token")):
+                    return _error_page(
+                        visit.words,
+                        403,
+                        ("This form is too old, or not ours. Go back, load the page again, and repeat.",),
+                    )
             return await page.handler(visit)
         except DomainError as error:
-            if page.back is None or error.code in _PAGES_OF_THEIR_OWN:
+            if page.back is None or (error.code in _PAGES_OF_THEIR_OWN and page.who is not Who.ANYBODY):
                 raise
             visit = msgspec.structs.replace(visit, problems=error.messages)
             shown = await page.back(visit)

@@ -1,5 +1,7 @@
 """A form with a file, as browsers send it (RFC 7578): bounded, and told by its content like a file of the API."""
 
+from typing import Final
+
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -10,7 +12,8 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES
 from kalathi.marketplace.panel.visits import Form
 
-_ENVELOPE_BYTES = 100_000
+_ENVELOPE_BYTES: Final = 100_000
+_DRAINED_BYTES: Final = 64 * 1024 * 1024
 
 
 async def read_file_form(request: Request, field: FileField) -> Form:
@@ -30,6 +33,19 @@ async def read_file_form(request: Request, field: FileField) -> Form:
             values = {name: value for name, value in sent.items() if isinstance(value, str)}
             chosen = sent.get(field.names[0])
             content = await chosen.read() if isinstance(chosen, UploadFile) else b""
+    except DomainError:
+        await _throw_away(request)
+        raise
     except HTTPException:
         raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.") from None
     return Form(values=values, file=content)
+
+
+async def _throw_away(request: Request) -> None:
+    """The rest of what is sent, so that its sender reads the refusal instead of a connection that was cut."""
+    left = _DRAINED_BYTES
+    while left > 0:
+        message = await request.receive()
+        left -= len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return

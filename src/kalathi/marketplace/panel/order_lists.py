@@ -81,7 +81,7 @@ def filter_of(query: Mapping[str, str]) -> OrderFilter:
     state = query.get("state", "")
     if state and state not in set(OrderState):
         raise invalid_parameter("There is no such state.")
-    return OrderFilter(OrderState(state) if state else None, query.get("code", "").strip())
+    return OrderFilter(OrderState(state) if state else None, "".join(query.get("code", "").split()))
 
 
 def is_code(text: str) -> bool:

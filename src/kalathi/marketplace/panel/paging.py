@@ -18,7 +18,7 @@ class Leaf(NamedTuple):
     @property
     def before(self) -> int | None:
         """The page before."""
-        return self.number - 1 if self.number > 1 else None
+        return min(self.number - 1, self.pages) if self.number > 1 else None
 
     @property
     def after(self) -> int | None:

@@ -26,6 +26,13 @@ class Reception(Struct, frozen=True, kw_only=True):
     bells: Bells
 
 
+class Given(dict[str, str]):
+    """What fields are filled with; blank where the form that was sent has no such field, which `in` tells apart."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
 class Form(Struct, frozen=True, kw_only=True):
     """What somebody has filled in: a form's bytes as the browser writes them, its single values by name, and the bytes
     of a file."""
@@ -33,6 +40,11 @@ class Form(Struct, frozen=True, kw_only=True):
     encoded: bytes = b""
     values: Mapping[str, str] = {}
     file: bytes | None = None
+
+    @property
+    def given(self) -> Given:
+        """For the page that shows the form again."""
+        return Given(self.values)
 
     def text(self, name: str) -> str:
         """A value without the blanks around it; empty when it is not there."""

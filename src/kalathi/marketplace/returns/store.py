@@ -1,14 +1,22 @@
 """Returns in the database: reads, and the rows of their change sets."""
 
-from collections.abc import Sequence
+from typing import Final
 
 from kalathi.contract.codec import decode, encode
+from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import Row, View, any_of
+from kalathi.marketplace.kernel.database import Row, View
 from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import FoundReturn, Return
 from kalathi.marketplace.shops.store import shop_of
+
+# Of a due row `d`: whether its return still waits for the shop's review.
+STILL_UNDER_REVIEW: Final = (
+    "EXISTS (SELECT 1 FROM returns r WHERE r.shop_id = d.shop_id AND r.code = d.subject"  # noqa: S608  (fixed text only)
+    f" AND r.state = '{ReturnState.PENDING_MERCHANT_REVIEW}')"
+)
+
 
 _FOUND = "SELECT s.document, r.document, r.version FROM"
 _BY_CODE = (
@@ -34,14 +42,6 @@ def page_of_returns(view: View, filters: dict[str, Value], limit: int, offset: i
     )
     counted = view.one(f"SELECT count(*) FROM returns r {where}", filters)  # noqa: S608  (names only)
     return [_found(row) for row in rows], counted[0] if counted else 0
-
-
-def states_of(view: View, names: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The states of these returns, named by shop and code, by their codes."""
-    if not names:
-        return {}
-    named, parameters = any_of(("shop_id", "code"), names)
-    return dict(view.all(f"SELECT code, state FROM returns WHERE {named}", parameters))  # noqa: S608  (names only)
 
 
 def insert_return(step: Step, at_millis: int) -> ChangeSet:

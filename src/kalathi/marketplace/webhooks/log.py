@@ -106,6 +106,16 @@ def oldest_waiting(view: View) -> LoggedDelivery | None:
     return None if row is None else _entry(row)
 
 
+def oldest_given_up(view: View, most: int) -> LoggedDelivery | None:
+    """Of so many of the latest events, the oldest whose delivery was given up; None when none was."""
+    row = view.one(
+        f"SELECT y.* FROM (SELECT x.*, {_STATE} AS state FROM ({_ENTRIES} ORDER BY e.created_at DESC LIMIT :most) x) y"  # noqa: S608  (fixed text only)
+        " WHERE y.state = 'exhausted' ORDER BY y.created_at LIMIT 1",
+        {"kind": DueKind.DELIVERY, "most": most},
+    )
+    return None if row is None else _entry(row)
+
+
 def body_before(view: View, name: str) -> bytes | None:
     """What was told of the same subject before this event; None for the first. Raises NOT_FOUND."""
     shop_id, subject, sequence = parts_of(name)

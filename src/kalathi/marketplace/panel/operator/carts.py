@@ -1,6 +1,5 @@
 """A customer's cart, placed by a form."""
 
-from collections import defaultdict
 from typing import Any, Final
 
 from kalathi.contract.orders import Address, InvoiceAddress
@@ -12,7 +11,7 @@ from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.paging import leaf_of, leafed
-from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.panel.visits import Given, Visit, read_as
 from kalathi.marketplace.shops import store as shops
 
 # Somebody to order for whoever only wants to see an order come in.
@@ -31,19 +30,30 @@ _COMPANY: Final = ("company", "profession", "vat_number", "doy")
 
 
 async def show_cart(visit: Visit) -> Answer:
-    """`?shop=&page=`: the listings of a shop, and the form of a customer who buys of them."""
-    shop_id, page = visit.form.text("shop_id") or visit.query.get("shop", ""), leaf_of(visit.query)
+    """`?shop=&page=`: the listings of a shop, and the form of a customer who buys of them. What was chosen on other
+    pages of the list goes with the form from page to page."""
+    shop_id = visit.form.text("shop_id") or visit.query.get("shop", "")
+    page = leaf_of({"page": visit.form.text("leaf") or visit.form.text("page") or visit.query.get("page", "1")})
+    wanted = {line["shop_uid"]: line["quantity"] for line in _lines(visit)}
 
     def query(view: View) -> dict[str, Any]:
         named = sorted(shops.shops(view), key=lambda shop: shop.name.casefold())
         chosen = next((shop for shop in named if shop.id == shop_id), named[0] if named else None)
         listings, count = shops.page_of_listings(view, chosen.id, page.per, page.offset) if chosen else ([], 0)
-        return {"shops": named, "shop": chosen, "listings": listings, "leaf": leafed(page, count)}
+        here = {entry.listing.shop_uid for entry in listings}
+        return {
+            "shops": named,
+            "shop": chosen,
+            "listings": listings,
+            "leaf": leafed(page, count),
+            "elsewhere": {uid: quantity for uid, quantity in wanted.items() if uid not in here},
+        }
 
     content = await visit.desk.database.read(query)
     more = {
         "problems": visit.problems,
-        "given": defaultdict(str, _SOMEBODY | dict(visit.form.values)),
+        "given": Given(_SOMEBODY | dict(visit.form.values)),
+        "wanted": wanted,
         "payments": tuple(method.value for method in PaymentMethod),
     }
     return Shown("operator/cart.html", content | more)
@@ -51,6 +61,8 @@ async def show_cart(visit: Visit) -> Answer:
 
 async def place_cart(visit: Visit) -> Answer:
     """The cart becomes an order. Raises INVALID_PARAMETER."""
+    if visit.form.text("leaf"):
+        return await show_cart(visit)
     desk = visit.desk
     new = _cart(visit)
     keys = await desk.keys.draw(COMMAND_ATTEMPTS)
@@ -68,9 +80,11 @@ async def place_cart(visit: Visit) -> Answer:
 
 def _cart(visit: Visit) -> NewCart:
     form = visit.form
-    lines = [line for line in form.nested().get("items", []) if "quantity" in line and "shop_uid" in line]
+    lines = _lines(visit)
     if not lines:
         raise invalid_parameter("Say how many pieces of which listing the customer buys.")
+    if not (form.text("first_name") and form.text("last_name")):
+        raise invalid_parameter("The customer needs a first and a last name.")
     address = {name: form.text(name) for name in Address.__struct_fields__ if name in _SOMEBODY}
     content: dict[str, Any] = {
         "customer": {"first_name": form.text("first_name"), "last_name": form.text("last_name"), "address": address},
@@ -83,3 +97,14 @@ def _cart(visit: Visit) -> NewCart:
         places = {name: form.text(f"company_{name}") for name in InvoiceAddress.__struct_fields__}
         content["invoice_details"] = {name: form.text(name) for name in _COMPANY} | {"address": places}
     return read_as(content, NewCart)
+
+
+def _lines(visit: Visit) -> list[dict[str, str]]:
+    """The listings of which somebody wants pieces."""
+    lines = visit.form.nested().get("items", [])
+    named = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+    return [
+        {name: line[name] for name in ("shop_uid", "quantity")}
+        for line in named
+        if all(isinstance(line.get(name), str) for name in ("shop_uid", "quantity"))
+    ]

@@ -4,7 +4,6 @@ production mode."""
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from kalathi.contract.words import OrderState, ReturnState
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.due import DueKind, DueRow, coming
@@ -25,7 +24,6 @@ from kalathi.marketplace.shops.commands import find_shop
 
 CONSOLE: Final = "/operator/sandbox"
 _COMING: Final = 20
-_LOOKED_AT: Final = 200
 _HOUR_SECONDS: Final = 3600
 _STEPS: Final = {"hour": _HOUR_SECONDS, "day": 24 * _HOUR_SECONDS}
 _RETURN: Final = "DEMO-RETURN:return"
@@ -158,7 +156,7 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
 
     def query(view: View) -> dict[str, Any]:
         return {
-            "coming": [_coming(visit, row, now) for row in _expected(view)[:_COMING]],
+            "coming": [_coming(visit, row, now) for row in _expected(view)],
             "shops": sorted(shops.shops(view), key=lambda shop: shop.name.casefold()),
         }
 
@@ -184,21 +182,12 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
 
 def _expected(view: View) -> list[DueRow]:
     """What is due next and will do something: an expiry does nothing to what was answered in time."""
-    rows = coming(view, _LOOKED_AT)
-    named = {
-        kind: [(row.shop_id, row.subject) for row in rows if row.kind is kind]
-        for kind in (DueKind.EXPIRY, DueKind.REVIEW)
+    only = {
+        DueKind.EXPIRY: orders.STILL_OPEN,
+        DueKind.EXPRESS: orders.STILL_OPEN,
+        DueKind.REVIEW: returns.STILL_UNDER_REVIEW,
     }
-    orders_now, returns_now = (
-        orders.states_of(view, named[DueKind.EXPIRY]),
-        returns.states_of(view, named[DueKind.REVIEW]),
-    )
-    return [
-        row
-        for row in rows
-        if not (row.kind is DueKind.EXPIRY and orders_now.get(row.subject) != OrderState.OPEN)
-        and not (row.kind is DueKind.REVIEW and returns_now.get(row.subject) != ReturnState.PENDING_MERCHANT_REVIEW)
-    ]
+    return coming(view, _COMING, only)
 
 
 def _coming(visit: Visit, row: DueRow, now: datetime) -> Coming:

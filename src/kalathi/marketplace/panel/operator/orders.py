@@ -1,6 +1,5 @@
 """Orders of all shops, and what customers, support and couriers do to them: each form is one row of their table."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -86,7 +85,9 @@ async def show_order(visit: Visit) -> Answer:
     page = content["page"]
     more = {
         "problems": visit.problems,
-        "given": defaultdict(str, visit.form.values),
+        "given": visit.form.given,
+        # The form that was refused, to be unfolded again.
+        "sent": visit.path.rpartition("/")[2] if visit.problems else "",
         "operations": OPERATIONS,
         "reasons": tuple(reason.value for reason in ReturnReason),
         "replacements": tuple(REPLACEMENT_CUSTOMS),
@@ -199,9 +200,9 @@ def _possible(order: Order) -> frozenset[str]:
 
 def _page(view: View, shop_id: str, wanted: OrderFilter, per: int, offset: int) -> tuple[list[FoundOrder], int]:
     if wanted.code:
-        return (
-            orders.orders_of_code(view, shop_id or None, wanted.code, per, offset) if is_code(wanted.code) else ([], 0)
-        )
+        if not is_code(wanted.code):
+            return [], 0
+        return orders.orders_of_code(view, shop_id or None, wanted.state, wanted.code, per, offset)
     if shop_id:
         return orders.orders_of_shop(view, shop_id, wanted.states, 0, per, offset)
     return orders.recent_orders(view, wanted.state, per, offset)

@@ -35,6 +35,7 @@ async def show_overview(visit: Visit) -> Answer:
             "deliveries": [(word, by_outcome.get(word, 0)) for word in wording.DELIVERY_STATES],
             "waiting": backlog(view),
             "oldest": log.oldest_waiting(view),
+            "given_up": log.oldest_given_up(view, _COUNTED) if by_outcome.get("exhausted") else None,
             "shops": len(shops.shops(view)),
         }
 

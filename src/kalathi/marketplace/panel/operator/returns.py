@@ -1,6 +1,5 @@
 """Returns of all shops, and what customers, couriers and the inspection do to them."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
@@ -55,7 +54,7 @@ async def show_return(visit: Visit) -> Answer:
         "page": page,
         "returned": page.returned,
         "possible": {word for word, action in _ACTIONS.items() if (state, action) in TRANSITIONS},
-        "given": defaultdict(str, visit.form.values),
+        "given": visit.form.given,
         "operations": OPERATIONS,
         "couriers": tuple(courier.value for courier in Courier),
         "left": visit.words.left(page.review_until, now) if page.review_until else "",

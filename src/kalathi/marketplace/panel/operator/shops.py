@@ -1,7 +1,6 @@
 """The shops: a new one, what each has set, its listings."""
 
 import secrets
-from collections import defaultdict
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -32,7 +31,7 @@ async def list_shops(visit: Visit) -> Answer:
     found = await visit.desk.database.read(store.shops)
     content = {
         "problems": visit.problems,
-        "given": defaultdict(str, visit.form.values),
+        "given": visit.form.given,
         "shops": sorted(found, key=lambda shop: shop.name.casefold()),
         "couriers": _COURIERS,
         "modes": _MODES,
@@ -69,7 +68,7 @@ async def show_shop(visit: Visit) -> Answer:
     content = await visit.desk.database.read(query)
     more = {
         "problems": visit.problems,
-        "given": defaultdict(str, visit.form.values),
+        "given": visit.form.given,
         "couriers": _COURIERS,
         "modes": _MODES,
     }

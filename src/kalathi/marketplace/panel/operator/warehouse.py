@@ -1,6 +1,5 @@
 """What arrives at the marketplace's warehouse."""
 
-from collections import defaultdict
 from typing import Any
 
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -20,7 +19,7 @@ async def show_purchase_order(visit: Visit) -> Answer:
         return {"order": found.purchase_order, "shop": shop_commands.find_shop(view, found.shop_id)}
 
     content = await visit.desk.database.look(query)
-    more = {"problems": visit.problems, "given": defaultdict(str, visit.form.values)}
+    more = {"problems": visit.problems, "given": visit.form.given}
     return Shown("operator/purchase_order.html", content | more)
 
 

@@ -1,6 +1,5 @@
 """An order of a shop, and what the shop does to it: each form is one row of the table of a shop's actions."""
 
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -39,7 +38,7 @@ async def show_order(visit: Visit) -> Answer:
         "problems": visit.problems,
         "page": page,
         "order": page.order,
-        "given": defaultdict(str, visit.form.values),
+        "given": visit.form.given,
         "reasons": _reasons(page.order, visit.words),
         "couriers": tuple(TRACKING_COURIERS),
         "parcels": range(_PARCELS),

@@ -49,4 +49,8 @@ async def follow_orders(visit: Visit) -> Answer:
 def _page(view: View, shop_id: str, wanted: OrderFilter, per: int, offset: int) -> tuple[list[FoundOrder], int]:
     if not wanted.code:
         return queries.shop_orders(view, shop_id, wanted.states, 0, per, offset)
-    return orders.orders_of_code(view, shop_id, wanted.code, per, offset) if is_code(wanted.code) else ([], 0)
+    return (
+        orders.orders_of_code(view, shop_id, wanted.state, wanted.code, per, offset)
+        if is_code(wanted.code)
+        else ([], 0)
+    )

@@ -1,6 +1,5 @@
 """A shop's returns, and its review of those that wait for it (contract, sections 6 and 7)."""
 
-from collections import defaultdict
 from typing import Final
 
 from kalathi.contract.requests import ReviewRequest
@@ -51,7 +50,7 @@ async def show_return(visit: Visit) -> Answer:
         "problems": visit.problems,
         "page": page,
         "returned": page.returned,
-        "given": defaultdict(str, visit.form.values),
+        "given": visit.form.given,
         "left": visit.words.left(page.review_until, now) if page.review_until else "",
     }
     return Shown("shop/return.html", content)

@@ -1,7 +1,6 @@
 """A shop's settings: its token, its webhooks and whether they arrive, the signing secret, its locations."""
 
 import secrets
-from collections import defaultdict
 from typing import Final
 
 from kalathi.contract.signatures import SECRET_BYTES, secret_text, signed_headers
@@ -28,7 +27,7 @@ async def show_settings(visit: Visit) -> Answer:
     content = {
         "problems": visit.problems,
         "shop": visit.shop,
-        "given": defaultdict(str, visit.form.values),
+        "given": visit.form.given,
         "signs": secrets_live,
         "tried": None,
     }

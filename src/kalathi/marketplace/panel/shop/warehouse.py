@@ -1,6 +1,5 @@
 """A shop's goods in the marketplace's warehouse: products, what is announced, suppliers (contract, section 9)."""
 
-from collections import defaultdict
 from typing import Any, Final
 
 from kalathi.contract.requests import PurchaseOrderRequest, SupplierRequest
@@ -11,7 +10,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.paging import leaf_of, leafed
-from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.panel.visits import Given, Visit, read_as
 from kalathi.marketplace.warehouse import commands, store
 
 # Products of one form; who sends more uses the API or its command.
@@ -45,7 +44,7 @@ async def list_purchase_orders(visit: Visit) -> Answer:
     content = await visit.desk.database.read(query)
     more = {
         "problems": visit.problems,
-        "given": defaultdict(str, visit.form.values),
+        "given": visit.form.given,
         "lines": range(_LINES),
         "storage": tuple(str(number) for number in STORAGE_CONDITIONS),
         "today": athens(visit.desk.clock.now()).date().isoformat(),
@@ -92,7 +91,7 @@ async def list_suppliers(visit: Visit) -> Answer:
     )
     content = {
         "problems": visit.problems,
-        "given": defaultdict(str, visit.form.values),
+        "given": visit.form.given,
         "suppliers": found,
         "leaf": leafed(page, count),
     }
@@ -113,7 +112,7 @@ async def show_supplier(visit: Visit) -> Answer:
         raise DomainError(ErrorCode.NOT_FOUND, "Supplier not found")
     supplier = found.supplier
     facts = {name: getattr(supplier, name) or "" for name in supplier.__struct_fields__}
-    given = defaultdict(str, facts | dict(visit.form.values))
+    given = Given(facts | dict(visit.form.values))
     return Shown("shop/supplier.html", {"problems": visit.problems, "supplier": supplier, "given": given})
 
 

@@ -1,0 +1,106 @@
+"""What a refused form held is still there, in every field and switch, and the page is the form's own."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.panel.surfer import Surfer, open_place
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_wrong_token_leaves_the_form_and_where_it_leads(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        surfer = Surfer(place.market)
+        page = await surfer.sign_in("wrong", "%2Fshop%2Freturns")
+        assert page.status == 401
+        page = await surfer.submit(page, "/sign-in", {"token": place.shop.token})
+        assert page.path == "/shop/returns"
+
+
+async def test_switches_and_names_of_settings_stay_as_somebody_set_them(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        for surfer, path in ((place.merchant, "/shop/settings"), (place.operator, f"/operator/shops/{place.shop.id}")):
+            page = await surfer.get(path)
+            form = page.form(path)
+            values = {name: value for name, value in form.values.items() if name != "webhook_enabled"}
+            others = {"name": "Νέο όνομα", "domain": "new.example"} if "name" in values else {}
+            sent = {**values, **others, "webhook_url": "ftp://x", "set_as_ready_required": "1"}
+            refused = await surfer.post(path, sent)
+            assert refused.status == 422
+            assert refused.form(path).values == sent
+            # Another form of the page says nothing of these.
+            other = await surfer.post(f"{path}/locations", {"form_token": values["form_token"], "city": "Βόλος"})
+            assert other.status == 422
+            assert other.form(path).values == form.values
+
+
+async def test_the_operators_forms_are_unfolded_again_with_what_they_held(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.accepted()
+        for step in ("hand_over", "deliver"):
+            await place.market.operate("POST", f"/marketplace/orders/{code}/{step}")
+        path = f"/operator/orders/{code}"
+        page = await place.operator.get(path)
+        values = {
+            "line_items[0][quantity]": "7",
+            "line_items[0][comment]": "Σπασμένο",
+            "line_items[0][reason]": "faulty",
+        }
+        refused = await place.operator.submit(page, f"{path}/return", values)
+        assert refused.status == 422
+        held = refused.form(f"{path}/return").values
+        assert {name: held[name] for name in values} == values
+        assert '<details open><summary id="do-return">' in refused.html
+        assert '<details open><summary id="do-replace">' not in refused.html
+
+
+async def test_tracking_details_stay(tmp_path: Path) -> None:
+    async with open_place(tmp_path, fulfillment_mode="fbm") as place:
+        code = await place.shop.accepted()
+        path = f"/shop/orders/{code}/tracking_details"
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        values = {"tracking_details[0][courier]": "acs", "tracking_details[1][tracking_code]": "123"}
+        refused = await place.merchant.submit(page, path, values)
+        assert refused.status == 422
+        held = refused.form(path).values
+        assert {name: held[name] for name in values} == values
+
+
+async def test_a_cart_keeps_its_shop_and_its_pieces_from_page_to_page(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        await place.market.shop("Another")
+        listings = [
+            {"shop_uid": f"P{number:02}", "product_name": f"Προϊόν {number}", "unit_price": 1, "quantity": 9}
+            | {"commission_rate": 8}
+            for number in range(60)
+        ]
+        await place.market.operate("PUT", f"/marketplace/shops/{place.shop.id}/listings", listings)
+        path = "/operator/cart"
+        page = await place.operator.get(f"{path}?shop={place.shop.id}")
+        page = await place.operator.submit(page, path, {"items[0][quantity]": "2", "leaf": "2", "first_name": "Νίκος"})
+        assert page.form(path).values["shop_id"] == place.shop.id
+        assert "2 × A" in page.text
+        last = next(name for name, value in page.form(path).values.items() if value == "P59").replace(
+            "shop_uid", "quantity"
+        )
+        refused = await place.operator.submit(page, path, {last: "99"})
+        assert (refused.status, refused.form(path).values[last]) == (422, "99")
+        assert "2 × A" in refused.text
+        nobody = await place.operator.submit(refused, path, {last: "3", "first_name": " "})
+        assert nobody.status == 422
+        placed = await place.operator.submit(refused, path, {last: "3"})
+        order = await place.shop.show(placed.path.partition("?")[0].rpartition("/")[2])
+        assert order["customer"]["first_name"] == "Νίκος"
+        assert {line["shop_uid"]: line["quantity"] for line in order["line_items"]} == {"A": 2, "P59": 3}
+
+
+async def test_a_file_that_is_too_large_leaves_the_page_of_the_order(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.accepted()
+        path = f"/shop/orders/{code}"
+        page = await place.merchant.get(path)
+        refused = await place.merchant.upload(page, f"{path}/invoice", "invoice_file", b"%PDF-" + b"x" * 8_000_000)
+        assert refused.status == 422
+        assert "larger than 7 MB" in refused.text
+        assert refused.form(f"{path}/invoice")
