@@ -67,8 +67,11 @@ async def test_vouchers_of_several_orders_are_one_pdf(tmp_path: Path) -> None:
         for code in codes:
             await page.get_by_label(f"Voucher of {code}").check()
         form = page.locator("form[action='/shop/vouchers.pdf']")
-        query = await form.evaluate("form => new URLSearchParams(new FormData(form)).toString()")
-        pdf = await page.request.get(f"/shop/vouchers.pdf?{query}")
+        pairs = await form.evaluate("form => Array.from(new FormData(form))")
+        assert [value for name, value in pairs if name == "code"] == list(reversed(codes))
+        body = await form.evaluate("form => new URLSearchParams(new FormData(form)).toString()")
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        pdf = await page.request.post("/shop/vouchers.pdf", data=body, headers=kind)
         with pypdfium2.PdfDocument(await pdf.body()) as document:
             assert len(document) == 2
 
@@ -90,7 +93,7 @@ async def test_the_log_shows_attempts_as_they_happen_and_sends_again(tmp_path: P
     async with desk(tmp_path) as place:
         page = await place.page()
         await page.goto("/operator/deliveries")
-        await expect(page.get_by_text("No webhook is like that.")).to_be_visible()
+        await expect(page.get_by_text("No matching webhook.")).to_be_visible()
         code = await place.shop.cart(LAMP=1)
         row = page.get_by_role("row", name=code)
         await expect(row).to_contain_text("status 200")
@@ -137,7 +140,7 @@ async def test_a_fault_is_switched_on_and_seen_and_off_again(tmp_path: Path) -> 
         page = await place.page()
         await page.goto("/operator/sandbox")
         await _switch(page, "Webhooks come three seconds late", on=True)
-        await expect(page.locator("#done")).to_contain_text("The faults are laid down.")
+        await expect(page.locator("#done")).to_contain_text("The faults are applied.")
         faults = await place.caller.operate("GET", "/marketplace/faults")
         assert [rule["kind"] for rule in faults["rules"]] == ["delay"]
         await _switch(page, "Webhooks come three seconds late", on=False)
@@ -146,7 +149,7 @@ async def test_a_fault_is_switched_on_and_seen_and_off_again(tmp_path: Path) -> 
 
 async def _switch(page: Page, sentence: str, *, on: bool) -> None:
     await page.get_by_role("switch", name=sentence).set_checked(on)
-    await page.get_by_role("button", name="Lay this down").click()
+    await page.get_by_role("button", name="Apply").click()
     await expect(page.get_by_role("switch", name=sentence)).to_be_checked(checked=on)
 
 

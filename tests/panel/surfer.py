@@ -147,10 +147,10 @@ class Surfer:
         answer = await self.request("GET", path)
         return await self._followed(path, answer)
 
-    async def post(self, path: str, values: Mapping[str, str]) -> Page:
+    async def post(self, path: str, values: Mapping[str, str | list[str]]) -> Page:
         """A form's values as they are."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = await self.request("POST", path, urlencode(values).encode(), kind)
+        answer = await self.request("POST", path, urlencode(values, doseq=True).encode(), kind)
         return await self._followed(path, answer)
 
     async def submit(self, page: Page, action: str, values: Mapping[str, str] | None = None) -> Page:

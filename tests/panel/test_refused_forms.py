@@ -103,4 +103,4 @@ async def test_a_file_that_is_too_large_leaves_the_page_of_the_order(tmp_path: P
         refused = await place.merchant.upload(page, f"{path}/invoice", "invoice_file", b"%PDF-" + b"x" * 8_000_000)
         assert refused.status == 422
         assert "larger than 7 MB" in refused.text
-        assert refused.form(f"{path}/invoice")
+        assert refused.form(f"{path}/invoice").encoding == "multipart/form-data"

@@ -20,8 +20,7 @@ async def _seen(surfer: Surfer, world: World, *who: Who) -> list[Page]:
     pages = []
     for page in pages_of(*who):
         for path in world.paths(page):
-            query = f"?code={world.accepted_code}" if path.endswith("vouchers.pdf") else ""
-            answer = await surfer.request("GET", path + query)
+            answer = await surfer.request("GET", path)
             pages.append(Page(path, answer))
     return pages
 
@@ -224,8 +223,18 @@ async def test_who_asks_for_the_head_only_downloads_nothing_and_holds_no_stream(
         world = await furnished(market, "First")
         surfer = Surfer(market)
         await surfer.sign_in(world.shop.token)
-        for path in ("/shop/orders/live", f"/shop/vouchers.pdf?code={world.accepted_code}", "/shop/orders"):
+        for path in ("/shop/orders/live", "/shop/vouchers.pdf", "/shop/orders"):
             assert (await surfer.request("HEAD", path)).status == 405
+
+
+async def test_no_shop_merges_anothers_vouchers(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        world, other = await furnished(market, "First"), await market.shop("Other")
+        surfer = Surfer(market)
+        page = await surfer.sign_in(other.token)
+        sent = {"form_token": page.forms[0].values["form_token"], "code": world.accepted_code}
+        answer = await surfer.post("/shop/vouchers.pdf", sent)
+        assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
         assert (await world.shop.show(world.accepted_code))["is_ready_for_dispatch"] is False
 
 

@@ -24,6 +24,7 @@ from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME
 from kalathi.marketplace.panel.files import read_file_form
 from kalathi.marketplace.panel.languages import Language, Words, preferred, words_of
 from kalathi.marketplace.panel.live import Bells
@@ -31,7 +32,7 @@ from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Page, Who
 from kalathi.marketplace.panel.rendering import ASSETS, asset, render
 from kalathi.marketplace.panel.sessions import Sessions, Visitor, client_of, is_of_another_site
-from kalathi.marketplace.panel.visits import Form, Reception, Visit
+from kalathi.marketplace.panel.visits import MOST_FIELDS, Form, Reception, Visit
 
 _log = structlog.get_logger("kalathi.panel")
 
@@ -169,6 +170,8 @@ class _Edge:
         content = {
             "visitor": visitor,
             "path": _place(request),
+            # The operator's pages are no place for a shop.
+            "home": SHOP_HOME if visitor and visitor.shop and not visitor.is_at_home else OPERATOR_HOME,
             "query": request.query_params,
             "language": words.language.value,
             "done": wording.DONE.get(request.query_params.get("done", "")),
@@ -224,7 +227,7 @@ async def _read_form(page: Page, request: Request) -> Form:
     length = request.headers.get("content-length")
     encoded = await read_body(request.receive, length.encode() if length else None)
     try:
-        values = dict(parse_qsl(encoded.decode(), keep_blank_values=True, max_num_fields=5000))
+        values = dict(parse_qsl(encoded.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError:
         raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.") from None
     return Form(encoded=encoded, values=values)

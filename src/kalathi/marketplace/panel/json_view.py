@@ -52,8 +52,8 @@ def differences(old: Any, new: Any) -> list[Difference]:
 def _folded(key: Markup, brackets: str, members: list[Markup], depth: int) -> Markup:
     is_open = Markup(" open") if depth < _OPEN_DEPTH and len(members) <= _OPEN_MEMBERS else Markup()
     inner = Markup().join(Markup("<div>{}</div>").format(member) for member in members)
-    return Markup("<details{}><summary>{}{} {}</summary>{}<span>{}</span></details>").format(
-        is_open, key, brackets[0], len(members), inner, brackets[1]
+    return Markup("<details{}><summary>{}{} <span>{} … {}</span></summary>{}<span>{}</span></details>").format(
+        is_open, key, brackets[0], len(members), brackets[1], inner, brackets[1]
     )
 
 

@@ -53,6 +53,7 @@ class _Listed(Struct):
     dispatch_until: datetime | None = None
     courier_voucher: str | None = None
     express: bool = False
+    fulfilled_by_skroutz: bool = False
     shipping_cost: Decimal = Decimal(0)
     scheduled_shipment: date | None = None
 
@@ -93,7 +94,9 @@ def row_of(found: FoundOrder, now: datetime, words: Words) -> OrderRow:
     """An order as its row."""
     order = decode(found.document, _Listed)
     until = order.expires_at if order.state is OrderState.OPEN else order.dispatch_until
-    presses = until is not None and order.state in {OrderState.OPEN, OrderState.ACCEPTED}
+    waits = order.state in {OrderState.OPEN, OrderState.ACCEPTED}
+    # What the warehouse sends is no work of the shop.
+    presses = until is not None and waits and not order.fulfilled_by_skroutz
     return OrderRow(
         code=order.code,
         shop_id=order.shop_id,

@@ -47,6 +47,8 @@ class OrderPage(NamedTuple):
     deadline: datetime | None
     is_late: bool
     preorder_until: date | None
+    # Whether a courier of the marketplace fetches it from the shop.
+    is_fetched: bool
     possible: Possible
     credit_invoice: str | None
     timeline: list[store.TimelineEntry]
@@ -66,7 +68,8 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
     order = found.order
     shown = decode(wire.order_body_with_actions(found, terms.offer(found.shop), now), OrderBody).order
     until = order.expires_at if order.state is OrderState.OPEN else order.dispatch_until
-    presses = order.state in {OrderState.OPEN, OrderState.ACCEPTED}
+    # What the warehouse sends is no work of the shop.
+    presses = order.state in {OrderState.OPEN, OrderState.ACCEPTED} and not order.fulfilled_by_skroutz
     credit = store.upload_links(view, order.shop_id, order.code).get(UploadKind.CREDIT_INVOICE)
     of_this_order = page_of_returns(view, {"shop_id": order.shop_id, "order_code": order.code}, _MOST_RETURNS, 0)[0]
     return OrderPage(
@@ -78,6 +81,7 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
         deadline=until if presses else None,
         is_late=bool(presses and until and until <= now),
         preorder_until=order.scheduled_shipment,
+        is_fetched=order.needs_voucher,
         possible=_possible(order, terms, now),
         credit_invoice=None if credit is None else terms.upload_url(order.shop_id, *credit),
         timeline=store.timeline(view, order.shop_id, order.code),

@@ -17,7 +17,7 @@ PAGES: Final[tuple[Page, ...]] = (
     asked(Who.ANYBODY, "/sign-out", entrance.sign_out),
     shown(Who.SHOP, "/shop/orders", orders.list_orders),
     shown(Who.SHOP, "/shop/orders/live", orders.follow_orders),
-    shown(Who.SHOP, "/shop/vouchers.pdf", vouchers.merge_vouchers),
+    asked(Who.SHOP, "/shop/vouchers.pdf", vouchers.merge_vouchers, orders.list_orders),
     shown(Who.SHOP, "/shop/orders/{code}", order.show_order),
     shown(Who.SHOP, "/shop/orders/{code}/live", order.follow_order),
     asked(Who.SHOP, "/shop/orders/{code}/webhook", order.resend_webhook, order.show_order),

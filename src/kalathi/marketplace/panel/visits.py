@@ -1,7 +1,8 @@
 """One request of a person's browser, as the handler of a page sees it."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,8 @@ from kalathi.marketplace.panel.sessions import Sessions, Visitor
 from kalathi.marketplace.shops.model import Shop
 
 T = TypeVar("T")
+# More than any form of ours has.
+MOST_FIELDS: Final = 5000
 
 
 class Reception(Struct, frozen=True, kw_only=True):
@@ -49,6 +52,11 @@ class Form(Struct, frozen=True, kw_only=True):
     def text(self, name: str) -> str:
         """A value without the blanks around it; empty when it is not there."""
         return self.values.get(name, "").strip()
+
+    def every(self, name: str) -> list[str]:
+        """The values of a name that the form has several times, in its order."""
+        pairs = parse_qsl(self.encoded.decode(), max_num_fields=MOST_FIELDS)
+        return [value.strip() for other, value in pairs if other == name]
 
     def has(self, name: str) -> bool:
         """Whether a box is ticked."""

@@ -220,6 +220,7 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
 # What a page says when something was done: the word stands in its address.
 DONE: Final[Mapping[str, str]] = {
     "accept": "The order is accepted. The voucher comes in a moment.",
+    "accept_without_voucher": "The order is accepted.",
     "reject": "The order is rejected. What is available may come back as a new order.",
     "reschedule_pickup": "The pickup is moved.",
     "relocate_pickup": "The pickup is moved.",
@@ -240,7 +241,7 @@ DONE: Final[Mapping[str, str]] = {
     "resent": "The webhook is sent again.",
     "signed_out": "You have signed out.",
     "clock": "The clock was moved.",
-    "faults": "The faults are laid down.",
+    "faults": "The faults are applied.",
     "trigger": "The webhook comes in a few seconds.",
     "received": "The goods are in the warehouse.",
     "listing": "The listing is kept.",

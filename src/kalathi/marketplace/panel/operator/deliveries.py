@@ -1,15 +1,15 @@
 """The delivery log: every event with what was sent, what came of it, and how it differs from the one before."""
 
 import shlex
+from datetime import datetime
 from typing import Any, Final
 
 from kalathi.contract.words import OrderEventType, ReturnEventType
 from kalathi.marketplace.api.deliveries import again
-from kalathi.marketplace.api.paging import timestamp_of
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
-from kalathi.marketplace.kernel.clock import real_millis
+from kalathi.marketplace.kernel.clock import ATHENS, real_millis, to_millis
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.errors import DomainError, invalid_parameter
 from kalathi.marketplace.panel import json_view, wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.operator.overview import seen
@@ -31,8 +31,12 @@ async def list_deliveries(visit: Visit) -> Answer:
     if state is not None and state not in wording.DELIVERY_STATES:
         raise invalid_parameter("There is no such state.")
     filters: dict[str, Value] = {name: query[name].strip() for name in _FILTERS if query.get(name, "").strip()}
+    problems: tuple[str, ...] = ()
     if query.get("since"):
-        filters["since"] = timestamp_of(query, "since")
+        try:
+            filters["since"] = _since(query["since"])
+        except DomainError as error:
+            problems = error.messages
 
     def read(view: View) -> dict[str, Any]:
         found, count = log.logged(view, filters, state, page.per, page.offset)
@@ -45,8 +49,9 @@ async def list_deliveries(visit: Visit) -> Answer:
         "states": tuple(wording.DELIVERY_STATES),
         "wanted": {name: query.get(name, "") for name in (*_FILTERS, "state", "since")},
         "seen": mark,
+        "problems": problems,
     }
-    return Shown("operator/deliveries.html", content | more)
+    return Shown("operator/deliveries.html", content | more, 422 if problems else 200)
 
 
 async def show_delivery(visit: Visit) -> Answer:
@@ -84,6 +89,16 @@ async def resend(visit: Visit) -> Answer:
 
     await visit.desk.database.run(command)
     return See(f"/operator/deliveries/{name}", done="resent")
+
+
+def _since(text: str) -> int:
+    """Milliseconds since 1970 of a time as browsers write it, of Athens, or of one with its offset. Raises
+    INVALID_PARAMETER."""
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return max(0, to_millis(moment.replace(tzinfo=ATHENS) if moment.tzinfo is None else moment))
+    except (ValueError, OverflowError):
+        raise invalid_parameter("Give a day and a time of Athens, such as 2026-11-24T10:00.") from None
 
 
 def _as_curl(url: str, headers: dict[str, str], body: bytes) -> str:

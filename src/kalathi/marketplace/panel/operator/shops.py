@@ -152,9 +152,10 @@ def _changed(known: msgspec.Struct, new: NewListing) -> NewListing:
 
 
 def _amount(text: str, name: str) -> Decimal:
-    """An amount as people write it, with a comma or a point."""
+    """An amount as people write it: the last comma or point is before the cents, others part the thousands."""
+    whole, point, cents = text.replace(" ", "").replace(",", ".").rpartition(".")
     try:
-        return Decimal(text.replace(",", "."))
+        return Decimal(f"{whole.replace('.', '')}{point}{cents}")
     except InvalidOperation:
         raise invalid_parameter(f"{name}: give a number such as 10.40.") from None
 

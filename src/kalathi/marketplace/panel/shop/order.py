@@ -14,7 +14,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_pa
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
-from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.operations import SHOP_ACTIONS, Facts
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.panel import wording
@@ -68,15 +68,16 @@ async def act(visit: Visit) -> Answer:
     body = None if operation.body is None else read_as(_filled_in(word, visit.form.nested()), operation.body)
     keys = await desk.keys.draw(COMMAND_ATTEMPTS)
 
-    def command(view: View) -> tuple[ChangeSet, None]:
+    def command(view: View) -> tuple[ChangeSet, str]:
         facts = Facts(view, keys, desk.terms, desk.clock.now())
-        return operation.run(find(visit, view), body, facts).changes, None
+        found = find(visit, view)
+        return operation.run(found, body, facts).changes, _done(word, found.order)
 
     try:
-        await desk.database.run(command)
+        done = await desk.database.run(command)
     finally:
         desk.keys.give_back(keys)
-    return See(_path(visit), done=word)
+    return See(_path(visit), done=done)
 
 
 async def upload_invoice(visit: Visit) -> Answer:
@@ -126,6 +127,12 @@ async def _upload(
     upload = checked_upload(visit.form.file or b"", field)
     await visit.desk.database.run(lambda view: (attach(find(visit, view), upload), None))
     return See(_path(visit), done=done)
+
+
+def _done(word: str, order: Order) -> str:
+    """What is said of it. A preorder's voucher is not made at once, and what no courier of ours carries has none."""
+    has_voucher = order.needs_voucher and order.scheduled_shipment is None
+    return "accept_without_voucher" if word == "accept" and not has_voucher else word
 
 
 def _filled_in(word: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ async def list_orders(visit: Visit) -> Answer:
 
     found, count, seen = await desk.database.read(query)
     content = {
+        "problems": visit.problems,
         "shop": shop,
         "rows": [row_of(entry, now, visit.words) for entry in found],
         "leaf": leafed(page, count),

@@ -26,11 +26,11 @@ class _Taken(NamedTuple):
 
 
 async def merge_vouchers(visit: Visit) -> Answer:
-    """`?code=&code=`: the vouchers in this order. As with a single one, the orders of a shop that is not enrolled in
+    """`code=&code=`: the vouchers in this order. As with a single one, the orders of a shop that is not enrolled in
     set-as-ready are ready from now on (contract, section 3). Raises INVALID_PARAMETER, ORDER_NOT_FOUND."""
-    codes = list(dict.fromkeys(visit.query.getlist("code")))
+    codes = list(dict.fromkeys(visit.form.every("code")))
     if not codes:
-        raise invalid_parameter("Choose orders that have a voucher.")
+        raise invalid_parameter("Choose orders that have a voucher first.")
     if len(codes) > _MOST:
         raise invalid_parameter("Choose at most 100 orders at once.")
     vouchers = await visit.desk.database.read(lambda view: [_voucher(visit, view, code) for code in codes])

@@ -1,0 +1,101 @@
+"""Pages say what is so, of every kind of order."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.panel.surfer import open_place
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_voucher_is_promised_only_where_one_comes(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        for facts, promised in (({}, True), ({"store_pickup": True}, False)):
+            code = await place.shop.place({"A": 1}, **facts)
+            page = await place.merchant.get(f"/shop/orders/{code}")
+            done = await place.merchant.submit(page, f"/shop/orders/{code}/accept")
+            assert "The order is accepted." in done.text
+            assert ("The voucher comes in a moment." in done.text) is promised
+            assert ("Ready for the courier" in done.text) is promised
+    async with open_place(tmp_path / "fbm", fulfillment_mode="fbm") as place:
+        code = await place.shop.cart(A=1)
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        done = await place.merchant.submit(page, f"/shop/orders/{code}/accept")
+        assert "The voucher" not in done.text
+        assert "Ready for the courier" not in done.text
+
+
+async def test_what_the_warehouse_sends_has_no_deadline_for_the_shop(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        answer = await place.market.operate(
+            "POST", "/marketplace/scenarios/warehouse", {"shop_id": place.shop.id}, status=201
+        )
+        [code] = [order["code"] for order in answer["orders"]]
+        for page in (await place.merchant.get("/shop/orders"), await place.merchant.get(f"/shop/orders/{code}")):
+            assert " left" not in page.text
+            assert "overdue" not in page.text
+
+
+async def test_a_page_past_the_end_of_a_list_does_not_say_that_there_is_nothing(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        await place.shop.cart(A=1)
+        for surfer, path in ((place.merchant, "/shop/orders"), (place.operator, "/operator/orders")):
+            page = await surfer.get(f"{path}?page=99")
+            assert "The list ends before this page." in page.text
+            assert "?page=1" in page.links
+
+
+async def test_a_floor_is_shown_as_the_customer_wrote_it(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        customer = {"first_name": "Ε", "last_name": "Π", "address": {"street_name": "Ερμού", "city": "Αθήνα"}}
+        for floor, shown in (("2", ", floor 2"), ("2ος όροφος", ", 2ος όροφος")):
+            address = {**customer["address"], "floor": floor}  # type: ignore[dict-item]
+            code = await place.shop.place({"A": 1}, customer={**customer, "address": address})
+            assert f"Ερμού {shown}" in (await place.merchant.get(f"/shop/orders/{code}")).text
+
+
+async def test_a_vat_exclusion_is_shown_with_its_proof(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        for scenario, name in (("invoice_39a_documents", "vat_exclusion_documents"), ("invoice_39a", "")):
+            answer = await place.market.operate(
+                "POST", f"/marketplace/scenarios/{scenario}", {"shop_id": place.shop.id}, status=201
+            )
+            [code] = [order["code"] for order in answer["orders"]]
+            details = (await place.shop.show(code))["invoice_details"]
+            proofs = details[name] if name else list(details["vat_exclusion_representative"].values())
+            page = await place.merchant.get(f"/shop/orders/{code}")
+            for proof in proofs:
+                assert proof in page.text
+
+
+async def test_errors_lead_a_shop_to_its_own_pages(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        for surfer, home in ((place.merchant, "/shop/orders"), (place.operator, "/")):
+            page = await surfer.get("/shop/orders/none" if home != "/" else "/operator/orders/none")
+            assert page.status == 404
+            assert home in page.links
+
+
+async def test_the_log_is_narrowed_to_a_time_of_athens_and_a_wrong_one_keeps_the_filters(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=1)
+        await place.market.settle()
+        for since, is_there in (("2026-11-24T09:59", True), ("2026-11-24T10:01", False), ("2026-11-24T08:00Z", True)):
+            page = await place.operator.get(f"/operator/deliveries?since={since}")
+            assert (f"/operator/orders/{code}" in page.links) is is_there, since
+        page = await place.operator.get("/operator/deliveries?since=yesterday&state=delivered")
+        assert page.status == 422
+        assert page.form("").values["state"] == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("1.234,50", "1234.50"), ("1,234.50", "1234.50"), ("12,5", "12.50"), ("13", "13.00")]
+)
+async def test_a_price_is_read_as_people_write_it(tmp_path: Path, written: str, meant: str) -> None:
+    async with open_place(tmp_path) as place:
+        path = f"/operator/shops/{place.shop.id}"
+        page = await place.operator.get(path)
+        listing = {"shop_uid": "X", "product_name": "Λάμπα", "unit_price": written, "quantity": "3"}
+        page = await place.operator.submit(page, f"{path}/listings", listing)
+        assert f"€{float(meant):,.2f}" in page.text
