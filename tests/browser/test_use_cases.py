@@ -43,7 +43,7 @@ async def test_limited_stock_is_rejected_line_by_line_and_the_rest_comes_as_a_ne
         line = page.get_by_role("group", name="3 × Λάμπα LED E27")
         await line.get_by_label("Reason").select_option("Limited pieces")
         await page.get_by_role("button", name="Reject these lines").click()
-        await expect(page.get_by_role("alert")).to_contain_text("available_quantity")
+        await expect(page.get_by_role("alert")).to_contain_text("With limited pieces, write how many are available")
         # The browser itself notes on the console that a page came with 422.
         assert "422" in place.complaints.pop()
         await expect(line.get_by_label("Reason")).to_have_value("4")
@@ -97,7 +97,7 @@ async def test_the_log_shows_attempts_as_they_happen_and_sends_again(tmp_path: P
         code = await place.shop.cart(LAMP=1)
         row = page.get_by_role("row", name=code)
         await expect(row).to_contain_text("status 200")
-        await row.get_by_role("link").click()
+        await row.get_by_role("link", name="New order").click()
         await expect(page.locator("#body + .json")).to_contain_text(code)
         before = len(place.hook.bodies)
         await page.get_by_role("button", name="Send again").click()

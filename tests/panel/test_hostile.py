@@ -87,9 +87,9 @@ async def test_a_refusal_says_what_was_given_as_it_was_given(tmp_path: Path) -> 
     async with open_market(tmp_path) as market:
         world = await furnished(market, "First")
         surfer = Surfer(market)
-        await surfer.sign_in(world.shop.token)
-        page = await surfer.get(f"/shop/orders/{world.open_code}")
-        path = f"/shop/orders/{world.open_code}/accept"
-        refused = await surfer.submit(page, path, {"pickup_location": "100%s %(path)s {{ 7 * 7 }}"})
+        await surfer.sign_in(OPERATOR_TOKEN)
+        page = await surfer.get(f"/operator/cart?shop={world.shop.id}")
+        sent = {"items[0][shop_uid]": "100%s %(path)s {{ 7 * 7 }}", "items[0][quantity]": "1"}
+        refused = await surfer.submit(page, "/operator/cart", sent)
         assert refused.status == 422
-        assert "100%s %(path)s {{ 7 * 7 }} is not valid" in refused.text
+        assert "The shop does not sell 100%s %(path)s {{ 7 * 7 }}." in refused.text

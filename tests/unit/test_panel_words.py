@@ -13,7 +13,7 @@ from jinja2.ext import babel_extract
 
 import kalathi.marketplace.panel
 from kalathi.marketplace.orders.operations import OPERATIONS
-from kalathi.marketplace.panel import wording
+from kalathi.marketplace.panel import refusals, wording
 from kalathi.marketplace.panel.languages import Language, preferred, words_of
 from kalathi.marketplace.panel.operator.console import SWITCHES
 from kalathi.marketplace.panel.rendering import local, render
@@ -51,7 +51,8 @@ def _of_code() -> Iterator[str]:
 
 
 def _texts() -> set[str | tuple[str, ...]]:
-    texts: set[str | tuple[str, ...]] = {*_of_templates(), *_of_code(), *wording.DONE.values(), *wording.REFUSALS}
+    texts: set[str | tuple[str, ...]] = {*_of_templates(), *_of_code(), *wording.DONE.values(), *refusals.SENTENCES}
+    texts |= {*refusals.PATTERNS.values(), *refusals.FIELDS.values()}
     texts |= {text for words in wording.KINDS.values() for text in words.values() if text}
     texts |= {switch.sentence for switch in SWITCHES.values()} | {entry.sentence for entry in scenarios().values()}
     texts |= {entry.sentence for entry in OPERATIONS.values()}
@@ -70,6 +71,21 @@ def test_every_text_has_its_greek_and_no_greek_is_left_over() -> None:
         for one, other in zip(ones, others, strict=True):
             assert other, one
             assert set(re.findall(r"%\(\w+\)s|%%", one)) == set(re.findall(r"%\(\w+\)s|%%", other)), one
+
+
+def test_a_refusal_is_said_in_the_readers_words() -> None:
+    for sentence, text in refusals.PATTERNS.items():
+        names = set(re.findall(r"%\((\w+)\)s", sentence))
+        assert set(re.findall(r"%\((\w+)\)s", text)) <= names, sentence
+        for words in (GREEK, ENGLISH):
+            filled = sentence % dict.fromkeys(names, "100%(x)s")
+            assert refusals.said(filled, words) == words.text(text) % dict.fromkeys(names, "100%(x)s"), sentence
+    wanted = "items.quantity of A: 9 are wanted, 5 are available."
+    assert refusals.said(wanted, ENGLISH) == "Of A there are 5 pieces; 9 are wanted."
+    assert refusals.said("webhook_url must be a whole http or https address.", GREEK).startswith("Διεύθυνση για παραγ")
+    assert refusals.said("Object missing required field `name`.", ENGLISH) == "Name is missing."
+    assert refusals.said("Expected `int`, got `str` - at `$.items[...].quantity`.", ENGLISH).startswith("Pieces: ")
+    assert refusals.said("x" * 100_000 + "%(a)s", GREEK) == "x" * 100_000 + "%(a)s"
 
 
 def test_every_word_of_the_house_has_its_name_on_pages() -> None:

@@ -16,6 +16,7 @@ from msgspec import UNSET
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import NAMES, Language, words_of
+from kalathi.marketplace.panel.refusals import said
 
 ASSETS: Final[Mapping[str, str]] = {
     "kalathi.css": "text/css; charset=utf-8",
@@ -69,7 +70,7 @@ def _environment(language: Language) -> Environment:
         "day": words.day,
         "local": local,
         # For sentences that are not the template's own: the template's function would format what stands in them.
-        "said": words.text,
+        "said": lambda sentence: said(str(sentence), words),
         "given": lambda value, other="": other if value is UNSET or value is None else value,
         "words": lambda word, kind: words.text(wording.KINDS[kind].get(str(word), str(word))),
     }

@@ -246,24 +246,3 @@ DONE: Final[Mapping[str, str]] = {
     "received": "The goods are in the warehouse.",
     "listing": "The listing is kept.",
 }
-
-# Sentences of the marketplace's own refusals that people meet on pages; the wire has them in English.
-REFUSALS: Final = (
-    "Order not found",
-    "Return not found",
-    "Supplier not found",
-    "Shop not found",
-    "Delivery not found",
-    "Invalid purchase order",
-    "Purchase order already received.",
-    "Comment is required.",
-    "Invalid or missing option.",
-    "Return is not pending merchant review.",
-    "Order already accepted.",
-    "Order already rejected.",
-    "Order already cancelled.",
-    "Order already expired.",
-    "Somebody else is changing this at the same moment. Try again.",
-    "Missing invoice file",
-    "Missing credit invoice file",
-)

@@ -1,0 +1,180 @@
+"""The marketplace's refusals as people read them on pages. The wire has them in English, and names its fields."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from kalathi.marketplace.panel.languages import Words
+
+# As they are on the wire.
+SENTENCES: Final = (
+    "Order not found",
+    "Return not found",
+    "Supplier not found",
+    "Shop not found",
+    "Delivery not found",
+    "Invalid purchase order",
+    "Purchase order already received.",
+    "Comment is required.",
+    "Invalid or missing option.",
+    "Return is not pending merchant review.",
+    "Return is still under review.",
+    "A virtual return has no shipment.",
+    "Order already accepted.",
+    "Order already rejected.",
+    "Order already cancelled.",
+    "Order already expired.",
+    "Order already dispatched.",
+    "Order already delivered.",
+    "Order already has a voucher.",
+    "Order is express",
+    "Order is not accepted yet.",
+    "Order is still open.",
+    "Order is not a store pickup.",
+    "Order is not eligible for undo",
+    "Order is not eligible to be marked as ready",
+    "Order has no pickup that could be moved.",
+    "Order has no voucher yet.",
+    "Order has moved: its voucher is being made again.",
+    "Order is not ready for dispatch: the courier skips it.",
+    "Order travels without a voucher of the marketplace.",
+    "The customer collects this order from the store.",
+    "Pickup relocation is not supported for this order.",
+    "Invalid pickup location",
+    "Invalid reschedule date",
+    "Somebody else is changing this at the same moment. Try again.",
+    "Missing invoice file",
+    "Missing credit invoice file",
+    "Failed to upload invoice. Order must be accepted first.",
+    "Failed to upload credit invoice. Order must be accepted first.",
+)
+
+# The wire's sentence, and the one for people, with what both of them name.
+PATTERNS: Final[Mapping[str, str]] = {
+    "Cannot request voucher: order is not an accepted preorder without a voucher.": (
+        "The voucher can be asked for only of an accepted preorder that has none yet."
+    ),
+    "Tracking details are taken for orders that the merchant fulfills only.": (
+        "Tracking details are for orders that the shop sends itself."
+    ),
+    "Give line_items, each with id and reason_id (valid reasons: %(reasons)s), or give rejection_reason_other with a "
+    "text.": "Choose a reason for at least one line, or write one for the whole order.",
+    "line_items.available_quantity: reason %(reason)s needs how many pieces of line %(line)s are available, from 0 to "
+    "%(most)s; %(given)s.": "With limited pieces, write how many are available, from 0 to %(most)s.",
+    "line_items: name lines of the order, each once, with %(rest)s": (
+        "Give pieces of the order's own lines, not more than there are."
+    ),
+    "items.quantity of %(product)s: %(wanted)s are wanted, %(there)s are available.": (
+        "Of %(product)s there are %(there)s pieces; %(wanted)s are wanted."
+    ),
+    "line_items: %(wanted)s of %(product)s are needed, %(there)s are available.": (
+        "Of %(product)s there are %(there)s pieces; %(wanted)s are wanted."
+    ),
+    "items.shop_uid: shop %(shop)s has no listing %(product)s.": "The shop does not sell %(product)s.",
+    "pickup_window: %(given)s; valid values: %(valid)s.": (
+        "This pickup window is not on offer any more. Choose another."
+    ),
+    "pickup_location: %(given)s; valid values: %(valid)s.": "This location is not on offer. Choose another.",
+    "pickup_window: %(window)s is not on offer; valid values: %(valid)s.": (
+        "This pickup window is not on offer any more. Choose another."
+    ),
+    "number_of_parcels: %(given)s; valid values: %(valid)s.": "This number of parcels is not on offer.",
+    "rejection_reason_other is too long (maximum is %(most)s characters).": (
+        "The reason is too long; it may have %(most)s characters."
+    ),
+    "Comment is too long (maximum is %(most)s characters).": (
+        "The comment is too long; it may have %(most)s characters."
+    ),
+    "tracking_details: give 1 to %(most)s entries, each a courier and its code.": (
+        "Give a courier and a tracking code for each parcel."
+    ),
+    "tracking_details%(rest)s": "Give a courier and a tracking code for each parcel.",
+    "%(document)s file is larger than %(most)s MB": "The file is larger than %(most)s MB.",
+    "%(document)s file %(found)s mime-type is not accepted": (
+        "The file is no PDF, PNG or JPG; it looks like %(found)s."
+    ),
+    "The shop has %(most)s locations; that is as many as there may be.": (
+        "The shop has %(most)s locations, and cannot have more."
+    ),
+    "unit_price of %(product)s must be an amount in euros, not negative, with at most two decimals.": (
+        "The price is an amount in euros with at most two decimals, such as 10.40."
+    ),
+    "commission_rate of %(product)s must be a percentage from 0 to 100 with at most two decimals.": (
+        "The commission is a percentage from 0 to 100 with at most two decimals."
+    ),
+    "%(field)s: give a number such as 10.40.": "%(field)s: write a number such as 10.40.",
+    "%(field)s must be a whole http or https address.": "%(field)s: write a whole address that begins with https://.",
+    "%(field)s must be https on the shop's domain %(domain)s or a subdomain of it.": (
+        "%(field)s: write an https address of %(domain)s or of a domain below it."
+    ),
+    "The shop has no returns_webhook_url, or returns_webhook_enabled is off.": (
+        "The shop has no address for webhooks of returns, or they are switched off."
+    ),
+    "express: an order that the customer collects from the store cannot be express.": (
+        "An order that the customer collects from the store cannot be express."
+    ),
+    "customer: a name or a part of the address is longer than %(most)s characters.": (
+        "A name or a part of the address is longer than %(most)s characters."
+    ),
+    "A text holds a character that cannot be kept: U+0000.": "A text holds a character that cannot be kept.",
+    "Object missing required field `%(field)s`.": "%(field)s is missing.",
+    "Object missing required field `%(field)s` - at `%(where)s`.": "%(field)s is missing.",
+    "Expected `%(kind)s`%(other)s - at `$.%(field)s`.": "%(field)s: this value is not possible.",
+    "Invalid enum value %(value)s - at `$.%(field)s`.": "%(field)s: this value is not possible.",
+}
+
+# What the forms call the wire's fields.
+FIELDS: Final[Mapping[str, str]] = {
+    "webhook_url": "Address for orders",
+    "returns_webhook_url": "Address for returns",
+    "name": "Name",
+    "domain": "Domain",
+    "code": "Code",
+    "courier": "Courier",
+    "street_name": "Street",
+    "unit_price": "Unit price",
+    "commission_rate": "Commission",
+    "quantity": "Pieces",
+    "shop_uid": "Code in the shop",
+    "product_name": "Product",
+    "pickup_location": "Pickup from",
+    "pickup_window": "Pickup window",
+    "number_of_parcels": "Parcels",
+    "reschedule_date": "Another day",
+    "payment_method": "Payment",
+    "supplier_id": "Supplier",
+    "expected_date": "Expected on",
+    "expected_quantity": "Pieces",
+    "line_items": "Lines",
+    "hours": "Hours",
+    "reason": "Reason",
+    "option": "Decision",
+    "actual_quantity": "Pieces",
+}
+
+
+def _pattern(sentence: str) -> re.Pattern[str]:
+    parts = re.split(r"%\((\w+)\)s", sentence)
+    written = (f"(?P<{part}>.+?)" if number % 2 else re.escape(part) for number, part in enumerate(parts))
+    return re.compile("".join(written), re.DOTALL)
+
+
+_COMPILED: Final = [(_pattern(sentence), text) for sentence, text in PATTERNS.items()]
+# Longer sentences are not of ours, and are not looked through.
+_LONGEST: Final = 2000
+
+
+def said(sentence: str, words: Words) -> str:
+    """A sentence of the marketplace in the reader's language; as it is where there is no other."""
+    translated = words.text(sentence)
+    if translated != sentence or len(sentence) > _LONGEST:
+        return translated
+    for pattern, text in _COMPILED:
+        found = pattern.fullmatch(sentence)
+        if found:
+            named = found.groupdict()
+            if "field" in named:
+                field = re.split(r"[.\[\]`]+", named["field"].rstrip("].`"))[-1]
+                named["field"] = words.text(FIELDS.get(field, field))
+            return words.text(text) % named
+    return sentence
