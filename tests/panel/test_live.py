@@ -124,9 +124,12 @@ async def test_streams_end_when_the_process_does(tmp_path: Path) -> None:
         await until(lambda: follower.ended)
 
 
-async def test_one_visitor_cannot_take_every_stream(tmp_path: Path) -> None:
+async def test_one_shop_cannot_take_every_stream_however_often_it_signs_in(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        open_streams = [following(place.market, place.merchant, "/shop/orders/live") for _ in range(16)]
+        colleague = Surfer(place.market)
+        await colleague.sign_in(place.shop.token)
+        people = (place.merchant, colleague) * 16
+        open_streams = [following(place.market, surfer, "/shop/orders/live") for surfer in people]
         for stream in open_streams:
             await stream.__aenter__()
         async with following(place.market, place.merchant, "/shop/orders/live") as refused:

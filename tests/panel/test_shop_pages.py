@@ -1,5 +1,6 @@
 """A shop's returns, warehouse and settings."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from kalathi.marketplace.app import open_marketplace
 from kalathi.marketplace.kernel.clock import real_millis
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.webhooks.sending import SendError
-from tests.market import LOCATION, OPERATOR_TOKEN, FakeNetwork, FakeTime, Market
+from tests.market import LOCATION, OPERATOR_TOKEN, FakeNetwork, FakeTime, Market, until
 from tests.panel.surfer import Place, Surfer, open_place
 
 pytestmark = pytest.mark.anyio
@@ -179,6 +180,23 @@ async def test_in_production_the_button_dials_no_private_address(tmp_path: Path)
         assert "The address is private" in tried.text
     finally:
         await marketplace.stop()
+
+
+async def test_a_shop_tries_one_webhook_at_a_time(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        other = Surfer(place.market)
+        await other.sign_in((await place.market.shop("Other", url="http://other/")).token)
+        page, path = await place.merchant.get("/shop/settings"), "/shop/settings/try"
+        gate = place.network.gates["http://shop/"] = asyncio.Event()
+        first = asyncio.create_task(place.merchant.submit(page, path, {"which": "orders"}))
+        await until(lambda: place.network.in_flight["http://shop/"] == 1)
+        second = await place.merchant.submit(page, path, {"which": "orders"})
+        assert (second.status, "A webhook is being tried already." in second.text) == (429, True)
+        theirs = await other.submit(await other.get("/shop/settings"), path, {"which": "orders"})
+        assert "The webhook was taken" in theirs.text
+        gate.set()
+        assert "The webhook was taken" in (await first).text
+        assert (await place.merchant.submit(page, path, {"which": "orders"})).status == 200
 
 
 async def test_a_location_is_added(tmp_path: Path) -> None:

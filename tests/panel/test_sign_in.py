@@ -172,6 +172,9 @@ async def test_a_sandbox_on_loopback_opens_the_operators_pages_to_who_sits_at_it
         ({}, LOOPBACK | {"X-Forwarded-For": "203.0.113.9"}),
         ({}, LOOPBACK | {"Forwarded": "for=203.0.113.9"}),
         ({}, LOOPBACK | {"Via": "1.1 proxy"}),
+        ({}, LOOPBACK | {"Referer": "https://market.example/"}),
+        ({}, LOOPBACK | {"Origin": "https://market.example"}),
+        ({}, {"host": "[", "client": "127.0.0.1"}),
     ],
 )
 async def test_on_any_other_address_and_in_production_they_never_do(
@@ -182,6 +185,25 @@ async def test_on_any_other_address_and_in_production_they_never_do(
             answer = await _at(market, **visitor).request("GET", path)
             assert (answer.status, answer.body) == (303, b"")
             assert answer.headers["location"].startswith("/sign-in")
+
+
+async def test_whoever_signs_in_again_leaves_no_session_behind(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        before = dict(place.merchant.cookies)
+        await place.merchant.sign_in(place.shop.token)
+        assert place.merchant.cookies != before
+        old = Surfer(place.market)
+        old.cookies = before
+        assert (await old.get("/shop/orders")).path.startswith("/sign-in")
+        assert (await place.merchant.get("/shop/orders")).status == 200
+
+
+async def test_a_form_of_another_site_plants_no_cookie(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        kind = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "cross-site"}
+        for path in ("/sign-in", "/sign-out"):
+            answer = await Surfer(market).request("POST", path, b"token=x", kind)
+            assert (answer.status, "set-cookie" in answer.headers) == (403, False)
 
 
 async def test_who_opens_a_shop_must_sit_at_the_sandbox(tmp_path: Path) -> None:

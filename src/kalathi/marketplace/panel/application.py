@@ -182,7 +182,9 @@ class _Edge:
         }
         body = render(shown.template, words.language, content)
         response = Response(body, shown.status, HEADERS, "text/html; charset=utf-8")
-        if visitor is not None and visitor.is_new:
+        # A form of another site comes without the cookie; a new one would take the place of the visitor's own.
+        is_planted = request.method == "POST" and is_of_another_site(request.headers)
+        if visitor is not None and visitor.is_new and not is_planted:
             self._set_session(response, visitor.cookie)
         if request.query_params.get("language") == words.language.value:
             response.set_cookie(

@@ -16,7 +16,7 @@ async def show_sign_in(visit: Visit) -> Answer:
 
 async def sign_in(visit: Visit) -> Answer:
     """A session for who has a token, and the page that they wanted. Raises UNAUTHORIZED, RATE_LIMITED."""
-    cookie, is_operator = await visit.reception.sessions.sign_in(visit.form.text("token"), visit.client)
+    cookie, is_operator = await visit.reception.sessions.sign_in(visit.form.text("token"), visit.client, visit.visitor)
     then = _then(visit.form.text("then"))
     # A shop is not sent to the operator's page that it happened to ask for, nor the other way round.
     is_shops = then.startswith("/shop")

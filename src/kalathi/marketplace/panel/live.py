@@ -28,7 +28,8 @@ _PING_SECONDS: Final = 20.0
 # Then the browser comes again, and its session is looked at anew.
 _LONGEST_SECONDS: Final = 600.0
 _MOST_STREAMS: Final = 256
-_MOST_OF_ONE_VISITOR: Final = 16
+# Of all people of a shop together; a cookie is no bound, as a token gets any number of them.
+_MOST_OF_ONE_VISITOR: Final = 32
 
 Mark = Callable[[], Awaitable[str]]
 

@@ -84,8 +84,9 @@ class Sessions:
         is_operator = hmac.compare_digest(found.token_hash, self._desk.operator_token_hash)
         return Visitor(cookie, False, found.shop, is_operator, at_home)
 
-    async def sign_in(self, token: str, client: str) -> tuple[str, bool]:
-        """A new session: its cookie, and whether it is the operator's. Raises UNAUTHORIZED, RATE_LIMITED."""
+    async def sign_in(self, token: str, client: str, visitor: Visitor) -> tuple[str, bool]:
+        """A new session in place of the one that the visitor has: its cookie, and whether it is the operator's.
+        Raises UNAUTHORIZED, RATE_LIMITED."""
         self._limit.take(client)
         token_hash = hash_token(token.strip()[:200])
         is_operator = hmac.compare_digest(token_hash, self._desk.operator_token_hash)
@@ -94,27 +95,30 @@ class Sessions:
             raise DomainError(ErrorCode.UNAUTHORIZED, "This token is not valid.")
         self._limit.give_back(client)
         _log.info("signed_in", client=client, is_operator=is_operator)
-        return await self._begin(token_hash), is_operator
+        return await self._begin(token_hash, visitor), is_operator
 
-    async def sign_in_as(self, shop: Shop) -> str:
-        """A session of a shop, for an operator who may do so. Raises NOT_FOUND for a shop without a token."""
+    async def sign_in_as(self, shop: Shop, visitor: Visitor) -> str:
+        """A session of a shop in place of the visitor's, for an operator who may do so. Raises NOT_FOUND for a shop
+        without a token."""
         token_hash = await self._desk.database.peek(lambda view: store.token_hash_of(view, shop.id))
         if token_hash is None:
             raise DomainError(ErrorCode.NOT_FOUND, "The shop has no token.")
-        return await self._begin(token_hash)
+        return await self._begin(token_hash, visitor)
 
     async def sign_out(self, visitor: Visitor) -> None:
         """The session is over, on every device that has its cookie."""
         await self._desk.database.commit(ChangeSet(store.drop_session(hash_token(visitor.cookie))))
 
-    async def _begin(self, token_hash: bytes) -> str:
-        """A cookie of its own each time, so that none that was planted before is ever a session's."""
+    async def _begin(self, token_hash: bytes, before: Visitor) -> str:
+        """A cookie of its own each time, so that none that was planted before is ever a session's; the session before
+        ends, as nobody could sign out of it any more."""
         cookie = secrets.token_urlsafe(32)
         now = self._real()
         expires_at = now + self._desk.terms.settings.session_hours * _HOUR_MILLIS
 
         def command(view: View) -> tuple[ChangeSet, None]:
             changes = store.expired(view, now)
+            changes.add(store.drop_session(hash_token(before.cookie)))
             changes.add(store.insert_session(hash_token(cookie), token_hash, expires_at))
             return changes, None
 
@@ -123,13 +127,20 @@ class Sessions:
 
     def _is_at_home(self, request: Request) -> bool:
         """In a sandbox on loopback, for who comes from there and names it: a page elsewhere whose host's name leads
-        here (DNS rebinding) does not, and neither does who comes through a proxy."""
+        here (DNS rebinding) does not, and neither does who comes through a proxy.
+
+        A proxy that hides itself, names this machine as its own and speaks like a browser cannot be told: whoever
+        stands one before a sandbox sets its public URL, and then nobody is at home."""
         if not self._may_be_home or request.client is None:
             return False
-        if any(name in request.headers for name in _OF_PROXIES):
+        headers = request.headers
+        # Browsers have spoken 1.1 since 1999; nginx speaks 1.0 to what is behind it unless it is told.
+        if any(name in headers for name in _OF_PROXIES) or request.scope.get("http_version") == "1.0":
             return False
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-        return _is_loopback(request.client.host) and _is_loopback(host or "")
+        named = (f"//{headers.get('host', '')}", headers.get("origin"), headers.get("referer"))
+        return _is_loopback(request.client.host) and all(
+            _is_loopback(_host_of(address)) for address in named if address is not None
+        )
 
 
 def client_of(request: Request) -> str:
@@ -147,6 +158,13 @@ def client_of(request: Request) -> str:
 def is_of_another_site(headers: Mapping[str, str]) -> bool:
     """Whether a browser says that another site has brought this request about (Fetch Metadata, `Sec-Fetch-Site`)."""
     return headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
+
+
+def _host_of(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _may_be_home(settings: Settings) -> bool:

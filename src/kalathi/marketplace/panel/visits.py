@@ -27,6 +27,8 @@ class Reception(Struct, frozen=True, kw_only=True):
     desk: Desk
     sessions: Sessions
     bells: Bells
+    # The shops whose webhook is being tried at this moment: it takes connections from everybody's deliveries.
+    trying: set[str] = msgspec.field(default_factory=set)
 
 
 class Given(dict[str, str]):
@@ -104,7 +106,8 @@ class Visit(Struct, frozen=True, kw_only=True):
     def follow(self, tables: tuple[str, ...], mark: Mark) -> Stream:
         """What this page has not seen yet, as it happens. Raises RATE_LIMITED."""
         seen = self.query.get("seen", "")
-        return Stream(self.reception.bells, tables, mark, visitor=self.visitor.cookie, seen=seen)
+        name = self.visitor.shop.id if self.visitor.shop else "the operator"
+        return Stream(self.reception.bells, tables, mark, visitor=name, seen=seen)
 
     @property
     def shop(self) -> Shop:

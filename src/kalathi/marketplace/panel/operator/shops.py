@@ -138,7 +138,7 @@ async def open_shop(visit: Visit) -> Answer:
     if not visit.visitor.is_at_home:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
     shop = await visit.desk.database.look(lambda view: commands.find_shop(view, visit.parts["shop_id"]))
-    return See(SHOP_HOME, session=await visit.reception.sessions.sign_in_as(shop))
+    return See(SHOP_HOME, session=await visit.reception.sessions.sign_in_as(shop, visit.visitor))
 
 
 def _changed(known: msgspec.Struct, new: NewListing) -> NewListing:

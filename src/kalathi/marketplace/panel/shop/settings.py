@@ -15,9 +15,11 @@ from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.sandbox import return_triggers, triggers
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import NewLocation, ShopChanges, hash_token
+from kalathi.marketplace.webhooks.sending import Answer as WebhookAnswer
 
 _SETTINGS: Final = "/shop/settings"
 _TRIED_ORDER: Final = "DEMO-OPEN"
+_MOST_TRYING: Final = 8
 
 
 async def show_settings(visit: Visit) -> Answer:
@@ -67,10 +69,22 @@ async def try_webhook(visit: Visit) -> Answer:
         body = triggers.sample_body(found, desk.terms, now)
     live = await desk.database.look(lambda view: list(store.signing_secrets(view, shop.id).values()))
     headers = signed_headers(live, f"test-{opaque_id()}", real_millis() // 1000, body)
-    answer = await desk.sender.post(url, body, headers)
+    answer = await _tried(visit, url, body, headers)
     shown = await show_settings(visit)
     tried = {"url": url, "answer": answer, "text": answer.body.decode("utf-8", "replace")}
     return shown._replace(content={**shown.content, "tried": tried}) if isinstance(shown, Shown) else shown
+
+
+async def _tried(visit: Visit, url: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
+    """What the shop answers. One shop tries one webhook at a time, and few shops do."""
+    trying = visit.reception.trying
+    if visit.shop.id in trying or len(trying) >= _MOST_TRYING:
+        raise DomainError(ErrorCode.RATE_LIMITED, "A webhook is being tried already. Wait for its answer.")
+    trying.add(visit.shop.id)
+    try:
+        return await visit.desk.sender.post(url, body, headers)
+    finally:
+        trying.discard(visit.shop.id)
 
 
 async def renew_token(visit: Visit) -> Answer:
