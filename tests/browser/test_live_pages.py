@@ -59,6 +59,25 @@ async def test_what_somebody_types_is_not_replaced_before_it_is_left(tmp_path: P
         await expect(reason).to_have_count(0)
 
 
+async def test_a_form_that_has_changed_waits_for_who_is_in_it_and_stays_unfolded(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        [code] = await place.shop.play("accept")
+        page = await place.page()
+        await page.goto(f"/operator/orders/{code}")
+        await page.locator("#do-reschedule").click()
+        window = page.get_by_label("Pickup window")
+        await window.focus()
+        first = await window.locator("option").first.inner_text()
+        await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 86_400})
+        await page.evaluate("refresh()")
+        await expect(page.locator("#news")).to_contain_text("It is shown when you have finished here")
+        await expect(window).to_be_focused()
+        await expect(window.locator("option").first).to_have_text(first)
+        await page.get_by_role("heading", level=1).click()
+        await expect(window.locator("option").first).not_to_have_text(first)
+        await expect(window).to_be_visible()
+
+
 async def test_less_time_left_is_shown_and_is_no_news(tmp_path: Path) -> None:
     async with desk(tmp_path) as place:
         await place.shop.cart(LAMP=1)
