@@ -140,3 +140,35 @@ async def test_one_shop_cannot_take_every_stream_however_often_it_signs_in(tmp_p
             await stream.__aexit__(None, None, None)
         async with following(place.market, place.merchant, "/shop/orders/live") as again:
             assert again.status == 200
+
+
+async def test_pages_of_an_order_and_of_a_return_are_told_of_everything_that_they_show(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.accepted()
+        for step in ("hand_over", "deliver"):
+            await place.market.operate("POST", f"/marketplace/orders/{code}/{step}")
+        line = (await place.shop.show(code))["line_items"][0]["id"]
+        asked = {"line_items": [{"id": line, "quantity": 1, "reason": "faulty"}]}
+        answer = await place.market.operate("POST", f"/marketplace/orders/{code}/returns", asked, status=201)
+        returned = answer["return"]["return_code"]
+        await place.market.settle()
+        pages = [
+            (surfer, f"{room}/{name}/{subject}")
+            for surfer, room in ((place.merchant, "/shop"), (place.operator, "/operator"))
+            for name, subject in (("orders", code), ("returns", returned))
+        ]
+
+        async def marks() -> list[str]:
+            return [await _seen(place, surfer, path) for surfer, path in pages]
+
+        before = await marks()
+        assert await marks() == before
+        await place.shop.upload(code, "credit_invoices", "credit_invoice_file", b"%PDF-1.7\n1 0 obj\n")
+        uploaded = await marks()
+        assert [one != other for one, other in zip(before, uploaded, strict=True)] == [True, False, True, False]
+        await place.market.operate("POST", f"/marketplace/returns/{returned}/cancel")
+        cancelled = await marks()
+        assert all(one != other for one, other in zip(uploaded, cancelled, strict=True))
+        for (surfer, _), path in zip(pages, uploaded, strict=True):
+            async with following(place.market, surfer, path) as follower:
+                await until(lambda follower=follower: len(follower.news) == 1)  # type: ignore[misc]

@@ -312,6 +312,7 @@ async def test_orders_of_all_shops_are_filtered(tmp_path: Path) -> None:
         assert await _rows(place, "state=accepted") == {accepted}
         assert await _rows(place, f"code={mine[-4:]}") == {mine}
         assert await _rows(place, f"code={mine}&shop={other.id}") == set()
+        assert await _rows(place, f"code={mine}&state=accepted") == set()
 
 
 async def test_looking_at_a_voucher_marks_nothing_as_ready(tmp_path: Path) -> None:

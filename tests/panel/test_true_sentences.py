@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.panel.surfer import open_place
+from tests.virtual.test_warehouse import stocked
 
 pytestmark = pytest.mark.anyio
 
@@ -28,11 +29,12 @@ async def test_a_voucher_is_promised_only_where_one_comes(tmp_path: Path) -> Non
 
 async def test_what_the_warehouse_sends_has_no_deadline_for_the_shop(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        answer = await place.market.operate(
-            "POST", "/marketplace/scenarios/warehouse", {"shop_id": place.shop.id}, status=201
-        )
-        [code] = [order["code"] for order in answer["orders"]]
-        for page in (await place.merchant.get("/shop/orders"), await place.merchant.get(f"/shop/orders/{code}")):
+        await stocked(place.shop, A=1)
+        code = await place.shop.cart(A=1)
+        assert (await place.shop.show(code))["fulfilled_by_skroutz"] is True
+        for path in ("/shop/orders", f"/shop/orders/{code}"):
+            page = await place.merchant.get(path)
+            assert "Accepted" in page.text
             assert " left" not in page.text
             assert "overdue" not in page.text
 
