@@ -92,7 +92,10 @@ function carryOver(region, fresh) {
 function renew(region, fresh) {
   const name = region.dataset.fresh;
   const html = fresh.innerHTML;
-  if (html === received.get(name)) return false;
+  if (html === received.get(name)) {
+    held.delete(name);
+    return false;
+  }
   const isNews = gist(fresh) !== gist(region);
   if (isInHand(region) || !carryOver(region, fresh)) {
     if (isNews) held.add(name);
