@@ -101,6 +101,7 @@ class Market:
         self.marketplace = marketplace
         self.network = network
         self.time = time
+        self.http_version = "1.1"
 
     async def call(
         self,
@@ -125,7 +126,7 @@ class Market:
             "scheme": "http",
             "server": ("market", 80),
             "client": (client, 1),
-            "http_version": "1.1",
+            "http_version": self.http_version,
             "headers": [(key.lower().encode(), value.encode("latin-1")) for key, value in (headers or {}).items()],
         }
         chunks = [content[at : at + 65536] for at in range(0, len(content), 65536)] or [b""]

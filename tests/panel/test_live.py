@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,20 @@ async def test_one_shop_cannot_take_every_stream_however_often_it_signs_in(tmp_p
             await stream.__aexit__(None, None, None)
         async with following(place.market, place.merchant, "/shop/orders/live") as again:
             assert again.status == 200
+
+
+async def test_shops_that_follow_everything_leave_streams_for_the_operator(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place, AsyncExitStack() as stack:
+        people = [place.merchant]
+        for _ in range(7):
+            people.append(Surfer(place.market))
+            await people[-1].sign_in((await place.market.shop()).token)
+        for surfer in people[:-1] * 32:
+            stream = await stack.enter_async_context(following(place.market, surfer, "/shop/orders/live"))
+            assert stream.status == 200
+        assert (await stack.enter_async_context(following(place.market, people[-1], "/shop/orders/live"))).status == 429
+        operators = following(place.market, place.operator, "/operator/live/orders")
+        assert (await stack.enter_async_context(operators)).status == 200
 
 
 async def test_pages_of_an_order_and_of_a_return_are_told_of_everything_that_they_show(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ async def test_a_shop_and_the_operator_sign_in_with_their_tokens_and_see_what_th
             "%2F%2Fevil.example",
             "%2F%2F%2Fevil.example",
             "%2F%5Cevil.example",
+            "%2F%2F%5B",
+            "%2F%2F%5B%2F",
             "x",
         ):
             assert (await Surfer(market).sign_in(shop.token, then)).path == "/shop/orders"
@@ -72,6 +74,9 @@ async def test_behind_a_proxy_one_who_guesses_does_not_hold_up_the_others(tmp_pa
         guesser.headers["X-Forwarded-For"] = "9.9.9.9, 203.0.113.9"
         assert (await guesser.sign_in(shop.token)).status == 429
         assert (await other.sign_in(shop.token)).status == 200
+        # A second line of the header is the end of the list, and the proxy's own.
+        guesser.headers = {"Host": "market.example", "X-Forwarded-For": "9.9.9.8", "x-forwarded-for": "203.0.113.9"}
+        assert (await guesser.sign_in(shop.token)).status == 429
         # Who comes from outside of our network is no proxy of ours, whatever it says.
         outside = Surfer(market, client="8.8.4.4")
         for number in range(10):
@@ -172,6 +177,8 @@ async def test_a_sandbox_on_loopback_opens_the_operators_pages_to_who_sits_at_it
         ({}, LOOPBACK | {"X-Forwarded-For": "203.0.113.9"}),
         ({}, LOOPBACK | {"Forwarded": "for=203.0.113.9"}),
         ({}, LOOPBACK | {"Via": "1.1 proxy"}),
+        ({}, LOOPBACK | {"X-Forwarded-Proto": "https"}),
+        ({}, LOOPBACK | {"CF-Connecting-IP": "203.0.113.9"}),
         ({}, LOOPBACK | {"Referer": "https://market.example/"}),
         ({}, LOOPBACK | {"Origin": "https://market.example"}),
         ({}, {"host": "[", "client": "127.0.0.1"}),
@@ -185,6 +192,37 @@ async def test_on_any_other_address_and_in_production_they_never_do(
             answer = await _at(market, **visitor).request("GET", path)
             assert (answer.status, answer.body) == (303, b"")
             assert answer.headers["location"].startswith("/sign-in")
+
+
+async def test_a_proxy_that_speaks_http_1_0_opens_nothing(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        surfer = _at(market)
+        assert (await surfer.get("/")).path == "/"
+        market.http_version = "1.0"
+        assert (await surfer.get("/")).path.startswith("/sign-in")
+
+
+async def test_a_token_has_a_bounded_number_of_sessions_and_the_newest_stay(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        first, last = Surfer(market), Surfer(market)
+        await first.sign_in(shop.token)
+        for _ in range(100):
+            market.time.millis += 1
+            last = Surfer(market)
+            await last.sign_in(shop.token)
+        assert (await first.get("/shop/orders")).path.startswith("/sign-in")
+        assert (await last.get("/shop/orders")).path == "/shop/orders"
+        with sqlite3.connect(tmp_path / "kalathi.db") as database:
+            assert database.execute("SELECT count(*) FROM sessions").fetchone() == (100,)
+
+
+async def test_the_database_is_for_its_owners_eyes(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        await market.shop()
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob("kalathi.db*")}
+        assert modes.pop("kalathi.db") == 0o600
+        assert {modes[name] for name in ("kalathi.db-wal", "kalathi.db-shm")} == {0o600}
 
 
 async def test_whoever_signs_in_again_leaves_no_session_behind(tmp_path: Path) -> None:

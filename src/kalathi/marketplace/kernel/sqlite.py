@@ -59,6 +59,8 @@ class SqliteDatabase(Database):
         """Opens the file, its tables in their present shape. Raises DatabaseInUseError, NewerDatabaseError."""
         super().__init__()
         path.parent.mkdir(parents=True, exist_ok=True)
+        # It holds signing secrets and people's addresses; SQLite gives the files beside it the same mode.
+        path.touch(mode=0o600, exist_ok=True)
         self._lock = _lock(path.with_name(path.name + ".lock"))
         migrate_sqlite(path)
         writing = _connect(path)

@@ -18,6 +18,9 @@ _DRAINED_BYTES: Final = 64 * 1024 * 1024
 
 async def read_file_form(request: Request, field: FileField) -> Form:
     """The values and the file's bytes, empty when none was chosen. Raises the field's refusal, UNREADABLE_BODY."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        # Another kind of form is no file, and is read without the bounds below.
+        raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.")
     size = 0
 
     async def receive() -> Message:

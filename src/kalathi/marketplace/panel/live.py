@@ -30,6 +30,9 @@ _LONGEST_SECONDS: Final = 600.0
 _MOST_STREAMS: Final = 256
 # Of all people of a shop together; a cookie is no bound, as a token gets any number of them.
 _MOST_OF_ONE_VISITOR: Final = 32
+# As many are kept for the operator, who has to see what shops that follow everything do.
+_MOST_OF_SHOPS: Final = _MOST_STREAMS - _MOST_OF_ONE_VISITOR
+OPERATOR: Final = "the operator"
 
 Mark = Callable[[], Awaitable[str]]
 
@@ -55,7 +58,9 @@ class Bells:
 
     def check_room(self, visitor: str) -> None:
         """Raises RATE_LIMITED when so many look already that no more are taken, of this visitor or in all."""
-        if self._visitors[visitor] >= _MOST_OF_ONE_VISITOR or self._visitors.total() >= _MOST_STREAMS:
+        of_shops = self._visitors.total() - self._visitors[OPERATOR]
+        is_full = visitor != OPERATOR and of_shops >= _MOST_OF_SHOPS
+        if is_full or self._visitors[visitor] >= _MOST_OF_ONE_VISITOR:
             raise DomainError(ErrorCode.RATE_LIMITED, "Too many pages are followed already.", retry_after_seconds=30)
 
     def mark(self, *tables: str) -> str:

@@ -160,8 +160,9 @@ def _pattern(sentence: str) -> re.Pattern[str]:
 
 
 _COMPILED: Final = [(_pattern(sentence), text) for sentence, text in PATTERNS.items()]
-# Longer sentences are not of ours, and are not looked through.
-_LONGEST: Final = 2000
+# Longer sentences are not looked through: the worst that somebody can write takes 23 ms at this length, and eight
+# times that at twice the length.
+_LONGEST: Final = 1000
 
 
 def said(sentence: str, words: Words) -> str:

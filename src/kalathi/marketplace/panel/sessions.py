@@ -32,8 +32,10 @@ _HOUR_MILLIS: Final = 3_600_000
 _COOKIE_LENGTH: Final = 43
 # Tokens are far too long to be guessed; whoever tries is slowed down all the same.
 _SIGN_INS_PER_MINUTE: Final = 10
-# A proxy names these, and behind one everybody seems to come from this machine.
-_OF_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+# Browsers of one shop, or of the operator: a program that signs in all day must not fill the database.
+_MOST_OF_A_TOKEN: Final = 100
+# Proxies name headers that begin so, and behind one everybody seems to come from this machine.
+_OF_PROXIES: Final = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "x-forwarded-", "cf-")
 
 
 class Visitor(NamedTuple):
@@ -117,7 +119,7 @@ class Sessions:
         expires_at = now + self._desk.terms.settings.session_hours * _HOUR_MILLIS
 
         def command(view: View) -> tuple[ChangeSet, None]:
-            changes = store.expired(view, now)
+            changes = store.ended(view, now, token_hash, _MOST_OF_A_TOKEN)
             changes.add(store.drop_session(hash_token(before.cookie)))
             changes.add(store.insert_session(hash_token(cookie), token_hash, expires_at))
             return changes, None
@@ -135,7 +137,7 @@ class Sessions:
             return False
         headers = request.headers
         # Browsers have spoken 1.1 since 1999; nginx speaks 1.0 to what is behind it unless it is told.
-        if any(name in headers for name in _OF_PROXIES) or request.scope.get("http_version") == "1.0":
+        if any(name.startswith(_OF_PROXIES) for name in headers) or request.scope.get("http_version") == "1.0":
             return False
         named = (f"//{headers.get('host', '')}", headers.get("origin"), headers.get("referer"))
         return _is_loopback(request.client.host) and all(
@@ -147,7 +149,8 @@ def client_of(request: Request) -> str:
     """Whose attempts at signing in are counted together: those of an address, and behind a proxy of our own network
     those of each address that the proxy itself has seen, so that nobody can hold up everybody."""
     host = request.client.host if request.client else ""
-    seen = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:50]
+    # A header that stands there twice is one list (RFC 9110, 5.3), and the proxy writes at its end.
+    seen = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()[:50]
     try:
         is_ours = ipaddress.ip_address(host.partition("%")[0]).is_private
     except ValueError:

@@ -48,7 +48,13 @@ def follow_token(session_hash: bytes, token_hash: bytes) -> Update:
     return Update("sessions", {"session_hash": session_hash}, {"token_hash": token_hash}, touches=None)
 
 
-def expired(view: View, now_millis: int) -> ChangeSet:
-    """The rows of sessions that are over, a bounded number of them; empty when there are none."""
-    rows = view.all("SELECT session_hash FROM sessions WHERE expires_at <= :now LIMIT 500", {"now": now_millis})
-    return ChangeSet(*(drop_session(row[0]) for row in rows))
+def ended(view: View, now_millis: int, token_hash: bytes, most_of_a_token: int) -> ChangeSet:
+    """The rows of sessions that are over, and of a token's oldest beside which there are as many as it may have; a
+    bounded number of them."""
+    over = view.all("SELECT session_hash FROM sessions WHERE expires_at <= :now LIMIT 500", {"now": now_millis})
+    oldest = view.all(
+        "SELECT session_hash FROM sessions WHERE token_hash = :token_hash AND expires_at > :now"
+        " ORDER BY expires_at DESC LIMIT 500 OFFSET :most",
+        {"token_hash": token_hash, "now": now_millis, "most": most_of_a_token - 1},
+    )
+    return ChangeSet(*(drop_session(row[0]) for row in (*over, *oldest)))

@@ -12,7 +12,7 @@ from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.forms import read_form
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 from kalathi.marketplace.panel.languages import Words
-from kalathi.marketplace.panel.live import Bells, Mark, Stream
+from kalathi.marketplace.panel.live import OPERATOR, Bells, Mark, Stream
 from kalathi.marketplace.panel.sessions import Sessions, Visitor
 from kalathi.marketplace.shops.model import Shop
 
@@ -106,7 +106,7 @@ class Visit(Struct, frozen=True, kw_only=True):
     def follow(self, tables: tuple[str, ...], mark: Mark) -> Stream:
         """What this page has not seen yet, as it happens. Raises RATE_LIMITED."""
         seen = self.query.get("seen", "")
-        name = self.visitor.shop.id if self.visitor.shop else "the operator"
+        name = self.visitor.shop.id if self.visitor.shop else OPERATOR
         return Stream(self.reception.bells, tables, mark, visitor=name, seen=seen)
 
     @property
