@@ -188,6 +188,11 @@ async def test_many_vouchers_are_one_pdf_and_mark_their_orders_ready(tmp_path: P
         nothing = await place.merchant.post("/shop/vouchers.pdf", {"form_token": token})
         assert "Choose orders that have a voucher first." in nothing.text
         assert codes[0] in nothing.text
+        # The list stays the one that was chosen from.
+        narrowed = await place.merchant.get("/shop/orders?state=accepted")
+        nothing = await place.merchant.submit(narrowed, "/shop/vouchers.pdf?state=accepted")
+        assert codes[0] in nothing.text
+        assert open_order not in nothing.text
 
 
 async def test_the_latest_webhook_is_sent_again_unless_the_switch_is_off(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from kalathi.marketplace.sandbox.scenario import scenarios
 PANEL = Path(kalathi.marketplace.panel.__file__).parent
 GREEK, ENGLISH = words_of(Language.GREEK), words_of(Language.ENGLISH)
 NOW = datetime(2026, 11, 24, 8, 0, 7, tzinfo=UTC)
-_SPEAKERS = {"DomainError", "invalid_parameter", "_error_page"}
+_SPEAKERS = {"DomainError", "invalid_parameter", "_error_page", "_again"}
 
 
 def _of_templates() -> Iterator[str | tuple[str, ...]]:

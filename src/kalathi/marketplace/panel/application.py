@@ -29,7 +29,7 @@ from kalathi.marketplace.panel.files import read_file_form
 from kalathi.marketplace.panel.languages import Language, Words, preferred, words_of
 from kalathi.marketplace.panel.live import Bells
 from kalathi.marketplace.panel.page_table import PAGES
-from kalathi.marketplace.panel.pages import Page, Who
+from kalathi.marketplace.panel.pages import Handler, Page, Who
 from kalathi.marketplace.panel.rendering import ASSETS, asset, render
 from kalathi.marketplace.panel.sessions import Sessions, Visitor, client_of, is_of_another_site
 from kalathi.marketplace.panel.visits import MOST_FIELDS, Form, Reception, Visit
@@ -138,18 +138,12 @@ class _Edge:
             if page.method == "POST":
                 visit = msgspec.structs.replace(visit, form=await _read_form(page, request))
                 if is_of_another_site(request.headers) or not visit.visitor.owns(visit.form.text("form_token")):
-                    return _error_page(
-                        visit.words,
-                        403,
-                        ("This form is too old, or not ours. Go back, load the page again, and repeat.",),
-                    )
+                    return await _not_theirs(page, visit, request)
             return await page.handler(visit)
         except DomainError as error:
             if page.back is None or (error.code in _PAGES_OF_THEIR_OWN and page.who is not Who.ANYBODY):
                 raise
-            visit = msgspec.structs.replace(visit, problems=error.messages)
-            shown = await page.back(visit)
-            return shown._replace(status=ERRORS[error.code].status) if isinstance(shown, Shown) else shown
+            return await _again(page.back, visit, error.messages, ERRORS[error.code].status)
 
     def _response(self, request: Request, visitor: Visitor | None, words: Words, answer: Answer) -> Response:
         if isinstance(answer, See):
@@ -170,6 +164,8 @@ class _Edge:
         content = {
             "visitor": visitor,
             "path": _place(request),
+            # Pages of a shop name it, so that one which renews itself never shows another's.
+            "whose": visitor.whose if visitor and request.url.path.startswith("/shop") else "",
             # The operator's pages are no place for a shop.
             "home": SHOP_HOME if visitor and visitor.shop and not visitor.is_at_home else OPERATOR_HOME,
             "query": request.query_params,
@@ -202,6 +198,28 @@ class _Edge:
         response.set_cookie(
             self._sessions.cookie_name, cookie, httponly=True, samesite="lax", secure=self._sessions.is_secure
         )
+
+
+async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
+    """Who has signed in anew since the form was opened gets it again with all that it held, and does it with a second
+    click. That is offered for forms of their own pages only, and where the browser says that these sent it."""
+    is_sent_by_us = request.headers.get("sec-fetch-site") == "same-origin"
+    is_same_shop = page.who is not Who.SHOP or visit.visitor.had(visit.form.text("form_token"))
+    if page.back is not None and is_sent_by_us and is_same_shop:
+        return await _again(
+            page.back,
+            visit,
+            ("You have signed in anew since this form was opened. Look it over, and send it again.",),
+            403,
+        )
+    return _error_page(
+        visit.words, 403, ("This form is too old, or not ours. Go back, load the page again, and repeat.",)
+    )
+
+
+async def _again(back: Handler, visit: Visit, problems: tuple[str, ...], status: int) -> Answer:
+    shown = await back(msgspec.structs.replace(visit, problems=problems))
+    return shown._replace(status=status) if isinstance(shown, Shown) else shown
 
 
 def _place(request: Request) -> str:

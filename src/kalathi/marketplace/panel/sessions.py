@@ -50,13 +50,23 @@ class Visitor(NamedTuple):
     is_at_home: bool
 
     @property
+    def whose(self) -> str:
+        """The id of the shop that has signed in; empty for none."""
+        return self.shop.id if self.shop else ""
+
+    @property
     def form_token(self) -> str:
-        """What every form has to send back."""
-        return hmac.new(self.cookie.encode(), b"form", hashlib.sha256).hexdigest()
+        """What every form has to send back: whose it is, and what only this cookie's owner knows."""
+        known = hmac.new(self.cookie.encode(), f"form {self.whose}".encode(), hashlib.sha256).hexdigest()
+        return f"{self.whose}.{known}"
 
     def owns(self, form_token: str) -> bool:
         """Whether a form was made for this visitor."""
         return hmac.compare_digest(form_token.encode(), self.form_token.encode())
+
+    def had(self, form_token: str) -> bool:
+        """Whether a form says that it was made for the same shop, in whichever session; that proves nothing."""
+        return form_token.rpartition(".")[0] == self.whose
 
 
 class Sessions:

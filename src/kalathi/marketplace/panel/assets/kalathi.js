@@ -14,6 +14,7 @@ const TYPED = "input:not([type=hidden], [type=checkbox], [type=radio], [type=fil
 const received = new Map();
 const held = new Set();
 let isOver = false;
+let isPressed = false;
 let loading = null;
 let isAskedAgain = false;
 
@@ -24,10 +25,10 @@ function say(text, millis) {
   if (text && millis) say.timer = setTimeout(() => (news.textContent = ""), millis);
 }
 
-// How much time is left changes each minute, and is no news.
+// How much time is left changes each minute, and is no news; what somebody has written is none either.
 function gist(region) {
   const copy = region.cloneNode(true);
-  for (const part of copy.querySelectorAll("[data-quiet]")) part.remove();
+  for (const part of copy.querySelectorAll("[data-quiet], textarea")) part.remove();
   return copy.textContent;
 }
 
@@ -36,10 +37,10 @@ function isBox(control) {
 }
 
 function isChanged(control) {
-  if (isBox(control)) return control.checked !== control.defaultChecked;
   if (control.type === "file") return control.files.length > 0;
-  // What a refused form held stands in the page as if nobody had typed it.
+  // What a refused form held stands in the page as if nobody had filled it in.
   if (document.querySelector("[data-refused]")) return true;
+  if (isBox(control)) return control.checked !== control.defaultChecked;
   if (!control.options) return control.value !== control.defaultValue;
   const usual = Array.from(control.options).findIndex((option) => option.defaultSelected);
   return control.selectedIndex !== Math.max(usual, 0);
@@ -56,14 +57,21 @@ function twin(element, fresh) {
   return Array.from(fresh.querySelectorAll(element.localName)).find((other) => called(other) === called(element));
 }
 
-// Somebody types in it, chooses, or marks some of its text.
+// Somebody types in it, chooses, marks some of its text, or is about to click: a press and its release on two things,
+// of which the second has taken the place of the first, are no click.
 function isInHand(region) {
   const active = document.activeElement;
   const selection = getSelection();
   return (
+    isPressed ||
     (region.contains(active) && active.matches(TYPED)) ||
     (!selection.isCollapsed && region.contains(selection.anchorNode))
   );
+}
+
+// The tick of a row that is gone goes with its row.
+function isGone(control, other) {
+  return !other && isBox(control) && (!control.checked || control.closest("tr"));
 }
 
 function hasPlaceFor(control, other) {
@@ -73,7 +81,8 @@ function hasPlaceFor(control, other) {
 // Puts what somebody has filled in into the fresh region; false when there is no place for it any more.
 function carryOver(region, fresh) {
   const changed = Array.from(region.querySelectorAll("input:not([type=hidden]), select, textarea")).filter(isChanged);
-  const pairs = changed.map((control) => [control, twin(control, fresh)]);
+  const found = changed.map((control) => [control, twin(control, fresh)]);
+  const pairs = found.filter(([control, other]) => !isGone(control, other));
   if (!pairs.every(([control, other]) => hasPlaceFor(control, other))) return false;
   for (const [control, other] of pairs) {
     if (isBox(control)) other.checked = control.checked;
@@ -116,18 +125,25 @@ function renew(region, fresh) {
   return isNews;
 }
 
+// The page stays as it is: somebody may be in the middle of a sentence.
+function end(reason) {
+  isOver = true;
+  say("");
+  document.getElementById(reason).hidden = false;
+  return true;
+}
+
 // False when the page could not be had.
 async function load() {
   // A page that answers a form stands at the form's address; what it shows stands at its own.
   const answer = await fetch(document.body.dataset.page + location.search, { redirect: "manual" }).catch(() => null);
   if (answer && answer.type === "opaqueredirect") {
-    // The page stays: somebody may be in the middle of a sentence.
-    isOver = true;
-    document.getElementById("ended").hidden = false;
-    return true;
+    return end("ended");
   }
-  if (!answer || !answer.ok) return false;
+  if (!answer || !(answer.ok || answer.status === 404)) return false;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (page.body.dataset.whose !== document.body.dataset.whose) return end("another-shop");
+  if (!answer.ok) return false;
   const hadHeld = held.size > 0;
   let isNews = false;
   for (const region of document.querySelectorAll("[data-fresh]")) {
@@ -173,13 +189,28 @@ async function slot() {
   return null;
 }
 
+// What was held back is shown as soon as nobody is in the middle of something there.
+function watchHands() {
+  const lookAgain = () => setTimeout(() => held.size && !isPressed && !document.activeElement.matches(TYPED) && refresh());
+  const press = () => (isPressed = true);
+  const release = () => {
+    isPressed = false;
+    lookAgain();
+  };
+  for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, press);
+  for (const name of ["pointerup", "pointercancel", "keyup"]) document.addEventListener(name, release);
+  // The release may be another window's, or another page's.
+  for (const name of ["blur", "pagehide"]) window.addEventListener(name, release);
+  document.addEventListener("focusout", lookAgain);
+}
+
 function follow() {
   let stream = null;
   let giveBack = null;
   let timer = 0;
   let turn = 0;
   let pause = TRY_AGAIN_MILLIS;
-  const end = () => {
+  const stop = () => {
     turn += 1;
     clearTimeout(timer);
     if (stream) stream.close();
@@ -195,7 +226,7 @@ function follow() {
     pause = Math.min(2 * pause, LOOK_AGAIN_MILLIS);
   };
   const begin = async () => {
-    end();
+    stop();
     const mine = turn;
     const given = await slot();
     if (mine !== turn) {
@@ -213,22 +244,21 @@ function follow() {
     stream.addEventListener("changed", () => refresh().then((isFine) => isFine || lookLater()));
     // The stream ends now and then; what was missed in between is seen by what the page has seen last.
     stream.addEventListener("error", () => {
-      end();
+      stop();
       lookLater();
     });
   };
   const look = async () => {
     if (document.hidden) return;
     const isFine = await refresh();
-    if (isOver) end();
+    if (isOver) stop();
     else if (!isFine) lookLater();
     else if (!document.hidden) begin();
   };
-  document.addEventListener("visibilitychange", () => (document.hidden ? end() : look()));
-  window.addEventListener("pagehide", end);
+  document.addEventListener("visibilitychange", () => (document.hidden ? stop() : look()));
+  window.addEventListener("pagehide", stop);
   window.addEventListener("pageshow", (event) => event.persisted && look());
-  // What was held back is shown as soon as nobody is in the middle of something there.
-  for (const done of ["focusout", "pointerup"]) document.addEventListener(done, () => held.size && setTimeout(refresh, 0));
+  watchHands();
   setInterval(() => document.hidden || refresh(), LOOK_AGAIN_MILLIS);
   if (!document.hidden) begin();
 }

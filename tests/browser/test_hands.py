@@ -1,0 +1,170 @@
+"""Hands on a page that renews itself: a click arrives, what a refused or an old form held stays, and no page shows
+another shop's things."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.browsing import Desk, desk
+from tests.market import LOCATION
+
+pytestmark = pytest.mark.anyio
+
+HELD = "It is shown when you have finished here"
+
+
+async def test_a_click_that_has_begun_arrives_whatever_comes_in_between(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        page = await _held_order(place)
+        await page.get_by_role("button", name="Hand over to the courier").hover()
+        await page.mouse.down()
+        await page.evaluate("refresh()")
+        await page.mouse.up()
+        await expect(page.locator("[data-fresh=head]")).to_contain_text("Dispatched")
+
+
+async def test_a_key_that_is_down_presses_its_button(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        page = await _held_order(place)
+        button = page.get_by_role("button", name="Hand over to the courier")
+        await button.evaluate("button => { window.dispatchEvent(new Event('focus')); button.focus() }")
+        await page.keyboard.down("Space")
+        await page.evaluate("refresh()")
+        await page.keyboard.up("Space")
+        await expect(page.locator("[data-fresh=head]")).to_contain_text("Dispatched")
+
+
+async def test_news_that_were_taken_back_are_held_no_more(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        [code] = await place.shop.play("accept")
+        page = await place.signed_in()
+        await page.goto(f"/shop/orders/{code}")
+        await page.get_by_label("Another day").focus()
+        await _call(place, code, "set_as_ready")
+        await expect(page.locator("#news")).to_contain_text(HELD)
+        await _call(place, code, "set_as_not_ready")
+        await expect(page.locator("#news")).not_to_contain_text(HELD)
+        await expect(page.get_by_label("Another day")).to_be_focused()
+
+
+async def test_no_window_shows_the_orders_of_a_shop_that_another_window_has_opened(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await place.shop.cart(LAMP=1)
+        window = await place.signed_in()
+        of_the_order = await window.context.new_page()
+        await of_the_order.goto(f"/shop/orders/{code}")
+        reason = of_the_order.get_by_label("Reason", exact=True).last
+        await reason.fill("Έσπασε")
+        facts = {"name": "Το άλλο", "domain": "other.example", "locations": [LOCATION]}
+        other = await place.caller.operate("POST", "/marketplace/shops", facts)
+        async with window.context.expect_page() as opened:
+            await window.evaluate("window.open('/sign-in')")
+        page = await opened.value
+        await page.fill("input[name=token]", other["api_token"])
+        await page.press("input[name=token]", "Enter")
+        await expect(page.locator(".name")).to_have_text("Το άλλο")
+        for shown in (window, of_the_order):
+            place.expected_statuses.add(404)
+            await shown.evaluate("refresh()")
+            await expect(shown.locator("#another-shop")).to_contain_text("Another shop has been opened in this browser")
+            await expect(shown.locator(".name")).to_have_text(place.shop.name)
+        await expect(window.locator(f"#order-{code}")).to_be_visible()
+        await expect(reason).to_have_value("Έσπασε")
+        # What is sent all the same is refused: it was written for the other shop.
+        await of_the_order.get_by_role("button", name="Reject the order").click()
+        await expect(of_the_order.get_by_text("This form is too old, or not ours.")).to_be_visible()
+        await window.locator("#another-shop a").click()
+        await expect(window.locator(".name")).to_have_text("Το άλλο")
+
+
+async def test_a_form_from_before_somebody_signed_in_anew_comes_back_filled_in(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await place.shop.cart(LAMP=1)
+        page = await place.page()
+        await page.goto(f"/operator/orders/{code}")
+        await page.locator("#do-reject").click()
+        await page.get_by_label("Reason, which the shop sees").fill("Δεν υπάρχει")
+        other = await page.context.new_page()
+        await other.goto(f"/operator/shops/{place.shop.id}")
+        await other.get_by_role("button", name="Open the shop's own pages").click()
+        await other.wait_for_url("**/shop/orders")
+        place.expected_statuses.add(403)
+        await page.get_by_role("button", name="Reject", exact=True).click()
+        await expect(page.get_by_role("alert")).to_contain_text("You have signed in anew since this form was opened.")
+        await expect(page.get_by_label("Reason, which the shop sees")).to_have_value("Δεν υπάρχει")
+        await page.get_by_role("button", name="Reject", exact=True).click()
+        await expect(page.locator("[data-fresh=head]")).to_contain_text("Rejected")
+
+
+async def test_what_a_refused_form_held_stays_when_the_page_is_renewed(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await _delivered(place)
+        page = await place.page()
+        await page.goto(f"/operator/orders/{code}")
+        await page.locator("#do-return").click()
+        await page.get_by_label("Nothing is sent back").check()
+        place.expected_statuses.add(422)
+        await page.get_by_role("button", name="Ask for the return").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Say how many pieces")
+        await page.evaluate("refresh()")
+        await expect(page.get_by_label("Nothing is sent back")).to_be_checked()
+
+
+async def test_a_text_that_a_refused_form_held_is_no_news(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code = await _delivered(place)
+        line = (await place.caller.operate("GET", f"/marketplace/orders/{code}"))["order"]["line_items"][0]["id"]
+        asked = {"line_items": [{"id": line, "quantity": 1, "reason": "faulty", "photos": ["https://x.example/1.jpg"]}]}
+        answer = await place.caller.operate("POST", f"/marketplace/orders/{code}/returns", asked)
+        returned = answer["return"]["return_code"]
+        page = await place.signed_in()
+        await page.goto(f"/shop/returns/{returned}")
+        comment = page.get_by_label("Comment for the customer")
+        await comment.fill("Δεν είναι δικό μας")
+        await page.locator("form[action$=review]").evaluate("form => { form.noValidate = true }")
+        place.expected_statuses.add(422)
+        await page.get_by_role("button", name="Keep the review").click()
+        await expect(page.get_by_role("alert").first).to_contain_text("Nothing was changed.")
+        await page.evaluate("refresh()")
+        await expect(page.locator("#news")).to_have_text("")
+        await expect(comment).to_have_value("Δεν είναι δικό μας")
+
+
+async def test_a_tick_goes_with_its_row_and_the_list_goes_on(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        [code] = await place.shop.play("accept")
+        page = await place.signed_in()
+        await page.goto("/shop/orders?state=accepted")
+        await page.get_by_label(f"Voucher of {code}").check()
+        await place.caller.operate("POST", f"/marketplace/orders/{code}/hand_over")
+        [new] = await place.shop.play("accept")
+        await expect(page.locator(f"#order-{new}")).to_be_visible()
+        await expect(page.locator(f"#order-{code}")).to_have_count(0)
+
+
+async def _held_order(place: Desk) -> Page:
+    """An order's page at the operator's, on which somebody chooses among pickup windows that are not on offer now."""
+    [code] = await place.shop.play("accept")
+    page = await place.page()
+    await page.goto(f"/operator/orders/{code}")
+    await page.locator("#do-reschedule").click()
+    await page.get_by_label("Pickup window").focus()
+    await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 86_400})
+    await page.evaluate("refresh()")
+    await expect(page.locator("#news")).to_contain_text(HELD)
+    return page
+
+
+async def _delivered(place: Desk) -> str:
+    [code] = await place.shop.play("accept")
+    for step in ("hand_over", "deliver"):
+        await place.caller.operate("POST", f"/marketplace/orders/{code}/{step}")
+    return code
+
+
+async def _call(place: Desk, code: str, action: str) -> None:
+    address = f"{place.address}/merchants/ecommerce/orders/{code}/{action}"
+    headers = {"Authorization": f"Bearer {place.shop.token}", "Accept": "application/vnd.skroutz+json; version=3.0"}
+    async with place.caller.session.post(address, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
