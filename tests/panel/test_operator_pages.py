@@ -287,6 +287,12 @@ async def test_demo_orders_are_shown_and_their_webhooks_sent(tmp_path: Path) -> 
         path = "/operator/sandbox/trigger"
         demo = await place.operator.get("/operator/orders/DEMO-OPEN")
         assert not [form for form in demo.forms if "DEMO" in form.action]
+        for recording in Path("tests/data/examples").rglob("DEMO-*.json"):
+            code = recording.stem
+            shown = await place.operator.get(f"/operator/orders/{code}")
+            assert shown.status == 200
+            for link in {link for link in shown.links if link.startswith("/")}:
+                assert (await place.operator.get(link)).status == 200, (code, link)
         for value in ("DEMO-OPEN:creation", "DEMO-RETURN:return:creation"):
             done = await place.operator.submit(page, path, {"trigger": value})
             assert "The webhook comes in a few seconds." in done.text

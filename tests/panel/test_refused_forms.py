@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.panel.surfer import Surfer, open_place
+from tests.panel.surfer import Place, Surfer, open_place
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +65,37 @@ async def test_tracking_details_stay(tmp_path: Path) -> None:
         assert refused.status == 422
         held = refused.form(path).values
         assert {name: held[name] for name in values} == values
+        values["tracking_details[0][tracking_code]"] = "9"
+        values["tracking_details[1][courier]"] = "acs"
+        kept = (await place.merchant.submit(refused, path, values)).form(path).values
+        assert {name: kept[name] for name in values} == values
+        assert kept["tracking_details[2][tracking_code]"] == ""
+
+
+async def test_a_form_of_another_session_comes_back_for_the_same_shop_and_for_no_other(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/settings")
+        values = {"webhook_url": "https://shop.example/new"}
+        await place.merchant.sign_in(place.shop.token)
+        blind = await place.merchant.submit(page, "/shop/settings", values)
+        assert (blind.status, "This form is too old, or not ours." in blind.text) == (403, True)
+        place.merchant.headers["Sec-Fetch-Site"] = "same-origin"
+        again = await place.merchant.submit(page, "/shop/settings", values)
+        assert (again.status, "Look it over, and send it again." in again.text) == (403, True)
+        assert again.form("/shop/settings").values["webhook_url"] == "https://shop.example/new"
+        assert await _webhook_url(place) == "http://shop/"
+        done = await place.merchant.submit(again, "/shop/settings")
+        assert done.status == 200
+        assert await _webhook_url(place) == "https://shop.example/new"
+        other = await place.market.shop()
+        await place.merchant.sign_in(other.token)
+        refused = await place.merchant.submit(page, "/shop/settings", values)
+        assert (refused.status, "This form is too old, or not ours." in refused.text) == (403, True)
+        assert "https://shop.example/new" not in refused.text
+
+
+async def _webhook_url(place: Place) -> object:
+    return (await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}"))["shop"]["webhook_url"]
 
 
 async def test_a_cart_keeps_its_shop_and_its_pieces_from_page_to_page(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from tests.panel.surfer import Place, Surfer, open_place
 
 pytestmark = pytest.mark.anyio
 
+_ONE_A = {"product_uid": "A", "expected_quantity": "1"}
+
 
 async def _asked_back(place: Place, reason: str = "faulty") -> str:
     code = await place.shop.accepted()
@@ -73,6 +75,10 @@ async def test_goods_are_announced_received_and_lie_in_the_warehouse(tmp_path: P
         assert "The supplier is kept." in page.text
         taken = await place.merchant.submit(page, "/shop/warehouse/suppliers", {"code": "S1", "name": "B"})
         assert (taken.status, taken.form("/shop/warehouse/suppliers").values["name"]) == (422, "B")
+        assert "Another supplier has the code S1 already." in taken.text
+        blank = await place.merchant.submit(page, "/shop/warehouse/suppliers", {"code": "", "name": " "})
+        assert "Code is missing." in blank.text
+        assert "Name is missing." in blank.text
         [link] = [link for link in page.links if link.startswith("/shop/warehouse/suppliers/")]
         page = await place.merchant.get(link)
         await place.merchant.submit(page, link, {"name": "Άλλος", "phone": "210"})
@@ -82,7 +88,7 @@ async def test_goods_are_announced_received_and_lie_in_the_warehouse(tmp_path: P
         page = await place.merchant.get("/shop/warehouse/purchase-orders")
         path = "/shop/warehouse/purchase-orders"
         refused = await place.merchant.submit(page, path, {"line_items[0][product_uid]": "A"})
-        assert (refused.status, "expected_quantity" in refused.text) == (422, True)
+        assert (refused.status, "Product 1: write how many pieces come" in refused.text) == (422, True)
         values = {
             "line_items[0][product_uid]": "A",
             "line_items[0][expected_quantity]": "5",
@@ -105,6 +111,32 @@ async def test_goods_are_announced_received_and_lie_in_the_warehouse(tmp_path: P
         assert "4" in (await place.merchant.get("/shop/warehouse")).text
         twice = await place.operator.submit(desk, f"/operator/purchase-orders/{code}/receive")
         assert (twice.status, "already received" in twice.text) == (422, True)
+
+
+async def test_no_row_of_announced_goods_is_dropped_and_refusals_count_as_the_page_does(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/warehouse/suppliers")
+        await place.merchant.submit(page, "/shop/warehouse/suppliers", {"code": "S1", "name": "Προμηθευτής"})
+        path = "/shop/warehouse/purchase-orders"
+        page = await place.merchant.get(path)
+        row = "line_items[{}]"
+        for values, sentence in (
+            ({}, "Choose at least one product"),
+            ({row.format(2) + "[expected_quantity]": "7"}, "Product 3: choose which one comes."),
+            ({row.format(3) + "[product_uid]": "A"}, "Product 4: write how many pieces come, from 1 to 1000000."),
+            ({row.format(1) + "[product_uid]": "none", row.format(1) + "[expected_quantity]": "1"}, "Product 2: "),
+            (
+                {row.format(n) + f"[{name}]": value for n in (0, 4) for name, value in _ONE_A.items()},
+                "Product 5: A stands there already.",
+            ),
+            ({"expected_date": "2026-11-01", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}}, "is over"),
+            ({"expected_date": "x", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}}, "such as 2026-12-01"),
+        ):
+            refused = await place.merchant.submit(page, path, values)
+            assert (refused.status, sentence in refused.text) == (422, True), (sentence, refused.text[-2000:])
+            held = refused.form(path).values
+            # A product that nobody sells is no choice of the list.
+            assert {name: held[name] for name in values} == {**values} or "none" in values.values()
 
 
 async def test_the_webhooks_are_set_and_switched(tmp_path: Path) -> None:

@@ -27,6 +27,37 @@ async def test_a_voucher_is_promised_only_where_one_comes(tmp_path: Path) -> Non
         assert "Ready for the courier" not in done.text
 
 
+async def test_no_courier_of_the_marketplace_is_named_where_the_shop_sends(tmp_path: Path) -> None:
+    async with open_place(tmp_path, fulfillment_mode="fbm") as place:
+        code = await place.shop.accepted()
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        assert "Orders are sent by" in page.text
+        for word in ("Pickup Tue", "Pickup from", "Courier –"):
+            assert word not in page.text.partition("Shipping")[2]
+
+
+async def test_support_moves_no_pickup_that_there_is_not(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        for facts, is_offered in (({}, True), ({"store_pickup": True}, False)):
+            code = await place.shop.accepted(**facts)  # type: ignore[arg-type]  # Either of two keywords.
+            page = await place.operator.get(f"/operator/orders/{code}")
+            assert ("Move the pickup" in page.text) is is_offered
+
+
+async def test_blank_parts_of_an_address_leave_no_commas(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        company = {"company": "ΑΒΓ", "vat_number": "1", "profession": "", "doy": "", "address": {"city": "Αθήνα"}}
+        customer = {"first_name": "Ε", "last_name": "Π", "address": {"street_name": "Ερμού", "city": "Αθήνα"}}
+        code = await place.shop.place({"A": 1}, customer=customer, invoice_details=company)
+        for surfer, path in ((place.merchant, "/shop"), (place.operator, "/operator")):
+            text = (await surfer.get(f"{path}/orders/{code}")).text
+            parts = text.partition("Customer Name")[2].partition("VAT number 1")
+            customers = "".join(parts[:2]) + parts[2][:5]
+            assert ", " not in customers
+            assert "ΕρμούΑθήνα" in customers
+            assert "VAT number 1Αθήνα" in customers
+
+
 async def test_what_the_warehouse_sends_has_no_deadline_for_the_shop(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         await stocked(place.shop, A=1)
@@ -54,7 +85,7 @@ async def test_a_floor_is_shown_as_the_customer_wrote_it(tmp_path: Path) -> None
         for floor, shown in (("2", ", floor 2"), ("2ος όροφος", ", 2ος όροφος")):
             address = {**customer["address"], "floor": floor}  # type: ignore[dict-item]
             code = await place.shop.place({"A": 1}, customer={**customer, "address": address})
-            assert f"Ερμού {shown}" in (await place.merchant.get(f"/shop/orders/{code}")).text
+            assert f"Ερμού{shown}" in (await place.merchant.get(f"/shop/orders/{code}")).text
 
 
 async def test_a_vat_exclusion_is_shown_with_its_proof(tmp_path: Path) -> None:

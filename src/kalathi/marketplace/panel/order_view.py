@@ -9,7 +9,7 @@ from kalathi.contract.codec import decode
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.orders import OrderBody
 from kalathi.contract.requests import TrackingRequest
-from kalathi.contract.words import OrderState
+from kalathi.contract.words import FulfillmentMode, OrderState
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.money import total
@@ -49,6 +49,8 @@ class OrderPage(NamedTuple):
     preorder_until: date | None
     # Whether a courier of the marketplace fetches it from the shop.
     is_fetched: bool
+    # Whether the shop sends it by a courier of its own.
+    is_sent_by_shop: bool
     possible: Possible
     credit_invoice: str | None
     timeline: list[store.TimelineEntry]
@@ -82,6 +84,7 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
         is_late=bool(presses and until and until <= now),
         preorder_until=order.scheduled_shipment,
         is_fetched=order.needs_voucher,
+        is_sent_by_shop=order.mode is FulfillmentMode.MERCHANT,
         possible=_possible(order, terms, now),
         credit_invoice=None if credit is None else terms.upload_url(order.shop_id, *credit),
         timeline=store.timeline(view, order.shop_id, order.code),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import Words
 
 # As they are on the wire.
@@ -102,6 +103,35 @@ PATTERNS: Final[Mapping[str, str]] = {
     "commission_rate of %(product)s must be a percentage from 0 to 100 with at most two decimals.": (
         "The commission is a percentage from 0 to 100 with at most two decimals."
     ),
+    "line_items: give a list of at least one line.": "Choose at least one product, and write how many pieces come.",
+    "line_items[%(row)s].product_uid: it is missing.": "Product %(row)s: choose which one comes.",
+    "line_items[%(row)s].product_uid: the shop has no product %(product)s.": (
+        "Product %(row)s: the shop does not sell %(product)s."
+    ),
+    "line_items[%(row)s].product_uid: %(product)s is named twice; name each product once.": (
+        "Product %(row)s: %(product)s stands there already. Write all of its pieces in one row."
+    ),
+    "line_items[%(row)s].expected_quantity: give a whole number from 1 to %(most)s.": (
+        "Product %(row)s: write how many pieces come, from 1 to %(most)s."
+    ),
+    "line_items[%(row)s].storage_conditions: valid values: %(valid)s.": (
+        "Product %(row)s: it cannot be kept in this way."
+    ),
+    "expected_date: give a date such as %(day)s.": "Write the day on which the goods come, such as %(day)s.",
+    "expected_date: %(day)s is in the past.": "The day on which the goods come is over. Choose another.",
+    "code: another supplier of the shop has the code %(code)s.": "Another supplier has the code %(code)s already.",
+    "id: another supplier has %(id)s.": "Another supplier has this id already.",
+    "%(field)s: it is missing.": "%(field)s is missing.",
+    "%(field)s: give a text that is not blank.": "%(field)s is missing.",
+    "%(field)s: it is longer than %(most)s characters.": "%(field)s: it may have %(most)s characters.",
+    "%(field)s: it holds a character that cannot be kept: U+0000.": "A text holds a character that cannot be kept.",
+    "invoice_details: give company and vat_number.": "An invoice needs the company and its VAT number.",
+    "invoice_details: a text is longer than %(most)s characters.": (
+        "A text about the company is longer than %(most)s characters."
+    ),
+    "Scenario %(scenario)s needs a shop with fulfillment_mode %(mode)s: PATCH %(rest)s": (
+        "This scenario needs a shop whose orders are sent by: %(mode)s. Change that at the shop, or choose another."
+    ),
     "%(field)s: give a number such as 10.40.": "%(field)s: write a number such as 10.40.",
     "%(field)s must be a whole http or https address.": "%(field)s: write a whole address that begins with https://.",
     "%(field)s must be https on the shop's domain %(domain)s or a subdomain of it.": (
@@ -117,8 +147,8 @@ PATTERNS: Final[Mapping[str, str]] = {
         "A name or a part of the address is longer than %(most)s characters."
     ),
     "A text holds a character that cannot be kept: U+0000.": "A text holds a character that cannot be kept.",
-    "Object missing required field `%(field)s`.": "%(field)s is missing.",
     "Object missing required field `%(field)s` - at `%(where)s`.": "%(field)s is missing.",
+    "Object missing required field `%(field)s`.": "%(field)s is missing.",
     "Expected `%(kind)s`%(other)s - at `$.%(field)s`.": "%(field)s: this value is not possible.",
     "Invalid enum value %(value)s - at `$.%(field)s`.": "%(field)s: this value is not possible.",
 }
@@ -177,5 +207,9 @@ def said(sentence: str, words: Words) -> str:
             if "field" in named:
                 field = re.split(r"[.\[\]`]+", named["field"].rstrip("].`"))[-1]
                 named["field"] = words.text(FIELDS.get(field, field))
+            if named.get("row", "").isdecimal():
+                named["row"] = str(int(named["row"]) + 1)  # People count from one.
+            if "mode" in named:
+                named["mode"] = words.text(wording.KINDS["mode"].get(named["mode"], named["mode"]))
             return words.text(text) % named
     return sentence

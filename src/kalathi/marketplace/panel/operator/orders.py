@@ -77,6 +77,8 @@ async def show_order(visit: Visit) -> Answer:
         return {
             "page": page,
             "order": page.order,
+            # What it names is nowhere kept: its shop, its voucher, other orders.
+            "is_demo": is_demo,
             "possible": frozenset() if is_demo else _possible(found.order),
             "windows": desk.terms.schedule.offered(machine.pickups_from(found.order, now)),
         }
@@ -195,7 +197,10 @@ def _find(visit: Visit, view: View) -> FoundOrder:
 
 def _possible(order: Order) -> frozenset[str]:
     words = {word for word, action in _ACTIONS.items() if (order.state, action) in TRANSITIONS}
-    return frozenset(words - ({"hand_over"} if order.store_pickup else {"collect"}))
+    impossible = {"hand_over"} if order.store_pickup else {"collect"}
+    if order.pickup_window is None:
+        impossible.add("reschedule")
+    return frozenset(words - impossible)
 
 
 def _page(view: View, shop_id: str, wanted: OrderFilter, per: int, offset: int) -> tuple[list[FoundOrder], int]:

@@ -41,7 +41,7 @@ async def show_order(visit: Visit) -> Answer:
         "given": visit.form.given,
         "reasons": _reasons(page.order, visit.words),
         "couriers": tuple(TRACKING_COURIERS),
-        "parcels": range(_PARCELS),
+        "parcels": _parcels(page.order),
         "left": visit.words.left(page.deadline, now) if page.deadline else "",
     }
     return Shown("shop/order.html", content)
@@ -152,6 +152,14 @@ def _reasons(order: OrderOnTheWire, words: Words) -> list[tuple[int, str]]:
         (option.id, option.label if words.language is Language.GREEK else names.get(option.id, option.label))
         for option in order.reject_options.line_item_rejection_reasons
     ]
+
+
+def _parcels(order: OrderOnTheWire) -> list[tuple[str, str]]:
+    """Courier and tracking code of each row of the form: what is kept, and blank rows after it. Of several parcels the
+    marketplace keeps one courier."""
+    words = {name: word for word, name in TRACKING_COURIERS.items()}
+    kept = [(words.get(str(order.courier or ""), ""), code) for code in order.courier_tracking_codes or ()]
+    return kept + [("", "")] * (_PARCELS - len(kept))
 
 
 def _path(visit: Visit) -> str:

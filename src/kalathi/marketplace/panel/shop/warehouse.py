@@ -1,5 +1,7 @@
 """A shop's goods in the marketplace's warehouse: products, what is announced, suppliers (contract, section 9)."""
 
+import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from kalathi.contract.requests import PurchaseOrderRequest, SupplierRequest
@@ -15,6 +17,7 @@ from kalathi.marketplace.warehouse import commands, store
 
 # Products of one form; who sends more uses the API or its command.
 _LINES: Final = 5
+_LINE: Final = re.compile(r"line_items\[([0-9]+)\]")
 # Of a list to choose from.
 _MOST_CHOICES: Final = 500
 
@@ -56,19 +59,32 @@ async def announce_goods(visit: Visit) -> Answer:
     """Announces goods to the warehouse. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
     desk, shop_id = visit.desk, visit.shop.id
     content = visit.form.nested()
-    lines = content.get("line_items")
-    if isinstance(lines, list):
-        # Rows in which no product was chosen are rows that were left as they were.
-        content["line_items"] = [line for line in lines if "product_uid" in line]
+    rows = content.get("line_items")
+    filled = [number for number, row in enumerate(rows) if _is_filled_in(row)] if isinstance(rows, list) else []
+    if isinstance(rows, list):
+        content["line_items"] = [rows[number] for number in filled]
     request = read_as(content, PurchaseOrderRequest)
     keys = await desk.keys.draw(COMMAND_ATTEMPTS)
     try:
         code = await desk.database.run(
             lambda view: commands.announce_goods(view, shop_id, request, keys, desk.clock.now())
         )
+    except DomainError as error:
+        raise DomainError(error.code, *(_as_on_the_page(text, filled) for text in error.messages)) from None
     finally:
         desk.keys.give_back(keys)
     return See(f"/shop/warehouse/purchase-orders/{code}", done="purchase_order")
+
+
+def _is_filled_in(row: Any) -> bool:
+    """Whether somebody has written into this row of the form. What it holds from the start and a tick alone name
+    nothing that could come."""
+    return isinstance(row, dict) and ("product_uid" in row or "expected_quantity" in row)
+
+
+def _as_on_the_page(sentence: str, filled: Sequence[int]) -> str:
+    """The sentence with the number that the row has on the page, where rows that were left blank count too."""
+    return _LINE.sub(lambda found: f"line_items[{filled[int(found[1])]}]", sentence)
 
 
 async def show_purchase_order(visit: Visit) -> Answer:
