@@ -105,6 +105,13 @@ class Desk:
         await page.wait_for_url("**/shop/orders")
         return page
 
+    async def at_an_order(self) -> tuple[str, Page]:
+        """A new order's code, and a window of the shop at its page."""
+        code = await self.shop.cart(LAMP=1)
+        page = await self.signed_in()
+        await page.goto(f"/shop/orders/{code}")
+        return code, page
+
 
 @asynccontextmanager
 async def desk(folder: Path) -> AsyncIterator[Desk]:

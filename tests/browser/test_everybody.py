@@ -117,9 +117,7 @@ async def test_the_focus_stays_where_it_is_when_the_list_changes(tmp_path: Path)
 
 async def test_two_clicks_are_one(tmp_path: Path) -> None:
     async with desk(tmp_path) as place:
-        code = await place.shop.cart(LAMP=1)
-        page = await place.signed_in()
-        await page.goto(f"/shop/orders/{code}")
+        _, page = await place.at_an_order()
         await page.get_by_role("button", name="Accept the order").dblclick()
         await expect(page.locator("#done")).to_contain_text("The order is accepted.")
         assert await page.get_by_role("alert").count() == 0

@@ -45,9 +45,7 @@ async def test_a_chosen_voucher_stays_chosen_and_the_list_goes_on(tmp_path: Path
 
 async def test_what_somebody_types_is_not_replaced_before_it_is_left(tmp_path: Path) -> None:
     async with desk(tmp_path) as place:
-        code = await place.shop.cart(LAMP=1)
-        page = await place.signed_in()
-        await page.goto(f"/shop/orders/{code}")
+        code, page = await place.at_an_order()
         reason = page.get_by_label("Reason", exact=True).last
         await reason.fill("Έσπασε")
         await place.caller.operate("POST", f"/marketplace/orders/{code}/cancel")
@@ -92,9 +90,7 @@ async def test_less_time_left_is_shown_and_is_no_news(tmp_path: Path) -> None:
 
 async def test_a_session_that_is_over_is_said_and_throws_nothing_away(tmp_path: Path) -> None:
     async with desk(tmp_path) as place:
-        code = await place.shop.cart(LAMP=1)
-        page = await place.signed_in()
-        await page.goto(f"/shop/orders/{code}")
+        code, page = await place.at_an_order()
         reason = page.get_by_label("Reason", exact=True).last
         await reason.fill("Έσπασε")
         await place.caller.operate("POST", f"/marketplace/shops/{place.shop.id}/api_token")

@@ -78,9 +78,7 @@ async def test_vouchers_of_several_orders_are_one_pdf(tmp_path: Path) -> None:
 
 async def test_somebody_who_types_is_not_disturbed_by_news(tmp_path: Path) -> None:
     async with desk(tmp_path) as place:
-        code = await place.shop.cart(LAMP=1)
-        page = await place.signed_in()
-        await page.goto(f"/shop/orders/{code}")
+        code, page = await place.at_an_order()
         reason = page.get_by_label("Reason", exact=True).last
         await reason.fill("Έσπασε")
         await place.caller.operate("POST", f"/marketplace/orders/{code}/extend", {"hours": 5})

@@ -205,7 +205,7 @@ class Place:
 async def open_place(folder: Path, *, settings: Settings | None = None, **facts: object) -> AsyncIterator[Place]:
     """Both have signed in."""
     async with open_market(folder, settings=settings) as market:
-        shop = await market.shop(**facts)  # type: ignore[arg-type]
+        shop = await market.shop(**facts)  # type: ignore[arg-type]  # Whatever a test names.
         merchant, operator = Surfer(market), Surfer(market)
         await merchant.sign_in(shop.token)
         await operator.sign_in(OPERATOR_TOKEN)

@@ -105,7 +105,7 @@ async def test_what_happens_between_the_page_and_the_stream_is_not_missed(tmp_pa
         for path in paths:
             surfer = place.merchant if path.startswith("/shop") else place.operator
             async with following(place.market, surfer, path) as follower:
-                await until(lambda follower=follower: len(follower.news) == 1)  # type: ignore[misc]
+                await until(lambda follower=follower: len(follower.news) == 1)  # type: ignore[misc]  # Of a lambda with a default.
 
 
 async def test_a_page_that_has_seen_everything_is_told_nothing(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ async def test_a_page_that_has_seen_everything_is_told_nothing(tmp_path: Path) -
         code = await place.shop.accepted()
         for surfer, path in ((place.merchant, f"/shop/orders/{code}"), (place.operator, "/operator/sandbox")):
             async with following(place.market, surfer, await _seen(place, surfer, path)) as follower:
-                await until(lambda follower=follower: "still here" in follower.text)  # type: ignore[misc]
+                await until(lambda follower=follower: "still here" in follower.text)  # type: ignore[misc]  # Of a lambda with a default.
                 assert follower.news == []
 
 
@@ -185,4 +185,4 @@ async def test_pages_of_an_order_and_of_a_return_are_told_of_everything_that_the
         assert all(one != other for one, other in zip(uploaded, cancelled, strict=True))
         for (surfer, _), path in zip(pages, uploaded, strict=True):
             async with following(place.market, surfer, path) as follower:
-                await until(lambda follower=follower: len(follower.news) == 1)  # type: ignore[misc]
+                await until(lambda follower=follower: len(follower.news) == 1)  # type: ignore[misc]  # Of a lambda with a default.

@@ -83,7 +83,7 @@ async def test_a_floor_is_shown_as_the_customer_wrote_it(tmp_path: Path) -> None
     async with open_place(tmp_path) as place:
         customer = {"first_name": "Ε", "last_name": "Π", "address": {"street_name": "Ερμού", "city": "Αθήνα"}}
         for floor, shown in (("2", ", floor 2"), ("2ος όροφος", ", 2ος όροφος")):
-            address = {**customer["address"], "floor": floor}  # type: ignore[dict-item]
+            address = {**customer["address"], "floor": floor}  # type: ignore[dict-item]  # A mapping all the same.
             code = await place.shop.place({"A": 1}, customer={**customer, "address": address})
             assert f"Ερμού{shown}" in (await place.merchant.get(f"/shop/orders/{code}")).text
 

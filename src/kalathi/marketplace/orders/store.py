@@ -162,7 +162,7 @@ def change_mark(view: View, shop_id: str) -> str:
     for number, state in enumerate(OrderState):
         parameters[f"state{number}"] = state
         latest.append(
-            f"(SELECT max(updated_at) FROM orders WHERE shop_id = :shop_id AND state = :state{number})"  # noqa: S608
+            f"(SELECT max(updated_at) FROM orders WHERE shop_id = :shop_id AND state = :state{number})"  # noqa: S608  (names only)
         )
     row = view.one(f"SELECT {', '.join(latest)}", parameters) or ()
     changed_at = max((at for at in row if at is not None), default=0)

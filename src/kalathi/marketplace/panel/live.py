@@ -54,7 +54,7 @@ class Bells:
         self._visitors: Counter[str] = Counter()
         self.is_closed = False
         for table in LIVE_TABLES:
-            database.subscribe(table, lambda table=table: self._ring(table))  # type: ignore[misc]
+            database.subscribe(table, lambda table=table: self._ring(table))  # type: ignore[misc]  # Of a lambda with a default.
 
     def check_room(self, visitor: str) -> None:
         """Raises RATE_LIMITED when so many look already that no more are taken, of this visitor or in all."""

@@ -60,7 +60,7 @@ def _environment(language: Language) -> Environment:
         extensions=["jinja2.ext.i18n"],
         auto_reload=False,
     )
-    environment.install_gettext_callables(  # type: ignore[attr-defined]
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # The extension adds it.
         words.text, words.count, newstyle=True
     )
     environment.filters |= {

@@ -1,6 +1,7 @@
 """Vouchers of several orders as one PDF."""
 
 import asyncio
+from functools import partial
 from typing import Final, NamedTuple
 
 from kalathi.marketplace.api.reply import Reply
@@ -37,7 +38,7 @@ async def merge_vouchers(visit: Visit) -> Answer:
     loop = asyncio.get_running_loop()
     pdf = await loop.run_in_executor(visit.desk.threads, merged, [voucher.pdf for voucher in vouchers])
     for code, voucher in zip(codes, vouchers, strict=True):
-        await visit.desk.database.run(lambda view, code=code, link=voucher.link: _noted(visit, view, code, link))  # type: ignore[misc]
+        await visit.desk.database.run(partial(_noted, visit, code=code, link=voucher.link))
     return Reply(200, pdf, PDF_HEADERS)
 
 
@@ -52,7 +53,7 @@ def _voucher(visit: Visit, view: View, code: str) -> _Taken:
     return _Taken(link, voucher.pdf)
 
 
-def _noted(visit: Visit, view: View, code: str, link: str) -> tuple[ChangeSet, None]:
+def _noted(visit: Visit, view: View, *, code: str, link: str) -> tuple[ChangeSet, None]:
     found = orders.by_code(view, code)
     desk = visit.desk
     recorded = found and commands.note_voucher_download(found, link, desk.terms, desk.clock.now())
