@@ -35,6 +35,19 @@ async def test_a_key_that_is_down_presses_its_button(tmp_path: Path) -> None:
         await expect(page.locator("[data-fresh=head]")).to_contain_text("Dispatched")
 
 
+async def test_a_press_whose_release_was_lost_holds_nothing_back_for_ever(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        await place.shop.cart(LAMP=1)
+        page = await place.signed_in()
+        # A scrollbar tells of the press, and of no release.
+        await page.evaluate("document.dispatchEvent(new PointerEvent('pointerdown'))")
+        code = await place.shop.cart(LAMP=1)
+        await expect(page.locator("#news")).to_contain_text(HELD)
+        await expect(page.locator(f"#order-{code}")).to_have_count(0)
+        await page.mouse.move(300, 300)
+        await expect(page.locator(f"#order-{code}")).to_be_visible()
+
+
 async def test_news_that_were_taken_back_are_held_no_more(tmp_path: Path) -> None:
     async with desk(tmp_path) as place:
         [code] = await place.shop.play("accept")

@@ -129,6 +129,10 @@ async def test_no_row_of_announced_goods_is_dropped_and_refusals_count_as_the_pa
                 {row.format(n) + f"[{name}]": value for n in (0, 4) for name, value in _ONE_A.items()},
                 "Product 5: A stands there already.",
             ),
+            (
+                {row.format(1) + "[product_uid]": "line_items[99]", row.format(1) + "[expected_quantity]": "1"},
+                "Product 2: the shop does not sell line_items[99].",
+            ),
             ({"expected_date": "2026-11-01", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}}, "is over"),
             ({"expected_date": "x", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}}, "such as 2026-12-01"),
         ):
@@ -136,7 +140,7 @@ async def test_no_row_of_announced_goods_is_dropped_and_refusals_count_as_the_pa
             assert (refused.status, sentence in refused.text) == (422, True), (sentence, refused.text[-2000:])
             held = refused.form(path).values
             # A product that nobody sells is no choice of the list.
-            assert {name: held[name] for name in values} == {**values} or "none" in values.values()
+            assert {name: held[name] for name in values} == {**values} or "does not sell" in refused.text
 
 
 async def test_the_webhooks_are_set_and_switched(tmp_path: Path) -> None:

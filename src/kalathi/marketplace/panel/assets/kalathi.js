@@ -14,7 +14,8 @@ const TYPED = "input:not([type=hidden], [type=checkbox], [type=radio], [type=fil
 const received = new Map();
 const held = new Set();
 let isOver = false;
-let isPressed = false;
+// The event by which something is held down at this moment.
+let pressedBy = "";
 let loading = null;
 let isAskedAgain = false;
 
@@ -63,7 +64,7 @@ function isInHand(region) {
   const active = document.activeElement;
   const selection = getSelection();
   return (
-    isPressed ||
+    pressedBy ||
     (region.contains(active) && active.matches(TYPED)) ||
     (!selection.isCollapsed && region.contains(selection.anchorNode))
   );
@@ -191,16 +192,18 @@ async function slot() {
 
 // What was held back is shown as soon as nobody is in the middle of something there.
 function watchHands() {
-  const lookAgain = () => setTimeout(() => held.size && !isPressed && !document.activeElement.matches(TYPED) && refresh());
-  const press = () => (isPressed = true);
+  const lookAgain = () => setTimeout(() => held.size && !pressedBy && !document.activeElement.matches(TYPED) && refresh());
+  const press = (event) => (pressedBy = event.type);
   const release = () => {
-    isPressed = false;
+    pressedBy = "";
     lookAgain();
   };
   for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, press);
   for (const name of ["pointerup", "pointercancel", "keyup"]) document.addEventListener(name, release);
   // The release may be another window's, or another page's.
   for (const name of ["blur", "pagehide"]) window.addEventListener(name, release);
+  // Scrollbars and lists to choose from keep the release to themselves.
+  document.addEventListener("pointermove", (event) => pressedBy === "pointerdown" && !event.buttons && release());
   document.addEventListener("focusout", lookAgain);
 }
 

@@ -17,7 +17,7 @@ from kalathi.marketplace.warehouse import commands, store
 
 # Products of one form; who sends more uses the API or its command.
 _LINES: Final = 5
-_LINE: Final = re.compile(r"line_items\[([0-9]+)\]")
+_LINE: Final = re.compile(r"^line_items\[([0-9]+)\]")
 # Of a list to choose from.
 _MOST_CHOICES: Final = 500
 
@@ -84,6 +84,7 @@ def _is_filled_in(row: Any) -> bool:
 
 def _as_on_the_page(sentence: str, filled: Sequence[int]) -> str:
     """The sentence with the number that the row has on the page, where rows that were left blank count too."""
+    # Only at its beginning: what stands later somebody may have written.
     return _LINE.sub(lambda found: f"line_items[{filled[int(found[1])]}]", sentence)
 
 
