@@ -244,7 +244,7 @@ function follow() {
     const path = document.body.dataset.live;
     stream = new EventSource(`${path}?seen=${encodeURIComponent(document.body.dataset.seen || "")}`);
     stream.addEventListener("open", () => (pause = TRY_AGAIN_MILLIS));
-    stream.addEventListener("changed", () => refresh().then((isFine) => isFine || lookLater()));
+    stream.addEventListener("changed", () => refresh().then((isFine) => (isOver ? stop() : isFine || lookLater())));
     // The stream ends now and then; what was missed in between is seen by what the page has seen last.
     stream.addEventListener("error", () => {
       stop();
