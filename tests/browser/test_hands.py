@@ -4,7 +4,7 @@ another shop's things."""
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.browsing import Desk, desk
 from tests.market import LOCATION
@@ -77,18 +77,90 @@ async def test_no_window_shows_the_orders_of_a_shop_that_another_window_has_open
         await page.fill("input[name=token]", other["api_token"])
         await page.press("input[name=token]", "Enter")
         await expect(page.locator(".name")).to_have_text("Το άλλο")
+        place.expected_statuses.add(404)
         for shown in (window, of_the_order):
-            place.expected_statuses.add(404)
-            await shown.evaluate("refresh()")
             await expect(shown.locator("#another-shop")).to_contain_text("Another shop has been opened in this browser")
             await expect(shown.locator(".name")).to_have_text(place.shop.name)
         await expect(window.locator(f"#order-{code}")).to_be_visible()
         await expect(reason).to_have_value("Έσπασε")
         # What is sent all the same is refused: it was written for the other shop.
+        place.expected_statuses.add(403)
         await of_the_order.get_by_role("button", name="Reject the order").click()
-        await expect(of_the_order.get_by_text("This form is too old, or not ours.")).to_be_visible()
+        await expect(of_the_order.get_by_text("Another shop has been opened in this browser since")).to_be_visible()
+        await expect(of_the_order.locator("#written")).to_contain_text("Έσπασε")
         await window.locator("#another-shop a").click()
         await expect(window.locator(".name")).to_have_text("Το άλλο")
+
+
+async def test_a_window_says_at_once_that_another_has_signed_out_and_a_form_is_given_back(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code, page = await place.at_an_order()
+        settings = await page.context.new_page()
+        await settings.goto("/shop/settings")
+        await settings.get_by_label("Address for orders").fill("https://new.example/")
+        reason = page.get_by_label("Reason", exact=True).last
+        await reason.fill("Έσπασε")
+        await page.get_by_role("button", name="Sign out").dispatch_event("focus")
+        other = await page.context.new_page()
+        await other.goto("/shop/orders")
+        await other.get_by_role("button", name="Sign out").click()
+        for shown in (page, settings):
+            await expect(shown.locator("#ended")).to_contain_text("Your session has ended.")
+        await expect(reason).to_have_value("Έσπασε")
+        place.expected_statuses.add(401)
+        await page.get_by_role("button", name="Reject the order").click()
+        await expect(page.get_by_role("alert").first).to_contain_text("Nothing was done. Sign in, and do it again.")
+        await expect(page.locator("#written")).to_contain_text("Έσπασε")
+        await page.fill("input[name=token]", place.shop.token)
+        await page.press("input[name=token]", "Enter")
+        await page.wait_for_url(f"**/shop/orders/{code}")
+
+
+async def test_a_refused_form_holds_back_nothing_of_the_others_and_is_not_sent_again_by_loading(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        code, page = await place.at_an_order()
+        place.expected_statuses.add(422)
+        await page.get_by_role("button", name="Reject these lines").click()
+        await expect(page.get_by_role("alert").first).to_contain_text("Choose a reason for at least one line")
+        await expect(page).to_have_url(f"{place.address}/shop/orders/{code}")
+        await place.caller.operate("POST", f"/marketplace/orders/{code}/cancel")
+        await expect(page.get_by_role("button", name="Accept the order")).to_have_count(0)
+        await expect(page.get_by_role("button", name="Reject these lines")).to_have_count(0)
+        await expect(page.locator("#news")).not_to_contain_text(HELD)
+        await page.reload()
+        await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_the_box_for_all_says_what_the_boxes_say(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        [first] = await place.shop.play("accept")
+        page = await place.signed_in()
+        every = page.locator("#all")
+        await every.check()
+        await expect(page.get_by_label(f"Voucher of {first}")).to_be_checked()
+        [second] = await place.shop.play("accept")
+        box = page.get_by_label(f"Voucher of {second}")
+        await expect(box).not_to_be_checked()
+        await expect(every).not_to_be_checked()
+        assert await every.evaluate("box => box.indeterminate")
+        await box.check()
+        await expect(every).to_be_checked()
+        await box.uncheck()
+        await expect(every).not_to_be_checked()
+
+
+async def test_vouchers_are_downloaded_twice_in_a_row(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        codes = [code for _ in range(2) for code in await place.shop.play("accept")]
+        page = await place.signed_in()
+        # As in a browser that keeps PDFs instead of showing them.
+        await page.route("**/vouchers.pdf", _as_download)
+        for code in codes:
+            await page.get_by_label(f"Voucher of {code}").check()
+            async with page.expect_download() as download:
+                await page.get_by_role("button", name="Vouchers of the chosen orders").click()
+            assert (await (await download.value).path()).read_bytes().startswith(b"%PDF-")
+            await page.get_by_label(f"Voucher of {code}").uncheck()
 
 
 async def test_a_form_from_before_somebody_signed_in_anew_comes_back_filled_in(tmp_path: Path) -> None:
@@ -156,6 +228,11 @@ async def test_a_tick_goes_with_its_row_and_the_list_goes_on(tmp_path: Path) -> 
         await expect(page.locator(f"#order-{code}")).to_have_count(0)
 
 
+async def _as_download(route: Route) -> None:
+    answer = await route.fetch()
+    await route.fulfill(response=answer, headers={**answer.headers, "content-disposition": "attachment"})
+
+
 async def _held_order(place: Desk) -> Page:
     """An order's page at the operator's, on which somebody chooses among pickup windows that are not on offer now."""
     [code] = await place.shop.play("accept")
@@ -163,7 +240,7 @@ async def _held_order(place: Desk) -> Page:
     await page.goto(f"/operator/orders/{code}")
     await page.locator("#do-reschedule").click()
     await page.get_by_label("Pickup window").focus()
-    await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 86_400})
+    await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3 * 86_400})
     await page.evaluate("refresh()")
     await expect(page.locator("#news")).to_contain_text(HELD)
     return page

@@ -66,7 +66,7 @@ async def test_a_form_that_has_changed_waits_for_who_is_in_it_and_stays_unfolded
         window = page.get_by_label("Pickup window")
         await window.focus()
         first = await window.locator("option").first.inner_text()
-        await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 86_400})
+        await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3 * 86_400})
         await page.evaluate("refresh()")
         await expect(page.locator("#news")).to_contain_text("It is shown when you have finished here")
         await expect(window).to_be_focused()

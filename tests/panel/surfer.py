@@ -11,6 +11,8 @@ from tests.market import OPERATOR_TOKEN, FakeNetwork, HttpAnswer, Market, Shop, 
 
 _EMPTY = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
+_TEXTS = {"text", "number", "url", "date", "search"}
+
 
 class Form:
     """A form: where it goes, and what its fields hold as the page has them."""
@@ -22,6 +24,7 @@ class Form:
         self.values: dict[str, str] = {}
         self.choices: dict[str, list[str]] = {}
         self.names: set[str] = set()
+        self.typed: set[str] = set()
         self.buttons: list[tuple[str, str]] = []
 
 
@@ -56,6 +59,8 @@ class _Reader(HTMLParser):
             return
         if tag in {"input", "select", "textarea"} and name:
             form.names.add(name)
+            is_text = tag == "textarea" or (tag == "input" and given.get("type", "text") in _TEXTS)
+            form.typed |= {name} if is_text else set()
         if tag == "input" and name and given.get("type") not in {"checkbox", "radio", "file"}:
             form.values[name] = value
         elif tag == "input" and name and given.get("type") in {"checkbox", "radio"}:

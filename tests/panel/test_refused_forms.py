@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from kalathi.marketplace.panel.languages import Language, words_of
+from kalathi.marketplace.panel.pages import Who
+from kalathi.marketplace.panel.written import label_of
+from tests.market import OPERATOR_TOKEN, open_market
 from tests.panel.surfer import Place, Surfer, open_place
+from tests.panel.world import furnished, pages_of
 
 pytestmark = pytest.mark.anyio
 
@@ -90,8 +95,76 @@ async def test_a_form_of_another_session_comes_back_for_the_same_shop_and_for_no
         other = await place.market.shop()
         await place.merchant.sign_in(other.token)
         refused = await place.merchant.submit(page, "/shop/settings", values)
-        assert (refused.status, "This form is too old, or not ours." in refused.text) == (403, True)
-        assert "https://shop.example/new" not in refused.text
+        assert (refused.status, "Another shop has been opened in this browser" in refused.text) == (403, True)
+        assert "Address for orders https://shop.example/new" in refused.text
+        assert refused.forms[0].action == "/sign-out"
+        # A page of another site must not bring a text of its own before somebody's eyes.
+        del place.merchant.headers["Sec-Fetch-Site"]
+        refused = await place.merchant.submit(page, "/shop/settings", values)
+        assert (refused.status, "https://shop.example/new" in refused.text) == (403, False)
+
+
+async def test_a_form_that_comes_after_the_session_gets_its_texts_back_and_leads_to_its_page(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=1)
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        place.merchant.headers["Sec-Fetch-Site"] = "same-origin"
+        await place.merchant.submit(page, "/sign-out")
+        texts = {"rejection_reason_other": "Έσπασε <b>"}
+        token = page.form("/sign-out").values["form_token"]
+        sent = {"form_token": token, **texts, "line_items[0][id]": "5", "line_items[1][available_quantity]": "3"}
+        refused = await place.merchant.post(f"/shop/orders/{code}/reject", sent)
+        assert (refused.status, "your session has ended. Nothing was done." in refused.text) == (401, True)
+        assert "Reason Έσπασε <b> 2. Available, with limited pieces 3" in refused.text
+        back = await place.merchant.submit(refused, "/sign-in", {"token": place.shop.token})
+        assert back.path == f"/shop/orders/{code}"
+        assert (await place.shop.show(code))["state"] == "open"
+
+
+async def test_what_a_form_held_that_is_not_there_any_more_can_be_copied(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=1)
+        path = f"/shop/orders/{code}"
+        page = await place.merchant.get(path)
+        long = await place.merchant.post(
+            f"{path}/reject", {**page.form(f"{path}/reject").values, "rejection_reason_other": "ά" * 1001}
+        )
+        assert (long.status, "What you had written" in long.text) == (422, False)
+        await place.shop.accept(code)
+        sent = {**page.forms[-1].values, "rejection_reason_other": "Έσπασε"}
+        refused = await place.merchant.post(f"{path}/reject", sent)
+        assert refused.status == 422
+        assert "What you had written, to be copied Reason Έσπασε" in refused.text
+
+
+async def test_whatever_somebody_types_on_a_page_has_its_label_when_it_is_given_back(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        world = await furnished(market, "First")
+        merchant, operator = Surfer(market), Surfer(market)
+        await merchant.sign_in(world.shop.token)
+        await operator.sign_in(OPERATOR_TOKEN)
+        seen = set()
+        for surfer, who in ((merchant, Who.SHOP), (operator, Who.OPERATOR)):
+            for page in pages_of(who):
+                for path in world.paths(page):
+                    forms = [form for form in (await surfer.get(path)).forms if form.method == "post"]
+                    seen |= {name for form in forms for name in form.typed}
+        assert len(seen) > 30
+        assert {name for name in seen if not label_of(name, words_of(Language.GREEK))} == set()
+
+
+async def test_the_address_of_a_form_leads_to_its_page(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        world = await furnished(market, "First")
+        surfers = {Who.SHOP: Surfer(market), Who.OPERATOR: Surfer(market)}
+        await surfers[Who.SHOP].sign_in(world.shop.token)
+        await surfers[Who.OPERATOR].sign_in(OPERATOR_TOKEN)
+        for who, surfer in surfers.items():
+            for page in pages_of(who, method="POST"):
+                for path in world.paths(page):
+                    assert (await surfer.get(path)).status == 200, path
+        listed = await surfers[Who.SHOP].get("/shop/vouchers.pdf?state=accepted")
+        assert listed.path == "/shop/orders?state=accepted"
 
 
 async def _webhook_url(place: Place) -> object:

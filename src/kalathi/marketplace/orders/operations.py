@@ -149,7 +149,8 @@ def _move_pickup(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
     window = facts.terms.schedule.find(body.pickup_window, moment)
     if window is None:
         valid = ", ".join(str(offered.id) for offered in facts.terms.schedule.offered(moment))
-        raise invalid_parameter(f"pickup_window: {body.pickup_window} is not on offer; valid values: {valid}.")
+        named = str(body.pickup_window)[:40]
+        raise invalid_parameter(f"pickup_window: {named} is not on offer; valid values: {valid}.")
     return record_moved(found, pickup.reschedule_to(found.order, window), facts.terms, facts.now)
 
 

@@ -31,8 +31,9 @@ from kalathi.marketplace.panel.live import Bells
 from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Handler, Page, Who
 from kalathi.marketplace.panel.rendering import ASSETS, asset, render
-from kalathi.marketplace.panel.sessions import Sessions, Visitor, client_of, is_of_another_site
+from kalathi.marketplace.panel.sessions import Sessions, Visitor, client_of, is_of_another_site, is_of_our_own
 from kalathi.marketplace.panel.visits import MOST_FIELDS, Form, Reception, Visit
+from kalathi.marketplace.panel.written import written
 
 _log = structlog.get_logger("kalathi.panel")
 
@@ -91,6 +92,8 @@ class _Edge:
 
     def router(self) -> ASGIApp:
         routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
+        # Somebody loads again, or keeps as a bookmark, what a form was answered with.
+        routes += [Route(path, _lead_back, methods=["GET"]) for path in _BACK if path not in _SHOWN_AT.values()]
         routes.append(Route("/assets/{name}", _show_asset, methods=["GET"]))
         routes.append(Route("/favicon.ico", _show_icon, methods=["GET"]))
         for route in routes:
@@ -111,8 +114,7 @@ class _Edge:
 
     def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            if page.method == "POST":
-                request.scope["kalathi.page"] = page.path
+            request.scope["kalathi.page"] = page.path
             words = words_of(_language(request))
             visitor = None
             try:
@@ -126,7 +128,8 @@ class _Edge:
                     query=request.query_params,
                     words=words,
                 )
-                answer = _refused(page, visitor, request) or await self._answer(page, visit, request)
+                is_open = _is_open(page, visitor)
+                answer = await (self._answer if is_open else _asked_to_sign_in)(page, visit, request)
                 return self._response(request, visitor, words, answer)
             except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets a page)
                 return self._page(request, visitor, words, _page_of(error, words))
@@ -137,7 +140,12 @@ class _Edge:
         try:
             if page.method == "POST":
                 visit = msgspec.structs.replace(visit, form=await _read_form(page, request))
-                if is_of_another_site(request.headers) or not visit.visitor.owns(visit.form.text("form_token")):
+                is_theirs = visit.visitor.owns(visit.form.text("form_token")) and not is_of_another_site(
+                    request.headers
+                )
+                if is_theirs or is_of_our_own(request.headers):
+                    request.scope["kalathi.form"] = visit.form
+                if not is_theirs:
                     return await _not_theirs(page, visit, request)
             return await page.handler(visit)
         except DomainError as error:
@@ -172,6 +180,9 @@ class _Edge:
             "language": words.language.value,
             "done": wording.DONE.get(request.query_params.get("done", "")),
             "problems": (),
+            # What a form was refused for is shown with the form; where that is not there any more, what it held.
+            "refused": request.url.path,
+            "written": written(request.scope.get("kalathi.form", Form()), words) if shown.status >= 400 else (),
             "is_sandbox": self._reception.desk.terms.settings.mode == "sandbox",
             "now": self._reception.desk.clock.now(),
             **shown.content,
@@ -203,9 +214,15 @@ class _Edge:
 async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
     """Who has signed in anew since the form was opened gets it again with all that it held, and does it with a second
     click. That is offered for forms of their own pages only, and where the browser says that these sent it."""
-    is_sent_by_us = request.headers.get("sec-fetch-site") == "same-origin"
-    is_same_shop = page.who is not Who.SHOP or visit.visitor.had(visit.form.text("form_token"))
-    if page.back is not None and is_sent_by_us and is_same_shop:
+    form_token = visit.form.text("form_token")
+    if page.who is Who.SHOP and visit.visitor.is_another_shop_than(form_token):
+        return _error_page(
+            visit.words,
+            403,
+            ("Another shop has been opened in this browser since this form was opened. Nothing was done for either.",),
+        )
+    is_same_shop = page.who is not Who.SHOP or visit.visitor.had(form_token)
+    if page.back is not None and is_of_our_own(request.headers) and is_same_shop:
         return await _again(
             page.back,
             visit,
@@ -224,20 +241,37 @@ async def _again(back: Handler, visit: Visit, problems: tuple[str, ...], status:
 
 def _place(request: Request) -> str:
     """The address of what is shown: that of the page whose form was sent, where a form is answered with a page."""
-    back = _BACK.get(request.scope.get("kalathi.page", ""), "")
-    return back.format(**request.path_params) if back else request.url.path
+    back = _BACK.get(request.scope.get("kalathi.page", ""), "") if request.method == "POST" else ""
+    parts = {name: quote(str(part), safe="") for name, part in request.path_params.items()}
+    return back.format(**parts) if back else request.url.path
 
 
-def _refused(page: Page, visitor: Visitor, request: Request) -> Answer | None:
-    """Where who may not look at this page is sent to; None for who may."""
-    if page.who is Who.ANYBODY or (page.who is Who.SHOP and visitor.shop is not None):
-        return None
-    if page.who is Who.OPERATOR and (visitor.is_operator or visitor.is_at_home):
-        return None
-    if page.method != "GET":
-        return See("/sign-in")
+async def _lead_back(request: Request) -> Response:
+    """To the page of a form, for who asks for the form's own address."""
+    back = _BACK[request.scope["route"].path]
+    parts = {name: quote(str(part), safe="") for name, part in request.path_params.items()}
     query = f"?{request.url.query}" if request.url.query else ""
-    return See(f"/sign-in?then={quote(request.url.path + query, safe='')}")
+    return RedirectResponse(back.format(**parts) + query, 303, HEADERS)
+
+
+def _is_open(page: Page, visitor: Visitor) -> bool:
+    if page.who is Who.SHOP:
+        return visitor.shop is not None
+    return page.who is Who.ANYBODY or visitor.is_operator or visitor.is_at_home
+
+
+async def _asked_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
+    """For who may not look at this page. Somebody whose session has ended while they filled in a form reads that, and
+    gets what they have written back; a file would cost more than strangers are worth."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    then = _place(request) + query
+    if page.method == "GET":
+        return See(f"/sign-in?then={quote(then, safe='')}")
+    if not is_of_our_own(request.headers):
+        return See(f"/sign-in?then={quote(then, safe='')}", done="not_signed_in")
+    if page.file is None:
+        request.scope["kalathi.form"] = await _read_form(page, request)
+    return Shown("sign_in.html", {"problems": (wording.DONE["not_signed_in"],), "then": then, "whose": "nobody"}, 401)
 
 
 async def _read_form(page: Page, request: Request) -> Form:

@@ -1,5 +1,7 @@
 """Signing in and out."""
 
+from collections.abc import Mapping
+
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.visits import Visit
 
@@ -9,7 +11,7 @@ OPERATOR_HOME = "/"
 
 async def show_sign_in(visit: Visit) -> Answer:
     """The form, for who wants to see a page that is not open to them."""
-    return Shown("sign_in.html", {"problems": visit.problems, "then": _then(visit.query.get("then", ""))})
+    return Shown("sign_in.html", _content(visit, visit.query.get("then", "")))
 
 
 async def sign_in(visit: Visit) -> Answer:
@@ -24,13 +26,19 @@ async def sign_in(visit: Visit) -> Answer:
 
 async def sign_in_again(visit: Visit) -> Answer:
     """The form, with what was wrong."""
-    return Shown("sign_in.html", {"problems": visit.problems, "then": _then(visit.form.text("then"))})
+    return Shown("sign_in.html", _content(visit, visit.form.text("then")))
 
 
 async def sign_out(visit: Visit) -> Answer:
     """The end of the session."""
     await visit.reception.sessions.sign_out(visit.visitor)
     return See("/sign-in", done="signed_out", session="")
+
+
+def _content(visit: Visit, then: str) -> Mapping[str, object]:
+    # Windows of the same browser that show a page of somebody are told by this that nobody has signed in any more.
+    whose = {} if visit.visitor.shop or visit.visitor.is_operator else {"whose": "nobody"}
+    return {"problems": visit.problems, "then": _then(then), **whose}
 
 
 def _then(path: str) -> str:

@@ -79,6 +79,8 @@ PATTERNS: Final[Mapping[str, str]] = {
     "pickup_window: %(window)s is not on offer; valid values: %(valid)s.": (
         "This pickup window is not on offer any more. Choose another."
     ),
+    "line_items.reason_id: %(given)s; valid values: %(valid)s.": "This reason is not on offer. Choose another.",
+    "There is no scenario of this name; there are: %(names)s.": "There is no such scenario.",
     "number_of_parcels: %(given)s; valid values: %(valid)s.": "This number of parcels is not on offer.",
     "rejection_reason_other is too long (maximum is %(most)s characters).": (
         "The reason is too long; it may have %(most)s characters."

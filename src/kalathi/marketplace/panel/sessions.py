@@ -68,6 +68,10 @@ class Visitor(NamedTuple):
         """Whether a form says that it was made for the same shop, in whichever session; that proves nothing."""
         return form_token.rpartition(".")[0] == self.whose
 
+    def is_another_shop_than(self, form_token: str) -> bool:
+        """Whether a form says that it was made for another shop; that proves nothing either."""
+        return form_token.rpartition(".")[0] not in {"", self.whose}
+
 
 class Sessions:
     """The sessions of this marketplace."""
@@ -171,6 +175,11 @@ def client_of(request: Request) -> str:
 def is_of_another_site(headers: Mapping[str, str]) -> bool:
     """Whether a browser says that another site has brought this request about (Fetch Metadata, `Sec-Fetch-Site`)."""
     return headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
+
+
+def is_of_our_own(headers: Mapping[str, str]) -> bool:
+    """Whether a browser says that a page of ours has brought this request about."""
+    return headers.get("sec-fetch-site") == "same-origin"
 
 
 def _host_of(address: str) -> str:

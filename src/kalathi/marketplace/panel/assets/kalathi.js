@@ -37,10 +37,15 @@ function isBox(control) {
   return control.type === "checkbox" || control.type === "radio";
 }
 
+// What a refused form held stands in the page as if nobody had filled it in.
+function isOfRefused(control) {
+  const refused = document.querySelector("[data-refused]");
+  return Boolean(refused && control.form && control.form.getAttribute("action") === refused.dataset.refused);
+}
+
 function isChanged(control) {
   if (control.type === "file") return control.files.length > 0;
-  // What a refused form held stands in the page as if nobody had filled it in.
-  if (document.querySelector("[data-refused]")) return true;
+  if (isOfRefused(control)) return true;
   if (isBox(control)) return control.checked !== control.defaultChecked;
   if (!control.options) return control.value !== control.defaultValue;
   const usual = Array.from(control.options).findIndex((option) => option.defaultSelected);
@@ -70,13 +75,18 @@ function isInHand(region) {
   );
 }
 
-// The tick of a row that is gone goes with its row.
+// A tick, a choice, a file and a blank go with what they belonged to; a text is somebody's work.
 function isGone(control, other) {
-  return !other && isBox(control) && (!control.checked || control.closest("tr"));
+  if (other) return control.options && !offers(other, control.value) && isOfRefused(control) && !control.selectedIndex;
+  return isBox(control) || control.options || control.type === "file" || !control.value.trim();
+}
+
+function offers(choice, value) {
+  return Array.from(choice.options).some((option) => option.value === value);
 }
 
 function hasPlaceFor(control, other) {
-  return Boolean(other) && (!other.options || Array.from(other.options).some(({ value }) => value === control.value));
+  return Boolean(other) && (!other.options || offers(other, control.value));
 }
 
 // Puts what somebody has filled in into the fresh region; false when there is no place for it any more.
@@ -96,6 +106,17 @@ function carryOver(region, fresh) {
     if (other) other.parentElement.open = details.open;
   }
   return true;
+}
+
+function boxesOf(all) {
+  return Array.from(all.form.querySelectorAll(`input[name="${all.dataset.all}"]`));
+}
+
+// The box for all says what those that it stands for say together.
+function tally(all) {
+  const ticks = boxesOf(all).filter(({ checked }) => checked).length;
+  all.checked = ticks > 0 && ticks === boxesOf(all).length;
+  all.indeterminate = ticks > 0 && !all.checked;
 }
 
 // True when something is new to see.
@@ -119,6 +140,7 @@ function renew(region, fresh) {
   const known = new Set(Array.from(region.querySelectorAll("tr [id]"), (element) => element.id));
   for (const element of fresh.querySelectorAll("[data-scripted]")) element.hidden = false;
   region.replaceChildren(...fresh.childNodes);
+  for (const all of region.querySelectorAll("[data-all]")) tally(all);
   if (focused) (other || document.getElementById("main")).focus({ preventScroll: true });
   for (const element of region.querySelectorAll("tr [id]")) {
     if (!known.has(element.id)) element.closest("tr").classList.add("arrived");
@@ -262,14 +284,27 @@ function follow() {
   window.addEventListener("pagehide", stop);
   window.addEventListener("pageshow", (event) => event.persisted && look());
   watchHands();
-  setInterval(() => document.hidden || refresh(), LOOK_AGAIN_MILLIS);
   if (!document.hidden) begin();
+}
+
+// A page that waits for somebody's form learns in time that it is nobody's any more: from the window in which another
+// shop was opened, or somebody has signed out, and now and then from the marketplace.
+function watchWhose() {
+  const { whose } = document.body.dataset;
+  const channel = new BroadcastChannel("kalathi-whose");
+  channel.postMessage(whose);
+  if (whose === "nobody") return;
+  const look = () => document.hidden || isOver || refresh();
+  channel.addEventListener("message", (event) => event.data !== whose && look());
+  setInterval(look, LOOK_AGAIN_MILLIS);
+  if (!document.body.dataset.live) document.addEventListener("visibilitychange", look);
 }
 
 // Two clicks are one: the second would be refused as if the first had failed.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post") return;
+  // What is answered with a file leaves the page as it is, ready for the next one.
+  if (form.method !== "post" || "file" in form.dataset) return;
   if (form.dataset.sent === "yes") event.preventDefault();
   form.dataset.sent = "yes";
   // Somebody may have stopped the browser before the answer came.
@@ -280,9 +315,10 @@ window.addEventListener("pageshow", () => {
 });
 
 document.addEventListener("change", (event) => {
-  const all = event.target.closest("[data-all]");
-  if (!all) return;
-  for (const box of all.form.querySelectorAll(`input[name="${all.dataset.all}"]`)) box.checked = all.checked;
+  for (const all of event.target.form?.querySelectorAll("[data-all]") || []) {
+    if (event.target === all) for (const box of boxesOf(all)) box.checked = all.checked;
+    else if (event.target.name === all.dataset.all) tally(all);
+  }
 });
 
 document.addEventListener("click", async (event) => {
@@ -299,4 +335,9 @@ document.addEventListener("click", async (event) => {
 
 for (const region of document.querySelectorAll("[data-fresh]")) received.set(region.dataset.fresh, region.innerHTML);
 for (const element of document.querySelectorAll("[data-copy], [data-scripted]")) element.hidden = false;
+// A refused form's address is no page to come back to; loading it again would send the form again.
+if (location.pathname !== document.body.dataset.page) {
+  history.replaceState(history.state, "", document.body.dataset.page + location.search);
+}
+watchWhose();
 if (document.body.dataset.live) follow();
