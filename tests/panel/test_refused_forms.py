@@ -150,7 +150,11 @@ async def test_whatever_somebody_types_on_a_page_has_its_label_when_it_is_given_
                     forms = [form for form in (await surfer.get(path)).forms if form.method == "post"]
                     seen |= {name for form in forms for name in form.typed}
         assert len(seen) > 30
-        assert {name for name in seen if not label_of(name, words_of(Language.GREEK))} == set()
+        greek = words_of(Language.GREEK)
+        assert {name for name in seen if not label_of(name, greek)} == set()
+        assert label_of("items[0][quantity]", greek) == "1. Τεμάχια"
+        for of_no_text in ("form_token", "token", "items[0][shop_uid]", "line_items[0][reason]", "line_items[0][id]"):
+            assert label_of(of_no_text, greek) == ""
 
 
 async def test_the_address_of_a_form_leads_to_its_page(tmp_path: Path) -> None:
