@@ -68,7 +68,7 @@ async def test_vouchers_of_several_orders_are_one_pdf(tmp_path: Path) -> None:
             await page.get_by_label(f"Voucher of {code}").check()
         form = page.locator("form[action='/shop/vouchers.pdf']")
         pairs = await form.evaluate("form => Array.from(new FormData(form))")
-        assert [value for name, value in pairs if name == "code"] == list(reversed(codes))
+        assert [value for name, value in pairs if name == "order"] == list(reversed(codes))
         body = await form.evaluate("form => new URLSearchParams(new FormData(form)).toString()")
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         pdf = await page.request.post("/shop/vouchers.pdf", data=body, headers=kind)

@@ -172,9 +172,9 @@ async def test_many_vouchers_are_one_pdf_and_mark_their_orders_ready(tmp_path: P
         codes = [await place.shop.accepted() for _ in range(3)]
         open_order = await place.shop.cart(A=1)
         listed = await place.merchant.get("/shop/orders")
-        assert set(listed.form("/shop/vouchers.pdf").choices["code"]) == set(codes)
+        assert set(listed.form("/shop/vouchers.pdf").choices["order"]) == set(codes)
         token = listed.form("/shop/vouchers.pdf").values["form_token"]
-        pdf = (await place.merchant.post("/shop/vouchers.pdf", {"form_token": token, "code": codes})).answer
+        pdf = (await place.merchant.post("/shop/vouchers.pdf", {"form_token": token, "order": codes})).answer
         assert pdf.headers["content-type"] == "application/pdf"
         with pypdfium2.PdfDocument(pdf.body) as document:
             texts = [page.get_textpage().get_text_range() for page in document]
@@ -183,7 +183,7 @@ async def test_many_vouchers_are_one_pdf_and_mark_their_orders_ready(tmp_path: P
             assert code in text
             assert (await place.shop.show(code))["is_ready_for_dispatch"] is True
         for wrong, status in (("", 422), (open_order, 422), ("nothing", 404)):
-            page = await place.merchant.post("/shop/vouchers.pdf", {"form_token": token, "code": wrong})
+            page = await place.merchant.post("/shop/vouchers.pdf", {"form_token": token, "order": wrong})
             assert page.status == status
         nothing = await place.merchant.post("/shop/vouchers.pdf", {"form_token": token})
         assert "Choose orders that have a voucher first." in nothing.text

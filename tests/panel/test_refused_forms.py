@@ -212,3 +212,19 @@ async def test_a_file_that_is_too_large_leaves_the_page_of_the_order(tmp_path: P
         assert refused.status == 422
         assert "larger than 7 MB" in refused.text
         assert refused.form(f"{path}/invoice").encoding == "multipart/form-data"
+
+
+async def test_what_is_said_of_a_form_that_comes_too_late_is_true(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        nobody = Surfer(place.market)
+        nobody.headers["Sec-Fetch-Site"] = place.merchant.headers["Sec-Fetch-Site"] = "same-origin"
+        assert 'data-whose="nobody"' in (await nobody.get("/sign-in")).html
+        assert f'data-whose="{place.shop.id}"' in (await place.merchant.get("/sign-in")).html
+        # A browser that keeps no cookies cannot sign in, however often it tries.
+        refused = await nobody.post("/sign-in", {"token": place.shop.token})
+        assert (refused.status, "your browser keeps no cookies" in refused.text) == (403, True)
+        # Whoever has signed in as a shop has not signed out.
+        refused = await place.merchant.post("/operator/shops", {"name": "Νέο"})
+        assert (refused.status, "This page is not open to who has signed in now." in refused.text) == (401, True)
+        assert f'data-whose="{place.shop.id}"' in refused.html
+        assert "Name Νέο" in refused.text

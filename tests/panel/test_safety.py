@@ -234,7 +234,7 @@ async def test_no_shop_merges_anothers_vouchers(tmp_path: Path) -> None:
         world, other = await furnished(market, "First"), await market.shop("Other")
         surfer = Surfer(market)
         page = await surfer.sign_in(other.token)
-        sent = {"form_token": page.forms[0].values["form_token"], "code": world.accepted_code}
+        sent = {"form_token": page.forms[0].values["form_token"], "order": world.accepted_code}
         answer = await surfer.post("/shop/vouchers.pdf", sent)
         assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
         assert (await world.shop.show(world.accepted_code))["is_ready_for_dispatch"] is False

@@ -222,6 +222,12 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
             ("Another shop has been opened in this browser since this form was opened. Nothing was done for either.",),
         )
     is_same_shop = page.who is not Who.SHOP or visit.visitor.had(form_token)
+    if page.who is Who.ANYBODY:
+        return _error_page(
+            visit.words,
+            403,
+            ("This form is too old, or your browser keeps no cookies. Load the page again, and repeat.",),
+        )
     if page.back is not None and is_of_our_own(request.headers) and is_same_shop:
         return await _again(
             page.back,
@@ -271,7 +277,10 @@ async def _asked_to_sign_in(page: Page, visit: Visit, request: Request) -> Answe
         return See(f"/sign-in?then={quote(then, safe='')}", done="not_signed_in")
     if page.file is None:
         request.scope["kalathi.form"] = await _read_form(page, request)
-    return Shown("sign_in.html", {"problems": (wording.DONE["not_signed_in"],), "then": then, "whose": "nobody"}, 401)
+    is_nobody = visit.visitor.shop is None and not visit.visitor.is_operator
+    told = wording.DONE["not_signed_in" if is_nobody else "not_theirs"]
+    content = {"problems": (told,), "then": then, "whose": "nobody" if is_nobody else visit.visitor.whose}
+    return Shown("sign_in.html", content, 401)
 
 
 async def _read_form(page: Page, request: Request) -> Form:

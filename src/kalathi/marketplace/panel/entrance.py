@@ -37,8 +37,8 @@ async def sign_out(visit: Visit) -> Answer:
 
 def _content(visit: Visit, then: str) -> Mapping[str, object]:
     # Windows of the same browser that show a page of somebody are told by this that nobody has signed in any more.
-    whose = {} if visit.visitor.shop or visit.visitor.is_operator else {"whose": "nobody"}
-    return {"problems": visit.problems, "then": _then(then), **whose}
+    is_nobody = visit.visitor.shop is None and not visit.visitor.is_operator
+    return {"problems": visit.problems, "then": _then(then), "whose": "nobody" if is_nobody else visit.visitor.whose}
 
 
 def _then(path: str) -> str:

@@ -240,6 +240,7 @@ DONE: Final[Mapping[str, str]] = {
     "order": "Done.",
     "resent": "The webhook is sent again.",
     "signed_out": "You have signed out.",
+    "not_theirs": "This page is not open to who has signed in now. Nothing was done. Sign in for it, and do it again.",
     "not_signed_in": "You have signed out, or your session has ended. Nothing was done. Sign in, and do it again.",
     "clock": "The clock was moved.",
     "faults": "The faults are applied.",

@@ -163,9 +163,13 @@ async function load() {
   if (answer && answer.type === "opaqueredirect") {
     return end("ended");
   }
-  if (!answer || !(answer.ok || answer.status === 404)) return false;
+  if (!answer || answer.status >= 500 || !(answer.ok || answer.status === 404)) return false;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (page.body.dataset.whose !== document.body.dataset.whose) return end("another-shop");
+  const { whose } = page.body.dataset;
+  // What is no page of ours, as a proxy gives while we start anew, says nothing of anybody.
+  if (whose === undefined || document.body.dataset.whose === "nobody") return false;
+  if (whose === "nobody") return end("ended");
+  if (whose !== document.body.dataset.whose) return end("another-shop");
   if (!answer.ok) return false;
   const hadHeld = held.size > 0;
   let isNews = false;
