@@ -214,6 +214,15 @@ async def test_a_file_that_is_too_large_leaves_the_page_of_the_order(tmp_path: P
         assert refused.form(f"{path}/invoice").encoding == "multipart/form-data"
 
 
+async def test_half_a_character_in_a_form_token_is_no_fault_of_ours(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.accepted()
+        body = b'--x\r\nContent-Disposition: form-data; name="form_token"\r\n\r\n\\ud800\r\n--x--\r\n'
+        kind = {"Content-Type": "multipart/form-data; boundary=x; charset=unicode_escape"}
+        answer = await place.merchant.request("POST", f"/shop/orders/{code}/invoice", body, kind)
+        assert answer.status == 403
+
+
 async def test_what_is_said_of_a_form_that_comes_too_late_is_true(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         nobody = Surfer(place.market)
