@@ -223,6 +223,17 @@ async def test_half_a_character_in_a_form_token_is_no_fault_of_ours(tmp_path: Pa
         assert answer.status == 403
 
 
+async def test_whoever_has_signed_in_anew_signs_out_from_an_older_page_too(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/orders")
+        await place.merchant.sign_in(place.shop.token)
+        assert (await place.merchant.submit(page, "/sign-out")).status == 403
+        place.merchant.headers["Sec-Fetch-Site"] = "same-origin"
+        for _ in range(2):
+            assert "You have signed out." in (await place.merchant.submit(page, "/sign-out")).text
+            assert (await place.merchant.get("/shop/orders")).path.startswith("/sign-in")
+
+
 async def test_what_is_said_of_a_form_that_comes_too_late_is_true(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         nobody = Surfer(place.market)

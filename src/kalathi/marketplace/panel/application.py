@@ -24,7 +24,7 @@ from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME
+from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_out
 from kalathi.marketplace.panel.files import read_file_form
 from kalathi.marketplace.panel.languages import Language, Words, preferred, words_of
 from kalathi.marketplace.panel.live import Bells
@@ -222,6 +222,9 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
             ("Another shop has been opened in this browser since this form was opened. Nothing was done for either.",),
         )
     is_same_shop = page.who is not Who.SHOP or visit.visitor.had(form_token)
+    if page.handler is sign_out and is_of_our_own(request.headers):
+        # Whoever has signed in anew in between means the session that there is.
+        return await page.handler(visit)
     if page.who is Who.ANYBODY:
         return _error_page(
             visit.words,
