@@ -17,7 +17,7 @@ from kalathi.contract.errors import ErrorEnvelope
 from kalathi.marketplace.api.openapi import document
 from tests.market import ACCEPT, OPERATOR_TOKEN, HttpAnswer, Shop, open_market
 from tests.virtual.returning import ask, delivered
-from tests.virtual.test_warehouse import announce, supplier
+from tests.virtual.warehousing import announce, supplier
 
 DOCUMENT = json.loads(json.dumps(document("skroutz")))
 OPERATIONS: list[Any] = [

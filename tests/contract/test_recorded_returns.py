@@ -16,7 +16,7 @@ from kalathi.contract.webhooks import ReturnEvent, decode_event
 from tests.market import Market, Shop, open_market
 from tests.shapes import has_the_shape, has_the_values
 from tests.virtual.returning import HOOK, ask, delivered, operate, review
-from tests.virtual.test_warehouse import announce, receive, supplier
+from tests.virtual.warehousing import announce, receive, supplier
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.panel.surfer import open_place
-from tests.virtual.test_warehouse import stocked
+from tests.virtual.warehousing import stocked
 
 pytestmark = pytest.mark.anyio
 

@@ -28,7 +28,7 @@ from kalathi.merchant.return_decisions import NothingToReview, ReturnPolicy, Rev
 from kalathi.merchant.stock import CsvStock, WarehouseStock
 from tests.market import Market, Shop, open_market
 from tests.virtual.returning import HOOK, ask, delivered, operate, review, show
-from tests.virtual.test_warehouse import receive, stocked
+from tests.virtual.warehousing import receive, stocked
 
 pytestmark = pytest.mark.anyio
 
