@@ -130,6 +130,36 @@ async def test_a_refused_form_holds_back_nothing_of_the_others_and_is_not_sent_a
         await expect(page.get_by_role("alert")).to_have_count(0)
 
 
+async def test_a_refusal_on_a_page_with_the_forms_own_address_is_not_sent_again_by_loading(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        page = await place.signed_in()
+        await page.goto("/shop/settings")
+        await page.get_by_label("Address for orders").fill("ftp://x")
+        place.expected_statuses.add(422)
+        posts = []
+        page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
+        await page.get_by_role("button", name="Save the settings").click()
+        await expect(page.get_by_role("alert").first).to_contain_text("Nothing was changed.")
+        await page.reload()
+        await expect(page.get_by_role("alert")).to_have_count(0)
+        assert len(posts) == 1
+
+
+async def test_the_other_forms_of_a_page_are_renewed_after_a_refusal(tmp_path: Path) -> None:
+    async with desk(tmp_path) as place:
+        await place.caller.operate("PATCH", f"/marketplace/shops/{place.shop.id}", {"fulfillment_mode": "fbm"})
+        code, page = await place.at_an_order()
+        await page.get_by_role("button", name="Accept the order").click()
+        await page.get_by_label("Invoice: PDF").first.set_input_files(
+            {"name": "a.pdf", "mimeType": "application/pdf", "buffer": b"no PDF"}
+        )
+        place.expected_statuses.add(422)
+        await page.get_by_role("button", name="Upload the invoice").click()
+        await expect(page.get_by_role("alert").first).to_contain_text("Nothing was changed.")
+        await _call(place, code, "tracking_details", {"tracking_details": [{"courier": "acs", "tracking_code": "7"}]})
+        await expect(page.get_by_label("Tracking code").first).to_have_value("7")
+
+
 async def test_the_box_for_all_says_what_the_boxes_say(tmp_path: Path) -> None:
     async with desk(tmp_path) as place:
         [first] = await place.shop.play("accept")
@@ -252,8 +282,8 @@ async def _delivered(place: Desk) -> str:
     return code
 
 
-async def _call(place: Desk, code: str, action: str) -> None:
+async def _call(place: Desk, code: str, action: str, body: object = None) -> None:
     address = f"{place.address}/merchants/ecommerce/orders/{code}/{action}"
     headers = {"Authorization": f"Bearer {place.shop.token}", "Accept": "application/vnd.skroutz+json; version=3.0"}
-    async with place.caller.session.post(address, headers=headers) as answer:
+    async with place.caller.session.post(address, headers=headers, json=body) as answer:
         assert answer.status == 200, await answer.text()

@@ -56,7 +56,7 @@ async def test_limited_stock_is_rejected_by_the_line_and_a_new_order_comes(tmp_p
         assert refused.status == 422
         assert "With limited pieces, write how many are available, from 0 to 2." in refused.text
         # The page that shows the form again is the order's own: by its language links and for its news.
-        assert f"/shop/orders/{code}?language=el" in refused.links
+        assert not [link for link in refused.links if "language=" in link]
         [body] = [given for tag, given in refused.tags if tag == "body"]
         assert body["data-page"] == f"/shop/orders/{code}"
         # What was filled in is still there, and nothing has changed.
@@ -130,7 +130,7 @@ async def test_invoices_are_uploaded_told_by_their_content_and_refused_otherwise
             ("invoice", "invoice_file", "The invoice is kept."),
             ("credit_invoice", "credit_invoice_file", "The credit invoice is kept."),
         ):
-            for content, sentence in ((b"<html>", "it looks like text/html"), (b"", "Missing")):
+            for content, sentence in ((b"<html>", "it looks like text/html"), (b"", "The file is empty")):
                 refused = await place.merchant.upload(page, f"{path}/{action}", field, content)
                 assert refused.status in {400, 422}, refused.text
                 assert sentence in refused.text

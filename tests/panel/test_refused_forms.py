@@ -10,6 +10,7 @@ from kalathi.marketplace.panel.written import label_of
 from tests.market import OPERATOR_TOKEN, open_market
 from tests.panel.surfer import Place, Surfer, open_place
 from tests.panel.world import furnished, pages_of
+from tests.virtual.returning import ask, delivered, show
 
 pytestmark = pytest.mark.anyio
 
@@ -212,6 +213,49 @@ async def test_a_file_that_is_too_large_leaves_the_page_of_the_order(tmp_path: P
         assert refused.status == 422
         assert "larger than 7 MB" in refused.text
         assert refused.form(f"{path}/invoice").encoding == "multipart/form-data"
+
+
+async def test_a_review_keeps_no_text_back_that_its_decision_has_no_place_for(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = (await ask(place.market, await delivered(place.shop)))["return_code"]
+        path = f"/shop/returns/{code}"
+        page = await place.merchant.get(path)
+        part = {"proposed_part_url": "https://x.example/"}
+        for option, texts, said in (
+            ("approve", {"comment": "Συγγνώμη"}, "This decision sends no comment to the customer."),
+            ("not_faulty", {"comment": "Σωστό", **part}, "This decision names no part"),
+        ):
+            refused = await place.merchant.submit(page, f"{path}/review", {"option": option, **texts})
+            assert (refused.status, said in refused.text) == (422, True), refused.text
+            held = refused.form(f"{path}/review").values
+            assert {name: held[name] for name in texts} == texts
+            assert (await show(place.shop, code))["state"] == "pending_merchant_review"
+        done = await place.merchant.submit(page, f"{path}/review", {"option": "approve"})
+        assert "The review is kept." in done.text
+
+
+async def test_an_empty_file_is_called_empty_and_none_is_called_missing(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.accepted()
+        path = f"/shop/orders/{code}"
+        page = await place.merchant.get(path)
+        empty = await place.merchant.upload(page, f"{path}/invoice", "invoice_file", b"")
+        assert (empty.status, "The file is empty." in empty.text) == (400, True)
+        body = b'--x\r\nContent-Disposition: form-data; name="form_token"\r\n\r\n%s\r\n--x\r\nContent-Disposition: '
+        body += b'form-data; name="invoice_file"; filename=""\r\n\r\n\r\n--x--\r\n'
+        token = page.form(f"{path}/invoice").values["form_token"].encode()
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        none = await place.merchant.request("POST", f"{path}/invoice", body % token, kind)
+        assert (none.status, b"Missing invoice file" in none.body) == (400, True)
+
+
+async def test_what_a_form_was_answered_with_has_no_link_that_would_lose_it(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/settings")
+        assert [link for link in page.links if "language=" in link] == ["/shop/settings?language=el"]
+        refused = await place.merchant.submit(page, "/shop/settings", {"webhook_url": "x"})
+        assert refused.status == 422
+        assert [link for link in refused.links if "language=" in link] == []
 
 
 async def test_half_a_character_in_a_form_token_is_no_fault_of_ours(tmp_path: Path) -> None:

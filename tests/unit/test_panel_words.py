@@ -13,7 +13,7 @@ from jinja2.ext import babel_extract
 
 import kalathi.marketplace.panel
 from kalathi.marketplace.orders.operations import OPERATIONS
-from kalathi.marketplace.panel import refusals, wording, written
+from kalathi.marketplace.panel import refusals, wording
 from kalathi.marketplace.panel.languages import Language, preferred, words_of
 from kalathi.marketplace.panel.operator.console import SWITCHES
 from kalathi.marketplace.panel.rendering import local, render
@@ -52,7 +52,7 @@ def _of_code() -> Iterator[str]:
 
 def _texts() -> set[str | tuple[str, ...]]:
     texts: set[str | tuple[str, ...]] = {*_of_templates(), *_of_code(), *wording.DONE.values(), *refusals.SENTENCES}
-    texts |= {*refusals.PATTERNS.values(), *refusals.FIELDS.values(), *written.LABELS.values()}
+    texts |= {*refusals.PATTERNS.values(), *wording.FIELDS.values()}
     texts |= {text for words in wording.KINDS.values() for text in words.values() if text}
     texts |= {switch.sentence for switch in SWITCHES.values()} | {entry.sentence for entry in scenarios().values()}
     texts |= {entry.sentence for entry in OPERATIONS.values()}

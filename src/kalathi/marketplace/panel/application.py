@@ -24,7 +24,7 @@ from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_out
+from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_in_page, sign_out
 from kalathi.marketplace.panel.files import read_file_form
 from kalathi.marketplace.panel.languages import Language, Words, preferred, words_of
 from kalathi.marketplace.panel.live import Bells
@@ -114,7 +114,8 @@ class _Edge:
 
     def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            request.scope["kalathi.page"] = page.path
+            if page.method == "POST":
+                request.scope["kalathi.page"] = page.path
             words = words_of(_language(request))
             visitor = None
             try:
@@ -181,6 +182,7 @@ class _Edge:
             "done": wording.DONE.get(request.query_params.get("done", "")),
             "problems": (),
             # What a form was refused for is shown with the form; where that is not there any more, what it held.
+            "answers_form": request.method == "POST",
             "refused": request.url.path,
             "written": written(request.scope.get("kalathi.form", Form()), words) if shown.status >= 400 else (),
             "is_sandbox": self._reception.desk.terms.settings.mode == "sandbox",
@@ -221,7 +223,6 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
             403,
             ("Another shop has been opened in this browser since this form was opened. Nothing was done for either.",),
         )
-    is_same_shop = page.who is not Who.SHOP or visit.visitor.had(form_token)
     if page.handler is sign_out and is_of_our_own(request.headers):
         # Whoever has signed in anew in between means the session that there is.
         return await page.handler(visit)
@@ -231,6 +232,7 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
             403,
             ("This form is too old, or your browser keeps no cookies. Load the page again, and repeat.",),
         )
+    is_same_shop = page.who is not Who.SHOP or visit.visitor.had(form_token)
     if page.back is not None and is_of_our_own(request.headers) and is_same_shop:
         return await _again(
             page.back,
@@ -250,17 +252,19 @@ async def _again(back: Handler, visit: Visit, problems: tuple[str, ...], status:
 
 def _place(request: Request) -> str:
     """The address of what is shown: that of the page whose form was sent, where a form is answered with a page."""
-    back = _BACK.get(request.scope.get("kalathi.page", ""), "") if request.method == "POST" else ""
-    parts = {name: quote(str(part), safe="") for name, part in request.path_params.items()}
-    return back.format(**parts) if back else request.url.path
+    back = _BACK.get(request.scope.get("kalathi.page", ""), "")
+    return _filled(back, request) if back else request.url.path
 
 
 async def _lead_back(request: Request) -> Response:
     """To the page of a form, for who asks for the form's own address."""
-    back = _BACK[request.scope["route"].path]
-    parts = {name: quote(str(part), safe="") for name, part in request.path_params.items()}
     query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(back.format(**parts) + query, 303, HEADERS)
+    return RedirectResponse(_filled(_BACK[request.scope["route"].path], request) + query, 303, HEADERS)
+
+
+def _filled(path: str, request: Request) -> str:
+    """A path of the page table with what this request's path names."""
+    return path.format(**{name: quote(str(part), safe="") for name, part in request.path_params.items()})
 
 
 def _is_open(page: Page, visitor: Visitor) -> bool:
@@ -280,10 +284,8 @@ async def _asked_to_sign_in(page: Page, visit: Visit, request: Request) -> Answe
         return See(f"/sign-in?then={quote(then, safe='')}", done="not_signed_in")
     if page.file is None:
         request.scope["kalathi.form"] = await _read_form(page, request)
-    is_nobody = visit.visitor.shop is None and not visit.visitor.is_operator
-    told = wording.DONE["not_signed_in" if is_nobody else "not_theirs"]
-    content = {"problems": (told,), "then": then, "whose": "nobody" if is_nobody else visit.visitor.whose}
-    return Shown("sign_in.html", content, 401)
+    told = wording.DONE["not_signed_in" if visit.visitor.is_nobody else "not_theirs"]
+    return sign_in_page(msgspec.structs.replace(visit, problems=(told,)), then)._replace(status=401)
 
 
 async def _read_form(page: Page, request: Request) -> Form:

@@ -1,7 +1,5 @@
 """Signing in and out."""
 
-from collections.abc import Mapping
-
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.visits import Visit
 
@@ -11,7 +9,7 @@ OPERATOR_HOME = "/"
 
 async def show_sign_in(visit: Visit) -> Answer:
     """The form, for who wants to see a page that is not open to them."""
-    return Shown("sign_in.html", _content(visit, visit.query.get("then", "")))
+    return sign_in_page(visit, visit.query.get("then", ""))
 
 
 async def sign_in(visit: Visit) -> Answer:
@@ -26,7 +24,7 @@ async def sign_in(visit: Visit) -> Answer:
 
 async def sign_in_again(visit: Visit) -> Answer:
     """The form, with what was wrong."""
-    return Shown("sign_in.html", _content(visit, visit.form.text("then")))
+    return sign_in_page(visit, visit.form.text("then"))
 
 
 async def sign_out(visit: Visit) -> Answer:
@@ -35,10 +33,11 @@ async def sign_out(visit: Visit) -> Answer:
     return See("/sign-in", done="signed_out", session="")
 
 
-def _content(visit: Visit, then: str) -> Mapping[str, object]:
+def sign_in_page(visit: Visit, then: str) -> Shown:
+    """The form, with what was wrong; who signs in comes to `then`."""
     # Windows of the same browser that show a page of somebody are told by this that nobody has signed in any more.
-    is_nobody = visit.visitor.shop is None and not visit.visitor.is_operator
-    return {"problems": visit.problems, "then": _then(then), "whose": "nobody" if is_nobody else visit.visitor.whose}
+    whose = "nobody" if visit.visitor.is_nobody else visit.visitor.whose
+    return Shown("sign_in.html", {"problems": visit.problems, "then": _then(then), "whose": whose})
 
 
 def _then(path: str) -> str:

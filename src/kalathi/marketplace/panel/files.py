@@ -41,6 +41,8 @@ async def read_file_form(request: Request, field: FileField) -> Form:
         raise
     except HTTPException:
         raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.") from None
+    if isinstance(chosen, UploadFile) and chosen.filename and not content:
+        raise DomainError(field.missing, "The file is empty.")
     return Form(values=values, file=content)
 
 

@@ -155,42 +155,6 @@ PATTERNS: Final[Mapping[str, str]] = {
     "Invalid enum value %(value)s - at `$.%(field)s`.": "%(field)s: this value is not possible.",
 }
 
-# What the forms call the wire's fields.
-FIELDS: Final[Mapping[str, str]] = {
-    "webhook_url": "Address for orders",
-    "returns_webhook_url": "Address for returns",
-    "name": "Name",
-    "domain": "Domain",
-    "code": "Code",
-    "tax_number": "VAT number",
-    "address": "Address",
-    "zip_code": "Postcode",
-    "city": "City",
-    "area": "Region",
-    "phone": "Phone",
-    "email": "E-mail",
-    "courier": "Courier",
-    "street_name": "Street",
-    "unit_price": "Unit price",
-    "commission_rate": "Commission",
-    "quantity": "Pieces",
-    "shop_uid": "Code in the shop",
-    "product_name": "Product",
-    "pickup_location": "Pickup from",
-    "pickup_window": "Pickup window",
-    "number_of_parcels": "Parcels",
-    "reschedule_date": "Another day",
-    "payment_method": "Payment",
-    "supplier_id": "Supplier",
-    "expected_date": "Expected on",
-    "expected_quantity": "Pieces",
-    "line_items": "Lines",
-    "hours": "Hours",
-    "reason": "Reason",
-    "option": "Decision",
-    "actual_quantity": "Pieces",
-}
-
 
 def _pattern(sentence: str) -> re.Pattern[str]:
     parts = re.split(r"%\((\w+)\)s", sentence)
@@ -215,7 +179,7 @@ def said(sentence: str, words: Words) -> str:
             named = found.groupdict()
             if "field" in named:
                 field = re.split(r"[.\[\]`]+", named["field"].rstrip("].`"))[-1]
-                named["field"] = words.text(FIELDS.get(field, field))
+                named["field"] = words.text(wording.FIELDS.get(field, field))
             if named.get("row", "").isdecimal():
                 named["row"] = str(int(named["row"]) + 1)  # People count from one.
             if "mode" in named:

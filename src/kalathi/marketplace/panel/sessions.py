@@ -55,6 +55,11 @@ class Visitor(NamedTuple):
         return self.shop.id if self.shop else ""
 
     @property
+    def is_nobody(self) -> bool:
+        """Whether neither a shop nor the operator has signed in."""
+        return self.shop is None and not self.is_operator
+
+    @property
     def form_token(self) -> str:
         """What every form has to send back: whose it is, and what only this cookie's owner knows."""
         known = hmac.new(self.cookie.encode(), f"form {self.whose}".encode(), hashlib.sha256).hexdigest()

@@ -163,7 +163,7 @@ async function load() {
   if (answer && answer.type === "opaqueredirect") {
     return end("ended");
   }
-  if (!answer || answer.status >= 500 || !(answer.ok || answer.status === 404)) return false;
+  if (!answer || !(answer.ok || answer.status === 404)) return false;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const { whose } = page.body.dataset;
   // What is no page of ours, as a proxy gives while we start anew, says nothing of anybody.
@@ -339,8 +339,8 @@ document.addEventListener("click", async (event) => {
 
 for (const region of document.querySelectorAll("[data-fresh]")) received.set(region.dataset.fresh, region.innerHTML);
 for (const element of document.querySelectorAll("[data-copy], [data-scripted]")) element.hidden = false;
-// A refused form's address is no page to come back to; loading it again would send the form again.
-if (location.pathname !== document.body.dataset.page) {
+// A page that answers a form is none to come back to: loading it again would send the form again.
+if ("answers" in document.body.dataset) {
   history.replaceState(history.state, "", document.body.dataset.page + location.search);
 }
 watchWhose();

@@ -1,17 +1,23 @@
 """A shop's returns, and its review of those that wait for it (contract, sections 6 and 7)."""
 
+from collections.abc import Sequence
 from typing import Final
 
+from msgspec import UNSET
+
 from kalathi.contract.requests import ReviewRequest
+from kalathi.contract.returns import ReviewOption
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.paging import leaf_of, leafed
 from kalathi.marketplace.panel.return_view import return_page, state_of
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands, queries, store
+from kalathi.marketplace.returns.review import options_of
 
 STATES: Final = tuple(state.value for state in ReturnState)
 
@@ -68,15 +74,28 @@ async def follow_return(visit: Visit) -> Answer:
 
 
 async def review(visit: Visit) -> Answer:
-    """Keeps what the shop decides. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH."""
+    """Keeps what the shop decides. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH,
+    INVALID_PARAMETER."""
     desk, shop_id, answer = visit.desk, visit.shop.id, visit.form.read(ReviewRequest)
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = queries.find_return(view, visit.parts["code"], shop_id)
-        return commands.review(view, found, answer, desk.terms, desk.clock.now()).changes, None
+        changes = commands.review(view, found, answer, desk.terms, desk.clock.now()).changes
+        _check_nothing_is_dropped(answer, options_of(found.returned))
+        return changes, None
 
     await desk.database.run(command)
     return See(_path(visit), done="review")
+
+
+def _check_nothing_is_dropped(answer: ReviewRequest, options: Sequence[ReviewOption]) -> None:
+    """The wire takes what a decision has no place for, and forgets it (contract, section 7). Whoever has written it
+    would think that the customer reads it. Raises INVALID_PARAMETER."""
+    option = next(option for option in options if option.option == answer.option)
+    if answer.comment and option.comment_required is UNSET:
+        raise invalid_parameter("This decision sends no comment to the customer. Clear it, or decide otherwise.")
+    if answer.proposed_part_url and option.supports_proposed_part_url_required is not True:
+        raise invalid_parameter("This decision names no part. Clear its address, or decide otherwise.")
 
 
 async def resend_webhook(visit: Visit) -> Answer:
