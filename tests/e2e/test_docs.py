@@ -35,7 +35,8 @@ async def _run(blocks: list[str], folder: Path, **variables: str) -> str:
     process = await asyncio.create_subprocess_exec(
         "bash",
         "-c",
-        "set -euo pipefail\n" + "\n".join(blocks),
+        # A command that fails ends what runs beside it, which would hold the script's output open.
+        "set -euo pipefail\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n" + "\n".join(blocks),
         cwd=folder,
         env=environment,
         stdout=asyncio.subprocess.PIPE,
