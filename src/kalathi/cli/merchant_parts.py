@@ -84,10 +84,13 @@ def recipient_of(
 def _http_recipient(url: str, transport: AsyncTransport, headers: Sequence[str], secret: str) -> HttpRecipient:
     """What cannot be used is never repeated in the message: it is or holds a secret."""
     given = dict(_header(line) for line in headers if line.strip())
+    wrong = PartError("--hand-over-secret: give whsec_ and the base64 of the secret")
+    if secret and not secret.strip().removeprefix("whsec_"):
+        raise wrong
     try:
         return HttpRecipient(transport, url, given, secret=secret.strip())
     except ValueError:
-        raise PartError("--hand-over-secret: give whsec_ and the base64 of the secret") from None
+        raise wrong from None
 
 
 def _header(line: str) -> tuple[str, str]:
