@@ -45,6 +45,8 @@ class RedirectedError(CallError):
                 f"the marketplace's address {base_url} redirects to {new_base_url} ({refused.status}): "
                 "give that address with --url"
             )
+        elif base_url:
+            sentence = f"{refused.sentence()}; is the marketplace's address (--url) right?"
         else:
             sentence = refused.sentence()
         super().__init__(sentence)

@@ -93,7 +93,7 @@ class AsyncNetwork:
                 data=request.body,
                 timeout=self._timeout_seconds,
                 allow_redirects=False,
-                **_environment(request.url),
+                **environment(request.url),
             )
             answer = _answer(response)
             following = _following(request, answer, earlier)
@@ -132,7 +132,7 @@ class Network:
                 data=request.body,
                 timeout=self._timeout_seconds,
                 allow_redirects=False,
-                **_environment(request.url),
+                **environment(request.url),
             )
             answer = _answer(response)
             following = _following(request, answer, earlier)
@@ -146,8 +146,9 @@ class Network:
         self._session.close()
 
 
-def _environment(url: str) -> dict[str, Any]:
-    """What the library takes from the environment, `.netrc` apart."""
+def environment(url: str) -> dict[str, Any]:
+    """Proxies and certificates as the library takes them from the environment, for a session that does not read
+    `.netrc`."""
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     return {"proxies": get_environ_proxies(url), "verify": bundle or None}
 
