@@ -377,6 +377,6 @@ async def test_a_refusal_is_an_error_with_the_marketplaces_own_words_and_no_secr
         await client.accept("o1", "here", 1)
     assert refused.value.has_code("invalid_parameter")
     assert "secret" not in repr(client) + repr(refused.value)
-    market.refuse = HttpAnswer(404, b"<html>no envelope</html>")
+    market.refuse = HttpAnswer(404, b"<html><title>no envelope</title></html>")
     with pytest.raises(MarketplaceError, match="no envelope"):
         await client.order("o1")

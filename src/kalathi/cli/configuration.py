@@ -83,4 +83,6 @@ def _as_given(value: Any, parameter: click.Parameter) -> Any:
     """As the command line would give it: a list is a list where the flag may be repeated, else one text."""
     if isinstance(value, list):
         return [str(entry) for entry in value] if parameter.multiple else ",".join(str(entry) for entry in value)
+    if parameter.multiple:
+        return [str(value)]
     return value if isinstance(value, bool) else str(value)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from kalathi.cli.hand_over_options import HAND_OVER_OPTIONS
 from kalathi.cli.merchant_desk import day, replay, reprint, status
 from kalathi.cli.operating import fail
 from kalathi.contract.words import ReturnReason
@@ -35,6 +36,8 @@ class MerchantOptions(NamedTuple):
     printer: str
     print_command: str
     hand_over_to: str
+    hand_over_header: tuple[str, ...]
+    hand_over_secret: str
     told_orders_are_counted: bool
     data: Path
     host: str
@@ -48,6 +51,9 @@ class MerchantOptions(NamedTuple):
     reject_late_withdrawals: bool
     warn_hours: float
     dry_run: bool
+
+    def __repr__(self) -> str:
+        return f"MerchantOptions({self.url!r}, ...)"  # Without the token and the other secrets.
 
 
 _OPTIONS = (
@@ -87,6 +93,7 @@ _OPTIONS = (
         default="",
         help="The shop's own system: an address, csv:folder, command:..., or module:function.",
     ),
+    *HAND_OVER_OPTIONS,
     click.option(
         "--told-orders-are-counted",
         envvar="KALATHI_TOLD_ORDERS_ARE_COUNTED",
@@ -299,7 +306,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
             printer,
             _tell,
             policy=policy,
-            recipient=recipient_of(options.hand_over_to, network),
+            recipient=recipient_of(options.hand_over_to, network, options.hand_over_header, options.hand_over_secret),
             habits=Habits(
                 warn_seconds=options.warn_hours * 3600,
                 dry_run=options.dry_run,

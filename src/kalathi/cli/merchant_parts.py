@@ -1,11 +1,12 @@
 """What the flags of `kalathi merchant` name: a source of stock, a printer, the shop's own system."""
 
 import importlib
+import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
@@ -14,6 +15,8 @@ from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.policy import Policy, read_policy
 from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter
 from kalathi.merchant.stock import CsvStock, FunctionStock, HttpStock, SqlStock, Stock, WarehouseStock
+
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class PartError(ValueError):
@@ -57,12 +60,17 @@ def printer_of(folder: Path, queue: str, command: str) -> FolderPrinter:
     return CommandPrinter(folder, _words("--print-command", command)) if command else FolderPrinter(folder)
 
 
-def recipient_of(told: str, transport: AsyncTransport) -> Recipient | None:
-    """`https://...`, `csv:folder`, `command:a command`, `module:function`, or nothing. Raises PartError."""
+def recipient_of(
+    told: str, transport: AsyncTransport, headers: Sequence[str] = (), secret: str = ""
+) -> Recipient | None:
+    """`https://...`, which may have headers and a secret, `csv:folder`, `command:a command`, `module:function`, or
+    nothing. Raises PartError."""
+    if told.startswith(("http://", "https://")):
+        return _http_recipient(told, transport, headers, secret)
+    if headers or secret:
+        raise PartError("--hand-over-header and --hand-over-secret are for an http address in --hand-over-to")
     if not told:
         return None
-    if told.startswith(("http://", "https://")):
-        return HttpRecipient(transport, told)
     kind, _, rest = told.partition(":")
     if kind == "csv" and rest:
         return CsvFolder(Path(rest))
@@ -71,6 +79,26 @@ def recipient_of(told: str, transport: AsyncTransport) -> Recipient | None:
     if _names_something(told):
         return FunctionRecipient(_function(told))
     raise PartError(f"--hand-over-to {told}: give an address, csv:folder, command:..., or module:function")
+
+
+def _http_recipient(url: str, transport: AsyncTransport, headers: Sequence[str], secret: str) -> HttpRecipient:
+    """What cannot be used is never repeated in the message: it is or holds a secret."""
+    given = dict(_header(line) for line in headers if line.strip())
+    wrong = PartError("--hand-over-secret: give whsec_ and the base64 of the secret")
+    if secret and not secret.strip().removeprefix("whsec_"):
+        raise wrong
+    try:
+        return HttpRecipient(transport, url, given, secret=secret.strip())
+    except ValueError:
+        raise wrong from None
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    value = value.strip()
+    if not (colon and _HEADER_NAME.fullmatch(name) and value and value.isascii() and value.isprintable()):
+        raise PartError("--hand-over-header: give it as `Name: value`, in ASCII and on one line")
+    return name, value
 
 
 def _words(flag: str, command: str) -> list[str]:

@@ -31,7 +31,7 @@ def purchase_order(as_json: bool, **given: Any) -> None:
     \b
     kalathi purchase-order goods.csv --supplier s1 --expected 2026-12-01 --url http://127.0.0.1:8090 --token-file token
     """
-    from kalathi.merchant.client import MarketplaceError, UnreachableError
+    from kalathi.merchant.client import CallError
     from kalathi.merchant.purchasing import PurchaseFileError, read_goods
 
     token = given["token"]
@@ -47,7 +47,7 @@ def purchase_order(as_json: bool, **given: Any) -> None:
         code = asyncio.run(_announced(given, token, lines))
     except PurchaseFileError as error:
         fail(f"{error}.")
-    except (MarketplaceError, UnreachableError) as error:
+    except CallError as error:
         fail(str(error))
     show(as_json, {"code": code}, f"{code}: {len(lines)} products are announced for {_day(given['expected'])}.")
 

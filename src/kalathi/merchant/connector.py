@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError
 from kalathi.contract.webhooks import OrderEvent, decode_event
-from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, ReturnStatusError
+from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, RedirectedError, ReturnStatusError
 from kalathi.merchant.decisions import answer_until
 from kalathi.merchant.handing_over import HandoverError, Recipient, order_body, return_body
 from kalathi.merchant.inbox import Inbox
@@ -114,6 +114,7 @@ class Connector:
         # Until then the marketplace wants no calls.
         self._not_before = 0.0
         self._is_refused = False
+        self._moves_told: set[object] = set()
         self._worked_at = self._looked_after_at = clock()
 
     def seconds_since_round(self) -> float:
@@ -326,7 +327,11 @@ class Connector:
             _log.warning("still_held", code=code, error=str(error))
 
     def _heed(self, error: CallError) -> None:
-        """What is said to one call is said to all: how long to wait, and that the token or the vendor word is wrong."""
+        """What is said to one call is said to all: how long to wait, and that the token, the vendor word or
+        the address is wrong."""
+        if isinstance(error, RedirectedError) and error.is_marketplace and error.move not in self._moves_told:
+            self._moves_told.add(error.move)
+            self._tell(f"needs a person: {error}")
         if not isinstance(error, MarketplaceError):
             return
         if error.retry_after_seconds is not None and error.may_pass:

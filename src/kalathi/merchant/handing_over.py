@@ -6,9 +6,11 @@ well: a command by status 0, an address by a status of 200 to 299, a function by
 
 import asyncio
 import csv
+import hashlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,8 +18,11 @@ from typing import Final, Protocol
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import Order
 from kalathi.contract.returns import Return
+from kalathi.contract.signatures import signed_headers
+from kalathi.merchant.client import RedirectedError
 from kalathi.merchant.client.transport import AsyncTransport
 
+_JSON: Final = {"content-type": "application/json; charset=utf-8"}
 _COMMAND_SECONDS: Final = 60.0
 
 
@@ -47,16 +52,35 @@ def return_body(returned: Return) -> bytes:
 
 
 class HttpRecipient:
-    """An address that takes POSTs of JSON."""
+    """An address that takes POSTs of JSON. Only a 2xx answer to the POST itself counts as taken."""
 
-    def __init__(self, transport: AsyncTransport, url: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        secret: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """With a secret each POST is signed as Standard Webhooks are. `clock` gives seconds since 1970. Raises
+        ValueError for a secret that is none."""
         self._transport = transport
         self._url = url
-        self._headers = {"Content-Type": "application/json; charset=utf-8", **(headers or {})}
+        self._headers = _JSON | {name.lower(): value for name, value in (headers or {}).items()}
+        self._secrets = (secret,) if secret else ()
+        self._clock = clock
+        signed_headers(self._secrets, "", 0, b"")
 
     async def take(self, code: str, body: bytes) -> None:
         """Raises HandoverError, UnreachableError."""
-        answer = await self._transport.send("POST", self._url, self._headers, body)
+        # The same for each retry, so that the shop's system knows what it has already.
+        message_id = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
+        signature = signed_headers(self._secrets, message_id, int(self._clock()), body)
+        try:
+            answer = await self._transport.send("POST", self._url, {**self._headers, **signature}, body)
+        except RedirectedError as error:
+            raise HandoverError(f"the shop's system has not taken it: {error}") from None
         if not 200 <= answer.status < 300:
             raise HandoverError(f"the shop's system has answered {answer.status}")
 

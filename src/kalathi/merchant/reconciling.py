@@ -13,7 +13,7 @@ import structlog
 
 from kalathi.contract.orders import Order
 from kalathi.contract.words import OrderState, ReturnState
-from kalathi.merchant.client import AsyncClient, CallError
+from kalathi.merchant.client import AsyncClient, CallError, RedirectedError
 from kalathi.merchant.decisions import answer_until
 from kalathi.merchant.handing_over import order_body
 from kalathi.merchant.inbox import Inbox
@@ -72,7 +72,7 @@ async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
                 elif order.state is OrderState.OPEN and answers:
                     inbox.want(Subject.ORDER, order.code)
     except CallError as error:
-        if error.may_pass:
+        if not _has_no_list(error):
             raise
         _log.info("orders_not_listed", error=str(error))
         for code in await _codes(client):
@@ -85,6 +85,11 @@ async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
     return found + len(known)
 
 
+def _has_no_list(error: CallError) -> bool:
+    """Whether the marketplace has no such list, or none that can be read. Behind a redirect nothing is known of it."""
+    return not error.may_pass and not isinstance(error, RedirectedError)
+
+
 async def _codes(client: AsyncClient) -> set[str]:
     """The codes of a list of which nothing else can be read, such as one without its end, or with an order in a state
     of tomorrow. None where there is no list."""
@@ -94,7 +99,7 @@ async def _codes(client: AsyncClient) -> set[str]:
             try:
                 codes = set(await client.order_codes(state=state, page=page))
             except CallError as error:
-                if error.may_pass:
+                if not _has_no_list(error):
                     raise
                 break
             if codes <= found:
@@ -114,7 +119,7 @@ async def _changed(client: AsyncClient, inbox: Inbox, *, is_told: bool) -> int:
                 inbox.want(Subject.ORDER, order.code)
                 found += 1
     except CallError as error:
-        if error.may_pass:
+        if not _has_no_list(error):
             raise
     return found
 
@@ -136,7 +141,7 @@ async def _returns(client: AsyncClient, inbox: Inbox) -> int:
                 inbox.want(Subject.RETURN, returned.return_code)
                 found += 1
     except CallError as error:
-        if error.may_pass:
+        if not _has_no_list(error):
             raise
         _log.info("returns_not_listed", error=str(error))
     for code in known:

@@ -16,6 +16,7 @@ import structlog
 from msgspec import Struct, field
 
 from kalathi.merchant.client import CallError
+from kalathi.merchant.client.redirects import shown_address
 from kalathi.merchant.client.transport import AsyncTransport
 
 _log = structlog.get_logger("kalathi.merchant")
@@ -75,11 +76,11 @@ def ranges_of_file(path: Path) -> SourceRanges:
 
 
 async def fetch_ranges(transport: AsyncTransport, marketplace_url: str, path: Path) -> SourceRanges:
-    """What the marketplace publishes now, kept in the file. Raises SourceRangesError, UnreachableError, OSError."""
+    """What the marketplace publishes now, kept in the file. Raises SourceRangesError, CallError, OSError."""
     url = f"{marketplace_url.rstrip('/')}/ip_ranges.json"
     answer = await transport.send("GET", url, {"Accept": "application/json"}, None)
     if answer.status != 200:
-        raise SourceRangesError(f"{url} has answered {answer.status}")
+        raise SourceRangesError(f"{shown_address(url)} has answered {answer.status}")
     return keep_ranges(path, answer.body)
 
 

@@ -8,6 +8,8 @@ from urllib.parse import urljoin
 import niquests
 from starlette.types import Receive, Scope, Send
 
+from kalathi.merchant.client.transport import environment
+
 _LARGEST_BODY_BYTES: Final = 10_000_000
 _FORWARD_SECONDS: Final = 9.0  # Within the marketplace's own limit of ten.
 # What belongs to one connection and not to the message.
@@ -42,6 +44,7 @@ class Listener:
         self._forward = forward
         self._heard = heard
         self._session = niquests.AsyncSession(disable_http3=True)
+        self._session.trust_env = False  # It is what reads `.netrc`.
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -72,7 +75,13 @@ class Listener:
         }
         try:
             response = await self._session.request(
-                "POST", self._forward, headers=headers, data=body, timeout=_FORWARD_SECONDS, allow_redirects=False
+                "POST",
+                self._forward,
+                headers=headers,
+                data=body,
+                timeout=_FORWARD_SECONDS,
+                allow_redirects=False,
+                **environment(self._forward),
             )
         except (niquests.RequestException, ValueError):
             return 502, b"", []

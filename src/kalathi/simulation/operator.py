@@ -10,6 +10,7 @@ import niquests
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
 from kalathi.contract.errors import ErrorEnvelope
+from kalathi.merchant.client.transport import environment
 
 
 class OperatorError(Exception):
@@ -23,6 +24,7 @@ class OperatorClient:
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._session = niquests.AsyncSession(disable_http3=True)
+        self._session.trust_env = False  # It is what reads `.netrc`.
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,7 +100,13 @@ class OperatorClient:
         content = None if body is None else encode(body)
         try:
             response = await self._session.request(
-                method, self._url + path, headers=self._headers, data=content, timeout=seconds
+                method,
+                self._url + path,
+                headers=self._headers,
+                data=content,
+                timeout=seconds,
+                allow_redirects=False,
+                **environment(self._url),
             )
         except niquests.RequestException as error:
             raise OperatorError(

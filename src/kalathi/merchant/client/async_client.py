@@ -19,8 +19,9 @@ from kalathi.contract.orders import Order, OrderList
 from kalathi.contract.requests import PurchaseOrderRequest, RejectedLine, SupplierRequest
 from kalathi.contract.returns import Return, ReturnList
 from kalathi.merchant.client.core import Came, Flow, Pause, Retries
-from kalathi.merchant.client.failures import UnreachableError
+from kalathi.merchant.client.failures import RedirectedError, UnreachableError
 from kalathi.merchant.client.flows import Flows, following_page
+from kalathi.merchant.client.redirects import shown_address
 from kalathi.merchant.client.transport import AsyncNetwork, AsyncTransport
 
 T = TypeVar("T")
@@ -30,8 +31,9 @@ class AsyncClient:
     """One shop's access to a marketplace.
 
     `base_url` is the marketplace's address without the contract's own path, such as `https://api.example`; `vendor` is
-    the word in the Accept header. Every call raises MarketplaceError, or the class of its code, when it is refused, and
-    UnreachableError when nothing is known of it. Reads, accept and reject are repeated as `retries` says.
+    the word in the Accept header. Every call raises MarketplaceError, or the class of its code, when it is refused,
+    RedirectedError when the address redirects elsewhere, and UnreachableError when nothing is known of it. Reads,
+    accept and reject are repeated as `retries` says.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class AsyncClient:
         self._sleep = sleep
 
     def __repr__(self) -> str:
-        return f"AsyncClient({self._flows.base!r})"  # Without the token.
+        return f"AsyncClient({shown_address(self._flows.base)!r})"  # Without the token.
 
     async def __aenter__(self) -> Self:
         return self
@@ -240,5 +242,5 @@ class AsyncClient:
                 continue
             try:
                 came = await self._transport.send(step.method, step.url, step.headers, step.body)
-            except UnreachableError as error:
+            except (UnreachableError, RedirectedError) as error:
                 came = error

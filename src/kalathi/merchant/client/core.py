@@ -5,19 +5,24 @@ same words serve a client with an event loop and one without.
 """
 
 import random
+import time
 from collections.abc import Callable, Generator, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple, TypeVar
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode
-from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
+from kalathi.merchant.client.error_bodies import read_entries
 from kalathi.merchant.client.failures import (
     CallError,
     MarketplaceError,
     RateLimitedError,
+    RedirectedError,
     UnreachableError,
     UnreadableAnswerError,
     marketplace_error,
 )
+from kalathi.merchant.client.redirects import new_base, shown_address
 from kalathi.merchant.client.transport import HttpAnswer
 
 T = TypeVar("T")
@@ -42,7 +47,7 @@ class Pause(NamedTuple):
     seconds: float
 
 
-Came = HttpAnswer | UnreachableError | None
+Came = HttpAnswer | UnreachableError | RedirectedError | None
 Flow = Generator[Send | Pause, Came, T]
 
 
@@ -78,8 +83,10 @@ class RequestCore:
         vendor: str,
         retries: Retries,
         chance: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.base = base_url.rstrip("/") + _PATH
+        self.base_url = base_url.rstrip("/")
+        self.base = self.base_url + _PATH
         self._headers = {
             "Authorization": f"Bearer {token}",
             "Accept": f"application/vnd.{vendor}+json; version=3.0",
@@ -87,14 +94,18 @@ class RequestCore:
         }
         self._retries = retries
         self._chance = chance
+        self._clock = clock
 
     def made(self, call: Call, wanted: type[T]) -> Flow[T]:
-        """Makes the call, again where that is safe. Raises MarketplaceError, UnreachableError."""
+        """Makes the call, again where that is safe. Raises MarketplaceError, UnreachableError,
+        RedirectedError."""
         send = Send(call.method, self.base + call.path, {**self._headers, **call.headers}, call.body)
         may_have_happened = False
         for attempt in range(1, self._retries.attempts + 1):
             came = yield send
-            failure = _failure(came)
+            failure = self._failure(came)
+            if isinstance(failure, RedirectedError):
+                raise self._moved(failure, call)
             if failure is None and isinstance(came, HttpAnswer):
                 read = _read(came, wanted)
                 if not isinstance(read, UnreachableError):
@@ -116,7 +127,7 @@ class RequestCore:
         call = Call("GET", url, repeats=True)
         for attempt in range(1, self._retries.attempts + 1):
             came = yield Send("GET", url, _NO_HEADERS, None)
-            failure = _failure(came)
+            failure = self._failure(came)
             if failure is None and isinstance(came, HttpAnswer):
                 return came
             if failure is None:
@@ -143,24 +154,39 @@ class RequestCore:
         pause = min(self._retries.first_pause_seconds * (1 << (attempt - 1)), longest)
         return max(pause * (0.5 + self._chance() / 2), asked or 0.0)
 
+    def _failure(self, came: Came) -> CallError | None:
+        if not isinstance(came, HttpAnswer):
+            return came
+        if 200 <= came.status < 300:
+            return None
+        return marketplace_error(came.status, read_entries(came.body), _retry_after(came.headers, self._clock))
 
-def _failure(came: Came) -> CallError | None:
-    if not isinstance(came, HttpAnswer):
-        return came
-    if came.status == 200:
+    def _moved(self, error: RedirectedError, call: Call) -> RedirectedError:
+        """Names the marketplace's new address, if the redirect changes nothing else of the call's."""
+        new_base_url = new_base(error.refused, _PATH + call.path)
+        return RedirectedError(error.refused, base_url=shown_address(self.base_url), new_base_url=new_base_url)
+
+
+def _retry_after(headers: Mapping[str, str], clock: Callable[[], float]) -> float | None:
+    """Seconds, of a number or of an HTTP date. A date is counted from the answer's own, so that a clock of ours that is
+    off does not matter."""
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return float(text)
+    until = _seconds_of_date(text)
+    if until is None:
         return None
+    now = _seconds_of_date(headers.get("date", ""))
+    return max(until - (clock() if now is None else now), 0.0)
+
+
+def _seconds_of_date(text: str) -> float | None:
+    """Since 1970; None for what is no date."""
     try:
-        entries = decode(came.body, ErrorEnvelope).errors
-    except (UnreadableBodyError, UnexpectedShapeError):
-        entries = []
-    if not entries:
-        entries = [ErrorEntry(code="unknown", messages=[came.body[:200].decode("utf-8", "replace")])]
-    return marketplace_error(came.status, entries, _retry_after(came.headers))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, IndexError):
+        return None
 
 
 def _read(answer: HttpAnswer, wanted: type[T]) -> T | UnreachableError:

@@ -1,10 +1,11 @@
-"""What can go wrong with a call: one class for each code of the marketplace, and one for no answer."""
+"""What can go wrong with a call: one class for each code of the marketplace, one for no answer, one for a redirect."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
 from kalathi.contract.errors import ErrorEntry
+from kalathi.merchant.client.redirects import Refused, origin_of
 
 # Answers that say to come back: a wrong token or vendor word until somebody mends the setup, a lost race, a rate limit.
 _COME_BACK: Final = frozenset({401, 403, 406, 409, 429})
@@ -30,6 +31,38 @@ class UnreadableAnswerError(UnreachableError):
     def may_pass(self) -> bool:
         """A page of something in between passes; a shape that is new to this client does not."""
         return False
+
+
+class RedirectedError(CallError):
+    """The address redirects, and the call is not repeated at the new one: give the new one. `refused` has both, without
+    their queries. `is_marketplace`: it is a call to the marketplace and not a link; `new_base_url` is then the
+    marketplace's new address if that is all that the redirect changes."""
+
+    def __init__(self, refused: Refused, *, base_url: str = "", new_base_url: str = "") -> None:
+        """`base_url` is the marketplace's address, for a call to it."""
+        if base_url and new_base_url:
+            sentence = (
+                f"the marketplace's address {base_url} redirects to {new_base_url} ({refused.status}): "
+                "give that address with --url"
+            )
+        elif base_url:
+            sentence = f"{refused.sentence()}; is the marketplace's address (--url) right?"
+        else:
+            sentence = refused.sentence()
+        super().__init__(sentence)
+        self.refused = refused
+        self.is_marketplace = bool(base_url)
+        self.new_base_url = new_base_url
+
+    @property
+    def may_pass(self) -> bool:
+        """Until one of the two addresses is changed the same redirect comes again."""
+        return False
+
+    @property
+    def move(self) -> tuple[object, object]:
+        """From which server to which: the same for all calls that one change of address has caught."""
+        return origin_of(self.refused.address), origin_of(self.refused.new_address)
 
 
 class MarketplaceError(CallError):
@@ -58,15 +91,15 @@ class MarketplaceError(CallError):
 
 
 class UnauthorizedError(MarketplaceError):
-    """`unauthorized`: the token is missing or not the live one."""
+    """401, `unauthorized`, and 403: the token is missing, is not the live one, or may not do this."""
 
 
 class NotAcceptableError(MarketplaceError):
-    """`not_acceptable`: the vendor word is wrong."""
+    """406, `not_acceptable`: the vendor word is wrong."""
 
 
 class NotFoundError(MarketplaceError):
-    """`not_found`: no such path, or no such return."""
+    """404, `not_found`: no such path, or no such return."""
 
 
 class OrderError(MarketplaceError):
@@ -127,15 +160,15 @@ class SupplierError(MarketplaceError):
 
 
 class ConflictError(MarketplaceError):
-    """`conflict`: somebody else was changing the same thing at that moment."""
+    """409, `conflict`: somebody else was changing the same thing at that moment."""
 
 
 class RateLimitedError(MarketplaceError):
-    """`rate_limited`: too many calls; `retry_after_seconds` says when to come back."""
+    """429, `rate_limited`: too many calls; `retry_after_seconds` says when to come back."""
 
 
 class UnavailableError(MarketplaceError):
-    """`unavailable`: the marketplace cannot write at the moment."""
+    """503, `unavailable`: the marketplace cannot write at the moment."""
 
 
 ERRORS_BY_CODE: Final[dict[str, type[MarketplaceError]]] = {
@@ -160,10 +193,35 @@ ERRORS_BY_CODE: Final[dict[str, type[MarketplaceError]]] = {
     "unavailable": UnavailableError,
 }
 
+_CLASSES_BY_STATUS: Final[Mapping[int, type[MarketplaceError]]] = {
+    HTTPStatus.UNAUTHORIZED: UnauthorizedError,
+    HTTPStatus.FORBIDDEN: UnauthorizedError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
+    HTTPStatus.NOT_ACCEPTABLE: NotAcceptableError,
+    HTTPStatus.CONFLICT: ConflictError,
+    HTTPStatus.TOO_MANY_REQUESTS: RateLimitedError,
+    HTTPStatus.SERVICE_UNAVAILABLE: UnavailableError,
+}
+_ABOUT_THE_REQUEST: Final = frozenset(ERRORS_BY_CODE.values()) - frozenset(_CLASSES_BY_STATUS.values())
+# Within these statuses the word says more. A 401 may be about a purchase order (contract, section 9).
+_CLASSES_OF_WORDS: Final[Mapping[int, frozenset[type[MarketplaceError]]]] = {
+    HTTPStatus.BAD_REQUEST: _ABOUT_THE_REQUEST,
+    HTTPStatus.UNAUTHORIZED: frozenset({PurchaseOrderError}),
+    HTTPStatus.NOT_FOUND: frozenset({OrderError, PurchaseOrderError, SupplierError}),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _ABOUT_THE_REQUEST,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: _ABOUT_THE_REQUEST,
+    HTTPStatus.UNPROCESSABLE_ENTITY: _ABOUT_THE_REQUEST,
+}
+
 
 def marketplace_error(
     status: int, entries: Sequence[ErrorEntry], retry_after_seconds: float | None
 ) -> MarketplaceError:
-    """The exception of the first code that has a class; MarketplaceError itself for codes that nobody knows yet."""
-    kind = next((ERRORS_BY_CODE[entry.code] for entry in entries if entry.code in ERRORS_BY_CODE), MarketplaceError)
-    return kind(status, entries, retry_after_seconds)
+    """Return the exception of the status. The first word that fits the status may choose a narrower one; marketplaces
+    have been seen with words of their own, so a word never overrules the status."""
+    fitting = _CLASSES_OF_WORDS.get(status, frozenset())
+    named = (ERRORS_BY_CODE.get(entry.code) for entry in entries)
+    usual = _CLASSES_BY_STATUS.get(status, MarketplaceError)
+    return next((kind for kind in named if kind in fitting and kind is not None), usual)(
+        status, entries, retry_after_seconds
+    )

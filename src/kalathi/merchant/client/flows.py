@@ -32,7 +32,7 @@ from kalathi.contract.requests import (
 from kalathi.contract.returns import Return, ReturnBody, ReturnList
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client.core import Call, Flow, RequestCore
-from kalathi.merchant.client.failures import OrderStatusError, UnreachableError
+from kalathi.merchant.client.failures import MarketplaceError, UnreachableError
 
 _LARGEST_DOWNLOAD_BYTES: Final = 20_000_000
 _EXPRESS: Final = "Order is express"
@@ -76,7 +76,7 @@ class Flows(RequestCore):
         )
         try:
             yield from self.made(call, Success)
-        except OrderStatusError as error:
+        except MarketplaceError as error:
             if _EXPRESS not in error.messages:
                 raise
             order = yield from self.order(code, action_options=False)

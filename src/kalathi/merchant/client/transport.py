@@ -1,12 +1,19 @@
-"""The seams to the network: a request goes in, an answer comes out. Tests give others."""
+"""The seams to the network: a request goes in, an answer comes out. Tests give others.
+
+The HTTP library follows no redirect and reads no `.netrc`: `redirects.py` decides what is followed, and a header is
+sent only if the caller has given it. Proxies and certificates come from the environment as usual.
+"""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final, NamedTuple, Protocol
+import os
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import niquests
+from niquests.utils import get_environ_proxies
 
-from kalathi.merchant.client.failures import UnreachableError
+from kalathi.merchant.client.failures import RedirectedError, UnreachableError
+from kalathi.merchant.client.redirects import Refused, Request, decide
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
@@ -23,7 +30,7 @@ class AsyncTransport(Protocol):
     """Sends one request."""
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        """Raises UnreachableError when there is no answer."""
+        """Raises UnreachableError when there is no answer, RedirectedError for a redirect that is not followed."""
         ...
 
     async def close(self) -> None:
@@ -35,7 +42,7 @@ class Transport(Protocol):
     """The same without an event loop."""
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        """Raises UnreachableError when there is no answer."""
+        """Raises UnreachableError when there is no answer, RedirectedError for a redirect that is not followed."""
         ...
 
     def close(self) -> None:
@@ -43,26 +50,57 @@ class Transport(Protocol):
         ...
 
 
+class _AsyncSession(niquests.AsyncSession):
+    async def resolve_redirects(self, *_: Any, **__: Any) -> AsyncGenerator[Any, None]:  # type: ignore[override]
+        """None: the library prepares the next request even if it is not to send it, and fails at odd addresses."""
+        nothing: tuple[Any, ...] = ()
+        for request in nothing:
+            yield request
+
+
+class _Session(niquests.Session):
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:  # type: ignore[override]
+        """The same."""
+        return iter(())
+
+
 class AsyncNetwork:
     """The real network, over one pool of connections."""
 
     def __init__(self, timeout_seconds: float) -> None:
-        self._session = niquests.AsyncSession(disable_http3=True)
+        self._session = _AsyncSession(disable_http3=True)
+        self._session.trust_env = False  # It is what reads `.netrc`.
         self._timeout_seconds = timeout_seconds
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        """Raises UnreachableError when there is no answer."""
+        """Raises UnreachableError when there is no answer, RedirectedError for a redirect that is not followed."""
         try:
-            # The library's own limit is one for each read; this one is for the whole answer.
+            # The library's own limit is one for each read; this one is for the whole answer, redirects included.
             async with asyncio.timeout(self._timeout_seconds):
-                response = await self._session.request(
-                    method, url, headers=dict(headers), data=body, timeout=self._timeout_seconds
-                )
+                return await self._follow(Request(method, url, headers, body))
         except TimeoutError:
             raise UnreachableError(f"no whole answer within {self._timeout_seconds:g} s") from None
         except (niquests.RequestException, ValueError) as error:  # ValueError: a link that is no address
             raise _no_answer(error) from None
-        return _answer(response)
+
+    async def _follow(self, request: Request) -> HttpAnswer:
+        earlier: list[str] = []
+        while True:
+            response = await self._session.request(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                data=request.body,
+                timeout=self._timeout_seconds,
+                allow_redirects=False,
+                **environment(request.url),
+            )
+            answer = _answer(response)
+            following = _following(request, answer, earlier)
+            if following is None:
+                return answer
+            earlier.append(request.url)
+            request = following
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -73,22 +111,54 @@ class Network:
     """The same without an event loop. The time limit is one for connecting and one for each read."""
 
     def __init__(self, timeout_seconds: float) -> None:
-        self._session = niquests.Session(disable_http3=True)
+        self._session = _Session(disable_http3=True)
+        self._session.trust_env = False
         self._timeout_seconds = timeout_seconds
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        """Raises UnreachableError when there is no answer."""
+        """Raises UnreachableError when there is no answer, RedirectedError for a redirect that is not followed."""
         try:
-            response = self._session.request(
-                method, url, headers=dict(headers), data=body, timeout=self._timeout_seconds
-            )
+            return self._follow(Request(method, url, headers, body))
         except (niquests.RequestException, ValueError) as error:
             raise _no_answer(error) from None
-        return _answer(response)
+
+    def _follow(self, request: Request) -> HttpAnswer:
+        earlier: list[str] = []
+        while True:
+            response = self._session.request(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                data=request.body,
+                timeout=self._timeout_seconds,
+                allow_redirects=False,
+                **environment(request.url),
+            )
+            answer = _answer(response)
+            following = _following(request, answer, earlier)
+            if following is None:
+                return answer
+            earlier.append(request.url)
+            request = following
 
     def close(self) -> None:
         """Closes the connections."""
         self._session.close()
+
+
+def environment(url: str) -> dict[str, Any]:
+    """Proxies and certificates as the library takes them from the environment, for a session that does not read
+    `.netrc`."""
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return {"proxies": get_environ_proxies(url), "verify": bundle or None}
+
+
+def _following(request: Request, answer: HttpAnswer, earlier: Sequence[str]) -> Request | None:
+    """The request that the answer leads to, if it leads to one. Raises RedirectedError."""
+    decision = decide(request, answer.status, answer.headers.get("location", ""), earlier)
+    if isinstance(decision, Refused):
+        raise RedirectedError(decision)
+    return decision
 
 
 def _no_answer(error: Exception) -> UnreachableError:

@@ -1,0 +1,182 @@
+"""Redirects, without any input or output: what follows an answer that names another address.
+
+1. A GET or a HEAD is repeated at the new address, at most five times.
+2. Any other method is repeated by 307 and 308 only, which keep the method and the body. 301, 302 and 303 would make a
+   GET of it, and the 200 of a GET does not say that the POST has happened.
+3. A request that may carry a secret stays within its origin (scheme, host and port). From https to http no body goes
+   either.
+
+An address may hold a secret in its query or before its host, so messages show scheme, host and path only.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+from typing import Final, NamedTuple
+from urllib.parse import quote, urljoin, urlsplit
+
+MOST_STEPS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_KEEP_THE_METHOD: Final = frozenset({307, 308})
+_READS: Final = frozenset({"GET", "HEAD"})
+# Every other header may be a secret: a token, a cookie, a signature, a shop's own key.
+_PLAIN_HEADERS: Final = frozenset({"accept", "content-type", "user-agent", "content-length", "idempotency-key"})
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HOST: Final = re.compile(r"[a-z0-9_.-]+|[0-9a-f.]*:[0-9a-f:.]+")
+_SAFE: Final = "/%:@!$&'()*+,;=~"
+_LONGEST_SHOWN: Final = 200
+
+
+class Request(NamedTuple):
+    """A request as it is sent."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+class Reason(Enum):
+    """Why a redirect is not followed."""
+
+    UNREADABLE = auto()  # It names no address of http or https.
+    NOT_ENCRYPTED = auto()  # From https to http, with something that may be secret.
+    METHOD = auto()  # It would make a GET of another method.
+    HTTPS = auto()  # To https on the same host: another origin, and the most frequent one.
+    ORIGIN = auto()  # To another origin, with something that may be a secret.
+    STEPS = auto()  # The sixth one.
+
+
+class Refused(NamedTuple):
+    """A redirect that is not followed. The addresses are as they may be shown; `new_address` is empty if there is
+    none."""
+
+    reason: Reason
+    method: str
+    status: int
+    address: str
+    new_address: str
+
+    def sentence(self) -> str:
+        """For people."""
+        way = f"{self.address} redirects to {self.new_address} ({self.status})"
+        match self.reason:
+            case Reason.UNREADABLE:
+                return f"{self.address} redirects ({self.status}) and names no address that can be read"
+            case Reason.NOT_ENCRYPTED:
+                return f"{way}, which is not encrypted, and nothing that may be secret is sent there"
+            case Reason.METHOD:
+                return f"{way}, and a {self.method} is not repeated there: give that address"
+            case Reason.HTTPS:
+                return f"{way}: https is another address than http, so give the new one"
+            case Reason.ORIGIN:
+                return f"{way}, which is another server, and what may be secret is not sent there"
+            case Reason.STEPS:
+                return f"{self.address} redirects more than {MOST_STEPS} times, at last to {self.new_address}"
+
+
+def decide(request: Request, status: int, location: str, earlier: Sequence[str] = ()) -> Request | Refused | None:
+    """Return the request to make next, or why none is made, or None: the answer stands as it is.
+
+    `location` is the header of the answer, empty if there is none; `earlier` are the addresses that have led to this
+    request, the first one first.
+    """
+    if status not in _REDIRECTS:
+        return None
+    new_url = _target(request.url, location)
+    reason = Reason.UNREADABLE if new_url is None else _objection(request, status, new_url, len(earlier))
+    if new_url is None or reason is not None:
+        address = shown_address(earlier[0] if earlier else request.url)
+        return Refused(reason or Reason.UNREADABLE, request.method, status, address, shown_address(new_url or ""))
+    return request._replace(url=new_url)
+
+
+def shown_address(url: str) -> str:
+    """Return the address without what may be secret in it: scheme, host, port and path."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(an address that cannot be read)"
+    if not parts.scheme or not parts.netloc:
+        return ""
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return "".join(letter if letter.isprintable() else "?" for letter in shown)[:_LONGEST_SHOWN]
+
+
+def origin_of(url: str) -> tuple[str, str, int | None] | None:
+    """Return scheme, host and port; None for an address that has none."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host:
+        return None
+    return parts.scheme, host, port if port is not None else _DEFAULT_PORTS.get(parts.scheme)
+
+
+def new_base(refused: Refused, path: str) -> str:
+    """Return the new address of a whole server, of whose call to `path` the redirect is; empty if the redirect changes
+    the path as well, as one to a log-in page does."""
+    plain = path.partition("?")[0]
+    if refused.reason not in {Reason.METHOD, Reason.HTTPS, Reason.ORIGIN} or not refused.new_address.endswith(plain):
+        return ""
+    return refused.new_address.removesuffix(plain)
+
+
+def _objection(request: Request, status: int, new_url: str, steps: int) -> Reason | None:
+    here, there = origin_of(request.url), origin_of(new_url)
+    has_secret = _may_carry_secret(request)
+    if here is None or there is None:
+        return Reason.UNREADABLE
+    if (here[0], there[0]) == ("https", "http") and (has_secret or request.body):
+        return Reason.NOT_ENCRYPTED
+    if request.method not in _READS and status not in _KEEP_THE_METHOD:
+        return Reason.METHOD
+    if here != there and has_secret:
+        return Reason.HTTPS if (here[0], there[0]) == ("http", "https") and here[1] == there[1] else Reason.ORIGIN
+    return Reason.STEPS if steps >= MOST_STEPS else None
+
+
+def _may_carry_secret(request: Request) -> bool:
+    return bool(_user_of(request.url)) or any(name.lower() not in _PLAIN_HEADERS for name in request.headers)
+
+
+def _user_of(url: str) -> str:
+    """What stands before the host, such as `user:password@`."""
+    user, separator, _ = urlsplit(url).netloc.rpartition("@")
+    return user + separator
+
+
+def _target(url: str, location: str) -> str | None:
+    """The address of the header, built anew of its parts, so that whoever sends it reads the same host as we do. A
+    user and a password before the host stay with their origin and are never taken from the header."""
+    text = _decoded(location.strip())
+    if not text or "\\" in text or not all(letter.isprintable() and not letter.isspace() for letter in text):
+        return None
+    try:
+        given = urlsplit(text)
+        if (given.scheme or text.startswith("//")) and not given.netloc:
+            return None
+        parts = urlsplit(urljoin(url, text))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    if ("[" in parts.netloc) != (":" in host) or parts.scheme not in _DEFAULT_PORTS or not _HOST.fullmatch(host):
+        return None
+    server = (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
+    rest = quote(parts.path or "/", safe=_SAFE)
+    if parts.query:
+        rest += f"?{quote(parts.query, safe=_SAFE + '?')}"
+    new_url = f"{parts.scheme}://{server}{rest}"
+    if origin_of(url) == origin_of(new_url):
+        new_url = f"{parts.scheme}://{_user_of(url)}{server}{rest}"
+    return new_url
+
+
+def _decoded(location: str) -> str:
+    """Headers come as Latin-1; servers that write Greek paths write them in UTF-8."""
+    try:
+        return location.encode("latin-1").decode("utf-8")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return location
