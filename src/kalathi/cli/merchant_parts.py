@@ -9,6 +9,7 @@ from typing import Any
 
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
+from kalathi.merchant.forwarded import TrustedProxies, read_trusted_proxies
 from kalathi.merchant.handing_over import CommandRecipient, CsvFolder, FunctionRecipient, HttpRecipient, Recipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.policy import Policy, read_policy
@@ -71,6 +72,18 @@ def recipient_of(told: str, transport: AsyncTransport) -> Recipient | None:
     if _names_something(told):
         return FunctionRecipient(_function(told))
     raise PartError(f"--hand-over-to {told}: give an address, csv:folder, command:..., or module:function")
+
+
+def trusted_proxies_of(told: str, *, is_one: bool) -> TrustedProxies | None:
+    """`2`, or `10.0.0.0/8,127.0.0.1`; `is_one` is what --trust-forwarded says. Raises PartError."""
+    if not told.strip():
+        return TrustedProxies(hops=1) if is_one else None
+    if is_one:
+        raise PartError("give --trust-forwarded, which is one proxy, or --trusted-proxies, not both")
+    try:
+        return read_trusted_proxies(told)
+    except ValueError as error:
+        raise PartError(f"--trusted-proxies: {error}") from None
 
 
 def _words(flag: str, command: str) -> list[str]:
