@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import contextlib
 import gc
+import json
 import signal
 import socket
 import sys
@@ -178,4 +179,8 @@ class _Lines:
 
 
 def _as_json(fields: Any, **_ignored: Any) -> bytes:
-    return msgspec.json.encode(fields, enc_hook=str)
+    try:
+        return msgspec.json.encode(fields, enc_hook=str)
+    except UnicodeEncodeError:
+        # Half a character, such as in the name of a file that is not UTF-8: it is escaped.
+        return json.dumps(fields, default=str).encode()

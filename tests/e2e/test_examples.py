@@ -85,6 +85,13 @@ async def test_a_framework_receives_webhooks_into_the_inbox_of_the_connector(
     connector.close()
 
 
+async def test_a_slash_more_is_the_same_path_inside_of_another_application(tmp_path: Path) -> None:
+    port = _free_port()
+    async with _application(tmp_path, "-m", "uvicorn", "fastapi_receiver:app", "--port", str(port)):
+        for path, status in (("change-me/", 200), ("change-me?any=1", 200), ("change-me//", 404), ("change-m/", 404)):
+            assert await _post(f"http://127.0.0.1:{port}/webhooks/{path}", EVENT) == status, path
+
+
 class WooCommerce:
     """As much of the REST interface as orders need: a search in the billing address, and codes of its own."""
 

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from kalathi.contract.signatures import secret_text, signed_headers
+from kalathi.merchant.forwarded import read_trusted_proxies
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.receiver import LARGEST_BODY_BYTES, Answer, Receiver, WebhookHandler
+from kalathi.merchant.refusals import Refusal, RefusalLog, RefusalReason, looks_like_webhook
 from kalathi.merchant.sources import SourceRangesError, keep_ranges, ranges_of_file, read_ranges
 
 pytestmark = pytest.mark.anyio
@@ -16,6 +19,7 @@ pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parents[1] / "data" / "examples"
 SECRET = secret_text(b"k" * 32)
 NOW = 1_800_000_000
+EVENT = (EXAMPLES / "webhooks/orders/01-new-order.json").read_bytes()
 
 
 @pytest.fixture
@@ -82,9 +86,23 @@ def test_ranges_are_kept_in_a_file_and_nonsense_is_not(tmp_path: Path) -> None:
         ranges_of_file(tmp_path / "none.json")
 
 
-async def _post(receiver: Receiver, path: str, *, method: str = "POST", client: str = "1.2.3.4", **scope: Any) -> int:
+def _wire(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+async def _post(
+    receiver: Receiver,
+    path: str,
+    *,
+    method: str = "POST",
+    client: str = "1.2.3.4",
+    body: bytes | None = b"{}",
+    **scope: Any,
+) -> int:
+    """The status; without a body the sender goes away before its end."""
     sent: list[Any] = []
-    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.request", "body": b"}"}]
+    messages = [{"type": "http.request", "body": (body or b"{")[:1], "more_body": True}]
+    messages += [] if body is None else [{"type": "http.request", "body": body[1:]}]
 
     async def receive() -> Any:
         return messages.pop(0) if messages else {"type": "http.disconnect"}
@@ -103,7 +121,7 @@ async def test_it_is_an_application_to_mount_on_a_path_that_may_be_a_secret(inbo
     assert await _post(receiver, "/hook/secret") == 200
     assert await _post(receiver, "/shop/hook/secret", root_path="/shop") == 200
     assert [event.body for event in inbox.new_events()] == [b"{}"]
-    for path in ("/hook/secre", "/hook/secret/", "/", "/hook/\u03ba"):
+    for path in ("/hook/secre", "/hook/secret//", "/", "/hook/\u03ba"):
         assert await _post(receiver, path) == 404
     assert await _post(receiver, "/hook/secret", method="GET") == 405
 
@@ -116,6 +134,129 @@ async def test_behind_a_proxy_the_source_is_what_the_proxy_has_added(inbox: Inbo
     assert await _post(Receiver(handler, "/"), "/", client="5.6.7.1") == 200
 
 
+async def test_every_line_of_x_forwarded_for_counts_and_a_port_is_no_part_of_the_address(inbox: Inbox) -> None:
+    handler = WebhookHandler(inbox, ranges=read_ranges(b'{"ipv4": ["5.6.7.0/24"]}'))
+    trusted = read_trusted_proxies("10.0.0.0/8")
+    for lines, status in (
+        (["5.6.7.8:51234", "10.0.0.3"], 200),
+        (["5.6.7.8:51234, 10.0.0.4:80", "10.0.0.3"], 200),
+        (["5.6.7.8", "8.8.8.8:443, 10.0.0.3"], 403),
+        (["5.6.7.8", "garbage", "10.0.0.3"], 403),
+        ([], 403),
+    ):
+        headers = [(b"x-forwarded-for", line.encode()) for line in lines]
+        receiver = Receiver(handler, "/", trusted_proxies=trusted)
+        assert await _post(receiver, "/", client="10.0.0.2", headers=headers) == status, lines
+
+
+async def test_each_refused_call_is_reported_once_with_its_reason(inbox: Inbox) -> None:
+    refusals: list[Refusal] = []
+    ranges = read_ranges(b'{"ipv4": ["5.6.7.0/24"]}')
+    handler = WebhookHandler(inbox, ranges=ranges, secrets=[SECRET], refused=refusals.append, clock=lambda: NOW)
+    receiver = Receiver(handler, "/hook?key=s3cret")
+    signed = signed_headers([SECRET], "id", NOW, EVENT)
+    late = signed_headers([SECRET], "id", NOW - 7200, EVENT)
+    changed = signed | {"webhook-id": "other"}
+    large = b"x" * (LARGEST_BODY_BYTES + 1)
+    query = b"key=s3cret"
+    calls: tuple[dict[str, Any], ...] = (
+        {"path": "/other", "body": EVENT},
+        {"path": "/hook", "query_string": b"key=wrong", "body": EVENT},
+        {"path": "/other"},
+        {"path": "/hook", "query_string": query, "method": "GET", "body": b""},
+        {"path": "/hook", "query_string": query, "body": large},
+        {"path": "/hook", "query_string": query, "body": None},
+        {"path": "/hook", "query_string": query, "body": EVENT, "client": "8.8.8.8"},
+        {"path": "/hook", "query_string": query, "body": EVENT},
+        {"path": "/hook", "query_string": query, "body": EVENT, "headers": _wire(changed)},
+        {"path": "/hook", "query_string": query, "body": EVENT, "headers": _wire(late)},
+    )
+    statuses = [await _post(receiver, **{"client": "5.6.7.8", "headers": [], **call}) for call in calls]
+    inbox.close()
+    statuses.append(
+        await _post(receiver, "/hook", client="5.6.7.8", query_string=query, body=EVENT, headers=_wire(signed))
+    )
+    assert [refusal.status for refusal in refusals] == statuses
+    assert [(refusal.status, refusal.reason, refusal.is_webhook) for refusal in refusals] == [
+        (404, RefusalReason.WRONG_PATH, True),
+        (404, RefusalReason.WRONG_PATH, True),
+        (404, RefusalReason.WRONG_PATH, False),
+        (405, RefusalReason.WRONG_METHOD, False),
+        (413, RefusalReason.TOO_LARGE, True),
+        (400, RefusalReason.INCOMPLETE, True),
+        (403, RefusalReason.UNKNOWN_SOURCE, True),
+        (401, RefusalReason.NOT_SIGNED, True),
+        (401, RefusalReason.BAD_SIGNATURE, True),
+        (401, RefusalReason.SIGNATURE_TOO_OLD, True),
+        (500, RefusalReason.INBOX_FAILED, True),
+    ]
+    details = [refusal.detail for refusal in refusals]
+    assert details[0].startswith("The marketplace posts to /other, this connector listens on /hook?key=***.")
+    assert "/hook without the right query" in details[1]
+    assert "8.8.8.8" in details[6]
+    assert "clock is 7200 s ahead of the webhook's timestamp" in details[9]
+    assert [refusal.clock_ahead_seconds for refusal in refusals if refusal.clock_ahead_seconds] == [7200]
+    assert "closed database" in details[10]
+    assert not [detail for detail in details if "s3cret" in detail or "wrong" in detail]
+
+
+def test_a_clock_that_is_behind_is_said_to_be_behind(inbox: Inbox) -> None:
+    refusals: list[Refusal] = []
+    handler = WebhookHandler(inbox, secrets=[SECRET], refused=refusals.append, clock=lambda: NOW)
+    handler.handle(b"{}", signed_headers([SECRET], "id", NOW + 3601, b"{}"))
+    [refusal] = refusals
+    assert refusal.clock_ahead_seconds == -3601
+    assert "clock is 3601 s behind the webhook's timestamp" in refusal.detail
+
+
+def test_only_what_a_known_secret_has_signed_says_something_of_the_clock(inbox: Inbox) -> None:
+    refusals: list[Refusal] = []
+    handler = WebhookHandler(inbox, secrets=[SECRET], refused=refusals.append, clock=lambda: NOW)
+    handler.handle(b"{}", signed_headers([secret_text(b"x" * 32)], "id", 1, b"{}"))
+    assert [(refusal.reason, refusal.clock_ahead_seconds) for refusal in refusals] == [
+        (RefusalReason.BAD_SIGNATURE, None)
+    ]
+
+
+def test_a_refusal_that_cannot_be_counted_is_answered_all_the_same(inbox: Inbox) -> None:
+    def refused(_: Refusal) -> None:
+        raise OSError("the disk is full")
+
+    assert WebhookHandler(inbox, secrets=[SECRET], refused=refused).handle(b"{}", {}) == Answer(401)
+
+
+def test_a_flood_of_refused_calls_is_one_line_a_minute_for_each_reason() -> None:
+    now = [1000.0]
+    log = RefusalLog(lambda: now[0])
+    webhook = Refusal(403, RefusalReason.UNKNOWN_SOURCE, "from 8.8.8.8")
+    noise = Refusal(404, RefusalReason.WRONG_PATH, "GET /.env", is_webhook=False)
+    with capture_logs() as lines:
+        for _ in range(480):
+            log.note(webhook)
+            log.note(noise)
+            now[0] += 0.125
+        log.note(webhook)
+        now[0] -= 3600  # The clock is set back: the log goes on.
+        log.note(webhook)
+    shown = [(line["event"], line["log_level"], line.get("more_since_last_line")) for line in lines]
+    assert shown == [
+        ("webhook_refused", "warning", None),
+        ("call_refused", "info", None),
+        ("webhook_refused", "warning", 479),
+        ("webhook_refused", "warning", 0),
+    ]
+    assert lines[0]["detail"] == "from 8.8.8.8"
+
+
+def test_a_webhook_is_told_from_noise_by_its_body() -> None:
+    for path in (EXAMPLES / "webhooks").rglob("*.json"):
+        assert looks_like_webhook(path.read_bytes()), path.name
+    for body in (b'{"event_type": null, "more": 1}', b'{"order": {}}', b'{"return": 5}'):
+        assert looks_like_webhook(body)
+    for body in (b"", b"a=1", b"[]", b"{}", b'{"query": "{ order }"}', b"\xff", b"null", b"[" * 10_000):
+        assert not looks_like_webhook(body)
+
+
 def test_a_secret_that_is_none_is_told_at_the_start(inbox: Inbox) -> None:
     with pytest.raises(ValueError, match="secret"):
         WebhookHandler(inbox, secrets=["whsec_%%%"])
@@ -126,3 +267,10 @@ def test_what_a_rehearsal_receives_is_in_the_real_inbox_too(inbox: Inbox, tmp_pa
     assert WebhookHandler(rehearsal, copy_to=inbox).handle(b"{}", {}).status == 200
     assert [event.body for event in inbox.new_events()] == [event.body for event in rehearsal.new_events()] == [b"{}"]
     rehearsal.close()
+
+
+async def test_the_path_is_no_part_of_what_is_said_of_noise(inbox: Inbox) -> None:
+    refusals: list[Refusal] = []
+    receiver = Receiver(WebhookHandler(inbox, refused=refusals.append), "/hook/secret")
+    assert await _post(receiver, "/.env", method="GET") == 404
+    assert [refusal.detail for refusal in refusals] == ["GET /.env is no call of the marketplace."]

@@ -2,7 +2,14 @@
 
 import pytest
 
-from kalathi.contract.signatures import SignatureError, secret_text, signed_headers, verify
+from kalathi.contract.signatures import (
+    NotSignedError,
+    SignatureError,
+    SignatureTimeError,
+    secret_text,
+    signed_headers,
+    verify,
+)
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = secret_text(b"x" * 32)
@@ -52,6 +59,28 @@ def test_another_body_another_secret_no_header_and_an_old_message_are_refused() 
     ):
         with pytest.raises(SignatureError):
             verify(secrets, given, body, now)
+
+
+@pytest.mark.parametrize("ahead_seconds", [301, -301, 7200])
+def test_a_right_signature_of_another_time_says_how_far_the_clocks_differ(ahead_seconds: int) -> None:
+    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY)
+    with pytest.raises(SignatureTimeError) as caught:
+        verify([OTHER, SECRET], headers, BODY, STAMP + ahead_seconds)
+    assert caught.value.ahead_seconds == ahead_seconds
+
+
+def test_a_wrong_signature_of_another_time_says_nothing_of_the_clocks() -> None:
+    headers = signed_headers([OTHER], MESSAGE, STAMP, BODY)
+    with pytest.raises(SignatureError) as caught:
+        verify([SECRET], headers, BODY, STAMP + 7200)
+    assert type(caught.value) is SignatureError
+
+
+def test_missing_headers_are_told_from_a_wrong_signature() -> None:
+    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY)
+    for name in headers:
+        with pytest.raises(NotSignedError):
+            verify([SECRET], {other: value for other, value in headers.items() if other != name}, BODY, STAMP)
 
 
 def test_a_shop_without_a_secret_gets_no_headers_and_a_secret_that_is_none_is_refused() -> None:

@@ -5,6 +5,7 @@ not wait for a web server.
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +16,7 @@ from kalathi.cli.listen import listen
 from kalathi.cli.merchant import merchant
 from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
+from kalathi.cli.output import OUTPUT
 from kalathi.cli.purchase_order import purchase_order
 from kalathi.cli.sandbox import clock, faults, trigger
 from kalathi.cli.serve import serve, worker
@@ -22,7 +24,23 @@ from kalathi.cli.shops import shop
 from kalathi.cli.simulate import simulate
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _CommandLine(click.Group):
+    """The group of all commands. Whatever a command prints, printing fails none of them."""
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run a command line."""
+        OUTPUT.take_over()
+        return super().main(*arguments, **settings)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; say so if its result could not be printed in whole."""
+        result = super().invoke(context)
+        if problem := OUTPUT.problem():
+            fail(problem)
+        return result
+
+
+@click.group(cls=_CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     envvar="KALATHI_CONFIG",

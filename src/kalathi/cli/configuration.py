@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from kalathi.texts import read_text
+
 DEFAULT_FILE = Path("kalathi.toml")
 _PREFIX = "KALATHI_"
 
@@ -21,7 +23,7 @@ def defaults_of(path: Path, group: click.Group) -> dict[str, Any]:
     Raises ValueError that names the file and what is wrong in it: it cannot be read, or it sets what there is not.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}

@@ -7,6 +7,7 @@ import sys
 import click
 
 from kalathi.cli.operating import fail
+from kalathi.cli.output import OUTPUT
 
 
 @click.command()
@@ -23,6 +24,7 @@ def demo(once: bool, seed: int) -> None:
     from kalathi.simulation.operator import OperatorError
     from kalathi.simulation.processes import ProcessFailedError
 
+    OUTPUT.stay(until_reader_leaves=not once)
     # A service manager's SIGTERM ends it like Ctrl-C: the processes that it has started end with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

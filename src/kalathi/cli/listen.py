@@ -1,11 +1,11 @@
 """`kalathi listen`: stands in a shop's place and shows its webhooks."""
 
-import sys
 from pathlib import Path
 
 import click
 
 from kalathi.cli.operating import fail, operate, operator_options
+from kalathi.cli.output import OUTPUT
 
 
 @click.command()
@@ -48,8 +48,9 @@ def listen(
     def tell(heard: Heard) -> None:
         line = heard.record() if as_json else heard.line()
         # Texts of customers come from outside: what could move the cursor is not shown.
-        click.echo("".join(character if character.isprintable() else "?" for character in line))
-        sys.stdout.flush()
+        shown = "".join(character if character.isprintable() else "?" for character in line)
+        # JSON is UTF-8 whatever the terminal's encoding is.
+        click.echo(shown.encode() if as_json else shown)
 
     async def run() -> None:
         listener = Listener(forward, tell)
@@ -62,6 +63,8 @@ def listen(
         changes = {"webhook_url": new, "webhook_enabled": enabled}
         operate(data, url, token, lambda operator: operator.change_shop(shop_id, changes))
 
+    # Passing on is work of its own; without it, this command has nothing to do when its reader has gone.
+    OUTPUT.stay(until_reader_leaves=not forward)
     become(address, True)
     try:
         run_loop(run())

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -12,7 +11,8 @@ import click
 
 from kalathi.cli.hand_over_options import HAND_OVER_OPTIONS
 from kalathi.cli.merchant_desk import day, replay, reprint, status
-from kalathi.cli.operating import fail
+from kalathi.cli.operating import fail, token_of
+from kalathi.cli.output import OUTPUT
 from kalathi.contract.words import ReturnReason
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class MerchantOptions(NamedTuple):
     secrets: str
     only_published_sources: bool
     trust_forwarded: bool
+    trusted_proxies: str
     watch_port: int | None
     approve_returns: str
     reject_late_withdrawals: bool
@@ -146,7 +147,13 @@ _OPTIONS = (
         "--trust-forwarded",
         envvar="KALATHI_TRUST_FORWARDED",
         is_flag=True,
-        help="There is a proxy in front: the source is the last address of X-Forwarded-For.",
+        help="There is one proxy in front: the source is the last address of X-Forwarded-For.",
+    ),
+    click.option(
+        "--trusted-proxies",
+        envvar="KALATHI_TRUSTED_PROXIES",
+        default="",
+        help="The proxies in front, for X-Forwarded-For: how many, or their addresses and ranges with commas between.",
     ),
     click.option(
         "--watch-port",
@@ -224,15 +231,9 @@ for _command in (status, replay, reprint, day):
 
 def _checked(options: MerchantOptions) -> MerchantOptions:
     """With the token, or ends with what is missing."""
-    if options.token_file is not None:
-        try:
-            options = options._replace(token=options.token_file.read_text("utf-8").strip())
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"cannot read the token from {options.token_file}: {error}.")
     if not options.url:
         fail("give the marketplace's address with --url or KALATHI_URL.")
-    if not options.token:
-        fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
+    options = options._replace(token=token_of(options.token, options.token_file))
     if not options.stock:
         fail("give --stock: a CSV with shop_uid and quantity, or one of the others of kalathi merchant --help.")
     if options.print_to is None:
@@ -271,7 +272,7 @@ def _policy(options: MerchantOptions) -> "Policy":
 
 
 async def _run_merchant(options: MerchantOptions) -> None:
-    from kalathi.cli.merchant_parts import printer_of, recipient_of, stock_of
+    from kalathi.cli.merchant_parts import printer_of, recipient_of, stock_of, trusted_proxies_of
     from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.client.transport import AsyncNetwork
     from kalathi.merchant.connector import Connector, Habits
@@ -281,6 +282,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.merchant.watching import with_watching
     from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
 
+    OUTPUT.stay()
     log_json_lines()
     policy = _policy(options)
     printer = printer_of(Path(options.print_to or "."), options.printer, options.print_command)
@@ -320,9 +322,12 @@ async def _run_merchant(options: MerchantOptions) -> None:
             copy_to=kept if options.dry_run else None,
             received=connector.ring,
             answered=metrics.note_webhook,
+            refused=metrics.note_refusal,
         )
         bound = stack.enter_context(closing(listening_socket(options.host, options.port)))
-        asgi: Any = Receiver(handler, options.path, trusts_forwarded=options.trust_forwarded)
+        proxies = trusted_proxies_of(options.trusted_proxies, is_one=options.trust_forwarded)
+        receiver = Receiver(handler, options.path, trusted_proxies=proxies)
+        asgi: Any = receiver
         watched = None
         if options.watch_port is not None:
             watched = stack.enter_context(closing(listening_socket(options.host, options.watch_port)))
@@ -333,7 +338,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
         _in_background(stack, connector.run())
 
         def ready() -> None:
-            _tell(f"The connector receives webhooks on {address_of(bound)}{options.path}")
+            _tell(f"The connector receives webhooks on {address_of(bound)}{receiver.path.address}")
             if watched is not None:
                 _tell(f"It can be watched on {address_of(watched)}/metrics")
 
@@ -385,4 +390,3 @@ async def _only_published(options: MerchantOptions, handler: "WebhookHandler", n
 def _tell(line: str) -> None:
     # Names of products come from outside: what could move the cursor is not shown.
     click.echo("".join(character if character.isprintable() else "?" for character in line))
-    sys.stdout.flush()

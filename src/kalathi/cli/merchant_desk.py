@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kalathi.cli.operating import fail
+from kalathi.cli.sharing import SharingCommand
 
 if TYPE_CHECKING:
     from kalathi.merchant.desk import Status
@@ -25,7 +26,7 @@ _data = click.option(
 )
 
 
-@click.command()
+@click.command(cls=SharingCommand)
 @_data
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def status(data: Path, *, as_json: bool) -> None:
@@ -45,7 +46,7 @@ def status(data: Path, *, as_json: bool) -> None:
         _show(found)
 
 
-@click.command()
+@click.command(cls=SharingCommand)
 @click.argument("code", required=False)
 @_data
 @click.option("--all", "everything", is_flag=True, help="All that waits for a person.")
@@ -66,7 +67,7 @@ def replay(code: str | None, data: Path, *, everything: bool) -> None:
     click.echo(f"{count} to be looked at again." if count else "Nothing waits for a person.")
 
 
-@click.command()
+@click.command(cls=SharingCommand)
 @click.argument("code")
 @_data
 def reprint(code: str, data: Path) -> None:
@@ -82,7 +83,7 @@ def reprint(code: str, data: Path) -> None:
     click.echo(f"The voucher of {code} is printed again.")
 
 
-@click.command()
+@click.command(cls=SharingCommand)
 @_data
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Another day than today, as 2026-11-24.")
 @click.option(

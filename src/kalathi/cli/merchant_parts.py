@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
+from kalathi.merchant.forwarded import TrustedProxies, read_trusted_proxies
 from kalathi.merchant.handing_over import CommandRecipient, CsvFolder, FunctionRecipient, HttpRecipient, Recipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.policy import Policy, read_policy
@@ -99,6 +100,18 @@ def _header(line: str) -> tuple[str, str]:
     if not (colon and _HEADER_NAME.fullmatch(name) and value and value.isascii() and value.isprintable()):
         raise PartError("--hand-over-header: give it as `Name: value`, in ASCII and on one line")
     return name, value
+
+
+def trusted_proxies_of(told: str, *, is_one: bool) -> TrustedProxies | None:
+    """`2`, or `10.0.0.0/8,127.0.0.1`; `is_one` is what --trust-forwarded says. Raises PartError."""
+    if not told.strip():
+        return TrustedProxies(hops=1) if is_one else None
+    if is_one:
+        raise PartError("give --trust-forwarded, which is one proxy, or --trusted-proxies, not both")
+    try:
+        return read_trusted_proxies(told)
+    except ValueError as error:
+        raise PartError(f"--trusted-proxies: {error}") from None
 
 
 def _words(flag: str, command: str) -> list[str]:

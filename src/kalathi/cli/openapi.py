@@ -1,8 +1,8 @@
 """`kalathi openapi`: the description of every call."""
 
-import json
-
 import click
+
+from kalathi.cli.output import echo_json
 
 
 @click.command()
@@ -15,4 +15,4 @@ def openapi(vendor: str) -> None:
     """
     from kalathi.marketplace.api.openapi import document
 
-    click.echo(json.dumps(document(vendor), ensure_ascii=False, indent=1))
+    echo_json(document(vendor), indent=1)

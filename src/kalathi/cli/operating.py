@@ -1,13 +1,15 @@
 """How commands reach a running marketplace, and how they tell what came of it."""
 
 import asyncio
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
+
+from kalathi.cli.output import echo_json
+from kalathi.texts import read_text
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -27,6 +29,24 @@ def fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
+def token_of(given: str, file: Path | None) -> str:
+    """The shop's API token, of the file if there is one; ends with what is wrong with it, and never shows it."""
+    token, where = given.strip(), "the token of --token or KALATHI_TOKEN"
+    if file is not None:
+        where = f"the token file {file}"
+        try:
+            token = read_text(file).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"cannot read the token from {file}: {error}.")
+        if not token:
+            fail(f"{where} is empty. Write the shop's API token into it, and nothing else.")
+    if not token:
+        fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
+    if not all("!" <= character <= "~" for character in token):
+        fail(f"{where} holds more than a token: a space, a second line, or a character that no token has.")
+    return token
+
+
 def operator_options(command: T) -> T:
     """How a command finds the running marketplace: by address and token, else by the data folder."""
     for option in (
@@ -42,8 +62,8 @@ def operator_options(command: T) -> T:
 def address_and_token(data: Path, url: str, token: str) -> tuple[str, str]:
     """Where the marketplace is and the operator's token: as told, else from the data folder."""
     try:
-        found_url = url or (data / "address").read_text("utf-8").strip()
-        found_token = token or (data / "operator-token").read_text("utf-8").strip()
+        found_url = url or read_text(data / "address").strip()
+        found_token = token or read_text(data / "operator-token").strip()
     except OSError:
         fail(f"no running marketplace is known in {data}. Start `kalathi serve`, or give --url and --token.")
     return found_url, found_token
@@ -66,4 +86,7 @@ def operate(data: Path, url: str, token: str, call: Callable[[Any], Any]) -> Any
 
 def show(as_json: bool, value: object, text: str) -> None:
     """The answer for a person, or as JSON for a machine."""
-    click.echo(json.dumps(value, ensure_ascii=False) if as_json else text)
+    if as_json:
+        echo_json(value)
+    else:
+        click.echo(text)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kalathi.cli.operating import fail, show
+from kalathi.cli.operating import fail, show, token_of
 
 
 @click.command("purchase-order")
@@ -34,14 +34,7 @@ def purchase_order(as_json: bool, **given: Any) -> None:
     from kalathi.merchant.client import CallError
     from kalathi.merchant.purchasing import PurchaseFileError, read_goods
 
-    token = given["token"]
-    if given["token_file"] is not None:
-        try:
-            token = given["token_file"].read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"cannot read the token from {given['token_file']}: {error}.")
-    if not token:
-        fail("give the shop's token with --token-file, --token or KALATHI_TOKEN.")
+    token = token_of(given["token"], given["token_file"])
     try:
         lines = read_goods(given["goods"])
         code = asyncio.run(_announced(given, token, lines))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from kalathi.cli.operating import fail
+from kalathi.cli.output import OUTPUT
 from kalathi.marketplace.kernel.settings import Settings, read_settings, setting_fields
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -62,6 +63,7 @@ def serve(no_worker: bool, processes: int, **values: str) -> None:
         bound = listening_socket(settings.host, settings.port)
     except OSError as error:
         fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}.")
+    OUTPUT.stay()
     if processes == 1:
         _run(settings, _serve(settings, bound, works=not no_worker, ready=lambda: _say_ready(settings, bound)))
     else:
@@ -104,6 +106,7 @@ def worker(watch_port: int | None, **values: str) -> None:
             bound = listening_socket(settings.host, watch_port)
         except OSError as error:
             fail(f"cannot listen on {settings.host}:{watch_port}: {error.strerror}.")
+    OUTPUT.stay()
     _run(settings, _work(settings, bound))
 
 

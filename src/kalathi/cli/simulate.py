@@ -1,7 +1,6 @@
 """`kalathi simulate`: traffic for a running marketplace."""
 
 import asyncio
-import json
 import re
 import sys
 from collections import Counter
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from kalathi.cli.operating import address_and_token, fail, operator_options
+from kalathi.cli.operating import address_and_token, fail, operator_options, show
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -54,4 +53,4 @@ def simulate(
         fail(str(error))
     except KeyboardInterrupt:
         fail("ended before its time.")
-    click.echo(json.dumps(counts) if as_json else f"{shown(counts)} (seed {seed})")
+    show(as_json, counts, f"{shown(counts)} (seed {seed})")

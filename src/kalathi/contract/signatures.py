@@ -23,6 +23,19 @@ class SignatureError(ValueError):
     """The webhook does not come from who knows the secret, or it is too old."""
 
 
+class NotSignedError(SignatureError):
+    """The headers of a signature are missing or cannot be read."""
+
+
+class SignatureTimeError(SignatureError):
+    """The signature is right, and its time is too far from the receiver's clock: one of the two clocks is off, or the
+    webhook is a copy of an old one. `ahead_seconds` is how far the receiver's clock is ahead; negative: behind."""
+
+    def __init__(self, ahead_seconds: int) -> None:
+        super().__init__("the timestamp is too far from now")
+        self.ahead_seconds = ahead_seconds
+
+
 def secret_text(random_bytes: bytes) -> str:
     """How a secret is shown and configured: `whsec_` and its base64."""
     return _PREFIX + base64.b64encode(random_bytes).decode()
@@ -41,19 +54,20 @@ def signed_headers(secrets: Sequence[str], message_id: str, timestamp_seconds: i
 
 
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_seconds: int) -> str:
-    """Gives the message's id. `headers` have lower-case names. Raises SignatureError."""
+    """Gives the message's id. `headers` have lower-case names. Raises SignatureError, and of its kinds NotSignedError
+    and SignatureTimeError; the latter only for what is signed with a known secret."""
     try:
         message_id, stamp = headers["webhook-id"], int(headers["webhook-timestamp"])
         given = headers["webhook-signature"].split(" ")
     except (KeyError, ValueError):
-        raise SignatureError("the headers of a signature are missing") from None
-    if abs(now_seconds - stamp) > _TOLERANCE_SECONDS:
-        raise SignatureError("the timestamp is too far from now")
+        raise NotSignedError("the headers of a signature are missing") from None
     expected = [f"{_VERSION},{_signature(secret, message_id, stamp, body)}" for secret in secrets]
     # Each is compared in full, so that the time taken tells nothing.
     matches = [hmac.compare_digest(one.encode(), other.encode()) for one in expected for other in given]
     if not any(matches):
         raise SignatureError("no signature is that of a known secret")
+    if abs(now_seconds - stamp) > _TOLERANCE_SECONDS:
+        raise SignatureTimeError(now_seconds - stamp)
     return message_id
 
 

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.refusals import Refusal
 
 
 class ConnectorMetrics:
@@ -12,6 +13,12 @@ class ConnectorMetrics:
         self._registry = CollectorRegistry()
         self._webhooks = Counter(
             "kalathi_merchant_webhooks", "Webhooks by the status of the answer.", ["status"], registry=self._registry
+        )
+        self._refused = Counter(
+            "kalathi_merchant_refused",
+            "Calls that were refused, by status, reason, and whether it was a webhook or noise.",
+            ["status", "reason", "call"],
+            registry=self._registry,
         )
         self._done = Counter("kalathi_merchant_done", "What was done.", ["what"], registry=self._registry)
         self._failures = Counter(
@@ -27,6 +34,10 @@ class ConnectorMetrics:
     def note_webhook(self, status: int) -> None:
         """A webhook was answered."""
         self._webhooks.labels(str(status)).inc()
+
+    def note_refusal(self, refusal: Refusal) -> None:
+        """A call was refused."""
+        self._refused.labels(str(refusal.status), refusal.reason, "webhook" if refusal.is_webhook else "noise").inc()
 
     def note_done(self, what: str) -> None:
         """Something was accepted, rejected, printed, withdrawn, reviewed or handed over."""

@@ -23,6 +23,7 @@ from msgspec import Meta, Struct, field
 
 from kalathi.contract.words import ReturnReason
 from kalathi.merchant.return_decisions import ReturnPolicy
+from kalathi.texts import read_text
 
 
 class PolicyError(ValueError):
@@ -61,7 +62,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 def read_policy(path: Path) -> Policy:
     """The policy of a file. Raises PolicyError."""
     try:
-        content = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+        content = tomllib.loads(read_text(path), parse_float=Decimal)
         written = msgspec.convert(content, _Written)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise PolicyError(f"{path}: {error}") from error

@@ -1,10 +1,10 @@
 """The webhook receiver (contract, section 4): the event is on disk before 200 is answered.
 
 `WebhookHandler.handle` is a plain function for any framework; `Receiver` is the same as an ASGI application. Both take
-orders' and returns' webhooks, which are told apart by their `event_type` when they are worked on.
+orders' and returns' webhooks, which are told apart by their `event_type` when they are worked on. Both give what they
+refuse to one callback (`refusals.py`).
 """
 
-import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -12,9 +12,12 @@ from typing import Final, NamedTuple
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from kalathi.contract.signatures import SignatureError, signed_headers, verify
+from kalathi.contract.signatures import NotSignedError, SignatureError, SignatureTimeError, signed_headers, verify
+from kalathi.merchant.forwarded import TrustedProxies, read_address, source_of
 from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.refusals import Refusal, RefusalLog, RefusalReason, clock_words, looks_like_webhook
 from kalathi.merchant.sources import SourceRanges
+from kalathi.merchant.webhook_path import WebhookPath, shown_path
 
 _log = structlog.get_logger("kalathi.merchant")
 
@@ -45,11 +48,12 @@ class WebhookHandler:
         copy_to: Inbox | None = None,
         received: Callable[[], None] = lambda: None,
         answered: Callable[[int], None] = lambda _: None,
+        refused: Callable[[Refusal], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`received` is called after a new event is on disk, `answered` with the status of each answer; `clock` gives
-        seconds since 1970. What a rehearsal receives goes into its own inbox, and with `copy_to` into the real one
-        first. Raises ValueError for a secret that is none."""
+        """`received` is called after a new event is on disk, `answered` with the status of each answer, `refused` with
+        each call that was not taken; `clock` gives seconds since 1970. What a rehearsal receives goes into its own
+        inbox, and with `copy_to` into the real one first. Raises ValueError for a secret that is none."""
         signed_headers(secrets, "", 0, b"")
         self._inbox = inbox
         self._copy_to = copy_to
@@ -57,6 +61,8 @@ class WebhookHandler:
         self.ranges = ranges
         self._received = received
         self._answered = answered
+        self._refused = refused
+        self._refusal_log = RefusalLog(clock)
         self._clock = clock
 
     def handle(self, body: bytes, headers: Mapping[str, str], source: str | None = None) -> Answer:
@@ -66,40 +72,72 @@ class WebhookHandler:
         self._answered(answer.status)
         return answer
 
+    def refuse(self, refusal: Refusal, error: Exception | None = None) -> Answer:
+        """Count and log a call that is not taken, and return its answer. Never raises."""
+        self._refusal_log.note(refusal, error)
+        try:
+            self._refused(refusal)
+        except Exception:  # noqa: BLE001  (to count a refusal must not change the answer)
+            _log.exception("refusal_not_counted")
+        return Answer(refusal.status)
+
     def _answer(self, body: bytes, headers: Mapping[str, str], source: str | None) -> Answer:
         if self.ranges is not None and (source is None or source not in self.ranges):
-            _log.warning("webhook_from_elsewhere", source=source)
-            return Answer(403)
+            refusal = Refusal(403, RefusalReason.UNKNOWN_SOURCE, _source_words(source), looks_like_webhook(body))
+            return self.refuse(refusal)
         if len(body) > LARGEST_BODY_BYTES:
-            return Answer(413)
-        if self._secrets:
-            lower = {name.lower(): value for name, value in headers.items()}
-            try:
-                verify(self._secrets, lower, body, int(self._clock()))
-            except SignatureError as error:
-                _log.warning("webhook_not_signed", error=str(error))
-                return Answer(401)
+            return self.refuse(_too_large())
+        refused = self._signature_refusal(body, headers) if self._secrets else None
+        if refused is not None:
+            return self.refuse(refused)
         try:
             # Inline: the write takes a millisecond, and nothing may be answered before it has ended.
             if self._copy_to is not None:
                 self._copy_to.put(body, self._clock())
             is_new = self._inbox.put(body, self._clock())
-        except Exception:  # noqa: BLE001  (whatever keeps it off the disk: not 200, so it comes again)
-            _log.exception("inbox_failed")
-            return Answer(500)
+        except Exception as error:  # noqa: BLE001  (whatever keeps it off the disk: not 200, so it comes again)
+            detail = f"The webhook could not be written to the inbox file: {error}"
+            return self.refuse(Refusal(500, RefusalReason.INBOX_FAILED, detail, looks_like_webhook(body)), error)
         if is_new:
             self._received()
         return Answer(200)
+
+    def _signature_refusal(self, body: bytes, headers: Mapping[str, str]) -> Refusal | None:
+        lower = {name.lower(): value for name, value in headers.items()}
+        ahead_seconds = None
+        try:
+            verify(self._secrets, lower, body, int(self._clock()))
+        except NotSignedError:
+            reason = RefusalReason.NOT_SIGNED
+            detail = "The call carries no signature, and --secrets takes only what is signed."
+        except SignatureTimeError as error:
+            reason, ahead_seconds = RefusalReason.SIGNATURE_TOO_OLD, error.ahead_seconds
+            detail = clock_words(ahead_seconds)
+        except SignatureError:
+            reason = RefusalReason.BAD_SIGNATURE
+            detail = "The signature is of none of the secrets of --secrets, or the webhook was changed on its way."
+        else:
+            return None
+        return Refusal(401, reason, detail, looks_like_webhook(body), ahead_seconds)
 
 
 class Receiver:
     """An ASGI application that takes POSTs on one path, which may carry a secret; to mount, or to serve as it is."""
 
-    def __init__(self, handler: WebhookHandler, path: str, *, trusts_forwarded: bool = False) -> None:
-        """`trusts_forwarded`: the source is the last address of X-Forwarded-For, which the proxy in front has added."""
+    def __init__(
+        self,
+        handler: WebhookHandler,
+        path: str,
+        *,
+        trusts_forwarded: bool = False,
+        trusted_proxies: TrustedProxies | None = None,
+    ) -> None:
+        """`path` may have a query (`webhook_path.py`). With `trusted_proxies` the source is taken from X-Forwarded-For
+        (`forwarded.py`); `trusts_forwarded` is one proxy. Raises ValueError for a path at which no call could
+        arrive."""
         self._handler = handler
-        self._path = path.encode()
-        self._trusts_forwarded = trusts_forwarded
+        self.path = WebhookPath(path)
+        self._trusted_proxies = TrustedProxies(hops=1) if trusts_forwarded else trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -108,35 +146,74 @@ class Receiver:
         answer = await self._answer(scope, receive)
         length = str(len(answer.body)).encode()
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", length)]
+        if answer.status == 405:
+            headers.append((b"allow", b"POST"))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        # In full each time: how long it takes tells nothing of a secret in the path.
-        path: str = scope["path"][len(scope.get("root_path", "")) :] or scope["path"]
-        if not (
-            hmac.compare_digest(path.encode(), self._path) or hmac.compare_digest(scope["path"].encode(), self._path)
-        ):
-            return Answer(404)
+        is_here = self.path.matches(scope)
+        # The body of a call to another path says whether the marketplace has the wrong address.
+        body = await _whole_body(receive)
+        if isinstance(body, Refusal):
+            body = body._replace(is_webhook=scope["method"] == "POST")
+            return self._handler.refuse(body if is_here else self._wrong_path(scope, b""))
+        if not is_here:
+            return self._handler.refuse(self._wrong_path(scope, body))
         if scope["method"] != "POST":
-            return Answer(405)
-        parts = []
-        size = 0
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return Answer(400)  # The sender has gone before the body was whole; it will send it again.
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > LARGEST_BODY_BYTES:
-                return Answer(413)
-            more = message.get("more_body", False)
+            detail = f"{scope['method'][:20]} instead of POST. A redirect turns a POST into a GET."
+            return self._handler.refuse(Refusal(405, RefusalReason.WRONG_METHOD, detail, looks_like_webhook(body)))
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        return self._handler.handle(b"".join(parts), headers, self._source(scope, headers))
+        return self._handler.handle(body, headers, self._source(scope))
 
-    def _source(self, scope: Scope, headers: Mapping[str, str]) -> str | None:
-        if self._trusts_forwarded:
-            return headers.get("x-forwarded-for", "").rpartition(",")[2].strip() or None
+    def _wrong_path(self, scope: Scope, body: bytes) -> Refusal:
+        path = shown_path(scope["path"])
+        here = f"this connector listens on {shown_path(scope.get('root_path', ''))}{self.path.shown}"
+        is_webhook = scope["method"] == "POST" and looks_like_webhook(body)
+        if not is_webhook:
+            detail = f"{scope['method'][:20]} {path} is no call of the marketplace."
+        elif self.path.matches_path(scope):
+            detail = f"The marketplace posts to {path} without the right query: {here}."
+        else:
+            detail = (
+                f"The marketplace posts to {path}, {here}. Give the marketplace the other address, or change --path."
+            )
+        return Refusal(404, RefusalReason.WRONG_PATH, detail, is_webhook)
+
+    def _source(self, scope: Scope) -> str | None:
         client = scope.get("client")
-        return client[0] if client else None
+        lines = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
+        return source_of(client[0] if client else None, lines, self._trusted_proxies)
+
+
+async def _whole_body(receive: Receive) -> bytes | Refusal:
+    parts = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            detail = "The sender went away before the webhook was whole; it will send it again."
+            return Refusal(400, RefusalReason.INCOMPLETE, detail)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > LARGEST_BODY_BYTES:
+            return _too_large()
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, RefusalReason.TOO_LARGE, f"The body has more than {LARGEST_BODY_BYTES} bytes.")
+
+
+def _source_words(source: str | None) -> str:
+    if source is None:
+        return "X-Forwarded-For names no source that can be believed. Does --trusted-proxies fit your proxies?"
+    address = read_address(source)
+    if address is None:
+        return "The source of the call is no address."
+    if address.is_private:
+        hint = " It is a private address: if it is your proxy's, name it with --trusted-proxies."
+        return f"The call comes from {address}, which is not in the published ranges.{hint}"
+    return f"The call comes from {address}, which is not in the published ranges."

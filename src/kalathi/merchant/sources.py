@@ -18,10 +18,10 @@ from msgspec import Struct, field
 from kalathi.merchant.client import CallError
 from kalathi.merchant.client.redirects import shown_address
 from kalathi.merchant.client.transport import AsyncTransport
+from kalathi.merchant.forwarded import Network, read_address
 
 _log = structlog.get_logger("kalathi.merchant")
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # What a range of a whole family would let in is everybody.
 _SHORTEST_PREFIX: Final = 8
 _DAY_SECONDS: Final = 86_400.0
@@ -43,13 +43,11 @@ class SourceRanges:
         self.networks = networks
 
     def __contains__(self, address: str) -> bool:
-        """Whether this address, as text, is one of them; an IPv4 address inside of IPv6 is the one inside."""
-        try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
+        """Whether this address, as text and with a port if it has one, is one of them; an IPv4 address inside of IPv6
+        is the one inside."""
+        parsed = read_address(address)
+        if parsed is None:
             return False
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
         return any(parsed.version == network.version and parsed in network for network in self.networks)
 
 

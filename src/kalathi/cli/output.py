@@ -1,0 +1,141 @@
+"""Standard output and standard error of every command: writing to them never fails the work.
+
+A character that a stream cannot encode is escaped (`\\xae`). Lines that cannot be written are dropped: the reader has
+gone (`kalathi merchant | head -1`), the disk is full, the terminal is closed. A command whose result is its output ends
+with status 1 then and says why, unless its reader has chosen to leave. A command that stays, such as a connector, goes
+on; it does not wait for a reader that stands still (`| less`, Ctrl-S) either.
+"""
+
+import codecs
+import io
+import json
+import os
+import select
+import signal
+import sys
+from typing import Any, Final, TextIO, cast
+
+import click
+
+# click takes a stream whose encoding is called ascii for a mistake, and writes UTF-8 to it.
+_ESCAPED_ASCII: Final = "kalathi-ascii"
+_READER_SECONDS: Final = 1.0
+# A pipe that can be written to takes this much without waiting (PIPE_BUF).
+_PIECE_BYTES: Final = 4096
+
+
+class _Stream(io.RawIOBase):
+    """A file descriptor of which no write fails; `error` is why something was lost."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._descriptor = file.fileno()
+        self._is_terminal = file.isatty()
+        self._is_stalled = False
+        self.error: OSError | None = None
+        # Set by a command that stays: a reader that stands still must not hold it up.
+        self.may_wait = True
+        self.ends_with_reader = False
+
+    def write(self, content: Any, /) -> int:
+        """Write a piece of it, or drop it all; the number of bytes that are dealt with."""
+        if not self.may_wait and not self._has_room():
+            return len(content)
+        try:
+            return os.write(self._descriptor, content[:_PIECE_BYTES])
+        except OSError as error:
+            is_first = self.error is None
+            self.error = error
+            if is_first and self.ends_with_reader and isinstance(error, BrokenPipeError):
+                signal.raise_signal(signal.SIGTERM)
+            return len(content)
+
+    def _has_room(self) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        # Waited for once; from then on lines are dropped until the reader goes on.
+        self._is_stalled = not poll.poll(0 if self._is_stalled else _READER_SECONDS * 1000)
+        return not self._is_stalled
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+class Output:
+    """Both streams of this process."""
+
+    def __init__(self) -> None:
+        self._stays = False
+        self._streams: dict[str, _Stream] = {}
+
+    def take_over(self) -> None:
+        """Make both streams as this module says. Streams that are not the process's own, as in a test, only escape."""
+        self._stays = False
+        codecs.register(_escaped_ascii)
+        # Closed by the caller; their numbers must not become those of files that something is printed into.
+        sys.stdin = sys.stdin or _nowhere("r")
+        sys.stdout = sys.stdout or _nowhere("w")
+        sys.stderr = sys.stderr or _nowhere("w")
+        sys.stdout = self._lenient(sys.stdout, "stdout", sys.__stdout__)
+        sys.stderr = self._lenient(sys.stderr, "stderr", sys.__stderr__)
+
+    def stay(self, *, until_reader_leaves: bool = False) -> None:
+        """This command's work goes on without its output. With `until_reader_leaves` it ends as by SIGTERM when the
+        reader of its standard output leaves."""
+        self._stays = True
+        for name, stream in self._streams.items():
+            stream.may_wait = False
+            stream.ends_with_reader = until_reader_leaves and name == "stdout"
+
+    def problem(self) -> str:
+        """Why the result of this command is not complete, in words; empty when it is, or when nothing rests on it."""
+        sys.stdout.flush()
+        out = self._streams.get("stdout")
+        if out is None or out.error is None or self._stays or isinstance(out.error, BrokenPipeError):
+            return ""
+        return f"the output is not complete: {out.error.strerror}."
+
+    def _lenient(self, stream: TextIO, name: str, original: TextIO | None) -> TextIO:
+        if stream is not original:
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+            return stream
+        stream.flush()
+        self._streams[name] = _Stream(stream)
+        buffered = io.BufferedWriter(self._streams[name])
+        return io.TextIOWrapper(buffered, _encoding(stream), "backslashreplace", line_buffering=True)
+
+
+OUTPUT: Final = Output()
+
+
+def echo_json(value: object, *, indent: int | None = None) -> None:
+    """Print JSON as machines expect it, in UTF-8 whatever the stream's encoding is."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace"))
+
+
+def _nowhere(mode: str) -> TextIO:
+    return cast(TextIO, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123  (for the whole run)
+
+
+def _encoding(stream: TextIO) -> str:
+    is_ascii = codecs.lookup(stream.encoding).name == "ascii"
+    return _ESCAPED_ASCII if is_ascii else stream.encoding
+
+
+def _escaped_ascii(name: str) -> codecs.CodecInfo | None:
+    if name.replace("_", "-") != _ESCAPED_ASCII:
+        return None
+    ascii_codec = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        ascii_codec.encode,
+        ascii_codec.decode,
+        incrementalencoder=ascii_codec.incrementalencoder,
+        incrementaldecoder=ascii_codec.incrementaldecoder,
+        name=_ESCAPED_ASCII,
+    )
