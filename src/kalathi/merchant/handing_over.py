@@ -11,14 +11,13 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import Order
 from kalathi.contract.returns import Return
 from kalathi.merchant.client.transport import AsyncTransport
-
-_COMMAND_SECONDS: Final = 60.0
+from kalathi.merchant.commands import HANDING_OVER, Command, Ended, Limit
 
 
 class HandoverError(Exception):
@@ -64,29 +63,14 @@ class HttpRecipient:
 class CommandRecipient:
     """A command that gets the JSON on its standard input."""
 
-    def __init__(self, command: Sequence[str], *, timeout_seconds: float = _COMMAND_SECONDS) -> None:
-        self._command = list(command)
-        self._timeout_seconds = timeout_seconds
+    def __init__(self, command: Sequence[str], *, limit: Limit = HANDING_OVER) -> None:
+        self._command = Command(command, limit)
 
     async def take(self, code: str, body: bytes) -> None:
-        """Raises HandoverError."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-            )
-        except OSError as error:
-            raise HandoverError(f"{self._command[0]}: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                _, told = await process.communicate(body)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise HandoverError(f"{self._command[0]} has not ended within {self._timeout_seconds:g} s") from None
-        if process.returncode:
-            raise HandoverError(
-                f"{self._command[0]} has ended with {process.returncode}: {told[-200:].decode(errors='replace')}"
-            )
+        """Raises HandoverError. When the task is cancelled, the command has ended before this returns."""
+        outcome = await self._command.run_beside(body=body)
+        if not isinstance(outcome, Ended) or outcome.status:
+            raise HandoverError(self._command.describe(outcome))
 
 
 class FunctionRecipient:
