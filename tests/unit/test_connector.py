@@ -36,11 +36,13 @@ from kalathi.merchant.policy import Policy
 from kalathi.merchant.printing import FolderPrinter
 from kalathi.merchant.stock import CsvStock
 from tests.market import until
+from tests.pdfs import a_pdf
 from tests.unit.orders import NOW
 
 pytestmark = pytest.mark.anyio
 
 LINK = "http://market/vouchers/shop/link.pdf"
+VOUCHER = a_pdf()
 
 
 class FakeMarketplace:
@@ -56,6 +58,7 @@ class FakeMarketplace:
         self.lists = True
         self.listed: bytes | None = None
         self.vouchers = {LINK}
+        self.spoiled: dict[str, bytes] = {}
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         lost = self.lose is not None and self.lose[0] == len(self.calls)
@@ -78,8 +81,10 @@ class FakeMarketplace:
         return _error(status, "some_code", "Some sentence.")._replace(headers=headers or {})
 
     def _answer(self, url: str, body: bytes | None) -> HttpAnswer:
+        if url in self.spoiled:
+            return HttpAnswer(200, self.spoiled[url])
         if url in self.vouchers:
-            return HttpAnswer(200, b"%PDF voucher")
+            return HttpAnswer(200, VOUCHER)
         if url == "http://page/":
             return HttpAnswer(200, b"<html>log in first</html>")
         path = urlsplit(url).path
@@ -252,7 +257,7 @@ async def test_a_voucher_is_downloaded_without_the_token_and_printed_once(shop: 
     await shop.work()
     assert shop.market.calls.count(f"GET {LINK}") == 1
     assert shop.market.tokens[shop.market.calls.index(f"GET {LINK}")] is None
-    assert (shop.folder / "out" / "o1.pdf").read_bytes() == b"%PDF voucher"
+    assert (shop.folder / "out" / "o1.pdf").read_bytes() == VOUCHER
 
 
 async def test_an_event_is_only_a_reason_to_look(shop: Shop) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError, Subject
-from kalathi.merchant.printing import FolderPrinter, NotAVoucherError
+from kalathi.merchant.printing import FolderPrinter
 from kalathi.merchant.stock import CsvStock, StockError
+from kalathi.merchant.vouchers import NotAVoucherError
+from tests.pdfs import a_pdf
 
 
 def _csv(path: Path, text: str) -> Path:
@@ -165,12 +167,12 @@ def test_a_stock_file_that_cannot_be_read_says_where(tmp_path: Path, text: str, 
 
 def test_a_voucher_is_printed_whole_into_its_folder_whatever_its_code(tmp_path: Path) -> None:
     printer = FolderPrinter(tmp_path / "out")
-    path = printer.print_voucher("261124-0000001", b"%PDF")
+    path = printer.print_voucher("261124-0000001", a_pdf())
     assert path == (tmp_path / "out" / "261124-0000001.pdf")
-    assert path.read_bytes() == b"%PDF"
-    escaped = printer.print_voucher("../../etc/passwd", b"%PDF")
+    assert path.read_bytes() == a_pdf()
+    escaped = printer.print_voucher("../../etc/passwd", a_pdf())
     assert escaped.parent == tmp_path / "out"
-    assert printer.print_voucher("x" * 5000, b"%PDF").exists()
+    assert printer.print_voucher("x" * 5000, a_pdf()).exists()
     with pytest.raises(NotAVoucherError):
         printer.print_voucher("page", b"<html>log in first</html>")
     assert sorted(file.suffix for file in (tmp_path / "out").iterdir()) == [".pdf", ".pdf", ".pdf"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from kalathi.cli.command_options import COMMAND_OPTIONS
 from kalathi.cli.hand_over_options import HAND_OVER_OPTIONS
 from kalathi.cli.merchant_desk import day, replay, reprint, status
 from kalathi.cli.operating import fail, token_of
@@ -34,10 +35,13 @@ class MerchantOptions(NamedTuple):
     policy: str
     print_to: Path | None
     printer: str
+    printer_options: str
     print_command: str
+    print_seconds: float
     hand_over_to: str
     hand_over_header: tuple[str, ...]
     hand_over_secret: str
+    hand_over_seconds: float
     told_orders_are_counted: bool
     data: Path
     host: str
@@ -88,6 +92,7 @@ _OPTIONS = (
     click.option(
         "--print-command", envvar="KALATHI_PRINT_COMMAND", default="", help="A command that gets each voucher's path."
     ),
+    *COMMAND_OPTIONS,
     click.option(
         "--hand-over-to",
         envvar="KALATHI_HAND_OVER_TO",
@@ -285,7 +290,13 @@ async def _run_merchant(options: MerchantOptions) -> None:
     OUTPUT.stay()
     log_json_lines()
     policy = _policy(options)
-    printer = printer_of(Path(options.print_to or "."), options.printer, options.print_command)
+    printer = printer_of(
+        Path(options.print_to or "."),
+        options.printer,
+        options.print_command,
+        options=options.printer_options,
+        seconds=options.print_seconds,
+    )
     # What cannot be done now is done later by the connector itself, which goes on with other events meanwhile.
     once = Retries(attempts=1)
     async with AsyncExitStack() as stack:
@@ -293,6 +304,9 @@ async def _run_merchant(options: MerchantOptions) -> None:
         inbox = stack.enter_context(closing(_rehearsal(options))) if options.dry_run else kept
         network = AsyncNetwork(timeout_seconds=30.0)
         stack.push_async_callback(network.close)
+        # The shop's own system has a time limit of its own.
+        shop_network = AsyncNetwork(timeout_seconds=options.hand_over_seconds)
+        stack.push_async_callback(shop_network.close)
         client = await stack.enter_async_context(
             AsyncClient(options.url, options.token, vendor=options.vendor, retries=once)
         )
@@ -308,10 +322,17 @@ async def _run_merchant(options: MerchantOptions) -> None:
             printer,
             _tell,
             policy=policy,
-            recipient=recipient_of(options.hand_over_to, network, options.hand_over_header, options.hand_over_secret),
+            recipient=recipient_of(
+                options.hand_over_to,
+                shop_network,
+                options.hand_over_header,
+                options.hand_over_secret,
+                seconds=options.hand_over_seconds,
+            ),
             habits=Habits(
                 warn_seconds=options.warn_hours * 3600,
                 dry_run=options.dry_run,
+                hand_over_seconds=options.hand_over_seconds,
                 told_orders_are_counted=options.told_orders_are_counted,
             ),
             metrics=metrics,

@@ -99,12 +99,23 @@ def day(data: Path, date: datetime | None, out: Path | None) -> None:
     with _inbox(data) as inbox:
         printed = inbox.printed_between(start.timestamp(), end.timestamp())
     try:
-        pages, missing = merge_vouchers(printed, target)
+        merged = merge_vouchers(printed, target)
     except OSError as error:
-        fail(f"cannot write {target}: {error.strerror}.")
-    if missing:
-        click.echo(f"Left out, since their files are not there any more: {', '.join(missing)}.", err=True)
-    click.echo(f"{target}: {pages} pages." if pages else f"No voucher was printed on {start:%d/%m/%Y}.")
+        fail(f"cannot write {target}: {error.strerror or error}.")
+    if merged.gone:
+        click.echo(f"Left out, since their files are not there any more: {', '.join(merged.gone)}.", err=True)
+    for code, reason in merged.unreadable.items():
+        click.echo(
+            f"Left out: the file of {code} could not be read: {reason}. To print it again: "
+            f"kalathi merchant reprint {code}",
+            err=True,
+        )
+    if merged.pages:
+        click.echo(f"{target}: {merged.pages} pages.")
+    elif printed:
+        click.echo(f"Nothing was written: none of the vouchers of {start:%d/%m/%Y} is left.")
+    else:
+        click.echo(f"No voucher was printed on {start:%d/%m/%Y}.")
 
 
 @contextmanager

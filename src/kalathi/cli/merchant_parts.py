@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
+from kalathi.merchant.commands import HANDING_OVER, PRINTING, Limit
 from kalathi.merchant.forwarded import TrustedProxies, read_trusted_proxies
 from kalathi.merchant.handing_over import CommandRecipient, CsvFolder, FunctionRecipient, HttpRecipient, Recipient
 from kalathi.merchant.inbox import Inbox
@@ -52,17 +53,36 @@ def policy_of(told: str) -> Policy:
     return policy
 
 
-def printer_of(folder: Path, queue: str, command: str) -> FolderPrinter:
+def printer_of(
+    folder: Path, queue: str, command: str, *, options: str = "", seconds: float = PRINTING.seconds
+) -> FolderPrinter:
     """The folder alone, or with a queue of CUPS or a command behind it. Raises PartError."""
     if queue and command:
         raise PartError("give --printer or --print-command, not both")
+    if options and not queue:
+        raise PartError("--printer-options are options of the queue of --printer; give that as well")
+    limit = Limit(seconds, PRINTING.setting)
     if queue:
-        return QueuePrinter(folder, queue)
-    return CommandPrinter(folder, _words("--print-command", command)) if command else FolderPrinter(folder)
+        return QueuePrinter(folder, queue, options=_printer_options(options), limit=limit)
+    if command:
+        return CommandPrinter(folder, _words("--print-command", command), limit=limit)
+    return FolderPrinter(folder)
+
+
+def _printer_options(told: str) -> list[str]:
+    words = _words("--printer-options", told) if told.strip() else []
+    if dashed := [word for word in words if word.startswith("-")]:
+        raise PartError(f"--printer-options: leave out {dashed[0]}; give the options alone, such as media=a6")
+    return words
 
 
 def recipient_of(
-    told: str, transport: AsyncTransport, headers: Sequence[str] = (), secret: str = ""
+    told: str,
+    transport: AsyncTransport,
+    headers: Sequence[str] = (),
+    secret: str = "",
+    *,
+    seconds: float = HANDING_OVER.seconds,
 ) -> Recipient | None:
     """`https://...`, which may have headers and a secret, `csv:folder`, `command:a command`, `module:function`, or
     nothing. Raises PartError."""
@@ -76,7 +96,8 @@ def recipient_of(
     if kind == "csv" and rest:
         return CsvFolder(Path(rest))
     if kind == "command":
-        return CommandRecipient(_words("--hand-over-to", rest))
+        limit = Limit(seconds, HANDING_OVER.setting)
+        return CommandRecipient(_words("--hand-over-to", rest), limit=limit)
     if _names_something(told):
         return FunctionRecipient(_function(told))
     raise PartError(f"--hand-over-to {told}: give an address, csv:folder, command:..., or module:function")

@@ -22,6 +22,7 @@ from msgspec import Struct
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError
 from kalathi.contract.webhooks import OrderEvent, decode_event
 from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, RedirectedError, ReturnStatusError
+from kalathi.merchant.commands import HANDING_OVER, Limit
 from kalathi.merchant.decisions import answer_until
 from kalathi.merchant.handing_over import HandoverError, Recipient, order_body, return_body
 from kalathi.merchant.inbox import Inbox
@@ -29,11 +30,12 @@ from kalathi.merchant.inbox_rows import Handover, InboxEvent, Look, Subject
 from kalathi.merchant.metrics import ConnectorMetrics
 from kalathi.merchant.order_steps import OrderSteps
 from kalathi.merchant.policy import Policy
-from kalathi.merchant.printing import FolderPrinter, NotAVoucherError, PrinterError
+from kalathi.merchant.printing import FolderPrinter, PrinterError
 from kalathi.merchant.reconciling import reconcile
 from kalathi.merchant.return_decisions import NothingToReview, Review, WaitForPerson, decide_return
 from kalathi.merchant.sentences import would_review
 from kalathi.merchant.stock import Stock, StockError
+from kalathi.merchant.vouchers import NotAVoucherError
 
 _log = structlog.get_logger("kalathi.merchant")
 
@@ -48,7 +50,8 @@ _REFUSALS_BEFORE_ASIDE: Final = 3
 # Orders and returns that are looked at at a time: a printer that hangs, or a link that does not answer, holds up one.
 _LOOKS_AT_A_TIME: Final = 16
 _HANDOVERS_AT_A_TIME: Final = 4
-_HANDOVER_SECONDS: Final = 90.0
+# What a hand-over may take above its limit: a command that has met it is ended first.
+_HANDOVER_GRACE_SECONDS: Final = 5.0
 # Read events that are kept, so that what comes again is known; older ones are forgotten.
 _EVENTS_KEPT: Final = 100_000
 # The token or the vendor word is wrong: that is for a person, and the same for every call.
@@ -66,6 +69,8 @@ class Habits(Struct, frozen=True, kw_only=True):
     warn_seconds: float = 7200.0
     # Says what would be done, and does none of it.
     dry_run: bool = False
+    # How long the shop's own system may take for an order or a change.
+    hand_over_seconds: float = HANDING_OVER.seconds
     # The shop's own system lowers the stock by the orders that it is told of.
     told_orders_are_counted: bool = False
 
@@ -302,13 +307,14 @@ class Connector:
     async def _hand_over(self, handover: Handover) -> None:
         if self._recipient is None:
             return
+        limit = Limit(self._habits.hand_over_seconds, HANDING_OVER.setting)
         try:
-            async with asyncio.timeout(_HANDOVER_SECONDS):
+            async with asyncio.timeout(limit.seconds + _HANDOVER_GRACE_SECONDS):
                 await self._recipient.take(handover.code, handover.body)
         except (*_MAY_PASS, CallError) as error:
             pause_seconds = _pause_seconds(handover.tries)
             self._metrics.note_failure("handover")
-            told = str(error) or f"not taken within {_HANDOVER_SECONDS:g} s"
+            told = str(error) or f"not taken within {limit}"
             _log.warning("not_handed_over", code=handover.code, error=told, pause_seconds=pause_seconds)
             if handover.tries + 1 == _REFUSALS_BEFORE_ASIDE:
                 self._tell(f"needs a person: {handover.code} cannot be handed over: {told}")

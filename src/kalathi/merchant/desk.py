@@ -11,6 +11,7 @@ from msgspec import Struct
 from kalathi.contract.words import OrderState
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Known, Printed, Subject
+from kalathi.merchant.vouchers import PDFIUM
 
 _EVENTS_SHOWN: Final = 10
 _DEADLINES_SHOWN: Final = 10
@@ -48,6 +49,15 @@ class Status(Struct, frozen=True, kw_only=True):
     deadlines: list[Deadline]
     # One sentence for each thing that waits for a person.
     needs_a_person: list[str]
+
+
+class MergedVouchers(Struct, frozen=True):
+    """How many pages were merged, and which orders' vouchers were left out: those whose file is not where it was put,
+    as of cancelled orders, and those whose file cannot be read, with the reason."""
+
+    pages: int
+    gone: list[str]
+    unreadable: dict[str, str]
 
 
 def status_of(inbox: Inbox, now: datetime) -> Status:
@@ -112,23 +122,29 @@ def print_again(inbox: Inbox, code: str) -> bool:
     return True
 
 
-def merge_vouchers(printed: Sequence[Printed], target: Path) -> tuple[int, list[str]]:
-    """One PDF of all these vouchers, in their order, and its number of pages; and the codes of those whose files are
-    not where they were put, such as of cancelled orders. Nothing is written when there is no page. Raises OSError."""
-    merged = pypdfium2.PdfDocument.new()
-    missing = []
-    try:
-        for voucher in printed:
-            try:
-                with pypdfium2.PdfDocument(voucher.path) as single:
-                    merged.import_pages(single)
-            except (pypdfium2.PdfiumError, FileNotFoundError):
-                missing.append(voucher.code)
-        pages = len(merged)
-        if pages:
-            unfinished = target.with_name(target.name + ".part")
-            merged.save(unfinished)
-            unfinished.replace(target)
-    finally:
-        merged.close()
-    return pages, missing
+def merge_vouchers(printed: Sequence[Printed], target: Path) -> MergedVouchers:
+    """Put all these vouchers into one PDF, in their order. Nothing is written when there is no page. Raises OSError
+    when the target cannot be written."""
+    gone: list[str] = []
+    unreadable: dict[str, str] = {}
+    with PDFIUM:
+        merged = pypdfium2.PdfDocument.new()
+        try:
+            for voucher in printed:
+                try:
+                    with pypdfium2.PdfDocument(Path(voucher.path).read_bytes()) as single:
+                        merged.import_pages(single)
+                except FileNotFoundError:
+                    gone.append(voucher.code)
+                except OSError as error:
+                    unreadable[voucher.code] = error.strerror or str(error)
+                except pypdfium2.PdfiumError as error:
+                    unreadable[voucher.code] = str(error)
+            pages = len(merged)
+            if pages:
+                unfinished = target.with_name(target.name + ".part")
+                merged.save(unfinished)
+                unfinished.replace(target)
+        finally:
+            merged.close()
+    return MergedVouchers(pages, gone, unreadable)

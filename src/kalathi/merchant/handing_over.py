@@ -22,8 +22,9 @@ from kalathi.contract.signatures import signed_headers
 from kalathi.merchant.client import RedirectedError
 from kalathi.merchant.client.transport import AsyncTransport
 
+from kalathi.merchant.commands import HANDING_OVER, Command, Ended, Limit
+
 _JSON: Final = {"content-type": "application/json; charset=utf-8"}
-_COMMAND_SECONDS: Final = 60.0
 
 
 class HandoverError(Exception):
@@ -88,29 +89,14 @@ class HttpRecipient:
 class CommandRecipient:
     """A command that gets the JSON on its standard input."""
 
-    def __init__(self, command: Sequence[str], *, timeout_seconds: float = _COMMAND_SECONDS) -> None:
-        self._command = list(command)
-        self._timeout_seconds = timeout_seconds
+    def __init__(self, command: Sequence[str], *, limit: Limit = HANDING_OVER) -> None:
+        self._command = Command(command, limit)
 
     async def take(self, code: str, body: bytes) -> None:
-        """Raises HandoverError."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-            )
-        except OSError as error:
-            raise HandoverError(f"{self._command[0]}: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                _, told = await process.communicate(body)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise HandoverError(f"{self._command[0]} has not ended within {self._timeout_seconds:g} s") from None
-        if process.returncode:
-            raise HandoverError(
-                f"{self._command[0]} has ended with {process.returncode}: {told[-200:].decode(errors='replace')}"
-            )
+        """Raises HandoverError. When the task is cancelled, the command has ended before this returns."""
+        outcome = await self._command.run_beside(body=body)
+        if not isinstance(outcome, Ended) or outcome.status:
+            raise HandoverError(self._command.describe(outcome))
 
 
 class FunctionRecipient:

@@ -1,20 +1,19 @@
 """Printing: each voucher into a folder, whole or not at all; and from there, if need be, to a printer."""
 
-import contextlib
 import os
 import re
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from kalathi.merchant.commands import PRINTING, Command, Ended, Limit, LimitMet
+from kalathi.merchant.vouchers import whole_pdf
+
 _LONGEST_NAME: Final = 60
-_COMMAND_SECONDS: Final = 60.0
 _WITHDRAWN: Final = "cancelled"
-
-
-class NotAVoucherError(Exception):
-    """The bytes are no PDF."""
+# CUPS translates its sentences; `request id is label-42` is one of them.
+_UNTRANSLATED: Final = {"LC_ALL": "C"}
+_UNREACHABLE: Final = "Unable to connect"
 
 
 class PrinterError(Exception):
@@ -40,8 +39,7 @@ class FolderPrinter:
 
         Raises NotAVoucherError, OSError, PrinterError.
         """
-        if not pdf.startswith(b"%PDF"):
-            raise NotAVoucherError(f"what stands behind the voucher's link of {code} is no PDF")
+        pdf = whole_pdf(code, pdf)
         path = self._folder / _file_name(code)
         unfinished = path.with_suffix(".part")
         with unfinished.open("wb") as file:
@@ -68,38 +66,48 @@ class CommandPrinter(FolderPrinter):
 
     may_repeat = False
 
-    def __init__(self, folder: Path, command: Sequence[str], *, timeout_seconds: float = _COMMAND_SECONDS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str],
+        *,
+        limit: Limit = PRINTING,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(folder)
-        self._command = list(command)
-        self._timeout_seconds = timeout_seconds
+        self._limit = limit
+        self._command = Command(command, limit, variables=variables)
 
     def print_voucher(self, code: str, pdf: bytes) -> Path:
         """The file's path, when the command has ended well."""
         path = super().print_voucher(code, pdf)
-        name = self._command[0]
-        try:
-            ended = subprocess.run(  # noqa: S603  (the shop's own command)
-                [*self._command, str(path)], capture_output=True, timeout=self._timeout_seconds, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise UnsurePrinterError(f"{name} has not ended within {self._timeout_seconds:g} s") from None
-        except OSError as error:
-            raise PrinterError(f"{name}: {error.strerror}") from error
-        if ended.returncode:
-            said = ended.stderr[-200:].decode("utf-8", "replace").strip()
-            raise PrinterError(f"{name} has ended with {ended.returncode}: {said}")
-        self._printed(path, ended.stdout)
+        outcome = self._command.run(str(path))
+        match outcome:
+            case Ended(status=0, output=output):
+                self._printed(path, output)
+            case LimitMet(output=output):
+                self._printed(path, output)
+                raise UnsurePrinterError(self._command.describe(outcome))
+            case _:
+                raise PrinterError(self._command.describe(outcome))
         return path
 
-    def _printed(self, path: Path, said: bytes) -> None:
-        """The command has ended well and has said this."""
+    def _printed(self, path: Path, output: str) -> None:
+        """Note what the command has said of its print job, if it has got one."""
 
 
 class QueuePrinter(CommandPrinter):
     """A queue of CUPS, by `lp`. What is still in the queue when its order is cancelled is taken out of it."""
 
-    def __init__(self, folder: Path, queue: str) -> None:
-        super().__init__(folder, ["lp", "-d", queue])
+    def __init__(self, folder: Path, queue: str, *, options: Sequence[str] = (), limit: Limit = PRINTING) -> None:
+        """`options` are options of `lp`, such as `media=a6`. The queue may be an instance, such as `labels/a6`."""
+        words = ["lp", "-d", queue]
+        for option in options:
+            words += ["-o", option]
+        super().__init__(folder, words, limit=limit, variables=_UNTRANSLATED)
+        self._cancel = Command(["cancel"], limit, variables=_UNTRANSLATED)
+        # An instance is a set of options; its jobs bear the name of the queue alone.
+        self._job = re.escape(queue.partition("/")[0]) + r"-\d+"
 
     def print_voucher(self, code: str, pdf: bytes) -> Path:
         """The same; an earlier voucher of the order leaves the queue if it still waits."""
@@ -107,29 +115,30 @@ class QueuePrinter(CommandPrinter):
         return super().print_voucher(code, pdf)
 
     def withdraw(self, code: str) -> Path | None:
-        """The same, and the print job is cancelled if it still waits."""
-        aside = super().withdraw(code)
+        """The same, after the print job was cancelled if it still waits. Raises OSError, PrinterError."""
         self._cancel_job(code)
-        return aside
+        return super().withdraw(code)
 
     def _cancel_job(self, code: str) -> None:
-        job = self._job_file(self._folder / _file_name(code))
-        if job.exists():
+        file = self._job_file(self._folder / _file_name(code))
+        if not file.exists():
+            return
+        job = file.read_bytes().decode("utf-8", "replace")
+        # Anything else, such as a name that was cut off, could be another queue.
+        if re.fullmatch(self._job, job, re.ASCII):
+            # `cancel` takes a word for a queue's name first: with a queue called label-42, `cancel label-42` takes
+            # whatever that one prints now. No queue's name has a slash, and the id is what follows the last dash.
+            outcome = self._cancel.run(f"/{job}")
+            if not isinstance(outcome, Ended) or _UNREACHABLE in outcome.errors:
+                raise PrinterError(self._cancel.describe(outcome))
             # A job that has ended cannot be cancelled, which is no failure: the label is on paper.
-            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                subprocess.run(  # noqa: S603  (the id is what lp has given)
-                    ["cancel", job.read_text("utf-8")],  # noqa: S607  (as CUPS installs it)
-                    capture_output=True,
-                    timeout=self._timeout_seconds,
-                    check=False,
-                )
-            job.unlink()
+        file.unlink()
 
-    def _printed(self, path: Path, said: bytes) -> None:
+    def _printed(self, path: Path, output: str) -> None:
         # As in "request id is label-42 (1 file(s))".
-        found = re.search(rb"request id is ([\w.-]+)", said)
+        found = re.search(rf"request id is ({self._job})(?!\S)", output, re.ASCII)
         if found:
-            self._job_file(path).write_bytes(found.group(1))
+            self._job_file(path).write_text(found.group(1), "utf-8")
 
     def _job_file(self, path: Path) -> Path:
         return path.with_suffix(".job")

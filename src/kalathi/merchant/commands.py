@@ -1,0 +1,245 @@
+"""Run a shop's command: a print command, `lp` and `cancel`, a hand-over.
+
+Two rules.
+
+1. The end of the process decides. Its input, output and errors are files, not pipes: a pipe stays open as long as a
+   process in the background has inherited it, and a command that does not read its input would block the writer.
+2. No command runs beside its successor. Each one is a process group of its own. When it meets its time limit, ends
+   badly, or is not waited for any more, the whole group ends: SIGTERM, a grace, SIGKILL. Only what a command that ended
+   well has left in the background (`something &`) goes on. A process that leaves the group (`setsid`) is out of reach.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Final
+
+from msgspec import Struct
+
+_GRACE_SECONDS: Final = 2.0
+_KILL_SECONDS: Final = 1.0
+_FIRST_PAUSE_SECONDS: Final = 0.001
+_LONGEST_PAUSE_SECONDS: Final = 0.05
+_PROCESSES: Final = Path("/proc")
+# What is kept of each stream, and what of it is shown.
+_TAIL_BYTES: Final = 4096
+_SHOWN_CHARACTERS: Final = 200
+
+
+class Limit(Struct, frozen=True):
+    """How long a command may take, and the flag that sets it."""
+
+    seconds: float
+    setting: str
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s ({self.setting})"
+
+
+PRINTING: Final = Limit(60.0, "--print-seconds")
+HANDING_OVER: Final = Limit(60.0, "--hand-over-seconds")
+
+
+class Ended(Struct, frozen=True):
+    """The command ended by itself. The status of a command that a signal ended is the signal's number below zero."""
+
+    status: int
+    output: str
+    errors: str
+
+
+class LimitMet(Struct, frozen=True):
+    """The command ran into its time limit. `is_running`: its process could not be ended either, for example because it
+    belongs to another user."""
+
+    limit: Limit
+    output: str
+    errors: str
+    is_running: bool
+
+
+class NotStarted(Struct, frozen=True):
+    """The command cannot be run; the reason is the operating system's."""
+
+    reason: str
+
+
+Outcome = Ended | LimitMet | NotStarted
+
+
+class Command:
+    """A command with its time limit, and variables in addition to this process's own."""
+
+    def __init__(self, words: Sequence[str], limit: Limit, *, variables: Mapping[str, str] | None = None) -> None:
+        self._words = list(words)
+        self._limit = limit
+        self._variables = dict(variables or {})
+
+    def run(self, *arguments: str, body: bytes = b"") -> Outcome:
+        """Wait on this thread for the end of the command, which gets `body` on its standard input."""
+        with contextlib.ExitStack() as stack:
+            try:
+                running = self._start(stack, arguments, body)
+            except (OSError, ValueError) as error:
+                return _not_started(error)
+            for pause_seconds in running.until_end(self._limit.seconds):
+                time.sleep(pause_seconds)
+            for pause_seconds in running.end_group():
+                time.sleep(pause_seconds)
+            return running.outcome(self._limit)
+
+    async def run_beside(self, *arguments: str, body: bytes = b"") -> Outcome:
+        """The same on the event loop. When the task is cancelled, the command's group ends first."""
+        with contextlib.ExitStack() as stack:
+            try:
+                running = self._start(stack, arguments, body)
+            except (OSError, ValueError) as error:
+                return _not_started(error)
+            try:
+                for pause_seconds in running.until_end(self._limit.seconds):
+                    await asyncio.sleep(pause_seconds)
+            finally:
+                for pause_seconds in running.end_group():
+                    await asyncio.sleep(pause_seconds)
+            return running.outcome(self._limit)
+
+    def describe(self, outcome: Outcome) -> str:
+        """A sentence for a person, without the full stop: `lp did not end within 60 s (--print-seconds)`."""
+        name = self._words[0]
+        match outcome:
+            case NotStarted(reason):
+                return f"{name} cannot be started: {reason}"
+            case LimitMet():
+                still = ", and its process cannot be ended" if outcome.is_running else ""
+                return f"{name} did not end within {outcome.limit}{still}{_said(outcome)}"
+            case Ended(status) if status < 0:
+                return f"{name} was ended by {_signal_name(-status)}{_said(outcome)}"
+            case Ended(status):
+                return f"{name} ended with status {status}{_said(outcome)}"
+
+    def _start(self, stack: contextlib.ExitStack, arguments: Sequence[str], body: bytes) -> "_Running":
+        given, output, errors = (
+            stack.enter_context(TemporaryFile())  # noqa: SIM115  (the stack closes it)
+            for _ in range(3)
+        )
+        given.write(body)
+        given.seek(0)
+        process = subprocess.Popen(  # noqa: S603  (the shop's own command)
+            [*self._words, *arguments],
+            stdin=given,
+            stdout=output,
+            stderr=errors,
+            env={**os.environ, **self._variables},
+            start_new_session=True,
+        )
+        running = _Running(process, output, errors)
+        stack.callback(running.kill)
+        return running
+
+
+class _Running:
+    """A command that was started. Its waits are iterators of pauses, the same for a thread and for an event loop."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", output: IO[bytes], errors: IO[bytes]) -> None:
+        self._process = process
+        self._output = output
+        self._errors = errors
+        # The command's own end; None when it did not come in time, whatever status the signals lead to.
+        self._status: int | None = None
+        self._has_group = True
+
+    def until_end(self, limit_seconds: float) -> Iterator[float]:
+        """Pauses until the process has ended or the limit is met."""
+        yield from self._wait(lambda: self._process.poll() is not None, limit_seconds)
+        self._status = self._process.poll()
+
+    def end_group(self) -> Iterator[float]:
+        """End what still runs of a command that did not end well, and wait until it is gone."""
+        if self._status == 0:
+            return
+        for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
+            self._send(number)
+            yield from self._wait(self._is_gone, seconds)
+
+    def kill(self) -> None:
+        """The same at once, if it was not done: for a wait that was broken off."""
+        if self._status == 0 or self._is_gone():
+            return
+        self._send(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILL_SECONDS)
+
+    def outcome(self, limit: Limit) -> Outcome:
+        """How it ended, when both waits are over."""
+        output, errors = _tail(self._output), _tail(self._errors)
+        if self._status is None:
+            return LimitMet(limit, output, errors, self._process.poll() is None)
+        return Ended(self._status, output, errors)
+
+    def _wait(self, is_over: Callable[[], bool], seconds: float) -> Iterator[float]:
+        until = time.monotonic() + seconds
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while not is_over() and (left_seconds := until - time.monotonic()) > 0:
+            yield min(pause_seconds, left_seconds)
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    def _is_gone(self) -> bool:
+        # The process is reaped first: until then it is a member of its group.
+        if self._process.poll() is None:
+            return False
+        self._has_group = self._send(0) and _has_living_member(self._process.pid)
+        return not self._has_group
+
+    def _send(self, number: int) -> bool:
+        """Send a signal to the group, or none with 0; False when the group has no member any more. From then on its
+        number may be given to another process, so nothing is sent again."""
+        if self._has_group:
+            try:
+                os.killpg(self._process.pid, number)
+            except ProcessLookupError:
+                self._has_group = False
+            except PermissionError:
+                pass  # All its members belong to another user.
+        return self._has_group
+
+
+def _has_living_member(group: int) -> bool:
+    """False if only zombies are left of a process group that there is. In a container they may wait for ever for the
+    first process to reap them. Without /proc a zombie counts as living."""
+    if not _PROCESSES.exists():
+        return True
+    for stat in _PROCESSES.glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # Behind the name, which stands in brackets: state, parent, group.
+            state, _, its_group = stat.read_bytes().rpartition(b")")[2].split()[:3]
+            if int(its_group) == group and state not in {b"Z", b"X"}:
+                return True
+    return False
+
+
+def _tail(stream: IO[bytes]) -> str:
+    # Without moving the position, which a process in the background may share.
+    length = os.fstat(stream.fileno()).st_size
+    return os.pread(stream.fileno(), _TAIL_BYTES, max(length - _TAIL_BYTES, 0)).decode("utf-8", "replace")
+
+
+def _said(outcome: Ended | LimitMet) -> str:
+    said = " ".join((outcome.errors.strip() or outcome.output).split())
+    return f": {said[-_SHOWN_CHARACTERS:]}" if said else ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _not_started(error: OSError | ValueError) -> NotStarted:
+    return NotStarted((error.strerror if isinstance(error, OSError) else None) or str(error))

@@ -1,0 +1,45 @@
+"""A voucher is one whole PDF: checked before it is written, so that half a download is never printed."""
+
+import threading
+from typing import Final
+
+import pypdfium2
+
+# A reader looks for the header and for the end within so many bytes of both ends, which leaves room for a byte order
+# mark, a newline or a proxy's text.
+_ROOM_BYTES: Final = 1024
+_HEADER: Final = b"%PDF-"
+_END: Final = b"%%EOF"
+_SHOWN_BYTES: Final = 40
+
+# pdfium may be used by one thread at a time in a process: hold this from opening a document to closing it.
+PDFIUM: Final = threading.Lock()
+
+
+class NotAVoucherError(Exception):
+    """The bytes are not one whole PDF. The sentence says what is wrong, and names the order."""
+
+
+def whole_pdf(code: str, content: bytes) -> bytes:
+    """Return the PDF without what stands before its header: CUPS takes a file for a PDF by its first bytes. Raises
+    NotAVoucherError."""
+    if not content:
+        raise NotAVoucherError(f"the voucher of {code} is empty")
+    start = content.find(_HEADER, 0, _ROOM_BYTES - 1 + len(_HEADER))
+    if start < 0:
+        begin = content[:_SHOWN_BYTES].decode("utf-8", "replace")
+        raise NotAVoucherError(f"the voucher of {code} is not a PDF: it begins with {begin!r}")
+    pdf = content[start:]
+    if _END not in pdf.rstrip(b"\0\t\n\f\r ")[-_ROOM_BYTES:]:
+        raise NotAVoucherError(f"the voucher of {code} is not a whole PDF: its {len(content)} bytes have no %%EOF")
+    with PDFIUM:
+        try:
+            with pypdfium2.PdfDocument(pdf) as document:
+                pages = len(document)
+                for number in range(pages):
+                    document[number].close()
+        except pypdfium2.PdfiumError as error:
+            raise NotAVoucherError(f"the voucher of {code} is a PDF that cannot be read: {error}") from None
+    if not pages:
+        raise NotAVoucherError(f"the voucher of {code} is a PDF without a page")
+    return pdf
