@@ -9,7 +9,8 @@ from typing import Any
 
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
-from kalathi.merchant.handing_over import CommandRecipient, CsvFolder, FunctionRecipient, HttpRecipient, Recipient
+from kalathi.merchant.csv_folder import CsvFolder, CsvStyle
+from kalathi.merchant.handing_over import CommandRecipient, FunctionRecipient, HttpRecipient, Recipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.policy import Policy, read_policy
 from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter
@@ -57,7 +58,7 @@ def printer_of(folder: Path, queue: str, command: str) -> FolderPrinter:
     return CommandPrinter(folder, _words("--print-command", command)) if command else FolderPrinter(folder)
 
 
-def recipient_of(told: str, transport: AsyncTransport) -> Recipient | None:
+def recipient_of(told: str, transport: AsyncTransport, *, csv_style: CsvStyle = CsvStyle.PLAIN) -> Recipient | None:
     """`https://...`, `csv:folder`, `command:a command`, `module:function`, or nothing. Raises PartError."""
     if not told:
         return None
@@ -65,7 +66,7 @@ def recipient_of(told: str, transport: AsyncTransport) -> Recipient | None:
         return HttpRecipient(transport, told)
     kind, _, rest = told.partition(":")
     if kind == "csv" and rest:
-        return CsvFolder(Path(rest))
+        return CsvFolder(Path(rest), csv_style)
     if kind == "command":
         return CommandRecipient(_words("--hand-over-to", rest))
     if _names_something(told):
