@@ -435,6 +435,23 @@ async def test_a_status_that_a_person_has_set_stays_until_the_state_changes(desk
     assert desk.order["status"] == "on-hold", "it was packed already, so a person looks"
 
 
+@pytest.mark.parametrize("status", ["on-hold", "refunded", "failed"])
+async def test_a_change_that_is_no_new_state_undoes_no_status(desk: Desk, status: str) -> None:
+    await desk.take(_recorded())
+    desk.shop.set_status(desk.order, status)
+    await desk.take(_recorded(courier="ACS"))
+    assert (desk.order["status"], meta_of(desk.order)["courier"]) == (status, "ACS")
+
+
+async def test_an_order_that_a_person_has_completed_goes_not_back_to_processing(desk: Desk) -> None:
+    desk.shop.rates[""] = Decimal(0)
+    with pytest.raises(HandoverError, match="on hold"):
+        await desk.take(_recorded())
+    desk.shop.set_status(desk.order, "completed")
+    await desk.take(_recorded())
+    assert (desk.order["status"], meta_of(desk.order)["state"]) == ("completed", "accepted")
+
+
 async def test_a_cancelled_order_gives_its_pieces_back_only_while_they_are_here(desk: Desk) -> None:
     def stock() -> list[int]:
         return [product.stock for product in desk.shop.products]
