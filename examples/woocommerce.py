@@ -57,6 +57,9 @@ LEFT = {"dispatched", "delivered", "partially_delivered", "partially_returned", 
 # its slug is in the language in which WooCommerce was installed.
 ZERO_TAX_CLASS = os.environ.get("WOOCOMMERCE_ZERO_TAX_CLASS", "zero-rate")
 
+# What a person can do about an order that never says enough. Found by that id, it counts as entered.
+BY_HAND = "Enter it by hand, with the order's code as its transaction id."
+
 # Meta data without an underscore in front is shown to people, as custom fields of the order.
 PREFIX = "smart_cart_"
 
@@ -136,11 +139,12 @@ def _find_order(shop: niquests.Session, code: str) -> dict[str, Any] | None:
     lost seconds ago. So the newest orders are looked through as well, and so is the trash.
     """
     for where in ({"search": code}, {}, {"search": code, "status": "trash"}):
-        fields = "id,status,total,billing,meta_data"
+        fields = "id,status,total,billing,transaction_id,meta_data"
         for found in _call(shop, "GET", "orders", params={"per_page": 100, "_fields": fields, **where}):
             # Earlier versions of this module wrote the code into the company.
             company = (found.get("billing") or {}).get("company")
-            if _meta(found).get(f"{PREFIX}code") == code or company == f"Smart Cart {code}":
+            marks = {_meta(found).get(f"{PREFIX}code"), _text(found.get("transaction_id"))}
+            if code in marks or company == f"Smart Cart {code}":
                 return dict(found)
     return None
 
@@ -152,7 +156,7 @@ def _find_product(shop: niquests.Session, code: str, line: dict[str, Any]) -> di
     sku = next((text for uid in uids if (text := _text(uid))), "")
     name = _name(line)
     if not sku:
-        raise WooCommerceError(f"Order {code}: {name} has no shop_uid. Enter this order by hand.")
+        raise WooCommerceError(f"Order {code}: {name} has no shop_uid. {BY_HAND}")
     found = _call(shop, "GET", "products", params={"sku": sku, "per_page": 100})
     products = [product for product in found if product.get("sku") == sku]
     if not products:
@@ -167,7 +171,7 @@ def _find_product(shop: niquests.Session, code: str, line: dict[str, Any]) -> di
         # Without this an order would not say which size to pack, and the sizes' stock would stay as it is.
         raise WooCommerceError(
             f"Order {code}: SKU {sku} ({name}) is a product with variations, and the order does not say which."
-            " Name the variations in your feed, and enter this order by hand."
+            f" Name the variations in your feed. {BY_HAND}"
         )
     return dict(products[0])
 
@@ -346,16 +350,14 @@ def _net(code: str, line: dict[str, Any]) -> Decimal:
     price = _price(code, line)
     includes_vat = line.get("price_includes_vat")
     if not isinstance(includes_vat, bool):
-        raise WooCommerceError(
-            f"Order {code}: nothing says whether the price of {name} includes VAT. Enter it by hand."
-        )
+        raise WooCommerceError(f"Order {code}: nothing says whether the price of {name} includes VAT. {BY_HAND}")
     if not includes_vat:
         return price
     ratio = _decimal(line.get("vat_ratio"))
     if ratio is None or not 0 <= ratio < 100:
         raise WooCommerceError(
             f"Order {code}: the price of {name} includes VAT, and the order does not say how much"
-            f" (vat_ratio is {line.get('vat_ratio')!r}). Enter it by hand."
+            f" (vat_ratio is {line.get('vat_ratio')!r}). {BY_HAND}"
         )
     return _without(price, ratio)
 
@@ -371,14 +373,14 @@ def _price(code: str, line: dict[str, Any]) -> Decimal:
     if total is None and unit is not None:
         total = unit * _quantity(code, line)
     if total is None or total < 0:
-        raise WooCommerceError(f"Order {code}: {_name(line)} has no price. Enter it by hand.")
+        raise WooCommerceError(f"Order {code}: {_name(line)} has no price. {BY_HAND}")
     return total
 
 
 def _quantity(code: str, line: dict[str, Any]) -> int:
     quantity = _decimal(line.get("quantity"))
     if quantity is None or quantity < 1 or quantity != quantity.to_integral_value():
-        raise WooCommerceError(f"Order {code}: {_name(line)} has no quantity. Enter it by hand.")
+        raise WooCommerceError(f"Order {code}: {_name(line)} has no quantity. {BY_HAND}")
     return int(quantity)
 
 

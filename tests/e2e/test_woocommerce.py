@@ -133,6 +133,17 @@ async def test_an_order_that_an_earlier_version_entered_is_found(desk: Desk) -> 
     assert desk.order["billing"] == billing
 
 
+async def test_an_order_that_a_person_has_entered_is_found_by_its_transaction_id(desk: Desk) -> None:
+    unsaid = _recorded()
+    unsaid["line_items"][0]["vat_ratio"] = None
+    await desk.refuse(unsaid, "with the order's code as its transaction id")
+    by_hand = {"id": 7, "status": "processing", "billing": {}, "transaction_id": "DEMO-OPEN", "meta_data": []}
+    desk.shop.orders[7] = by_hand | {"line_items": [], "total": "1.00", "stock_is_reduced": True}
+    await desk.take(unsaid)
+    await desk.take(unsaid | {"state": "dispatched", "courier": "ACS"})
+    assert (desk.order["status"], meta_of(desk.order)["courier"]) == ("completed", "ACS")
+
+
 async def test_an_order_in_the_trash_stays_there(desk: Desk) -> None:
     await desk.take(_recorded())
     desk.order["status"] = "trash"
