@@ -13,7 +13,9 @@ from kalathi.merchant.policy import OrderPolicy, Policy
 def wrap_by_hand(order: Order, available: dict[str, int], usual: OrderPolicy, **more: Any) -> Decision:
     """Pure: the order, the free pieces and the shop's own policy in, the answer out."""
     decision = decide(order, available, usual, **more)
-    if order.gift_wrap and isinstance(decision, Accept):
+    # The marketplace says it in two places, and either may be missing.
+    is_gift = order.gift_wrap or (isinstance(order.custom, str) and "[GIFT-WRAP]" in order.custom)
+    if is_gift and isinstance(decision, Accept):
         return LeaveToPerson("It is to be wrapped as a gift: is there paper?")
     return decision
 

@@ -19,9 +19,15 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.receiver import WebhookHandler
+from kalathi.merchant.receiver import LARGEST_BODY_BYTES, WebhookHandler
 
-settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY=secrets.token_hex())
+settings.configure(
+    ROOT_URLCONF=__name__,
+    ALLOWED_HOSTS=["*"],
+    SECRET_KEY=secrets.token_hex(),
+    # Django's own limit is half of the connector's, and would refuse long webhooks with 400.
+    DATA_UPLOAD_MAX_MEMORY_SIZE=LARGEST_BODY_BYTES,
+)
 
 # One for the whole process: it may be used from any thread.
 handler = WebhookHandler(Inbox(Path(os.environ["KALATHI_MERCHANT_DATA"]) / "merchant.db", beside=True))

@@ -11,7 +11,7 @@ from kalathi.cli import main
 from kalathi.cli.merchant_parts import PartError, printer_of, recipient_of, stock_of
 from kalathi.merchant.client import AsyncClient, UnreachableError
 from kalathi.merchant.client.transport import HttpAnswer
-from kalathi.merchant.handing_over import CommandRecipient, CsvFolder, FunctionRecipient, HandoverError, HttpRecipient
+from kalathi.merchant.handing_over import CommandRecipient, FunctionRecipient, HandoverError, HttpRecipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.metrics import ConnectorMetrics
 from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter
@@ -66,6 +66,7 @@ def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) ->
         (["--stock", "stock.csv", "--printer", "a", "--print-command", "b"], "not both"),
         (["--stock", "stock.csv", "--print-command", "'"], "--print-command: No closing quotation"),
         (["--stock", "stock.csv", "--hand-over-to", "ftp://x"], "give an address, csv:folder"),
+        (["--stock", "stock.csv", "--csv-style", "excel-el"], "--csv-style is about --hand-over-to csv:folder"),
         (["--stock", "stock.csv", "--policy", "missing.toml"], "missing.toml"),
         (["--stock", "stock.csv", "--secrets", "whsec_%%%"], "secret"),
         (["--stock", "stock.csv", "--approve-returns", "moods"], "moods is no reason"),
@@ -125,17 +126,6 @@ async def test_each_recipient_is_told_by_its_form(tmp_path: Path) -> None:
         await failing.take("o1", b"")
     with pytest.raises(PartError):
         recipient_of("command:", network)
-
-
-async def test_a_csv_folder_holds_each_order_once_with_its_lines(tmp_path: Path) -> None:
-    folder = CsvFolder(tmp_path / "orders")
-    lines = b'[{"shop_uid": "A", "product_name": "x, y", "quantity": 2, "unit_price": 10.4}]'
-    for state in (b"accepted", b"dispatched"):
-        body = b'{"kind": "order", "order": {"code": "../o1", "state": "%s", "line_items": %s}}' % (state, lines)
-        await folder.take("../o1", body)
-    await folder.take("R-1", b'{"kind": "return", "return": {}}')
-    [path] = (tmp_path / "orders").iterdir()
-    assert path.read_text("utf-8").splitlines()[1:] == ['../o1,dispatched,A,"x, y",2,10.4']
 
 
 def test_each_printer_is_told_by_its_flags(tmp_path: Path) -> None:

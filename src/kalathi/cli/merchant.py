@@ -42,6 +42,7 @@ class MerchantOptions(NamedTuple):
     hand_over_header: tuple[str, ...]
     hand_over_secret: str
     hand_over_seconds: float
+    csv_style: str
     told_orders_are_counted: bool
     data: Path
     host: str
@@ -100,6 +101,15 @@ _OPTIONS = (
         help="The shop's own system: an address, csv:folder, command:..., or module:function.",
     ),
     *HAND_OVER_OPTIONS,
+    click.option(
+        "--csv-style",
+        envvar="KALATHI_CSV_STYLE",
+        # The values of CsvStyle; a test compares.
+        type=click.Choice(["plain", "excel-el"]),
+        default="plain",
+        show_default=True,
+        help="How csv:folder is written: plain for programs, excel-el for Excel with Greek regional settings.",
+    ),
     click.option(
         "--told-orders-are-counted",
         envvar="KALATHI_TOLD_ORDERS_ARE_COUNTED",
@@ -245,6 +255,8 @@ def _checked(options: MerchantOptions) -> MerchantOptions:
         fail("give --print-to, the folder for the vouchers.")
     if options.told_orders_are_counted and not options.hand_over_to:
         fail("--told-orders-are-counted is about the system of --hand-over-to; give that as well.")
+    if options.csv_style != "plain" and not options.hand_over_to.startswith("csv:"):
+        fail("--csv-style is about --hand-over-to csv:folder; give that as well.")
     unknown = _reasons(options) - set(ReturnReason)
     if unknown:
         fail(f"--approve-returns: {', '.join(sorted(unknown))} is no reason; there are: {', '.join(ReturnReason)}.")
@@ -281,6 +293,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.client.transport import AsyncNetwork
     from kalathi.merchant.connector import Connector, Habits
+    from kalathi.merchant.csv_folder import CsvStyle
     from kalathi.merchant.inbox import Inbox
     from kalathi.merchant.metrics import ConnectorMetrics
     from kalathi.merchant.receiver import Receiver, WebhookHandler
@@ -328,6 +341,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
                 options.hand_over_header,
                 options.hand_over_secret,
                 seconds=options.hand_over_seconds,
+                csv_style=CsvStyle(options.csv_style),
             ),
             habits=Habits(
                 warn_seconds=options.warn_hours * 3600,

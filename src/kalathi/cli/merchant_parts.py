@@ -11,8 +11,9 @@ from typing import Any, Final
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.merchant.commands import HANDING_OVER, PRINTING, Limit
+from kalathi.merchant.csv_folder import CsvFolder, CsvStyle
 from kalathi.merchant.forwarded import TrustedProxies, read_trusted_proxies
-from kalathi.merchant.handing_over import CommandRecipient, CsvFolder, FunctionRecipient, HttpRecipient, Recipient
+from kalathi.merchant.handing_over import CommandRecipient, FunctionRecipient, HttpRecipient, Recipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.policy import Policy, read_policy
 from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter
@@ -83,6 +84,7 @@ def recipient_of(
     secret: str = "",
     *,
     seconds: float = HANDING_OVER.seconds,
+    csv_style: CsvStyle = CsvStyle.PLAIN,
 ) -> Recipient | None:
     """`https://...`, which may have headers and a secret, `csv:folder`, `command:a command`, `module:function`, or
     nothing. Raises PartError."""
@@ -94,7 +96,7 @@ def recipient_of(
         return None
     kind, _, rest = told.partition(":")
     if kind == "csv" and rest:
-        return CsvFolder(Path(rest))
+        return CsvFolder(Path(rest), csv_style)
     if kind == "command":
         limit = Limit(seconds, HANDING_OVER.setting)
         return CommandRecipient(_words("--hand-over-to", rest), limit=limit)

@@ -5,14 +5,12 @@ well: a command by status 0, an address by a status of 200 to 299, a function by
 """
 
 import asyncio
-import csv
 import hashlib
 import inspect
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final, Protocol
 
 from kalathi.contract.codec import encode
@@ -21,7 +19,6 @@ from kalathi.contract.returns import Return
 from kalathi.contract.signatures import signed_headers
 from kalathi.merchant.client import RedirectedError
 from kalathi.merchant.client.transport import AsyncTransport
-
 from kalathi.merchant.commands import HANDING_OVER, Command, Ended, Limit
 
 _JSON: Final = {"content-type": "application/json; charset=utf-8"}
@@ -117,35 +114,3 @@ class FunctionRecipient:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._function, content)
         except Exception as error:
             raise HandoverError(f"{type(error).__name__}: {error}") from error
-
-
-class CsvFolder:
-    """A folder into which each order is put as a CSV of its lines, under its code; a later one takes its place."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-
-    async def take(self, code: str, body: bytes) -> None:
-        """Raises HandoverError."""
-        told = json.loads(body)
-        if told["kind"] != "order":
-            return
-        order = told["order"]
-        name = "".join(letter if letter.isalnum() or letter == "-" else "_" for letter in code)[:60]
-        unfinished = self._folder / f"{name}.part"
-        try:
-            with unfinished.open("w", encoding="utf-8", newline="") as file:
-                rows = csv.writer(file)
-                rows.writerow(["code", "state", "shop_uid", "product_name", "quantity", "unit_price"])
-                for line in order["line_items"]:
-                    rows.writerow(
-                        [
-                            order["code"],
-                            order["state"],
-                            *(line.get(key, "") for key in ("shop_uid", "product_name", "quantity", "unit_price")),
-                        ]
-                    )
-            unfinished.replace(self._folder / f"{name}.csv")
-        except OSError as error:
-            raise HandoverError(f"{self._folder}: {error.strerror}") from error
