@@ -100,8 +100,7 @@ def test_a_folder_without_an_inbox_is_said_and_none_is_made(tmp_path: Path, comm
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_each_source_of_stock_is_told_by_its_form(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "inbox.db")
+def test_each_source_of_stock_is_told_by_its_form() -> None:
     client = AsyncClient("http://x", "t", transport=Network())
     for told, query, kind in (
         ("warehouse", "", WarehouseStock),
@@ -111,8 +110,7 @@ def test_each_source_of_stock_is_told_by_its_form(tmp_path: Path) -> None:
         ("stock.csv", "", CsvStock),
         ("C:stock.csv", "", CsvStock),
     ):
-        assert type(stock_of(told, query, client, Network(), inbox)) is kind, told
-    inbox.close()
+        assert type(stock_of(told, query, client, Network())) is kind, told
 
 
 async def test_each_recipient_is_told_by_its_form(tmp_path: Path) -> None:

@@ -287,10 +287,10 @@ async def _run_merchant(options: MerchantOptions) -> None:
         client = await stack.enter_async_context(
             AsyncClient(options.url, options.token, vendor=options.vendor, retries=once)
         )
-        stock = stock_of(options.stock, options.stock_query, client, network, inbox)
+        stock = stock_of(options.stock, options.stock_query, client, network)
         if stock.sends_itself:
             # A source that cannot be read is told now and not at the first order.
-            await stock.available()
+            await stock.read()
         metrics = ConnectorMetrics()
         connector = Connector(
             client,

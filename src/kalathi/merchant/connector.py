@@ -68,6 +68,8 @@ class Habits(Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     # The shop's own system lowers the stock by the orders that it is told of.
     told_orders_are_counted: bool = False
+    # How old the numbers of a lagging source may be when it shows them.
+    stock_lag_seconds: float = 0.0
 
 
 class Connector:
@@ -108,6 +110,7 @@ class Connector:
             clock=clock,
             dry_run=self._habits.dry_run,
             told_orders_are_counted=self._habits.told_orders_are_counted,
+            stock_lag_seconds=self._habits.stock_lag_seconds,
         )
         self._bell = asyncio.Event()
         self._reconcile_at = 0.0
@@ -219,6 +222,7 @@ class Connector:
                 self._tell(f"looks at {found} that no webhook has told")
         self._inbox.forget_events(_EVENTS_KEPT)
         self.ring()
+        await self._steps.look_at_stock()
 
     def _read(self, event: InboxEvent) -> None:
         try:
@@ -316,14 +320,7 @@ class Connector:
             self._inbox.handed(handover)
             self._metrics.note_done("handed_over")
             if self._habits.told_orders_are_counted:
-                await self._leave_to_the_source(handover.code)
-
-    async def _leave_to_the_source(self, code: str) -> None:
-        try:
-            await self._steps.leave(code)
-        except (StockError, CallError, OSError) as error:
-            # Its pieces are held twice until the courier has it: too little is sold, not too much.
-            _log.warning("still_held", code=code, error=str(error))
+                await self._steps.leave(handover.code, told=True)
 
     def _heed(self, error: CallError) -> None:
         """What is said to one call is said to all: how long to wait, and that the token or the vendor word is wrong."""
