@@ -37,10 +37,9 @@ class Held:
         self.reserve(code, *claims)
         self.inbox.reservations.mark_left(code, self.seconds)
 
-    def says(self, unreadable: tuple[str, ...] = (), **pieces: int) -> dict[str, int]:
-        shelf = Shelf(
-            {uid.replace("_", "-"): n for uid, n in pieces.items()}, unreadable=dict.fromkeys(unreadable, "?")
-        )
+    def says(self, unreadable: tuple[str, ...] = (), written_at: float | None = None, **pieces: int) -> dict[str, int]:
+        named = {uid.replace("_", "-"): number for uid, number in pieces.items()}
+        shelf = Shelf(named, unreadable=dict.fromkeys(unreadable, "?"), written_at=written_at)
         self.inbox.reservations.see(shelf, self.seconds, lags=True, lag_seconds=self.lag_seconds)
         return self.inbox.reservations.pieces()
 
@@ -110,6 +109,16 @@ def test_a_rise_does_not_release_what_left_within_the_lag_of_the_source(held: He
     assert held.says(A=9) == {"A": 2}, "the same number says nothing, however late"
     assert held.says(A=8) == {"A": 1}
     assert held.says(A=10) == {}
+
+
+def test_the_lag_is_counted_from_when_a_file_was_written_and_not_from_when_it_is_read(held: Held) -> None:
+    held.lag_seconds = 600
+    held.seconds = 1000
+    held.says(A=5)
+    held.left("o1", ("A", 1))
+    held.seconds = 9000
+    assert held.says(A=9, written_at=1500) == {"A": 1}
+    assert held.says(A=10, written_at=1600) == {}
 
 
 def test_an_unreadable_number_releases_nothing_and_is_not_compared_with(held: Held) -> None:

@@ -44,11 +44,12 @@ class Reservation(NamedTuple):
 
 
 def recount(held: Sequence[Reservation], shelf: Shelf, now: float, lag_seconds: float) -> list[Reservation]:
-    """Return the reservations after a source that lags has said this; those without pieces are released.
+    """Return the reservations after a source that lags has said this; those without pieces are released. `now` is in
+    seconds since 1970.
 
     The same number of a product says nothing new. A number that has fallen by some pieces shows that as many have left
     the books: what left first is released first. A number that has risen shows that the shop has counted anew: what had
-    left by then is released, except what left less than `lag_seconds` ago.
+    left by then is released, except what left less than `lag_seconds` before the source said so.
     """
     if shelf.is_empty():
         return list(held)
@@ -64,20 +65,24 @@ def recount(held: Sequence[Reservation], shelf: Shelf, now: float, lag_seconds: 
         if uid in shelf.unreadable:
             recounted += entries
         elif uid in shelf.pieces:
-            recounted += _recount_product(entries, shelf.pieces[uid], now, lag_seconds)
+            known_until = None if lag_seconds <= 0 else min(now, shelf.written_at or now) - lag_seconds
+            recounted += _recount_product(entries, shelf.pieces[uid], now, known_until)
         else:
             recounted += [_without_product(entry, now) for entry in entries]
     return recounted
 
 
-def _recount_product(entries: list[Reservation], number: int, now: float, lag_seconds: float) -> Iterator[Reservation]:
+def _recount_product(
+    entries: list[Reservation], number: int, now: float, known_until: float | None
+) -> Iterator[Reservation]:
+    """`known_until`: what left later the source cannot know; None: it knows what has left."""
     before = [_number_before(entry, now) for entry in entries]
     fallen = max((was - number for was in before if was is not None), default=0)
     oldest_first = sorted(zip(entries, before, strict=True), key=lambda pair: (pair[0].left_at or 0.0, pair[0].code))
     for entry, was in oldest_first:
         quantity = entry.quantity
         if entry.left_at is not None and was is not None:
-            if number > was and (lag_seconds <= 0 or now - entry.left_at >= lag_seconds):
+            if number > was and (known_until is None or entry.left_at <= known_until):
                 quantity = 0
             elif number < was:
                 known = min(quantity, fallen, was - number)
