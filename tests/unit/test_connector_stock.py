@@ -63,6 +63,16 @@ async def _see(shop: Shop, code: str, state: OrderState, **different: object) ->
     await shop.work(until_seconds=shop.seconds)
 
 
+def _order_of(content: dict[str, object]) -> dict[str, object]:
+    order = content["order"]
+    assert isinstance(order, dict)
+    return order
+
+
+def _state(shop: Shop, code: str) -> str:
+    return shop.market.orders[code].state
+
+
 def _held(shop: Shop) -> dict[str, int]:
     return shop.inbox.reservations.pieces()
 
@@ -87,7 +97,7 @@ async def test_what_is_cancelled_after_its_dispatch_keeps_its_pieces_and_its_lab
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.receive(shop.order("o2", 1))
     await shop.work()
-    assert shop.market.orders["o2"].state == OrderState.ACCEPTED
+    assert _state(shop, "o2") == OrderState.ACCEPTED
     assert shop.inbox.reservations.of("o1") == {}
 
 
@@ -126,7 +136,7 @@ async def test_the_same_bytes_written_again_sell_no_piece_twice(shop: Shop) -> N
         shop.stock("shop_uid,quantity\nA,1\n")
         shop.receive(shop.order(f"again{number}", 1))
         await shop.work()
-        assert shop.market.orders[f"again{number}"].state == OrderState.REJECTED
+        assert _state(shop, f"again{number}") == OrderState.REJECTED
 
 
 async def test_an_export_that_begins_to_name_sizes_sells_no_piece_twice(shop: Shop) -> None:
@@ -145,13 +155,13 @@ async def test_an_export_that_begins_to_name_sizes_sells_no_piece_twice(shop: Sh
     shop.receive(sized("o3", "44"))
     shop.receive(sized("o4", "42"))
     await shop.work()
-    assert shop.market.orders["o3"].state == OrderState.REJECTED, "the only one is reserved for o1"
-    assert shop.market.orders["o4"].state == OrderState.ACCEPTED
+    assert _state(shop, "o3") == OrderState.REJECTED, "the only one is reserved for o1"
+    assert _state(shop, "o4") == OrderState.ACCEPTED
     assert _held(shop) == {"A": 1, "A-44": 1, "A-42": 1}
     shop.stock("shop_uid,quantity\nA,3\n")
     shop.receive(sized("o5", "42"))
     await shop.work()
-    assert shop.market.orders["o5"].state == OrderState.ACCEPTED, "o2 was released when the number of A rose"
+    assert _state(shop, "o5") == OrderState.ACCEPTED, "o2 was released when the number of A rose"
     assert _held(shop) == {"A": 3}
 
 
@@ -181,8 +191,8 @@ async def test_a_live_source_frees_what_has_left_when_it_was_asked_afterwards(sh
 
 async def test_a_live_source_that_is_away_frees_what_has_left_when_it_is_back(shop: Shop) -> None:
     shelves = Shelves(lags=False, A=2)
-    told: list[str] = []
-    _connect(shop, shelves, recipient=FunctionRecipient(lambda content: told.append(content["order"]["state"])))
+    told: list[object] = []
+    _connect(shop, shelves, recipient=FunctionRecipient(lambda content: told.append(_order_of(content)["state"])))
     await _see(shop, "o1", OrderState.ACCEPTED)
     shelves.error = StockError("the database is away")
     await _see(shop, "o1", OrderState.DISPATCHED)
@@ -218,9 +228,9 @@ async def test_what_leaves_while_a_lagging_source_is_away_is_compared_with_its_n
 async def test_a_source_that_is_away_blocks_neither_printing_nor_handing_over_of_accepted_orders(
     shop: Shop, *, reserved: bool
 ) -> None:
-    told: list[str] = []
+    told: list[object] = []
     shelves = Shelves(lags=True, A=5)
-    _connect(shop, shelves, recipient=FunctionRecipient(lambda content: told.append(content["order"]["code"])))
+    _connect(shop, shelves, recipient=FunctionRecipient(lambda content: told.append(_order_of(content)["code"])))
     if reserved:
         shop.receive(shop.order("o1", 1))
         await shop.work()
@@ -231,11 +241,11 @@ async def test_a_source_that_is_away_blocks_neither_printing_nor_handing_over_of
     assert _held(shop) == {"A": 1}, "the source is not needed to know which pieces an order takes"
     shop.receive(shop.order("o2", 1))
     await shop.work(until_seconds=30)
-    assert shop.market.orders["o2"].state == OrderState.OPEN
+    assert _state(shop, "o2") == OrderState.OPEN
     shelves.error = None
     shelves.pieces = {"A": 2}
     await shop.work(until_seconds=200)
-    assert shop.market.orders["o2"].state == OrderState.ACCEPTED
+    assert _state(shop, "o2") == OrderState.ACCEPTED
     assert _held(shop) == {"A": 2}
 
 
@@ -251,7 +261,7 @@ async def test_a_person_is_told_once_that_the_source_is_away_and_when_it_is_back
     shop.seconds = 900
     await shop.look_after()
     assert "the stock can be read again" in shop.told
-    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
+    assert _state(shop, "o1") == OrderState.ACCEPTED
 
 
 async def test_an_outage_of_seconds_is_told_to_nobody_and_one_of_a_minute_is(shop: Shop) -> None:
@@ -273,13 +283,13 @@ async def test_an_order_of_a_product_that_cannot_be_read_waits_for_a_person_with
     shop.stock("shop_uid,quantity\nB,1\nA,1.000\n")
     shop.receive(shop.order("o1", 1))
     await shop.work()
-    assert shop.market.orders["o1"].state == OrderState.OPEN
+    assert _state(shop, "o1") == OrderState.OPEN
     [(_, note)] = shop.inbox.aside()
     assert note.startswith("Order o1: The stock of A cannot be read: ")
     assert 'stock.csv, line 3: the quantity "1.000" may mean 1 or 1000.' in note
     shop.stock("shop_uid,quantity\nA,1\n")
     await shop.look_after()
-    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
+    assert _state(shop, "o1") == OrderState.ACCEPTED
 
 
 async def test_a_policy_of_the_shops_own_is_not_asked_about_what_cannot_be_read(shop: Shop) -> None:
@@ -308,7 +318,7 @@ async def test_a_price_that_cannot_be_read_does_not_switch_the_check_off(shop: S
         shop.restart(policy=habits)
         shop.receive(shop.order("o1", 1))
         await shop.work()
-        assert shop.market.orders["o1"].state == state
+        assert _state(shop, "o1") == state
 
 
 async def test_an_accepted_order_whose_quantity_is_not_known_is_printed_and_told_to_a_person(shop: Shop) -> None:

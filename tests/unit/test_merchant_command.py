@@ -70,7 +70,11 @@ def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) ->
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--stock", "missing.csv"], "missing.csv: No such file"),
+        (["--stock", "stock.csv", "--stock-encoding", "klingon"], "--stock-encoding klingon: no such encoding"),
+        (["--stock", "no-stock.csv"], "must name the columns shop_uid and quantity"),
+        (["--stock", "greek.csv"], "--stock-encoding cp1253"),
+        (["--stock", "sqlite://", "--stock-query", "SELECT 1, 2"], "the URL names no file"),
+        (["--stock", "platform:uname"], "it gives neither an object of quantities nor a list of objects"),
         (["--stock", "sqlite:///x.db"], "give --stock-query"),
         (["--stock", "no_such_module:stock"], "No module named 'no_such_module'"),
         (["--stock", "stock.csv", "--printer", "a", "--print-command", "b"], "not both"),
@@ -83,7 +87,9 @@ def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) ->
 )
 def test_what_cannot_be_used_is_said_at_the_start(tmp_path: Path, flags: list[str], told: str) -> None:
     (tmp_path / "stock.csv").write_text("shop_uid,quantity\nA,1\n", "utf-8")
-    flags = [str(tmp_path / flag) if flag == "stock.csv" else flag for flag in flags]
+    (tmp_path / "no-stock.csv").write_text("sku;pieces\nA;1\n", "utf-8")
+    (tmp_path / "greek.csv").write_bytes("shop_uid,quantity\nΒ,1\n".encode("cp1253"))
+    flags = [str(tmp_path / flag) if flag.endswith(".csv") else flag for flag in flags]
     usual = ["--url", "http://127.0.0.1:1", "--token", "hidden-token", "--port", "0"]
     usual += ["--print-to", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
     result = CliRunner().invoke(main, ["merchant", *usual, *flags])

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
 from kalathi.cli.merchant_desk import day, replay, reprint, status
+from kalathi.cli.merchant_stock import STOCK_OPTIONS, check_stock
 from kalathi.cli.operating import fail
 from kalathi.contract.words import ReturnReason
 
@@ -30,6 +31,10 @@ class MerchantOptions(NamedTuple):
     vendor: str
     stock: str
     stock_query: str
+    stock_encoding: str
+    stock_decimal: Literal["", ".", ","]
+    stock_lags: bool
+    stock_lag_minutes: float
     policy: str
     print_to: Path | None
     printer: str
@@ -60,14 +65,7 @@ _OPTIONS = (
         help="A file that holds the token.",
     ),
     click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Word in Accept."),
-    click.option(
-        "--stock",
-        envvar="KALATHI_STOCK",
-        default="",
-        help="CSV with shop_uid and quantity (and price); an address that answers JSON; a URL of SQLAlchemy; "
-        "module:function; or `warehouse` for what lies in the marketplace's own.",
-    ),
-    click.option("--stock-query", envvar="KALATHI_STOCK_QUERY", default="", help="SQL that gives shop_uid, quantity."),
+    *STOCK_OPTIONS,
     click.option(
         "--policy",
         envvar="KALATHI_POLICY",
@@ -264,7 +262,7 @@ def _policy(options: MerchantOptions) -> "Policy":
 
 
 async def _run_merchant(options: MerchantOptions) -> None:
-    from kalathi.cli.merchant_parts import printer_of, recipient_of, stock_of
+    from kalathi.cli.merchant_parts import StockForm, printer_of, recipient_of, stock_of
     from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.client.transport import AsyncNetwork
     from kalathi.merchant.connector import Connector, Habits
@@ -287,10 +285,11 @@ async def _run_merchant(options: MerchantOptions) -> None:
         client = await stack.enter_async_context(
             AsyncClient(options.url, options.token, vendor=options.vendor, retries=once)
         )
-        stock = stock_of(options.stock, options.stock_query, client, network)
+        form = StockForm(options.stock_encoding, options.stock_decimal or None, options.stock_lags)
+        stock = stock_of(options.stock, options.stock_query, client, network, form)
         if stock.sends_itself:
-            # A source that cannot be read is told now and not at the first order.
-            await stock.read()
+            # What can never be read is told now and not at the first order.
+            await check_stock(stock)
         metrics = ConnectorMetrics()
         connector = Connector(
             client,
@@ -304,6 +303,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
                 warn_seconds=options.warn_hours * 3600,
                 dry_run=options.dry_run,
                 told_orders_are_counted=options.told_orders_are_counted,
+                stock_lag_seconds=options.stock_lag_minutes * 60,
             ),
             metrics=metrics,
         )
