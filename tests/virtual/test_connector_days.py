@@ -74,7 +74,7 @@ class Days(FakeNetwork):
         super().__init__()
         self.chance = chance
         self.folder = folder
-        self.shelf = {"A": 60, "B": 40}
+        self.shelf = {"A": 30, "B": 20}
         self.arrived = Counter(self.shelf)
         self.left: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()
@@ -87,6 +87,8 @@ class Days(FakeNetwork):
         self.names_variation = chance.random() < 0.5
         # Orders that were cancelled when the courier had them, and how the marketplace shows them.
         self.late: dict[str, str] = {}
+        # What accepted orders take.
+        self.taken: dict[str, Counter[str]] = {}
         self.deaths = 0
         self.deadly = False
         self.codes: list[str] = []
@@ -190,29 +192,42 @@ class Days(FakeNetwork):
 
     async def step(self) -> None:
         what = self.chance.random()
-        if what < 0.55:
+        if what < 0.45:
             wanted = {uid: self.chance.randint(1, 4) for uid in self.chance.choice(("A", "B", "AB"))}
             # The marketplace believes in more than there is; a rejection lowers what it believes.
             await self.shop.count({})
             code = await self.shop.place(wanted)
             self.wanted[code] = wanted
-        elif what < 0.63:
+        elif what < 0.51:
             await self._operate(self.chance.choice(["open", "accepted"]), "cancel")
-        elif what < 0.65:
+        elif what < 0.54:
             await self._cancel_late()
-        elif what < 0.67:
+        elif what < 0.57:
             await self._take_back()
-        elif what < 0.83:
+        elif what < 0.80:
             await self._hand_over()
-        elif what < 0.90:
+        elif what < 0.91:
             await self._write_somehow()
-        elif what < 0.94:
-            self.restock(self.chance.randint(0, 20))
+        elif what < 0.95:
+            self.restock(self.chance.randint(0, 9))
         else:
-            await self.advance(self.chance.randint(1, 900))
-        await self.market.settle()
+            await self.advance(self.chance.randint(1, 600))
+        await self.advance(self.chance.randint(0, 60))
         if self.chance.random() < 0.7:
             await self.work()
+            await self.check_promises()
+
+    async def check_promises(self) -> None:
+        """What is accepted and waits for the courier lies on the shelf."""
+        promised: Counter[str] = Counter()
+        for order in await _orders(self.market, "&state=accepted"):
+            code = order["code"]
+            if code not in self.taken:
+                lines = (await self.market.order(code))["order"]["line_items"]
+                self.taken[code] = Counter({line["shop_uid"]: line["quantity"] for line in lines})
+            promised.update(self.taken[code])
+        short = {uid: quantity for uid, quantity in promised.items() if quantity > self.shelf[uid]}
+        assert not short, f"promised twice: {short} of {self.shelf}"
 
     async def _some(self, state: str) -> dict[str, Any] | None:
         listed = await self.market.operate("GET", f"/marketplace/orders?state={state}&per=50")
@@ -289,11 +304,11 @@ class Days(FakeNetwork):
         self.handler.handle(json.dumps(event).encode(), {})
 
 
-async def _orders(market: Market) -> list[dict[str, Any]]:
+async def _orders(market: Market, query: str = "") -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     page = 1
     while True:
-        listed = await market.operate("GET", f"/marketplace/orders?per=100&page={page}")
+        listed = await market.operate("GET", f"/marketplace/orders?per=100&page={page}{query}")
         found += listed["orders"]
         if page >= listed["meta"]["pagination"]["total_pages"]:
             return found
