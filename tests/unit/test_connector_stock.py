@@ -257,8 +257,12 @@ async def test_a_person_is_told_once_that_the_source_is_away_and_when_it_is_back
     [line] = [line for line in shop.told if "stock cannot be read" in line]
     assert line.startswith("needs a person: the stock cannot be read: ")
     assert "stock.csv: No such file or directory. New orders wait for it" in line
+    shop.stock("sku,quantity\nA,1\n")
+    for shop.seconds in (900.0, 1200.0):
+        await shop.look_after()
+    assert len([line for line in shop.told if "must name the columns" in line]) == 1, "another reason is told too"
     shop.stock("shop_uid,quantity\nA,1\n")
-    shop.seconds = 900
+    shop.seconds = 1500
     await shop.look_after()
     assert "the stock can be read again" in shop.told
     assert _state(shop, "o1") == OrderState.ACCEPTED

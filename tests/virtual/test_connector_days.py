@@ -34,7 +34,7 @@ ORDERS = int(os.environ.get("KALATHI_TEST_CONNECTOR_ORDERS", "400"))
 # A's listing is of one variation, which the shop's file may name or not.
 VARIATION: Final = "A-44"
 # How long ago the file's numbers were true when it is written.
-LAGS_SECONDS: Final = (0, 600)
+LAGS_SECONDS: Final = (0, 600, 1200)
 FAULTS: Final[list[dict[str, Any]]] = [
     {"on": "api", "kind": "error", "status": 500, "probability": 0.03},
     {"on": "api", "kind": "error", "status": 503, "probability": 0.03, "after": True},

@@ -65,10 +65,11 @@ class OrderSteps:
         self._dry_run = dry_run
         self._told_orders_are_counted = told_orders_are_counted
         self._stock_lag_seconds = stock_lag_seconds
-        # Since when the source cannot be read; whether it was ever read; whether a person knows that it cannot be.
+        # Since when the source cannot be read; whether it was ever read; what a person was told of that, and when.
         self._away_since: float | None = None
         self._was_read = False
-        self._is_away_told = False
+        self._away_told = ""
+        self._away_told_at = 0.0
 
     async def take(self, order: Order) -> tuple[Order, str]:
         """Does what the order asks for; gives it as it then is, and a sentence when a person has to look at it."""
@@ -214,8 +215,8 @@ class OrderSteps:
             raise
         self._was_read = True
         self._away_since = None
-        if self._is_away_told:
-            self._is_away_told = False
+        if self._away_told:
+            self._away_told = ""
             self._tell("the stock can be read again")
         self._reservations.see(shelf, self._clock(), lags=self._stock.lags, lag_seconds=self._stock_lag_seconds)
         return shelf
@@ -223,8 +224,10 @@ class OrderSteps:
     def _note_away(self, error: Exception) -> None:
         now = self._clock()
         self._away_since = now if self._away_since is None else self._away_since
-        if not self._is_away_told and (not self._was_read or now - self._away_since >= _OUTAGE_SECONDS):
-            self._is_away_told = True
+        if str(error) == self._away_told or (self._away_told and now - self._away_told_at < _OUTAGE_SECONDS):
+            return
+        if not self._was_read or now - self._away_since >= _OUTAGE_SECONDS:
+            self._away_told, self._away_told_at = str(error), now
             self._tell(
                 f"needs a person: the stock cannot be read: {error}. New orders wait for it; accepted ones are printed"
                 " and handed over. It is tried again by itself."

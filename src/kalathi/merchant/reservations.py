@@ -55,11 +55,8 @@ def recount(held: Sequence[Reservation], shelf: Shelf, now: float, lag_seconds: 
         return list(held)
     by_uid: defaultdict[str, list[Reservation]] = defaultdict(list)
     for entry in held:
-        uid = shelf.uid_of(entry.uids) or entry.counted_as
-        # A number belongs to one uid.
-        by_uid[uid].append(
-            entry if uid == entry.counted_as else entry._replace(counted_as=uid, number=None, gone_at=None)
-        )
+        moved = _counted_now(entry, shelf)
+        by_uid[moved.counted_as].append(moved)
     recounted: list[Reservation] = []
     for uid, entries in by_uid.items():
         if uid in shelf.unreadable:
@@ -70,6 +67,12 @@ def recount(held: Sequence[Reservation], shelf: Shelf, now: float, lag_seconds: 
         else:
             recounted += [_without_product(entry, now) for entry in entries]
     return recounted
+
+
+def _counted_now(entry: Reservation, shelf: Shelf) -> Reservation:
+    """Return it under the uid that the source names now; a number belongs to one uid and starts anew under another."""
+    uid = shelf.uid_of(entry.uids) or entry.counted_as
+    return entry if uid == entry.counted_as else entry._replace(counted_as=uid, number=None, gone_at=None)
 
 
 def _recount_product(
@@ -88,7 +91,8 @@ def _recount_product(
                 known = min(quantity, fallen, was - number)
                 fallen -= known
                 quantity -= known
-        yield entry._replace(quantity=quantity, number=number, gone_at=None)
+        is_as_before = (quantity, number, None) == (entry.quantity, entry.number, entry.gone_at)
+        yield entry if is_as_before else entry._replace(quantity=quantity, number=number, gone_at=None)
 
 
 def _number_before(entry: Reservation, now: float) -> int | None:
@@ -162,12 +166,9 @@ class Reservations:
         if shelf is self._seen:
             return
         held = self._all()
-        if lags:
-            after = recount(held, shelf, now, lag_seconds)
-        else:
-            after = [entry._replace(counted_as=shelf.uid_of(entry.uids) or entry.counted_as) for entry in held]
-        unchanged = set(held)
-        changed = [entry for entry in after if entry not in unchanged]
+        after = recount(held, shelf, now, lag_seconds) if lags else [_counted_now(entry, shelf) for entry in held]
+        unchanged = {id(entry) for entry in held}
+        changed = [entry for entry in after if id(entry) not in unchanged]
         if changed:
             with self._changing():
                 self._sums = None
@@ -187,7 +188,7 @@ class Reservations:
         if self._sums is None:
             rows = self._connection.execute("SELECT counted_as, sum(quantity) FROM reservations GROUP BY counted_as")
             self._sums = Counter(dict(rows))
-        return dict(+self._sums)
+        return dict(self._sums)
 
     def holders(self) -> list[str]:
         """Return the orders whose pieces lie on the shelf for them."""
@@ -222,6 +223,8 @@ class Reservations:
         if self._sums is not None:
             for uid, quantity in rows:
                 self._sums[uid] -= quantity
+                if not self._sums[uid]:
+                    del self._sums[uid]
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
