@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from kalathi.cli import main
-from kalathi.cli.merchant_parts import PartError, printer_of, recipient_of, stock_of
+from kalathi.cli.merchant_parts import PartError, StockForm, printer_of, recipient_of, stock_of
 from kalathi.merchant.client import AsyncClient, UnreachableError
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.desk import merge_vouchers
@@ -116,7 +116,11 @@ def test_each_source_of_stock_is_told_by_its_form() -> None:
         ("stock.csv", "", CsvStock),
         ("C:stock.csv", "", CsvStock),
     ):
-        assert type(stock_of(told, query, client, Network())) is kind, told
+        stock = stock_of(told, query, client, Network())
+        assert type(stock) is kind, told
+        assert stock.lags is (kind is CsvStock), told
+        may_lag = kind is not WarehouseStock
+        assert stock_of(told, query, client, Network(), StockForm(lags=True)).lags is may_lag, told
 
 
 async def test_each_recipient_is_told_by_its_form(tmp_path: Path) -> None:
