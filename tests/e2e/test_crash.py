@@ -98,7 +98,7 @@ class _Connector:
             assert events == ["place", "accept", "issue_voucher", "set_as_ready"], code
         await self.kill()
         inbox = Inbox(self.folder / "merchant.db")
-        assert inbox.reserved_pieces() == ({"A": len(self.codes)} if self.codes else {})
+        assert inbox.reservations.pieces() == ({"A": len(self.codes)} if self.codes else {})
         assert inbox.aside() == []
         inbox.close()
 
@@ -201,7 +201,7 @@ async def test_a_connector_that_is_killed_at_random_answers_and_prints_every_ord
                 events = [entry["event"] for entry in detail["timeline"]]
                 assert events == ["place", "accept", "issue_voucher", "set_as_ready"], (seed, code)
     inbox = Inbox(folder / "merchant.db")
-    assert inbox.reserved_pieces() == {"A": len(codes)}, seed
+    assert inbox.reservations.pieces() == {"A": len(codes)}, seed
     unsure = {code.decode() for code, note in inbox.aside() if "reprint" in note}
     assert len(inbox.aside()) == len(unsure) <= CONNECTOR_KILLS, seed
     inbox.close()

@@ -82,8 +82,13 @@ async def test_a_taken_port_a_served_database_and_a_wrong_setting_say_what_to_do
     code, _, error = await kalathi(*serve(tmp_path / "c"))
     assert (code, "cannot be used" in error, "Traceback" in error) == (1, True, False)
     merchant = ["merchant", "--url", "http://127.0.0.1:1", "--token", "t", "--port", "0", "--data", str(tmp_path / "d")]
+    (tmp_path / "no.csv").write_text("sku;pieces\nA;5\n", "utf-8")
     merchant += ["--print-to", str(tmp_path / "out"), "--stock", str(tmp_path / "no.csv")]
-    for more, told in (([], "no.csv"), (["--path", "hook"], "slash"), (["--port", "99999"], "port")):
+    for more, told in (
+        ([], "must name the columns shop_uid and quantity"),
+        (["--path", "hook"], "slash"),
+        (["--port", "99999"], "port"),
+    ):
         code, _, error = await kalathi(*merchant, *more)
         assert (code != 0, told in error, "Traceback" in error) == (True, True, False), error
     code, _, error = await kalathi("serve", KALATHI_PORT="many")
@@ -118,6 +123,30 @@ async def test_an_event_that_the_connector_answered_with_200_is_on_disk_when_it_
     kept = {event.body for event in inbox.new_events()} | {body for body, _ in inbox.aside()}
     inbox.close()
     assert kept == set(bodies)
+
+
+async def test_a_source_of_stock_that_is_missing_at_the_start_stops_neither_webhooks_nor_the_answer_later(
+    tmp_path: Path,
+) -> None:
+    stock = tmp_path / "stock.csv"
+    async with running(tmp_path / "market", *serve(tmp_path / "market")) as market, calling(market.address) as caller:
+        shop_id, token = await caller.shop(None)
+        code = await caller.cart(shop_id)
+        arguments = ["merchant", "--port", "0", "--url", market.address, "--token", token, "--stock", str(stock)]
+        arguments += ["--print-to", str(tmp_path / "out"), "--data", str(tmp_path)]
+        async with running(tmp_path, *arguments) as connector, asyncio.timeout(60):
+            assert connector.process.stdout is not None
+            event = f'{{"event_type": "new_order", "n": "{code}"}}'.encode()
+            async with caller.session.post(connector.address, data=event) as response:
+                assert response.status == 200
+            said = ""
+            while "needs a person: the stock cannot be read" not in said:
+                said = (await connector.process.stdout.readline()).decode()
+            assert f"{stock}: No such file or directory" in said
+            assert connector.process.returncode is None
+            stock.write_text("shop_uid,quantity\nA,5\n", "utf-8")
+            while f"accepted {code}" not in said:
+                said = (await connector.process.stdout.readline()).decode()
 
 
 async def test_a_bug_answers_500_without_its_text_and_is_logged(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from kalathi.merchant import AsyncClient, Client, RedirectedError, UnreachableEr
 from kalathi.merchant.client.redirects import MOST_STEPS
 from kalathi.merchant.client.transport import AsyncNetwork, HttpAnswer, Network
 from kalathi.merchant.handing_over import HandoverError, HttpRecipient
-from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.sources import SourceRangesError, fetch_ranges
 from kalathi.merchant.stock import HttpStock
 from tests.unit.test_client import CALLS, READS
@@ -334,12 +333,11 @@ async def test_a_hand_over_carries_its_headers_and_a_signature_that_is_the_same_
 
 @pytest.mark.anyio
 async def test_stock_and_published_ranges_follow_a_read(site: Site, other: Site, tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "inbox.db")
     network = AsyncNetwork(10.0)
     site.redirect = lambda _, path: (302, other.url + path)
     try:
         other.content = b'{"A": 5}'
-        assert await HttpStock(network, f"{site.url}/stock", inbox).available() == {"A": 5}
+        assert (await HttpStock(network, f"{site.url}/stock").read()).pieces == {"A": 5}
         other.content = b'{"ipv4": ["192.0.2.0/24"], "ipv6": []}'
         assert "192.0.2.7" in await fetch_ranges(network, site.url, tmp_path / "ranges.json")
         site.redirect = lambda _, __: (302, "")
@@ -350,7 +348,6 @@ async def test_stock_and_published_ranges_follow_a_read(site: Site, other: Site,
             await fetch_ranges(network, f"{site.url}/?key=hidden", tmp_path / "ranges.json")
     finally:
         await network.close()
-        inbox.close()
 
 
 @both

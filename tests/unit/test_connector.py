@@ -102,7 +102,7 @@ class FakeMarketplace:
         order = self.orders[code]
         if not action:
             return HttpAnswer(200, encode(OrderBody(order=order)))
-        if order.state is not OrderState.OPEN:
+        if order.state != OrderState.OPEN:
             return _error(422, "order_status", f"Order already {order.state}.")
         if action == "accept":
             assert decode(body or b"", AcceptRequest).pickup_location == "here"
@@ -147,7 +147,7 @@ class Shop:
         self.inbox.close()
         self.inbox = Inbox(self.folder / "inbox.db")
         client = AsyncClient("http://market", "secret", transport=self.market, retries=Retries(attempts=1))
-        stock = CsvStock(self.folder / "stock.csv", self.inbox)
+        stock = CsvStock(self.folder / "stock.csv")
         self.connector = Connector(
             client,
             self.inbox,
@@ -201,7 +201,7 @@ async def test_an_order_in_stock_is_accepted_once_and_its_pieces_are_reserved(sh
     shop.receive(replace(order, comments="the same event in other bytes"))
     await shop.work()
     assert shop.market.calls.count("POST o1/accept") == 1
-    assert shop.inbox.reserved_pieces() == {"A": 2}
+    assert shop.inbox.reservations.pieces() == {"A": 2}
     shop.receive(shop.order("o2", 1))
     await shop.work()
     assert shop.market.orders["o2"].state is OrderState.REJECTED, "the same piece is not sold twice"
@@ -219,7 +219,7 @@ async def test_limited_stock_is_rejected_and_nothing_stays_reserved(shop: Shop) 
     shop.receive(shop.order("o1", 3))
     await shop.work()
     assert shop.market.calls == ["GET o1", "POST o1/reject", "GET o1"]
-    assert shop.inbox.reserved_pieces() == {}
+    assert shop.inbox.reservations.pieces() == {}
     assert shop.told == ["rejected o1: Βιβλίο: 2 of 3 available"]
 
 
@@ -233,7 +233,7 @@ async def test_a_crash_around_any_call_repeats_it_without_harm(shop: Shop, lost:
     shop.stock("shop_uid,quantity\nA,2\n")
     await shop.work(until_seconds=5)
     assert shop.market.orders["o1"].state is OrderState.ACCEPTED
-    assert shop.inbox.reserved_pieces() == {"A": 2}
+    assert shop.inbox.reservations.pieces() == {"A": 2}
     assert shop.inbox.next_at() is None
 
 
@@ -247,7 +247,7 @@ async def test_an_order_that_was_accepted_before_a_crash_keeps_its_pieces_when_t
     shop.stock("shop_uid,quantity\nA,0\n")
     await shop.work(until_seconds=5)
     assert shop.market.orders["o1"].state is OrderState.ACCEPTED
-    assert shop.inbox.reserved_pieces() == {"A": 2}
+    assert shop.inbox.reservations.pieces() == {"A": 2}
 
 
 async def test_a_voucher_is_downloaded_without_the_token_and_printed_once(shop: Shop) -> None:
@@ -270,7 +270,7 @@ async def test_an_event_is_only_a_reason_to_look(shop: Shop) -> None:
     elsewhere = replace(order, state=OrderState.ACCEPTED, courier_voucher="http://169.254.169.254/secrets")
     shop.receive(elsewhere, OrderEventType.ORDER_UPDATED)
     await shop.work()
-    assert shop.inbox.reserved_pieces() == {"A": 2}
+    assert shop.inbox.reservations.pieces() == {"A": 2}
     assert not any("169.254" in call for call in shop.market.calls)
     cancelled = shop.order("o2", 1, OrderState.CANCELLED, courier_voucher=LINK)
     shop.receive(replace(cancelled, state=OrderState.ACCEPTED), OrderEventType.ORDER_UPDATED)
@@ -284,7 +284,7 @@ async def test_the_pieces_of_an_order_that_has_ended_are_no_longer_reserved(shop
     await shop.work()
     shop.receive(shop.order("o1", 2, state), OrderEventType.ORDER_UPDATED)
     await shop.work()
-    assert shop.inbox.reserved_pieces() == {}
+    assert shop.inbox.reservations.pieces() == {}
 
 
 async def test_pieces_that_have_left_stay_held_until_the_file_can_know_of_it(shop: Shop) -> None:
@@ -295,11 +295,14 @@ async def test_pieces_that_have_left_stay_held_until_the_file_can_know_of_it(sho
     await shop.work()
     assert shop.market.orders["o2"].state is OrderState.REJECTED, "the file still counts what the courier has"
     shop.restart()
+    shop.stock("shop_uid,quantity\nA,0\n")
+    await shop.look_after()
+    assert shop.inbox.reservations.pieces() == {}, "the file has fallen by what the courier has"
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.receive(shop.order("o3", 1))
     await shop.work()
     assert shop.market.orders["o3"].state is OrderState.ACCEPTED
-    assert shop.inbox.reserved_pieces() == {"A": 1}
+    assert shop.inbox.reservations.pieces() == {"A": 1}
 
 
 @pytest.mark.parametrize("status", [401, 403, 406, 409, 429, 500, 503])

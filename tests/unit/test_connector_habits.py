@@ -55,7 +55,7 @@ async def test_what_a_lost_webhook_left_out_is_found_with_list_calls_and_without
     shop.order("known", 1, OrderState.CANCELLED)
     shop.order("unheard", 1)
     await shop.look_after()
-    assert shop.inbox.reserved("known") == {}, "the lost cancellation reaches the stock"
+    assert shop.inbox.reservations.of("known") == {}, "the lost cancellation reaches the stock"
     if lists:
         assert shop.market.orders["unheard"].state is OrderState.ACCEPTED
         assert shop.told[-2:] == [
@@ -66,10 +66,11 @@ async def test_what_a_lost_webhook_left_out_is_found_with_list_calls_and_without
 
 async def test_it_is_reconciled_at_the_start_and_every_few_minutes_and_not_in_between(shop: Shop) -> None:
     shop.restart(habits=Habits(reconcile_seconds=300))
+    shop.stock("shop_uid,quantity\nA,9\n")
     for seconds, found in ((0.0, True), (299.0, False), (300.0, True)):
         shop.seconds = seconds
         code = f"o{seconds:g}"
-        shop.order(code, 0)
+        shop.order(code, 1)
         await shop.look_after()
         assert (shop.market.orders[code].state is OrderState.ACCEPTED) is found, seconds
 
@@ -115,12 +116,12 @@ async def test_a_person_is_told_once_of_a_deadline_before_it_passes(shop: Shop) 
 async def test_a_late_cancellation_takes_the_label_out_of_the_pile(shop: Shop) -> None:
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK), OrderEventType.ORDER_UPDATED)
     await shop.work()
-    assert shop.inbox.reserved("o1") == {"A": 1}
+    assert shop.inbox.reservations.of("o1") == {"A": 1}
     shop.receive(shop.order("o1", 1, OrderState.CANCELLED), OrderEventType.ORDER_UPDATED)
     await shop.work()
     assert not (shop.folder / "out" / "o1.pdf").exists()
     assert (shop.folder / "out" / "cancelled" / "o1.pdf").exists()
-    assert shop.inbox.reserved("o1") == {}
+    assert shop.inbox.reservations.of("o1") == {}
 
 
 async def test_a_cancellation_that_overtakes_the_voucher_leaves_no_label(shop: Shop) -> None:
@@ -135,6 +136,7 @@ async def test_a_dry_run_says_what_would_be_done_and_why_and_does_nothing(shop: 
     shop.restart(habits=Habits(dry_run=True))
     shop.receive(shop.order("o1", 1))
     shop.receive(shop.order("o2", 3))
+    await shop.work()
     shop.receive(shop.order("o3", 1, OrderState.ACCEPTED, courier_voucher=LINK))
     await shop.work()
     assert shop.told == [
@@ -151,7 +153,7 @@ async def test_an_express_order_is_left_to_the_marketplace_and_its_pieces_are_he
     assert shop.market.calls == ["GET o1"]
     shop.receive(shop.order("o1", 2, OrderState.ACCEPTED, express=True), OrderEventType.ORDER_UPDATED)
     await shop.work()
-    assert shop.inbox.reserved_pieces() == {"A": 2}
+    assert shop.inbox.reservations.pieces() == {"A": 2}
 
 
 async def test_a_label_comes_once_and_a_kill_while_it_is_printed_is_told_to_a_person(shop: Shop) -> None:
@@ -312,8 +314,9 @@ async def test_the_deadline_is_told_when_the_stock_cannot_be_read_and_again_afte
 
 
 async def test_what_is_said_of_waiting_to_one_call_holds_for_all(shop: Shop) -> None:
+    shop.stock("shop_uid,quantity\nA,40\n")
     for number in range(40):
-        shop.receive(shop.order(f"o{number}", 0))
+        shop.receive(shop.order(f"o{number}", 1))
     shop.market.refuse = shop.market.busy(503, {"retry-after": "60"})
     await shop.work(until_seconds=59)
     assert len(shop.market.calls) <= 16, "as many as were under way"
@@ -336,7 +339,7 @@ async def test_a_printer_that_hangs_holds_up_no_answer(shop: Shop) -> None:
     loop = asyncio.get_running_loop()
     paper.waits = lambda: asyncio.run_coroutine_threadsafe(hangs.wait(), loop).result()
     shop.restart(printer=paper)
-    shop.receive(shop.order("label", 0, OrderState.ACCEPTED, courier_voucher=LINK))
+    shop.receive(shop.order("label", 1, OrderState.ACCEPTED, courier_voucher=LINK))
     working = asyncio.create_task(shop.connector.work())
     await until(lambda: f"GET {LINK}" in shop.market.calls)
     shop.receive(shop.order("o1", 1))
@@ -361,7 +364,7 @@ async def test_of_lists_that_cannot_be_read_the_codes_are_looked_at(shop: Shop) 
     shop.order("unheard", 1)
     shop.market.listed = b'{"orders": [{"code": "unheard", "state": "a_state_of_tomorrow"}]}'
     await shop.look_after()
-    assert shop.inbox.reserved("known") == {}
+    assert shop.inbox.reservations.of("known") == {}
     assert shop.market.orders["unheard"].state is OrderState.ACCEPTED
 
 
@@ -382,7 +385,7 @@ async def test_a_system_that_counts_the_orders_that_it_is_told_of_has_them_not_s
     shop.receive(shop.order("o3", 1))
     await shop.work()
     assert shop.market.orders["o3"].state is OrderState.REJECTED
-    assert shop.inbox.reserved_pieces() == {}
+    assert shop.inbox.reservations.pieces() == {}
 
 
 async def test_it_knows_since_when_it_has_not_gone_its_round(shop: Shop) -> None:

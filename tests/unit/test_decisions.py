@@ -7,7 +7,10 @@ from msgspec.structs import replace
 
 from kalathi.contract.orders import AcceptOptions, LineItem, LocationOption, Order, Size, WindowOption
 from kalathi.contract.words import OrderState
-from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
+from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, claims, decide, unreadable_stock
+from kalathi.merchant.policy import OrderPolicy
+from kalathi.merchant.reservations import Claim
+from kalathi.merchant.stock import Shelf
 
 OPTIONS = AcceptOptions(
     number_of_parcels=[1, 2],
@@ -75,8 +78,56 @@ def test_a_size_is_counted_under_its_own_uid_where_the_shop_knows_it() -> None:
     assert isinstance(decide(order, {"S": 5, "S-44": 0, "S-42": 5}), Reject)
     assert decide(order, {"S-44": 1}) == Accept("here", 7, 1)
     assert decide(order, {"S": 1}) == Accept("here", 7, 1)
-    assert wanted_pieces(order, {"S": 5, "S-44": 0}) == {"S-44": 1}
-    assert wanted_pieces(order, {"S": 5}) == {"S": 1}
+
+
+def test_an_order_claims_pieces_under_every_uid_of_its_lines() -> None:
+    sizes = [Size(label="Νούμερο", value=value, shop_variation_uid=f"S-{value}") for value in ("44", "42", "44")]
+    lines = [LineItem(id=f"line{n}", shop_uid="S", quantity=n + 1, size=size) for n, size in enumerate(sizes)]
+    lines.append(LineItem(id="red", shop_uid="S", shop_variation_uid="S-red", quantity=1))
+    lines.append(LineItem(id="plain", shop_uid="S", shop_variation_uid="S", quantity=2))
+    assert claims(replace(_order(("A", 1)), line_items=lines)) == [
+        Claim(("S-44", "S"), 4),
+        Claim(("S-42", "S"), 2),
+        Claim(("S-red", "S"), 1),
+        Claim(("S",), 2),
+    ]
+
+
+def test_an_order_whose_quantities_are_not_known_is_left_to_a_person() -> None:
+    for order, told in (
+        (_order(("A", 1), ("B", 0)), "The quantity of B is not known."),
+        (_order(("A", -1)), "The quantity of A is not known."),
+        (_order(), "It names no lines."),
+    ):
+        assert decide(order, {"A": 5, "B": 5}) == LeaveToPerson(told)
+    assert decide(replace(_order(), express=True), {}) == Nothing()
+
+
+def _sized(quantity: int = 1) -> LineItem:
+    size = Size(label="Νούμερο", value="44", shop_variation_uid="S-44")
+    return LineItem(id="line", shop_uid="S", quantity=quantity, size=size)
+
+
+def test_a_product_that_cannot_be_read_never_falls_back_to_another_number() -> None:
+    order = replace(_order(("A", 1)), line_items=[_sized()])
+    shelf = Shelf({"S": 5}, unreadable={"S-44": 'stock.csv, line 7: the quantity "?" is not a number'})
+    assert unreadable_stock(order, shelf) == (
+        'The stock of S-44 cannot be read: stock.csv, line 7: the quantity "?" is not a number.'
+    )
+    assert unreadable_stock(order, Shelf({"S-44": 5}, unreadable={"S": "?"})) == "", "the size is counted by itself"
+    assert unreadable_stock(order, Shelf({"A": 5}, unreadable={"S": "?"})) == "The stock of S cannot be read: ?."
+    for other in (replace(order, express=True), replace(order, state=OrderState.CANCELLED)):
+        assert unreadable_stock(other, shelf) == ""
+
+
+def test_a_price_that_cannot_be_read_waits_for_a_person_where_prices_are_compared() -> None:
+    order = replace(_order(("A", 1)), line_items=[_sized()])
+    shelf = Shelf({"S": 5}, {"S": order.line_items[0].unit_price}, unreadable_prices={"S-44": "line 2: ?"})
+    careful = OrderPolicy(price_tolerance=order.line_items[0].unit_price)
+    assert unreadable_stock(order, shelf) == ""
+    assert unreadable_stock(order, shelf, careful) == "The price of S-44 cannot be read: line 2: ?."
+    without_vat = replace(order, line_items=[replace(_sized(), price_includes_vat=False)])
+    assert unreadable_stock(without_vat, shelf, careful) == ""
 
 
 def test_what_goes_back_to_the_customer_takes_no_piece_and_waits_for_a_person() -> None:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from kalathi.cli import main
-from kalathi.cli.merchant_parts import PartError, printer_of, recipient_of, stock_of
+from kalathi.cli.merchant_parts import PartError, StockForm, printer_of, recipient_of, stock_of
 from kalathi.merchant.client import AsyncClient, UnreachableError
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.handing_over import CommandRecipient, FunctionRecipient, HandoverError, HttpRecipient
@@ -60,7 +60,11 @@ def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) ->
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--stock", "missing.csv"], "missing.csv: No such file"),
+        (["--stock", "stock.csv", "--stock-encoding", "klingon"], "--stock-encoding klingon: no such encoding"),
+        (["--stock", "no-stock.csv"], "must name the columns shop_uid and quantity"),
+        (["--stock", "greek.csv"], "--stock-encoding cp1253"),
+        (["--stock", "sqlite://", "--stock-query", "SELECT 1, 2"], "the URL names no file"),
+        (["--stock", "platform:uname"], "it gives neither an object of quantities nor a list of objects"),
         (["--stock", "sqlite:///x.db"], "give --stock-query"),
         (["--stock", "no_such_module:stock"], "No module named 'no_such_module'"),
         (["--stock", "stock.csv", "--printer", "a", "--print-command", "b"], "not both"),
@@ -74,7 +78,9 @@ def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) ->
 )
 def test_what_cannot_be_used_is_said_at_the_start(tmp_path: Path, flags: list[str], told: str) -> None:
     (tmp_path / "stock.csv").write_text("shop_uid,quantity\nA,1\n", "utf-8")
-    flags = [str(tmp_path / flag) if flag == "stock.csv" else flag for flag in flags]
+    (tmp_path / "no-stock.csv").write_text("sku;pieces\nA;1\n", "utf-8")
+    (tmp_path / "greek.csv").write_bytes("shop_uid,quantity\nΒ,1\n".encode("cp1253"))
+    flags = [str(tmp_path / flag) if flag.endswith(".csv") else flag for flag in flags]
     usual = ["--url", "http://127.0.0.1:1", "--token", "hidden-token", "--port", "0"]
     usual += ["--print-to", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
     result = CliRunner().invoke(main, ["merchant", *usual, *flags])
@@ -91,8 +97,7 @@ def test_a_folder_without_an_inbox_is_said_and_none_is_made(tmp_path: Path, comm
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_each_source_of_stock_is_told_by_its_form(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "inbox.db")
+def test_each_source_of_stock_is_told_by_its_form() -> None:
     client = AsyncClient("http://x", "t", transport=Network())
     for told, query, kind in (
         ("warehouse", "", WarehouseStock),
@@ -102,8 +107,11 @@ def test_each_source_of_stock_is_told_by_its_form(tmp_path: Path) -> None:
         ("stock.csv", "", CsvStock),
         ("C:stock.csv", "", CsvStock),
     ):
-        assert type(stock_of(told, query, client, Network(), inbox)) is kind, told
-    inbox.close()
+        stock = stock_of(told, query, client, Network())
+        assert type(stock) is kind, told
+        assert stock.lags is (kind is CsvStock), told
+        may_lag = kind is not WarehouseStock
+        assert stock_of(told, query, client, Network(), StockForm(lags=True)).lags is may_lag, told
 
 
 async def test_each_recipient_is_told_by_its_form(tmp_path: Path) -> None:

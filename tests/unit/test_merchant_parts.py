@@ -1,7 +1,5 @@
-"""The merchant's inbox, stock and printer, on real files."""
+"""The merchant's inbox and printer, on real files."""
 
-import asyncio
-import os
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import pytest
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError, Subject
 from kalathi.merchant.printing import FolderPrinter
-from kalathi.merchant.stock import CsvStock, StockError
 from kalathi.merchant.vouchers import NotAVoucherError
 from tests.pdfs import a_pdf
 
@@ -123,48 +120,6 @@ def test_a_second_connector_on_one_inbox_is_refused(tmp_path: Path) -> None:
     inbox.close()
 
 
-def test_reservations_are_counted_once_an_order_and_released_as_a_whole(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "inbox.db")
-    for _ in range(2):
-        inbox.reserve("order1", {"A": 2, "B": 1})
-    inbox.reserve("order2", {"A": 1})
-    assert inbox.reserved_pieces() == {"A": 3, "B": 1}
-    inbox.release("order1")
-    assert inbox.reserved_pieces() == {"A": 1}
-    inbox.close()
-
-
-def test_stock_is_the_shelf_without_what_is_reserved_and_is_read_again_when_it_changes(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "inbox.db")
-    path = _csv(tmp_path / "stock.csv", "\ufeffshop_uid,quantity,name\nA,5,Βιβλίο\nB, 2 ,x\n")
-    stock = CsvStock(path, inbox)
-    assert asyncio.run(stock.available()) == {"A": 5, "B": 2}
-    inbox.reserve("order", {"A": 2, "Z": 1})
-    assert asyncio.run(stock.available()) == {"A": 3, "B": 2}
-    _csv(path, "shop_uid,quantity\nA,10\n")
-    os.utime(path, ns=(1, 1))
-    assert asyncio.run(stock.available()) == {"A": 8}
-    inbox.close()
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("uid;quantity\n", "columns"),
-    ],
-)
-def test_a_stock_file_that_cannot_be_read_says_where(tmp_path: Path, text: str, fault: str) -> None:
-    inbox = Inbox(tmp_path / "inbox.db")
-    with pytest.raises(StockError, match=fault):
-        asyncio.run(CsvStock(_csv(tmp_path / "stock.csv", text), inbox).available())
-    with pytest.raises(StockError, match="No such file"):
-        asyncio.run(CsvStock(tmp_path / "missing.csv", inbox).available())
-    (tmp_path / "greek.csv").write_bytes("shop_uid,quantity\nΑ,1\n".encode("cp1253"))
-    with pytest.raises(StockError, match="UTF-8"):
-        asyncio.run(CsvStock(tmp_path / "greek.csv", inbox).available())
-    inbox.close()
-
-
 def test_a_voucher_is_printed_whole_into_its_folder_whatever_its_code(tmp_path: Path) -> None:
     printer = FolderPrinter(tmp_path / "out")
     path = printer.print_voucher("261124-0000001", a_pdf())
@@ -189,23 +144,3 @@ def test_an_inbox_whose_making_was_cut_off_is_begun_anew_and_another_versions_is
     database.close()
     with pytest.raises(InboxVersionError, match="another --data"):
         Inbox(path)
-
-
-def test_the_sums_of_the_reservations_are_those_of_the_file(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "inbox.db")
-    assert inbox.reserved_pieces() == {}
-    for _ in range(2):
-        inbox.reserve("o1", {"A": 2, "B": 1})
-    inbox.reserve("o2", {"A": 3})
-    inbox.reserve("o3", {"A": 4})
-    inbox.leave("o2", "stamp")
-    inbox.release("o1")
-    assert inbox.reserved_pieces() == {"A": 7}
-    inbox.forget_left("stamp")
-    assert inbox.reserved_pieces() == {"A": 7}, "the file is the same still"
-    inbox.forget_left("another")
-    assert inbox.reserved_pieces() == {"A": 4}
-    beside = Inbox(tmp_path / "inbox.db", beside=True)
-    assert beside.reserved_pieces() == inbox.reserved_pieces()
-    beside.close()
-    inbox.close()

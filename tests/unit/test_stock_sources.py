@@ -1,8 +1,8 @@
-"""Where the number of free pieces comes from: files, databases, addresses, functions."""
+"""Sources of stock that are asked: databases, addresses, functions."""
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,83 +11,211 @@ import msgspec
 import pytest
 
 from kalathi.merchant.client.transport import HttpAnswer
-from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.stock import CsvStock, FunctionStock, HttpStock, SqlStock, Stock, StockError
+from kalathi.merchant.stock import FunctionStock, HttpStock, Shelf, SqlStock, StockError, StockSetupError
 
 pytestmark = pytest.mark.anyio
 
+ONE_A = '{"shop_uid": "A", "quantity": 1}'
+ONE_B = '{"shop_uid": "B", "quantity": 1}'
+
 
 class Address:
-    """Answers what it was told to, and counts."""
+    """Answers what it was told to, and counts. `waits` holds an answer back."""
 
     def __init__(self, *answers: HttpAnswer) -> None:
         self.answers = list(answers)
         self.asked = 0
+        self.waits: asyncio.Event | None = None
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         self.asked += 1
-        return self.answers.pop(0)
+        answer = self.answers.pop(0)
+        if self.waits is not None:
+            await self.waits.wait()
+        return answer
 
     async def close(self) -> None:
         pass
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[Inbox]:
-    opened = Inbox(tmp_path / "inbox.db")
-    yield opened
-    opened.close()
+def _address(content: bytes, status: int = 200) -> HttpStock:
+    return HttpStock(Address(HttpAnswer(status, content)), "http://shop/stock")
 
 
-async def _says(stock: Stock) -> tuple[dict[str, int], Mapping[str, Decimal]]:
-    return await stock.available(), await stock.prices()
-
-
-async def test_a_csv_may_have_prices(tmp_path: Path, inbox: Inbox) -> None:
-    path = tmp_path / "stock.csv"
-    path.write_text("shop_uid,quantity,price\nA,5,10.40\nB,2,\n", "utf-8")
-    assert await _says(CsvStock(path, inbox)) == ({"A": 5, "B": 2}, {"A": Decimal("10.40")})
-    path.write_text("shop_uid,quantity,price\nA,5,cheap\nB,2,NaN\n", "utf-8")
-    assert await _says(CsvStock(path, inbox)) == ({"A": 5, "B": 2}, {})
-
-
-async def test_a_database_is_asked_by_a_query_of_the_shops_own(tmp_path: Path, inbox: Inbox) -> None:
-    with sqlite3.connect(tmp_path / "shop.db") as database:
-        database.execute("CREATE TABLE goods (sku TEXT, left INTEGER, price TEXT)")
-        database.executemany("INSERT INTO goods VALUES (?, ?, ?)", [("A", 5, "10.40"), ("B", 0, None)])
+def _database(path: Path, *statements: str) -> str:
+    database = sqlite3.connect(path)
+    for statement in statements:
+        database.execute(statement)
+    database.commit()
     database.close()
+    return f"sqlite:///{path}"
+
+
+# Databases
+
+
+async def test_a_database_is_asked_by_a_query_of_the_shops_own(tmp_path: Path) -> None:
+    url = _database(
+        tmp_path / "shop.db",
+        "CREATE TABLE goods (sku TEXT, left INTEGER, price TEXT)",
+        "INSERT INTO goods VALUES ('A', 5, '10.40'), ('B', 0, NULL)",
+    )
     seconds = [0.0]
-    url = f"sqlite:///{tmp_path / 'shop.db'}"
-    stock = SqlStock(url, "SELECT sku, left, price FROM goods", inbox, clock=lambda: seconds[0])
-    assert await _says(stock) == ({"A": 5, "B": 0}, {"A": Decimal("10.40")})
-    inbox.reserve("o1", {"A": 2})
-    with sqlite3.connect(tmp_path / "shop.db") as database:
-        database.execute("UPDATE goods SET left = 7 WHERE sku = 'A'")
-    database.close()
-    assert await stock.available() == {"A": 3, "B": 0}
+    stock = SqlStock(url, "SELECT sku, left, price FROM goods", clock=lambda: seconds[0])
+    first = await stock.read()
+    assert first == Shelf({"A": 5, "B": 0}, {"A": Decimal("10.40")})
     seconds[0] = 5.0
-    assert await stock.available() == {"A": 5, "B": 0}
-    for query, told in (("SELECT sku FROM goods", "each row has"), ("SELECT nothing FROM nowhere", "OperationalError")):
-        with pytest.raises(StockError, match=told):
-            await SqlStock(url, query, inbox).available()
-    with pytest.raises(StockError) as refused:
-        SqlStock("nonsense://user:secret@x", "", inbox)
-    assert "secret" not in str(refused.value)
+    assert await stock.read() is first, "the same content is the same shelf"
+    _database(tmp_path / "shop.db", "UPDATE goods SET left = 7 WHERE sku = 'A'")
+    seconds[0] = 9.0
+    assert (await stock.read()).pieces == {"A": 5, "B": 0}
+    seconds[0] = 10.0
+    assert (await stock.read()).pieces == {"A": 7, "B": 0}
+
+
+async def test_values_of_a_database_are_typed_stripped_and_found_by_their_names(tmp_path: Path) -> None:
+    url = _database(tmp_path / "shop.db")
+    for query, pieces in (
+        ("SELECT 'A         ', ' 5 '", {"A": 5}),
+        ("SELECT '\u00a0A ', 5.0", {"A": 5}),
+        ("SELECT 4711, 5", {"4711": 5}),
+        ("SELECT 5 AS quantity, 'x' AS name, 'A' AS SHOP_UID", {"A": 5}),
+        ("SELECT 'A', -3 UNION SELECT 'B', 2", {"A": 0, "B": 2}),
+        ("SELECT x'41', 5", {"A": 5}),
+    ):
+        assert (await SqlStock(url, query).read()).pieces == pieces, query
+    shelf = await SqlStock(url, "SELECT 'A', NULL UNION ALL SELECT 'B ', 1 UNION ALL SELECT 'B', 1").read()
+    assert shelf.pieces == {}
+    assert shelf.unreadable["A"] == "the query of the stock, row 1: there is no quantity"
+    assert shelf.unreadable["B"] == "the query of the stock: it stands on rows 2, 3"
+
+
+async def test_a_query_is_sent_as_it_is_written_with_colons_and_percent_signs(tmp_path: Path) -> None:
+    url = _database(
+        tmp_path / "shop.db", "CREATE TABLE goods (sku TEXT, at TEXT)", "INSERT INTO goods VALUES ('A%', '12:30')"
+    )
+    query = "SELECT sku, 5 FROM goods WHERE at = '12:30' AND sku LIKE '%\\%' ESCAPE '\\' AND ':x' <> ':y' -- :z %s"
+    assert (await SqlStock(url, query).read()).pieces == {"A%": 5}
 
 
 @pytest.mark.parametrize(
-    ("content", "pieces"),
+    "form",
     [
-        ({"A": 5, "B": "2"}, {"A": 5, "B": 2}),
-        ([{"shop_uid": "A", "quantity": 5}, {"shop_uid": "B", "quantity": 2.0, "price": "3,50"}], {"A": 5, "B": 2}),
-        ({}, {}),
+        "sqlite:///{path}",
+        "sqlite:///{path}?mode=rwc",
+        "sqlite:///file:{path}?mode=rwc&uri=true",
+        "sqlite+pysqlite:///{path}",
     ],
 )
-async def test_an_address_and_a_function_give_the_same(inbox: Inbox, content: Any, pieces: dict[str, int]) -> None:
+async def test_a_file_of_sqlite_that_is_missing_is_not_made_and_is_read_when_it_comes(
+    tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / "a folder" / "shop.db"
+    path.parent.mkdir()
+    stock = SqlStock(form.format(path=path), "SELECT sku, left FROM goods")
+    with pytest.raises(StockError, match=r"there is no file .*shop\.db"):
+        await stock.read()
+    assert list(path.parent.iterdir()) == []
+    _database(path, "CREATE TABLE goods (sku TEXT, left INTEGER)", "INSERT INTO goods VALUES ('A', 5)")
+    assert (await stock.read()).pieces == {"A": 5}
+    with pytest.raises(StockError, match="readonly"):
+        await SqlStock(form.format(path=path), "DELETE FROM goods RETURNING sku, left").read()
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite://shop.db"]
+)
+async def test_a_url_of_sqlite_without_a_file_is_refused_at_once(url: str) -> None:
+    with pytest.raises(StockSetupError, match="the URL names no file"):
+        SqlStock(url, "SELECT 1, 2")
+
+
+async def test_a_database_in_wal_mode_is_read_while_another_process_writes(tmp_path: Path) -> None:
+    writer = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("CREATE TABLE goods (sku TEXT, left INTEGER)")
+    stock = SqlStock(f"sqlite:///{tmp_path / 'shop.db'}", "SELECT sku, left FROM goods")
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("INSERT INTO goods VALUES ('A', 5)")
+    assert (await stock.read()).pieces == {}
+    writer.execute("COMMIT")
+    writer.close()
+    assert (await stock.refresh()).pieces == {"A": 5}
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "told"),
+    [
+        ("SELECT sku FROM goods", StockSetupError, "it gives sku"),
+        ("SELECT 1, 2, 3, 4", StockSetupError, "it must give shop_uid, quantity"),
+        ("CREATE TEMP TABLE kept (sku TEXT)", StockSetupError, "gives no rows: is it a SELECT?"),
+        ("SELECT sku, 1 FROM nowhere", StockError, "OperationalError: no such table: nowhere"),
+        ("SELEKT 1, 2", StockError, "syntax error"),
+    ],
+)
+async def test_a_query_that_gives_no_stock_is_told_in_the_drivers_words(
+    tmp_path: Path, query: str, error: type[StockError], told: str
+) -> None:
+    url = _database(tmp_path / "shop.db", "CREATE TABLE goods (sku TEXT)")
+    with pytest.raises(StockError) as refused:
+        await SqlStock(url, query).read()
+    assert isinstance(refused.value, error)
+    assert told in str(refused.value)
+
+
+async def test_a_password_stands_in_no_sentence() -> None:
+    # The port is closed; the driver's sentence names host and port, and so the password that is among them.
+    for url, secret in (
+        ("postgresql+psycopg://shop:5999@127.0.0.1:5999/goods", "5999"),
+        ("postgresql+psycopg://shop:se%40cret@127.0.0.1:1/goods?application_name=se%2540cret", "se@cret"),
+        ("postgresql+psycopg://shop@127.0.0.1:1/goods?password=127.0.0.1", "127.0.0.1"),
+        ("postgresql+psycopg://shop:on@127.0.0.1:1/goods", "on"),
+    ):
+        with pytest.raises(StockError) as refused:
+            await SqlStock(url, "SELECT 1, 2").read()
+        said = str(refused.value)
+        assert "OperationalError" in said
+        assert secret not in said.replace("the database of the stock", "").replace("OperationalError", ""), said
+        assert refused.value.__cause__ is None
+    with pytest.raises(StockError, match=r"connection to server at|connection failed") as refused:
+        await SqlStock("postgresql+psycopg://shop:long-secret@127.0.0.1:1/goods", "SELECT 1, 2").read()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense://user:secret@x",
+        "postgresql://user:secret@host:secret/db",
+        "://secret",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(StockSetupError) as refused:
+        SqlStock(url, "SELECT 1, 2")
+    assert "sec" not in str(refused.value)
+
+
+# Addresses and functions
+
+
+@pytest.mark.parametrize(
+    ("content", "shelf"),
+    [
+        ({"A": 5, "B": "2"}, Shelf({"A": 5, "B": 2})),
+        (
+            [{"shop_uid": "A ", "quantity": 5}, {"shop_uid": 7, "quantity": 2.0, "price": "3,50"}],
+            Shelf({"A": 5, "7": 2}, {"7": Decimal("3.50")}),
+        ),
+        ({"A": 5000.0, "B": -3}, Shelf({"A": 5000, "B": 0})),
+        ({}, Shelf()),
+        ([], Shelf()),
+    ],
+)
+async def test_an_address_and_a_function_give_the_same(content: Any, shelf: Shelf) -> None:
     address = Address(HttpAnswer(200, msgspec.json.encode(content)))
-    stock = HttpStock(address, "http://shop/stock", inbox, clock=lambda: 0.0)
-    assert await stock.available() == pieces
-    assert await stock.available() == pieces
+    stock = HttpStock(address, "http://shop/stock", clock=lambda: 0.0)
+    assert await stock.read() == shelf
+    assert await stock.read() == shelf
     assert address.asked == 1
 
     async def later() -> Any:
@@ -96,51 +224,99 @@ async def test_an_address_and_a_function_give_the_same(inbox: Inbox, content: An
 
     functions: list[Callable[[], Any]] = [lambda: content, later]
     for function in functions:
-        assert await FunctionStock(function, inbox).available() == pieces
+        assert await FunctionStock(function).read() == shelf
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+async def test_json_is_read_with_a_byte_order_mark_and_without(encoding: str) -> None:
+    assert (await _address('{"Α": 5}'.encode(encoding)).read()).pieces == {"Α": 5}
 
 
 @pytest.mark.parametrize(
-    ("row", "pieces"),
+    ("text", "reason"),
     [
-        ('{"A": "many", "B": 1}', {"B": 1}),
-        ('{"A": 1.5, "B": 1}', {"B": 1}),
-        ('{"A": null, "B": 1}', {"B": 1}),
-        ('{"A": true, "B": 1}', {"B": 1}),
-        ('{"A": 99999999999, "B": 1}', {"B": 1}),
-        ('{"A": "1e999999", "B": 1}', {"B": 1}),
-        ('{"A": "NaN", "B": 1}', {"B": 1}),
-        ('[{"shop_uid": "A", "quantity": 1}, {"shop_uid": "A", "quantity": 1}]', {}),
-        ('{"A": -3, "B": "5.000"}', {"A": 0, "B": 5}),
+        ('{"A": "many", "B": 1}', 'entry 1: the quantity "many" is not a number'),
+        ('{"A": 1.5, "B": 1}', "not a whole number"),
+        ('{"A": null, "B": 1}', "there is no quantity"),
+        ('{"A": true, "B": 1}', '"True" is not a number'),
+        ('{"A": 99999999999, "B": 1}', "more than 999999999 pieces"),
+        ('{"A": "1e9", "B": 1}', "not a number"),
+        ('{"A": NaN, "B": 1}', "not a number"),
+        ('{"A": -Infinity, "B": 1}', "not a number"),
+        ('{"A": "5.000", "B": 1}', "--stock-decimal"),
+        ('{"A": {"quantity": 5}, "B": 1}', "not a number"),
+        ('{"A": 1, "B": 1, "A": 2}', "it stands on entries 1, 3"),
+        ('{"A": 1, "B": 1, " A": 1, "A": 1}', "it stands on entries 1, 3, 4"),
+        (f"[{ONE_A}, {ONE_B}, {ONE_A}]", "it stands on rows 1, 3"),
+        (f'[{{"shop_uid": "A", "quantity": 1, "quantity": 2}}, {ONE_B}]', "a member of it comes twice"),
+        ('[{"shop_uid": "A"}, {"shop_uid": "B", "quantity": 1}, {"quantity": 4}]', "there is no quantity"),
+    ],
+)  # fmt: skip
+async def test_an_entry_that_cannot_be_read_makes_its_own_product_unreadable(text: str, reason: str) -> None:
+    shelf = await _address(text.encode()).read()
+    assert shelf.pieces == {"B": 1}
+    assert list(shelf.unreadable) == ["A"]
+    assert reason in shelf.unreadable["A"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'[{"sku": "A", "qty": 5}]', "its objects name no shop_uid; they name sku, qty"),
+        (b'[{"shop_uid": "A", "qty": 5}]', "its objects name no quantity"),
+        (b"[{}]", "they name nothing"),
+        (b'{"products": [{"shop_uid": "A", "quantity": 5}]}', r"whose members are no quantities \(products\)"),
+        (b"[1]", "neither an object of quantities nor a list of objects"),
+        (b"7", "neither an object"),
+        (b"null", "neither an object"),
     ],
 )
-async def test_a_row_that_cannot_be_read_leaves_its_own_product_unknown_and_the_others_as_they_are(
-    inbox: Inbox, row: str, pieces: dict[str, int]
-) -> None:
-    address = Address(HttpAnswer(200, row.encode()))
-    assert await HttpStock(address, "http://shop/", inbox).available() == pieces
-
-
-async def test_what_has_left_is_not_counted_by_an_answer_that_is_older(inbox: Inbox) -> None:
-    address = Address(HttpAnswer(200, b'{"A": 1}'), HttpAnswer(200, b'{"A": 0}'))
-    stock = HttpStock(address, "http://shop/", inbox, clock=lambda: 0.0)
-    assert await stock.available() == {"A": 1}
-    assert await stock.available() == {"A": 1}
-    assert await stock.renewed() is None
-    assert await stock.available() == {"A": 0}
+async def test_json_of_another_form_is_refused_as_what_can_never_work(content: bytes, told: str) -> None:
+    with pytest.raises(StockSetupError, match=told):
+        await _address(content).read()
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"[1]", b"7", b"not json", ],
-)  # fmt: skip
-async def test_what_is_no_stock_is_told_and_never_believed(inbox: Inbox, content: bytes) -> None:
-    with pytest.raises(StockError):
-        await HttpStock(Address(HttpAnswer(200, content)), "http://shop/", inbox).available()
+    "content", [b"not json", b"", b"<html>", b'{"A": 1', b"\xff\xff\xff", b"[" * 100_000, b"1" * 5000]
+)
+async def test_what_is_no_json_is_told_and_tried_again(content: bytes) -> None:
+    with pytest.raises(StockError) as refused:
+        await _address(content).read()
+    assert len(str(refused.value)) < 300
+
+
+async def test_an_answer_of_another_status_and_a_function_that_fails_are_told() -> None:
     with pytest.raises(StockError, match="503"):
-        await HttpStock(Address(HttpAnswer(503, b"{}")), "http://shop/", inbox).available()
+        await _address(b"{}", 503).read()
 
     def broken() -> None:
         raise KeyError("A")
 
     with pytest.raises(StockError, match="KeyError"):
-        await FunctionStock(broken, inbox).available()
+        await FunctionStock(broken).read()
+
+
+async def test_a_refreshed_shelf_was_asked_for_after_the_call() -> None:
+    address = Address(*(HttpAnswer(200, b'{"A": %d}' % number) for number in (3, 2, 1)))
+    stock = HttpStock(address, "http://shop/", clock=lambda: 0.0)
+    assert (await stock.read()).pieces == {"A": 3}
+    assert (await stock.read()).pieces == {"A": 3}
+    address.waits = asyncio.Event()
+    first = asyncio.create_task(stock.refresh())
+    await asyncio.sleep(0)
+    second = asyncio.create_task(stock.refresh())
+    await asyncio.sleep(0)
+    address.waits.set()
+    assert (await first).pieces == {"A": 2}
+    assert (await second).pieces == {"A": 1}, "the question that was under way is older than this call"
+
+
+async def test_a_burst_asks_once_and_a_failure_is_asked_again() -> None:
+    address = Address(HttpAnswer(500, b""), HttpAnswer(200, b'{"A": 1}'))
+    stock = HttpStock(address, "http://shop/", clock=lambda: 0.0)
+    failed = await asyncio.gather(*(stock.read() for _ in range(9)), return_exceptions=True)
+    assert all(isinstance(error, StockError) for error in failed)
+    assert {
+        number for shelf in await asyncio.gather(*(stock.read() for _ in range(9))) for number in shelf.pieces.values()
+    } == {1}
+    assert address.asked == 2

@@ -1,6 +1,11 @@
 """The connector in front of our own marketplace for days, with faults of every kind and deaths at any call: afterwards
-every order is answered in time, the stock adds up, and each voucher was printed once."""
+every order is answered in time, the stock adds up, and each voucher was printed once.
 
+The shop's file of stock is as files are: it shows the shelf as it was some minutes ago, it is written again without
+anything new, it names the variation of A or only its product, and for a while it is not there or cannot be read.
+"""
+
+import json
 import os
 import random
 from collections import Counter
@@ -14,7 +19,7 @@ import pytest
 from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 from kalathi.merchant.client import AsyncClient, Retries, UnreachableError
 from kalathi.merchant.client.transport import HttpAnswer
-from kalathi.merchant.connector import Connector
+from kalathi.merchant.connector import Connector, Habits
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.printing import FolderPrinter
@@ -26,6 +31,10 @@ pytestmark = pytest.mark.anyio
 
 # `make chaos` asks for more.
 ORDERS = int(os.environ.get("KALATHI_TEST_CONNECTOR_ORDERS", "400"))
+# A's listing is of one variation, which the shop's file may name or not.
+VARIATION: Final = "A-44"
+# How long ago the file's numbers were true when it is written.
+LAGS_SECONDS: Final = (0, 600, 1200)
 FAULTS: Final[list[dict[str, Any]]] = [
     {"on": "api", "kind": "error", "status": 500, "probability": 0.03},
     {"on": "api", "kind": "error", "status": 503, "probability": 0.03, "after": True},
@@ -65,13 +74,21 @@ class Days(FakeNetwork):
         super().__init__()
         self.chance = chance
         self.folder = folder
-        self.shelf = {"A": 60, "B": 40}
+        self.shelf = {"A": 30, "B": 20}
         self.arrived = Counter(self.shelf)
         self.left: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()
         self.told: dict[str, str] = {}
         self.lines: list[str] = []
         self.seconds = NOON.timestamp()
+        self.lag_seconds = chance.choice(LAGS_SECONDS)
+        # The shelf after each change, and since when it was so.
+        self.history = [(self.seconds, dict(self.shelf))]
+        self.names_variation = chance.random() < 0.5
+        # Orders that were cancelled when the courier had them, and how the marketplace shows them.
+        self.late: dict[str, str] = {}
+        # What accepted orders take.
+        self.taken: dict[str, Counter[str]] = {}
         self.deaths = 0
         self.deadly = False
         self.codes: list[str] = []
@@ -80,7 +97,7 @@ class Days(FakeNetwork):
     # The wire, both ways
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
-        answer = self.handler.handle(body, headers)
+        answer = self.handler.handle(self._shown(body), headers)
         return Answer(url, answer.status, SendError.NONE, answer.body, 1)
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
@@ -91,7 +108,14 @@ class Days(FakeNetwork):
         except ConnectionResetError:
             raise UnreachableError("cut off") from None
         self._die()
-        return HttpAnswer(answer.status, answer.body, answer.headers)
+        return HttpAnswer(answer.status, self._shown(answer.body), answer.headers)
+
+    def _shown(self, body: bytes) -> bytes:
+        """A cancelled order that is on its way back is shown as cancelled, and later as returned."""
+        for code, state in self.late.items():
+            told = f'"code":"{code}","state":"'.encode()
+            body = body.replace(told + b"for_return", told + state.encode())
+        return body
 
     def _die(self) -> None:
         if self.deadly and self.chance.random() < 0.01:
@@ -102,14 +126,35 @@ class Days(FakeNetwork):
 
     async def open(self, market: Market) -> None:
         self.market = market
-        self.shop: Shop = await market.shop(quantity=100_000)
+        self.shop: Shop = await market.shop(quantity=100_000, listing={"shop_variation_uid": VARIATION})
         self.count()
         self.inbox = Inbox(self.folder / "inbox.db")
         self.start()
 
     def count(self) -> None:
-        rows = "".join(f"{shop_uid},{quantity}\n" for shop_uid, quantity in self.shelf.items())
-        (self.folder / "stock.csv").write_text(f"shop_uid,quantity\n{rows}", "utf-8")
+        """The file is written, and shows the shelf as it was before the lag."""
+        until = self.seconds - self.lag_seconds
+        shelf = next((shelf for at, shelf in reversed(self.history) if at <= until), self.history[0][1])
+        rows = "".join(
+            f"{VARIATION if uid == 'A' and self.names_variation else uid},{quantity}\n"
+            for uid, quantity in shelf.items()
+        )
+        self.write(f"shop_uid,quantity\n{rows}")
+
+    def write(self, text: str) -> None:
+        path = self.folder / "stock.csv"
+        path.write_text(text, "utf-8")
+        os.utime(path, (self.seconds, self.seconds))
+
+    def change(self, shop_uid: str, quantity: int) -> None:
+        self.shelf[shop_uid] += quantity
+        self.history.append((self.seconds, dict(self.shelf)))
+
+    def restock(self, new: int) -> None:
+        for shop_uid in self.shelf:
+            self.change(shop_uid, new)
+            self.arrived[shop_uid] += new
+        self.count()
 
     def start(self) -> None:
         self.inbox.close()
@@ -118,10 +163,11 @@ class Days(FakeNetwork):
         self.connector = Connector(
             client,
             self.inbox,
-            CsvStock(self.folder / "stock.csv", self.inbox),
+            CsvStock(self.folder / "stock.csv", clock=lambda: self.seconds),
             Paper(self.folder / "out", self.labels),
             self.lines.append,
             recipient=FunctionRecipient(self._take),
+            habits=Habits(stock_lag_seconds=self.lag_seconds),
             clock=lambda: self.seconds,
         )
         self.handler = WebhookHandler(self.inbox, clock=lambda: self.seconds)
@@ -146,29 +192,42 @@ class Days(FakeNetwork):
 
     async def step(self) -> None:
         what = self.chance.random()
-        if what < 0.55:
+        if what < 0.45:
             wanted = {uid: self.chance.randint(1, 4) for uid in self.chance.choice(("A", "B", "AB"))}
             # The marketplace believes in more than there is; a rejection lowers what it believes.
             await self.shop.count({})
             code = await self.shop.place(wanted)
             self.wanted[code] = wanted
-        elif what < 0.65:
+        elif what < 0.51:
             await self._operate(self.chance.choice(["open", "accepted"]), "cancel")
-        elif what < 0.85:
+        elif what < 0.54:
+            await self._cancel_late()
+        elif what < 0.57:
+            await self._take_back()
+        elif what < 0.80:
             await self._hand_over()
-        elif what < 0.90:
-            self.count()
-        elif what < 0.94:
-            for shop_uid in self.shelf:
-                new = self.chance.randint(0, 20)
-                self.shelf[shop_uid] += new
-                self.arrived[shop_uid] += new
-            self.count()
+        elif what < 0.91:
+            await self._write_somehow()
+        elif what < 0.95:
+            self.restock(self.chance.randint(0, 9))
         else:
-            await self.advance(self.chance.randint(1, 900))
-        await self.market.settle()
+            await self.advance(self.chance.randint(1, 600))
+        await self.advance(self.chance.randint(0, 60))
         if self.chance.random() < 0.7:
             await self.work()
+            await self.check_promises()
+
+    async def check_promises(self) -> None:
+        """What is accepted and waits for the courier lies on the shelf."""
+        promised: Counter[str] = Counter()
+        for order in await _orders(self.market, "&state=accepted"):
+            code = order["code"]
+            if code not in self.taken:
+                lines = (await self.market.order(code))["order"]["line_items"]
+                self.taken[code] = Counter({line["shop_uid"]: line["quantity"] for line in lines})
+            promised.update(self.taken[code])
+        short = {uid: quantity for uid, quantity in promised.items() if quantity > self.shelf[uid]}
+        assert not short, f"promised twice: {short} of {self.shelf}"
 
     async def _some(self, state: str) -> dict[str, Any] | None:
         listed = await self.market.operate("GET", f"/marketplace/orders?state={state}&per=50")
@@ -190,16 +249,66 @@ class Days(FakeNetwork):
             return
         await self.market.operate("POST", f"/marketplace/orders/{order['code']}/hand_over", {})
         for line in (await self.market.order(order["code"]))["order"]["line_items"]:
-            self.shelf[line["shop_uid"]] -= line["quantity"]
+            self.change(line["shop_uid"], -line["quantity"])
             self.left[line["shop_uid"]] += line["quantity"]
             assert self.shelf[line["shop_uid"]] >= 0, "a piece was promised twice"
 
+    async def _write_somehow(self) -> None:
+        path = self.folder / "stock.csv"
+        what = self.chance.random()
+        if what < 0.4:
+            self.count()
+        elif what < 0.6 and path.exists():
+            self.write(path.read_text("utf-8"))
+        elif what < 0.75:
+            self.names_variation = not self.names_variation
+            self.count()
+        elif what < 0.85:
+            self.write('shop_uid,quantity\nA,1.000\nA-44,?\n"B,7\n')
+        elif what < 0.9 and path.exists():
+            # Half a file, whose first row is whole, and the rest of it some minutes later.
+            whole = path.read_text("utf-8")
+            self.write("".join(whole.splitlines(keepends=True)[:2]))
+            await self.work()
+            await self.advance(self.chance.randint(1, 900))
+            await self.work()
+            self.write(whole)
+        else:
+            path.unlink(missing_ok=True)
 
-async def _orders(market: Market) -> list[dict[str, Any]]:
+    async def _cancel_late(self) -> None:
+        """A customer cancels what the courier has: it is shown as cancelled, and its pieces are on the road."""
+        order = await self._some("dispatched")
+        # Of a dispatch that no look and no event has shown, nobody can know.
+        if order is None or not self.inbox.has_left(order["code"]):
+            return
+        await self.market.operate("POST", f"/marketplace/orders/{order['code']}/cancel", {})
+        self.late[order["code"]] = "cancelled"
+
+    async def _take_back(self) -> None:
+        """The courier brings back what was cancelled late; the order is returned, which a webhook tells."""
+        coming = [code for code, state in self.late.items() if state == "cancelled"]
+        if not coming:
+            return
+        code = self.chance.choice(coming)
+        self.late[code] = "returned"
+        order = (await self.market.order(code))["order"]
+        for line in order["line_items"]:
+            self.change(line["shop_uid"], line["quantity"])
+            self.left[line["shop_uid"]] -= line["quantity"]
+        event = {
+            "event_type": "order_updated",
+            "event_time": order["created_at"],
+            "order": {**order, "state": "returned"},
+        }
+        self.handler.handle(json.dumps(event).encode(), {})
+
+
+async def _orders(market: Market, query: str = "") -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     page = 1
     while True:
-        listed = await market.operate("GET", f"/marketplace/orders?per=100&page={page}")
+        listed = await market.operate("GET", f"/marketplace/orders?per=100&page={page}{query}")
         found += listed["orders"]
         if page >= listed["meta"]["pagination"]["total_pages"]:
             return found
@@ -218,6 +327,7 @@ async def test_after_days_of_faults_and_deaths_everything_is_answered_printed_an
             await days.step()
         days.deadly = False
         await market.operate("PUT", "/marketplace/faults", {})
+        days.count()
         for _ in range(40):
             await days.advance(120)
             await days.work()
@@ -243,11 +353,18 @@ async def _check(days: Days) -> None:
             assert (days.folder / "out" / f"{order['code']}.pdf").exists()
         if order["state"] == "cancelled":
             assert not (days.folder / "out" / f"{order['code']}.pdf").exists()
-        assert days.told[order["code"]] == order["state"], order["code"]
+        shown = days.late.get(order["code"], order["state"])
+        assert days.told[order["code"]] == shown, order["code"]
+        if order["code"] in days.late:
+            assert (days.folder / "out" / f"{order['code']}.pdf").exists(), "its label is on the parcel"
     assert max(days.labels.values()) == 1
+    # What the file knew before the connector heard of it is held until the shop counts anew.
+    days.restock(1000)
+    await days.advance(2 * max(LAGS_SECONDS))
     days.count()
-    await CsvStock(days.folder / "stock.csv", days.inbox).available()
-    assert Counter(days.inbox.reserved_pieces()) == held
+    await days.work()
+    counted_as = {"A": VARIATION if days.names_variation else "A", "B": "B"}
+    assert days.inbox.reservations.pieces() == {counted_as[uid]: quantity for uid, quantity in held.items()}
     assert all(days.shelf[shop_uid] >= quantity for shop_uid, quantity in held.items()), "promised twice"
     assert Counter(days.shelf) + days.left == days.arrived
     assert days.inbox.aside() == []

@@ -65,7 +65,7 @@ async def test_memory_stays_flat_over_many_events(tmp_path: Path) -> None:
     market = Endless()
     inbox = Inbox(tmp_path / "inbox.db")
     client = AsyncClient("http://market", "secret", transport=market, retries=Retries(attempts=1))
-    stock = CsvStock(tmp_path / "stock.csv", inbox)
+    stock = CsvStock(tmp_path / "stock.csv")
     connector = Connector(client, inbox, stock, FolderPrinter(tmp_path / "out"), lambda _: None)
     handler = WebhookHandler(inbox)
 

@@ -127,8 +127,8 @@ class Merchant:
         network = transport or MarketTransport(market)
         self.client = AsyncClient("http://market", shop.token, transport=network, retries=Retries(attempts=1))
         (folder / "stock.csv").write_text("shop_uid,quantity\nA,100\nB,100\n", "utf-8")
-        shelf = CsvStock(folder / "stock.csv", self.inbox)
-        stock = WarehouseStock(self.client, self.inbox, clock=lambda: 0.0) if from_warehouse else shelf
+        shelf = CsvStock(folder / "stock.csv")
+        stock = WarehouseStock(self.client, clock=lambda: 0.0) if from_warehouse else shelf
         printer = FolderPrinter(folder / "out")
         self._market, self._seen = market, 0
         self._connector = Connector(
@@ -228,20 +228,16 @@ async def test_the_client_makes_every_call_of_returns_and_of_the_warehouse(
         assert foreign.value.status == 401
 
 
-async def test_the_warehouse_is_a_source_of_stock_that_is_asked_once_in_a_while(
-    tmp_path: Path, market: Market, shop: Shop
-) -> None:
+async def test_the_warehouse_is_a_source_of_stock_that_is_asked_once_in_a_while(market: Market, shop: Shop) -> None:
     await stocked(shop, A=5)
-    inbox, seconds = Inbox(tmp_path / "inbox.db"), [0.0]
+    seconds = [0.0]
     async with AsyncClient("http://market", shop.token, transport=MarketTransport(market)) as client:
-        stock = WarehouseStock(client, inbox, clock=lambda: seconds[0])
-        assert await stock.available() == {"A": 5, "B": 0}
-        inbox.reserve("o1", {"A": 2})
+        stock = WarehouseStock(client, clock=lambda: seconds[0])
+        assert (await stock.read()).pieces == {"A": 5, "B": 0}
         await stocked(shop, A=1)
-        assert await stock.available() == {"A": 3, "B": 0}
+        assert (await stock.read()).pieces == {"A": 5, "B": 0}
         seconds[0] = 5.0
-        assert await stock.available() == {"A": 4, "B": 0}
-    inbox.close()
+        assert (await stock.read()).pieces == {"A": 6, "B": 0}
 
 
 async def test_a_shop_without_a_shelf_rejects_what_is_missing_and_the_marketplace_sends_the_rest(

@@ -5,13 +5,13 @@ import sqlite3
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kalathi.cli.command_options import COMMAND_OPTIONS
-from kalathi.cli.hand_over_options import HAND_OVER_OPTIONS
 from kalathi.cli.merchant_desk import day, replay, reprint, status
+from kalathi.cli.merchant_options import MERCHANT_OPTIONS, MerchantOptions
+from kalathi.cli.merchant_stock import check_stock
 from kalathi.cli.operating import fail, token_of
 from kalathi.cli.output import OUTPUT
 from kalathi.contract.words import ReturnReason
@@ -23,185 +23,8 @@ if TYPE_CHECKING:
     from kalathi.merchant.receiver import WebhookHandler
 
 
-class MerchantOptions(NamedTuple):
-    """What `kalathi merchant` is told, by flag or by variable."""
-
-    url: str
-    token: str
-    token_file: Path | None
-    vendor: str
-    stock: str
-    stock_query: str
-    policy: str
-    print_to: Path | None
-    printer: str
-    printer_options: str
-    print_command: str
-    print_seconds: float
-    hand_over_to: str
-    hand_over_header: tuple[str, ...]
-    hand_over_secret: str
-    hand_over_seconds: float
-    csv_style: str
-    told_orders_are_counted: bool
-    data: Path
-    host: str
-    port: int
-    path: str
-    secrets: str
-    only_published_sources: bool
-    trust_forwarded: bool
-    trusted_proxies: str
-    watch_port: int | None
-    approve_returns: str
-    reject_late_withdrawals: bool
-    warn_hours: float
-    dry_run: bool
-
-    def __repr__(self) -> str:
-        return f"MerchantOptions({self.url!r}, ...)"  # Without the token and the other secrets.
-
-
-_OPTIONS = (
-    click.option("--url", envvar="KALATHI_URL", default="", help="The marketplace's address."),
-    click.option("--token", envvar="KALATHI_TOKEN", default="", help="The shop's API token."),
-    click.option(
-        "--token-file",
-        envvar="KALATHI_TOKEN_FILE",
-        type=click.Path(path_type=Path),
-        help="A file that holds the token.",
-    ),
-    click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Word in Accept."),
-    click.option(
-        "--stock",
-        envvar="KALATHI_STOCK",
-        default="",
-        help="CSV with shop_uid and quantity (and price); an address that answers JSON; a URL of SQLAlchemy; "
-        "module:function; or `warehouse` for what lies in the marketplace's own.",
-    ),
-    click.option("--stock-query", envvar="KALATHI_STOCK_QUERY", default="", help="SQL that gives shop_uid, quantity."),
-    click.option(
-        "--policy",
-        envvar="KALATHI_POLICY",
-        default="",
-        help="What is answered and how: a file of TOML, or module:name of a Policy in Python.",
-    ),
-    click.option(
-        "--print-to", envvar="KALATHI_PRINT_TO", type=click.Path(path_type=Path), help="Folder for the vouchers."
-    ),
-    click.option("--printer", envvar="KALATHI_PRINTER", default="", help="A queue of CUPS to print them on as well."),
-    click.option(
-        "--print-command", envvar="KALATHI_PRINT_COMMAND", default="", help="A command that gets each voucher's path."
-    ),
-    *COMMAND_OPTIONS,
-    click.option(
-        "--hand-over-to",
-        envvar="KALATHI_HAND_OVER_TO",
-        default="",
-        help="The shop's own system: an address, csv:folder, command:..., or module:function.",
-    ),
-    *HAND_OVER_OPTIONS,
-    click.option(
-        "--csv-style",
-        envvar="KALATHI_CSV_STYLE",
-        # The values of CsvStyle; a test compares.
-        type=click.Choice(["plain", "excel-el"]),
-        default="plain",
-        show_default=True,
-        help="How csv:folder is written: plain for programs, excel-el for Excel with Greek regional settings.",
-    ),
-    click.option(
-        "--told-orders-are-counted",
-        envvar="KALATHI_TOLD_ORDERS_ARE_COUNTED",
-        is_flag=True,
-        help="That system lowers the stock by the orders that it is told of, so they are not held beside it.",
-    ),
-    click.option(
-        "--data",
-        envvar="KALATHI_MERCHANT_DATA",
-        type=click.Path(path_type=Path),
-        default=Path("kalathi-merchant"),
-        show_default=True,
-        help="Folder of the inbox.",
-    ),
-    click.option(
-        "--host",
-        envvar="KALATHI_MERCHANT_HOST",
-        default="127.0.0.1",
-        show_default=True,
-        help="Address to receive webhooks on.",
-    ),
-    click.option(
-        "--port",
-        envvar="KALATHI_MERCHANT_PORT",
-        type=click.IntRange(0, 65535),
-        default=9000,
-        show_default=True,
-        help="Port to receive webhooks on; 0 takes a free one.",
-    ),
-    click.option(
-        "--path",
-        envvar="KALATHI_MERCHANT_PATH",
-        default="/smart_cart_orders",
-        show_default=True,
-        help="Path; it may hold a secret.",
-    ),
-    click.option(
-        "--secrets",
-        envvar="KALATHI_WEBHOOK_SECRETS",
-        default="",
-        help="Secrets of Standard Webhooks, with commas between; then nothing that is not signed is taken.",
-    ),
-    click.option(
-        "--only-published-sources",
-        envvar="KALATHI_ONLY_PUBLISHED_SOURCES",
-        is_flag=True,
-        help="Take webhooks only from the marketplace's published ranges; kept in ip_ranges.json of --data.",
-    ),
-    click.option(
-        "--trust-forwarded",
-        envvar="KALATHI_TRUST_FORWARDED",
-        is_flag=True,
-        help="There is one proxy in front: the source is the last address of X-Forwarded-For.",
-    ),
-    click.option(
-        "--trusted-proxies",
-        envvar="KALATHI_TRUSTED_PROXIES",
-        default="",
-        help="The proxies in front, for X-Forwarded-For: how many, or their addresses and ranges with commas between.",
-    ),
-    click.option(
-        "--watch-port",
-        envvar="KALATHI_MERCHANT_WATCH_PORT",
-        type=click.IntRange(0, 65535),
-        help="Port for /metrics and /healthz, on --host; 0 takes a free one.",
-    ),
-    click.option(
-        "--approve-returns",
-        envvar="KALATHI_APPROVE_RETURNS",
-        default="",
-        help="Reasons, with commas between, for which a return is approved by itself; the others wait for a person.",
-    ),
-    click.option(
-        "--reject-late-withdrawals",
-        envvar="KALATHI_REJECT_LATE_WITHDRAWALS",
-        is_flag=True,
-        help="Reject withdrawals out of the marketplace's policy by itself.",
-    ),
-    click.option(
-        "--warn-hours",
-        envvar="KALATHI_WARN_HOURS",
-        type=click.FloatRange(min=0),
-        default=2.0,
-        show_default=True,
-        help="How long before its deadline a person is told of an order that is not answered.",
-    ),
-    click.option("--dry-run", envvar="KALATHI_DRY_RUN", is_flag=True, help="Say what would be done, and do nothing."),
-)
-
-
 def _options(command: Any) -> Any:
-    for option in reversed(_OPTIONS):
+    for option in reversed(MERCHANT_OPTIONS):
         command = option(command)
     return command
 
@@ -289,7 +112,7 @@ def _policy(options: MerchantOptions) -> "Policy":
 
 
 async def _run_merchant(options: MerchantOptions) -> None:
-    from kalathi.cli.merchant_parts import printer_of, recipient_of, stock_of, trusted_proxies_of
+    from kalathi.cli.merchant_parts import StockForm, printer_of, recipient_of, stock_of, trusted_proxies_of
     from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.client.transport import AsyncNetwork
     from kalathi.merchant.connector import Connector, Habits
@@ -323,10 +146,11 @@ async def _run_merchant(options: MerchantOptions) -> None:
         client = await stack.enter_async_context(
             AsyncClient(options.url, options.token, vendor=options.vendor, retries=once)
         )
-        stock = stock_of(options.stock, options.stock_query, client, network, inbox)
+        form = StockForm(options.stock_encoding, options.stock_decimal or None, options.stock_lags)
+        stock = stock_of(options.stock, options.stock_query, client, network, form)
         if stock.sends_itself:
-            # A source that cannot be read is told now and not at the first order.
-            await stock.available()
+            # What can never be read is told now and not at the first order.
+            await check_stock(stock)
         metrics = ConnectorMetrics()
         connector = Connector(
             client,
@@ -348,6 +172,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
                 dry_run=options.dry_run,
                 hand_over_seconds=options.hand_over_seconds,
                 told_orders_are_counted=options.told_orders_are_counted,
+                stock_lag_seconds=options.stock_lag_minutes * 60,
             ),
             metrics=metrics,
         )

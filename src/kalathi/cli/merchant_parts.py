@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
@@ -14,10 +14,9 @@ from kalathi.merchant.commands import HANDING_OVER, PRINTING, Limit
 from kalathi.merchant.csv_folder import CsvFolder, CsvStyle
 from kalathi.merchant.forwarded import TrustedProxies, read_trusted_proxies
 from kalathi.merchant.handing_over import CommandRecipient, FunctionRecipient, HttpRecipient, Recipient
-from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.policy import Policy, read_policy
 from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter
-from kalathi.merchant.stock import CsvStock, FunctionStock, HttpStock, SqlStock, Stock, WarehouseStock
+from kalathi.merchant.stock import CsvStock, DecimalSign, FunctionStock, HttpStock, SqlStock, Stock, WarehouseStock
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -26,20 +25,32 @@ class PartError(ValueError):
     """What was named cannot be used; the sentence says why."""
 
 
-def stock_of(told: str, query: str, client: AsyncClient, transport: AsyncTransport, inbox: Inbox) -> Stock:
+class StockForm(NamedTuple):
+    """How a source is to be read: `--stock-encoding` of a file, `--stock-decimal`, `--stock-lags`."""
+
+    encoding: str = ""
+    decimal_sign: DecimalSign | None = None
+    lags: bool = False
+
+
+_PLAIN: Final = StockForm()
+
+
+def stock_of(told: str, query: str, client: AsyncClient, transport: AsyncTransport, form: StockForm = _PLAIN) -> Stock:
     """`stock.csv`, `warehouse`, `https://shop.example/stock.json`, `module:function`, or any URL of SQLAlchemy with a
-    query. Raises PartError, StockError."""
+    query. Raises PartError, StockSetupError."""
+    encoding, decimal_sign, lags = form
     if told == "warehouse":
-        return WarehouseStock(client, inbox)
+        return WarehouseStock(client)
     if told.startswith(("http://", "https://")):
-        return HttpStock(transport, told, inbox)
+        return HttpStock(transport, told, decimal_sign=decimal_sign, lags=lags)
     if "://" in told:
         if not query:
             raise PartError("give --stock-query with the database of --stock: it gives shop_uid and quantity")
-        return SqlStock(told, query, inbox)
+        return SqlStock(told, query, decimal_sign=decimal_sign, lags=lags)
     if _names_something(told):
-        return FunctionStock(_function(told), inbox)
-    return CsvStock(Path(told), inbox)
+        return FunctionStock(_function(told), decimal_sign=decimal_sign, lags=lags)
+    return CsvStock(Path(told), encoding=encoding, decimal_sign=decimal_sign)
 
 
 def policy_of(told: str) -> Policy:

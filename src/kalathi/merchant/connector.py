@@ -73,6 +73,8 @@ class Habits(Struct, frozen=True, kw_only=True):
     hand_over_seconds: float = HANDING_OVER.seconds
     # The shop's own system lowers the stock by the orders that it is told of.
     told_orders_are_counted: bool = False
+    # How old the numbers of a lagging source may be when it shows them.
+    stock_lag_seconds: float = 0.0
 
 
 class Connector:
@@ -113,6 +115,7 @@ class Connector:
             clock=clock,
             dry_run=self._habits.dry_run,
             told_orders_are_counted=self._habits.told_orders_are_counted,
+            stock_lag_seconds=self._habits.stock_lag_seconds,
         )
         self._bell = asyncio.Event()
         self._reconcile_at = 0.0
@@ -225,6 +228,7 @@ class Connector:
                 self._tell(f"looks at {found} that no webhook has told")
         self._inbox.forget_events(_EVENTS_KEPT)
         self.ring()
+        await self._steps.look_at_stock()
 
     def _read(self, event: InboxEvent) -> None:
         try:
@@ -323,14 +327,7 @@ class Connector:
             self._inbox.handed(handover)
             self._metrics.note_done("handed_over")
             if self._habits.told_orders_are_counted:
-                await self._leave_to_the_source(handover.code)
-
-    async def _leave_to_the_source(self, code: str) -> None:
-        try:
-            await self._steps.leave(code)
-        except (StockError, CallError, OSError) as error:
-            # Its pieces are held twice until the courier has it: too little is sold, not too much.
-            _log.warning("still_held", code=code, error=str(error))
+                await self._steps.leave(handover.code, told=True)
 
     def _heed(self, error: CallError) -> None:
         """What is said to one call is said to all: how long to wait, and that the token, the vendor word or

@@ -10,6 +10,8 @@ from kalathi.contract.orders import AcceptOptions, LineItem, Order
 from kalathi.contract.requests import RejectedLine
 from kalathi.contract.words import LIMITED_STOCK_REASON_ID, NO_STOCK_REASON_ID, OrderState
 from kalathi.merchant.policy import OrderPolicy
+from kalathi.merchant.reservations import Claim
+from kalathi.merchant.stock.shelf import Shelf
 
 
 class Accept(NamedTuple):
@@ -58,13 +60,15 @@ def decide(
 
     Pieces are given to lines in their order, so that two lines of one product never get the same piece.
     """
-    if order.state is not OrderState.OPEN:
+    if order.state != OrderState.OPEN:
         return Nothing()
     if order.express:
         return Nothing()  # The marketplace accepts it itself, and refuses everybody else.
     if order.custom and any(word in order.custom for word in _SENT_BACK):
         return LeaveToPerson(f"It sends back what has come from the customer ({order.custom}): no stock is counted.")
-    unknown = [line.shop_uid for line in order.line_items if stock_uid(line, available) not in available]
+    if uncounted := uncounted_lines(order):
+        return LeaveToPerson(uncounted)
+    unknown = [_name(line) for line in order.line_items if stock_uid(line, available) not in available]
     if unknown:
         return LeaveToPerson(f"No stock is known for {', '.join(unknown)}.")
     waits = _waits_for_a_person(order, policy, prices)
@@ -80,27 +84,59 @@ def decide(
 
 def answer_until(order: Order) -> float | None:
     """Until when an open order is to be answered, in seconds since 1970; None when there is nothing to answer."""
-    if order.state is not OrderState.OPEN or order.expires_at is None:
+    if order.state != OrderState.OPEN or order.expires_at is None:
         return None
     return order.expires_at.timestamp()
 
 
-def wanted_pieces(order: Order, known: Container[str]) -> dict[str, int]:
-    """How many pieces of each product the order takes, by the uids of a stock that knows these."""
-    wanted: dict[str, int] = {}
+def unreadable_stock(order: Order, shelf: Shelf, policy: OrderPolicy = _USUAL) -> str:
+    """Return why an open order waits for a person before anything is decided, also by a shop's own `decide`: the stock
+    names a product of it and cannot be read. Empty: it does not wait for that."""
+    if order.state != OrderState.OPEN or order.express:
+        return ""
+    reasons: dict[str, str] = {}
     for line in order.line_items:
-        uid = stock_uid(line, known)
-        wanted[uid] = wanted.get(uid, 0) + line.quantity
-    return wanted
+        uid = shelf.uid_of(line_uids(line))
+        if uid in shelf.unreadable:
+            reasons[f"The stock of {uid}"] = shelf.unreadable[uid]
+        if policy.price_tolerance is not None and line.price_includes_vat:
+            priced = next((uid for uid in line_uids(line) if shelf.has_price(uid)), None)
+            if priced in shelf.unreadable_prices:
+                reasons[f"The price of {priced}"] = shelf.unreadable_prices[priced]
+    return " ".join(f"{what} cannot be read: {reason}." for what, reason in reasons.items())
+
+
+def uncounted_lines(order: Order) -> str:
+    """Return why it is not known how many pieces the order takes; empty if it is."""
+    if not order.line_items:
+        return "It names no lines."
+    unclear = [_name(line) for line in order.line_items if line.quantity <= 0]
+    return f"The quantity of {', '.join(unclear)} is not known." if unclear else ""
+
+
+def claims(order: Order) -> list[Claim]:
+    """Return the pieces that the order takes, each with the uids under which the shop may count them."""
+    wanted: dict[tuple[str, ...], int] = {}
+    for line in order.line_items:
+        if line.quantity > 0:
+            uids = line_uids(line)
+            wanted[uids] = wanted.get(uids, 0) + line.quantity
+    return [Claim(uids, quantity) for uids, quantity in wanted.items()]
+
+
+def line_uids(line: LineItem) -> tuple[str, ...]:
+    """Return the uids under which the shop may count this line: its size's, its variation's, its product's."""
+    special = (line.size.shop_variation_uid if line.size else UNSET, line.shop_variation_uid)
+    return tuple(dict.fromkeys([*(uid for uid in special if uid), line.shop_uid]))
 
 
 def stock_uid(line: LineItem, known: Container[str]) -> str:
-    """Under which uid the shop counts this line: that of its variation, such as a size, where the shop knows it, else
-    that of its product."""
-    for uid in (line.size.shop_variation_uid if line.size else UNSET, line.shop_variation_uid):
-        if uid and uid in known:
-            return uid
-    return line.shop_uid
+    """Return the uid under which the shop counts this line: the first that it knows."""
+    return next((uid for uid in line_uids(line) if uid in known), line.shop_uid)
+
+
+def _name(line: LineItem) -> str:
+    return line.shop_uid or line.product_name or f"line {line.id}"
 
 
 def _waits_for_a_person(order: Order, policy: OrderPolicy, prices: Mapping[str, Decimal]) -> str:

@@ -77,7 +77,7 @@ def status_of(inbox: Inbox, now: datetime) -> Status:
         orders=inbox.states(Subject.ORDER),
         returns=inbox.states(Subject.RETURN),
         printed=counts["printed"],
-        reserved_pieces=sum(inbox.reserved_pieces().values()),
+        reserved_pieces=sum(inbox.reservations.pieces().values()),
         reconciled_at=None if reconciled is None else shown(reconciled),
         last_events=[ShownEvent(shown(at), state, note) for at, state, note in inbox.last_events(_EVENTS_SHOWN)],
         deadlines=[

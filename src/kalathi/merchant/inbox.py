@@ -9,12 +9,12 @@ is named by many events, there is one look.
 import contextlib
 import hashlib
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from kalathi.merchant.inbox_rows import (
+    HAS_LEFT,
     EventState,
     Handover,
     InboxEvent,
@@ -24,6 +24,7 @@ from kalathi.merchant.inbox_rows import (
     Subject,
 )
 from kalathi.merchant.inbox_tables import lock, prepare
+from kalathi.merchant.reservations import Reservations
 
 
 class Inbox:
@@ -34,13 +35,12 @@ class Inbox:
         file; of that, single calls may come from any thread. Raises InboxInUseError when another connector works on it,
         and InboxVersionError."""
         self._lock: IO[str] | None = None
-        # The sums of the reservations, which only the connector changes; None until somebody asks.
-        self._pieces: Counter[str] | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         if not beside:
             self._lock = lock(path.with_name(path.name + ".lock"))
         # The connector's transactions have several statements, between which no other thread may come.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not beside)
+        self.reservations = Reservations(self._connection, self._transaction)
         try:
             prepare(self._connection, path)
         except BaseException:
@@ -114,8 +114,8 @@ class Inbox:
 
     def _want(self, kind: Subject, code: str) -> None:
         self._connection.execute(
-            "INSERT INTO looks (kind, code, state, wanted, tries, not_before, note, seen, warned)"
-            " VALUES (?, ?, 'due', 1, 0, 0, '', '', 0) ON CONFLICT (kind, code)"
+            "INSERT INTO looks (kind, code, state, wanted, tries, not_before, note, seen, warned, has_left)"
+            " VALUES (?, ?, 'due', 1, 0, 0, '', '', 0, 0) ON CONFLICT (kind, code)"
             " DO UPDATE SET state = 'due', wanted = wanted + 1, tries = 0, not_before = 0",
             (kind, code),
         )
@@ -123,11 +123,22 @@ class Inbox:
     def saw(self, kind: Subject, code: str, seen: str, answer_until: float | None) -> None:
         """It was seen in this state, and is to be answered until then; whatever comes of the look, that is known. A
         person who was told of another deadline is told of this one too."""
+        has_left = kind is Subject.ORDER and seen in HAS_LEFT
         self._connection.execute(
-            "UPDATE looks SET seen = ?1, answer_until = ?2, warned = warned AND answer_until IS ?2"
-            " WHERE kind = ?3 AND code = ?4",
-            (seen, answer_until, kind, code),
+            "UPDATE looks SET seen = ?1, answer_until = ?2, warned = warned AND answer_until IS ?2,"
+            " has_left = has_left OR ?3 WHERE kind = ?4 AND code = ?5",
+            (seen, answer_until, has_left, kind, code),
         )
+
+    def note_left(self, code: str) -> None:
+        """Note that the courier has had this order, for good: what is shown later, such as a cancellation, does not put
+        its pieces back on the shelf. The order must have been wanted or seen before."""
+        self._connection.execute("UPDATE looks SET has_left = 1 WHERE kind = 'order' AND code = ?", (code,))
+
+    def has_left(self, code: str) -> bool:
+        """Whether the courier has had this order, as far as was ever seen or noted."""
+        row = self._connection.execute("SELECT has_left FROM looks WHERE kind = 'order' AND code = ?", (code,))
+        return bool((row.fetchone() or (0,))[0])
 
     def want_again(self, code: str | None = None) -> int:
         """The order or return of this code, or all that wait for a person, are looked at again; gives how many."""
@@ -250,59 +261,6 @@ class Inbox:
             "printed": self._connection.execute("SELECT count(*) FROM printed").fetchone()[0],
         }
 
-    # Reservations
-
-    def reserve(self, code: str, quantities: dict[str, int]) -> None:
-        """The pieces of an order are spoken for. Again for the same order changes nothing."""
-        with self._transaction():
-            for shop_uid, quantity in quantities.items():
-                new = self._connection.execute(
-                    "INSERT OR IGNORE INTO reservations VALUES (?, ?, ?, NULL) RETURNING shop_uid, quantity",
-                    (code, shop_uid, quantity),
-                )
-                self._count(new.fetchall(), 1)
-
-    def release(self, code: str) -> None:
-        """The pieces of an order are free again."""
-        gone = self._connection.execute("DELETE FROM reservations WHERE code = ? RETURNING shop_uid, quantity", (code,))
-        self._count(gone.fetchall(), -1)
-
-    def leave(self, code: str, stamp: str) -> None:
-        """The pieces of an order have left the shelf, of which the source does not know yet: it is as this stamp says.
-        Until it is another one they are held."""
-        self._connection.execute(
-            "UPDATE reservations SET left_at = ? WHERE code = ? AND left_at IS NULL", (stamp, code)
-        )
-
-    def forget_left(self, stamp: str) -> None:
-        """The source is as this stamp says: it counts without what had left before."""
-        gone = self._connection.execute(
-            "DELETE FROM reservations WHERE left_at <> ? RETURNING shop_uid, quantity", (stamp,)
-        )
-        self._count(gone.fetchall(), -1)
-
-    def reserved(self, code: str) -> dict[str, int]:
-        """The pieces that this order holds."""
-        return dict(self._connection.execute("SELECT shop_uid, quantity FROM reservations WHERE code = ?", (code,)))
-
-    def reserved_pieces(self) -> dict[str, int]:
-        """How many pieces of each product are spoken for, over all orders."""
-        if self._pieces is None:
-            rows = self._connection.execute("SELECT shop_uid, sum(quantity) FROM reservations GROUP BY shop_uid")
-            self._pieces = Counter(dict(rows))
-        return dict(+self._pieces)
-
-    def _count(self, rows: list[tuple[str, int]], sign: int) -> None:
-        # Summed up anew for every order, ten thousand reservations made each order take 2.5 ms longer.
-        if self._pieces is not None:
-            for shop_uid, quantity in rows:
-                self._pieces[shop_uid] += sign * quantity
-
-    def holders(self) -> list[str]:
-        """The orders whose pieces lie on the shelf for them."""
-        rows = self._connection.execute("SELECT DISTINCT code FROM reservations WHERE left_at IS NULL ORDER BY code")
-        return [row[0] for row in rows]
-
     # Vouchers
 
     def printed(self, url: str) -> Printed | None:
@@ -394,7 +352,6 @@ class Inbox:
         try:
             yield
         except BaseException:
-            self._pieces = None
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")

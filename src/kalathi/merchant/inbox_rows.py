@@ -1,7 +1,21 @@
 """What the inbox keeps, row by row, as it gives it."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from kalathi.contract.words import OrderState
+
+# States of an order that the courier has, or has had.
+HAS_LEFT: Final = frozenset(
+    {
+        OrderState.DISPATCHED,
+        OrderState.DELIVERED,
+        OrderState.PARTIALLY_DELIVERED,
+        OrderState.FOR_RETURN,
+        OrderState.PARTIALLY_RETURNED,
+        OrderState.RETURNED,
+    }
+)
 
 
 class InboxInUseError(Exception):

@@ -9,7 +9,7 @@ from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
 
 # Raised with every change of the tables. Nothing in the file is the only copy of anything: what is open or accepted is
 # found again by asking the marketplace.
-_VERSION: Final = 1
+_VERSION: Final = 2
 # Whoever only looks, or asks for a voucher again, waits for the connector's own short writes.
 _WAIT_MILLISECONDS: Final = 5000
 _TABLES: Final = """
@@ -21,14 +21,14 @@ CREATE INDEX events_aside ON events (id) WHERE state = 'aside';
 CREATE TABLE looks (
   kind TEXT NOT NULL, code TEXT NOT NULL, state TEXT NOT NULL, wanted INTEGER NOT NULL, tries INTEGER NOT NULL,
   not_before REAL NOT NULL, note TEXT NOT NULL, seen TEXT NOT NULL, answer_until REAL, warned INTEGER NOT NULL,
-  handed BLOB, looked_at REAL, PRIMARY KEY (kind, code)) WITHOUT ROWID;
+  handed BLOB, looked_at REAL, has_left INTEGER NOT NULL, PRIMARY KEY (kind, code)) WITHOUT ROWID;
 CREATE INDEX looks_due ON looks (not_before) WHERE state = 'due';
 CREATE INDEX looks_person ON looks (looked_at, code) WHERE state = 'person';
 CREATE INDEX looks_to_answer ON looks (answer_until) WHERE answer_until IS NOT NULL;
 CREATE INDEX looks_seen ON looks (seen);
 CREATE TABLE reservations (
-  code TEXT NOT NULL, shop_uid TEXT NOT NULL, quantity INTEGER NOT NULL, left_at TEXT,
-  PRIMARY KEY (code, shop_uid)) WITHOUT ROWID;
+  code TEXT NOT NULL, uids TEXT NOT NULL, quantity INTEGER NOT NULL, left_at REAL, counted_as TEXT NOT NULL,
+  number INTEGER, gone_at REAL, PRIMARY KEY (code, uids)) WITHOUT ROWID;
 CREATE TABLE printed (
   url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL, printed_at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX printed_code ON printed (code);

@@ -7,18 +7,29 @@ from typing import Final
 
 from kalathi.contract.orders import Order
 from kalathi.contract.words import OrderState
-from kalathi.merchant.client import AsyncClient, OrderStatusError
-from kalathi.merchant.decisions import Accept, Decision, LeaveToPerson, Nothing, Reject, decide, wanted_pieces
+from kalathi.merchant.client import AsyncClient, CallError, OrderStatusError
+from kalathi.merchant.decisions import (
+    Accept,
+    Decision,
+    LeaveToPerson,
+    Nothing,
+    Reject,
+    claims,
+    decide,
+    uncounted_lines,
+    unreadable_stock,
+)
 from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox_rows import HAS_LEFT
 from kalathi.merchant.policy import Policy
 from kalathi.merchant.printing import FolderPrinter, UnsurePrinterError
 from kalathi.merchant.sentences import done, would_answer
-from kalathi.merchant.stock import Stock
+from kalathi.merchant.stock import Shelf, Stock, StockError
 
-# States in which an order's pieces still lie on the shelf, or may have to.
-_HERE: Final = frozenset({OrderState.OPEN, OrderState.ACCEPTED})
 # States in which nothing is sent any more: a label that was printed must leave the pile.
 _NOT_SENT: Final = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
+# An outage of the source that is shorter, such as a server's restart, is not worth a person's while.
+_OUTAGE_SECONDS: Final = 60.0
 
 
 class OrderSteps:
@@ -40,9 +51,11 @@ class OrderSteps:
         clock: Callable[[], float],
         dry_run: bool,
         told_orders_are_counted: bool,
+        stock_lag_seconds: float = 0.0,
     ) -> None:
         self._client = client
         self._inbox = inbox
+        self._reservations = inbox.reservations
         self._stock = stock
         self._printer = printer
         self._policy = policy
@@ -51,33 +64,52 @@ class OrderSteps:
         self._clock = clock
         self._dry_run = dry_run
         self._told_orders_are_counted = told_orders_are_counted
+        self._stock_lag_seconds = stock_lag_seconds
+        # Since when the source cannot be read; whether it was ever read; what a person was told of that, and when.
+        self._away_since: float | None = None
+        self._was_read = False
+        self._away_told = ""
+        self._away_told_at = 0.0
 
     async def take(self, order: Order) -> tuple[Order, str]:
         """Does what the order asks for; gives it as it then is, and a sentence when a person has to look at it."""
         note = ""
-        if order.state is OrderState.OPEN:
+        if order.state == OrderState.OPEN:
             note, order = await self._answer(order)
-        if order.state in _NOT_SENT:
-            self._inbox.release(order.code)
-            await self._withdraw(order.code)
-        elif order.state not in _HERE:
+        if order.state == OrderState.OPEN:
+            return order, note
+        if order.state == OrderState.ACCEPTED:
+            note = await self._hold_and_print(order)
+        elif order.state == OrderState.RETURNED:
+            # The goods are back in the shop.
+            self._reservations.release(order.code)
+        elif order.state in HAS_LEFT or (order.state in _NOT_SENT and self._inbox.has_left(order.code)):
+            # Cancelled after the dispatch, the parcel is on its way for days; its label is on it.
             await self.leave(order.code)
-        elif order.state is OrderState.ACCEPTED:
-            is_counted = self._told_orders_are_counted and self._inbox.was_told(order.code)
-            if not order.fulfilled_by_skroutz and not is_counted:
-                # Whoever has accepted it, the marketplace for an express order or a person by hand.
-                self._inbox.reserve(order.code, wanted_pieces(order, await self._stock.available()))
-            if order.courier_voucher and not self._dry_run:
-                note = await self._print(order, order.courier_voucher)
+        elif order.state in _NOT_SENT:
+            self._reservations.release(order.code)
+            await self._withdraw(order.code)
+        else:
+            note = f'its state "{order.state}" is not known to this version: look what it means for this order'
         return order, note
 
+    async def _hold_and_print(self, order: Order) -> str:
+        """Reserves an accepted order's pieces, whoever has accepted it, the marketplace for an express order or a
+        person by hand; and prints its voucher. Neither needs the source of the stock."""
+        notes = []
+        is_counted = self._told_orders_are_counted and self._inbox.was_told(order.code)
+        if not order.fulfilled_by_skroutz and not is_counted:
+            self._reservations.reserve(order.code, claims(order))
+            if uncounted := uncounted_lines(order):
+                notes.append(f"{uncounted} No pieces are held for that: lower the stock yourself.")
+        if order.courier_voucher and not self._dry_run:
+            notes.append(await self._print(order, order.courier_voucher))
+        return " ".join(note for note in notes if note)
+
     async def _answer(self, order: Order) -> tuple[str, Order]:
-        prices = await self._stock.prices()
-        available = await self._free_for(order)
+        shelf = await self._read_stock()
         # From here to the reservation nothing is waited for: no other order is decided in between.
-        decision: Decision = (self._policy.decide or decide)(
-            order, available, self._policy.orders, prices=prices, sends_itself=self._stock.sends_itself
-        )
+        decision = self._decide(order, shelf)
         if self._dry_run:
             self._tell(f"would {would_answer(order, decision)}")
             return "", order
@@ -87,17 +119,29 @@ class OrderSteps:
             return "", order
         if isinstance(decision, Accept):
             # Reserved before the call: after a crash in between, nobody else has got the pieces.
-            self._inbox.reserve(order.code, wanted_pieces(order, available))
+            self._reservations.reserve(order.code, claims(order))
         present = await self._answered(order, self._call(order, decision))
         wanted = OrderState.ACCEPTED if isinstance(decision, Accept) else OrderState.REJECTED
-        if present.state is OrderState.OPEN:
+        if present.state == OrderState.OPEN:
             # The answer was refused for where the order was, and it is open still: the next look decides anew.
-            self._inbox.release(order.code)
-        if present.state is wanted:
+            self._reservations.release(order.code)
+        if present.state == wanted:
             self._did(str(wanted), order.code, done(order, decision))
         else:
             self._tell(f"{order.code} was answered already: {present.state}")
         return "", present
+
+    def _decide(self, order: Order, shelf: Shelf) -> Decision:
+        if reason := unreadable_stock(order, shelf, self._policy.orders):
+            return LeaveToPerson(reason)
+        decision: Decision = (self._policy.decide or decide)(
+            order,
+            self._free_for(order, shelf),
+            self._policy.orders,
+            prices=shelf.prices,
+            sends_itself=self._stock.sends_itself,
+        )
+        return decision
 
     def _call(self, order: Order, decision: Accept | Reject) -> Awaitable[None]:
         if isinstance(decision, Accept):
@@ -113,24 +157,83 @@ class OrderSteps:
             await call
         return await self._client.order(order.code)
 
-    async def _free_for(self, order: Order) -> dict[str, int]:
-        """The stock as this order sees it: what it has reserved itself, before a crash, is still free for it."""
-        available = await self._stock.available()
-        for shop_uid, quantity in self._inbox.reserved(order.code).items():
-            if shop_uid in available:
-                available[shop_uid] += quantity
-        return available
+    def _free_for(self, order: Order, shelf: Shelf) -> dict[str, int]:
+        """Return the pieces that are free for this order: those on the shelf without those of other orders. What it has
+        reserved itself, before a crash, is free for it."""
+        free = dict(shelf.pieces)
+        for shop_uid, quantity in self._reservations.pieces().items():
+            if shop_uid in free:
+                free[shop_uid] -= quantity
+        for shop_uid, quantity in self._reservations.of(order.code).items():
+            if shop_uid in free:
+                free[shop_uid] += quantity
+        return free
 
-    async def leave(self, code: str) -> None:
-        """The source of stock lowers what it counts by this order, which the courier has, or which it was told of: its
-        pieces are held as long as it may still count them. Raises StockError, CallError."""
-        if not self._inbox.reserved(code):
+    # The source of the stock
+
+    async def look_at_stock(self) -> None:
+        """Read the source although no order asks for it: it is said when it cannot be read, and numbers that change
+        twice between two orders are seen."""
+        with contextlib.suppress(StockError, CallError):
+            if not self._stock.lags and self._reservations.left():
+                await self._release_left()
+            else:
+                await self._read_stock()
+
+    async def leave(self, code: str, *, told: bool = False) -> None:
+        """The courier has the order's pieces, or (`told`) the shop's own system was told of the order and lowers what
+        the source counts. They are held as long as the source may count them still."""
+        if not self._reservations.of(code):
             return
-        stamp = await self._stock.renewed()
-        if stamp is None:
-            self._inbox.release(code)
+        if not self._stock.lags:
+            self._reservations.mark_left(code, self._clock())
+            with contextlib.suppress(StockError, CallError):
+                await self._release_left()
+            return
+        if told:
+            # The system may have lowered it by now: the number to compare with is the one from before it was told.
+            self._reservations.mark_left(code, self._clock())
+        try:
+            await self._read_stock(is_fresh=True)
+        except (StockError, CallError):
+            self._reservations.mark_left(code, self._clock(), starts_anew=True)
         else:
-            self._inbox.leave(code, stamp)
+            self._reservations.mark_left(code, self._clock())
+
+    async def _release_left(self) -> None:
+        """Free what had left before a source that knows at once was asked. Raises StockError, CallError."""
+        codes = self._reservations.left()
+        await self._read_stock(is_fresh=True)
+        self._reservations.release_left(codes)
+
+    async def _read_stock(self, *, is_fresh: bool = False) -> Shelf:
+        """Raises StockError, CallError."""
+        try:
+            shelf = await (self._stock.refresh() if is_fresh else self._stock.read())
+        except (StockError, CallError) as error:
+            self._note_away(error)
+            raise
+        self._was_read = True
+        self._away_since = None
+        if self._away_told:
+            self._away_told = ""
+            self._tell("the stock can be read again")
+        self._reservations.see(shelf, self._clock(), lags=self._stock.lags, lag_seconds=self._stock_lag_seconds)
+        return shelf
+
+    def _note_away(self, error: Exception) -> None:
+        now = self._clock()
+        self._away_since = now if self._away_since is None else self._away_since
+        if str(error) == self._away_told or (self._away_told and now - self._away_told_at < _OUTAGE_SECONDS):
+            return
+        if not self._was_read or now - self._away_since >= _OUTAGE_SECONDS:
+            self._away_told, self._away_told_at = str(error), now
+            self._tell(
+                f"needs a person: the stock cannot be read: {error}. New orders wait for it; accepted ones are printed"
+                " and handed over. It is tried again by itself."
+            )
+
+    # Vouchers
 
     async def _print(self, order: Order, url: str) -> str:
         """Prints a voucher that was not printed; gives a sentence when a person has to look whether it was."""

@@ -61,7 +61,7 @@ async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
         entry.code: entry.seen for state in _GOES_ON for entry in inbox.known(state) if entry.kind is Subject.ORDER
     }
     # Whatever holds pieces must go on too.
-    known |= {code: "" for code in inbox.holders() if code not in known}
+    known |= {code: "" for code in inbox.reservations.holders() if code not in known}
     try:
         for state in _GOES_ON:
             async for order in client.all_orders(state=state):

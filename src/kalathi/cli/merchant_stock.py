@@ -1,0 +1,66 @@
+"""The flags of `kalathi merchant` that are about the source of stock, and what is said of it at the start."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from kalathi.merchant.stock import Stock
+
+# A source that has not answered by then does not keep webhooks waiting; the connector itself reads it again.
+_START_SECONDS: Final = 5.0
+
+STOCK_OPTIONS = (
+    click.option(
+        "--stock",
+        envvar="KALATHI_STOCK",
+        default="",
+        help="CSV with shop_uid and quantity (and price); an address that answers JSON; a URL of SQLAlchemy; "
+        "module:function; or `warehouse` for what lies in the marketplace's own.",
+    ),
+    click.option("--stock-query", envvar="KALATHI_STOCK_QUERY", default="", help="SQL that gives shop_uid, quantity."),
+    click.option(
+        "--stock-encoding",
+        envvar="KALATHI_STOCK_ENCODING",
+        default="",
+        help="Encoding of the CSV, such as cp1253, if it is not UTF-8 and has no byte order mark.",
+    ),
+    click.option(
+        "--stock-decimal",
+        envvar="KALATHI_STOCK_DECIMAL",
+        type=click.Choice(["", ".", ","]),
+        default="",
+        help="The sign before the decimals: with a comma, 1.000 is a thousand; with a point, it is one.",
+    ),
+    click.option(
+        "--stock-lags",
+        envvar="KALATHI_STOCK_LAGS",
+        is_flag=True,
+        help="The database, address or function learns only later what the courier has taken, as a file does.",
+    ),
+    click.option(
+        "--stock-lag-minutes",
+        envvar="KALATHI_STOCK_LAG_MINUTES",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        show_default=True,
+        help="How old the numbers of a file, or of a source with --stock-lags, may be when it shows them.",
+    ),
+)
+
+
+async def check_stock(stock: "Stock") -> None:
+    """Read the source once, so that what can never work is refused at the start. Raises StockSetupError.
+
+    A source that is away, or has not answered in time, does not stop the receiver: the connector tells a person.
+    """
+    from kalathi.merchant.client import CallError
+    from kalathi.merchant.stock import StockError, StockSetupError
+
+    try:
+        await asyncio.wait_for(stock.read(), _START_SECONDS)
+    except StockSetupError:
+        raise
+    except (StockError, CallError, TimeoutError):
+        pass

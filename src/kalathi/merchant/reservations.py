@@ -1,0 +1,237 @@
+"""The pieces of orders: reserved from the moment an order is accepted until the source of stock counts without them.
+
+While an order waits for the courier, its pieces lie on the shelf and are counted by the source. When they have left, a
+source that lags, such as a file, still counts them. Only the source itself shows when it does not: by another number
+of that product. The rule stands in `recount`, and its reasons in docs/decisions/0005.
+
+A reservation keeps every uid of its order line: the size, the variation, the product. It counts under the one that the
+source names now, so that it goes on counting when an export begins to name sizes, or stops.
+"""
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, NamedTuple
+
+from kalathi.merchant.stock.shelf import Shelf
+
+# A product that is not in the source may be missing from half a file. When it has been missing for an hour, it is gone.
+_GONE_SECONDS: Final = 3600.0
+
+
+class Claim(NamedTuple):
+    """Pieces that an order takes, and the uids under which a source may count them: the most special one first."""
+
+    uids: tuple[str, ...]
+    quantity: int
+
+
+class Reservation(NamedTuple):
+    """A claim of one order. Times are in seconds since 1970."""
+
+    code: str
+    uids: tuple[str, ...]
+    quantity: int
+    # When the pieces left, as far as the connector knows; None while they lie on the shelf.
+    left_at: float | None
+    # The uid under which it counts, and the source's last readable number of that uid; None: there was none yet.
+    counted_as: str
+    number: int | None
+    # Since when the source does not name the product.
+    gone_at: float | None
+
+
+def recount(held: Sequence[Reservation], shelf: Shelf, now: float, lag_seconds: float) -> list[Reservation]:
+    """Return the reservations after a source that lags has said this; those without pieces are released. `now` is in
+    seconds since 1970.
+
+    The same number of a product says nothing new. A number that has fallen by some pieces shows that as many have left
+    the books: what left first is released first. A number that has risen shows that the shop has counted anew: what had
+    left by then is released, except what left less than `lag_seconds` before the source said so.
+    """
+    if shelf.is_empty():
+        return list(held)
+    by_uid: defaultdict[str, list[Reservation]] = defaultdict(list)
+    for entry in held:
+        moved = _counted_now(entry, shelf)
+        by_uid[moved.counted_as].append(moved)
+    recounted: list[Reservation] = []
+    for uid, entries in by_uid.items():
+        if uid in shelf.unreadable:
+            recounted += entries
+        elif uid in shelf.pieces:
+            known_until = None if lag_seconds <= 0 else min(now, shelf.written_at or now) - lag_seconds
+            recounted += _recount_product(entries, shelf.pieces[uid], now, known_until)
+        else:
+            recounted += [_without_product(entry, now) for entry in entries]
+    return recounted
+
+
+def _counted_now(entry: Reservation, shelf: Shelf) -> Reservation:
+    """Return it under the uid that the source names now; a number belongs to one uid and starts anew under another."""
+    uid = shelf.uid_of(entry.uids) or entry.counted_as
+    return entry if uid == entry.counted_as else entry._replace(counted_as=uid, number=None, gone_at=None)
+
+
+def _recount_product(
+    entries: list[Reservation], number: int, now: float, known_until: float | None
+) -> Iterator[Reservation]:
+    """`known_until`: what left later the source cannot know; None: it knows what has left."""
+    before = [_number_before(entry, now) for entry in entries]
+    fallen = max((was - number for was in before if was is not None), default=0)
+    oldest_first = sorted(zip(entries, before, strict=True), key=lambda pair: (pair[0].left_at or 0.0, pair[0].code))
+    for entry, was in oldest_first:
+        quantity = entry.quantity
+        if entry.left_at is not None and was is not None:
+            if number > was and (known_until is None or entry.left_at <= known_until):
+                quantity = 0
+            elif number < was:
+                known = min(quantity, fallen, was - number)
+                fallen -= known
+                quantity -= known
+        is_as_before = (quantity, number, None) == (entry.quantity, entry.number, entry.gone_at)
+        yield entry if is_as_before else entry._replace(quantity=quantity, number=number, gone_at=None)
+
+
+def _number_before(entry: Reservation, now: float) -> int | None:
+    was_gone = entry.gone_at is not None and now - entry.gone_at >= _GONE_SECONDS
+    return 0 if was_gone else entry.number
+
+
+def _without_product(entry: Reservation, now: float) -> Reservation:
+    if entry.gone_at is None:
+        return entry._replace(gone_at=now)
+    if entry.left_at is not None and _number_before(entry, now) == 0:
+        return entry._replace(quantity=0)
+    return entry
+
+
+class Reservations:
+    """The reservations of the merchant's file. Their sums are kept in memory: summed up for every order, ten thousand
+    reservations made each order take 2.5 ms longer."""
+
+    def __init__(self, connection: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
+        self._connection = connection
+        self._transaction = transaction
+        self._sums: Counter[str] | None = None
+        self._seen: Shelf | None = None
+
+    def reserve(self, code: str, claims: Iterable[Claim]) -> None:
+        """Hold the pieces of an order. Again for the same order changes nothing. The source is not needed for it: a
+        claim counts under another uid as soon as a source names that."""
+        with self._changing():
+            if self.of(code):
+                return
+            for uids, quantity in claims:
+                uid = uids[-1] if self._seen is None else self._seen.uid_of(uids) or uids[-1]
+                number = None if self._seen is None else self._seen.pieces.get(uid)
+                self._connection.execute(
+                    "INSERT INTO reservations VALUES (?, ?, ?, NULL, ?, ?, NULL)",
+                    (code, json.dumps(uids), quantity, uid, number),
+                )
+                if self._sums is not None:
+                    self._sums[uid] += quantity
+
+    def release(self, code: str) -> None:
+        """Free the pieces of an order."""
+        with self._changing():
+            gone = self._connection.execute(
+                "DELETE FROM reservations WHERE code = ? RETURNING counted_as, quantity", (code,)
+            ).fetchall()
+            self._subtract(gone)
+
+    def mark_left(self, code: str, at: float, *, starts_anew: bool = False) -> None:
+        """Note that the pieces of an order have left the shelf; the first time counts. `starts_anew`: the source cannot
+        be read now, so what it says next is what later numbers are compared with."""
+        self._connection.execute(
+            "UPDATE reservations SET left_at = ?, number = CASE WHEN ? THEN NULL ELSE number END"
+            " WHERE code = ? AND left_at IS NULL",
+            (at, starts_anew, code),
+        )
+
+    def release_left(self, codes: Iterable[str]) -> None:
+        """Free what has left of these orders: a source that knows at once was asked after they had left."""
+        with self._changing():
+            for code in codes:
+                gone = self._connection.execute(
+                    "DELETE FROM reservations WHERE code = ? AND left_at IS NOT NULL RETURNING counted_as, quantity",
+                    (code,),
+                ).fetchall()
+                self._subtract(gone)
+
+    def see(self, shelf: Shelf, now: float, *, lags: bool, lag_seconds: float = 0.0) -> None:
+        """Take in what the source says now; the same object again costs nothing."""
+        if shelf is self._seen:
+            return
+        held = self._all()
+        after = recount(held, shelf, now, lag_seconds) if lags else [_counted_now(entry, shelf) for entry in held]
+        unchanged = {id(entry) for entry in held}
+        changed = [entry for entry in after if id(entry) not in unchanged]
+        if changed:
+            with self._changing():
+                self._sums = None
+                for entry in changed:
+                    self._write(entry)
+        self._seen = shelf
+
+    def of(self, code: str) -> dict[str, int]:
+        """Return the pieces that an order holds, by the uids under which they count."""
+        rows = self._connection.execute(
+            "SELECT counted_as, sum(quantity) FROM reservations WHERE code = ? GROUP BY counted_as", (code,)
+        )
+        return dict(rows)
+
+    def pieces(self) -> dict[str, int]:
+        """Return how many pieces of each product are held, over all orders, by the uids under which they count."""
+        if self._sums is None:
+            rows = self._connection.execute("SELECT counted_as, sum(quantity) FROM reservations GROUP BY counted_as")
+            self._sums = Counter(dict(rows))
+        return dict(self._sums)
+
+    def holders(self) -> list[str]:
+        """Return the orders whose pieces lie on the shelf for them."""
+        rows = self._connection.execute("SELECT DISTINCT code FROM reservations WHERE left_at IS NULL ORDER BY code")
+        return [row[0] for row in rows]
+
+    def left(self) -> list[str]:
+        """Return the orders whose pieces have left and are held, since the source may count them still."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT code FROM reservations WHERE left_at IS NOT NULL ORDER BY code"
+        )
+        return [row[0] for row in rows]
+
+    def _all(self) -> list[Reservation]:
+        rows = self._connection.execute(
+            "SELECT code, uids, quantity, left_at, counted_as, number, gone_at FROM reservations"
+        )
+        return [Reservation(code, tuple(json.loads(uids)), *rest) for code, uids, *rest in rows]
+
+    def _write(self, entry: Reservation) -> None:
+        key = (entry.code, json.dumps(entry.uids))
+        if entry.quantity <= 0:
+            self._connection.execute("DELETE FROM reservations WHERE code = ? AND uids = ?", key)
+        else:
+            self._connection.execute(
+                "UPDATE reservations SET quantity = ?, counted_as = ?, number = ?, gone_at = ?"
+                " WHERE code = ? AND uids = ?",
+                (entry.quantity, entry.counted_as, entry.number, entry.gone_at, *key),
+            )
+
+    def _subtract(self, rows: list[tuple[str, int]]) -> None:
+        if self._sums is not None:
+            for uid, quantity in rows:
+                self._sums[uid] -= quantity
+                if not self._sums[uid]:
+                    del self._sums[uid]
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        try:
+            with self._transaction():
+                yield
+        except BaseException:
+            # Rolled back: the sums in memory are those of before.
+            self._sums = None
+            raise

@@ -1,0 +1,195 @@
+"""Sources that are asked each time: an address, a function, and the marketplace's own warehouse. They answer with what
+there is at the moment; a burst of orders asks once."""
+
+import asyncio
+import inspect
+import json
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from kalathi.merchant.client import AsyncClient
+from kalathi.merchant.client.transport import AsyncTransport
+from kalathi.merchant.stock.quantities import DecimalSign
+from kalathi.merchant.stock.shelf import Shelf, ShelfBuilder, StockError, StockSetupError
+
+# What a source has said counts for so many seconds.
+_FRESH_SECONDS: Final = 5.0
+_TIMEOUT_SECONDS: Final = 30.0
+
+
+class AskedStock:
+    """A source that is asked again when its last answer is some seconds old."""
+
+    sends_itself = True
+
+    def __init__(self, *, lags: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        """`lags`: the source learns only later what the courier has taken (`--stock-lags`). `clock` gives seconds."""
+        self.lags = lags
+        self._clock = clock
+        self._fresh_until: float | None = None
+        self._asking: asyncio.Future[Shelf] | None = None
+        self._shelf = Shelf()
+
+    async def read(self) -> Shelf:
+        """Return the shelf; ask if the last answer is older than five seconds. Raises StockError."""
+        if self._fresh_until is not None and self._clock() < self._fresh_until:
+            return self._shelf
+        # One question for all who wait. One that hangs is left alone, and hangs once.
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._answer())
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                return await asyncio.shield(self._asking)
+        except TimeoutError:
+            raise StockError(f"the source of the stock has not answered within {_TIMEOUT_SECONDS:g} s") from None
+
+    async def refresh(self) -> Shelf:
+        """Return the answer to a question that is asked after this call. Raises StockError."""
+        if self._asking is not None and not self._asking.done():
+            self._fresh_until = None
+            await self.read()  # A question that is under way may be older than this call.
+        self._fresh_until = None
+        return await self.read()
+
+    async def _answer(self) -> Shelf:
+        asked_at = self._clock()
+        shelf = await self._ask()
+        # The same object for the same content: who compares is done at once.
+        if shelf != self._shelf:
+            self._shelf = shelf
+        self._fresh_until = asked_at + _FRESH_SECONDS
+        return self._shelf
+
+    async def _ask(self) -> Shelf:
+        raise NotImplementedError
+
+
+class HttpStock(AskedStock):
+    """An address that answers `{"shop_uid": quantity, ...}` or `[{"shop_uid", "quantity", "price"?}, ...]`."""
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        url: str,
+        *,
+        decimal_sign: DecimalSign | None = None,
+        lags: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(lags=lags, clock=clock)
+        self._transport = transport
+        self._url = url
+        self._decimal_sign = decimal_sign
+        self._headers = {"Accept": "application/json", **(headers or {})}
+
+    async def _ask(self) -> Shelf:
+        """Raises UnreachableError too."""
+        answer = await self._transport.send("GET", self._url, self._headers, None)
+        where = "the address of the stock"
+        if answer.status != 200:
+            raise StockError(f"{where} has answered {answer.status}")
+        return await asyncio.to_thread(shelf_of_json, answer.body, where, self._decimal_sign)
+
+
+class FunctionStock(AskedStock):
+    """A function of Python that returns what such an address answers. With await it runs on the event loop; without, in
+    a thread, where it may take its time."""
+
+    def __init__(
+        self,
+        function: Callable[[], Any | Awaitable[Any]],
+        *,
+        decimal_sign: DecimalSign | None = None,
+        lags: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(lags=lags, clock=clock)
+        self._function = function
+        self._decimal_sign = decimal_sign
+
+    async def _ask(self) -> Shelf:
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                content = await self._function()
+            else:
+                content = await asyncio.to_thread(self._function)
+        except Exception as error:
+            raise StockError(f"the function of the stock: {type(error).__name__}: {error}") from error
+        return shelf_of_content(content, "the function of the stock", self._decimal_sign)
+
+
+class WarehouseStock(AskedStock):
+    """What lies in the marketplace's warehouse (contract, section 9), for a shop that has no shelf of its own. Orders
+    of what lies there whole never come to the shop: of the others it tells what is missing."""
+
+    sends_itself = False
+
+    def __init__(self, client: AsyncClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock=clock)
+        self._client = client
+
+    async def _ask(self) -> Shelf:
+        """Raises MarketplaceError, UnreachableError."""
+        return Shelf({product.shop_uid: product.quantity async for product in self._client.all_products()})
+
+
+class _Members(list[tuple[str, Any]]):
+    """A JSON object with every member, also where a name comes twice."""
+
+
+def shelf_of_json(body: bytes, where: str, decimal_sign: DecimalSign | None = None) -> Shelf:
+    """Return the shelf of a JSON text in UTF-8, UTF-16 or UTF-32, with a byte order mark or without.
+
+    Raises StockError.
+    """
+    try:
+        content = json.loads(body, object_pairs_hook=_Members, parse_float=Decimal)
+    except (ValueError, RecursionError, ArithmeticError) as error:
+        raise StockError(f"{where}: the answer is not JSON: {error}") from None
+    return shelf_of_content(content, where, decimal_sign)
+
+
+def shelf_of_content(content: Any, where: str, decimal_sign: DecimalSign | None = None) -> Shelf:
+    """Return the shelf of an object of quantities, or of a list of objects. Raises StockError."""
+    builder = ShelfBuilder(where, decimal_sign, "entry" if isinstance(content, _Members | Mapping) else "row")
+    if isinstance(content, _Members | Mapping):
+        members = list(content if isinstance(content, _Members) else content.items())
+        if members and all(isinstance(value, list | tuple | Mapping) for _, value in members):
+            names = ", ".join(str(name)[:40] for name, _ in members[:5])
+            raise StockSetupError(f"{where}: it gives an object whose members are no quantities ({names})")
+        for number, (shop_uid, quantity) in enumerate(members, 1):
+            builder.add(str(shop_uid).strip(), quantity, None, number)
+        return builder.shelf()
+    if isinstance(content, list | tuple) and all(isinstance(entry, _Members | Mapping) for entry in content):
+        _add_objects(builder, content, where)
+        return builder.shelf()
+    raise StockSetupError(f"{where}: it gives neither an object of quantities nor a list of objects")
+
+
+def _add_objects(builder: ShelfBuilder, entries: Sequence[Any], where: str) -> None:
+    rows = [dict(entry) for entry in entries]
+    for name in ("shop_uid", "quantity"):
+        if rows and not any(name in row for row in rows):
+            members = ", ".join(str(member)[:40] for member in list(rows[0])[:10])
+            raise StockSetupError(f"{where}: its objects name no {name}; they name {members or 'nothing'}")
+    for number, (entry, row) in enumerate(zip(entries, rows, strict=True), 1):
+        shop_uid = uid_of_value(row.get("shop_uid"))
+        if len(row) < len(entry):
+            builder.add_unreadable(shop_uid, number, "a member of it comes twice")
+        else:
+            builder.add(shop_uid, row.get("quantity"), row.get("price"), number)
+
+
+def uid_of_value(value: Any) -> str:
+    """Return a uid as text without the spaces around it, such as those of a CHAR column; empty where there is none."""
+    if value is None or isinstance(value, bool):
+        return ""
+    if isinstance(value, bytes | bytearray):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        value = int(value)
+    return str(value).strip()

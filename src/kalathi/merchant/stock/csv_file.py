@@ -1,0 +1,96 @@
+"""A file of stock, which is read again when it has changed."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from kalathi.merchant.stock.csv_text import ReadFile, check_encoding, read_csv
+from kalathi.merchant.stock.quantities import DecimalSign
+from kalathi.merchant.stock.shelf import Shelf, StockError
+
+# A file that was written so short a time ago may be written once more without a sign: the file's time is that coarse.
+_COARSE_SECONDS: Final = 2.0
+# A last line without an end may be half a line, as long as the file is that young.
+_YOUNG_SECONDS: Final = 1.0
+_TRIES: Final = 10
+_PAUSE_SECONDS: Final = 0.25
+
+_Stamp = tuple[int, int, int]
+
+
+class CsvStock:
+    """A file with the columns shop_uid and quantity, and price if the shop likes."""
+
+    sends_itself = True
+    lags = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        encoding: str = "",
+        decimal_sign: DecimalSign | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` gives seconds since 1970, as the file's time does. Raises StockSetupError for an encoding that there
+        is not."""
+        if encoding:
+            check_encoding(encoding)
+        self._path = path
+        self._encoding = encoding
+        self._decimal_sign = decimal_sign
+        self._clock = clock
+        self._stamp: _Stamp | None = None
+        self._shelf = Shelf()
+        self._reading = asyncio.Lock()
+
+    async def read(self) -> Shelf:
+        """Return what the file says. Raises StockError."""
+        if self._stamp is not None and self._stamp == self._present_stamp():
+            return self._shelf
+        async with self._reading:
+            stamp = self._present_stamp()
+            if stamp == self._stamp:
+                return self._shelf
+            shelf, stamp = await self._read_whole(stamp)
+            # The same object for the same content: who compares is done at once.
+            if shelf != replace(self._shelf, written_at=None):
+                self._shelf = replace(shelf, written_at=stamp[0] / 1e9)
+            is_certain = abs(self._clock() - stamp[0] / 1e9) > _COARSE_SECONDS
+            self._stamp = stamp if is_certain else None
+            return self._shelf
+
+    async def refresh(self) -> Shelf:
+        """The same: a file is looked at each time."""
+        return await self.read()
+
+    async def _read_whole(self, stamp: _Stamp) -> tuple[Shelf, _Stamp]:
+        """Read until the file stays as it is meanwhile."""
+        for _ in range(_TRIES):
+            read = await self._read_once()
+            before, stamp = stamp, self._present_stamp()
+            is_young = abs(self._clock() - stamp[0] / 1e9) < _YOUNG_SECONDS
+            if before == stamp and (read.has_end or not is_young):
+                return read.shelf, stamp
+            await asyncio.sleep(_PAUSE_SECONDS)
+        raise StockError(
+            f"{self._path}: the file is being written. Write a new file beside it and rename it, so that it is whole"
+        )
+
+    async def _read_once(self) -> ReadFile:
+        try:
+            # A file of many thousand rows takes its time: in a thread nothing else waits for it.
+            return await asyncio.to_thread(read_csv, self._path, self._encoding, self._decimal_sign)
+        except OSError as error:
+            raise StockError(f"{self._path}: {error.strerror}") from error
+
+    def _present_stamp(self) -> _Stamp:
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise StockError(f"{self._path}: {error.strerror}") from error
+        return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,144 @@
+"""A database, by any URL of SQLAlchemy, and a query that gives shop_uid, quantity, and the price if the shop likes."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from kalathi.merchant.stock.asked import AskedStock, uid_of_value
+from kalathi.merchant.stock.quantities import DecimalSign
+from kalathi.merchant.stock.shelf import Shelf, ShelfBuilder, StockError, StockSetupError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, CursorResult
+
+_ROWS_SECONDS: Final = 30.0
+_LONGEST_SENTENCE: Final = 300
+# A shorter password cannot be struck out of a sentence without showing where it stood.
+_SHORTEST_SECRET: Final = 4
+_NAMED: Final = ("shop_uid", "quantity")
+_WHERE: Final = "the database of the stock"
+
+
+class SqlStock(AskedStock):
+    """A query that is sent as the shop has written it, with its colons and percent signs."""
+
+    def __init__(
+        self,
+        url: str,
+        query: str,
+        *,
+        decimal_sign: DecimalSign | None = None,
+        lags: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raises StockSetupError for a URL that cannot be used."""
+        super().__init__(lags=lags, clock=clock)
+        from sqlalchemy import create_engine, make_url  # noqa: PLC0415  (only for shops with a database)
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+        from sqlalchemy.pool import NullPool  # noqa: PLC0415
+
+        try:
+            parsed = make_url(url)
+        except (SQLAlchemyError, ValueError):
+            # The reason may hold a part of the password.
+            raise StockSetupError(
+                f"{_WHERE}: --stock is not a URL of SQLAlchemy. In a user's name or a password the characters"
+                " @ : / ? # % are written as %40 %3A %2F %3F %23 %25"
+            ) from None
+        self._secrets = _secrets(parsed)
+        self._query = query
+        self._decimal_sign = decimal_sign
+        options: dict[str, Any] = {"poolclass": NullPool}
+        if parsed.get_backend_name() == "sqlite":
+            file = _sqlite_file(parsed)
+            parsed, options["creator"] = make_url("sqlite://"), lambda: _open_sqlite(file)
+        try:
+            self._engine = create_engine(parsed, **options)
+        except (SQLAlchemyError, ImportError, ValueError, TypeError) as error:
+            raise StockSetupError(f"{_WHERE}: {self._without_secrets(error)}") from None
+
+    async def _ask(self) -> Shelf:
+        from sqlalchemy.exc import DBAPIError, ResourceClosedError, SQLAlchemyError  # noqa: PLC0415
+
+        try:
+            return await asyncio.to_thread(self._rows)
+        except DBAPIError as error:
+            raise StockError(f"{_WHERE}: {self._without_secrets(error.orig or error)}") from None
+        except ResourceClosedError:
+            raise StockSetupError(f"{_WHERE}: the query of --stock-query gives no rows: is it a SELECT?") from None
+        except (SQLAlchemyError, sqlite3.Error, ValueError, TypeError, ImportError) as error:
+            raise StockError(f"{_WHERE}: {self._without_secrets(error)}") from None
+
+    def _rows(self) -> Shelf:
+        """Runs in a thread."""
+        ends_at = time.monotonic() + _ROWS_SECONDS
+        builder = ShelfBuilder("the query of the stock", self._decimal_sign, "row")
+        # Without parameters the driver is given none, so that a percent sign is one.
+        with self._engine.connect().execution_options(no_parameters=True) as connection:
+            result = connection.exec_driver_sql(self._query)
+            shop_uid, quantity, price = _places(result)
+            for number, row in enumerate(result, 1):
+                if time.monotonic() > ends_at:
+                    raise StockError(f"{_WHERE}: the query has not given all rows within {_ROWS_SECONDS:g} s")
+                told_price = row[price] if price is not None else None
+                builder.add(uid_of_value(row[shop_uid]), row[quantity], told_price, number)
+        return builder.shelf()
+
+    def _without_secrets(self, error: BaseException) -> str:
+        """Return the driver's own sentence, in one line, without the password; only its name where that cannot be."""
+        name = type(error).__name__
+        if any(len(secret) < _SHORTEST_SECRET for secret in self._secrets):
+            return name
+        sentence = " ".join(str(error).split())
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            sentence = sentence.replace(secret, "***")
+        return f"{name}: {sentence[:_LONGEST_SENTENCE]}".rstrip(": ")
+
+
+def _places(result: "CursorResult[Any]") -> tuple[int, int, int | None]:
+    """Return where shop_uid, quantity and price stand: by their names, or else in this order."""
+    names: Sequence[str] = [name.strip().lower() for name in result.keys()]  # noqa: SIM118  (no mapping)
+    if set(_NAMED) <= set(names):
+        return names.index("shop_uid"), names.index("quantity"), names.index("price") if "price" in names else None
+    if not 2 <= len(names) <= 3:
+        raise StockSetupError(
+            "the query of the stock: it must give shop_uid, quantity, and the price if you like;"
+            f" it gives {', '.join(names)}"
+        )
+    return 0, 1, 2 if len(names) == 3 else None
+
+
+def _secrets(url: "URL") -> set[str]:
+    """Return every form of the passwords in the URL."""
+    told = [url.password] if url.password else []
+    for name, values in url.query.items():
+        if "pass" in name.lower() or "pwd" in name.lower() or "secret" in name.lower():
+            told.extend([values] if isinstance(values, str) else values)
+    return {
+        form for secret in told if secret for form in (str(secret), quote(str(secret)), quote(str(secret), safe=""))
+    }
+
+
+def _sqlite_file(url: "URL") -> Path:
+    """Return the file that an SQLite URL names. Raises StockSetupError where it names none."""
+    database = url.database or ""
+    if database.startswith("file:"):
+        parts = urlsplit(database)
+        memory = "mode=memory" in parts.query or url.query.get("mode") == "memory"
+        database = "" if memory else unquote(parts.path)
+    if database in {"", ":memory:"} or url.host:
+        raise StockSetupError(
+            f"{_WHERE}: the URL names no file. Give sqlite:///shop.db, or sqlite:////srv/shop.db for a whole path"
+        )
+    return Path(database)
+
+
+def _open_sqlite(file: Path) -> sqlite3.Connection:
+    """Open a file that is there, for reading only: connecting must not make an empty one."""
+    if not file.is_file():
+        raise StockError(f"{_WHERE}: there is no file {file}")
+    return sqlite3.connect(f"file:{quote(str(file.absolute()))}?mode=ro", uri=True)

@@ -1,0 +1,103 @@
+"""Numbers of a stock source: whole pieces and prices, written as shops write them.
+
+A text can be read in one way, or it is refused with the reason. `1.000` is one piece in an English file and a thousand
+in a Greek one: such a text is refused unless the shop has said which sign stands before the decimals. Typed numbers of
+JSON and SQL mean one thing only.
+"""
+
+import math
+import re
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final, Literal
+
+DecimalSign = Literal[".", ","]
+
+_MOST_PIECES: Final = 999_999_999
+_LONGEST_TEXT: Final = 40
+# Spaces that group thousands: the plain one, the no-break ones, and the thin ones.
+_SPACES: Final = re.compile("[\u00a0\u2007\u2009\u202f]")
+_SIGNED: Final = re.compile(r"([+-]?)([0-9., ]*[0-9][0-9., ]*)")
+_GROUPED: Final = re.compile(r"[1-9][0-9]{0,2}(?:([., ])[0-9]{3})(?:\1[0-9]{3})*")
+_CURRENCY: Final = re.compile(r"(?i)^\s*(?:€|eur)\s*|\s*(?:€|eur)\s*$")
+
+
+class UnreadableNumberError(ValueError):
+    """The value is no number, or no single one; the sentence says why."""
+
+
+def read_quantity(value: object, decimal_sign: DecimalSign | None = None) -> int:
+    """Return whole pieces. A negative count is zero: it is how shops note what they owe.
+
+    Raises UnreadableNumberError.
+    """
+    number = _number(value, decimal_sign, "quantity")
+    if number != number.to_integral_value():
+        raise UnreadableNumberError(f"the quantity {_shown(value)} is not a whole number of pieces")
+    if abs(number) > _MOST_PIECES:
+        raise UnreadableNumberError(f"the quantity {_shown(value)} is more than {_MOST_PIECES} pieces")
+    return max(int(number), 0)
+
+
+def read_price(value: object, decimal_sign: DecimalSign | None = None) -> Decimal | None:
+    """Return a price in euros, or None where there is none. A text may carry a euro sign.
+
+    Raises UnreadableNumberError.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    number = _number(_CURRENCY.sub("", value) if isinstance(value, str) else value, decimal_sign, "price")
+    if number < 0 or number > _MOST_PIECES:
+        raise UnreadableNumberError(f"the price {_shown(value)} is not the price of a product")
+    return number
+
+
+def _number(value: object, decimal_sign: DecimalSign | None, what: str) -> Decimal:
+    if isinstance(value, bytes | bytearray):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        # Most numbers are short and plain, and there are a hundred thousand of them.
+        return Decimal(value) if value.isdecimal() and value.isascii() else _number_of_text(value, decimal_sign, what)
+    if value is None:
+        raise UnreadableNumberError(f"there is no {what}")
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
+        return Decimal(str(value))
+    raise UnreadableNumberError(f"the {what} {_shown(value)} is not a number")
+
+
+@lru_cache(maxsize=4096)
+def _number_of_text(text: str, decimal_sign: DecimalSign | None, what: str) -> Decimal:
+    stripped = _SPACES.sub(" ", text).strip()
+    if not stripped:
+        raise UnreadableNumberError(f"there is no {what}")
+    signed = _SIGNED.fullmatch(stripped) if len(stripped) <= _LONGEST_TEXT else None
+    if signed is None:
+        raise UnreadableNumberError(f"the {what} {_shown(text)} is not a number")
+    sign, digits = signed.groups()
+    point = decimal_sign or _decimal_sign_of(digits, text, what)
+    whole, _, fraction = digits.partition(point)
+    if not re.fullmatch("[0-9]*", fraction) or not (re.fullmatch("[0-9]*", whole) or _GROUPED.fullmatch(whole)):
+        chosen = f" with {decimal_sign!r} before the decimals (--stock-decimal)" if decimal_sign else ""
+        raise UnreadableNumberError(f"the {what} {_shown(text)} is not a number{chosen}")
+    return Decimal(f"{sign}{re.sub('[., ]', '', whole) or '0'}.{fraction or '0'}")
+
+
+def _decimal_sign_of(digits: str, text: str, what: str) -> str:
+    """Return the sign before the decimals, as the text itself shows it; a sign that is not in it if there are none."""
+    signs = [character for character in digits if character in "., "]
+    if not signs or signs[-1] == " " or signs.count(signs[-1]) > 1:
+        return "\0"  # A sign that comes twice can only group thousands.
+    point = signs[-1]
+    whole, _, fraction = digits.partition(point)
+    # Beside another sign, which groups the thousands, the last one is clear.
+    if len(signs) == 1 and len(fraction) == 3 and 1 <= len(whole) <= 3 and not whole.startswith("0"):
+        raise UnreadableNumberError(
+            f"the {what} {_shown(text)} may mean {whole} or {whole}{fraction}."
+            " Say which sign stands before the decimals with --stock-decimal"
+        )
+    return point
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return f'"{text[:_LONGEST_TEXT]}..."' if len(text) > _LONGEST_TEXT else f'"{text}"'

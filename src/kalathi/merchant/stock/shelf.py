@@ -1,0 +1,143 @@
+"""The shelf: what a source of stock says at one moment, and the interface of a source.
+
+A product is in one of three states. It is counted; or it is unreadable, which means that the source names it and says
+nothing that can be believed; or the source does not name it. Unreadable is not unknown: a size that cannot be read must
+not be sold under its product's number.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final, Literal, Protocol
+
+import structlog
+from msgspec import Struct, field
+
+from kalathi.merchant.stock.quantities import DecimalSign, UnreadableNumberError, read_price, read_quantity
+
+_log = structlog.get_logger("kalathi.merchant")
+
+# Of a product that stands in a source many times, the first few places are named.
+_PLACES_NAMED: Final = 5
+_PLURALS: Final = {"line": "lines", "row": "rows", "entry": "entries"}
+_LOGGED: Final = 5
+
+
+class StockError(Exception):
+    """The source cannot be read at the moment; the sentence says where and why."""
+
+
+class StockSetupError(StockError):
+    """The source cannot be read until the shop changes something, such as a column's name or a setting."""
+
+
+class Shelf(Struct, frozen=True):
+    """What a source says at one moment, by shop_uid. The unreadable ones have the reason and the place."""
+
+    pieces: dict[str, int] = field(default_factory=dict)
+    # In euros, of the products of which the source has a price.
+    prices: dict[str, Decimal] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    unreadable_prices: dict[str, str] = field(default_factory=dict)
+    # When a file was written, in seconds since 1970; None: the source has said it now.
+    written_at: float | None = None
+
+    def names(self, shop_uid: str) -> bool:
+        """Whether the source names this product, readable or not."""
+        return shop_uid in self.pieces or shop_uid in self.unreadable
+
+    def has_price(self, shop_uid: str) -> bool:
+        """Whether the source gives a price of this product, readable or not."""
+        return shop_uid in self.prices or shop_uid in self.unreadable_prices
+
+    def is_empty(self) -> bool:
+        """Whether the source names no product at all."""
+        return not (self.pieces or self.unreadable)
+
+    def uid_of(self, uids: Sequence[str]) -> str | None:
+        """Return the first of these uids that the source names: a size, then a variation, then the product."""
+        return next((uid for uid in uids if self.names(uid)), None)
+
+
+class Stock(Protocol):
+    """A source of stock."""
+
+    # Whether the shop can send what lies there.
+    sends_itself: bool
+    # Whether the source does not know at once what has left with the courier, as a file does not.
+    lags: bool
+
+    async def read(self) -> Shelf:
+        """Return the shelf, which may be a few seconds old. Raises StockError, and of the warehouse CallError."""
+        ...
+
+    async def refresh(self) -> Shelf:
+        """Return the shelf as the source shows it after this call. Raises the same."""
+        ...
+
+
+class ShelfBuilder:
+    """Collects a source's rows. A row that cannot be read makes its own product unreadable, and no other one."""
+
+    def __init__(
+        self, source: str, decimal_sign: DecimalSign | None, place: Literal["line", "row", "entry"] = "line"
+    ) -> None:
+        """`source` and `place` are for the reasons: `stock.csv, line 7`."""
+        self._source = source
+        self._decimal_sign = decimal_sign
+        self._place = place
+        self._shelf = Shelf()
+        self._places: dict[str, int] = {}
+        self._repeated: dict[str, list[int]] = {}
+        self._nameless: list[int] = []
+
+    def add(self, shop_uid: str, quantity: object, price: object, number: int) -> None:
+        """Take a row; `number` is that of its line."""
+        if not self._is_first(shop_uid, number):
+            return
+        try:
+            self._shelf.pieces[shop_uid] = read_quantity(quantity, self._decimal_sign)
+        except UnreadableNumberError as error:
+            self._shelf.unreadable[shop_uid] = self._reason(number, str(error))
+        try:
+            read = read_price(price, self._decimal_sign)
+        except UnreadableNumberError as error:
+            self._shelf.unreadable_prices[shop_uid] = self._reason(number, str(error))
+        else:
+            if read is not None:
+                self._shelf.prices[shop_uid] = read
+
+    def add_unreadable(self, shop_uid: str, number: int, reason: str) -> None:
+        """Take a row that names a product and nothing else that can be believed."""
+        if self._is_first(shop_uid, number):
+            self._shelf.unreadable[shop_uid] = self._reason(number, reason)
+
+    def shelf(self) -> Shelf:
+        """Return what was collected."""
+        for shop_uid, numbers in self._repeated.items():
+            self._shelf.pieces.pop(shop_uid, None)
+            self._shelf.prices.pop(shop_uid, None)
+            self._shelf.unreadable_prices.pop(shop_uid, None)
+            named = ", ".join(str(number) for number in numbers[:_PLACES_NAMED])
+            more = ", ..." if len(numbers) > _PLACES_NAMED else ""
+            self._shelf.unreadable[shop_uid] = f"{self._source}: it stands on {_PLURALS[self._place]} {named}{more}"
+        faults = [*self._shelf.unreadable.items(), *self._shelf.unreadable_prices.items()]
+        if faults:
+            first = [f"{shop_uid[:40]}: {reason}" for shop_uid, reason in faults[:_LOGGED]]
+            _log.warning("stock_rows_not_read", source=self._source, count=len(faults), first=first)
+        if self._nameless:
+            first_rows = self._nameless[:_PLACES_NAMED]
+            _log.warning("stock_rows_without_uid", source=self._source, count=len(self._nameless), first=first_rows)
+        return self._shelf
+
+    def _is_first(self, shop_uid: str, number: int) -> bool:
+        if not shop_uid:
+            self._nameless.append(number)
+            return False
+        first = self._places.setdefault(shop_uid, number)
+        if first == number:
+            return True
+        self._repeated.setdefault(shop_uid, [first]).append(number)
+        return False
+
+    def _reason(self, number: int, reason: str) -> str:
+        return f"{self._source}, {self._place} {number}: {reason}"

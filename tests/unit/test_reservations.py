@@ -1,0 +1,258 @@
+"""Reservations: pieces that have left count until the source itself shows that it counts without them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.reservations import Claim, Reservation, recount
+from kalathi.merchant.stock import Shelf
+
+HOUR = 3600.0
+
+
+class Held:
+    """The reservations of a file; `says` is what a file of stock shows next."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seconds = 0.0
+        self.lag_seconds = 0.0
+        self.inbox = Inbox(folder / "inbox.db")
+
+    def restart(self) -> None:
+        self.inbox.close()
+        self.inbox = Inbox(self.folder / "inbox.db")
+
+    def reserve(self, code: str, *claims: tuple[str | tuple[str, ...], int]) -> None:
+        self.inbox.reservations.reserve(
+            code, [Claim(uids if isinstance(uids, tuple) else (uids,), quantity) for uids, quantity in claims]
+        )
+
+    def left(self, code: str, *claims: tuple[str | tuple[str, ...], int]) -> None:
+        self.reserve(code, *claims)
+        self.inbox.reservations.mark_left(code, self.seconds)
+
+    def says(self, unreadable: tuple[str, ...] = (), written_at: float | None = None, **pieces: int) -> dict[str, int]:
+        named = {uid.replace("_", "-"): number for uid, number in pieces.items()}
+        shelf = Shelf(named, unreadable=dict.fromkeys(unreadable, "?"), written_at=written_at)
+        self.inbox.reservations.see(shelf, self.seconds, lags=True, lag_seconds=self.lag_seconds)
+        return self.inbox.reservations.pieces()
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Held]:
+    opened = Held(tmp_path)
+    yield opened
+    opened.inbox.close()
+
+
+def test_an_order_is_held_once_and_released_as_a_whole(held: Held) -> None:
+    for _ in range(2):
+        held.reserve("o1", ("A", 2), ("B", 1))
+    held.reserve("o2", ("A", 1))
+    assert held.inbox.reservations.pieces() == {"A": 3, "B": 1}
+    assert held.inbox.reservations.of("o1") == {"A": 2, "B": 1}
+    held.inbox.reservations.release("o1")
+    assert held.inbox.reservations.pieces() == {"A": 1}
+
+
+def test_the_same_numbers_release_nothing_however_often_they_are_written(held: Held) -> None:
+    held.says(A=5)
+    held.left("o1", ("A", 2))
+    for hours in range(3):
+        held.seconds = hours * HOUR
+        held.restart()
+        assert held.says(A=5, B=hours) == {"A": 2}
+
+
+def test_a_number_that_has_fallen_releases_as_many_pieces_and_the_oldest_first(held: Held) -> None:
+    held.says(A=9)
+    held.left("o2", ("A", 2))
+    held.seconds = 1
+    held.left("o1", ("A", 3))
+    held.restart()
+    assert held.says(A=6) == {"A": 2}
+    assert held.inbox.reservations.of("o1") == {"A": 2}
+    assert held.says(A=6) == {"A": 2}
+    assert held.says(A=1) == {}
+
+
+def test_pieces_that_have_not_left_are_released_by_no_number(held: Held) -> None:
+    held.reserve("o1", ("A", 2))
+    for number in (5, 3, 9, 0):
+        assert held.says(A=number) == {"A": 2}
+
+
+def test_a_number_that_has_risen_releases_what_had_left_before(held: Held) -> None:
+    held.says(A=5)
+    held.left("o1", ("A", 2))
+    held.reserve("o2", ("A", 1))
+    held.restart()
+    assert held.says(A=6) == {"A": 1}
+
+
+def test_a_rise_does_not_release_what_left_within_the_lag_of_the_source(held: Held) -> None:
+    held.lag_seconds = 600
+    held.says(A=5)
+    held.left("o1", ("A", 1))
+    held.seconds = 500
+    held.left("o2", ("A", 2))
+    held.seconds = 1000
+    held.restart()
+    assert held.says(A=9) == {"A": 2}
+    held.seconds = 9000
+    assert held.says(A=9) == {"A": 2}, "the same number says nothing, however late"
+    assert held.says(A=8) == {"A": 1}
+    assert held.says(A=10) == {}
+
+
+def test_the_lag_is_counted_from_when_a_file_was_written_and_not_from_when_it_is_read(held: Held) -> None:
+    held.lag_seconds = 600
+    held.seconds = 1000
+    held.says(A=5)
+    held.left("o1", ("A", 1))
+    held.seconds = 9000
+    assert held.says(A=9, written_at=1500) == {"A": 1}
+    assert held.says(A=10, written_at=1600) == {}
+
+
+def test_an_unreadable_number_releases_nothing_and_is_not_compared_with(held: Held) -> None:
+    held.says(A=5)
+    held.left("o1", ("A", 2))
+    assert held.says(("A",)) == {"A": 2}
+    held.restart()
+    assert held.says(A=5) == {"A": 2}
+    assert held.says(("A",)) == {"A": 2}
+    assert held.says(A=4) == {"A": 1}
+
+
+def test_a_source_that_names_no_product_at_all_says_nothing(held: Held) -> None:
+    held.says(A=5)
+    held.left("o1", ("A", 2))
+    held.says()
+    held.seconds = 2 * HOUR
+    held.says()
+    assert held.says(A=5) == {"A": 2}
+
+
+def test_a_product_that_is_missing_for_a_moment_was_in_half_a_file_and_for_an_hour_counts_as_none(held: Held) -> None:
+    held.says(A=5, B=1)
+    held.left("o1", ("A", 2))
+    held.says(B=1)
+    held.seconds = 60
+    held.restart()
+    assert held.says(A=5, B=1) == {"A": 2}, "the rest of the file was written later"
+    held.says(B=1)
+    held.seconds += HOUR
+    assert held.says(A=5, B=1) == {}, "after none there are five: the shop has counted anew"
+    held.left("o2", ("A", 1))
+    held.says(B=1)
+    held.seconds += HOUR
+    assert held.says(B=2) == {}
+
+
+def test_a_reservation_counts_under_the_uid_that_the_source_names_now(held: Held) -> None:
+    held.reserve("o1", (("S-44", "S"), 1), (("S-42", "S"), 2))
+    assert held.says(S=9) == {"S": 3}
+    held.restart()
+    assert held.says(S=9, S_44=4, S_42=5) == {"S-44": 1, "S-42": 2}
+    assert held.inbox.reservations.of("o1") == {"S-44": 1, "S-42": 2}
+    assert held.says(("S-42",), S=9) == {"S": 1, "S-42": 2}, "what cannot be read does not fall back"
+    assert held.says(S=9) == {"S": 3}
+
+
+def test_a_number_belongs_to_one_uid_and_starts_anew_under_another(held: Held) -> None:
+    held.says(S=9)
+    held.left("o1", (("S-44", "S"), 2))
+    assert held.says(S=9, S_44=4) == {"S-44": 2}, "four is not less than nine: it is another number"
+    held.restart()
+    assert held.says(S=9, S_44=3) == {"S-44": 1}
+    assert held.says(S=8) == {"S": 1}
+    assert held.says(S=7) == {}
+
+
+def test_what_left_while_the_source_was_away_is_compared_with_its_first_word(held: Held) -> None:
+    held.says(A=5)
+    held.reserve("o1", ("A", 1))
+    held.inbox.reservations.mark_left("o1", 0, starts_anew=True)
+    assert held.says(A=3) == {"A": 1}
+    assert held.says(A=2) == {}
+
+
+def test_a_source_that_knows_at_once_releases_only_what_had_left_before_it_was_asked(held: Held) -> None:
+    held.left("o1", ("A", 1))
+    held.left("o2", ("A", 2))
+    held.reserve("o3", ("A", 4))
+    held.inbox.reservations.release_left(["o1", "o3"])
+    assert held.inbox.reservations.pieces() == {"A": 6}
+    assert held.inbox.reservations.left() == ["o2"]
+    assert held.inbox.reservations.holders() == ["o3"]
+
+
+_SHELVES = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from(["S", "S-44", "S-42"]), st.integers(0, 9)),
+        st.sets(st.sampled_from(["S", "S-44"])),
+        st.sampled_from([0.0, 100.0, HOUR]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+_STEPS = st.lists(st.tuples(st.sampled_from(["reserve", "left", "release"]), st.integers(0, 5)), max_size=10)
+
+
+@given(_SHELVES, _STEPS, st.sampled_from([0.0, 150.0]))
+def test_the_sums_are_those_of_the_file_and_no_piece_comes_from_nothing(
+    tmp_path_factory: Any, shelves: list[Any], steps: list[tuple[str, int]], lag_seconds: float
+) -> None:
+    held = Held(tmp_path_factory.mktemp("held"))
+    reserved: dict[str, int] = {}
+    try:
+        for pieces, unreadable, seconds in shelves:
+            held.seconds += seconds
+            readable = {uid: number for uid, number in pieces.items() if uid not in unreadable}
+            shelf = Shelf(readable, unreadable=dict.fromkeys(unreadable, "?"))
+            held.inbox.reservations.see(shelf, held.seconds, lags=True, lag_seconds=lag_seconds)
+            for step, number in steps[:2]:
+                code = f"o{number}"
+                if step == "release":
+                    held.inbox.reservations.release(code)
+                    reserved.pop(code, None)
+                    continue
+                held.reserve(code, (("S-44", "S"), 1), (("S",), number + 1))
+                reserved[code] = number + 2
+                if step == "left":
+                    held.inbox.reservations.mark_left(code, held.seconds)
+            del steps[:2]
+            beside = Inbox(held.folder / "inbox.db", beside=True)
+            assert beside.reservations.pieces() == held.inbox.reservations.pieces()
+            beside.close()
+            for code in held.inbox.reservations.holders():
+                assert sum(held.inbox.reservations.of(code).values()) == reserved[code], "it lies on the shelf"
+            for code, quantity in reserved.items():
+                assert sum(held.inbox.reservations.of(code).values()) <= quantity
+    finally:
+        held.inbox.close()
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.lists(st.integers(1, 4), min_size=1, max_size=5))
+def test_a_change_releases_as_many_pieces_as_it_shows_and_no_more(
+    before: int, after: int, quantities: list[int]
+) -> None:
+    entries = [
+        Reservation(f"o{at}", ("A",), quantity, float(at), "A", before, None) for at, quantity in enumerate(quantities)
+    ]
+    left = recount(entries, Shelf({"A": after}), 100.0, 0.0)
+    released = sum(quantities) - sum(entry.quantity for entry in left)
+    if after > before:
+        assert released == sum(quantities)
+    else:
+        assert released == min(before - after, sum(quantities))
+    assert all(entry.number == after for entry in left)
+    kept = [entry.code for entry in left if entry.quantity]
+    assert kept == [entry.code for entry in entries[len(entries) - len(kept) :]], "the newest are kept"

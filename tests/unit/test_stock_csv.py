@@ -1,0 +1,229 @@
+"""Stock files as shops export them: what can be read is read, and no product goes missing without a word."""
+
+import asyncio
+import os
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from kalathi.merchant.stock import CsvStock, DecimalSign, Shelf, StockError, StockSetupError
+
+pytestmark = pytest.mark.anyio
+
+
+async def _read(
+    folder: Path, content: str | bytes, *, encoding: str = "", decimal_sign: DecimalSign | None = None
+) -> Shelf:
+    path = folder / "stock.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    shelf = await CsvStock(path, encoding=encoding, decimal_sign=decimal_sign).read()
+    assert shelf.written_at == path.stat().st_mtime_ns / 1e9
+    return replace(shelf, written_at=None)
+
+
+GREEK_ROWS = "SKU,quantity,name\n".replace("SKU", "shop_uid") + "A,5,Βιβλίο\nΒ,2,Καλώδιο\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "shop_uid,quantity,price\nA,5,10.40\nB,2,\n",
+        "shop_uid;quantity;price\nA;5;10,40\nB;2;\n",
+        "shop_uid\tquantity\tprice\nA\t5\t10.40\nB\t2\t\n",
+        "sep=;\nshop_uid;quantity;price\nA;5,00;10,40\nB;2,00;\n",
+        '"sep=;"\r\nshop_uid;quantity;price\r\nA;5;10,40\r\nB;2;\r\n',
+        "SEP=\t\nshop_uid\tquantity\tprice\nA\t5\t10.40\nB\t2\t\n",
+        'SHOP_UID , "Quantity", Price \n A , 5 ,10.40\n"B","2",""\n',
+        "Shop UID;QUANTITY;price\nA;5;10,40 €\nB;2;\n",
+        "\ufeffshop_uid,quantity,price\nA,5,10.40\nB,2,\n",
+        "\n\nshop_uid,quantity,price\n\nA,5,10.40\n,,\n\nB,2,\n\n",
+        "name,price,quantity,shop_uid\nx,10.40,5,A\ny,,2,B\n",
+        "shop_uid,quantity,price\rA,5,10.40\rB,2,\r",
+        "shop_uid,quantity,price,,\nA,5,10.40,,\nB,2\n",
+        "shop_uid,quantity,price\nA,5,10.40\nB,2,,,,\n",
+        'shop_uid,name,quantity,price\nA,"24"" screen, black",5,10.40\nB,"two\nlines, of text",2,\n',
+        'shop_uid,quantity,price,name\nA,5,10.40,24" screen\nB,2,,"a text\nof two lines"\n',
+    ],
+)
+async def test_a_file_is_read_however_it_was_exported(tmp_path: Path, content: str) -> None:
+    for text in (content.encode(), content.removeprefix("\ufeff").encode("utf-16")):
+        assert await _read(tmp_path, text) == Shelf({"A": 5, "B": 2}, {"A": Decimal("10.40")})
+
+
+async def test_another_encoding_is_read_when_the_setting_names_it_and_a_mark_is_stronger(tmp_path: Path) -> None:
+    assert (await _read(tmp_path, GREEK_ROWS.encode("cp1253"), encoding="cp1253")).pieces == {"A": 5, "Β": 2}
+    assert (await _read(tmp_path, GREEK_ROWS.encode("utf-8-sig"), encoding="cp1253")).pieces == {"A": 5, "Β": 2}
+    assert (await _read(tmp_path, GREEK_ROWS.encode("utf-16-le"), encoding="utf-16-le")).pieces == {"A": 5, "Β": 2}
+
+
+async def test_another_encoding_without_the_setting_is_refused_with_line_byte_and_setting(tmp_path: Path) -> None:
+    with pytest.raises(StockSetupError) as refused:
+        await _read(tmp_path, GREEK_ROWS.encode("cp1253"))
+    said = str(refused.value)
+    assert "line 2: the byte 0xC2 (number 28 of the file) cannot be read as UTF-8" in said
+    assert "--stock-encoding cp1253" in said
+    with pytest.raises(StockSetupError, match=r"UTF-16 without a byte order mark\? Then give --stock-encoding"):
+        await _read(tmp_path, GREEK_ROWS.encode("utf-16-le"))
+    with pytest.raises(StockSetupError, match=r"0xD2 .* cannot be read as CP1253"):
+        await _read(tmp_path, b"shop_uid,quantity\n\xd2,1\n", encoding="cp1253")
+    for unknown in ("greek-please", "hex", "rot13"):
+        with pytest.raises(StockSetupError, match="no such encoding"):
+            CsvStock(tmp_path / "stock.csv", encoding=unknown)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("B,many", 'line 3: the quantity "many" is not a number'),
+        ("B,1.5", "not a whole number of pieces"),
+        ("B,1.000", "--stock-decimal"),
+        ("B,", "there is no quantity"),
+        ("B", "it has 1 cells, and the first line names 2"),
+        ("B,5,00", "it has 3 cells, and the first line names 2; is there a comma in a number"),
+        ("B,5\x00", "NUL"),
+        ("B,2\nB,2", "it stands on lines 3, 4"),
+        ("B,2\nB,3\n B ,4", "it stands on lines 3, 4, 5"),
+        ("B,many\nB,4", "it stands on lines 3, 4"),
+    ],
+)
+async def test_a_row_that_cannot_be_read_makes_its_own_product_unreadable(
+    tmp_path: Path, row: str, reason: str
+) -> None:
+    shelf = await _read(tmp_path, f"shop_uid,quantity\nA,5\n{row}\nC,1\n")
+    assert shelf.pieces == {"A": 5, "C": 1}
+    assert list(shelf.unreadable) == ["B"]
+    assert reason in shelf.unreadable["B"]
+    assert str(tmp_path / "stock.csv") in shelf.unreadable["B"]
+
+
+async def test_a_price_that_cannot_be_read_is_told_and_the_pieces_count(tmp_path: Path) -> None:
+    shelf = await _read(tmp_path, "shop_uid,quantity,price\nA,5,cheap\nB,2,1.299\nC,1,\n")
+    assert (shelf.pieces, shelf.prices, shelf.unreadable) == ({"A": 5, "B": 2, "C": 1}, {}, {})
+    assert 'line 2: the price "cheap" is not a number' in shelf.unreadable_prices["A"]
+    assert "--stock-decimal" in shelf.unreadable_prices["B"]
+    assert list(shelf.unreadable_prices) == ["A", "B"]
+
+
+async def test_the_setting_of_the_decimal_sign_holds_for_the_whole_file(tmp_path: Path) -> None:
+    shelf = await _read(tmp_path, "shop_uid;quantity;price\nA;1.000;1.299\nB;5,000;3,5\n", decimal_sign=",")
+    assert shelf == Shelf({"A": 1000, "B": 5}, {"A": Decimal("1299"), "B": Decimal("3.5")})
+
+
+@pytest.mark.parametrize(
+    ("content", "pieces", "unreadable", "lines"),
+    [
+        ('A,5,"Book\nB,2,x\nC,1,y\n', {}, {"A", "B", "C"}, "line 2 opens is not closed on it, and swallows"),
+        ('A,5,"Book\nB,2,"Other"\nC,1,y\n', {"C": 1}, {"A", "B"}, "line 2 opens"),
+        ('A,5,"Book\nB,2,Other"\nC,1,y\n', {"C": 1}, {"A", "B"}, "up to 3"),
+        ('A,5,x\n"B,2,x\nC,1,y\n', {"A": 5}, {"B", "C"}, "line 3 opens"),
+        ('A,5,x\nB,"2,x\nC,1,y\n', {"A": 5}, {"B", "C"}, "line 3 opens"),
+        ('A,5,x\nB,2,"' + "z" * 200_000 + "\nC,1,y\n", {"A": 5, "C": 1}, {"B"}, "line 3 opens"),
+        ('A,5,x\nB,2,"y\n' + "".join(f"P{n},{n},{'x' * 40}\n" for n in range(5000)), {"A": 5}, None, "line 3 opens"),
+    ],
+)  # fmt: skip
+async def test_a_quote_that_is_not_closed_makes_what_it_has_swallowed_unreadable(
+    tmp_path: Path, content: str, pieces: dict[str, int], unreadable: set[str] | None, lines: str
+) -> None:
+    shelf = await _read(tmp_path, f"shop_uid,quantity,name\n{content}")
+    products = {line.partition(",")[0].strip('"') for line in content.splitlines()}
+    assert set(shelf.pieces) | set(shelf.unreadable) == products, "none is silently missing"
+    if unreadable is not None:
+        assert shelf.pieces == pieces
+        assert set(shelf.unreadable) == unreadable
+    assert any(lines in reason for reason in shelf.unreadable.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "told"),
+    [
+        (b"", StockError, "the file is empty"),
+        (b"\n\n", StockError, "the file is empty"),
+        (b"sep=;\n", StockError, "the file is empty"),
+        (b"\0" * 4096, StockError, "not written to its end"),
+        ("shop_uid,quantity\nA,1\nΒ".encode()[:-1], StockError, "ends within a letter"),
+        (b"uid;quantity\nA;1\n", StockSetupError, 'must name the columns shop_uid and quantity.*"uid;quantity"'),
+        (b"sep=;\nshop_uid,quantity\nA,1\n", StockSetupError, "must name the columns"),
+        (b"A,5\nB,2\n", StockSetupError, "must name the columns"),
+        (b"shop_uid,quantity,quantity\nA,1,2\n", StockSetupError, "names the column quantity more than once"),
+        (b"\x89PNG\r\n\x1a\n\x00", StockSetupError, "NUL bytes between"),
+    ],
+)
+async def test_a_file_that_is_no_stock_is_refused_with_the_reason(
+    tmp_path: Path, content: bytes, error: type[StockError], told: str
+) -> None:
+    with pytest.raises(StockError, match=told) as refused:
+        await _read(tmp_path, content)
+    assert type(refused.value) is error
+
+
+async def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StockError, match=r"missing\.csv: No such file"):
+        await CsvStock(tmp_path / "missing.csv").read()
+    with pytest.raises(StockError, match="Is a directory"):
+        await CsvStock(tmp_path).read()
+
+
+async def test_half_a_last_line_is_never_a_number(tmp_path: Path) -> None:
+    shelf = await _read(tmp_path, "shop_uid,quantity,price\nA,5,10.40\nB,1")
+    assert shelf.pieces == {"A": 5}
+    assert "is it half a line?" in shelf.unreadable["B"]
+
+
+async def test_a_last_line_without_an_end_is_believed_when_nothing_more_comes(tmp_path: Path) -> None:
+    path = tmp_path / "stock.csv"
+    path.write_text("shop_uid,quantity\nA,5\nB,1")
+    reading = asyncio.create_task(CsvStock(path).read())
+    await asyncio.sleep(0.1)
+    assert not reading.done(), "the file is that young"
+    path.write_text("shop_uid,quantity\nA,5\nB,12\n")
+    assert (await reading).pieces == {"A": 5, "B": 12}
+    path.write_text("shop_uid,quantity\nA,5\nB,1")
+    os.utime(path, (time.time() - 60, time.time() - 60))
+    assert (await CsvStock(path).read()).pieces == {"A": 5, "B": 1}
+
+
+async def test_a_file_is_read_again_when_it_has_changed_and_only_then(tmp_path: Path) -> None:
+    path = tmp_path / "stock.csv"
+    stock = CsvStock(path)
+    path.write_text("shop_uid,quantity\nA,5\n")
+    os.utime(path, (1000, 1000))
+    first = await stock.read()
+    assert await stock.read() is first
+    path.write_text("shop_uid,quantity\nA,5\n")
+    assert await stock.read() is first, "the same content is the same shelf"
+    for number in (1, 2, 3):
+        # As long and, on a file system with coarse times, as old as the one before.
+        path.write_text(f"shop_uid,quantity\nA,{number}\n")
+        now = int(time.time())
+        os.utime(path, (now, now))
+        assert (await stock.read()).pieces == {"A": number}
+    path.unlink()
+    with pytest.raises(StockError):
+        await stock.refresh()
+
+
+async def test_a_burst_of_orders_reads_a_large_file_once_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "stock.csv"
+    rows = "".join(f"SKU-{number},{number % 50},{number % 90}.90\n" for number in range(100_000))
+    path.write_text(f"shop_uid,quantity,price\n{rows}")
+    os.utime(path, (1000, 1000))
+    stock = CsvStock(path)
+    longest = 0.0
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - before)
+
+    ticking = asyncio.create_task(tick())
+    begun = time.perf_counter()
+    shelves = await asyncio.gather(*(stock.read() for _ in range(16)))
+    print(f"100,000 rows in {time.perf_counter() - begun:.2f} s; the loop stood still for {longest * 1000:.0f} ms")
+    ticking.cancel()
+    assert all(shelf is shelves[0] for shelf in shelves)
+    assert len(shelves[0].pieces) == 100_000
