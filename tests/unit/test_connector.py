@@ -204,7 +204,7 @@ async def test_an_order_in_stock_is_accepted_once_and_its_pieces_are_reserved(sh
     assert shop.inbox.reservations.pieces() == {"A": 2}
     shop.receive(shop.order("o2", 1))
     await shop.work()
-    assert shop.market.orders["o2"].state is OrderState.REJECTED, "the same piece is not sold twice"
+    assert shop.market.orders["o2"].state == OrderState.REJECTED, "the same piece is not sold twice"
 
 
 async def test_two_orders_at_the_same_moment_never_take_the_same_last_piece(shop: Shop) -> None:
@@ -232,7 +232,7 @@ async def test_a_crash_around_any_call_repeats_it_without_harm(shop: Shop, lost:
     shop.restart()
     shop.stock("shop_uid,quantity\nA,2\n")
     await shop.work(until_seconds=5)
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
     assert shop.inbox.reservations.pieces() == {"A": 2}
     assert shop.inbox.next_at() is None
 
@@ -246,7 +246,7 @@ async def test_an_order_that_was_accepted_before_a_crash_keeps_its_pieces_when_t
     shop.restart()
     shop.stock("shop_uid,quantity\nA,0\n")
     await shop.work(until_seconds=5)
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
     assert shop.inbox.reservations.pieces() == {"A": 2}
 
 
@@ -293,7 +293,7 @@ async def test_pieces_that_have_left_stay_held_until_the_file_can_know_of_it(sho
     shop.receive(shop.order("o1", 2, OrderState.DISPATCHED), OrderEventType.ORDER_UPDATED)
     shop.receive(shop.order("o2", 1))
     await shop.work()
-    assert shop.market.orders["o2"].state is OrderState.REJECTED, "the file still counts what the courier has"
+    assert shop.market.orders["o2"].state == OrderState.REJECTED, "the file still counts what the courier has"
     shop.restart()
     shop.stock("shop_uid,quantity\nA,0\n")
     await shop.look_after()
@@ -301,7 +301,7 @@ async def test_pieces_that_have_left_stay_held_until_the_file_can_know_of_it(sho
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.receive(shop.order("o3", 1))
     await shop.work()
-    assert shop.market.orders["o3"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o3"].state == OrderState.ACCEPTED
     assert shop.inbox.reservations.pieces() == {"A": 1}
 
 
@@ -313,7 +313,7 @@ async def test_a_wrong_setup_or_a_busy_marketplace_makes_events_wait_and_none_is
     assert shop.inbox.aside() == []
     shop.market.refuse = None
     await shop.work(until_seconds=7200)
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
 async def test_a_stuck_event_holds_up_nobody(shop: Shop) -> None:
@@ -328,7 +328,7 @@ async def test_a_stuck_event_holds_up_nobody(shop: Shop) -> None:
         shop.receive(shop.order(code, 1, OrderState.ACCEPTED, courier_voucher=url), OrderEventType.ORDER_UPDATED)
     shop.receive(shop.order("o1", 1))
     await shop.work()
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
     assert shop.inbox.next_at() is not None, "what is stuck is tried again"
 
 
@@ -341,7 +341,7 @@ async def test_a_refusal_that_stays_is_put_aside_and_a_resend_is_looked_at_again
     shop.market.refuse = None
     shop.receive(order)
     await shop.work()
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
 async def test_what_needs_a_person_is_put_aside_and_does_not_stop_the_rest(shop: Shop) -> None:
@@ -356,7 +356,7 @@ async def test_what_needs_a_person_is_put_aside_and_does_not_stop_the_rest(shop:
         "The event cannot be read",
         "Order o1",
     ]
-    assert shop.market.orders["o2"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o2"].state == OrderState.ACCEPTED
 
 
 async def test_the_connector_outlives_a_faulty_stock_file_and_a_lost_inbox(shop: Shop) -> None:
@@ -374,7 +374,7 @@ async def test_the_connector_outlives_a_faulty_stock_file_and_a_lost_inbox(shop:
     await asyncio.gather(running, return_exceptions=True)
     shop.restart()
     await shop.work(until_seconds=10)
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
 async def test_a_refusal_is_an_error_with_the_marketplaces_own_words_and_no_secret() -> None:

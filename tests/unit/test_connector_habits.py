@@ -57,7 +57,7 @@ async def test_what_a_lost_webhook_left_out_is_found_with_list_calls_and_without
     await shop.look_after()
     assert shop.inbox.reservations.of("known") == {}, "the lost cancellation reaches the stock"
     if lists:
-        assert shop.market.orders["unheard"].state is OrderState.ACCEPTED
+        assert shop.market.orders["unheard"].state == OrderState.ACCEPTED
         assert shop.told[-2:] == [
             "looks at 2 that no webhook has told",
             "accepted unheard: all in stock, window 7, 1 parcel",
@@ -72,7 +72,7 @@ async def test_it_is_reconciled_at_the_start_and_every_few_minutes_and_not_in_be
         code = f"o{seconds:g}"
         shop.order(code, 1)
         await shop.look_after()
-        assert (shop.market.orders[code].state is OrderState.ACCEPTED) is found, seconds
+        assert (shop.market.orders[code].state == OrderState.ACCEPTED) is found, seconds
 
 
 async def test_what_changed_without_a_webhook_is_found_since_the_last_time(shop: Shop) -> None:
@@ -231,7 +231,7 @@ async def test_the_desk_shows_the_queue_the_deadlines_and_what_needs_a_person(sh
     assert look_again(beside, None) == 2
     beside.close()
     await shop.work()
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
     assert len(status_of(shop.inbox, datetime.fromtimestamp(9000, UTC)).needs_a_person) == 1
 
 
@@ -239,7 +239,7 @@ async def test_an_unknown_code_is_looked_at_when_it_is_replayed(shop: Shop) -> N
     shop.order("o1", 1)
     assert look_again(shop.inbox, "o1") == 1
     await shop.work()
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
 async def test_changes_that_nobody_takes_any_more_keep_the_connector_asleep(shop: Shop) -> None:
@@ -264,7 +264,7 @@ async def test_what_waits_for_a_person_is_decided_when_the_stock_knows_it_and_to
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.seconds = 900
     await shop.look_after()
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
 async def test_what_a_dry_run_has_left_open_is_answered_by_the_next_run(shop: Shop) -> None:
@@ -276,7 +276,7 @@ async def test_what_a_dry_run_has_left_open_is_answered_by_the_next_run(shop: Sh
     assert shop.told == ["would accept o1: all in stock, window 7, 1 parcel"]
     shop.restart()
     await shop.look_after()
-    assert shop.market.orders["o1"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
 async def test_a_command_that_does_not_end_is_told_to_a_person_and_not_asked_again(shop: Shop) -> None:
@@ -322,7 +322,7 @@ async def test_what_is_said_of_waiting_to_one_call_holds_for_all(shop: Shop) -> 
     assert len(shop.market.calls) <= 16, "as many as were under way"
     shop.market.refuse = None
     await shop.work(until_seconds=61)
-    assert all(order.state is OrderState.ACCEPTED for order in shop.market.orders.values())
+    assert all(order.state == OrderState.ACCEPTED for order in shop.market.orders.values())
 
 
 async def test_a_token_that_is_refused_is_told_once(shop: Shop) -> None:
@@ -344,7 +344,7 @@ async def test_a_printer_that_hangs_holds_up_no_answer(shop: Shop) -> None:
     await until(lambda: f"GET {LINK}" in shop.market.calls)
     shop.receive(shop.order("o1", 1))
     shop.connector.ring()
-    await until(lambda: shop.market.orders["o1"].state is OrderState.ACCEPTED)
+    await until(lambda: shop.market.orders["o1"].state == OrderState.ACCEPTED)
     assert paper.labels == []
     hangs.set()
     await working
@@ -365,7 +365,7 @@ async def test_of_lists_that_cannot_be_read_the_codes_are_looked_at(shop: Shop) 
     shop.market.listed = b'{"orders": [{"code": "unheard", "state": "a_state_of_tomorrow"}]}'
     await shop.look_after()
     assert shop.inbox.reservations.of("known") == {}
-    assert shop.market.orders["unheard"].state is OrderState.ACCEPTED
+    assert shop.market.orders["unheard"].state == OrderState.ACCEPTED
 
 
 async def test_a_system_that_counts_the_orders_that_it_is_told_of_has_them_not_subtracted_twice(shop: Shop) -> None:
@@ -380,11 +380,11 @@ async def test_a_system_that_counts_the_orders_that_it_is_told_of_has_them_not_s
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.receive(shop.order("o2", 1))
     await shop.work()
-    assert shop.market.orders["o2"].state is OrderState.ACCEPTED
+    assert shop.market.orders["o2"].state == OrderState.ACCEPTED
     shop.stock("shop_uid,quantity\nA,0\nB,1\n")
     shop.receive(shop.order("o3", 1))
     await shop.work()
-    assert shop.market.orders["o3"].state is OrderState.REJECTED
+    assert shop.market.orders["o3"].state == OrderState.REJECTED
     assert shop.inbox.reservations.pieces() == {}
 
 

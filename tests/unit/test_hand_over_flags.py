@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from kalathi.cli import main
 from kalathi.cli.configuration import defaults_of
-from kalathi.cli.merchant_options import MerchantOptions, merchant
+from kalathi.cli.merchant import merchant
+from kalathi.cli.merchant_options import MerchantOptions
 from kalathi.cli.merchant_parts import PartError, recipient_of
 from kalathi.contract.signatures import secret_text, verify
 from kalathi.merchant.client.transport import HttpAnswer

@@ -188,7 +188,7 @@ async def test_the_connector_says_once_where_the_marketplace_is_and_answers_when
     shop.market.send = answers  # type: ignore[method-assign]
     shop.seconds += 400
     await shop.look_after()
-    assert {order.state.value for order in shop.market.orders.values()} == {"accepted"}
+    assert {str(order.state) for order in shop.market.orders.values()} == {"accepted"}
     shop.inbox.close()
 
 

@@ -2,16 +2,20 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Annotated
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from kalathi.contract.words import (
-    InvoiceDocument,
-    LineRejectionReason,
-    LineReturnReason,
-    OrderState,
-    RejectionActor,
+    InvoiceDocumentText,
+    LineRejectionReasonText,
+    LineReturnReasonText,
+    OrderStateText,
+    RejectionActorText,
 )
+
+# A time with its offset.
+Timestamp = Annotated[datetime, Meta(tz=True)]
 
 
 class Address(Struct, frozen=True, kw_only=True):
@@ -105,8 +109,8 @@ class LineItem(Struct, frozen=True, kw_only=True):
     extra_info: str | UnsetType = UNSET
     serial_numbers: str | None = None
     tags: list[str] | UnsetType = UNSET
-    rejection_reason: LineRejectionReason | UnsetType = UNSET
-    return_reason: LineReturnReason | UnsetType = UNSET
+    rejection_reason: LineRejectionReasonText | UnsetType = UNSET
+    return_reason: LineReturnReasonText | UnsetType = UNSET
     readjusted_vat: bool | UnsetType = UNSET
     vat_ratio: Decimal | UnsetType = UNSET
 
@@ -124,8 +128,8 @@ class Fees(Struct, frozen=True, kw_only=True):
 class PickupWindow(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
     """When the courier comes: `from` and `to` on the wire, `start` and `end` here."""
 
-    start: datetime
-    end: datetime
+    start: Timestamp
+    end: Timestamp
 
 
 class LocationOption(Struct, frozen=True, kw_only=True):
@@ -175,7 +179,7 @@ class RejectionInfo(Struct, frozen=True, kw_only=True):
     """The free text of a rejection, and who gave it."""
 
     reason: str
-    actor: RejectionActor
+    actor: RejectionActorText
 
 
 class Replacement(Struct, frozen=True, kw_only=True):
@@ -199,10 +203,10 @@ class Order(Struct, frozen=True, kw_only=True):
     """
 
     code: str
-    state: OrderState
+    state: OrderStateText
     customer: Customer = field(default_factory=Customer)
     invoice: bool = False
-    invoice_document: InvoiceDocument = "receipt"
+    invoice_document: InvoiceDocumentText = "receipt"
     # Sent only when an invoice is asked for; some recordings hold null.
     invoice_details: InvoiceDetails | None | UnsetType = UNSET
     uploaded_invoice_file: str | None = None
@@ -211,9 +215,9 @@ class Order(Struct, frozen=True, kw_only=True):
     courier_voucher: str | None = None
     courier_tracking_codes: list[str] = field(default_factory=list)
     line_items: list[LineItem]
-    created_at: datetime | None = None
-    expires_at: datetime | None = None
-    dispatch_until: datetime | None = None
+    created_at: Timestamp | None = None
+    expires_at: Timestamp | None = None
+    dispatch_until: Timestamp | None = None
     express: bool = False
     gift_wrap: bool = False
     fulfilled_by_skroutz: bool = False

@@ -1,14 +1,16 @@
 """The bodies that the marketplace posts to a shop (contract, sections 4 and 8)."""
 
+import re
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from kalathi.contract.codec import UnexpectedShapeError, decode
+from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode
 from kalathi.contract.orders import Order, PickupWindow
+from kalathi.contract.reading import convert, plain_json
 from kalathi.contract.returns import Return, ReturningAddress
-from kalathi.contract.words import OrderEventType, OrderState, ReturnEventType
+from kalathi.contract.words import OrderEventType, OrderStateText, ReturnEventType
 
 T = TypeVar("T")
 
@@ -23,7 +25,7 @@ class Change(Struct, Generic[T], frozen=True, kw_only=True):
 class OrderChanges(Struct, frozen=True, kw_only=True):
     """The changed fields of an `order_updated` event, and only those."""
 
-    state: Change[OrderState] | UnsetType = UNSET
+    state: Change[OrderStateText] | UnsetType = UNSET
     expires_at: Change[datetime | None] | UnsetType = UNSET
     dispatch_until: Change[datetime | None] | UnsetType = UNSET
     courier: Change[str | None] | UnsetType = UNSET
@@ -79,3 +81,91 @@ def decode_event(body: bytes) -> OrderEvent | ReturnEvent:
     if event_type in set(ReturnEventType):
         return decode(body, ReturnEvent)
     raise UnexpectedShapeError(f"Unknown event_type {event_type!r}")
+
+
+# A code in bytes that are no JSON, such as a body that was cut off.
+_ORDER_CODE: Final = re.compile(rb"(?<![\w-])\d{6}-\d{4,}(?:-\d+)?(?![\w-])")
+_RETURN_CODE: Final = re.compile(rb"(?<![\w-])R-\d{6}-\d{4,}(?![\w-])")
+_RETURN_EVENT: Final = b"merchant_return_"
+
+
+class EventHead(NamedTuple):
+    """What a merchant's side needs of an event (contract, section 11): which order or return it names.
+
+    `expires_at` is the order's deadline. `states` are the states that the event names, the present one first.
+    """
+
+    is_return: bool
+    code: str
+    expires_at: datetime | None = None
+    states: tuple[str, ...] = ()
+
+
+class _OrderHead(Struct, frozen=True, kw_only=True):
+    code: str
+    state: str = ""
+    expires_at: datetime | None = None
+
+
+class _ReturnHead(Struct, frozen=True, kw_only=True):
+    return_code: str
+    state: str = ""
+
+
+def read_event_head(body: bytes) -> EventHead:
+    """Read which order or return an event names, whatever the rest of it holds.
+
+    Bytes that are not JSON, or lack the member, are searched for a code.
+
+    Raises UnexpectedShapeError when none is found.
+    """
+    try:
+        content = plain_json(body)
+    except UnreadableBodyError:
+        content = None
+    if isinstance(content, dict):
+        names_return = str(content.get("event_type") or "").startswith(_RETURN_EVENT.decode())
+        readers = (_return_head, _order_head) if names_return else (_order_head, _return_head)
+        for read_head in readers:
+            head = read_head(content)
+            if head is not None and head.code:
+                return head
+    return _head_of_bytes(body)
+
+
+def _order_head(content: dict[str, Any]) -> EventHead | None:
+    try:
+        order = convert(content.get("order"), _OrderHead).value
+    except UnexpectedShapeError:
+        return None
+    return EventHead(
+        is_return=False,
+        code=order.code,
+        expires_at=order.expires_at,
+        states=(order.state, _state_before(content)),
+    )
+
+
+def _return_head(content: dict[str, Any]) -> EventHead | None:
+    try:
+        returned = convert(content.get("return"), _ReturnHead).value
+    except UnexpectedShapeError:
+        return None
+    return EventHead(is_return=True, code=returned.return_code, states=(returned.state, _state_before(content)))
+
+
+def _state_before(content: dict[str, Any]) -> str:
+    changes = content.get("changes")
+    change = changes.get("state") if isinstance(changes, dict) else None
+    before = change.get("old") if isinstance(change, dict) else None
+    return before if isinstance(before, str) else ""
+
+
+def _head_of_bytes(body: bytes) -> EventHead:
+    returned = _RETURN_CODE.search(body)
+    if returned and _RETURN_EVENT in body:
+        return EventHead(is_return=True, code=returned[0].decode())
+    order = _ORDER_CODE.search(body)
+    if order:
+        return EventHead(is_return=False, code=order[0].decode())
+    raise UnexpectedShapeError("it names no order and no return")

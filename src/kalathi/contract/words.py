@@ -1,7 +1,10 @@
 """The closed word lists of the wire (contract, sections 2 and 3)."""
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple, get_args
+
+from msgspec import Meta
 
 
 class OrderState(StrEnum):
@@ -196,3 +199,16 @@ IDENTITY_DOCUMENTS: Final = {
     26: "Άδεια Διαμονής Υπηκόου Τρίτης Χώρας Χωρίς Διαβατήριο",
     27: "Άδεια Διαμονής/Δικαιούχος Διεθνούς Προστασίας",
 }
+
+
+def _one_of(words: Iterable[str]) -> Meta:
+    return Meta(extra_json_schema={"enum": [str(word) for word in words]})
+
+
+# Members that hold one of a list of words. The writer sends no other word. The reader takes any text and keeps it as it
+# came (contract, section 11), so that a word that is new on the wire does not make the rest unreadable.
+OrderStateText = Annotated[str, _one_of(OrderState)]
+InvoiceDocumentText = Annotated[str, _one_of(get_args(InvoiceDocument))]
+LineRejectionReasonText = Annotated[str, _one_of(get_args(LineRejectionReason))]
+LineReturnReasonText = Annotated[str, _one_of(get_args(LineReturnReason))]
+RejectionActorText = Annotated[str, _one_of(get_args(RejectionActor))]

@@ -14,19 +14,21 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
 
 import structlog
 from msgspec import Struct
 
-from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError
-from kalathi.contract.webhooks import OrderEvent, decode_event
+from kalathi.contract.codec import UnexpectedShapeError
+from kalathi.contract.webhooks import read_event_head
+from kalathi.contract.words import OrderState
 from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, RedirectedError, ReturnStatusError
 from kalathi.merchant.commands import HANDING_OVER, Limit
-from kalathi.merchant.decisions import answer_until
+from kalathi.merchant.decisions import answer_until, places_that_decide
 from kalathi.merchant.handing_over import HandoverError, Recipient, order_body, return_body
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.inbox_rows import Handover, InboxEvent, Look, Subject
+from kalathi.merchant.inbox_rows import HAS_LEFT, Handover, InboxEvent, Look, Subject
 from kalathi.merchant.metrics import ConnectorMetrics
 from kalathi.merchant.order_steps import OrderSteps
 from kalathi.merchant.policy import Policy
@@ -47,6 +49,9 @@ _LONGEST_WAIT_SECONDS: Final = 300.0
 _IDLE_SECONDS: Final = 1.0
 # A refusal may be of the moment, such as a window that began a second ago; one that stays needs a person.
 _REFUSALS_BEFORE_ASIDE: Final = 3
+# About four minutes with growing pauses: a marketplace may announce an order before each of its servers shows it.
+_TRIES_OF_UNKNOWN: Final = 12
+_CODE_SHOWN: Final = 40
 # Orders and returns that are looked at at a time: a printer that hangs, or a link that does not answer, holds up one.
 _LOOKS_AT_A_TIME: Final = 16
 _HANDOVERS_AT_A_TIME: Final = 4
@@ -232,16 +237,20 @@ class Connector:
 
     def _read(self, event: InboxEvent) -> None:
         try:
-            content = decode_event(event.body)
-        except (UnreadableBodyError, UnexpectedShapeError) as error:
+            head = read_event_head(event.body)
+        except UnexpectedShapeError as error:
             note = f"The event cannot be read: {error}"
             self._inbox.put_aside(event, note)
             self._tell(f"needs a person: {note}")
             return
-        if isinstance(content, OrderEvent):
-            self._inbox.take(event, Subject.ORDER, content.order.code)
-        else:
-            self._inbox.take(event, Subject.RETURN, content.returned.return_code)
+        if head.is_return:
+            self._inbox.take(event, Subject.RETURN, head.code)
+            return
+        is_open = head.states[:1] == (OrderState.OPEN,) and head.expires_at is not None
+        until = head.expires_at.timestamp() if is_open and head.expires_at is not None else None
+        self._inbox.take(event, Subject.ORDER, head.code, until)
+        if HAS_LEFT & set(head.states):
+            self._inbox.note_left(head.code)
 
     async def _look(self, look: Look) -> None:
         title = f"{look.kind.capitalize()} {look.code}"
@@ -249,6 +258,10 @@ class Connector:
             note = await (self._order(look.code) if look.kind is Subject.ORDER else self._return(look.code))
         except CallError as error:
             self._heed(error)
+            is_unknown = isinstance(error, MarketplaceError) and error.status == HTTPStatus.NOT_FOUND
+            if is_unknown and not self._inbox.was_seen(look.kind, look.code):
+                self._wait_for_unknown(look, error)
+                return
             if error.may_pass or look.tries + 1 < _REFUSALS_BEFORE_ASIDE:
                 self._try_again(look, error)
                 return
@@ -269,11 +282,26 @@ class Connector:
         if note and note != look.note:
             self._tell(f"needs a person: {note}")
 
+    def _wait_for_unknown(self, look: Look, error: CallError) -> None:
+        """Anybody can send an event that names an order of no marketplace: such codes are asked for a while, and then
+        forgotten without a word to a person."""
+        if look.tries + 1 < _TRIES_OF_UNKNOWN:
+            self._try_again(look, error)
+            return
+        _log.warning("unknown_code_forgotten", kind=look.kind, code=look.code[:_CODE_SHOWN])
+        self._metrics.note_failure("unknown_code")
+        self._inbox.forget(look)
+
     async def _order(self, code: str) -> str:
         """Does what the order asks for now; gives a sentence when a person has to look at it."""
-        order = await self._client.order(code)
+        order, unread = await self._client.read_order(code)
         # Before anything can fail: its deadline is watched from now on.
         self._inbox.saw(Subject.ORDER, code, order.state, answer_until(order))
+        if unread:
+            _log.warning("order_read_in_part", code=code, unread=unread)
+        places = places_that_decide(unread)
+        if order.state == OrderState.OPEN and places:
+            return f"{', '.join(places)} cannot be read: accept or reject it in the marketplace's own pages"
         order, note = await self._steps.take(order)
         self._inbox.saw(Subject.ORDER, code, order.state, answer_until(order))
         if self._recipient is not None and not self._habits.dry_run:

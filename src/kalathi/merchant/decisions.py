@@ -1,6 +1,6 @@
 """What to answer to an order: a pure function of the order, the stock, and the shop's policy."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -41,6 +41,8 @@ class Nothing(NamedTuple):
 Decision = Accept | Reject | LeaveToPerson | Nothing
 # Orders that send back the items which came as a return, as they are or after service (contract, section 2).
 _SENT_BACK: Final = ("[RETURN-AS-IS]", "[RETURN-FROM-SERVICE]")
+# Members without which an order is not answered by itself: what is not read of a line is not known to be in stock.
+_DECIDING: Final = ("line_items", "custom", "express", "store_pickup", "accept_options", "fulfilled_by_skroutz")
 _USUAL: Final = OrderPolicy()
 _NO_PRICES: Final[Mapping[str, Decimal]] = {}
 
@@ -80,6 +82,12 @@ def decide(
     if not sends_itself:
         return LeaveToPerson("All of it lies in the marketplace's warehouse, from which the shop cannot send.")
     return _accepted(order, policy)
+
+
+def places_that_decide(unread: Sequence[str]) -> list[str]:
+    """Of the places of an order that could not be read, those on which an answer rests, without their `$.order.`"""
+    places = [place.removeprefix("$.order.") for place in unread]
+    return [place for place in places if place.startswith(_DECIDING)]
 
 
 def answer_until(order: Order) -> float | None:

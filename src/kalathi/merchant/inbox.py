@@ -86,13 +86,18 @@ class Inbox:
         rows = self._connection.execute("SELECT id, body FROM events WHERE state = 'new' ORDER BY id LIMIT 100")
         return [InboxEvent(*row) for row in rows]
 
-    def take(self, event: InboxEvent, kind: Subject, code: str) -> None:
-        """The event has been read: what it names is looked at."""
+    def take(self, event: InboxEvent, kind: Subject, code: str, answer_until: float | None = None) -> None:
+        """The event has been read: what it names is looked at. Until that succeeds, the event's own deadline, in
+        seconds since 1970, is the one that is watched."""
         with self._transaction():
             self._connection.execute(
                 "UPDATE events SET state = 'done', note = ? WHERE id = ?", (f"{kind} {code}", event.id)
             )
             self._want(kind, code)
+            self._connection.execute(
+                "UPDATE looks SET answer_until = ? WHERE kind = ? AND code = ? AND seen = ''",
+                (answer_until, kind, code),
+            )
 
     def put_aside(self, event: InboxEvent, note: str) -> None:
         """The event cannot be read; a person has to look at it."""
@@ -118,6 +123,24 @@ class Inbox:
             " VALUES (?, ?, 'due', 1, 0, 0, '', '', 0, 0) ON CONFLICT (kind, code)"
             " DO UPDATE SET state = 'due', wanted = wanted + 1, tries = 0, not_before = 0",
             (kind, code),
+        )
+
+    def was_seen(self, kind: Subject, code: str) -> bool:
+        """Whether the marketplace has ever shown it to this connector."""
+        row = self._connection.execute("SELECT seen FROM looks WHERE kind = ? AND code = ?", (kind, code)).fetchone()
+        return row is not None and row[0] != ""
+
+    def waiting_for_person(self) -> list[tuple[Subject, str]]:
+        """Every order and return that waits for a person."""
+        rows = self._connection.execute("SELECT kind, code FROM looks WHERE state = 'person' ORDER BY code")
+        return [(Subject(kind), code) for kind, code in rows]
+
+    def forget(self, look: Look) -> None:
+        """The marketplace does not know it, and it was never seen: nothing of it is kept, unless there is a newer
+        reason to look."""
+        self._connection.execute(
+            "DELETE FROM looks WHERE kind = ? AND code = ? AND wanted = ? AND seen = ''",
+            (look.kind, look.code, look.wanted),
         )
 
     def saw(self, kind: Subject, code: str, seen: str, answer_until: float | None) -> None:

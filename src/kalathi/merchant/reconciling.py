@@ -5,6 +5,7 @@ listed, and what has changed since the last time; where they are not, or cannot 
 was in such a state the last time is asked for by its code.
 """
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -14,6 +15,7 @@ import structlog
 from kalathi.contract.orders import Order
 from kalathi.contract.words import OrderState, ReturnState
 from kalathi.merchant.client import AsyncClient, CallError, RedirectedError
+from kalathi.merchant.client.flows import following_page
 from kalathi.merchant.decisions import answer_until
 from kalathi.merchant.handing_over import order_body
 from kalathi.merchant.inbox import Inbox
@@ -49,6 +51,9 @@ async def reconcile(
             found += await part()
         except CallError as error:
             failed = error
+    # What a person was told of may be readable, or be settled, by now.
+    for kind, code in inbox.waiting_for_person():
+        inbox.want(kind, code)
     if failed is not None:
         raise failed
     inbox.mark_moment(_LAST, now)
@@ -64,12 +69,17 @@ async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
     known |= {code: "" for code in inbox.reservations.holders() if code not in known}
     try:
         for state in _GOES_ON:
-            async for order in client.all_orders(state=state):
+            async for order in _listed(client, state=state):
+                if isinstance(order, str):
+                    # Its entry in the list cannot be read; the order itself may be.
+                    known.pop(order, None)
+                    inbox.want(Subject.ORDER, order)
+                    continue
                 unprinted = order.courier_voucher and inbox.printed(order.courier_voucher) is None
                 if known.pop(order.code, None) != order.state or unprinted:
                     inbox.want(Subject.ORDER, order.code)
                     found += 1
-                elif order.state is OrderState.OPEN and answers:
+                elif order.state == OrderState.OPEN and answers:
                     inbox.want(Subject.ORDER, order.code)
     except CallError as error:
         if not _has_no_list(error):
@@ -83,6 +93,20 @@ async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
     for code in known:
         inbox.want(Subject.ORDER, code)
     return found + len(known)
+
+
+async def _listed(
+    client: AsyncClient, *, state: str | None = None, updated_since: datetime | None = None
+) -> AsyncIterator[Order | str]:
+    """Every order of the list, page after page; of an entry that cannot be read only its code."""
+    page: int | None = 1
+    while page is not None:
+        listed = await client.orders(state=state, updated_since=updated_since, page=page)
+        for order in listed.orders:
+            yield order
+        for code in listed.unread_codes:
+            yield code
+        page = following_page(listed.meta)
 
 
 def _has_no_list(error: CallError) -> bool:
@@ -114,9 +138,10 @@ async def _changed(client: AsyncClient, inbox: Inbox, *, is_told: bool) -> int:
         return 0
     found = 0
     try:
-        async for order in client.all_orders(updated_since=datetime.fromtimestamp(last, UTC) - _TO_SPARE):
-            if not _is_known(inbox, order, is_told=is_told):
-                inbox.want(Subject.ORDER, order.code)
+        async for order in _listed(client, updated_since=datetime.fromtimestamp(last, UTC) - _TO_SPARE):
+            code = order if isinstance(order, str) else order.code
+            if isinstance(order, str) or not _is_known(inbox, order, is_told=is_told):
+                inbox.want(Subject.ORDER, code)
                 found += 1
     except CallError as error:
         if not _has_no_list(error):

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple, TypeVar
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode
+from kalathi.contract.reading import Reading, read
 from kalathi.merchant.client.error_bodies import read_entries
 from kalathi.merchant.client.failures import (
     CallError,
@@ -97,8 +98,12 @@ class RequestCore:
         self._clock = clock
 
     def made(self, call: Call, wanted: type[T]) -> Flow[T]:
-        """Makes the call, again where that is safe. Raises MarketplaceError, UnreachableError,
-        RedirectedError."""
+        """Makes the call, again where that is safe, and reads the answer as far as it can be read (contract, section
+        11). Raises MarketplaceError, UnreachableError, RedirectedError."""
+        return (yield from self.made_reading(call, wanted)).value
+
+    def made_reading(self, call: Call, wanted: type[T]) -> Flow[Reading[T]]:
+        """The same, with the places of the answer that could not be read."""
         send = Send(call.method, self.base + call.path, {**self._headers, **call.headers}, call.body)
         may_have_happened = False
         for attempt in range(1, self._retries.attempts + 1):
@@ -107,14 +112,14 @@ class RequestCore:
             if isinstance(failure, RedirectedError):
                 raise self._moved(failure, call)
             if failure is None and isinstance(came, HttpAnswer):
-                read = _read(came, wanted)
-                if not isinstance(read, UnreachableError):
-                    return read
-                failure = read
+                found = _read(came, wanted)
+                if not isinstance(found, UnreachableError):
+                    return found
+                failure = found
             if failure is None:
                 raise AssertionError("a request has an answer or an error")
             if may_have_happened and _says(failure, call.done_says):
-                return decode(b'{"success": true}', wanted)
+                return Reading(decode(b'{"success": true}', wanted))
             may_have_happened |= isinstance(failure, UnreachableError) or _is_of_the_server(failure)
             seconds = self._pause_seconds(call, failure, attempt)
             if seconds is None:
@@ -189,9 +194,9 @@ def _seconds_of_date(text: str) -> float | None:
         return None
 
 
-def _read(answer: HttpAnswer, wanted: type[T]) -> T | UnreachableError:
+def _read(answer: HttpAnswer, wanted: type[T]) -> Reading[T] | UnreachableError:
     try:
-        return decode(answer.body, wanted)
+        return read(answer.body, wanted)
     except UnreadableBodyError as error:
         return UnreachableError(f"the answer could not be read: {error}")
     except UnexpectedShapeError as error:

@@ -3,10 +3,10 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from kalathi.contract.codec import encode
 from kalathi.contract.fbs import (
@@ -32,7 +32,7 @@ from kalathi.contract.requests import (
 from kalathi.contract.returns import Return, ReturnBody, ReturnList
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client.core import Call, Flow, RequestCore
-from kalathi.merchant.client.failures import MarketplaceError, UnreachableError
+from kalathi.merchant.client.failures import MarketplaceError, UnreachableError, UnreadableAnswerError
 
 _LARGEST_DOWNLOAD_BYTES: Final = 20_000_000
 _EXPRESS: Final = "Order is express"
@@ -46,6 +46,21 @@ class _Codes(Struct):
     orders: list[_Coded]
 
 
+class OrderPage(OrderList, frozen=True, kw_only=True):
+    """A page of orders. An entry that cannot be read is not among `orders`; its code stands in `unread_codes`, so that
+    the order can be asked for by itself."""
+
+    unread_codes: list[str] = field(default_factory=list)
+
+
+class OrderReading(NamedTuple):
+    """An order, and the places of the answer that could not be read and have their default, such as
+    `$.order.line_items[0].size`."""
+
+    order: Order
+    unread: tuple[str, ...] = ()
+
+
 class Flows(RequestCore):
     """The calls, one method each; times with their offset, dates as dates."""
 
@@ -54,11 +69,22 @@ class Flows(RequestCore):
         query = "?action_options=1" if action_options else ""
         return (yield from self.made(Call("GET", _of_order(code) + query, repeats=True), OrderBody)).order
 
-    def orders(self, state: str | None, updated_since: datetime | None, page: int, per: int) -> Flow[OrderList]:
+    def read_order(self, code: str) -> Flow[OrderReading]:
+        """The same, with what could not be read."""
+        reading = yield from self.made_reading(Call("GET", _of_order(code), repeats=True), OrderBody)
+        return OrderReading(reading.value.order, reading.unread)
+
+    def orders(self, state: str | None, updated_since: datetime | None, page: int, per: int) -> Flow[OrderPage]:
         """The list of orders."""
         since = None if updated_since is None else updated_since.isoformat()
         path = _list("/orders", {"state": state, "updated_since": since, "page": page, "per": per})
-        return (yield from self.made(Call("GET", path, repeats=True), OrderList))
+        reading = yield from self.made_reading(Call("GET", path, repeats=True), OrderList)
+        codes = [
+            str(entry.content["code"])
+            for entry in reading.dropped
+            if isinstance(entry.content, dict) and isinstance(entry.content.get("code"), str | int)
+        ]
+        return OrderPage(orders=reading.value.orders, meta=reading.value.meta, unread_codes=codes)
 
     def order_codes(self, state: str | None, page: int, per: int) -> Flow[list[str]]:
         """The codes of a page, whatever else it says."""
@@ -80,7 +106,7 @@ class Flows(RequestCore):
             if _EXPRESS not in error.messages:
                 raise
             order = yield from self.order(code, action_options=False)
-            if order.state is not OrderState.ACCEPTED:
+            if order.state != OrderState.ACCEPTED:
                 raise
 
     def reject(self, code: str, lines: Sequence[RejectedLine], reason: str) -> Flow[None]:
@@ -117,7 +143,12 @@ class Flows(RequestCore):
     def return_request(self, return_code: str) -> Flow[Return]:
         """GET of a return."""
         call = Call("GET", f"/returns/{_part(return_code)}", repeats=True)
-        return (yield from self.made(call, ReturnBody)).returned
+        reading = yield from self.made_reading(call, ReturnBody)
+        lines = [place for place in reading.unread if place.startswith("$.return.return_line_items")]
+        if lines:
+            # A review without one of its lines would approve what nobody has seen.
+            raise UnreadableAnswerError(f"the answer is not what the contract says: {', '.join(lines)} cannot be read")
+        return reading.value.returned
 
     def return_requests(self, state: str | None, order_code: str | None, page: int, per: int) -> Flow[ReturnList]:
         """The list of returns."""

@@ -15,12 +15,12 @@ from kalathi.contract.fbs import (
     Supplier,
     SupplierList,
 )
-from kalathi.contract.orders import Order, OrderList
+from kalathi.contract.orders import Order
 from kalathi.contract.requests import PurchaseOrderRequest, RejectedLine, SupplierRequest
 from kalathi.contract.returns import Return, ReturnList
 from kalathi.merchant.client.core import Came, Flow, Pause, Retries
 from kalathi.merchant.client.failures import RedirectedError, UnreachableError
-from kalathi.merchant.client.flows import Flows, following_page
+from kalathi.merchant.client.flows import Flows, OrderPage, OrderReading, following_page
 from kalathi.merchant.client.redirects import shown_address
 from kalathi.merchant.client.transport import Network, Transport
 
@@ -70,9 +70,13 @@ class Client:
         """The order as it is now; with `action_options`, also where and when its pickup can be moved to."""
         return self._run(self._flows.order(code, action_options=action_options))
 
+    def read_order(self, code: str) -> OrderReading:
+        """The order as it is now, and the places of the answer that could not be read (contract, section 11)."""
+        return self._run(self._flows.read_order(code))
+
     def orders(
         self, *, state: str | None = None, updated_since: datetime | None = None, page: int = 1, per: int = 100
-    ) -> OrderList:
+    ) -> OrderPage:
         """A page of the shop's orders, newest change first. (Undocumented; one client uses it.)"""
         return self._run(self._flows.orders(state, updated_since, page, per))
 

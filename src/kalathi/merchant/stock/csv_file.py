@@ -13,6 +13,7 @@ from kalathi.merchant.stock.quantities import DecimalSign
 from kalathi.merchant.stock.shelf import Shelf, StockError
 
 # A file that was written so short a time ago may be written once more without a sign: the file's time is that coarse.
+_READ_AT_ONCE_BYTES: Final = 32_768
 _COARSE_SECONDS: Final = 2.0
 # A last line without an end may be half a line, as long as the file is that young.
 _YOUNG_SECONDS: Final = 1.0
@@ -83,6 +84,8 @@ class CsvStock:
 
     async def _read_once(self) -> ReadFile:
         try:
+            if self._path.stat().st_size <= _READ_AT_ONCE_BYTES:
+                return read_csv(self._path, self._encoding, self._decimal_sign)
             # A file of many thousand rows takes its time: in a thread nothing else waits for it.
             return await asyncio.to_thread(read_csv, self._path, self._encoding, self._decimal_sign)
         except OSError as error:
