@@ -12,8 +12,9 @@ from kalathi.merchant.stock.csv_text import ReadFile, check_encoding, read_csv
 from kalathi.merchant.stock.quantities import DecimalSign
 from kalathi.merchant.stock.shelf import Shelf, StockError
 
-# A file that was written so short a time ago may be written once more without a sign: the file's time is that coarse.
+# About a thousand rows: reading them takes less than a millisecond.
 _READ_AT_ONCE_BYTES: Final = 32_768
+# A file that was written so short a time ago may be written once more without a sign: the file's time is that coarse.
 _COARSE_SECONDS: Final = 2.0
 # A last line without an end may be half a line, as long as the file is that young.
 _YOUNG_SECONDS: Final = 1.0

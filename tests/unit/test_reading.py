@@ -1,0 +1,247 @@
+"""Readers survive what a marketplace may send (contract, section 11): no order is lost over a member."""
+
+import copy
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kalathi.contract.codec import UnexpectedShapeError, encode
+from kalathi.contract.orders import Order, OrderBody, OrderList
+from kalathi.contract.reading import ATHENS, read
+from kalathi.contract.returns import ReturnBody
+from kalathi.contract.webhooks import read_event_head
+from kalathi.contract.words import OrderState
+from kalathi.merchant.client.transport import HttpAnswer
+from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, answer_until, decide, places_that_decide
+from kalathi.merchant.inbox_rows import Subject
+from tests.unit.test_connector import Shop
+
+EXAMPLES = Path(__file__).parents[1] / "data" / "examples"
+ORDERS = sorted(EXAMPLES.glob("api/orders/DEMO-*.json"))
+EVENTS = sorted(path for path in EXAMPLES.glob("webhooks/orders/*.json"))
+RETURNS = sorted(EXAMPLES.glob("webhooks/returns/*.json"))
+# What takes the place of any one member.
+STRANGE: list[Any] = [None, "a_word_of_tomorrow", 4711, 10.5, True, [], {}, ["x"], {"y": 1}, "", [None]]
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        yield (*path, key)
+        yield from _places(entry, (*path, key))
+
+
+def _with(content: Any, path: tuple[Any, ...], strange: Any) -> Any:
+    changed = copy.deepcopy(content)
+    at = changed
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = strange
+    return changed
+
+
+def _variants(content: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    for path in _places(content):
+        for strange in STRANGE:
+            yield path, _with(content, path, strange)
+
+
+def _named(paths: list[Path]) -> list[Any]:
+    assert paths
+    return [pytest.param(path, id=path.stem) for path in paths]
+
+
+@pytest.mark.parametrize("path", _named(EVENTS))
+def test_an_event_names_its_order_whatever_one_of_its_members_is(path: Path) -> None:
+    content = msgspec.json.decode(path.read_bytes())
+    code = content["order"]["code"]
+    for place, changed in _variants(content):
+        if place in {("order",), ("order", "code")}:
+            continue
+        head = read_event_head(msgspec.json.encode(changed))
+        assert (head.is_return, head.code) == (False, code), place
+
+
+@pytest.mark.parametrize("path", _named(RETURNS))
+def test_an_event_names_its_return_whatever_one_of_its_members_is(path: Path) -> None:
+    content = msgspec.json.decode(path.read_bytes())
+    code = content["return"]["return_code"]
+    for place, changed in _variants(content):
+        if place in {("return",), ("return", "return_code")}:
+            continue
+        head = read_event_head(msgspec.json.encode(changed))
+        assert (head.is_return, head.code) == (True, code), place
+
+
+@pytest.mark.parametrize("path", _named(ORDERS))
+def test_an_order_is_read_whatever_one_of_its_members_is_and_never_accepted_in_part(path: Path) -> None:
+    content = msgspec.json.decode(path.read_bytes())
+    before = read(path.read_bytes(), OrderBody).value.order
+    plenty = {line.shop_uid: 10_000 for line in before.line_items}
+    sizes = {line.size.shop_variation_uid for line in before.line_items if line.size}
+    plenty |= {str(uid): 10_000 for uid in sizes if uid}
+    for place, changed in _variants(content):
+        if place[:2] in {("order",), ("order", "code"), ("order", "state"), ("order", "line_items")} and len(place) < 3:
+            continue
+        reading = read(msgspec.json.encode(changed), OrderBody)
+        order = reading.value.order
+        assert (order.code, order.state) == (before.code, before.state), place
+        decided = decide(order, plenty)
+        if isinstance(decided, Accept) and not places_that_decide(
+            [fault for fault in reading.unread if fault.startswith("$.order.")]
+        ):
+            assert [line.quantity for line in order.line_items if line.quantity > 0], place
+            assert len(order.line_items) == len(before.line_items), place
+        else:
+            assert isinstance(decided, Accept | LeaveToPerson | Nothing), place
+
+
+def test_words_of_tomorrow_are_kept_as_they_came() -> None:
+    content = msgspec.json.decode((EXAMPLES / "api/orders/DEMO-OPEN.json").read_bytes())["order"]
+    content |= {"state": "on_hold", "invoice_document": "e_receipt", "payment_method": "barter", "new": {"a": [1]}}
+    content["line_items"][0] |= {"rejection_reason": "lost", "return_reason": "too_blue", "tags": ["new_deal"]}
+    content["rejection_info"] = {"reason": "x", "actor": "robot"}
+    order = read(msgspec.json.encode({"order": content}), OrderBody).value.order
+    line = order.line_items[0]
+    assert (order.state, order.invoice_document, order.payment_method) == ("on_hold", "e_receipt", "barter")
+    assert (line.rejection_reason, line.return_reason, line.tags) == ("lost", "too_blue", ["new_deal"])
+    assert order.rejection_info
+    assert order.rejection_info.actor == "robot"
+    assert decide(order, {}) == Nothing()
+
+
+def test_ids_and_numbers_may_be_texts_or_numbers() -> None:
+    body = b"""{"order": {"code": 191029, "state": "open", "express": "false", "courier_tracking_codes": "T1",
+      "expires_at": "2026-10-25 03:30:00", "created_at": "2026-10-25 03:30:00 +0200", "accept_options":
+      {"number_of_parcels": ["1"], "pickup_location": [{"id": 7, "label": null}],
+       "pickup_window": [{"id": "12", "label": "x"}]},
+      "line_items": [{"id": 1, "shop_uid": 22, "quantity": "3", "unit_price": "10.40", "total_price": 31.2,
+        "size": null, "ean": 5201234567890}]}}"""
+    reading = read(body, OrderBody)
+    order = reading.value.order
+    [line] = order.line_items
+    assert (order.code, order.express, order.courier_tracking_codes) == ("191029", False, ["T1"])
+    assert (line.id, line.shop_uid, line.quantity, line.ean) == ("1", "22", 3, "5201234567890")
+    assert (line.unit_price, line.total_price) == (Decimal("10.40"), Decimal("31.2"))
+    assert order.expires_at
+    assert order.expires_at.tzinfo is ATHENS
+    assert order.created_at
+    assert order.created_at.isoformat() == "2026-10-25T03:30:00+02:00"
+    assert order.accept_options
+    assert order.accept_options.pickup_window[0].id == 12
+    # A location without its label is one that cannot be chosen by a person, and is left out.
+    assert reading.unread == ("$.order.accept_options.pickup_location[0]",)
+
+
+def test_one_entry_of_a_list_that_cannot_be_read_hides_no_other() -> None:
+    entries = [{"code": "a", "state": "open", "line_items": []}, {"code": "b"}, None, {"code": "c", "state": "odd"}]
+    meta = {"pagination": {"total_results": 4, "total_pages": 1, "page": 1, "per": 100}}
+    reading = read(msgspec.json.encode({"orders": entries, "meta": meta}), OrderList)
+    assert [order.code for order in reading.value.orders] == ["a"]
+    assert [entry.content for entry in reading.dropped] == [{"code": "b"}, None, {"code": "c", "state": "odd"}]
+
+
+def test_a_body_of_another_encoding_or_with_a_byte_order_mark_is_read() -> None:
+    text = '{"event_type": "new_order", "order": {"code": "261128-0000001", "comments": "Καλημέρα"}}'
+    for body in (text.encode("cp1253"), b"\xef\xbb\xbf" + text.encode()):
+        assert read_event_head(body).code == "261128-0000001"
+
+
+def test_a_body_that_was_cut_off_still_names_its_order() -> None:
+    body = (EXAMPLES / "webhooks/orders").glob("*.json")
+    found = 0
+    for path in body:
+        content = msgspec.json.decode(path.read_bytes())
+        code = content["order"]["code"]
+        if code[:6].isdigit():
+            cut = msgspec.json.encode(content | {"order": {"code": code} | content["order"]})[:-20]
+            assert read_event_head(cut).code == code
+            found += 1
+    assert found
+    with pytest.raises(UnexpectedShapeError):
+        read_event_head(b'{"event_type": "new_order"}')
+
+
+def test_a_return_is_read_whatever_one_of_its_members_is() -> None:
+    content = msgspec.json.decode((EXAMPLES / "api/returns/DEMO-RETURN.json").read_bytes())
+    for place, changed in _variants(content):
+        if place in {("return",), ("return", "return_code"), ("return", "state")}:
+            continue
+        returned = read(msgspec.json.encode(changed), ReturnBody).value.returned
+        assert returned.return_code == content["return"]["return_code"], place
+
+
+class _Odd:
+    """A marketplace whose GET of an order shows it with one member replaced."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._send = shop.market.send
+        self.place: tuple[Any, ...] = ()
+        self.strange: Any = None
+
+    async def send(self, method: str, url: str, headers: Any, body: bytes | None) -> HttpAnswer:
+        answer = await self._send(method, url, headers, body)
+        content = msgspec.json.decode(answer.body) if answer.body.startswith(b'{"order"') else None
+        if content is None:
+            return answer
+        try:
+            return answer._replace(body=msgspec.json.encode(_with(content, self.place, self.strange)))
+        except (KeyError, IndexError, TypeError):
+            return answer
+
+
+@pytest.mark.anyio
+async def test_the_connector_loses_no_order_whatever_one_member_of_it_is(tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    shop = Shop(tmp_path)
+    odd = _Odd(shop)
+    shop.market.send = odd.send  # type: ignore[method-assign]
+    shop.stock("shop_uid,quantity\nA,1000000\n")
+    template = msgspec.json.decode(encode(OrderBody(order=shop.order("template", 1))))
+    places = [place for place in _places(template) if place not in {("order",), ("order", "code")}]
+    del shop.market.orders["template"]
+    for number in range(120):
+        odd.place, odd.strange = chance.choice(places), chance.choice(STRANGE)
+        code = f"o{number}"
+        shop.receive(shop.order(code, 1))
+        await shop.work(until_seconds=shop.seconds + 30)
+        state = shop.market.orders[code].state
+        waiting = [waiting for kind, waiting in shop.inbox.waiting_for_person() if kind is Subject.ORDER]
+        assert state == OrderState.ACCEPTED or code in waiting, (odd.place, odd.strange)
+        assert state != OrderState.REJECTED, (odd.place, odd.strange)
+    shop.inbox.close()
+
+
+@pytest.mark.anyio
+async def test_a_deadline_is_watched_for_an_order_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    order = shop.order("o1", 1, expires_at=read(b'"2026-11-28T12:00:00+02:00"', Any).value)
+    shop.inbox.put(b'{"order": {"code": "o1", "state": "open", "expires_at": "2026-11-28T12:00:00+02:00"}}')
+    odd = _Odd(shop)
+    odd.place, odd.strange = ("order",), "an order"
+    shop.market.send = odd.send  # type: ignore[method-assign]
+    await shop.work(until_seconds=30)
+    assert [(kind, code) for kind, code in shop.inbox.waiting_for_person()] == [(Subject.ORDER, "o1")]
+    assert "o1" in shop.told[-1]
+    [known] = shop.inbox.to_be_answered(10)
+    assert known.answer_until == 1795860000.0
+    assert order.code == "o1"
+    # It is fetched again with every reconciliation, and answered once it can be read.
+    odd.place = ("order", "nothing")
+    shop.seconds += 400
+    await shop.look_after()
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
+    shop.inbox.close()
+
+
+def test_a_deadline_without_an_offset_is_athens_time_on_both_sides_of_the_change_to_winter() -> None:
+    for text, utc in (("2026-10-25T02:30:00", 1792884600.0), ("2026-10-25T05:30:00", 1792899000.0)):
+        body = msgspec.json.encode({"code": "o1", "state": "open", "line_items": [], "expires_at": text})
+        assert answer_until(read(body, Order).value) == utc
