@@ -4,7 +4,14 @@ BIN := .venv/bin
 # Pip checks every file against the hashes; the caches and the index are whatever the machine has set up.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test check browser chaos bench docs pictures pins format clean
+# Processes that tests start by the hundred must not compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Tests of processes and browsers wait now and then, so there is a worker more than there are cores.
+CROWD = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# They make databases of their own, always the same ones, so on PostgreSQL they would only be run a second time.
+WITHOUT_THE_MARKETPLACES_DATABASE := tests/virtual/test_simulation.py tests/virtual/test_connector_memory.py
+
+.PHONY: help demo test check style types unit browser chaos bench docs pictures pins format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
@@ -32,22 +39,29 @@ demo: .venv/made
 	@$(BIN)/kalathi demo --once
 
 check: .venv/made-dev
+	@$(MAKE) --no-print-directory --jobs=2 style types unit
+
+style:
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports --no-cache > .venv/imports.txt || (cat .venv/imports.txt; exit 1)
+
+types:
 	$(BIN)/mypy
+
+unit:
 	$(BIN)/pytest -q -n auto tests/unit tests/contract tests/test_tidy.py
 
-browser:
-	@test -n "$$KALATHI_CHROMIUM" || command -v chromium chromium-browser google-chrome > /dev/null || { \
-	  echo "make test clicks through the pages in a real browser, and there is no Chromium on this machine." >&2; \
-	  echo "Get it with: sudo apt-get install chromium; or name another one: make test KALATHI_CHROMIUM=/path/to/it" >&2; \
-	  exit 1; }
+browser: .venv/made-dev
+	@$(BIN)/python -m tests.browser.get_browser
 
+# The longest come first, and a worker that has nothing left takes from the others.
 test: browser check
-	$(BIN)/pytest -q -n auto tests/panel tests/conformance tests/virtual tests/e2e tests/browser
+	$(BIN)/pytest -q -n $(CROWD) --dist worksteal tests/e2e tests/conformance tests/browser tests/virtual tests/panel
 	@echo "The same on PostgreSQL: every call and the virtual days"
-	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 $(BIN)/pytest -q -n auto tests/contract tests/virtual tests/conformance/test_races.py
+	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 \
+	  $(BIN)/pytest -q -n $(CROWD) --dist worksteal $(WITHOUT_THE_MARKETPLACES_DATABASE:%=--ignore=%) \
+	  tests/conformance/test_races.py tests/virtual tests/contract
 
 chaos: .venv/made-dev
 	KALATHI_TEST_KILLS=300 KALATHI_TEST_ORDERS=20000 KALATHI_TEST_DELIVERIES=1000000 \

@@ -3,18 +3,21 @@
 import asyncio
 import json
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from kalathi.marketplace.api.faults import CUT_OFF
-from kalathi.marketplace.app import Marketplace, open_marketplace
+from kalathi.marketplace.app import DATABASE_FILE, Marketplace, open_marketplace
 from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 from tests.databases import emptied, fresh_postgres
@@ -274,6 +277,10 @@ class Shop:
 def _database_of(folder: Path) -> str:
     """The folder's own file, or its own database of the server when the run is to be on PostgreSQL."""
     if os.environ.get("KALATHI_TEST_DATABASE") != "postgresql":
+        file = folder / DATABASE_FILE
+        if not file.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(_tables_without_rows())
         return ""
     if folder not in _POSTGRES:
         # A test may open its market again, and some have two; databases of the tests before are done with.
@@ -283,6 +290,15 @@ def _database_of(folder: Path) -> str:
 
 
 _POSTGRES: dict[Path, str] = {}
+
+
+@cache
+def _tables_without_rows() -> bytes:
+    """A file of SQLite as a first start makes it. To make it takes longer than most tests, so one serves all."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / DATABASE_FILE
+        migrate_sqlite(file)
+        return file.read_bytes()
 
 
 @asynccontextmanager

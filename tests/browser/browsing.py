@@ -1,26 +1,22 @@
 """A real browser before a real marketplace. Every page is watched: no request to another host, no error on its console,
 nothing that the policy has refused."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright
 
+from tests.browser.get_browser import NoBrowserError, ThisMachine, find_browser
 from tests.e2e.processes import Caller, Endpoint, endpoint, running, serve
 from tests.market import CUSTOMER, LOCATION
 
-HOW_TO_GET_ONE = (
-    "The tests of the pages need Chromium: `sudo apt-get install chromium`, or name another one by KALATHI_CHROMIUM."
-)
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # A browser of a test talks to nobody but the test.
 _QUIET = (
     *("--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
@@ -29,13 +25,46 @@ _QUIET = (
 PATIENCE_MILLIS = 15_000
 
 
-def chromium() -> str:
-    """Where the browser is; a test without it fails and says how to get it."""
-    named = os.environ.get("KALATHI_CHROMIUM", "")
-    found = named or next(filter(None, map(shutil.which, _NAMES)), None)
+@cache
+def chromium(playwrights_own: str) -> str:
+    """The path of the browser that `make test` has got; without one the test fails and says how to get it."""
+    tried: list[str] = []
+    found = find_browser(ThisMachine(lambda: playwrights_own), tried)
     if not found:
-        pytest.fail(HOW_TO_GET_ONE)
+        pytest.fail(str(NoBrowserError(tried)))
     return found
+
+
+class _Running(NamedTuple):
+    playwright: Playwright
+    browser: Browser
+
+
+_running: list[_Running] = []
+
+
+async def shared_browser() -> Browser:
+    """The browser of all tests of this process (conftest.py closes it), started anew if it has died."""
+    if _running and not _running[0].browser.is_connected():
+        await close_browser()
+    if not _running:
+        playwright = await async_playwright().start()
+        try:
+            path = chromium(playwright.chromium.executable_path)
+            browser = await playwright.chromium.launch(executable_path=path, args=list(_QUIET))
+        except BaseException:
+            await playwright.stop()
+            raise
+        _running.append(_Running(playwright, browser))
+    return _running[0].browser
+
+
+async def close_browser() -> None:
+    """Close it, if one runs."""
+    while _running:
+        one = _running.pop()
+        await one.browser.close()
+        await one.playwright.stop()
 
 
 class Shop:
@@ -116,12 +145,10 @@ class Desk:
 @asynccontextmanager
 async def desk(folder: Path) -> AsyncIterator[Desk]:
     """All of it, and at the end nothing that was wrong on any page."""
-    path = chromium()
     async with (
         running(folder, *serve(folder)) as process,
         endpoint() as hook,
         aiohttp.ClientSession() as session,
-        async_playwright() as playwright,
     ):
         caller = Caller(session, process.address)
         facts = {
@@ -138,12 +165,13 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
         ]
         listings = [{**listing, "quantity": 1000} for listing in listings]
         await caller.operate("PUT", f"/marketplace/shops/{shop.id}/listings", listings)
-        browser = await playwright.chromium.launch(executable_path=path, args=list(_QUIET))
+        browser = await shared_browser()
         made = Desk(process.address, browser, shop, hook)
         try:
             yield made
         finally:
-            await browser.close()
+            for context in browser.contexts:
+                await context.close()
         expected = [f"status of {status} " for status in made.expected_statuses]
         assert [text for text in made.complaints if not any(part in text for part in expected)] == []
 

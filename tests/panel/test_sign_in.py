@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from tests.market import OPERATOR_TOKEN, Market, open_market
 from tests.panel.surfer import Surfer, open_place
 
@@ -218,6 +219,7 @@ async def test_a_token_has_a_bounded_number_of_sessions_and_the_newest_stay(tmp_
 
 
 async def test_the_database_is_for_its_owners_eyes(tmp_path: Path) -> None:
+    await SqliteDatabase(tmp_path / "kalathi.db").close()  # A first start makes the file.
     async with open_market(tmp_path) as market:
         await market.shop()
         modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob("kalathi.db*")}

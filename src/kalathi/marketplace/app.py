@@ -160,6 +160,8 @@ class Marketplace:
         while not self._stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), _LOOK_AGAIN_SECONDS)
+            if self._stopping:
+                return
             self._news.clear()
             try:
                 kept = await self._database.peek(_kept)

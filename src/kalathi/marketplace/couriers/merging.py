@@ -3,11 +3,11 @@
 import io
 from collections.abc import Sequence
 
-import pypdfium2
-
 
 def merged(pdfs: Sequence[bytes]) -> bytes:
     """The pages of all these documents, in their order. Not thread-safe, as its library is not."""
+    import pypdfium2  # noqa: PLC0415  (few processes merge, and it takes a fifteenth of a start)
+
     target = pypdfium2.PdfDocument.new()
     try:
         for pdf in pdfs:

@@ -21,6 +21,8 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg import Connection, Cursor
 from sqlalchemy import LargeBinary, Text
+from sqlalchemy.dialects.postgresql.psycopg import dialect
+from sqlalchemy.engine import Dialect
 
 from kalathi.marketplace.kernel.changes import (
     Add,
@@ -36,12 +38,13 @@ from kalathi.marketplace.kernel.changes import (
 from kalathi.marketplace.kernel.clock import real_millis
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.schema import METADATA
-from kalathi.marketplace.kernel.statements import POSTGRES, guarded_statement
+from kalathi.marketplace.kernel.statements import guarded_statement
 
 # An aborted pipeline is told by its exception; the driver would log it as well.
 logging.getLogger("psycopg.pq").setLevel(logging.ERROR)
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
+_DIALECT: Final[Dialect] = dialect(paramstyle="format")  # type: ignore[no-untyped-call]  # SQLAlchemy gives no types here
 _MOST_RERUNS: Final = 20
 _ASK_AGAIN_SECONDS: Final = 0.05
 _RERUN = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
@@ -253,7 +256,7 @@ def _send_guarded(connection: Connection, group: Sequence[ChangeSet]) -> list[_S
             keys.add(row)
     sent: list[_Sent] = []
     for _, _, place, _, part in sorted(alone, key=lambda entry: entry[:4]):
-        sql, parameters = guarded_statement(part, POSTGRES)
+        sql, parameters = guarded_statement(part, _DIALECT)
         touches = -1 if part.touches is None else part.touches
         sent.append((connection.execute(sql, [_plain(value) for value in parameters]), [place], touches))
     for shape in sorted(together):

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, delete, insert, true, update
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
@@ -24,7 +23,6 @@ from kalathi.marketplace.kernel.schema import METADATA
 
 Parameters = list[Any]
 SQLITE: Final[Dialect] = sqlite.dialect(paramstyle="qmark")
-POSTGRES: Final[Dialect] = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]  # SQLAlchemy gives no types here
 _Conditions = tuple[tuple[str, bool], ...]
 
 
