@@ -46,9 +46,16 @@ def _with(content: Any, path: tuple[Any, ...], strange: Any) -> Any:
 
 
 def _variants(content: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    for path in _places(content):
+    """The content itself, with one member replaced at a time: copies of it would take most of the time."""
+    for path in list(_places(content)):
+        at = content
+        for key in path[:-1]:
+            at = at[key]
+        kept = at[path[-1]]
         for strange in STRANGE:
-            yield path, _with(content, path, strange)
+            at[path[-1]] = strange
+            yield path, content
+        at[path[-1]] = kept
 
 
 def _named(paths: list[Path]) -> list[Any]:
