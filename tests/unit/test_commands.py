@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kalathi.merchant.commands import HANDING_OVER, PRINTING, Command, Ended, Limit, LimitMet, NotStarted, Outcome
-from kalathi.merchant.connector import Habits
+from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import CommandRecipient, HandoverError
 from kalathi.merchant.inbox_rows import Subject
 from tests.market import until

@@ -29,7 +29,8 @@ from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.merchant.client import AsyncClient, MarketplaceError, Retries, UnreachableError
 from kalathi.merchant.client.transport import HttpAnswer
-from kalathi.merchant.connector import Connector, Habits
+from kalathi.merchant.connector import Connector
+from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import Recipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.policy import Policy

@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from kalathi.contract.words import OrderEventType, OrderState
-from kalathi.merchant.connector import Habits
 from kalathi.merchant.desk import look_again, print_again, status_of
+from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Subject

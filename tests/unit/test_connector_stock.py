@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from kalathi.contract.orders import LineItem, Order, Size
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.merchant.client import AsyncClient, Retries
-from kalathi.merchant.connector import Connector, Habits
+from kalathi.merchant.connector import Connector
 from kalathi.merchant.decisions import Accept, Decision
+from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.policy import OrderPolicy, Policy
 from kalathi.merchant.printing import FolderPrinter

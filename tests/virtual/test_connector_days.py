@@ -19,7 +19,8 @@ import pytest
 from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 from kalathi.merchant.client import AsyncClient, Retries, UnreachableError
 from kalathi.merchant.client.transport import HttpAnswer
-from kalathi.merchant.connector import Connector, Habits
+from kalathi.merchant.connector import Connector
+from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.printing import FolderPrinter

@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,10 @@ from kalathi.contract.words import ReturnReason
 if TYPE_CHECKING:
     from kalathi.merchant.client.transport import AsyncTransport
     from kalathi.merchant.inbox import Inbox
+    from kalathi.merchant.metrics import ConnectorMetrics
     from kalathi.merchant.policy import Policy
     from kalathi.merchant.receiver import WebhookHandler
+    from kalathi.merchant.refusals import Refusal
 
 
 def _options(command: Any) -> Any:
@@ -115,8 +118,10 @@ async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.cli.merchant_parts import StockForm, printer_of, recipient_of, stock_of, trusted_proxies_of
     from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.client.transport import AsyncNetwork
-    from kalathi.merchant.connector import Connector, Habits
+    from kalathi.merchant.connector import Connector
     from kalathi.merchant.csv_folder import CsvStyle
+    from kalathi.merchant.desk import needs_now
+    from kalathi.merchant.habits import Habits
     from kalathi.merchant.inbox import Inbox
     from kalathi.merchant.metrics import ConnectorMetrics
     from kalathi.merchant.receiver import Receiver, WebhookHandler
@@ -176,13 +181,14 @@ async def _run_merchant(options: MerchantOptions) -> None:
             ),
             metrics=metrics,
         )
+
         handler = WebhookHandler(
             inbox,
             secrets=_listed(options.secrets),
             copy_to=kept if options.dry_run else None,
             received=connector.ring,
             answered=metrics.note_webhook,
-            refused=metrics.note_refusal,
+            refused=_refusals_into(metrics, inbox),
         )
         bound = stack.enter_context(closing(listening_socket(options.host, options.port)))
         proxies = trusted_proxies_of(options.trusted_proxies, is_one=options.trust_forwarded)
@@ -192,7 +198,9 @@ async def _run_merchant(options: MerchantOptions) -> None:
         if options.watch_port is not None:
             watched = stack.enter_context(closing(listening_socket(options.host, options.watch_port)))
             port = watched.getsockname()[1]
-            asgi = with_watching(asgi, port, lambda: metrics.text(inbox), connector.seconds_since_round)
+            asgi = with_watching(
+                asgi, port, lambda: metrics.text(inbox), connector.seconds_since_round, lambda: needs_now(inbox)
+            )
         if options.only_published_sources:
             _in_background(stack, await _only_published(options, handler, network))
         _in_background(stack, connector.run())
@@ -203,6 +211,16 @@ async def _run_merchant(options: MerchantOptions) -> None:
                 _tell(f"It can be watched on {address_of(watched)}/metrics")
 
         await run_server(asgi, bound, ready, also=watched)
+
+
+def _refusals_into(metrics: "ConnectorMetrics", inbox: "Inbox") -> "Callable[[Refusal], None]":
+    """Where the receiver's refusals go: into the metrics, and into the inbox file for `status`."""
+
+    def note(refusal: "Refusal") -> None:
+        metrics.note_refusal(refusal)
+        inbox.notices.count_refusal(refusal, time.time())
+
+    return note
 
 
 def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

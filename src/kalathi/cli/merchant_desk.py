@@ -36,10 +36,13 @@ def status(data: Path, *, as_json: bool) -> None:
     """
     from msgspec import json
 
+    from kalathi.contract.reading import ATHENS
     from kalathi.merchant.desk import status_of
+    from kalathi.merchant.inbox_tables import is_locked
 
     with _inbox(data) as inbox:
-        found = status_of(inbox, datetime.now().astimezone())
+        is_running = is_locked(data / "merchant.db.lock")
+        found = status_of(inbox, datetime.now(ATHENS), is_running=is_running)
     if as_json:
         click.echo(json.encode(found))
     else:
@@ -155,6 +158,7 @@ def _show(found: "Status") -> None:
     click.echo(f"{_bold('Reconciled')}  {reconciled}")
     _section("To be answered", [f"{_time(entry.answer_until)}  {entry.code}" for entry in found.deadlines])
     _section("Last events", [f"{_time(entry.received_at)}  {entry.state:6}{entry.note}" for entry in found.last_events])
+    _section("Refused webhooks of the last day", found.refused_webhooks)
     if found.needs_a_person:
         _section("Needs a person", found.needs_a_person, lambda text: click.style(text, fg="yellow", bold=True))
     else:
@@ -178,4 +182,4 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _time(at: datetime) -> str:
-    return f"{at:%d/%m %H:%M:%S}"
+    return f"{at:%d/%m %H:%M:%S %Z}"

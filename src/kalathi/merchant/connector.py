@@ -18,7 +18,6 @@ from http import HTTPStatus
 from typing import Final
 
 import structlog
-from msgspec import Struct
 
 from kalathi.contract.codec import UnexpectedShapeError
 from kalathi.contract.webhooks import read_event_head
@@ -26,6 +25,7 @@ from kalathi.contract.words import OrderState
 from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, RedirectedError, ReturnStatusError
 from kalathi.merchant.commands import HANDING_OVER, Limit
 from kalathi.merchant.decisions import answer_until, places_that_decide
+from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import HandoverError, Recipient, order_body, return_body
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import HAS_LEFT, Handover, InboxEvent, Look, Subject
@@ -61,25 +61,10 @@ _HANDOVER_GRACE_SECONDS: Final = 5.0
 _EVENTS_KEPT: Final = 100_000
 # The token or the vendor word is wrong: that is for a person, and the same for every call.
 _REFUSED: Final = frozenset({401, 403, 406})
+# Topics of notices (notices.py) that any answer of the marketplace settles.
+_REDIRECTED: Final = "redirect"
+_REFUSED_CALLS: Final = "token"
 _MAY_PASS: Final = (StockError, NotAVoucherError, PrinterError, HandoverError, OSError, sqlite3.Error)
-
-
-class Habits(Struct, frozen=True, kw_only=True):
-    """How the connector goes about it. Seconds."""
-
-    reconcile_seconds: float = 300.0
-    # After a reconciliation that failed.
-    reconcile_again_seconds: float = 30.0
-    # How long before an order's deadline a person is told that it is not answered yet.
-    warn_seconds: float = 7200.0
-    # Says what would be done, and does none of it.
-    dry_run: bool = False
-    # How long the shop's own system may take for an order or a change.
-    hand_over_seconds: float = HANDING_OVER.seconds
-    # The shop's own system lowers the stock by the orders that it is told of.
-    told_orders_are_counted: bool = False
-    # How old the numbers of a lagging source may be when it shows them.
-    stock_lag_seconds: float = 0.0
 
 
 class Connector:
@@ -228,6 +213,7 @@ class Connector:
             self._heed(error)
             _log.warning("not_reconciled", error=str(error))
         else:
+            self._note_answered()
             self._reconcile_at = now + self._habits.reconcile_seconds
             if found:
                 self._tell(f"looks at {found} that no webhook has told")
@@ -275,7 +261,7 @@ class Connector:
             self._try_again(look, error)
             return
         else:
-            self._is_refused = False
+            self._note_answered()
         note = f"{title}: {note}" if note else ""
         self._inbox.settle(look, self._clock(), note)
         # Once: of what is looked at again with every reconciliation, nobody wants to hear every time.
@@ -350,7 +336,7 @@ class Connector:
             _log.warning("not_handed_over", code=handover.code, error=told, pause_seconds=pause_seconds)
             if handover.tries + 1 == _REFUSALS_BEFORE_ASIDE:
                 self._tell(f"needs a person: {handover.code} cannot be handed over: {told}")
-            self._inbox.postpone_handover(handover, self._clock() + pause_seconds)
+            self._inbox.postpone_handover(handover, self._clock() + pause_seconds, told)
         else:
             self._inbox.handed(handover)
             self._metrics.note_done("handed_over")
@@ -360,9 +346,11 @@ class Connector:
     def _heed(self, error: CallError) -> None:
         """What is said to one call is said to all: how long to wait, and that the token, the vendor word or
         the address is wrong."""
-        if isinstance(error, RedirectedError) and error.is_marketplace and error.move not in self._moves_told:
-            self._moves_told.add(error.move)
-            self._tell(f"needs a person: {error}")
+        if isinstance(error, RedirectedError) and error.is_marketplace:
+            self._inbox.notices.add(_REDIRECTED, str(error), self._clock())
+            if error.move not in self._moves_told:
+                self._moves_told.add(error.move)
+                self._tell(f"needs a person: {error}")
         if not isinstance(error, MarketplaceError):
             return
         if error.retry_after_seconds is not None and error.may_pass:
@@ -370,13 +358,21 @@ class Connector:
             self._not_before = max(self._not_before, self._clock() + wait_seconds)
         if error.status in _REFUSED and not self._is_refused:
             self._is_refused = True
-            self._tell(f"needs a person: the marketplace refuses every call ({error}); are token and --vendor right?")
+            text = f"the marketplace refuses every call ({error}); are token and --vendor right?"
+            self._inbox.notices.add(_REFUSED_CALLS, text, self._clock())
+            self._tell(f"needs a person: {text}")
+
+    def _note_answered(self) -> None:
+        """The marketplace has answered a call: what was wrong with address or token is settled."""
+        self._is_refused = False
+        for topic in (_REDIRECTED, _REFUSED_CALLS):
+            self._inbox.notices.settle(topic)
 
     def _try_again(self, look: Look, error: Exception) -> None:
         pause_seconds = _pause_seconds(look.tries)
         _log.warning("look_waits", code=look.code, error=str(error), tries=look.tries + 1, pause_seconds=pause_seconds)
         self._metrics.note_failure("look")
-        self._inbox.postpone(look, self._clock() + pause_seconds)
+        self._inbox.postpone(look, self._clock() + pause_seconds, str(error))
 
     def _did(self, what: str, code: str, line: str) -> None:
         self._metrics.note_done(what)

@@ -8,12 +8,16 @@ from typing import Final
 import pypdfium2
 from msgspec import Struct
 
+from kalathi.contract.reading import ATHENS
 from kalathi.contract.words import OrderState
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.inbox_rows import Known, Printed, Subject
+from kalathi.merchant.inbox_rows import Printed, Subject
 from kalathi.merchant.vouchers import PDFIUM
 
 _EVENTS_SHOWN: Final = 10
+_REFUSED_SECONDS: Final = 86_400.0
+# Three rounds of reconciliation.
+_RECONCILED_SECONDS: Final = 900.0
 _DEADLINES_SHOWN: Final = 10
 
 
@@ -47,6 +51,8 @@ class Status(Struct, frozen=True, kw_only=True):
     reconciled_at: datetime | None
     last_events: list[ShownEvent]
     deadlines: list[Deadline]
+    # Of the last day, by reason.
+    refused_webhooks: list[str]
     # One sentence for each thing that waits for a person.
     needs_a_person: list[str]
 
@@ -60,8 +66,8 @@ class MergedVouchers(Struct, frozen=True):
     unreadable: dict[str, str]
 
 
-def status_of(inbox: Inbox, now: datetime) -> Status:
-    """What there is. `now` carries the zone in which times are shown."""
+def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status:
+    """What there is. `now` carries the zone in which times are shown; `is_running`: a connector works on this inbox."""
     counts = inbox.counts()
     urgent = inbox.to_be_answered(_DEADLINES_SHOWN)
     reconciled = inbox.moment("reconciled")
@@ -85,20 +91,66 @@ def status_of(inbox: Inbox, now: datetime) -> Status:
             for entry in urgent
             if entry.answer_until is not None
         ],
-        needs_a_person=_needs(inbox, urgent, now),
+        refused_webhooks=[
+            f"{entry.times} answered with {entry.status} ({entry.reason}), last at"
+            f" {shown(entry.last_at):%d/%m %H:%M:%S %Z}: {entry.detail}"
+            for entry in inbox.notices.refused(now.timestamp() - _REFUSED_SECONDS)
+        ],
+        needs_a_person=needs_of(inbox, now, is_running=is_running),
     )
 
 
-def _needs(inbox: Inbox, urgent: Sequence[Known], now: datetime) -> list[str]:
-    """What waits for a person, what runs out, and what fails again and again."""
-    needs = [note for _, note in inbox.aside()]
-    needs.extend(
-        f"Order {entry.code}: its deadline has passed and it is not answered."
-        for entry in urgent
-        if entry.answer_until is not None and entry.answer_until <= now.timestamp() and not entry.note
-    )
-    needs.extend(f"{title}: tried {tries} times in vain; see the log." for title, tries in inbox.failing())
-    return needs
+def needs_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> list[str]:
+    """Return one sentence for each thing that needs a person, until it is settled.
+
+    These are notices, orders and returns that the connector leaves to a person, deadlines, work that keeps failing, and
+    webhooks that are refused. `status`, `/metrics` and `/healthz` show this list. Times are in the zone of `now`.
+    """
+    needs = [] if is_running else ["No connector runs on this inbox. Start it: kalathi merchant --data ..."]
+    needs += [_sentence(notice.text) for notice in inbox.notices.open()]
+    needs += [note for _, note in inbox.aside()]
+    needs += [_sentence(text) for text in _deadlines(inbox, now)]
+    needs += [
+        _sentence(f"{title}: tried {tries} times, last error: {failure or 'unknown'}")
+        for title, tries, failure in inbox.failing()
+    ]
+    reconciled = inbox.moment("reconciled")
+    if reconciled is not None and now.timestamp() - reconciled > _RECONCILED_SECONDS:
+        at = datetime.fromtimestamp(reconciled, now.tzinfo)
+        needs.append(f"Orders were last compared with the marketplace at {at:%d/%m %H:%M %Z}.")
+    return needs + _refusals(inbox, now)
+
+
+def needs_now(inbox: Inbox) -> list[str]:
+    """The same for the running connector itself, at this moment."""
+    return needs_of(inbox, datetime.now(ATHENS))
+
+
+def _deadlines(inbox: Inbox, now: datetime) -> list[str]:
+    lines = []
+    for entry in inbox.to_be_answered(_DEADLINES_SHOWN):
+        if entry.answer_until is None or entry.note:
+            continue
+        until = datetime.fromtimestamp(entry.answer_until, now.tzinfo)
+        if until <= now:
+            lines.append(f"Order {entry.code}: its deadline has passed and it is not answered")
+        elif inbox.is_warned(entry):
+            lines.append(f"Order {entry.code} is to be answered by {until:%d/%m %H:%M %Z}")
+    return lines
+
+
+def _refusals(inbox: Inbox, now: datetime) -> list[str]:
+    """Webhooks that were refused after the newest that was taken: those before it are settled."""
+    taken_at = max((at for at, _, _ in inbox.last_events(1)), default=0.0)
+    refused = inbox.notices.refused(max(now.timestamp() - _REFUSED_SECONDS, taken_at))
+    return [
+        _sentence(f"{entry.times} webhooks were answered with {entry.status} ({entry.reason}): {entry.detail}")
+        for entry in refused
+    ]
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def look_again(inbox: Inbox, code: str | None) -> int:

@@ -24,6 +24,7 @@ from kalathi.merchant.inbox_rows import (
     Subject,
 )
 from kalathi.merchant.inbox_tables import lock, prepare
+from kalathi.merchant.notices import Notices
 from kalathi.merchant.reservations import Reservations
 
 
@@ -41,6 +42,7 @@ class Inbox:
         # The connector's transactions have several statements, between which no other thread may come.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not beside)
         self.reservations = Reservations(self._connection, self._transaction)
+        self.notices = Notices(self._connection)
         try:
             prepare(self._connection, path)
         except BaseException:
@@ -192,11 +194,12 @@ class Inbox:
         ).fetchone()
         return None if row is None else row[0]
 
-    def postpone(self, look: Look, not_before: float) -> None:
-        """It was looked at in vain and waits until then, unless there is a newer reason by now."""
+    def postpone(self, look: Look, not_before: float, failure: str = "") -> None:
+        """It was looked at in vain, for this reason, and waits until then, unless there is a newer reason by now."""
         self._connection.execute(
-            "UPDATE looks SET tries = tries + 1, not_before = ? WHERE kind = ? AND code = ? AND wanted = ?",
-            (not_before, look.kind, look.code, look.wanted),
+            "UPDATE looks SET tries = tries + 1, not_before = ?, failure = ?"
+            " WHERE kind = ? AND code = ? AND wanted = ?",
+            (not_before, failure, look.kind, look.code, look.wanted),
         )
 
     def settle(self, look: Look, now: float, note: str = "") -> None:
@@ -218,11 +221,13 @@ class Inbox:
         ).fetchall()
         return unread + [(code.encode(), note) for code, note in waiting]
 
-    def failing(self) -> list[tuple[str, int]]:
-        """What was tried in vain more than twice and is tried again, and how often it was."""
+    def failing(self) -> list[tuple[str, int, str]]:
+        """What was tried in vain more than twice and is tried again, how often it was, and why it failed last."""
         return self._connection.execute(
-            "SELECT kind || ' ' || code, tries FROM looks WHERE state = 'due' AND tries > 2"
-            " UNION ALL SELECT 'handover of ' || code, tries FROM handovers WHERE tries > 2 ORDER BY 2 DESC LIMIT 50"
+            "SELECT upper(substr(kind, 1, 1)) || substr(kind, 2) || ' ' || code, tries, failure FROM looks"
+            " WHERE state = 'due' AND tries > 2"
+            " UNION ALL SELECT 'Hand-over of ' || code, tries, failure FROM handovers WHERE tries > 2"
+            " ORDER BY 2 DESC LIMIT 50"
         ).fetchall()
 
     def known(self, seen: str) -> list[Known]:
@@ -262,6 +267,14 @@ class Inbox:
             (before,),
         ).fetchall()
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def is_warned(self, known: Known) -> bool:
+        """Whether a person was told of this deadline."""
+        row = self._connection.execute(
+            "SELECT warned FROM looks WHERE kind = ? AND code = ? AND answer_until IS ?",
+            (known.kind, known.code, known.answer_until),
+        ).fetchone()
+        return row is not None and bool(row[0])
 
     def mark_warned(self, known: Known) -> None:
         """A person was told of this deadline."""
@@ -354,10 +367,11 @@ class Inbox:
         """It was told."""
         self._connection.execute("DELETE FROM handovers WHERE id = ?", (handover.id,))
 
-    def postpone_handover(self, handover: Handover, not_before: float) -> None:
-        """It could not be told."""
+    def postpone_handover(self, handover: Handover, not_before: float, failure: str = "") -> None:
+        """It could not be told, for this reason."""
         self._connection.execute(
-            "UPDATE handovers SET tries = tries + 1, not_before = ? WHERE id = ?", (not_before, handover.id)
+            "UPDATE handovers SET tries = tries + 1, not_before = ?, failure = ? WHERE id = ?",
+            (not_before, failure, handover.id),
         )
 
     def moment(self, name: str) -> float | None:

@@ -21,7 +21,8 @@ CREATE INDEX events_aside ON events (id) WHERE state = 'aside';
 CREATE TABLE looks (
   kind TEXT NOT NULL, code TEXT NOT NULL, state TEXT NOT NULL, wanted INTEGER NOT NULL, tries INTEGER NOT NULL,
   not_before REAL NOT NULL, note TEXT NOT NULL, seen TEXT NOT NULL, answer_until REAL, warned INTEGER NOT NULL,
-  handed BLOB, looked_at REAL, has_left INTEGER NOT NULL, PRIMARY KEY (kind, code)) WITHOUT ROWID;
+  handed BLOB, looked_at REAL, has_left INTEGER NOT NULL, failure TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (kind, code)) WITHOUT ROWID;
 CREATE INDEX looks_due ON looks (not_before) WHERE state = 'due';
 CREATE INDEX looks_person ON looks (looked_at, code) WHERE state = 'person';
 CREATE INDEX looks_to_answer ON looks (answer_until) WHERE answer_until IS NOT NULL;
@@ -33,8 +34,13 @@ CREATE TABLE printed (
   url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL, printed_at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX printed_code ON printed (code);
 CREATE TABLE handovers (
-  id INTEGER PRIMARY KEY, code TEXT NOT NULL, body BLOB NOT NULL, tries INTEGER NOT NULL, not_before REAL NOT NULL);
+  id INTEGER PRIMARY KEY, code TEXT NOT NULL, body BLOB NOT NULL, tries INTEGER NOT NULL, not_before REAL NOT NULL,
+  failure TEXT NOT NULL DEFAULT '');
 CREATE INDEX handovers_code ON handovers (code, id);
+CREATE TABLE notices (topic TEXT PRIMARY KEY, text TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE refused (
+  reason TEXT PRIMARY KEY, status INTEGER NOT NULL, count INTEGER NOT NULL, detail TEXT NOT NULL, last_at REAL NOT NULL)
+  WITHOUT ROWID;
 CREATE TABLE moments (name TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
 
@@ -58,6 +64,18 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} is of another version of Kalathi. Start with another --data: what is open or accepted is found"
             " again, and its vouchers are printed again."
         )
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a connector holds this lock now."""
+    try:
+        with path.open("r", encoding="utf-8") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def lock(path: Path) -> IO[str]:

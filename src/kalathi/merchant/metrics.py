@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from kalathi.merchant.desk import needs_now
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.refusals import Refusal
 
@@ -31,6 +32,12 @@ class ConnectorMetrics:
             registry=self._registry,
         )
 
+        self._needs = Gauge(
+            "kalathi_merchant_needs_a_person",
+            "How many things need a person, as kalathi merchant status lists them.",
+            registry=self._registry,
+        )
+
     def note_webhook(self, status: int) -> None:
         """A webhook was answered."""
         self._webhooks.labels(str(status)).inc()
@@ -53,4 +60,5 @@ class ConnectorMetrics:
         for kind, count in inbox.counts().items():
             self._kept.labels(kind).set(count)
         self._answer_until.set(inbox.next_deadline() or 0)
+        self._needs.set(len(needs_now(inbox)))
         return generate_latest(self._registry)

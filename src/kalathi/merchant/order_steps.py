@@ -32,6 +32,14 @@ _NOT_SENT: Final = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderSt
 _OUTAGE_SECONDS: Final = 60.0
 
 
+# The topic of the notice (notices.py) that the source of stock cannot be read.
+_STOCK: Final = "stock"
+
+
+def _label(code: str) -> str:
+    return f"label {code}"
+
+
 class OrderSteps:
     """Each step is a row before and after it, and may be repeated.
 
@@ -74,6 +82,9 @@ class OrderSteps:
     async def take(self, order: Order) -> tuple[Order, str]:
         """Does what the order asks for; gives it as it then is, and a sentence when a person has to look at it."""
         note = ""
+        if order.state in HAS_LEFT or order.state in _NOT_SENT:
+            # One of its labels is on the parcel, or none is needed.
+            self._inbox.notices.settle(_label(order.code))
         if order.state == OrderState.OPEN:
             note, order = await self._answer(order)
         if order.state == OrderState.OPEN:
@@ -213,11 +224,15 @@ class OrderSteps:
         except (StockError, CallError) as error:
             self._note_away(error)
             raise
+        was_read = self._was_read and not self._away_told
         self._was_read = True
         self._away_since = None
         if self._away_told:
             self._away_told = ""
             self._tell("the stock can be read again")
+        if not was_read:
+            # Also what an earlier run of the connector has noted.
+            self._inbox.notices.settle(_STOCK)
         self._reservations.see(shelf, self._clock(), lags=self._stock.lags, lag_seconds=self._stock_lag_seconds)
         return shelf
 
@@ -228,10 +243,12 @@ class OrderSteps:
             return
         if not self._was_read or now - self._away_since >= _OUTAGE_SECONDS:
             self._away_told, self._away_told_at = str(error), now
-            self._tell(
-                f"needs a person: the stock cannot be read: {error}. New orders wait for it; accepted ones are printed"
-                " and handed over. It is tried again by itself."
+            text = (
+                f"the stock cannot be read: {error}. New orders wait for it; accepted ones are printed and handed over."
+                " It is tried again by itself."
             )
+            self._inbox.notices.add(_STOCK, text, now)
+            self._tell(f"needs a person: {text}")
 
     # Vouchers
 
@@ -261,7 +278,9 @@ class OrderSteps:
         self._inbox.mark_printed(url, order.code, str(path), self._clock())
         self._did("printed", order.code, f"printed {order.code}: {path}")
         if is_another:
-            self._tell(f"needs a person: Order {order.code}: throw away its earlier label, there is a new one")
+            text = f"Order {order.code}: throw away its earlier label, there is a new one"
+            self._inbox.notices.add(_label(order.code), text, self._clock())
+            self._tell(f"needs a person: {text}")
         return ""
 
     async def _withdraw(self, code: str) -> None:

@@ -1,0 +1,85 @@
+"""What a person must hear of beside single orders: a notice stays until it is settled, and `status`, `/metrics` and
+`/healthz` show the same notices. Refused webhooks are counted here by their reason.
+
+The rows stand in the inbox file, so that `kalathi merchant status` sees them from another process.
+"""
+
+import sqlite3
+from typing import Final, NamedTuple
+
+from kalathi.merchant.refusals import Refusal, RefusalReason
+
+# A flood of refused calls must not become a flood of writes.
+_WRITE_AGAIN_SECONDS: Final = 1.0
+_LONGEST_DETAIL: Final = 300
+
+
+class Notice(NamedTuple):
+    """Something that needs a person. `topic` names it, such as `stock` or `label 261128-0000001`; `since` is in seconds
+    since 1970."""
+
+    topic: str
+    text: str
+    since: float
+
+
+class RefusedWebhooks(NamedTuple):
+    """How many webhooks were refused for one reason; `last_at` is in seconds since 1970."""
+
+    reason: RefusalReason
+    status: int
+    times: int
+    detail: str
+    last_at: float
+
+
+class Notices:
+    """The notices and the refused webhooks of one inbox file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        # By reason: when it was written last, and how many came since.
+        self._unwritten: dict[RefusalReason, tuple[float, int]] = {}
+
+    def add(self, topic: str, text: str, at: float) -> bool:
+        """Keep a notice until `settle`. Return whether it says something new of its topic."""
+        cursor = self._connection.execute(
+            "INSERT INTO notices (topic, text, since) VALUES (?, ?, ?)"
+            " ON CONFLICT (topic) DO UPDATE SET text = excluded.text, since = excluded.since"
+            " WHERE text <> excluded.text",
+            (topic, text, at),
+        )
+        return cursor.rowcount == 1
+
+    def settle(self, topic: str) -> bool:
+        """Remove a notice. Return whether there was one."""
+        return self._connection.execute("DELETE FROM notices WHERE topic = ?", (topic,)).rowcount == 1
+
+    def open(self) -> list[Notice]:
+        """Return every notice that is not settled, the oldest first."""
+        rows = self._connection.execute("SELECT topic, text, since FROM notices ORDER BY since, topic LIMIT 100")
+        return [Notice(*row) for row in rows]
+
+    def count_refusal(self, refusal: Refusal, at: float) -> None:
+        """Count a refused webhook. Calls of browsers and scanners are not counted."""
+        if not refusal.is_webhook:
+            return
+        written_at, unwritten = self._unwritten.get(refusal.reason, (None, 0))
+        if written_at is not None and 0 <= at - written_at < _WRITE_AGAIN_SECONDS:
+            self._unwritten[refusal.reason] = (written_at, unwritten + 1)
+            return
+        self._unwritten[refusal.reason] = (at, 0)
+        self._connection.execute(
+            "INSERT INTO refused (reason, status, count, detail, last_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (reason)"
+            " DO UPDATE SET status = excluded.status, count = count + excluded.count, detail = excluded.detail,"
+            " last_at = excluded.last_at",
+            (refusal.reason, refusal.status, unwritten + 1, refusal.detail[:_LONGEST_DETAIL], at),
+        )
+
+    def refused(self, since: float) -> list[RefusedWebhooks]:
+        """Return the refused webhooks by reason, of the reasons that came since then (seconds since 1970)."""
+        rows = self._connection.execute(
+            "SELECT reason, status, count, detail, last_at FROM refused WHERE last_at >= ? ORDER BY last_at DESC",
+            (since,),
+        )
+        return [RefusedWebhooks(RefusalReason(reason), *rest) for reason, *rest in rows]

@@ -1,0 +1,125 @@
+"""What needs a person stays in `status`, `/metrics` and `/healthz` until it is settled."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kalathi.cli import main
+from kalathi.contract.orders import Order
+from kalathi.contract.reading import ATHENS
+from kalathi.merchant.client.transport import HttpAnswer
+from kalathi.merchant.desk import needs_of, status_of
+from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.metrics import ConnectorMetrics
+from kalathi.merchant.refusals import Refusal, RefusalReason
+from tests.unit.test_connector import LINK, Shop
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    opened = Shop(tmp_path)
+    yield opened
+    opened.inbox.close()
+
+
+def _needs(shop: Shop) -> list[str]:
+    return needs_of(shop.inbox, datetime.fromtimestamp(shop.seconds, ATHENS))
+
+
+async def test_a_refused_token_stays_until_the_marketplace_answers(shop: Shop) -> None:
+    shop.market.refuse = shop.market.busy(401)
+    shop.receive(shop.order("o1", 1))
+    await shop.work()
+    [need] = [need for need in _needs(shop) if "every call" in need]
+    assert "are token and --vendor right?" in need
+    shop.restart()
+    assert need in _needs(shop), "a restart settles nothing"
+    shop.market.refuse = None
+    await shop.work(until_seconds=100)
+    assert [need for need in _needs(shop) if "every call" in need] == []
+
+
+async def test_the_last_reason_of_what_keeps_failing_is_shown(shop: Shop) -> None:
+    shop.market.refuse = HttpAnswer(503, b"")
+    shop.receive(shop.order("o1", 1))
+    await shop.work(until_seconds=10)
+    [need] = _needs(shop)
+    assert need.startswith("Order o1: tried ")
+    assert "503" in need
+
+
+async def test_an_earlier_label_is_told_until_the_courier_has_the_order(shop: Shop) -> None:
+    shop.order("o1", 1)
+    accepted = _accepted(shop, LINK)
+    shop.receive(accepted)
+    await shop.work()
+    other = LINK.replace("link", "other")
+    shop.market.vouchers.add(other)
+    shop.receive(_accepted(shop, other))
+    await shop.work()
+    assert _needs(shop) == ["Order o1: throw away its earlier label, there is a new one."]
+    shop.receive(shop.order("o1", 1, state="dispatched"))  # type: ignore[arg-type]
+    await shop.work()
+    assert _needs(shop) == []
+
+
+def _accepted(shop: Shop, link: str) -> Order:
+    return shop.order("o1", 1, state="accepted", courier_voucher=link)  # type: ignore[arg-type]
+
+
+async def test_a_source_of_stock_that_is_away_is_told_until_it_can_be_read(shop: Shop) -> None:
+    (shop.folder / "stock.csv").unlink()
+    shop.receive(shop.order("o1", 1))
+    await shop.work()
+    assert any("the stock cannot be read" in need for need in _needs(shop))
+    shop.stock("shop_uid,quantity\nA,5\n")
+    await shop.work(until_seconds=100)
+    assert _needs(shop) == []
+
+
+def test_refused_webhooks_are_counted_by_reason_and_settled_by_one_that_is_taken(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    wrong = Refusal(404, RefusalReason.WRONG_PATH, "the marketplace posts to /x, this connector listens on /y")
+    for second in range(5):
+        inbox.notices.count_refusal(wrong, 1000.0 + second / 10)
+    inbox.notices.count_refusal(wrong, 1002.0)
+    inbox.notices.count_refusal(wrong._replace(is_webhook=False), 1004.0)
+    [need] = needs_of(inbox, datetime.fromtimestamp(1010, UTC))
+    assert need == (
+        "6 webhooks were answered with 404 (wrong_path): the marketplace posts to /x, this connector listens on /y."
+    )
+    inbox.put(b"{}", 1011.0)
+    inbox.put_aside(inbox.new_events()[0], "")
+    inbox.look_again_at_events()
+    assert needs_of(inbox, datetime.fromtimestamp(1012, UTC)) == []
+    assert status_of(inbox, datetime.fromtimestamp(1012, UTC)).refused_webhooks, "it is still shown as history"
+    assert needs_of(inbox, datetime.fromtimestamp(90_000, UTC)) == []
+    inbox.close()
+
+
+def test_a_reconciliation_that_is_long_ago_is_told(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    inbox.mark_moment("reconciled", 1000.0)
+    assert needs_of(inbox, datetime.fromtimestamp(1500, ATHENS)) == []
+    [need] = needs_of(inbox, datetime.fromtimestamp(3000, ATHENS))
+    assert need == "Orders were last compared with the marketplace at 01/01 02:16 EET."
+    inbox.close()
+
+
+def test_status_says_that_no_connector_runs_and_metrics_count_what_needs_a_person(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "merchant.db")
+    inbox.notices.add("token", "the token is refused", 1.0)
+    assert not inbox.notices.add("token", "the token is refused", 2.0), "the same is nothing new"
+    assert b"kalathi_merchant_needs_a_person 1.0" in ConnectorMetrics().text(inbox)
+    running = CliRunner().invoke(main, ["merchant", "--data", str(tmp_path), "status"]).output
+    assert "the token is refused." in running
+    assert "No connector runs" not in running
+    inbox.close()
+    stopped = CliRunner().invoke(main, ["merchant", "status", "--data", str(tmp_path)]).output
+    assert "No connector runs on this inbox." in stopped
+    assert "Nothing needs a person" not in stopped
