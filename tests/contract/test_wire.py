@@ -79,6 +79,7 @@ LINE: dict[str, Callable[[object], bool]] = {
     "commission_rate": _money,
     "island_vat_discount_applied": flag,
     "serial_numbers": optional_text,
+    "vat_ratio": _money,
 }
 ADDRESS: dict[str, Callable[[object], bool]] = dict.fromkeys(
     ("street_name", "street_number", "floor", "zip", "city", "region", "country_code"), text

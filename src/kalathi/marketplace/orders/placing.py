@@ -296,14 +296,15 @@ def _ordered(item: NewCartItem, listings: dict[str, ListingInStock], new: NewCar
         serial_numbers=None if item.serial_numbers is UNSET else item.serial_numbers,
         tags=UNSET if tags is UNSET else list(tags),
         readjusted_vat=item.readjusted_vat,
-        vat_ratio=_vat_ratio(item),
+        vat_ratio=_vat_ratio(item, listing.vat_rate),
     )
     return OrderedLine(line, item.quantity)
 
 
-def _vat_ratio(item: NewCartItem) -> Decimal | UnsetType:
+def _vat_ratio(item: NewCartItem, listed_rate: Decimal) -> Decimal:
+    """In percent; the listing's own unless the cart names another (contract, section 2)."""
     if item.vat_ratio is UNSET:
-        return UNSET
+        return listed_rate
     if as_amount(item.vat_ratio) is None:
         raise invalid_parameter(f"items.vat_ratio of {item.shop_uid} must be a number with at most two decimals.")
     return item.vat_ratio
