@@ -82,6 +82,20 @@ def test_tests_use_fakes_and_wait_on_conditions() -> None:
         assert "time.sleep" not in text, path.name
 
 
+def test_only_what_makes_its_own_database_is_not_run_again_on_postgresql() -> None:
+    """A test of the marketplace runs on every database that the marketplace takes."""
+    [names] = re.findall(r"^WITHOUT_THE_MARKETPLACES_DATABASE := (.*)", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    assert names
+    for name in names.split():
+        assert not re.search(r"\btests\.(market|panel)\b", (ROOT / name).read_text("utf-8")), name
+
+
+def test_what_must_pass_before_a_change_lands_is_one_command() -> None:
+    """What a newcomer runs and what is run for a change are the same, down to the browser."""
+    lines = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+    assert [line for line in lines if line and not line.startswith(("#", "set ", "cd "))] == ["make test"]
+
+
 def test_dependencies_are_pinned_with_hashes_and_without_addresses() -> None:
     """What is installed is what was looked at, from wherever the machine takes its packages."""
     for name in ("requirements.txt", "requirements-dev.txt"):

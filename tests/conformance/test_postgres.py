@@ -19,7 +19,7 @@ from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.postgres import PostgresDatabase
 from kalathi.marketplace.kernel.postgres_writing import PostgresWriter
 from kalathi.marketplace.kernel.schema import METADATA
-from tests.databases import drop_postgres, empty_postgres, fresh_postgres, start_server
+from tests.databases import drop_postgres, emptied, empty_postgres, fresh_postgres, start_server
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +57,18 @@ def _cut_all_connections(url: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+async def test_a_database_that_a_test_has_left_is_as_good_as_a_new_one(url: str) -> None:
+    cart = Insert("carts", {"cart_id": "c", "document": b"{}"})
+    for _ in range(2):
+        async with _processes(url, 1) as [database]:
+            await database.commit(ChangeSet(_counter("a"), cart))
+        assert emptied(url) == url
+        with psycopg.connect(url) as connection:
+            for table in METADATA.tables:
+                assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+            assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrating.HEAD,)
 
 
 async def test_connections_are_cut_again_and_again_and_every_answer_was_true(url: str) -> None:
