@@ -116,7 +116,7 @@ def client_calls() -> str:
     """The methods of the client, in the order in which they stand there."""
     rows = ["| method | what it does |", "|---|---|"]
     for name, method in vars(Client).items():
-        if not name.startswith("_"):
+        if not name.startswith("_") and callable(method):
             signature = inspect.signature(method)
             shown = signature.replace(parameters=list(signature.parameters.values())[1:])
             rows.append(f"| `{name}{_plain(str(shown))}` | {' '.join((method.__doc__ or '').split())} |")

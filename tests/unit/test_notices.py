@@ -1,8 +1,10 @@
 """What needs a person stays in `status`, `/metrics` and `/healthz` until it is settled."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +15,7 @@ from kalathi.contract.reading import ATHENS
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.desk import needs_of, status_of
 from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox_rows import Subject
 from kalathi.merchant.metrics import ConnectorMetrics
 from kalathi.merchant.refusals import Refusal, RefusalReason
 from tests.unit.test_connector import LINK, Shop
@@ -123,3 +126,39 @@ def test_status_says_that_no_connector_runs_and_metrics_count_what_needs_a_perso
     stopped = CliRunner().invoke(main, ["merchant", "status", "--data", str(tmp_path)]).output
     assert "No connector runs on this inbox." in stopped
     assert "Nothing needs a person" not in stopped
+
+
+@pytest.mark.parametrize(("off_seconds", "side"), [(7200.0, "ahead of"), (-7200.0, "behind")])
+async def test_a_clock_that_is_off_is_told_once_and_misses_no_change(shop: Shop, off_seconds: float, side: str) -> None:
+    there = [1_795_860_000.0]
+    send = shop.market.send
+    asked: list[str] = []
+
+    async def dated(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
+        asked.append(url)
+        answer = await send(method, url, headers, body)
+        return answer._replace(headers={"date": format_datetime(datetime.fromtimestamp(there[0], UTC), usegmt=True)})
+
+    shop.market.send = dated  # type: ignore[method-assign]
+    for _ in range(2):
+        shop.seconds = there[0] + off_seconds
+        await shop.look_after()
+        there[0] += 4000
+    told = f"this machine's clock is {side} the marketplace's by 7200 s; set it by NTP"
+    assert shop.told.count(f"needs a person: {told}") == 1
+    assert f"{told}." in _needs(shop)
+    [since] = [parse_qs(urlsplit(url).query)["updated_since"][0] for url in asked if "updated_since" in url]
+    assert datetime.fromisoformat(since).timestamp() == 1_795_860_000.0 - 3600
+    shop.restart()
+    shop.seconds = there[0]
+    await shop.look_after()
+    assert [need for need in _needs(shop) if "clock" in need] == []
+
+
+async def test_a_deadline_is_told_in_athens_time_on_both_sides_of_the_change_to_winter(shop: Shop) -> None:
+    for code, until, shown in (("o1", 1_792_883_400.0, "25/10 02:10 EEST"), ("o2", 1_792_894_200.0, "25/10 04:10 EET")):
+        shop.inbox.want(Subject.ORDER, code)
+        shop.inbox.saw(Subject.ORDER, code, "open", until)
+        shop.seconds = until - 60
+        await shop.connector.look_after()
+        assert f"needs a person: Order {code} is to be answered by {shown}" in shop.told

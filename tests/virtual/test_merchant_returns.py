@@ -69,7 +69,7 @@ def test_by_default_nothing_is_approved_and_nothing_rejected_without_a_person(re
         (_returned(), None),
         (_returned("withdrawal"), None),
         (_returned("faulty", state="returning"), NothingToReview()),
-        (_returned("faulty", state="a_state_of_tomorrow"), NothingToReview()),
+        (_returned("faulty", state="a_state_of_tomorrow"), None),
     ],
 )
 def test_a_policy_approves_what_it_names_and_leaves_the_rest_to_a_person(

@@ -251,7 +251,8 @@ async def test_the_clock_moves_forward_only_and_says_so(tmp_path: Path) -> None:
 
 async def test_a_clock_move_that_waits_too_long_says_503_and_loses_nothing(tmp_path: Path) -> None:
 
-    async with open_market(tmp_path, settings=Settings(clock_limit_seconds=0.05)) as market:
+    # Long enough for the second move on a busy machine.
+    async with open_market(tmp_path, settings=Settings(clock_limit_seconds=1.0)) as market:
         market.network.gates[SHOP] = asyncio.Event()
         shop = await market.shop()
         code = await shop.cart(A=1)

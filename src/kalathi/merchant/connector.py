@@ -20,9 +20,10 @@ from typing import Final
 import structlog
 
 from kalathi.contract.codec import UnexpectedShapeError
+from kalathi.contract.reading import ATHENS
 from kalathi.contract.webhooks import read_event_head
 from kalathi.contract.words import OrderState
-from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, RedirectedError, ReturnStatusError
+from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, ReturnStatusError
 from kalathi.merchant.commands import HANDING_OVER, Limit
 from kalathi.merchant.decisions import answer_until, places_that_decide
 from kalathi.merchant.habits import Habits
@@ -36,6 +37,7 @@ from kalathi.merchant.printing import FolderPrinter, PrinterError
 from kalathi.merchant.reconciling import reconcile
 from kalathi.merchant.return_decisions import NothingToReview, Review, WaitForPerson, decide_return
 from kalathi.merchant.sentences import would_review
+from kalathi.merchant.setup_notices import SetupNotices
 from kalathi.merchant.stock import Stock, StockError
 from kalathi.merchant.vouchers import NotAVoucherError
 
@@ -59,11 +61,6 @@ _HANDOVERS_AT_A_TIME: Final = 4
 _HANDOVER_GRACE_SECONDS: Final = 5.0
 # Read events that are kept, so that what comes again is known; older ones are forgotten.
 _EVENTS_KEPT: Final = 100_000
-# The token or the vendor word is wrong: that is for a person, and the same for every call.
-_REFUSED: Final = frozenset({401, 403, 406})
-# Topics of notices (notices.py) that any answer of the marketplace settles.
-_REDIRECTED: Final = "redirect"
-_REFUSED_CALLS: Final = "token"
 _MAY_PASS: Final = (StockError, NotAVoucherError, PrinterError, HandoverError, OSError, sqlite3.Error)
 
 
@@ -111,8 +108,7 @@ class Connector:
         self._reconcile_at = 0.0
         # Until then the marketplace wants no calls.
         self._not_before = 0.0
-        self._is_refused = False
-        self._moves_told: set[object] = set()
+        self._setup = SetupNotices(inbox.notices, tell, clock)
         self._worked_at = self._looked_after_at = clock()
 
     def seconds_since_round(self) -> float:
@@ -197,9 +193,9 @@ class Connector:
         """Now and then: warns of deadlines, and finds what no webhook has told."""
         now = self._looked_after_at = self._clock()
         for known in self._inbox.to_be_warned(now + self._habits.warn_seconds):
-            until = datetime.fromtimestamp(known.answer_until or now).astimezone()
+            until = datetime.fromtimestamp(known.answer_until or now, ATHENS)
             self._tell(
-                f"needs a person: {known.kind.capitalize()} {known.code} is to be answered by {until:%d/%m %H:%M}"
+                f"needs a person: {known.kind.capitalize()} {known.code} is to be answered by {until:%d/%m %H:%M %Z}"
             )
             self._inbox.mark_warned(known)
         if now < max(self._reconcile_at, self._not_before):
@@ -213,7 +209,8 @@ class Connector:
             self._heed(error)
             _log.warning("not_reconciled", error=str(error))
         else:
-            self._note_answered()
+            self._setup.note_answer()
+            self._setup.compare_clocks(self._client.marketplace_time)
             self._reconcile_at = now + self._habits.reconcile_seconds
             if found:
                 self._tell(f"looks at {found} that no webhook has told")
@@ -261,7 +258,7 @@ class Connector:
             self._try_again(look, error)
             return
         else:
-            self._note_answered()
+            self._setup.note_answer()
         note = f"{title}: {note}" if note else ""
         self._inbox.settle(look, self._clock(), note)
         # Once: of what is looked at again with every reconciliation, nobody wants to hear every time.
@@ -344,29 +341,11 @@ class Connector:
                 await self._steps.leave(handover.code, told=True)
 
     def _heed(self, error: CallError) -> None:
-        """What is said to one call is said to all: how long to wait, and that the token, the vendor word or
-        the address is wrong."""
-        if isinstance(error, RedirectedError) and error.is_marketplace:
-            self._inbox.notices.add(_REDIRECTED, str(error), self._clock())
-            if error.move not in self._moves_told:
-                self._moves_told.add(error.move)
-                self._tell(f"needs a person: {error}")
-        if not isinstance(error, MarketplaceError):
-            return
-        if error.retry_after_seconds is not None and error.may_pass:
+        """What is said to one call is said to all: how long to wait, and what is wrong with the set-up."""
+        self._setup.note_failure(error)
+        if isinstance(error, MarketplaceError) and error.retry_after_seconds is not None and error.may_pass:
             wait_seconds = min(error.retry_after_seconds, _LONGEST_WAIT_SECONDS)
             self._not_before = max(self._not_before, self._clock() + wait_seconds)
-        if error.status in _REFUSED and not self._is_refused:
-            self._is_refused = True
-            text = f"the marketplace refuses every call ({error}); are token and --vendor right?"
-            self._inbox.notices.add(_REFUSED_CALLS, text, self._clock())
-            self._tell(f"needs a person: {text}")
-
-    def _note_answered(self) -> None:
-        """The marketplace has answered a call: what was wrong with address or token is settled."""
-        self._is_refused = False
-        for topic in (_REDIRECTED, _REFUSED_CALLS):
-            self._inbox.notices.settle(topic)
 
     def _try_again(self, look: Look, error: Exception) -> None:
         pause_seconds = _pause_seconds(look.tries)

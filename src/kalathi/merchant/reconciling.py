@@ -29,6 +29,7 @@ _RETURN_GOES_ON: Final = (ReturnState.RETURNING, ReturnState.PENDING_PHYSICAL_RE
 # The marketplace's clock may be another one than ours; what has changed is asked for with this much to spare.
 _TO_SPARE: Final = timedelta(hours=1)
 _LAST: Final = "reconciled"
+_LAST_THERE: Final = "reconciled by the marketplace's clock"
 # Of a list that does not say where it ends.
 _MOST_PAGES: Final = 200
 
@@ -57,6 +58,8 @@ async def reconcile(
     if failed is not None:
         raise failed
     inbox.mark_moment(_LAST, now)
+    # By the marketplace's own clock: one of ours that is hours ahead would skip what changed in between.
+    inbox.mark_moment(_LAST_THERE, client.marketplace_time or now)
     return found
 
 
@@ -133,7 +136,7 @@ async def _codes(client: AsyncClient) -> set[str]:
 
 
 async def _changed(client: AsyncClient, inbox: Inbox, *, is_told: bool) -> int:
-    last = inbox.moment(_LAST)
+    last = inbox.moment(_LAST_THERE)
     if last is None:
         return 0
     found = 0

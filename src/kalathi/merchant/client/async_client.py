@@ -62,6 +62,11 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    @property
+    def marketplace_time(self) -> float | None:
+        """The marketplace's clock by its newest answer, in seconds since 1970; None while it is not known."""
+        return self._flows.marketplace_time
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._transport.close()

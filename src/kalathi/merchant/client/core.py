@@ -96,6 +96,8 @@ class RequestCore:
         self._retries = retries
         self._chance = chance
         self._clock = clock
+        # By the `Date` of the newest answer, in seconds since 1970; None before the first that has one.
+        self.marketplace_time: float | None = None
 
     def made(self, call: Call, wanted: type[T]) -> Flow[T]:
         """Makes the call, again where that is safe, and reads the answer as far as it can be read (contract, section
@@ -162,6 +164,8 @@ class RequestCore:
     def _failure(self, came: Came) -> CallError | None:
         if not isinstance(came, HttpAnswer):
             return came
+        date = _seconds_of_date(came.headers.get("date", ""))
+        self.marketplace_time = self.marketplace_time if date is None else date
         if 200 <= came.status < 300:
             return None
         return marketplace_error(came.status, read_entries(came.body), _retry_after(came.headers, self._clock))

@@ -62,6 +62,11 @@ class Client:
     ) -> None:
         self.close()
 
+    @property
+    def marketplace_time(self) -> float | None:
+        """The marketplace's clock by its newest answer, in seconds since 1970; None while it is not known."""
+        return self._flows.marketplace_time
+
     def close(self) -> None:
         """Closes the connections."""
         self._transport.close()

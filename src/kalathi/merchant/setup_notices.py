@@ -1,0 +1,64 @@
+"""Notices of a wrong set-up: the marketplace's address, the token, the vendor word, this machine's clock."""
+
+from collections.abc import Callable
+from typing import Final
+
+from kalathi.merchant.client import CallError, MarketplaceError, RedirectedError
+from kalathi.merchant.notices import Notices
+
+# The token or the vendor word is wrong: that is for a person, and the same for every call.
+_REFUSED: Final = frozenset({401, 403, 406})
+# The topics. Any answer of the marketplace settles the first two.
+_REDIRECTED: Final = "redirect"
+_REFUSED_CALLS: Final = "token"
+_CLOCK: Final = "clock"
+_CLOCK_TOLERANCE_SECONDS: Final = 120.0
+
+
+class SetupNotices:
+    """Tells a person once what is wrong with the set-up, and keeps it as a notice until it is mended."""
+
+    def __init__(self, notices: Notices, tell: Callable[[str], None], clock: Callable[[], float]) -> None:
+        """`clock` gives seconds since 1970."""
+        self._notices = notices
+        self._tell = tell
+        self._clock = clock
+        self._is_refused = False
+        self._is_clock_told = False
+        self._moves_told: set[object] = set()
+
+    def note_failure(self, error: CallError) -> None:
+        """Keep a notice if this failure of a call is one of the set-up."""
+        if isinstance(error, RedirectedError) and error.is_marketplace:
+            self._notices.add(_REDIRECTED, str(error), self._clock())
+            if error.move not in self._moves_told:
+                self._moves_told.add(error.move)
+                self._tell(f"needs a person: {error}")
+        if isinstance(error, MarketplaceError) and error.status in _REFUSED and not self._is_refused:
+            self._is_refused = True
+            text = f"the marketplace refuses every call ({error}); are token and --vendor right?"
+            self._notices.add(_REFUSED_CALLS, text, self._clock())
+            self._tell(f"needs a person: {text}")
+
+    def note_answer(self) -> None:
+        """Settle what was wrong with address or token: the marketplace has answered a call."""
+        self._is_refused = False
+        for topic in (_REDIRECTED, _REFUSED_CALLS):
+            self._notices.settle(topic)
+
+    def compare_clocks(self, marketplace_time: float | None) -> None:
+        """Keep a notice while this machine's clock is off: signatures fail, and deadlines are watched at a wrong time.
+
+        `marketplace_time` is in seconds since 1970, None while it is not known.
+        """
+        ahead_seconds = 0.0 if marketplace_time is None else self._clock() - marketplace_time
+        if abs(ahead_seconds) <= _CLOCK_TOLERANCE_SECONDS:
+            self._notices.settle(_CLOCK)
+            self._is_clock_told = False
+            return
+        side = "ahead of" if ahead_seconds > 0 else "behind"
+        text = f"this machine's clock is {side} the marketplace's by {abs(ahead_seconds):.0f} s; set it by NTP"
+        # Said once, and not again for every second that it drifts.
+        if self._notices.add(_CLOCK, text, self._clock()) and not self._is_clock_told:
+            self._tell(f"needs a person: {text}")
+        self._is_clock_told = True
