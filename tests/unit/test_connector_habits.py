@@ -60,7 +60,7 @@ async def test_what_a_lost_webhook_left_out_is_found_with_list_calls_and_without
         assert shop.market.orders["unheard"].state == OrderState.ACCEPTED
         assert shop.told[-2:] == [
             "looks at 2 that no webhook has told",
-            "accepted unheard: all in stock, window 7, 1 parcel",
+            "accepted unheard: all in stock, window 15:00 - 18:00, Τρί 03/12/19, 1 parcel",
         ]
 
 
@@ -140,7 +140,7 @@ async def test_a_dry_run_says_what_would_be_done_and_why_and_does_nothing(shop: 
     shop.receive(shop.order("o3", 1, OrderState.ACCEPTED, courier_voucher=LINK))
     await shop.work()
     assert shop.told == [
-        "would accept o1: all in stock, window 7, 1 parcel",
+        "would accept o1: all in stock, window 15:00 - 18:00, Τρί 03/12/19, 1 parcel",
         "would reject o2: Βιβλίο: 2 of 3 available",
     ]
     assert all(call.startswith("GET o") for call in shop.market.calls)
@@ -273,7 +273,7 @@ async def test_what_a_dry_run_has_left_open_is_answered_by_the_next_run(shop: Sh
     for shop.seconds in (0.0, 300.0):
         await shop.connector.work()
         await shop.look_after()
-    assert shop.told == ["would accept o1: all in stock, window 7, 1 parcel"]
+    assert shop.told == ["would accept o1: all in stock, window 15:00 - 18:00, Τρί 03/12/19, 1 parcel"]
     shop.restart()
     await shop.look_after()
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED

@@ -8,7 +8,7 @@ from kalathi.merchant.return_decisions import ReturnDecision, Review, WaitForPer
 def done(order: Order, decision: Decision) -> str:
     """An answer that was given."""
     if isinstance(decision, Accept):
-        window = "" if decision.pickup_window is None else f", window {decision.pickup_window}"
+        window = "" if decision.pickup_window is None else f", window {_window(order, decision.pickup_window)}"
         return f"accepted {order.code}: all in stock{window}, {decision.number_of_parcels} parcel"
     lines = decision.lines if isinstance(decision, Reject) else ()
     return f"rejected {order.code}: {', '.join(_shown(order, line.id, line.available_quantity) for line in lines)}"
@@ -32,6 +32,12 @@ def would_review(return_code: str, decision: ReturnDecision) -> str:
         case Review(option):
             return f"review {return_code}: {option}"
     return f"leave {return_code} alone"
+
+
+def _window(order: Order, window_id: int) -> str:
+    """The label of a window on offer, such as `15:00 - 18:00, Τρί 03/12/19`: a number says nothing to a person."""
+    offered = order.accept_options.pickup_window if order.accept_options else []
+    return next((window.label for window in offered if window.id == window_id and window.label), str(window_id))
 
 
 def _shown(order: Order, line_id: str | int, available: int | str | None) -> str:
