@@ -162,3 +162,15 @@ async def test_a_deadline_is_told_in_athens_time_on_both_sides_of_the_change_to_
         shop.seconds = until - 60
         await shop.connector.look_after()
         assert f"needs a person: Order {code} is to be answered by {shown}" in shop.told
+
+
+async def test_a_forged_event_of_an_unknown_code_is_forgotten_and_fills_no_status(shop: Shop) -> None:
+    shop.market.refuse = shop.market.busy(404)
+    shop.inbox.put(b'{"event_type": "new_order", "order": {"code": "261128-9999999"}}')
+    await shop.work(until_seconds=3)
+    assert shop.inbox.next_at() is not None, "an order may be announced before it is shown"
+    await shop.work(until_seconds=1000)
+    assert shop.inbox.next_at() is None
+    assert _needs(shop) == []
+    assert shop.inbox.states(Subject.ORDER) == {}
+    assert [line for line in shop.told if "needs a person" in line] == []
