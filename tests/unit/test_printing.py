@@ -9,8 +9,10 @@ import pytest
 
 from kalathi.cli.command_options import COMMAND_OPTIONS
 from kalathi.cli.merchant import merchant
-from kalathi.cli.merchant_parts import PartError, printer_of
+from kalathi.cli.merchant_parts import PartError, printer_of, recipient_of
+from kalathi.merchant.client.transport import AsyncNetwork
 from kalathi.merchant.commands import HANDING_OVER, PRINTING, Limit
+from kalathi.merchant.handing_over import HandoverError
 from kalathi.merchant.printing import CommandPrinter, PrinterError, QueuePrinter, UnsurePrinterError
 from tests.pdfs import a_pdf
 
@@ -216,5 +218,14 @@ def test_the_limits_are_settings_and_their_defaults_are_those_of_the_commands() 
     for limit in (PRINTING, HANDING_OVER):
         assert defaults[limit.setting] == limit.seconds
     assert len(COMMAND_OPTIONS) == 3
-    printer = printer_of(Path("out"), "", "sh -c 'sleep 300'", seconds=0.2)
-    assert isinstance(printer, CommandPrinter)
+
+
+@pytest.mark.anyio
+async def test_the_settings_reach_the_commands(tmp_path: Path) -> None:
+    slow = "sh -c 'sleep 300; true'"
+    with pytest.raises(UnsurePrinterError, match=r"^sh did not end within 0.2 s \(--print-seconds\)"):
+        printer_of(tmp_path, "", slow, seconds=0.2).print_voucher("o1", a_pdf())
+    recipient = recipient_of(f"command:{slow}", AsyncNetwork(1.0), seconds=0.3)
+    assert recipient is not None
+    with pytest.raises(HandoverError, match=r"^sh did not end within 0.3 s \(--hand-over-seconds\)"):
+        await recipient.take("o1", b"{}")

@@ -1,7 +1,7 @@
 """A voucher is one whole PDF, and those of a day are one document."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from kalathi.merchant.desk import MergedVouchers, merge_vouchers, status_of
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Printed
 from kalathi.merchant.printing import FolderPrinter
-from kalathi.merchant.vouchers import NotAVoucherError, whole_pdf
+from kalathi.merchant.vouchers import PDFIUM, NotAVoucherError, whole_pdf
 from tests.pdfs import a_pdf
 from tests.unit.test_connector import LINK, VOUCHER, Shop, shop
 
@@ -81,6 +81,19 @@ def test_vouchers_are_checked_and_merged_on_many_threads_at_a_time(tmp_path: Pat
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(work, range(200))) == [15] * 200
+
+
+def test_pdfium_is_used_by_one_thread_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "0.pdf").write_bytes(a_pdf())
+    printed = [Printed("url", "o0", str(tmp_path / "0.pdf"), 0.0)]
+    with ThreadPoolExecutor(2) as threads:
+        with PDFIUM:
+            checked = threads.submit(whole_pdf, "o1", a_pdf())
+            merged = threads.submit(merge_vouchers, printed, tmp_path / "day.pdf")
+            assert not wait([checked], timeout=0.1).done
+            assert not wait([merged], timeout=0.1).done
+        assert checked.result() == a_pdf()
+        assert merged.result().pages == 1
 
 
 @pytest.mark.anyio

@@ -152,12 +152,15 @@ class _Running:
         self._errors = errors
         # The command's own end; None when it did not come in time, whatever status the signals lead to.
         self._status: int | None = None
+        self._said = ("", "")
         self._has_group = True
 
     def until_end(self, limit_seconds: float) -> Iterator[float]:
         """Pauses until the process has ended or the limit is met."""
         yield from self._wait(lambda: self._process.poll() is not None, limit_seconds)
         self._status = self._process.poll()
+        # Before any signal: what a shell says of it ("Terminated") hides the reason.
+        self._said = _tail(self._output), _tail(self._errors)
 
     def end_group(self) -> Iterator[float]:
         """End what still runs of a command that did not end well, and wait until it is gone."""
@@ -168,16 +171,16 @@ class _Running:
             yield from self._wait(self._is_gone, seconds)
 
     def kill(self) -> None:
-        """The same at once, if it was not done: for a wait that was broken off."""
+        """The same by SIGKILL at once, if it was not done: for a wait that was broken off."""
         if self._status == 0 or self._is_gone():
             return
         self._send(signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_KILL_SECONDS)
+        for pause_seconds in self._wait(self._is_gone, _KILL_SECONDS):
+            time.sleep(pause_seconds)
 
     def outcome(self, limit: Limit) -> Outcome:
         """How it ended, when both waits are over."""
-        output, errors = _tail(self._output), _tail(self._errors)
+        output, errors = self._said
         if self._status is None:
             return LimitMet(limit, output, errors, self._process.poll() is None)
         return Ended(self._status, output, errors)

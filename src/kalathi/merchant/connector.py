@@ -162,7 +162,10 @@ class Connector:
                     return
                 ringing = asyncio.create_task(self._bell.wait())
                 try:
-                    await asyncio.wait({*in_hand.values(), ringing}, return_when=asyncio.FIRST_COMPLETED)
+                    # No longer than this: what was postponed may be due while a hand-over takes its time.
+                    await asyncio.wait(
+                        {*in_hand.values(), ringing}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    )
                 finally:
                     ringing.cancel()
                 self._bell.clear()
