@@ -254,3 +254,56 @@ def test_a_deadline_without_an_offset_is_athens_time_on_both_sides_of_the_change
     for text, utc in (("2026-10-25T02:30:00", 1792884600.0), ("2026-10-25T05:30:00", 1792899000.0)):
         body = msgspec.json.encode({"code": "o1", "state": "open", "line_items": [], "expires_at": text})
         assert answer_until(read(body, Order).value) == utc
+
+
+@pytest.mark.anyio
+async def test_a_size_that_cannot_be_read_never_falls_back_to_the_parents_number(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    odd = _Odd(shop)
+    odd.place, odd.strange = ("order", "line_items", 0, "size"), "Large"
+    shop.market.send = odd.send  # type: ignore[method-assign]
+    shop.receive(shop.order("o1", 1))
+    await shop.work()
+    assert shop.market.orders["o1"].state == OrderState.OPEN
+    [told] = shop.told
+    assert told.startswith("needs a person: Order o1: line_items[0].size cannot be read")
+    shop.inbox.close()
+
+
+@pytest.mark.anyio
+async def test_an_event_that_tells_of_a_dispatch_keeps_the_pieces_of_a_cancelled_order(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    for code in ("o1", "o2"):
+        shop.receive(shop.order(code, 1))
+    await shop.work()
+    for code, before in (("o1", "dispatched"), ("o2", "accepted")):
+        shop.order(code, 1, OrderState.CANCELLED)
+        change = {"state": {"old": before, "new": "cancelled"}}
+        event = {"event_type": "order_updated", "order": {"code": code, "state": "cancelled"}, "changes": change}
+        shop.inbox.put(msgspec.json.encode(event))
+    await shop.work()
+    assert shop.inbox.reservations.of("o1"), "the courier has them"
+    assert not shop.inbox.reservations.of("o2")
+    shop.inbox.close()
+
+
+@pytest.mark.anyio
+async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_is_looked_at_again(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.market.lists = False
+    shop.receive(shop.order("o1", 1))
+    await shop.work()
+    odd = _Odd(shop)
+    odd.place, odd.strange = ("order", "state"), "on_hold"
+    shop.market.send = odd.send  # type: ignore[method-assign]
+    shop.inbox.want(Subject.ORDER, "o1")
+    # This one holds no pieces, for which it would be looked at anyway.
+    shop.receive(shop.order("o2", 1))
+    await shop.work()
+    assert shop.inbox.waiting_for_person() == [(Subject.ORDER, "o1"), (Subject.ORDER, "o2")]
+    assert shop.inbox.reservations.of("o1")
+    odd.strange = "accepted"
+    shop.seconds += 400
+    await shop.look_after()
+    assert shop.inbox.waiting_for_person() == []
+    shop.inbox.close()

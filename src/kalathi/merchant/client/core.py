@@ -96,7 +96,7 @@ class RequestCore:
         self._retries = retries
         self._chance = chance
         self._clock = clock
-        # By the `Date` of the newest answer, in seconds since 1970; None before the first that has one.
+        # By the `Date` of the newest call's answer, in seconds since 1970; None if it had none.
         self.marketplace_time: float | None = None
 
     def made(self, call: Call, wanted: type[T]) -> Flow[T]:
@@ -110,6 +110,10 @@ class RequestCore:
         may_have_happened = False
         for attempt in range(1, self._retries.attempts + 1):
             came = yield send
+            # Not of links, which another server may answer.
+            self.marketplace_time = (
+                _seconds_of_date(came.headers.get("date", "")) if isinstance(came, HttpAnswer) else None
+            )
             failure = self._failure(came)
             if isinstance(failure, RedirectedError):
                 raise self._moved(failure, call)
@@ -164,8 +168,6 @@ class RequestCore:
     def _failure(self, came: Came) -> CallError | None:
         if not isinstance(came, HttpAnswer):
             return came
-        date = _seconds_of_date(came.headers.get("date", ""))
-        self.marketplace_time = self.marketplace_time if date is None else date
         if 200 <= came.status < 300:
             return None
         return marketplace_error(came.status, read_entries(came.body), _retry_after(came.headers, self._clock))
