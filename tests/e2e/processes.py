@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -103,20 +103,26 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def endpoint() -> AsyncIterator[Endpoint]:
-    """An endpoint on a free port of this machine."""
-    shop = Endpoint("")
+async def served(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Serve one handler for every call on a free port of this machine; gives the address."""
     application = web.Application()
-    application.router.add_route("*", "/{path:.*}", shop.handle)
+    application.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    shop.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield shop
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def endpoint() -> AsyncIterator[Endpoint]:
+    """An endpoint on a free port of this machine."""
+    shop = Endpoint("")
+    async with served(shop.handle) as shop.address:
+        yield shop
 
 
 class Caller:
