@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -46,6 +47,12 @@ LINK = "http://market/vouchers/shop/link.pdf"
 VOUCHER = a_pdf()
 
 
+class Proxy(Protocol):
+    """What a test puts between the connector and the marketplace."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer: ...
+
+
 class FakeMarketplace:
     """Answers as the contract says, for one order at a time; a test may break the line before or after a call."""
 
@@ -60,8 +67,15 @@ class FakeMarketplace:
         self.listed: bytes | None = None
         self.vouchers = {LINK}
         self.spoiled: dict[str, bytes] = {}
+        # Stands in between, and gets its answers from `answer`.
+        self.proxy: Proxy | None = None
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
+        if self.proxy is not None:
+            return await self.proxy.send(method, url, headers, body)
+        return await self.answer(method, url, headers, body)
+
+    async def answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         lost = self.lose is not None and self.lose[0] == len(self.calls)
         self.calls.append(f"{method} {url.partition('/orders/')[2] or url}")
         self.tokens.append(headers.get("Authorization"))

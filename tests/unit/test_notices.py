@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from kalathi.cli import main
 from kalathi.contract.orders import Order
 from kalathi.contract.reading import ATHENS
+from kalathi.contract.words import OrderState
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.desk import needs_of, status_of
@@ -68,13 +69,13 @@ async def test_an_earlier_label_is_told_until_the_courier_has_the_order(shop: Sh
     shop.receive(_accepted(shop, other))
     await shop.work()
     assert _needs(shop) == ["Order o1: throw away its earlier label, there is a new one."]
-    shop.receive(shop.order("o1", 1, state="dispatched"))  # type: ignore[arg-type]
+    shop.receive(shop.order("o1", 1, OrderState.DISPATCHED))
     await shop.work()
     assert _needs(shop) == []
 
 
 def _accepted(shop: Shop, link: str) -> Order:
-    return shop.order("o1", 1, state="accepted", courier_voucher=link)  # type: ignore[arg-type]
+    return shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=link)
 
 
 async def test_a_source_of_stock_that_is_away_is_told_until_it_can_be_read(shop: Shop) -> None:
@@ -132,27 +133,19 @@ def test_status_says_that_no_connector_runs_and_metrics_count_what_needs_a_perso
 
 @pytest.mark.parametrize(("off_seconds", "side"), [(7200.0, "ahead of"), (-7200.0, "behind")])
 async def test_a_clock_that_is_off_is_told_once_and_misses_no_change(shop: Shop, off_seconds: float, side: str) -> None:
-    there = [1_795_860_000.0]
-    send = shop.market.send
-    asked: list[str] = []
-
-    async def dated(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        asked.append(url)
-        answer = await send(method, url, headers, body)
-        return answer._replace(headers={"date": format_datetime(datetime.fromtimestamp(there[0], UTC), usegmt=True)})
-
-    shop.market.send = dated  # type: ignore[method-assign]
+    there = Elsewhere(shop)
+    shop.market.proxy = there
     for drift_seconds in (0, 3):
-        shop.seconds = there[0] + off_seconds + drift_seconds
+        shop.seconds = there.seconds + off_seconds + drift_seconds
         await shop.look_after()
-        there[0] += 4000
+        there.seconds += 4000
     told = f"this machine's clock is {side} the marketplace's by 7200 s; set it by NTP"
     assert [line for line in shop.told if "clock" in line] == [f"needs a person: {told}"], "not again as it drifts"
     assert any(f"{side} the marketplace's by" in need for need in _needs(shop))
-    [since] = [parse_qs(urlsplit(url).query)["updated_since"][0] for url in asked if "updated_since" in url]
+    [since] = [parse_qs(urlsplit(url).query)["updated_since"][0] for url in there.asked if "updated_since" in url]
     assert datetime.fromisoformat(since).timestamp() == 1_795_860_000.0 - 3600
     shop.restart()
-    shop.seconds = there[0]
+    shop.seconds = there.seconds
     await shop.look_after()
     assert [need for need in _needs(shop) if "clock" in need] == []
 
@@ -191,6 +184,21 @@ async def test_the_server_behind_a_link_does_not_set_the_marketplaces_time(shop:
         assert client.marketplace_time == 1_000_000_000.0
         await client.download("http://elsewhere/voucher.pdf")
         assert client.marketplace_time == 1_000_000_000.0
+
+
+class Elsewhere:
+    """The marketplace with a clock of its own; keeps the addresses of the calls."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._answers = shop.market.answer
+        self.seconds = 1_795_860_000.0
+        self.asked: list[str] = []
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
+        self.asked.append(url)
+        answer = await self._answers(method, url, headers, body)
+        date = format_datetime(datetime.fromtimestamp(self.seconds, UTC), usegmt=True)
+        return answer._replace(headers={"date": date})
 
 
 class Dated:

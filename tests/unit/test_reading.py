@@ -187,7 +187,7 @@ class _Odd:
     """A marketplace whose GET of an order shows it with one member replaced."""
 
     def __init__(self, shop: Shop) -> None:
-        self._send = shop.market.send
+        self._send = shop.market.answer
         self.place: tuple[Any, ...] = ()
         self.strange: Any = None
 
@@ -209,7 +209,7 @@ async def test_the_connector_loses_no_order_whatever_one_member_of_it_is(tmp_pat
     chance = random.Random(seed)
     shop = Shop(tmp_path)
     odd = _Odd(shop)
-    shop.market.send = odd.send  # type: ignore[method-assign]
+    shop.market.proxy = odd
     shop.stock("shop_uid,quantity\nA,1000000\n")
     template = msgspec.json.decode(encode(OrderBody(order=shop.order("template", 1))))
     # Another id of a location is another location, which the marketplace refuses.
@@ -235,7 +235,7 @@ async def test_a_deadline_is_watched_for_an_order_of_which_nothing_can_be_read(t
     shop.inbox.put(b'{"order": {"code": "o1", "state": "open", "expires_at": "2026-11-28T12:00:00+02:00"}}')
     odd = _Odd(shop)
     odd.place, odd.strange = ("order",), "an order"
-    shop.market.send = odd.send  # type: ignore[method-assign]
+    shop.market.proxy = odd
     await shop.work(until_seconds=30)
     assert [(kind, code) for kind, code in shop.inbox.waiting_for_person()] == [(Subject.ORDER, "o1")]
     assert "o1" in shop.told[-1]
@@ -261,7 +261,7 @@ async def test_a_size_that_cannot_be_read_never_falls_back_to_the_parents_number
     shop = Shop(tmp_path)
     odd = _Odd(shop)
     odd.place, odd.strange = ("order", "line_items", 0, "size"), "Large"
-    shop.market.send = odd.send  # type: ignore[method-assign]
+    shop.market.proxy = odd
     shop.receive(shop.order("o1", 1))
     await shop.work()
     assert shop.market.orders["o1"].state == OrderState.OPEN
@@ -295,7 +295,7 @@ async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_is_looked_at_ag
     await shop.work()
     odd = _Odd(shop)
     odd.place, odd.strange = ("order", "state"), "on_hold"
-    shop.market.send = odd.send  # type: ignore[method-assign]
+    shop.market.proxy = odd
     shop.inbox.want(Subject.ORDER, "o1")
     # This one holds no pieces, for which it would be looked at anyway.
     shop.receive(shop.order("o2", 1))

@@ -125,12 +125,12 @@ def test_a_loop_ends() -> None:
          "http://a/x redirects to https://b:8/y (301), and a POST is not repeated there: give that address"),
         ("GET", "http://a/x?key=hidden", 302, "https://u:hidden@b/y",
          "http://a/x redirects to https://b/y (302), which is another server, "
-         "and what may be secret is not sent there"),
+         "and secrets are not sent there"),
         ("GET", "http://a/x", 302, "https://a/x",
          "http://a/x redirects to https://a/x (302): https is another address than http, so give the new one"),
         ("GET", "https://a/x", 302, "http://a/x",
          "https://a/x redirects to http://a/x (302), which is not encrypted, "
-         "and nothing that may be secret is sent there"),
+         "and secrets are not sent there"),
         ("GET", "http://a/x", 302, "http://u:hidden@/?hidden",
          "http://a/x redirects (302) and names no address that can be read"),
     ],
@@ -154,7 +154,7 @@ class Moved:
     """A marketplace of which every call, or every POST, redirects to another server."""
 
     def __init__(self, shop: Shop, only_posts: bool) -> None:
-        self._answers = shop.market.send
+        self._answers = shop.market.answer
         self._only_posts = only_posts
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
@@ -171,8 +171,7 @@ async def test_the_connector_says_once_where_the_marketplace_is_and_answers_when
     tmp_path: Path, only_posts: bool
 ) -> None:
     shop = Shop(tmp_path)
-    answers = shop.market.send
-    shop.market.send = Moved(shop, only_posts).send  # type: ignore[method-assign]
+    shop.market.proxy = Moved(shop, only_posts)
     shop.receive(shop.order("o1", 1))
     shop.receive(shop.order("o2", 1))
     for _ in range(3):
@@ -185,7 +184,7 @@ async def test_the_connector_says_once_where_the_marketplace_is_and_answers_when
         assert shop.told.count(f"needs a person: Order {code}: {moved}") == 1
     assert "token" not in " ".join(shop.told)
     assert not [call for call in shop.market.calls if call.startswith("POST")]
-    shop.market.send = answers  # type: ignore[method-assign]
+    shop.market.proxy = None
     shop.seconds += 400
     await shop.look_after()
     assert {str(order.state) for order in shop.market.orders.values()} == {"accepted"}
@@ -197,7 +196,7 @@ async def test_a_reconciliation_behind_a_redirect_has_not_happened(tmp_path: Pat
     shop = Shop(tmp_path)
     market = AsyncClient("http://market", "secret", transport=shop.market)
     assert await reconcile(market, shop.inbox, 100.0) == 0
-    shop.market.send = Moved(shop, only_posts=False).send  # type: ignore[method-assign]
+    shop.market.proxy = Moved(shop, only_posts=False)
     with pytest.raises(RedirectedError):
         await reconcile(market, shop.inbox, 200.0)
     assert shop.inbox.moment("reconciled") == 100.0, "changes since then are asked for when it is back"
