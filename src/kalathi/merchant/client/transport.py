@@ -1,12 +1,12 @@
 """The seams to the network: a request goes in, an answer comes out. Tests give others.
 
-The HTTP library follows no redirect and reads no `.netrc`: `redirects.py` decides what is followed, and a header is
-sent only if the caller has given it. Proxies and certificates come from the environment as usual.
+The HTTP library follows no redirects and does not read `.netrc`. `redirects.py` decides about redirects, and only the
+caller's headers are sent. Proxies and certificates come from the environment as usual.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import niquests
@@ -50,9 +50,14 @@ class Transport(Protocol):
         ...
 
 
+# Both sessions override `resolve_redirects`. Even with allow_redirects=False the library prepares the next request, and
+# raises if its address is malformed. The signature is shorter than the library's, because no argument is needed: hence
+# the two ignored overrides.
+
+
 class _AsyncSession(niquests.AsyncSession):
     async def resolve_redirects(self, *_: Any, **__: Any) -> AsyncGenerator[Any, None]:  # type: ignore[override]
-        """None: the library prepares the next request even if it is not to send it, and fails at odd addresses."""
+        """Yield no request."""
         nothing: tuple[Any, ...] = ()
         for request in nothing:
             yield request
@@ -84,23 +89,11 @@ class AsyncNetwork:
             raise _no_answer(error) from None
 
     async def _follow(self, request: Request) -> HttpAnswer:
-        earlier: list[str] = []
-        while True:
-            response = await self._session.request(
-                request.method,
-                request.url,
-                headers=dict(request.headers),
-                data=request.body,
-                timeout=self._timeout_seconds,
-                allow_redirects=False,
-                **environment(request.url),
-            )
-            answer = _answer(response)
-            following = _following(request, answer, earlier)
-            if following is None:
-                return answer
-            earlier.append(request.url)
-            request = following
+        steps = _steps(request)
+        sending = next(steps)
+        while isinstance(sending, Request):
+            sending = steps.send(await self._session.request(**_arguments(sending, self._timeout_seconds)))
+        return sending
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -123,23 +116,11 @@ class Network:
             raise _no_answer(error) from None
 
     def _follow(self, request: Request) -> HttpAnswer:
-        earlier: list[str] = []
-        while True:
-            response = self._session.request(
-                request.method,
-                request.url,
-                headers=dict(request.headers),
-                data=request.body,
-                timeout=self._timeout_seconds,
-                allow_redirects=False,
-                **environment(request.url),
-            )
-            answer = _answer(response)
-            following = _following(request, answer, earlier)
-            if following is None:
-                return answer
-            earlier.append(request.url)
-            request = following
+        steps = _steps(request)
+        sending = next(steps)
+        while isinstance(sending, Request):
+            sending = steps.send(self._session.request(**_arguments(sending, self._timeout_seconds)))
+        return sending
 
     def close(self) -> None:
         """Closes the connections."""
@@ -151,6 +132,34 @@ def environment(url: str) -> dict[str, Any]:
     `.netrc`."""
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     return {"proxies": get_environ_proxies(url), "verify": bundle or None}
+
+
+def _steps(request: Request) -> Generator[Request | HttpAnswer, niquests.Response, None]:
+    """Yield each request to send, for which the caller sends the library's response, and at last the answer.
+
+    Both networks drive this one loop. Raises RedirectedError.
+    """
+    earlier: list[str] = []
+    while True:
+        answer = _answer((yield request))
+        following = _following(request, answer, earlier)
+        if following is None:
+            yield answer
+            return
+        earlier.append(request.url)
+        request = following
+
+
+def _arguments(request: Request, timeout_seconds: float) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "url": request.url,
+        "headers": dict(request.headers),
+        "data": request.body,
+        "timeout": timeout_seconds,
+        "allow_redirects": False,
+        **environment(request.url),
+    }
 
 
 def _following(request: Request, answer: HttpAnswer, earlier: Sequence[str]) -> Request | None:
