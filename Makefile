@@ -4,11 +4,11 @@ BIN := .venv/bin
 # Pip checks every file against the hashes; the caches and the index are whatever the machine has set up.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-# Processes that tests start by the hundred must not compile every module anew.
+# Tests start hundreds of processes. Without bytecode files each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
-# Tests of processes and browsers wait now and then, so there is a worker more than there are cores.
+# Tests of processes and browsers often wait, so one worker more than cores is faster.
 CROWD = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-# They make databases of their own, always the same ones, so on PostgreSQL they would only be run a second time.
+# These tests create their own databases, so a second run on PostgreSQL would test nothing new.
 WITHOUT_THE_MARKETPLACES_DATABASE := tests/virtual/test_simulation.py tests/virtual/test_connector_memory.py
 
 .PHONY: help demo test check style types unit browser chaos bench docs pictures pins format clean
@@ -55,7 +55,7 @@ unit:
 browser: .venv/made-dev
 	@$(BIN)/python -m tests.browser.get_browser
 
-# The longest come first, and a worker that has nothing left takes from the others.
+# The folders with the longest tests come first. An idle worker takes tests from the others.
 test: browser check
 	$(BIN)/pytest -q -n $(CROWD) --dist worksteal tests/e2e tests/conformance tests/browser tests/virtual tests/panel
 	@echo "The same on PostgreSQL: every call and the virtual days"

@@ -12,15 +12,15 @@ ended before WooCommerce knew them, and returns (an order's state says `returned
 and its pieces are for a person to put back).
 
 Facts about WooCommerce that this rests on (its source and issues, versions 3 to 10):
-- `total` and `subtotal` of a line are net, whatever the shop's setting "prices entered with tax" is (issues 17276,
+- `total` and `subtotal` of a line are net, also if the shop's setting is "prices entered with tax" (issues 17276,
   59928). WooCommerce adds the tax by its own rates. Without `subtotal` it takes the product's price for it, and shows
   the difference as a discount.
 - A line with an unknown SKU is answered with 201 and becomes a line without a product. So each product is looked up
   first, and the line names it by its id: of two products with one SKU, one in the trash, the SKU alone may find the
   wrong one (issue 8445).
 - `GET /products?sku=` finds variations as well, takes a comma for the end of a SKU, and compares without case.
-- Search of orders looks at the names of their lines, shipping included, and at the addresses; with order tables (HPOS)
-  also at the transaction id. It never looks at meta data. With HPOS's full-text index only the transaction id is
+- The search for orders covers the names of their lines, shipping included, and the addresses; with order tables (HPOS)
+  also the transaction id. It does not cover meta data. With HPOS's full-text index only the transaction id is
   compared as a whole. So the marketplace's code stands in three places: the shipping line's title and the transaction
   id, by which the order is found, and the meta data, by which it is recognised. The company stays the company.
 - Stock goes down when an order becomes on-hold, processing or completed, and up again when it becomes cancelled.
@@ -57,7 +57,7 @@ LEFT = {"dispatched", "delivered", "partially_delivered", "partially_returned", 
 # its slug is in the language in which WooCommerce was installed.
 ZERO_TAX_CLASS = os.environ.get("WOOCOMMERCE_ZERO_TAX_CLASS", "zero-rate")
 
-# What a person can do about an order that never says enough. Found by that id, it counts as entered.
+# Advice for an order that lacks data. The example recognises an order by this id.
 BY_HAND = "Enter it by hand, with the order's code as its transaction id."
 
 # Meta data without an underscore in front is shown to people, as custom fields of the order.
@@ -77,7 +77,7 @@ def hand_over(told: dict[str, Any]) -> None:
     if state not in STATUSES or order.get("fulfilled_by_skroutz"):
         return
     with niquests.Session() as shop:
-        # With credentials of its own, the session never looks for any in a .netrc file.
+        # A session with explicit credentials does not read .netrc.
         shop.auth = (_setting("WOOCOMMERCE_KEY"), _setting("WOOCOMMERCE_SECRET"))
         known = _find_order(shop, code)
         if known is None:
@@ -109,7 +109,7 @@ def _call(shop: niquests.Session, method: str, path: str, **more: Any) -> Any:
     WooCommerce redirects when the address is not its own (http for https, www or not), so that is the thing to mend.
     """
     address = f"{_setting('WOOCOMMERCE_URL').rstrip('/')}/wp-json/wc/v3/{path}"
-    # Longer than PHP's usual limit: a POST that is still at work when the next try looks for its order is made twice.
+    # Longer than PHP's usual limit. If a POST were still running during the next attempt, the order would exist twice.
     answer = shop.request(method, address, timeout=60, allow_redirects=False, **more)
     status = answer.status_code or 0
     if 300 <= status < 400:
@@ -286,7 +286,7 @@ def _address(address: dict[str, Any]) -> dict[str, str]:
 
 
 def _details(order: dict[str, Any]) -> dict[str, str]:
-    """What WooCommerce has no field for, as meta data. Your invoicing plugin has keys of its own: rename them here."""
+    """Return the details without a WooCommerce field as meta data. Rename the keys to your invoicing plugin's."""
     customer = order.get("customer") or {}
     address = customer.get("address") or {}
     invoice = order.get("invoice_details") or {}
@@ -338,7 +338,7 @@ def _details(order: dict[str, Any]) -> dict[str, str]:
 
 
 def _net(code: str, line: dict[str, Any]) -> Decimal:
-    """The net amount of a line: what the customer pays for it, without VAT where the price includes it.
+    """Return the net amount of a line: the customer's price, without VAT if the price includes it.
 
     Six decimals and not two, because WooCommerce works its tax out of this amount. It rounds amount and tax apart, and
     with six decimals the two always come to the price again. With two, they miss it by a cent for a fifth of all prices
@@ -367,7 +367,7 @@ def _without(price: Decimal, ratio: Decimal) -> Decimal:
 
 
 def _price(code: str, line: dict[str, Any]) -> Decimal:
-    """What the customer pays for the line. The total counts; unit times quantity only where no total is given."""
+    """Return the price of the line: its total, or unit price times quantity if there is no total."""
     total = _decimal(line.get("total_price"))
     unit = _decimal(line.get("unit_price"))
     if total is None and unit is not None:
@@ -396,9 +396,9 @@ def _net_shipping(order: dict[str, Any]) -> Decimal:
 
 
 def _check_total(order: dict[str, Any], known: dict[str, Any]) -> None:
-    """Raises WooCommerceError unless the new order comes to what the customer pays, to the cent.
+    """Raise WooCommerceError unless the new order's total equals the customer's payment to the cent.
 
-    A person settles it: by correcting the order, or by giving it any other status, after which nobody asks again.
+    A person corrects the order, or gives it another status; then it is not checked again.
     """
     code = _text(order["code"])
     paid = sum((_price(code, line) for line in _lines(order)), _decimal(order.get("shipping_cost")) or Decimal(0))
@@ -417,7 +417,7 @@ def _changes(order: dict[str, Any], known: dict[str, Any], last: str | None) -> 
     """The body of a change: the details as they are now, and a status when the state is new.
 
     Without a new state (a voucher, another courier) the status stays, as a person may have changed it meanwhile.
-    Addresses and lines are never sent again: WooCommerce would work out the totals anew.
+    Addresses and lines are never sent again, because WooCommerce would recalculate the totals.
     """
     had = _meta(known)
     meta = {key: value for key, value in _details(order).items() if value or key in had}

@@ -12,7 +12,7 @@ _ENCODINGS = (
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in what its byte order mark says; the mark is no part of the text.
+    """Return the text of a file, in UTF-8 or in the encoding of its byte order mark, without the mark.
 
     Raises OSError, UnicodeDecodeError.
     """

@@ -261,7 +261,7 @@ def test_a_redirect_to_a_page_names_that_page(site: Site, other: Site, call: Cal
         call(site.url, "order", ("o1",), {})
     assert refused.value.new_base_url == ""
     assert refused.value.is_marketplace
-    assert "secret is not sent there" in str(refused.value)
+    assert "secrets are not sent there" in str(refused.value)
 
 
 @both_clients

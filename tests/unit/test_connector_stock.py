@@ -339,7 +339,7 @@ async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_waits_for_a_per
     order = replace(shop.market.orders["o1"], state="on_the_moon")
     # The wire of today does not read it; the steps do.
     _, note = await shop.connector._steps.take(order)
-    assert 'its state "on_the_moon" is not known' in note
+    assert 'its state "on_the_moon" is unknown' in note
     assert shop.inbox.reservations.holders() == ["o1"]
     assert (shop.folder / "out" / "o1.pdf").exists()
 

@@ -273,4 +273,4 @@ async def test_the_path_is_no_part_of_what_is_said_of_noise(inbox: Inbox) -> Non
     refusals: list[Refusal] = []
     receiver = Receiver(WebhookHandler(inbox, refused=refusals.append), "/hook/secret")
     assert await _post(receiver, "/.env", method="GET") == 404
-    assert [refusal.detail for refusal in refusals] == ["GET /.env is no call of the marketplace."]
+    assert [refusal.detail for refusal in refusals] == ["GET /.env is not a call of the marketplace."]

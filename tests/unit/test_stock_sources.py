@@ -265,7 +265,7 @@ async def test_an_entry_that_cannot_be_read_makes_its_own_product_unreadable(tex
         (b'[{"sku": "A", "qty": 5}]', "its objects name no shop_uid; they name sku, qty"),
         (b'[{"shop_uid": "A", "qty": 5}]', "its objects name no quantity"),
         (b"[{}]", "they name nothing"),
-        (b'{"products": [{"shop_uid": "A", "quantity": 5}]}', r"whose members are no quantities \(products\)"),
+        (b'{"products": [{"shop_uid": "A", "quantity": 5}]}', r"members that are not quantities \(products\)"),
         (b"[1]", "neither an object of quantities nor a list of objects"),
         (b"7", "neither an object"),
         (b"null", "neither an object"),

@@ -26,7 +26,7 @@ from kalathi.cli.simulate import simulate
 
 
 class _CommandLine(click.Group):
-    """The group of all commands. Whatever a command prints, printing fails none of them."""
+    """The group of all commands. No command fails because its output cannot be printed."""
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run a command line."""
@@ -61,7 +61,7 @@ def main(context: click.Context, config: Path | None) -> None:
     kalathi shop add --help    how a shop joins it
     kalathi trigger --list     scenarios that can be played
     """
-    # What a command imports is no garbage: to look among it takes a sixth of a start.
+    # Imported modules are never garbage. Collecting them took a sixth of a command's start.
     gc.set_threshold(20_000, 20, 20)
     path = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     if path is not None:

@@ -19,7 +19,7 @@ COMMAND_OPTIONS: Final = (
         type=_SECONDS,
         default=60.0,
         show_default=True,
-        help="Time limit of lp and of the print command. At the limit it is ended, and a person looks for the label.",
+        help="Time limit of lp and of the print command. At the limit it is ended, and status asks for the label.",
     ),
     click.option(
         "--hand-over-seconds",

@@ -49,7 +49,7 @@ def listen(
         line = heard.record() if as_json else heard.line()
         # Texts of customers come from outside: what could move the cursor is not shown.
         shown = "".join(character if character.isprintable() else "?" for character in line)
-        # JSON is UTF-8 whatever the terminal's encoding is.
+        # JSON is always UTF-8, also on a terminal of another encoding.
         click.echo(shown.encode() if as_json else shown)
 
     async def run() -> None:
@@ -63,7 +63,7 @@ def listen(
         changes = {"webhook_url": new, "webhook_enabled": enabled}
         operate(data, url, token, lambda operator: operator.change_shop(shop_id, changes))
 
-    # Passing on is work of its own; without it, this command has nothing to do when its reader has gone.
+    # Without --forward the command has no work left once its reader is gone.
     OUTPUT.stay(until_reader_leaves=not forward)
     become(address, True)
     try:

@@ -145,7 +145,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
         inbox = stack.enter_context(closing(_rehearsal(options))) if options.dry_run else kept
         network = AsyncNetwork(timeout_seconds=30.0)
         stack.push_async_callback(network.close)
-        # The shop's own system has a time limit of its own.
+        # Hand-overs have their own time limit.
         shop_network = AsyncNetwork(timeout_seconds=options.hand_over_seconds)
         stack.push_async_callback(shop_network.close)
         client = await stack.enter_async_context(
@@ -154,7 +154,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
         form = StockForm(options.stock_encoding, options.stock_decimal or None, options.stock_lags)
         stock = stock_of(options.stock, options.stock_query, client, network, form)
         if stock.sends_itself:
-            # What can never be read is told now and not at the first order.
+            # A wrong set-up is refused now and not at the first order.
             await check_stock(stock)
         metrics = ConnectorMetrics()
         connector = Connector(

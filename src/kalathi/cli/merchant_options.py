@@ -1,4 +1,4 @@
-"""The options of `kalathi merchant`: what each is called, where it may stand, and what it says of itself."""
+"""The options of `kalathi merchant`: flags, variables, defaults and help texts."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ from kalathi.cli.merchant_stock import STOCK_OPTIONS
 
 
 class MerchantOptions(NamedTuple):
-    """What `kalathi merchant` is told, by flag or by variable."""
+    """The values of the options of `kalathi merchant`."""
 
     url: str
     token: str
@@ -68,7 +68,7 @@ MERCHANT_OPTIONS = (
         "--policy",
         envvar="KALATHI_POLICY",
         default="",
-        help="What is answered and how: a file of TOML, or module:name of a Policy in Python.",
+        help="The policy for answers: a TOML file, or module:name of a Policy in Python.",
     ),
     click.option(
         "--print-to", envvar="KALATHI_PRINT_TO", type=click.Path(path_type=Path), help="Folder for the vouchers."
@@ -98,7 +98,7 @@ MERCHANT_OPTIONS = (
         "--told-orders-are-counted",
         envvar="KALATHI_TOLD_ORDERS_ARE_COUNTED",
         is_flag=True,
-        help="That system lowers the stock by the orders that it is told of, so they are not held beside it.",
+        help="That system lowers its stock by these orders, so the connector does not subtract them again.",
     ),
     click.option(
         "--data",
@@ -178,7 +178,7 @@ MERCHANT_OPTIONS = (
         type=click.FloatRange(min=0),
         default=2.0,
         show_default=True,
-        help="How long before its deadline a person is told of an order that is not answered.",
+        help="Hours before its deadline at which an unanswered order is reported.",
     ),
     click.option("--dry-run", envvar="KALATHI_DRY_RUN", is_flag=True, help="Say what would be done, and do nothing."),
 )

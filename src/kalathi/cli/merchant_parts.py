@@ -117,7 +117,7 @@ def recipient_of(
 
 
 def _http_recipient(url: str, transport: AsyncTransport, headers: Sequence[str], secret: str) -> HttpRecipient:
-    """What cannot be used is never repeated in the message: it is or holds a secret."""
+    """The messages never repeat the value, because it contains a secret."""
     given = dict(_header(line) for line in headers if line.strip())
     wrong = PartError("--hand-over-secret: give whsec_ and the base64 of the secret")
     if secret and not secret.strip().removeprefix("whsec_"):

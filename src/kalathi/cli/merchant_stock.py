@@ -1,4 +1,4 @@
-"""The flags of `kalathi merchant` that are about the source of stock, and what is said of it at the start."""
+"""The options of `kalathi merchant` for the source of stock, and the check of the source at the start."""
 
 import asyncio
 from typing import TYPE_CHECKING, Final
@@ -17,7 +17,7 @@ STOCK_OPTIONS = (
         envvar="KALATHI_STOCK",
         default="",
         help="CSV with shop_uid and quantity (and price); an address that answers JSON; a URL of SQLAlchemy; "
-        "module:function; or `warehouse` for what lies in the marketplace's own.",
+        "module:function; or `warehouse` for the marketplace's own.",
     ),
     click.option("--stock-query", envvar="KALATHI_STOCK_QUERY", default="", help="SQL that gives shop_uid, quantity."),
     click.option(
@@ -37,7 +37,7 @@ STOCK_OPTIONS = (
         "--stock-lags",
         envvar="KALATHI_STOCK_LAGS",
         is_flag=True,
-        help="The database, address or function learns only later what the courier has taken, as a file does.",
+        help="The database, address or function counts dispatched pieces for some time, as a file does.",
     ),
     click.option(
         "--stock-lag-minutes",
@@ -51,9 +51,9 @@ STOCK_OPTIONS = (
 
 
 async def check_stock(stock: "Stock") -> None:
-    """Read the source once, so that what can never work is refused at the start. Raises StockSetupError.
+    """Read the source once, to refuse a wrong set-up at the start. Raises StockSetupError.
 
-    A source that is away, or has not answered in time, does not stop the receiver: the connector tells a person.
+    A source that is missing or slow does not stop the receiver: the connector reports it and tries again.
     """
     from kalathi.merchant.client import CallError
     from kalathi.merchant.stock import StockError, StockSetupError

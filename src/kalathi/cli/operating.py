@@ -30,7 +30,7 @@ def fail(message: str) -> NoReturn:
 
 
 def token_of(given: str, file: Path | None) -> str:
-    """The shop's API token, of the file if there is one; ends with what is wrong with it, and never shows it."""
+    """Return the shop's API token, from the file if one is given. End with a message if it is unusable."""
     token, where = given.strip(), "the token of --token or KALATHI_TOKEN"
     if file is not None:
         where = f"the token file {file}"

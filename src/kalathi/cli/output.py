@@ -115,7 +115,7 @@ OUTPUT: Final = Output()
 
 
 def echo_json(value: object, *, indent: int | None = None) -> None:
-    """Print JSON as machines expect it, in UTF-8 whatever the stream's encoding is."""
+    """Print JSON in UTF-8, also on a stream of another encoding."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace"))
 
 

@@ -14,7 +14,7 @@ class SharingCommand(click.Command):
     """A command of a group; an option of both counts at either place, and the inner wins."""
 
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
-        """Read the command's own arguments, then what its group was given for the same options."""
+        """Read the command's own arguments, then its group's values of the same options."""
         rest = super().parse_args(context, arguments)
         group = context.parent
         for name in context.params.keys() & (group.params.keys() if group else ()):

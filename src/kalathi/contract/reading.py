@@ -33,7 +33,7 @@ _JSON: Final = msgspec.json.Decoder(float_hook=Decimal)
 _TRUE: Final = frozenset({True, "true", "1", "yes"})
 _FALSE: Final = frozenset({False, "false", "0", "no", ""})
 _MOST_DIGITS: Final = 18
-# What an unreadable member shows of itself.
+# Characters of an unreadable value in a message.
 _SHOWN_CHARACTERS: Final = 40
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -46,7 +46,7 @@ class Dropped(NamedTuple):
 
 
 class Reading(NamedTuple, Generic[T]):
-    """What was read, and the places that could not be, such as `$.order.line_items[0].size`."""
+    """The value, and the unreadable places, such as `$.order.line_items[0].size`."""
 
     value: T
     unread: tuple[str, ...] = ()
@@ -86,7 +86,7 @@ def plain_json(body: bytes) -> Any:
         except UnicodeDecodeError:
             return _JSON.decode(body.decode("utf-8", "replace"))
         except msgspec.DecodeError:
-            # Bytes of another encoding are a DecodeError as well; other errors stay what they are.
+            # Bytes of another encoding can raise this too. For any other error the second attempt fails as well.
             return _JSON.decode(body.decode("utf-8", "replace"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableBodyError(str(error)) from error
@@ -102,7 +102,7 @@ class _NoValueError(Exception):
 
 
 class _Reader:
-    """Reads one body and collects what it cannot read."""
+    """Reads one body and collects its unreadable places."""
 
     def __init__(self) -> None:
         self.unread: list[str] = []
@@ -138,7 +138,7 @@ class _Reader:
         if value == []:
             value = {}  # PHP writes an empty object so.
         if not isinstance(value, dict):
-            raise _NoValueError(f"{path}: {_shown(value)} is no object")
+            raise _NoValueError(f"{path}: {_shown(value)} is not an object")
         members: dict[str, Any] = {}
         for field in wanted.fields:
             given = value.get(field.encode_name, UNSET)
@@ -160,7 +160,7 @@ class _Reader:
         if isinstance(value, str) and is_of_texts:
             value = [value] if value else []
         if not isinstance(value, list):
-            raise _NoValueError(f"{path}: {_shown(value)} is no list")
+            raise _NoValueError(f"{path}: {_shown(value)} is not a list")
         found = []
         for index, entry in enumerate(value):
             place = f"{path}[{index}]"
@@ -242,7 +242,7 @@ def _day(value: Any) -> date | None:
 
 
 def _exact(value: Any, wanted: inspect.Type) -> Any:
-    """Closed sets, and whatever else a struct may hold, are what they are or are not."""
+    """Return the value if it has exactly this type, else None."""
     match wanted:
         case inspect.AnyType() | inspect.RawType():
             return value

@@ -55,7 +55,7 @@ def signed_headers(secrets: Sequence[str], message_id: str, timestamp_seconds: i
 
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_seconds: int) -> str:
     """Gives the message's id. `headers` have lower-case names. Raises SignatureError, and of its kinds NotSignedError
-    and SignatureTimeError; the latter only for what is signed with a known secret."""
+    and SignatureTimeError; the latter only if a known secret has signed the message."""
     try:
         message_id, stamp = headers["webhook-id"], int(headers["webhook-timestamp"])
         given = headers["webhook-signature"].split(" ")

@@ -83,14 +83,14 @@ def decode_event(body: bytes) -> OrderEvent | ReturnEvent:
     raise UnexpectedShapeError(f"Unknown event_type {event_type!r}")
 
 
-# A code in bytes that are no JSON, such as a body that was cut off.
+# A code in bytes that are not JSON, such as a truncated body.
 _ORDER_CODE: Final = re.compile(rb"(?<![\w-])\d{6}-\d{4,}(?:-\d+)?(?![\w-])")
 _RETURN_CODE: Final = re.compile(rb"(?<![\w-])R-\d{6}-\d{4,}(?![\w-])")
 _RETURN_EVENT: Final = b"merchant_return_"
 
 
 class EventHead(NamedTuple):
-    """What a merchant's side needs of an event (contract, section 11): which order or return it names.
+    """The part of an event that a merchant's side needs (contract, section 11): the order or return that it names.
 
     `expires_at` is the order's deadline. `states` are the states that the event names, the present one first.
     """
@@ -113,7 +113,7 @@ class _ReturnHead(Struct, frozen=True, kw_only=True):
 
 
 def read_event_head(body: bytes) -> EventHead:
-    """Read which order or return an event names, whatever the rest of it holds.
+    """Read which order or return an event names, even if the rest is unreadable.
 
     Bytes that are not JSON, or lack the member, are searched for a code.
 

@@ -2,11 +2,11 @@
 
 Two rules.
 
-1. The end of the process decides. Its input, output and errors are files, not pipes: a pipe stays open as long as a
-   process in the background has inherited it, and a command that does not read its input would block the writer.
-2. No command runs beside its successor. Each one is a process group of its own. When it meets its time limit, ends
-   badly, or is not waited for any more, the whole group ends: SIGTERM, a grace, SIGKILL. Only what a command that ended
-   well has left in the background (`something &`) goes on. A process that leaves the group (`setsid`) is out of reach.
+1. The end of the process decides. Its input, output and errors are files, not pipes. A background process would keep
+   a pipe open, and a command that does not read its input would block the writer.
+2. No command runs beside its successor. Each one runs in its own process group. When it meets its time limit, fails or
+   is cancelled, the whole group ends: SIGTERM, a grace period, SIGKILL. After a success, background processes
+   (`something &`) continue. A process that leaves the group (`setsid`) is out of reach.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _KILL_SECONDS: Final = 1.0
 _FIRST_PAUSE_SECONDS: Final = 0.001
 _LONGEST_PAUSE_SECONDS: Final = 0.05
 _PROCESSES: Final = Path("/proc")
-# What is kept of each stream, and what of it is shown.
+# The end of each stream that is kept, and the part of it that a message shows.
 _TAIL_BYTES: Final = 4096
 _SHOWN_CHARACTERS: Final = 200
 
@@ -88,6 +88,8 @@ class Command:
                 running = self._start(stack, arguments, body)
             except (OSError, ValueError) as error:
                 return _not_started(error)
+            # The system has no wait for the end of a whole group, so its state is polled with growing pauses. This
+            # runs on a printing thread, never on the event loop.
             for pause_seconds in running.until_end(self._limit.seconds):
                 time.sleep(pause_seconds)
             for pause_seconds in running.end_group():
@@ -150,7 +152,7 @@ class _Running:
         self._process = process
         self._output = output
         self._errors = errors
-        # The command's own end; None when it did not come in time, whatever status the signals lead to.
+        # The command's own exit status; None if it met its limit.
         self._status: int | None = None
         self._said = ("", "")
         self._has_group = True
@@ -159,11 +161,11 @@ class _Running:
         """Pauses until the process has ended or the limit is met."""
         yield from self._wait(lambda: self._process.poll() is not None, limit_seconds)
         self._status = self._process.poll()
-        # Before any signal: what a shell says of it ("Terminated") hides the reason.
+        # Read before any signal: a shell's "Terminated" would hide the reason.
         self._said = _tail(self._output), _tail(self._errors)
 
     def end_group(self) -> Iterator[float]:
-        """End what still runs of a command that did not end well, and wait until it is gone."""
+        """End the group of a command that did not succeed, and wait for its end."""
         if self._status == 0:
             return
         for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
@@ -171,10 +173,11 @@ class _Running:
             yield from self._wait(self._is_gone, seconds)
 
     def kill(self) -> None:
-        """The same by SIGKILL at once, if it was not done: for a wait that was broken off."""
+        """End the group with SIGKILL if it still runs, after an interrupted wait."""
         if self._status == 0 or self._is_gone():
             return
         self._send(signal.SIGKILL)
+        # Also on the event loop, which is ending then: a second cancellation must not leave the group behind.
         for pause_seconds in self._wait(self._is_gone, _KILL_SECONDS):
             time.sleep(pause_seconds)
 

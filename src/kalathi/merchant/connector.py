@@ -57,7 +57,7 @@ _CODE_SHOWN: Final = 40
 # Orders and returns that are looked at at a time: a printer that hangs, or a link that does not answer, holds up one.
 _LOOKS_AT_A_TIME: Final = 16
 _HANDOVERS_AT_A_TIME: Final = 4
-# What a hand-over may take above its limit: a command that has met it is ended first.
+# Added to the limit of a hand-over, so that a command at its limit is ended first and names it.
 _HANDOVER_GRACE_SECONDS: Final = 5.0
 # Read events that are kept, so that what comes again is known; older ones are forgotten.
 _EVENTS_KEPT: Final = 100_000
@@ -162,7 +162,7 @@ class Connector:
                     return
                 ringing = asyncio.create_task(self._bell.wait())
                 try:
-                    # No longer than this: what was postponed may be due while a hand-over takes its time.
+                    # Postponed work can become due while a slow hand-over is still running.
                     await asyncio.wait(
                         {*in_hand.values(), ringing}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                     )
@@ -269,8 +269,7 @@ class Connector:
             self._tell(f"needs a person: {note}")
 
     def _wait_for_unknown(self, look: Look, error: CallError) -> None:
-        """Anybody can send an event that names an order of no marketplace: such codes are asked for a while, and then
-        forgotten without a word to a person."""
+        """Retry an unknown code for some minutes, then forget it: a forged event must not fill `status`."""
         if look.tries + 1 < _TRIES_OF_UNKNOWN:
             self._try_again(look, error)
             return
@@ -344,7 +343,7 @@ class Connector:
                 await self._steps.leave(handover.code, told=True)
 
     def _heed(self, error: CallError) -> None:
-        """What is said to one call is said to all: how long to wait, and what is wrong with the set-up."""
+        """Apply a failure to all calls: the pause that the marketplace demands, and a wrong set-up."""
         self._setup.note_failure(error)
         if isinstance(error, MarketplaceError) and error.retry_after_seconds is not None and error.may_pass:
             wait_seconds = min(error.retry_after_seconds, _LONGEST_WAIT_SECONDS)

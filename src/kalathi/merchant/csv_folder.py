@@ -139,7 +139,7 @@ RETURN_COLUMNS: Final = _columns(
 
 _ATHENS: Final = ZoneInfo("Europe/Athens")
 _FORMULA_BEGINNINGS: Final = frozenset("=+-@＝＋－＠")
-# A phone such as `+30 210 1234567`: what a spreadsheet could make of it is a sum, never a call.
+# A phone such as `+30 210 1234567`. A spreadsheet could read it as a sum, which is harmless.
 _ONLY_DIGITS_AND_SIGNS: Final = re.compile(r"[+\-][0-9 ()./\-]*")
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Excel's limit for a text within a formula.
@@ -154,7 +154,7 @@ class CsvFolder:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._style = style
-        # A thread of its own, as the folder may be a network share that hangs. One, so that changes stay in order.
+        # One separate thread: the folder may be a network share that hangs, and changes must stay in order.
         self._thread = ThreadPoolExecutor(1)
 
     async def take(self, code: str, body: bytes) -> None:

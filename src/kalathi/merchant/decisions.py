@@ -41,7 +41,7 @@ class Nothing(NamedTuple):
 Decision = Accept | Reject | LeaveToPerson | Nothing
 # Orders that send back the items which came as a return, as they are or after service (contract, section 2).
 _SENT_BACK: Final = ("[RETURN-AS-IS]", "[RETURN-FROM-SERVICE]")
-# Members without which an order is not answered by itself: what is not read of a line is not known to be in stock.
+# Members that the decision uses. If one is unreadable, a person answers the order.
 _DECIDING: Final = ("line_items", "custom", "express", "store_pickup", "accept_options", "fulfilled_by_skroutz")
 _USUAL: Final = OrderPolicy()
 _NO_PRICES: Final[Mapping[str, Decimal]] = {}
@@ -85,7 +85,7 @@ def decide(
 
 
 def places_that_decide(unread: Sequence[str]) -> list[str]:
-    """Of the places of an order that could not be read, those on which an answer rests, without their `$.order.`"""
+    """Return the unreadable places that the decision uses, without their `$.order.`"""
     places = [place.removeprefix("$.order.") for place in unread]
     return [place for place in places if place.startswith(_DECIDING)]
 

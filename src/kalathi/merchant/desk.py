@@ -67,7 +67,7 @@ class MergedVouchers(Struct, frozen=True):
 
 
 def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status:
-    """What there is. `now` carries the zone in which times are shown; `is_running`: a connector works on this inbox."""
+    """Return the connector's status. Times are in the zone of `now`. `is_running`: a connector uses this inbox."""
     counts = inbox.counts()
     urgent = inbox.to_be_answered(_DEADLINES_SHOWN)
     reconciled = inbox.moment("reconciled")
@@ -175,8 +175,9 @@ def print_again(inbox: Inbox, code: str) -> bool:
 
 
 def merge_vouchers(printed: Sequence[Printed], target: Path) -> MergedVouchers:
-    """Put all these vouchers into one PDF, in their order. Nothing is written when there is no page. Raises OSError
-    when the target cannot be written."""
+    """Merge the vouchers into one PDF, in their order. Without any page no file is written.
+
+    Raises OSError if the target cannot be written."""
     gone: list[str] = []
     unreadable: dict[str, str] = {}
     with PDFIUM:

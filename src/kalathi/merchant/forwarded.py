@@ -1,9 +1,9 @@
-"""Where a call behind proxies comes from: `X-Forwarded-For`, of which only the right end can be believed.
+"""The source of a call behind proxies, from the trustworthy right end of `X-Forwarded-For`.
 
 Each proxy appends the address of its own caller. So the last entry was written by the proxy in front of us, the one
 before it by the proxy in front of that one, and everything further left by the caller itself, who may write anything.
-There are two ways to know how far to believe it: the number of our proxies, or their addresses. A number can only be
-believed where nobody reaches the receiver around the proxies.
+The trustworthy part is known by the number of our proxies or by their addresses. A number is only safe if no caller
+can bypass the proxies.
 
 `Forwarded` (RFC 7239) is not read. A proxy that sets one of the two headers passes the other one on as the caller has
 written it, so a receiver that reads both can be lied to. nginx, Caddy, Apache, HAProxy and the load balancers of the
@@ -41,7 +41,7 @@ def read_trusted_proxies(text: str) -> TrustedProxies:
     if len(parts) == 1 and parts[0].isascii() and parts[0].isdigit():
         hops = int(parts[0][:6])
         if not 1 <= hops <= _MOST_HOPS:
-            raise ValueError(f"{parts[0]} is no number of proxies from 1 to {_MOST_HOPS}")
+            raise ValueError(f"{parts[0]} is not a number of proxies from 1 to {_MOST_HOPS}")
         return TrustedProxies(hops=hops)
     if not parts:
         raise ValueError("give a number of proxies, or their addresses and ranges with commas between")
@@ -73,12 +73,12 @@ def read_address(text: str) -> Address | None:
 
 
 def source_of(peer: str | None, forwarded_for: Sequence[str], trusted: TrustedProxies | None) -> str | None:
-    """The address that a call comes from; None when it cannot be known, and then nothing may rest on it.
+    """Return the address of the caller, or None if it is not known.
 
     `peer` is the other end of the socket, `forwarded_for` the lines of `X-Forwarded-For` in their order. By number, it
-    is that entry from the right. By networks, it is the first address from the right, the peer included, that is no
-    trusted proxy; where all are, it is the leftmost. An entry that is no address is never skipped: what stands left of
-    it was not written by a trusted proxy.
+    is that entry from the right. By networks, it is the first address from the right, the peer included, that is not
+    a trusted proxy, or the leftmost if all are. An entry that is not an address is never skipped, because no trusted
+    proxy wrote the entries to its left.
     """
     if trusted is None:
         return peer

@@ -72,7 +72,7 @@ class HttpRecipient:
 
     async def take(self, code: str, body: bytes) -> None:
         """Raises HandoverError, UnreachableError."""
-        # The same for each retry, so that the shop's system knows what it has already.
+        # The same for each retry, so that the shop's system recognises duplicates.
         message_id = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
         signature = signed_headers(self._secrets, message_id, int(self._clock()), body)
         try:

@@ -89,8 +89,8 @@ class Inbox:
         return [InboxEvent(*row) for row in rows]
 
     def take(self, event: InboxEvent, kind: Subject, code: str, answer_until: float | None = None) -> None:
-        """The event has been read: what it names is looked at. Until that succeeds, the event's own deadline, in
-        seconds since 1970, is the one that is watched."""
+        """Mark the event as read and plan to fetch its order or return. Until the first fetch succeeds, the event's own
+        deadline is watched (seconds since 1970)."""
         with self._transaction():
             self._connection.execute(
                 "UPDATE events SET state = 'done', note = ? WHERE id = ?", (f"{kind} {code}", event.id)
@@ -128,18 +128,17 @@ class Inbox:
         )
 
     def was_seen(self, kind: Subject, code: str) -> bool:
-        """Whether the marketplace has ever shown it to this connector."""
+        """Whether a fetch of it ever succeeded."""
         row = self._connection.execute("SELECT seen FROM looks WHERE kind = ? AND code = ?", (kind, code)).fetchone()
         return row is not None and row[0] != ""
 
     def waiting_for_person(self) -> list[tuple[Subject, str]]:
-        """Every order and return that waits for a person."""
+        """Return every order and return that waits for a person."""
         rows = self._connection.execute("SELECT kind, code FROM looks WHERE state = 'person' ORDER BY code")
         return [(Subject(kind), code) for kind, code in rows]
 
     def forget(self, look: Look) -> None:
-        """The marketplace does not know it, and it was never seen: nothing of it is kept, unless there is a newer
-        reason to look."""
+        """Delete the row of a code that was never fetched, unless a newer event came in between."""
         self._connection.execute(
             "DELETE FROM looks WHERE kind = ? AND code = ? AND wanted = ? AND seen = ''",
             (look.kind, look.code, look.wanted),
@@ -156,8 +155,8 @@ class Inbox:
         )
 
     def note_left(self, code: str) -> None:
-        """Note that the courier has had this order, for good: what is shown later, such as a cancellation, does not put
-        its pieces back on the shelf. The order must have been wanted or seen before."""
+        """Mark an order as dispatched, permanently: a later cancellation does not put its pieces back on the shelf. The
+        order must already have a row."""
         self._connection.execute("UPDATE looks SET has_left = 1 WHERE kind = 'order' AND code = ?", (code,))
 
     def has_left(self, code: str) -> bool:
@@ -195,7 +194,7 @@ class Inbox:
         return None if row is None else row[0]
 
     def postpone(self, look: Look, not_before: float, failure: str = "") -> None:
-        """It was looked at in vain, for this reason, and waits until then, unless there is a newer reason by now."""
+        """Store the failure and the time of the next attempt, unless a newer event came in between."""
         self._connection.execute(
             "UPDATE looks SET tries = tries + 1, not_before = ?, failure = ?"
             " WHERE kind = ? AND code = ? AND wanted = ?",
@@ -222,7 +221,7 @@ class Inbox:
         return unread + [(code.encode(), note) for code, note in waiting]
 
     def failing(self) -> list[tuple[str, int, str]]:
-        """What was tried in vain more than twice and is tried again, how often it was, and why it failed last."""
+        """Return work that failed more than twice and is retried: its title, the attempts, and the last failure."""
         return self._connection.execute(
             "SELECT upper(substr(kind, 1, 1)) || substr(kind, 2) || ' ' || code, tries, failure FROM looks"
             " WHERE state = 'due' AND tries > 2"
@@ -269,7 +268,7 @@ class Inbox:
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
 
     def is_warned(self, known: Known) -> bool:
-        """Whether a person was told of this deadline."""
+        """Whether this deadline was reported."""
         row = self._connection.execute(
             "SELECT warned FROM looks WHERE kind = ? AND code = ? AND answer_until IS ?",
             (known.kind, known.code, known.answer_until),
@@ -368,7 +367,7 @@ class Inbox:
         self._connection.execute("DELETE FROM handovers WHERE id = ?", (handover.id,))
 
     def postpone_handover(self, handover: Handover, not_before: float, failure: str = "") -> None:
-        """It could not be told, for this reason."""
+        """Store the failure of a hand-over and the time of the next attempt."""
         self._connection.execute(
             "UPDATE handovers SET tries = tries + 1, not_before = ?, failure = ? WHERE id = ?",
             (not_before, failure, handover.id),

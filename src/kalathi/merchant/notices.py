@@ -1,7 +1,7 @@
-"""What a person must hear of beside single orders: a notice stays until it is settled, and `status`, `/metrics` and
-`/healthz` show the same notices. Refused webhooks are counted here by their reason.
+"""Notices about open problems, and counts of refused webhooks by reason.
 
-The rows stand in the inbox file, so that `kalathi merchant status` sees them from another process.
+A notice stays until it is settled. `status`, `/metrics` and `/healthz` show the same notices. The rows are in the inbox
+file, so that `kalathi merchant status` can read them from another process.
 """
 
 import sqlite3

@@ -73,7 +73,7 @@ class OrderSteps:
         self._dry_run = dry_run
         self._told_orders_are_counted = told_orders_are_counted
         self._stock_lag_seconds = stock_lag_seconds
-        # Since when the source cannot be read; whether it was ever read; what a person was told of that, and when.
+        # The start of the source's outage, whether it was ever read, and the last report of the outage with its time.
         self._away_since: float | None = None
         self._was_read = False
         self._away_told = ""
@@ -101,12 +101,12 @@ class OrderSteps:
             self._reservations.release(order.code)
             await self._withdraw(order.code)
         else:
-            note = f'its state "{order.state}" is not known to this version: look what it means for this order'
+            note = f'its state "{order.state}" is unknown to this version: check what it means for this order'
         return order, note
 
     async def _hold_and_print(self, order: Order) -> str:
-        """Reserves an accepted order's pieces, whoever has accepted it, the marketplace for an express order or a
-        person by hand; and prints its voucher. Neither needs the source of the stock."""
+        """Reserve an accepted order's pieces and print its voucher, also if the marketplace or a person accepted it.
+        Neither needs the stock source."""
         notes = []
         is_counted = self._told_orders_are_counted and self._inbox.was_told(order.code)
         if not order.fulfilled_by_skroutz and not is_counted:
@@ -169,8 +169,8 @@ class OrderSteps:
         return await self._client.order(order.code)
 
     def _free_for(self, order: Order, shelf: Shelf) -> dict[str, int]:
-        """Return the pieces that are free for this order: those on the shelf without those of other orders. What it has
-        reserved itself, before a crash, is free for it."""
+        """Return the pieces that are free for this order: those on the shelf without those of other orders. Its own
+        reservation, for example from before a crash, counts as free."""
         free = dict(shelf.pieces)
         for shop_uid, quantity in self._reservations.pieces().items():
             if shop_uid in free:
@@ -192,8 +192,8 @@ class OrderSteps:
                 await self._read_stock()
 
     async def leave(self, code: str, *, told: bool = False) -> None:
-        """The courier has the order's pieces, or (`told`) the shop's own system was told of the order and lowers what
-        the source counts. They are held as long as the source may count them still."""
+        """Mark the order's pieces as gone: the courier has them, or (`told`) the shop's system received the order and
+        lowers its stock. They stay reserved until the source counts without them."""
         if not self._reservations.of(code):
             return
         if not self._stock.lags:
@@ -202,7 +202,7 @@ class OrderSteps:
                 await self._release_left()
             return
         if told:
-            # The system may have lowered it by now: the number to compare with is the one from before it was told.
+            # The system may already have lowered its stock, so compare with the number from before the hand-over.
             self._reservations.mark_left(code, self._clock())
         try:
             await self._read_stock(is_fresh=True)
@@ -212,7 +212,7 @@ class OrderSteps:
             self._reservations.mark_left(code, self._clock())
 
     async def _release_left(self) -> None:
-        """Free what had left before a source that knows at once was asked. Raises StockError, CallError."""
+        """Read a live source, then release the pieces that left before. Raises StockError, CallError."""
         codes = self._reservations.left()
         await self._read_stock(is_fresh=True)
         self._reservations.release_left(codes)
@@ -231,7 +231,7 @@ class OrderSteps:
             self._away_told = ""
             self._tell("the stock can be read again")
         if not was_read:
-            # Also what an earlier run of the connector has noted.
+            # Also a notice from before a restart.
             self._inbox.notices.settle(_STOCK)
         self._reservations.see(shelf, self._clock(), lags=self._stock.lags, lag_seconds=self._stock_lag_seconds)
         return shelf

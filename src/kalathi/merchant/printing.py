@@ -93,7 +93,7 @@ class CommandPrinter(FolderPrinter):
         return path
 
     def _printed(self, path: Path, output: str) -> None:
-        """Note what the command has said of its print job, if it has got one."""
+        """Store the id of the print job, if the command printed one."""
 
 
 class QueuePrinter(CommandPrinter):
@@ -126,8 +126,8 @@ class QueuePrinter(CommandPrinter):
         job = file.read_bytes().decode("utf-8", "replace")
         # Anything else, such as a name that was cut off, could be another queue.
         if re.fullmatch(self._job, job, re.ASCII):
-            # `cancel` takes a word for a queue's name first: with a queue called label-42, `cancel label-42` takes
-            # whatever that one prints now. No queue's name has a slash, and the id is what follows the last dash.
+            # `cancel` tries its argument as a queue's name first: if a queue is called label-42, `cancel label-42`
+            # cancels that queue's current job. A slash cannot be part of a queue's name, so only the id matches.
             outcome = self._cancel.run(f"/{job}")
             if not isinstance(outcome, Ended) or _UNREACHABLE in outcome.errors:
                 raise PrinterError(self._cancel.describe(outcome))

@@ -1,8 +1,8 @@
 """The webhook receiver (contract, section 4): the event is on disk before 200 is answered.
 
 `WebhookHandler.handle` is a plain function for any framework; `Receiver` is the same as an ASGI application. Both take
-orders' and returns' webhooks, which are told apart by their `event_type` when they are worked on. Both give what they
-refuse to one callback (`refusals.py`).
+orders' and returns' webhooks, which the connector distinguishes later by their `event_type`. Both report refusals to
+one callback (`refusals.py`).
 """
 
 import time
@@ -51,9 +51,9 @@ class WebhookHandler:
         refused: Callable[[Refusal], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`received` is called after a new event is on disk, `answered` with the status of each answer, `refused` with
-        each call that was not taken; `clock` gives seconds since 1970. What a rehearsal receives goes into its own
-        inbox, and with `copy_to` into the real one first. Raises ValueError for a secret that is none."""
+        """`received` is called after a new event is on disk, `answered` with the status of each answer, `refused` for
+        each refused call; `clock` gives seconds since 1970. A rehearsal stores webhooks in its own inbox, and with
+        `copy_to` in the real one first. Raises ValueError for a malformed secret."""
         signed_headers(secrets, "", 0, b"")
         self._inbox = inbox
         self._copy_to = copy_to
@@ -95,7 +95,7 @@ class WebhookHandler:
             if self._copy_to is not None:
                 self._copy_to.put(body, self._clock())
             is_new = self._inbox.put(body, self._clock())
-        except Exception as error:  # noqa: BLE001  (whatever keeps it off the disk: not 200, so it comes again)
+        except Exception as error:  # noqa: BLE001  (any failure to store it: not 200, so the marketplace retries)
             detail = f"The webhook could not be written to the inbox file: {error}"
             return self.refuse(Refusal(500, RefusalReason.INBOX_FAILED, detail, looks_like_webhook(body)), error)
         if is_new:
@@ -109,7 +109,7 @@ class WebhookHandler:
             verify(self._secrets, lower, body, int(self._clock()))
         except NotSignedError:
             reason = RefusalReason.NOT_SIGNED
-            detail = "The call carries no signature, and --secrets takes only what is signed."
+            detail = "The call carries no signature, and --secrets accepts only signed calls."
         except SignatureTimeError as error:
             reason, ahead_seconds = RefusalReason.SIGNATURE_TOO_OLD, error.ahead_seconds
             detail = clock_words(ahead_seconds)
@@ -171,7 +171,7 @@ class Receiver:
         here = f"this connector listens on {shown_path(scope.get('root_path', ''))}{self.path.shown}"
         is_webhook = scope["method"] == "POST" and looks_like_webhook(body)
         if not is_webhook:
-            detail = f"{scope['method'][:20]} {path} is no call of the marketplace."
+            detail = f"{scope['method'][:20]} {path} is not a call of the marketplace."
         elif self.path.matches_path(scope):
             detail = f"The marketplace posts to {path} without the right query: {here}."
         else:
@@ -212,7 +212,7 @@ def _source_words(source: str | None) -> str:
         return "X-Forwarded-For names no source that can be believed. Does --trusted-proxies fit your proxies?"
     address = read_address(source)
     if address is None:
-        return "The source of the call is no address."
+        return "The source of the call is not an address."
     if address.is_private:
         hint = " It is a private address: if it is your proxy's, name it with --trusted-proxies."
         return f"The call comes from {address}, which is not in the published ranges.{hint}"

@@ -52,7 +52,7 @@ async def reconcile(
             found += await part()
         except CallError as error:
             failed = error
-    # What a person was told of may be readable, or be settled, by now.
+    # Orders and returns that wait for a person may be readable or settled by now.
     for kind, code in inbox.waiting_for_person():
         inbox.want(kind, code)
     if failed is not None:

@@ -2,7 +2,7 @@
 
 A refusal is data. `WebhookHandler` and `Receiver` give each one to one callback; metrics and the status of the
 connector show it, and nothing reads the sentences. Calls of browsers and scanners are refused by the same rules;
-`is_webhook` tells them from the marketplace's own.
+`is_webhook` distinguishes the marketplace's calls.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Refusal(NamedTuple):
     status: int
     reason: RefusalReason
     detail: str  # A sentence for the operator: no secret, no value of a query.
-    is_webhook: bool = True  # False: what a browser or a scanner sends.
+    is_webhook: bool = True  # False: a call of a browser or a scanner.
     # Of SIGNATURE_TOO_OLD: how far our clock is ahead of the webhook's timestamp; negative: behind.
     clock_ahead_seconds: int | None = None
 
@@ -85,7 +85,7 @@ class RefusalLog:
             fields["clock_ahead_seconds"] = refusal.clock_ahead_seconds
         if error is not None:
             fields["exc_info"] = error
-        # Noise of the internet is no warning.
+        # Calls of browsers and scanners do not deserve a warning.
         write = _log.warning if refusal.is_webhook else _log.info
         event = "webhook_refused" if refusal.is_webhook else "call_refused"
         write(event, status=refusal.status, reason=refusal.reason, detail=refusal.detail, **fields)

@@ -44,12 +44,12 @@ class Reservation(NamedTuple):
 
 
 def recount(held: Sequence[Reservation], shelf: Shelf, now: float, lag_seconds: float) -> list[Reservation]:
-    """Return the reservations after a source that lags has said this; those without pieces are released. `now` is in
-    seconds since 1970.
+    """Return the reservations after reading a lagging source; those without pieces are released. `now` is in seconds
+    since 1970.
 
-    The same number of a product says nothing new. A number that has fallen by some pieces shows that as many have left
-    the books: what left first is released first. A number that has risen shows that the shop has counted anew: what had
-    left by then is released, except what left less than `lag_seconds` before the source said so.
+    An unchanged number releases nothing. If a product's number fell, as many pieces are released, the oldest departures
+    first. If it rose, the shop has counted again: all departed pieces are released, except departures less than
+    `lag_seconds` before the source was written.
     """
     if shelf.is_empty():
         return list(held)
@@ -70,7 +70,7 @@ def recount(held: Sequence[Reservation], shelf: Shelf, now: float, lag_seconds: 
 
 
 def _counted_now(entry: Reservation, shelf: Shelf) -> Reservation:
-    """Return it under the uid that the source names now; a number belongs to one uid and starts anew under another."""
+    """Return it under the uid that the source names now. Under a new uid there is no remembered number."""
     uid = shelf.uid_of(entry.uids) or entry.counted_as
     return entry if uid == entry.counted_as else entry._replace(counted_as=uid, number=None, gone_at=None)
 
@@ -78,7 +78,7 @@ def _counted_now(entry: Reservation, shelf: Shelf) -> Reservation:
 def _recount_product(
     entries: list[Reservation], number: int, now: float, known_until: float | None
 ) -> Iterator[Reservation]:
-    """`known_until`: what left later the source cannot know; None: it knows what has left."""
+    """`known_until`: the source cannot know of later departures; None: it knows of all."""
     before = [_number_before(entry, now) for entry in entries]
     fallen = max((was - number for was in before if was is not None), default=0)
     oldest_first = sorted(zip(entries, before, strict=True), key=lambda pair: (pair[0].left_at or 0.0, pair[0].code))
@@ -143,8 +143,8 @@ class Reservations:
             self._subtract(gone)
 
     def mark_left(self, code: str, at: float, *, starts_anew: bool = False) -> None:
-        """Note that the pieces of an order have left the shelf; the first time counts. `starts_anew`: the source cannot
-        be read now, so what it says next is what later numbers are compared with."""
+        """Note that the pieces of an order have left the shelf; the first time counts. `starts_anew`: the source is
+        unreadable now, so its next number becomes the one to compare with."""
         self._connection.execute(
             "UPDATE reservations SET left_at = ?, number = CASE WHEN ? THEN NULL ELSE number END"
             " WHERE code = ? AND left_at IS NULL",
@@ -152,7 +152,7 @@ class Reservations:
         )
 
     def release_left(self, codes: Iterable[str]) -> None:
-        """Free what has left of these orders: a source that knows at once was asked after they had left."""
+        """Release the departed pieces of these orders, after a live source was read."""
         with self._changing():
             for code in codes:
                 gone = self._connection.execute(
@@ -162,7 +162,7 @@ class Reservations:
                 self._subtract(gone)
 
     def see(self, shelf: Shelf, now: float, *, lags: bool, lag_seconds: float = 0.0) -> None:
-        """Take in what the source says now; the same object again costs nothing."""
+        """Apply the shelf to all reservations. The same object a second time costs nothing."""
         if shelf is self._seen:
             return
         held = self._all()

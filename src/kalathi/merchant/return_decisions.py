@@ -40,7 +40,7 @@ ReturnDecision = Review | WaitForPerson | NothingToReview
 def decide_return(returned: Return, policy: ReturnPolicy) -> ReturnDecision:
     """Looks at the return as it is now. Unknown states and reasons wait for a person as well, if they wait at all."""
     if returned.state not in set(ReturnState):
-        return WaitForPerson(f'its state "{returned.state}" is not known to this version: look what it means')
+        return WaitForPerson(f'its state "{returned.state}" is unknown to this version: check what it means')
     if returned.state != ReturnState.PENDING_MERCHANT_REVIEW:
         return NothingToReview()
     options = [entry.option for entry in returned.review_options or ()]

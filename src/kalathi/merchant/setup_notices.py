@@ -6,7 +6,7 @@ from typing import Final
 from kalathi.merchant.client import CallError, MarketplaceError, RedirectedError
 from kalathi.merchant.notices import Notices
 
-# The token or the vendor word is wrong: that is for a person, and the same for every call.
+# The token or the vendor word is wrong, which affects every call.
 _REFUSED: Final = frozenset({401, 403, 406})
 # The topics. Any answer of the marketplace settles the first two.
 _REDIRECTED: Final = "redirect"
@@ -16,7 +16,7 @@ _CLOCK_TOLERANCE_SECONDS: Final = 120.0
 
 
 class SetupNotices:
-    """Tells a person once what is wrong with the set-up, and keeps it as a notice until it is mended."""
+    """Reports a wrong set-up once, and keeps it as a notice until it is corrected."""
 
     def __init__(self, notices: Notices, tell: Callable[[str], None], clock: Callable[[], float]) -> None:
         """`clock` gives seconds since 1970."""
@@ -41,7 +41,7 @@ class SetupNotices:
             self._tell(f"needs a person: {text}")
 
     def note_answer(self) -> None:
-        """Settle what was wrong with address or token: the marketplace has answered a call."""
+        """Settle the notices about address and token, because the marketplace has answered a call."""
         self._is_refused = False
         for topic in (_REDIRECTED, _REFUSED_CALLS):
             self._notices.settle(topic)
@@ -58,7 +58,7 @@ class SetupNotices:
             return
         side = "ahead of" if ahead_seconds > 0 else "behind"
         text = f"this machine's clock is {side} the marketplace's by {abs(ahead_seconds):.0f} s; set it by NTP"
-        # Said once, and not again for every second that it drifts.
+        # Reported once, not for every second of drift.
         if self._notices.add(_CLOCK, text, self._clock()) and not self._is_clock_told:
             self._tell(f"needs a person: {text}")
         self._is_clock_told = True

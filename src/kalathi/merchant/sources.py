@@ -74,7 +74,7 @@ def ranges_of_file(path: Path) -> SourceRanges:
 
 
 async def fetch_ranges(transport: AsyncTransport, marketplace_url: str, path: Path) -> SourceRanges:
-    """What the marketplace publishes now, kept in the file. Raises SourceRangesError, CallError, OSError."""
+    """Fetch the published ranges and store them in the file. Raises SourceRangesError, CallError, OSError."""
     url = f"{marketplace_url.rstrip('/')}/ip_ranges.json"
     answer = await transport.send("GET", url, {"Accept": "application/json"}, None)
     if answer.status != 200:

@@ -17,11 +17,11 @@ PDFIUM: Final = threading.Lock()
 
 
 class NotAVoucherError(Exception):
-    """The bytes are not one whole PDF. The sentence says what is wrong, and names the order."""
+    """The bytes are not one whole PDF. The sentence names the order and the fault."""
 
 
 def whole_pdf(code: str, content: bytes) -> bytes:
-    """Return the PDF without what stands before its header: CUPS takes a file for a PDF by its first bytes. Raises
+    """Return the PDF without any bytes before its header, because CUPS recognises a PDF by its first bytes. Raises
     NotAVoucherError."""
     if not content:
         raise NotAVoucherError(f"the voucher of {code} is empty")

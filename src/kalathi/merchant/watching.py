@@ -18,7 +18,7 @@ def with_watching(
     needs: Callable[[], list[str]] = list,
 ) -> ASGIApp:
     """The application, and on this port what watches it: the inbox can be read, and the connector goes its rounds.
-    `needs` gives what needs a person, a sentence each; /healthz lists it and stays 200, since a restart mends none."""
+    `needs` returns a sentence for each open problem. /healthz lists them and stays 200: a restart solves none."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         server = scope.get("server")

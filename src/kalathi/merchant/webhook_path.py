@@ -47,11 +47,11 @@ class WebhookPath:
 
     def matches(self, scope: Scope) -> bool:
         """Whether an HTTP request is for this path, as it came or below the place where this application is mounted.
-        Everything is compared in full, so that the time taken tells nothing of a secret."""
+        Every comparison runs to its end, so that the time reveals nothing about a secret."""
         return self.matches_path(scope) & self._is_query(scope)
 
     def matches_path(self, scope: Scope) -> bool:
-        """Whether the path is right, whatever the query says."""
+        """Whether the path matches; the query does not count."""
         matches = [self._is_path(path) for path in _paths(scope)]
         return any(matches)
 

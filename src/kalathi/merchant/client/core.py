@@ -110,7 +110,7 @@ class RequestCore:
         may_have_happened = False
         for attempt in range(1, self._retries.attempts + 1):
             came = yield send
-            # Not of links, which another server may answer.
+            # Links do not count, because another server may answer them.
             self.marketplace_time = (
                 _seconds_of_date(came.headers.get("date", "")) if isinstance(came, HttpAnswer) else None
             )
@@ -192,7 +192,7 @@ def _retry_after(headers: Mapping[str, str], clock: Callable[[], float]) -> floa
 
 
 def _seconds_of_date(text: str) -> float | None:
-    """Since 1970; None for what is no date."""
+    """Return seconds since 1970, or None if the text is not a date."""
     try:
         date = parsedate_to_datetime(text)
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

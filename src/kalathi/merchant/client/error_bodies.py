@@ -1,7 +1,7 @@
-"""The sentences of a refusal, whatever its body is: the envelope of the contract, one that is almost it, or a page.
+"""The sentences of a refusal: from the contract's envelope, from a body of almost that shape, or from a web page.
 
-The status says what kind of refusal it is (`failures.py`). The body says why, to a person, so it is read as far as it
-can be: another shape must not hide the reason.
+The status decides the class of the refusal (`failures.py`). The body gives the reason for a person, so another shape
+must not hide it.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What can go wrong with a call: one class for each code of the marketplace, one for no answer, one for a redirect."""
+"""The failures of a call: one class for each code of the marketplace, one for no answer, one for a redirect."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -160,7 +160,7 @@ class SupplierError(MarketplaceError):
 
 
 class ConflictError(MarketplaceError):
-    """409, `conflict`: somebody else was changing the same thing at that moment."""
+    """409, `conflict`: another call changed the same thing at the same time."""
 
 
 class RateLimitedError(MarketplaceError):

@@ -146,7 +146,7 @@ class Flows(RequestCore):
         reading = yield from self.made_reading(call, ReturnBody)
         lines = [place for place in reading.unread if place.startswith("$.return.return_line_items")]
         if lines:
-            # A review without one of its lines would approve what nobody has seen.
+            # A review without one of its lines could approve a line that no policy has checked.
             raise UnreadableAnswerError(f"the answer is not what the contract says: {', '.join(lines)} cannot be read")
         return reading.value.returned
 

@@ -1,4 +1,4 @@
-"""Redirects, without any input or output: what follows an answer that names another address.
+"""Decide about redirects, without any input or output.
 
 1. A GET or a HEAD is repeated at the new address, at most five times.
 2. Any other method is repeated by 307 and 308 only, which keep the method and the body. 301, 302 and 303 would make a
@@ -64,13 +64,13 @@ class Refused(NamedTuple):
             case Reason.UNREADABLE:
                 return f"{self.address} redirects ({self.status}) and names no address that can be read"
             case Reason.NOT_ENCRYPTED:
-                return f"{way}, which is not encrypted, and nothing that may be secret is sent there"
+                return f"{way}, which is not encrypted, and secrets are not sent there"
             case Reason.METHOD:
                 return f"{way}, and a {self.method} is not repeated there: give that address"
             case Reason.HTTPS:
                 return f"{way}: https is another address than http, so give the new one"
             case Reason.ORIGIN:
-                return f"{way}, which is another server, and what may be secret is not sent there"
+                return f"{way}, which is another server, and secrets are not sent there"
             case Reason.STEPS:
                 return f"{self.address} redirects more than {MOST_STEPS} times, at last to {self.new_address}"
 
@@ -92,7 +92,7 @@ def decide(request: Request, status: int, location: str, earlier: Sequence[str] 
 
 
 def shown_address(url: str) -> str:
-    """Return the address without what may be secret in it: scheme, host, port and path."""
+    """Return the address without its secrets: scheme, host, port and path."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -143,14 +143,14 @@ def _may_carry_secret(request: Request) -> bool:
 
 
 def _user_of(url: str) -> str:
-    """What stands before the host, such as `user:password@`."""
+    """Return the part before the host, such as `user:password@`."""
     user, separator, _ = urlsplit(url).netloc.rpartition("@")
     return user + separator
 
 
 def _target(url: str, location: str) -> str | None:
-    """The address of the header, built anew of its parts, so that whoever sends it reads the same host as we do. A
-    user and a password before the host stay with their origin and are never taken from the header."""
+    """Return the address of the header, rebuilt from its parts, so that the HTTP library connects to the host that was
+    checked here. A user and password in the header are ignored."""
     text = _decoded(location.strip())
     if not text or "\\" in text or not all(letter.isprintable() and not letter.isspace() for letter in text):
         return None

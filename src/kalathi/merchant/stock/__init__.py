@@ -1,7 +1,7 @@
 """Sources of stock: a CSV file, a database, an address, a function, or the marketplace's own warehouse.
 
-A source says what lies on the shelf. It knows nothing of orders: pieces that are reserved are subtracted by the order's
-steps (`reservations.py`).
+A source counts the pieces on the shelf. It knows nothing about orders: `order_steps.py` subtracts reserved pieces
+(`reservations.py`).
 """
 
 from kalathi.merchant.stock.asked import FunctionStock, HttpStock, WarehouseStock

@@ -1,5 +1,5 @@
-"""Sources that are asked each time: an address, a function, and the marketplace's own warehouse. They answer with what
-there is at the moment; a burst of orders asks once."""
+"""Live sources: an address, a function, and the marketplace's own warehouse. They return the present stock. A burst of
+orders reads them once."""
 
 import asyncio
 import inspect
@@ -15,7 +15,7 @@ from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.merchant.stock.quantities import DecimalSign
 from kalathi.merchant.stock.shelf import Shelf, ShelfBuilder, StockError, StockSetupError
 
-# What a source has said counts for so many seconds.
+# A source is read again after so many seconds.
 _FRESH_SECONDS: Final = 5.0
 _TIMEOUT_SECONDS: Final = 30.0
 
@@ -26,7 +26,7 @@ class AskedStock:
     sends_itself = True
 
     def __init__(self, *, lags: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
-        """`lags`: the source learns only later what the courier has taken (`--stock-lags`). `clock` gives seconds."""
+        """`lags`: the source counts dispatched pieces for some time (`--stock-lags`). `clock` gives seconds."""
         self.lags = lags
         self._clock = clock
         self._fresh_until: float | None = None
@@ -96,8 +96,8 @@ class HttpStock(AskedStock):
 
 
 class FunctionStock(AskedStock):
-    """A function of Python that returns what such an address answers. With await it runs on the event loop; without, in
-    a thread, where it may take its time."""
+    """A Python function that returns the same content as an address. A coroutine runs on the event loop, a plain
+    function in a thread."""
 
     def __init__(
         self,
@@ -123,8 +123,8 @@ class FunctionStock(AskedStock):
 
 
 class WarehouseStock(AskedStock):
-    """What lies in the marketplace's warehouse (contract, section 9), for a shop that has no shelf of its own. Orders
-    of what lies there whole never come to the shop: of the others it tells what is missing."""
+    """The stock in the marketplace's warehouse (contract, section 9), for a shop without its own shelf. Orders that the
+    warehouse can fulfil completely never reach the shop; from the others, missing lines are rejected."""
 
     sends_itself = False
 
@@ -160,7 +160,7 @@ def shelf_of_content(content: Any, where: str, decimal_sign: DecimalSign | None 
         members = list(content if isinstance(content, _Members) else content.items())
         if members and all(isinstance(value, list | tuple | Mapping) for _, value in members):
             names = ", ".join(str(name)[:40] for name, _ in members[:5])
-            raise StockSetupError(f"{where}: it gives an object whose members are no quantities ({names})")
+            raise StockSetupError(f"{where}: its object has members that are not quantities ({names})")
         for number, (shop_uid, quantity) in enumerate(members, 1):
             builder.add(str(shop_uid).strip(), quantity, None, number)
         return builder.shelf()

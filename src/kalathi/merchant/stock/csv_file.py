@@ -16,7 +16,7 @@ from kalathi.merchant.stock.shelf import Shelf, StockError
 _READ_AT_ONCE_BYTES: Final = 32_768
 # A file that was written so short a time ago may be written once more without a sign: the file's time is that coarse.
 _COARSE_SECONDS: Final = 2.0
-# A last line without an end may be half a line, as long as the file is that young.
+# In a file this young, a last line without a line end may be half a line.
 _YOUNG_SECONDS: Final = 1.0
 _TRIES: Final = 10
 _PAUSE_SECONDS: Final = 0.25
@@ -51,7 +51,7 @@ class CsvStock:
         self._reading = asyncio.Lock()
 
     async def read(self) -> Shelf:
-        """Return what the file says. Raises StockError."""
+        """Return the shelf. Raises StockError."""
         if self._stamp is not None and self._stamp == self._present_stamp():
             return self._shelf
         async with self._reading:
@@ -67,7 +67,7 @@ class CsvStock:
             return self._shelf
 
     async def refresh(self) -> Shelf:
-        """The same: a file is looked at each time."""
+        """The same: `read` always checks the file."""
         return await self.read()
 
     async def _read_whole(self, stamp: _Stamp) -> tuple[Shelf, _Stamp]:

@@ -1,7 +1,7 @@
 """A stock file as shops export it: comma, semicolon or tab; with a `sep=` line, a byte order mark, another encoding.
 
-The header decides how the rows are read. What is broken in one row makes its own product unreadable. A quote that is
-not closed swallows the rows after it: those products are unreadable too, and none is silently missing.
+The header decides how the rows are read. A broken row makes only its own product unreadable. An unclosed quote
+swallows the rows after it: their products are unreadable too, so none is silently missing.
 """
 
 import codecs
@@ -65,7 +65,7 @@ class _Lines:
 
 
 def read_csv(path: Path, encoding: str, decimal_sign: DecimalSign | None) -> ReadFile:
-    """Return what the file says. `encoding` counts where no byte order mark says otherwise; empty: UTF-8.
+    """Read the file. A byte order mark wins over `encoding`; an empty encoding means UTF-8.
 
     Raises StockError, OSError.
     """
@@ -100,7 +100,7 @@ def _read_lines(lines: _Lines, source: str, decimal_sign: DecimalSign | None) ->
         except StopIteration:
             break
         except csv.Error:
-            cells = None  # A field without an end: what it has swallowed is looked at line by line.
+            cells = None  # An unclosed field: read the swallowed lines one by one.
         last = lines.taken[-1]
         is_suspicious = cells is None or len(lines.taken) > 1
         if is_suspicious and _add_swallowed(builder, columns, lines, is_broken=cells is None):

@@ -23,11 +23,11 @@ _CURRENCY: Final = re.compile(r"(?i)^\s*(?:€|eur)\s*|\s*(?:€|eur)\s*$")
 
 
 class UnreadableNumberError(ValueError):
-    """The value is no number, or no single one; the sentence says why."""
+    """The value is not a number, or an ambiguous one; the sentence says why."""
 
 
 def read_quantity(value: object, decimal_sign: DecimalSign | None = None) -> int:
-    """Return whole pieces. A negative count is zero: it is how shops note what they owe.
+    """Return whole pieces. A negative count is zero: shops note owed pieces so.
 
     Raises UnreadableNumberError.
     """

@@ -1,8 +1,8 @@
-"""The shelf: what a source of stock says at one moment, and the interface of a source.
+"""The shelf: the content of a stock source at one moment, and the interface of a source.
 
-A product is in one of three states. It is counted; or it is unreadable, which means that the source names it and says
-nothing that can be believed; or the source does not name it. Unreadable is not unknown: a size that cannot be read must
-not be sold under its product's number.
+A product is counted, unreadable or unknown. It is unreadable if the source names it without a usable number, and
+unknown if the source does not name it. The difference matters: an unreadable size must not be sold under its product's
+number.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class StockSetupError(StockError):
 
 
 class Shelf(Struct, frozen=True):
-    """What a source says at one moment, by shop_uid. The unreadable ones have the reason and the place."""
+    """The content of a source at one moment, by shop_uid. Unreadable products have a reason and a place."""
 
     pieces: dict[str, int] = field(default_factory=dict)
     # In euros, of the products of which the source has a price.
@@ -61,9 +61,9 @@ class Shelf(Struct, frozen=True):
 class Stock(Protocol):
     """A source of stock."""
 
-    # Whether the shop can send what lies there.
+    # Whether the shop can dispatch these pieces itself.
     sends_itself: bool
-    # Whether the source does not know at once what has left with the courier, as a file does not.
+    # Whether the source counts dispatched pieces for some time, as a file does.
     lags: bool
 
     async def read(self) -> Shelf:
@@ -112,7 +112,7 @@ class ShelfBuilder:
             self._shelf.unreadable[shop_uid] = self._reason(number, reason)
 
     def shelf(self) -> Shelf:
-        """Return what was collected."""
+        """Return the shelf of all rows."""
         for shop_uid, numbers in self._repeated.items():
             self._shelf.pieces.pop(shop_uid, None)
             self._shelf.prices.pop(shop_uid, None)
