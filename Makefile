@@ -6,8 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Tests start hundreds of processes. Without bytecode files each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
-# Tests of processes and browsers often wait, so one worker more than cores is faster.
-CROWD = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Tests of processes and browsers often wait, so two workers more than cores are faster (285 s instead of 344 s on two).
+CROWD = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 # These tests create their own databases, so a second run on PostgreSQL would test nothing new.
 WITHOUT_THE_MARKETPLACES_DATABASE := tests/virtual/test_simulation.py tests/virtual/test_connector_memory.py
 

@@ -1,6 +1,7 @@
 """What every suite shares: the event loop's backend, the settings of the collector, and a sealed network where a test
 must not use one."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from hypothesis import settings
 
 from kalathi.serving import spare_the_collector
+from tests.memory_folder import use_memory
+
+use_memory(os.environ)
 
 # What these find wrong is told in full, as in the tests themselves.
 pytest.register_assert_rewrite(
