@@ -3,16 +3,18 @@
 import asyncio
 import json
 import os
+import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import psycopg
 
 from kalathi.marketplace.api.faults import CUT_OFF
 from kalathi.marketplace.app import DATABASE_FILE, Marketplace, open_marketplace
@@ -323,6 +325,22 @@ async def open_market(
         yield Market(marketplace, network, time)
     finally:
         await marketplace.stop()
+
+
+@contextmanager
+def hold_commits(folder: Path) -> Iterator[None]:
+    """Another process is writing: requests are computed meanwhile, and none can commit."""
+    url = _database_of(folder)
+    if url:
+        with psycopg.connect(url) as connection:
+            connection.execute("LOCK TABLE idempotency_keys IN EXCLUSIVE MODE")
+            yield
+            connection.rollback()
+    else:
+        with closing(sqlite3.connect(folder / DATABASE_FILE, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
 
 
 Predicate = Callable[[], bool]
