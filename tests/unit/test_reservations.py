@@ -61,6 +61,36 @@ def test_an_order_is_held_once_and_released_as_a_whole(held: Held) -> None:
     assert held.inbox.reservations.pieces() == {"A": 1}
 
 
+def test_an_answer_with_more_of_the_order_replaces_its_reservation_and_one_with_less_does_not(held: Held) -> None:
+    held.says(A=9, A_1=9)
+    poor, rich = (("A", 2),), ((("A-1", "A"), 2), ("B", 1))
+    held.reserve("o1", *poor)
+    assert held.inbox.reservations.pieces() == {"A": 2}
+    held.reserve("o1", *rich)
+    held.reserve("o1", *poor)
+    assert held.inbox.reservations.of("o1") == {"A-1": 2, "B": 1}
+    held.restart()
+    assert held.inbox.reservations.pieces() == {"A-1": 2, "B": 1}
+
+
+def test_an_answer_without_a_quantity_or_a_uid_is_the_poorer_one(held: Held) -> None:
+    held.says(A=9, A_1=9)
+    held.reserve("o1", (("A-1", ""), 2))
+    held.reserve("o1", (("A-1", "A"), 2))
+    held.reserve("o2", ("B", 1))
+    held.reserve("o2", ("A", 1), ("B", 1))
+    assert held.inbox.reservations.pieces() == {"A-1": 2, "A": 1, "B": 1}
+    # The source stops naming the variation, so the product's own number counts.
+    assert held.says(A=9) == {"A": 3, "B": 1}
+
+
+def test_a_reservation_whose_pieces_have_left_is_never_replaced(held: Held) -> None:
+    held.says(A=9)
+    held.left("o1", ("A", 2))
+    held.reserve("o1", ("A", 5))
+    assert held.inbox.reservations.pieces() == {"A": 2}
+
+
 def test_the_same_numbers_release_nothing_however_often_they_are_written(held: Held) -> None:
     held.says(A=5)
     held.left("o1", ("A", 2))
