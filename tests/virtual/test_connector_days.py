@@ -2,7 +2,8 @@
 every order is answered in time, the stock adds up, and each voucher was printed once.
 
 The shop's file of stock is as files are: it shows the shelf as it was some minutes ago, it is written again without
-anything new, it names the variation of A or only its product, and for a while it is not there or cannot be read.
+anything new, it names the variation of A or only its product, and for a while it is not there or cannot be read. The
+marketplace sends unknown words and nulls, calls are redirected now and then, and the shop's clock may be hours off.
 """
 
 import json
@@ -10,6 +11,8 @@ import os
 import random
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,7 +20,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
-from kalathi.merchant.client import AsyncClient, Retries, UnreachableError
+from kalathi.merchant.client import AsyncClient, RedirectedError, Retries, UnreachableError
+from kalathi.merchant.client.redirects import Refused, Request, decide
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.connector import Connector
 from kalathi.merchant.habits import Habits
@@ -36,6 +40,10 @@ ORDERS = int(os.environ.get("KALATHI_TEST_CONNECTOR_ORDERS", "400"))
 VARIATION: Final = "A-44"
 # How long ago the file's numbers were true when it is written.
 LAGS_SECONDS: Final = (0, 600, 1200)
+# How far the clock of the shop's machine is ahead of the marketplace's.
+CLOCKS_SECONDS: Final = (0, 60, 7200, -7200)
+# What a marketplace of tomorrow may send in place of any member.
+STRANGE: Final[tuple[Any, ...]] = (None, "a_word_of_tomorrow", {"new": 1})
 FAULTS: Final[list[dict[str, Any]]] = [
     {"on": "api", "kind": "error", "status": 500, "probability": 0.03},
     {"on": "api", "kind": "error", "status": 503, "probability": 0.03, "after": True},
@@ -83,6 +91,7 @@ class Days(FakeNetwork):
         self.lines: list[str] = []
         self.seconds = NOON.timestamp()
         self.lag_seconds = chance.choice(LAGS_SECONDS)
+        self.ahead_seconds = chance.choice(CLOCKS_SECONDS)
         # The shelf after each change, and since when it was so.
         self.history = [(self.seconds, dict(self.shelf))]
         self.names_variation = chance.random() < 0.5
@@ -91,6 +100,7 @@ class Days(FakeNetwork):
         # What accepted orders take.
         self.taken: dict[str, Counter[str]] = {}
         self.deaths = 0
+        self.strange = 0
         self.deadly = False
         self.codes: list[str] = []
         self.wanted: dict[str, dict[str, int]] = {}
@@ -98,18 +108,46 @@ class Days(FakeNetwork):
     # The wire, both ways
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
-        answer = self.handler.handle(self._shown(body), headers)
+        answer = self.handler.handle(self._replace_a_member(self._shown(body)), headers)
         return Answer(url, answer.status, SendError.NONE, answer.body, 1)
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         self._die()
+        if self.deadly and self.chance.random() < 0.02:
+            decision = decide(Request(method, url, headers, body), 301, url.replace("//market", "//elsewhere"))
+            # The network follows the redirect of a link, which leads to the same file here.
+            if isinstance(decision, Refused):
+                raise RedirectedError(decision)
         parts = urlsplit(url)
         try:
             answer = await self.market.call(method, f"{parts.path}?{parts.query}".rstrip("?"), body, headers)
         except ConnectionResetError:
             raise UnreachableError("cut off") from None
         self._die()
-        return HttpAnswer(answer.status, self._shown(answer.body), answer.headers)
+        date = format_datetime(datetime.fromtimestamp(self.seconds, UTC), usegmt=True)
+        return HttpAnswer(
+            answer.status, self._replace_a_member(self._shown(answer.body)), {**answer.headers, "date": date}
+        )
+
+    def _replace_a_member(self, body: bytes) -> bytes:
+        """Now and then one member of an order is null, an unknown word or an object."""
+        if not (self.deadly and b'"line_items"' in body and self.chance.random() < 0.1):
+            return body
+        content = json.loads(body)
+        orders = content["orders"] if "orders" in content else [content["order"]]
+        if not orders:
+            return body
+        order = self.chance.choice(orders)
+        at = self.chance.choice([order, *order["line_items"]])
+        name = self.chance.choice([name for name in at if name not in {"code", "line_items"}])
+        at[name] = self.chance.choice(STRANGE)
+        at["a_member_of_tomorrow"] = [1]
+        self.strange += 1
+        return json.dumps(content).encode()
+
+    def clock(self) -> float:
+        """The clock of the shop's machine."""
+        return self.seconds + self.ahead_seconds
 
     def _shown(self, body: bytes) -> bytes:
         """A cancelled order that is on its way back is shown as cancelled, and later as returned."""
@@ -145,7 +183,7 @@ class Days(FakeNetwork):
     def write(self, text: str) -> None:
         path = self.folder / "stock.csv"
         path.write_text(text, "utf-8")
-        os.utime(path, (self.seconds, self.seconds))
+        os.utime(path, (self.clock(), self.clock()))
 
     def change(self, shop_uid: str, quantity: int) -> None:
         self.shelf[shop_uid] += quantity
@@ -164,14 +202,14 @@ class Days(FakeNetwork):
         self.connector = Connector(
             client,
             self.inbox,
-            CsvStock(self.folder / "stock.csv", clock=lambda: self.seconds),
+            CsvStock(self.folder / "stock.csv", clock=self.clock),
             Paper(self.folder / "out", self.labels),
             self.lines.append,
             recipient=FunctionRecipient(self._take),
             habits=Habits(stock_lag_seconds=self.lag_seconds),
-            clock=lambda: self.seconds,
+            clock=self.clock,
         )
-        self.handler = WebhookHandler(self.inbox, clock=lambda: self.seconds)
+        self.handler = WebhookHandler(self.inbox, clock=self.clock)
 
     def _take(self, content: dict[str, Any]) -> None:
         if self.deadly and self.chance.random() < 0.05:
@@ -339,9 +377,13 @@ async def test_after_days_of_faults_and_deaths_everything_is_answered_printed_an
 async def _check(days: Days) -> None:
     orders = await _orders(days.market)
     states = Counter(order["state"] for order in orders)
-    print(f"{states}, {days.deaths} deaths, {sum(days.labels.values())} labels")
+    print(f"{states}, {days.deaths} deaths, {sum(days.labels.values())} labels, {days.strange} strange bodies")
     assert set(states) <= {"accepted", "rejected", "cancelled", "dispatched", "delivered", "for_return"}
     assert days.deaths
+    assert days.strange
+    assert [notice.topic for notice in days.inbox.notices.open()] == (
+        ["clock"] if abs(days.ahead_seconds) > 120 else []
+    )
     held: Counter[str] = Counter()
     for order in orders:
         detail = await days.market.order(order["code"])
