@@ -13,6 +13,7 @@ from kalathi.cli import main
 from kalathi.contract.orders import Order
 from kalathi.contract.reading import ATHENS
 from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.clock import athens
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.desk import needs_of, status_of
@@ -150,6 +151,20 @@ async def test_a_clock_that_is_off_is_told_once_and_misses_no_change(shop: Shop,
     assert [need for need in _needs(shop) if "clock" in need] == []
 
 
+@pytest.mark.parametrize("off_seconds", [86400.0, -86400.0])
+async def test_without_a_date_changes_are_asked_for_since_the_newest_order(shop: Shop, off_seconds: float) -> None:
+    there = Elsewhere(shop, has_date=False)
+    shop.market.proxy = there
+    for number, hours in enumerate((0, 1, 2)):
+        at = athens(datetime.fromtimestamp(there.seconds + hours * 3600, UTC))
+        shop.order(f"o{number}", 1, OrderState.ACCEPTED, created_at=at)
+        shop.seconds = there.seconds + off_seconds + hours * 3600
+        await shop.look_after()
+    asked = [parse_qs(urlsplit(url).query)["updated_since"][0] for url in there.asked if "updated_since" in url]
+    since = [datetime.fromisoformat(text).timestamp() - there.seconds for text in asked]
+    assert since == [-3600, 0]
+
+
 async def test_a_deadline_is_told_in_athens_time_on_both_sides_of_the_change_to_winter(shop: Shop) -> None:
     for code, until, shown in (("o1", 1_792_883_400.0, "25/10 02:10 EEST"), ("o2", 1_792_894_200.0, "25/10 04:10 EET")):
         shop.inbox.want(Subject.ORDER, code)
@@ -189,8 +204,9 @@ async def test_the_server_behind_a_link_does_not_set_the_marketplaces_time(shop:
 class Elsewhere:
     """The marketplace with a clock of its own; keeps the addresses of the calls."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, *, has_date: bool = True) -> None:
         self._answers = shop.market.answer
+        self._has_date = has_date
         self.seconds = 1_795_860_000.0
         self.asked: list[str] = []
 
@@ -198,7 +214,7 @@ class Elsewhere:
         self.asked.append(url)
         answer = await self._answers(method, url, headers, body)
         date = format_datetime(datetime.fromtimestamp(self.seconds, UTC), usegmt=True)
-        return answer._replace(headers={"date": date})
+        return answer._replace(headers={"date": date} if self._has_date else {})
 
 
 class Dated:

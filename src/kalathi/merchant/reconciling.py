@@ -34,6 +34,30 @@ _LAST_THERE: Final = "reconciled by the marketplace's clock"
 _MOST_PAGES: Final = 200
 
 
+class _Listing:
+    """The list of orders, and the newest time that it has shown."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        # In seconds since 1970; None while no order was listed.
+        self.newest_at: float | None = None
+
+    async def orders(
+        self, *, state: str | None = None, updated_since: datetime | None = None
+    ) -> AsyncIterator[Order | str]:
+        """Yield every order of the list, page after page; for an unreadable entry only its code."""
+        page: int | None = 1
+        while page is not None:
+            listed = await self._client.orders(state=state, updated_since=updated_since, page=page)
+            for order in listed.orders:
+                if order.created_at is not None:
+                    self.newest_at = max(order.created_at.timestamp(), self.newest_at or 0.0)
+                yield order
+            for code in listed.unread_codes:
+                yield code
+            page = following_page(listed.meta)
+
+
 async def reconcile(
     client: AsyncClient, inbox: Inbox, now: float, *, answers: bool = True, is_told: bool = False
 ) -> int:
@@ -42,9 +66,10 @@ async def reconcile(
     `is_told`: the shop's own system is told of every change. Raises CallError, after everything else was done."""
     found = 0
     failed: CallError | None = None
+    listing = _Listing(client)
     parts = (
-        partial(_orders, client, inbox, answers=answers),
-        partial(_changed, client, inbox, is_told=is_told),
+        partial(_orders, client, listing, inbox, answers=answers),
+        partial(_changed, listing, inbox, is_told=is_told),
         partial(_returns, client, inbox),
     )
     for part in parts:
@@ -58,12 +83,21 @@ async def reconcile(
     if failed is not None:
         raise failed
     inbox.mark_moment(_LAST, now)
-    # By the marketplace's own clock: one of ours that is hours ahead would skip what changed in between.
-    inbox.mark_moment(_LAST_THERE, client.marketplace_time or now)
+    # By the marketplace's clock: if ours is hours ahead, it would skip the changes in between.
+    inbox.mark_moment(_LAST_THERE, client.marketplace_time or _time_without_date(listing, inbox, now))
     return found
 
 
-async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
+def _time_without_date(listing: _Listing, inbox: Inbox, now: float) -> float:
+    """Return a time that the marketplace has reached, in seconds since 1970, if its answers have no `Date`: that of the
+    newest order in the list, or the time of before. Our own clock counts only if there is neither."""
+    if listing.newest_at is not None:
+        return listing.newest_at
+    before = inbox.moment(_LAST_THERE)
+    return now if before is None else before
+
+
+async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answers: bool) -> int:
     found = 0
     known = {
         entry.code: entry.seen for state in _GOES_ON for entry in inbox.known(state) if entry.kind is Subject.ORDER
@@ -72,7 +106,7 @@ async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
     known |= {code: "" for code in inbox.reservations.holders() if code not in known}
     try:
         for state in _GOES_ON:
-            async for order in _listed(client, state=state):
+            async for order in listing.orders(state=state):
                 if isinstance(order, str):
                     # Its entry in the list cannot be read; the order itself may be.
                     known.pop(order, None)
@@ -98,20 +132,6 @@ async def _orders(client: AsyncClient, inbox: Inbox, *, answers: bool) -> int:
     return found + len(known)
 
 
-async def _listed(
-    client: AsyncClient, *, state: str | None = None, updated_since: datetime | None = None
-) -> AsyncIterator[Order | str]:
-    """Every order of the list, page after page; of an entry that cannot be read only its code."""
-    page: int | None = 1
-    while page is not None:
-        listed = await client.orders(state=state, updated_since=updated_since, page=page)
-        for order in listed.orders:
-            yield order
-        for code in listed.unread_codes:
-            yield code
-        page = following_page(listed.meta)
-
-
 def _has_no_list(error: CallError) -> bool:
     """Whether the marketplace has no such list, or none that can be read. Behind a redirect nothing is known of it."""
     return not error.may_pass and not isinstance(error, RedirectedError)
@@ -135,13 +155,13 @@ async def _codes(client: AsyncClient) -> set[str]:
     return found
 
 
-async def _changed(client: AsyncClient, inbox: Inbox, *, is_told: bool) -> int:
+async def _changed(listing: _Listing, inbox: Inbox, *, is_told: bool) -> int:
     last = inbox.moment(_LAST_THERE)
     if last is None:
         return 0
     found = 0
     try:
-        async for order in _listed(client, updated_since=datetime.fromtimestamp(last, UTC) - _TO_SPARE):
+        async for order in listing.orders(updated_since=datetime.fromtimestamp(last, UTC) - _TO_SPARE):
             code = order if isinstance(order, str) else order.code
             if isinstance(order, str) or not _is_known(inbox, order, is_told=is_told):
                 inbox.want(Subject.ORDER, code)
