@@ -355,3 +355,24 @@ def test_an_address_that_cannot_be_one_is_no_answer(send: Send) -> None:
     for url in ("http://[::1", "nonsense", "http://a:port/"):
         with pytest.raises(UnreachableError):
             send("GET", url, {}, None)
+
+
+def test_a_hand_over_that_takes_too_long_names_the_setting() -> None:
+    async def hand_over() -> None:
+        release = asyncio.Event()
+
+        async def wait(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await release.wait()
+            writer.close()
+
+        server = await asyncio.start_server(wait, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        network = AsyncNetwork(0.2, setting="--hand-over-seconds")
+        with pytest.raises(UnreachableError, match=r"^no whole answer within 0.2 s \(--hand-over-seconds\)$"):
+            await HttpRecipient(network, f"http://127.0.0.1:{port}/").take("o1", b"{}")
+        await network.close()
+        release.set()
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(hand_over())

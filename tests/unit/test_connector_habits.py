@@ -296,7 +296,7 @@ async def test_a_voucher_that_was_made_again_takes_the_place_of_the_earlier_one(
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK + "?2"), OrderEventType.ORDER_UPDATED)
     await shop.work()
     assert [entry.url for entry in shop.inbox.printed_between(0, 1)] == [LINK + "?2"]
-    assert shop.told[-1] == "needs a person: Order o1: throw away its earlier label, there is a new one"
+    assert shop.told[-1].startswith("needs a person: Order o1: throw away its earlier label, there is a new one. ")
 
 
 async def test_the_deadline_is_told_when_the_stock_cannot_be_read_and_again_after_an_extension(shop: Shop) -> None:

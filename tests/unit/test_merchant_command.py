@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_said_at_the_start(tmp_path: Path, flags: list[st
     assert "hidden-token" not in result.output
 
 
-@pytest.mark.parametrize("command", [["status"], ["replay", "--all"], ["reprint", "o1"], ["day"]])
+@pytest.mark.parametrize("command", [["status"], ["replay", "--all"], ["settle", "o1"], ["reprint", "o1"], ["day"]])
 def test_a_folder_without_an_inbox_is_said_and_none_is_made(tmp_path: Path, command: list[str]) -> None:
     result = CliRunner().invoke(main, ["merchant", *command, "--data", str(tmp_path / "nowhere")])
     assert result.exit_code == 1

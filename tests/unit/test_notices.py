@@ -20,6 +20,7 @@ from kalathi.merchant.desk import needs_of, status_of
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Subject
 from kalathi.merchant.metrics import ConnectorMetrics
+from kalathi.merchant.notices import label_topic
 from kalathi.merchant.refusals import Refusal, RefusalReason
 from kalathi.merchant.setup_notices import SetupNotices
 from tests.unit.test_connector import LINK, Shop
@@ -69,10 +70,30 @@ async def test_an_earlier_label_is_told_until_the_courier_has_the_order(shop: Sh
     shop.market.vouchers.add(other)
     shop.receive(_accepted(shop, other))
     await shop.work()
-    assert _needs(shop) == ["Order o1: throw away its earlier label, there is a new one."]
+    [need] = _needs(shop)
+    assert need.startswith("Order o1: throw away its earlier label, there is a new one. Then: kalathi merchant settle")
     shop.receive(shop.order("o1", 1, OrderState.DISPATCHED))
     await shop.work()
     assert _needs(shop) == []
+
+
+def test_a_person_settles_an_earlier_label_and_unreadable_webhooks(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "merchant.db")
+    inbox.notices.add(label_topic("o1"), "throw away its earlier label", 1.0)
+    inbox.put(b"not json", 5.0)
+    inbox.put_aside(inbox.new_events()[0], "The event cannot be read.")
+    for arguments, status, printed in (
+        (["o2"], 1, "o2 has no earlier label"),
+        (["o1"], 0, "Settled: the earlier label of o1."),
+        (["o1"], 1, "o1 has no earlier label"),
+        (["--events"], 0, "Settled: 1 unreadable webhooks."),
+        (["o1", "--events"], 1, "give the code of an order, or --events."),
+        ([], 1, "give the code of an order, or --events."),
+    ):
+        result = CliRunner().invoke(main, ["merchant", "settle", *arguments, "--data", str(tmp_path)])
+        assert (result.exit_code, printed in result.output) == (status, True), result.output
+    assert needs_of(inbox, datetime.fromtimestamp(10, UTC)) == []
+    inbox.close()
 
 
 def _accepted(shop: Shop, link: str) -> Order:

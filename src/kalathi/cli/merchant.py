@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kalathi.cli.merchant_desk import day, replay, reprint, status
+from kalathi.cli.merchant_desk import day, replay, reprint, settle, status
 from kalathi.cli.merchant_options import MERCHANT_OPTIONS, MerchantOptions
 from kalathi.cli.merchant_stock import check_stock
 from kalathi.cli.operating import fail, token_of
@@ -66,7 +66,7 @@ def merchant(context: click.Context, /, **given: Any) -> None:
         fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror or error}.")
 
 
-for _command in (status, replay, reprint, day):
+for _command in (status, replay, settle, reprint, day):
     merchant.add_command(_command)
 
 
@@ -118,6 +118,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.cli.merchant_parts import StockForm, printer_of, recipient_of, stock_of, trusted_proxies_of
     from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.client.transport import AsyncNetwork
+    from kalathi.merchant.commands import HANDING_OVER
     from kalathi.merchant.connector import Connector
     from kalathi.merchant.csv_folder import CsvStyle
     from kalathi.merchant.desk import needs_now
@@ -146,7 +147,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
         network = AsyncNetwork(timeout_seconds=30.0)
         stack.push_async_callback(network.close)
         # Hand-overs have their own time limit.
-        shop_network = AsyncNetwork(timeout_seconds=options.hand_over_seconds)
+        shop_network = AsyncNetwork(timeout_seconds=options.hand_over_seconds, setting=HANDING_OVER.setting)
         stack.push_async_callback(shop_network.close)
         client = await stack.enter_async_context(
             AsyncClient(options.url, options.token, vendor=options.vendor, retries=once)

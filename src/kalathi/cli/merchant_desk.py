@@ -1,4 +1,4 @@
-"""`kalathi merchant status | replay | reprint | day`: from beside, while the connector runs."""
+"""`kalathi merchant status | replay | settle | reprint | day`: from beside, while the connector runs."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -68,6 +68,33 @@ def replay(code: str | None, data: Path, *, everything: bool) -> None:
     with _inbox(data) as inbox:
         count = look_again(inbox, code)
     click.echo(f"{count} to be looked at again." if count else "Nothing waits for a person.")
+
+
+@click.command(cls=SharingCommand)
+@click.argument("code", required=False)
+@_data
+@click.option("--events", "all_events", is_flag=True, help="The webhooks that could not be read.")
+def settle(code: str | None, data: Path, *, all_events: bool) -> None:
+    """Remove what you have done from the list of `status`: the earlier label of the order CODE is thrown away, or the
+    unreadable webhooks are dealt with.
+
+    Everything else leaves the list by itself as soon as it is in order.
+
+    \b
+    kalathi merchant settle 261124-2152744
+    kalathi merchant settle --events
+    """
+    from kalathi.merchant.desk import settle as settle_label
+
+    if (code is None) is not all_events:
+        fail("give the code of an order, or --events.")
+    with _inbox(data) as inbox:
+        if code is None:
+            click.echo(f"Settled: {inbox.settle_events()} unreadable webhooks.")
+        elif settle_label(inbox, code):
+            click.echo(f"Settled: the earlier label of {code}.")
+        else:
+            fail(f"{code} has no earlier label to throw away. Everything else of an order leaves the list by itself.")
 
 
 @click.command(cls=SharingCommand)

@@ -12,6 +12,7 @@ from kalathi.contract.reading import ATHENS
 from kalathi.contract.words import OrderState
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Printed, Subject
+from kalathi.merchant.notices import label_topic
 from kalathi.merchant.vouchers import PDFIUM
 
 _EVENTS_SHOWN: Final = 10
@@ -162,6 +163,11 @@ def look_again(inbox: Inbox, code: str | None) -> int:
     if not found:
         inbox.want(Subject.RETURN if code.startswith("R-") else Subject.ORDER, code)
     return 1
+
+
+def settle(inbox: Inbox, code: str) -> bool:
+    """Remove the notice about the earlier label of this order. Return whether there was one."""
+    return inbox.notices.settle(label_topic(code))
 
 
 def print_again(inbox: Inbox, code: str) -> bool:

@@ -105,6 +105,10 @@ class Inbox:
         """The event cannot be read; a person has to look at it."""
         self._connection.execute("UPDATE events SET state = 'aside', note = ? WHERE id = ?", (note, event.id))
 
+    def settle_events(self) -> int:
+        """Mark the unreadable events as read, because a person has seen to them. Return their number."""
+        return self._connection.execute("UPDATE events SET state = 'done' WHERE state = 'aside'").rowcount
+
     def forget_events(self, keep: int) -> int:
         """Forgets read events but for the newest; gives how many went. Their orders stay known."""
         cursor = self._connection.execute(

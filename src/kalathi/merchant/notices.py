@@ -23,6 +23,11 @@ class Notice(NamedTuple):
     since: float
 
 
+def label_topic(code: str) -> str:
+    """Return the topic of the notice that an earlier label of this order must be thrown away."""
+    return f"label {code}"
+
+
 class RefusedWebhooks(NamedTuple):
     """How many webhooks were refused for one reason; `last_at` is in seconds since 1970."""
 

@@ -21,6 +21,7 @@ from kalathi.merchant.decisions import (
 )
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import HAS_LEFT
+from kalathi.merchant.notices import label_topic
 from kalathi.merchant.policy import Policy
 from kalathi.merchant.printing import FolderPrinter, UnsurePrinterError
 from kalathi.merchant.sentences import done, would_answer
@@ -34,10 +35,6 @@ _OUTAGE_SECONDS: Final = 60.0
 
 # The topic of the notice (notices.py) that the source of stock cannot be read.
 _STOCK: Final = "stock"
-
-
-def _label(code: str) -> str:
-    return f"label {code}"
 
 
 class OrderSteps:
@@ -84,7 +81,7 @@ class OrderSteps:
         note = ""
         if order.state in HAS_LEFT or order.state in _NOT_SENT:
             # One of its labels is on the parcel, or none is needed.
-            self._inbox.notices.settle(_label(order.code))
+            self._inbox.notices.settle(label_topic(order.code))
         if order.state == OrderState.OPEN:
             note, order = await self._answer(order)
         if order.state == OrderState.OPEN:
@@ -278,8 +275,11 @@ class OrderSteps:
         self._inbox.mark_printed(url, order.code, str(path), self._clock())
         self._did("printed", order.code, f"printed {order.code}: {path}")
         if is_another:
-            text = f"Order {order.code}: throw away its earlier label, there is a new one"
-            self._inbox.notices.add(_label(order.code), text, self._clock())
+            text = (
+                f"Order {order.code}: throw away its earlier label, there is a new one."
+                f" Then: kalathi merchant settle {order.code}"
+            )
+            self._inbox.notices.add(label_topic(order.code), text, self._clock())
             self._tell(f"needs a person: {text}")
         return ""
 

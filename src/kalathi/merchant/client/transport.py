@@ -72,10 +72,12 @@ class _Session(niquests.Session):
 class AsyncNetwork:
     """The real network, over one pool of connections."""
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, *, setting: str = "") -> None:
+        """`setting` is the flag that sets the time limit; a message about the limit names it."""
         self._session = _AsyncSession(disable_http3=True)
         self._session.trust_env = False  # It is what reads `.netrc`.
         self._timeout_seconds = timeout_seconds
+        self._named_limit = f"{timeout_seconds:g} s ({setting})" if setting else f"{timeout_seconds:g} s"
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
         """Raises UnreachableError when there is no answer, RedirectedError for a redirect that is not followed."""
@@ -84,7 +86,7 @@ class AsyncNetwork:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._follow(Request(method, url, headers, body))
         except TimeoutError:
-            raise UnreachableError(f"no whole answer within {self._timeout_seconds:g} s") from None
+            raise UnreachableError(f"no whole answer within {self._named_limit}") from None
         except (niquests.RequestException, ValueError) as error:  # ValueError: a link that is no address
             raise _no_answer(error) from None
 
