@@ -14,8 +14,9 @@ from aiohttp import web
 from kalathi.contract.codec import decode, encode
 from kalathi.contract.orders import OrderBody
 from kalathi.merchant.handing_over import FunctionRecipient, HandoverError, order_body
+from tests.e2e.processes import served
 from tests.e2e.test_examples import load_example
-from tests.e2e.woocommerce_shop import CENT, Product, WooCommerce, meta_of, served, total_of
+from tests.e2e.woocommerce_shop import CENT, Product, WooCommerce, meta_of, total_of
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +71,7 @@ class Desk:
 @pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
     shop = WooCommerce(_products())
-    async with served(shop) as url:
+    async with served(shop.answer) as url:
         os.environ |= {"WOOCOMMERCE_URL": f"{url}/", "WOOCOMMERCE_KEY": "ck_1", "WOOCOMMERCE_SECRET": "cs_1"}
         yield Desk(shop)
 

@@ -7,8 +7,6 @@ null for a text is refused, and search never looks at meta data.
 
 import base64
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any
@@ -168,21 +166,6 @@ class WooCommerce:
 def meta_of(entry: dict[str, Any]) -> dict[str, str]:
     """The meta data of an order or a line, without the prefix of the example."""
     return {meta["key"].removeprefix("smart_cart_"): meta["value"] for meta in entry["meta_data"]}
-
-
-@asynccontextmanager
-async def served(shop: WooCommerce) -> AsyncIterator[str]:
-    """The shop's address while it is open."""
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", shop.answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def _refused(status: int, code: str, message: str) -> web.Response:
