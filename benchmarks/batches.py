@@ -12,9 +12,9 @@ from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.due import DueKind, DueRow, claim, claimable
 from kalathi.marketplace.kernel.postgres import PostgresDatabase
+from kalathi.marketplace.webhooks.answer import Answer, SendError
 from kalathi.marketplace.webhooks.dispatcher import Attempted, Dispatcher
 from kalathi.marketplace.webhooks.retry import Delivered
-from kalathi.marketplace.webhooks.sending import Answer, SendError
 from kalathi.marketplace.webhooks.store import EVENT
 from kalathi.serving import spare_the_collector
 

@@ -21,7 +21,7 @@ from kalathi.marketplace.app import DATABASE_FILE, Marketplace, open_marketplace
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
+from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from tests.databases import emptied, fresh_postgres
 
 OPERATOR_TOKEN = "operator"

@@ -379,3 +379,44 @@ async def test_in_production_a_webhook_url_is_https_on_the_shops_own_domain(
             await market.operate("PATCH", path, {"domain": "other.example"}, status=422)
     async with open_market(tmp_path / "sandbox", worker=False) as market:
         await market.operate("POST", "/marketplace/shops", new | {"webhook_url": url}, status=201)
+
+
+@pytest.mark.parametrize("name", ["webhook_url", "returns_webhook_url"])
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("http://a..b/", "must name a host"),
+        ("http://me:κωδικός@shop.example/", "must be in ASCII"),
+        ("http://a%3Ab:c@shop.example/", "has a user name with a colon"),
+        ("http://127.1/", "has a host that is not an IPv4 address"),
+        ("http://shop.example:99999/", "must have a port"),
+        ("http://***@shop.example/", "has *** in place of the user name"),
+        ("", "must begin with http:// or https://"),
+    ],
+)
+async def test_a_webhook_url_that_can_never_be_sent_is_refused_in_words(
+    tmp_path: Path, name: str, url: str, sentence: str
+) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        refused = await market.operate("PATCH", f"/marketplace/shops/{shop.id}", {name: url}, status=422)
+        assert refused["errors"][0]["messages"][0].startswith(f"{name} {sentence}")
+
+
+async def test_user_name_and_password_of_a_webhook_url_are_sent_and_never_shown(tmp_path: Path) -> None:
+    secret, shown = "https://me:secret@shop.example/hook", "https://***@shop.example/hook"
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        path = f"/marketplace/shops/{shop.id}"
+        for url in (secret, shown):
+            changed = await market.operate("PATCH", path, {"webhook_url": url, "returns_webhook_url": url})
+            assert (changed["shop"]["webhook_url"], changed["shop"]["returns_webhook_url"]) == (shown, shown)
+        assert [entry["webhook_url"] for entry in (await market.operate("GET", "/marketplace/shops"))["shops"]] == [
+            shown
+        ]
+        code = await shop.cart(A=1)
+        await market.settle()
+        assert [url for url, body in market.network.posts if body["order"]["code"] == code] == [secret]
+        logged = (await market.operate("GET", f"/marketplace/deliveries?subject={code}"))["deliveries"][0]["id"]
+        detail = await market.operate("GET", f"/marketplace/deliveries/{logged}")
+        assert [attempt["url"] for attempt in detail["attempts"]] == [shown]

@@ -10,7 +10,7 @@ from kalathi.contract.signatures import verify
 from kalathi.marketplace.app import open_marketplace
 from kalathi.marketplace.kernel.clock import real_millis
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.webhooks.sending import SendError
+from kalathi.marketplace.webhooks.answer import SendError
 from tests.market import LOCATION, OPERATOR_TOKEN, FakeNetwork, FakeTime, Market, until
 from tests.panel.surfer import Place, Surfer, open_place
 

@@ -82,7 +82,7 @@ def test_a_refusal_is_said_in_the_readers_words() -> None:
             assert refusals.said(filled, words) == words.text(text) % dict.fromkeys(names, "100%(x)s"), sentence
     wanted = "items.quantity of A: 9 are wanted, 5 are available."
     assert refusals.said(wanted, ENGLISH) == "Of A there are 5 pieces; 9 are wanted."
-    assert refusals.said("webhook_url must be a whole http or https address.", GREEK).startswith("Διεύθυνση για παραγ")
+    assert refusals.said("webhook_url must begin with http:// or https://.", GREEK).startswith("Διεύθυνση για παραγ")
     assert refusals.said("Object missing required field `name`.", ENGLISH) == "Name is missing."
     assert refusals.said("Expected `int`, got `str` - at `$.items[...].quantity`.", ENGLISH).startswith("Pieces: ")
     assert refusals.said("x" * 100_000 + "%(a)s", GREEK) == "x" * 100_000 + "%(a)s"

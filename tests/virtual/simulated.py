@@ -22,9 +22,9 @@ from kalathi.marketplace.kernel.sqlite_writing import begin_group
 from kalathi.marketplace.lanes import Duty
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops.model import NewLocation, NewShop
+from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher
 from kalathi.marketplace.webhooks.retry import RetrySchedule
-from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.store import EVENT, announce
 from kalathi.marketplace.worker import Worker
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
+from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.merchant.client import AsyncClient, RedirectedError, Retries, UnreachableError
 from kalathi.merchant.client.redirects import Refused, Request, decide
 from kalathi.merchant.client.transport import HttpAnswer

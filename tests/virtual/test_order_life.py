@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.webhooks.sending import SendError
+from kalathi.marketplace.webhooks.answer import SendError
 from tests.market import NOON, FakeNetwork, FakeTime, open_market, until
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kalathi.marketplace.sandbox.scenario import scenarios
-from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer
+from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer
 from tests.market import FakeNetwork, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio

@@ -25,7 +25,7 @@ from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.orders.operations import Facts, Operation
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
-from kalathi.marketplace.shops.model import NewShop, Shop
+from kalathi.marketplace.shops.model import NewShop, Shop, without_passwords
 from kalathi.marketplace.webhooks.resending import resent_latest
 
 _LONGEST_MOVE_SECONDS = 10 * 366 * 86_400
@@ -125,18 +125,18 @@ async def add_shop(desk: Desk, call: Call) -> Reply:
     ids = [opaque_id() for _ in range(1 + len(new.locations))]
     changes, shop = shop_commands.add_shop(new, ids, token, own_domain_only=_is_production(desk))
     await desk.database.commit(changes)
-    return reply(201, ShopWithToken(shop=shop, api_token=token))
+    return reply(201, ShopWithToken(shop=without_passwords(shop), api_token=token))
 
 
 async def list_shops(desk: Desk, call: Call) -> Reply:
     """Every shop."""
-    return reply(200, ShopList(shops=await desk.database.look(shops.shops)))
+    return reply(200, ShopList(shops=[without_passwords(shop) for shop in await desk.database.look(shops.shops)]))
 
 
 async def show_shop(desk: Desk, call: Call) -> Reply:
     """One shop."""
     shop = await desk.database.look(lambda view: shop_commands.find_shop(view, call.path["shop_id"]))
-    return reply(200, ShopBody(shop=shop))
+    return reply(200, ShopBody(shop=without_passwords(shop)))
 
 
 async def change_shop(desk: Desk, call: Call) -> Reply:
@@ -146,7 +146,7 @@ async def change_shop(desk: Desk, call: Call) -> Reply:
             view, call.path["shop_id"], call.body, own_domain_only=_is_production(desk)
         )
     )
-    return reply(200, ShopBody(shop=shop))
+    return reply(200, ShopBody(shop=without_passwords(shop)))
 
 
 async def add_location(desk: Desk, call: Call) -> Reply:
@@ -155,7 +155,7 @@ async def add_location(desk: Desk, call: Call) -> Reply:
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         changes, shop = shop_commands.add_location(view, call.path["shop_id"], call.body, location_id)
-        return changes, reply(201, ShopBody(shop=shop))
+        return changes, reply(201, ShopBody(shop=without_passwords(shop)))
 
     return await write(desk, call, command)
 
@@ -164,20 +164,20 @@ async def renew_token(desk: Desk, call: Call) -> Reply:
     """A new API token; the old one is dead."""
     token = secret_token()
     shop = await desk.database.run(lambda view: shop_commands.renew_token(view, call.path["shop_id"], token))
-    return reply(200, ShopWithToken(shop=shop, api_token=token))
+    return reply(200, ShopWithToken(shop=without_passwords(shop), api_token=token))
 
 
 async def renew_signing_secret(desk: Desk, call: Call) -> Reply:
     """Signs the shop's webhooks (Standard Webhooks) with a new secret, shown once; the one before stays live too."""
     secret = secret_text(token_bytes(SECRET_BYTES))
     shop = await desk.database.run(lambda view: shop_commands.renew_signing_secret(view, call.path["shop_id"], secret))
-    return reply(200, ShopWithSecret(shop=shop, signing_secret=secret))
+    return reply(200, ShopWithSecret(shop=without_passwords(shop), signing_secret=secret))
 
 
 async def end_signing(desk: Desk, call: Call) -> Reply:
     """Ends signing: webhooks go out exactly as the contract has them."""
     shop = await desk.database.run(lambda view: shop_commands.end_signing(view, call.path["shop_id"]))
-    return reply(200, ShopBody(shop=shop))
+    return reply(200, ShopBody(shop=without_passwords(shop)))
 
 
 async def put_listings(desk: Desk, call: Call) -> Reply:

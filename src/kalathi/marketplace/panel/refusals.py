@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from kalathi.marketplace.kernel.targets import BadUrl
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import Words
 
@@ -135,7 +136,16 @@ PATTERNS: Final[Mapping[str, str]] = {
         "This scenario needs a shop whose orders are sent by: %(mode)s. Change that at the shop, or choose another."
     ),
     "%(field)s: give a number such as 10.40.": "%(field)s: write a number such as 10.40.",
-    "%(field)s must be a whole http or https address.": "%(field)s: write a whole address that begins with https://.",
+    f"%(field)s {BadUrl.NOT_ASCII}.": (
+        "%(field)s: write Latin letters only; other letters of the path percent-encoded, and the host in its xn-- form."
+    ),
+    f"%(field)s {BadUrl.SPACES}.": "%(field)s: write it without spaces and backslashes.",
+    f"%(field)s {BadUrl.SCHEME}.": "%(field)s: write a whole address that begins with https://.",
+    f"%(field)s {BadUrl.HOST}.": "%(field)s: write a host, such as shop.example, after https://.",
+    f"%(field)s {BadUrl.NUMBERS}.": "%(field)s: write all four numbers of the IP address, such as 192.0.2.1.",
+    f"%(field)s {BadUrl.PORT}.": "%(field)s: write a port between 1 and 65535, or none.",
+    f"%(field)s {BadUrl.USER}.": "%(field)s: the user name must have no colon.",
+    f"%(field)s {BadUrl.MASKED}.": "%(field)s: write user name and password instead of ***.",
     "%(field)s must be https on the shop's domain %(domain)s or a subdomain of it.": (
         "%(field)s: write an https address of %(domain)s or of a domain below it."
     ),

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from msgspec import UNSET
 
 from kalathi.marketplace.kernel.clock import athens
+from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import NAMES, Language, words_of
 from kalathi.marketplace.panel.refusals import said
@@ -71,6 +72,7 @@ def _environment(language: Language) -> Environment:
         "local": local,
         # For sentences that are not the template's own: the template's function would format what stands in them.
         "said": lambda sentence: said(str(sentence), words),
+        "masked": lambda url: mask_url(url) if url else "",
         "given": lambda value, other="": other if value is UNSET or value is None else value,
         "words": lambda word, kind: words.text(wording.KINDS[kind].get(str(word), str(word))),
     }

@@ -19,7 +19,7 @@ from kalathi.marketplace.orders.machine import Action
 from kalathi.marketplace.returns.machine import Action as ReturnAction
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
 from kalathi.marketplace.sandbox.triggers import TriggerKind
-from kalathi.marketplace.webhooks.sending import SendError
+from kalathi.marketplace.webhooks.answer import SENTENCES
 
 _ORDER_STATES: Final[Mapping[str, str]] = {
     OrderState.OPEN: "Open",
@@ -140,21 +140,6 @@ DELIVERY_STATES: Final[Mapping[str, str]] = {
     "not_sent": "Not sent",
 }
 _OUTCOMES: Final[Mapping[str, str]] = {"delivered": "Delivered", "retry": "Tried again later", "exhausted": "Given up"}
-_SEND_ERRORS: Final[Mapping[str, str]] = {
-    SendError.NONE: "",
-    SendError.NO_URL: "The shop has no webhook URL, or its switch is off",
-    SendError.SILENCED: "The present URL knows nothing of this return yet",
-    SendError.INVALID_URL: "The URL or a redirect is not valid",
-    SendError.TIMEOUT: "No answer in time",
-    SendError.CONNECTION: "No connection",
-    SendError.TOO_MANY_REDIRECTS: "Too many redirects",
-    SendError.FORBIDDEN_ADDRESS: "The address is private; webhooks go to public ones only",
-    SendError.UNFORESEEN: "Something unforeseen",
-    SendError.INJECTED_STATUS: "The sandbox was told to fail it",
-    SendError.INJECTED_DROP: "The sandbox was told to drop it",
-    SendError.INJECTED_TIMEOUT: "The sandbox was told to let it time out",
-    SendError.HELD_BACK: "The sandbox was told to hold it back",
-}
 _DUE: Final[Mapping[str, str]] = {
     DueKind.DELIVERY: "A webhook is sent",
     DueKind.EXPIRY: "The order expires unless it is answered",
@@ -207,7 +192,7 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "event": _EVENTS,
     "delivery_state": DELIVERY_STATES,
     "outcome": _OUTCOMES,
-    "send_error": _SEND_ERRORS,
+    "send_error": SENTENCES,
     "due": _DUE,
     "mode": _MODES,
     "storage": _STORAGE,

@@ -10,8 +10,8 @@ from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.due import DueRow
 from kalathi.marketplace.sandbox import store
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, check_faults, strikes
+from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.dispatcher import Sender
-from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 
 _NO_RULES: Final[Sequence[FaultRule]] = ()
 

@@ -1,7 +1,6 @@
 """What the operator does with shops: one function per command. Each gives the change set and its answer."""
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET
@@ -11,6 +10,7 @@ from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 from kalathi.marketplace.kernel.money import as_amount, as_rate
+from kalathi.marketplace.kernel.targets import BadUrl, mask_url, parse_target
 from kalathi.marketplace.shops import store
 from kalathi.marketplace.shops.model import (
     MOST_LOCATIONS,
@@ -56,6 +56,10 @@ def change_shop(
     """Changes what is named and leaves the rest. Raises NOT_FOUND, INVALID_PARAMETER."""
     old = find_shop(view, shop_id)
     given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
+    for name in ("webhook_url", "returns_webhook_url"):
+        present = getattr(old, name)
+        if present is not None and given.get(name) == mask_url(present):
+            del given[name]  # As it was shown: without user name and password.
     new = msgspec.structs.replace(old, **given)
     _check_urls(new, own_domain_only=own_domain_only)
     written = ChangeSet(store.update_shop(new, store.shop_version(view, shop_id)))
@@ -153,17 +157,9 @@ def _check_url(name: str, url: str | None, domain: str | None) -> None:
     """With a domain, it must be https there or on a subdomain of it (contract, section 4)."""
     if url is None:
         return
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        valid = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0
-    except ValueError:
-        valid, host = False, ""
-    # Other characters are written as %XX, and other hosts in their ASCII form (RFC 3986).
-    plain = url.isascii() and url.isprintable() and " " not in url and "\\" not in url
-    if not (valid and plain):
-        raise invalid_parameter(f"{name} must be a whole http or https address.")
-    if domain is not None and not (
-        url.startswith("https://") and (host == domain.lower() or host.endswith("." + domain.lower()))
-    ):
+    target = parse_target(url)
+    if isinstance(target, BadUrl):
+        raise invalid_parameter(f"{name} {target}.")
+    host = target.host
+    if domain is not None and not (target.is_tls and (host == domain.lower() or host.endswith("." + domain.lower()))):
         raise invalid_parameter(f"{name} must be https on the shop's domain {domain} or a subdomain of it.")

@@ -6,9 +6,11 @@ from decimal import Decimal
 from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import replace
 
 from kalathi.contract.orders import Size
 from kalathi.contract.words import Courier, FulfillmentMode, LineTag, ReturnEventType
+from kalathi.marketplace.kernel.targets import mask_url
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 OptionalText = Annotated[str, Meta(max_length=200)]
@@ -71,6 +73,12 @@ class Shop(Struct, frozen=True, kw_only=True):
     def location(self, location_id: str) -> Location | None:
         """The location with this id, or None."""
         return next((location for location in self.locations if location.id == location_id), None)
+
+
+def without_passwords(shop: Shop) -> Shop:
+    """Return the shop as it is shown: its URLs without user name and password."""
+    webhook_url, returns_webhook_url = (url and mask_url(url) for url in (shop.webhook_url, shop.returns_webhook_url))
+    return replace(shop, webhook_url=webhook_url, returns_webhook_url=returns_webhook_url)
 
 
 class Listing(Struct, frozen=True, kw_only=True):

@@ -12,9 +12,9 @@ from kalathi.marketplace.kernel.database import Database, Row, View
 from kalathi.marketplace.kernel.due import DueRow, again, all_done
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
+from kalathi.marketplace.webhooks.answer import NO_HEADERS, SENTENCES, Answer, SendError
 from kalathi.marketplace.webhooks.openings import FOLLOWING, OPENING
 from kalathi.marketplace.webhooks.retry import Delivered, Exhausted, Outcome, RetryAt, RetrySchedule
-from kalathi.marketplace.webhooks.sending import NO_HEADERS, Answer, SendError
 
 _log = structlog.get_logger("kalathi.webhooks")
 
@@ -164,6 +164,7 @@ class Dispatcher:
             status=answer.status,
             error=answer.error,
             duration_millis=answer.duration_millis,
+            **({"explanation": SENTENCES[answer.error]} if answer.error else {}),
         )
         return Attempted(row, answer, outcome, word, at_millis)
 

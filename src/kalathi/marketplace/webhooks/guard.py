@@ -6,11 +6,8 @@ checked in the same way, on every redirect again.
 """
 
 import ipaddress
-import socket
 from collections.abc import Callable
 from typing import Final
-
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 Allowed = Callable[[str], bool]
 
@@ -64,25 +61,3 @@ def is_written_out(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-class GuardedResolver(AbstractResolver):
-    """Resolves a name and lets through what may be dialled. A name with one forbidden address is forbidden whole."""
-
-    def __init__(self, allowed: Allowed, inner: AbstractResolver) -> None:
-        self._allowed = allowed
-        self._inner = inner
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Raises ForbiddenAddressError, and OSError when the name has no address."""
-        found = await self._inner.resolve(host, port, family)
-        for entry in found:
-            if not self._allowed(entry["host"]):
-                raise ForbiddenAddressError(f"{host} is at {entry['host']}")
-        return found
-
-    async def close(self) -> None:
-        """Closes the resolver inside."""
-        await self._inner.close()

@@ -15,6 +15,7 @@ from kalathi.marketplace.kernel.database import Database, Row, View
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.shops.store import signing_secrets
+from kalathi.marketplace.webhooks.answer import explanation_of
 from kalathi.marketplace.webhooks.store import Attempt, attempts_of, delivery_id, message_id
 
 DeliveryState = Literal["pending", "delivered", "exhausted", "not_sent"]
@@ -52,6 +53,8 @@ class LoggedDelivery(Struct, frozen=True, kw_only=True):
     attempts: int
     status: int | None
     error: str
+    # A sentence for the owner of the endpoint; empty if there is no error.
+    explanation: str
 
 
 class DeliveryDetail(Struct, frozen=True, kw_only=True):
@@ -199,4 +202,5 @@ def _entry(row: Row) -> LoggedDelivery:
         attempts=attempts,
         status=status,
         error=error or "",
+        explanation=explanation_of(error),
     )

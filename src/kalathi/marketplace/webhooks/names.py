@@ -7,56 +7,71 @@ is being looked up is not looked up a second time, so that a silent server holds
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
-
-from aiohttp.abc import AbstractResolver, ResolveResult
+from typing import Any, Final, NamedTuple, Protocol
 
 # More than there are slow shops with a delivery in flight; threads are made as they are needed.
 _THREADS: Final = 128
 
-_Name = tuple[str, int, int]
+
+class Address(NamedTuple):
+    """An address to dial: its family, and its place as `socket.connect` takes it."""
+
+    family: int
+    place: tuple[Any, ...]
+
+    @property
+    def host(self) -> str:
+        """The IPv4 or IPv6 address as a text."""
+        return str(self.place[0])
 
 
-class PooledResolver(AbstractResolver):
-    """The system's resolver."""
+class Names(Protocol):
+    """What looks up host names."""
 
-    def __init__(self, look_up: Callable[[str, int, socket.AddressFamily], list[ResolveResult]] | None = None) -> None:
+    async def resolve(self, host: str, port: int) -> Sequence[Address]:
+        """Return the addresses of a host, at least one. Raises OSError if there is none."""
+        ...
+
+    async def close(self) -> None:
+        """Stop; nobody waits for a lookup that is on its way."""
+        ...
+
+
+LookUp = Callable[[str, int], Sequence[Address]]
+
+
+class PooledNames:
+    """The system's resolver, on threads."""
+
+    def __init__(self, look_up: LookUp | None = None) -> None:
         """`look_up` blocks; without one, the system's."""
-        self._look_up = look_up or _looked_up
+        self._look_up = look_up or _look_up
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="kalathi-names")
-        self._asked: dict[_Name, asyncio.Future[list[ResolveResult]]] = {}
+        self._asked: dict[tuple[str, int], asyncio.Future[Sequence[Address]]] = {}
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int) -> Sequence[Address]:
         """Raises OSError when the name has no address."""
-        name = (host, port, int(family))
+        name = (host, port)
         answer = self._asked.get(name)
         if answer is None:
-            answer = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port, family)
+            answer = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port)
             self._asked[name] = answer
             answer.add_done_callback(lambda ended: self._forget(name, ended))
-        # Whoever gives up leaves the others waiting.
+        # A caller that gives up leaves the others waiting.
         return await asyncio.shield(answer)
 
-    def _forget(self, name: _Name, ended: asyncio.Future[list[ResolveResult]]) -> None:
+    def _forget(self, name: tuple[str, int], ended: asyncio.Future[Sequence[Address]]) -> None:
         self._asked.pop(name, None)
         if not ended.cancelled():
-            ended.exception()  # Nobody may be waiting for it any more.
+            ended.exception()  # All callers may have given up.
 
     async def close(self) -> None:
         """Waits for nobody: a lookup may take as long as it likes."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _looked_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG)
-    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    return [
-        ResolveResult(
-            hostname=host, host=str(address[0]), port=int(address[1]), family=kind, proto=protocol, flags=numeric
-        )
-        for kind, _, protocol, _, address in found
-    ]
+def _look_up(host: str, port: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return [Address(family, place) for family, _, _, _, place in found]

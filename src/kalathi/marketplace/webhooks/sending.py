@@ -1,77 +1,24 @@
 """One POST to a shop's endpoint: headers, time limit, redirects. A bad endpoint never raises."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
-from functools import lru_cache
-from typing import Any, Final, NamedTuple, cast
-from urllib.parse import urljoin, urlsplit
+from typing import Any, Final, cast
+from urllib.parse import urljoin
 
-import aiohttp
-import yarl
-from aiohttp.abc import AbstractResolver
+from kalathi.marketplace.kernel.targets import BadUrl, Target, parse_target
+from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
+from kalathi.marketplace.webhooks.guard import Allowed
+from kalathi.marketplace.webhooks.http1.answers import AnswerReader
+from kalathi.marketplace.webhooks.http1.connections import Connection, Pool
+from kalathi.marketplace.webhooks.http1.dialing import Dialer, explain_failure
+from kalathi.marketplace.webhooks.names import Names, PooledNames
 
-from kalathi.marketplace.webhooks.guard import Allowed, ForbiddenAddressError, GuardedResolver, is_written_out
-from kalathi.marketplace.webhooks.names import PooledResolver
-
-NO_HEADERS: Final[Mapping[str, str]] = {}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 3
-_ANSWER_BYTES: Final = 500
 _LONGEST_WAIT_SECONDS: Final = 86_400
-
-
-class SendError(StrEnum):
-    """Why there is no status to show."""
-
-    NONE = ""
-    NO_URL = "no_url"
-    # No event that opens this subject has reached the present URL (contract, section 8).
-    SILENCED = "silenced"
-    INVALID_URL = "invalid_url"
-    TIMEOUT = "timeout"
-    CONNECTION = "connection"
-    TOO_MANY_REDIRECTS = "too_many_redirects"
-    FORBIDDEN_ADDRESS = "forbidden_address"
-    UNFORESEEN = "unforeseen"
-    # Brought about by a sandbox; the endpoint was not asked, or its answer was thrown away.
-    INJECTED_STATUS = "injected_status"
-    INJECTED_DROP = "injected_drop"
-    INJECTED_TIMEOUT = "injected_timeout"
-    HELD_BACK = "held_back"
-
-
-class Answer(NamedTuple):
-    """How an attempt ended: the last URL asked, its status and the beginning of its body, real milliseconds taken."""
-
-    url: str
-    status: int | None
-    error: SendError
-    body: bytes
-    duration_millis: int
-    # How much later an event that was held back is tried again.
-    hold_seconds: float = 0.0
-    # How long the endpoint has asked to be left alone.
-    retry_after_seconds: float = 0.0
-
-    @property
-    def delivered(self) -> bool:
-        """Success is exactly 200 (contract, section 4)."""
-        return self.status == 200 and self.error is SendError.NONE
-
-
-class _Ended(NamedTuple):
-    """What came back at last."""
-
-    status: int | None = None
-    beginning: bytes = b""
-    wait_seconds: float = 0.0
-    error: SendError = SendError.NONE
-
-
-_NOTHING: Final = _Ended()
 
 
 def webhook_headers(user_agent: str) -> dict[str, str]:
@@ -120,6 +67,33 @@ class _TimeLimit:
         self._timer = self._loop.call_later(self._look_again_seconds, self._look) if self._ends_at else None
 
 
+class _Attempt:
+    """One attempt on its way, so that a time limit leaves what is known of it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.connection: Connection | None = None
+        self.reader: AnswerReader | None = None
+        self.error = SendError.NONE
+
+    def note_expired(self) -> None:
+        """The time limit is over. The status decides if it has come, whatever else is missing."""
+        if self.connection is not None:
+            self.reader = self.connection.reader
+            self.reader.end()
+        if self.reader is None:
+            self.error = SendError.CONNECT_TIMEOUT
+        elif self.reader.status is None:
+            self.error = SendError.TIMEOUT
+
+    def answer(self, duration_millis: int) -> Answer:
+        reader = self.reader
+        if reader is None:
+            return Answer(self.url, None, self.error, b"", duration_millis)
+        wait = 0.0 if reader.status == 200 else seconds_of(reader.header(b"retry-after"))
+        return Answer(self.url, reader.status, self.error, reader.beginning, duration_millis, 0.0, wait)
+
+
 class WebhookSender:
     """Posts webhooks over one pool of connections."""
 
@@ -131,91 +105,84 @@ class WebhookSender:
         connections: int,
         https_only: bool = False,
         allowed: Allowed | None = None,
-        resolver: AbstractResolver | None = None,
+        names: Names | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """With `https_only` neither a URL nor a redirect may be plain http. `allowed` says which addresses may be
-        dialled; None lets everything through. Call `close` when done; must be made on a running event loop."""
-        self._allowed = allowed
+        dialled; None lets everything through. `connections` are kept for another request. `tls` replaces the system's
+        certificates. Call `close` when done; must be made on a running event loop."""
         self._https_only = https_only
         self._limit = _TimeLimit(timeout_seconds)
-        # aiohttp's own limit of 100 connections would make the slots of a large pool wait for each other.
-        names = resolver or PooledResolver()
-        connector = aiohttp.TCPConnector(
-            limit=connections, resolver=names if allowed is None else GuardedResolver(allowed, names)
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers=webhook_headers(user_agent) | {"Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._dialer = Dialer(names or PooledNames(), allowed, tls)
+        self._pool = Pool(connections)
+        self._fixed = _lines(webhook_headers(user_agent) | {"Accept": "*/*", "Accept-Encoding": "identity"})
 
     async def close(self) -> None:
         """Closes the connections."""
         self._limit.stop()
-        await self._session.close()
+        self._pool.close()
+        await self._dialer.close()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
         """POSTs the bytes; on a redirect the method and the bytes stay, and one time limit holds for all of it."""
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         started = time.perf_counter()
-        asked = [url]
-        ended = _NOTHING
+        attempt = _Attempt(url)
+        rest = _rest_of_request(self._fixed, body, headers)
         self._limit.begin(task)
         try:
-            ended = await self._follow(asked, body, headers)
+            await self._follow(attempt, rest)
         except asyncio.CancelledError:
             if not self._limit.has_expired(task):
                 raise
-            error = SendError.TIMEOUT
-        except aiohttp.ClientConnectorCertificateError:  # Which is a ValueError too.
-            error = SendError.CONNECTION
-        except (aiohttp.InvalidURL, ValueError):
-            error = SendError.INVALID_URL
-        except aiohttp.ClientConnectorError as refused:
-            forbidden = isinstance(refused.os_error, ForbiddenAddressError)
-            error = SendError.FORBIDDEN_ADDRESS if forbidden else SendError.CONNECTION
-        except ForbiddenAddressError:
-            error = SendError.FORBIDDEN_ADDRESS
-        except TimeoutError:
-            error = SendError.TIMEOUT
-        except (aiohttp.ClientError, OSError):
-            error = SendError.CONNECTION
-        else:
-            error = ended.error
+            attempt.note_expired()
+        except OSError as error:
+            attempt.error = explain_failure(error)
         finally:
             self._limit.end(task)
-        duration_millis = int((time.perf_counter() - started) * 1000)
-        return Answer(asked[-1], ended.status, error, ended.beginning, duration_millis, 0.0, ended.wait_seconds)
+        return attempt.answer(int((time.perf_counter() - started) * 1000))
 
-    async def _follow(self, asked: list[str], body: bytes, headers: Mapping[str, str]) -> _Ended:
-        """From redirect to redirect; the URLs that were asked are noted."""
+    async def _follow(self, attempt: _Attempt, rest: bytes) -> None:
+        """From redirect to redirect; `attempt` has the URL that was asked last."""
         for _ in range(_MOST_REDIRECTS + 1):
-            url = asked[-1]
-            if self._https_only and not url.lower().startswith("https://"):
-                return _Ended(error=SendError.INVALID_URL)
-            status, answered, beginning = await self._once(url, body, headers)
-            location = answered.get("Location", "") if status in _REDIRECTS else ""
+            target = parse_target(attempt.url)
+            if isinstance(target, BadUrl) or (self._https_only and not target.is_tls):
+                attempt.error = SendError.INVALID_URL
+                return
+            reader = await self._exchange(attempt, target, rest)
+            if reader.status is None:
+                attempt.error = _what_it_is(reader)
+                return
+            location = reader.header(b"location") if reader.status in _REDIRECTS else ""
             if not location:
-                wait = 0.0 if status == 200 else seconds_of(answered.get("Retry-After", ""))
-                return _Ended(status, beginning, wait)
-            following = urljoin(url, location)
-            if not _is_address(following):
-                return _Ended(status, error=SendError.INVALID_URL)
-            asked.append(following)
-        return _Ended(error=SendError.TOO_MANY_REDIRECTS)
+                return
+            following = _joined(attempt.url, location)
+            if isinstance(parse_target(following), BadUrl):
+                attempt.error = SendError.INVALID_URL
+                return
+            attempt.url = following
+        attempt.error = SendError.TOO_MANY_REDIRECTS
 
-    async def _once(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
-        # The URL goes out as the shop wrote it: a receiver may compare its secret byte by byte.
-        target = _target(url)
-        host = target.host or ""
-        if self._allowed is not None and is_written_out(host) and not self._allowed(host):
-            raise ForbiddenAddressError(host)
-        async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as response:
-            # A bounded read: what lies behind it is dropped with the connection.
-            beginning = await response.content.read(_ANSWER_BYTES)
-            return response.status, response.headers, beginning
+    async def _exchange(self, attempt: _Attempt, target: Target, rest: bytes) -> AnswerReader:
+        request = _request_line(target) + rest
+        place = (target.is_tls, target.host, target.port)
+        kept = self._pool.take(place)
+        if kept is not None:
+            attempt.connection = kept
+            try:
+                return self._done(attempt, place, await kept.exchange(request))
+            except OSError:
+                # The server closed it while it was idle. No byte has come, so it has hardly seen the request.
+                pass
+        attempt.connection = attempt.reader = None
+        attempt.connection = await self._dialer.dial(target)
+        return self._done(attempt, place, await attempt.connection.exchange(request))
+
+    def _done(self, attempt: _Attempt, place: object, reader: AnswerReader) -> AnswerReader:
+        attempt.reader = reader
+        if attempt.connection is not None:
+            self._pool.keep(place, attempt.connection)
+        return reader
 
 
 def seconds_of(retry_after: str) -> float:
@@ -229,11 +196,32 @@ def seconds_of(retry_after: str) -> float:
         return 0.0
 
 
-@lru_cache(maxsize=4096)
-def _target(url: str) -> yarl.URL:
-    return yarl.URL(url, encoded=True)
+def _what_it_is(reader: AnswerReader) -> SendError:
+    """Return the word for bytes that are no answer of HTTP."""
+    # A record of TLS: an alert (21) or a handshake (22), of version 3.x.
+    is_tls = reader.first_bytes[:2] in {b"\x15\x03", b"\x16\x03"}
+    return SendError.TLS_EXPECTED if is_tls else SendError.UNREADABLE_ANSWER
 
 
-def _is_address(url: str) -> bool:
-    """Whether this can be asked and written down: a header may hold any bytes, and texts of a database may not."""
-    return urlsplit(url).scheme in {"http", "https"} and url.isprintable() and url.isascii()
+def _joined(url: str, location: str) -> str:
+    """Return the address of a redirect. A header may hold any bytes; what cannot be a URL is refused later."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1")
+
+
+def _rest_of_request(fixed: bytes, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return everything after the `Host` header: the same for every redirect."""
+    own = _lines(headers) if headers else b""
+    return b"%bContent-Length: %d\r\n%b\r\n%b" % (fixed, len(body), own, body)
+
+
+def _request_line(target: Target) -> bytes:
+    # The path goes out as the shop wrote it: a receiver may compare its secret byte by byte.
+    authorization = f"Authorization: {target.authorization}\r\n" if target.authorization else ""
+    return f"POST {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n{authorization}".encode()

@@ -11,7 +11,8 @@ from kalathi.marketplace.kernel.changes import Delete, Insert, InsertMany, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.database import View, any_of
 from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow, plan, planned
-from kalathi.marketplace.webhooks.sending import Answer
+from kalathi.marketplace.kernel.targets import mask_url
+from kalathi.marketplace.webhooks.answer import Answer, explanation_of
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -23,6 +24,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     outcome: str
     status: int | None
     error: str
+    # A sentence for the owner of the endpoint; empty if there is no error.
+    explanation: str
     duration_millis: int
     answer: str
 
@@ -232,10 +235,11 @@ def attempts_of(view: View, shop_id: str, subject: str) -> dict[int, list[Attemp
         attempt = Attempt(
             number=number,
             at=athens(from_millis(at)),
-            url=url,
+            url=mask_url(url),
             outcome=outcome,
             status=status,
             error=error,
+            explanation=explanation_of(error),
             duration_millis=duration,
             answer=answer.decode("utf-8", "replace"),
         )

@@ -15,7 +15,7 @@ from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.sandbox import return_triggers, triggers
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import NewLocation, ShopChanges, hash_token
-from kalathi.marketplace.webhooks.sending import Answer as WebhookAnswer
+from kalathi.marketplace.webhooks.answer import Answer as WebhookAnswer
 
 _SETTINGS: Final = "/shop/settings"
 _TRIED_ORDER: Final = "DEMO-OPEN"
