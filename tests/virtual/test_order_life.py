@@ -264,6 +264,22 @@ async def test_a_clock_move_that_waits_too_long_says_503_and_loses_nothing(tmp_p
         assert (await market.order(code))["deliveries"][0]["state"] == "delivered"
 
 
+async def test_orders_of_an_endpoint_that_hangs_are_tried_side_by_side_while_the_clock_moves(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(quantity=100)
+        market.network.statuses[SHOP] = [500] * 8
+        codes = [await shop.cart(A=1) for _ in range(8)]
+        await market.settle()
+        market.network.gates[SHOP] = asyncio.Event()
+        moving = asyncio.create_task(market.advance(60))
+        # All eight wait for an answer at once, although a shop has four slots.
+        await until(lambda: market.network.in_flight[SHOP] == 8)
+        market.network.gates[SHOP].set()
+        await moving
+        for code in codes:
+            assert len((await market.order(code))["deliveries"][0]["attempts"]) == 2
+
+
 async def test_after_a_downtime_the_attempts_keep_their_distance(tmp_path: Path) -> None:
     network = FakeNetwork()
     network.statuses[SHOP] = [SendError.CONNECTION] * 3

@@ -45,6 +45,8 @@ class BusinessClock:
         self.offset_millis = offset_millis
         self._real = real
         self._latest_millis = 0
+        # A move of the clock waits for everything that is due.
+        self.is_moving = False
 
     def follow(self, offset_millis: int) -> bool:
         """Another process may have moved it: whether this is news. It never goes back."""

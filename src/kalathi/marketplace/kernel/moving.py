@@ -61,17 +61,23 @@ class ClockMover:
     async def _move(self, target_millis: int) -> datetime:
         if target_millis > _LATEST_MILLIS:
             raise invalid_parameter(f"The clock does not go beyond {from_millis(_LATEST_MILLIS):%Y-%m-%d}.")
-        ends_at = time.monotonic() + self._limit_seconds
-        while True:
-            await self._settled(ends_at)
-            due_at = await self._database.look(next_due_millis)
-            if due_at is None or due_at > target_millis or self._clock.now_millis() >= target_millis:
-                break
-            await self._set(due_at)
-        await self._set(target_millis)
+        self._clock.is_moving = True
+        try:
+            self._moved()
+            while True:
+                await self._settle()
+                due_at = await self._database.look(next_due_millis)
+                if due_at is None or due_at > target_millis or self._clock.now_millis() >= target_millis:
+                    break
+                await self._set(due_at)
+            await self._set(target_millis)
+        finally:
+            self._clock.is_moving = False
         return self._clock.now()
 
-    async def _settled(self, ends_at: float) -> None:
+    async def _settle(self) -> None:
+        """Wait until nothing is due. Raises UNAVAILABLE if that takes longer than the limit."""
+        ends_at = time.monotonic() + self._limit_seconds
         while True:
             # One snapshot: work that ends and plans other work must not slip through between two statements.
             due_at = await self._database.look(next_due_millis)

@@ -86,7 +86,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, description="Days for which webhooks and their attempts are kept.")
     ] = 90
     clock_limit_seconds: Annotated[
-        float, Meta(gt=0, description="Real seconds that a clock move may take before it says 503.")
+        float,
+        Meta(gt=0, description="Real seconds that a clock move waits for the work of one moment before it says 503."),
     ] = 60.0
 
 
