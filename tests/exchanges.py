@@ -305,6 +305,11 @@ async def _operating(notes: Notebook) -> None:
     code = await shop.accepted({"A": 2})
     window = int((await shop.show(code))["pickup_window"]["from"][2:10].replace("-", "")) * 10 + 3
     await notes.order("support moves", code, "reschedule", {"pickup_window": window})
+    await notes.order("change parcels", code, "change_parcels", {"number_of_parcels": 2})
+    await notes.order("change courier", code, "change_courier", {"courier": "ACS"})
+    await notes.order("miss pickup", code, "miss_pickup")
+    # The voucher is made again, and the courier takes no parcel without it.
+    await notes.market.advance(5)
     await notes.order("hand over", code, "hand_over")
     line = (await shop.show(code))["line_items"][0]["id"]
     await notes.order("deliver partly", code, "deliver", {"line_items": [{"id": line, "quantity": 1}]})
@@ -312,6 +317,7 @@ async def _operating(notes: Notebook) -> None:
     code = await shop.accepted()
     await notes.market.operate("POST", f"/marketplace/orders/{code}/hand_over")
     await notes.order("fail", code, "fail_delivery")
+    await notes.order("bring back", code, "bring_back")
     await notes.order("collect", await shop.accepted(store_pickup=True), "collect")
 
 

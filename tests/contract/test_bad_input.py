@@ -56,7 +56,13 @@ async def test_a_renewed_token_ends_the_one_before(tmp_path: Path) -> None:
         assert (await shop.call("GET", f"/orders/{code}")).status == 200
 
 
-@pytest.mark.parametrize("accept", ["", "*/*", "application/json", "application/vnd.skroutz+json; version=2.0"])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *("", "*/*", "application/json", "application/vnd.skroutz+json", "application/vnd.other+json; version=3.0"),
+        *(f"application/vnd.skroutz+json; version={version}" for version in ("2.0", "4", "30", "3.", "3.0.1", "x")),
+    ],
+)
 async def test_a_wrong_accept_header_is_406_and_shows_the_right_one(tmp_path: Path, accept: str) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()

@@ -153,6 +153,9 @@ async def test_a_slash_too_many_at_either_end_is_no_other_path(tmp_path: Path) -
         "application/vnd.skroutz+json;version=3.0",
         f"text/html, {ACCEPT}",
         'application/vnd.skroutz+json; version="3.0"',
+        "application/vnd.skroutz+json; version=3",
+        "application/vnd.skroutz+json; version=3.1",
+        "application/vnd.skroutz+json; charset=utf-8; version=3.12; q=0.9, */*",
     ],
 )
 async def test_the_accept_header_may_be_spaced_cased_and_listed_in_any_way(tmp_path: Path, accept: str) -> None:

@@ -60,6 +60,7 @@ ALWAYS: dict[str, Callable[[object], bool]] = {
     "paid_by_user": flag,
     "set_as_ready_required": flag,
     "is_ready_for_dispatch": flag,
+    "fulfillment_mode": lambda value: value == "core",
 }
 OPEN = {"accept_options": anything, "reject_options": anything}
 ACCEPTED = {

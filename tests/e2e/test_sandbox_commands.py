@@ -35,10 +35,10 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
         status, out, error = await kalathi("trigger", "late_cancellation", *set_quantity, *to, "--json")
         assert status == 0, error
         [order] = json.loads(out)["orders"]
-        assert order["state"] == "for_return"
+        assert order["state"] == "cancelled"
         shown = await caller.operate("GET", f"/marketplace/orders/{order['code']}")
         assert shown["order"]["line_items"][0]["quantity"] == 3
-        await until(lambda: ("order_updated", "for_return") in shop.by_order[order["code"]])
+        await until(lambda: ("order_updated", "cancelled") in shop.by_order[order["code"]])
         status, _, error = await kalathi("trigger", "unheard_of", *to)
         assert status == 1
         assert "late_cancellation" in error

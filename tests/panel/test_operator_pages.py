@@ -97,7 +97,7 @@ async def test_every_operation_of_the_table_has_its_form_in_the_states_that_allo
         await place.shop.accept(code)
         await place.market.advance(2)
         page, there = await forms(code)
-        assert there == {"cancel", "hand_over", "reschedule"}
+        assert there == {"cancel", "change_courier", "change_parcels", "hand_over", "miss_pickup", "reschedule"}
         window = page.form(f"{base}/reschedule").choices["pickup_window"][-1]
         await place.operator.submit(page, f"{base}/reschedule", {"pickup_window": window})
         await place.operator.submit(page, f"{base}/hand_over")
@@ -118,6 +118,25 @@ async def test_every_operation_of_the_table_has_its_form_in_the_states_that_allo
         page, there = await forms(pickup)
         await place.operator.submit(page, f"/operator/orders/{pickup}/collect")
         assert (await place.shop.show(pickup))["state"] == "delivered"
+        for lost, word in ((await place.shop.accepted(), "cancel"), (await place.shop.accepted(), "fail_delivery")):
+            path = f"/operator/orders/{lost}"
+            page, _ = await forms(lost)
+            for name, values in (
+                ("change_parcels", {"number_of_parcels": "2"}),
+                ("change_courier", {"courier": "ACS"}),
+                ("miss_pickup", {}),
+            ):
+                page = await place.operator.submit(page, f"{path}/{name}", values)
+            shown = await place.shop.show(lost)
+            assert (shown["number_of_parcels"], shown["courier"]) == (2, "ACS")
+            await place.market.advance(5)
+            for name in ("hand_over", word):
+                page = await place.operator.submit(page, f"{path}/{name}")
+            page, there = await forms(lost)
+            assert there == {"bring_back"}
+            page = await place.operator.submit(page, f"{path}/bring_back")
+            assert "The parcel is back at the shop" in page.text
+            assert (await forms(lost))[1] == set()
         other = await place.shop.cart(A=1)
         page, _ = await forms(other)
         await place.operator.submit(page, f"/operator/orders/{other}/reject", {"reason": "Απάτη"})

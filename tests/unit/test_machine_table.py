@@ -1,10 +1,11 @@
 """The machine's table: every move that it has is made, every other raises and changes nothing."""
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from kalathi.contract.codec import encode
@@ -16,9 +17,11 @@ from kalathi.contract.requests import (
     TrackingDetail,
     TrackingRequest,
 )
-from kalathi.contract.words import FulfillmentMode, OrderEventType, OrderState
+from kalathi.contract.webhooks import Change
+from kalathi.contract.words import Courier, FulfillmentMode, OrderEventType, OrderState
+from kalathi.marketplace.couriers.tracking import tracking_codes
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import machine, pickup, replacing, returning
+from kalathi.marketplace.orders import delivering, machine, pickup, replacing, returning
 from kalathi.marketplace.orders.lines import StockMove
 from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step
 from kalathi.marketplace.orders.model import Order
@@ -51,11 +54,15 @@ MOVES: dict[Action, Callable[[Order], Step | None]] = {
     Action.SET_AS_READY: lambda order: pickup.set_as_ready(order, OFFER.schedule, NOW),
     Action.SET_AS_NOT_READY: lambda order: pickup.set_as_not_ready(order, NOW),
     Action.TRACK: lambda order: pickup.track(order, TRACKING),
-    Action.HAND_OVER: machine.hand_over,
-    Action.COLLECT: lambda order: machine.collect(order, NOW),
-    Action.DELIVER: lambda order: machine.deliver(order, NOW),
-    Action.DELIVER_PARTLY: lambda order: machine.deliver(order, NOW, {"line0": 1}),
-    Action.FAIL_DELIVERY: machine.fail_delivery,
+    Action.HAND_OVER: delivering.hand_over,
+    Action.COLLECT: lambda order: delivering.collect(order, NOW),
+    Action.DELIVER: lambda order: delivering.deliver(order, NOW),
+    Action.DELIVER_PARTLY: lambda order: delivering.deliver(order, NOW, {"line0": 1}),
+    Action.FAIL_DELIVERY: delivering.fail_delivery,
+    Action.BRING_BACK: delivering.bring_back,
+    Action.CHANGE_PARCELS: lambda order: pickup.change_parcels(order, 3),
+    Action.CHANGE_COURIER: lambda order: pickup.change_courier(order, Courier.ELTA),
+    Action.MISS_PICKUP: lambda order: pickup.miss_pickup(order, OFFER.schedule, NOW),
     Action.ISSUE_DELIVERY_NOTE: lambda order: pickup.issue_delivery_note(order, "N1", "http://market/n.pdf"),
     Action.ASK_RETURN: lambda order: returning.ask_return(order, {"line0": 1}),
     Action.SHIP_RETURN: lambda order: returning.ship_return(order, "uuid", ("ACS1",)),
@@ -68,6 +75,8 @@ MOVES: dict[Action, Callable[[Order], Step | None]] = {
 KINDS: dict[Action, dict[str, object]] = {
     Action.HAND_OVER: {"courier_voucher": "http://market/v.pdf"},
     Action.COLLECT: {"store_pickup": True},
+    Action.BRING_BACK: {"is_travelling_back": True},
+    Action.MISS_PICKUP: {"pickup_window": OFFER.schedule.offered(NOW)[0].on_the_wire()},
     Action.TRACK: {"mode": FulfillmentMode.MERCHANT},
     Action.REQUEST_VOUCHER: {"scheduled_shipment": date(2026, 12, 10)},
     Action.ISSUE_DELIVERY_NOTE: {"fulfilled_by_skroutz": True},
@@ -78,7 +87,8 @@ KINDS: dict[Action, dict[str, object]] = {
     Action.REPLACE: {"delivered": {"line0": 2, "line1": 1}},
     Action.SET_AS_NOT_READY: {"is_ready_for_dispatch": True},
 }
-_MORE_OF_A_PART = (OrderState.PARTIALLY_RETURNED, Action.TAKE_BACK_PARTLY)
+# More of an order that has come back in part, and the parcel of a cancelled order, change nothing that is told.
+_UNTOLD = {(OrderState.PARTIALLY_RETURNED, Action.TAKE_BACK_PARTLY), (OrderState.CANCELLED, Action.BRING_BACK)}
 _STEPS_OF_A_RETURN = {Action.ASK_RETURN, Action.SHIP_RETURN, Action.DROP_RETURN}
 STATES_AND_ACTIONS = [(state, action) for state in OrderState for action in MOVES]
 
@@ -124,8 +134,7 @@ def test_placing_is_the_only_way_in() -> None:
 def test_only_the_moves_that_the_contract_lists_are_told(tells_deliveries: bool) -> None:
     silent = set()
     for state, action in STATES_AND_ACTIONS:
-        # More of an order that has come back in part changes nothing that is told.
-        if (state, action) in TRANSITIONS and (state, action) != _MORE_OF_A_PART:
+        if (state, action) in TRANSITIONS and (state, action) not in _UNTOLD:
             step = MOVES[action](_prepared(state, action))
             assert step is not None
             if step.event(tells_deliveries=tells_deliveries) is None:
@@ -181,11 +190,76 @@ def test_deadlines_are_a_day_and_then_three_working_days_at_the_same_hour() -> N
 def test_an_order_gets_one_voucher_and_is_not_handed_over_without_it() -> None:
     accepted = machine.accept(open_order(), good_accept(), OFFER, NOW).order
     with pytest.raises(DomainError, match="no voucher yet"):
-        machine.hand_over(accepted)
+        delivering.hand_over(accepted)
     with_voucher = pickup.issue_voucher(accepted, *VOUCHER).order
     with pytest.raises(DomainError, match="already has a voucher"):
         pickup.issue_voucher(with_voucher, *VOUCHER)
-    assert machine.hand_over(with_voucher).order.state is OrderState.DISPATCHED
+    assert delivering.hand_over(with_voucher).order.state is OrderState.DISPATCHED
+
+
+def test_a_parcel_that_comes_back_settles_its_pieces_once_and_an_order_that_never_left_has_none() -> None:
+    pieces = (StockMove("A", 2, counted=False), StockMove("B", 1, counted=False))
+    dispatched = order_in(OrderState.DISPATCHED)
+    failed, cancelled = delivering.fail_delivery(dispatched), machine.cancel(dispatched)
+    assert (failed.order.state, cancelled.order.state) == (OrderState.FOR_RETURN, OrderState.CANCELLED)
+    for step, end in ((failed, OrderState.RETURNED), (cancelled, OrderState.CANCELLED)):
+        assert machine.returned_stock(step) == (), "the parcel is on its way"
+        back = delivering.bring_back(step.order)
+        assert (back.order.state, back.order.is_travelling_back) == (end, False)
+        assert machine.returned_stock(back) == pieces
+        with pytest.raises(DomainError, match=r"Order (is not on its way back|already returned)\."):
+            delivering.bring_back(back.order)
+    never_left = machine.cancel(order_in(OrderState.ACCEPTED))
+    assert machine.returned_stock(never_left) == pieces
+    with pytest.raises(DomainError, match="Order is not on its way back"):
+        delivering.bring_back(never_left.order)
+
+
+def test_a_voucher_that_is_made_again_has_tracking_codes_of_its_own() -> None:
+    accepted = machine.accept(open_order(), good_accept(), OFFER, NOW).order
+    changed = pickup.change_parcels(accepted, 2).order
+    assert not changed.voucher_is_outdated, "there was none yet"
+    first = pickup.issue_voucher(changed, "one", tracking_codes("ACS", "1-2", 2, changed.tracking_codes_issued)).order
+    again = pickup.change_courier(first, Courier.ELTA).order
+    assert again.voucher_is_outdated
+    codes = tracking_codes("ACS", "1-2", 2, again.tracking_codes_issued)
+    second = pickup.issue_voucher(again, "two", codes)
+    assert second.changes is not None
+    assert second.changes.courier_voucher == Change(old="one", new="two")
+    assert second.changes.courier_tracking_codes is not UNSET
+    told = second.changes.courier_tracking_codes
+    assert (list(told.old), list(told.new)) == (["ACS1201", "ACS1202"], ["ACS1203", "ACS1204"])
+
+
+@pytest.mark.parametrize("days", [-9, -1, 0, 1, 30])
+def test_a_preorders_voucher_can_be_asked_for_before_on_and_after_its_day_if_there_is_none(days: int) -> None:
+    day = date(2026, 12, 10)
+    now = datetime(2026, 12, 10, 9, tzinfo=UTC) + timedelta(days=days)
+    waiting = replace(order_in(OrderState.ACCEPTED), scheduled_shipment=day)
+    asked = pickup.request_voucher(waiting, OFFER.schedule, now).order
+    assert asked.pickup_window is not None
+    assert (asked.scheduled_shipment, asked.pickup_window.start > now) == (None, True)
+    with pytest.raises(DomainError, match="Cannot request voucher"):
+        pickup.request_voucher(replace(waiting, courier_voucher="http://market/v.pdf"), OFFER.schedule, now)
+
+
+def test_what_is_so_already_is_no_change() -> None:
+    accepted = machine.accept(open_order(), good_accept(), OFFER, NOW).order
+    with pytest.raises(DomainError, match="already has 1 parcels"):
+        pickup.change_parcels(accepted, 1)
+    with pytest.raises(DomainError, match=f"already goes with {accepted.courier}"):
+        pickup.change_courier(accepted, Courier(str(accepted.courier)))
+
+
+def test_a_missed_pickup_moves_to_the_next_window_after_the_present_one() -> None:
+    accepted = machine.accept(open_order(), good_accept(), OFFER, NOW).order
+    moved = pickup.miss_pickup(accepted, OFFER.schedule, NOW).order
+    assert accepted.pickup_window is not None
+    assert moved.pickup_window is not None
+    assert moved.pickup_window.start >= accepted.pickup_window.end
+    later = pickup.miss_pickup(accepted, OFFER.schedule, LATER).order
+    assert later.pickup_window is not None
+    assert later.pickup_window.start > LATER
 
 
 def test_a_rejection_by_lines_leaves_the_unnamed_and_the_limited_to_the_next_order() -> None:

@@ -120,6 +120,15 @@ async def _deliver_partly(market: Market, known: Known, chance: random.Random) -
     return await _operate(market, known, "deliver", {"line_items": [{"id": line["id"], "quantity": 1}]})
 
 
+async def _change_parcels(market: Market, known: Known, chance: random.Random) -> HttpAnswer:
+    return await _operate(market, known, "change_parcels", {"number_of_parcels": chance.randint(1, 3)})
+
+
+async def _change_courier(market: Market, known: Known, chance: random.Random) -> HttpAnswer:
+    courier = chance.choice(["ACS", "Elta", "Skroutz Last Mile"])
+    return await _operate(market, known, "change_courier", {"courier": courier})
+
+
 ACTORS: Final[dict[str, Actor]] = {
     "accept": _accept,
     "reject": _reject,
@@ -140,5 +149,9 @@ ACTORS: Final[dict[str, Actor]] = {
     "deliver": _operator("deliver"),
     "deliver_partly": _deliver_partly,
     "fail_delivery": _operator("fail_delivery"),
+    "bring_back": _operator("bring_back"),
+    "change_parcels": _change_parcels,
+    "change_courier": _change_courier,
+    "miss_pickup": _operator("miss_pickup"),
     "replace": _operator("replace"),
 }

@@ -45,19 +45,22 @@ TOLD: Final[dict[str, set[str]]] = {
     "set_as_ready": {"is_ready_for_dispatch", "pickup_window"},
     "set_as_not_ready": {"is_ready_for_dispatch", "pickup_window"},
     "download": {"is_ready_for_dispatch"},
+    "bring_back": {"state"},
+    "change_parcels": {"number_of_parcels"},
+    "change_courier": {"courier"},
+    "miss_pickup": {"pickup_window"},
 }
 BY_THE_CLOCK: Final = (
     {"state"},
     TOLD["accept"],
     TOLD["accept"] - {"pickup_window"},
     {"courier_voucher", "courier_tracking_codes"},
-    # Made again for another location: the parcels keep their codes.
-    {"courier_voucher"},
 )
 FOLLOWING: Final[dict[str, set[str]]] = {
     "open": {"accepted", "rejected", "expired", "cancelled"},
     "accepted": {"dispatched", "delivered", "cancelled"},
-    "dispatched": {"delivered", "partially_delivered", "for_return"},
+    "dispatched": {"delivered", "partially_delivered", "for_return", "cancelled"},
+    "for_return": {"returned"},
 }
 FINAL: Final = {
     *("rejected", "expired", "cancelled", "delivered", "partially_delivered", "for_return"),
@@ -81,6 +84,9 @@ LIKELY: Final[dict[str, dict[str, int]]] = {
         "tracking_details": 6,
         "request_voucher": 4,
         "invoices": 4,
+        "change_parcels": 3,
+        "change_courier": 3,
+        "miss_pickup": 3,
     },
     "dispatched": {"deliver": 40, "deliver_partly": 15, "fail_delivery": 8, "cancel": 8, "tracking_details": 2},
     "delivered": {"replace": 1},
@@ -108,6 +114,8 @@ class Life:
         self.returns = Returns(self)
         # The shops that hear of returns.
         self.hooked: set[str] = set()
+        # The orders whose parcel travels back.
+        self.travelling: set[str] = set()
         self._heard = 0
 
     async def open_shops(self, preorders_ship_on: date) -> None:
@@ -135,6 +143,8 @@ class Life:
             await self.place()
         elif dice < 0.37:
             await self.race(self.chance.choice(self.live))
+        elif dice < 0.38 and self.travelling:
+            await self.act(self.chance.choice(sorted(self.travelling)), "bring_back")
         elif dice < 0.41:
             await self.returns.ask()
         elif dice < 0.52 and self.returns.known:
@@ -316,7 +326,12 @@ class Life:
                 assert set(difference) <= TOLD[action]
                 assert event["order"] == after
         self.update(code, after)
-        if after["state"] in GIVES_BACK and known.shown["state"] != after["state"]:
+        if action == "bring_back":
+            self.travelling.remove(code)
+            self.give_back(known)
+        elif known.shown["state"] == "dispatched" and after["state"] in {"cancelled", "for_return"}:
+            self.travelling.add(code)
+        elif after["state"] in GIVES_BACK and known.shown["state"] != after["state"]:
             self._settle_stock(known, after)
 
     async def _names(self, code: str, replacement: str) -> None:
@@ -335,15 +350,19 @@ class Life:
         answers = await asyncio.gather(*(ACTORS[name](self.market, known, self.chance) for name in names))
         after = await known.shop.show(code)
         told = _listed(known.shown)
+        was_dispatched = told["state"] == "dispatched"
         for event in await self.hear(sum(answer.status == 200 for answer in answers)):
             assert event["order"]["code"] == code
             assert event["changes"]
             told = _with_changes(told, event["changes"])
+            was_dispatched |= told["state"] == "dispatched"
             # Each move is one of the table, also where two followed each other.
             self.update(code, known.shown | told)
         assert told == _listed(after)
         self.update(code, after)
-        if after["state"] in GIVES_BACK:
+        if after["state"] in GIVES_BACK and was_dispatched:
+            self.travelling.add(code)
+        elif after["state"] in GIVES_BACK:
             self.give_back(known)
 
     def _successors(self, known: Known, after: Shown, action: str) -> list[dict[str, int]]:

@@ -89,6 +89,7 @@ async def test_an_order_that_the_merchant_sends_has_a_shipping_cost_phones_and_i
         code = await shop.accepted({"A": 1}, shipping_cost=3.5, customer=customer)
         order = await shop.show(code)
         assert (order["shipping_cost"], order["customer"]["mobile"]) == (3.5, "6900000000")
+        assert order["fulfillment_mode"] == "fbm"
         assert (order["courier_voucher"], order["courier_tracking_codes"]) == (None, [])
         told = await shop.told(code)
         details = [{"courier": "geniki_taxydromiki", "tracking_code": "1"}, {"courier": "acs", "tracking_code": 2}]
@@ -276,15 +277,22 @@ async def test_a_customer_may_cancel_at_every_stage_until_delivery(tmp_path: Pat
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=10)
         stages: dict[str, list[str]] = {"accepted": [], "ready": [], "dispatched": ["hand_over"]}
+        codes: dict[str, str] = {}
         for stage, words in stages.items():
             code = await shop.accepted({"A": 1})
+            codes[code] = stage
             if stage == "ready":
                 await shop.call("POST", f"/orders/{code}/set_as_ready")
             await _operated(market, code, *words)
-            end = "for_return" if stage == "dispatched" else "cancelled"
-            assert await _operated(market, code, "cancel") == end
-            assert (await shop.told(code))[-1] == (end, {"state"})
+            assert await _operated(market, code, "cancel") == "cancelled"
+            assert (await shop.told(code))[-1] == ("cancelled", {"state"})
         assert await shop.stock() == {"A": 9, "B": 10}, "what travels back is not in stock"
+        [code] = [code for code, stage in codes.items() if stage == "dispatched"]
+        told = await shop.told(code)
+        assert await _operated(market, code, "bring_back") == "cancelled"
+        assert await shop.stock() == {"A": 10, "B": 10}
+        assert await shop.told(code) == told, "an order that stays cancelled has no news"
+        await market.operate("POST", f"/marketplace/orders/{code}/bring_back", status=422)
         delivered = await shop.accepted({"A": 1})
         await _operated(market, delivered, "hand_over", "deliver")
         await market.operate("POST", f"/marketplace/orders/{delivered}/cancel", status=422)

@@ -168,8 +168,21 @@ async def test_a_dispatched_order_that_is_cancelled_travels_back(tmp_path: Path)
         await market.advance(5)
         await market.operate("POST", f"/marketplace/orders/{code}/hand_over")
         await market.operate("POST", f"/marketplace/orders/{code}/cancel")
-        assert (await shop.show(code))["state"] == "for_return"
+        assert (await shop.show(code))["state"] == "cancelled"
         assert await shop.stock() == {"A": 9, "B": 10}
+
+
+async def test_a_parcel_that_nobody_took_comes_back_and_the_order_is_returned(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(quantity=10)
+        code = await shop.accepted({"A": 2})
+        for word in ("hand_over", "fail_delivery"):
+            await market.operate("POST", f"/marketplace/orders/{code}/{word}")
+        assert await shop.stock() == {"A": 8, "B": 10}
+        answer = await market.operate("POST", f"/marketplace/orders/{code}/bring_back")
+        assert answer["order"]["state"] == "returned"
+        assert await shop.stock() == {"A": 10, "B": 10}
+        assert (await shop.told(code))[-1] == ("returned", {"state"})
 
 
 async def test_an_order_can_be_read_and_accepted_while_its_own_webhook_is_answered(tmp_path: Path) -> None:

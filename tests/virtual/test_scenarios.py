@@ -13,7 +13,13 @@ from tests.market import FakeNetwork, Market, Shop, open_market
 pytestmark = pytest.mark.anyio
 
 ENDS = {
-    "late_cancellation": "for_return",
+    "late_cancellation": "cancelled",
+    "late_cancellation_comes_back": "cancelled",
+    "failed_delivery": "for_return",
+    "returned_to_sender": "returned",
+    "parcels_changed": "accepted",
+    "courier_changed": "accepted",
+    "pickup_missed": "accepted",
     "express": "accepted",
     "limited_stock": "rejected",
     "store_pickup": "delivered",
@@ -34,6 +40,13 @@ ENDS = {
 async def _play(market: Market, shop: Shop, name: str, **values: object) -> Any:
     body = {"shop_id": shop.id, "set": values}
     return await market.operate("POST", f"/marketplace/scenarios/{name}", body, status=201)
+
+
+@pytest.mark.parametrize("name", list(scenarios()))
+def test_every_product_of_a_scenario_has_the_numbers_by_which_clients_book_stock(name: str) -> None:
+    for line in scenarios()[name].order["line_items"]:
+        assert len(line["ean"]) == 13
+        assert line["mpn"]
 
 
 @pytest.mark.parametrize("name", list(scenarios()))

@@ -127,8 +127,10 @@ async def test_a_cancelled_order_gives_its_pieces_back_to_the_warehouse_unless_t
     await market.advance(5)
     assert await in_warehouse(shop) == {"A": 2, "B": 0}
     assert await shop.stock() == {"A": 0, "B": 0}
-    assert (await shop.show(second))["state"] == "for_return"
+    assert (await shop.show(second))["state"] == "cancelled"
     assert (await shop.show(second))["fbs_delivery_note"], "it has left the warehouse, so it has its note"
+    await market.operate("POST", f"/marketplace/orders/{second}/bring_back")
+    assert await in_warehouse(shop) == {"A": 3, "B": 0}
 
 
 async def test_stock_never_goes_below_zero_under_thirty_two_callers(market: Market, shop: Shop) -> None:

@@ -243,8 +243,9 @@ class Order(Struct, frozen=True, kw_only=True):
     reject_options: RejectOptions | UnsetType = UNSET
     reschedule_options: list[RescheduleOption] | UnsetType = UNSET
     relocate_options: list[LocationOption] | UnsetType = UNSET
-    # Two members that recordings hold and that are read only: another name of `replaced`, and the shop's mode.
+    # A recording holds this other name of `replaced`. It is read only.
     replaced_suborder: str | UnsetType = UNSET
+    # `core`, or `fbm` if the merchant sends the order; always sent.
     fulfillment_mode: str | UnsetType = UNSET
 
 

@@ -86,6 +86,11 @@ class Lane:
 
         return share
 
+    def limits(self, *, is_hurried: bool) -> tuple[int, Callable[[str], int] | None]:
+        """How many slots a shop may have at most, and `shares` if some shops may have less, for one claim. A move of
+        the clock (`is_hurried`) waits for all due work, so that a slow shop must not do it one by one."""
+        return (self.duty.slots, None) if is_hurried else (self.duty.slots_per_shop, self.shares())
+
     @property
     def room(self) -> int:
         """How many more may be claimed."""

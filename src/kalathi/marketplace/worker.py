@@ -164,10 +164,8 @@ class Worker:
 
     async def _claim(self, lane: Lane) -> bool:
         duty, room, busy, free_bytes = lane.duty, lane.room, dict(lane.by_shop), self._most_bytes - self._bytes
-        # A move of the clock waits for everything that is due, so a shop that is slow must not work it off one by one.
-        is_hurried = self._clock.is_moving
-        loop = asyncio.get_running_loop()
-        at = loop.time()
+        per_shop, slots_of = lane.limits(is_hurried=self._clock.is_moving)
+        at = asyncio.get_running_loop().time()
 
         def command(view: View) -> tuple[ChangeSet, list[Claimed]]:
             real = self._real()
@@ -177,10 +175,10 @@ class Worker:
                 now_millis=self._clock.now_millis(),
                 real_millis=real,
                 limit=room,
-                per_shop=duty.slots if is_hurried else duty.slots_per_shop,
+                per_shop=per_shop,
                 busy=busy,
                 beside=duty.beside,
-                slots_of=None if is_hurried else lane.shares(),
+                slots_of=slots_of,
             )
             prepared = duty.prepare(view, found) if duty.prepare and found else [None] * len(found)
             work = [Claimed(row, what, duty.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)]
@@ -195,7 +193,7 @@ class Worker:
                 work = await self._database.claim(command)
         except ConditionFailedError:
             return True  # Somebody else was faster with one of them: look again.
-        self._claimed_at = loop.time()
+        self._claimed_at = asyncio.get_running_loop().time()
         for claimed in work:
             self._bytes += claimed.weight
             lane.add(claimed)

@@ -5,6 +5,7 @@ reads, decides and commits, and decides anew when another call was faster (DESIG
 """
 
 import contextlib
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -67,6 +68,8 @@ class MerchantsFront:
         self._actions = {action for _, action in calls}
         self._accept = f"application/vnd.{vendor}+json; version=3.0"
         self._accept_bytes = self._accept.encode()
+        media = re.escape(f"application/vnd.{vendor}+json".lower())
+        self._ours = re.compile(rf"{media};(?:[^;]+;)*version=3(?:\.\d{{1,4}})?(?:;.*)?")
         self._limit = RateLimit(desk.terms.settings.rate_limit_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -183,10 +186,10 @@ class MerchantsFront:
         return caller
 
     def _accepts(self, accept: bytes | None) -> bool:
-        """Whether one of the media ranges is ours, however it is spaced and cased."""
-        wanted = self._accept.replace(" ", "").lower()
-        given = (accept or b"").decode("latin-1").replace(" ", "").replace('"', "").lower()
-        return any(media == wanted or media.startswith(wanted + ";") for media in given.split(","))
+        """Whether one of the media ranges is ours, however it is spaced and cased. `version=3` and later minor versions
+        of 3 get 3.0."""
+        given = (accept or b"").decode("latin-1").replace(" ", "").replace("\t", "").replace('"', "").lower()
+        return any(self._ours.fullmatch(media) for media in given.split(","))
 
 
 def _scanned(scope: Scope) -> _Headers:

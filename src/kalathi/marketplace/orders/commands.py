@@ -125,7 +125,11 @@ def relocate(found: FoundOrder, request: RelocateRequest, terms: Terms, now: dat
 
     Raises ORDER_STATUS, PICKUP_LOCATION.
     """
-    step = pickup.relocate(found.order, request, found.shop.locations)
+    return record_relabelled(found, pickup.relocate(found.order, request, found.shop.locations), terms, now)
+
+
+def record_relabelled(found: FoundOrder, step: machine.Step, terms: Terms, now: datetime) -> Recorded:
+    """The rows of a move after which the voucher is made again, if there is one."""
     recorded = record_moved(found, step, terms, now)
     return plan_voucher(recorded, found, _soon(terms, now), now) if step.order.voucher_is_outdated else recorded
 

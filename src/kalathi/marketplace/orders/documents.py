@@ -34,7 +34,9 @@ def voucher_facts(found: FoundOrder, now: datetime) -> VoucherFacts:
             ),
         ),
         recipient=_recipient(order.recipient()),
-        tracking_codes=tracking_codes(str(order.courier), order.code, order.number_of_parcels or 1),
+        tracking_codes=tracking_codes(
+            str(order.courier), order.code, order.number_of_parcels or 1, order.tracking_codes_issued
+        ),
         collect=str(total(line.total_price for line in order.lines())) if collects else "",
         made_at=now,
     )

@@ -26,7 +26,7 @@ from kalathi.contract.webhooks import Change, OrderChanges
 from kalathi.contract.words import OrderEventType, OrderState, RejectionActor
 from kalathi.marketplace.kernel.calendar import add_working_days
 from kalathi.marketplace.kernel.clock import ATHENS, after, athens
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders.answers import Choice, Offer, choose, first_choice, free_text, rejected_lines
@@ -48,6 +48,9 @@ class Action(StrEnum):
     REQUEST_VOUCHER = "request_voucher"
     RESCHEDULE = "reschedule"
     RELOCATE = "relocate"
+    CHANGE_PARCELS = "change_parcels"
+    CHANGE_COURIER = "change_courier"
+    MISS_PICKUP = "miss_pickup"
     SET_AS_READY = "set_as_ready"
     SET_AS_NOT_READY = "set_as_not_ready"
     TRACK = "track"
@@ -56,6 +59,7 @@ class Action(StrEnum):
     DELIVER = "deliver"
     DELIVER_PARTLY = "deliver_partly"
     FAIL_DELIVERY = "fail_delivery"
+    BRING_BACK = "bring_back"
     REPLACE = "replace"
     ISSUE_DELIVERY_NOTE = "issue_delivery_note"
     ASK_RETURN = "ask_return"
@@ -81,14 +85,19 @@ TRANSITIONS: Final[dict[tuple[OrderState | None, Action], OrderState]] = {
     (_S.ACCEPTED, Action.REQUEST_VOUCHER): _S.ACCEPTED,
     (_S.ACCEPTED, Action.RESCHEDULE): _S.ACCEPTED,
     (_S.ACCEPTED, Action.RELOCATE): _S.ACCEPTED,
+    (_S.ACCEPTED, Action.CHANGE_PARCELS): _S.ACCEPTED,
+    (_S.ACCEPTED, Action.CHANGE_COURIER): _S.ACCEPTED,
+    (_S.ACCEPTED, Action.MISS_PICKUP): _S.ACCEPTED,
     (_S.ACCEPTED, Action.SET_AS_READY): _S.ACCEPTED,
     (_S.ACCEPTED, Action.SET_AS_NOT_READY): _S.ACCEPTED,
     (_S.ACCEPTED, Action.TRACK): _S.ACCEPTED,
     (_S.ACCEPTED, Action.HAND_OVER): _S.DISPATCHED,
     (_S.ACCEPTED, Action.COLLECT): _S.DELIVERED,
     (_S.DISPATCHED, Action.TRACK): _S.DISPATCHED,
-    (_S.DISPATCHED, Action.CANCEL): _S.FOR_RETURN,
+    (_S.DISPATCHED, Action.CANCEL): _S.CANCELLED,
+    (_S.CANCELLED, Action.BRING_BACK): _S.CANCELLED,
     (_S.DISPATCHED, Action.FAIL_DELIVERY): _S.FOR_RETURN,
+    (_S.FOR_RETURN, Action.BRING_BACK): _S.RETURNED,
     (_S.DISPATCHED, Action.DELIVER): _S.DELIVERED,
     (_S.DISPATCHED, Action.DELIVER_PARTLY): _S.PARTIALLY_DELIVERED,
     (_S.DELIVERED, Action.REPLACE): _S.DELIVERED,
@@ -97,6 +106,7 @@ TRANSITIONS: Final[dict[tuple[OrderState | None, Action], OrderState]] = {
     (_S.RETURNED, Action.REPLACE): _S.RETURNED,
     (_S.DISPATCHED, Action.ISSUE_DELIVERY_NOTE): _S.DISPATCHED,
     (_S.FOR_RETURN, Action.ISSUE_DELIVERY_NOTE): _S.FOR_RETURN,
+    (_S.CANCELLED, Action.ISSUE_DELIVERY_NOTE): _S.CANCELLED,
     (_S.DELIVERED, Action.ISSUE_DELIVERY_NOTE): _S.DELIVERED,
     (_S.PARTIALLY_DELIVERED, Action.ISSUE_DELIVERY_NOTE): _S.PARTIALLY_DELIVERED,
     (_S.PARTIALLY_RETURNED, Action.ISSUE_DELIVERY_NOTE): _S.PARTIALLY_RETURNED,
@@ -277,7 +287,8 @@ def expire(order: Order, now: datetime) -> Step:
 
 def cancel(order: Order) -> Step:
     """The customer or support wants it no more; a parcel under way travels back. Raises ORDER_STATUS."""
-    return moved(Action.CANCEL, order, through(order, Action.CANCEL))
+    new = replace(through(order, Action.CANCEL), is_travelling_back=order.state is OrderState.DISPATCHED)
+    return moved(Action.CANCEL, order, new)
 
 
 def extend(order: Order, settings: Settings, now: datetime, hours: int | None = None) -> Step:
@@ -290,48 +301,6 @@ def extend(order: Order, settings: Settings, now: datetime, hours: int | None = 
     )
 
 
-def hand_over(order: Order) -> Step:
-    """The courier has picked it up. Raises ORDER_STATUS, also for what a courier does not or must not take yet."""
-    new = through(order, Action.HAND_OVER)
-    if order.store_pickup:
-        raise DomainError(ErrorCode.ORDER_STATUS, "The customer collects this order from the store.")
-    if order.needs_voucher and order.courier_voucher is None:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order has no voucher yet.")
-    if order.voucher_is_outdated:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order has moved: its voucher is being made again.")
-    if order.set_as_ready_required and order.needs_voucher and not order.is_ready_for_dispatch:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not ready for dispatch: the courier skips it.")
-    return moved(Action.HAND_OVER, order, new)
-
-
-def collect(order: Order, now: datetime) -> Step:
-    """The customer has come to the store. Raises ORDER_STATUS."""
-    new = through(order, Action.COLLECT)
-    if not order.store_pickup:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not a store pickup.")
-    return moved(Action.COLLECT, order, replace(new, delivered=_all_pieces(order), delivered_at=athens(now)))
-
-
-def deliver(order: Order, now: datetime, pieces: dict[str, int] | None = None) -> Step:
-    """The customer has it, or the pieces of each line that are named. Raises ORDER_STATUS, INVALID_PARAMETER."""
-    door(order.state, Action.DELIVER)
-    ordered = _all_pieces(order)
-    delivered = ordered if pieces is None else pieces
-    wrong = [line_id for line_id, count in delivered.items() if not 0 < count <= ordered.get(line_id, 0)]
-    if wrong or not delivered:
-        raise invalid_parameter(
-            "line_items: name lines of the order, each once, with a quantity from 1 to what was ordered; lines: "
-            f"{', '.join(f'{line_id} ({count})' for line_id, count in list(ordered.items())[:10])}."
-        )
-    action = Action.DELIVER if delivered == ordered else Action.DELIVER_PARTLY
-    return moved(action, order, replace(through(order, action), delivered=delivered, delivered_at=athens(now)))
-
-
-def fail_delivery(order: Order) -> Step:
-    """Nobody has taken it; the parcel travels back. Raises ORDER_STATUS."""
-    return moved(Action.FAIL_DELIVERY, order, through(order, Action.FAIL_DELIVERY))
-
-
 def attach_invoice(order: Order, url: str) -> Step:
     """The shop's fiscal document is there. Raises INVOICE_REFUSED when the order was never accepted."""
     if not order.was_accepted:
@@ -341,8 +310,10 @@ def attach_invoice(order: Order, url: str) -> Step:
 
 def returned_stock(step: Step) -> tuple[StockMove, ...]:
     """The pieces that an ended order gives back to its listings; a parcel that travels back is not in stock yet."""
-    if step.order.state in {OrderState.CANCELLED, OrderState.EXPIRED}:
-        return _from_listings(step.order, given_back(step.order.lines()))
+    order = step.order
+    has_ended = order.state in {OrderState.CANCELLED, OrderState.EXPIRED} and not order.is_travelling_back
+    if has_ended or step.action is Action.BRING_BACK:
+        return _from_listings(order, given_back(order.lines()))
     return ()
 
 
@@ -381,10 +352,6 @@ def _open_door(order: Order, action: Action, now: datetime) -> OrderState:
     if now >= order.expires_at:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order already expired.")
     return state
-
-
-def _all_pieces(order: Order) -> dict[str, int]:
-    return {line.id: line.quantity for line in order.lines()}
 
 
 def _dispatch_until(facts: OrderFacts, expires_at: datetime, settings: Settings) -> datetime | None:

@@ -93,6 +93,10 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     voucher_is_outdated: bool = False
     delivered: dict[str, int] | None = None
     sent_again: dict[str, int] | None = None
+    # How many tracking codes were ever issued: a voucher that is made again has new ones.
+    tracking_codes_issued: int = 0
+    # The parcel is on its way back to the shop, after a failed delivery or a cancellation.
+    is_travelling_back: bool = False
     # When the customer got it, and of each line the pieces that are asked back or back, and those that are back.
     delivered_at: datetime | None = None
     asked_back: dict[str, int] | None = None

@@ -17,9 +17,10 @@ from kalathi.contract.requests import (
     RescheduleRequest,
     TrackingRequest,
 )
+from kalathi.contract.words import Courier
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.orders import commands, machine, pickup
+from kalathi.marketplace.orders import commands, delivering, machine, pickup
 from kalathi.marketplace.orders.commands import FreshKeys
 from kalathi.marketplace.orders.lines import pieces_left
 from kalathi.marketplace.orders.model import FoundOrder, facts_of
@@ -49,6 +50,18 @@ class MovePickup(Struct, frozen=True, kw_only=True):
     """The id of a pickup window that is on offer."""
 
     pickup_window: int
+
+
+class ChangeParcels(Struct, frozen=True, kw_only=True):
+    """How many parcels the order has now."""
+
+    number_of_parcels: Annotated[int, Meta(ge=1, le=99)]
+
+
+class ChangeCourier(Struct, frozen=True, kw_only=True):
+    """The courier that picks the order up instead."""
+
+    courier: Courier
 
 
 class DeliveredLine(Struct, frozen=True, kw_only=True):
@@ -154,13 +167,34 @@ def _move_pickup(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
     return record_moved(found, pickup.reschedule_to(found.order, window), facts.terms, facts.now)
 
 
+def _change_parcels(found: FoundOrder, body: ChangeParcels, facts: Facts) -> Recorded:
+    return _relabel(found, pickup.change_parcels(found.order, body.number_of_parcels), facts)
+
+
+def _change_courier(found: FoundOrder, body: ChangeCourier, facts: Facts) -> Recorded:
+    return _relabel(found, pickup.change_courier(found.order, body.courier), facts)
+
+
+def _relabel(found: FoundOrder, step: machine.Step, facts: Facts) -> Recorded:
+    return commands.record_relabelled(found, step, facts.terms, facts.now)
+
+
+def _miss_pickup(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
+    step = pickup.miss_pickup(found.order, facts.terms.schedule, facts.now)
+    return record_moved(found, step, facts.terms, facts.now)
+
+
+def _bring_back(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
+    return record_ended(found, delivering.bring_back(found.order), facts.terms, facts.now)
+
+
 def _hand_over(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    recorded = record_moved(found, machine.hand_over(found.order), facts.terms, facts.now)
+    recorded = record_moved(found, delivering.hand_over(found.order), facts.terms, facts.now)
     return plan_delivery_note(recorded, found, facts.terms, facts.now) if found.order.fulfilled_by_skroutz else recorded
 
 
 def _collect(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    return record_moved(found, machine.collect(found.order, facts.now), facts.terms, facts.now)
+    return record_moved(found, delivering.collect(found.order, facts.now), facts.terms, facts.now)
 
 
 def _deliver(found: FoundOrder, body: Deliver, facts: Facts) -> Recorded:
@@ -169,11 +203,11 @@ def _deliver(found: FoundOrder, body: Deliver, facts: Facts) -> Recorded:
         pieces = {line.id: line.quantity for line in body.line_items}
         if len(pieces) < len(body.line_items):
             raise invalid_parameter("line_items: name each line once.")
-    return record_moved(found, machine.deliver(found.order, facts.now, pieces), facts.terms, facts.now)
+    return record_moved(found, delivering.deliver(found.order, facts.now, pieces), facts.terms, facts.now)
 
 
 def _fail_delivery(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    return record_moved(found, machine.fail_delivery(found.order), facts.terms, facts.now)
+    return record_moved(found, delivering.fail_delivery(found.order), facts.terms, facts.now)
 
 
 def _replace(found: FoundOrder, body: Replace, facts: Facts) -> Recorded:
@@ -210,7 +244,7 @@ SHOP_ACTIONS: Final[dict[str, Operation]] = {
     ),
     "request_voucher": Operation(
         "shop",
-        "Asks for the voucher of an accepted preorder before its day; it comes by webhook.",
+        "Asks for the voucher of an accepted preorder that has none; it comes by webhook.",
         None,
         _request_voucher,
     ),
@@ -221,16 +255,38 @@ SHOP_ACTIONS: Final[dict[str, Operation]] = {
 
 OPERATIONS: Final[dict[str, Operation]] = {
     "cancel": Operation(
-        "customer, support", "Cancels at any stage; a dispatched order travels back.", Nothing, _cancel
+        "customer, support",
+        "Cancels at any stage; the parcel of a dispatched order travels back.",
+        Nothing,
+        _cancel,
     ),
     "extend": Operation("support", "Gives the shop more time to answer.", Extend, _extend),
     "reject": Operation(
         "support", "Rejects an open order for a reason that the shop sees.", SupportRejects, _support_rejects
     ),
     "reschedule": Operation("support", "Moves the pickup to a window on offer.", MovePickup, _move_pickup),
+    "change_parcels": Operation(
+        "support",
+        "Changes the number of parcels of an accepted order; its voucher is made again.",
+        ChangeParcels,
+        _change_parcels,
+    ),
+    "change_courier": Operation(
+        "support",
+        "Gives an accepted order to another courier; its voucher is made again.",
+        ChangeCourier,
+        _change_courier,
+    ),
+    "miss_pickup": Operation("courier", "Does not come: the pickup moves to the next window.", Nothing, _miss_pickup),
     "hand_over": Operation("courier", "Picks the parcels up: the order is dispatched.", Nothing, _hand_over),
     "collect": Operation("customer", "Collects a store pickup.", Nothing, _collect),
     "deliver": Operation("courier", "Delivers all of it, or the lines that are named.", Deliver, _deliver),
     "fail_delivery": Operation("courier", "Cannot deliver: the parcel travels back.", Nothing, _fail_delivery),
+    "bring_back": Operation(
+        "courier",
+        "Brings the parcel of a failed delivery, or of an order cancelled on its way, back to the shop.",
+        Nothing,
+        _bring_back,
+    ),
     "replace": Operation("support", "Sends a new order in place of one that was delivered.", Replace, _replace),
 }

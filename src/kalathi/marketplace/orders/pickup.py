@@ -31,6 +31,7 @@ def issue_voucher(order: Order, link: str, tracking_codes: tuple[str, ...]) -> S
     if order.courier_voucher is not None and not order.voucher_is_outdated:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order already has a voucher.")
     new = replace(new, courier_voucher=link, courier_tracking_codes=tracking_codes, voucher_is_outdated=False)
+    new = replace(new, tracking_codes_issued=order.tracking_codes_issued + len(tracking_codes))
     return moved(Action.ISSUE_VOUCHER, order, new)
 
 
@@ -44,7 +45,8 @@ def issue_delivery_note(order: Order, number: str, url: str) -> Step:
 
 
 def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
-    """A preorder is sent before its day: the marketplace keeps the location and takes the next window.
+    """The voucher of a preorder is made now, before its day or after. The marketplace keeps the location and takes the
+    next window.
 
     Raises ORDER_NOT_ELIGIBLE.
     """
@@ -53,7 +55,6 @@ def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> St
         and order.needs_voucher
         and order.courier_voucher is None
         and order.scheduled_shipment is not None
-        and athens(now).date() < order.scheduled_shipment
     )
     if not preorder_waits:
         raise DomainError(
@@ -172,6 +173,38 @@ def set_as_not_ready(order: Order, now: datetime) -> Step:
     if first is not None and now < first.start:
         new = replace(new, pickup_window=first)
     return moved(Action.SET_AS_NOT_READY, order, new)
+
+
+def change_parcels(order: Order, number_of_parcels: int) -> Step:
+    """Support changes the number of parcels; a voucher for the old number is made again. Raises ORDER_STATUS."""
+    new = _relabelled(order, through(order, Action.CHANGE_PARCELS))
+    if number_of_parcels == order.number_of_parcels:
+        raise DomainError(ErrorCode.ORDER_STATUS, f"Order already has {number_of_parcels} parcels.")
+    return moved(Action.CHANGE_PARCELS, order, replace(new, number_of_parcels=number_of_parcels))
+
+
+def change_courier(order: Order, courier: Courier) -> Step:
+    """Another courier picks the order up; the voucher of the first is made again. Raises ORDER_STATUS."""
+    new = _relabelled(order, through(order, Action.CHANGE_COURIER))
+    if courier == order.courier:
+        raise DomainError(ErrorCode.ORDER_STATUS, f"Order already goes with {courier}.")
+    return moved(Action.CHANGE_COURIER, order, replace(new, courier=courier))
+
+
+def miss_pickup(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
+    """The courier did not come, and the marketplace moves the pickup to the next window. Raises ORDER_STATUS."""
+    through(order, Action.MISS_PICKUP)
+    if order.pickup_window is None:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order has no pickup that could be missed.")
+    following = schedule.offered(max(now, order.pickup_window.end))[0].on_the_wire()
+    return moved(Action.MISS_PICKUP, order, replace(order, pickup_window=following, window_before_ready=None))
+
+
+def _relabelled(order: Order, new: Order) -> Order:
+    """The order, whose voucher has to be made again if it has one. Raises ORDER_STATUS."""
+    if not order.needs_voucher:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order travels without a voucher of the marketplace.")
+    return replace(new, voucher_is_outdated=order.courier_voucher is not None)
 
 
 def track(order: Order, request: TrackingRequest) -> Step:

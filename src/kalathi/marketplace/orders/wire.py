@@ -17,7 +17,7 @@ from kalathi.contract.codec import decode, encode
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.orders import OrderBody, RejectionReasonOption, RejectOptions
 from kalathi.contract.webhooks import OrderChanges, OrderEvent
-from kalathi.contract.words import REJECTION_REASONS, OrderEventType, OrderState, PaymentMethod
+from kalathi.contract.words import REJECTION_REASONS, FulfillmentMode, OrderEventType, OrderState, PaymentMethod
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.orders.answers import Offer
 from kalathi.marketplace.orders.machine import pickup_moment
@@ -39,7 +39,12 @@ _REJECT_OPTIONS: Final = msgspec.Raw(
     )
 )
 # The members that decide about others are read; the rest passes through.
-_READ: Final[dict[str, type]] = {"state": str, "payment_method": str, "store_pickup": bool}
+_READ: Final[dict[str, Any]] = {
+    "state": str,
+    "payment_method": str,
+    "store_pickup": bool,
+    "fulfillment_mode": str | UnsetType,
+}
 
 
 def _left_as_json() -> Any:
@@ -54,6 +59,8 @@ def _left_as_json() -> Any:
             fields.append((field.name, kind))
     # Not of the wire: read to know from when on pickups are offered, and taken away again.
     fields.append(("scheduled_shipment", date | UnsetType, UNSET))
+    # Has another name there.
+    fields.append(("mode", str | UnsetType, UNSET))
     return msgspec.defstruct("ShownOrder", fields, kw_only=True)
 
 
@@ -73,6 +80,7 @@ def shown(document: bytes, offer: Offer, now: datetime) -> OrderOnTheWire:
             order.accept_options = offer.accept_options(pickup_moment(order.scheduled_shipment, now))
         order.reject_options = _REJECT_OPTIONS
     order.scheduled_shipment = UNSET
+    order.fulfillment_mode, order.mode = order.mode or FulfillmentMode.CORE, UNSET
     return cast(OrderOnTheWire, order)
 
 

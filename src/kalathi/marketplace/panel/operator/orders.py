@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kalathi.contract.words import REPLACEMENT_CUSTOMS, OrderState, ReturnReason
+from kalathi.contract.words import REPLACEMENT_CUSTOMS, Courier, OrderState, ReturnReason
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.couriers import store as couriers
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -14,6 +14,7 @@ from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.machine import TRANSITIONS, Action
 from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.operations import OPERATIONS, Facts
+from kalathi.marketplace.orders.replacing import still_replaceable
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.documents import PDF_HEADERS
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
@@ -37,6 +38,10 @@ _ACTIONS: Final[Mapping[str, Action]] = {
     "collect": Action.COLLECT,
     "deliver": Action.DELIVER,
     "fail_delivery": Action.FAIL_DELIVERY,
+    "bring_back": Action.BRING_BACK,
+    "change_parcels": Action.CHANGE_PARCELS,
+    "change_courier": Action.CHANGE_COURIER,
+    "miss_pickup": Action.MISS_PICKUP,
     "replace": Action.REPLACE,
     "return": Action.ASK_RETURN,
 }
@@ -93,6 +98,7 @@ async def show_order(visit: Visit) -> Answer:
         "operations": OPERATIONS,
         "reasons": tuple(reason.value for reason in ReturnReason),
         "replacements": tuple(REPLACEMENT_CUSTOMS),
+        "couriers": tuple(courier.value for courier in Courier),
         "left": visit.words.left(page.deadline, now) if page.deadline else "",
     }
     return Shown("operator/order.html", content | more)
@@ -199,7 +205,13 @@ def _possible(order: Order) -> frozenset[str]:
     words = {word for word, action in _ACTIONS.items() if (order.state, action) in TRANSITIONS}
     impossible = {"hand_over"} if order.store_pickup else {"collect"}
     if order.pickup_window is None:
-        impossible.add("reschedule")
+        impossible |= {"reschedule", "miss_pickup"}
+    if not order.needs_voucher:
+        impossible |= {"change_parcels", "change_courier"}
+    if order.state is OrderState.CANCELLED and not order.is_travelling_back:
+        impossible.add("bring_back")
+    if not still_replaceable(order):
+        impossible.add("replace")
     return frozenset(words - impossible)
 
 

@@ -1,0 +1,70 @@
+"""What happens to a parcel: the courier takes it, the customer gets it or does not, and it may come back to the
+shop. Pure moves behind the machine's door."""
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from kalathi.contract.words import Courier, OrderState
+from kalathi.marketplace.kernel.clock import athens
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.orders.machine import Action, Step, door, moved, through
+from kalathi.marketplace.orders.model import Order
+
+
+def hand_over(order: Order) -> Step:
+    """The courier has picked it up. Raises ORDER_STATUS, also for what a courier does not or must not take yet."""
+    new = through(order, Action.HAND_OVER)
+    if order.store_pickup:
+        raise DomainError(ErrorCode.ORDER_STATUS, "The customer collects this order from the store.")
+    if order.needs_voucher and order.courier_voucher is None:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order has no voucher yet.")
+    if order.voucher_is_outdated:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order has moved: its voucher is being made again.")
+    # Another courier knows no set-as-ready, so an order of it could never be marked.
+    waits_for_mark = order.set_as_ready_required and order.needs_voucher and order.courier == Courier.SKROUTZ_LAST_MILE
+    if waits_for_mark and not order.is_ready_for_dispatch:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not ready for dispatch: the courier skips it.")
+    return moved(Action.HAND_OVER, order, new)
+
+
+def collect(order: Order, now: datetime) -> Step:
+    """The customer has come to the store. Raises ORDER_STATUS."""
+    new = through(order, Action.COLLECT)
+    if not order.store_pickup:
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not a store pickup.")
+    return moved(Action.COLLECT, order, replace(new, delivered=_all_pieces(order), delivered_at=athens(now)))
+
+
+def deliver(order: Order, now: datetime, pieces: dict[str, int] | None = None) -> Step:
+    """The customer has it, or the pieces of each line that are named. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    door(order.state, Action.DELIVER)
+    ordered = _all_pieces(order)
+    delivered = ordered if pieces is None else pieces
+    wrong = [line_id for line_id, count in delivered.items() if not 0 < count <= ordered.get(line_id, 0)]
+    if wrong or not delivered:
+        raise invalid_parameter(
+            "line_items: name lines of the order, each once, with a quantity from 1 to what was ordered; lines: "
+            f"{', '.join(f'{line_id} ({count})' for line_id, count in list(ordered.items())[:10])}."
+        )
+    action = Action.DELIVER if delivered == ordered else Action.DELIVER_PARTLY
+    return moved(action, order, replace(through(order, action), delivered=delivered, delivered_at=athens(now)))
+
+
+def fail_delivery(order: Order) -> Step:
+    """The customer did not take it; the parcel travels back. Raises ORDER_STATUS."""
+    new = replace(through(order, Action.FAIL_DELIVERY), is_travelling_back=True)
+    return moved(Action.FAIL_DELIVERY, order, new)
+
+
+def bring_back(order: Order) -> Step:
+    """The parcel of a failed delivery, or of an order cancelled on its way, is back. Raises ORDER_STATUS."""
+    new = through(order, Action.BRING_BACK)
+    # An order of an earlier version can be for_return without the mark.
+    if not (order.is_travelling_back or order.state is OrderState.FOR_RETURN):
+        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not on its way back.")
+    return moved(Action.BRING_BACK, order, replace(new, is_travelling_back=False))
+
+
+def _all_pieces(order: Order) -> dict[str, int]:
+    return {line.id: line.quantity for line in order.lines()}
