@@ -16,11 +16,25 @@ import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # Callers that are still being answered get this long; with the worker's drain it stays within ten seconds.
 _GRACE_SECONDS = 4
 # So many new objects before the youngest of them are looked at, and how many rounds before the older ones are.
 _COLLECTIONS = (20_000, 20, 20)
+
+
+def _protocol(malformed: bytes) -> type[HttpToolsProtocol]:
+    """The server's protocol, which answers what is not HTTP with this JSON instead of a plain text."""
+    head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json; charset=utf-8\r\nconnection: close\r\n"
+    answer = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(malformed), malformed)
+
+    class Protocol(HttpToolsProtocol):
+        def send_400_response(self, msg: str) -> None:
+            self.transport.write(answer)
+            self.transport.close()
+
+    return Protocol
 
 
 class _Server(uvicorn.Server):
@@ -94,10 +108,11 @@ async def run_server(
     also: socket.socket | None = None,
     cut_off_extension: str = "",
     ending: Callable[[], None] = lambda: None,
+    malformed: bytes = b"",
 ) -> None:
     """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken, `ending` when the end begins, so that
     answers that go on by themselves can end. `also` is a second socket for the same
-    application, which tells them apart by `scope["server"]`."""
+    application, which tells them apart by `scope["server"]`. `malformed` is the JSON that answers what is not HTTP."""
     config = uvicorn.Config(
         _with_cut_off(asgi, cut_off_extension) if cut_off_extension else asgi,
         lifespan="off",
@@ -107,6 +122,7 @@ async def run_server(
         proxy_headers=False,  # Nothing here depends on where a caller comes from.
         timeout_graceful_shutdown=_GRACE_SECONDS,
         backlog=2048,
+        http=_protocol(malformed) if malformed else "auto",
     )
     server = _Server(config, ready)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kalathi.marketplace.kernel.settings import Settings
 from tests.market import ACCEPT, open_market
 
 pytestmark = pytest.mark.anyio
@@ -163,6 +164,109 @@ async def test_the_accept_header_may_be_spaced_cased_and_listed_in_any_way(tmp_p
         shop = await market.shop()
         code = await shop.cart(A=1)
         assert (await shop.call("GET", f"/orders/{code}", Accept=accept)).status == 200
+
+
+async def test_json_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        body = b'\xef\xbb\xbf{"rejection_reason_other": "closed"}'
+        assert (await shop.call("POST", f"/orders/{code}/reject", body)).json == {"success": True}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
+async def test_a_compressed_body_is_415_and_nothing_is_changed(tmp_path: Path, encoding: str) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        headers = {"Content-Encoding": encoding}
+        for path, body in ((f"/orders/{code}/reject", b"\x1f\x8b\x08"), (f"/orders/{code}/invoices", b"")):
+            answer = await shop.call("POST", path, body, **headers)
+            assert (answer.status, answer.json["errors"][0]["code"]) == (415, "unsupported_media_type")
+        operator = {"Authorization": "Bearer operator", **headers}
+        assert (await market.call("POST", "/marketplace/carts", b"x", operator)).status == 415
+        identity = {"Content-Encoding": "identity"}
+        answer = await shop.call("POST", f"/orders/{code}/reject", {"rejection_reason_other": "closed"}, **identity)
+        assert answer.json == {"success": True}
+
+
+async def test_a_blank_parameter_is_no_filter(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        answer = await shop.call("GET", "/orders?state=&updated_since=&page=&per=")
+        assert [order["code"] for order in answer.json["orders"]] == [code]
+        assert (await market.operate("GET", "/marketplace/orders?state="))["orders"]
+        assert (await shop.call("GET", "/returns?state=&order_code=")).json["returns"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/merchants/ecommerce/orders/{code}", "GET"),
+        ("/merchants/ecommerce/orders/{code}/accept", "POST"),
+        ("/merchants/ecommerce/fbs/suppliers", "GET, POST"),
+        ("/marketplace/shops", "GET, POST"),
+    ],
+)
+async def test_a_method_that_a_path_lacks_is_405_with_those_that_it_has(
+    tmp_path: Path, path: str, allowed: str
+) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        headers = {"Authorization": f"Bearer {shop.token}", "Accept": ACCEPT}
+        answer = await market.call("DELETE", path.format(code=code), None, headers)
+        assert (answer.status, answer.headers["allow"]) == (405, allowed)
+
+
+async def test_a_patch_of_a_shop_refuses_what_it_does_not_take(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        path = f"/marketplace/shops/{shop.id}"
+        refused = await market.operate("PATCH", path, {"name": "New", "webhok_url": "http://shop/"}, status=422)
+        assert "webhok_url" in refused["errors"][0]["messages"][0]
+        assert (await market.operate("GET", path))["shop"]["name"] != "New"
+
+
+async def test_a_nul_is_refused_alike_on_every_database_and_an_escaped_one_is_a_text(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.cart(A=1)
+        for body in (b'{"rejection_reason_other": "a\\u0000b"}', b"rejection_reason_other=a%00b"):
+            kind = "application/json" if body.startswith(b"{") else "application/x-www-form-urlencoded"
+            answer = await shop.call("POST", f"/orders/{code}/reject", body, **{"Content-Type": kind})
+            assert (answer.status, answer.json["errors"][0]["code"]) == (422, "invalid_parameter")
+            assert "U+0000" in answer.json["errors"][0]["messages"][0]
+        surrogate = await shop.call("POST", f"/orders/{code}/reject", b'{"rejection_reason_other": "\\ud800"}')
+        assert (surrogate.status, surrogate.json["errors"][0]["code"]) == (400, "unreadable_body")
+        assert (await shop.call("GET", "/orders?state=open%00")).status == 422
+        assert (await shop.call("GET", "/returns?order_code=%00")).status == 422
+        headers = {"Authorization": f"Bearer {shop.token}", "Accept": ACCEPT}
+        assert (await market.call("GET", "/merchants/ecommerce/orders/a\0b", None, headers)).status == 404
+        answer = await shop.call("POST", f"/orders/{code}/reject", {"rejection_reason_other": "a\\u0000b"})
+        assert answer.json == {"success": True}
+        assert (await shop.show(code))["rejection_info"]["reason"] == "a\\u0000b"
+
+
+async def test_browsers_of_named_origins_may_call_a_sandbox_and_no_others(tmp_path: Path) -> None:
+    origin = {"Origin": "https://dev.example"}
+    ask = {**origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    for number, (settings, is_allowed) in enumerate(
+        (
+            (Settings(cors_origins="https://dev.example, https://b.example"), True),
+            (Settings(cors_origins="*"), True),
+            (Settings(cors_origins="https://other.example"), False),
+            (Settings(), False),
+            (Settings(cors_origins="*", mode="production"), False),
+        )
+    ):
+        async with open_market(tmp_path / str(number), settings=settings) as market:
+            asked = await market.call("OPTIONS", "/merchants/ecommerce/orders", None, ask)
+            told = await market.call("GET", "/merchants/ecommerce/orders", None, origin)
+            assert told.status == 401
+            for answer in (asked, told):
+                assert ("access-control-allow-origin" in answer.headers) is is_allowed
 
 
 async def test_every_success_says_so_and_every_failure_carries_the_envelope(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from kalathi.marketplace.api.multipart import read_parts
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, mime_type
 from tests.market import Shop, open_market
 
@@ -124,8 +127,69 @@ async def test_a_file_is_taken_however_its_form_names_it(tmp_path: Path, disposi
         assert (await market.call("GET", url.removeprefix("http://market"))).body == PDF
 
 
-@pytest.mark.parametrize("before", [b"\n", b"\xef\xbb\xbf", b" \r\n"])
-async def test_a_pdf_with_blanks_before_it_is_a_pdf(tmp_path: Path, before: bytes) -> None:
+FIELD = b'Content-Disposition: form-data; name="invoice_file"'
+EMPTY = b'--x\r\nContent-Disposition: form-data; name="invoice_file"; filename=""\r\n\r\n\r\n'
+OTHER_NAME = b'Content-Disposition: form-data; name="invoice"'
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        (b"--x \t\r\n" + FIELD + b"\r\n\r\n" + PDF + b"\r\n--x--", PDF),
+        (b"--x\n" + FIELD + b"\n\n" + PDF + b"\n--x--\n", PDF),
+        (b"--x\n" + FIELD + b"\n\n" + PDF + b"\r\n--x--\n", PDF + b"\r"),
+        (b"--x\r\nContent-Disposition: form-data;\r\n\tname=invoice_file\r\n\r\n" + PDF + b"\r\n--x--", PDF),
+        (b"--x\r\n" + FIELD.replace(b"_file", b"_file[]") + b"\r\n\r\n" + PDF + b"\r\n--x--", PDF),
+        (b"--x\r\n" + FIELD.replace(b"_file", b"_file[0]") + b"\r\n\r\n" + PDF + b"\r\n--x--", PDF),
+        (EMPTY + b"--x\r\n" + FIELD + b"\r\n\r\n" + PDF + b"\r\n--x--", PDF),
+        (EMPTY + b"--x\r\n" + OTHER_NAME + b"\r\n\r\n" + PDF + b"\r\n--x--", PDF),
+        (b"--x\r\n" + OTHER_NAME + b"\r\n\r\nother\r\n--x\r\n" + FIELD + b"\r\n\r\n" + PDF + b"\r\n--x--", PDF),
+        (b"--x\r\n\r\nno header\r\n--x\r\n" + FIELD + b"\r\n\r\n" + PDF + b"--xy\r\n--x--", PDF + b"--xy"),
+    ],
+)
+async def test_the_forms_of_real_clients_are_read(tmp_path: Path, form: bytes, content: bytes) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = await shop.call("POST", f"/orders/{code}/invoices", form, **headers)
+        assert answer.json == {"success": True}
+        url = (await shop.show(code))["uploaded_invoice_file"]
+        assert (await market.call("GET", url.removeprefix("http://market"))).body == content
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"",
+        b"--x\r\n",
+        b"--x--",
+        EMPTY + b"--x--",
+        b"--x\r\n" + FIELD + b"\r\n\r\n" + PDF,
+        b"--x\r\n" + FIELD + b"\r\n\r\n" + PDF + b"--x--",
+        b"--x\r\n" + OTHER_NAME.replace(b"invoice", b"other") + b"\r\n\r\n" + PDF + b"\r\n--x--",
+        (b"--x\r\n" + OTHER_NAME.replace(b"invoice", b"other") + b"\r\n\r\n\r\n") * 20_000 + b"--x--",
+    ],
+)
+async def test_a_form_without_a_whole_file_is_told_so(tmp_path: Path, form: bytes) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        answer = await shop.call("POST", f"/orders/{code}/invoices", form, **headers)
+        assert (answer.status, answer.json["errors"][0]["messages"]) == (400, ["Missing invoice file"])
+
+
+@given(st.binary(max_size=300), st.integers(0, 300))
+def test_no_bytes_break_the_reader_of_forms(noise: bytes, at: int) -> None:
+    form = b"--x\r\n" + FIELD + b"\r\n\r\n" + PDF + b"\r\n--x--\r\n"
+    for body in (noise, form[:at] + noise + form[at:], b"--x\r\n" + noise + b"\r\n--x--"):
+        for part in read_parts(body, b"x"):
+            assert part.content in body
+
+
+@pytest.mark.parametrize("before", [b"\n", b"\xef\xbb\xbf", b" \r\n", b"<br />\nNotice: x in y.php\n", b"\0" * 1019])
+async def test_a_pdf_with_other_bytes_before_it_is_a_pdf(tmp_path: Path, before: bytes) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted()
@@ -172,3 +236,10 @@ def test_a_type_is_told_by_the_first_bytes() -> None:
     assert mime_type(PDF) == "application/pdf"
     assert mime_type("Ελλάδα".encode()) == "text/plain"
     assert mime_type(b"MZ\x90") == "application/x-msdownload"
+    assert mime_type(b"RIFF\x00\x00\x00\x00WEBPVP8 ") == "image/webp"
+    assert mime_type(b"\x00\x00\x00\x18ftypheic\x00\x00") == "image/heic"
+    assert mime_type(b"\x00\x00\x00\x18ftypavif\x00\x00") == "image/avif"
+    for svg in (b"<svg xmlns", b'<?xml version="1.0"?>\n<svg>', b"\xef\xbb\xbf <!-- made by -->\n<svg/>"):
+        assert mime_type(svg) == "image/svg+xml"
+    assert mime_type(b"<?xml version='1.0'?><Invoice/>") == "application/xml"
+    assert mime_type(b"\xff\xfe" * 510 + b"%PDF-1.4"[:4]) == "application/octet-stream"

@@ -237,3 +237,18 @@ async def test_a_worker_of_its_own_can_be_watched_and_not_called(tmp_path: Path)
                     assert await response.json() == {"database": "ok", "migrations": "ok", "worker": "ok"}
         assert await worker.terminate() == 0
     drop_postgres(url)
+
+
+@pytest.mark.parametrize(
+    "malformed", [b"NOT HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nno colon here\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"]
+)
+async def test_what_is_not_http_is_answered_with_the_envelope(tmp_path: Path, malformed: bytes) -> None:
+    async with running(tmp_path, *serve(tmp_path)) as market:
+        host, port = market.address.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(malformed)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"content-type: application/json" in head
+        assert json.loads(body)["errors"][0]["code"] == "unreadable_body"

@@ -328,8 +328,8 @@ def test_nothing_shows_the_token(kind: Kind) -> None:
 
 def test_there_is_one_exception_class_for_each_code_that_a_shop_can_meet() -> None:
     """What only the marketplace's operator can meet, or what is about a request that no client of ours makes."""
-    not_met = {"unreadable_body", "method_not_allowed", "body_too_large", "idempotency_key", "purchase_order_status",
-               "return_webhook"}  # fmt: skip
+    not_met = {"unreadable_body", "method_not_allowed", "body_too_large", "unsupported_media_type", "idempotency_key",
+               "purchase_order_status", "return_webhook"}  # fmt: skip
     assert set(ERRORS_BY_CODE) == {answer.word for answer in ERRORS.values()} - not_met
     assert len(set(ERRORS_BY_CODE.values())) == len(ERRORS_BY_CODE)
     unknown = marketplace_error(418, [ErrorEntry(code="teapot", messages=["short"])], None)

@@ -99,16 +99,23 @@ def test_commission_is_rounded_half_up_to_cents(total: str, rate: str, commissio
     assert commission_of(Decimal(total), Decimal(rate)) == Decimal(commission)
 
 
-@pytest.mark.parametrize(
-    "text", ["-0.01", "NaN", "Infinity", "-Infinity", "0.001", "10000000.01", "1E+400", "sNaN", "-0", "-0.0"]
-)
+@pytest.mark.parametrize("text", ["-0.01", "NaN", "Infinity", "-Infinity", "0.001", "10000000.01", "1E+400", "sNaN"])
 def test_what_is_no_amount_of_money_is_told(text: str) -> None:
     assert as_amount(Decimal(text)) is None
 
 
 @pytest.mark.parametrize(
     ("text", "amount"),
-    [("0", "0.00"), ("0.01", "0.01"), ("10.4", "10.40"), ("10.4000", "10.40"), ("1E+3", "1000.00"), ("0E+5", "0.00")],
+    [
+        ("0", "0.00"),
+        ("0.01", "0.01"),
+        ("10.4", "10.40"),
+        ("10.4000", "10.40"),
+        ("1E+3", "1000.00"),
+        ("0E+5", "0.00"),
+        ("-0", "0.00"),
+        ("-0.0", "0.00"),
+    ],
 )
 def test_an_amount_of_money_has_two_decimals_however_it_was_spelt(text: str, amount: str) -> None:
     assert str(as_amount(Decimal(text))) == amount

@@ -153,6 +153,7 @@ def _say_ready(settings: Settings, bound: Any) -> None:
 
 async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable[[], None]) -> None:
     from kalathi.marketplace.api.faults import CUT_OFF
+    from kalathi.marketplace.api.reply import MALFORMED
     from kalathi.marketplace.app import open_marketplace
     from kalathi.serving import address_of, log_json_lines, run_server
 
@@ -164,7 +165,14 @@ async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable
     try:
         # Only a sandbox has connections to cut off.
         extension = CUT_OFF if settings.mode == "sandbox" else ""
-        await run_server(marketplace.asgi, bound, ready, cut_off_extension=extension, ending=marketplace.hang_up)
+        await run_server(
+            marketplace.asgi,
+            bound,
+            ready,
+            cut_off_extension=extension,
+            ending=marketplace.hang_up,
+            malformed=MALFORMED.body,
+        )
     finally:
         await marketplace.stop()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
@@ -117,7 +118,7 @@ class Marketplace:
             worker_idle_seconds=self._idle_seconds,
         )
         self._bells = Bells(database)
-        self.asgi: ASGIApp = with_pages(application(self._desk), self._desk, self._bells, real)
+        self.asgi: ASGIApp = with_pages(_with_cors(application(self._desk), settings), self._desk, self._bells, real)
         self._clock, self._faults = clock, faults
         self._stopping = False
         self._news, self._ending = asyncio.Event(), asyncio.Event()
@@ -222,6 +223,20 @@ def _network(settings: Settings) -> WebhookSender:
 
 
 _Handler = Callable[[DueRow], Awaitable[None]]
+
+
+def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:
+    """The API, which pages of these origins may call from a browser if it is a sandbox."""
+    origins = [origin for part in settings.cors_origins.split(",") if (origin := part.strip())]
+    if not origins or settings.mode != "sandbox":
+        return api
+    return CORSMiddleware(
+        api,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=["Retry-After"],
+    )
 
 
 def _handlers(

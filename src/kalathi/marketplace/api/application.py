@@ -11,10 +11,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kalathi.marketplace.api.bodies import decode_body, read_body
+from kalathi.marketplace.api.bodies import check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.api.calls import Call, ShopHandler
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.front import BASE_PATH, MerchantCall, MerchantsFront
@@ -56,7 +57,10 @@ def application(desk: Desk) -> ASGIApp:
         if path.endswith("/") or path.startswith("//"):
             # A base URL that ends with a slash before a path that begins with one, or a slash at the end.
             path = "/" + path.strip("/")
-        if scope["type"] == "http" and path.startswith(BASE_PATH):
+        if "\0" in path:
+            # PostgreSQL refuses a text with this character, so nothing can have such a name.
+            await error_reply(DomainError(ErrorCode.NOT_FOUND, "There is no such path."))(scope, receive, send)
+        elif scope["type"] == "http" and path.startswith(BASE_PATH):
             await merchants(scope if path == scope["path"] else {**scope, "path": path}, receive, send)
         else:
             await rest(scope, receive, send)
@@ -94,7 +98,8 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
                 _check_sandbox(desk)
             body, content = None, b""
             if route.body is not None:
-                length = request.headers.get("content-length")
+                encoding, length = request.headers.get("content-encoding"), request.headers.get("content-length")
+                check_encoding(encoding.encode("latin-1") if encoding else None)
                 content = await read_body(request.receive, length.encode() if length else None)
                 body = decode_body(content, route.body)
             key = request.headers.get("idempotency-key")
@@ -103,7 +108,7 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
                 if key is not None and route.takes_idempotency_key
                 else None
             )
-            query = dict(request.query_params)
+            query = read_query(request.scope["query_string"])
             return await handler(desk, Call(path=request.path_params, query=query, body=body, keyed=keyed))
         except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets the envelope)
             return error_reply(error)
@@ -125,7 +130,11 @@ def _check_sandbox(desk: Desk) -> None:
 
 async def _routing_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:
-        refusal = DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{request.method} is not a method of this path.")
+        # The error names the methods of one row, and each method of a path is a row of its own.
+        rows = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        allowed = {method for row in rows for method in getattr(row, "methods", ())}
+        sentence = f"{request.method} is not a method of this path."
+        refusal = DomainError(ErrorCode.METHOD_NOT_ALLOWED, sentence, allowed=allowed)
     else:
         refusal = DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
     return cast(Response, error_reply(refusal))

@@ -1,6 +1,7 @@
 """Reading request bodies: bounded, and lenient where the contract is (section 1)."""
 
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from starlette.types import Receive
 
@@ -9,6 +10,8 @@ from kalathi.marketplace.api import forms
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 
 LARGEST_BODY_BYTES: Final = 1_000_000
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_NUL_SENTENCE: Final = "a text must not have the character U+0000."
 
 
 async def read_body(receive: Receive, content_length: bytes | None) -> bytes:
@@ -37,16 +40,51 @@ def decode_body(body: bytes, wanted: Any, content_type: bytes | None = None) -> 
     Whatever is not called a form is read as JSON: clients send any content type. Raises UNREADABLE_BODY,
     INVALID_PARAMETER.
     """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     if not body or body.isspace():
         body = b"{}"
     elif _is_form(body, content_type):
         body = _form_as_json(body)
     try:
+        _check_nul(body)
         return decode(body, wanted)
     except UnreadableBodyError:
         raise DomainError(ErrorCode.UNREADABLE_BODY, "The body is not valid JSON in UTF-8.") from None
     except UnexpectedShapeError as error:
         raise invalid_parameter(f"{error}.") from None
+
+
+def check_encoding(content_encoding: bytes | None) -> None:
+    """Raises COMPRESSED_BODY for a body that is not sent as it is."""
+    if content_encoding is not None and content_encoding.strip().lower() not in {b"", b"identity"}:
+        named = content_encoding[:40].decode("latin-1")
+        raise DomainError(
+            ErrorCode.COMPRESSED_BODY, f"The body is compressed ({named}). Send it without Content-Encoding."
+        )
+
+
+def read_query(query: bytes) -> dict[str, str]:
+    """Return the parameters of a query; blank ones are left out. Raises INVALID_PARAMETER for a NUL character."""
+    parameters = dict(parse_qsl(query.decode("latin-1")))
+    for name, value in parameters.items():
+        if "\0" in value or "\0" in name:
+            raise invalid_parameter(f"{name[:40]}: {_NUL_SENTENCE}".replace("\0", ""))
+    return parameters
+
+
+def _check_nul(body: bytes) -> None:
+    """Raises INVALID_PARAMETER if a text has a NUL character, which PostgreSQL cannot keep and SQLite can."""
+    # Rarely there. A backslash before it may itself be escaped, so the texts have the last word.
+    if b"\\u0000" in body and _has_nul(decode(body, Any)):
+        raise invalid_parameter(f"The body: {_NUL_SENTENCE}")
+
+
+def _has_nul(content: Any) -> bool:
+    if isinstance(content, str):
+        return "\0" in content
+    if isinstance(content, dict):
+        return any("\0" in name or _has_nul(value) for name, value in content.items())
+    return isinstance(content, list) and any(_has_nul(value) for value in content)
 
 
 def _is_form(body: bytes, content_type: bytes | None) -> bool:

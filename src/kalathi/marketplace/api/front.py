@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
-from kalathi.marketplace.api.bodies import decode_body, read_body
+from kalathi.marketplace.api.bodies import check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.faults import go_wrong
@@ -54,6 +53,7 @@ class _Headers(NamedTuple):
     content_length: bytes | None
     content_type: bytes | None
     idempotency_key: bytes | None
+    content_encoding: bytes | None
 
 
 class MerchantsFront:
@@ -127,7 +127,7 @@ class MerchantsFront:
     async def _other(self, scope: Scope, receive: Receive, token_hash: bytes, headers: _Headers) -> Reply:
         route, named = self._others.find(scope["method"], scope["path"])
         caller = await self._admitted(token_hash, "", headers.accept)
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        query = read_query(scope["query_string"])
         body, content = await _body(route.body, receive, headers)
         keyed = None
         if headers.idempotency_key is not None and scope["method"] == "POST":
@@ -144,7 +144,10 @@ class MerchantsFront:
         if call is not None:
             return call, code
         if action in self._actions:
-            raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.")
+            allowed = [method for method, named in self._calls if named == action]
+            raise DomainError(
+                ErrorCode.METHOD_NOT_ALLOWED, f"{scope['method']} is not a method of this path.", allowed=allowed
+            )
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
 
     def _name_of(self, scope: Scope) -> str:
@@ -193,7 +196,7 @@ class MerchantsFront:
 
 
 def _scanned(scope: Scope) -> _Headers:
-    authorization = accept = length = content_type = key = None
+    authorization = accept = length = content_type = key = encoding = None
     for name, value in scope["headers"]:
         if name == b"authorization":
             authorization = value
@@ -205,7 +208,9 @@ def _scanned(scope: Scope) -> _Headers:
             content_type = value
         elif name == b"idempotency-key":
             key = value
-    return _Headers(authorization, accept, length, content_type, key)
+        elif name == b"content-encoding":
+            encoding = value
+    return _Headers(authorization, accept, length, content_type, key, encoding)
 
 
 def _keyed(shop_id: str, key: bytes, scope: Scope, content: bytes) -> KeyedRequest:
@@ -216,6 +221,7 @@ async def _body(wanted: Any, receive: Receive, headers: _Headers) -> tuple[Any, 
     """What the call says, decoded, and the bytes that identify it."""
     if wanted is None:
         return None, b""
+    check_encoding(headers.content_encoding)
     if isinstance(wanted, FileField):
         upload: Upload = await read_upload(receive, headers.content_type, wanted)
         return upload, upload.content

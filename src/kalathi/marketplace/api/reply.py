@@ -37,6 +37,7 @@ ERRORS: Final[dict[ErrorCode, ErrorAnswer]] = {
     ErrorCode.NOT_ACCEPTABLE: ErrorAnswer(406, "not_acceptable"),
     ErrorCode.CONFLICT: ErrorAnswer(409, "conflict"),
     ErrorCode.BODY_TOO_LARGE: ErrorAnswer(413, "body_too_large"),
+    ErrorCode.COMPRESSED_BODY: ErrorAnswer(415, "unsupported_media_type"),
     ErrorCode.INVALID_PARAMETER: ErrorAnswer(422, "invalid_parameter"),
     ErrorCode.ORDER_STATUS: ErrorAnswer(422, "order_status"),
     ErrorCode.ORDER_NOT_ELIGIBLE: ErrorAnswer(422, "order_error"),
@@ -87,7 +88,10 @@ def error_reply(error: Exception) -> Reply:
     """The answer to an error. A refusal says its sentences; anything else is logged, and its text stays inside."""
     if isinstance(error, DomainError):
         answer = ERRORS[error.code]
-        return _envelope(answer, error.messages, error.retry_after_seconds)
+        reply = _envelope(answer, error.messages, error.retry_after_seconds)
+        if error.allowed:
+            reply = reply._replace(headers=(*reply.headers, (b"allow", ", ".join(error.allowed).encode())))
+        return reply
     if isinstance(error, StorageError):
         _log.error("storage_error", error=str(error))
         return _envelope(ERRORS[ErrorCode.UNAVAILABLE], (_STORAGE_SENTENCE,))
@@ -110,3 +114,7 @@ def _envelope(answer: ErrorAnswer, messages: tuple[str, ...], retry_after_second
         headers.append((b"retry-after", str(retry_after_seconds).encode()))
     body = encode(ErrorEnvelope(errors=[ErrorEntry(code=answer.word, messages=list(messages))]))
     return Reply(answer.status, body, tuple(headers))
+
+
+# Sent by the server itself, since such a request never reaches the application.
+MALFORMED: Final = _envelope(ERRORS[ErrorCode.UNREADABLE_BODY], ("This is not an HTTP request that can be read.",))

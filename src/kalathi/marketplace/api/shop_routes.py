@@ -26,16 +26,16 @@ class ShopRoutes:
     def find(self, method: str, path: str) -> tuple[ShopRoute, dict[str, str]]:
         """The row, and what the path names. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
         parts = path.split("/")
-        is_path = False
+        allowed = set()
         for route, wanted in self._routes:
             named = _named(wanted, parts)
             if named is None:
                 continue
-            is_path = True
+            allowed.add(route.method)
             if route.method == method:
                 return route, named
-        if is_path:
-            raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not a method of this path.")
+        if allowed:
+            raise DomainError(ErrorCode.METHOD_NOT_ALLOWED, f"{method} is not a method of this path.", allowed=allowed)
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
 
 

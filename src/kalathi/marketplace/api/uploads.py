@@ -1,26 +1,22 @@
 """Receiving a file (contract, section 3): multipart in any form, spooled to a temporary file while it arrives, bounded,
 and told by its content; and serving it behind its link."""
 
-import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 from starlette.types import Receive
 
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.multipart import Part, read_parts
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, Upload, extension_of, mime_type
 from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
-
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
 
 # What is wrong with a form is told to its sender; the parser would tell it to standard error as well.
 logging.getLogger("python_multipart").disabled = True
@@ -56,17 +52,20 @@ async def read_upload(receive: Receive, content_type: bytes | None, field: FileF
         raise DomainError(field.missing, f"Missing {field.title} file")
     body = _BoundedBody(receive, LARGEST_UPLOAD_BYTES + _ENVELOPE_BYTES)
     with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
-        parts = _Parts(options[b"boundary"], field.names, spool)
         async for part in body.parts():
             # Written on the event loop: some hundred writes into the page cache, far shorter than a thread hop each.
-            parts.take(part)
+            spool.write(part)
         if body.too_large:
             raise too_large(field)
-        if parts.ended != parts.chosen or parts.chosen is None:
-            raise DomainError(field.missing, f"Missing {field.title} file")
         spool.seek(0)
-        content = spool.read()
+        content = _choose(list(read_parts(spool.read(), options[b"boundary"])), field.names)
     return checked_upload(content, field)
+
+
+def _choose(parts: list[Part], names: tuple[str, ...]) -> bytes:
+    """Return the content of the field with the best name; of fields with content if there are any."""
+    found = [part for name in names for part in parts if part.name == name]
+    return next((part.content for part in found if part.content), b"")
 
 
 def checked_upload(content: bytes, field: FileField) -> Upload:
@@ -75,7 +74,7 @@ def checked_upload(content: bytes, field: FileField) -> Upload:
         raise DomainError(field.missing, f"Missing {field.title} file")  # A form in which no file was chosen.
     if len(content) > LARGEST_UPLOAD_BYTES:
         raise too_large(field)
-    found = mime_type(content[:512])
+    found = mime_type(content[:1024])
     if extension_of(found) is None:
         raise DomainError(field.refused, f"{field.title.capitalize()} file {found} mime-type is not accepted")
     return Upload(found, content)
@@ -85,83 +84,6 @@ def too_large(field: FileField) -> DomainError:
     """The refusal of a file above the bound."""
     megabytes = LARGEST_UPLOAD_BYTES // 1024 // 1024
     return DomainError(field.refused, f"{field.title.capitalize()} file is larger than {megabytes} MB")
-
-
-class _Parts:
-    """Follows a multipart body and spools the file of the best of the wanted names; other parts fall away."""
-
-    def __init__(self, boundary: bytes, names: tuple[str, ...], spool: IO[bytes]) -> None:
-        self._names = names
-        self._spool = spool
-        self._header = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._spooling = False
-        # The name that is spooled, and the one that was spooled to its end.
-        self.chosen: str | None = None
-        self.ended: str | None = None
-        callbacks: MultipartCallbacks = {
-            "on_part_begin": self._begin,
-            "on_header_field": self._header_field,
-            "on_header_value": self._header_value,
-            "on_headers_finished": self._headers_finished,
-            "on_part_data": self._data,
-            "on_part_end": self._end,
-        }
-        # What stands before the first boundary is no part of the form (RFC 2046, section 5.1.1).
-        self._first = b"--" + boundary
-        self._before: bytes | None = b""
-        self._parser: MultipartParser | None = None
-        with contextlib.suppress(FormParserError):
-            self._parser = MultipartParser(boundary, callbacks)
-
-    def take(self, part: bytes) -> None:
-        """The next bytes of the body. What comes after a fault of form is not looked at."""
-        if self._before is not None:
-            self._before += part
-            at = self._before.find(self._first)
-            if at < 0 or (at and self._before[at - 1 : at] != b"\n"):
-                if len(self._before) > _ENVELOPE_BYTES:
-                    self._parser = None
-                return
-            part, self._before = self._before[at:], None
-        if self._parser is None:
-            return
-        try:
-            self._parser.write(part)
-        except (FormParserError, ValueError):
-            self._parser = None
-
-    def _begin(self) -> None:
-        self._headers = {}
-
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header = data[start:end].lower()
-        self._headers[self._header] = b""
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._headers[self._header] += data[start:end]
-
-    def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        better = self.chosen is None or (
-            name in self._names and self._names.index(name) < self._names.index(self.chosen)
-        )
-        # With or without a file name: older clients send `filename*` only, others none at all.
-        self._spooling = name in self._names and better
-        if self._spooling:
-            self.chosen, self.ended = name, None
-            self._spool.seek(0)
-            self._spool.truncate()
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._spooling:
-            self._spool.write(data[start:end])
-
-    def _end(self) -> None:
-        if self._spooling:
-            self.ended = self.chosen
-            self._spooling = False
 
 
 class _BoundedBody:

@@ -1,5 +1,6 @@
 """The closed list of what can go wrong in the domain. `api/reply.py` says which HTTP status each one gets."""
 
+from collections.abc import Iterable
 from enum import Enum, auto
 
 
@@ -10,6 +11,7 @@ class ErrorCode(Enum):
     NOT_ACCEPTABLE = auto()
     UNREADABLE_BODY = auto()
     BODY_TOO_LARGE = auto()
+    COMPRESSED_BODY = auto()
     METHOD_NOT_ALLOWED = auto()
     NOT_FOUND = auto()
     ORDER_NOT_FOUND = auto()
@@ -41,11 +43,15 @@ class ErrorCode(Enum):
 class DomainError(Exception):
     """A refusal with its code and the sentences that a person reads. Raised before anything has been changed."""
 
-    def __init__(self, code: ErrorCode, *messages: str, retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self, code: ErrorCode, *messages: str, retry_after_seconds: int | None = None, allowed: Iterable[str] = ()
+    ) -> None:
+        """`allowed` are the methods of the path, for METHOD_NOT_ALLOWED."""
         super().__init__(*messages)
         self.code = code
         self.messages = messages
         self.retry_after_seconds = retry_after_seconds
+        self.allowed = tuple(sorted(allowed))
 
 
 def invalid_parameter(*messages: str) -> DomainError:

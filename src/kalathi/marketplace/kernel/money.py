@@ -22,9 +22,9 @@ def as_rate(value: Decimal) -> Decimal | None:
 
 
 def _exact(value: Decimal, step: Decimal, largest: Decimal) -> Decimal | None:
-    if not value.is_finite() or value.is_signed() or value > largest:
+    if not value.is_finite() or value < 0 or value > largest:
         return None
-    exact = value.quantize(step)
+    exact = abs(value).quantize(step)  # -0 is 0, however it was spelt.
     return exact if exact == value else None
 
 

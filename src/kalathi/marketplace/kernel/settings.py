@@ -31,6 +31,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = ""
     vendor: Annotated[str, Meta(description="The vendor word of the Accept header.")] = "skroutz"
     user_agent: Annotated[str, Meta(description="User-Agent of webhooks.")] = "Skroutz OrderNotifier v1"
+    cors_origins: Annotated[
+        str,
+        Meta(description="Origins of browsers that may call a sandbox's API, separated by commas; *: every origin."),
+    ] = ""
     acceptance_hours: Annotated[int, Meta(ge=1, description="Hours that a shop has to accept an order.")] = 24
     dispatch_working_days: Annotated[int, Meta(ge=1, description="Working days to dispatch after that.")] = 3
     extension_hours: Annotated[int, Meta(ge=1, description="Hours that an extension adds.")] = 24

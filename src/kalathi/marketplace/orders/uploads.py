@@ -35,20 +35,34 @@ _SIGNATURES: Final = (
     (b"\x1f\x8b", "application/gzip"),
     (b"MZ", "application/x-msdownload"),
     (b"\xd0\xcf\x11\xe0", "application/msword"),
-    (b"<?xml", "application/xml"),
+    (b"BM", "image/bmp"),
 )
+# Pictures of phones: the brand in the `ftyp` box at the beginning (ISO/IEC 14496-12).
+_BRANDS: Final = {b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heif", b"msf1": "image/heif"} | {
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+}
 _HTML_BEGINS: Final = (b"<!doctype", b"<html", b"<script")
 
 
 def mime_type(beginning: bytes) -> str:
-    """The type that a file's first bytes tell. A PDF may have blanks or a byte order mark before it, as scripts leave
-    them there and every reader takes them."""
-    if beginning.lstrip(b"\xef\xbb\xbf\r\n\t ").startswith(b"%PDF-"):
-        return "application/pdf"
+    """Return the type that a file's first 1,024 bytes tell. A PDF may have other bytes before it: scripts leave byte
+    order marks and warnings there, and every reader takes them."""
     for signature, name in _SIGNATURES:
         if beginning.startswith(signature):
             return name
-    if beginning.lstrip().lower().startswith(_HTML_BEGINS):
+    if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP":
+        return "image/webp"
+    if beginning[4:8] == b"ftyp":
+        return _BRANDS.get(beginning[8:12], "video/mp4")
+    if b"%PDF-" in beginning:
+        return "application/pdf"
+    text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<svg") or (text.startswith((b"<?xml", b"<!--", b"<!doctype svg")) and b"<svg" in text):
+        return "image/svg+xml"
+    if text.startswith(b"<?xml"):
+        return "application/xml"
+    if text.startswith(_HTML_BEGINS):
         return "text/html"
     try:
         beginning[:256].decode("utf-8")

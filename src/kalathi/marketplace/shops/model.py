@@ -126,8 +126,9 @@ class NewShop(Struct, frozen=True, kw_only=True):
     locations: Annotated[tuple[NewLocation, ...], Meta(min_length=1, max_length=MOST_LOCATIONS)]
 
 
-class ShopChanges(Struct, frozen=True, kw_only=True):
-    """`PATCH /marketplace/shops/{id}`: only what changes."""
+class ShopChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`PATCH /marketplace/shops/{id}`: only what changes. Other fields are refused, because a name that is misspelt
+    would change nothing without a word."""
 
     name: Text | UnsetType = UNSET
     domain: Text | UnsetType = UNSET
