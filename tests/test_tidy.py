@@ -65,10 +65,10 @@ def test_only_the_kernel_speaks_sql_of_writes() -> None:
     others = [path for path in SOURCES if path.parent.name != "versions"]
     speakers = {path.name for path in others if writes.search(path.read_text("utf-8"))}
     # The merchant's inbox is its own small file of SQL; PostgreSQL's groups are statements over arrays.
-    assert speakers == {"inbox.py", "notices.py", "reservations.py", "postgres_writing.py"}
+    assert speakers == {"inbox.py", "notices.py", "printed.py", "reservations.py", "postgres_writing.py"}
     selects = {path.name for path in others if re.search(r'"[^"]*\bSELECT \w', path.read_text("utf-8"))}
     outside = {name for name in selects if not list((ROOT / "src/kalathi/marketplace/kernel").glob(name))}
-    assert outside <= {"store.py", "log.py", "inbox.py", "notices.py", "reservations.py"}
+    assert outside <= {"store.py", "log.py", "inbox.py", "notices.py", "printed.py", "reservations.py"}
 
 
 def test_tests_use_fakes_and_wait_on_conditions() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from kalathi.contract.words import OrderEventType, OrderState
-from kalathi.merchant.desk import look_again, print_again, status_of
+from kalathi.merchant.desk import look_again, needs_of, print_again, status_of
 from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.inbox import Inbox
@@ -59,7 +60,7 @@ async def test_what_a_lost_webhook_left_out_is_found_with_list_calls_and_without
     if lists:
         assert shop.market.orders["unheard"].state == OrderState.ACCEPTED
         assert shop.told[-2:] == [
-            "looks at 2 that no webhook has told",
+            "found 2 orders or returns that no webhook announced",
             "accepted unheard: all in stock, window 15:00 - 18:00, Τρί 03/12/19, 1 parcel",
         ]
 
@@ -289,13 +290,42 @@ async def test_a_command_that_does_not_end_is_told_to_a_person_and_not_asked_aga
     assert shop.told[0].startswith("needs a person: Order o1: lp has not ended within 60 s: look whether")
 
 
+@pytest.mark.parametrize("fails", [None, UnsurePrinterError("lp did not end within 60 s")])
+async def test_an_earlier_label_is_told_whatever_becomes_of_the_later_one(
+    shop: Shop, fails: BaseException | None
+) -> None:
+    paper = Paper(shop.folder / "paper")
+    shop.restart(printer=paper)
+    shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
+    await shop.work()
+    shop.market.vouchers.add(LINK + "?2")
+    shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK + "?2"), OrderEventType.ORDER_UPDATED)
+    printing, released = threading.Event(), threading.Event()
+    paper.fails = fails
+
+    def wait() -> None:
+        printing.set()
+        released.wait(10)
+
+    paper.waits = wait
+    working = asyncio.create_task(shop.connector.work())
+    await asyncio.to_thread(printing.wait, 10)
+    if fails is None:
+        working.cancel()  # The connector is stopped while the second label comes out.
+    released.set()
+    await asyncio.gather(working, return_exceptions=True)
+    shop.restart()
+    needs = needs_of(shop.inbox, datetime.fromtimestamp(1, UTC))
+    assert any("throw away its earlier label" in need for need in needs)
+
+
 async def test_a_voucher_that_was_made_again_takes_the_place_of_the_earlier_one(shop: Shop) -> None:
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
     await shop.work()
     shop.market.vouchers.add(LINK + "?2")
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK + "?2"), OrderEventType.ORDER_UPDATED)
     await shop.work()
-    assert [entry.url for entry in shop.inbox.printed_between(0, 1)] == [LINK + "?2"]
+    assert [entry.url for entry in shop.inbox.vouchers.printed_between(0, 1)] == [LINK + "?2"]
     assert shop.told[-1].startswith("needs a person: Order o1: throw away its earlier label, there is a new one. ")
 
 

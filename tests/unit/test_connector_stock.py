@@ -157,13 +157,29 @@ async def test_an_export_that_begins_to_name_sizes_sells_no_piece_twice(shop: Sh
     shop.receive(sized("o4", "42"))
     await shop.work()
     assert _state(shop, "o3") == OrderState.REJECTED, "the only one is reserved for o1"
-    assert _state(shop, "o4") == OrderState.ACCEPTED
-    assert _held(shop) == {"A": 1, "A-44": 1, "A-42": 1}
+    assert _state(shop, "o4") == OrderState.OPEN, "the piece of o2, which names no size, could be this one"
+    assert any("orders hold 1 of A without a size" in line for line in shop.told)
+    assert _held(shop) == {"A": 1, "A-44": 1}
     shop.stock("shop_uid,quantity\nA,3\n")
     shop.receive(sized("o5", "42"))
     await shop.work()
     assert _state(shop, "o5") == OrderState.ACCEPTED, "o2 was released when the number of A rose"
-    assert _held(shop) == {"A": 3}
+    assert _held(shop) == {"A": 2}
+
+
+@pytest.mark.parametrize("keeps_product", [False, True])
+async def test_pieces_without_a_size_may_be_of_every_size(shop: Shop, keeps_product: bool) -> None:
+    shop.stock("shop_uid,quantity\nA,1\n")
+    shop.receive(shop.order("o1", 1))
+    await shop.work()
+    product = "A,1\n" if keeps_product else ""
+    shop.restart()
+    shop.stock(f"shop_uid,quantity\n{product}A-M,1\nA-L,5\n")
+    for code, uid, quantity in (("o2", "A-M", 1), ("o3", "A-L", 1), ("o4", "A-L", 9)):
+        size = Size(value=uid, shop_variation_uid=uid)
+        shop.receive(shop.order(code, 1, line_items=[LineItem(id="line", shop_uid="A", quantity=quantity, size=size)]))
+    await shop.work()
+    assert [_state(shop, code) for code in ("o2", "o3", "o4")] == ["open", "accepted", "rejected"]
 
 
 async def test_pieces_that_left_within_the_lag_are_held_although_the_shop_has_counted_anew(shop: Shop) -> None:

@@ -1,5 +1,8 @@
 """The merchant's decision is pure: order and stock in, answer out."""
 
+from decimal import Decimal
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
@@ -133,3 +136,17 @@ def test_a_price_that_cannot_be_read_waits_for_a_person_where_prices_are_compare
 def test_what_goes_back_to_the_customer_takes_no_piece_and_waits_for_a_person() -> None:
     for word in ("[RETURN-AS-IS]", "[RETURN-FROM-SERVICE]"):
         assert isinstance(decide(replace(_order(("A", 1)), custom=word), {"A": 0}), LeaveToPerson)
+
+
+@pytest.mark.parametrize(
+    ("unit_price", "total_price", "waits"),
+    [("900", "0", True), ("0", "900", True), ("900", "900", True), ("0", "0", True), ("50", "0", False)],
+)
+def test_an_amount_of_which_one_part_is_missing_does_not_switch_the_limit_off(
+    unit_price: str, total_price: str, waits: bool
+) -> None:
+    order = _order(("A", 1))
+    line = replace(order.line_items[0], unit_price=Decimal(unit_price), total_price=Decimal(total_price))
+    order = replace(order, line_items=[line])
+    decision = decide(order, {"A": 9}, OrderPolicy(person_above=Decimal(100)))
+    assert isinstance(decision, LeaveToPerson) is waits

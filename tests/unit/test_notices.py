@@ -6,6 +6,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -16,7 +17,7 @@ from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import HttpAnswer
-from kalathi.merchant.desk import needs_of, status_of
+from kalathi.merchant.desk import needs_of, settle, status_of
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Subject
 from kalathi.merchant.metrics import ConnectorMetrics
@@ -33,6 +34,10 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     opened = Shop(tmp_path)
     yield opened
     opened.inbox.close()
+
+
+def _at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, ATHENS)
 
 
 def _needs(shop: Shop) -> list[str]:
@@ -84,7 +89,7 @@ def test_a_person_settles_an_earlier_label_and_unreadable_webhooks(tmp_path: Pat
     inbox.put_aside(inbox.new_events()[0], "The event cannot be read.")
     for arguments, status, printed in (
         (["o2"], 1, "o2 has no earlier label"),
-        (["o1"], 0, "Settled: the earlier label of o1."),
+        (["o1"], 0, "Settled: o1."),
         (["o1"], 1, "o1 has no earlier label"),
         (["--events"], 0, "Settled: 1 unreadable webhooks."),
         (["o1", "--events"], 1, "give the code of an order, or --events."),
@@ -124,7 +129,8 @@ def test_refused_webhooks_are_counted_by_reason_and_settled_by_one_that_is_taken
     inbox.put(b"{}", 1011.0)
     inbox.put_aside(inbox.new_events()[0], "")
     inbox.look_again_at_events()
-    assert needs_of(inbox, datetime.fromtimestamp(1012, UTC)) == []
+    assert needs_of(inbox, datetime.fromtimestamp(1012, UTC)) == [need], "the other address may still be wrong"
+    assert needs_of(inbox, datetime.fromtimestamp(1012 + 3600, UTC)) == []
     assert status_of(inbox, datetime.fromtimestamp(1012, UTC)).refused_webhooks, "it is still shown as history"
     assert needs_of(inbox, datetime.fromtimestamp(90_000, UTC)) == []
     inbox.close()
@@ -195,7 +201,83 @@ async def test_a_deadline_is_told_in_athens_time_on_both_sides_of_the_change_to_
         assert f"needs a person: Order {code} is to be answered by {shown}" in shop.told
 
 
+async def test_an_address_that_knows_nothing_loses_no_order_and_is_told(shop: Shop) -> None:
+    shop.market.refuse = shop.market.busy(404)
+    shop.receive(shop.order("o1", 1))
+    for hours in range(1, 4):
+        await shop.work(until_seconds=hours * 3600)
+        await shop.look_after()
+    assert any("every call with 404; is --url right?" in need for need in _needs(shop))
+    assert len([line for line in shop.told if "--url" in line]) == 1
+    shop.market.refuse = None
+    await shop.work(until_seconds=shop.seconds + 4000)
+    assert shop.market.orders["o1"].state == OrderState.ACCEPTED
+    assert _needs(shop) == []
+
+
+async def test_a_connector_that_was_never_reconciled_is_told(shop: Shop) -> None:
+    shop.inbox.mark_moment("started", shop.seconds)
+    assert _needs(shop) == []
+    shop.seconds += 1000
+    [need] = _needs(shop)
+    assert "never compared with the marketplace since the start" in need
+
+
+async def test_an_order_that_waits_for_a_person_stays_in_the_list_while_it_is_looked_at_again(shop: Shop) -> None:
+    shop.stock("shop_uid,quantity\nB,1\n")
+    shop.receive(shop.order("o1", 1))
+    await shop.work()
+    [need] = _needs(shop)
+    shop.market.refuse = shop.market.busy(429, {"Retry-After": "300"})
+    await shop.look_after()
+    await shop.work()
+    assert _needs(shop)[0] == need
+
+
+def test_a_warned_deadline_is_shown_behind_many_that_wait_for_a_person(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    for number in range(12):
+        inbox.want(Subject.ORDER, f"o{number:02}")
+        inbox.saw(Subject.ORDER, f"o{number:02}", "open", 5000.0 + number)
+        if number < 11:
+            look = next(look for look in inbox.due_looks(0.0) if look.code == f"o{number:02}")
+            inbox.settle(look, 1.0, f"Order o{number:02}: look")
+    for known in inbox.to_be_warned(9000.0):
+        inbox.mark_warned(known)
+    assert any(need.startswith("Order o11 is to be answered by") for need in needs_of(inbox, _at(4000)))
+    inbox.close()
+
+
+async def test_one_refused_order_is_no_refused_token(shop: Shop) -> None:
+    await shop.look_after()
+    shop.market.refuse = shop.market.busy(403)
+    shop.receive(shop.order("o1", 1))
+    await shop.work(until_seconds=1000)
+    assert [need for need in _needs(shop) if "every call" in need] == []
+
+
+async def test_a_parcel_on_its_way_back_is_told_until_a_person_settles_it(shop: Shop) -> None:
+    shop.stock("shop_uid,quantity\nA,1\n")
+    for state in (OrderState.ACCEPTED, OrderState.DISPATCHED, OrderState.CANCELLED):
+        shop.receive(shop.order("o1", 1, state))
+        await shop.work()
+    [need] = _needs(shop)
+    assert need.startswith("Order o1 was cancelled on its way: 1 pieces are held for its parcel.")
+    assert settle(shop.inbox, "o1")
+    assert not settle(shop.inbox, "o1")
+    assert _needs(shop) == []
+    assert shop.inbox.reservations.pieces() == {}
+
+
+async def test_a_list_without_end_is_left_after_some_pages(shop: Shop) -> None:
+    pagination = {"page": 1, "per": 100, "total_pages": 2, "total_results": 200}
+    shop.market.listed = msgspec.json.encode({"orders": [], "returns": [], "meta": {"pagination": pagination}})
+    await shop.look_after()
+    assert len(shop.market.calls) < 1000
+
+
 async def test_a_forged_event_of_an_unknown_code_is_forgotten_and_fills_no_status(shop: Shop) -> None:
+    await shop.look_after()
     shop.market.refuse = shop.market.busy(404)
     shop.inbox.put(b'{"event_type": "new_order", "order": {"code": "261128-9999999"}}')
     await shop.work(until_seconds=3)

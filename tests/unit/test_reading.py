@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import msgspec
 import pytest
 
 from kalathi.contract.codec import UnexpectedShapeError, encode
-from kalathi.contract.orders import Order, OrderBody, OrderList
+from kalathi.contract.orders import Address, Customer, Order, OrderBody, OrderList
 from kalathi.contract.reading import ATHENS, read
 from kalathi.contract.returns import ReturnBody
 from kalathi.contract.webhooks import read_event_head
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, answer_until, decide, places_that_decide
+from kalathi.merchant.desk import needs_of, status_of
 from kalathi.merchant.inbox_rows import Subject
 from tests.unit.test_connector import Shop
 
@@ -141,8 +143,8 @@ def test_ids_and_numbers_may_be_texts_or_numbers() -> None:
     assert order.created_at.isoformat() == "2026-10-25T03:30:00+02:00"
     assert order.accept_options
     assert order.accept_options.pickup_window[0].id == 12
-    # A location without its label is one that cannot be chosen by a person, and is left out.
-    assert reading.unread == ("$.order.accept_options.pickup_location[0]",)
+    # A location can be chosen without its label.
+    assert reading.unread == ()
 
 
 def test_one_entry_of_a_list_that_cannot_be_read_hides_no_other() -> None:
@@ -273,6 +275,88 @@ async def test_a_size_that_cannot_be_read_never_falls_back_to_the_parents_number
 
 
 @pytest.mark.anyio
+async def test_a_forged_event_of_a_dispatch_keeps_neither_label_nor_pieces(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.receive(shop.order("o1", 1))
+    await shop.work()
+    shop.order("o1", 1, OrderState.CANCELLED)
+    shop.inbox.put(b'{"event_type": "order_updated", "order": {"code": "o1", "state": "dispatched"}}')
+    await shop.work()
+    assert not shop.inbox.reservations.of("o1")
+    shop.inbox.close()
+
+
+@pytest.mark.parametrize(
+    ("member", "strange", "is_watched"),
+    [
+        ("line_items", None, True),
+        ("state", None, True),
+        ("state", "open_express", True),
+        ("state", "rejected", False),
+    ],
+)
+@pytest.mark.anyio
+async def test_the_deadline_of_an_order_that_may_be_open_is_watched(
+    tmp_path: Path, member: str, strange: object, is_watched: bool
+) -> None:
+    shop = Shop(tmp_path)
+    odd = _Odd(shop)
+    odd.place, odd.strange = ("order", member), strange
+    shop.market.proxy = odd
+    until = datetime.fromtimestamp(50_000, UTC)
+    shop.receive(shop.order("o1", 1, expires_at=until))
+    shop.inbox.take(shop.inbox.new_events()[0], Subject.ORDER, "o1")
+    await shop.work(until_seconds=2000)
+    assert shop.inbox.next_deadline() == (50_000 if is_watched else None)
+    shop.inbox.close()
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00", "9999-12-31T23:59:59Z", "1969-12-31T00:00:00Z"])
+@pytest.mark.anyio
+async def test_a_time_that_no_calendar_shows_stops_nothing(tmp_path: Path, when: str) -> None:
+    shop = Shop(tmp_path)
+    order = {"code": "999999-9999998", "state": "open", "expires_at": when}
+    shop.inbox.put(msgspec.json.encode({"event_type": "new_order", "order": order}))
+    odd = _Odd(shop)
+    odd.place, odd.strange = ("order", "expires_at"), when
+    shop.market.proxy = odd
+    shop.receive(shop.order("o1", 9, line_items=[]))
+    await shop.work()
+    await shop.look_after()
+    assert len(needs_of(shop.inbox, datetime.fromtimestamp(10, ATHENS))) == 1
+    assert status_of(shop.inbox, datetime.fromtimestamp(10, ATHENS)).deadlines == []
+    shop.inbox.close()
+
+
+@pytest.mark.parametrize(
+    ("place", "decides"),
+    [
+        (("customer", "phone"), False),
+        (("customer",), False),
+        (("line_items", 0, "commission"), False),
+        (("line_items", 0, "serial_numbers"), False),
+        (("accept_options", "pickup_window", 0, "label"), False),
+        (("custom",), True),
+        (("line_items", 0, "shop_uid"), True),
+        (("line_items", 0, "quantity"), True),
+        (("accept_options", "pickup_window"), True),
+    ],
+)
+@pytest.mark.anyio
+async def test_only_members_that_decide_leave_an_order_to_a_person(
+    tmp_path: Path, place: tuple[Any, ...], decides: bool
+) -> None:
+    shop = Shop(tmp_path)
+    odd = _Odd(shop)
+    odd.place, odd.strange = ("order", *place), {"a": ["b"]}
+    shop.market.proxy = odd
+    shop.receive(shop.order("o1", 1, customer=Customer(id="c", first_name="A", last_name="B", address=Address())))
+    await shop.work()
+    assert shop.market.orders["o1"].state == (OrderState.OPEN if decides else OrderState.ACCEPTED)
+    shop.inbox.close()
+
+
+@pytest.mark.anyio
 async def test_an_event_that_tells_of_a_dispatch_keeps_the_pieces_of_a_cancelled_order(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     for code in ("o1", "o2"):
@@ -282,7 +366,7 @@ async def test_an_event_that_tells_of_a_dispatch_keeps_the_pieces_of_a_cancelled
         shop.order(code, 1, OrderState.CANCELLED)
         change = {"state": {"old": before, "new": "cancelled"}}
         event = {"event_type": "order_updated", "order": {"code": code, "state": "cancelled"}, "changes": change}
-        shop.inbox.put(msgspec.json.encode(event))
+        shop.inbox.put(msgspec.json.encode(event), is_verified=True)
     await shop.work()
     assert shop.inbox.reservations.of("o1"), "the courier has them"
     assert not shop.inbox.reservations.of("o2")

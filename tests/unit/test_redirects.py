@@ -195,7 +195,7 @@ async def test_the_connector_says_once_where_the_marketplace_is_and_answers_when
 async def test_a_reconciliation_behind_a_redirect_has_not_happened(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     market = AsyncClient("http://market", "secret", transport=shop.market)
-    assert await reconcile(market, shop.inbox, 100.0) == 0
+    assert (await reconcile(market, shop.inbox, 100.0)).unknown == 0
     shop.market.proxy = Moved(shop, only_posts=False)
     with pytest.raises(RedirectedError):
         await reconcile(market, shop.inbox, 200.0)

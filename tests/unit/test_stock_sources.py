@@ -10,8 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import HttpAnswer
-from kalathi.merchant.stock import FunctionStock, HttpStock, Shelf, SqlStock, StockError, StockSetupError
+from kalathi.merchant.stock import (
+    FunctionStock,
+    HttpStock,
+    Shelf,
+    SqlStock,
+    StockError,
+    StockSetupError,
+    WarehouseStock,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -320,3 +329,21 @@ async def test_a_burst_asks_once_and_a_failure_is_asked_again() -> None:
         number for shelf in await asyncio.gather(*(stock.read() for _ in range(9))) for number in shelf.pieces.values()
     } == {1}
     assert address.asked == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("quantity", [b"null", b'"x"', b'"1.000"', b"{}"])
+async def test_a_quantity_of_the_warehouse_that_cannot_be_read_is_not_zero(quantity: bytes) -> None:
+    class Warehouse:
+        async def send(self, method: str, url: str, headers: object, body: bytes | None) -> HttpAnswer:
+            products = b'{"id": 1, "shop_uid": "A", "quantity": %b}, {"id": 2, "shop_uid": "B", "quantity": "3"}'
+            meta = b'{"pagination": {"page": 1, "per": 100, "total_pages": 1, "total_results": 2}}'
+            return HttpAnswer(200, b'{"products": [%b], "meta": %b}' % (products % quantity, meta))
+
+        async def close(self) -> None:
+            """Nothing to close."""
+
+    async with AsyncClient("http://market", "secret", transport=Warehouse()) as client:
+        shelf = await WarehouseStock(client).read()
+    assert shelf.pieces == {"B": 3}
+    assert set(shelf.unreadable) == {"A"}

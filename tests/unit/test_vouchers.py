@@ -142,7 +142,7 @@ def test_day_tells_what_could_not_be_read_from_what_is_gone(tmp_path: Path) -> N
     inbox = Inbox(tmp_path / "merchant.db")
     assert _day(tmp_path) == "No voucher was printed on 02/01/1970.\n"
     for voucher in _printed(tmp_path, 4):
-        inbox.mark_printed(voucher.url, voucher.code, voucher.path, 86_400 + 43_200 + voucher.printed_at)
+        inbox.vouchers.mark_printed(voucher.url, voucher.code, voucher.path, 86_400 + 43_200 + voucher.printed_at)
     (tmp_path / "0.pdf").unlink()
     (tmp_path / "1.pdf").write_bytes(b"<html>")
     (tmp_path / "2.pdf").unlink()

@@ -75,8 +75,8 @@ def replay(code: str | None, data: Path, *, everything: bool) -> None:
 @_data
 @click.option("--events", "all_events", is_flag=True, help="The webhooks that could not be read.")
 def settle(code: str | None, data: Path, *, all_events: bool) -> None:
-    """Remove what you have done from the list of `status`: the earlier label of the order CODE is thrown away, or the
-    unreadable webhooks are dealt with.
+    """Remove what you have done from the list of `status`: the earlier label of the order CODE is thrown away, its
+    parcel is back and counted, or the unreadable webhooks are dealt with.
 
     Everything else leaves the list by itself as soon as it is in order.
 
@@ -92,9 +92,12 @@ def settle(code: str | None, data: Path, *, all_events: bool) -> None:
         if code is None:
             click.echo(f"Settled: {inbox.settle_events()} unreadable webhooks.")
         elif settle_label(inbox, code):
-            click.echo(f"Settled: the earlier label of {code}.")
+            click.echo(f"Settled: {code}.")
         else:
-            fail(f"{code} has no earlier label to throw away. Everything else of an order leaves the list by itself.")
+            fail(
+                f"{code} has no earlier label to throw away and no parcel on its way back. Everything else leaves the"
+                " list by itself."
+            )
 
 
 @click.command(cls=SharingCommand)
@@ -121,13 +124,14 @@ def reprint(code: str, data: Path) -> None:
 )
 def day(data: Path, date: datetime | None, out: Path | None) -> None:
     """Put all vouchers that were printed on one day into one PDF, in the order in which they came."""
+    from kalathi.contract.reading import ATHENS
     from kalathi.merchant.desk import merge_vouchers
 
-    start = datetime.combine((date or datetime.now()).date(), time()).astimezone()  # noqa: DTZ005  (the shop's own day)
-    end = (start.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+    start = datetime.combine((date or datetime.now(ATHENS)).date(), time(), tzinfo=ATHENS)
+    end = datetime.combine(start.date() + timedelta(days=1), time(), tzinfo=ATHENS)
     target = out or Path(f"vouchers-{start:%Y-%m-%d}.pdf")
     with _inbox(data) as inbox:
-        printed = inbox.printed_between(start.timestamp(), end.timestamp())
+        printed = inbox.vouchers.printed_between(start.timestamp(), end.timestamp())
     try:
         merged = merge_vouchers(printed, target)
     except OSError as error:

@@ -14,7 +14,8 @@ class Product(Struct, frozen=True, kw_only=True):
     id: int | str
     shop_uid: str = ""
     active: bool = True
-    quantity: int = 0
+    # Always sent; None for a reader that could not read it.
+    quantity: int | None = None
 
 
 class ProductList(Struct, frozen=True, kw_only=True):

@@ -81,8 +81,8 @@ class InvoiceDetails(Struct, frozen=True, kw_only=True):
 class Size(Struct, frozen=True, kw_only=True):
     """The size that was ordered, in the marketplace's words and in the shop's."""
 
-    label: str
-    value: str
+    label: str = ""
+    value: str = ""
     shop_value: str = ""
     shop_variation_uid: str | UnsetType = UNSET
     ean: str | UnsetType = UNSET
@@ -136,14 +136,14 @@ class LocationOption(Struct, frozen=True, kw_only=True):
     """A pickup location on offer: `Σταδίου 1, Τ.Κ. 12345, Αθήνα, Αττική`."""
 
     id: str
-    label: str
+    label: str = ""
 
 
 class WindowOption(Struct, frozen=True, kw_only=True):
     """A pickup window on offer: `15:00 - 18:00, Τρί 03/12/19`. Clients parse the label."""
 
     id: int
-    label: str
+    label: str = ""
 
 
 class AcceptOptions(Struct, frozen=True, kw_only=True):

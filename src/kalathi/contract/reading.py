@@ -15,7 +15,7 @@ Only a struct that lacks a member without a default, such as the code of an orde
 import contextlib
 import re
 from collections.abc import Callable, Hashable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
@@ -33,9 +33,24 @@ _JSON: Final = msgspec.json.Decoder(float_hook=Decimal)
 _TRUE: Final = frozenset({True, "true", "1", "yes"})
 _FALSE: Final = frozenset({False, "false", "0", "no", ""})
 _MOST_DIGITS: Final = 18
+# `1.000` as a text is a thousand in Greek and one in English, so it is neither.
+_WHOLE_TEXT: Final = re.compile(r"[+-]?[0-9]+(?:\.0{1,2})?")
 # Characters of an unreadable value in a message.
 _SHOWN_CHARACTERS: Final = 40
 _BOM: Final = b"\xef\xbb\xbf"
+
+
+# A time outside of these is a mistake of its sender, such as the smallest time of a programming language. It cannot be
+# shown in every time zone.
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def seconds_of(moment: datetime | None) -> float | None:
+    """Return a time of a body in seconds since 1970; None if there is none, or if it is before 1970 or after 2100."""
+    if moment is None or not _EARLIEST <= moment <= _LATEST:
+        return None
+    return moment.timestamp()
 
 
 class Dropped(NamedTuple):
@@ -201,6 +216,8 @@ def _text(value: Any) -> str | None:
 
 
 def _whole_number(value: Any) -> int | None:
+    if isinstance(value, str) and not _WHOLE_TEXT.fullmatch(value.strip()):
+        return None
     number = _amount(value)
     return int(number) if number is not None and number == number.to_integral_value() else None
 

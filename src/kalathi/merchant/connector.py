@@ -20,12 +20,12 @@ from typing import Final
 import structlog
 
 from kalathi.contract.codec import UnexpectedShapeError
-from kalathi.contract.reading import ATHENS
-from kalathi.contract.webhooks import read_event_head
+from kalathi.contract.reading import ATHENS, seconds_of
+from kalathi.contract.webhooks import EventHead, read_event_head
 from kalathi.contract.words import OrderState
-from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, ReturnStatusError
+from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, ReturnStatusError, UnreadableAnswerError
 from kalathi.merchant.commands import HANDING_OVER, Limit
-from kalathi.merchant.decisions import answer_until, places_that_decide
+from kalathi.merchant.decisions import answer_until, may_be_open, places_that_decide
 from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import HandoverError, Recipient, order_body, return_body
 from kalathi.merchant.inbox import Inbox
@@ -61,6 +61,8 @@ _HANDOVERS_AT_A_TIME: Final = 4
 _HANDOVER_GRACE_SECONDS: Final = 5.0
 # Read events that are kept, so that what comes again is known; older ones are forgotten.
 _EVENTS_KEPT: Final = 100_000
+# The word of the error for an order that the marketplace does not have (contract, section 3).
+_NO_SUCH_ORDER: Final = "order_error"
 _MAY_PASS: Final = (StockError, NotAVoucherError, PrinterError, HandoverError, OSError, sqlite3.Error)
 
 
@@ -121,6 +123,7 @@ class Connector:
 
     async def run(self) -> None:
         """Works until cancelled. Whatever goes wrong is logged, and tried again."""
+        self._inbox.mark_moment("started", self._clock())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_working())
             # Beside it: deadlines are watched whatever hangs.
@@ -212,11 +215,12 @@ class Connector:
             self._heed(error)
             _log.warning("not_reconciled", error=str(error))
         else:
-            self._setup.note_answer()
+            if found.has_lists:
+                self._setup.note_answer()
             self._setup.compare_clocks(self._client.marketplace_time)
             self._reconcile_at = now + self._habits.reconcile_seconds
-            if found:
-                self._tell(f"looks at {found} that no webhook has told")
+            if found.unknown:
+                self._tell(f"found {found.unknown} orders or returns that no webhook announced")
         self._inbox.forget_events(_EVENTS_KEPT)
         self.ring()
         await self._steps.look_at_stock()
@@ -232,10 +236,9 @@ class Connector:
         if head.is_return:
             self._inbox.take(event, Subject.RETURN, head.code)
             return
-        is_open = head.states[:1] == (OrderState.OPEN,) and head.expires_at is not None
-        until = head.expires_at.timestamp() if is_open and head.expires_at is not None else None
-        self._inbox.take(event, Subject.ORDER, head.code, until)
-        if HAS_LEFT & set(head.states):
+        self._inbox.take(event, Subject.ORDER, head.code, _deadline_of(head))
+        # A stranger who knows a code must not be able to keep a cancelled order's label and pieces.
+        if event.is_verified and HAS_LEFT & set(head.states):
             self._inbox.note_left(head.code)
 
     async def _look(self, look: Look) -> None:
@@ -245,6 +248,8 @@ class Connector:
         except CallError as error:
             self._heed(error)
             is_unknown = isinstance(error, MarketplaceError) and error.status == HTTPStatus.NOT_FOUND
+            if isinstance(error, MarketplaceError) and error.has_code(_NO_SUCH_ORDER):
+                self._setup.note_answer()  # Only the marketplace itself says so.
             if is_unknown and not self._inbox.was_seen(look.kind, look.code):
                 self._wait_for_unknown(look, error)
                 return
@@ -269,8 +274,11 @@ class Connector:
             self._tell(f"needs a person: {note}")
 
     def _wait_for_unknown(self, look: Look, error: CallError) -> None:
-        """Retry an unknown code for some minutes, then forget it: a forged event must not fill `status`."""
-        if look.tries + 1 < _TRIES_OF_UNKNOWN:
+        """Retry an unknown code for some minutes, then forget it: a forged event must not fill `status`. As long as no
+        call has succeeded, the address may be wrong, and nothing is forgotten."""
+        if look.tries + 1 >= _TRIES_OF_UNKNOWN and not self._setup.has_answered:
+            self._setup.note_all_unknown()
+        if look.tries + 1 < _TRIES_OF_UNKNOWN or not self._setup.has_answered:
             self._try_again(look, error)
             return
         _log.warning("unknown_code_forgotten", kind=look.kind, code=look.code[:_CODE_SHOWN])
@@ -279,7 +287,15 @@ class Connector:
 
     async def _order(self, code: str) -> str:
         """Does what the order asks for now; gives a sentence when a person has to look at it."""
-        order, unread = await self._client.read_order(code)
+        try:
+            order, unread = await self._client.read_order(code)
+        except UnreadableAnswerError as error:
+            # Its deadline may be readable all the same.
+            with contextlib.suppress(UnexpectedShapeError):
+                head = read_event_head(error.body)
+                if head.code == code:
+                    self._inbox.watch_deadline(code, _deadline_of(head))
+            raise
         # Before anything can fail: its deadline is watched from now on.
         self._inbox.saw(Subject.ORDER, code, order.state, answer_until(order))
         if unread:
@@ -363,3 +379,8 @@ class Connector:
 
 def _pause_seconds(tries: int) -> float:
     return min(_FIRST_PAUSE_SECONDS * (1 << min(tries, 10)), _LONGEST_PAUSE_SECONDS)
+
+
+def _deadline_of(head: EventHead) -> float | None:
+    """Return until when the order is to be answered, in seconds since 1970, if it may be open."""
+    return seconds_of(head.expires_at) if may_be_open(head.states[0] if head.states else "") else None

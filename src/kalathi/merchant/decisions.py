@@ -1,5 +1,6 @@
 """What to answer to an order: a pure function of the order, the stock, and the shop's policy."""
 
+import re
 from collections.abc import Container, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -7,6 +8,7 @@ from typing import Final, NamedTuple
 from msgspec import UNSET
 
 from kalathi.contract.orders import AcceptOptions, LineItem, Order
+from kalathi.contract.reading import seconds_of
 from kalathi.contract.requests import RejectedLine
 from kalathi.contract.words import LIMITED_STOCK_REASON_ID, NO_STOCK_REASON_ID, OrderState
 from kalathi.merchant.policy import OrderPolicy
@@ -41,8 +43,14 @@ class Nothing(NamedTuple):
 Decision = Accept | Reject | LeaveToPerson | Nothing
 # Orders that send back the items which came as a return, as they are or after service (contract, section 2).
 _SENT_BACK: Final = ("[RETURN-AS-IS]", "[RETURN-FROM-SERVICE]")
-# Members that the decision uses. If one is unreadable, a person answers the order.
-_DECIDING: Final = ("line_items", "custom", "express", "store_pickup", "accept_options", "fulfilled_by_skroutz")
+# Members that the decision uses. If one is unreadable, a person answers the order. Labels, for example, decide nothing.
+_DECIDING: Final = re.compile(
+    r"custom|express|store_pickup|fulfilled_by_skroutz"
+    r"|line_items(\[\d+\](\.(shop_uid|shop_variation_uid|quantity|unit_price|total_price|price_includes_vat"
+    r"|size(\.shop_variation_uid)?))?)?"
+    r"|accept_options(\.(pickup_location|pickup_window|number_of_parcels)(\[\d+\](\.id)?)?)?"
+)
+_ANSWERED: Final = frozenset(OrderState) - {OrderState.OPEN}
 _USUAL: Final = OrderPolicy()
 _NO_PRICES: Final[Mapping[str, Decimal]] = {}
 
@@ -87,14 +95,17 @@ def decide(
 def places_that_decide(unread: Sequence[str]) -> list[str]:
     """Return the unreadable places that the decision uses, without their `$.order.`"""
     places = [place.removeprefix("$.order.") for place in unread]
-    return [place for place in places if place.startswith(_DECIDING)]
+    return [place for place in places if _DECIDING.fullmatch(place)]
 
 
 def answer_until(order: Order) -> float | None:
-    """Until when an open order is to be answered, in seconds since 1970; None when there is nothing to answer."""
-    if order.state != OrderState.OPEN or order.expires_at is None:
-        return None
-    return order.expires_at.timestamp()
+    """Return the deadline of an order that may be open, in seconds since 1970; None if there is none."""
+    return seconds_of(order.expires_at) if may_be_open(order.state) else None
+
+
+def may_be_open(state: str) -> bool:
+    """Whether an order in this state may wait for an answer: it is open, or the state is missing or of tomorrow."""
+    return state not in _ANSWERED
 
 
 def unreadable_stock(order: Order, shelf: Shelf, policy: OrderPolicy = _USUAL) -> str:
@@ -112,6 +123,27 @@ def unreadable_stock(order: Order, shelf: Shelf, policy: OrderPolicy = _USUAL) -
             if priced in shelf.unreadable_prices:
                 reasons[f"The price of {priced}"] = shelf.unreadable_prices[priced]
     return " ".join(f"{what} cannot be read: {reason}." for what, reason in reasons.items())
+
+
+def unassigned_pieces(order: Order, shelf: Shelf, free: Mapping[str, int], held_by_others: Mapping[str, int]) -> str:
+    """Return why an open order waits for a person: other orders hold pieces of the product without a size, and they
+    could be of the very size that this order needs. Empty: there is enough of it in any case, or too little anyway."""
+    if order.state != OrderState.OPEN or order.express:
+        return ""
+    wanted: dict[str, int] = {}
+    products: dict[str, set[str]] = {}
+    for line in order.line_items:
+        uids = line_uids(line)
+        uid = stock_uid(line, shelf.pieces)
+        wanted[uid] = wanted.get(uid, 0) + line.quantity
+        products.setdefault(uid, set()).update(uids[uids.index(uid) + 1 :])
+    unclear = [
+        f"{uid} (orders hold {held} of {product} without a size)"
+        for uid, quantity in wanted.items()
+        for product in sorted(products[uid])
+        if (held := held_by_others.get(product, 0)) > 0 and free.get(uid, 0) - held < quantity <= free.get(uid, 0)
+    ]
+    return f"It is not known how many pieces are left of {', '.join(unclear)}." if unclear else ""
 
 
 def uncounted_lines(order: Order) -> str:
@@ -148,9 +180,13 @@ def _name(line: LineItem) -> str:
 
 
 def _waits_for_a_person(order: Order, policy: OrderPolicy, prices: Mapping[str, Decimal]) -> str:
-    total = sum((line.total_price for line in order.line_items), Decimal(0))
-    if policy.person_above is not None and total > policy.person_above:
-        return f"It is an order of {total} euros; above {policy.person_above} a person decides."
+    if policy.person_above is not None:
+        # Either of the two may be missing.
+        amounts = [max(line.total_price, line.unit_price * line.quantity) for line in order.line_items]
+        if not all(amounts):
+            return f"The amount of the order is not known; above {policy.person_above} a person decides."
+        if sum(amounts) > policy.person_above:
+            return f"It is an order of {sum(amounts)} euros; above {policy.person_above} a person decides."
     if policy.price_tolerance is None:
         return ""
     # A price without VAT is another price, which the shop's own says nothing of.

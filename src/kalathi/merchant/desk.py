@@ -20,6 +20,10 @@ _REFUSED_SECONDS: Final = 86_400.0
 # Three rounds of reconciliation.
 _RECONCILED_SECONDS: Final = 900.0
 _DEADLINES_SHOWN: Final = 10
+# The most urgent ones; those that wait for a person anyway are told of with their own note.
+_DEADLINES_READ: Final = 1000
+# The marketplace tries a webhook for twenty minutes, so that a reason that is still there shows itself within an hour.
+_REFUSAL_SETTLED_SECONDS: Final = 3600.0
 
 
 class ShownEvent(Struct, frozen=True):
@@ -111,11 +115,19 @@ def needs_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> list[st
     needs += [_sentence(notice.text) for notice in inbox.notices.open()]
     needs += [note for _, note in inbox.aside()]
     needs += [_sentence(text) for text in _deadlines(inbox, now)]
+    needs += _travelling(inbox)
     needs += [
         _sentence(f"{title}: tried {tries} times, last error: {failure or 'unknown'}")
         for title, tries, failure in inbox.failing()
     ]
     reconciled = inbox.moment("reconciled")
+    started = inbox.moment("started")
+    if reconciled is None and started is not None and now.timestamp() - started > _RECONCILED_SECONDS:
+        at = datetime.fromtimestamp(started, now.tzinfo)
+        needs.append(
+            f"Orders were never compared with the marketplace since the start at {at:%d/%m %H:%M %Z}. The connector's"
+            " log says why."
+        )
     if reconciled is not None and now.timestamp() - reconciled > _RECONCILED_SECONDS:
         at = datetime.fromtimestamp(reconciled, now.tzinfo)
         needs.append(f"Orders were last compared with the marketplace at {at:%d/%m %H:%M %Z}.")
@@ -129,7 +141,7 @@ def needs_now(inbox: Inbox) -> list[str]:
 
 def _deadlines(inbox: Inbox, now: datetime) -> list[str]:
     lines = []
-    for entry in inbox.to_be_answered(_DEADLINES_SHOWN):
+    for entry in inbox.to_be_answered(_DEADLINES_READ):
         if entry.answer_until is None or entry.note:
             continue
         until = datetime.fromtimestamp(entry.answer_until, now.tzinfo)
@@ -140,10 +152,26 @@ def _deadlines(inbox: Inbox, now: datetime) -> list[str]:
     return lines
 
 
+def _travelling(inbox: Inbox) -> list[str]:
+    """Return a sentence for each order that was cancelled on its way and whose pieces are held."""
+    left = set(inbox.reservations.left())
+    return [
+        f"Order {entry.code} was cancelled on its way: {sum(inbox.reservations.of(entry.code).values())} pieces are"
+        f" held for its parcel. When it is back and counted: kalathi merchant settle {entry.code}"
+        for entry in inbox.known(OrderState.CANCELLED)
+        if entry.code in left
+    ]
+
+
 def _refusals(inbox: Inbox, now: datetime) -> list[str]:
-    """Webhooks that were refused after the newest that was taken: those before it are settled."""
+    """Return a sentence for each reason of refusals. A reason is settled if a webhook was taken later, and it has not
+    come for an hour: one address can be right while the other is wrong."""
     taken_at = max((at for at, _, _ in inbox.last_events(1)), default=0.0)
-    refused = inbox.notices.refused(max(now.timestamp() - _REFUSED_SECONDS, taken_at))
+    refused = [
+        entry
+        for entry in inbox.notices.refused(now.timestamp() - _REFUSED_SECONDS)
+        if entry.last_at >= taken_at or now.timestamp() - entry.last_at < _REFUSAL_SETTLED_SECONDS
+    ]
     return [
         _sentence(f"{entry.times} webhooks were answered with {entry.status} ({entry.reason}): {entry.detail}")
         for entry in refused
@@ -166,8 +194,12 @@ def look_again(inbox: Inbox, code: str | None) -> int:
 
 
 def settle(inbox: Inbox, code: str) -> bool:
-    """Remove the notice about the earlier label of this order. Return whether there was one."""
-    return inbox.notices.settle(label_topic(code))
+    """Remove what a person has settled of this order: the notice about its earlier label, and the pieces of a parcel
+    that travels back or is counted already. Return whether there was something."""
+    held = sum(inbox.reservations.of(code).values()) if code in inbox.reservations.left() else 0
+    if held:
+        inbox.reservations.release(code)
+    return inbox.notices.settle(label_topic(code)) or held > 0
 
 
 def print_again(inbox: Inbox, code: str) -> bool:
@@ -175,7 +207,7 @@ def print_again(inbox: Inbox, code: str) -> bool:
     last, of which there is none to print."""
     if code not in {entry.code for entry in inbox.known(OrderState.ACCEPTED)}:
         return False
-    inbox.unmark_printed(code)
+    inbox.vouchers.unmark_printed(code)
     inbox.want(Subject.ORDER, code)
     return True
 

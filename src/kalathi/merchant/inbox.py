@@ -20,11 +20,11 @@ from kalathi.merchant.inbox_rows import (
     InboxEvent,
     Known,
     Look,
-    Printed,
     Subject,
 )
 from kalathi.merchant.inbox_tables import lock, prepare
 from kalathi.merchant.notices import Notices
+from kalathi.merchant.printed import PrintedVouchers
 from kalathi.merchant.reservations import Reservations
 
 
@@ -43,6 +43,7 @@ class Inbox:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not beside)
         self.reservations = Reservations(self._connection, self._transaction)
         self.notices = Notices(self._connection)
+        self.vouchers = PrintedVouchers(self._connection, self._transaction)
         try:
             prepare(self._connection, path)
         except BaseException:
@@ -57,18 +58,18 @@ class Inbox:
 
     # Events
 
-    def put(self, body: bytes, received_at: float = 0.0) -> bool:
+    def put(self, body: bytes, received_at: float = 0.0, *, is_verified: bool = False) -> bool:
         """On disk when this returns; False when the very same event is there already and nothing waits for it.
 
         An event that somebody has sent again, after mending what was wrong, is a new reason to look where a person had
-        to. `received_at` is in seconds since 1970.
+        to. `received_at` is in seconds since 1970; `is_verified` is of InboxEvent.
         """
         cursor = self._connection.execute(
-            "INSERT INTO events (digest, body, received_at, state, note) VALUES (?, ?, ?, 'new', '')"
+            "INSERT INTO events (digest, body, received_at, state, note, is_verified) VALUES (?, ?, ?, 'new', '', ?)"
             " ON CONFLICT (digest)"
             " DO UPDATE SET state = 'new', note = '' WHERE state = 'aside' OR EXISTS (SELECT 1 FROM looks"
             " WHERE looks.state = 'person' AND looks.kind || ' ' || looks.code = events.note)",
-            (hashlib.sha256(body).digest(), body, received_at),
+            (hashlib.sha256(body).digest(), body, received_at, is_verified),
         )
         return cursor.rowcount == 1
 
@@ -85,8 +86,10 @@ class Inbox:
 
     def new_events(self) -> list[InboxEvent]:
         """What nobody has read yet, in the order in which it came."""
-        rows = self._connection.execute("SELECT id, body FROM events WHERE state = 'new' ORDER BY id LIMIT 100")
-        return [InboxEvent(*row) for row in rows]
+        rows = self._connection.execute(
+            "SELECT id, body, is_verified FROM events WHERE state = 'new' ORDER BY id LIMIT 100"
+        )
+        return [InboxEvent(number, body, bool(is_verified)) for number, body, is_verified in rows]
 
     def take(self, event: InboxEvent, kind: Subject, code: str, answer_until: float | None = None) -> None:
         """Mark the event as read and plan to fetch its order or return. Until the first fetch succeeds, the event's own
@@ -158,6 +161,14 @@ class Inbox:
             (seen, answer_until, has_left, kind, code),
         )
 
+    def watch_deadline(self, code: str, answer_until: float | None) -> None:
+        """Watch the deadline of an order of which nothing else can be read (seconds since 1970)."""
+        self._connection.execute(
+            "UPDATE looks SET warned = warned AND answer_until IS ?1, answer_until = ?1"
+            " WHERE kind = 'order' AND code = ?2",
+            (answer_until, code),
+        )
+
     def note_left(self, code: str) -> None:
         """Mark an order as dispatched, permanently: a later cancellation does not put its pieces back on the shelf. The
         order must already have a row."""
@@ -220,7 +231,8 @@ class Inbox:
             "SELECT body, note FROM events WHERE state = 'aside' ORDER BY id LIMIT 100"
         ).fetchall()
         waiting = self._connection.execute(
-            "SELECT code, note FROM looks WHERE state = 'person' ORDER BY looked_at, code"
+            # Also while it is looked at again, for as long as nothing better is known.
+            "SELECT code, note FROM looks WHERE note <> '' AND state IN ('person', 'due') ORDER BY looked_at, code"
         ).fetchall()
         return unread + [(code.encode(), note) for code, note in waiting]
 
@@ -299,42 +311,6 @@ class Inbox:
             "handovers": self._connection.execute("SELECT count(*) FROM handovers").fetchone()[0],
             "printed": self._connection.execute("SELECT count(*) FROM printed").fetchone()[0],
         }
-
-    # Vouchers
-
-    def printed(self, url: str) -> Printed | None:
-        """What is known of the voucher behind this link."""
-        row = self._connection.execute("SELECT * FROM printed WHERE url = ?", (url,)).fetchone()
-        return Printed(*row) if row else None
-
-    def printed_between(self, start: float, end: float) -> list[Printed]:
-        """The vouchers of this time, seconds since 1970, in their order."""
-        rows = self._connection.execute(
-            "SELECT * FROM printed WHERE printed_at >= ? AND printed_at < ? AND path <> '' ORDER BY printed_at, code",
-            (start, end),
-        )
-        return [Printed(*row) for row in rows]
-
-    def mark_printed(self, url: str, code: str, path: str, printed_at: float = 0.0) -> None:
-        """This voucher is printed and is not printed again, and takes the place of an earlier one of its order; or,
-        without a path, its printing begins now."""
-        with self._transaction():
-            if path:
-                self._connection.execute("DELETE FROM printed WHERE code = ? AND url <> ?", (code, url))
-            row = (url, code, path, printed_at)
-            self._connection.execute("INSERT OR REPLACE INTO printed VALUES (?, ?, ?, ?)", row)
-
-    def forget_printing(self, url: str) -> None:
-        """Its printing has begun and failed."""
-        self._connection.execute("DELETE FROM printed WHERE url = ? AND path = ''", (url,))
-
-    def was_printed(self, code: str) -> bool:
-        """Whether a voucher of this order was printed before."""
-        return self._connection.execute("SELECT 1 FROM printed WHERE code = ?", (code,)).fetchone() is not None
-
-    def unmark_printed(self, code: str) -> int:
-        """The order's vouchers are to be printed again; gives how many there are."""
-        return self._connection.execute("DELETE FROM printed WHERE code = ?", (code,)).rowcount
 
     # Handovers
 

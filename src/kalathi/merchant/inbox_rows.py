@@ -35,10 +35,11 @@ class EventState(StrEnum):
 
 
 class InboxEvent(NamedTuple):
-    """An event as it came."""
+    """An event as it came. `is_verified`: its signature or its source shows that the marketplace has sent it."""
 
     id: int
     body: bytes
+    is_verified: bool
 
 
 class Subject(StrEnum):

@@ -9,13 +9,13 @@ from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
 
 # Raised with every change of the tables. Nothing in the file is the only copy of anything: what is open or accepted is
 # found again by asking the marketplace.
-_VERSION: Final = 2
+_VERSION: Final = 3
 # Whoever only looks, or asks for a voucher again, waits for the connector's own short writes.
 _WAIT_MILLISECONDS: Final = 5000
 _TABLES: Final = """
 CREATE TABLE events (
   id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, received_at REAL NOT NULL,
-  state TEXT NOT NULL, note TEXT NOT NULL);
+  state TEXT NOT NULL, note TEXT NOT NULL, is_verified INTEGER NOT NULL);
 CREATE INDEX events_new ON events (id) WHERE state = 'new';
 CREATE INDEX events_aside ON events (id) WHERE state = 'aside';
 CREATE TABLE looks (

@@ -16,6 +16,7 @@ from kalathi.merchant.decisions import (
     Reject,
     claims,
     decide,
+    unassigned_pieces,
     uncounted_lines,
     unreadable_stock,
 )
@@ -140,11 +141,15 @@ class OrderSteps:
         return "", present
 
     def _decide(self, order: Order, shelf: Shelf) -> Decision:
-        if reason := unreadable_stock(order, shelf, self._policy.orders):
+        free = self._free_for(order, shelf)
+        reason = unreadable_stock(order, shelf, self._policy.orders) or unassigned_pieces(
+            order, shelf, free, self._held_by_others(order)
+        )
+        if reason:
             return LeaveToPerson(reason)
         decision: Decision = (self._policy.decide or decide)(
             order,
-            self._free_for(order, shelf),
+            free,
             self._policy.orders,
             prices=shelf.prices,
             sends_itself=self._stock.sends_itself,
@@ -168,14 +173,14 @@ class OrderSteps:
     def _free_for(self, order: Order, shelf: Shelf) -> dict[str, int]:
         """Return the pieces that are free for this order: those on the shelf without those of other orders. Its own
         reservation, for example from before a crash, counts as free."""
-        free = dict(shelf.pieces)
-        for shop_uid, quantity in self._reservations.pieces().items():
-            if shop_uid in free:
-                free[shop_uid] -= quantity
+        held = self._held_by_others(order)
+        return {shop_uid: pieces - held.get(shop_uid, 0) for shop_uid, pieces in shelf.pieces.items()}
+
+    def _held_by_others(self, order: Order) -> dict[str, int]:
+        held = self._reservations.pieces()
         for shop_uid, quantity in self._reservations.of(order.code).items():
-            if shop_uid in free:
-                free[shop_uid] += quantity
-        return free
+            held[shop_uid] -= quantity
+        return held
 
     # The source of the stock
 
@@ -251,37 +256,41 @@ class OrderSteps:
 
     async def _print(self, order: Order, url: str) -> str:
         """Prints a voucher that was not printed; gives a sentence when a person has to look whether it was."""
-        printed = self._inbox.printed(url)
+        printed = self._inbox.vouchers.printed(url)
         if printed is not None and printed.path:
             return ""
         unsure = f"look whether its label is there; if not, kalathi merchant reprint {order.code}"
         if printed is not None and not self._printer.may_repeat:
-            return f"the connector was stopped while its voucher was printed: {unsure}"
+            return f"it is not known whether its voucher was printed: {unsure}"
         pdf = await self._client.download(url)
-        is_another = self._inbox.was_printed(order.code)
-        self._inbox.mark_printed(url, order.code, "", self._clock())
+        is_another = self._inbox.vouchers.was_printed(order.code)
+        self._inbox.vouchers.mark_printed(url, order.code, "", self._clock())
         printing = asyncio.ensure_future(asyncio.to_thread(self._printer.print_voucher, order.code, pdf))
         try:
             path = await asyncio.shield(printing)
         except asyncio.CancelledError:
             # An orderly end waits for the label, so that nobody has to look for it.
-            self._inbox.mark_printed(url, order.code, str(await printing), self._clock())
+            self._inbox.vouchers.mark_printed(url, order.code, str(await printing), self._clock())
+            if is_another:
+                self._note_earlier_label(order.code)
             raise
         except UnsurePrinterError as error:
+            if is_another:
+                self._note_earlier_label(order.code)
             return f"{error}: {unsure}"
         except Exception:
-            self._inbox.forget_printing(url)
+            self._inbox.vouchers.forget_printing(url)
             raise
-        self._inbox.mark_printed(url, order.code, str(path), self._clock())
+        self._inbox.vouchers.mark_printed(url, order.code, str(path), self._clock())
         self._did("printed", order.code, f"printed {order.code}: {path}")
         if is_another:
-            text = (
-                f"Order {order.code}: throw away its earlier label, there is a new one."
-                f" Then: kalathi merchant settle {order.code}"
-            )
-            self._inbox.notices.add(label_topic(order.code), text, self._clock())
-            self._tell(f"needs a person: {text}")
+            self._note_earlier_label(order.code)
         return ""
+
+    def _note_earlier_label(self, code: str) -> None:
+        text = f"Order {code}: throw away its earlier label, there is a new one. Then: kalathi merchant settle {code}"
+        if self._inbox.notices.add(label_topic(code), text, self._clock()):
+            self._tell(f"needs a person: {text}")
 
     async def _withdraw(self, code: str) -> None:
         if self._dry_run:

@@ -8,11 +8,12 @@ was in such a state the last time is asked for by its code.
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
 from kalathi.contract.orders import Order
+from kalathi.contract.reading import seconds_of
 from kalathi.contract.words import OrderState, ReturnState
 from kalathi.merchant.client import AsyncClient, CallError, RedirectedError
 from kalathi.merchant.client.flows import following_page
@@ -34,6 +35,14 @@ _LAST_THERE: Final = "reconciled by the marketplace's clock"
 _MOST_PAGES: Final = 200
 
 
+class Found(NamedTuple):
+    """The number of orders and returns that are not known as the marketplace shows them. `has_lists`: it has shown a
+    list."""
+
+    unknown: int
+    has_lists: bool
+
+
 class _Listing:
     """The list of orders, and the newest time that it has shown."""
 
@@ -41,29 +50,36 @@ class _Listing:
         self._client = client
         # In seconds since 1970; None while no order was listed.
         self.newest_at: float | None = None
+        self.was_shown = False
 
     async def orders(
         self, *, state: str | None = None, updated_since: datetime | None = None
     ) -> AsyncIterator[Order | str]:
         """Yield every order of the list, page after page; for an unreadable entry only its code."""
         page: int | None = 1
-        while page is not None:
+        while page is not None and page <= _MOST_PAGES:
             listed = await self._client.orders(state=state, updated_since=updated_since, page=page)
+            self.was_shown = True
             for order in listed.orders:
-                if order.created_at is not None:
-                    self.newest_at = max(order.created_at.timestamp(), self.newest_at or 0.0)
+                created_at = seconds_of(order.created_at)
+                if created_at is not None:
+                    self.newest_at = max(created_at, self.newest_at or 0.0)
                 yield order
             for code in listed.unread_codes:
                 yield code
-            page = following_page(listed.meta)
+            # By our own count: a list that always says that it is its first page would never end.
+            page = None if following_page(listed.meta) is None else page + 1
 
 
 async def reconcile(
     client: AsyncClient, inbox: Inbox, now: float, *, answers: bool = True, is_told: bool = False
-) -> int:
-    """Has looked at whatever is not known as it is, and gives how many there are; and, where orders are answered at
-    all, once more at what is open still: the stock may be another one by now. `now` is in seconds since 1970;
-    `is_told`: the shop's own system is told of every change. Raises CallError, after everything else was done."""
+) -> Found:
+    """Plan a fetch of every order and return that is not known as the marketplace shows it. Open orders are fetched
+    again too if orders are answered at all, because the stock may have changed.
+
+    `now` is in seconds since 1970; `is_told`: the shop's own system is told of every change. Raises CallError, after
+    everything else was done.
+    """
     found = 0
     failed: CallError | None = None
     listing = _Listing(client)
@@ -85,7 +101,7 @@ async def reconcile(
     inbox.mark_moment(_LAST, now)
     # By the marketplace's clock: if ours is hours ahead, it would skip the changes in between.
     inbox.mark_moment(_LAST_THERE, client.marketplace_time or _time_without_date(listing, inbox, now))
-    return found
+    return Found(found, listing.was_shown)
 
 
 def _time_without_date(listing: _Listing, inbox: Inbox, now: float) -> float:
@@ -112,7 +128,7 @@ async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answe
                     known.pop(order, None)
                     inbox.want(Subject.ORDER, order)
                     continue
-                unprinted = order.courier_voucher and inbox.printed(order.courier_voucher) is None
+                unprinted = order.courier_voucher and inbox.vouchers.printed(order.courier_voucher) is None
                 if known.pop(order.code, None) != order.state or unprinted:
                     inbox.want(Subject.ORDER, order.code)
                     found += 1
@@ -182,12 +198,16 @@ async def _returns(client: AsyncClient, inbox: Inbox) -> int:
     pending = ReturnState.PENDING_MERCHANT_REVIEW
     known = {entry.code for entry in inbox.known(pending) if entry.kind is Subject.RETURN}
     try:
-        async for returned in client.all_return_requests(state=pending):
-            if returned.return_code in known:
-                known.discard(returned.return_code)
-            else:
-                inbox.want(Subject.RETURN, returned.return_code)
-                found += 1
+        for page in range(1, _MOST_PAGES + 1):
+            listed = await client.return_requests(state=pending, page=page)
+            for code in [*(returned.return_code for returned in listed.returns), *listed.unread_codes]:
+                if code in known:
+                    known.discard(code)
+                else:
+                    inbox.want(Subject.RETURN, code)
+                    found += 1
+            if following_page(listed.meta) is None:
+                break
     except CallError as error:
         if not _has_no_list(error):
             raise

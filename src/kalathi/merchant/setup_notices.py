@@ -1,6 +1,7 @@
 """Notices of a wrong set-up: the marketplace's address, the token, the vendor word, this machine's clock."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from kalathi.merchant.client import CallError, MarketplaceError, RedirectedError
@@ -11,6 +12,7 @@ _REFUSED: Final = frozenset({401, 403, 406})
 # The topics. Any answer of the marketplace settles the first two.
 _REDIRECTED: Final = "redirect"
 _REFUSED_CALLS: Final = "token"
+_UNKNOWN: Final = "address"
 _CLOCK: Final = "clock"
 _CLOCK_TOLERANCE_SECONDS: Final = 120.0
 
@@ -24,6 +26,8 @@ class SetupNotices:
         self._tell = tell
         self._clock = clock
         self._is_refused = False
+        # Whether any call has succeeded since the start.
+        self.has_answered = False
         self._is_clock_told = False
         self._moves_told: set[object] = set()
 
@@ -34,16 +38,30 @@ class SetupNotices:
             if error.move not in self._moves_told:
                 self._moves_told.add(error.move)
                 self._tell(f"needs a person: {error}")
-        if isinstance(error, MarketplaceError) and error.status in _REFUSED and not self._is_refused:
+        if not isinstance(error, MarketplaceError) or error.status not in _REFUSED:
+            return
+        if error.status == HTTPStatus.FORBIDDEN and self.has_answered:
+            return  # One order is refused, and others are not.
+        if not self._is_refused:
             self._is_refused = True
             text = f"the marketplace refuses every call ({error}); are token and --vendor right?"
             self._notices.add(_REFUSED_CALLS, text, self._clock())
             self._tell(f"needs a person: {text}")
 
+    def note_all_unknown(self) -> None:
+        """Keep a notice that every call so far was answered with 404."""
+        text = (
+            "the marketplace has answered every call with 404; is --url right? Give its address alone, without"
+            " /merchants/ecommerce"
+        )
+        if self._notices.add(_UNKNOWN, text, self._clock()):
+            self._tell(f"needs a person: {text}")
+
     def note_answer(self) -> None:
         """Settle the notices about address and token, because the marketplace has answered a call."""
         self._is_refused = False
-        for topic in (_REDIRECTED, _REFUSED_CALLS):
+        self.has_answered = True
+        for topic in (_REDIRECTED, _REFUSED_CALLS, _UNKNOWN):
             self._notices.settle(topic)
 
     def compare_clocks(self, marketplace_time: float | None) -> None:

@@ -41,7 +41,7 @@ def _answer(
     try:
         text = metrics()
         waiting = "".join(f"needs a person: {sentence}\n" for sentence in needs())
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError, OverflowError) as error:
         return 503, f"The inbox cannot be read: {error}\n".encode()
     if path == "/metrics":
         return 200, text

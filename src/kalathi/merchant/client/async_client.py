@@ -17,10 +17,10 @@ from kalathi.contract.fbs import (
 )
 from kalathi.contract.orders import Order
 from kalathi.contract.requests import PurchaseOrderRequest, RejectedLine, SupplierRequest
-from kalathi.contract.returns import Return, ReturnList
+from kalathi.contract.returns import Return
 from kalathi.merchant.client.core import Came, Flow, Pause, Retries
 from kalathi.merchant.client.failures import RedirectedError, UnreachableError
-from kalathi.merchant.client.flows import Flows, OrderPage, OrderReading, following_page
+from kalathi.merchant.client.flows import Flows, OrderPage, OrderReading, ReturnPage, following_page
 from kalathi.merchant.client.redirects import shown_address
 from kalathi.merchant.client.transport import AsyncNetwork, AsyncTransport
 
@@ -156,7 +156,7 @@ class AsyncClient:
 
     async def return_requests(
         self, *, state: str | None = None, order_code: str | None = None, page: int = 1, per: int = 100
-    ) -> ReturnList:
+    ) -> ReturnPage:
         """A page of the shop's returns, newest first. (Undocumented; this project's marketplace has it.)"""
         return await self._run(self._flows.return_requests(state, order_code, page, per))
 

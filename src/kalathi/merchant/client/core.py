@@ -206,7 +206,7 @@ def _read(answer: HttpAnswer, wanted: type[T]) -> Reading[T] | UnreachableError:
     except UnreadableBodyError as error:
         return UnreachableError(f"the answer could not be read: {error}")
     except UnexpectedShapeError as error:
-        return UnreadableAnswerError(f"the answer is not what the contract says: {error}")
+        return UnreadableAnswerError(f"the answer is not what the contract says: {error}", answer.body)
 
 
 def _is_of_the_server(failure: CallError) -> bool:

@@ -25,7 +25,12 @@ class UnreachableError(CallError):
 
 
 class UnreadableAnswerError(UnreachableError):
-    """An answer that says success, and otherwise not what the contract says: whoever asks again gets it again."""
+    """An answer that says success, and otherwise not what the contract says: who asks again gets it again. `body` is
+    the answer."""
+
+    def __init__(self, sentence: str, body: bytes = b"") -> None:
+        super().__init__(sentence)
+        self.body = body
 
     @property
     def may_pass(self) -> bool:

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct, field
@@ -17,6 +17,7 @@ from kalathi.contract.fbs import (
     SupplierList,
 )
 from kalathi.contract.orders import ListMeta, Order, OrderBody, OrderList, Success
+from kalathi.contract.reading import Reading
 from kalathi.contract.requests import (
     AcceptRequest,
     PurchaseOrderRequest,
@@ -53,6 +54,12 @@ class OrderPage(OrderList, frozen=True, kw_only=True):
     unread_codes: list[str] = field(default_factory=list)
 
 
+class ReturnPage(ReturnList, frozen=True, kw_only=True):
+    """The same for returns."""
+
+    unread_codes: list[str] = field(default_factory=list)
+
+
 class OrderReading(NamedTuple):
     """An order, and the places of the answer that could not be read and have their default, such as
     `$.order.line_items[0].size`."""
@@ -79,11 +86,7 @@ class Flows(RequestCore):
         since = None if updated_since is None else updated_since.isoformat()
         path = _list("/orders", {"state": state, "updated_since": since, "page": page, "per": per})
         reading = yield from self.made_reading(Call("GET", path, repeats=True), OrderList)
-        codes = [
-            str(entry.content["code"])
-            for entry in reading.dropped
-            if isinstance(entry.content, dict) and isinstance(entry.content.get("code"), str | int)
-        ]
+        codes = _unread_codes(reading, "code")
         return OrderPage(orders=reading.value.orders, meta=reading.value.meta, unread_codes=codes)
 
     def order_codes(self, state: str | None, page: int, per: int) -> Flow[list[str]]:
@@ -150,10 +153,12 @@ class Flows(RequestCore):
             raise UnreadableAnswerError(f"the answer is not what the contract says: {', '.join(lines)} cannot be read")
         return reading.value.returned
 
-    def return_requests(self, state: str | None, order_code: str | None, page: int, per: int) -> Flow[ReturnList]:
+    def return_requests(self, state: str | None, order_code: str | None, page: int, per: int) -> Flow[ReturnPage]:
         """The list of returns."""
         path = _list("/returns", {"state": state, "order_code": order_code, "page": page, "per": per})
-        return (yield from self.made(Call("GET", path, repeats=True), ReturnList))
+        reading = yield from self.made_reading(Call("GET", path, repeats=True), ReturnList)
+        codes = _unread_codes(reading, "return_code")
+        return ReturnPage(returns=reading.value.returns, meta=reading.value.meta, unread_codes=codes)
 
     def review(self, return_code: str, option: str, comment: str | None, proposed_part_url: str | None) -> Flow[None]:
         """The decision on a return request."""
@@ -203,6 +208,12 @@ class Flows(RequestCore):
     def _act(self, code: str, action: str, request: object) -> Flow[None]:
         body = b"" if request is None else encode(request)
         yield from self.made(Call("POST", _of_order(code, action), body), Success)
+
+
+def _unread_codes(reading: Reading[Any], name: str) -> list[str]:
+    """Return the codes of the entries that could not be read."""
+    entries = [entry.content for entry in reading.dropped if isinstance(entry.content, dict)]
+    return [str(entry[name]) for entry in entries if isinstance(entry.get(name), str | int)]
 
 
 def following_page(meta: ListMeta) -> int | None:

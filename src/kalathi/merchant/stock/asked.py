@@ -134,7 +134,13 @@ class WarehouseStock(AskedStock):
 
     async def _ask(self) -> Shelf:
         """Raises MarketplaceError, UnreachableError."""
-        return Shelf({product.shop_uid: product.quantity async for product in self._client.all_products()})
+        shelf = Shelf()
+        async for product in self._client.all_products():
+            if product.quantity is None:
+                shelf.unreadable[product.shop_uid] = "the marketplace names no quantity that can be read"
+            else:
+                shelf.pieces[product.shop_uid] = product.quantity
+        return shelf
 
 
 class _Members(list[tuple[str, Any]]):

@@ -16,6 +16,7 @@ from kalathi.merchant.stock.quantities import DecimalSign
 from kalathi.merchant.stock.shelf import Shelf, ShelfBuilder, StockError, StockSetupError
 
 _SEPARATORS: Final = (";", "\t", ",")
+_SEPARATOR_NAMES: Final = {";": "semicolon", "\t": "tab", ",": "comma"}
 _SEPARATOR_LINE: Final = re.compile(r'(?i)"?sep=(.)"?[;,\t]*')
 _NUMBER_LIKE: Final = re.compile(r'\s*"?\s*[+-]?[0-9]')
 _NEEDED: Final = ("shop_uid", "quantity")
@@ -159,11 +160,11 @@ def _add(builder: ShelfBuilder, columns: _Columns, cells: list[str], number: int
     if "\0" in "".join(cells):
         builder.add_unreadable(shop_uid.replace("\0", ""), number, "there is a NUL byte in it")
     elif len(cells) > columns.width and any(cell.strip() for cell in cells[columns.width :]):
-        builder.add_unreadable(
-            shop_uid, number, f"it has {len(cells)} cells, and {named}; is there a comma in a number?"
-        )
+        sign = _SEPARATOR_NAMES.get(columns.separator, "separator")
+        reason = f"it has {len(cells)} cells, and {named}; is there a {sign} in a number or a text?"
+        builder.add_shifted(cells, number, reason)
     elif len(cells) <= columns.quantity or (len(cells) < columns.width and not is_whole):
-        builder.add_unreadable(shop_uid, number, f"it has {len(cells)} cells, and {named}; is it half a line?")
+        builder.add_shifted(cells, number, f"it has {len(cells)} cells, and {named}; is it half a line?")
     else:
         price = cells[columns.price] if 0 <= columns.price < len(cells) else None
         builder.add(shop_uid, cells[columns.quantity], price, number)

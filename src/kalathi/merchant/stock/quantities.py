@@ -60,8 +60,11 @@ def _number(value: object, decimal_sign: DecimalSign | None, what: str) -> Decim
         return Decimal(value) if value.isdecimal() and value.isascii() else _number_of_text(value, decimal_sign, what)
     if value is None:
         raise UnreadableNumberError(f"there is no {what}")
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, float | Decimal) and math.isfinite(value):
         return Decimal(str(value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        # The digits of a number without end are not even counted.
+        return Decimal(max(min(value, _MOST_PIECES + 1), -_MOST_PIECES - 1))
     raise UnreadableNumberError(f"the {what} {_shown(value)} is not a number")
 
 

@@ -89,6 +89,7 @@ class ShelfBuilder:
         self._places: dict[str, int] = {}
         self._repeated: dict[str, list[int]] = {}
         self._nameless: list[int] = []
+        self._shifted: dict[str, str] = {}
 
     def add(self, shop_uid: str, quantity: object, price: object, number: int) -> None:
         """Take a row; `number` is that of its line."""
@@ -111,8 +112,19 @@ class ShelfBuilder:
         if self._is_first(shop_uid, number):
             self._shelf.unreadable[shop_uid] = self._reason(number, reason)
 
+    def add_shifted(self, cells: Sequence[str], number: int, reason: str) -> None:
+        """Take a row of too many or too few cells. Its uid may stand in any of them, so that each could be the name of
+        a product that must not be sold under another number."""
+        for cell in dict.fromkeys(cell.strip() for cell in cells):
+            if cell:
+                self._shifted.setdefault(cell, self._reason(number, reason))
+
     def shelf(self) -> Shelf:
         """Return the shelf of all rows."""
+        for shop_uid, reason in self._shifted.items():
+            # A row of its own says more: such a cell is often a plain word or number.
+            if shop_uid not in self._shelf.pieces:
+                self._shelf.unreadable.setdefault(shop_uid, reason)
         for shop_uid, numbers in self._repeated.items():
             self._shelf.pieces.pop(shop_uid, None)
             self._shelf.prices.pop(shop_uid, None)
