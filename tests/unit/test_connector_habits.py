@@ -5,17 +5,20 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from kalathi.contract.orders import LineItem
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.merchant.desk import look_again, needs_of, print_again, status_of
 from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Subject
+from kalathi.merchant.policy import OrderPolicy, Policy
 from kalathi.merchant.printing import FolderPrinter, PrinterError, UnsurePrinterError
 from tests.market import until
 from tests.unit.test_connector import LINK, Shop, shop
@@ -425,3 +428,23 @@ async def test_it_knows_since_when_it_has_not_gone_its_round(shop: Shop) -> None
     await shop.connector.look_after()
     shop.seconds = 130
     assert shop.connector.seconds_since_round() == 30
+
+
+async def test_a_told_order_that_a_person_accepts_is_counted_once_although_the_file_lags(shop: Shop) -> None:
+    shop.restart(
+        recipient=FunctionRecipient(lambda _: None),
+        habits=Habits(told_orders_are_counted=True),
+        policy=Policy(orders=OrderPolicy(person_above=Decimal(1))),
+    )
+    shop.stock("shop_uid,quantity\nA,1\n")
+    line = LineItem(id="line", shop_uid="A", product_name="Βιβλίο", quantity=1, unit_price=Decimal(10))
+    shop.receive(shop.order("o1", 1, line_items=[line]))
+    await shop.work()
+    assert shop.market.orders["o1"].state == OrderState.OPEN, "a person decides"
+    shop.receive(shop.order("o1", 1, OrderState.ACCEPTED))
+    shop.receive(shop.order("o2", 1))
+    await shop.work()
+    assert shop.market.orders["o2"].state != OrderState.ACCEPTED, "the file shows the piece of o1"
+    shop.receive(shop.order("o3", 1, OrderState.REJECTED))
+    await shop.work()
+    assert shop.inbox.reservations.of("o3") == {}

@@ -306,6 +306,9 @@ class Connector:
         order, note = await self._steps.take(order)
         self._inbox.saw(Subject.ORDER, code, order.state, answer_until(order))
         if self._recipient is not None and not self._habits.dry_run:
+            if self._habits.told_orders_are_counted and order.state == OrderState.OPEN:
+                # The shop's system lowers its stock for it too; a file shows that only later.
+                self._steps.hold(order)
             self._inbox.hand_over(Subject.ORDER, code, order_body(order))
         return note
 
@@ -332,7 +335,7 @@ class Connector:
                 returned = await self._client.return_request(return_code)
                 self._inbox.saw(Subject.RETURN, return_code, returned.state, None)
             case NothingToReview():
-                pass
+                self._steps.hold(order)
         if self._recipient is not None:
             self._inbox.hand_over(Subject.RETURN, return_code, return_body(returned))
         return note

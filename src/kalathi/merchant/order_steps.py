@@ -102,6 +102,11 @@ class OrderSteps:
             note = f'its state "{order.state}" is unknown to this version: check what it means for this order'
         return order, note
 
+    def hold(self, order: Order) -> None:
+        """Reserve the pieces of an order that the shop sends itself."""
+        if not order.fulfilled_by_skroutz:
+            self._reservations.reserve(order.code, claims(order))
+
     async def _hold_and_print(self, order: Order) -> str:
         """Reserve an accepted order's pieces and print its voucher, also if the marketplace or a person accepted it.
         Neither needs the stock source."""
