@@ -442,9 +442,6 @@ async def test_a_told_order_that_a_person_accepts_is_counted_once_although_the_f
     await shop.work()
     assert shop.market.orders["o1"].state == OrderState.OPEN, "a person decides"
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED))
-    shop.receive(shop.order("o2", 1))
+    shop.receive(shop.order("o2", 1, line_items=[replace(line, unit_price=Decimal("0.50"))]))
     await shop.work()
-    assert shop.market.orders["o2"].state != OrderState.ACCEPTED, "the file shows the piece of o1"
-    shop.receive(shop.order("o3", 1, OrderState.REJECTED))
-    await shop.work()
-    assert shop.inbox.reservations.of("o3") == {}
+    assert shop.market.orders["o2"].state == OrderState.REJECTED, "the file still shows the piece of o1"
