@@ -335,7 +335,7 @@ class Connector:
                 returned = await self._client.return_request(return_code)
                 self._inbox.saw(Subject.RETURN, return_code, returned.state, None)
             case NothingToReview():
-                self._steps.hold(order)
+                pass
         if self._recipient is not None:
             self._inbox.hand_over(Subject.RETURN, return_code, return_body(returned))
         return note
