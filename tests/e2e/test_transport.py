@@ -95,17 +95,21 @@ def other() -> Iterator[Site]:
     opened.close()
 
 
-def _send_sync(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-    network = Network(10.0)
+def _send_sync(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, uses_proxy: bool = False
+) -> HttpAnswer:
+    network = Network(10.0, uses_proxy=uses_proxy)
     try:
         return network.send(method, url, headers, body)
     finally:
         network.close()
 
 
-def _send_async(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
+def _send_async(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, uses_proxy: bool = False
+) -> HttpAnswer:
     async def send() -> HttpAnswer:
-        network = AsyncNetwork(10.0)
+        network = AsyncNetwork(10.0, uses_proxy=uses_proxy)
         try:
             return await network.send(method, url, headers, body)
         finally:
@@ -195,18 +199,23 @@ def test_a_netrc_neither_adds_nor_replaces_a_header(site: Site, send: Send, tmp_
             assert [heard.authorization for heard in site.heard] == [headers.get("Authorization")] * 4
 
 
-def test_a_proxy_of_the_environment_is_used_still(site: Site, other: Site) -> None:
+def test_a_proxy_of_the_environment_is_used_by_choice_and_never_for_this_machine(site: Site, other: Site) -> None:
     # In processes of their own: the HTTP library reads the environment once.
     for kind in ("sync", "async"):
         script = (
+            "import pytest\n"
+            "from kalathi.merchant import UnreachableError\n"
             f"from tests.e2e.test_transport import _send_{kind} as send\n"
-            "assert send('GET', 'http://market.invalid/x', {}, None).status == 200\n"
-            f"assert send('GET', '{other.url}/y', {{}}, None).status == 200\n"
+            "assert send('GET', 'http://market.invalid/x', {}, None, uses_proxy=True).status == 200\n"
+            f"assert send('GET', '{other.url}/y', {{}}, None, uses_proxy=True).status == 200\n"
+            f"assert send('GET', '{other.url.replace('127.0.0.1', 'localhost')}/y', {{}}, None).status == 200\n"
+            "with pytest.raises(UnreachableError):\n"
+            "    send('GET', 'http://market.invalid/x', {}, None)\n"
         )
-        variables = {**os.environ, "http_proxy": site.url, "no_proxy": "127.0.0.1"}
+        variables = {**os.environ, "http_proxy": site.url, "no_proxy": ""}
         subprocess.run([sys.executable, "-c", script], env=variables, cwd=Path(__file__).parents[2], check=True)
     assert [heard.path for heard in site.heard] == ["http://market.invalid/x"] * 2
-    assert [heard.path for heard in other.heard] == ["/y"] * 2
+    assert [heard.path for heard in other.heard] == ["/y"] * 4
 
 
 @both

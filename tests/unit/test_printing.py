@@ -217,7 +217,7 @@ def test_the_limits_are_settings_and_their_defaults_are_those_of_the_commands() 
     defaults = {option.opts[0]: option.default for option in merchant.params}
     for limit in (PRINTING, HANDING_OVER):
         assert defaults[limit.setting] == limit.seconds
-    assert len(COMMAND_OPTIONS) == 3
+    assert len(COMMAND_OPTIONS) == 4
 
 
 @pytest.mark.anyio

@@ -29,4 +29,10 @@ COMMAND_OPTIONS: Final = (
         show_default=True,
         help="Time limit of each hand-over. At the limit its command is ended, and the hand-over is retried.",
     ),
+    click.option(
+        "--use-proxy",
+        envvar="KALATHI_USE_PROXY",
+        is_flag=True,
+        help="Call other machines through the proxy of the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).",
+    ),
 )

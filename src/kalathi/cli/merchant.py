@@ -144,13 +144,15 @@ async def _run_merchant(options: MerchantOptions) -> None:
     async with AsyncExitStack() as stack:
         kept = stack.enter_context(closing(Inbox(options.data / "merchant.db", beside=options.dry_run)))
         inbox = stack.enter_context(closing(_rehearsal(options))) if options.dry_run else kept
-        network = AsyncNetwork(timeout_seconds=30.0)
+        network = AsyncNetwork(timeout_seconds=30.0, uses_proxy=options.use_proxy)
         stack.push_async_callback(network.close)
         # Hand-overs have their own time limit.
-        shop_network = AsyncNetwork(timeout_seconds=options.hand_over_seconds, setting=HANDING_OVER.setting)
+        shop_network = AsyncNetwork(
+            timeout_seconds=options.hand_over_seconds, setting=HANDING_OVER.setting, uses_proxy=options.use_proxy
+        )
         stack.push_async_callback(shop_network.close)
         client = await stack.enter_async_context(
-            AsyncClient(options.url, options.token, vendor=options.vendor, retries=once)
+            AsyncClient(options.url, options.token, vendor=options.vendor, retries=once, uses_proxy=options.use_proxy)
         )
         form = StockForm(options.stock_encoding, options.stock_decimal or None, options.stock_lags)
         stock = stock_of(options.stock, options.stock_query, client, network, form)

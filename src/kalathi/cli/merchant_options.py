@@ -33,6 +33,7 @@ class MerchantOptions(NamedTuple):
     hand_over_header: tuple[str, ...]
     hand_over_secret: str
     hand_over_seconds: float
+    use_proxy: bool
     csv_style: str
     told_orders_are_counted: bool
     data: Path

@@ -1,6 +1,7 @@
 """How commands reach a running marketplace, and how they tell what came of it."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,12 +70,17 @@ def address_and_token(data: Path, url: str, token: str) -> tuple[str, str]:
     return found_url, found_token
 
 
+def is_proxy_wanted() -> bool:
+    """Whether KALATHI_USE_PROXY sends calls to other machines through the proxy of the environment."""
+    return os.environ.get("KALATHI_USE_PROXY", "").strip().lower() in {"1", "true", "yes", "on"}
+
+
 def operate(data: Path, url: str, token: str, call: Callable[[Any], Any]) -> Any:
     """Runs one call of the operator's API and gives its answer."""
     from kalathi.simulation.operator import OperatorClient, OperatorError
 
     async def run(found_url: str, found_token: str) -> Any:
-        async with OperatorClient(found_url, found_token) as operator:
+        async with OperatorClient(found_url, found_token, uses_proxy=is_proxy_wanted()) as operator:
             return await call(operator)
 
     found_url, found_token = address_and_token(data, url, token)

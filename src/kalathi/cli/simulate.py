@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kalathi.cli.operating import address_and_token, fail, operator_options, show
+from kalathi.cli.operating import address_and_token, fail, is_proxy_wanted, operator_options, show
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -42,7 +42,7 @@ def simulate(
             click.echo(f"\r\033[K{shown(counts)}", nl=False, err=True)
 
     async def run() -> Any:
-        async with OperatorClient(found_url, found_token) as operator:
+        async with OperatorClient(found_url, found_token, uses_proxy=is_proxy_wanted()) as operator:
             traffic = Traffic(operator, found_url, seed, tell)
             await traffic.run(shops=shops, rate=rate, seconds=seconds)
             return traffic.counts

@@ -81,7 +81,7 @@ class Listener:
                 data=body,
                 timeout=_FORWARD_SECONDS,
                 allow_redirects=False,
-                **environment(self._forward),
+                **environment(self._forward, uses_proxy=False),
             )
         except (niquests.RequestException, ValueError):
             return 502, b"", []

@@ -20,8 +20,10 @@ class OperatorError(Exception):
 class OperatorClient:
     """Plain JSON in and out, with the operator's token."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, uses_proxy: bool = False) -> None:
+        """With `uses_proxy` a marketplace on another machine is called through the proxy of the environment."""
         self._url = url.rstrip("/")
+        self._uses_proxy = uses_proxy
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._session = niquests.AsyncSession(disable_http3=True)
         self._session.trust_env = False  # It is what reads `.netrc`.
@@ -106,7 +108,7 @@ class OperatorClient:
                 data=content,
                 timeout=seconds,
                 allow_redirects=False,
-                **environment(self._url),
+                **environment(self._url, uses_proxy=self._uses_proxy),
             )
         except niquests.RequestException as error:
             raise OperatorError(

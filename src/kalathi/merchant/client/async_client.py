@@ -33,7 +33,8 @@ class AsyncClient:
     `base_url` is the marketplace's address without the contract's own path, such as `https://api.example`; `vendor` is
     the word in the Accept header. Every call raises MarketplaceError, or the class of its code, when it is refused,
     RedirectedError when the address redirects elsewhere, and UnreachableError when nothing is known of it. Reads,
-    accept and reject are repeated as `retries` says.
+    accept and reject are repeated as `retries` says. With `uses_proxy` calls to other machines go through the proxy of
+    the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class AsyncClient:
         vendor: str = "skroutz",
         timeout_seconds: float = 30.0,
         retries: Retries = Retries(),  # noqa: B008  (immutable)
+        uses_proxy: bool = False,
         transport: AsyncTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._flows = Flows(base_url, token, vendor=vendor, retries=retries)
-        self._transport = transport or AsyncNetwork(timeout_seconds)
+        self._transport = transport or AsyncNetwork(timeout_seconds, uses_proxy=uses_proxy)
         self._sleep = sleep
 
     def __repr__(self) -> str:

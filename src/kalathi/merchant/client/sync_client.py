@@ -44,11 +44,12 @@ class Client:
         vendor: str = "skroutz",
         timeout_seconds: float = 30.0,
         retries: Retries = Retries(),  # noqa: B008  (immutable)
+        uses_proxy: bool = False,
         transport: Transport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._flows = Flows(base_url, token, vendor=vendor, retries=retries)
-        self._transport = transport or Network(timeout_seconds)
+        self._transport = transport or Network(timeout_seconds, uses_proxy=uses_proxy)
         self._sleep = sleep
 
     def __repr__(self) -> str:

@@ -5,9 +5,11 @@ caller's headers are sent. Proxies and certificates come from the environment as
 """
 
 import asyncio
+import ipaddress
 import os
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import niquests
 from niquests.utils import get_environ_proxies
@@ -72,8 +74,10 @@ class _Session(niquests.Session):
 class AsyncNetwork:
     """The real network, over one pool of connections."""
 
-    def __init__(self, timeout_seconds: float, *, setting: str = "") -> None:
-        """`setting` is the flag that sets the time limit; a message about the limit names it."""
+    def __init__(self, timeout_seconds: float, *, setting: str = "", uses_proxy: bool = False) -> None:
+        """`setting` is the flag that sets the time limit; a message about the limit names it. `uses_proxy`: calls to
+        other machines go through the proxy of the environment."""
+        self._uses_proxy = uses_proxy
         self._session = _AsyncSession(disable_http3=True)
         self._session.trust_env = False  # It is what reads `.netrc`.
         self._timeout_seconds = timeout_seconds
@@ -94,7 +98,9 @@ class AsyncNetwork:
         steps = _steps(request)
         sending = next(steps)
         while isinstance(sending, Request):
-            sending = steps.send(await self._session.request(**_arguments(sending, self._timeout_seconds)))
+            sending = steps.send(
+                await self._session.request(**_arguments(sending, self._timeout_seconds, uses_proxy=self._uses_proxy))
+            )
         return sending
 
     async def close(self) -> None:
@@ -105,7 +111,8 @@ class AsyncNetwork:
 class Network:
     """The same without an event loop. The time limit is one for connecting and one for each read."""
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, *, uses_proxy: bool = False) -> None:
+        self._uses_proxy = uses_proxy
         self._session = _Session(disable_http3=True)
         self._session.trust_env = False
         self._timeout_seconds = timeout_seconds
@@ -121,7 +128,9 @@ class Network:
         steps = _steps(request)
         sending = next(steps)
         while isinstance(sending, Request):
-            sending = steps.send(self._session.request(**_arguments(sending, self._timeout_seconds)))
+            sending = steps.send(
+                self._session.request(**_arguments(sending, self._timeout_seconds, uses_proxy=self._uses_proxy))
+            )
         return sending
 
     def close(self) -> None:
@@ -129,11 +138,23 @@ class Network:
         self._session.close()
 
 
-def environment(url: str) -> dict[str, Any]:
-    """Proxies and certificates as the library takes them from the environment, for a session that does not read
-    `.netrc`."""
+def environment(url: str, *, uses_proxy: bool) -> dict[str, Any]:
+    """Return proxies and certificates of the environment, for a session that does not read `.netrc`.
+
+    A proxy sees every token that goes to a marketplace without TLS, so it is used only by choice, and never for an
+    address of this machine.
+    """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    return {"proxies": get_environ_proxies(url), "verify": bundle or None}
+    proxies = get_environ_proxies(url) if uses_proxy and not _is_this_machine(url) else {}
+    return {"proxies": proxies, "verify": bundle or None}
+
+
+def _is_this_machine(url: str) -> bool:
+    try:
+        host = (urlsplit(url).hostname or "").removesuffix(".")
+        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _steps(request: Request) -> Generator[Request | HttpAnswer, niquests.Response, None]:
@@ -152,7 +173,7 @@ def _steps(request: Request) -> Generator[Request | HttpAnswer, niquests.Respons
         request = following
 
 
-def _arguments(request: Request, timeout_seconds: float) -> dict[str, Any]:
+def _arguments(request: Request, timeout_seconds: float, *, uses_proxy: bool) -> dict[str, Any]:
     return {
         "method": request.method,
         "url": request.url,
@@ -160,7 +181,7 @@ def _arguments(request: Request, timeout_seconds: float) -> dict[str, Any]:
         "data": request.body,
         "timeout": timeout_seconds,
         "allow_redirects": False,
-        **environment(request.url),
+        **environment(request.url, uses_proxy=uses_proxy),
     }
 
 
