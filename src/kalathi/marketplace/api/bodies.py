@@ -1,5 +1,6 @@
 """Reading request bodies: bounded, and lenient where the contract is (section 1)."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -11,6 +12,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_pa
 
 LARGEST_BODY_BYTES: Final = 1_000_000
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_MOST_NAMED: Final = 10
 _NUL_SENTENCE: Final = "a text must not have the character U+0000."
 
 
@@ -75,16 +77,25 @@ def read_query(query: bytes) -> dict[str, str]:
 def _check_nul(body: bytes) -> None:
     """Raises INVALID_PARAMETER if a text has a NUL character, which PostgreSQL cannot keep and SQLite can."""
     # Rarely there. A backslash before it may itself be escaped, so the texts have the last word.
-    if b"\\u0000" in body and _has_nul(decode(body, Any)):
-        raise invalid_parameter(f"The body: {_NUL_SENTENCE}")
+    if b"\\u0000" not in body:
+        return
+    places = list(dict.fromkeys(_places_of_nul(decode(body, Any), "")))
+    if places:
+        raise invalid_parameter(*(f"{place or 'The body'}: {_NUL_SENTENCE}" for place in places[:_MOST_NAMED]))
 
 
-def _has_nul(content: Any) -> bool:
-    if isinstance(content, str):
-        return "\0" in content
-    if isinstance(content, dict):
-        return any("\0" in name or _has_nul(value) for name, value in content.items())
-    return isinstance(content, list) and any(_has_nul(value) for value in content)
+def _places_of_nul(content: Any, place: str) -> Iterator[str]:
+    """Yield the names of members with such a text, such as `line_items.id`."""
+    if isinstance(content, str) and "\0" in content:
+        yield place
+    elif isinstance(content, list):
+        for value in content:
+            yield from _places_of_nul(value, place)
+    elif isinstance(content, dict):
+        for name, value in content.items():
+            if "\0" in name:
+                yield place
+            yield from _places_of_nul(value, f"{place}.{name}".strip("."))
 
 
 def _is_form(body: bytes, content_type: bytes | None) -> bool:
