@@ -346,3 +346,19 @@ async def test_looking_at_a_voucher_marks_nothing_as_ready(tmp_path: Path) -> No
         answer = await place.operator.request("GET", f"/operator/orders/{code}/voucher.pdf")
         assert answer.body.startswith(b"%PDF")
         assert (await place.shop.show(code))["is_ready_for_dispatch"] is False
+
+
+async def test_a_rejection_can_be_followed_on_both_pages(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=3)
+        [line] = (await place.shop.show(code))["line_items"]
+        body = {"line_items": [{"id": line["id"], "reason_id": 4, "available_quantity": 1}]}
+        assert (await place.shop.call("POST", f"/orders/{code}/reject", body)).status == 200
+        successor = (await place.market.order(code))["rejection"]["successor"]
+        for surfer, base in ((place.operator, "/operator"), (place.merchant, "/shop")):
+            page = await surfer.get(f"{base}/orders/{code}")
+            # The reader of pages puts no space between a term and its text.
+            assert "Rejected byThe shop" in page.text
+            assert f"Available of {line['product_name']}1 / 3" in page.text
+            assert f"The rest came as{successor}" in page.text
+            assert f"Comes for the rest of{code}" in (await surfer.get(f"{base}/orders/{successor}")).text

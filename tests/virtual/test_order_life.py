@@ -376,3 +376,30 @@ async def test_without_a_worker_what_is_due_waits_for_one(tmp_path: Path) -> Non
     async with open_market(tmp_path, network=network) as market:
         await market.advance(2)
         assert len(network.posts) == 3
+
+
+@pytest.mark.parametrize("available", [0, 1])
+async def test_a_rejected_order_names_its_successor_the_available_pieces_and_the_actor(
+    tmp_path: Path, available: int
+) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(quantity=10)
+        code = await shop.cart(A=3)
+        [line] = (await shop.show(code))["line_items"]
+        rejected = {"id": line["id"], "reason_id": 4, "available_quantity": available}
+        assert (await shop.call("POST", f"/orders/{code}/reject", {"line_items": [rejected]})).status == 200
+        detail = await market.order(code)
+        successor = detail["rejection"]["successor"]
+        assert detail["rejection"] == {
+            "actor": "merchant",
+            "line_items": [{"id": line["id"], "available_quantity": available}],
+            "successor": successor,
+        }
+        assert detail["predecessor"] is None
+        assert (successor is not None) is (available > 0)
+        if successor:
+            assert (await market.order(successor))["predecessor"] == code
+        other = await shop.cart(B=1)
+        await market.operate("POST", f"/marketplace/orders/{other}/reject", {"reason": "Λάθος"})
+        assert (await market.order(other))["rejection"] == {"actor": "skroutz", "line_items": [], "successor": None}
+        assert "rejection" not in await shop.show(code), "the wire does not know it"

@@ -260,19 +260,32 @@ def reject(
     text = free_text(request)
     lines = order.lines()
     if text is not None:
-        new = replace(order, state=state, rejection_info=RejectionInfo(reason=text, actor=actor))
+        new = replace(order, state=state, rejection_info=RejectionInfo(reason=text, actor=actor), rejected_by=actor)
         return Rejection(moved(Action.REJECT, order, new), None, _from_listings(order, given_back(lines)))
     rejections = rejected_lines(request, lines)
     marked = [
         replace(line, rejection_reason=rejections[line.id].reason.word) if line.id in rejections else line
         for line in lines
     ]
-    new = replace(order, state=state, line_items=msgspec.Raw(encode(marked)))
     rest = what_is_left(lines, rejections)
+    available = {
+        line_id: rejection.available_quantity
+        for line_id, rejection in rejections.items()
+        if rejection.available_quantity is not None
+    }
+    new = replace(
+        order,
+        state=state,
+        line_items=msgspec.Raw(encode(marked)),
+        rejected_by=actor,
+        available=available or None,
+        successor=successor_code if rest else None,
+    )
     successor = None
     if rest:
         placement = Placement(successor_code, from_warehouse or facts_of(order), rest, line_ids[: len(rest)])
         successor = place(placement, settings, now)
+        successor = replace(successor, order=replace(successor.order, predecessor=order.code))
     stock = stock_after(lines, rejections, stays=from_warehouse is not None)
     return Rejection(moved(Action.REJECT, order, new), successor, _from_listings(order, stock))
 

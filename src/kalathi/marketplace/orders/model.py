@@ -25,6 +25,7 @@ from kalathi.contract.words import (
     LineTag,
     OrderState,
     PaymentMethod,
+    RejectionActor,
 )
 from kalathi.marketplace.shops.model import LARGEST_QUANTITY, NewSize, Shop
 
@@ -97,6 +98,12 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     tracking_codes_issued: int = 0
     # The parcel is on its way back to the shop, after a failed delivery or a cancellation.
     is_travelling_back: bool = False
+    # Of a rejected order: who rejected it, the pieces that there are of each line in limited supply, and the order that
+    # was sent for the rest. Of that order: the rejected one.
+    rejected_by: RejectionActor | None = None
+    available: dict[str, int] | None = None
+    successor: str | None = None
+    predecessor: str | None = None
     # When the customer got it, and of each line the pieces that are asked back or back, and those that are back.
     delivered_at: datetime | None = None
     asked_back: dict[str, int] | None = None

@@ -6,14 +6,29 @@ from datetime import datetime
 from msgspec import Struct
 
 from kalathi.contract.orders import Order as OrderOnTheWire
-from kalathi.contract.words import OrderState
+from kalathi.contract.words import OrderState, RejectionActor
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import store, wire
-from kalathi.marketplace.orders.model import Cart, FoundOrder
+from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.orders.uploads import UploadKind
 from kalathi.marketplace.webhooks.store import Delivery, deliveries
+
+
+class AvailablePieces(Struct, frozen=True, kw_only=True):
+    """How many pieces there are of a line in limited supply."""
+
+    id: str
+    available_quantity: int
+
+
+class Rejection(Struct, frozen=True, kw_only=True):
+    """How an order was rejected, and the order that the marketplace sent for the rest, if there was a rest."""
+
+    actor: RejectionActor
+    line_items: list[AvailablePieces]
+    successor: str | None
 
 
 class OrderDetail(Struct, frozen=True, kw_only=True):
@@ -21,6 +36,9 @@ class OrderDetail(Struct, frozen=True, kw_only=True):
 
     order: OrderOnTheWire
     shop_id: str
+    # Of a rejected order, and of the order that came for its rest.
+    rejection: Rejection | None
+    predecessor: str | None
     cart: Cart | None
     credit_invoice: str | None
     timeline: list[store.TimelineEntry]
@@ -44,11 +62,21 @@ def order_detail(view: View, code: str, terms: Terms, now: datetime) -> OrderDet
     return OrderDetail(
         order=wire.shown(found.document, terms.offer(found.shop), now),
         shop_id=order.shop_id,
+        rejection=rejection_of(order),
+        predecessor=order.predecessor,
         cart=store.cart(view, order.cart_id),
         credit_invoice=None if credit is None else terms.upload_url(order.shop_id, *credit),
         timeline=store.timeline(view, order.shop_id, code),
         deliveries=deliveries(view, order.shop_id, code),
     )
+
+
+def rejection_of(order: Order) -> Rejection | None:
+    """Return how the order was rejected; None if it was not, or by an earlier version."""
+    if order.rejected_by is None:
+        return None
+    pieces = [AvailablePieces(id=line, available_quantity=count) for line, count in (order.available or {}).items()]
+    return Rejection(actor=order.rejected_by, line_items=pieces, successor=order.successor)
 
 
 def shop_orders(

@@ -15,6 +15,7 @@ from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.orders import pickup, store, wire
 from kalathi.marketplace.orders.model import FoundOrder, Order
+from kalathi.marketplace.orders.queries import Rejection, rejection_of
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.orders.uploads import UploadKind
 from kalathi.marketplace.panel.live import mark_of
@@ -56,6 +57,8 @@ class OrderPage(NamedTuple):
     timeline: list[store.TimelineEntry]
     deliveries: list[Delivery]
     returns: list[Return]
+    rejection: Rejection | None
+    predecessor: str | None
 
     @property
     def mark(self) -> str:
@@ -89,6 +92,8 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
         credit_invoice=None if credit is None else terms.upload_url(order.shop_id, *credit),
         timeline=store.timeline(view, order.shop_id, order.code),
         deliveries=deliveries(view, order.shop_id, order.code),
+        rejection=rejection_of(order),
+        predecessor=order.predecessor,
         returns=[entry.returned for entry in of_this_order],
     )
 

@@ -197,6 +197,7 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "delivery_state": DELIVERY_STATES,
     "outcome": _OUTCOMES,
     "send_error": SENTENCES,
+    "rejection_actor": {"merchant": "The shop", "skroutz": "Support"},
     "due": _DUE,
     "mode": _MODES,
     "storage": _STORAGE,
