@@ -24,6 +24,7 @@ pytestmark = pytest.mark.anyio
 # On each database; `make chaos` asks for more.
 KILLS = int(os.environ.get("KALATHI_TEST_KILLS", "25"))
 CONNECTOR_KILLS = 6
+CARTS_A_KILL = 5
 
 
 async def _traffic(caller: Caller, shop_id: str, token: str, placed: set[str], accepted: set[str]) -> None:
@@ -186,7 +187,7 @@ async def test_a_connector_that_is_killed_at_random_answers_and_prints_every_ord
         codes = []
         for _ in range(CONNECTOR_KILLS):
             async with running(folder, *connector) as shop:
-                codes += [await caller.cart(shop_id) for _ in range(5)]
+                codes += [await caller.cart(shop_id) for _ in range(CARTS_A_KILL)]
                 await asyncio.sleep(chance.random() * 0.2)  # the kill comes at a random moment of the work
                 await shop.kill()
         async with running(folder, *connector):
@@ -203,7 +204,8 @@ async def test_a_connector_that_is_killed_at_random_answers_and_prints_every_ord
     inbox = Inbox(folder / "merchant.db")
     assert inbox.reservations.pieces() == {"A": len(codes)}, seed
     unsure = {code.decode() for code, note in inbox.aside() if "reprint" in note}
-    assert len(inbox.aside()) == len(unsure) <= CONNECTOR_KILLS, seed
+    # Several labels may be on their way at the moment of a kill.
+    assert len(inbox.aside()) == len(unsure) <= CONNECTOR_KILLS * CARTS_A_KILL, seed
     inbox.close()
     printed_once = Counter(Path(line).stem for line in labels.read_text("utf-8").splitlines())
     assert set(codes) - unsure <= printed_once.keys() <= set(codes), seed
