@@ -9,8 +9,10 @@ marketplace sends unknown words and nulls, calls are redirected now and then, an
 import json
 import os
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
@@ -268,6 +270,15 @@ class Days(FakeNetwork):
         short = {uid: quantity for uid, quantity in promised.items() if quantity > self.shelf[uid]}
         assert not short, f"promised twice: {short} of {self.shelf}"
 
+    def reserved_for_others(self, orders: list[dict[str, Any]]) -> str:
+        """What is reserved for orders that are not accepted, to explain a failure."""
+        states = {order["code"]: order["state"] for order in orders}
+        with closing(sqlite3.connect(self.folder / "inbox.db")) as inbox:
+            rows = inbox.execute("SELECT * FROM reservations").fetchall()
+            looks = {row[1]: row for row in inbox.execute("SELECT * FROM looks")}
+        others = [(row, states[row[0]], looks[row[0]]) for row in rows if states[row[0]] != "accepted"]
+        return f"lag {self.lag_seconds}, {others}"
+
     async def _some(self, state: str) -> dict[str, Any] | None:
         listed = await self.market.operate("GET", f"/marketplace/orders?state={state}&per=50")
         mine = [entry for entry in listed["orders"] if entry["code"] != "DEMO-OPEN"]
@@ -407,7 +418,8 @@ async def _check(days: Days) -> None:
     days.count()
     await days.work()
     counted_as = {"A": VARIATION if days.names_variation else "A", "B": "B"}
-    assert days.inbox.reservations.pieces() == {counted_as[uid]: quantity for uid, quantity in held.items()}
+    expected = {counted_as[uid]: quantity for uid, quantity in held.items()}
+    assert days.inbox.reservations.pieces() == expected, days.reserved_for_others(orders)
     assert all(days.shelf[shop_uid] >= quantity for shop_uid, quantity in held.items()), "promised twice"
     assert Counter(days.shelf) + days.left == days.arrived
     assert days.inbox.aside() == []
