@@ -286,3 +286,15 @@ def test_a_change_releases_as_many_pieces_as_it_shows_and_no_more(
     assert all(entry.number == after for entry in left)
     kept = [entry.code for entry in left if entry.quantity]
     assert kept == [entry.code for entry in entries[len(entries) - len(kept) :]], "the newest are kept"
+
+
+def test_pieces_that_left_while_the_source_was_away_are_released_by_the_next_change(held: Held) -> None:
+    shelf = Shelf({"A": 5})
+    for _ in range(2):
+        held.inbox.reservations.see(shelf, held.seconds, lags=True)
+    held.reserve("o1", ("A", 2))
+    held.inbox.reservations.mark_left("o1", held.seconds, starts_anew=True)
+    # The source is back and shows what it showed before: the very same shelf.
+    held.inbox.reservations.see(shelf, held.seconds, lags=True)
+    assert held.inbox.reservations.pieces() == {"A": 2}
+    assert held.says(A=9) == {}

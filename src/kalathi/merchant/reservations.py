@@ -173,6 +173,9 @@ class Reservations:
             " WHERE code = ? AND left_at IS NULL",
             (at, starts_anew, code),
         )
+        if starts_anew:
+            # The next shelf is compared even if it is the one of before.
+            self._seen = None
 
     def release_left(self, codes: Iterable[str]) -> None:
         """Release the departed pieces of these orders, after a live source was read."""
