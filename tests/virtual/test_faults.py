@@ -1,11 +1,14 @@
 """Faults on demand: on the API's answers and on deliveries, seeded, per shop, over a restart."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.sandbox.fault_book import FaultBook
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, strikes
 from tests.market import Market, Shop, open_market
 
@@ -199,3 +202,23 @@ async def test_a_seed_strikes_the_same_calls_in_every_marketplace(tmp_path: Path
     assert patterns[0] == patterns[1]
     assert patterns[0][::2] != patterns[0][1::2], "shops are struck independently of each other"
     assert set(patterns[0]) == {200, 503}
+
+
+class Unwritten:
+    """A database that keeps nothing."""
+
+    async def commit(self, changes: ChangeSet) -> None:
+        """On disk at once."""
+
+
+async def test_a_reading_from_before_the_latest_rules_does_not_bring_the_old_ones_back() -> None:
+    book = FaultBook(cast(Database, Unwritten()), None, sandbox=True)
+    old = Faults(rules=(FaultRule(on=FaultPlace.API, kind=FaultKind.DROP),))
+    new = Faults(rules=(FaultRule(on=FaultPlace.WEBHOOKS, kind=FaultKind.DROP),))
+    await book.lay_down(old)
+    changes = book.changes
+    await book.lay_down(new)
+    book.follow(old, changes)
+    assert book.faults == new
+    book.follow(old, book.changes)
+    assert book.faults == old, "another process has laid them down"

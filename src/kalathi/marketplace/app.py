@@ -164,11 +164,12 @@ class Marketplace:
             if self._stopping:
                 return
             self._news.clear()
+            changes = self._faults.changes
             try:
                 kept = await self._database.peek(_kept)
             except StorageError:
                 continue  # The database is away for a moment; whoever writes hears of it.
-            self._faults.follow(kept.faults)
+            self._faults.follow(kept.faults, changes)
             if self._clock.follow(kept.offset_millis):
                 self.worker.ring()
             await asyncio.sleep(_AT_MOST_EVERY_SECONDS)

@@ -28,15 +28,22 @@ class FaultBook:
         # Shops by the order of their first call: their ids are random, and a seed is to decide the same again.
         self._places_of_shops: dict[str, int] = {}
         self._calls: Counter[str] = Counter()
+        self.changes = 0
 
     async def lay_down(self, faults: Faults) -> None:
         """From now on this goes wrong, and nothing else. Raises INVALID_PARAMETER."""
         check_faults(faults)
+        # Counted before and after: what was read on either side of the commit may be older than these.
+        self.changes += 1
         await self._database.commit(ChangeSet(*store.replace_faults(faults)))
         self._take(faults)
+        self.changes += 1
 
-    def follow(self, laid_down: Faults | None) -> None:
-        """Another process may have been told others."""
+    def follow(self, laid_down: Faults | None, changes: int) -> None:
+        """Take what another process may have laid down. `changes` is the count of before it was read: if this process
+        has laid down others meanwhile, the reading is stale and ignored."""
+        if changes != self.changes:
+            return
         faults = laid_down if self._sandbox and laid_down is not None else Faults()
         if faults != self.faults:
             self._take(faults)
