@@ -19,6 +19,9 @@ from kalathi.merchant.stock.shelf import Shelf
 
 # A product that is not in the source may be missing from half a file. When it has been missing for an hour, it is gone.
 _GONE_SECONDS: Final = 3600.0
+_STOCK_READ: Final = "stock read"
+# The time of the last reading is written to the file this often.
+_READ_KEPT_SECONDS: Final = 60.0
 
 
 class Claim(NamedTuple):
@@ -43,13 +46,13 @@ class Reservation(NamedTuple):
     gone_at: float | None
 
 
-def recount(held: Sequence[Reservation], shelf: Shelf, now: float, lag_seconds: float) -> list[Reservation]:
+def recount(held: Sequence[Reservation], shelf: Shelf, now: float, known_until: float) -> list[Reservation]:
     """Return the reservations after reading a lagging source; those without pieces are released. `now` is in seconds
     since 1970.
 
     An unchanged number releases nothing. If a product's number fell, as many pieces are released, the oldest departures
-    first. If it rose, the shop has counted again: all departed pieces are released, except departures less than
-    `lag_seconds` before the source was written.
+    first. If it rose, the shop has counted again: all departed pieces are released, except departures after
+    `known_until`, of which the source may not know yet.
     """
     if shelf.is_empty():
         return list(held)
@@ -62,7 +65,6 @@ def recount(held: Sequence[Reservation], shelf: Shelf, now: float, lag_seconds: 
         if uid in shelf.unreadable:
             recounted += entries
         elif uid in shelf.pieces:
-            known_until = None if lag_seconds <= 0 else min(now, shelf.written_at or now) - lag_seconds
             recounted += _recount_product(entries, shelf.pieces[uid], now, known_until)
         else:
             recounted += [_without_product(entry, now) for entry in entries]
@@ -75,17 +77,14 @@ def _counted_now(entry: Reservation, shelf: Shelf) -> Reservation:
     return entry if uid == entry.counted_as else entry._replace(counted_as=uid, number=None, gone_at=None)
 
 
-def _recount_product(
-    entries: list[Reservation], number: int, now: float, known_until: float | None
-) -> Iterator[Reservation]:
-    """`known_until`: the source cannot know of later departures; None: it knows of all."""
+def _recount_product(entries: list[Reservation], number: int, now: float, known_until: float) -> Iterator[Reservation]:
     before = [_number_before(entry, now) for entry in entries]
     fallen = max((was - number for was in before if was is not None), default=0)
     oldest_first = sorted(zip(entries, before, strict=True), key=lambda pair: (pair[0].left_at or 0.0, pair[0].code))
     for entry, was in oldest_first:
         quantity = entry.quantity
         if entry.left_at is not None and was is not None:
-            if number > was and (known_until is None or entry.left_at <= known_until):
+            if number > was and entry.left_at <= known_until:
                 quantity = 0
             elif number < was:
                 known = min(quantity, fallen, was - number)
@@ -122,6 +121,9 @@ class Reservations:
         self._transaction = transaction
         self._sums: Counter[str] | None = None
         self._seen: Shelf | None = None
+        # When the source was last read, and when that was last written to the file.
+        self._last_read: float | None = None
+        self._kept_read = 0.0
 
     def reserve(self, code: str, claims: Iterable[Claim]) -> None:
         """Reserve the pieces of an order. The source is not needed: a claim counts under another uid as soon as the
@@ -190,9 +192,13 @@ class Reservations:
     def see(self, shelf: Shelf, now: float, *, lags: bool, lag_seconds: float = 0.0) -> None:
         """Apply the shelf to all reservations. The same object a second time costs nothing."""
         if shelf is self._seen:
+            self._note_read(now)
             return
         held = self._all()
-        after = recount(held, shelf, now, lag_seconds) if lags else [_counted_now(entry, shelf) for entry in held]
+        # The source showed something else until then, so what it shows now was written later. A file's own time says
+        # nothing: it can be written again without any change.
+        known_until = self._read_at() - lag_seconds
+        after = recount(held, shelf, now, known_until) if lags else [_counted_now(entry, shelf) for entry in held]
         unchanged = {id(entry) for entry in held}
         changed = [entry for entry in after if id(entry) not in unchanged]
         if changed:
@@ -201,6 +207,21 @@ class Reservations:
                 for entry in changed:
                     self._write(entry)
         self._seen = shelf
+        self._note_read(now)
+
+    def _read_at(self) -> float:
+        """Return when the source was last read, in seconds since 1970; a restart forgets the last minute."""
+        if self._last_read is None:
+            row = self._connection.execute("SELECT at FROM moments WHERE name = ?", (_STOCK_READ,)).fetchone()
+            self._last_read = self._kept_read = row[0] if row else 0.0
+        return self._last_read
+
+    def _note_read(self, now: float) -> None:
+        self._read_at()
+        self._last_read = now
+        if now < self._kept_read or now - self._kept_read >= _READ_KEPT_SECONDS:
+            self._kept_read = now
+            self._connection.execute("INSERT OR REPLACE INTO moments VALUES (?, ?)", (_STOCK_READ, now))
 
     def of(self, code: str) -> dict[str, int]:
         """Return the pieces that an order holds, by the uids under which they count."""
