@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import replace
-
 from kalathi.merchant.stock.csv_text import ReadFile, check_encoding, read_csv
 from kalathi.merchant.stock.quantities import DecimalSign
 from kalathi.merchant.stock.shelf import Shelf, StockError
@@ -59,9 +57,9 @@ class CsvStock:
             if stamp == self._stamp:
                 return self._shelf
             shelf, stamp = await self._read_whole(stamp)
-            # The same object for the same content: who compares is done at once.
-            if shelf != replace(self._shelf, written_at=None):
-                self._shelf = replace(shelf, written_at=stamp[0] / 1e9)
+            # Keep the object if the content is the same, so that callers can compare by identity.
+            if shelf != self._shelf:
+                self._shelf = shelf
             is_certain = abs(self._clock() - stamp[0] / 1e9) > _COARSE_SECONDS
             self._stamp = stamp if is_certain else None
             return self._shelf

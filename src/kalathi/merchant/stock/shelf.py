@@ -38,8 +38,6 @@ class Shelf(Struct, frozen=True):
     prices: dict[str, Decimal] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     unreadable_prices: dict[str, str] = field(default_factory=dict)
-    # When a file was written, in seconds since 1970; None: the source has said it now.
-    written_at: float | None = None
 
     def names(self, shop_uid: str) -> bool:
         """Whether the source names this product, readable or not."""
