@@ -25,7 +25,7 @@ _COLLECTIONS = (20_000, 20, 20)
 
 
 def _protocol(malformed: bytes) -> type[HttpToolsProtocol]:
-    """The server's protocol, which answers what is not HTTP with this JSON instead of a plain text."""
+    """Return a server protocol that answers malformed requests with this JSON instead of plain text."""
     head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json; charset=utf-8\r\nconnection: close\r\n"
     answer = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(malformed), malformed)
 
@@ -112,7 +112,7 @@ async def run_server(
 ) -> None:
     """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken, `ending` when the end begins, so that
     answers that go on by themselves can end. `also` is a second socket for the same
-    application, which tells them apart by `scope["server"]`. `malformed` is the JSON that answers what is not HTTP."""
+    application, which tells them apart by `scope["server"]`. `malformed` is the JSON answer to a malformed request."""
     config = uvicorn.Config(
         _with_cut_off(asgi, cut_off_extension) if cut_off_extension else asgi,
         lifespan="off",

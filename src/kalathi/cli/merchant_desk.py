@@ -1,4 +1,4 @@
-"""`kalathi merchant status | replay | settle | reprint | day`: from beside, while the connector runs."""
+"""`kalathi merchant status | replay | settle | reprint | day`: commands that work while the connector runs."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -75,10 +75,10 @@ def replay(code: str | None, data: Path, *, everything: bool) -> None:
 @_data
 @click.option("--events", "all_events", is_flag=True, help="The webhooks that could not be read.")
 def settle(code: str | None, data: Path, *, all_events: bool) -> None:
-    """Remove what you have done from the list of `status`: the earlier label of the order CODE is thrown away, its
-    parcel is back and counted, or the unreadable webhooks are dealt with.
+    """Remove a problem that you have solved from `status`: you threw away the earlier label of the order CODE, its
+    parcel is back and counted, or you dealt with the unreadable webhooks.
 
-    Everything else leaves the list by itself as soon as it is in order.
+    All other problems disappear from `status` when their cause is gone.
 
     \b
     kalathi merchant settle 261124-2152744
@@ -95,8 +95,8 @@ def settle(code: str | None, data: Path, *, all_events: bool) -> None:
             click.echo(f"Settled: {code}.")
         else:
             fail(
-                f"{code} has no earlier label to throw away and no parcel on its way back. Everything else leaves the"
-                " list by itself."
+                f"{code} has no earlier label to throw away and no parcel on its way back. All other problems of"
+                " an order disappear when their cause is gone."
             )
 
 

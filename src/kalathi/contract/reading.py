@@ -40,14 +40,14 @@ _SHOWN_CHARACTERS: Final = 40
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-# A time outside of these is a mistake of its sender, such as the smallest time of a programming language. It cannot be
-# shown in every time zone.
+# A time outside this range is a mistake of the sender, for example the smallest date of its programming language. Some
+# of these times cannot be converted to Athens time.
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def seconds_of(moment: datetime | None) -> float | None:
-    """Return a time of a body in seconds since 1970; None if there is none, or if it is before 1970 or after 2100."""
+    """Return the time in seconds since 1970, or None for a missing time and for one before 1970 or after 2100."""
     if moment is None or not _EARLIEST <= moment <= _LATEST:
         return None
     return moment.timestamp()

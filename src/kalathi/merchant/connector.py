@@ -307,7 +307,7 @@ class Connector:
         self._inbox.saw(Subject.ORDER, code, order.state, answer_until(order))
         if self._recipient is not None and not self._habits.dry_run:
             if self._habits.told_orders_are_counted and order.state == OrderState.OPEN:
-                # The shop's system lowers its stock for it too; a file shows that only later.
+                # The shop's system lowers its stock for this order too, and a file shows that only later.
                 self._steps.hold(order)
             self._inbox.hand_over(Subject.ORDER, code, order_body(order))
         return note
@@ -385,5 +385,5 @@ def _pause_seconds(tries: int) -> float:
 
 
 def _deadline_of(head: EventHead) -> float | None:
-    """Return until when the order is to be answered, in seconds since 1970, if it may be open."""
+    """Return the deadline of an order that may be open, in seconds since 1970, or None."""
     return seconds_of(head.expires_at) if may_be_open(head.states[0] if head.states else "") else None

@@ -20,9 +20,9 @@ _REFUSED_SECONDS: Final = 86_400.0
 # Three rounds of reconciliation.
 _RECONCILED_SECONDS: Final = 900.0
 _DEADLINES_SHOWN: Final = 10
-# The most urgent ones; those that wait for a person anyway are told of with their own note.
+# Enough that orders with a note of their own, which are listed elsewhere, cannot hide a deadline.
 _DEADLINES_READ: Final = 1000
-# The marketplace tries a webhook for twenty minutes, so that a reason that is still there shows itself within an hour.
+# The marketplace retries a webhook for twenty minutes, so a problem that still exists appears again within an hour.
 _REFUSAL_SETTLED_SECONDS: Final = 3600.0
 
 
@@ -194,8 +194,8 @@ def look_again(inbox: Inbox, code: str | None) -> int:
 
 
 def settle(inbox: Inbox, code: str) -> bool:
-    """Remove what a person has settled of this order: the notice about its earlier label, and the pieces of a parcel
-    that travels back or is counted already. Return whether there was something."""
+    """Remove the notice about the earlier label of this order, and release its departed pieces. Return whether there
+    was either."""
     held = sum(inbox.reservations.of(code).values()) if code in inbox.reservations.left() else 0
     if held:
         inbox.reservations.release(code)

@@ -109,7 +109,7 @@ class Inbox:
         self._connection.execute("UPDATE events SET state = 'aside', note = ? WHERE id = ?", (note, event.id))
 
     def settle_events(self) -> int:
-        """Mark the unreadable events as read, because a person has seen to them. Return their number."""
+        """Mark the unreadable events as read, because a person has dealt with them. Return their number."""
         return self._connection.execute("UPDATE events SET state = 'done' WHERE state = 'aside'").rowcount
 
     def forget_events(self, keep: int) -> int:
@@ -162,7 +162,7 @@ class Inbox:
         )
 
     def watch_deadline(self, code: str, answer_until: float | None) -> None:
-        """Watch the deadline of an order of which nothing else can be read (seconds since 1970)."""
+        """Watch the deadline of an order whose other members are unreadable (seconds since 1970)."""
         self._connection.execute(
             "UPDATE looks SET warned = warned AND answer_until IS ?1, answer_until = ?1"
             " WHERE kind = 'order' AND code = ?2",
@@ -231,7 +231,7 @@ class Inbox:
             "SELECT body, note FROM events WHERE state = 'aside' ORDER BY id LIMIT 100"
         ).fetchall()
         waiting = self._connection.execute(
-            # Also while it is looked at again, for as long as nothing better is known.
+            # A note stays visible while its order is fetched again.
             "SELECT code, note FROM looks WHERE note <> '' AND state IN ('person', 'due') ORDER BY looked_at, code"
         ).fetchall()
         return unread + [(code.encode(), note) for code, note in waiting]

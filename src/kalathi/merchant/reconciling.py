@@ -77,7 +77,7 @@ async def reconcile(
     """Plan a fetch of every order and return that is not known as the marketplace shows it. Open orders are fetched
     again too if orders are answered at all, because the stock may have changed.
 
-    `now` is in seconds since 1970; `is_told`: the shop's own system is told of every change. Raises CallError, after
+    `now` is in seconds since 1970; `is_told`: changes are handed over to the shop's own system. Raises CallError, after
     everything else was done.
     """
     found = 0

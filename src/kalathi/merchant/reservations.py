@@ -195,8 +195,8 @@ class Reservations:
             self._note_read(now)
             return
         held = self._all()
-        # The source showed something else until then, so what it shows now was written later. A file's own time says
-        # nothing: it can be written again without any change.
+        # The source still showed the earlier number at that time, so the new one was written later. The file's own time
+        # is not used, because a program can write the same content again.
         known_until = self._read_at() - lag_seconds
         after = recount(held, shelf, now, known_until) if lags else [_counted_now(entry, shelf) for entry in held]
         unchanged = {id(entry) for entry in held}

@@ -130,7 +130,7 @@ def _check_sandbox(desk: Desk) -> None:
 
 async def _routing_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:
-        # The error names the methods of one row, and each method of a path is a row of its own.
+        # Each method of a path is a route of its own, and the error lists the methods of one route only.
         rows = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
         allowed = {method for row in rows for method in getattr(row, "methods", ())}
         sentence = f"{request.method} is not a method of this path."

@@ -25,15 +25,15 @@ class Part(NamedTuple):
 
 
 def read_parts(body: bytes, boundary: bytes) -> Iterator[Part]:
-    """Yield the parts of a form up to a fault of its form, at most 100. A part without an end is left out.
+    """Yield at most 100 parts, up to the first syntax error. A part without a closing boundary is left out.
 
-    What stands before the first boundary is no part (RFC 2046, section 5.1.1).
+    Text before the first boundary is ignored (RFC 2046, section 5.1.1).
     """
     marker = b"--" + re.escape(boundary)
     first = re.search(rb"(?:\A|\n)" + marker + rb"[ \t]*(\r?)\n", body)
     if first is None:
         return
-    # The line end before a boundary belongs to the boundary, so the content of a part may end with any bytes.
+    # The line end before a boundary belongs to the boundary, so a part's content can end with any bytes.
     line_end = b"\r\n" if first[1] else b"\n"
     start = first.end()
     following = re.compile(line_end + marker + rb"(--|[ \t]*\r?\n)")
@@ -51,7 +51,7 @@ def read_parts(body: bytes, boundary: bytes) -> Iterator[Part]:
 
 
 def _part(block: bytes) -> Part | None:
-    """Return the part of these headers and this content; None if it is no field of a form."""
+    """Return the part, or None if its headers name no field."""
     head_end = _HEAD_END.search(block)
     if head_end is None:
         return None

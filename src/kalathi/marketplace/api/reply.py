@@ -116,5 +116,5 @@ def _envelope(answer: ErrorAnswer, messages: tuple[str, ...], retry_after_second
     return Reply(answer.status, body, tuple(headers))
 
 
-# Sent by the server itself, since such a request never reaches the application.
-MALFORMED: Final = _envelope(ERRORS[ErrorCode.UNREADABLE_BODY], ("This is not an HTTP request that can be read.",))
+# The server sends it, because a malformed request never reaches the application.
+MALFORMED: Final = _envelope(ERRORS[ErrorCode.UNREADABLE_BODY], ("The request is not valid HTTP.",))

@@ -1,4 +1,4 @@
-"""The one parser of webhook URLs: a URL that it accepts can be sent, and no other URL is stored as a setting."""
+"""The only parser of webhook URLs. Settings, redirects and the sender use it, so every stored URL can be sent to."""
 
 import base64
 import ipaddress
@@ -21,7 +21,7 @@ MASK: Final = "***"
 
 
 class BadUrl(StrEnum):
-    """Why nothing can be sent to a URL. The value is the end of a sentence that begins with the setting's name."""
+    """The reason why a URL cannot be used. The value continues a sentence that begins with the setting's name."""
 
     NOT_ASCII = "must be in ASCII: percent-encode other characters of the path, and write the host in its xn-- form"
     SPACES = "must have no spaces, control characters or backslashes"
@@ -48,7 +48,7 @@ class Target(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def parse_target(url: str) -> Target | BadUrl:
-    """Return the target of an http or https URL (RFC 3986), or the reason why it is none."""
+    """Return the target of an http or https URL (RFC 3986), or the reason why the URL cannot be used."""
     if not url.isascii():
         return BadUrl.NOT_ASCII
     if not url.isprintable() or " " in url or "\\" in url:
@@ -86,7 +86,7 @@ def mask_url(url: str) -> str:
 
 
 def _split_port(place: str, default: int) -> tuple[str, int | None]:
-    """Return host and port; None for a port that is none."""
+    """Return the host and the port; None for an invalid port."""
     end = place.find("]") + 1
     host, colon, digits = place[end:].partition(":")
     if not colon or not digits:

@@ -129,7 +129,7 @@ def relocate(found: FoundOrder, request: RelocateRequest, terms: Terms, now: dat
 
 
 def record_relabelled(found: FoundOrder, step: machine.Step, terms: Terms, now: datetime) -> Recorded:
-    """The rows of a move after which the voucher is made again, if there is one."""
+    """Record a move, and plan a new voucher if the order already had one."""
     recorded = record_moved(found, step, terms, now)
     return plan_voucher(recorded, found, _soon(terms, now), now) if step.order.voucher_is_outdated else recorded
 

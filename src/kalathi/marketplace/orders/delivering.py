@@ -44,7 +44,7 @@ def deliver(order: Order, now: datetime, pieces: dict[str, int] | None = None) -
     wrong = [line_id for line_id, count in delivered.items() if not 0 < count <= ordered.get(line_id, 0)]
     if wrong or not delivered:
         raise invalid_parameter(
-            "line_items: name lines of the order, each once, with a quantity from 1 to what was ordered; lines: "
+            "line_items: name each line of the order at most once, with a quantity from 1 to the ordered one; lines: "
             f"{', '.join(f'{line_id} ({count})' for line_id, count in list(ordered.items())[:10])}."
         )
     action = Action.DELIVER if delivered == ordered else Action.DELIVER_PARTLY
@@ -58,7 +58,7 @@ def fail_delivery(order: Order) -> Step:
 
 
 def bring_back(order: Order) -> Step:
-    """The parcel of a failed delivery, or of an order cancelled on its way, is back. Raises ORDER_STATUS."""
+    """The parcel is back at the shop, after a failed delivery or a cancellation on its way. Raises ORDER_STATUS."""
     new = through(order, Action.BRING_BACK)
     # An order of an earlier version can be for_return without the mark.
     if not (order.is_travelling_back or order.state is OrderState.FOR_RETURN):

@@ -94,12 +94,12 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     voucher_is_outdated: bool = False
     delivered: dict[str, int] | None = None
     sent_again: dict[str, int] | None = None
-    # How many tracking codes were ever issued: a voucher that is made again has new ones.
+    # The number of tracking codes issued so far, because a new voucher gets new codes.
     tracking_codes_issued: int = 0
     # The parcel is on its way back to the shop, after a failed delivery or a cancellation.
     is_travelling_back: bool = False
-    # Of a rejected order: who rejected it, the pieces that there are of each line in limited supply, and the order that
-    # was sent for the rest. Of that order: the rejected one.
+    # For a rejected order: the actor, the available quantity of each line in limited supply, and the code of the new
+    # order for the rest. That order has the rejected one as its predecessor.
     rejected_by: RejectionActor | None = None
     available: dict[str, int] | None = None
     successor: str | None = None

@@ -17,14 +17,14 @@ from kalathi.marketplace.webhooks.store import Delivery, deliveries
 
 
 class AvailablePieces(Struct, frozen=True, kw_only=True):
-    """How many pieces there are of a line in limited supply."""
+    """The available quantity of a line in limited supply."""
 
     id: str
     available_quantity: int
 
 
 class Rejection(Struct, frozen=True, kw_only=True):
-    """How an order was rejected, and the order that the marketplace sent for the rest, if there was a rest."""
+    """The rejection of an order, and the new order for the rest of it, if any."""
 
     actor: RejectionActor
     line_items: list[AvailablePieces]

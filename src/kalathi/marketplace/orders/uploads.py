@@ -46,8 +46,8 @@ _HTML_BEGINS: Final = (b"<!doctype", b"<html", b"<script")
 
 
 def mime_type(beginning: bytes) -> str:
-    """Return the type that a file's first 1,024 bytes tell. A PDF may have other bytes before it: scripts leave byte
-    order marks and warnings there, and every reader takes them."""
+    """Return the type of a file from its first 1,024 bytes. Other bytes may precede a PDF, for example a byte order
+    mark or a warning of a script; PDF readers accept that."""
     for signature, name in _SIGNATURES:
         if beginning.startswith(signature):
             return name

@@ -33,15 +33,15 @@ class FaultBook:
     async def lay_down(self, faults: Faults) -> None:
         """From now on this goes wrong, and nothing else. Raises INVALID_PARAMETER."""
         check_faults(faults)
-        # Counted before and after: what was read on either side of the commit may be older than these.
+        # Count twice, because a reading that overlaps the commit can still show the earlier rules.
         self.changes += 1
         await self._database.commit(ChangeSet(*store.replace_faults(faults)))
         self._take(faults)
         self.changes += 1
 
     def follow(self, laid_down: Faults | None, changes: int) -> None:
-        """Take what another process may have laid down. `changes` is the count of before it was read: if this process
-        has laid down others meanwhile, the reading is stale and ignored."""
+        """Apply the rules of another process. `changes` is the value of `self.changes` before they were read; if this
+        process has set its own rules since then, the reading is stale and ignored."""
         if changes != self.changes:
             return
         faults = laid_down if self._sandbox and laid_down is not None else Faults()

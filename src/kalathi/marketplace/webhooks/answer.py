@@ -1,4 +1,4 @@
-"""How an attempt at a delivery ended, and the sentence that helps the owner of the endpoint."""
+"""The outcome of a delivery attempt, and a sentence for the owner of the endpoint."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,7 +8,7 @@ NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class SendError(StrEnum):
-    """Why an attempt has no status, or failed in spite of one. `SENTENCES` explains each."""
+    """The reason why an attempt has no status, or failed in spite of one. `SENTENCES` explains each."""
 
     NONE = ""
     NO_URL = "no_url"
@@ -36,9 +36,9 @@ class SendError(StrEnum):
     UNREADABLE_ANSWER = "unreadable_answer"
     TOO_MANY_REDIRECTS = "too_many_redirects"
     UNFORESEEN = "unforeseen"
-    # One word for all failures of a connection, in logs that an earlier version has written.
+    # Earlier versions recorded every failure of a connection with this word.
     CONNECTION = "connection"
-    # Brought about by a sandbox; the endpoint was not asked, or its answer was thrown away.
+    # Faults of a sandbox: no request was sent, or the answer was discarded.
     INJECTED_STATUS = "injected_status"
     INJECTED_DROP = "injected_drop"
     INJECTED_TIMEOUT = "injected_timeout"
@@ -48,8 +48,8 @@ class SendError(StrEnum):
 SENTENCES: Final[Mapping[str, str]] = {
     SendError.NONE: "",
     SendError.NO_URL: "The shop has no webhook URL, or its switch is off",
-    SendError.SILENCED: "The present URL knows nothing of this return yet",
-    SendError.INVALID_URL: "The URL or a redirect is not valid",
+    SendError.SILENCED: "The current URL has not received the first event of this return yet",
+    SendError.INVALID_URL: "The URL, or the target of a redirect, is not valid",
     SendError.NO_SUCH_NAME: "The host of the URL has no address: check its spelling, or the DNS entry",
     SendError.NAME_SERVER: "The name server of the host did not answer",
     SendError.FORBIDDEN_ADDRESS: "The address is private; webhooks go to public ones only",
@@ -61,7 +61,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     SendError.CERTIFICATE_EXPIRED: "The certificate has expired, or is not valid yet",
     SendError.TLS_VERSION: "The server offers no TLS version that is secure today: enable TLS 1.2 or 1.3",
     SendError.NOT_TLS: "The port speaks plain HTTP: write http:// in the URL, or use the port of TLS",
-    SendError.TLS: "TLS could not be agreed with the server",
+    SendError.TLS: "The TLS handshake with the server failed",
     SendError.TIMEOUT: "No answer within the time limit: answer first, and do the work afterwards",
     SendError.RESET: "The server closed the connection without an answer",
     SendError.TLS_EXPECTED: "The port speaks TLS: write https:// in the URL",
@@ -69,10 +69,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     SendError.TOO_MANY_REDIRECTS: "Too many redirects",
     SendError.UNFORESEEN: "An unforeseen error; the log has the details",
     SendError.CONNECTION: "No connection",
-    SendError.INJECTED_STATUS: "The sandbox was told to fail it",
-    SendError.INJECTED_DROP: "The sandbox was told to drop it",
-    SendError.INJECTED_TIMEOUT: "The sandbox was told to let it time out",
-    SendError.HELD_BACK: "The sandbox was told to hold it back",
+    SendError.INJECTED_STATUS: "A fault of the sandbox: an error status",
+    SendError.INJECTED_DROP: "A fault of the sandbox: the delivery was dropped",
+    SendError.INJECTED_TIMEOUT: "A fault of the sandbox: a timeout",
+    SendError.HELD_BACK: "A fault of the sandbox: the delivery was delayed",
 }
 
 
@@ -82,16 +82,17 @@ def explanation_of(error: str | None) -> str:
 
 
 class Answer(NamedTuple):
-    """How an attempt ended: the last URL asked, its status and the beginning of its body, real milliseconds taken."""
+    """The outcome of an attempt: the last URL, its status, the beginning of its body, and the real time in
+    milliseconds."""
 
     url: str
     status: int | None
     error: SendError
     body: bytes
     duration_millis: int
-    # How much later an event that was held back is tried again.
+    # The pause before a delayed event is tried again.
     hold_seconds: float = 0.0
-    # How long the endpoint has asked to be left alone.
+    # The pause that `Retry-After` asks for.
     retry_after_seconds: float = 0.0
 
     @property

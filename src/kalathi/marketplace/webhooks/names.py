@@ -35,7 +35,7 @@ class Names(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop; nobody waits for a lookup that is on its way."""
+        """Stop without waiting for running lookups."""
         ...
 
 

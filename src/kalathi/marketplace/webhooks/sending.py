@@ -68,7 +68,7 @@ class _TimeLimit:
 
 
 class _Attempt:
-    """One attempt on its way, so that a time limit leaves what is known of it."""
+    """The state of a running attempt, which is still readable when the time limit ends it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -77,7 +77,7 @@ class _Attempt:
         self.error = SendError.NONE
 
     def note_expired(self) -> None:
-        """The time limit is over. The status decides if it has come, whatever else is missing."""
+        """Apply the time limit. If the status line has arrived, the status decides."""
         if self.connection is not None:
             self.reader = self.connection.reader
             self.reader.end()
@@ -151,12 +151,12 @@ class WebhookSender:
                 return
             reader = await self._exchange(attempt, target, rest)
             if reader.status is None:
-                attempt.error = _what_it_is(reader)
+                attempt.error = _name_protocol(reader)
                 return
             location = reader.header(b"location") if reader.status in _REDIRECTS else ""
             if not location:
                 return
-            following = _joined(attempt.url, location)
+            following = _join(attempt.url, location)
             if isinstance(parse_target(following), BadUrl):
                 attempt.error = SendError.INVALID_URL
                 return
@@ -172,7 +172,7 @@ class WebhookSender:
             try:
                 return self._done(attempt, place, await kept.exchange(request))
             except OSError:
-                # The server closed it while it was idle. No byte has come, so it has hardly seen the request.
+                # The server closed the idle connection. No byte arrived, so it has hardly seen the request.
                 pass
         attempt.connection = attempt.reader = None
         attempt.connection = await self._dialer.dial(target)
@@ -196,15 +196,15 @@ def seconds_of(retry_after: str) -> float:
         return 0.0
 
 
-def _what_it_is(reader: AnswerReader) -> SendError:
-    """Return the word for bytes that are no answer of HTTP."""
+def _name_protocol(reader: AnswerReader) -> SendError:
+    """Return the word for an answer of another protocol."""
     # A record of TLS: an alert (21) or a handshake (22), of version 3.x.
     is_tls = reader.first_bytes[:2] in {b"\x15\x03", b"\x16\x03"}
     return SendError.TLS_EXPECTED if is_tls else SendError.UNREADABLE_ANSWER
 
 
-def _joined(url: str, location: str) -> str:
-    """Return the address of a redirect. A header may hold any bytes; what cannot be a URL is refused later."""
+def _join(url: str, location: str) -> str:
+    """Return the absolute URL of a redirect, or an empty text. The caller checks whether it is valid."""
     try:
         return urljoin(url, location)
     except ValueError:

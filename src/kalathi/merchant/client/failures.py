@@ -25,8 +25,8 @@ class UnreachableError(CallError):
 
 
 class UnreadableAnswerError(UnreachableError):
-    """An answer that says success, and otherwise not what the contract says: who asks again gets it again. `body` is
-    the answer."""
+    """A success status with a body that does not follow the contract. A retry gets the same body, so it does not help.
+    `body` is that body."""
 
     def __init__(self, sentence: str, body: bytes = b"") -> None:
         super().__init__(sentence)

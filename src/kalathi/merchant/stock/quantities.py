@@ -63,7 +63,7 @@ def _number(value: object, decimal_sign: DecimalSign | None, what: str) -> Decim
     if isinstance(value, float | Decimal) and math.isfinite(value):
         return Decimal(str(value))
     if isinstance(value, int) and not isinstance(value, bool):
-        # The digits of a number without end are not even counted.
+        # Limit huge numbers before they are converted.
         return Decimal(max(min(value, _MOST_PIECES + 1), -_MOST_PIECES - 1))
     raise UnreadableNumberError(f"the {what} {_shown(value)} is not a number")
 

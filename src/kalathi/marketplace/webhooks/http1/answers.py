@@ -1,6 +1,6 @@
 """Read the answer to a webhook, without any I/O (RFC 9112).
 
-The status line decides what becomes of the delivery. Headers and body are read for the log, for `Location` and for
+The status line decides whether the delivery succeeded. Headers and body are read for the log, for `Location` and for
 `Retry-After`, within limits. Nothing after the status line can undo the status: not too many headers, not a body that
 is shorter or longer than announced, not a line that is no header. Anything odd only means that the connection is closed
 instead of kept.
@@ -52,9 +52,9 @@ class AnswerReader:
         # By lower-case name. Of a name that comes twice, the last value.
         self.headers: dict[bytes, bytes] = {}
         self.beginning = b""
-        # To recognise what is no HTTP.
+        # Used to recognise other protocols, such as TLS.
         self.first_bytes = b""
-        # The bytes are no HTTP/1 answer.
+        # The bytes are not an HTTP/1 answer.
         self.is_unreadable = False
         self._buffer = b""
         self._head_bytes = 0
@@ -149,7 +149,7 @@ class AnswerReader:
     def _read_status(self) -> bool:
         line = self._take_line()
         if line is None:
-            # What is no HTTP at all, such as a TLS alert, is known by its first bytes.
+            # Another protocol, such as a TLS alert, is recognised by its first bytes.
             if not b"HTTP/1.".startswith(self._buffer[:7]) and self._buffer.strip():
                 self._finish(is_odd=True)
             return False

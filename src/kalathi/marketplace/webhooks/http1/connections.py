@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
     async def exchange(self, request: bytes) -> AnswerReader:
         """Send a request and return its answer, of which at least the status line was read.
 
-        Raises NoAnswerError, ConnectionError. If the caller is cancelled, `reader` holds what has come so far.
+        Raises NoAnswerError, ConnectionError. If the caller is cancelled, `reader` keeps the bytes received so far.
         """
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
         if self._waiter is None or self._waiter.done():
-            self.close()  # Nobody has asked for these bytes.
+            self.close()  # Unexpected bytes between two requests.
             return
         reader = self.reader
         reader.feed(data)

@@ -19,9 +19,9 @@ from kalathi.marketplace.webhooks.guard import Allowed, ForbiddenAddressError, i
 from kalathi.marketplace.webhooks.http1.connections import Connection
 from kalathi.marketplace.webhooks.names import Address, Names
 
-# The next address is tried beside this one after so long (RFC 8305, section 5).
+# Delay before the next address is tried in parallel (RFC 8305, section 5).
 _NEXT_ADDRESS_SECONDS: Final = 0.25
-# How long an answer of the name server holds. A receiver that closes each connection costs no lookup each time.
+# Cache time of a name lookup. Without it, a receiver that closes every connection would cost a lookup per webhook.
 _NAMES_KEPT_SECONDS: Final = 10.0
 _MOST_NAMES: Final = 4096
 
@@ -60,7 +60,7 @@ class Dialer:
         return connection
 
     async def addresses(self, host: str, port: int) -> Sequence[Address]:
-        """Return the addresses of a host, which have passed the guard. If one of them is forbidden, all are.
+        """Return the addresses of a host after checking each with the guard. One forbidden address forbids the host.
 
         Raises ForbiddenAddressError; OSError if the host has no address.
         """
@@ -93,8 +93,8 @@ Connect = Callable[[Address], Awaitable[socket.socket]]
 
 
 async def connect_first(addresses: Sequence[Address], connect: Connect | None = None) -> socket.socket:
-    """Return a socket that is connected to the first address that answers. If none does, raise the OSError that says
-    most."""
+    """Return a socket that is connected to the first address that answers. If none
+    does, raise the most specific OSError."""
     waiting = alternate(addresses)
     running: set[asyncio.Future[socket.socket]] = set()
     failures: list[OSError] = []
@@ -157,7 +157,7 @@ _VERSIONS: Final = frozenset(
 
 
 def explain_failure(error: OSError) -> SendError:
-    """Return the word for an error of dialling or of a connection that broke."""
+    """Return the word for an error while connecting, or for a broken connection."""
     match error:
         case ForbiddenAddressError():
             return SendError.FORBIDDEN_ADDRESS
