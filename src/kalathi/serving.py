@@ -22,6 +22,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _GRACE_SECONDS = 4
 # So many new objects before the youngest of them are looked at, and how many rounds before the older ones are.
 _COLLECTIONS = (20_000, 20, 20)
+# The largest message that a client may send over a WebSocket.
+_LARGEST_MESSAGE_BYTES = 65_536
 
 
 def _protocol(malformed: bytes) -> type[HttpToolsProtocol]:
@@ -109,10 +111,12 @@ async def run_server(
     cut_off_extension: str = "",
     ending: Callable[[], None] = lambda: None,
     malformed: bytes = b"",
+    has_websockets: bool = False,
 ) -> None:
     """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken, `ending` when the end begins, so that
     answers that go on by themselves can end. `also` is a second socket for the same
-    application, which tells them apart by `scope["server"]`. `malformed` is the JSON answer to a malformed request."""
+    application, which tells them apart by `scope["server"]`. `malformed` is the JSON answer to a malformed request.
+    `has_websockets` says whether the application serves WebSockets; their messages are limited to 64 KB."""
     config = uvicorn.Config(
         _with_cut_off(asgi, cut_off_extension) if cut_off_extension else asgi,
         lifespan="off",
@@ -123,6 +127,9 @@ async def run_server(
         timeout_graceful_shutdown=_GRACE_SECONDS,
         backlog=2048,
         http=_protocol(malformed) if malformed else "auto",
+        ws="websockets-sansio" if has_websockets else "none",
+        ws_max_size=_LARGEST_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
     )
     server = _Server(config, ready)
 

@@ -1,13 +1,10 @@
 """The sandbox from the command line, against a real marketplace: clock, scenarios, faults, and kalathi.toml."""
 
-import asyncio
 import json
-import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from tests.e2e.processes import calling, endpoint, kalathi, running, serve
 from tests.market import ACCEPT, OPERATOR_TOKEN, until
@@ -77,46 +74,6 @@ async def test_simulated_traffic_ends_by_itself_and_the_same_seed_decides_the_sa
         assert "60s" in error
 
 
-@pytest.mark.parametrize("answer", [200, 500])
-async def test_listen_shows_each_webhook_passes_it_on_unchanged_and_gives_the_url_back(
-    tmp_path: Path, answer: int
-) -> None:
-    async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
-        shop_id, _ = await caller.shop("http://127.0.0.1:9/before")
-        shop.answers["/hook"] = lambda _: web.Response(status=answer)
-        arguments = ["listen", "--shop", shop_id, "--forward", f"{shop.address}/hook", "--json"]
-        listening = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "kalathi.cli",
-            *arguments,
-            "--url",
-            market.address,
-            "--token",
-            OPERATOR_TOKEN,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        assert listening.stdout is not None
-        assert listening.stderr is not None
-        async with asyncio.timeout(20):
-            assert b"Listening on" in await listening.stderr.readline()
-            code = await caller.cart(shop_id)
-            heard = json.loads(await listening.stdout.readline())
-        assert (heard["webhook"]["order"]["code"], heard["status"]) == (code, answer)
-        [body] = shop.bodies
-        assert json.loads(body) == heard["webhook"]
-        assert shop.requests[0].headers["User-Agent"] == "Skroutz OrderNotifier v1"
-        listening.terminate()
-        async with asyncio.timeout(20):
-            assert await listening.wait() == 0
-        facts = await caller.operate("GET", f"/marketplace/shops/{shop_id}")
-        assert facts["shop"]["webhook_url"] == "http://127.0.0.1:9/before"
-        attempts = (await caller.operate("GET", f"/marketplace/orders/{code}"))["deliveries"][0]["attempts"]
-        assert attempts[0]["status"] == answer
-
-
 async def test_a_flag_wins_over_a_variable_and_that_over_the_file(tmp_path: Path) -> None:
     data = tmp_path / "market"
     config = tmp_path / "kalathi.toml"
@@ -156,34 +113,6 @@ async def test_the_file_serves_every_command_and_its_tables_the_flags(tmp_path: 
             assert (int(order["expires_at"][11:13]) - int(order["created_at"][11:13])) % 24 == 7
             async with aiohttp.ClientSession() as session, session.get(f"{market.address}/ip_ranges.json") as answer:
                 assert (await answer.json())["ipv6"] == ["fd00::/8"]
-
-
-async def test_listen_passes_a_redirect_on_and_leaves_a_url_that_is_not_its_own_any_more(tmp_path: Path) -> None:
-    async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
-        shop_id, _ = await caller.shop("http://127.0.0.1:9/before")
-        shop.answers["/hook"] = lambda _: web.Response(status=302, headers={"Location": "/there"})
-        to = ("--url", market.address, "--token", OPERATOR_TOKEN)
-        listening = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "kalathi.cli", "listen", "--shop", shop_id, "--forward", f"{shop.address}/hook"),
-            *to,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        assert listening.stdout is not None
-        assert listening.stderr is not None
-        async with asyncio.timeout(20):
-            await listening.stderr.readline()
-            await caller.cart(shop_id)
-            await listening.stdout.readline()
-        await until(lambda: [request.path for request in shop.requests] == ["/hook", "/there"])
-        await caller.operate("PATCH", f"/marketplace/shops/{shop_id}", {"webhook_url": "http://127.0.0.1:9/other"})
-        listening.terminate()
-        async with asyncio.timeout(20):
-            _, error = await listening.communicate()
-        assert b"left as it is" in error
-        facts = await caller.operate("GET", f"/marketplace/shops/{shop_id}")
-        assert facts["shop"]["webhook_url"] == "http://127.0.0.1:9/other"
 
 
 @pytest.mark.parametrize(

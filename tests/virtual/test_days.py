@@ -36,4 +36,5 @@ async def test_days_of_random_orders_leave_nothing_untold_and_nothing_told_twice
         if ORDERS >= 1000:
             of_returns = {"ask_return", "return_expire", *(f"return_{action}" for action in ACTIONS)}
             assert set(life.done) == set(ACTORS) | of_returns, "everything that can be done was done"
-            assert {known.shown["state"] for known in life.orders.values()} == FINAL
+            # Each parcel of a failed delivery may be back at its shop by now.
+            assert {known.shown["state"] for known in life.orders.values()} | {"for_return"} == FINAL

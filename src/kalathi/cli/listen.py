@@ -1,81 +1,145 @@
-"""`kalathi listen`: stands in a shop's place and shows its webhooks."""
+"""`kalathi listen`: receives a shop's webhooks over a stream, shows them, and forwards them."""
 
+import asyncio
+import contextlib
+import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import click
 
-from kalathi.cli.operating import fail, operate, operator_options
+from kalathi.cli.operating import address_and_token, fail, is_proxy_wanted, operator_options
 from kalathi.cli.output import OUTPUT
 
 
 @click.command()
-@click.option("--shop", "shop_id", required=True, help="The shop whose webhooks are listened to.")
-@click.option("--forward", default="", help="Where each webhook is passed on to, unchanged; its answer is given back.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0 takes a free one.")
-@click.option("--public-url", default="", help="How the marketplace reaches this machine; empty: the address itself.")
+@click.option("--shop", "shop_id", required=True, help="The shop whose webhooks are received.")
+@click.option("--forward", default="", help="Where each webhook is forwarded to; its answer counts as the endpoint's.")
+@click.option("--beside", is_flag=True, help="Receive copies; the shop's own URL stays in use.")
+@click.option("--events", default="", help="Only these events, such as new_order,return_created.")
+@click.option("--failed", is_flag=True, help="Show only webhooks that the target did not take.")
+@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header for the target; repeatable.")
+@click.option("--insecure", is_flag=True, help="Accept a self-signed certificate of the target.")
 @operator_options
 def listen(
     shop_id: str,
     forward: str,
-    host: str,
-    port: int,
-    public_url: str,
+    beside: bool,
+    events: str,
+    failed: bool,
+    headers: tuple[str, ...],
+    insecure: bool,
     data: Path,
     url: str,
     token: str,
     as_json: bool,
 ) -> None:
-    """Become a shop's webhook URL, print each webhook as it comes, pass it on, and give the URL back at the end.
+    """Receive a shop's webhooks while this command runs, in place of the shop's URL. The shop's settings stay as they
+    are, and no port is opened, so it also works behind NAT.
 
     \b
     kalathi listen --shop YlpD0KROym
-    kalathi listen --shop YlpD0KROym --forward http://127.0.0.1:8000/skroutz/webhook
+    kalathi listen --shop YlpD0KROym --forward localhost:8000/skroutz/webhook
+    kalathi listen --shop YlpD0KROym --beside --events new_order
+    kalathi listen --shop YlpD0KROym --forward https://localhost:8443/hook --insecure --header "X-Key: 1"
     kalathi listen --shop YlpD0KROym --json >> webhooks.jsonl
     """
-    from kalathi.serving import address_of, listening_socket, run_loop, run_server
-    from kalathi.simulation.listener import Heard, Listener
+    from kalathi.serving import run_loop
+    from kalathi.simulation.listener import Forwarding, Heard, Listener, RefusedError, Subscription
 
-    shops = {entry["id"]: entry for entry in operate(data, url, token, lambda operator: operator.shops())}
-    if shop_id not in shops:
-        fail(f"there is no shop {shop_id}: kalathi shop list shows them.")
-    try:
-        bound = listening_socket(host, port)
-    except OSError as error:
-        fail(f"cannot listen on {host}:{port}: {error.strerror}.")
-    address = public_url or address_of(bound) + "/"
+    forwarding = Forwarding(_target(forward), _headers(headers), insecure) if forward else None
+    if forwarding is None and (headers or insecure or failed):
+        fail("--header, --insecure and --failed are about the target: give --forward too.")
+    found_url, found_token = address_and_token(data, url, token)
+    if not found_url.startswith(("http://", "https://")):
+        fail(f"--url {found_url}: the marketplace's address begins with http:// or https://.")
+    names = tuple(name for part in events.split(",") if (name := part.strip()))
 
-    def tell(heard: Heard) -> None:
-        line = heard.record() if as_json else heard.line()
-        # Texts of customers come from outside: what could move the cursor is not shown.
-        shown = "".join(character if character.isprintable() else "?" for character in line)
-        # JSON is always UTF-8, also on a terminal of another encoding.
-        click.echo(shown.encode() if as_json else shown)
-
-    async def run() -> None:
-        listener = Listener(forward, tell)
-        try:
-            await run_server(listener, bound, lambda: _ready(address))
-        finally:
-            await listener.close()
-
-    def become(new: str | None, enabled: bool) -> None:
-        changes = {"webhook_url": new, "webhook_enabled": enabled}
-        operate(data, url, token, lambda operator: operator.change_shop(shop_id, changes))
-
-    # Without --forward the command has no work left once its reader is gone.
-    OUTPUT.stay(until_reader_leaves=not forward)
-    become(address, True)
-    try:
-        run_loop(run())
-    finally:
-        present = {entry["id"]: entry for entry in operate(data, url, token, lambda operator: operator.shops())}
-        if present[shop_id]["webhook_url"] == address:
-            become(shops[shop_id]["webhook_url"], shops[shop_id]["webhook_enabled"])
+    def show(heard: Heard) -> None:
+        if failed and not heard.has_failed:
+            return
+        if as_json:
+            # JSON is always UTF-8, also on a terminal of another encoding.
+            click.echo(json.dumps({"time": _now()} | heard.record(), ensure_ascii=False).encode())
         else:
-            click.echo("The shop's webhook URL was changed in the meantime and is left as it is.", err=True)
+            # Customers' texts are not ours: characters that could move the cursor are not shown.
+            line = "".join(character if character.isprintable() else "?" for character in heard.line())
+            click.echo(click.style(f"{_now()}  {line}", fg="red" if heard.has_failed else None))
+
+    def show_role(counts: bool) -> None:
+        if beside:
+            text = "Listening beside the shop's URL"
+        elif counts:
+            text = "Listening in place of the shop's URL"
+        else:
+            text = "Listening to copies, because another listener is connected already"
+        # Standard output is for webhooks only.
+        click.echo(f"{text} (shop {shop_id}). Ctrl-C ends it.", err=True)
+
+    def show_interruption(seconds: float) -> None:
+        click.echo(f"The stream has ended. Connecting again in {seconds:g} s.", err=True)
+
+    # Without a target the command has no work left once its reader is gone.
+    OUTPUT.stay(until_reader_leaves=forwarding is None)
+    listener = Listener(
+        found_url,
+        found_token,
+        Subscription(shop_id, names, beside),
+        forwarding,
+        heard=show,
+        role_changed=show_role,
+        interrupted=show_interruption,
+        uses_proxy=is_proxy_wanted(),
+    )
+    try:
+        run_loop(_until_ended(listener.run()))
+    except RefusedError as error:
+        fail(str(error))
 
 
-def _ready(address: str) -> None:
-    # Standard output is for the webhooks alone.
-    click.echo(f"Listening on {address}", err=True)
+async def _until_ended(running: Any) -> None:
+    """Run until SIGTERM or SIGINT."""
+    task = asyncio.ensure_future(running)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _target(forward: str) -> str:
+    """Return the URL to forward to; `localhost:8000/hook` means http."""
+    from kalathi.marketplace.kernel.targets import BadUrl, parse_target
+
+    url = forward if "://" in forward else f"http://{forward}"
+    target = parse_target(url)
+    if isinstance(target, BadUrl):
+        fail(f"--forward {forward}: it {target}.")
+    return url
+
+
+def _headers(lines: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name, value = name.strip(), value.strip()
+        is_token = bool(name) and all(character.isalnum() or character in "-_" for character in name)
+        if not colon or not is_token or not (name + value).isascii() or not value.isprintable():
+            fail(f"--header {line}: give NAME:VALUE in ASCII, such as X-Key:1.")
+        if name.lower() in _FIXED_HEADERS:
+            fail(f"--header {name}: every webhook has this header already.")
+        found[name] = value
+    return found
+
+
+_FIXED_HEADERS = frozenset(
+    {"host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent", "accept"}
+    | {"accept-encoding", "webhook-id", "webhook-timestamp", "webhook-signature"}
+)
+
+
+def _now() -> str:
+    from datetime import datetime
+
+    return datetime.now().astimezone().strftime("%H:%M:%S")

@@ -172,6 +172,7 @@ async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable
             cut_off_extension=extension,
             ending=marketplace.hang_up,
             malformed=MALFORMED.body,
+            has_websockets=True,
         )
     finally:
         await marketplace.stop()

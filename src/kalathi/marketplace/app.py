@@ -31,6 +31,7 @@ from kalathi.marketplace.kernel.moving import ClockMover, stored_offset_millis
 from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.lanes import Duty
+from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
@@ -42,7 +43,7 @@ from kalathi.marketplace.sandbox.fault_book import FaultBook, FaultyRoad
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.shops.model import hash_token
-from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
+from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Road, Sender
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.log import forget_old
 from kalathi.marketplace.webhooks.openings import Openings
@@ -94,37 +95,37 @@ class Marketplace:
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
         self._network = sender or _network(settings)
         clock = BusinessClock(kept.offset_millis, real)
-        printer = DocumentPrinter()
-        idempotency = IdempotencyKeys(database)
+        printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
         faults = FaultBook(database, kept.faults, sandbox=settings.mode == "sandbox")
-        dispatcher = Dispatcher(database, clock, FaultyRoad(self._network, faults), schedule)
+        road = FaultyRoad(self._network, faults)
         due_work = OrderDueWork(database, clock, terms, printer, self._threads)
         handlers = _handlers(due_work, ReturnDueWork(database, clock, terms), Openings(database, clock), idempotency)
-        self.worker = Worker(database, clock, _duties(settings, dispatcher, handlers))
+        self.worker = Worker(database, clock, _duties(settings, Dispatcher(database, clock, road, schedule), handlers))
+        workers = _workers_of_listeners(settings, database, clock, schedule)
+        self._listeners = Listeners(database, clock, faults, road, workers)
         self._desk = Desk(
             database=database,
             clock=clock,
             keys=KeyReserve(database),
             terms=terms,
             operator_token_hash=hash_token(operator_token(settings)),
-            mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self.worker.ring),
+            mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self._ring),
             idempotency=idempotency,
             demo=DemoOrders(terms.public_url),
             sample=SampleDocument(printer, self._threads),
             faults=faults,
             description=Description(lambda: document(settings.vendor)),
             sender=self._network,
+            listeners=self._listeners,
             threads=self._threads,
             worker_idle_seconds=self._idle_seconds,
         )
         self._bells = Bells(database)
         self.asgi: ASGIApp = with_pages(_with_cors(application(self._desk), settings), self._desk, self._bells, real)
-        self._clock, self._faults = clock, faults
-        self._stopping = False
+        self._clock, self._faults, self._settings = clock, faults, settings
+        self._stopping, self._started_at = False, 0.0
         self._news, self._ending = asyncio.Event(), asyncio.Event()
         self._forgetting: asyncio.Task[None] | None = None
-        self._settings = settings
-        self._started_at = 0.0
         self._working: asyncio.Task[None] | None = None
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
@@ -135,8 +136,13 @@ class Marketplace:
         self._forgetting = asyncio.create_task(self._forget())
 
     def hang_up(self) -> None:
-        """The end has come: pages that follow what happens are let go of, so that nobody waits for them."""
+        """End the streams of pages and listeners, so that the server need not wait for them."""
         self._bells.close()
+        self._listeners.close()
+
+    def _ring(self) -> None:
+        self.worker.ring()
+        self._listeners.wake()
 
     def _idle_seconds(self) -> float | None:
         if self._working is None:
@@ -171,7 +177,7 @@ class Marketplace:
                 continue  # The database is away for a moment; whoever writes hears of it.
             self._faults.follow(kept.faults, changes)
             if self._clock.follow(kept.offset_millis):
-                self.worker.ring()
+                self._ring()
             await asyncio.sleep(_AT_MOST_EVERY_SECONDS)
 
     async def stop(self) -> None:
@@ -181,6 +187,7 @@ class Marketplace:
             self._ending.set()
             self.hang_up()
             self._database.hurry()
+            await self._listeners.stop()
             self.worker.end()
             if self._forgetting is not None:
                 await self._forgetting
@@ -258,18 +265,33 @@ def _handlers(
 def _duties(settings: Settings, dispatcher: Dispatcher, handlers: Mapping[DueKind, _Handler]) -> list[Duty]:
     """Which handler runs which kind of due row, and how many at once."""
     return [
-        Duty(
-            DueKind.DELIVERY,
-            dispatcher.deliver,
-            settings.webhook_slots,
-            settings.webhook_slots_per_shop,
-            record=dispatcher.record,
-            beside=EVENT,
-            prepare=dispatcher.prepare,
-            weigh=dispatcher.weigh,
-        ),
+        _deliveries(settings, dispatcher),
         *(Duty(kind, handler, slots=20, slots_per_shop=20) for kind, handler in handlers.items()),
     ]
+
+
+def _deliveries(settings: Settings, dispatcher: Dispatcher, only_shop: str = "") -> Duty:
+    return Duty(
+        DueKind.DELIVERY,
+        dispatcher.deliver,
+        settings.webhook_slots_per_shop if only_shop else settings.webhook_slots,
+        settings.webhook_slots_per_shop,
+        record=dispatcher.record,
+        beside=EVENT,
+        prepare=dispatcher.prepare,
+        weigh=dispatcher.weigh,
+        only_shop=only_shop,
+    )
+
+
+def _workers_of_listeners(
+    settings: Settings, database: Database, clock: BusinessClock, schedule: RetrySchedule
+) -> Callable[[str, Road], Worker]:
+    def make_worker(shop_id: str, road: Road) -> Worker:
+        dispatcher = Dispatcher(database, clock, road, schedule, has_listeners=True)
+        return Worker(database, clock, [_deliveries(settings, dispatcher, shop_id)], frees_leases=False)
+
+    return make_worker
 
 
 def operator_token(settings: Settings) -> str:

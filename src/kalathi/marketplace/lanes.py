@@ -33,6 +33,8 @@ class Duty(NamedTuple):
     beside: Beside | None = None
     prepare: Callable[[View, Sequence[tuple[DueRow, Row]]], Sequence[Any]] | None = None
     weigh: Callable[[Any], int] = lambda _prepared: 0
+    # Only rows of this shop, whose listeners are connected to this process; empty: all shops without listeners.
+    only_shop: str = ""
 
 
 class Claimed:

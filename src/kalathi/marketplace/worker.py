@@ -71,12 +71,15 @@ class Worker:
         *,
         most_bytes: int = _MOST_BYTES,
         real: Callable[[], int] = real_millis,
+        frees_leases: bool = True,
     ) -> None:
-        """`most_bytes` is what claimed work may hold in memory; `real` is the time of leases."""
+        """`most_bytes` is what claimed work may hold in memory; `real` is the time of leases. Only the first worker of
+        a process `frees_leases`."""
         self._database = database
         self._clock = clock
         self._most_bytes = most_bytes
         self._real = real
+        self._leases_are_free = database.is_shared or not frees_leases
         self._bell = asyncio.Event()
         self._stopping = False
         # Real time of the last whole turn; None before the first.
@@ -96,20 +99,25 @@ class Worker:
         """Works until stopped. Alone with its database it first frees the leases of the process before it; those of
         one of many run out by themselves."""
         self._database.subscribe("due", self.ring)
-        leases_are_free = self._database.is_shared
-        while not self._stopping:
-            self._bell.clear()
-            try:
-                if not leases_are_free:
-                    await self._database.commit(free_all())
-                    leases_are_free = True
-                seconds = await self._turn()
-                self.last_turn_at = time.monotonic()
-            except Exception:  # noqa: BLE001  (a database that stumbles must not end the worker; it looks again)
-                _log.exception("claim_failed")
-                seconds = _LOOK_AGAIN_SECONDS
-            if seconds > 0:
-                await self._rest(seconds)
+        try:
+            while not self._stopping:
+                await self._take_turn()
+        finally:
+            self._database.unsubscribe("due", self.ring)
+
+    async def _take_turn(self) -> None:
+        self._bell.clear()
+        try:
+            if not self._leases_are_free:
+                await self._database.commit(free_all())
+                self._leases_are_free = True
+            seconds = await self._turn()
+            self.last_turn_at = time.monotonic()
+        except Exception:  # noqa: BLE001  (a database that stumbles must not end the worker; it looks again)
+            _log.exception("claim_failed")
+            seconds = _LOOK_AGAIN_SECONDS
+        if seconds > 0:
+            await self._rest(seconds)
 
     def end(self) -> None:
         """Claims nothing more: `run` returns."""
@@ -179,6 +187,7 @@ class Worker:
                 busy=busy,
                 beside=duty.beside,
                 slots_of=slots_of,
+                only_shop=duty.only_shop,
             )
             prepared = duty.prepare(view, found) if duty.prepare and found else [None] * len(found)
             work = [Claimed(row, what, duty.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)]
@@ -194,16 +203,19 @@ class Worker:
         except ConditionFailedError:
             return True  # Somebody else was faster with one of them: look again.
         self._claimed_at = asyncio.get_running_loop().time()
+        self._begin(lane, work)
+        return bool(work)
+
+    def _begin(self, lane: Lane, work: list[Claimed]) -> None:
         for claimed in work:
             self._bytes += claimed.weight
             lane.add(claimed)
         # Where a slot is free nothing was ready, since whoever has one takes the next.
-        for _ in range(min(duty.slots - lane.slots_taken, len(work))):
+        for _ in range(min(lane.duty.slots - lane.slots_taken, len(work))):
             lane.slots_taken += 1
             task = asyncio.create_task(self._work_off(lane))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return bool(work)
 
     async def _work_off(self, lane: Lane) -> None:
         """One slot: what is ready, one after the other."""

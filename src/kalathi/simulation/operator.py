@@ -116,12 +116,13 @@ class OperatorClient:
             ) from None
         answer = response.content or b""
         if response.status_code not in {200, 201}:
-            raise OperatorError(_sentences(answer) or f"The marketplace answered {response.status_code}.")
+            raise OperatorError(sentences_of(answer) or f"The marketplace answered {response.status_code}.")
         decoded: dict[str, Any] = msgspec.json.decode(answer)
         return decoded
 
 
-def _sentences(answer: bytes) -> str:
+def sentences_of(answer: bytes) -> str:
+    """Return the sentences of an error's envelope; empty if the answer is none."""
     try:
         return decode(answer, ErrorEnvelope).sentences()
     except (UnreadableBodyError, UnexpectedShapeError):

@@ -3,7 +3,6 @@
 A `Reply` is an ASGI application, which is all that Starlette asks of a response; the casts say so to the type checker.
 """
 
-import hmac
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -11,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,8 +18,10 @@ from kalathi.marketplace.api.bodies import check_encoding, decode_body, read_bod
 from kalathi.marketplace.api.calls import Call, ShopHandler
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.front import BASE_PATH, MerchantCall, MerchantsFront
+from kalathi.marketplace.api.listen import LISTEN_PATH, listen_endpoint
 from kalathi.marketplace.api.merchant_routes import fault_name
 from kalathi.marketplace.api.merchants import Handler
+from kalathi.marketplace.api.operator_token import check_operator
 from kalathi.marketplace.api.reply import Reply, error_reply
 from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
@@ -28,7 +29,6 @@ from kalathi.marketplace.api.shop_routes import ShopRoute, ShopRoutes
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.idempotency import keyed_request
 from kalathi.marketplace.sandbox.triggers import TriggerKind
-from kalathi.marketplace.shops.model import hash_token
 
 # Whose the operator's idempotency keys are; no shop has this id.
 OPERATOR = "operator"
@@ -42,13 +42,15 @@ def application(desk: Desk) -> ASGIApp:
             StarletteRoute(route.path, _endpoint(route, desk), methods=[route.method])
             for route in ROUTES
             if route.access is not Access.MERCHANT
-        ],
+        ]
+        + [WebSocketRoute(LISTEN_PATH, listen_endpoint(desk))],
         exception_handlers={HTTPException: _routing_error, Exception: _unexpected},
     )
 
     for entry in rest.router.routes:
         # A link checker that asks for the head only must not count as a download.
-        cast(StarletteRoute, entry).methods = (cast(StarletteRoute, entry).methods or set()) - {"HEAD"}
+        if isinstance(entry, StarletteRoute):
+            entry.methods = (entry.methods or set()) - {"HEAD"}
     # A path with one slash too many is no path of ours; a redirect would answer without the envelope.
     rest.router.redirect_slashes = False
 
@@ -93,7 +95,7 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
     async def endpoint(request: Request) -> Reply:
         try:
             if route.access is Access.OPERATOR:
-                _check_operator(request, desk)
+                check_operator(request, desk)
             if route.sandbox_only:
                 _check_sandbox(desk)
             body, content = None, b""
@@ -114,13 +116,6 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
             return error_reply(error)
 
     return endpoint
-
-
-def _check_operator(request: Request, desk: Desk) -> None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    valid = hmac.compare_digest(hash_token(token.strip()), desk.operator_token_hash)
-    if scheme.lower() != "bearer" or not valid:
-        raise DomainError(ErrorCode.UNAUTHORIZED, "The operator's token is missing or not valid.")
 
 
 def _check_sandbox(desk: Desk) -> None:

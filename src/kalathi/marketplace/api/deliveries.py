@@ -18,6 +18,7 @@ from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.returns import store as returns
 from kalathi.marketplace.returns.commands import resend
 from kalathi.marketplace.webhooks import log
+from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.openings import OPENING
 from kalathi.marketplace.webhooks.resending import resent
 from kalathi.marketplace.webhooks.sending import webhook_headers
@@ -126,4 +127,4 @@ def _opens(view: View, shop_id: str, subject: str, sequence: int) -> bool:
 def _can_be_told(view: View, shop_id: str, subject: str, sequence: int) -> bool:
     """A return whose hook is off is left alone when many events are sent again."""
     found = returns.by_code(view, subject) if _opens(view, shop_id, subject, sequence) else None
-    return found is None or found.shop.returns_url is not None
+    return found is None or url_for(view, found.shop, OPENING) is not None

@@ -11,6 +11,7 @@ from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover
+from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_book import FaultBook
@@ -34,6 +35,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     description: Description
     # The network on which webhooks are sent; it dials public addresses only, where that is the rule.
     sender: Sender
+    listeners: Listeners
     # For what takes long, such as documents.
     threads: Executor
     # Real seconds since the worker of this process had its turn; None where there is none.

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kalathi.contract.orders import ListMeta
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
-from kalathi.contract.words import OrderState
+from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.marketplace.api.calls import Call, reply, write
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.paging import page_of, pagination
@@ -26,6 +26,7 @@ from kalathi.marketplace.orders.operations import Facts, Operation
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewShop, Shop, without_passwords
+from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import resent_latest
 
 _LONGEST_MOVE_SECONDS = 10 * 366 * 86_400
@@ -240,7 +241,7 @@ async def resend_webhook(desk: Desk, call: Call) -> Reply:
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         found = queries.find_order(view, call.path["code"])
-        if found.shop.orders_url is None:
+        if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook_url, or its switch is off.")
         changes, delivery = resent_latest(view, found.shop.id, call.path["code"], desk.clock.now_millis())
         return changes, reply(200, ResentWebhook(delivery=delivery))

@@ -134,7 +134,11 @@ class Database(ABC):
         self._loop = asyncio.get_running_loop()
         self._listeners.setdefault(table, []).append(listener)
 
+    def unsubscribe(self, table: str, listener: Callable[[], None]) -> None:
+        """The listener is not called any more."""
+        self._listeners.get(table, []).remove(listener)
+
     def _tell(self, tables: set[str]) -> None:
         for table in tables:
-            for listener in self._listeners.get(table, ()):
+            for listener in tuple(self._listeners.get(table, ())):
                 listener()

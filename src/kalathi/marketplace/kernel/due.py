@@ -83,7 +83,8 @@ WITH RECURSIVE s(shop_id) AS (
   UNION ALL
   SELECT (SELECT min(shop_id) FROM due WHERE kind = :kind AND shop_id > s.shop_id) FROM s WHERE s.shop_id IS NOT NULL)
 SELECT (SELECT min(due_at) FROM due WHERE kind = :kind AND shop_id = s.shop_id), shop_id
-FROM s WHERE shop_id IS NOT NULL"""
+FROM s WHERE shop_id IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM listeners l WHERE l.shop_id = s.shop_id AND l.expires_at > :real)"""
 
 
 class Beside(NamedTuple):
@@ -104,10 +105,12 @@ def claimable(
     busy: Mapping[str, int],
     beside: Beside | None = None,
     slots_of: Callable[[str], int] | None = None,
+    only_shop: str = "",
 ) -> list[tuple[DueRow, Row]]:
     """Free rows that are due, the longest due first, each with what is read beside it; of each shop no more than
     `per_shop` together with those that keep it `busy`, and none that somebody else is taking. Of a delivery's shop
-    `slots_of` may say less than `per_shop`; it is asked once for each shop, the longest waiting first."""
+    `slots_of` may say less than `per_shop`; it is asked once for each shop, the longest waiting first. With `only_shop`
+    only deliveries of this shop are found; without it, none of shops whose listeners take their deliveries."""
     columns = _COLUMNS if beside is None else f"{_COLUMNS}, {beside.columns}"
     source = "due d" if beside is None else f"due d {beside.join}"
     ending = f" ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"
@@ -115,7 +118,10 @@ def claimable(
     if kind is not DueKind.DELIVERY:
         rows = view.all(f"SELECT {columns} FROM {source} WHERE {_FREE_AND_DUE}{ending}", parameters)  # noqa: S608  (names only)
     else:
-        waiting = sorted((at, name) for at, name in view.all(_SHOPS, {"kind": kind}) if at <= now_millis)
+        waiting = [(0, only_shop)]
+        if not only_shop:
+            shops = view.all(_SHOPS, {"kind": kind, "real": real_millis})
+            waiting = sorted((at, name) for at, name in shops if at <= now_millis)
         slots = {name: per_shop if slots_of is None else min(per_shop, slots_of(name)) for _, name in waiting}
         names = [name for _, name in waiting if busy.get(name, 0) < slots[name]]
         sql = f"SELECT {columns} FROM {source} WHERE d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}{ending}"  # noqa: S608  (names only)
@@ -211,8 +217,11 @@ def sooner(row: DueRow, due_at: int) -> ChangeSet:
 
 
 def free_all() -> ChangeSet:
-    """Frees every lease: for the start of the one process that serves a database, where no claimant can be alive."""
-    return ChangeSet(Update("due", {}, {"lease": _FREE, "leased_until": 0}, touches=None))
+    """Free every lease: for the start of the one process that serves a database, where no claimant or listener can be
+    connected."""
+    return ChangeSet(
+        Update("due", {}, {"lease": _FREE, "leased_until": 0}, touches=None), Delete("listeners", {}, touches=None)
+    )
 
 
 _EARLIEST: Final = f"SELECT {', '.join(f'(SELECT min(due_at) FROM due WHERE kind = :{kind})' for kind in DueKind)}"  # noqa: S608  (numbers only)

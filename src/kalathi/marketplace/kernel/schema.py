@@ -151,6 +151,14 @@ _table(
     _text("url"),
     PrimaryKeyConstraint("shop_id", "subject"),
 )
+# The process that delivers a shop's webhooks to the listeners connected to it; real time.
+_table(
+    "listeners",
+    _text("shop_id"),
+    _text("holder"),
+    _integer("expires_at"),
+    PrimaryKeyConstraint("shop_id"),
+)
 _table(
     "due",
     _text("shop_id"),

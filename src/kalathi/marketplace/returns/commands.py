@@ -27,6 +27,7 @@ from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import FoundReturn, NewReturn, NewReturnLine, Return, ReturnedGoods, Shipment
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.webhooks import openings
+from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import resent, resent_latest
 from kalathi.marketplace.webhooks.store import announce
 
@@ -129,11 +130,12 @@ def resend(view: View, found: FoundReturn, now: datetime, sequence: int | None =
     present URL and none is under way, a fresh one with the present state (contract, section 8). Raises RETURN_HOOK
     without a URL."""
     shop, returned = found.shop, found.returned
-    if shop.returns_url is None:
+    url = url_for(view, shop, openings.OPENING)
+    if url is None:
         raise DomainError(
             ErrorCode.RETURN_HOOK, "The shop has no returns_webhook_url, or returns_webhook_enabled is off."
         )
-    known = openings.reaches(view, shop.id, returned.return_code, shop.returns_url)
+    known = openings.reaches(view, shop.id, returned.return_code, url)
     if known:
         if sequence is None:
             changes, _ = resent_latest(view, shop.id, returned.return_code, to_millis(now))

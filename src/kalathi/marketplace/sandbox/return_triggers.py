@@ -20,6 +20,7 @@ from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import ReturnedGoods, Shipment
 from kalathi.marketplace.sandbox.demo_return import DEMO_RETURN, DEMO_RETURN_CODE
 from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.openings import announce_following, reaches
 from kalathi.marketplace.webhooks.store import announce, last_sequence
 
@@ -36,13 +37,14 @@ class ReturnTriggerKind(StrEnum):
 
 def triggered(view: View, shop: Shop, kind: ReturnTriggerKind, settings: Settings, now: datetime) -> ChangeSet:
     """The rows of one triggered webhook. Raises RETURN_HOOK without a URL, and for an update before a creation."""
-    if shop.returns_url is None:
+    url = url_for(view, shop, ReturnEventType.CREATED)
+    if url is None:
         raise DomainError(
             ErrorCode.RETURN_HOOK, "The shop has no returns_webhook_url, or returns_webhook_enabled is off."
         )
     step = _step(kind, settings)
     event = step.event or ReturnEventType.UPDATED
-    if event is ReturnEventType.UPDATED and not reaches(view, shop.id, DEMO_RETURN_CODE, shop.returns_url):
+    if event is ReturnEventType.UPDATED and not reaches(view, shop.id, DEMO_RETURN_CODE, url):
         raise DomainError(
             ErrorCode.RETURN_HOOK,
             "Trigger creation first: an update is sent only to a URL that a created event has reached.",
@@ -53,7 +55,7 @@ def triggered(view: View, shop: Shop, kind: ReturnTriggerKind, settings: Setting
     name = (shop.id, DEMO_RETURN_CODE, sequence)
     if event is ReturnEventType.CREATED:
         return ChangeSet(*announce(*name, event_type=event, body=body, at_millis=at_millis, has_url=True))
-    told = announce_following(view, *name, event_type=event, body=body, at_millis=at_millis, url=shop.returns_url)
+    told = announce_following(view, *name, event_type=event, body=body, at_millis=at_millis, url=url)
     return ChangeSet(*told)
 
 

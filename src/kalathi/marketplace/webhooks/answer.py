@@ -43,6 +43,8 @@ class SendError(StrEnum):
     INJECTED_DROP = "injected_drop"
     INJECTED_TIMEOUT = "injected_timeout"
     HELD_BACK = "held_back"
+    # The stream of a listener ended before it answered, so the attempt does not count.
+    LISTENER_GONE = "listener_gone"
 
 
 SENTENCES: Final[Mapping[str, str]] = {
@@ -73,6 +75,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     SendError.INJECTED_DROP: "A fault of the sandbox: the delivery was dropped",
     SendError.INJECTED_TIMEOUT: "A fault of the sandbox: a timeout",
     SendError.HELD_BACK: "A fault of the sandbox: the delivery was delayed",
+    SendError.LISTENER_GONE: "The listener has disconnected",
 }
 
 

@@ -9,10 +9,11 @@ from kalathi.contract.signatures import signed_headers
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database, Row, View
-from kalathi.marketplace.kernel.due import DueRow, again, all_done
+from kalathi.marketplace.kernel.due import DueRow, again, all_done, freed
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, SENTENCES, Answer, SendError
+from kalathi.marketplace.webhooks.listeners import LISTENER_URL
 from kalathi.marketplace.webhooks.openings import FOLLOWING, OPENING
 from kalathi.marketplace.webhooks.retry import Delivered, Exhausted, Outcome, RetryAt, RetrySchedule
 
@@ -52,12 +53,20 @@ class Outgoing(NamedTuple):
     why_not: SendError = SendError.NO_URL
 
 
+class Freed(NamedTuple):
+    """The attempt did not take place; the row is free for another claim."""
+
+
+FREED: Final = Freed()
+
+
 class Attempted(NamedTuple):
-    """A due row's attempt that has ended at this business time; no answer for an event that was gone."""
+    """A due row's attempt that has ended at this business time; no answer for an event that was gone, and for an
+    attempt that did not take place."""
 
     row: DueRow
     answer: Answer | None
-    outcome: Outcome = Exhausted()
+    outcome: Outcome | Freed = Exhausted()
     word: str = ""
     at_millis: int = 0
     # The URL that an event which opens its subject has reached.
@@ -67,14 +76,23 @@ class Attempted(NamedTuple):
 class Dispatcher:
     """Sends what is due to shops and records each attempt together with the end or the repeat of its row."""
 
-    def __init__(self, database: Database, clock: BusinessClock, road: Road, schedule: RetrySchedule) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: BusinessClock,
+        road: Road,
+        schedule: RetrySchedule,
+        *,
+        has_listeners: bool = False,
+    ) -> None:
+        """With `has_listeners` the road leads to the listeners of one shop, which need not have a URL."""
+        self._no_url = LISTENER_URL if has_listeners else None
         self._database = database
         self._clock = clock
         self._road = road
         self._schedule = schedule
 
-    @staticmethod
-    def prepare(view: View, found: Sequence[tuple[DueRow, Row]]) -> list[Outgoing | None]:
+    def prepare(self, view: View, found: Sequence[tuple[DueRow, Row]]) -> list[Outgoing | None]:
         """What the claimed deliveries need beside their events, in two statements for all of them; None for an event
         that is gone."""
         shop_ids = {row.shop_id for row, _ in found}
@@ -88,7 +106,7 @@ class Dispatcher:
             if body is None or shop is None:
                 prepared.append(None)
                 continue
-            url, why_not = shop.url_for(event_type), SendError.NO_URL
+            url, why_not = shop.url_for(event_type) or self._no_url, SendError.NO_URL
             if event_type == FOLLOWING and reached.get((row.shop_id, row.subject)) != url:
                 url, why_not = None, SendError.SILENCED
             prepared.append(Outgoing(event_type, body, url, secrets.get(shop.id, []), why_not))
@@ -112,6 +130,8 @@ class Dispatcher:
                 name = store.message_id(row.shop_id, row.subject, row.sequence)
                 headers = signed_headers(secrets, name, real_millis() // 1000, body)
             answer = await self._send(row, event_type, url, body, headers)
+        if answer.error is SendError.LISTENER_GONE:
+            return Attempted(row, None, FREED)
         ended = self._ended(row, event_type, answer)
         if event_type == OPENING and isinstance(ended.outcome, Delivered):
             return ended._replace(opens=url or "")
@@ -120,11 +140,13 @@ class Dispatcher:
     @staticmethod
     def record(ended: Sequence[Attempted]) -> ChangeSet:
         """What is written of attempts that have ended: each record together with the end or the repeat of its row."""
-        over = [attempted.row for attempted in ended if not isinstance(attempted.outcome, RetryAt)]
+        over = [entry.row for entry in ended if not isinstance(entry.outcome, RetryAt) and entry.outcome is not FREED]
         tries = [(entry.row, entry.answer, entry.word, entry.at_millis) for entry in ended if entry.answer is not None]
         changes = ChangeSet(all_done(over), store.insert_attempts(tries))
         for attempted in ended:
-            if isinstance(attempted.outcome, RetryAt):
+            if attempted.outcome is FREED:
+                changes.add(freed(attempted.row))
+            elif isinstance(attempted.outcome, RetryAt):
                 changes.add(again(attempted.row, attempted.outcome.due_at))
             if attempted.opens:
                 changes.add(*store.opened(attempted.row, attempted.opens, attempted.at_millis))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -38,6 +38,35 @@ _FILTERS: Final = {
     "event_type": "e.event_type = :event_type",
     "since": "e.created_at >= :since",
 }
+
+
+class EventName(NamedTuple):
+    """An event of a shop by its key, with its type and the business time in milliseconds at which it was made."""
+
+    subject: str
+    sequence: int
+    event_type: str
+    at_millis: int
+
+
+def events_since(view: View, shop_id: str, since_millis: int) -> list[EventName]:
+    """The shop's events that were made at or after a business time, the oldest first."""
+    # The expression keeps the key's index out: a large shop has many events, and few of them are new.
+    rows = view.all(
+        "SELECT subject, sequence, event_type, created_at FROM webhook_events"
+        " WHERE shop_id || '' = :shop_id AND created_at >= :since ORDER BY created_at, subject, sequence",
+        {"shop_id": shop_id, "since": since_millis},
+    )
+    return [EventName(*row) for row in rows]
+
+
+def body_of(view: View, shop_id: str, subject: str, sequence: int) -> bytes | None:
+    """The frozen bytes of an event; None if it has been forgotten."""
+    row = view.one(
+        "SELECT body FROM webhook_events WHERE shop_id = :shop_id AND subject = :subject AND sequence = :sequence",
+        {"shop_id": shop_id, "subject": subject, "sequence": sequence},
+    )
+    return None if row is None else row[0]
 
 
 class LoggedDelivery(Struct, frozen=True, kw_only=True):

@@ -153,6 +153,19 @@ def opened(row: DueRow, url: str, at_millis: int) -> list[Delete | Insert]:
     ]
 
 
+class ListenerLease(NamedTuple):
+    """The process that delivers a shop's webhooks to its listeners; real time, in milliseconds since 1970."""
+
+    holder: str
+    expires_at: int
+
+
+def listener_lease(view: View, shop_id: str) -> ListenerLease | None:
+    """The lease of the shop's listeners; it may have expired."""
+    row = view.one("SELECT holder, expires_at FROM listeners WHERE shop_id = :shop_id", {"shop_id": shop_id})
+    return None if row is None else ListenerLease(*row)
+
+
 class Backlog(NamedTuple):
     """What is not delivered yet: how many events, and when the oldest of them was told, in milliseconds since 1970."""
 

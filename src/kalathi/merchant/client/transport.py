@@ -145,11 +145,12 @@ def environment(url: str, *, uses_proxy: bool) -> dict[str, Any]:
     address of this machine.
     """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    proxies = get_environ_proxies(url) if uses_proxy and not _is_this_machine(url) else {}
+    proxies = get_environ_proxies(url) if uses_proxy and not is_this_machine(url) else {}
     return {"proxies": proxies, "verify": bundle or None}
 
 
-def _is_this_machine(url: str) -> bool:
+def is_this_machine(url: str) -> bool:
+    """Whether the URL's host is this machine by its name or address."""
     try:
         host = (urlsplit(url).hostname or "").removesuffix(".")
         return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback

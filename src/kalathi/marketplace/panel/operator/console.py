@@ -4,6 +4,7 @@ production mode."""
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from kalathi.contract.words import OrderEventType
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.due import DueKind, DueRow, coming
@@ -21,6 +22,7 @@ from kalathi.marketplace.sandbox.scenario import find_scenario, scenarios
 from kalathi.marketplace.sandbox.triggers import TriggerKind, triggered
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.commands import find_shop
+from kalathi.marketplace.webhooks.listeners import url_for
 
 CONSOLE: Final = "/operator/sandbox"
 _COMING: Final = 20
@@ -141,7 +143,7 @@ async def trigger(visit: Visit) -> Answer:
         found = desk.demo.find(code)
         if found is None or kind not in set(TriggerKind):
             raise DomainError(ErrorCode.NOT_FOUND, "There is no such demo order.")
-        if shop.orders_url is None:
+        if url_for(view, shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
         return triggered(view, shop, found, TriggerKind(kind), desk.terms, now), None
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kalathi.contract.words import REPLACEMENT_CUSTOMS, Courier, OrderState, ReturnReason
+from kalathi.contract.words import REPLACEMENT_CUSTOMS, Courier, OrderEventType, OrderState, ReturnReason
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.couriers import store as couriers
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -26,6 +26,7 @@ from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.returns import commands as returns
 from kalathi.marketplace.returns.model import NewReturn
 from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import resent_latest
 
 # Whether an order is in a state for an operation is the machine's own table; the operation itself has the last word.
@@ -176,7 +177,7 @@ async def resend_webhook(visit: Visit) -> Answer:
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = queries.find_order(view, visit.parts["code"])
-        if found.shop.orders_url is None:
+        if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
         return resent_latest(view, found.shop.id, found.order.code, visit.desk.clock.now_millis())[0], None
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from kalathi.contract.orders import Order as OrderOnTheWire
-from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS
+from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS, OrderEventType
 from kalathi.marketplace.api.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, checked_upload
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
@@ -23,6 +23,7 @@ from kalathi.marketplace.panel.languages import Language, Words
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.order_view import order_page
 from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import resent_latest
 
 # Parcels whose tracking details a form has fields for.
@@ -105,7 +106,7 @@ async def resend_webhook(visit: Visit) -> Answer:
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = find(visit, view)
-        if found.shop.orders_url is None:
+        if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
         return resent_latest(view, found.shop.id, found.order.code, visit.desk.clock.now_millis())[0], None
 

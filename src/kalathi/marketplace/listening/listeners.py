@@ -1,0 +1,100 @@
+"""All listeners that are connected to this process."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.ids import secret_token
+from kalathi.marketplace.listening.log_tail import LogTail
+from kalathi.marketplace.listening.shop_listeners import ShopListeners
+from kalathi.marketplace.listening.stream import Stream
+from kalathi.marketplace.sandbox.fault_book import FaultBook
+from kalathi.marketplace.webhooks.dispatcher import Road
+from kalathi.marketplace.worker import Worker
+
+_MOST_STREAMS: Final = 64
+
+
+class Listeners:
+    """Groups the streams by shop. `close`, then `stop`, at the end."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: BusinessClock,
+        faults: FaultBook,
+        shops_road: Road,
+        make_worker: Callable[[str, Road], Worker],
+    ) -> None:
+        """`make_worker` makes the worker for the deliveries of one shop over a road."""
+        self._database = database
+        self._clock = clock
+        self._faults = faults
+        self._shops_road = shops_road
+        self._make_worker = make_worker
+        self._holder = secret_token()
+        self._by_shop: dict[str, ShopListeners] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._streams: dict[Stream, str] = {}
+        self._is_closed = False
+        for table in ("webhook_events", "openings"):
+            database.subscribe(table, self.wake)
+
+    def wake(self) -> None:
+        """Something may be new for listeners: events, or business time."""
+        for shop in self._by_shop.values():
+            shop.wake()
+
+    def check_room(self) -> None:
+        """Raises RATE_LIMITED if too many listeners are connected, UNAVAILABLE at the end of the process."""
+        if self._is_closed:
+            raise DomainError(ErrorCode.UNAVAILABLE, "The marketplace is stopping. Try again.")
+        if len(self._streams) >= _MOST_STREAMS:
+            sentence = f"There are {_MOST_STREAMS} listeners already. End one of them first."
+            raise DomainError(ErrorCode.RATE_LIMITED, sentence, retry_after_seconds=30)
+
+    def join(self, shop_id: str, stream: Stream) -> None:
+        """A listener of this shop has connected. Its role is sent once it is known."""
+        self._streams[stream] = shop_id
+        shop = self._by_shop.get(shop_id)
+        if shop is None:
+            shop = self._by_shop[shop_id] = ShopListeners(
+                shop_id,
+                self._holder,
+                self._database,
+                LogTail(self._database, self._clock, shop_id),
+                self._faults,
+                self._shops_road,
+                self._make_worker,
+            )
+        shop.join(stream)
+        if shop_id not in self._running:
+            self._running[shop_id] = asyncio.create_task(self._run(shop_id))
+
+    def leave(self, stream: Stream) -> None:
+        """A listener has disconnected."""
+        self._by_shop[self._streams.pop(stream)].leave(stream)
+
+    def close(self) -> None:
+        """The process ends: all streams end."""
+        self._is_closed = True
+        for stream in self._streams:
+            stream.end()
+
+    async def stop(self) -> None:
+        """After `close`: let all listeners leave, and end the leases."""
+        for stream in list(self._streams):
+            self.leave(stream)
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _run(self, shop_id: str) -> None:
+        shop = self._by_shop[shop_id]
+        while True:
+            await shop.run()
+            # A listener may have joined while the lease of those before it ended.
+            if shop_id not in self._streams.values():
+                del self._by_shop[shop_id], self._running[shop_id]
+                return

@@ -1,0 +1,174 @@
+"""The listeners of one shop that are connected to this process.
+
+The first listener that stands in for the shop's URL *leads*: this process takes the shop's lease
+(webhooks/listeners.py) and delivers the shop's webhooks itself, and the leader's answers count as the endpoint's. All
+other listeners get copies, which nothing waits for. When the leader disconnects, the next one leads, or the shop's own
+URL is used again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from kalathi.marketplace.kernel.changes import ChangeSet, StorageError
+from kalathi.marketplace.kernel.clock import real_millis
+from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.due import DueRow
+from kalathi.marketplace.kernel.errors import DomainError
+from kalathi.marketplace.listening.log_tail import LogTail
+from kalathi.marketplace.listening.stream import Stream, StreamSender
+from kalathi.marketplace.sandbox.fault_book import FaultBook, FaultyRoad
+from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
+from kalathi.marketplace.webhooks.dispatcher import Road
+from kalathi.marketplace.webhooks.listeners import LEASE_MILLIS, LISTENER_URL, end_lease, take_lease
+from kalathi.marketplace.webhooks.log import EventName
+from kalathi.marketplace.worker import Worker
+
+_log = structlog.get_logger("kalathi.listening")
+
+_LOOK_AGAIN_SECONDS: Final = 1.0
+_RENEW_MILLIS: Final = LEASE_MILLIS // 4
+
+
+class ShopListeners:
+    """Runs from the first listener of a shop to its last."""
+
+    def __init__(
+        self,
+        shop_id: str,
+        holder: str,
+        database: Database,
+        tail: LogTail,
+        faults: FaultBook,
+        shops_road: Road,
+        make_worker: Callable[[str, Road], Worker],
+        real: Callable[[], int] = real_millis,
+    ) -> None:
+        """`holder` names this process. `shops_road` leads to the shop's own URL, for events that no listener wants."""
+        self._shop_id = shop_id
+        self._holder = holder
+        self._database = database
+        self._tail = tail
+        self._faults = faults
+        self._shops_road = shops_road
+        self._make_worker = make_worker
+        self._real = real
+        self._streams: list[Stream] = []
+        self._changed = asyncio.Event()
+        self._renewed_at = 0
+        self._worker: Worker | None = None
+        self._working: asyncio.Task[None] | None = None
+        self._waiting: list[EventName] = []
+
+    def join(self, stream: Stream) -> None:
+        """A listener has connected."""
+        self._streams.append(stream)
+        self.wake()
+
+    def leave(self, stream: Stream) -> None:
+        """A listener has disconnected."""
+        stream.end()
+        self._streams.remove(stream)
+        self.wake()
+
+    def wake(self) -> None:
+        """Something may be new: read it now."""
+        self._changed.set()
+        if self._worker is not None:
+            self._worker.ring()
+
+    async def run(self) -> None:
+        """Serve the listeners until the last has left."""
+        try:
+            while self._streams:
+                self._changed.clear()
+                try:
+                    await self._keep_lease()
+                    for stream in list(self._streams):
+                        await stream.tell_role(self._shop_id, answers_count=self._leads(stream))
+                    is_all = await self._pass_on()
+                except (StorageError, DomainError) as error:
+                    _log.warning("listening_interrupted", shop_id=self._shop_id, error=str(error))
+                    is_all = True
+                if is_all:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN_SECONDS)
+        finally:
+            with contextlib.suppress(StorageError):
+                await self._end_lease()
+
+    async def send(
+        self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Answer:
+        """Make an attempt: at the leader, else at the shop's own URL."""
+        leader = self._leader(event_type)
+        if leader is not None:
+            road = FaultyRoad(StreamSender(leader, row, event_type), self._faults)
+            return await road.send(row, event_type, url, body, headers)
+        if url == LISTENER_URL:
+            return Answer("", None, SendError.NO_URL, b"", 0)
+        return await self._shops_road.send(row, event_type, url, body, headers)
+
+    def _leader(self, event_type: str) -> Stream | None:
+        candidates = (one for one in self._streams if not one.is_beside and event_type in one.event_types)
+        return next(candidates, None) if self._worker is not None else None
+
+    def _leads(self, stream: Stream) -> bool:
+        return any(self._leader(event_type) is stream for event_type in stream.event_types)
+
+    async def _keep_lease(self) -> None:
+        """Take, renew or end the lease, and start or stop the worker with it."""
+        now = self._real()
+        if all(stream.is_beside for stream in self._streams):
+            await self._end_lease()
+            return
+        if self._worker is not None and now < self._renewed_at + _RENEW_MILLIS:
+            return
+        try:
+            has_lease = await self._database.run(lambda view: take_lease(view, self._shop_id, self._holder, now))
+        except StorageError:
+            if now < self._renewed_at + LEASE_MILLIS - _RENEW_MILLIS:
+                return
+            has_lease = False
+        if not has_lease:
+            await self._stop_worker()
+            return
+        self._renewed_at = now
+        if self._worker is None:
+            self._worker = self._make_worker(self._shop_id, self)
+            self._working = asyncio.create_task(self._worker.run())
+
+    async def _end_lease(self) -> None:
+        if self._worker is not None:
+            await self._stop_worker()
+            await self._database.commit(ChangeSet(end_lease(self._shop_id, self._holder)))
+
+    async def _stop_worker(self) -> None:
+        worker, working, self._worker, self._working = self._worker, self._working, None, None
+        if worker is not None and working is not None:
+            worker.end()
+            await working
+            await worker.drain()
+
+    async def _pass_on(self) -> bool:
+        """Send copies of new events to the listeners that do not lead. Return whether there are no further events."""
+        new = await self._tail.read_new()
+        events, self._waiting = [*self._waiting, *new], []
+        if not events:
+            return True
+        delivered: set[EventName] = set()
+        if self._worker is not None:
+            delivered, self._waiting = await self._tail.adopt(events)
+        wanted = {event: self._copies(event, delivered) for event in events if event not in self._waiting}
+        bodies = await self._tail.bodies(event for event, streams in wanted.items() if streams)
+        for event, body in bodies.items():
+            for stream in wanted[event]:
+                await stream.copy(event.event_type, event.subject, event.sequence, body)
+        return not new
+
+    def _copies(self, event: EventName, delivered: set[EventName]) -> list[Stream]:
+        leader = self._leader(event.event_type) if event in delivered else None
+        return [stream for stream in self._streams if stream is not leader and event.event_type in stream.event_types]

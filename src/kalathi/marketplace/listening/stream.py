@@ -1,0 +1,160 @@
+"""One listener's stream: sends events to it, and waits for its answers."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from kalathi.marketplace.kernel.due import DueRow
+from kalathi.marketplace.listening.messages import Answered, Event, Role, encode
+from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
+from kalathi.marketplace.webhooks.listeners import LISTENER_URL
+
+# For the way to the listener and back, beside the time limit that the listener itself keeps.
+_MARGIN_SECONDS: Final = 2.0
+
+
+class Stream:
+    """A connected listener. `send` sends one text to it, and raises OSError when it has disconnected."""
+
+    def __init__(
+        self,
+        send: Callable[[str], Awaitable[None]],
+        *,
+        event_types: frozenset[str],
+        is_beside: bool,
+        target: str,
+        timeout_seconds: float,
+        user_agent: str,
+    ) -> None:
+        """With `is_beside` it gets copies only. `target` is shown in the delivery log."""
+        self.event_types = event_types
+        self.is_beside = is_beside
+        self._url = f"{LISTENER_URL}{target}"
+        self._send_text = send
+        self._timeout_seconds = timeout_seconds
+        self._user_agent = user_agent
+        self._lock = asyncio.Lock()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Answered | None]] = {}
+        self._role: bool | None = None
+        self.ended = asyncio.Event()
+
+    async def tell_role(self, shop_id: str, *, answers_count: bool) -> None:
+        """Send the role if it has changed."""
+        if self._role is not answers_count:
+            self._role = answers_count
+            await self._try_to_send(
+                Role(
+                    shop_id=shop_id,
+                    answers_count=answers_count,
+                    user_agent=self._user_agent,
+                    timeout_seconds=self._timeout_seconds,
+                )
+            )
+
+    async def copy(self, event_type: str, subject: str, sequence: int, body: bytes) -> None:
+        """Send a copy of an event, which expects no answer."""
+        text = body.decode("utf-8", "replace")
+        event = Event(
+            number=0, event_type=event_type, subject=subject, sequence=sequence, attempt=1, headers={}, body=text
+        )
+        await self._try_to_send(event)
+
+    async def deliver(self, row: DueRow, event_type: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send an attempt and return the listener's answer: `LISTENER_GONE` if it disconnects before, `TIMEOUT` if it
+        does not answer in time."""
+        number, started = next(self._numbers), time.perf_counter()
+        event = Event(
+            number=number,
+            event_type=event_type,
+            subject=row.subject,
+            sequence=row.sequence,
+            attempt=row.attempts + 1,
+            headers=dict(headers),
+            body=body.decode("utf-8", "replace"),
+        )
+        answered: Answered | None = None
+        error = SendError.LISTENER_GONE
+        if not self.ended.is_set():
+            waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(self._timeout_seconds + _MARGIN_SECONDS):
+                    await self._try_to_send(event)
+                    answered = await waiting
+            except TimeoutError:
+                error = SendError.TIMEOUT
+            finally:
+                del self._waiting[number]
+        if answered is None:
+            return Answer(self._url, None, error, b"", int((time.perf_counter() - started) * 1000))
+        return Answer(
+            self._url,
+            answered.status,
+            _word(answered),
+            answered.body.encode("utf-8", "replace"),
+            answered.duration_millis,
+            0.0,
+            answered.retry_after_seconds,
+        )
+
+    def take_answer(self, answered: Answered) -> None:
+        """The listener has answered. An answer that comes too late is ignored."""
+        waiting = self._waiting.get(answered.number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answered)
+
+    def end(self) -> None:
+        """The listener has disconnected, or the process stops: running attempts do not count."""
+        self.ended.set()
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def _try_to_send(self, message: Role | Event) -> None:
+        try:
+            async with self._lock:
+                await self._send_text(encode(message).decode())
+        except OSError:
+            self.end()
+
+
+class StreamSender:
+    """A listener as the network of one attempt, so that the sandbox's faults apply to it too."""
+
+    def __init__(self, stream: Stream, row: DueRow, event_type: str) -> None:
+        self._stream = stream
+        self._row = row
+        self._event_type = event_type
+
+    async def post(self, _url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
+        """Deliver to the listener."""
+        return await self._stream.deliver(self._row, self._event_type, body, headers)
+
+    async def close(self) -> None:
+        """Nothing to close: the stream outlives the attempt."""
+
+
+def _word(answered: Answered) -> SendError:
+    if not answered.error:
+        return SendError.NONE if answered.status is not None else SendError.UNREADABLE_ANSWER
+    try:
+        word = SendError(answered.error)
+    except ValueError:
+        return SendError.UNFORESEEN
+    # Words that change the schedule belong to the marketplace.
+    return SendError.UNFORESEEN if word in _OURS else word
+
+
+_OURS: Final = frozenset(
+    {
+        SendError.NO_URL,
+        SendError.SILENCED,
+        SendError.LISTENER_GONE,
+        SendError.HELD_BACK,
+        SendError.INJECTED_STATUS,
+        SendError.INJECTED_DROP,
+        SendError.INJECTED_TIMEOUT,
+    }
+)
