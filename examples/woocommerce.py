@@ -77,7 +77,11 @@ def hand_over(told: dict[str, Any]) -> None:
     if state not in STATUSES or order.get("fulfilled_by_skroutz"):
         return
     with niquests.Session() as shop:
-        # A session with explicit credentials does not read .netrc.
+        # Neither .netrc nor the environment's proxy: it would see key and secret of a shop without TLS.
+        shop.trust_env = False
+        shop.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        if proxy := os.environ.get("WOOCOMMERCE_PROXY"):
+            shop.proxies = {"http": proxy, "https": proxy}
         shop.auth = (_setting("WOOCOMMERCE_KEY"), _setting("WOOCOMMERCE_SECRET"))
         known = _find_order(shop, code)
         if known is None:
@@ -110,7 +114,10 @@ def _call(shop: niquests.Session, method: str, path: str, **more: Any) -> Any:
     """
     address = f"{_setting('WOOCOMMERCE_URL').rstrip('/')}/wp-json/wc/v3/{path}"
     # Longer than PHP's usual limit. If a POST were still running during the next attempt, the order would exist twice.
-    answer = shop.request(method, address, timeout=60, allow_redirects=False, **more)
+    try:
+        answer = shop.request(method, address, timeout=60, allow_redirects=False, **more)
+    except niquests.RequestException as error:
+        raise WooCommerceError(f"WooCommerce at {address} does not answer ({type(error).__name__}).") from None
     status = answer.status_code or 0
     if 300 <= status < 400:
         new = urljoin(address, str(answer.headers.get("location", "an address that it does not name")))
@@ -390,9 +397,17 @@ def _net_shipping(order: dict[str, Any]) -> Decimal:
     It comes without a vat_ratio. It follows the goods, and the higher rate where there are two, as WooCommerce has it
     with its setting "based on cart items". Where the shop has another setting, the order stays on hold.
     """
-    cost = _decimal(order.get("shipping_cost")) or Decimal(0)
+    cost = _shipping_cost(order)
     ratios = [_decimal(line["vat_ratio"]) or Decimal(0) for line in _lines(order) if line["price_includes_vat"]]
     return _without(cost, max(ratios)) if ratios else cost
+
+
+def _shipping_cost(order: dict[str, Any]) -> Decimal:
+    given = order.get("shipping_cost")
+    cost = Decimal(0) if given is None else _decimal(given)
+    if cost is None or cost < 0:
+        raise WooCommerceError(f"Order {_text(order['code'])}: its shipping cost cannot be read ({given!r}). {BY_HAND}")
+    return cost
 
 
 def _check_total(order: dict[str, Any], known: dict[str, Any]) -> None:
@@ -401,7 +416,7 @@ def _check_total(order: dict[str, Any], known: dict[str, Any]) -> None:
     A person corrects the order, or gives it another status; then it is not checked again.
     """
     code = _text(order["code"])
-    paid = sum((_price(code, line) for line in _lines(order)), _decimal(order.get("shipping_cost")) or Decimal(0))
+    paid = sum((_price(code, line) for line in _lines(order)), _shipping_cost(order))
     total = _decimal(known.get("total"))
     if total != paid:
         raise WooCommerceError(
@@ -463,7 +478,11 @@ def _meta(found: dict[str, Any]) -> dict[str, str]:
 
 
 def _lines(order: dict[str, Any]) -> list[dict[str, Any]]:
-    return [line or {} for line in order.get("line_items") or []]
+    """Raise WooCommerceError for a line that is none, because the order would lack it."""
+    lines = order.get("line_items") or []
+    if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
+        raise WooCommerceError(f"Order {_text(order['code'])}: one of its lines cannot be read. {BY_HAND}")
+    return lines
 
 
 def _name(line: dict[str, Any]) -> str:

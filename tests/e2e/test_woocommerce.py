@@ -1,5 +1,6 @@
 """Orders handed over to WooCommerce by the example."""
 
+import contextlib
 import copy
 import json
 import os
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from kalathi.contract.codec import decode, encode
+from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError
 from kalathi.contract.orders import OrderBody
+from kalathi.contract.reading import read
+from kalathi.contract.received import received
 from kalathi.merchant.handing_over import FunctionRecipient, HandoverError, order_body
 from tests.e2e.processes import served
 from tests.e2e.test_examples import load_example
@@ -50,8 +53,11 @@ class Desk:
         self._recipient = FunctionRecipient(EXAMPLE.hand_over)
 
     async def take(self, order: dict[str, Any]) -> None:
-        """Hand over, through JSON as the connector does."""
-        await self._recipient.take(str(order["code"]), json.dumps({"kind": "order", "order": order}).encode())
+        """Hand over as the connector does; also an order that the connector could not read at all."""
+        content = order
+        with contextlib.suppress(UnexpectedShapeError, UnreadableBodyError):
+            content = received(read(json.dumps({"order": order}).encode(), OrderBody))["order"]
+        await self._recipient.take(str(order["code"]), order_body(content))
 
     async def refuse(self, order: dict[str, Any], sentence: str) -> None:
         """Hand over, and nothing is made."""
@@ -94,13 +100,76 @@ async def test_an_order_is_entered_once_and_follows_its_state(desk: Desk) -> Non
     assert [line["subtotal"] for line in desk.order["line_items"]] == [x["total"] for x in desk.order["line_items"]]
 
 
-async def test_what_the_connector_hands_over_is_taken(desk: Desk) -> None:
-    body = {"order": _recorded(code="261128-1000001")}
-    told = order_body(decode(json.dumps(body).encode(), OrderBody).order)
-    assert encode(decode(json.dumps(body).encode(), OrderBody))
-    await FunctionRecipient(EXAMPLE.hand_over).take("261128-1000001", told)
-    assert desk.order["status"] == "processing"
-    assert desk.order["total"] == "286.98"
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"total_price": None, "unit_price": None}, "has no price"),
+        ({"total_price": "35,98", "unit_price": "17,99"}, "has no price"),
+        ({"price_includes_vat": None}, "nothing says whether the price"),
+        ({"price_includes_vat": "όχι"}, "nothing says whether the price"),
+        ({"quantity": "two"}, "has no quantity"),
+        ({"quantity": None}, "has no quantity"),
+        ({"vat_ratio": None}, "vat_ratio is None"),
+    ],
+)
+async def test_a_line_that_lacks_a_fact_is_not_entered_with_a_default(
+    desk: Desk, changes: dict[str, Any], sentence: str
+) -> None:
+    order = _recorded()
+    order["line_items"][0] |= changes
+    await desk.refuse(order, sentence)
+    for name, value in changes.items():
+        if value is None:
+            del order["line_items"][0][name]
+    await desk.refuse(order, sentence.replace("is None", "is"))
+
+
+@pytest.mark.parametrize("total", [None, "35,98", {}])
+async def test_a_line_without_its_total_costs_unit_price_times_quantity(desk: Desk, total: object) -> None:
+    order = _recorded()
+    order["line_items"][0]["total_price"] = total
+    await desk.take(order)
+    assert (desk.order["status"], desk.order["total"]) == ("processing", "286.98")
+
+
+async def test_an_order_of_which_a_line_or_the_shipping_cost_cannot_be_read_is_not_entered(desk: Desk) -> None:
+    for line in ("a line", 7, None):
+        order = _recorded()
+        order["line_items"][1] = line
+        await desk.refuse(order, "one of its lines cannot be read")
+    await desk.refuse(_recorded(line_items={"1": {}}), "one of its lines cannot be read")
+    await desk.refuse(_recorded(shipping_cost="3,50"), "shipping cost cannot be read")
+
+
+async def test_a_line_without_an_id_is_entered_all_the_same(desk: Desk) -> None:
+    order = _recorded()
+    del order["line_items"][0]["id"]
+    await desk.take(order)
+    assert (desk.order["status"], desk.order["total"]) == ("processing", "286.98")
+
+
+async def test_key_and_secret_go_to_no_proxy_and_a_shop_that_is_away_is_said_so(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def proxy(request: web.Request) -> web.Response:
+        asked.append(str(request.headers.get("Authorization")))
+        return web.Response(status=502)
+
+    async with served(proxy) as address:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, address)
+        await desk.take(_recorded())
+        assert desk.order["status"] == "processing"
+        monkeypatch.setenv("WOOCOMMERCE_URL", "http://127.0.0.1:9")
+        with pytest.raises(HandoverError, match=r"WooCommerce at http://127.0.0.1:9.* does not answer \(Conn"):
+            await desk.take(_recorded())
+        assert asked == []
+        monkeypatch.setenv("WOOCOMMERCE_PROXY", address)
+        with pytest.raises(HandoverError, match="502"):
+            await desk.take(_recorded())
+        assert len(asked) == 1
 
 
 @pytest.mark.parametrize("search_runs_behind", [False, True])

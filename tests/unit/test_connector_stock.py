@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from kalathi.contract.orders import LineItem, Order, Size
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.merchant.client import AsyncClient, Retries
+from kalathi.merchant.client.flows import OrderReading
 from kalathi.merchant.connector import Connector
 from kalathi.merchant.decisions import Accept, Decision
 from kalathi.merchant.habits import Habits
@@ -354,7 +355,7 @@ async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_waits_for_a_per
     await _see(shop, "o1", OrderState.ACCEPTED, courier_voucher=LINK)
     order = replace(shop.market.orders["o1"], state="on_the_moon")
     # The wire of today does not read it; the steps do.
-    _, note = await shop.connector._steps.take(order)
+    _, note = await shop.connector._steps.take(OrderReading(order, {}))
     assert 'its state "on_the_moon" is unknown' in note
     assert shop.inbox.reservations.holders() == ["o1"]
     assert (shop.folder / "out" / "o1.pdf").exists()

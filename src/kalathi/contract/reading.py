@@ -61,11 +61,12 @@ class Dropped(NamedTuple):
 
 
 class Reading(NamedTuple, Generic[T]):
-    """The value, and the unreadable places, such as `$.order.line_items[0].size`."""
+    """The value, the unreadable places, such as `$.order.line_items[0].size`, and the body."""
 
     value: T
     unread: tuple[str, ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    body: bytes = b""
 
 
 def read(body: bytes, wanted: type[T]) -> Reading[T]:
@@ -75,8 +76,8 @@ def read(body: bytes, wanted: type[T]) -> Reading[T]:
     missing or of another shape.
     """
     with contextlib.suppress(UnexpectedShapeError, UnreadableBodyError):
-        return Reading(decode(body, wanted))
-    return convert(plain_json(body), wanted)
+        return Reading(decode(body, wanted), body=body)
+    return convert(plain_json(body), wanted)._replace(body=body)
 
 
 def convert(content: object, wanted: type[T]) -> Reading[T]:

@@ -288,7 +288,7 @@ class Connector:
     async def _order(self, code: str) -> str:
         """Does what the order asks for now; gives a sentence when a person has to look at it."""
         try:
-            order, unread = await self._client.read_order(code)
+            reading = await self._client.read_order(code)
         except UnreadableAnswerError as error:
             # Its deadline may be readable all the same.
             with contextlib.suppress(UnexpectedShapeError):
@@ -297,24 +297,29 @@ class Connector:
                     self._inbox.watch_deadline(code, _deadline_of(head))
             raise
         # Before anything can fail: its deadline is watched from now on.
+        order = reading.order
         self._inbox.saw(Subject.ORDER, code, order.state, answer_until(order))
-        if unread:
-            _log.warning("order_read_in_part", code=code, unread=unread)
-        places = places_that_decide(unread)
+        if reading.unread:
+            _log.warning("order_read_in_part", code=code, unread=reading.unread)
+        places = places_that_decide(reading.unread)
         if order.state == OrderState.OPEN and places:
             return f"{', '.join(places)} cannot be read: accept or reject it in the marketplace's own pages"
-        order, note = await self._steps.take(order)
+        reading, note = await self._steps.take(reading)
+        order, places = reading.order, places_that_decide(reading.unread)
         self._inbox.saw(Subject.ORDER, code, order.state, answer_until(order))
+        if order.state == OrderState.ACCEPTED and places:
+            check = "check the order in the marketplace's own pages, and lower the stock of what is missing yourself"
+            note = f"{note} {', '.join(places)} cannot be read: {check}".strip()
         if self._recipient is not None and not self._habits.dry_run:
             if self._habits.told_orders_are_counted and order.state == OrderState.OPEN:
                 # The shop's system lowers its stock for this order too, and a file shows that only later.
                 self._steps.hold(order)
-            self._inbox.hand_over(Subject.ORDER, code, order_body(order))
+            self._inbox.hand_over(Subject.ORDER, code, order_body(reading.received))
         return note
 
     async def _return(self, return_code: str) -> str:
         """The same for a return request: decides what the policy decides, and leaves the rest to a person."""
-        returned = await self._client.return_request(return_code)
+        returned, received = await self._client.read_return(return_code)
         self._inbox.saw(Subject.RETURN, return_code, returned.state, None)
         decision = decide_return(returned, self._policy.returns)
         note = ""
@@ -332,12 +337,12 @@ class Connector:
                     self._tell(f"{return_code} was reviewed already")
                 else:
                     self._did("reviewed", return_code, f"reviewed {return_code}: {option}")
-                returned = await self._client.return_request(return_code)
+                returned, received = await self._client.read_return(return_code)
                 self._inbox.saw(Subject.RETURN, return_code, returned.state, None)
             case NothingToReview():
                 pass
         if self._recipient is not None:
-            self._inbox.hand_over(Subject.RETURN, return_code, return_body(returned))
+            self._inbox.hand_over(Subject.RETURN, return_code, return_body(received))
         return note
 
     async def _hand_over(self, handover: Handover) -> None:

@@ -1,6 +1,6 @@
 """Telling the shop's own system of each order and each change: at least once, in an order's own order.
 
-What is told is `{"kind": "order" | "return", "order" | "return": <as on the wire>}`. Who is told answers by ending
+What is told is `{"kind": "order" | "return", "order" | "return": <as received>}`, see contract/received.py. Who is told answers by ending
 well: a command by status 0, an address by a status of 200 to 299, a function by returning.
 """
 
@@ -11,16 +11,14 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from kalathi.contract.codec import encode
-from kalathi.contract.orders import Order
-from kalathi.contract.returns import Return
 from kalathi.contract.signatures import signed_headers
 from kalathi.merchant.client import RedirectedError
 from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.merchant.commands import HANDING_OVER, Command, Ended, Limit
 
+_OPTIONS: Final = frozenset({"accept_options", "reject_options", "reschedule_options", "relocate_options"})
 _JSON: Final = {"content-type": "application/json; charset=utf-8"}
 
 
@@ -36,17 +34,15 @@ class Recipient(Protocol):
         ...
 
 
-def order_body(order: Order) -> bytes:
-    """What is told of an order. Its options to answer change with the clock and are left out."""
-    shown = json.loads(encode(order))
-    for name in ("accept_options", "reject_options", "reschedule_options", "relocate_options"):
-        shown.pop(name, None)
-    return json.dumps({"kind": "order", "order": shown}, ensure_ascii=False).encode()
+def order_body(received: Mapping[str, Any]) -> bytes:
+    """Return the body of an order as it was received. Its options are left out, because they change with the clock."""
+    order = {name: value for name, value in received.items() if name not in _OPTIONS}
+    return json.dumps({"kind": "order", "order": order}, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def return_body(returned: Return) -> bytes:
+def return_body(received: Mapping[str, Any]) -> bytes:
     """The same of a return."""
-    return json.dumps({"kind": "return", "return": json.loads(encode(returned))}, ensure_ascii=False).encode()
+    return json.dumps({"kind": "return", "return": dict(received)}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 class HttpRecipient:

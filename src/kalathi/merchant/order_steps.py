@@ -8,6 +8,7 @@ from typing import Final
 from kalathi.contract.orders import Order
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client import AsyncClient, CallError, OrderStatusError
+from kalathi.merchant.client.flows import OrderReading
 from kalathi.merchant.decisions import (
     Accept,
     Decision,
@@ -77,16 +78,17 @@ class OrderSteps:
         self._away_told = ""
         self._away_told_at = 0.0
 
-    async def take(self, order: Order) -> tuple[Order, str]:
+    async def take(self, reading: OrderReading) -> tuple[OrderReading, str]:
         """Does what the order asks for; gives it as it then is, and a sentence when a person has to look at it."""
-        note = ""
+        order, note = reading.order, ""
         if order.state in HAS_LEFT or order.state in _NOT_SENT:
             # One of its labels is on the parcel, or none is needed.
             self._inbox.notices.settle(label_topic(order.code))
         if order.state == OrderState.OPEN:
-            note, order = await self._answer(order)
+            note, reading = await self._answer(reading)
+            order = reading.order
         if order.state == OrderState.OPEN:
-            return order, note
+            return reading, note
         if order.state == OrderState.ACCEPTED:
             note = await self._hold_and_print(order)
         elif order.state == OrderState.RETURNED:
@@ -100,7 +102,7 @@ class OrderSteps:
             await self._withdraw(order.code)
         else:
             note = f'its state "{order.state}" is unknown to this version: check what it means for this order'
-        return order, note
+        return reading, note
 
     def hold(self, order: Order) -> None:
         """Reserve the pieces of an order that the shop sends itself."""
@@ -120,29 +122,30 @@ class OrderSteps:
             notes.append(await self._print(order, order.courier_voucher))
         return " ".join(note for note in notes if note)
 
-    async def _answer(self, order: Order) -> tuple[str, Order]:
+    async def _answer(self, reading: OrderReading) -> tuple[str, OrderReading]:
+        order = reading.order
         shelf = await self._read_stock()
         # From here to the reservation nothing is waited for: no other order is decided in between.
         decision = self._decide(order, shelf)
         if self._dry_run:
             self._tell(f"would {would_answer(order, decision)}")
-            return "", order
+            return "", reading
         if isinstance(decision, LeaveToPerson):
-            return decision.reason, order
+            return decision.reason, reading
         if isinstance(decision, Nothing):
-            return "", order
+            return "", reading
         if isinstance(decision, Accept):
             # Reserved before the call: after a crash in between, nobody else has got the pieces.
             self._reservations.reserve(order.code, claims(order))
         present = await self._answered(order, self._call(order, decision))
         wanted = OrderState.ACCEPTED if isinstance(decision, Accept) else OrderState.REJECTED
-        if present.state == OrderState.OPEN:
+        if present.order.state == OrderState.OPEN:
             # The answer was refused for where the order was, and it is open still: the next look decides anew.
             self._reservations.release(order.code)
-        if present.state == wanted:
+        if present.order.state == wanted:
             self._did(str(wanted), order.code, done(order, decision))
         else:
-            self._tell(f"{order.code} was answered already: {present.state}")
+            self._tell(f"{order.code} was answered already: {present.order.state}")
         return "", present
 
     def _decide(self, order: Order, shelf: Shelf) -> Decision:
@@ -168,12 +171,12 @@ class OrderSteps:
             )
         return self._client.reject_lines(order.code, decision.lines)
 
-    async def _answered(self, order: Order, call: Awaitable[None]) -> Order:
+    async def _answered(self, order: Order, call: Awaitable[None]) -> OrderReading:
         """The order after our answer, as the marketplace shows it: that is the proof. If somebody was faster, us before
         a crash included, it says what it is now."""
         with contextlib.suppress(OrderStatusError):
             await call
-        return await self._client.order(order.code)
+        return await self._client.read_order(order.code)
 
     def _free_for(self, order: Order, shelf: Shelf) -> dict[str, int]:
         """Return the pieces that are free for this order: those on the shelf without those of other orders. Its own

@@ -12,11 +12,10 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from kalathi.contract.orders import Order
 from kalathi.contract.reading import seconds_of
 from kalathi.contract.words import OrderState, ReturnState
 from kalathi.merchant.client import AsyncClient, CallError, RedirectedError
-from kalathi.merchant.client.flows import following_page
+from kalathi.merchant.client.flows import OrderReading, following_page
 from kalathi.merchant.decisions import answer_until
 from kalathi.merchant.handing_over import order_body
 from kalathi.merchant.inbox import Inbox
@@ -54,17 +53,17 @@ class _Listing:
 
     async def orders(
         self, *, state: str | None = None, updated_since: datetime | None = None
-    ) -> AsyncIterator[Order | str]:
+    ) -> AsyncIterator[OrderReading | str]:
         """Yield every order of the list, page after page; for an unreadable entry only its code."""
         page: int | None = 1
         while page is not None and page <= _MOST_PAGES:
-            listed = await self._client.orders(state=state, updated_since=updated_since, page=page)
+            listed = await self._client.read_orders(state=state, updated_since=updated_since, page=page)
             self.was_shown = True
-            for order in listed.orders:
-                created_at = seconds_of(order.created_at)
+            for reading in listed.readings:
+                created_at = seconds_of(reading.order.created_at)
                 if created_at is not None:
                     self.newest_at = max(created_at, self.newest_at or 0.0)
-                yield order
+                yield reading
             for code in listed.unread_codes:
                 yield code
             # By our own count: a list that always says that it is its first page would never end.
@@ -122,12 +121,13 @@ async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answe
     known |= {code: "" for code in inbox.reservations.holders() if code not in known}
     try:
         for state in _GOES_ON:
-            async for order in listing.orders(state=state):
-                if isinstance(order, str):
+            async for listed in listing.orders(state=state):
+                if isinstance(listed, str):
                     # Its entry in the list cannot be read; the order itself may be.
-                    known.pop(order, None)
-                    inbox.want(Subject.ORDER, order)
+                    known.pop(listed, None)
+                    inbox.want(Subject.ORDER, listed)
                     continue
+                order = listed.order
                 unprinted = order.courier_voucher and inbox.vouchers.printed(order.courier_voucher) is None
                 if known.pop(order.code, None) != order.state or unprinted:
                     inbox.want(Subject.ORDER, order.code)
@@ -177,9 +177,9 @@ async def _changed(listing: _Listing, inbox: Inbox, *, is_told: bool) -> int:
         return 0
     found = 0
     try:
-        async for order in listing.orders(updated_since=datetime.fromtimestamp(last, UTC) - _TO_SPARE):
-            code = order if isinstance(order, str) else order.code
-            if isinstance(order, str) or not _is_known(inbox, order, is_told=is_told):
+        async for listed in listing.orders(updated_since=datetime.fromtimestamp(last, UTC) - _TO_SPARE):
+            code = listed if isinstance(listed, str) else listed.order.code
+            if isinstance(listed, str) or not _is_known(inbox, listed, is_told=is_told):
                 inbox.want(Subject.ORDER, code)
                 found += 1
     except CallError as error:
@@ -188,8 +188,8 @@ async def _changed(listing: _Listing, inbox: Inbox, *, is_told: bool) -> int:
     return found
 
 
-def _is_known(inbox: Inbox, order: Order, *, is_told: bool) -> bool:
-    told = order_body(order) if is_told else None
+def _is_known(inbox: Inbox, listed: OrderReading, *, is_told: bool) -> bool:
+    order, told = listed.order, order_body(listed.received) if is_told else None
     return inbox.is_known(Subject.ORDER, order.code, order.state, answer_until(order), told)
 
 

@@ -18,6 +18,7 @@ from kalathi.contract.fbs import (
 )
 from kalathi.contract.orders import ListMeta, Order, OrderBody, OrderList, Success
 from kalathi.contract.reading import Reading
+from kalathi.contract.received import received
 from kalathi.contract.requests import (
     AcceptRequest,
     PurchaseOrderRequest,
@@ -61,11 +62,27 @@ class ReturnPage(ReturnList, frozen=True, kw_only=True):
 
 
 class OrderReading(NamedTuple):
-    """An order, and the places of the answer that could not be read and have their default, such as
-    `$.order.line_items[0].size`."""
+    """An order, the order as it was received (contract/received.py), and the places of the answer that could not be
+    read and have their default, such as `$.order.line_items[0].size`."""
 
     order: Order
+    received: dict[str, Any]
     unread: tuple[str, ...] = ()
+
+
+class OrderReadings(NamedTuple):
+    """A page of orders with each order as it was received."""
+
+    readings: list[OrderReading]
+    meta: ListMeta
+    unread_codes: list[str]
+
+
+class ReturnReading(NamedTuple):
+    """A return, and the return as it was received."""
+
+    returned: Return
+    received: dict[str, Any]
 
 
 class Flows(RequestCore):
@@ -79,15 +96,31 @@ class Flows(RequestCore):
     def read_order(self, code: str) -> Flow[OrderReading]:
         """The same, with what could not be read."""
         reading = yield from self.made_reading(Call("GET", _of_order(code), repeats=True), OrderBody)
-        return OrderReading(reading.value.order, reading.unread)
+        return OrderReading(reading.value.order, received(reading)["order"], reading.unread)
 
     def orders(self, state: str | None, updated_since: datetime | None, page: int, per: int) -> Flow[OrderPage]:
         """The list of orders."""
-        since = None if updated_since is None else updated_since.isoformat()
-        path = _list("/orders", {"state": state, "updated_since": since, "page": page, "per": per})
-        reading = yield from self.made_reading(Call("GET", path, repeats=True), OrderList)
+        reading = yield from self._orders(state, updated_since, page, per)
         codes = _unread_codes(reading, "code")
         return OrderPage(orders=reading.value.orders, meta=reading.value.meta, unread_codes=codes)
+
+    def read_orders(
+        self, state: str | None, updated_since: datetime | None, page: int, per: int
+    ) -> Flow[OrderReadings]:
+        """The same, with each order as it was received."""
+        reading = yield from self._orders(state, updated_since, page, per)
+        dropped = {entry.path for entry in reading.dropped}
+        listed = enumerate(received(reading).get("orders") or [])
+        entries = [entry for index, entry in listed if f"$.orders[{index}]" not in dropped]
+        readings = [OrderReading(order, entry) for order, entry in zip(reading.value.orders, entries, strict=True)]
+        return OrderReadings(readings, reading.value.meta, _unread_codes(reading, "code"))
+
+    def _orders(
+        self, state: str | None, updated_since: datetime | None, page: int, per: int
+    ) -> Flow[Reading[OrderList]]:
+        since = None if updated_since is None else updated_since.isoformat()
+        path = _list("/orders", {"state": state, "updated_since": since, "page": page, "per": per})
+        return (yield from self.made_reading(Call("GET", path, repeats=True), OrderList))
 
     def order_codes(self, state: str | None, page: int, per: int) -> Flow[list[str]]:
         """The codes of a page, whatever else it says."""
@@ -145,13 +178,17 @@ class Flows(RequestCore):
 
     def return_request(self, return_code: str) -> Flow[Return]:
         """GET of a return."""
+        return (yield from self.read_return(return_code)).returned
+
+    def read_return(self, return_code: str) -> Flow[ReturnReading]:
+        """The same, with the return as it was received."""
         call = Call("GET", f"/returns/{_part(return_code)}", repeats=True)
         reading = yield from self.made_reading(call, ReturnBody)
         lines = [place for place in reading.unread if place.startswith("$.return.return_line_items")]
         if lines:
             # A review without one of its lines could approve a line that no policy has checked.
             raise UnreadableAnswerError(f"the answer is not what the contract says: {', '.join(lines)} cannot be read")
-        return reading.value.returned
+        return ReturnReading(reading.value.returned, received(reading)["return"])
 
     def return_requests(self, state: str | None, order_code: str | None, page: int, per: int) -> Flow[ReturnPage]:
         """The list of returns."""

@@ -20,7 +20,15 @@ from kalathi.contract.requests import PurchaseOrderRequest, RejectedLine, Suppli
 from kalathi.contract.returns import Return
 from kalathi.merchant.client.core import Came, Flow, Pause, Retries
 from kalathi.merchant.client.failures import RedirectedError, UnreachableError
-from kalathi.merchant.client.flows import Flows, OrderPage, OrderReading, ReturnPage, following_page
+from kalathi.merchant.client.flows import (
+    Flows,
+    OrderPage,
+    OrderReading,
+    OrderReadings,
+    ReturnPage,
+    ReturnReading,
+    following_page,
+)
 from kalathi.merchant.client.redirects import shown_address
 from kalathi.merchant.client.transport import Network, Transport
 
@@ -77,7 +85,8 @@ class Client:
         return self._run(self._flows.order(code, action_options=action_options))
 
     def read_order(self, code: str) -> OrderReading:
-        """The order as it is now, and the places of the answer that could not be read (contract, section 11)."""
+        """The order as it is now, as it was received, and the places of the answer that could not be read (contract,
+        section 11)."""
         return self._run(self._flows.read_order(code))
 
     def orders(
@@ -85,6 +94,12 @@ class Client:
     ) -> OrderPage:
         """A page of the shop's orders, newest change first. (Undocumented; one client uses it.)"""
         return self._run(self._flows.orders(state, updated_since, page, per))
+
+    def read_orders(
+        self, *, state: str | None = None, updated_since: datetime | None = None, page: int = 1, per: int = 100
+    ) -> OrderReadings:
+        """The same page with each order as it was received (contract, section 11)."""
+        return self._run(self._flows.read_orders(state, updated_since, page, per))
 
     def order_codes(self, *, state: str | None = None, page: int = 1, per: int = 100) -> list[str]:
         """The codes of a page and nothing else: for a list whose orders, or whose end, cannot be read."""
@@ -151,6 +166,10 @@ class Client:
     def return_request(self, return_code: str) -> Return:
         """The return as it is now."""
         return self._run(self._flows.return_request(return_code))
+
+    def read_return(self, return_code: str) -> ReturnReading:
+        """The return as it is now, and as it was received (contract, section 11)."""
+        return self._run(self._flows.read_return(return_code))
 
     def return_requests(
         self, *, state: str | None = None, order_code: str | None = None, page: int = 1, per: int = 100

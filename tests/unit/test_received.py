@@ -1,0 +1,118 @@
+"""A body as it was received: nothing is made up, and nothing is left out (contract, section 11)."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kalathi.contract.codec import UnexpectedShapeError
+from kalathi.contract.orders import OrderBody, OrderList
+from kalathi.contract.reading import read
+from kalathi.contract.received import received
+from kalathi.contract.returns import ReturnBody
+from kalathi.merchant.handing_over import FunctionRecipient
+from tests.unit.test_connector import Shop
+from tests.unit.test_reading import EVENTS, ORDERS, RETURNS, _named, _places, _variants
+
+pytestmark = pytest.mark.anyio
+
+
+def _at(content: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        content = content[key]
+    return content
+
+
+def _same(received_value: Any, value: Any) -> bool:
+    """Whether both are the same fact: an id may have become a text, and a text a number or a list."""
+    if isinstance(value, dict):
+        return isinstance(received_value, dict) and received_value.keys() == value.keys()
+    if isinstance(value, list):
+        # Null in a list of texts is nothing; PHP writes an empty object as a list.
+        return len(received_value) == len(value) or received_value == [one for one in value if one is not None]
+    return True
+
+
+@pytest.mark.parametrize("path", _named([*ORDERS, *EVENTS, *RETURNS]))
+def test_every_member_that_came_is_there_and_no_other(path: Path) -> None:
+    wanted = ReturnBody if "returns" in path.parts else OrderBody
+    read_one = 0
+    for place, changed in _variants(msgspec.json.decode(path.read_bytes())):
+        body = msgspec.json.encode(changed)
+        try:
+            found = received(read(body, wanted))
+        except UnexpectedShapeError:
+            continue  # Nothing is handed on of it.
+        read_one += 1
+        came = msgspec.json.decode(body)
+        for each in [(), *_places(came)]:
+            with_nulls = any(isinstance(key, int) and None in _at(came, each[:at]) for at, key in enumerate(each))
+            if not with_nulls:
+                assert _same(_at(found, each), _at(came, each)), (place, each)
+        if _at(came, place) is None and isinstance(place[-1], str):
+            assert _at(found, place) is None, place
+    assert read_one > 100
+
+
+@pytest.mark.parametrize("path", _named([*ORDERS, *RETURNS]))
+def test_a_member_that_did_not_come_is_not_there(path: Path) -> None:
+    wanted = ReturnBody if "returns" in path.parts else OrderBody
+    content = msgspec.json.decode(path.read_bytes())
+    for place in [place for place in _places(content) if isinstance(place[-1], str)]:
+        changed = copy.deepcopy(content)
+        del _at(changed, place[:-1])[place[-1]]
+        try:
+            found = received(read(msgspec.json.encode(changed), wanted))
+        except UnexpectedShapeError:
+            continue
+        assert place[-1] not in _at(found, place[:-1]), place
+
+
+def test_readable_members_have_the_readers_form_and_others_stay_as_they_came() -> None:
+    line = {"id": 7, "shop_uid": 405753, "quantity": "2", "total_price": "35,98", "unit_price": 17.99, "new": [1]}
+    lines = [line, "lost", {"quantity": 1}]
+    order = {"code": 1, "state": "new", "line_items": lines, "courier_tracking_codes": "ABC"}
+    found = received(read(json.dumps({"order": order, "more": None}).encode(), OrderBody))
+    assert found == {
+        "more": None,
+        "order": {
+            "code": "1",
+            "state": "new",
+            "line_items": [line | {"id": "7", "shop_uid": "405753", "quantity": 2}, "lost", {"quantity": 1}],
+            "courier_tracking_codes": ["ABC"],
+        },
+    }
+
+
+def test_entries_of_a_list_that_cannot_be_read_stay_in_their_places() -> None:
+    order: dict[str, Any] = {"state": "open", "line_items": []}
+    listed = [{"no": "code"}, {"code": "o1"} | order, None, {"code": 2} | order]
+    meta = {"pagination": {"total_results": 4, "total_pages": 1, "page": 1, "per": 25}}
+    reading = read(json.dumps({"orders": listed, "meta": meta}).encode(), OrderList)
+    assert [entry.code for entry in reading.value.orders] == ["o1", "2"]
+    entries = received(reading)["orders"]
+    assert entries == [{"no": "code"}, {"code": "o1"} | order, None, {"code": "2"} | order]
+
+
+async def test_an_accepted_order_of_which_a_line_is_lost_is_handed_over_whole_and_told_to_a_person(
+    tmp_path: Path,
+) -> None:
+    shop = Shop(tmp_path)
+    told: list[dict[str, Any]] = []
+    shop.restart(recipient=FunctionRecipient(told.append))
+    line = {"shop_uid": "A", "quantity": 1, "total_price": None}
+    order = {"code": "o1", "state": "accepted", "line_items": [line, {"id": "x", "shop_uid": "A", "quantity": 1}]}
+    shop.order("o1", 1)
+    shop.market.spoiled["http://market/merchants/ecommerce/orders/o1"] = json.dumps({"order": order}).encode()
+    shop.receive(shop.market.orders["o1"])
+    await shop.work()
+    assert [content["order"] for content in told] == [order]
+    [(_, note)] = shop.inbox.aside()
+    assert note == (
+        "Order o1: line_items[0] cannot be read: check the order in the marketplace's own pages,"
+        " and lower the stock of what is missing yourself"
+    )
+    shop.inbox.close()
