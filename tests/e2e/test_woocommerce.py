@@ -1,9 +1,11 @@
 """Orders handed over to WooCommerce by the example."""
 
+import asyncio
 import contextlib
 import copy
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -148,9 +150,7 @@ async def test_a_line_without_an_id_is_entered_all_the_same(desk: Desk) -> None:
     assert (desk.order["status"], desk.order["total"]) == ("processing", "286.98")
 
 
-async def test_key_and_secret_go_to_no_proxy_and_a_shop_that_is_away_is_said_so(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_key_and_secret_go_to_no_proxy_and_a_shop_that_is_away_is_said_so(desk: Desk) -> None:
     asked: list[str] = []
 
     async def proxy(request: web.Request) -> web.Response:
@@ -158,18 +158,30 @@ async def test_key_and_secret_go_to_no_proxy_and_a_shop_that_is_away_is_said_so(
         return web.Response(status=502)
 
     async with served(proxy) as address:
-        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-            monkeypatch.setenv(name, address)
-        await desk.take(_recorded())
+        environment = os.environ | dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), address)
+        assert await _hand_over_in_a_process(_recorded(), environment) == ""
         assert desk.order["status"] == "processing"
-        monkeypatch.setenv("WOOCOMMERCE_URL", "http://127.0.0.1:9")
-        with pytest.raises(HandoverError, match=r"WooCommerce at http://127.0.0.1:9.* does not answer \(Conn"):
-            await desk.take(_recorded())
+        away = await _hand_over_in_a_process(_recorded(), environment | {"WOOCOMMERCE_URL": "http://127.0.0.1:9"})
+        assert away.startswith("woocommerce.WooCommerceError: WooCommerce at http://127.0.0.1:9/wp-json")
+        assert "does not answer (Conn" in away
         assert asked == []
-        monkeypatch.setenv("WOOCOMMERCE_PROXY", address)
-        with pytest.raises(HandoverError, match="502"):
-            await desk.take(_recorded())
+        assert "502" in await _hand_over_in_a_process(_recorded(), environment | {"WOOCOMMERCE_PROXY": address})
         assert len(asked) == 1
+
+
+async def _hand_over_in_a_process(order: dict[str, Any], environment: dict[str, str]) -> str:
+    """The last line of its errors. In a process of its own, since the HTTP library reads the environment once."""
+    script = "import json, sys, woocommerce; woocommerce.hand_over(json.load(sys.stdin))"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script),
+        stdin=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=RECORDED.parents[4] / "examples",
+        env=environment,
+    )
+    async with asyncio.timeout(60):
+        _, error = await process.communicate(json.dumps({"kind": "order", "order": order}).encode())
+    return (error.decode().splitlines() or [""])[-1]
 
 
 @pytest.mark.parametrize("search_runs_behind", [False, True])

@@ -1,7 +1,7 @@
 """Telling the shop's own system of each order and each change: at least once, in an order's own order.
 
-What is told is `{"kind": "order" | "return", "order" | "return": <as received>}`, see contract/received.py. Who is told answers by ending
-well: a command by status 0, an address by a status of 200 to 299, a function by returning.
+The body is `{"kind": "order" | "return", "order" | "return": <as received>}` (contract/received.py). The hand-over has
+succeeded when a command ends with status 0, an address answers with 200 to 299, or a function returns.
 """
 
 import asyncio
