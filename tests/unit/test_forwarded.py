@@ -108,7 +108,22 @@ def test_proxies_are_told_by_number_or_by_their_networks() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " , ", "0", "21", "-1", "9" * 5000, "2,3", "proxy.example", "10.0.0.0/33", "0.0.0.0/0", "::/0", "1,x"]
+    "text",
+    [
+        "",
+        " , ",
+        "0",
+        "21",
+        "-1",
+        "9" * 5000,
+        "2,3",
+        "proxy.example",
+        "10.0.0.0/33",
+        "0.0.0.0/0",
+        "::/0",
+        "::ffff:0:0/96",
+        "1,x",
+    ],
 )
 def test_what_names_no_proxies_is_refused_and_nobody_is_everybody(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):

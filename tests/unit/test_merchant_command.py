@@ -73,6 +73,9 @@ def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) ->
         (["--stock", "stock.csv", "--csv-style", "excel-el"], "--csv-style is about --hand-over-to csv:folder"),
         (["--stock", "stock.csv", "--policy", "missing.toml"], "missing.toml"),
         (["--stock", "stock.csv", "--secrets", "whsec_%%%"], "secret"),
+        (["--stock", "stock.csv", "--secrets", "whsec_"], "a signing secret is whsec_ and base64"),
+        (["--stock", "stock.csv", "--secrets", " , "], "--secrets names no secret"),
+        (["--stock", "stock.csv", "--stock-encoding", "undefined"], "--stock-encoding undefined: no such encoding"),
         (["--stock", "stock.csv", "--approve-returns", "moods"], "moods is no reason"),
     ],
 )

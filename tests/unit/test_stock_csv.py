@@ -143,6 +143,39 @@ async def test_a_quote_that_is_not_closed_makes_what_it_has_swallowed_unreadable
 
 
 @pytest.mark.parametrize(
+    ("content", "unreadable"),
+    [
+        ('shop_uid;quantity\nSHOE;9\n"SHOE-41;1\nA;3\n"SHOE-42;0\nC;5\n', {"SHOE-41", "A", "SHOE-42"}),
+        ('name;shop_uid;quantity\nx;SHOE;9\n"Cab;CAB;3\ny;A;3\n"Desk;SHOE-42;0\nz;C;5\n', {"CAB", "A", "SHOE-42"}),
+        ('shop_uid;quantity\nSHOE;9\n"SHOE-41;1\nSHOE-42;\n"B;1\nC;5\n', {"SHOE-41", "SHOE-42", "B"}),
+        ('shop_uid;quantity;n\nSHOE;9;\n"SHOE-41;1;x\nSHOE-42;out of stock;q\n"B;1;\nC;5;\n', {"SHOE-42", "B"}),
+        ('name;shop_uid;quantity\nx;SHOE;9\n"TV 32"";"SHOE-42";"0"\nz;C;5\n', {"SHOE-42"}),
+        ('name;shop_uid;quantity\nx;SHOE;9\nz;C;5\n"TV 32;SHOE-42;0\n', {"SHOE-42"}),
+    ],
+)
+async def test_no_product_beside_a_broken_quote_is_silently_missing(
+    tmp_path: Path, content: str, unreadable: set[str]
+) -> None:
+    shelf = await _read(tmp_path, content)
+    assert shelf.pieces == {"SHOE": 9, "C": 5}
+    assert set(shelf.unreadable) >= unreadable
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'shop_uid;quantity;name\nA;3;"first\nsecond; third"\nB;1;x\n',
+        'name;shop_uid;quantity\n"first\nsecond; third; 5";A;3\nx;B;1\n',
+        'shop_uid;quantity;name\nA;3;"say ""yes""\nand ""no"""\nB;1;x\n',
+        'shop_uid;quantity;name\nA;3;TV 32" LED\nB;1;"TV 32" LED\n',
+    ],
+)
+async def test_a_text_with_a_line_break_or_an_inch_sign_does_no_harm(tmp_path: Path, content: str) -> None:
+    shelf = await _read(tmp_path, content)
+    assert (shelf.pieces, shelf.unreadable) == ({"A": 3, "B": 1}, {})
+
+
+@pytest.mark.parametrize(
     ("content", "error", "told"),
     [
         (b"", StockError, "the file is empty"),

@@ -157,9 +157,18 @@ async def test_a_database_in_wal_mode_is_read_while_another_process_writes(tmp_p
     [
         ("SELECT sku FROM goods", StockSetupError, "it gives sku"),
         ("SELECT 1, 2, 3, 4", StockSetupError, "it must give shop_uid, quantity"),
+        ("SELECT sku, 12.0 AS price, 0 AS qty FROM goods", StockSetupError, "it gives sku, price, qty. Name them"),
+        (
+            "SELECT sku AS shop_uid, 12 AS Price, 0 AS left FROM goods",
+            StockSetupError,
+            "it gives shop_uid, price, left",
+        ),
+        ("SELECT 12 AS price, 0 AS quantity, sku FROM goods", StockSetupError, "it gives price, quantity, sku"),
+        ("SELECT 0 AS qty, sku FROM goods", StockSetupError, "it gives qty, sku"),
+        ("SELECT shop_uidd, 1 FROM goods", StockSetupError, "no such column: shop_uidd"),
         ("CREATE TEMP TABLE kept (sku TEXT)", StockSetupError, "gives no rows: is it a SELECT?"),
-        ("SELECT sku, 1 FROM nowhere", StockError, "OperationalError: no such table: nowhere"),
-        ("SELEKT 1, 2", StockError, "syntax error"),
+        ("SELECT sku, 1 FROM nowhere", StockSetupError, "OperationalError: no such table: nowhere"),
+        ("SELEKT 1, 2", StockSetupError, "syntax error"),
     ],
 )
 async def test_a_query_that_gives_no_stock_is_told_in_the_drivers_words(
@@ -274,6 +283,8 @@ async def test_an_entry_that_cannot_be_read_makes_its_own_product_unreadable(tex
         (b'[{"sku": "A", "qty": 5}]', "its objects name no shop_uid; they name sku, qty"),
         (b'[{"shop_uid": "A", "qty": 5}]', "its objects name no quantity"),
         (b"[{}]", "they name nothing"),
+        (b'{"data": [{"shop_uid": "A", "quantity": 5}], "total": 3, "page": 1}', r"members that .* \(data\)"),
+        (b'{"result": {"A": 5}, "page": 1}', r"members that are not quantities \(result\)"),
         (b'{"products": [{"shop_uid": "A", "quantity": 5}]}', r"members that are not quantities \(products\)"),
         (b"[1]", "neither an object of quantities nor a list of objects"),
         (b"7", "neither an object"),
@@ -347,3 +358,19 @@ async def test_a_quantity_of_the_warehouse_that_cannot_be_read_is_not_zero(quant
         shelf = await WarehouseStock(client).read()
     assert shelf.pieces == {"B": 3}
     assert set(shelf.unreadable) == {"A"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"error": "invalid api key"}', r"it reports an error and no stock \(error: invalid api key\)"),
+        ('{"code": 401, "message": "x"}', r"reports an error and no stock \(code: 401\)"),
+        ('{"A": 5, "Success": false}', r"reports an error and no stock \(Success: False\)"),
+        ('{"A": "many", "B": null}', r"names no quantity \(A, B\)"),
+    ],
+)
+async def test_an_answer_that_reports_an_error_is_no_empty_shelf(text: str, told: str) -> None:
+    with pytest.raises(StockError, match=told) as refused:
+        await _address(text.encode()).read()
+    # It may pass, so that a connector starts with it.
+    assert type(refused.value) is StockError

@@ -49,6 +49,8 @@ def _without(part: bytes) -> Callable[[bytes], bytes]:
         (lambda pdf: pdf[:-8], "is not a whole PDF"),
         (lambda pdf: pdf + b"y" * 1025, "is not a whole PDF"),
         (lambda _: b"%PDF-1.4\n%%EOF\n", "is a PDF that cannot be read: "),
+        (lambda pdf: pdf + b"\n7 0 obj\n<< /Type /Page >>\nendobj\n", "is not a whole PDF"),
+        (lambda pdf: pdf + b"\nxref\n0 1\ntrailer\n<< >>\nstartxref\n1", "is not a whole PDF"),
         (_without(b"/Root"), "is a PDF that cannot be read: "),
     ],
 )

@@ -99,6 +99,13 @@ def _listed(told: str) -> list[str]:
     return [entry for part in told.split(",") if (entry := part.strip())]
 
 
+def _secrets(told: str) -> list[str]:
+    secrets = _listed(told)
+    if told and not secrets:
+        fail("--secrets names no secret: is the variable that should hold it empty?")
+    return secrets
+
+
 def _policy(options: MerchantOptions) -> "Policy":
     """The file's, and what the flags add to it."""
     from msgspec.structs import replace
@@ -187,7 +194,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
 
         handler = WebhookHandler(
             inbox,
-            secrets=_listed(options.secrets),
+            secrets=_secrets(options.secrets),
             copy_to=kept if options.dry_run else None,
             received=connector.ring,
             answered=metrics.note_webhook,

@@ -106,9 +106,9 @@ def _read_network(text: str) -> Network:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise ValueError(f"{text} is neither an address nor a range such as 10.0.0.0/8") from None
-    if network.prefixlen == 0:
-        raise ValueError(f"{text} is everybody, and then a caller could name any source")
     mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
     if mapped is not None and network.prefixlen >= _MAPPED_PREFIX:
-        return ipaddress.ip_network((int(mapped), network.prefixlen - _MAPPED_PREFIX))
+        network = ipaddress.ip_network((int(mapped), network.prefixlen - _MAPPED_PREFIX))
+    if network.prefixlen == 0:
+        raise ValueError(f"{text} is everybody, and then a caller could name any source")
     return network

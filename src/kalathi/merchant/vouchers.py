@@ -1,5 +1,6 @@
 """A voucher is one whole PDF: checked before it is written, so that half a download is never printed."""
 
+import re
 import threading
 from typing import Final
 
@@ -10,6 +11,8 @@ import pypdfium2
 _ROOM_BYTES: Final = 1024
 _HEADER: Final = b"%PDF-"
 _END: Final = b"%%EOF"
+# The beginning of an update that was appended to the PDF; a whole one has its own %%EOF.
+_MORE: Final = re.compile(rb"\b(?:obj|xref|startxref|trailer)\b")
 _SHOWN_BYTES: Final = 40
 
 # pdfium may be used by one thread at a time in a process: hold this from opening a document to closing it.
@@ -30,8 +33,12 @@ def whole_pdf(code: str, content: bytes) -> bytes:
         begin = content[:_SHOWN_BYTES].decode("utf-8", "replace")
         raise NotAVoucherError(f"the voucher of {code} is not a PDF: it begins with {begin!r}")
     pdf = content[start:]
-    if _END not in pdf.rstrip(b"\0\t\n\f\r ")[-_ROOM_BYTES:]:
-        raise NotAVoucherError(f"the voucher of {code} is not a whole PDF: its {len(content)} bytes have no %%EOF")
+    last_end = pdf.rfind(_END)
+    is_cut = last_end >= 0 and _MORE.search(pdf, last_end) is not None
+    if is_cut or _END not in pdf.rstrip(b"\0\t\n\f\r ")[-_ROOM_BYTES:]:
+        raise NotAVoucherError(
+            f"the voucher of {code} is not a whole PDF: its {len(content)} bytes have no %%EOF at their end"
+        )
     with PDFIUM:
         try:
             with pypdfium2.PdfDocument(pdf) as document:

@@ -122,6 +122,16 @@ class FunctionStock(AskedStock):
         return shelf_of_content(content, "the function of the stock", self._decimal_sign)
 
 
+# Members of an answer that is an error although its status is 200. No product has such a uid.
+_ERROR_MEMBERS: Final = frozenset(
+    {"error", "errors", "message", "status", "code", "detail", "success", "ok", "exception"}
+)
+# Members beside a list of products, such as those of a page.
+_WRAPPING_MEMBERS: Final = frozenset(
+    {"data", "items", "products", "result", "results", "stock", "total", "page", "pages", "count", "meta", "links"}
+)
+
+
 class WarehouseStock(AskedStock):
     """The stock in the marketplace's warehouse (contract, section 9), for a shop without its own shelf. Orders that the
     warehouse can fulfil completely never reach the shop; from the others, missing lines are rejected."""
@@ -164,16 +174,29 @@ def shelf_of_content(content: Any, where: str, decimal_sign: DecimalSign | None 
     builder = ShelfBuilder(where, decimal_sign, "entry" if isinstance(content, _Members | Mapping) else "row")
     if isinstance(content, _Members | Mapping):
         members = list(content if isinstance(content, _Members) else content.items())
-        if members and all(isinstance(value, list | tuple | Mapping) for _, value in members):
-            names = ", ".join(str(name)[:40] for name, _ in members[:5])
-            raise StockSetupError(f"{where}: its object has members that are not quantities ({names})")
+        _check_members(members, where)
         for number, (shop_uid, quantity) in enumerate(members, 1):
             builder.add(str(shop_uid).strip(), quantity, None, number)
-        return builder.shelf()
+        shelf = builder.shelf()
+        if shelf.unreadable and not shelf.pieces:
+            raise StockError(f"{where}: its object names no quantity ({', '.join(list(shelf.unreadable)[:5])[:200]})")
+        return shelf
     if isinstance(content, list | tuple) and all(isinstance(entry, _Members | Mapping) for entry in content):
         _add_objects(builder, content, where)
         return builder.shelf()
     raise StockSetupError(f"{where}: it gives neither an object of quantities nor a list of objects")
+
+
+def _check_members(members: Sequence[tuple[Any, Any]], where: str) -> None:
+    """Raise StockError for an object that reports an error or wraps a list: its members are no products."""
+    nested = [str(name)[:40] for name, value in members if isinstance(value, list | tuple | Mapping)]
+    has_list = any(isinstance(value, list | tuple) and not isinstance(value, _Members) for _, value in members)
+    is_wrapped = has_list or any(str(name).strip().lower() in _WRAPPING_MEMBERS for name, _ in members)
+    if nested and (is_wrapped or len(nested) == len(members)):
+        raise StockSetupError(f"{where}: its object has members that are not quantities ({', '.join(nested[:5])})")
+    for name, value in members:
+        if str(name).strip().lower() in _ERROR_MEMBERS:
+            raise StockError(f"{where}: it reports an error and no stock ({str(name)[:40]}: {str(value)[:100]})")
 
 
 def _add_objects(builder: ShelfBuilder, entries: Sequence[Any], where: str) -> None:

@@ -84,8 +84,8 @@ def read_csv(path: Path, encoding: str, decimal_sign: DecimalSign | None) -> Rea
 def check_encoding(encoding: str) -> None:
     """Raise StockSetupError for an encoding that Python does not know."""
     try:
-        "".encode(encoding)
-    except LookupError:
+        "a".encode(encoding)
+    except (LookupError, UnicodeError):
         raise StockSetupError(f"--stock-encoding {encoding}: no such encoding; give one such as cp1253") from None
 
 
@@ -108,7 +108,7 @@ def _read_lines(lines: _Lines, source: str, decimal_sign: DecimalSign | None) ->
             continue
         if cells and any(cells):
             number = lines.number - len(lines.taken) + 1
-            _add(builder, columns, cells, number, is_whole=last.endswith(("\n", "\r")))
+            _add(builder, columns, cells, number, lines.taken)
     return ReadFile(builder.shelf(), last.endswith(("\n", "\r")))
 
 
@@ -153,8 +153,9 @@ def _nul_sentence(source: str) -> str:
     )
 
 
-def _add(builder: ShelfBuilder, columns: _Columns, cells: list[str], number: int, *, is_whole: bool) -> None:
-    """Take a row. `is_whole` is whether its line has an end."""
+def _add(builder: ShelfBuilder, columns: _Columns, cells: list[str], number: int, taken: list[str]) -> None:
+    """Take a row, which was made of these lines."""
+    is_whole = taken[-1].endswith(("\n", "\r"))
     shop_uid = cells[columns.shop_uid].strip() if len(cells) > columns.shop_uid else ""
     named = f"the first line names {columns.width}"
     if "\0" in "".join(cells):
@@ -162,34 +163,60 @@ def _add(builder: ShelfBuilder, columns: _Columns, cells: list[str], number: int
     elif len(cells) > columns.width and any(cell.strip() for cell in cells[columns.width :]):
         sign = _SEPARATOR_NAMES.get(columns.separator, "separator")
         reason = f"it has {len(cells)} cells, and {named}; is there a {sign} in a number or a text?"
-        builder.add_shifted(cells, number, reason)
+        builder.add_shifted([*cells, *_every_plain_cell(columns, taken)], number, reason)
     elif len(cells) <= columns.quantity or (len(cells) < columns.width and not is_whole):
-        builder.add_shifted(cells, number, f"it has {len(cells)} cells, and {named}; is it half a line?")
+        every = [*cells, *_every_plain_cell(columns, taken)]
+        builder.add_shifted(every, number, f"it has {len(cells)} cells, and {named}; is it half a line?")
     else:
         price = cells[columns.price] if 0 <= columns.price < len(cells) else None
         builder.add(shop_uid, cells[columns.quantity], price, number)
 
 
 def _add_swallowed(builder: ShelfBuilder, columns: _Columns, lines: _Lines, *, is_broken: bool) -> bool:
-    """Make the products of a record of several lines unreadable, if lines of it look like rows of their own; a text
-    with a line break in it does not. Return whether that was so."""
+    """Make the products of a record of several lines unreadable if a quote in it is not closed where it should be. A
+    text with a line break in it is left alone. Return whether the record was taken."""
+    if not (is_broken or _is_malformed(columns, lines.taken) or _holds_rows(columns, lines.taken)):
+        return False
     first = lines.number - len(lines.taken) + 1
+    reason = f"a quote that line {first} opens is not closed on it, and swallows the lines up to {lines.number}"
+    for number, line in enumerate(lines.taken, first):
+        cells = _plain_cells(columns, line)
+        if len(cells) == columns.width:
+            builder.add_unreadable(cells[columns.shop_uid], number, reason)
+        else:
+            builder.add_shifted(cells, number, reason)
+    return True
+
+
+def _is_malformed(columns: _Columns, taken: list[str]) -> bool:
+    """Whether a quote is followed by something else than the end of its cell, or is never closed."""
+    try:
+        for _ in csv.reader(taken, delimiter=columns.separator, strict=True):
+            pass
+    except csv.Error:
+        return True
+    return False
+
+
+def _holds_rows(columns: _Columns, taken: list[str]) -> bool:
+    """Whether a line after the first looks like a row of its own."""
     needed = max(columns.quantity, columns.shop_uid) + 1
-    inner = []
-    for number, line in enumerate(lines.taken[1:], first + 1):
+    for line in taken[1:]:
         own = line.rstrip("\r\n").split(columns.separator)
         # A quote that is closed before the quantity belongs to a text with a line break.
         is_balanced = "".join(own[:needed]).count('"') % 2 == 0
         if len(own) >= needed and is_balanced and _NUMBER_LIKE.match(own[columns.quantity]):
-            inner.append((own[columns.shop_uid].strip().strip('"').strip(), number))
-    if not (inner or is_broken):
-        return False
-    outer = lines.taken[0].split(columns.separator)
-    uid = outer[columns.shop_uid].strip().strip('"').strip() if len(outer) > columns.shop_uid else ""
-    reason = f"a quote that line {first} opens is not closed on it, and swallows the lines up to {lines.number}"
-    for shop_uid, number in [(uid, first), *inner]:
-        builder.add_unreadable(shop_uid, number, reason)
-    return True
+            return True
+    return False
+
+
+def _every_plain_cell(columns: _Columns, taken: list[str]) -> list[str]:
+    return [cell for line in taken for cell in _plain_cells(columns, line)]
+
+
+def _plain_cells(columns: _Columns, line: str) -> list[str]:
+    """Return the cells between the separators, whatever the quotes say."""
+    return [cell.strip().strip('"').strip() for cell in line.rstrip("\r\n").split(columns.separator)]
 
 
 def _undecodable(source: str, data: bytes, encoding: str, first: UnicodeError) -> StockError:

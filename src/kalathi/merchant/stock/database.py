@@ -20,6 +20,14 @@ _LONGEST_SENTENCE: Final = 300
 # A shorter password cannot be struck out of a sentence without showing where it stood.
 _SHORTEST_SECRET: Final = 4
 _NAMED: Final = ("shop_uid", "quantity")
+# Usual names of the three columns. One of them in another place means that the order is not the expected one.
+_USUAL_NAMES: Final = (
+    frozenset({"shop_uid", "sku", "uid", "code", "product_code", "barcode", "ean", "κωδικός"}),
+    frozenset({"quantity", "qty", "stock", "pieces", "available", "balance", "ποσότητα", "απόθεμα", "υπόλοιπο"}),
+    frozenset({"price", "unit_price", "retail_price", "cost", "τιμή"}),
+)
+# Errors of SQLite's driver that only another query mends; other drivers have a class for them.
+_WRONG_QUERY: Final = ("no such column", "no such table", "no such function", "syntax error", "incomplete input")
 _WHERE: Final = "the database of the stock"
 
 
@@ -62,12 +70,14 @@ class SqlStock(AskedStock):
             raise StockSetupError(f"{_WHERE}: {self._without_secrets(error)}") from None
 
     async def _ask(self) -> Shelf:
-        from sqlalchemy.exc import DBAPIError, ResourceClosedError, SQLAlchemyError  # noqa: PLC0415
+        from sqlalchemy.exc import DBAPIError, ProgrammingError, ResourceClosedError, SQLAlchemyError  # noqa: PLC0415
 
         try:
             return await asyncio.to_thread(self._rows)
         except DBAPIError as error:
-            raise StockError(f"{_WHERE}: {self._without_secrets(error.orig or error)}") from None
+            is_wrong = isinstance(error, ProgrammingError) or any(words in str(error.orig) for words in _WRONG_QUERY)
+            kind = StockSetupError if is_wrong else StockError
+            raise kind(f"{_WHERE}: {self._without_secrets(error.orig or error)}") from None
         except ResourceClosedError:
             raise StockSetupError(f"{_WHERE}: the query of --stock-query gives no rows: is it a SELECT?") from None
         except (SQLAlchemyError, sqlite3.Error, ValueError, TypeError, ImportError) as error:
@@ -100,16 +110,23 @@ class SqlStock(AskedStock):
 
 
 def _places(result: "CursorResult[Any]") -> tuple[int, int, int | None]:
-    """Return where shop_uid, quantity and price stand: by their names, or else in this order."""
+    """Return where shop_uid, quantity and price stand: by their names, or else in this order. Raises StockSetupError if
+    a name contradicts the order."""
     names: Sequence[str] = [name.strip().lower() for name in result.keys()]  # noqa: SIM118  (no mapping)
     if set(_NAMED) <= set(names):
         return names.index("shop_uid"), names.index("quantity"), names.index("price") if "price" in names else None
-    if not 2 <= len(names) <= 3:
+    misplaced = [name for at, name in enumerate(names) if _place_of(name) not in {None, at}]
+    if misplaced or not 2 <= len(names) <= 3:
         raise StockSetupError(
-            "the query of the stock: it must give shop_uid, quantity, and the price if you like;"
-            f" it gives {', '.join(names)}"
+            "the query of the stock: it must give shop_uid, quantity, and the price if you like, by these names or in"
+            f" this order; it gives {', '.join(names)}. Name them, such as: select {names[0]} as shop_uid, ..."
         )
     return 0, 1, 2 if len(names) == 3 else None
+
+
+def _place_of(name: str) -> int | None:
+    """Return the place of a column with a usual name, or None for another name."""
+    return next((at for at, usual in enumerate(_USUAL_NAMES) if name in usual), None)
 
 
 def _secrets(url: "URL") -> set[str]:
