@@ -114,6 +114,8 @@ class FakeMarketplace:
             orders = [order for order in self.orders.values() if state in {None, order.state}]
             return HttpAnswer(200, encode(OrderList(orders=orders, meta=_page(len(orders)))))
         code, _, action = url.partition("/orders/")[2].partition("/")
+        if code not in self.orders:
+            return _error(404, "order_error", "Order not found.")
         order = self.orders[code]
         if not action:
             return HttpAnswer(200, encode(OrderBody(order=order)))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -216,6 +217,44 @@ async def test_the_shops_system_is_told_of_every_change_in_its_order_and_again_u
     shop.receive(shop.market.orders["o1"], OrderEventType.ORDER_UPDATED)
     await shop.work(until_seconds=300)
     assert told == ["o1 accepted", "o1 dispatched", "o1 dispatched"], "a change is told, and no change is not"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_clock_that_was_ahead_and_is_set_right_holds_nothing_up(shop: Shop, *, restarted: bool) -> None:
+    told: list[str] = []
+    busy = True
+
+    def take(content: dict[str, Any]) -> None:
+        if busy:
+            raise ConnectionError("busy")
+        told.append(content["order"]["code"])
+
+    shop.restart(recipient=FunctionRecipient(take))
+    ahead_seconds = 18_000.0
+    shop.seconds = 1000 + ahead_seconds
+    await shop.look_after()
+    shop.receive(shop.order("o1", 1))
+    await shop.work(until_seconds=shop.seconds + 10)
+    shop.market.refuse = shop.market.busy(429, {"Retry-After": "300"})
+    shop.receive(shop.order("o2", 1))
+    await shop.work()
+    assert (shop.inbox.next_at() or 0) > ahead_seconds
+    shop.seconds, busy, shop.market.refuse = 1030.0, False, None
+    calls = len(shop.market.calls)
+    if restarted:
+        shop.restart(recipient=FunctionRecipient(take))
+        running = asyncio.create_task(shop.connector.run())
+        async with asyncio.timeout(20):
+            while told != ["o1", "o2"]:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    else:
+        await shop.look_after()
+        await shop.work(until_seconds=1031)
+    assert told == ["o1", "o2"]
+    assert any("orders?" in call for call in shop.market.calls[calls:]), "it is compared at once"
+    assert (shop.inbox.moment("reconciled") or 0) <= shop.seconds
 
 
 async def test_the_desk_shows_the_queue_the_deadlines_and_what_needs_a_person(shop: Shop) -> None:

@@ -42,9 +42,12 @@ class Shelves:
         self.pieces = pieces
         self.error: Exception | None = None
         self.asked = 0
+        self.answers: asyncio.Event | None = None
 
     async def read(self) -> Shelf:
         self.asked += 1
+        if self.answers is not None:
+            await self.answers.wait()
         if self.error is not None:
             raise self.error
         return Shelf(dict(self.pieces))
@@ -205,6 +208,31 @@ async def test_a_live_source_frees_what_has_left_when_it_was_asked_afterwards(sh
     await _see(shop, "o1", OrderState.DISPATCHED)
     assert shelves.asked == asked + 1
     assert _held(shop) == {}
+
+
+@pytest.mark.parametrize("lags", [False, True])
+async def test_a_source_that_hangs_holds_up_no_label_and_no_hand_over(shop: Shop, *, lags: bool) -> None:
+    shelves = Shelves(lags=lags, A=50)
+    told: list[object] = []
+    _connect(shop, shelves, recipient=FunctionRecipient(lambda content: told.append(_order_of(content)["code"])))
+    for number in range(40):
+        await _see(shop, f"o{number}", OrderState.ACCEPTED)
+    shelves.answers = asyncio.Event()
+    for number in range(40):
+        shop.receive(shop.order(f"o{number}", 1, OrderState.DISPATCHED), OrderEventType.ORDER_UPDATED)
+    shop.receive(shop.order("new", 1, OrderState.ACCEPTED, courier_voucher=LINK))
+    told.clear()
+    async with asyncio.timeout(10):
+        await shop.work()
+    assert (shop.folder / "out" / "new.pdf").exists()
+    assert sorted(map(str, told)) == sorted(["new", *(f"o{number}" for number in range(40))])
+    assert _held(shop) == {"A": 41}
+    shelves.answers.set()
+    shop.seconds += 7200
+    await shop.look_after()
+    # A source that lags has to be read once before its numbers can be compared.
+    assert _held(shop) == {"A": 41 if lags else 1}
+    shop.connector._steps.stop()
 
 
 async def test_a_live_source_that_is_away_frees_what_has_left_when_it_is_back(shop: Shop) -> None:

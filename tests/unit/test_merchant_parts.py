@@ -73,14 +73,14 @@ def test_of_a_deadline_somebody_is_told_once(tmp_path: Path) -> None:
     [look] = inbox.due_looks(0)
     inbox.saw(Subject.ORDER, "o1", "open", 50.0)
     inbox.settle(look, 1.0, "Order o1: who knows")
-    assert inbox.to_be_warned(49) == []
-    [known] = inbox.to_be_warned(50)
-    assert inbox.to_be_warned(50) == [known], "told it is when it was told"
+    assert inbox.to_be_warned(49, 49) == []
+    [known] = inbox.to_be_warned(50, 50)
+    assert inbox.to_be_warned(50, 50) == [known], "told it is when it was told"
     inbox.mark_warned(known)
     inbox.saw(Subject.ORDER, "o1", "open", 50.0)
-    assert inbox.to_be_warned(60) == []
+    assert inbox.to_be_warned(60, 60) == []
     inbox.saw(Subject.ORDER, "o1", "open", 90.0)
-    assert [entry.answer_until for entry in inbox.to_be_warned(90)] == [90.0], "an extension is another deadline"
+    assert [entry.answer_until for entry in inbox.to_be_warned(90, 90)] == [90.0], "an extension is another deadline"
     inbox.close()
 
 

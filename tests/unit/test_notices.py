@@ -242,10 +242,58 @@ def test_a_warned_deadline_is_shown_behind_many_that_wait_for_a_person(tmp_path:
         if number < 11:
             look = next(look for look in inbox.due_looks(0.0) if look.code == f"o{number:02}")
             inbox.settle(look, 1.0, f"Order o{number:02}: look")
-    for known in inbox.to_be_warned(9000.0):
+    for known in inbox.to_be_warned(9000.0, 9000.0):
         inbox.mark_warned(known)
     assert any(need.startswith("Order o11 is to be answered by") for need in needs_of(inbox, _at(4000)))
     inbox.close()
+
+
+def test_a_burst_of_refusals_is_counted_whole_with_its_last_detail(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    for number in range(30):
+        refusal = Refusal(403, RefusalReason.UNKNOWN_SOURCE, f"the detail {number}")
+        inbox.notices.count_refusal(refusal, 1000.0 + number / 100)
+    for at in (1001.0, 1002.0):
+        inbox.notices.write_refusals(at)
+        [need] = needs_of(inbox, datetime.fromtimestamp(1010, UTC))
+        assert need == "30 webhooks were answered with 403 (unknown_source): the detail 29."
+    inbox.close()
+
+
+async def test_forged_codes_are_nothing_that_needs_a_person(shop: Shop) -> None:
+    await shop.look_after()
+    until = datetime.fromtimestamp(1500, UTC)
+    for number in range(60):
+        forged = shop.order(f"forged{number}", 1, expires_at=until)
+        shop.receive(forged)
+        del shop.market.orders[forged.code]
+    await shop.look_after()
+    await shop.work(until_seconds=30)
+    assert _needs(shop) == []
+    assert not [line for line in shop.told if "needs a person" in line]
+    # A real order that cannot be fetched stays visible among them.
+    shop.receive(shop.order("real", 1, expires_at=until))
+    shop.inbox.saw(Subject.ORDER, "real", "open", until.timestamp())
+    shop.market.spoiled["http://market/merchants/ecommerce/orders/real"] = b"<html>"
+    await shop.work(until_seconds=100)
+    assert [need for need in _needs(shop) if need.startswith("Order real")]
+    assert len(_needs(shop)) == 1
+    await shop.work(until_seconds=1000)
+    assert shop.inbox.counts().get("looks_due", 0) == 1, "forged codes are forgotten"
+
+
+async def test_the_deadline_of_an_order_that_cannot_be_fetched_is_told_all_the_same(shop: Shop) -> None:
+    await shop.look_after()
+    shop.receive(shop.order("o1", 1, expires_at=datetime.fromtimestamp(1500, UTC)))
+    shop.market.refuse = shop.market.busy(500)
+    await shop.work()
+    await shop.look_after()
+    assert [line for line in shop.told if "Order o1 is to be answered by" in line]
+    shop.inbox.want(Subject.ORDER, "o2")
+    shop.inbox.watch_deadline("o2", 1600.0)
+    shop.seconds = 1400
+    assert [entry.code for entry in shop.inbox.to_be_warned(9000.0, 1700.0)] == ["o2"], "it is near, fetched or not"
+    assert shop.inbox.to_be_warned(9000.0, 1500.0) == []
 
 
 async def test_one_refused_order_is_no_refused_token(shop: Shop) -> None:

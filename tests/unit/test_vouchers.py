@@ -158,6 +158,9 @@ def test_day_tells_what_could_not_be_read_from_what_is_gone(tmp_path: Path) -> N
     assert pages == f"{tmp_path}/day.pdf: 1 pages."
     (tmp_path / "3.pdf").unlink()
     (tmp_path / "day.pdf").unlink()
+    assert _day(tmp_path).splitlines()[-1] == "Nothing was written: none of the vouchers of 02/01/1970 could be read."
+    (tmp_path / "1.pdf").unlink()
+    (tmp_path / "2.pdf").rmdir()
     assert _day(tmp_path).splitlines()[-1] == "Nothing was written: none of the vouchers of 02/01/1970 is left."
     assert not (tmp_path / "day.pdf").exists()
     inbox.close()

@@ -140,12 +140,14 @@ def day(data: Path, date: datetime | None, out: Path | None) -> None:
         click.echo(f"Left out, since their files are not there any more: {', '.join(merged.gone)}.", err=True)
     for code, reason in merged.unreadable.items():
         click.echo(
-            f"Left out: the file of {code} could not be read: {reason}. To print it again: "
+            f"Left out: the file of {code} could not be read: {reason.rstrip('.')}. To print it again: "
             f"kalathi merchant reprint {code}",
             err=True,
         )
     if merged.pages:
         click.echo(f"{target}: {merged.pages} pages.")
+    elif merged.unreadable:
+        click.echo(f"Nothing was written: none of the vouchers of {start:%d/%m/%Y} could be read.")
     elif printed:
         click.echo(f"Nothing was written: none of the vouchers of {start:%d/%m/%Y} is left.")
     else:

@@ -28,7 +28,7 @@ from kalathi.merchant.commands import HANDING_OVER, Limit
 from kalathi.merchant.decisions import answer_until, may_be_open, places_that_decide
 from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import HandoverError, Recipient, order_body, return_body
-from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox import UNKNOWN_CODE, Inbox
 from kalathi.merchant.inbox_rows import HAS_LEFT, Handover, InboxEvent, Look, Subject
 from kalathi.merchant.metrics import ConnectorMetrics
 from kalathi.merchant.order_steps import OrderSteps
@@ -49,6 +49,10 @@ _LONGEST_PAUSE_SECONDS: Final = 60.0
 _LONGEST_WAIT_SECONDS: Final = 300.0
 # Another process may have put something into the inbox: a framework that receives, `kalathi merchant reprint`.
 _IDLE_SECONDS: Final = 1.0
+# A smaller step back of the clock is an ordinary correction.
+_STEP_BACK_SECONDS: Final = 5.0
+# A deadline so near is reported although its order was never fetched.
+_SOON_SECONDS: Final = 300.0
 # A refusal may be of the moment, such as a window that began a second ago; one that stays needs a person.
 _REFUSALS_BEFORE_ASIDE: Final = 3
 # About four minutes with growing pauses: a marketplace may announce an order before each of its servers shows it.
@@ -123,11 +127,16 @@ class Connector:
 
     async def run(self) -> None:
         """Works until cancelled. Whatever goes wrong is logged, and tried again."""
+        self._follow_clock_back(self._clock())
         self._inbox.mark_moment("started", self._clock())
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_working())
-            # Beside it: deadlines are watched whatever hangs.
-            group.create_task(self._keep_looking_after())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_working())
+                # Beside it: deadlines are watched whatever hangs.
+                group.create_task(self._keep_looking_after())
+        finally:
+            self._steps.stop()
+            self._inbox.notices.write_refusals(self._clock())
 
     async def _keep_working(self) -> None:
         while True:
@@ -197,8 +206,12 @@ class Connector:
 
     async def look_after(self) -> None:
         """Now and then: warns of deadlines, and finds what no webhook has told."""
-        now = self._looked_after_at = self._clock()
-        for known in self._inbox.to_be_warned(now + self._habits.warn_seconds):
+        now = self._clock()
+        if now < self._looked_after_at - _STEP_BACK_SECONDS:
+            self._follow_clock_back(now)
+        self._looked_after_at = now
+        self._inbox.notices.write_refusals(now)
+        for known in self._inbox.to_be_warned(now + self._habits.warn_seconds, now + _SOON_SECONDS):
             until = datetime.fromtimestamp(known.answer_until or now, ATHENS)
             self._tell(
                 f"needs a person: {known.kind.capitalize()} {known.code} is to be answered by {until:%d/%m %H:%M %Z}"
@@ -224,6 +237,18 @@ class Connector:
         self._inbox.forget_events(_EVENTS_KEPT)
         self.ring()
         await self._steps.look_at_stock()
+
+    def _follow_clock_back(self, now: float) -> None:
+        """The clock was ahead and has been corrected, perhaps while the connector was not running: pauses that were
+        counted by it would last for hours."""
+        self._inbox.bring_forward(now + _LONGEST_PAUSE_SECONDS)
+        for name in ("reconciled", "started"):
+            moment = self._inbox.moment(name)
+            if moment is not None and moment > now:
+                self._inbox.mark_moment(name, now)
+        self._reconcile_at = self._not_before = 0.0
+        self._worked_at = min(self._worked_at, now)
+        self.ring()
 
     def _read(self, event: InboxEvent) -> None:
         try:
@@ -254,16 +279,16 @@ class Connector:
                 self._wait_for_unknown(look, error)
                 return
             if error.may_pass or look.tries + 1 < _REFUSALS_BEFORE_ASIDE:
-                self._try_again(look, error)
+                self._try_again(look, str(error))
                 return
             note = f"the marketplace refused: {error}" if isinstance(error, MarketplaceError) else str(error)
         except _MAY_PASS as error:
-            self._try_again(look, error)
+            self._try_again(look, str(error))
             return
         except Exception as error:  # noqa: BLE001  (unforeseen, so it is logged whole)
             # It must not hold up the others either.
             _log.exception("look_failed", kind=look.kind, code=look.code)
-            self._try_again(look, error)
+            self._try_again(look, str(error))
             return
         else:
             self._setup.note_answer()
@@ -278,8 +303,10 @@ class Connector:
         call has succeeded, the address may be wrong, and nothing is forgotten."""
         if look.tries + 1 >= _TRIES_OF_UNKNOWN and not self._setup.has_answered:
             self._setup.note_all_unknown()
+        if self._setup.has_answered:
+            self._inbox.doubt(look)
         if look.tries + 1 < _TRIES_OF_UNKNOWN or not self._setup.has_answered:
-            self._try_again(look, error)
+            self._try_again(look, UNKNOWN_CODE if self._setup.has_answered else str(error))
             return
         _log.warning("unknown_code_forgotten", kind=look.kind, code=look.code[:_CODE_SHOWN])
         self._metrics.note_failure("unknown_code")
@@ -373,11 +400,11 @@ class Connector:
             wait_seconds = min(error.retry_after_seconds, _LONGEST_WAIT_SECONDS)
             self._not_before = max(self._not_before, self._clock() + wait_seconds)
 
-    def _try_again(self, look: Look, error: Exception) -> None:
+    def _try_again(self, look: Look, failure: str) -> None:
         pause_seconds = _pause_seconds(look.tries)
-        _log.warning("look_waits", code=look.code, error=str(error), tries=look.tries + 1, pause_seconds=pause_seconds)
+        _log.warning("look_waits", code=look.code, error=failure, tries=look.tries + 1, pause_seconds=pause_seconds)
         self._metrics.note_failure("look")
-        self._inbox.postpone(look, self._clock() + pause_seconds, str(error))
+        self._inbox.postpone(look, self._clock() + pause_seconds, failure)
 
     def _did(self, what: str, code: str, line: str) -> None:
         self._metrics.note_done(what)

@@ -11,7 +11,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from kalathi.merchant.inbox_rows import (
     HAS_LEFT,
@@ -26,6 +26,9 @@ from kalathi.merchant.inbox_tables import lock, prepare
 from kalathi.merchant.notices import Notices
 from kalathi.merchant.printed import PrintedVouchers
 from kalathi.merchant.reservations import Reservations
+
+# The failure of a code that the marketplace does not know.
+UNKNOWN_CODE: Final = "the marketplace does not know this code"
 
 
 class Inbox:
@@ -208,6 +211,20 @@ class Inbox:
         ).fetchone()
         return None if row is None else row[0]
 
+    def bring_forward(self, latest: float) -> None:
+        """Make work due that is planned for later than `latest` (seconds since 1970), because it was planned by a clock
+        that was ahead."""
+        with self._transaction():
+            self._connection.execute("UPDATE looks SET not_before = 0 WHERE not_before > ?", (latest,))
+            self._connection.execute("UPDATE handovers SET not_before = 0 WHERE not_before > ?", (latest,))
+
+    def doubt(self, look: Look) -> None:
+        """The marketplace does not know this code. Until a fetch succeeds, its event's deadline is not watched, because
+        the event may be forged."""
+        self._connection.execute(
+            "UPDATE looks SET answer_until = NULL WHERE kind = ? AND code = ? AND seen = ''", (look.kind, look.code)
+        )
+
     def postpone(self, look: Look, not_before: float, failure: str = "") -> None:
         """Store the failure and the time of the next attempt, unless a newer event came in between."""
         self._connection.execute(
@@ -237,12 +254,14 @@ class Inbox:
         return unread + [(code.encode(), note) for code, note in waiting]
 
     def failing(self) -> list[tuple[str, int, str]]:
-        """Return work that failed more than twice and is retried: its title, the attempts, and the last failure."""
+        """Return work that failed more than twice and is retried: its title, the attempts, and the last failure. Codes
+        that the marketplace does not know are left out: they may be forged, and are forgotten within minutes."""
         return self._connection.execute(
             "SELECT upper(substr(kind, 1, 1)) || substr(kind, 2) || ' ' || code, tries, failure FROM looks"
-            " WHERE state = 'due' AND tries > 2"
+            " WHERE state = 'due' AND tries > 2 AND NOT (seen = '' AND failure = ?)"
             " UNION ALL SELECT 'Hand-over of ' || code, tries, failure FROM handovers WHERE tries > 2"
-            " ORDER BY 2 DESC LIMIT 50"
+            " ORDER BY 2 DESC LIMIT 50",
+            (UNKNOWN_CODE,),
         ).fetchall()
 
     def known(self, seen: str) -> list[Known]:
@@ -274,12 +293,13 @@ class Inbox:
         ).fetchone()
         return row is not None and (told is None or row[0] == hashlib.sha256(told).digest())
 
-    def to_be_warned(self, before: float) -> list[Known]:
-        """What is still to be answered and has to be by this time, and of which nobody was told."""
+    def to_be_warned(self, before: float, soon: float) -> list[Known]:
+        """Return the orders without a reported deadline that must be answered by this time. A code whose first fetch is
+        still to come is left out until `soon`: its event may be forged."""
         rows = self._connection.execute(
             "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE warned = 0 AND answer_until <= ?"
-            " ORDER BY answer_until LIMIT 100",
-            (before,),
+            " AND (seen <> '' OR tries > 0 OR answer_until <= ?) ORDER BY answer_until LIMIT 100",
+            (before, soon),
         ).fetchall()
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
 

@@ -43,8 +43,8 @@ class Notices:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        # By reason: when it was written last, and how many came since.
-        self._unwritten: dict[RefusalReason, tuple[float, int]] = {}
+        # By reason: the time of the last write, and the refusals since then with the last of them.
+        self._unwritten: dict[RefusalReason, tuple[float, int, Refusal]] = {}
 
     def add(self, topic: str, text: str, at: float) -> bool:
         """Keep a notice until `settle`. Return whether it says something new of its topic."""
@@ -69,16 +69,26 @@ class Notices:
         """Count a refused webhook. Calls of browsers and scanners are not counted."""
         if not refusal.is_webhook:
             return
-        written_at, unwritten = self._unwritten.get(refusal.reason, (None, 0))
+        written_at, unwritten, _ = self._unwritten.get(refusal.reason, (None, 0, refusal))
         if written_at is not None and 0 <= at - written_at < _WRITE_AGAIN_SECONDS:
-            self._unwritten[refusal.reason] = (written_at, unwritten + 1)
+            self._unwritten[refusal.reason] = (written_at, unwritten + 1, refusal)
             return
-        self._unwritten[refusal.reason] = (at, 0)
+        self._write(refusal, unwritten + 1, at)
+
+    def write_refusals(self, at: float) -> None:
+        """Write the refusals that were counted since the last write. The connector calls it every second, and at its
+        end."""
+        for _, unwritten, refusal in list(self._unwritten.values()):
+            if unwritten:
+                self._write(refusal, unwritten, at)
+
+    def _write(self, refusal: Refusal, count: int, at: float) -> None:
+        self._unwritten[refusal.reason] = (at, 0, refusal)
         self._connection.execute(
             "INSERT INTO refused (reason, status, count, detail, last_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (reason)"
             " DO UPDATE SET status = excluded.status, count = count + excluded.count, detail = excluded.detail,"
             " last_at = excluded.last_at",
-            (refusal.reason, refusal.status, unwritten + 1, refusal.detail[:_LONGEST_DETAIL], at),
+            (refusal.reason, refusal.status, count, refusal.detail[:_LONGEST_DETAIL], at),
         )
 
     def refused(self, since: float) -> list[RefusedWebhooks]:

@@ -33,6 +33,8 @@ from kalathi.merchant.stock import Shelf, Stock, StockError
 _NOT_SENT: Final = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
 # An outage of the source that is shorter, such as a server's restart, is not worth a person's while.
 _OUTAGE_SECONDS: Final = 60.0
+# Orders that are not open wait no longer for the source.
+_PATIENCE_SECONDS: Final = 1.0
 
 
 # The topic of the notice (notices.py) that the source of stock cannot be read.
@@ -77,6 +79,8 @@ class OrderSteps:
         self._was_read = False
         self._away_told = ""
         self._away_told_at = 0.0
+        self._releasing: asyncio.Task[None] | None = None
+        self._has_departures = False
 
     async def take(self, reading: OrderReading) -> tuple[OrderReading, str]:
         """Does what the order asks for; gives it as it then is, and a sentence when a person has to look at it."""
@@ -208,18 +212,38 @@ class OrderSteps:
             return
         if not self._stock.lags:
             self._reservations.mark_left(code, self._clock())
-            with contextlib.suppress(StockError, CallError):
-                await self._release_left()
+            await self._release_soon()
             return
         if told:
             # The system may already have lowered its stock, so compare with the number from before the hand-over.
             self._reservations.mark_left(code, self._clock())
         try:
-            await self._read_stock(is_fresh=True)
-        except (StockError, CallError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._read_stock(is_fresh=True)
+        except (StockError, CallError, TimeoutError):
             self._reservations.mark_left(code, self._clock(), starts_anew=True)
         else:
             self._reservations.mark_left(code, self._clock())
+
+    async def _release_soon(self) -> None:
+        """Release departed pieces, but let the caller wait no longer than a moment: a source that hangs must not hold
+        up labels. One task reads the source for all."""
+        self._has_departures = True
+        if self._releasing is None or self._releasing.done():
+            self._releasing = asyncio.create_task(self._release_all())
+        await asyncio.wait({self._releasing}, timeout=_PATIENCE_SECONDS)
+
+    async def _release_all(self) -> None:
+        # An order that departs while the source is being read needs a later reading.
+        while self._has_departures:
+            self._has_departures = False
+            with contextlib.suppress(StockError, CallError):
+                await self._release_left()
+
+    def stop(self) -> None:
+        """Stop reading the source. Departed pieces are released after the next start."""
+        if self._releasing is not None:
+            self._releasing.cancel()
 
     async def _release_left(self) -> None:
         """Read a live source, then release the pieces that left before. Raises StockError, CallError."""

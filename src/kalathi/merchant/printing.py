@@ -13,7 +13,8 @@ _LONGEST_NAME: Final = 60
 _WITHDRAWN: Final = "cancelled"
 # CUPS translates its sentences; `request id is label-42` is one of them.
 _UNTRANSLATED: Final = {"LC_ALL": "C"}
-_UNREACHABLE: Final = "Unable to connect"
+# What CUPS says of a job that is not in the queue any more.
+_HAS_ENDED: Final = re.compile(r"does not exist|already (?:completed|cancell?ed|aborted)", re.IGNORECASE)
 
 
 class PrinterError(Exception):
@@ -124,21 +125,24 @@ class QueuePrinter(CommandPrinter):
         if not file.exists():
             return
         job = file.read_bytes().decode("utf-8", "replace")
-        # Anything else, such as a name that was cut off, could be another queue.
-        if re.fullmatch(self._job, job, re.ASCII):
+        # The queue may be an earlier one, whose printer broke while jobs waited. Anything else is not an id.
+        if re.fullmatch(r"[^\s/]+-[0-9]+", job):
             # `cancel` tries its argument as a queue's name first: if a queue is called label-42, `cancel label-42`
             # cancels that queue's current job. A slash cannot be part of a queue's name, so only the id matches.
             outcome = self._cancel.run(f"/{job}")
-            if not isinstance(outcome, Ended) or _UNREACHABLE in outcome.errors:
-                raise PrinterError(self._cancel.describe(outcome))
             # A job that has ended cannot be cancelled, which is no failure: the label is on paper.
+            if not isinstance(outcome, Ended) or (outcome.status != 0 and not _HAS_ENDED.search(outcome.errors)):
+                raise PrinterError(f"the print job {job} was not cancelled: {self._cancel.describe(outcome)}")
         file.unlink()
 
     def _printed(self, path: Path, output: str) -> None:
         # As in "request id is label-42 (1 file(s))".
         found = re.search(rf"request id is ({self._job})(?!\S)", output, re.ASCII)
         if found:
-            self._job_file(path).write_text(found.group(1), "utf-8")
+            # Whole or not at all, because half an id could be that of another job.
+            unfinished = self._job_file(path).with_suffix(".job-part")
+            unfinished.write_text(found.group(1), "utf-8")
+            unfinished.replace(self._job_file(path))
 
     def _job_file(self, path: Path) -> Path:
         return path.with_suffix(".job")
