@@ -1,10 +1,12 @@
 """The sandbox from the command line, against a real marketplace: clock, scenarios, faults, and kalathi.toml."""
 
 import json
+import re
 from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.e2e.processes import calling, endpoint, kalathi, running, serve
 from tests.market import ACCEPT, OPERATOR_TOKEN, until
@@ -53,6 +55,41 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
         log = market.log.read_text("utf-8")
         assert "Traceback" not in log
         assert token not in log
+
+
+async def test_trigger_shows_what_came_of_each_webhook_and_checks_it_on_request(tmp_path: Path) -> None:
+    async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        shop_id, _ = await caller.shop(f"{shop.address}/hook")
+        to = ("--url", market.address, "--token", OPERATOR_TOKEN, "--shop", shop_id)
+        status, out, error = await kalathi("trigger", "late_cancellation", "--check", *to)
+        assert status == 0, error
+        outcomes = [line for line in out.splitlines() if line.startswith(("new_order", "order_updated"))]
+        code = outcomes[0].split()[1]
+        assert len(outcomes) == len(shop.by_order[code]) == 5
+        for line in outcomes:
+            assert re.fullmatch(rf"(new_order|order_updated) +{code}  → {shop.address}/hook 200 in \d+ ms", line)
+
+        shop.answers["/hook"] = lambda _: web.Response(status=404)
+        status, out, _ = await kalathi("trigger", "new_order", "--check", *to)
+        assert status == 1
+        assert re.search(r"^new_order .* 404 in \d+ ms$", out, re.MULTILINE)
+        status, out, _ = await kalathi("trigger", "new_order", "--json", *to)
+        assert status == 0, "the check is on request"
+        [webhook] = json.loads(out)["webhooks"]
+        assert (webhook["status"], webhook["state"], webhook["attempts"]) == (404, "pending", 1)
+
+        await caller.operate("PATCH", f"/marketplace/shops/{shop_id}", {"webhook_url": "http://127.0.0.1:9/"})
+        _, out, _ = await kalathi("trigger", "new_order", *to)
+        assert "→ http://127.0.0.1:9/ no answer: The connection was refused" in out
+        await caller.operate("PATCH", f"/marketplace/shops/{shop_id}", {"webhook_enabled": False})
+        status, out, _ = await kalathi("trigger", "return_withdrawal", "--check", *to)
+        assert status == 1
+        assert "no webhook URL: nothing was sent" in out
+        assert "nothing was sent: no URL for returns" in out
+        status, out, _ = await kalathi("trigger", "new_order", "--no-wait", *to)
+        assert (status, len(out.splitlines())) == (0, 1)
+        status, _, error = await kalathi("trigger", "new_order", "--no-wait", "--check", *to)
+        assert (status, error) == (1, "kalathi: --check needs the outcomes, so leave out --no-wait.\n")
 
 
 async def test_simulated_traffic_ends_by_itself_and_the_same_seed_decides_the_same(tmp_path: Path) -> None:

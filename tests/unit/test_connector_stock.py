@@ -228,6 +228,9 @@ async def test_a_source_that_hangs_holds_up_no_label_and_no_hand_over(shop: Shop
     assert sorted(map(str, told)) == sorted(["new", *(f"o{number}" for number in range(40))])
     assert _held(shop) == {"A": 41}
     shelves.answers.set()
+    async with asyncio.timeout(10):
+        while not lags and _held(shop) != {"A": 1}:
+            await asyncio.sleep(0.01)
     shop.seconds += 7200
     await shop.look_after()
     # A source that lags has to be read once before its numbers can be compared.

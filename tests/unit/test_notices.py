@@ -260,6 +260,13 @@ def test_a_burst_of_refusals_is_counted_whole_with_its_last_detail(tmp_path: Pat
     inbox.close()
 
 
+async def test_the_connector_writes_the_refusals_that_were_counted(shop: Shop) -> None:
+    for _ in range(3):
+        shop.inbox.notices.count_refusal(Refusal(403, RefusalReason.UNKNOWN_SOURCE, "unknown"), 0.0)
+    await shop.look_after()
+    assert _needs(shop) == ["3 webhooks were answered with 403 (unknown_source): unknown."]
+
+
 async def test_forged_codes_are_nothing_that_needs_a_person(shop: Shop) -> None:
     await shop.look_after()
     until = datetime.fromtimestamp(1500, UTC)
@@ -269,6 +276,7 @@ async def test_forged_codes_are_nothing_that_needs_a_person(shop: Shop) -> None:
         del shop.market.orders[forged.code]
     await shop.look_after()
     await shop.work(until_seconds=30)
+    await shop.look_after()
     assert _needs(shop) == []
     assert not [line for line in shop.told if "needs a person" in line]
     # A real order that cannot be fetched stays visible among them.

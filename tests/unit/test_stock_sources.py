@@ -284,6 +284,7 @@ async def test_an_entry_that_cannot_be_read_makes_its_own_product_unreadable(tex
         (b'[{"shop_uid": "A", "qty": 5}]', "its objects name no quantity"),
         (b"[{}]", "they name nothing"),
         (b'{"data": [{"shop_uid": "A", "quantity": 5}], "total": 3, "page": 1}', r"members that .* \(data\)"),
+        (b'{"inventory": [{"shop_uid": "A", "quantity": 5}], "next_page": 2}', r"members that .* \(inventory\)"),
         (b'{"result": {"A": 5}, "page": 1}', r"members that are not quantities \(result\)"),
         (b'{"products": [{"shop_uid": "A", "quantity": 5}]}', r"members that are not quantities \(products\)"),
         (b"[1]", "neither an object of quantities nor a list of objects"),

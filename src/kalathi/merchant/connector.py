@@ -24,14 +24,15 @@ from kalathi.contract.reading import ATHENS, seconds_of
 from kalathi.contract.webhooks import EventHead, read_event_head
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client import AsyncClient, CallError, MarketplaceError, ReturnStatusError, UnreadableAnswerError
-from kalathi.merchant.commands import HANDING_OVER, Limit
 from kalathi.merchant.decisions import answer_until, may_be_open, places_that_decide
 from kalathi.merchant.habits import Habits
-from kalathi.merchant.handing_over import HandoverError, Recipient, order_body, return_body
+from kalathi.merchant.handing_over import Recipient, order_body, return_body
+from kalathi.merchant.handover_steps import HandoverSteps
 from kalathi.merchant.inbox import UNKNOWN_CODE, Inbox
-from kalathi.merchant.inbox_rows import HAS_LEFT, Handover, InboxEvent, Look, Subject
+from kalathi.merchant.inbox_rows import HAS_LEFT, InboxEvent, Look, Subject
 from kalathi.merchant.metrics import ConnectorMetrics
 from kalathi.merchant.order_steps import OrderSteps
+from kalathi.merchant.pauses import FAILURES_BEFORE_PERSON, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, pause_seconds
 from kalathi.merchant.policy import Policy
 from kalathi.merchant.printing import FolderPrinter, PrinterError
 from kalathi.merchant.reconciling import reconcile
@@ -43,8 +44,6 @@ from kalathi.merchant.vouchers import NotAVoucherError
 
 _log = structlog.get_logger("kalathi.merchant")
 
-_FIRST_PAUSE_SECONDS: Final = 0.5
-_LONGEST_PAUSE_SECONDS: Final = 60.0
 # A marketplace that asks for more patience than this is asked all the same: orders have deadlines.
 _LONGEST_WAIT_SECONDS: Final = 300.0
 # Another process may have put something into the inbox: a framework that receives, `kalathi merchant reprint`.
@@ -53,21 +52,17 @@ _IDLE_SECONDS: Final = 1.0
 _STEP_BACK_SECONDS: Final = 5.0
 # A deadline so near is reported although its order was never fetched.
 _SOON_SECONDS: Final = 300.0
-# A refusal may be of the moment, such as a window that began a second ago; one that stays needs a person.
-_REFUSALS_BEFORE_ASIDE: Final = 3
 # About four minutes with growing pauses: a marketplace may announce an order before each of its servers shows it.
 _TRIES_OF_UNKNOWN: Final = 12
 _CODE_SHOWN: Final = 40
 # Orders and returns that are looked at at a time: a printer that hangs, or a link that does not answer, holds up one.
 _LOOKS_AT_A_TIME: Final = 16
 _HANDOVERS_AT_A_TIME: Final = 4
-# Added to the limit of a hand-over, so that a command at its limit is ended first and names it.
-_HANDOVER_GRACE_SECONDS: Final = 5.0
 # Read events that are kept, so that what comes again is known; older ones are forgotten.
 _EVENTS_KEPT: Final = 100_000
 # The word of the error for an order that the marketplace does not have (contract, section 3).
 _NO_SUCH_ORDER: Final = "order_error"
-_MAY_PASS: Final = (StockError, NotAVoucherError, PrinterError, HandoverError, OSError, sqlite3.Error)
+_MAY_PASS: Final = (StockError, NotAVoucherError, PrinterError, OSError, sqlite3.Error)
 
 
 class Connector:
@@ -110,6 +105,9 @@ class Connector:
             told_orders_are_counted=self._habits.told_orders_are_counted,
             stock_lag_seconds=self._habits.stock_lag_seconds,
         )
+        self._handovers: HandoverSteps | None = None
+        if recipient is not None:
+            self._handovers = HandoverSteps(recipient, inbox, self._steps, self._habits, self._metrics, tell, clock)
         self._bell = asyncio.Event()
         self._reconcile_at = 0.0
         # Until then the marketplace wants no calls.
@@ -141,7 +139,7 @@ class Connector:
     async def _keep_working(self) -> None:
         while True:
             self._bell.clear()
-            seconds = _FIRST_PAUSE_SECONDS
+            seconds = FIRST_PAUSE_SECONDS
             try:
                 await self.work()
                 next_at = self.next_at()
@@ -199,10 +197,12 @@ class Connector:
         free = _LOOKS_AT_A_TIME - sum(1 for kind, _ in in_hand if kind != "handover")
         for look in [look for look in looks if (look.kind, look.code) not in in_hand][:free]:
             in_hand[look.kind, look.code] = asyncio.create_task(self._look(look))
-        handovers = self._inbox.due_handovers(now) if self._recipient else []
+        if self._handovers is None:
+            return
         free = _HANDOVERS_AT_A_TIME - sum(1 for kind, _ in in_hand if kind == "handover")
+        handovers = self._inbox.due_handovers(now)
         for handover in [entry for entry in handovers if ("handover", entry.code) not in in_hand][:free]:
-            in_hand["handover", handover.code] = asyncio.create_task(self._hand_over(handover))
+            in_hand["handover", handover.code] = asyncio.create_task(self._handovers.hand_over(handover))
 
     async def look_after(self) -> None:
         """Now and then: warns of deadlines, and finds what no webhook has told."""
@@ -241,7 +241,7 @@ class Connector:
     def _follow_clock_back(self, now: float) -> None:
         """The clock was ahead and has been corrected, perhaps while the connector was not running: pauses that were
         counted by it would last for hours."""
-        self._inbox.bring_forward(now + _LONGEST_PAUSE_SECONDS)
+        self._inbox.bring_forward(now + LONGEST_PAUSE_SECONDS)
         for name in ("reconciled", "started"):
             moment = self._inbox.moment(name)
             if moment is not None and moment > now:
@@ -278,7 +278,7 @@ class Connector:
             if is_unknown and not self._inbox.was_seen(look.kind, look.code):
                 self._wait_for_unknown(look, error)
                 return
-            if error.may_pass or look.tries + 1 < _REFUSALS_BEFORE_ASIDE:
+            if error.may_pass or look.tries + 1 < FAILURES_BEFORE_PERSON:
                 self._try_again(look, str(error))
                 return
             note = f"the marketplace refused: {error}" if isinstance(error, MarketplaceError) else str(error)
@@ -372,27 +372,6 @@ class Connector:
             self._inbox.hand_over(Subject.RETURN, return_code, return_body(received))
         return note
 
-    async def _hand_over(self, handover: Handover) -> None:
-        if self._recipient is None:
-            return
-        limit = Limit(self._habits.hand_over_seconds, HANDING_OVER.setting)
-        try:
-            async with asyncio.timeout(limit.seconds + _HANDOVER_GRACE_SECONDS):
-                await self._recipient.take(handover.code, handover.body)
-        except (*_MAY_PASS, CallError) as error:
-            pause_seconds = _pause_seconds(handover.tries)
-            self._metrics.note_failure("handover")
-            told = str(error) or f"not taken within {limit}"
-            _log.warning("not_handed_over", code=handover.code, error=told, pause_seconds=pause_seconds)
-            if handover.tries + 1 == _REFUSALS_BEFORE_ASIDE:
-                self._tell(f"needs a person: {handover.code} cannot be handed over: {told}")
-            self._inbox.postpone_handover(handover, self._clock() + pause_seconds, told)
-        else:
-            self._inbox.handed(handover)
-            self._metrics.note_done("handed_over")
-            if self._habits.told_orders_are_counted:
-                await self._steps.leave(handover.code, told=True)
-
     def _heed(self, error: CallError) -> None:
         """Apply a failure to all calls: the pause that the marketplace demands, and a wrong set-up."""
         self._setup.note_failure(error)
@@ -401,19 +380,15 @@ class Connector:
             self._not_before = max(self._not_before, self._clock() + wait_seconds)
 
     def _try_again(self, look: Look, failure: str) -> None:
-        pause_seconds = _pause_seconds(look.tries)
-        _log.warning("look_waits", code=look.code, error=failure, tries=look.tries + 1, pause_seconds=pause_seconds)
+        pause = pause_seconds(look.tries)
+        _log.warning("look_waits", code=look.code, error=failure, tries=look.tries + 1, pause_seconds=pause)
         self._metrics.note_failure("look")
-        self._inbox.postpone(look, self._clock() + pause_seconds, failure)
+        self._inbox.postpone(look, self._clock() + pause, failure)
 
     def _did(self, what: str, code: str, line: str) -> None:
         self._metrics.note_done(what)
         _log.info(what, code=code)
         self._tell(line)
-
-
-def _pause_seconds(tries: int) -> float:
-    return min(_FIRST_PAUSE_SECONDS * (1 << min(tries, 10)), _LONGEST_PAUSE_SECONDS)
 
 
 def _deadline_of(head: EventHead) -> float | None:

@@ -68,6 +68,15 @@ class OperatorClient:
         """An order, its cart, timeline and deliveries."""
         return await self._call("GET", f"/marketplace/orders/{code}")
 
+    async def deliveries(self, subject: str) -> list[dict[str, Any]]:
+        """The webhooks of an order or a return in the delivery log, oldest first."""
+        path = f"/marketplace/deliveries?subject={quote(subject, safe='')}&per=100"
+        return list(reversed((await self._call("GET", path))["deliveries"]))
+
+    async def delivery(self, name: str) -> dict[str, Any]:
+        """One webhook of the delivery log with its attempts."""
+        return await self._call("GET", f"/marketplace/deliveries/{quote(name, safe='')}")
+
     async def order_codes(self) -> list[str]:
         """The newest orders' codes."""
         return [order["code"] for order in (await self._call("GET", "/marketplace/orders"))["orders"]]

@@ -1,0 +1,13 @@
+"""How long failed work waits for its next try."""
+
+from typing import Final
+
+FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PAUSE_SECONDS: Final = 60.0
+# After so many failures a person is told: a failure may be of the moment, such as a window that began a second ago.
+FAILURES_BEFORE_PERSON: Final = 3
+
+
+def pause_seconds(tries: int) -> float:
+    """Return the pause after the failure that follows `tries` others: 0.5 s, 1 s, 2 s, up to a minute."""
+    return min(FIRST_PAUSE_SECONDS * (1 << min(tries, 10)), LONGEST_PAUSE_SECONDS)
