@@ -38,9 +38,23 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
         shown = await caller.operate("GET", f"/marketplace/orders/{order['code']}")
         assert shown["order"]["line_items"][0]["quantity"] == 3
         await until(lambda: ("order_updated", "cancelled") in shop.by_order[order["code"]])
-        status, _, error = await kalathi("trigger", "unheard_of", *to)
-        assert status == 1
-        assert "late_cancellation" in error
+        for words, sentence in (
+            (("trigger", "unheard_of"), "there are: abroad"),
+            (("trigger", "late_cancelation"), "did you mean late_cancellation"),
+            (("trigger", "new_order", "--set", "foo=1"), "paths are such as order.comments"),
+            (("trigger", "new_order", "--set", "order.nonsense=1"), "there are comments, customer"),
+            (("trigger", "new_order", "--shop", "nobody"), "Shop not found"),
+            (("faults", "add", "api", "delay", "--call", "nonsense"), "there are accept, "),
+            (("faults", "add", "webhooks", "delay", "--call", "accept"), "there are merchant_return_created"),
+            (("faults", "add", "api", "delay", "--shop", "nobody"), "there is no shop nobody"),
+            (("shop", "list", "--url", market.address.removeprefix("http://")), "must begin with http"),
+        ):
+            options = to[2:] if "--url" in words else to
+            status, out, error = await kalathi(*words, *options)
+            assert (status, out) == (1, "")
+            assert sentence in error
+        laid = await caller.operate("GET", "/marketplace/faults")
+        assert laid["rules"] == []
 
         status, _, error = await kalathi("faults", "add", "api", "drop", "--call", "list", "--shop", shop_id, *to)
         assert status == 0, error

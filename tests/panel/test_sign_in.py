@@ -47,6 +47,21 @@ async def test_a_shop_and_the_operator_sign_in_with_their_tokens_and_see_what_th
             assert (await Surfer(market).sign_in(shop.token, then)).path == "/shop/orders"
 
 
+@pytest.mark.parametrize("path", ["/nonsense", "/operator/nonsense", "/vouchers/x/y.pdf", "/a/b/c?d=e"])
+async def test_an_unknown_path_is_a_page_in_a_browser_and_the_envelope_elsewhere(tmp_path: Path, path: str) -> None:
+    async with open_market(tmp_path) as market:
+        browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+        page = await market.call("GET", path, headers=browser)
+        assert (page.status, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert b"There is no such page." in page.body
+        assert page.headers["content-security-policy"]
+        if not path.startswith("/operator"):
+            program = await market.call("GET", path, headers={"Accept": "application/json"})
+            assert (program.status, program.json["errors"][0]["code"]) == (404, "not_found")
+        found = await market.call("GET", "/healthz", headers=browser)
+        assert (found.status, found.headers["content-type"]) == (200, "application/json; charset=utf-8")
+
+
 async def test_a_wrong_token_is_told_and_whoever_guesses_is_slowed_down(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()

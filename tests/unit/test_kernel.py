@@ -1,5 +1,6 @@
 """Time, working days, ids, money and settings."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -126,9 +127,35 @@ def test_an_amount_of_money_has_two_decimals_however_it_was_spelt(text: str, amo
 def test_settings_are_read_from_texts_and_a_wrong_one_is_named() -> None:
     assert read_settings({"port": "0", "webhook_timeout_seconds": "2.5", "data": "/tmp/x"}).port == 0
     assert read_settings({}) == Settings()
-    for wrong in ({"port": "many"}, {"acceptance_hours": "0"}, {"webhook_slots": "-1"}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            read_settings(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("port", "abc", "--port 'abc': give a whole number from 0 to 65535"),
+        ("port", "99999", "--port '99999': give a whole number from 0 to 65535"),
+        ("mode", "prod", "--mode 'prod': give sandbox or production"),
+        ("acceptance_hours", "0", "--acceptance-hours '0': give a whole number of 1 or more"),
+        ("webhook_timeout_seconds", "99", "--webhook-timeout-seconds '99': give a number above 0 and up to 12"),
+        ("clock_limit_seconds", "0", "--clock-limit-seconds '0': give a number above 0"),
+        ("tell_deliveries", "maybe", "--tell-deliveries 'maybe': give true or false"),
+        ("public_url", "market.example", "--public-url market.example: it must begin with http:// or https://"),
+        ("public_url", "https://a..b", "--public-url https://a..b: it must name a host, such as"),
+        ("public_url", "https://a.b/?x=1", "--public-url https://a.b/?x=1: give scheme, host and path only"),
+        ("public_url", "https://u:p@a.b", "give scheme, host and path only"),
+        ("data", __file__, f"--data {__file__}: it is a file; give a folder"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_words(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        read_settings({name: value})
+
+
+def test_every_number_among_the_settings_says_its_range() -> None:
+    for field in setting_fields():
+        if field.type in {int, float}:
+            with pytest.raises(ValueError, match=f"^{field.flag} 'x': give a (whole )?number (from|of|above) "):
+                read_settings({field.name: "x"})
 
 
 def test_every_setting_has_a_flag_a_variable_and_a_sentence() -> None:

@@ -52,8 +52,6 @@ def listen(
     if forwarding is None and (headers or insecure or failed):
         fail("--header, --insecure and --failed are about the target: give --forward too.")
     found_url, found_token = address_and_token(data, url, token)
-    if not found_url.startswith(("http://", "https://")):
-        fail(f"--url {found_url}: the marketplace's address begins with http:// or https://.")
     names = tuple(name for part in events.split(",") if (name := part.strip()))
 
     def show(heard: Heard) -> None:

@@ -62,6 +62,12 @@ def operator_options(command: T) -> T:
 
 def address_and_token(data: Path, url: str, token: str) -> tuple[str, str]:
     """Where the marketplace is and the operator's token: as told, else from the data folder."""
+    if url:
+        from kalathi.marketplace.kernel.targets import BadUrl, parse_target
+
+        target = parse_target(url)
+        if isinstance(target, BadUrl):
+            fail(f"--url {url}: it {target}.")
     try:
         found_url = url or read_text(data / "address").strip()
         found_token = token or read_text(data / "operator-token").strip()

@@ -109,10 +109,16 @@ def faults_list(data: Path, url: str, token: str, as_json: bool) -> None:
 @click.argument("kind", type=click.Choice(["delay", "error", "rate_limit", "drop", "timeout", "duplicate", "reorder"]))
 @click.option("--shop", "shop_id", default=None, help="Only this shop.")
 @click.option("--call", default=None, help="Only this call (accept, show, list) or event type (new_order).")
-@click.option("--probability", type=float, default=1.0, show_default=True)
-@click.option("--seconds", type=float, default=1.0, show_default=True, help="Of a delay, a timeout, a reordering.")
-@click.option("--status", type=int, default=503, show_default=True, help="Of an error.")
-@click.option("--retry-after", "retry_after_seconds", type=int, default=5, show_default=True)
+@click.option("--probability", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 60),
+    default=1.0,
+    show_default=True,
+    help="Of a delay, a timeout, a reordering.",
+)
+@click.option("--status", type=click.IntRange(500, 599), default=503, show_default=True, help="Of an error.")
+@click.option("--retry-after", "retry_after_seconds", type=click.IntRange(0, 3600), default=5, show_default=True)
 @click.option("--after", is_flag=True, help="The work is done and only its answer is lost.")
 @click.option("--seed", type=int, default=None, help="A new seed for all rules.")
 @operator_options

@@ -192,3 +192,13 @@ MERCHANT_ROUTES: Final[tuple[Route, ...]] = (
         body=SupplierRequest,
     ),
 )
+
+
+def _call_name(route: Route) -> str:
+    if not route.path.startswith(_ORDER):
+        return fault_name(route)
+    return route.path.removeprefix(_ORDER).strip("/").partition("/")[0] or "show"
+
+
+# The names by which rules of faults call the shops' calls.
+API_CALLS: Final = sorted({_call_name(route) for route in MERCHANT_ROUTES})

@@ -1,5 +1,6 @@
 """The sandbox's own calls: what goes wrong on demand, and from where webhooks are sent."""
 
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Annotated, Any
@@ -9,10 +10,14 @@ from msgspec import Meta, Struct
 from kalathi.contract.codec import encode
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.merchant_routes import API_CALLS
 from kalathi.marketplace.api.reply import Reply
-from kalathi.marketplace.sandbox.faults import Faults
+from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.listening.messages import EVENT_TYPES
+from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.player import ScenarioPlayer
 from kalathi.marketplace.sandbox.scenario import find_scenario, overridden, scenarios
+from kalathi.marketplace.shops import store as shops
 
 
 class IpRanges(Struct, frozen=True, kw_only=True):
@@ -31,8 +36,22 @@ async def show_faults(desk: Desk, call: Call) -> Reply:
 async def put_faults(desk: Desk, call: Call) -> Reply:
     """Lays down what goes wrong on API answers and deliveries from now on; no rules end it."""
     faults: Faults = call.body
+    named = {rule.shop_id for rule in faults.rules if rule.shop_id}
+    there = await desk.database.look(lambda view: shops.shops_by_id(view, named) if named else {})
+    wrong = [sentence for number, rule in enumerate(faults.rules) for sentence in _unknown(number, rule, there)]
+    if wrong:
+        raise invalid_parameter(*wrong[:10])
     await desk.faults.lay_down(faults)
     return Reply(200, encode(desk.faults.faults))
+
+
+def _unknown(number: int, rule: FaultRule, there: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for each name of the rule that names nothing."""
+    calls = API_CALLS if rule.on is FaultPlace.API else sorted(EVENT_TYPES)
+    if rule.call is not None and rule.call not in calls:
+        yield f"rules[{number}].call: there is no {rule.call}; there are {', '.join(calls)}."
+    if rule.shop_id and rule.shop_id not in there:
+        yield f"rules[{number}].shop_id: there is no shop {rule.shop_id}."
 
 
 class ScenarioShown(Struct, frozen=True, kw_only=True):

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
+
+from kalathi.marketplace.kernel.targets import BadUrl, parse_target
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -126,8 +128,52 @@ def setting_fields() -> list[SettingField]:
 
 
 def read_settings(values: Mapping[str, str]) -> Settings:
-    """Settings from texts, as flags and variables give them. Raises ValueError that names the setting."""
+    """Return the settings of texts, as flags and variables give them. Raises ValueError with a sentence that names the
+    setting and its valid values."""
     try:
-        return msgspec.convert(values, Settings, strict=False, dec_hook=lambda wanted, text: wanted(text))
-    except msgspec.ValidationError as error:
-        raise ValueError(f"a setting is not valid: {error}") from None
+        settings: Settings = _convert(values, Settings)
+    except msgspec.ValidationError:
+        raise ValueError(_first_fault(values)) from None
+    if settings.public_url:
+        target = parse_target(settings.public_url)
+        if isinstance(target, BadUrl):
+            raise ValueError(f"--public-url {settings.public_url}: it {target}")
+        if "?" in settings.public_url or "#" in settings.public_url or target.authorization:
+            raise ValueError(f"--public-url {settings.public_url}: give scheme, host and path only")
+    if settings.data.exists() and not settings.data.is_dir():
+        raise ValueError(f"--data {settings.data}: it is a file; give a folder")
+    return settings
+
+
+def _convert(value: Any, wanted: Any) -> Any:
+    return msgspec.convert(value, wanted, strict=False, dec_hook=lambda kind, text: kind(text))
+
+
+def _first_fault(values: Mapping[str, str]) -> str:
+    hints = get_type_hints(Settings, include_extras=True)
+    for field in setting_fields():
+        value = values.get(field.name)
+        if value is None:
+            continue
+        try:
+            _convert(value, hints[field.name])
+        except msgspec.ValidationError:
+            return f"{field.flag} {value[:80]!r}: give {_valid_values(hints[field.name])}"
+    unknown = ", ".join(sorted(set(values) - set(hints)))
+    return f"there are no settings {unknown}"
+
+
+def _valid_values(hint: Any) -> str:
+    """Return the valid values in words, such as `a whole number from 0 to 65535`."""
+    kind, meta = get_args(hint)
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    if kind is bool:
+        return "true or false"
+    if kind not in {int, float}:
+        return "a text"
+    words = "a whole number" if kind is int else "a number"
+    low = f"from {meta.ge}" if meta.ge is not None else f"above {meta.gt}" if meta.gt is not None else ""
+    if meta.le is None:
+        return f"{words} of {meta.ge} or more" if meta.ge is not None else f"{words} {low}".strip()
+    return f"{words} {low} {'to' if meta.ge is not None else 'and up to'} {meta.le}"

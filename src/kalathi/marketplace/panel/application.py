@@ -5,6 +5,7 @@ another host.
 """
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Final, cast
 from urllib.parse import parse_qsl, quote
 
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kalathi.marketplace.api.bodies import read_body
 from kalathi.marketplace.api.desk import Desk
@@ -76,13 +77,38 @@ def with_pages(api: ASGIApp, desk: Desk, bells: Bells, real: Callable[[], int]) 
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
-        if scope["type"] != "http" or path.startswith(BASE_PATH) or path.lstrip("/").partition("/")[0] not in roots:
+        if scope["type"] != "http" or path.startswith(BASE_PATH):
             await api(scope, receive, send)
-            return
-        # A slash too many, as people and browsers leave it behind.
-        await pages({**scope, "path": "/" + path.strip("/")}, receive, send)
+        elif path.lstrip("/").partition("/")[0] in roots:
+            # A slash too many, as people and browsers leave it behind.
+            await pages({**scope, "path": "/" + path.strip("/")}, receive, send)
+        elif _is_opened_in_a_browser(scope):
+            await _answer_with_page(api, pages, scope, receive, send)
+        else:
+            await api(scope, receive, send)
 
     return front
+
+
+async def _answer_with_page(api: ASGIApp, pages: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what the API answers, but with a page if nothing is there."""
+    is_missing = False
+
+    async def send_unless_missing(message: Message) -> None:
+        nonlocal is_missing
+        is_missing |= message["type"] == "http.response.start" and message["status"] == HTTPStatus.NOT_FOUND
+        if not is_missing:
+            await send(message)
+
+    await api(scope, receive, send_unless_missing)
+    if is_missing:
+        await pages(scope, receive, send)
+
+
+def _is_opened_in_a_browser(scope: Scope) -> bool:
+    return scope["method"] == "GET" and any(
+        name == b"accept" and b"text/html" in value.lower() for name, value in scope["headers"]
+    )
 
 
 class _Edge:

@@ -82,6 +82,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     ),
     "line_items.reason_id: %(given)s; valid values: %(valid)s.": "This reason is not on offer. Choose another.",
     "There is no scenario of this name; there are: %(names)s.": "There is no such scenario.",
+    "There is no scenario of this name; did you mean %(names)s?": "There is no such scenario.",
     "number_of_parcels: %(given)s; valid values: %(valid)s.": "This number of parcels is not on offer.",
     "rejection_reason_other is too long (maximum is %(most)s characters).": (
         "The reason is too long; it may have %(most)s characters."

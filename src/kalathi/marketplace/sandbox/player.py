@@ -1,7 +1,7 @@
 """Plays a scenario for a shop: its listings, its cart, and then step by step what the shop, the customer, support, the
 courier and the clock do. Each step goes through the same tables of operations as the APIs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -231,11 +231,18 @@ class ScenarioPlayer:
 
 def _check_names(scenario: Scenario) -> None:
     """Raises INVALID_PARAMETER for what no order has: a name that was set in vain."""
-    wrong = [f"order.{name[:40]}" for name in scenario.order if name not in _OF_AN_ORDER]
+    of_an_order, of_a_line = _OF_AN_ORDER, _OF_A_LINE | {"times"}
+    wrong = [(f"order.{name[:40]}", of_an_order) for name in scenario.order if name not in of_an_order]
     for line in scenario.order.get("line_items", []):
-        wrong += [f"order.line_items: {name[:40]}" for name in line if name not in _OF_A_LINE | {"times"}]
+        wrong += [(f"order.line_items: {name[:40]}", of_a_line) for name in line if name not in of_a_line]
     if wrong:
-        raise invalid_parameter(*(f"{name} is nothing that a scenario can set." for name in wrong[:10]))
+        raise invalid_parameter(
+            *(f"{name} is nothing that a scenario can set; there are {_listed(there)}." for name, there in wrong[:10])
+        )
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _says(step: dict[str, Any]) -> dict[str, Any]:

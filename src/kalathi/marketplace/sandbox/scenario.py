@@ -5,6 +5,7 @@ import re
 import tomllib
 from copy import deepcopy
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -56,9 +57,9 @@ def find_scenario(name: str) -> Scenario:
     """Raises NOT_FOUND with the names that there are."""
     found = scenarios().get(name)
     if found is None:
-        raise DomainError(
-            ErrorCode.NOT_FOUND, f"There is no scenario of this name; there are: {', '.join(scenarios())}."
-        )
+        close = get_close_matches(name, scenarios(), n=3)
+        rest = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(scenarios())}."
+        raise DomainError(ErrorCode.NOT_FOUND, f"There is no scenario of this name; {rest}")
     return found
 
 
@@ -69,11 +70,21 @@ def overridden(scenario: Scenario, values: dict[str, Any]) -> Scenario:
     """
     content: dict[str, Any] = {"order": deepcopy(scenario.order), "steps": deepcopy(scenario.steps)}
     wrong = [
-        f"set.{path[:80]}: there is no such place." for path, value in values.items() if not _put(content, path, value)
+        f"set.{path[:80]}: there is no such place; paths are such as {', '.join(_paths(scenario))}."
+        for path, value in values.items()
+        if not _put(content, path, value)
     ]
     if wrong:
         raise invalid_parameter(*wrong[:10])
     return msgspec.structs.replace(scenario, **content)
+
+
+def _paths(scenario: Scenario) -> list[str]:
+    """Return a few paths that the scenario has."""
+    lines = scenario.order.get("line_items") or [{}]
+    names = [name for name in lines[0] if isinstance(name, str)] if isinstance(lines[0], dict) else []
+    steps = [f"steps[{index}].{name}" for index, step in enumerate(scenario.steps) for name in step if name != "do"]
+    return ["order.comments", *(f"order.line_items[0].{name}" for name in names[:2]), *steps[:2]]
 
 
 def value_at(content: Any, path: str) -> Any:
