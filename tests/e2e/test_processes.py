@@ -170,6 +170,60 @@ async def test_a_bug_answers_500_without_its_text_and_is_logged(tmp_path: Path) 
         assert token not in market.log.read_text("utf-8")
 
 
+PRODUCTION = ("serve", "--mode", "production")
+GOOD = ("--public-url", "https://market.example", "--ip-ranges", "203.0.113.0/28")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentences"),
+    [
+        ((), ["--public-url is missing", "127.0.0.1/32 is not public", "::1/128 is not public"]),
+        (("--public-url", "http://market.example", *GOOD[2:]), ["production needs https"]),
+        ((*GOOD[:2], "--ip-ranges", "10.0.0.0/8"), ["10.0.0.0/8 is not public"]),
+        ((*GOOD[:2], "--ip-ranges", "0.0.0.0/0"), ["0.0.0.0/0 is not public"]),
+        ((*GOOD[:2], "--ip-ranges", "fd00::/8,203.0.113.1"), ["fd00::/8 is not public"]),
+        ((*GOOD[:2], "--ip-ranges", ""), ["--ip-ranges is empty"]),
+        ((*GOOD[:2], "--ip-ranges", "everywhere"), ["everywhere is no range"]),
+    ],
+)
+async def test_production_does_not_start_without_a_real_address(
+    tmp_path: Path, settings: tuple[str, ...], sentences: list[str]
+) -> None:
+    for check in ((), ("--check",)):
+        code, out, error = await kalathi(*PRODUCTION, "--port", "0", "--data", str(tmp_path / "d"), *settings, *check)
+        assert code == 1
+        assert all(sentence in (out if check else error) for sentence in sentences)
+        assert not (tmp_path / "d").exists()
+
+
+async def test_check_says_what_a_start_would_find_and_changes_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    arguments = ("--data", str(data), "--check")
+    code, out, error = await kalathi(*PRODUCTION, *GOOD, "--port", "0", *arguments)
+    assert (code, error) == (0, "")
+    assert [line[:2] for line in out.splitlines()] == ["ok"] * 4
+    assert "(it will be made)" in out
+    assert not data.exists()
+    async with running(data, *serve(data)) as market:
+        port = market.address.rsplit(":", 1)[1]
+        code, out, _ = await kalathi("serve", "--port", port, *arguments)
+        assert code == 1
+        assert f"no  --host 127.0.0.1 --port {port}: Address already in use" in out
+        assert f"ok  database: {data / 'kalathi.db'}\n" in out
+    (data / "kalathi.db").write_bytes(b"not a database" * 100)
+    for suffix in ("-wal", "-shm"):
+        (data / f"kalathi.db{suffix}").unlink(missing_ok=True)
+    code, out, _ = await kalathi("serve", "--port", "0", *arguments)
+    assert (code, "no  database: " in out) == (1, True)
+    secret = "postgresql://u:SECRET@127.0.0.1:1/x"
+    code, out, error = await kalathi("serve", "--port", "0", "--database", secret, *arguments)
+    assert (code, "cannot be used" in out, "SECRET" in out + error) == (1, True, False)
+    url = fresh_postgres()
+    code, out, _ = await kalathi("serve", "--port", "0", "--database", url, *arguments)
+    assert (code, "Traceback" in out) == (0, False)
+    drop_postgres(url)
+
+
 async def test_a_worker_of_its_own_says_what_it_needs() -> None:
     code, _, error = await kalathi("worker", "--data", "/nonexistent")
     assert (code, "needs PostgreSQL" in error, "Traceback" in error) == (1, True, False)

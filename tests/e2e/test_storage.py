@@ -2,13 +2,17 @@
 the marketplace goes on by itself."""
 
 import asyncio
+import contextlib
 import resource
-from collections.abc import Awaitable, Callable
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Value
+from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from tests.databases import start_server
 from tests.e2e.processes import Caller, Process, calling, endpoint, kalathi, running, serve
 from tests.market import until
@@ -168,3 +172,38 @@ async def test_a_database_that_is_read_only_gives_503_and_loses_nothing(tmp_path
 async def test_a_data_folder_that_cannot_be_written_is_told_at_the_start() -> None:
     code, _, error = await kalathi(*serve(Path("/proc/kalathi")))
     assert (code, "/proc/kalathi" in error, "Traceback" in error) == (1, True, False), error
+
+
+async def test_a_change_by_another_program_is_seen_while_nothing_is_written(tmp_path: Path) -> None:
+    async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        shop_id, token = await caller.shop(None)
+        code = await caller.cart(shop_id)
+        assert (await caller.merchant(token, "GET", code))[0] == 200
+        with contextlib.closing(sqlite3.connect(tmp_path / "kalathi.db", isolation_level=None)) as other:
+            other.execute("DELETE FROM api_tokens")
+        async with asyncio.timeout(5):
+            while (await caller.merchant(token, "GET", code))[0] != 401:
+                await asyncio.sleep(0.02)
+
+
+async def test_the_write_ahead_log_shrinks_again_after_a_long_reader(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "kalathi.db")
+    log = tmp_path / "kalathi.db-wal"
+
+    async def write(names: Iterable[int]) -> None:
+        for name in names:
+            row: dict[str, Value] = {"shop_id": "s", "link": str(name), "code": "c", "pdf": b"x" * 2**20}
+            await database.commit(ChangeSet(Insert("vouchers", row)))
+            await database.look(lambda view: view.one("SELECT count(*) FROM vouchers", {}))
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "kalathi.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM vouchers").fetchone()
+        await write(range(40))
+        assert log.stat().st_size > 40 * 2**20
+        reader.execute("COMMIT")
+    # The snapshot of an idle marketplace must not hold it either.
+    await asyncio.sleep(0.5)
+    await write(range(40, 50))
+    assert log.stat().st_size <= 17 * 2**20
+    await database.close()

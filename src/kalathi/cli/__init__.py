@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from kalathi import __version__
+from kalathi.cli.backup import backup, restore
 from kalathi.cli.configuration import DEFAULT_FILE, defaults_of
 from kalathi.cli.demo import demo
 from kalathi.cli.listen import listen
@@ -75,6 +76,8 @@ for _command in (
     serve,
     worker,
     merchant,
+    backup,
+    restore,
     purchase_order,
     demo,
     shop,

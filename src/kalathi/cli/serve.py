@@ -32,6 +32,7 @@ def setting_options(command: T) -> T:
 
 @click.command()
 @setting_options
+@click.option("--check", is_flag=True, help="Say what a start would find, and end: status 0 if nothing is in its way.")
 @click.option("--no-worker", is_flag=True, help="Serve the API only; what is due waits for a worker.")
 @click.option(
     "--processes",
@@ -41,16 +42,21 @@ def setting_options(command: T) -> T:
     show_default=True,
     help="Processes that share the port; more than one needs PostgreSQL.",
 )
-def serve(no_worker: bool, processes: int, **values: str) -> None:
+def serve(check: bool, no_worker: bool, processes: int, **values: str) -> None:
     """Run the marketplace: API and worker, until SIGTERM or Ctrl-C.
 
     \b
     kalathi serve
+    kalathi serve --check
     kalathi serve --port 0 --data /tmp/market
     kalathi serve --database postgresql://kalathi@localhost/kalathi --processes 4
     KALATHI_OPERATOR_TOKEN=secret kalathi serve --host 0.0.0.0 --public-url https://market.example
     """
     settings = _settings(values)
+    if check:
+        _check(settings)
+        return
+    _refuse_production_faults(settings)
     if processes > 1 and not settings.database.startswith("postgres"):
         fail(
             "SQLite is served by one process. Leave out --processes, or give a PostgreSQL database with --database"
@@ -96,6 +102,7 @@ def worker(watch_port: int | None, **values: str) -> None:
     settings = _settings(values)
     if not settings.database.startswith("postgres"):
         fail("a worker of its own needs PostgreSQL: give --database postgresql://user@host/name.")
+    _refuse_production_faults(settings)
     if not settings.public_url:
         fail("give --public-url: vouchers are linked under the address at which the marketplace is reached.")
     bound = None
@@ -117,6 +124,25 @@ def _settings(values: dict[str, str]) -> Settings:
         fail(f"{error}. See kalathi serve --help.")
 
 
+def _refuse_production_faults(settings: Settings) -> None:
+    from kalathi.marketplace.kernel.production import production_faults
+
+    if faults := production_faults(settings):
+        more = "".join(f"\n  {fault}." for fault in faults[1:])
+        fail(f"production mode cannot start: {faults[0]}.{more}")
+
+
+def _check(settings: Settings) -> None:
+    from kalathi.cli.checks import check_settings
+
+    findings = list(check_settings(settings))
+    for finding in findings:
+        mark = click.style("ok", fg="green") if finding.is_good else click.style("no", fg="red")
+        click.echo(f"{mark}  {finding.text}")
+    if not all(finding.is_good for finding in findings):
+        sys.exit(1)
+
+
 def _run(settings: Settings, main: Any) -> None:
     from kalathi.marketplace.kernel.changes import StorageError
     from kalathi.marketplace.kernel.database import DatabaseInUseError
@@ -128,13 +154,13 @@ def _run(settings: Settings, main: Any) -> None:
     except (DatabaseInUseError, NewerDatabaseError, ValueError) as error:
         fail(str(error))
     except (StorageError, sqlite3.Error) as error:
-        fail(f"the database {_without_password(settings.database) or f'in {settings.data}'} cannot be used: {error}.")
+        fail(f"the database {without_password(settings.database) or f'in {settings.data}'} cannot be used: {error}.")
     except OSError as error:
         fail(f"{settings.data} cannot be used: {error.strerror}.")
 
 
-def _without_password(url: str) -> str:
-    """A URL as it may be shown: what stands before the host stays, but for the password."""
+def without_password(url: str) -> str:
+    """Return a database's URL as it may be shown."""
     return re.sub(r"(://[^:/@]*):.*@", r"\1@", url)
 
 

@@ -24,20 +24,21 @@ class NewerDatabaseError(Exception):
     """The database was brought to a shape that this version does not know."""
 
 
-def migrate_sqlite(path: Path) -> None:
-    """The file at `path`, which nobody else has open. Raises NewerDatabaseError."""
+def migrate_sqlite(path: Path, shape: str = HEAD) -> None:
+    """The file at `path`, which nobody else has open. An earlier `shape` is for a new file only. Raises
+    NewerDatabaseError."""
     engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
     # Left to itself the driver commits before each statement that changes a table, and a process that is killed in
     # between leaves half a shape that no start can mend.
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     event.listen(engine, "commit", lambda connection: connection.exec_driver_sql("COMMIT"))
     event.listen(engine, "rollback", lambda connection: connection.exec_driver_sql("ROLLBACK"))
-    _migrate(engine)
+    _migrate(engine, shape)
 
 
-def migrate_postgres(url: str) -> None:
+def migrate_postgres(url: str, shape: str = HEAD) -> None:
     """The database of a `postgresql://` URL. Raises NewerDatabaseError, SQLAlchemy's errors when it is not there."""
-    _migrate(create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1)))
+    _migrate(create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1)), shape)
 
 
 def shape_of(view: View) -> str:
@@ -47,7 +48,7 @@ def shape_of(view: View) -> str:
     return "ok" if version == HEAD else "newer" if version > HEAD else "older"
 
 
-def _migrate(engine: Engine) -> None:
+def _migrate(engine: Engine, shape: str) -> None:
     try:
         with engine.connect() as connection:
             if _is_current(connection):
@@ -57,7 +58,7 @@ def _migrate(engine: Engine) -> None:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
                 if _is_current(connection):
                     return
-            _run(connection)
+            _run(connection, shape)
     finally:
         engine.dispose()
 
@@ -73,11 +74,11 @@ def _is_current(connection: Connection) -> bool:
     return bool(version == HEAD)
 
 
-def _run(connection: Connection) -> None:
+def _run(connection: Connection, shape: str) -> None:
     from alembic import command  # noqa: PLC0415  (only when there is something to do)
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, shape)

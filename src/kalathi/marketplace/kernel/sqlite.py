@@ -22,6 +22,10 @@ from kalathi.marketplace.kernel.sqlite_writing import begin_group, prepare_write
 from kalathi.marketplace.kernel.statements import positional
 
 _READER_THREADS = 2
+# How late a change by another program may be noticed.
+_SNAPSHOT_SECONDS = 0.25
+# The write-ahead log is cut to this size when it is started over after a large reader, such as a backup, has ended.
+_LARGEST_LOG_BYTES = 16 * 2**20
 
 
 class _SqliteView:
@@ -69,6 +73,7 @@ class SqliteDatabase(Database):
         self._reading.execute("PRAGMA query_only=ON")
         self._reads: View = _SqliteView(self._reading)
         self._holds_snapshot = False
+        self._snapshot_end: asyncio.TimerHandle | None = None
         self._commits_in_flight = 0
         self._writing = writing
         self._writes: View = _SqliteView(writing)
@@ -88,12 +93,15 @@ class SqliteDatabase(Database):
 
     async def look(self, query: Query[T]) -> T:
         """Inline, and never interrupted: a query does not await, so one connection serves all."""
-        # One read transaction stays open over many reads while nothing is being written: nobody else writes this file,
-        # so the snapshot stays the latest state. Taking and leaving WAL's locks for each read cost a GET a fifth of its
-        # time. During writes no snapshot is held, because it would keep the log from being started over.
+        # One read transaction stays open over many reads while nothing is being written: taking and leaving WAL's locks
+        # for each read cost a GET a fifth of its time. It ends after a moment, so that a change by another program (a
+        # token deleted with SQLite's own shell) is seen. During writes no snapshot is held, because it would keep the
+        # log from being started over.
         if not (self._holds_snapshot or self._commits_in_flight):
             self._reading.execute("BEGIN")
             self._holds_snapshot = True
+            loop = asyncio.get_running_loop()
+            self._snapshot_end = loop.call_later(_SNAPSHOT_SECONDS, self._let_go_of_the_snapshot)
         try:
             if self._holds_snapshot:
                 return query(self._reads)
@@ -130,6 +138,9 @@ class SqliteDatabase(Database):
         if self._holds_snapshot:
             self._reading.execute("COMMIT")
             self._holds_snapshot = False
+        if self._snapshot_end is not None:
+            self._snapshot_end.cancel()
+            self._snapshot_end = None
 
     def _check_open(self) -> None:
         if self._writer.closed:
@@ -138,6 +149,7 @@ class SqliteDatabase(Database):
     async def close(self) -> None:
         """Writes what still waits and frees the file for another process."""
         await self._writer.close()
+        self._let_go_of_the_snapshot()
         self._readers.shutdown()
         self._reading.close()
         self._writing.close()
@@ -176,4 +188,5 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=5000")
     connection.execute("PRAGMA cache_size=-65536")
+    connection.execute(f"PRAGMA journal_size_limit={_LARGEST_LOG_BYTES}")
     return connection

@@ -1,0 +1,115 @@
+"""`kalathi serve --check`: what a start with these settings would find."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from kalathi.marketplace.kernel.settings import Settings
+
+
+class Finding(NamedTuple):
+    """One thing that was checked. `text` says how it is, or what to do."""
+
+    is_good: bool
+    text: str
+
+
+def check_settings(settings: Settings) -> Iterator[Finding]:
+    """Yield one finding for each thing that a start needs. Nothing is changed."""
+    from kalathi.marketplace.kernel.production import production_faults
+
+    if settings.mode == "sandbox":
+        yield Finding(True, "mode: sandbox (clock, faults and scenarios are there; --mode production for real orders)")
+    else:
+        faults = production_faults(settings)
+        yield from (Finding(False, fault) for fault in faults)
+        if not faults:
+            yield Finding(
+                True, f"mode: production, reached at {settings.public_url}, webhooks from {settings.ip_ranges}"
+            )
+    yield from _check_ranges(settings)
+    yield _check_folder(settings)
+    yield _check_database(settings)
+    yield _check_port(settings)
+
+
+def _check_ranges(settings: Settings) -> Iterator[Finding]:
+    from kalathi.marketplace.api.sandbox import ip_ranges
+    from kalathi.marketplace.webhooks.retry import RetrySchedule
+
+    # Production's own checks name a range that cannot be read.
+    ranges = "" if settings.mode == "production" else settings.ip_ranges
+    for name, read in (
+        ("--ip-ranges", lambda: ip_ranges(ranges, settings.ip_ranges_modified)),
+        ("--webhook-attempt-minutes", lambda: RetrySchedule(settings.webhook_attempt_minutes)),
+    ):
+        try:
+            read()
+        except ValueError as error:
+            yield Finding(False, f"{name}: {error}")
+
+
+def _check_folder(settings: Settings) -> Finding:
+    folder = settings.data
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding(False, f"--data {settings.data}: this user cannot write there")
+    state = "" if settings.data.exists() else " (it will be made)"
+    return Finding(True, f"data folder: {settings.data.absolute()}{state}")
+
+
+def _check_database(settings: Settings) -> Finding:
+    from kalathi.marketplace.app import DATABASE_FILE
+    from kalathi.marketplace.kernel.backup_sqlite import sqlite_source
+    from kalathi.marketplace.kernel.opening import is_postgres, sqlite_path
+
+    try:
+        if is_postgres(settings.database):
+            return _check_postgres(settings.database)
+        path = sqlite_path(settings.database) if settings.database else settings.data / DATABASE_FILE
+    except ValueError as error:
+        return Finding(False, f"--{error}")
+    if not path.exists():
+        return Finding(True, f"database: {path} (it will be made)")
+    try:
+        with sqlite_source(path) as source:
+            return _shape_finding(str(path), source.shape())
+    except sqlite3.Error as error:
+        return Finding(False, f"database: {path} cannot be read: {error}")
+
+
+def _check_postgres(url: str) -> Finding:
+    import psycopg
+
+    from kalathi.cli.serve import without_password
+    from kalathi.marketplace.kernel.backup_postgres import postgres_source
+
+    shown = without_password(url)
+    try:
+        with postgres_source(url) as source:
+            return _shape_finding(shown, source.shape())
+    except psycopg.Error as error:
+        return Finding(False, f"database: {shown} cannot be used: {str(error).splitlines()[0]}")
+
+
+def _shape_finding(shown: str, shape: str) -> Finding:
+    from kalathi.marketplace.kernel.migrating import HEAD
+
+    if shape > HEAD:
+        return Finding(False, f"database: {shown} is of a newer version of Kalathi; run that version")
+    more = (
+        "" if shape == HEAD else " (its tables will be brought up to date)" if shape else " (its tables will be made)"
+    )
+    return Finding(True, f"database: {shown}{more}")
+
+
+def _check_port(settings: Settings) -> Finding:
+    from kalathi.serving import listening_socket
+
+    try:
+        listening_socket(settings.host, settings.port).close()
+    except OSError as error:
+        return Finding(False, f"--host {settings.host} --port {settings.port}: {error.strerror}")
+    return Finding(True, f"address: {settings.host}, port {settings.port or 'any'}")

@@ -1,0 +1,105 @@
+"""The PostgreSQL side of backups."""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import create_engine, text
+
+from kalathi.marketplace.kernel.backups import BackupError, Progress, Row, Source, read_about, restore_rows
+from kalathi.marketplace.kernel.migrating import migrate_postgres
+from kalathi.marketplace.kernel.schema import METADATA
+
+_FETCHED_AT_ONCE: Final = 500
+_CONNECT_SECONDS: Final = 10
+
+
+class _PostgresSource:
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def shape(self) -> str:
+        if not _holds_tables(self._connection):
+            return ""
+        row = self._connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return str(row[0]) if row else ""
+
+    def columns(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for table, column in self._connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+            " ORDER BY table_name, ordinal_position"
+        ):
+            if table in METADATA.tables:
+                found.setdefault(table, []).append(column)
+        return found
+
+    def rows(self, table: str, columns: Sequence[str]) -> Iterator[Row]:
+        query = SQL("SELECT {} FROM {}").format(SQL(", ").join(map(Identifier, columns)), Identifier(table))
+        with self._connection.cursor(name="kalathi_backup") as cursor:
+            cursor.itersize = _FETCHED_AT_ONCE
+            yield from cursor.execute(query)
+
+
+@contextmanager
+def postgres_source(url: str) -> Iterator[Source]:
+    """Read the database at one moment, also while it is served. Raises psycopg.Error."""
+    with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        yield _PostgresSource(connection)
+
+
+def restore_postgres(archive: zipfile.ZipFile, url: str, progress: Progress) -> dict[str, int]:
+    """Restore into an empty database, whole or not at all. Return the rows by table. Raises BackupError,
+    psycopg.Error."""
+    about = read_about(archive)
+    counts = {}
+    with psycopg.connect(url) as connection:
+        if _holds_tables(connection):
+            raise BackupError("The database holds a marketplace already. Name an empty one with --database.")
+    try:
+        migrate_postgres(url, about.shape)
+        with psycopg.connect(url) as connection:
+            for table, names in about.columns.items():
+                counts[table] = _restore_table(connection, archive, table, names)
+                progress(table, counts[table])
+        migrate_postgres(url)
+    except BaseException:
+        _drop_tables(url)
+        raise
+    return counts
+
+
+def _restore_table(connection: psycopg.Connection, archive: zipfile.ZipFile, table: str, columns: Sequence[str]) -> int:
+    names = SQL(", ").join(map(Identifier, columns))
+    statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table), names)
+    try:
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+
+            def insert(rows: list[Row]) -> None:
+                for row in rows:
+                    copy.write_row(row)
+
+            return restore_rows(archive, table, insert)
+    except psycopg.DataError as error:
+        raise BackupError(f"The backup is damaged: its table {table} does not fit ({error}).") from None
+
+
+def _holds_tables(connection: psycopg.Connection) -> bool:
+    row = connection.execute("SELECT to_regclass('alembic_version')").fetchone()
+    return row is not None and row[0] is not None
+
+
+def _drop_tables(url: str) -> None:
+    """Leave the database as empty as it was."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    try:
+        with engine.begin() as connection:
+            METADATA.drop_all(connection)
+            connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+    finally:
+        engine.dispose()
