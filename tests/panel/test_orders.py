@@ -6,10 +6,12 @@ import pypdfium2
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
+from structlog.testing import capture_logs
 
 from kalathi.marketplace.api.uploads import INVOICE_FILE
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.panel.files import read_file_form
+from tests.market import CUSTOMER
 from tests.panel.surfer import open_place
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +42,26 @@ async def test_an_order_is_accepted_by_its_form_and_its_voucher_appears(tmp_path
         [link] = [link for link in after.links if link.startswith("/vouchers/")]
         assert order["courier_voucher"].endswith(link)
         assert not [form for form in after.forms if form.action.endswith(("/accept", "/reject"))]
+
+
+async def test_an_address_that_no_label_can_show_is_told_to_a_person(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        plain = await place.shop.accepted()
+        with capture_logs() as logs:
+            code = await place.shop.accepted(customer=CUSTOMER | {"first_name": "王小明", "last_name": "Lee"})
+        [line] = [line for line in logs if line["event"] == "address_needs_person"]
+        assert (line["code"], line["unreadable_letters"]) == (code, 3)
+        sentence = (
+            "The label cannot show these letters of the address: 王小明. Write the address on the parcel by hand."
+        )
+        for page in (
+            await place.merchant.get(f"/shop/orders/{code}"),
+            await place.operator.get(f"/operator/orders/{code}"),
+        ):
+            assert sentence in page.text
+        greek = await place.merchant.get(f"/shop/orders/{code}?language=el")
+        assert "Γράψτε τη διεύθυνση στο δέμα με το χέρι" in greek.text
+        assert "The label cannot show" not in (await place.operator.get(f"/operator/orders/{plain}")).text
 
 
 async def test_limited_stock_is_rejected_by_the_line_and_a_new_order_comes(tmp_path: Path) -> None:

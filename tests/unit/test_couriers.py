@@ -1,21 +1,25 @@
 """Pickup windows, tracking codes, and vouchers that are rendered and read back."""
 
+import unicodedata
 from datetime import UTC, datetime, timedelta
 
 import pypdfium2
 import pytest
+import typst
 import zxingcpp
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from kalathi.contract.codec import decode
-from kalathi.contract.orders import WindowOption
+from kalathi.contract.orders import Address, Customer, WindowOption
 from kalathi.contract.words import Courier
+from kalathi.marketplace.couriers.letters import printable, unreadable_letters
 from kalathi.marketplace.couriers.printing import DocumentPrinter, Party
 from kalathi.marketplace.couriers.tracking import tracking_codes
 from kalathi.marketplace.couriers.vouchers import VoucherFacts, render_voucher
 from kalathi.marketplace.couriers.windows import WindowSchedule, parse_hours
+from kalathi.marketplace.orders.documents import _recipient
 
 SCHEDULE = WindowSchedule("09-12,12-15,15-18", 3)
 A6_POINTS = (297.64, 419.53)
@@ -149,6 +153,92 @@ def test_no_text_of_a_customer_can_change_the_label(text: str) -> None:
     assert len(_texts(pdf)) == 2, "a long text does not spill onto another page"
     [barcode] = zxingcpp.read_barcodes(_page(pdf, 0, 203))
     assert barcode.text == "SLM261124513047401"
+
+
+LONG = {
+    "name": "Αλεξάνδρα-Ειρήνη " * 12,
+    "street": "Λεωφόρος Ελευθερίου Βενιζέλου και Μεγάλου Αλεξάνδρου " * 4,
+    "place": "Αγία Παρασκευή του Όρους της Ηπείρου " * 5,
+}
+
+
+def _recipient_of(name: str, street: str, place: str) -> Party:
+    address = Address(street_name=street, street_number="12Β", zip="153 41", city=place, region="Αττική")
+    return _recipient(Customer(id="c", first_name=name, last_name="", address=address))
+
+
+@pytest.mark.parametrize("shown", [(), ("name",), ("street",), ("place",), ("name", "street", "place")])
+def test_a_long_address_is_shown_whole_and_only_the_name_is_shortened(shown: tuple[str, ...]) -> None:
+    short = {"name": "Ελένη Π.", "street": "Ερμού", "place": "Αθήνα"}
+    recipient = _recipient_of(**{part: LONG[part] if part in shown else short[part] for part in short})
+    with pypdfium2.PdfDocument(render_voucher(DocumentPrinter(), _facts(recipient=recipient))) as document:
+        text = document[0].get_textpage()
+        whole = " ".join(text.get_text_range().split())
+        for line in recipient.lines:
+            assert line.replace(" ", "") in whole.replace(" ", ""), "what is clipped is text all the same, see below"
+        start, end = _at(text, "Παραλήπτης"), _at(text, "Παραγγελία")
+        boxes = [text.get_charbox(index) for index in range(start, end) if text.get_text_range(index, 1).strip()]
+        # In points from the bottom of the page: the frame, which cuts off what is below it, ends 22 above the code.
+        lowest = min(bottom for _, bottom, _, _ in boxes)
+        _, _, _, top_of_order = text.get_charbox(end)
+        assert lowest > top_of_order + 22
+    assert len(recipient.name) <= 60
+    assert recipient.name.endswith("…") is ("name" in shown)
+
+
+def _at(text: pypdfium2.PdfTextPage, word: str) -> int:
+    return int(text.get_text_range().replace("\r\n", "\n\n").index(word))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Ερμού\u202e21\u202c", "Ερμού21"),
+        ("a\x00b\x07c\x1b[31m", "abc[31m"),
+        ("\u200bΕλένη\u00ad \ufeff Π.", "Ελένη Π."),
+        ("line\nbreak\tand  spaces", "line break and spaces"),
+        ("Ε\u0301ρση", "Έρση"),
+        ("\ue000\U000f0000x", "x"),
+    ],
+)
+def test_control_and_direction_characters_are_left_out(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    party = _recipient_of(text, text, text)
+    assert party.name == shown
+    assert all("\u202e" not in line and "\x00" not in line for line in party.lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "letters"),
+    [
+        ("Ἀθῆναι, Ł\u00f3d\u017a, Київ, Nguyễn, €5 № 7 – «α» ’", ""),
+        ("王小明 王", "王小明"),
+        ("สมชาย", "สมชาย"),
+        ("محمد", "محد"),
+        ("山田 ひらがな", "山田ひらがな"),
+        ("Όροφος 2 😀", "😀"),
+    ],
+)
+def test_letters_that_no_label_can_show_are_named(text: str, letters: str) -> None:
+    assert unreadable_letters(printable(text)) == letters
+
+
+def test_every_letter_that_counts_as_shown_is_in_the_fonts() -> None:
+    compiler = typst.Compiler(ignore_system_fonts=True)
+    page = b'#set page(width: 14pt, height: 16pt, margin: 1pt)\n#set text(font: "Libertinus Serif", size: 8pt)\n#'
+
+    def drawn(letter: str) -> bytes:
+        picture = compiler.compile(page + b"sys.inputs.data", format="png", sys_inputs={"data": letter}, ppi=72)
+        assert isinstance(picture, bytes)
+        return picture
+
+    boxes = {drawn(letter) for letter in ("\u3400", "\U0001f600", "\u0e2a", "\u4e00")}
+    assert len(boxes) == 1, "what no font has looks alike"
+    for number in range(0x20, 0x2123):
+        letter = chr(number)
+        if unreadable_letters(letter) or unicodedata.category(letter) in {"Cn", "Cc", "Cf", "Zs", "Zl", "Zp"}:
+            continue
+        assert drawn(letter) not in boxes, hex(number)
 
 
 def test_the_same_facts_make_the_same_bytes() -> None:

@@ -1,17 +1,19 @@
 """What the documents of an order say: its voucher, and the delivery note of one from the warehouse."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec import UNSET
 
 from kalathi.contract.orders import Customer
 from kalathi.contract.words import PaymentMethod
+from kalathi.marketplace.couriers.letters import printable, shorten, unreadable_letters
 from kalathi.marketplace.couriers.printing import Party
 from kalathi.marketplace.couriers.tracking import tracking_codes
 from kalathi.marketplace.couriers.vouchers import VoucherFacts
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.money import total
-from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.warehouse.delivery_notes import NoteFacts, NoteLine, note_number
 
@@ -24,16 +26,16 @@ def voucher_facts(found: FoundOrder, now: datetime) -> VoucherFacts:
     return VoucherFacts(
         order_code=order.code,
         courier=str(order.courier),
-        sender=Party(
-            name=shop.name,
-            lines=()
+        sender=_party(
+            shop.name,
+            ()
             if location is None
             else (
                 f"{location.street_name} {location.street_number}",
                 f"{location.zip} {location.city}, {location.region}",
             ),
         ),
-        recipient=_recipient(order.recipient()),
+        recipient=recipient_of(order),
         tracking_codes=tracking_codes(
             str(order.courier), order.code, order.number_of_parcels or 1, order.tracking_codes_issued
         ),
@@ -42,18 +44,34 @@ def voucher_facts(found: FoundOrder, now: datetime) -> VoucherFacts:
     )
 
 
+def recipient_of(order: Order) -> Party:
+    """The recipient as documents show it."""
+    return _recipient(order.recipient())
+
+
+def unreadable_address(order: Order) -> str:
+    """Return the letters of the recipient's name and address that a label cannot show, so that a person writes the
+    address by hand."""
+    recipient = recipient_of(order)
+    return unreadable_letters(recipient.name, *recipient.lines)
+
+
+def _party(name: str, lines: Iterable[str]) -> Party:
+    return Party(name=shorten(printable(name)), lines=tuple(line for text in lines if (line := printable(text))))
+
+
 def _recipient(customer: Customer) -> Party:
     address = customer.address
     name = f"{customer.first_name} {customer.last_name}".strip()
     if address.pickup_from_collection_point and address.collection_point_address is not UNSET:
-        return Party(name=name, lines=(address.collection_point_address,))
+        return _party(name, (address.collection_point_address,))
     street = f"{address.street_name} {address.street_number}".strip()
     lines = (
         f"{street}, {address.floor}" if address.floor else street,
         f"{address.zip} {address.city}, {address.region}",
         address.country_code,
     )
-    return Party(name=name, lines=tuple(line for line in lines if line.strip(" ,")))
+    return _party(name, (line for line in lines if line.strip(" ,")))
 
 
 def note_facts(found: FoundOrder, terms: Terms, now: datetime) -> NoteFacts:
@@ -66,12 +84,12 @@ def note_facts(found: FoundOrder, terms: Terms, now: datetime) -> NoteFacts:
             name="Kalathi",
             lines=(f"{place.street_name} {place.street_number}", f"{place.zip} {place.city}, {place.region}"),
         ),
-        on_behalf_of=found.shop.name,
-        recipient=_recipient(order.recipient()),
+        on_behalf_of=printable(found.shop.name),
+        recipient=recipient_of(order),
         lines=tuple(
             NoteLine(
                 shop_uid=line.shop_uid,
-                product_name=line.product_name,
+                product_name=printable(line.product_name),
                 quantity=line.quantity,
                 serial_numbers=line.serial_numbers or "",
             )

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
+import structlog
+
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.couriers.printing import DocumentPrinter
 from kalathi.marketplace.couriers.vouchers import render_voucher
@@ -15,10 +17,12 @@ from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueRow, again, done
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.orders import commands, machine, store
-from kalathi.marketplace.orders.documents import note_facts, voucher_facts
+from kalathi.marketplace.orders.documents import note_facts, unreadable_address, voucher_facts
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.warehouse.delivery_notes import render_note
+
+_log = structlog.get_logger("kalathi.vouchers")
 
 T = TypeVar("T")
 
@@ -74,6 +78,9 @@ class OrderDueWork:
             await self._database.commit(ChangeSet(done(row)))
             return
         facts = voucher_facts(found, self._clock.now())
+        if letters := unreadable_address(found.order):
+            # No letters of the customer's in the log.
+            _log.warning("address_needs_person", code=row.subject, shop_id=row.shop_id, unreadable_letters=len(letters))
         pdf = await self._rendered(render_voucher, facts)
         link = secret_token()
 

@@ -14,6 +14,7 @@ from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.orders import pickup, store, wire
+from kalathi.marketplace.orders.documents import unreadable_address
 from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.queries import Rejection, rejection_of
 from kalathi.marketplace.orders.terms import Terms
@@ -59,6 +60,8 @@ class OrderPage(NamedTuple):
     returns: list[Return]
     rejection: Rejection | None
     predecessor: str | None
+    # Letters of the recipient that a label cannot show.
+    unreadable: str
 
     @property
     def mark(self) -> str:
@@ -94,6 +97,7 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
         deliveries=deliveries(view, order.shop_id, order.code),
         rejection=rejection_of(order),
         predecessor=order.predecessor,
+        unreadable=unreadable_address(order) if order.needs_voucher else "",
         returns=[entry.returned for entry in of_this_order],
     )
 
