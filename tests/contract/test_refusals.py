@@ -312,7 +312,19 @@ async def test_paths_that_are_none_answer_in_the_envelope(
 
 @pytest.mark.parametrize(
     "query",
-    ["state=unheard", "page=0", "page=x", "per=101", "per=-1", "updated_since=yesterday", "updated_since=2026-11-24"],
+    [
+        "state=unheard",
+        "cursor=x",
+        "cursor=1.",
+        "cursor=start&page=2",
+        "cursor=start&updated_since=2026-11-24T00:00:00Z",
+        "page=0",
+        "page=x",
+        "per=101",
+        "per=-1",
+        "updated_since=yesterday",
+        "updated_since=2026-11-24",
+    ],
 )
 async def test_a_list_that_cannot_be_asked_so_is_422(tmp_path: Path, query: str) -> None:
     async with open_market(tmp_path, worker=False) as market:

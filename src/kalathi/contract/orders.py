@@ -271,9 +271,10 @@ class Pagination(Struct, frozen=True, kw_only=True):
 
 
 class ListMeta(Struct, frozen=True, kw_only=True):
-    """What goes with every list."""
+    """What goes with every list. `next_cursor` is this project's own: where a walk goes on."""
 
     pagination: Pagination
+    next_cursor: str | UnsetType = UNSET
 
 
 class OrderList(Struct, frozen=True, kw_only=True):

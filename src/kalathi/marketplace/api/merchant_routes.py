@@ -109,7 +109,12 @@ MERCHANT_ROUTES: Final[tuple[Route, ...]] = (
         None,
         OrderList,
         (_E.INVALID_PARAMETER,),
-        (ORDER_STATE, Query("updated_since", str, "Only orders that changed at or after this timestamp."), *PAGES),
+        (
+            ORDER_STATE,
+            Query("updated_since", str, "Only orders that changed at or after this timestamp."),
+            Query("cursor", str, "`start`, or the `meta.next_cursor` of an answer: a walk that misses no order."),
+            *PAGES,
+        ),
     ),
     Route(
         Access.MERCHANT,

@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from msgspec.structs import replace
+
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import OrderList
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.paging import page_of, pagination, timestamp_of
+from kalathi.marketplace.api.paging import Page, cursor_of, cursor_to, page_of, pagination, timestamp_of
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
@@ -86,13 +88,17 @@ def trigger_webhook(desk: Desk, view: View, call: OrderCall) -> ChangeSet:
 
 
 async def list_orders(desk: Desk, call: ShopCall) -> Reply:
-    """`?state=&updated_since=&page=&per=`: the shop's orders, newest change first."""
+    """`?state=&updated_since=&page=&per=`: the shop's orders, newest change first. An order that changes while pages
+    are read moves to the front, so a later page can miss another one. To miss none, walk with `?cursor=start` and then
+    with each answer's `meta.next_cursor`: earliest change first; keep the last cursor to ask for later changes."""
     shop, query = call.shop, call.query
     state = query.get("state")
     if state is not None and state not in set(OrderState):
         raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")
     page = page_of(query)
     states = tuple(OrderState) if state is None else (OrderState(state),)
+    if "cursor" in query:
+        return await _walk_orders(desk, call, states)
     since = timestamp_of(query, "updated_since")
     now = desk.clock.now()
     found, count = await desk.database.read(
@@ -100,6 +106,18 @@ async def list_orders(desk: Desk, call: ShopCall) -> Reply:
     )
     shown = [wire.shown(entry.document, desk.terms.offer(entry.shop), now) for entry in found]
     return Reply(200, encode(OrderList(orders=shown, meta=pagination(page, count))))
+
+
+async def _walk_orders(desk: Desk, call: ShopCall, states: tuple[OrderState, ...]) -> Reply:
+    shop, query, now = call.shop, call.query, desk.clock.now()
+    if "page" in query or "updated_since" in query:
+        raise invalid_parameter("cursor: leave out page and updated_since.")
+    after, per = cursor_of(query["cursor"]), page_of(query).per
+    found = await desk.database.read(lambda view: queries.walk_shop_orders(view, shop.id, states, after, now, per))
+    at_millis, code = (found[-1][1], found[-1][0].order.code) if found else after
+    meta = replace(pagination(Page(1, per), len(found)), next_cursor=cursor_to(at_millis, code))
+    shown = [wire.shown(entry.document, desk.terms.offer(entry.shop), now) for entry, _ in found]
+    return Reply(200, encode(OrderList(orders=shown, meta=meta)))
 
 
 def _kept(call: OrderCall, recorded: Recorded) -> ChangeSet:

@@ -1,5 +1,6 @@
 """Pages of lists (contract, section 1): `?page=` from 1, `?per=` at most 100, and where a page stands in its list."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -9,6 +10,7 @@ from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.errors import invalid_parameter
 
 _MOST_PER_PAGE: Final = 100
+_CURSOR: Final = re.compile(r"([0-9]{1,15})\.([0-9A-Za-z-]{1,60})")
 _LAST_PAGE: Final = 1_000_000
 
 
@@ -34,6 +36,25 @@ def pagination(page: Page, count: int) -> ListMeta:
     return ListMeta(
         pagination=Pagination(total_results=count, total_pages=-(-count // page.per), page=page.number, per=page.per)
     )
+
+
+# Where a walk through changing orders begins.
+START: Final = "start"
+
+
+def cursor_of(text: str) -> tuple[int, str]:
+    """The place in the order of changes: milliseconds since 1970, and a code. Raises INVALID_PARAMETER."""
+    if text == START:
+        return (0, "")
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise invalid_parameter(f"cursor: give {START}, or the meta.next_cursor of an answer.")
+    return int(found[1]), found[2]
+
+
+def cursor_to(at_millis: int, code: str) -> str:
+    """The cursor of a place."""
+    return f"{at_millis}.{code}" if code else START
 
 
 def timestamp_of(query: Mapping[str, str], name: str) -> int:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.words import OrderState, RejectionActor
+from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import store, wire
@@ -77,6 +79,18 @@ def rejection_of(order: Order) -> Rejection | None:
         return None
     pieces = [AvailablePieces(id=line, available_quantity=count) for line, count in (order.available or {}).items()]
     return Rejection(actor=order.rejected_by, line_items=pieces, successor=order.successor)
+
+
+# An order becomes visible when it is committed, a moment after the time of its change.
+_COMMIT_MILLIS: Final = 2_000
+
+
+def walk_shop_orders(
+    view: View, shop_id: str, states: Sequence[OrderState], after: tuple[int, str], now: datetime, limit: int
+) -> list[tuple[FoundOrder, int]]:
+    """A shop's next orders in the order of their changes, which misses none: an order that changes meanwhile comes
+    again later. Changes of the last two seconds come with the next call."""
+    return store.orders_after(view, shop_id, states, after, to_millis(now) - _COMMIT_MILLIS, limit)
 
 
 def shop_orders(

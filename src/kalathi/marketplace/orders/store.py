@@ -129,6 +129,32 @@ def orders_of_shop(
     return [_found(row) for row in rows], counted[0] if counted else 0
 
 
+def orders_after(
+    view: View, shop_id: str, states: Sequence[OrderState], after: tuple[int, str], until_millis: int, limit: int
+) -> list[tuple[FoundOrder, int]]:
+    """A shop's orders in these states that changed after a place in the order of changes (time in milliseconds, then
+    code) and until a time, the earliest change first, each with the time of its change."""
+    parameters: dict[str, Value] = {"shop_id": shop_id, "at": after[0], "code": after[1], "until": until_millis}
+    parameters["limit"] = limit
+    places = []
+    for number, state in enumerate(states):
+        parameters[f"state{number}"] = state
+        places.append(
+            "SELECT * FROM (SELECT code, updated_at FROM orders WHERE shop_id = :shop_id"  # noqa: S608  (names only)
+            f" AND state = :state{number} AND updated_at >= :at AND updated_at <= :until"
+            " AND (updated_at > :at OR code > :code)"
+            f" ORDER BY updated_at, code LIMIT :limit) s{number}"
+        )
+    rows = view.all(
+        "SELECT s.document, o.document, o.version, p.updated_at FROM"  # noqa: S608  (names only)
+        f" (SELECT code, updated_at FROM ({' UNION ALL '.join(places)}) u ORDER BY updated_at, code LIMIT :limit) p"
+        " JOIN orders o ON o.shop_id = :shop_id AND o.code = p.code JOIN shops s ON s.shop_id = o.shop_id"
+        " ORDER BY p.updated_at, p.code",
+        parameters,
+    )
+    return [(_found(row[:3]), row[3]) for row in rows]
+
+
 def orders_of_code(
     view: View, shop_id: str | None, state: str | None, part_of_code: str, limit: int, offset: int
 ) -> tuple[list[FoundOrder], int]:
