@@ -219,6 +219,20 @@ async def test_the_shops_system_is_told_of_every_change_in_its_order_and_again_u
     assert told == ["o1 accepted", "o1 dispatched", "o1 dispatched"], "a change is told, and no change is not"
 
 
+async def test_an_order_that_was_handed_over_and_has_not_changed_is_not_fetched_again(shop: Shop) -> None:
+    shop.restart(recipient=FunctionRecipient(lambda _: None))
+    shop.receive(shop.order("o1", 1, OrderState.DISPATCHED))
+    await shop.look_after()
+    calls = len(shop.market.calls)
+    shop.seconds += 10_000
+    await shop.look_after()
+    assert [call for call in shop.market.calls[calls:] if "o1" in call] == []
+    shop.market.orders["o1"] = replace(shop.market.orders["o1"], comments="changed")
+    shop.seconds += 10_000
+    await shop.look_after()
+    assert [call for call in shop.market.calls[calls:] if "o1" in call] == ["GET o1"]
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_a_clock_that_was_ahead_and_is_set_right_holds_nothing_up(shop: Shop, *, restarted: bool) -> None:
     told: list[str] = []

@@ -45,6 +45,7 @@ from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Road, Sender
 from kalathi.marketplace.webhooks.guard import is_public
+from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
 from kalathi.marketplace.webhooks.log import forget_old
 from kalathi.marketplace.webhooks.openings import Openings
 from kalathi.marketplace.webhooks.retry import RetrySchedule
@@ -227,6 +228,7 @@ def _network(settings: Settings) -> WebhookSender:
         connections=settings.webhook_slots,
         https_only=settings.mode == "production",
         allowed=None if settings.mode == "sandbox" or settings.allow_private_webhooks else is_public,
+        proxy=parse_proxy(settings.webhook_proxy),
     )
 
 

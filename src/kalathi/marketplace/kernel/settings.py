@@ -86,6 +86,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     allow_private_webhooks: Annotated[
         bool, Meta(description="Send webhooks to private addresses too; a sandbox always does.")
     ] = False
+    webhook_proxy: Annotated[
+        str,
+        Meta(
+            description="Egress proxy for webhooks, such as http://user:password@proxy:3128; it connects to addresses"
+            " that were checked before."
+        ),
+    ] = ""
     webhook_slots_per_shop: Annotated[int, Meta(ge=1, description="Deliveries in flight to one shop.")] = 4
     webhook_slots: Annotated[int, Meta(ge=1, description="Deliveries in flight in all.")] = 200
     delivery_log_days: Annotated[

@@ -22,6 +22,7 @@ class SendError(StrEnum):
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     CONNECT_TIMEOUT = "connect_timeout"
+    PROXY = "proxy"
     # There is a connection, but no TLS.
     CERTIFICATE = "certificate"
     CERTIFICATE_NAME = "certificate_name"
@@ -58,6 +59,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     SendError.REFUSED: "The connection was refused: no program listens on this port, or a firewall refuses it",
     SendError.UNREACHABLE: "The host cannot be reached",
     SendError.CONNECT_TIMEOUT: "No connection in time: the host, a firewall or the name server stays silent",
+    SendError.PROXY: "The marketplace's own proxy did not connect to the address",
     SendError.CERTIFICATE: "The certificate is not trusted: self-signed, or its chain is incomplete",
     SendError.CERTIFICATE_NAME: "The certificate is for another host name",
     SendError.CERTIFICATE_EXPIRED: "The certificate has expired, or is not valid yet",

@@ -107,13 +107,14 @@ class WebhookSender:
         allowed: Allowed | None = None,
         names: Names | None = None,
         tls: ssl.SSLContext | None = None,
+        proxy: Target | None = None,
     ) -> None:
         """With `https_only` neither a URL nor a redirect may be plain http. `allowed` says which addresses may be
         dialled; None lets everything through. `connections` are kept for another request. `tls` replaces the system's
-        certificates. Call `close` when done; must be made on a running event loop."""
+        certificates, and `proxy` is an egress proxy. Call `close` when done; must be made on a running event loop."""
         self._https_only = https_only
         self._limit = _TimeLimit(timeout_seconds)
-        self._dialer = Dialer(names or PooledNames(), allowed, tls)
+        self._dialer = Dialer(names or PooledNames(), allowed, tls, proxy=proxy)
         self._pool = Pool(connections)
         self._fixed = _lines(webhook_headers(user_agent) | {"Accept": "*/*", "Accept-Encoding": "identity"})
 

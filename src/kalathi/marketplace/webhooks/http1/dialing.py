@@ -17,6 +17,7 @@ from kalathi.marketplace.kernel.targets import Target
 from kalathi.marketplace.webhooks.answer import SendError
 from kalathi.marketplace.webhooks.guard import Allowed, ForbiddenAddressError, is_written_out
 from kalathi.marketplace.webhooks.http1.connections import Connection
+from kalathi.marketplace.webhooks.http1.tunnel import ProxyError, open_tunnel
 from kalathi.marketplace.webhooks.names import Address, Names
 
 # Delay before the next address is tried in parallel (RFC 8305, section 5).
@@ -35,9 +36,11 @@ class Dialer:
         allowed: Allowed | None,
         tls: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
+        proxy: Target | None = None,
     ) -> None:
         """`allowed` says which addresses may be dialled; None allows all. `tls` replaces the system's certificates.
-        `clock` counts seconds."""
+        `clock` counts seconds. With a `proxy` every connection is a tunnel through it."""
+        self._proxy = proxy
         self._clock = clock
         self._names = names
         self._allowed = allowed
@@ -46,7 +49,8 @@ class Dialer:
 
     async def dial(self, target: Target) -> Connection:
         """Return an open connection. Raises ForbiddenAddressError, OSError; ssl.SSLError is one of the latter."""
-        opened = await connect_first(await self.addresses(target.host, target.port))
+        addresses = await self.addresses(target.host, target.port)
+        opened = await (connect_first(addresses) if self._proxy is None else self._tunnel(self._proxy, addresses))
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
                 Connection,
@@ -69,6 +73,27 @@ class Dialer:
             if self._allowed is not None and not self._allowed(address.host):
                 raise ForbiddenAddressError(f"{host} is at {address.host}")
         return addresses
+
+    async def _tunnel(self, proxy: Target, addresses: Sequence[Address]) -> socket.socket:
+        """Return a socket behind which is the first address to which the proxy connects. Raises ProxyError."""
+        failure = ProxyError("the name has no address")
+        for address in alternate(addresses):
+            try:
+                # The operator has named the proxy, so its own address may be private.
+                opened = await connect_first(await self._resolve(proxy.host, proxy.port))
+            except OSError as error:
+                raise ProxyError("the proxy cannot be reached") from error
+            try:
+                await open_tunnel(opened, address, proxy.authorization)
+            except ProxyError as error:
+                opened.close()
+                failure = error
+            except BaseException:
+                opened.close()
+                raise
+            else:
+                return opened
+        raise failure
 
     async def close(self) -> None:
         """Stop looking up names."""
@@ -159,6 +184,8 @@ _VERSIONS: Final = frozenset(
 def explain_failure(error: OSError) -> SendError:
     """Return the word for an error while connecting, or for a broken connection."""
     match error:
+        case ProxyError():
+            return SendError.PROXY
         case ForbiddenAddressError():
             return SendError.FORBIDDEN_ADDRESS
         case ssl.SSLCertVerificationError():

@@ -1,0 +1,55 @@
+"""A tunnel through an egress proxy (RFC 9110, section 9.3.6): `CONNECT` to an address that has passed the guard.
+
+The proxy never gets a host name, so it cannot look up another address than the one that was checked.
+"""
+
+import asyncio
+import re
+import socket
+from typing import Final
+
+from kalathi.marketplace.kernel.targets import BadUrl, Target, parse_target
+from kalathi.marketplace.webhooks.names import Address
+
+_LARGEST_HEAD_BYTES: Final = 65_536
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
+
+
+class ProxyError(OSError):
+    """The proxy cannot be reached, or does not open the tunnel."""
+
+
+def parse_proxy(url: str) -> Target | None:
+    """Return the proxy of a setting, such as `http://user:password@proxy.example:3128`; None for an empty one. Raises
+    ValueError."""
+    if not url:
+        return None
+    target = parse_target(url)
+    if isinstance(target, BadUrl):
+        raise ValueError(f"webhook_proxy: it {target}")  # noqa: TRY004  (a setting's value, not its type)
+    if target.is_tls or target.path != "/":
+        raise ValueError("webhook_proxy: give http://, host and port only")
+    return target
+
+
+async def open_tunnel(opened: socket.socket, address: Address, authorization: str) -> None:
+    """Ask the proxy at the other end for a tunnel to the address. Raises ProxyError."""
+    host, port = address.place[:2]
+    place = f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    line = f"Proxy-Authorization: {authorization}\r\n" if authorization else ""
+    request = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{line}\r\n".encode()
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.sock_sendall(opened, request)
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            # Byte by byte at the end: what comes after the head belongs to the endpoint.
+            piece = await loop.sock_recv(opened, 1)
+            head += piece
+            if not piece or len(head) > _LARGEST_HEAD_BYTES:
+                raise ProxyError("the proxy did not answer CONNECT")
+    except OSError as error:
+        raise ProxyError("the proxy did not answer CONNECT") from error
+    found = _STATUS.match(head)
+    if found is None or not found[1].startswith(b"2"):
+        raise ProxyError("the proxy does not open a tunnel")
