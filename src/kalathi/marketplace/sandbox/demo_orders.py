@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from kalathi.contract.codec import encode
@@ -136,9 +137,15 @@ _FEES: Final = Fees(
     installments_fee=Decimal("3.50"),
     plus_user_fee=Decimal("1.00"),
 )
+# The lines of the order with returns have ids of their own, which are those of the returns too.
+_RETURNED: Final = (
+    replace(_SWIMSUIT, id="KmdDmkl0xb"),
+    replace(_PHONE, id="xWMlznlYJR"),
+    replace(_LENSES, id="RN4rJ9l8KE"),
+)
 _RETURNS: Final = (
-    OrderReturn(return_uuid=_SWIMSUIT.id, tracking_ids=["9WDEE48L66D7Y"]),
-    OrderReturn(return_uuid=_PHONE.id, tracking_ids=["94GO8X0Q2PD6J", "94GO8X0Q2PD6K"]),
+    OrderReturn(return_uuid=_RETURNED[0].id, tracking_ids=["9WDEE48L66D7Y"]),
+    OrderReturn(return_uuid=_RETURNED[1].id, tracking_ids=["94GO8X0Q2PD6J", "94GO8X0Q2PD6K"]),
 )
 _ACCEPTED: Final[dict[str, Any]] = {
     "state": OrderState.ACCEPTED,
@@ -196,12 +203,21 @@ def _orders(voucher: str, document: str) -> list[Order]:
             replacements=(Replacement(code="DEMO-REPLACEMENT-1", type="from_service"),),
         ),
         _order("REPLACED", (_ONE_SWIMSUIT,), comments="", replaced="DEMO-REPLACED-1"),
-        _order("RETURN", _THREE, **_ACCEPTED, **carried, uploaded_invoice_file=document, returns=_RETURNS),
+        _order(
+            "RETURN",
+            _RETURNED,
+            **_ACCEPTED | {"number_of_parcels": 2, "pickup_address": "Αλέκου Παναγούλη 91, Τ.Κ 14234, Νέα Ιωνία"},
+            **carried,
+            uploaded_invoice_file=document,
+            returns=_RETURNS,
+        ),
     ]
 
 
 def _companies_orders() -> list[Order]:
-    without_vat = tuple(replace(line, price_includes_vat=False) for line in (_ONE_SWIMSUIT, _PHONE))
+    two_swimsuits = _line(replace(_ONE_SWIMSUIT, quantity=2))
+    one_phone = _line(replace(_PHONE, quantity=1, commission_rate=Decimal("9.28"), tags=UNSET))
+    without_vat = tuple(replace(line, price_includes_vat=False) for line in (two_swimsuits, one_phone))
     by_39a = replace(
         _COMPANY,
         vat_exclusion_requested=True,
@@ -213,7 +229,7 @@ def _companies_orders() -> list[Order]:
     lines_39a = (_SWIMSUIT, replace(_PHONE, price_includes_vat=False), _LENSES)
     return [
         _invoiced("INVOICE", _THREE, "invoice", _COMPANY),
-        _invoiced("INVOICE39A", lines_39a, "invoice_39a", by_39a),
+        _invoiced("INVOICE39A", lines_39a, "invoice_39a", by_39a, commission=Decimal(0)),
         _invoiced("INVOICE-VIES", without_vat, "invoice_vies", by_vies, **_ACCEPTED),
     ]
 
@@ -238,6 +254,7 @@ def _order(name: str, lines: tuple[LineItem, ...], **facts: Any) -> Order:
         "state": OrderState.OPEN,
         "courier": "CourierCenter",
         "dispatch_until": _at("2021-06-28T13:08:30+03:00"),
+        "commission": total(line.commission for line in lines),
     }
     return Order(
         code=f"DEMO-{name}",
@@ -247,7 +264,6 @@ def _order(name: str, lines: tuple[LineItem, ...], **facts: Any) -> Order:
         line_items=msgspec.Raw(encode(list(lines))),
         created_at=_at("2021-06-24T13:08:30+03:00"),
         expires_at=_at("2021-06-25T13:08:30+03:00"),
-        commission=total(line.commission for line in lines),
         **(usual | facts),
     )
 
