@@ -73,6 +73,8 @@ def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) ->
         (["--stock", "stock.csv", "--csv-style", "excel-el"], "--csv-style is about --hand-over-to csv:folder"),
         (["--stock", "stock.csv", "--policy", "missing.toml"], "missing.toml"),
         (["--stock", "stock.csv", "--secrets", "whsec_%%%"], "secret"),
+        (["--stock", "stock.csv", "--url", "127.0.0.1:8090"], "--url 127.0.0.1:8090: it must begin with http://"),
+        (["--stock", "stock.csv", "--url", "http://u:p:q@a..b"], "--url http://***@a..b: it must name a host"),
         (["--stock", "stock.csv", "--secrets", "whsec_"], "a signing secret is whsec_ and base64"),
         (["--stock", "stock.csv", "--secrets", " , "], "--secrets names no secret"),
         (["--stock", "stock.csv", "--stock-encoding", "undefined"], "--stock-encoding undefined: no such encoding"),

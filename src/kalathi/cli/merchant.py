@@ -13,7 +13,7 @@ import click
 from kalathi.cli.merchant_desk import day, replay, reprint, settle, status
 from kalathi.cli.merchant_options import MERCHANT_OPTIONS, MerchantOptions
 from kalathi.cli.merchant_stock import check_stock
-from kalathi.cli.operating import fail, token_of
+from kalathi.cli.operating import check_address, fail, token_of
 from kalathi.cli.output import OUTPUT
 from kalathi.contract.words import ReturnReason
 
@@ -74,6 +74,7 @@ def _checked(options: MerchantOptions) -> MerchantOptions:
     """With the token, or ends with what is missing."""
     if not options.url:
         fail("give the marketplace's address with --url or KALATHI_URL.")
+    check_address(options.url)
     options = options._replace(token=token_of(options.token, options.token_file))
     if not options.stock:
         fail("give --stock: a CSV with shop_uid and quantity, or one of the others of kalathi merchant --help.")

@@ -62,18 +62,22 @@ def operator_options(command: T) -> T:
 
 def address_and_token(data: Path, url: str, token: str) -> tuple[str, str]:
     """Where the marketplace is and the operator's token: as told, else from the data folder."""
-    if url:
-        from kalathi.marketplace.kernel.targets import BadUrl, parse_target
-
-        target = parse_target(url)
-        if isinstance(target, BadUrl):
-            fail(f"--url {url}: it {target}.")
+    check_address(url)
     try:
         found_url = url or read_text(data / "address").strip()
         found_token = token or read_text(data / "operator-token").strip()
     except OSError:
         fail(f"no running marketplace is known in {data}. Start `kalathi serve`, or give --url and --token.")
     return found_url, found_token
+
+
+def check_address(url: str) -> None:
+    """End with a sentence if this is no address of a marketplace. An empty one is not given."""
+    from kalathi.marketplace.kernel.targets import BadUrl, mask_url, parse_target
+
+    target = parse_target(url) if url else None
+    if isinstance(target, BadUrl):
+        fail(f"--url {mask_url(url)}: it {target}.")
 
 
 def is_proxy_wanted() -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kalathi.cli.operating import fail, show, token_of
+from kalathi.cli.operating import check_address, fail, show, token_of
 
 
 @click.command("purchase-order")
@@ -34,6 +34,7 @@ def purchase_order(as_json: bool, **given: Any) -> None:
     from kalathi.merchant.client import CallError
     from kalathi.merchant.purchasing import PurchaseFileError, read_goods
 
+    check_address(given["url"])
     token = token_of(given["token"], given["token_file"])
     try:
         lines = read_goods(given["goods"])
