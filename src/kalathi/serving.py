@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import gc
 import json
+import logging
 import signal
 import socket
 import sys
@@ -132,6 +133,8 @@ async def run_server(
         ws_per_message_deflate=False,
     )
     server = _Server(config, ready)
+    # Said of each WebSocket that is refused with an answer of our own, as it should be.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing handshake" not in str(record.msg))
 
     def end() -> None:
         server.should_exit = True

@@ -1,14 +1,17 @@
 """`kalathi backup` and `restore`, between both databases, of a marketplace that runs; and what they refuse."""
 
+import asyncio
 import json
 import sqlite3
 import stat
+import sys
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from kalathi.marketplace.kernel import backups
@@ -105,7 +108,7 @@ async def test_a_backup_of_a_running_marketplace_is_whole_and_goes_into_either_d
         assert await caller.cart(filled[0]) not in filled[2]
     status, _, error = await kalathi("restore", str(file), "--data", str(tmp_path / "b"), *_at(restored))
     assert status == 1
-    assert "already" in error
+    assert ("is not empty" if restored else "exists already") in error
 
 
 async def test_the_operators_token_goes_along_and_an_existing_one_stays(tmp_path: Path) -> None:
@@ -149,7 +152,7 @@ async def test_half_a_backup_and_a_changed_one_restore_nothing(tmp_path: Path) -
                         restore_sqlite(archive, target, lambda *_: None)
                 except (BackupError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
                     assert not target.exists()
-                    assert list(target.parent.glob("*")) == [] if target.parent.exists() else True
+                    assert {path.name for path in target.parent.glob("*")} <= {"kalathi.db.lock"}
                 else:
                     # A byte of a member's date or the like: everything is there.
                     with closing(sqlite3.connect(target)) as connection:
@@ -179,6 +182,47 @@ async def test_a_backup_that_does_not_fit_leaves_an_empty_database(tmp_path: Pat
         drop_postgres(url)
 
 
+async def test_a_database_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
+    async with _backup(tmp_path) as file:
+        url = empty_postgres()
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE orders (id integer)")
+            connection.execute("INSERT INTO orders VALUES (1), (2)")
+        to = ("--data", str(tmp_path / "p"), "--database", url)
+        status, _, error = await kalathi("restore", str(file), *to)
+        assert (status, "is not empty" in error) == (1, True)
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT count(*) FROM orders").fetchone() == (2,)
+            connection.execute("DROP TABLE orders")
+        # Of several at once, into either database, one restores and the others change nothing.
+        for target in (to, ("--data", str(tmp_path / "q"))):
+            ended = await asyncio.gather(*(kalathi("restore", str(file), *target) for _ in range(3)))
+            assert sorted(status for status, _, _ in ended) == [0, 1, 1], ended
+            assert all("Traceback" not in error for _, _, error in ended)
+            status, out, error = await kalathi("backup", str(tmp_path / "again.kalathi"), *target, "--force")
+            assert (status, "4 orders" in out) == (0, True), error
+        drop_postgres(url)
+
+
+async def test_a_full_disk_leaves_no_part_of_a_backup_or_of_a_database(tmp_path: Path) -> None:
+    async with _backup(tmp_path) as file:
+        for arguments in (
+            f"backup {tmp_path / 'new.kalathi'} --data {tmp_path / 'a'}",
+            f"restore {file} --data {tmp_path / 'b'}",
+        ):
+            command = f"ulimit -f 16; {sys.executable} -m kalathi.cli {arguments}"
+            process = await asyncio.create_subprocess_exec(
+                "bash", "-c", command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            async with asyncio.timeout(60):
+                out, error = await process.communicate()
+            assert (process.returncode, out) == (1, b"")
+            assert b"Traceback" not in error
+            assert b"damaged" not in error
+        left = {path.name for folder in (tmp_path, tmp_path / "b") for path in folder.glob("*") if path.is_file()}
+        assert left <= {"market.kalathi", "kalathi.db.lock", "log"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -190,6 +234,7 @@ async def test_a_backup_that_does_not_fit_leaves_an_empty_database(tmp_path: Pat
         (("restore", "other.zip"), "is no backup of Kalathi"),
         (("restore", "newer.zip"), "of a newer version"),
         (("restore", "tables.zip"), "tables of another program"),
+        (("restore", "shapeless.zip"), "its tables have no shape"),
     ],
 )
 async def test_what_cannot_be_backed_up_or_restored_is_said_in_one_line(
@@ -199,6 +244,7 @@ async def test_what_cannot_be_backed_up_or_restored_is_said_in_one_line(
     for name, content in (
         ("other.zip", None),
         ("newer.zip", about | {"shape": "9999"}),
+        ("shapeless.zip", about | {"shape": "0000"}),
         ("tables.zip", about | {"columns": {"sqlite_master": ["a"]}}),
     ):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import websockets
 from aiohttp import web
 from websockets.asyncio.client import connect
 
+from kalathi.marketplace.listening.stream import Stream
 from tests.databases import drop_postgres, fresh_postgres
 from tests.e2e.processes import Caller, Process, calling, endpoint, kalathi, running, serve, start
 from tests.market import OPERATOR_TOKEN, until
@@ -132,8 +134,22 @@ async def test_after_a_kill_the_shops_own_url_is_used_again(tmp_path: Path) -> N
             await until(lambda: ("new_order", "open") in shop.by_order[code])
 
 
-async def test_an_attempt_at_a_listener_that_disconnects_does_not_count(tmp_path: Path) -> None:
-    async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
+    """The flags of one of the two databases."""
+    if request.param == "sqlite":
+        yield ()
+        return
+    url = fresh_postgres()
+    yield ("--database", url)
+    drop_postgres(url)
+
+
+async def test_an_attempt_at_a_listener_that_disconnects_does_not_count(
+    tmp_path: Path, database: tuple[str, ...]
+) -> None:
+    arguments = serve(tmp_path, *database)
+    async with endpoint() as shop, running(tmp_path, *arguments) as market, calling(market.address) as caller:
         shop_id, _ = await caller.shop(f"{shop.address}/own")
         arrived, never = asyncio.Event(), asyncio.Event()
 
@@ -222,6 +238,14 @@ async def test_only_the_wanted_events_are_taken_from_the_shops_url(tmp_path: Pat
             await caller.accept(token, code)
             assert (await listening.heard())["event_type"] == "order_updated"
             assert [event for event, _ in shop.by_order[code]] == ["new_order"]
+        # Without a URL, an event that no listener wants is not tried.
+        other_id, token = await caller.shop(None)
+        async with listen(market, other_id, "--events", "order_updated") as listening:
+            code = await caller.cart(other_id)
+            await caller.accept(token, code)
+            assert (await listening.heard())["event_type"] == "order_updated"
+            log = await caller.operate("GET", f"/marketplace/deliveries?subject={code}&event_type=new_order")
+            assert [(entry["state"], entry["attempts"]) for entry in log["deliveries"]] == [("not_sent", 0)]
 
 
 async def test_a_failure_names_its_cause_and_only_failures_are_shown_on_request(tmp_path: Path) -> None:
@@ -230,7 +254,7 @@ async def test_a_failure_names_its_cause_and_only_failures_are_shown_on_request(
         answers = [200, 404]
         shop.answers["/hook"] = lambda _: web.Response(status=answers.pop(0))
         async with listen(market, shop_id, "--failed", "--forward", f"{shop.address}/hook") as listening:
-            await caller.cart(shop_id)
+            await recorded(caller, await caller.cart(shop_id))
             code = await caller.cart(shop_id)
             heard = await listening.heard()
             assert (heard["subject"], heard["status"]) == (code, 404)
@@ -322,7 +346,7 @@ async def test_faults_of_the_sandbox_apply_to_listeners_too(tmp_path: Path) -> N
         (("--shop", "nobody"), "nobody"),
         (("--events", "new_ordr"), "merchant_return_created"),
         (("--token", "wrong"), "token"),
-        (("--url", "127.0.0.1:8090"), "begins with http"),
+        (("--url", "127.0.0.1:8090"), "must begin with http"),
         (("--url", "http://127.0.0.1:9"), "kalathi serve"),
         (("--forward", "http://a..b/"), "must name a host"),
         (("--forward", "localhost:1", "--header", "X-Key"), "NAME:VALUE"),
@@ -339,6 +363,7 @@ async def test_a_refused_listener_says_why(tmp_path: Path, options: tuple[str, .
         assert error.startswith("kalathi: ")
         assert sentence in error
         assert len(error.splitlines()) == 1
+        assert "handshake" not in market.log.read_text("utf-8")
 
 
 async def test_a_stream_that_sends_something_else_is_closed_and_changes_nothing(tmp_path: Path) -> None:
@@ -352,6 +377,9 @@ async def test_a_stream_that_sends_something_else_is_closed_and_changes_nothing(
                 await stream.send(sent)
                 with pytest.raises(websockets.ConnectionClosed):
                     await asyncio.wait_for(stream.recv(), 20)
+        for target in ("%00", "x" * 501, "%0a"):
+            with pytest.raises(websockets.InvalidStatus, match="422"):
+                await connect(f"{url}?target={target}", additional_headers=headers, proxy=None)
         async with connect(url, additional_headers=headers, proxy=None) as stream:
             await stream.recv()
             code = await caller.cart(shop_id)
@@ -363,6 +391,37 @@ async def test_a_stream_that_sends_something_else_is_closed_and_changes_nothing(
             assert (attempt["error"], attempt["outcome"]) == ("unforeseen", "retry")
         assert await caller.status("/healthz") == 200
         assert "Traceback" not in market.log.read_text("utf-8")
+
+
+async def test_a_listener_that_does_not_read_holds_nobody_up_and_the_end_comes_all_the_same(tmp_path: Path) -> None:
+    async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        shop_id, _ = await caller.shop(f"{shop.address}/own")
+        host, port = market.address.removeprefix("http://").split(":")
+        stalled = socket.socket()
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        stalled.connect((host, int(port)))
+        stalled.sendall(
+            f"GET /marketplace/shops/{shop_id}/listen?beside=true HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n"
+            f"Authorization: Bearer {OPERATOR_TOKEN}\r\n\r\n".encode()
+        )
+        async with listen(market, shop_id, "--beside", role=BESIDE) as reading:
+            count = 90
+            for _ in range(count):
+                await caller.operate("POST", "/marketplace/scenarios/hundred_lines", {"shop_id": shop_id, "set": {}})
+            assert len({(await reading.heard())["subject"] for _ in range(count)}) == count
+            async with listen(market, shop_id):
+                code = await caller.cart(shop_id)
+                assert (await recorded(caller, code))[0]["url"] == "listener:"
+        assert await market.terminate() == 0
+        stalled.close()
+
+
+def test_a_stream_for_which_too_much_waits_is_ended() -> None:
+    stream = Stream(event_types=frozenset(), is_beside=True, target="", timeout_seconds=1, user_agent="x")
+    for number in range(20):
+        stream.copy("new_order", "o1", number, b"x" * 1_000_000)
+        assert stream.ended.is_set() is (number >= 8)
 
 
 async def test_another_process_works_while_this_one_holds_the_stream(tmp_path: Path) -> None:

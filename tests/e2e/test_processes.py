@@ -209,7 +209,11 @@ async def test_check_says_what_a_start_would_find_and_changes_nothing(tmp_path: 
         code, out, _ = await kalathi("serve", "--port", port, *arguments)
         assert code == 1
         assert f"no  --host 127.0.0.1 --port {port}: Address already in use" in out
-        assert f"ok  database: {data / 'kalathi.db'}\n" in out
+        assert "no  database: Another process serves this database" in out
+    code, out, _ = await kalathi("serve", "--port", "0", *arguments, "--webhook-proxy", "socks5://x")
+    assert (code, "no  --webhook-proxy: " in out) == (1, True)
+    code, out, _ = await kalathi("serve", "--port", "0", *arguments)
+    assert (code, f"ok  database: {data / 'kalathi.db'}\n" in out) == (0, True)
     (data / "kalathi.db").write_bytes(b"not a database" * 100)
     for suffix in ("-wal", "-shm"):
         (data / f"kalathi.db{suffix}").unlink(missing_ok=True)

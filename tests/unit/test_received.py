@@ -13,7 +13,7 @@ from kalathi.contract.orders import OrderBody, OrderList
 from kalathi.contract.reading import read
 from kalathi.contract.received import received
 from kalathi.contract.returns import ReturnBody
-from kalathi.merchant.handing_over import FunctionRecipient
+from kalathi.merchant.handing_over import FunctionRecipient, order_body
 from tests.unit.test_connector import Shop
 from tests.unit.test_reading import EVENTS, ORDERS, RETURNS, _named, _places, _variants
 
@@ -85,6 +85,16 @@ def test_readable_members_have_the_readers_form_and_others_stay_as_they_came() -
             "courier_tracking_codes": ["ABC"],
         },
     }
+
+
+def test_a_number_that_json_cannot_hold_as_a_float_stays_a_text() -> None:
+    body = b'{"order": {"code": "o1", "state": "open", "line_items": [], "commission": 1e999, "new": [-1e999, 1.5]}}'
+    order = received(read(body, OrderBody))["order"]
+    assert json.loads(order_body(order), parse_constant=_refuse)["order"]["new"] == ["-1E+999", 1.5]
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(constant)
 
 
 def test_entries_of_a_list_that_cannot_be_read_stay_in_their_places() -> None:

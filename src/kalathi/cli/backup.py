@@ -121,11 +121,12 @@ def _told_errors(file: Path, database: str) -> Iterator[None]:
 
     from kalathi.cli.serve import without_password
     from kalathi.marketplace.kernel.backups import BackupError
+    from kalathi.marketplace.kernel.database import DatabaseInUseError
     from kalathi.marketplace.kernel.migrating import NewerDatabaseError
 
     try:
         yield
-    except (BackupError, NewerDatabaseError, ValueError) as error:
+    except (BackupError, DatabaseInUseError, NewerDatabaseError, ValueError) as error:
         fail(str(error))
     except (sqlite3.Error, psycopg.Error, SQLAlchemyError) as error:
         sentence = str(error).splitlines()[0] if str(error) else type(error).__name__

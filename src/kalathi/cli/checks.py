@@ -36,6 +36,7 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
 
 def _check_ranges(settings: Settings) -> Iterator[Finding]:
     from kalathi.marketplace.api.sandbox import ip_ranges
+    from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
     from kalathi.marketplace.webhooks.retry import RetrySchedule
 
     # Production's own checks name a range that cannot be read.
@@ -43,6 +44,7 @@ def _check_ranges(settings: Settings) -> Iterator[Finding]:
     for name, read in (
         ("--ip-ranges", lambda: ip_ranges(ranges, settings.ip_ranges_modified)),
         ("--webhook-attempt-minutes", lambda: RetrySchedule(settings.webhook_attempt_minutes)),
+        ("--webhook-proxy", lambda: parse_proxy(settings.webhook_proxy)),
     ):
         try:
             read()
@@ -63,7 +65,9 @@ def _check_folder(settings: Settings) -> Finding:
 def _check_database(settings: Settings) -> Finding:
     from kalathi.marketplace.app import DATABASE_FILE
     from kalathi.marketplace.kernel.backup_sqlite import sqlite_source
+    from kalathi.marketplace.kernel.database import DatabaseInUseError
     from kalathi.marketplace.kernel.opening import is_postgres, sqlite_path
+    from kalathi.marketplace.kernel.sqlite import lock_database
 
     try:
         if is_postgres(settings.database):
@@ -74,8 +78,11 @@ def _check_database(settings: Settings) -> Finding:
     if not path.exists():
         return Finding(True, f"database: {path} (it will be made)")
     try:
+        lock_database(path).close()
         with sqlite_source(path) as source:
             return _shape_finding(str(path), source.shape())
+    except DatabaseInUseError as error:
+        return Finding(False, f"database: {error}")
     except sqlite3.Error as error:
         return Finding(False, f"database: {path} cannot be read: {error}")
 

@@ -5,6 +5,7 @@ for the reader's own decisions, but a system that books the order would take the
 body itself: readable members as the reader takes them, everything else as it came.
 """
 
+import math
 from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
@@ -54,7 +55,8 @@ def _merge_lists(content: list[Any], value: list[Any], unread: Collection[str], 
 def _with_floats(content: Any) -> Any:
     match content:
         case Decimal():
-            return float(content)
+            # JSON has no infinity: a number that is too large for a float stays a text.
+            return number if math.isfinite(number := float(content)) else str(content)
         case dict():
             return {name: _with_floats(member) for name, member in content.items()}
         case list():

@@ -27,6 +27,7 @@ from kalathi.simulation.operator import sentences_of
 
 _LARGEST_EVENT_BYTES: Final = 16_000_000
 _AT_ONCE: Final = 64
+_LONGEST_TARGET: Final = 500
 # Voucher links are long, and secrets.
 _LONGEST_VALUE: Final = 30
 _PAUSES_SECONDS: Final = (1.0, 2.0, 5.0, 10.0)
@@ -118,7 +119,7 @@ class Listener:
     ) -> None:
         """`heard` gets each webhook, `role_changed` whether the answers count, at the start and after each change, and
         `interrupted` the seconds until the next try. Without `forwarding` each webhook is answered with 200."""
-        query = {"target": mask_url(forwarding.url) if forwarding else ""}
+        query = {"target": mask_url(forwarding.url)[:_LONGEST_TARGET] if forwarding else ""}
         if subscription.event_types:
             query["events"] = ",".join(subscription.event_types)
         if subscription.is_beside:

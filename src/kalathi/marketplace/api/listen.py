@@ -22,6 +22,7 @@ _LONGEST_TARGET: Final = 500
 # Close codes of RFC 6455, section 7.4.1.
 _UNREADABLE: Final = 1007
 _RESTART: Final = 1012
+_CLOSE_SECONDS: Final = 1.0
 
 
 def listen_endpoint(desk: Desk) -> Callable[[WebSocket], Awaitable[None]]:
@@ -38,15 +39,21 @@ def listen_endpoint(desk: Desk) -> Callable[[WebSocket], Awaitable[None]]:
             return
         await websocket.accept()
         desk.listeners.join(shop_id, stream)
-        reading = asyncio.ensure_future(_read(websocket, stream))
-        ended = asyncio.ensure_future(stream.ended.wait())
+        tasks = [
+            asyncio.ensure_future(_read(websocket, stream)),
+            asyncio.ensure_future(stream.run_sender(_sender(websocket))),
+            asyncio.ensure_future(stream.ended.wait()),
+        ]
         try:
-            await asyncio.wait({reading, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            reading.cancel()
-            ended.cancel()
+            for task in tasks:
+                task.cancel()
             desk.listeners.leave(stream)
-        await _close(websocket, _RESTART)
+        with contextlib.suppress(TimeoutError):
+            # One that does not read does not read this either.
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await _close(websocket, _RESTART)
 
     return listen
 
@@ -64,12 +71,14 @@ async def _open(desk: Desk, websocket: WebSocket) -> tuple[Stream, str]:
     if settings.mode != "sandbox" and not is_beside:
         sentence = "In production a listener gets copies only. Connect with beside=true (kalathi listen --beside)."
         raise DomainError(ErrorCode.INVALID_PARAMETER, sentence)
+    target = query.get("target", "")
+    if len(target) > _LONGEST_TARGET or not target.isprintable():
+        raise invalid_parameter(f"target: give at most {_LONGEST_TARGET} printable characters.")
     desk.listeners.check_room()
     stream = Stream(
-        _sender(websocket),
         event_types=frozenset(names) or EVENT_TYPES,
         is_beside=is_beside,
-        target=query.get("target", "")[:_LONGEST_TARGET],
+        target=target,
         timeout_seconds=settings.webhook_timeout_seconds,
         user_agent=settings.user_agent,
     )

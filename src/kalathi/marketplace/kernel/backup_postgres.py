@@ -6,15 +6,21 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 from sqlalchemy import create_engine, text
 
-from kalathi.marketplace.kernel.backups import BackupError, Progress, Row, Source, read_about, restore_rows
+from kalathi.marketplace.kernel.backups import About, BackupError, Progress, Row, Source, read_about, restore_rows
 from kalathi.marketplace.kernel.migrating import migrate_postgres
 from kalathi.marketplace.kernel.schema import METADATA
 
 _FETCHED_AT_ONCE: Final = 500
 _CONNECT_SECONDS: Final = 10
+# Any number that no other program uses for its own lock on this database.
+_LOCK: Final = 0x6B616C7265737430
+_ANY_TABLE: Final = (
+    "SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))"
+)
 
 
 class _PostgresSource:
@@ -57,21 +63,34 @@ def restore_postgres(archive: zipfile.ZipFile, url: str, progress: Progress) -> 
     """Restore into an empty database, whole or not at all. Return the rows by table. Raises BackupError,
     psycopg.Error."""
     about = read_about(archive)
+    with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS, autocommit=True) as guard:
+        # Another restore waits for nothing: the database will not be empty then.
+        if not _fetch(guard, SQL("SELECT pg_try_advisory_lock({})").format(_LOCK)):
+            raise BackupError("Another restore into this database is running.")
+        if _fetch(guard, SQL(_ANY_TABLE)):
+            raise BackupError("The database is not empty. Name an empty one with --database.")
+        try:
+            return _fill(archive, about, url, progress)
+        except BaseException:
+            # All tables are ours: there was none before.
+            _drop_tables(url)
+            raise
+
+
+def _fill(archive: zipfile.ZipFile, about: About, url: str, progress: Progress) -> dict[str, int]:
     counts = {}
+    migrate_postgres(url, about.shape)
     with psycopg.connect(url) as connection:
-        if _holds_tables(connection):
-            raise BackupError("The database holds a marketplace already. Name an empty one with --database.")
-    try:
-        migrate_postgres(url, about.shape)
-        with psycopg.connect(url) as connection:
-            for table, names in about.columns.items():
-                counts[table] = _restore_table(connection, archive, table, names)
-                progress(table, counts[table])
-        migrate_postgres(url)
-    except BaseException:
-        _drop_tables(url)
-        raise
+        for table, names in about.columns.items():
+            counts[table] = _restore_table(connection, archive, table, names)
+            progress(table, counts[table])
+    migrate_postgres(url)
     return counts
+
+
+def _fetch(connection: psycopg.Connection, query: SQL | Composed) -> bool:
+    row = connection.execute(query).fetchone()
+    return bool(row and row[0])
 
 
 def _restore_table(connection: psycopg.Connection, archive: zipfile.ZipFile, table: str, columns: Sequence[str]) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from kalathi.marketplace.kernel.backups import BackupError, Progress, Row, Source, read_about, restore_rows
+from kalathi.marketplace.kernel.backups import About, BackupError, Progress, Row, Source, read_about, restore_rows
 from kalathi.marketplace.kernel.migrating import migrate_sqlite
+from kalathi.marketplace.kernel.sqlite import lock_database
 
 
 class _SqliteSource:
@@ -45,9 +46,14 @@ def sqlite_source(path: Path) -> Iterator[Source]:
 def restore_sqlite(archive: zipfile.ZipFile, path: Path, progress: Progress) -> dict[str, int]:
     """Restore into a new file, whole or not at all. Return the rows by table. Raises BackupError, OSError."""
     about = read_about(archive)
-    if path.exists():
-        raise BackupError(f"{path} exists already. Name an empty folder with --data.")
     path.parent.mkdir(parents=True, exist_ok=True)
+    with lock_database(path):
+        if path.exists():
+            raise BackupError(f"{path} exists already. Name an empty folder with --data.")
+        return _fill(archive, about, path, progress)
+
+
+def _fill(archive: zipfile.ZipFile, about: About, path: Path, progress: Progress) -> dict[str, int]:
     unfinished = path.with_name(path.name + ".restoring")
     unfinished.unlink(missing_ok=True)
     unfinished.touch(mode=0o600)
@@ -74,5 +80,5 @@ def _restore_table(connection: sqlite3.Connection, archive: zipfile.ZipFile, tab
     statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  (read_about checks names)
     try:
         return restore_rows(archive, table, lambda rows: connection.executemany(statement, rows))
-    except sqlite3.Error as error:
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
         raise BackupError(f"The backup is damaged: its table {table} does not fit ({error}).") from None

@@ -27,6 +27,7 @@ _ABOUT: Final = "backup.json"
 _ROWS_AT_ONCE: Final = 500
 _LENGTH: Final = struct.Struct(">I")
 _COLUMN: Final = re.compile(r"[a-z_]+")
+_SHAPE: Final = re.compile(r"(?!0000)[0-9]{4}")
 # These say what processes do at the moment, which means nothing later.
 _LEFT_OUT: Final = frozenset({"alembic_version", "commit_marks", "listeners"})
 
@@ -78,17 +79,25 @@ def take_backup(source: Source, target: Path, operator_token: str, progress: Pro
     )
     unfinished = target.with_name(target.name + ".part")
     unfinished.unlink(missing_ok=True)
+    try:
+        counts = _write_archive(source, unfinished, about, progress)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return counts
+
+
+def _write_archive(source: Source, unfinished: Path, about: About, progress: Progress) -> dict[str, int]:
     counts = {}
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             archive.writestr(_ABOUT, msgspec.json.encode(about))
-            for table, names in columns.items():
+            for table, names in about.columns.items():
                 with archive.open(f"tables/{table}", "w", force_zip64=True) as member:
                     counts[table] = _write_rows(member, source.rows(table, names))
                 progress(table, counts[table])
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(target)
     return counts
 
 
@@ -98,6 +107,8 @@ def read_about(archive: zipfile.ZipFile) -> About:
         about = msgspec.json.decode(archive.read(_ABOUT), type=About)
     except (KeyError, msgspec.MsgspecError, zipfile.BadZipFile):
         raise BackupError("The file is no backup of Kalathi.") from None
+    if not _SHAPE.fullmatch(about.shape):
+        raise BackupError("The file is no backup of Kalathi: its tables have no shape.")
     if about.format != _FORMAT or about.shape > HEAD:
         raise BackupError("The backup is of a newer version of Kalathi. Restore it with that version.")
     names = [name for columns in about.columns.values() for name in columns]

@@ -65,7 +65,7 @@ class SqliteDatabase(Database):
         path.parent.mkdir(parents=True, exist_ok=True)
         # It holds signing secrets and people's addresses; SQLite gives the files beside it the same mode.
         path.touch(mode=0o600, exist_ok=True)
-        self._lock = _lock(path.with_name(path.name + ".lock"))
+        self._lock = lock_database(path)
         migrate_sqlite(path)
         writing = _connect(path)
         prepare_writer(writing)
@@ -168,7 +168,9 @@ class SqliteDatabase(Database):
             raise StorageError(str(error)) from error
 
 
-def _lock(path: Path) -> IO[str]:
+def lock_database(database: Path) -> IO[str]:
+    """Lock a database's file until the handle is closed. Raises DatabaseInUseError."""
+    path = database.with_name(database.name + ".lock")
     handle = path.open("w", encoding="utf-8")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

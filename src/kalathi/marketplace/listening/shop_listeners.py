@@ -88,7 +88,7 @@ class ShopListeners:
                 try:
                     await self._keep_lease()
                     for stream in list(self._streams):
-                        await stream.tell_role(self._shop_id, answers_count=self._leads(stream))
+                        stream.tell_role(self._shop_id, answers_count=self._leads(stream))
                     is_all = await self._pass_on()
                 except (StorageError, DomainError) as error:
                     _log.warning("listening_interrupted", shop_id=self._shop_id, error=str(error))
@@ -161,12 +161,13 @@ class ShopListeners:
             return True
         delivered: set[EventName] = set()
         if self._worker is not None:
-            delivered, self._waiting = await self._tail.adopt(events)
+            led = [event for event in events if self._leader(event.event_type) is not None]
+            delivered, self._waiting = await self._tail.adopt(led)
         wanted = {event: self._copies(event, delivered) for event in events if event not in self._waiting}
         bodies = await self._tail.bodies(event for event, streams in wanted.items() if streams)
         for event, body in bodies.items():
             for stream in wanted[event]:
-                await stream.copy(event.event_type, event.subject, event.sequence, body)
+                stream.copy(event.event_type, event.subject, event.sequence, body)
         return not new
 
     def _copies(self, event: EventName, delivered: set[EventName]) -> list[Stream]:

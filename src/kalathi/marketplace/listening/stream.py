@@ -13,14 +13,16 @@ from kalathi.marketplace.webhooks.listeners import LISTENER_URL
 
 # For the way to the listener and back, beside the time limit that the listener itself keeps.
 _MARGIN_SECONDS: Final = 2.0
+# A listener for which more waits does not read, and is disconnected.
+_MOST_WAITING_BYTES: Final = 8 * 2**20
 
 
 class Stream:
-    """A connected listener. `send` sends one text to it, and raises OSError when it has disconnected."""
+    """A connected listener. Messages for it wait in memory until `run_sender` has sent them, so that a listener that
+    does not read holds nobody up."""
 
     def __init__(
         self,
-        send: Callable[[str], Awaitable[None]],
         *,
         event_types: frozenset[str],
         is_beside: bool,
@@ -32,20 +34,30 @@ class Stream:
         self.event_types = event_types
         self.is_beside = is_beside
         self._url = f"{LISTENER_URL}{target}"
-        self._send_text = send
         self._timeout_seconds = timeout_seconds
         self._user_agent = user_agent
-        self._lock = asyncio.Lock()
+        self._outgoing: asyncio.Queue[str] = asyncio.Queue()
+        self._waiting_bytes = 0
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Answered | None]] = {}
         self._role: bool | None = None
         self.ended = asyncio.Event()
 
-    async def tell_role(self, shop_id: str, *, answers_count: bool) -> None:
+    async def run_sender(self, send: Callable[[str], Awaitable[None]]) -> None:
+        """Send what waits, until the listener has disconnected: `send` sends one text, and then raises OSError."""
+        while not self.ended.is_set():
+            text = await self._outgoing.get()
+            try:
+                await send(text)
+            except OSError:
+                self.end()
+            self._waiting_bytes -= len(text)
+
+    def tell_role(self, shop_id: str, *, answers_count: bool) -> None:
         """Send the role if it has changed."""
         if self._role is not answers_count:
             self._role = answers_count
-            await self._try_to_send(
+            self._put(
                 Role(
                     shop_id=shop_id,
                     answers_count=answers_count,
@@ -54,13 +66,13 @@ class Stream:
                 )
             )
 
-    async def copy(self, event_type: str, subject: str, sequence: int, body: bytes) -> None:
+    def copy(self, event_type: str, subject: str, sequence: int, body: bytes) -> None:
         """Send a copy of an event, which expects no answer."""
         text = body.decode("utf-8", "replace")
         event = Event(
             number=0, event_type=event_type, subject=subject, sequence=sequence, attempt=1, headers={}, body=text
         )
-        await self._try_to_send(event)
+        self._put(event)
 
     async def deliver(self, row: DueRow, event_type: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send an attempt and return the listener's answer: `LISTENER_GONE` if it disconnects before, `TIMEOUT` if it
@@ -81,7 +93,7 @@ class Stream:
             waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(self._timeout_seconds + _MARGIN_SECONDS):
-                    await self._try_to_send(event)
+                    self._put(event)
                     answered = await waiting
             except TimeoutError:
                 error = SendError.TIMEOUT
@@ -112,12 +124,15 @@ class Stream:
             if not waiting.done():
                 waiting.set_result(None)
 
-    async def _try_to_send(self, message: Role | Event) -> None:
-        try:
-            async with self._lock:
-                await self._send_text(encode(message).decode())
-        except OSError:
+    def _put(self, message: Role | Event) -> None:
+        if self.ended.is_set():
+            return
+        text = encode(message).decode()
+        self._waiting_bytes += len(text)
+        if self._waiting_bytes > _MOST_WAITING_BYTES:
             self.end()
+        else:
+            self._outgoing.put_nowait(text)
 
 
 class StreamSender:

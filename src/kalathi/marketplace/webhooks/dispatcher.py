@@ -142,7 +142,11 @@ class Dispatcher:
         """What is written of attempts that have ended: each record together with the end or the repeat of its row."""
         over = [entry.row for entry in ended if not isinstance(entry.outcome, RetryAt) and entry.outcome is not FREED]
         tries = [(entry.row, entry.answer, entry.word, entry.at_millis) for entry in ended if entry.answer is not None]
-        changes = ChangeSet(all_done(over), store.insert_attempts(tries))
+        changes = ChangeSet()
+        if over:
+            changes.add(all_done(over))
+        if tries:
+            changes.add(store.insert_attempts(tries))
         for attempted in ended:
             if attempted.outcome is FREED:
                 changes.add(freed(attempted.row))
