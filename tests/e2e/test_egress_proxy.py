@@ -63,11 +63,11 @@ async def _proxy() -> AsyncIterator[Proxy]:
 
 @asynccontextmanager
 async def _sender(
-    proxy_url: str, *, guarded: bool = False, tls: ssl.SSLContext | None = None
+    proxy_url: str, *, guarded: bool = False, tls: ssl.SSLContext | None = None, seconds: float = 1
 ) -> AsyncIterator[WebhookSender]:
     sender = WebhookSender(
         user_agent="x",
-        timeout_seconds=1,
+        timeout_seconds=seconds,
         connections=10,
         allowed=is_public if guarded else None,
         tls=tls,
@@ -148,6 +148,8 @@ async def test_a_proxy_that_is_not_there_or_silent_is_told_apart_from_the_endpoi
         proxy.is_silent = True
         async with _sender(f"http://127.0.0.1:{proxy.port}") as sender:
             assert (await sender.post(f"{shop.address}/", b"{}")).error is SendError.CONNECT_TIMEOUT
+        async with _sender(f"http://127.0.0.1:{proxy.port}", seconds=10) as sender:
+            assert (await sender.post(f"{shop.address}/", b"{}")).error is SendError.PROXY
 
 
 async def test_a_marketplace_sends_through_the_proxy_of_its_setting(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Final
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 60.0
-# After so many failures a person is told: a failure may be of the moment, such as a window that began a second ago.
+# A person is told after this many failures. A single one may pass, for example because a window began a second ago.
 FAILURES_BEFORE_PERSON: Final = 3
 
 

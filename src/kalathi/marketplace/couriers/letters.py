@@ -1,4 +1,4 @@
-"""Letters on labels: what the printer's fonts can show, and what is left out.
+"""Letters on labels: those that the fonts can show, and those that are left out.
 
 The fonts show Latin, Greek and Cyrillic letters. An address in another script prints as boxes, and a courier in Greece
 could not read it either, so the order says that its address needs a person.

@@ -102,7 +102,7 @@ def _write_archive(source: Source, unfinished: Path, about: About, progress: Pro
 
 
 def read_about(archive: zipfile.ZipFile) -> About:
-    """Return what the backup says of itself. Raises BackupError."""
+    """Return the backup's description. Raises BackupError."""
     try:
         about = msgspec.json.decode(archive.read(_ABOUT), type=About)
     except (KeyError, msgspec.MsgspecError, zipfile.BadZipFile):

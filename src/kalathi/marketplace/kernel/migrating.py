@@ -25,7 +25,7 @@ class NewerDatabaseError(Exception):
 
 
 def migrate_sqlite(path: Path, shape: str = HEAD) -> None:
-    """The file at `path`, which nobody else has open. An earlier `shape` is for a new file only. Raises
+    """Bring a file that no other process has open to this shape. An earlier `shape` is for a new file only. Raises
     NewerDatabaseError."""
     engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
     # Left to itself the driver commits before each statement that changes a table, and a process that is killed in

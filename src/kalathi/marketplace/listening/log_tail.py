@@ -29,7 +29,7 @@ class LogTail:
         self._clock = clock
         self._shop_id = shop_id
         self._real = real
-        # Real and business time of recent reads: what is older than a commit takes is not read again.
+        # Real and business time of recent reads. Events from before the oldest of them are not read again.
         self._reads: deque[tuple[int, int]] = deque([(real(), clock.now_millis())])
         self._seen: set[EventName] = set()
 

@@ -19,7 +19,7 @@ _MOST_WAITING_BYTES: Final = 8 * 2**20
 
 class Stream:
     """A connected listener. Messages for it wait in memory until `run_sender` has sent them, so that a listener that
-    does not read holds nobody up."""
+    does not read delays no other work."""
 
     def __init__(
         self,

@@ -91,7 +91,7 @@ def with_pages(api: ASGIApp, desk: Desk, bells: Bells, real: Callable[[], int]) 
 
 
 async def _answer_with_page(api: ASGIApp, pages: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what the API answers, but with a page if nothing is there."""
+    """Pass the API's answer on, but answer 404 with a page."""
     is_missing = False
 
     async def send_unless_missing(message: Message) -> None:

@@ -215,7 +215,7 @@ def _every_plain_cell(columns: _Columns, taken: list[str]) -> list[str]:
 
 
 def _plain_cells(columns: _Columns, line: str) -> list[str]:
-    """Return the cells between the separators, whatever the quotes say."""
+    """Return the cells between the separators, without regard to quotes."""
     return [cell.strip().strip('"').strip() for cell in line.rstrip("\r\n").split(columns.separator)]
 
 

@@ -12,6 +12,8 @@ from kalathi.marketplace.kernel.targets import BadUrl, Target, parse_target
 from kalathi.marketplace.webhooks.names import Address
 
 _LARGEST_HEAD_BYTES: Final = 65_536
+# Less than the usual time limit of a webhook, so that a silent proxy is not taken for a silent endpoint.
+_ANSWER_SECONDS: Final = 5.0
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 
 
@@ -38,18 +40,25 @@ async def open_tunnel(opened: socket.socket, address: Address, authorization: st
     place = f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
     line = f"Proxy-Authorization: {authorization}\r\n" if authorization else ""
     request = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{line}\r\n".encode()
-    loop = asyncio.get_running_loop()
     try:
-        await loop.sock_sendall(opened, request)
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            # Byte by byte at the end: what comes after the head belongs to the endpoint.
-            piece = await loop.sock_recv(opened, 1)
-            head += piece
-            if not piece or len(head) > _LARGEST_HEAD_BYTES:
-                raise ProxyError("the proxy did not answer CONNECT")
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            head = await _ask(opened, request)
     except OSError as error:
         raise ProxyError("the proxy did not answer CONNECT") from error
     found = _STATUS.match(head)
     if found is None or not found[1].startswith(b"2"):
         raise ProxyError("the proxy does not open a tunnel")
+
+
+async def _ask(opened: socket.socket, request: bytes) -> bytes:
+    """Return the head of the proxy's answer. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(opened, request)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        # Byte by byte, because the bytes after the head belong to the endpoint.
+        piece = await loop.sock_recv(opened, 1)
+        head += piece
+        if not piece or len(head) > _LARGEST_HEAD_BYTES:
+            raise ProxyError("the proxy did not answer CONNECT")
+    return head
