@@ -162,6 +162,20 @@ LONG = {
 }
 
 
+@pytest.mark.parametrize("letter", ["Ω", "W", "1"])
+def test_a_word_that_is_longer_than_the_label_is_broken(letter: str) -> None:
+    recipient = _recipient_of(letter * 59, letter * 90, letter * 70)
+    with pypdfium2.PdfDocument(render_voucher(DocumentPrinter(), _facts(recipient=recipient))) as document:
+        text = document[0].get_textpage()
+        whole = text.get_text_range()
+        assert whole.count(letter) >= 59 + 90 + 70
+        boxes = [
+            text.get_charbox(at) for at in range(len(whole.replace("\r\n", "\n\n"))) if whole[at : at + 1] == letter
+        ]
+        # The frame ends 6 mm, 17 points, before the edge of an A6 page.
+        assert max(right for _, _, right, _ in boxes) < 297.64 - 16
+
+
 def _recipient_of(name: str, street: str, place: str) -> Party:
     address = Address(street_name=street, street_number="12Β", zip="153 41", city=place, region="Αττική")
     return _recipient(Customer(id="c", first_name=name, last_name="", address=address))

@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kalathi.cli.operating import fail
+from kalathi.cli.operating import data_option, fail, without_password
 from kalathi.cli.output import echo_json
 
 if TYPE_CHECKING:
     from kalathi.marketplace.kernel.backups import Progress
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-_data = click.option(
-    "--data",
-    envvar="KALATHI_DATA",
-    type=click.Path(path_type=Path),
-    default=Path("kalathi-data"),
-    show_default=True,
-    help="The data folder of the marketplace.",
-)
 _database = click.option(
     "--database",
     envvar="KALATHI_DATABASE",
@@ -34,7 +26,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 @click.command()
 @_file
-@_data
+@data_option
 @_database
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @_json
@@ -71,7 +63,7 @@ def backup(file: Path, data: Path, database: str, force: bool, as_json: bool) ->
 
 @click.command()
 @_file
-@_data
+@data_option
 @_database
 @_json
 def restore(file: Path, data: Path, database: str, as_json: bool) -> None:
@@ -119,7 +111,6 @@ def _told_errors(file: Path, database: str) -> Iterator[None]:
     import psycopg
     from sqlalchemy.exc import SQLAlchemyError
 
-    from kalathi.cli.serve import without_password
     from kalathi.marketplace.kernel.backups import BackupError
     from kalathi.marketplace.kernel.database import DatabaseInUseError
     from kalathi.marketplace.kernel.migrating import NewerDatabaseError

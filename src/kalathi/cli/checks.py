@@ -90,7 +90,7 @@ def _check_database(settings: Settings) -> Finding:
 def _check_postgres(url: str) -> Finding:
     import psycopg
 
-    from kalathi.cli.serve import without_password
+    from kalathi.cli.operating import without_password
     from kalathi.marketplace.kernel.backup_postgres import postgres_source
 
     shown = without_password(url)

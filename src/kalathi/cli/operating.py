@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from kalathi.texts import read_text
 
 T = TypeVar("T", bound=Callable[..., Any])
 
-_data_option = click.option(
+data_option = click.option(
     "--data",
     envvar="KALATHI_DATA",
     type=click.Path(path_type=Path),
@@ -54,7 +55,7 @@ def operator_options(command: T) -> T:
         click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
         click.option("--token", envvar="KALATHI_OPERATOR_TOKEN", default="", help="The operator's token."),
         click.option("--url", envvar="KALATHI_URL", default="", help="The marketplace's address."),
-        _data_option,
+        data_option,
     ):
         command = option(command)
     return command
@@ -78,6 +79,11 @@ def check_address(url: str) -> None:
     target = parse_target(url) if url else None
     if isinstance(target, BadUrl):
         fail(f"--url {mask_url(url)}: it {target}.")
+
+
+def without_password(url: str) -> str:
+    """Return a database's URL as it may be shown."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1@", url)
 
 
 def is_proxy_wanted() -> bool:

@@ -1,6 +1,5 @@
 """`kalathi serve` and `kalathi worker`: the marketplace."""
 
-import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kalathi.cli.operating import fail
+from kalathi.cli.operating import fail, without_password
 from kalathi.cli.output import OUTPUT
 from kalathi.marketplace.kernel.settings import Settings, read_settings, setting_fields
 
@@ -157,11 +156,6 @@ def _run(settings: Settings, main: Any) -> None:
         fail(f"the database {without_password(settings.database) or f'in {settings.data}'} cannot be used: {error}.")
     except OSError as error:
         fail(f"{settings.data} cannot be used: {error.strerror}.")
-
-
-def without_password(url: str) -> str:
-    """Return a database's URL as it may be shown."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1@", url)
 
 
 def _say_ready(settings: Settings, bound: Any) -> None:

@@ -1,11 +1,13 @@
 """The courier's voucher: an A6 label a parcel, made by typst from `voucher.typ` (DESIGN, decision 18)."""
 
+import re
 from datetime import datetime
 from importlib import resources
 from typing import Final
 
 import zxingcpp
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kalathi.contract.codec import encode
 from kalathi.marketplace.couriers.printing import DocumentPrinter, Party
@@ -33,13 +35,21 @@ class _Label(Struct, frozen=True):
     parcels: tuple[_Parcel, ...]
 
 
+_LONG_WORD: Final = re.compile(r"\S{18,}")
 _TEMPLATE: Final = resources.files(__package__).joinpath("voucher.typ").read_bytes()
 
 
 def render_voucher(printer: DocumentPrinter, facts: VoucherFacts) -> bytes:
     """A PDF with one A6 page per tracking code, each with its Code 128."""
     parcels = tuple(_Parcel(code, _barcode(code)) for code in facts.tracking_codes)
-    return printer.render(_TEMPLATE, encode(_Label(facts, parcels)), facts.made_at)
+    shown = replace(facts, sender=_breakable(facts.sender), recipient=_breakable(facts.recipient))
+    return printer.render(_TEMPLATE, encode(_Label(shown, parcels)), facts.made_at)
+
+
+def _breakable(party: Party) -> Party:
+    """The same, with places where a word that is longer than half a line may be broken."""
+    name, *lines = (_LONG_WORD.sub(lambda word: "\u200b".join(word[0]), text) for text in (party.name, *party.lines))
+    return Party(name=name, lines=tuple(lines))
 
 
 def _barcode(tracking_code: str) -> str:

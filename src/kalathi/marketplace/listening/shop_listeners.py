@@ -156,15 +156,18 @@ class ShopListeners:
     async def _pass_on(self) -> bool:
         """Send copies of new events to the listeners that do not lead. Return whether there are no further events."""
         new = await self._tail.read_new()
-        events, self._waiting = [*self._waiting, *new], []
+        # Kept until everything is done with them, because the tail gives each event once.
+        self._waiting = events = [*self._waiting, *new]
         if not events:
             return True
         delivered: set[EventName] = set()
+        waiting: list[EventName] = []
         if self._worker is not None:
             led = [event for event in events if self._leader(event.event_type) is not None]
-            delivered, self._waiting = await self._tail.adopt(led)
-        wanted = {event: self._copies(event, delivered) for event in events if event not in self._waiting}
+            delivered, waiting = await self._tail.adopt(led)
+        wanted = {event: self._copies(event, delivered) for event in events if event not in waiting}
         bodies = await self._tail.bodies(event for event, streams in wanted.items() if streams)
+        self._waiting = waiting
         for event, body in bodies.items():
             for stream in wanted[event]:
                 stream.copy(event.event_type, event.subject, event.sequence, body)
