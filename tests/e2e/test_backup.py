@@ -111,6 +111,21 @@ async def test_a_backup_of_a_running_marketplace_is_whole_and_goes_into_either_d
     assert ("is not empty" if restored else "exists already") in error
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+async def test_a_log_that_another_database_left_behind_is_not_replayed(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "a").mkdir()
+    migrate_sqlite(tmp_path / "a" / "kalathi.db")
+    file = str(tmp_path / "x.kalathi")
+    assert (await kalathi("backup", file, "--data", str(tmp_path / "a")))[0] == 0
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / f"kalathi.db{suffix}").write_bytes(b"left")
+    status, _, error = await kalathi("restore", file, "--data", str(tmp_path / "b"))
+    assert (status, f"kalathi.db{suffix} exists already" in error) == (1, True)
+    async with running(tmp_path / "c", *serve(tmp_path / "c")):
+        status, _, error = await kalathi("restore", file, "--data", str(tmp_path / "c"))
+        assert (status, "Another process serves this database" in error) == (1, True)
+
+
 async def test_the_operators_token_goes_along_and_an_existing_one_stays(tmp_path: Path) -> None:
     data = tmp_path / "a"
     data.mkdir()
@@ -235,6 +250,7 @@ async def test_a_full_disk_leaves_no_part_of_a_backup_or_of_a_database(tmp_path:
         (("restore", "newer.zip"), "of a newer version"),
         (("restore", "tables.zip"), "tables of another program"),
         (("restore", "shapeless.zip"), "its tables have no shape"),
+        (("restore", "more.zip"), "its tables are not those of its description"),
     ],
 )
 async def test_what_cannot_be_backed_up_or_restored_is_said_in_one_line(
@@ -244,6 +260,7 @@ async def test_what_cannot_be_backed_up_or_restored_is_said_in_one_line(
     for name, content in (
         ("other.zip", None),
         ("newer.zip", about | {"shape": "9999"}),
+        ("more.zip", about | {"columns": {"orders": ["code"]}}),
         ("shapeless.zip", about | {"shape": "0000"}),
         ("tables.zip", about | {"columns": {"sqlite_master": ["a"]}}),
     ):

@@ -24,7 +24,7 @@ from tests.market import OPERATOR_TOKEN, until
 
 pytestmark = pytest.mark.anyio
 
-IN_PLACE, COPIES, BESIDE = "in place of the shop's URL", "copies, because another", "beside the shop's URL"
+IN_PLACE, COPIES, BESIDE = "in place of the shop's URL", "copies for now: another", "beside the shop's URL"
 
 
 class Listening:

@@ -181,6 +181,13 @@ GOOD = ("--public-url", "https://market.example", "--ip-ranges", "203.0.113.0/28
         (("--public-url", "http://market.example", *GOOD[2:]), ["production needs https"]),
         ((*GOOD[:2], "--ip-ranges", "10.0.0.0/8"), ["10.0.0.0/8 is not public"]),
         ((*GOOD[:2], "--ip-ranges", "0.0.0.0/0"), ["0.0.0.0/0 is not public"]),
+        ((*GOOD[:2], "--ip-ranges", "224.0.0.0/4,100.64.0.0/10"), ["224.0.0.0/4 is not", "100.64.0.0/10 is not"]),
+        (
+            (*GOOD[:2], "--ip-ranges", "::ffff:10.0.0.0/104,169.254.1.1"),
+            ["::ffff:10.0.0.0/104 is not", "169.254.1.1 is not"],
+        ),
+        (("--public-url", "https://127.0.0.1:9", *GOOD[2:]), ["shops cannot reach this machine"]),
+        (("--public-url", "https://localhost", *GOOD[2:]), ["shops cannot reach this machine"]),
         ((*GOOD[:2], "--ip-ranges", "fd00::/8,203.0.113.1"), ["fd00::/8 is not public"]),
         ((*GOOD[:2], "--ip-ranges", ""), ["--ip-ranges is empty"]),
         ((*GOOD[:2], "--ip-ranges", "everywhere"), ["everywhere is no range"]),
@@ -210,6 +217,8 @@ async def test_check_says_what_a_start_would_find_and_changes_nothing(tmp_path: 
         assert code == 1
         assert f"no  --host 127.0.0.1 --port {port}: Address already in use" in out
         assert "no  database: Another process serves this database" in out
+    code, out, _ = await kalathi("serve", "--port", "0", *arguments, "--ip-ranges-modified", "garbage")
+    assert (code, "no  --ip-ranges-modified: ip_ranges_modified: 'garbage' is no time" in out) == (1, True)
     code, out, _ = await kalathi("serve", "--port", "0", *arguments, "--webhook-proxy", "socks5://x")
     assert (code, "no  --webhook-proxy: " in out) == (1, True)
     code, out, _ = await kalathi("serve", "--port", "0", *arguments)

@@ -42,7 +42,8 @@ def _check_ranges(settings: Settings) -> Iterator[Finding]:
     # Production's own checks name a range that cannot be read.
     ranges = "" if settings.mode == "production" else settings.ip_ranges
     for name, read in (
-        ("--ip-ranges", lambda: ip_ranges(ranges, settings.ip_ranges_modified)),
+        ("--ip-ranges", lambda: ip_ranges(ranges, "2026-01-01T00:00:00Z")),
+        ("--ip-ranges-modified", lambda: ip_ranges("", settings.ip_ranges_modified)),
         ("--webhook-attempt-minutes", lambda: RetrySchedule(settings.webhook_attempt_minutes)),
         ("--webhook-proxy", lambda: parse_proxy(settings.webhook_proxy)),
     ):

@@ -71,7 +71,7 @@ def listen(
         elif counts:
             text = "Listening in place of the shop's URL"
         else:
-            text = "Listening to copies, because another listener is connected already"
+            text = "Listening to copies for now: another listener is connected, or its lease has not expired yet"
         # Standard output is for webhooks only.
         click.echo(f"{text} (shop {shop_id}). Ctrl-C ends it.", err=True)
 

@@ -31,7 +31,7 @@ def setting_options(command: T) -> T:
 
 @click.command()
 @setting_options
-@click.option("--check", is_flag=True, help="Say what a start would find, and end: status 0 if nothing is in its way.")
+@click.option("--check", is_flag=True, help="Check the settings without starting. Exit status 0: it could start.")
 @click.option("--no-worker", is_flag=True, help="Serve the API only; what is due waits for a worker.")
 @click.option(
     "--processes",

@@ -271,7 +271,8 @@ class Pagination(Struct, frozen=True, kw_only=True):
 
 
 class ListMeta(Struct, frozen=True, kw_only=True):
-    """What goes with every list. `next_cursor` is this project's own: where a walk goes on."""
+    """What goes with every list. `next_cursor` is an addition of this project: pass it as `cursor` to get the next
+    orders."""
 
     pagination: Pagination
     next_cursor: str | UnsetType = UNSET

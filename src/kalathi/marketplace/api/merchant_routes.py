@@ -112,7 +112,11 @@ MERCHANT_ROUTES: Final[tuple[Route, ...]] = (
         (
             ORDER_STATE,
             Query("updated_since", str, "Only orders that changed at or after this timestamp."),
-            Query("cursor", str, "`start`, or the `meta.next_cursor` of an answer: a walk that misses no order."),
+            Query(
+                "cursor",
+                str,
+                "`start`, or the `meta.next_cursor` of an answer: reads all orders.",
+            ),
             *PAGES,
         ),
     ),

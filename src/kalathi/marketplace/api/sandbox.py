@@ -96,9 +96,12 @@ async def show_ip_ranges(desk: Desk, call: Call) -> Reply:
 def ip_ranges(ranges: str, modified: str) -> IpRanges:
     """The settings' texts as they are published. Raises ValueError."""
     networks = [ip_network(part.strip()) for part in ranges.split(",") if part.strip()]
-    moment = datetime.fromisoformat(modified)
-    if moment.tzinfo is None:
-        raise ValueError(f"ip_ranges_modified: {modified!r} has no offset")
+    try:
+        moment = datetime.fromisoformat(modified)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"ip_ranges_modified: {modified!r} is no time with an offset, such as 2026-11-25T00:00:00Z")
     return IpRanges(
         ipv4=[str(network) for network in networks if network.version == 4],
         ipv6=[str(network) for network in networks if network.version == 6],

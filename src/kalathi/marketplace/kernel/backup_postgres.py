@@ -105,7 +105,9 @@ def _restore_table(connection: psycopg.Connection, archive: zipfile.ZipFile, tab
 
             return restore_rows(archive, table, insert)
     except psycopg.DataError as error:
-        raise BackupError(f"The backup is damaged: its table {table} does not fit ({error}).") from None
+        raise BackupError(
+            f"The backup is damaged: the rows of its table {table} cannot be inserted ({error})."
+        ) from None
 
 
 def _holds_tables(connection: psycopg.Connection) -> bool:

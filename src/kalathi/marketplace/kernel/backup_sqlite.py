@@ -48,8 +48,10 @@ def restore_sqlite(archive: zipfile.ZipFile, path: Path, progress: Progress) -> 
     about = read_about(archive)
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock_database(path):
-        if path.exists():
-            raise BackupError(f"{path} exists already. Name an empty folder with --data.")
+        # SQLite would replay a log that another database left behind.
+        for left in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
+            if left.exists():
+                raise BackupError(f"{left} exists already. Name an empty folder with --data.")
         return _fill(archive, about, path, progress)
 
 
@@ -81,4 +83,6 @@ def _restore_table(connection: sqlite3.Connection, archive: zipfile.ZipFile, tab
     try:
         return restore_rows(archive, table, lambda rows: connection.executemany(statement, rows))
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
-        raise BackupError(f"The backup is damaged: its table {table} does not fit ({error}).") from None
+        raise BackupError(
+            f"The backup is damaged: the rows of its table {table} cannot be inserted ({error})."
+        ) from None

@@ -114,6 +114,9 @@ def read_about(archive: zipfile.ZipFile) -> About:
     names = [name for columns in about.columns.values() for name in columns]
     if not (about.columns.keys() <= METADATA.tables.keys() and all(_COLUMN.fullmatch(name) for name in names)):
         raise BackupError("The file is no backup of Kalathi: it has tables of another program.")
+    members = {name.removeprefix("tables/") for name in archive.namelist() if name.startswith("tables/")}
+    if members != about.columns.keys():
+        raise BackupError("The backup is damaged: its tables are not those of its description.")
     return about
 
 

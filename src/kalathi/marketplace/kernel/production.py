@@ -6,10 +6,12 @@ from typing import Final
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.targets import BadUrl, parse_target
 
-_PRIVATE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "0.0.0.0/8")
-) + tuple(ipaddress.ip_network(text) for text in ("::1/128", "fc00::/7", "fe80::/10"))
+# Ranges of documentation (RFC 5737, RFC 3849): examples and rehearsals use them.
+_EXAMPLES: Final = tuple(
+    ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+)
+# A larger range holds addresses that are not public.
+_SHORTEST_PREFIX: Final = 8
 
 
 def production_faults(settings: Settings) -> list[str]:
@@ -22,6 +24,8 @@ def production_faults(settings: Settings) -> list[str]:
         faults.append("--public-url is missing: give the https address under which shops reach the marketplace")
     elif isinstance(target, BadUrl) or not target.is_tls:
         faults.append(f"--public-url {settings.public_url}: production needs https, because tokens go over it")
+    elif target.host == "localhost" or target.host.startswith(("127.", "::1")):
+        faults.append(f"--public-url {settings.public_url}: shops cannot reach this machine by that name")
     return faults + _range_faults(settings)
 
 
@@ -37,7 +41,14 @@ def _range_faults(settings: Settings) -> list[str]:
         except ValueError:
             faults.append(f"--ip-ranges: {part} is no range such as 203.0.113.0/28")
             continue
-        is_private = any(network.version == other.version and network.overlaps(other) for other in _PRIVATE)
-        if network.prefixlen == 0 or (is_private and not settings.allow_private_webhooks) or network.is_loopback:
+        if not _is_public(network) and not (settings.allow_private_webhooks and network.is_private):
             faults.append(f"--ip-ranges: {part} is not public: list the addresses from which your webhooks leave")
     return faults
+
+
+def _is_public(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    if network.prefixlen < _SHORTEST_PREFIX:
+        return False
+    if any(network.network_address in example for example in _EXAMPLES):
+        return True
+    return network.is_global and not network.is_multicast

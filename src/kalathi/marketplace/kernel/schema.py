@@ -124,8 +124,8 @@ _table(
     _integer("created_at"),
     _bytes("body"),
     PrimaryKeyConstraint("shop_id", "subject", "sequence"),
-    # The delivery log, newest first, and what is old enough to be forgotten.
-    Index("webhook_events_by_time", "created_at"),
+    # The delivery log, newest first, and old events. With the shop, so that new events of one shop are found in it.
+    Index("webhook_events_by_time", "created_at", "shop_id"),
     small_rows=False,
 )
 _table(

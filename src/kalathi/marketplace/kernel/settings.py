@@ -89,8 +89,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     webhook_proxy: Annotated[
         str,
         Meta(
-            description="Egress proxy for webhooks, such as http://user:password@proxy:3128; it connects to addresses"
-            " that were checked before."
+            description="Egress proxy for webhooks, such as http://user:password@proxy:3128; the marketplace"
+            " checks each address first, and the proxy gets only the address."
         ),
     ] = ""
     webhook_slots_per_shop: Annotated[int, Meta(ge=1, description="Deliveries in flight to one shop.")] = 4

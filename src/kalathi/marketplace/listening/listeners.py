@@ -16,6 +16,8 @@ from kalathi.marketplace.webhooks.dispatcher import Road
 from kalathi.marketplace.worker import Worker
 
 _MOST_STREAMS: Final = 64
+_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class Listeners:
@@ -69,6 +71,7 @@ class Listeners:
                 self._faults,
                 self._shops_road,
                 self._make_worker,
+                self._pause_seconds,
             )
         shop.join(stream)
         if shop_id not in self._running:
@@ -89,6 +92,10 @@ class Listeners:
         for stream in list(self._streams):
             self.leave(stream)
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    def _pause_seconds(self) -> float:
+        """All listened shops together look at the log ten times a second."""
+        return min(_PAUSE_SECONDS * len(self._by_shop), _LONGEST_PAUSE_SECONDS)
 
     async def _run(self, shop_id: str) -> None:
         shop = self._by_shop[shop_id]

@@ -22,8 +22,8 @@ class Role(Struct, frozen=True, kw_only=True, tag="role"):
 
 
 class Event(Struct, frozen=True, kw_only=True, tag="event"):
-    """A webhook. `headers` are those beside the usual ones, such as signatures; `body` is the exact text. A copy has
-    the number 0 and expects no answer."""
+    """A webhook. `headers` are all headers without `Content-Type` and `User-Agent`, such as signatures; `body` is the
+    exact text. A copy has the number 0 and expects no answer."""
 
     number: int
     event_type: str

@@ -30,6 +30,8 @@ from kalathi.marketplace.worker import Worker
 _log = structlog.get_logger("kalathi.listening")
 
 _LOOK_AGAIN_SECONDS: Final = 1.0
+# A look at the log reads the index of the last seconds' events of all shops.
+_SHORTEST_PAUSE_SECONDS: Final = 0.1
 _RENEW_MILLIS: Final = LEASE_MILLIS // 4
 
 
@@ -45,9 +47,12 @@ class ShopListeners:
         faults: FaultBook,
         shops_road: Road,
         make_worker: Callable[[str, Road], Worker],
+        pause_seconds: Callable[[], float] = lambda: _SHORTEST_PAUSE_SECONDS,
         real: Callable[[], int] = real_millis,
     ) -> None:
-        """`holder` names this process. `shops_road` leads to the shop's own URL, for events that no listener wants."""
+        """`holder` names this process. `shops_road` leads to the shop's own URL, for events that no listener wants.
+        After each look at the log follows a pause of `pause_seconds`."""
+        self._pause_seconds = pause_seconds
         self._shop_id = shop_id
         self._holder = holder
         self._database = database
@@ -58,6 +63,7 @@ class ShopListeners:
         self._real = real
         self._streams: list[Stream] = []
         self._changed = asyncio.Event()
+        self._came_or_left = asyncio.Event()
         self._renewed_at = 0
         self._worker: Worker | None = None
         self._working: asyncio.Task[None] | None = None
@@ -66,12 +72,14 @@ class ShopListeners:
     def join(self, stream: Stream) -> None:
         """A listener has connected."""
         self._streams.append(stream)
+        self._came_or_left.set()
         self.wake()
 
     def leave(self, stream: Stream) -> None:
         """A listener has disconnected."""
         stream.end()
         self._streams.remove(stream)
+        self._came_or_left.set()
         self.wake()
 
     def wake(self) -> None:
@@ -94,11 +102,20 @@ class ShopListeners:
                     _log.warning("listening_interrupted", shop_id=self._shop_id, error=str(error))
                     is_all = True
                 if is_all:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN_SECONDS)
+                    await self._rest()
         finally:
             with contextlib.suppress(StorageError):
                 await self._end_lease()
+
+    async def _rest(self) -> None:
+        """Wait for something new. Events of other shops wake this one too, so a pause comes first, which ends only when
+        a listener comes or leaves."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._came_or_left.wait(), self._pause_seconds())
+        if not self._came_or_left.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN_SECONDS)
+        self._came_or_left.clear()
 
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS

@@ -136,7 +136,7 @@ class Stream:
 
 
 class StreamSender:
-    """A listener as the network of one attempt, so that the sandbox's faults apply to it too."""
+    """Sends one attempt to a listener through the interface of the network, so that the sandbox's faults apply."""
 
     def __init__(self, stream: Stream, row: DueRow, event_type: str) -> None:
         self._stream = stream

@@ -79,7 +79,7 @@ class OrderDueWork:
             return
         facts = voucher_facts(found, self._clock.now())
         if letters := unreadable_address(found.order):
-            # No letters of the customer's in the log.
+            # The log must not contain customer data, so only the number of letters.
             _log.warning("address_needs_person", code=row.subject, shop_id=row.shop_id, unreadable_letters=len(letters))
         pdf = await self._rendered(render_voucher, facts)
         link = secret_token()

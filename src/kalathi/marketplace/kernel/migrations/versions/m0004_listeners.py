@@ -13,7 +13,9 @@ _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Create the table of listeners."""
+    """Create the table of listeners, and give the index by time the shop."""
+    op.drop_index("webhook_events_by_time", "webhook_events")
+    op.create_index("webhook_events_by_time", "webhook_events", ["created_at", "shop_id"])
     op.create_table(
         "listeners",
         Column("shop_id", _TEXT, nullable=False),
