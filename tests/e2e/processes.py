@@ -205,6 +205,10 @@ async def kalathi(*arguments: str, **variables: str) -> tuple[int, str, str]:
         stderr=asyncio.subprocess.PIPE,
         env=environment,
     )
-    async with asyncio.timeout(60):
-        out, error = await process.communicate()
+    try:
+        async with asyncio.timeout(60):
+            out, error = await process.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
     return process.returncode or 0, out.decode(), error.decode()

@@ -174,33 +174,15 @@ PRODUCTION = ("serve", "--mode", "production")
 GOOD = ("--public-url", "https://market.example", "--ip-ranges", "203.0.113.0/28")
 
 
-@pytest.mark.parametrize(
-    ("settings", "sentences"),
-    [
-        ((), ["--public-url is missing", "127.0.0.1/32 is not public", "::1/128 is not public"]),
-        (("--public-url", "http://market.example", *GOOD[2:]), ["production needs https"]),
-        ((*GOOD[:2], "--ip-ranges", "10.0.0.0/8"), ["10.0.0.0/8 is not public"]),
-        ((*GOOD[:2], "--ip-ranges", "0.0.0.0/0"), ["0.0.0.0/0 is not public"]),
-        ((*GOOD[:2], "--ip-ranges", "224.0.0.0/4,100.64.0.0/10"), ["224.0.0.0/4 is not", "100.64.0.0/10 is not"]),
-        (
-            (*GOOD[:2], "--ip-ranges", "::ffff:10.0.0.0/104,169.254.1.1"),
-            ["::ffff:10.0.0.0/104 is not", "169.254.1.1 is not"],
-        ),
-        (("--public-url", "https://127.0.0.1:9", *GOOD[2:]), ["shops cannot reach this machine"]),
-        (("--public-url", "https://localhost", *GOOD[2:]), ["shops cannot reach this machine"]),
-        ((*GOOD[:2], "--ip-ranges", "fd00::/8,203.0.113.1"), ["fd00::/8 is not public"]),
-        ((*GOOD[:2], "--ip-ranges", ""), ["--ip-ranges is empty"]),
-        ((*GOOD[:2], "--ip-ranges", "everywhere"), ["everywhere is no range"]),
-    ],
-)
-async def test_production_does_not_start_without_a_real_address(
-    tmp_path: Path, settings: tuple[str, ...], sentences: list[str]
-) -> None:
-    for check in ((), ("--check",)):
-        code, out, error = await kalathi(*PRODUCTION, "--port", "0", "--data", str(tmp_path / "d"), *settings, *check)
-        assert code == 1
-        assert all(sentence in (out if check else error) for sentence in sentences)
-        assert not (tmp_path / "d").exists()
+async def test_production_does_not_start_without_a_real_address(tmp_path: Path) -> None:
+    folder = ("--port", "0", "--data", str(tmp_path / "d"))
+    code, _, error = await kalathi(*PRODUCTION, *folder)
+    assert code == 1
+    for sentence in ("--public-url is missing", "127.0.0.1/32 is not public", "::1/128 is not public"):
+        assert sentence in error
+    code, out, _ = await kalathi(*PRODUCTION, *folder, *GOOD[:2], "--ip-ranges", "10.0.0.0/8", "--check")
+    assert (code, "no  --ip-ranges: 10.0.0.0/8 is not public" in out) == (1, True)
+    assert not (tmp_path / "d").exists()
 
 
 async def test_check_says_what_a_start_would_find_and_changes_nothing(tmp_path: Path) -> None:
