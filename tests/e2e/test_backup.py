@@ -1,4 +1,4 @@
-"""`kalathi backup` and `restore`, between both databases, of a marketplace that runs; and what they refuse."""
+"""`kalathi backup` and `restore`, between both databases, while the marketplace runs, and the backups they refuse."""
 
 import asyncio
 import json
@@ -102,7 +102,7 @@ async def test_a_backup_of_a_running_marketplace_is_whole_and_goes_into_either_d
     arguments = serve(tmp_path / "b", *_at(restored))
     async with running(tmp_path / "b", *arguments) as market, calling(market.address) as caller:
         after = await _facts(caller, *filled)
-        # Work that was due is done by now; what had happened has happened.
+        # The restored marketplace has done the work that was due, and kept everything that had happened before.
         pairs = zip(after.pop("timeline"), before.pop("timeline"), strict=True)
         assert all(now[: len(then)] == then for now, then in pairs)
         assert after == before

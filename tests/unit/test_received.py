@@ -122,7 +122,7 @@ async def test_an_accepted_order_of_which_a_line_is_lost_is_handed_over_whole_an
     assert [content["order"] for content in told] == [order]
     [(_, note)] = shop.inbox.aside()
     assert note == (
-        "Order o1: line_items[0] cannot be read: check the order in the marketplace's own pages,"
-        " and lower the stock of what is missing yourself"
+        "Order o1: line_items[0] cannot be read: check the order on the marketplace's pages,"
+        " and lower the stock of the unreadable lines yourself"
     )
     shop.inbox.close()

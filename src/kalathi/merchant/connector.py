@@ -130,7 +130,7 @@ class Connector:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_working())
-                # Beside it: deadlines are watched whatever hangs.
+                # A separate task, so that deadlines are watched even if other work hangs.
                 group.create_task(self._keep_looking_after())
         finally:
             self._steps.stop()
@@ -335,7 +335,7 @@ class Connector:
         order, places = reading.order, places_that_decide(reading.unread)
         self._inbox.saw(Subject.ORDER, code, order.state, answer_until(order))
         if order.state == OrderState.ACCEPTED and places:
-            check = "check the order in the marketplace's own pages, and lower the stock of what is missing yourself"
+            check = "check the order on the marketplace's pages, and lower the stock of the unreadable lines yourself"
             note = f"{note} {', '.join(places)} cannot be read: {check}".strip()
         if self._recipient is not None and not self._habits.dry_run:
             if self._habits.told_orders_are_counted and order.state == OrderState.OPEN:

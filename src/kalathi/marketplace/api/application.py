@@ -112,7 +112,7 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
             )
             query = read_query(request.scope["query_string"])
             return await handler(desk, Call(path=request.path_params, query=query, body=body, keyed=keyed))
-        except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets the envelope)
+        except Exception as error:  # noqa: BLE001  (the edge answers every fault with the envelope)
             return error_reply(error)
 
     return endpoint

@@ -85,7 +85,7 @@ class MerchantsFront:
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         try:
             return await self._answer(scope, receive)
-        except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets the envelope)
+        except Exception as error:  # noqa: BLE001  (the edge answers every fault with the envelope)
             return error_reply(error)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:

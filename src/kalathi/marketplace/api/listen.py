@@ -32,7 +32,7 @@ def listen_endpoint(desk: Desk) -> Callable[[WebSocket], Awaitable[None]]:
         try:
             check_operator(websocket, desk)
             stream, shop_id = await _open(desk, websocket)
-        except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets the envelope)
+        except Exception as error:  # noqa: BLE001  (the edge answers every fault with the envelope)
             refusal = error_reply(error)
             headers = {name.decode(): value.decode() for name, value in refusal.headers}
             await websocket.send_denial_response(Response(refusal.body, refusal.status, headers))

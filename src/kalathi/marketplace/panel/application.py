@@ -158,7 +158,7 @@ class _Edge:
                 is_open = _is_open(page, visitor)
                 answer = await (self._answer if is_open else _asked_to_sign_in)(page, visit, request)
                 return self._response(request, visitor, words, answer)
-            except Exception as error:  # noqa: BLE001  (the edge: whatever went wrong gets a page)
+            except Exception as error:  # noqa: BLE001  (the edge answers every fault with a page)
                 return self._page(request, visitor, words, _page_of(error, words))
 
         return endpoint

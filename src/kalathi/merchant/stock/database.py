@@ -46,8 +46,8 @@ class SqlStock(AskedStock):
         """Raises StockSetupError for a URL that cannot be used."""
         super().__init__(lags=lags, clock=clock)
         from sqlalchemy import create_engine, make_url  # noqa: PLC0415  (only for shops with a database)
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-        from sqlalchemy.pool import NullPool  # noqa: PLC0415
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  (the same)
+        from sqlalchemy.pool import NullPool  # noqa: PLC0415  (the same)
 
         try:
             parsed = make_url(url)
@@ -70,17 +70,19 @@ class SqlStock(AskedStock):
             raise StockSetupError(f"{_WHERE}: {self._without_secrets(error)}") from None
 
     async def _ask(self) -> Shelf:
-        from sqlalchemy.exc import DBAPIError, ProgrammingError, ResourceClosedError, SQLAlchemyError  # noqa: PLC0415
+        from sqlalchemy import exc  # noqa: PLC0415  (only for shops with a database)
 
         try:
             return await asyncio.to_thread(self._rows)
-        except DBAPIError as error:
-            is_wrong = isinstance(error, ProgrammingError) or any(words in str(error.orig) for words in _WRONG_QUERY)
+        except exc.DBAPIError as error:
+            is_wrong = isinstance(error, exc.ProgrammingError) or any(
+                words in str(error.orig) for words in _WRONG_QUERY
+            )
             kind = StockSetupError if is_wrong else StockError
             raise kind(f"{_WHERE}: {self._without_secrets(error.orig or error)}") from None
-        except ResourceClosedError:
+        except exc.ResourceClosedError:
             raise StockSetupError(f"{_WHERE}: the query of --stock-query gives no rows: is it a SELECT?") from None
-        except (SQLAlchemyError, sqlite3.Error, ValueError, TypeError, ImportError) as error:
+        except (exc.SQLAlchemyError, sqlite3.Error, ValueError, TypeError, ImportError) as error:
             raise StockError(f"{_WHERE}: {self._without_secrets(error)}") from None
 
     def _rows(self) -> Shelf:
