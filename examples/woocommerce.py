@@ -77,7 +77,7 @@ def hand_over(told: dict[str, Any]) -> None:
     if state not in STATUSES or order.get("fulfilled_by_skroutz"):
         return
     with niquests.Session() as shop:
-        # Neither .netrc nor the environment's proxy: it would see key and secret of a shop without TLS.
+        # Ignore .netrc and the environment's proxy: a proxy would see the keys of a shop without TLS.
         shop.trust_env = False
         shop.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         if proxy := os.environ.get("WOOCOMMERCE_PROXY"):

@@ -248,10 +248,10 @@ async def test_a_full_disk_leaves_no_part_of_a_backup_or_of_a_database(tmp_path:
         (("backup", "x.kalathi", "--database", "postgresql://u:SECRET@127.0.0.1:1/x"), "cannot be used"),
         (("restore", "nothing.kalathi"), "cannot be read: No such file"),
         (("restore", __file__), "no whole backup of Kalathi"),
-        (("restore", "other.zip"), "is no backup of Kalathi"),
+        (("restore", "other.zip"), "is not a backup of Kalathi"),
         (("restore", "newer.zip"), "of a newer version"),
-        (("restore", "tables.zip"), "tables of another program"),
-        (("restore", "shapeless.zip"), "its tables have no shape"),
+        (("restore", "tables.zip"), "another program's tables"),
+        (("restore", "shapeless.zip"), "its tables are not described"),
         (("restore", "more.zip"), "its tables are not those of its description"),
     ],
 )

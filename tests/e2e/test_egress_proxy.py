@@ -1,4 +1,4 @@
-"""Webhooks through an egress proxy: it gets checked addresses only, and what goes wrong with it has its own word."""
+"""Webhooks through an egress proxy: it gets only checked addresses, and its failures have their own reason."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""`kalathi listen` against a real marketplace: what is heard, whose answer counts, and that nothing is left behind."""
+"""`kalathi listen` against a real marketplace: delivered events, counted answers, and a clean end."""
 
 import asyncio
 import contextlib

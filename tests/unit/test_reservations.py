@@ -150,7 +150,7 @@ def test_the_lag_is_counted_from_the_last_reading_of_the_earlier_number(held: He
     held.says(A=5)
     held.left("o1", ("A", 1))
     held.seconds = 9000
-    # The file may have been counted at 1001, whatever its own time is now.
+    # The file may have been counted at 1001, even if its own time now says otherwise.
     assert held.says(A=9) == {"A": 1}
     assert held.says(A=10) == {}
 

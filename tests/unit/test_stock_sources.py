@@ -364,9 +364,9 @@ async def test_a_quantity_of_the_warehouse_that_cannot_be_read_is_not_zero(quant
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"error": "invalid api key"}', r"it reports an error and no stock \(error: invalid api key\)"),
-        ('{"code": 401, "message": "x"}', r"reports an error and no stock \(code: 401\)"),
-        ('{"A": 5, "Success": false}', r"reports an error and no stock \(Success: False\)"),
+        ('{"error": "invalid api key"}', r"it reports an error instead of stock \(error: invalid api key\)"),
+        ('{"code": 401, "message": "x"}', r"reports an error instead of stock \(code: 401\)"),
+        ('{"A": 5, "Success": false}', r"reports an error instead of stock \(Success: False\)"),
         ('{"A": "many", "B": null}', r"names no quantity \(A, B\)"),
     ],
 )

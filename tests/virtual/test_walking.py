@@ -1,4 +1,4 @@
-"""A walk through a shop's orders misses none, whatever changes meanwhile."""
+"""A walk through a shop's orders misses none, even while they change."""
 
 import os
 import random
@@ -21,7 +21,7 @@ async def _walk(shop: Shop, cursor: str, **query: object) -> tuple[list[dict[str
 
 
 async def _change(market: Market, shop: Shop, chance: random.Random, codes: list[str]) -> None:
-    """One order more, or another state of one that is there; time may stand still."""
+    """Add an order or change the state of an existing one; time may stand still."""
     market.time.millis += chance.choice([0, 0, 1, 700, 5000])
     if chance.random() < 0.4 or not codes:
         codes.append(await shop.cart(A=1))

@@ -113,7 +113,7 @@ class Worker:
                 self._leases_are_free = True
             seconds = await self._turn()
             self.last_turn_at = time.monotonic()
-        except Exception:  # noqa: BLE001  (a database that stumbles must not end the worker; it looks again)
+        except Exception:  # noqa: BLE001  (a database error must not end the worker; it tries again)
             _log.exception("claim_failed")
             seconds = _LOOK_AGAIN_SECONDS
         if seconds > 0:

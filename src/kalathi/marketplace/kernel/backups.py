@@ -106,14 +106,14 @@ def read_about(archive: zipfile.ZipFile) -> About:
     try:
         about = msgspec.json.decode(archive.read(_ABOUT), type=About)
     except (KeyError, msgspec.MsgspecError, zipfile.BadZipFile):
-        raise BackupError("The file is no backup of Kalathi.") from None
+        raise BackupError("The file is not a backup of Kalathi.") from None
     if not _SHAPE.fullmatch(about.shape):
-        raise BackupError("The file is no backup of Kalathi: its tables have no shape.")
+        raise BackupError("The file is not a backup of Kalathi: its tables are not described.")
     if about.format != _FORMAT or about.shape > HEAD:
         raise BackupError("The backup is of a newer version of Kalathi. Restore it with that version.")
     names = [name for columns in about.columns.values() for name in columns]
     if not (about.columns.keys() <= METADATA.tables.keys() and all(_COLUMN.fullmatch(name) for name in names)):
-        raise BackupError("The file is no backup of Kalathi: it has tables of another program.")
+        raise BackupError("The file is not a backup of Kalathi: it holds another program's tables.")
     members = {name.removeprefix("tables/") for name in archive.namelist() if name.startswith("tables/")}
     if members != about.columns.keys():
         raise BackupError("The backup is damaged: its tables are not those of its description.")

@@ -196,7 +196,7 @@ def _check_members(members: Sequence[tuple[Any, Any]], where: str) -> None:
         raise StockSetupError(f"{where}: its object has members that are not quantities ({', '.join(nested[:5])})")
     for name, value in members:
         if str(name).strip().lower() in _ERROR_MEMBERS:
-            raise StockError(f"{where}: it reports an error and no stock ({str(name)[:40]}: {str(value)[:100]})")
+            raise StockError(f"{where}: it reports an error instead of stock ({str(name)[:40]}: {str(value)[:100]})")
 
 
 def _add_objects(builder: ShelfBuilder, entries: Sequence[Any], where: str) -> None:

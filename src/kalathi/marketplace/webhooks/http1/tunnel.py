@@ -1,6 +1,6 @@
 """A tunnel through an egress proxy (RFC 9110, section 9.3.6): `CONNECT` to an address that has passed the guard.
 
-The proxy never gets a host name, so it cannot look up another address than the one that was checked.
+The proxy never gets a host name, so it cannot reach any address but the checked one.
 """
 
 import asyncio
