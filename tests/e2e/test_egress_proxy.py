@@ -15,6 +15,7 @@ from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from tests.e2e.processes import calling, endpoint, kalathi, running, serve
+from tests.e2e.raw_servers import raw_server
 from tests.market import until
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +40,10 @@ class Proxy:
             if b" 200 " in self.answer:
                 host, _, port = head.split()[1].rpartition(":")
                 behind = await asyncio.open_connection(host.strip("[]"), int(port))
-                await asyncio.gather(_copy(reader, behind[1]), _copy(behind[0], writer))
+                try:
+                    await asyncio.gather(_copy(reader, behind[1]), _copy(behind[0], writer))
+                finally:
+                    behind[1].transport.abort()
         writer.close()
 
 
@@ -53,12 +57,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @asynccontextmanager
 async def _proxy() -> AsyncIterator[Proxy]:
     proxy = Proxy()
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    async with raw_server(proxy.serve) as proxy.port:
         yield proxy
-    finally:
-        server.close()
 
 
 @asynccontextmanager
@@ -103,9 +103,7 @@ async def test_tls_is_the_endpoints_own_through_the_tunnel() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-    port = server.sockets[0].getsockname()[1]
-    async with server, _proxy() as proxy:
+    async with raw_server(answer, tls=context) as port, _proxy() as proxy:
         async with _sender(f"http://127.0.0.1:{proxy.port}", tls=client) as sender:
             assert (await sender.post(f"https://localhost:{port}/", b"{}")).status == 200
             assert (await sender.post(f"https://127.0.0.1:{port}/", b"{}")).error is SendError.CERTIFICATE_NAME

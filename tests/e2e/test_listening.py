@@ -20,6 +20,7 @@ from websockets.asyncio.client import connect
 from kalathi.marketplace.listening.stream import Stream
 from tests.databases import drop_postgres, fresh_postgres
 from tests.e2e.processes import Caller, Process, calling, endpoint, kalathi, running, serve, start
+from tests.e2e.raw_servers import raw_server
 from tests.market import OPERATOR_TOKEN, until
 
 pytestmark = pytest.mark.anyio
@@ -305,9 +306,12 @@ async def test_a_self_signed_certificate_is_accepted_on_request_only(tmp_path: P
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-    target = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with server, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+    async with (
+        raw_server(answer, tls=context) as target_port,
+        running(tmp_path, *serve(tmp_path)) as market,
+        calling(market.address) as caller,
+    ):
+        target = f"https://127.0.0.1:{target_port}/"
         shop_id, _ = await caller.shop(None)
         for options, outcome in ((("--insecure",), (200, "")), ((), (None, "certificate"))):
             async with listen(market, shop_id, "--forward", target, *options) as listening:

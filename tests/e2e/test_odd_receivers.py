@@ -13,6 +13,7 @@ import trustme
 
 from kalathi.marketplace.webhooks.answer import SendError
 from kalathi.marketplace.webhooks.sending import WebhookSender
+from tests.e2e.raw_servers import raw_server
 from tests.unit.test_answers import ODD
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +38,6 @@ class Receiver:
         self.port = 0
         self.connections = 0
         self.requests = 0
-        self.released = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -53,7 +53,7 @@ class Receiver:
                 writer.write(answer)
                 await writer.drain()
                 if self.then == "stall":
-                    await self.released.wait()
+                    await asyncio.Event().wait()
                 if self.then != "wait":
                     break
         writer.close()
@@ -64,12 +64,8 @@ async def receiver(*answers: bytes, then: Then = "close", tls: ssl.SSLContext | 
     """A receiver that answers its connections with these bytes in turn, and then closes, stalls or waits for the next
     request. The last bytes are for all later connections."""
     opened = Receiver(answers, then)
-    server = await asyncio.start_server(opened.serve, "127.0.0.1", 0, ssl=tls)
-    opened.port = server.sockets[0].getsockname()[1]
-    yield opened
-    opened.released.set()
-    server.close()
-    await server.wait_closed()
+    async with raw_server(opened.serve, tls=tls) as opened.port:
+        yield opened
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -137,18 +133,16 @@ async def test_bytes_that_come_between_two_webhooks_are_never_taken_for_an_answe
         event.set()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     answered = asyncio.Event()
-    assert (await sender.post(url, b"{}")).delivered
-    answered.set()
-    async with asyncio.timeout(2):  # Sooner than an idle connection is closed anyway.
-        await hung_up[0].wait()
-    assert (await sender.post(url, b"{}")).status == 200
-    assert len(hung_up) == 2
-    await sender.close()
-    server.close()
-    await server.wait_closed()
+    async with raw_server(serve) as port:
+        url = f"http://127.0.0.1:{port}/"
+        assert (await sender.post(url, b"{}")).delivered
+        answered.set()
+        async with asyncio.timeout(2):  # Sooner than an idle connection is closed anyway.
+            await hung_up[0].wait()
+        assert (await sender.post(url, b"{}")).status == 200
+        assert len(hung_up) == 2
+        await sender.close()
 
 
 async def test_a_receiver_that_closes_without_saying_so_costs_no_attempt(sender: WebhookSender) -> None:
@@ -170,14 +164,12 @@ async def test_a_kept_connection_that_dies_is_replaced_once_and_a_fresh_one_neve
         writer.close()
 
     asked: list[int] = []
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    assert (await sender.post(url, b"{}")).delivered
-    answer = await sender.post(url, b"{}")
-    assert (answer.status, answer.error, len(asked)) == (None, SendError.RESET, 2)
-    await sender.close()
-    server.close()
-    await server.wait_closed()
+    async with raw_server(serve) as port:
+        url = f"http://127.0.0.1:{port}/"
+        assert (await sender.post(url, b"{}")).delivered
+        answer = await sender.post(url, b"{}")
+        assert (answer.status, answer.error, len(asked)) == (None, SendError.RESET, 2)
+        await sender.close()
 
 
 @pytest.mark.parametrize(
@@ -258,7 +250,5 @@ async def talking(server: ssl.SSLContext | bytes) -> AsyncIterator[int]:
         writer.close()
 
     tls = None if isinstance(server, bytes) else server
-    opened = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    yield opened.sockets[0].getsockname()[1]
-    opened.close()
-    await opened.wait_closed()
+    async with raw_server(serve, tls=tls) as port:
+        yield port

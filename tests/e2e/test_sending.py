@@ -15,6 +15,7 @@ from kalathi.marketplace.webhooks.answer import SendError
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from tests.e2e.processes import Endpoint, endpoint
+from tests.e2e.raw_servers import raw_server
 
 pytestmark = pytest.mark.anyio
 
@@ -106,11 +107,8 @@ async def test_a_redirect_to_bytes_that_are_no_text_fails_and_can_be_written_dow
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    outcome = await sender.post(f"http://127.0.0.1:{port}/", b"{}")
-    server.close()
-    await server.wait_closed()
+    async with raw_server(answer) as port:
+        outcome = await sender.post(f"http://127.0.0.1:{port}/", b"{}")
     assert (outcome.status, outcome.error) == (302, SendError.INVALID_URL)
     assert outcome.url.encode() == f"http://127.0.0.1:{port}/".encode()
 
@@ -158,11 +156,9 @@ async def test_an_endpoint_that_drips_its_answer_costs_no_more_than_the_time_lim
         writer.close()
         hung_up.set()
 
-    server = await asyncio.start_server(drip, "127.0.0.1", 0)
-    outcome = await sender.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", b"{}")
-    await hung_up.wait()
-    server.close()
-    await server.wait_closed()
+    async with raw_server(drip) as port:
+        outcome = await sender.post(f"http://127.0.0.1:{port}/", b"{}")
+        await hung_up.wait()
     assert (outcome.status, outcome.error) == (None, SendError.TIMEOUT)
     assert outcome.duration_millis < 2000
 

@@ -1,6 +1,7 @@
 """The merchant's inbox and printer, on real files."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError, Subject
 from kalathi.merchant.printing import FolderPrinter
+from kalathi.merchant.reservations import Claim
 from kalathi.merchant.vouchers import NotAVoucherError
 from tests.pdfs import a_pdf
 
@@ -131,6 +133,25 @@ def test_a_voucher_is_printed_whole_into_its_folder_whatever_its_code(tmp_path: 
     with pytest.raises(NotAVoucherError):
         printer.print_voucher("page", b"<html>log in first</html>")
     assert sorted(file.suffix for file in (tmp_path / "out").iterdir()) == [".pdf", ".pdf", ".pdf"]
+
+
+def test_the_file_of_the_version_before_is_upgraded_and_keeps_what_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "inbox.db"
+    with closing(Inbox(path)) as inbox:
+        inbox.reservations.reserve("o1", [Claim(("A",), 2)])
+    with closing(sqlite3.connect(path)) as database, database:
+        tables = list(database.execute("SELECT sql FROM sqlite_schema ORDER BY name"))
+        database.execute("ALTER TABLE reservations DROP COLUMN shown_until")
+        database.execute("PRAGMA user_version = 3")
+    with pytest.raises(InboxVersionError, match="First start the connector"):
+        Inbox(path, beside=True)
+    for _ in range(2):
+        with closing(Inbox(path)) as inbox:
+            assert inbox.reservations.of("o1") == {"A": 2}
+            inbox.reservations.reserve("o2", [Claim(("A",), 1)])
+    with closing(sqlite3.connect(path)) as database:
+        assert len(list(database.execute("SELECT shown_until FROM reservations"))) == 2
+        assert len(list(database.execute("SELECT sql FROM sqlite_schema"))) == len(tables)
 
 
 def test_an_inbox_whose_making_was_cut_off_is_begun_anew_and_another_versions_is_refused(tmp_path: Path) -> None:

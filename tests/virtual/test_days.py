@@ -5,6 +5,7 @@ import os
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -16,6 +17,9 @@ from tests.virtual.life_returns import ACTIONS
 pytestmark = pytest.mark.anyio
 
 ORDERS = int(os.environ.get("KALATHI_TEST_ORDERS", "1200"))
+# With fewer orders the rarest steps may not come.
+IS_LONG: Final = ORDERS >= 1000
+EVERYTHING: Final = set(ACTORS) | {"ask_return", "return_expire", *(f"return_{action}" for action in ACTIONS)}
 
 
 @pytest.mark.parametrize(
@@ -31,10 +35,12 @@ async def test_days_of_random_orders_leave_nothing_untold_and_nothing_told_twice
         await life.open_shops(start.date() + timedelta(days=150))
         while len(life.orders) < ORDERS:
             await life.step()
+        # The rarest step, the inspection of a return, may still be to come.
+        while IS_LONG and EVERYTHING - set(life.done) and len(life.orders) < 3 * ORDERS:
+            await life.step()
         await life.finish()
         print(f"{len(life.orders)} orders, {life.told} webhooks, {life.refused} refusals, {dict(life.done)}")
-        if ORDERS >= 1000:
-            of_returns = {"ask_return", "return_expire", *(f"return_{action}" for action in ACTIONS)}
-            assert set(life.done) == set(ACTORS) | of_returns, "everything that can be done was done"
+        if IS_LONG:
+            assert set(life.done) == EVERYTHING, "everything that can be done was done"
             # Each parcel of a failed delivery may be back at its shop by now.
             assert {known.shown["state"] for known in life.orders.values()} | {"for_return"} == FINAL

@@ -48,7 +48,7 @@ class Inbox:
         self.notices = Notices(self._connection)
         self.vouchers = PrintedVouchers(self._connection, self._transaction)
         try:
-            prepare(self._connection, path)
+            prepare(self._connection, path, may_upgrade=not beside)
         except BaseException:
             self.close()
             raise

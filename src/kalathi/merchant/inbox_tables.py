@@ -9,7 +9,9 @@ from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
 
 # Raised with every change of the tables. Nothing in the file is the only copy of anything: what is open or accepted is
 # found again by asking the marketplace.
-_VERSION: Final = 3
+_VERSION: Final = 4
+# The statement that makes each version from the one before it. Older files cannot be upgraded.
+_UPGRADES: Final = {3: "ALTER TABLE reservations ADD COLUMN shown_until REAL"}
 # Whoever only looks, or asks for a voucher again, waits for the connector's own short writes.
 _WAIT_MILLISECONDS: Final = 5000
 _TABLES: Final = """
@@ -29,7 +31,7 @@ CREATE INDEX looks_to_answer ON looks (answer_until) WHERE answer_until IS NOT N
 CREATE INDEX looks_seen ON looks (seen);
 CREATE TABLE reservations (
   code TEXT NOT NULL, uids TEXT NOT NULL, quantity INTEGER NOT NULL, left_at REAL, counted_as TEXT NOT NULL,
-  number INTEGER, gone_at REAL, PRIMARY KEY (code, uids)) WITHOUT ROWID;
+  number INTEGER, gone_at REAL, shown_until REAL, PRIMARY KEY (code, uids)) WITHOUT ROWID;
 CREATE TABLE printed (
   url TEXT PRIMARY KEY, code TEXT NOT NULL, path TEXT NOT NULL, printed_at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX printed_code ON printed (code);
@@ -45,8 +47,9 @@ CREATE TABLE moments (name TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Makes the tables of a new file. Raises InboxVersionError for a file of another version."""
+def prepare(connection: sqlite3.Connection, path: Path, *, may_upgrade: bool) -> None:
+    """Make the tables of a new file, or upgrade those of an older one. Only the connector may upgrade: while it runs,
+    an older program could not write to the new tables. Raises InboxVersionError for a file of another version."""
     connection.execute(f"PRAGMA busy_timeout={_WAIT_MILLISECONDS}")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
@@ -56,9 +59,18 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if version == 0 and connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
         for statement in _TABLES.split(";"):
             connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
         version = _VERSION
+        connection.execute(f"PRAGMA user_version = {version}")
+    while may_upgrade and version in _UPGRADES:
+        connection.execute(_UPGRADES[version])
+        version += 1
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.execute("COMMIT")
+    if version in _UPGRADES:
+        raise InboxVersionError(
+            f"{path} is of an older version of Kalathi. First start the connector (kalathi merchant) of this version,"
+            " which upgrades it."
+        )
     if version != _VERSION:
         raise InboxVersionError(
             f"{path} is of another version of Kalathi. Start with another --data: what is open or accepted is found"

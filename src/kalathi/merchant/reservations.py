@@ -44,54 +44,78 @@ class Reservation(NamedTuple):
     number: int | None
     # Since when the source does not name the product.
     gone_at: float | None
+    # When the source last showed that number, if readings without a usable number have followed; else None.
+    shown_until: float | None = None
 
 
-def recount(held: Sequence[Reservation], shelf: Shelf, now: float, known_until: float) -> list[Reservation]:
-    """Return the reservations after reading a lagging source; those without pieces are released. `now` is in seconds
-    since 1970.
+class Reading(NamedTuple):
+    """When a lagging source was read. Times are in seconds since 1970."""
+
+    at: float
+    # The reading before this one.
+    before: float
+    # How long the source's numbers may be behind the shelf.
+    lag_seconds: float
+
+
+def recount(held: Sequence[Reservation], shelf: Shelf, reading: Reading) -> list[Reservation]:
+    """Return the reservations after reading a lagging source; those without pieces are released.
 
     An unchanged number releases nothing. If a product's number fell, as many pieces are released, the oldest departures
-    first. If it rose, the shop has counted again: all departed pieces are released, except departures after
-    `known_until`, of which the source may not know yet.
+    first. If it rose, the shop has counted again: all departed pieces are released, except those of which the source
+    may not know yet. They left within the lag before the earlier number was last read, or after that.
     """
     if shelf.is_empty():
-        return list(held)
+        return [_without_number(entry, reading) for entry in held]
     by_uid: defaultdict[str, list[Reservation]] = defaultdict(list)
     for entry in held:
         moved = _counted_now(entry, shelf)
         by_uid[moved.counted_as].append(moved)
     recounted: list[Reservation] = []
     for uid, entries in by_uid.items():
-        if uid in shelf.unreadable:
-            recounted += entries
-        elif uid in shelf.pieces:
-            recounted += _recount_product(entries, shelf.pieces[uid], now, known_until)
+        if uid in shelf.pieces:
+            recounted += _recount_product(entries, shelf.pieces[uid], reading)
+        elif uid in shelf.unreadable:
+            recounted += [_without_number(entry, reading) for entry in entries]
         else:
-            recounted += [_without_product(entry, now) for entry in entries]
+            recounted += [_without_product(_without_number(entry, reading), reading.at) for entry in entries]
     return recounted
 
 
 def _counted_now(entry: Reservation, shelf: Shelf) -> Reservation:
     """Return it under the uid that the source names now. Under a new uid there is no remembered number."""
     uid = shelf.uid_of(entry.uids) or entry.counted_as
-    return entry if uid == entry.counted_as else entry._replace(counted_as=uid, number=None, gone_at=None)
+    if uid == entry.counted_as:
+        return entry
+    return entry._replace(counted_as=uid, number=None, gone_at=None, shown_until=None)
 
 
-def _recount_product(entries: list[Reservation], number: int, now: float, known_until: float) -> Iterator[Reservation]:
-    before = [_number_before(entry, now) for entry in entries]
+def _recount_product(entries: list[Reservation], number: int, reading: Reading) -> Iterator[Reservation]:
+    before = [_number_before(entry, reading.at) for entry in entries]
     fallen = max((was - number for was in before if was is not None), default=0)
     oldest_first = sorted(zip(entries, before, strict=True), key=lambda pair: (pair[0].left_at or 0.0, pair[0].code))
     for entry, was in oldest_first:
         quantity = entry.quantity
         if entry.left_at is not None and was is not None:
-            if number > was and entry.left_at <= known_until:
+            if number > was and entry.left_at <= _last_shown(entry, reading) - reading.lag_seconds:
                 quantity = 0
             elif number < was:
                 known = min(quantity, fallen, was - number)
                 fallen -= known
                 quantity -= known
-        is_as_before = (quantity, number, None) == (entry.quantity, entry.number, entry.gone_at)
-        yield entry if is_as_before else entry._replace(quantity=quantity, number=number, gone_at=None)
+        counted = entry._replace(quantity=quantity, number=number, gone_at=None, shown_until=None)
+        yield entry if counted == entry else counted
+
+
+def _last_shown(entry: Reservation, reading: Reading) -> float:
+    """Return when the source last showed the entry's number: the present number was written after that. A half file is
+    no proof: the export may write the rest of it later, with numbers from before."""
+    return reading.before if entry.shown_until is None else entry.shown_until
+
+
+def _without_number(entry: Reservation, reading: Reading) -> Reservation:
+    """Return it after a reading that shows no usable number of its product."""
+    return entry if entry.shown_until is not None else entry._replace(shown_until=reading.before)
 
 
 def _number_before(entry: Reservation, now: float) -> int | None:
@@ -142,7 +166,7 @@ class Reservations:
                 uid = uids[-1] if self._seen is None else self._seen.uid_of(uids) or uids[-1]
                 number = None if self._seen is None else self._seen.pieces.get(uid)
                 self._connection.execute(
-                    "INSERT INTO reservations VALUES (?, ?, ?, NULL, ?, ?, NULL)",
+                    "INSERT INTO reservations VALUES (?, ?, ?, NULL, ?, ?, NULL, NULL)",
                     (code, json.dumps(uids), quantity, uid, number),
                 )
                 if self._sums is not None:
@@ -195,10 +219,9 @@ class Reservations:
             self._note_read(now)
             return
         held = self._all()
-        # The source still showed the earlier number at that time, so the new one was written later. The file's own time
-        # is not used, because a program can write the same content again.
-        known_until = self._read_at() - lag_seconds
-        after = recount(held, shelf, now, known_until) if lags else [_counted_now(entry, shelf) for entry in held]
+        # The file's own time is not used, because a program can write the same content again.
+        reading = Reading(now, self._read_at(), lag_seconds)
+        after = recount(held, shelf, reading) if lags else [_counted_now(entry, shelf) for entry in held]
         unchanged = {id(entry) for entry in held}
         changed = [entry for entry in after if id(entry) not in unchanged]
         if changed:
@@ -251,7 +274,7 @@ class Reservations:
 
     def _all(self) -> list[Reservation]:
         rows = self._connection.execute(
-            "SELECT code, uids, quantity, left_at, counted_as, number, gone_at FROM reservations"
+            "SELECT code, uids, quantity, left_at, counted_as, number, gone_at, shown_until FROM reservations"
         )
         return [Reservation(code, tuple(json.loads(uids)), *rest) for code, uids, *rest in rows]
 
@@ -261,9 +284,9 @@ class Reservations:
             self._connection.execute("DELETE FROM reservations WHERE code = ? AND uids = ?", key)
         else:
             self._connection.execute(
-                "UPDATE reservations SET quantity = ?, counted_as = ?, number = ?, gone_at = ?"
+                "UPDATE reservations SET quantity = ?, counted_as = ?, number = ?, gone_at = ?, shown_until = ?"
                 " WHERE code = ? AND uids = ?",
-                (entry.quantity, entry.counted_as, entry.number, entry.gone_at, *key),
+                (entry.quantity, entry.counted_as, entry.number, entry.gone_at, entry.shown_until, *key),
             )
 
     def _subtract(self, rows: list[tuple[str, int]]) -> None:
