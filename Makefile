@@ -50,18 +50,18 @@ types:
 	$(BIN)/mypy
 
 unit:
-	$(BIN)/pytest -q -n auto tests/unit tests/contract tests/test_tidy.py
+	$(BIN)/pytest -q -n $(CROWD) tests/unit tests/contract tests/test_tidy.py
 
 browser: .venv/made-dev
 	@$(BIN)/python -m tests.browser.get_browser
 
 # The folders with the longest tests come first. An idle worker takes tests from the others.
 test: browser check
-	$(BIN)/pytest -q -n $(CROWD) --dist worksteal tests/e2e tests/conformance tests/browser tests/virtual tests/panel
+	$(BIN)/pytest -q -n $(CROWD) --dist worksteal tests/e2e tests/exhaustive tests/virtual tests/browser tests/conformance tests/panel
 	@echo "The same on PostgreSQL: every call and the virtual days"
 	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 \
 	  $(BIN)/pytest -q -n $(CROWD) --dist worksteal $(WITHOUT_THE_MARKETPLACES_DATABASE:%=--ignore=%) \
-	  tests/conformance/test_races.py tests/virtual tests/contract
+	  tests/exhaustive/test_races.py tests/exhaustive/test_fuzz.py tests/virtual tests/contract
 
 chaos: .venv/made-dev
 	KALATHI_TEST_KILLS=300 KALATHI_TEST_ORDERS=20000 KALATHI_TEST_DELIVERIES=1000000 \

@@ -6,7 +6,7 @@ import os
 import random
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -54,14 +54,30 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
 
 
 @asynccontextmanager
-async def _second_worker(folder: Path, served: tuple[str, ...], address: str) -> AsyncIterator[Process | None]:
-    """On PostgreSQL another process shares the work, and is killed as well."""
+async def _second_worker(
+    folder: Path, served: tuple[str, ...], port: int
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """On PostgreSQL another process shares the work. It starts beside the marketplace; the function kills it."""
     if "--database" not in served:
-        yield None
+        yield _nothing
         return
     database = served[served.index("--database") + 1]
-    async with running(folder, "worker", "--database", database, "--public-url", address, "--data", str(folder)) as one:
-        yield one
+    address = f"http://127.0.0.1:{port}"
+    worker = ("worker", "--database", database, "--public-url", address, "--data", str(folder))
+    starting = asyncio.create_task(start(folder, *worker))
+    try:
+        yield lambda: _kill(starting)
+    finally:
+        await _kill(starting)
+
+
+async def _nothing() -> None:
+    """There is no second process."""
+
+
+async def _kill(starting: asyncio.Task[Process]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        await (await starting).kill()
 
 
 class _Connector:
@@ -119,9 +135,9 @@ async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(
         shop_id = token = other_id = other_token = ""
         for _ in range(KILLS):
             async with (
+                _second_worker(tmp_path, served, port) as kill_worker,
                 running(tmp_path, *served) as market,
                 calling(market.address) as caller,
-                _second_worker(tmp_path, served, market.address) as worker,
             ):
                 if not shop_id:
                     shop_id, token = await caller.shop(f"{shop.address}/")
@@ -131,13 +147,16 @@ async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(
                 callers = [asyncio.create_task(_traffic(caller, shop_id, token, placed, accepted)) for _ in range(4)]
                 await until(partial(_has_grown_to, accepted, len(accepted) + 5))
                 await asyncio.sleep(chance.random() * 0.1)  # the kill comes at a random moment of the traffic
+                connector_starts = None
                 if chance.random() < 0.3:
                     await connector.kill()
-                    await connector.start(other_token)
-                if worker is not None and chance.random() < 0.5:
-                    await worker.kill()
+                    connector_starts = asyncio.create_task(connector.start(other_token))
+                if chance.random() < 0.5:
+                    await kill_worker()
                 await market.kill()
                 await asyncio.gather(*callers)
+                if connector_starts is not None:
+                    await connector_starts
         async with running(tmp_path, *served) as market, calling(market.address) as caller:
             # Whatever was planned for later, vouchers and retries, comes due within this hour, and what it causes too.
             for _ in range(12):

@@ -1,18 +1,22 @@
 """Working days: Monday to Friday without the public holidays of Greece."""
 
+from collections.abc import Container
 from datetime import date, timedelta
-from functools import lru_cache
-from typing import Final
-
-import holidays
-
-_GREEK_HOLIDAYS: Final = holidays.country_holidays("GR")
+from functools import cache, lru_cache
 
 
 @lru_cache(maxsize=4096)
 def is_working_day(day: date) -> bool:
     """Whether couriers work on this day."""
-    return day.weekday() < 5 and day not in _GREEK_HOLIDAYS
+    return day.weekday() < 5 and day not in _greek_holidays()
+
+
+@cache
+def _greek_holidays() -> Container[date]:
+    # The library imports all its 250 countries: 0.12 s of the 0.55 s that a start takes.
+    import holidays  # noqa: PLC0415
+
+    return holidays.country_holidays("GR")
 
 
 @lru_cache(maxsize=4096)
