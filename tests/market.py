@@ -282,7 +282,7 @@ def _database_of(folder: Path) -> str:
         file = folder / DATABASE_FILE
         if not file.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(_tables_without_rows())
+            file.write_bytes(tables_without_rows())
         return ""
     if folder not in _POSTGRES:
         # A test may open its market again, and some have two; databases of the tests before are done with.
@@ -295,7 +295,7 @@ _POSTGRES: dict[Path, str] = {}
 
 
 @cache
-def _tables_without_rows() -> bytes:
+def tables_without_rows() -> bytes:
     """A file of SQLite as a first start makes it. To make it takes longer than most tests, so one serves all."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / DATABASE_FILE

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,13 +14,15 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from tests.market import ACCEPT, CUSTOMER, LOCATION, OPERATOR_TOKEN
+from kalathi.marketplace.app import DATABASE_FILE
+from tests.e2e.forking import Forked, fork
+from tests.market import ACCEPT, CUSTOMER, LOCATION, OPERATOR_TOKEN, tables_without_rows
 
 
 class Process:
     """A `kalathi` command that runs."""
 
-    def __init__(self, process: asyncio.subprocess.Process, address: str, log: Path) -> None:
+    def __init__(self, process: Forked, address: str, log: Path) -> None:
         self.process = process
         self.address = address
         self.log = log
@@ -45,16 +46,7 @@ async def start(folder: Path, *arguments: str) -> Process:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
     environment["KALATHI_OPERATOR_TOKEN"] = OPERATOR_TOKEN
     with log.open("ab") as log_file:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "kalathi.cli",
-            *arguments,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log_file,
-            env=environment,
-        )
-    assert process.stdout is not None
+        process = await fork(*arguments, environment=environment, stderr=log_file.fileno())
     async with asyncio.timeout(20):
         line = (await process.stdout.readline()).decode()
     assert "http" in line, log.read_text("utf-8")
@@ -73,7 +65,13 @@ async def running(folder: Path, *arguments: str) -> AsyncIterator[Process]:
 
 
 def serve(folder: Path, *more: str) -> tuple[str, ...]:
-    """The arguments of a marketplace with its data in `folder`."""
+    """The arguments of a marketplace with its data in `folder`, where its tables are made already: to make them takes a
+    third of a first start. The first starts of a shop are in test_demo.py and test_docs.py."""
+    file = folder / DATABASE_FILE
+    if "--database" not in more and not file.exists():
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(tables_without_rows())
     return ("serve", "--port", "0", "--data", str(folder), *more)
 
 
@@ -196,15 +194,7 @@ async def calling(address: str) -> AsyncIterator[Caller]:
 async def kalathi(*arguments: str, **variables: str) -> tuple[int, str, str]:
     """Runs `kalathi ARGUMENTS` to its end; gives status, output and error output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")} | variables
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "kalathi.cli",
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-    )
+    process = await fork(*arguments, environment=environment)
     try:
         async with asyncio.timeout(60):
             out, error = await process.communicate()

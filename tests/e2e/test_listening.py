@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import ssl
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from websockets.asyncio.client import connect
 
 from kalathi.marketplace.listening.stream import Stream
 from tests.databases import drop_postgres, fresh_postgres
+from tests.e2e.forking import Forked, fork
 from tests.e2e.processes import Caller, Process, calling, endpoint, kalathi, running, serve, start
 from tests.e2e.raw_servers import raw_server
 from tests.market import OPERATOR_TOKEN, until
@@ -31,7 +32,7 @@ IN_PLACE, COPIES, BESIDE = "in place of the shop's URL", "copies for now: anothe
 class Listening:
     """A `kalathi listen` process."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Forked) -> None:
         self.process = process
 
     async def heard(self) -> dict[str, Any]:
@@ -60,12 +61,7 @@ class Listening:
 async def listen(market: Process, shop_id: str, *options: str, role: str = IN_PLACE) -> AsyncIterator[Listening]:
     """Starts the command and waits until it has this role."""
     to = ("--url", market.address, "--token", OPERATOR_TOKEN)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "kalathi.cli", "listen", "--shop", shop_id, "--json", *to, *options),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await fork("listen", "--shop", shop_id, "--json", *to, *options, environment=dict(os.environ))
     listening = Listening(process)
     try:
         await listening.says(role)
