@@ -31,7 +31,22 @@ def pytest_collection_finish() -> None:
     spare_the_collector()
 
 
-_SEALED = ("unit", "contract", "panel")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first, so that none of them is the last one that runs, on one core alone."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+
+
+_LONGEST = (
+    "test_connector_days.py",
+    "test_simulation.py",
+    "test_crash.py",
+    "test_days.py",
+    "test_everybody.py",
+    "test_races.py",
+    "test_connector_memory.py",
+    "test_hostile.py",
+)
+_SEALED = ("unit", "contract", "panel", "exhaustive")
 
 
 @pytest.fixture
@@ -42,11 +57,11 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def sealed_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Unit, contract and panel tests never open a connection."""
+    """The tests of these folders never open a connection."""
     if Path(str(request.node.path)).parent.name in _SEALED:
 
         def refuse(*_arguments: object) -> None:
-            raise AssertionError("A unit test must not use the network")
+            raise AssertionError("a test of this folder must not use the network")
 
         monkeypatch.setattr(socket.socket, "connect", refuse)
     yield
