@@ -17,7 +17,8 @@ import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from kalathi.connections import JsonHandler, Limits, limited, look_after, most_connections
 
 # Callers that are still being answered get this long; with the worker's drain it stays within ten seconds.
 _GRACE_SECONDS = 4
@@ -25,19 +26,6 @@ _GRACE_SECONDS = 4
 _COLLECTIONS = (20_000, 20, 20)
 # The largest message that a client may send over a WebSocket.
 _LARGEST_MESSAGE_BYTES = 65_536
-
-
-def _protocol(malformed: bytes) -> type[HttpToolsProtocol]:
-    """Return a server protocol that answers malformed requests with this JSON instead of plain text."""
-    head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json; charset=utf-8\r\nconnection: close\r\n"
-    answer = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(malformed), malformed)
-
-    class Protocol(HttpToolsProtocol):
-        def send_400_response(self, msg: str) -> None:
-            self.transport.write(answer)
-            self.transport.close()
-
-    return Protocol
 
 
 class _Server(uvicorn.Server):
@@ -111,12 +99,11 @@ async def run_server(
     also: socket.socket | None = None,
     cut_off_extension: str = "",
     ending: Callable[[], None] = lambda: None,
-    malformed: bytes = b"",
     has_websockets: bool = False,
 ) -> None:
     """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken, `ending` when the end begins, so that
     answers that go on by themselves can end. `also` is a second socket for the same
-    application, which tells them apart by `scope["server"]`. `malformed` is the JSON answer to a malformed request.
+    application, which tells them apart by `scope["server"]`.
     `has_websockets` says whether the application serves WebSockets; their messages are limited to 64 KB."""
     config = uvicorn.Config(
         _with_cut_off(asgi, cut_off_extension) if cut_off_extension else asgi,
@@ -127,14 +114,13 @@ async def run_server(
         proxy_headers=False,  # Nothing here depends on where a caller comes from.
         timeout_graceful_shutdown=_GRACE_SECONDS,
         backlog=2048,
-        http=_protocol(malformed) if malformed else "auto",
+        http=limited(Limits(connections=most_connections())),
         ws="websockets-sansio" if has_websockets else "none",
         ws_max_size=_LARGEST_MESSAGE_BYTES,
         ws_per_message_deflate=False,
     )
     server = _Server(config, ready)
-    # Said of each WebSocket that is refused with an answer of our own, as it should be.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing handshake" not in str(record.msg))
+    _log_what_libraries_say()
 
     def end() -> None:
         server.should_exit = True
@@ -143,7 +129,20 @@ async def run_server(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    await server.serve(sockets=[bound] if also is None else [bound, also])
+    looking = asyncio.create_task(look_after(server.server_state.connections))
+    try:
+        await server.serve(sockets=[bound] if also is None else [bound, also])
+    finally:
+        looking.cancel()
+
+
+def _log_what_libraries_say() -> None:
+    handler = JsonHandler()
+    # Said of each WebSocket that is refused with an answer of our own, as it should be.
+    handler.addFilter(lambda record: "without completing handshake" not in str(record.msg))
+    for name in ("uvicorn", "asyncio", "websockets"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
 
 
 async def until_told_to_end(ready: Callable[[], None]) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from kalathi.connections import Refusal
 from kalathi.contract.codec import decode
 from kalathi.contract.errors import ErrorEnvelope
-from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR, error_reply
+from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR, ErrorAnswer, error_reply
 from kalathi.marketplace.api.route import Access
 from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.kernel.changes import StorageError
@@ -24,12 +25,15 @@ def _page(name: str) -> str:
 def test_every_error_code_has_its_status_and_word_and_is_documented() -> None:
     assert set(ERRORS) == set(ErrorCode)
     page = _page("errors.md")
-    for answer in [*ERRORS.values(), INTERNAL_ERROR]:
+    # The server itself refuses what is no request, before the application is asked.
+    of_the_server = {ErrorAnswer(refusal.value[0], refusal.value[1]) for refusal in Refusal} - set(ERRORS.values())
+    for answer in [*ERRORS.values(), INTERNAL_ERROR, *of_the_server]:
         [row] = [line for line in page.splitlines() if line.startswith(f"| {answer.status} | `{answer.word}` |")]
         _, _, _, cause, what_to_do, _ = row.split("|")
         assert cause.strip(), answer
         assert what_to_do.strip(), answer
-    assert len([line for line in page.splitlines() if line.startswith("| ")]) == 1 + len({*ERRORS.values()}) + 1
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert len(rows) == len(["the head", INTERNAL_ERROR]) + len({*ERRORS.values()}) + len(of_the_server)
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))

@@ -173,7 +173,6 @@ def _say_ready(settings: Settings, bound: Any) -> None:
 
 async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable[[], None]) -> None:
     from kalathi.marketplace.api.faults import CUT_OFF
-    from kalathi.marketplace.api.reply import MALFORMED
     from kalathi.marketplace.app import open_marketplace
     from kalathi.serving import address_of, log_json_lines, run_server
 
@@ -191,7 +190,6 @@ async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable
             ready,
             cut_off_extension=extension,
             ending=marketplace.hang_up,
-            malformed=MALFORMED.body,
             has_websockets=True,
         )
     finally:

@@ -114,7 +114,3 @@ def _envelope(answer: ErrorAnswer, messages: tuple[str, ...], retry_after_second
         headers.append((b"retry-after", str(retry_after_seconds).encode()))
     body = encode(ErrorEnvelope(errors=[ErrorEntry(code=answer.word, messages=list(messages))]))
     return Reply(answer.status, body, tuple(headers))
-
-
-# The server sends it, because a malformed request never reaches the application.
-MALFORMED: Final = _envelope(ERRORS[ErrorCode.UNREADABLE_BODY], ("The request is not valid HTTP.",))
