@@ -174,7 +174,7 @@ PRODUCTION = ("serve", "--mode", "production")
 GOOD = ("--public-url", "https://market.example", "--ip-ranges", "203.0.113.0/28")
 
 
-async def test_production_does_not_start_without_a_real_address(tmp_path: Path) -> None:
+async def test_production_does_not_start_without_a_real_address_and_a_long_token(tmp_path: Path) -> None:
     folder = ("--port", "0", "--data", str(tmp_path / "d"))
     code, _, error = await kalathi(*PRODUCTION, *folder)
     assert code == 1
@@ -183,6 +183,12 @@ async def test_production_does_not_start_without_a_real_address(tmp_path: Path) 
     code, out, _ = await kalathi(*PRODUCTION, *folder, *GOOD[:2], "--ip-ranges", "10.0.0.0/8", "--check")
     assert (code, "no  --ip-ranges: 10.0.0.0/8 is not public" in out) == (1, True)
     assert not (tmp_path / "d").exists()
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "operator-token").write_text("short\n", "utf-8")
+    code, _, error = await kalathi(*PRODUCTION, *folder, *GOOD)
+    assert (code, "has fewer than 32 characters. Remove the file" in error, "short" in error) == (1, True, False)
+    code, _, error = await kalathi(*PRODUCTION, *folder, *GOOD, KALATHI_OPERATOR_TOKEN="short")
+    assert (code, "--operator-token has fewer than 32 characters" in error) == (1, True)
 
 
 async def test_check_says_what_a_start_would_find_and_changes_nothing(tmp_path: Path) -> None:

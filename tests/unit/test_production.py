@@ -27,11 +27,17 @@ GOOD = {"mode": "production", "public_url": "https://market.example", "ip_ranges
         ({"ip_ranges": "::ffff:10.0.0.0/104"}, ["::ffff:10.0.0.0/104 is not public"]),
         ({"ip_ranges": "169.254.1.1"}, ["169.254.1.1 is not public"]),
         ({"ip_ranges": "fd00::/8,203.0.113.1"}, ["fd00::/8 is not public"]),
+        ({"operator_token": "x" * 31}, ["--operator-token has fewer than 32 characters"]),
+        ({"operator_token": " " * 31 + "x"}, ["--operator-token has fewer than 32 characters"]),
+        ({"operator_token": "x" * 32}, []),
+        ({"mode": "sandbox", "operator_token": "x"}, []),
         ({"ip_ranges": ""}, ["--ip-ranges is empty"]),
         ({"ip_ranges": "everywhere"}, ["everywhere is no range"]),
     ],
 )
-def test_production_needs_a_real_address_and_public_ranges(changes: dict[str, str], sentences: list[str]) -> None:
+def test_production_needs_a_real_address_public_ranges_and_a_long_token(
+    changes: dict[str, str], sentences: list[str]
+) -> None:
     faults = production_faults(read_settings(GOOD | changes))
     assert len(faults) == len(sentences)
     assert all(sentence in fault for sentence, fault in zip(sentences, faults, strict=True))

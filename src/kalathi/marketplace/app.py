@@ -29,6 +29,7 @@ from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, stored_offset_millis
 from kalathi.marketplace.kernel.opening import open_database
+from kalathi.marketplace.kernel.production import TOO_SHORT, is_short
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.lanes import Duty
 from kalathi.marketplace.listening.listeners import Listeners
@@ -312,4 +313,6 @@ def operator_token(settings: Settings) -> str:
     token = path.read_text("utf-8").strip()
     if not token:
         raise ValueError(f"{path} is empty. Remove it to have a new token made, or give --operator-token.")
+    if settings.mode == "production" and is_short(token):
+        raise ValueError(f"the token in {path} has {TOO_SHORT}. Remove the file to have a new token made.")
     return token

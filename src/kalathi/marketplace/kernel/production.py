@@ -10,6 +10,8 @@ from kalathi.marketplace.kernel.targets import BadUrl, parse_target
 _EXAMPLES: Final = tuple(
     ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 )
+# A token that is made has 43 characters. Whoever guesses the operator's may do everything.
+_SHORTEST_TOKEN: Final = 32
 # A larger range holds addresses that are not public.
 _SHORTEST_PREFIX: Final = 8
 
@@ -26,7 +28,17 @@ def production_faults(settings: Settings) -> list[str]:
         faults.append(f"--public-url {settings.public_url}: production needs https, because tokens go over it")
     elif target.host == "localhost" or target.host.startswith(("127.", "::1")):
         faults.append(f"--public-url {settings.public_url}: shops cannot reach this machine by that name")
+    if settings.operator_token and is_short(settings.operator_token):
+        faults.append(f"--operator-token has {TOO_SHORT}; without the setting a token is made at the first start")
     return faults + _range_faults(settings)
+
+
+TOO_SHORT: Final = f"fewer than {_SHORTEST_TOKEN} characters"
+
+
+def is_short(token: str) -> bool:
+    """Whether a token is too short for the operator of a marketplace with real orders."""
+    return len(token.strip()) < _SHORTEST_TOKEN
 
 
 def _range_faults(settings: Settings) -> list[str]:

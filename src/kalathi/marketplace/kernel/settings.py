@@ -29,7 +29,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         str, Meta(description="How the marketplace is reached from outside; empty: its own address.")
     ] = ""
     operator_token: Annotated[
-        str, Meta(description="The operator's token; empty: made at the first start and kept in the data folder.")
+        str,
+        Meta(
+            description="The operator's token; empty: made at the first start and kept in the data folder. Other"
+            " users of this machine can read a flag: prefer the file or the variable. Production needs 32 characters."
+        ),
     ] = ""
     vendor: Annotated[str, Meta(description="The vendor word of the Accept header.")] = "skroutz"
     user_agent: Annotated[str, Meta(description="User-Agent of webhooks.")] = "Skroutz OrderNotifier v1"
