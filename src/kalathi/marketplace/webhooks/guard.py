@@ -27,6 +27,11 @@ _NEVER: Final = (
     # Protocol assignments (RFC 6890), among them a cloud's metadata; another cloud has its own at a public address.
     ipaddress.ip_network("192.0.0.0/24"),
     ipaddress.ip_network("168.63.129.16/32"),
+    # The relays of 6to4, which RFC 7526 has taken back: they lead wherever the network's operator wants.
+    ipaddress.ip_network("192.88.99.0/24"),
+    # Documentation (RFC 9637) and segment routing (RFC 9602), which are not of the public internet.
+    ipaddress.ip_network("3fff::/20"),
+    ipaddress.ip_network("5f00::/16"),
 )
 # ISATAP (RFC 5214): the lower half of the address begins with one of these, and an IPv4 address follows.
 _ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
