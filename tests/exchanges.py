@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.market import CUSTOMER, LOCATION, HttpAnswer, Market, Shop, open_market
+from tests.market import CUSTOMER, LOCATION, OPERATOR_TOKEN, HttpAnswer, Market, Shop, open_market
 from tests.virtual.returning import ask, delivered
 
 _WIDEST: Final = 118
@@ -44,7 +44,7 @@ class Notebook:
 
     async def operator(self, part: str, method: str, path: str, body: object = None, *, whole: bool = False) -> Any:
         """A call of the operator, with the token that the pages leave out; of orders only code and state are shown."""
-        answer = await self.market.call(method, path, body, {"Authorization": "Bearer operator"})
+        answer = await self.market.call(method, path, body, {"Authorization": f"Bearer {OPERATOR_TOKEN}"})
         shown = answer if whole else answer._replace(json=_shortened(answer.json))
         self.write(part, method, path, body, {}, shown)
         return answer.json
@@ -333,7 +333,7 @@ async def _deliveries(notes: Notebook) -> None:
     await notes.operator("failed deliveries", "GET", "/marketplace/deliveries?state=exhausted")
     shown = await notes.market.operate("GET", f"/marketplace/deliveries/{failed['id']}")
     answer = await notes.market.call(
-        "GET", f"/marketplace/deliveries/{failed['id']}", None, {"Authorization": "Bearer operator"}
+        "GET", f"/marketplace/deliveries/{failed['id']}", None, {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
     )
     shown["body"] = shown["body"] | {"order": _Shortened(shown["body"]["order"])}
     notes.write("delivery", "GET", f"/marketplace/deliveries/{failed['id']}", None, {}, answer._replace(json=shown))
@@ -358,7 +358,9 @@ async def _sandbox(notes: Notebook) -> None:
     await notes.operator("faults over", "PUT", "/marketplace/faults", {})
     play = {"shop_id": shop.id, "set": {"order.line_items[0].quantity": 3}}
     await notes.operator("scenario", "POST", "/marketplace/scenarios/limited_stock", play)
-    answer = await notes.market.call("GET", "/marketplace/scenarios", None, {"Authorization": "Bearer operator"})
+    answer = await notes.market.call(
+        "GET", "/marketplace/scenarios", None, {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+    )
     shown = answer._replace(json={"scenarios": answer.json["scenarios"][:2]})
     notes.write("scenarios", "GET", "/marketplace/scenarios", None, {}, shown)
     answer = await notes.market.call("GET", "/ip_ranges.json")

@@ -24,7 +24,8 @@ from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from tests.databases import emptied, fresh_postgres
 
-OPERATOR_TOKEN = "operator"
+# As long as production demands it.
+OPERATOR_TOKEN = "operator-of-the-marketplaces-of-tests"
 ACCEPT = "application/vnd.skroutz+json; version=3.0"
 # A Tuesday, ten in the morning in Athens; no public holiday is near.
 NOON = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 
 from kalathi.marketplace.app import operator_token
 from kalathi.marketplace.kernel.settings import Settings
-from tests.market import CUSTOMER, LOCATION, Market, Shop, open_market
+from tests.market import CUSTOMER, LOCATION, OPERATOR_TOKEN, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
 
@@ -297,7 +297,7 @@ async def test_a_shop_that_cannot_be_is_422(tmp_path: Path, change: dict[str, An
 async def test_the_operators_api_wants_the_operators_token(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
-        for headers in ({}, {"Authorization": f"Bearer {shop.token}"}, {"Authorization": "operator"}):
+        for headers in ({}, {"Authorization": f"Bearer {shop.token}"}, {"Authorization": OPERATOR_TOKEN}):
             answer = await market.call("GET", "/marketplace/shops", headers=headers)
             assert (answer.status, answer.json["errors"][0]["code"]) == (401, "unauthorized")
         assert (await market.call("GET", "/no/such/path")).json["errors"][0]["code"] == "not_found"
@@ -307,7 +307,7 @@ async def test_the_operators_api_wants_the_operators_token(tmp_path: Path) -> No
 
 async def test_a_wrong_path_or_method_of_the_operators_api_has_the_envelope_too(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
-        headers = {"Authorization": "Bearer operator"}
+        headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
         for method, path, status in (
             ("GET", "/marketplace/shops/", 404),
             ("GET", "/marketplace/shops/x/y", 404),

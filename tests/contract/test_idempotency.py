@@ -177,7 +177,7 @@ async def test_the_rate_limit_counts_every_call_with_a_token(tmp_path: Path) -> 
 async def test_a_location_is_added_once_under_one_key(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
-        headers = {"Authorization": "Bearer operator", "Idempotency-Key": "k"}
+        headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}", "Idempotency-Key": "k"}
         path = f"/marketplace/shops/{shop.id}/locations"
         first, second = [await market.call("POST", path, {"street_name": "Ερμού"}, headers) for _ in range(2)]
         assert (first.status, first.body) == (201, second.body)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
-from tests.market import ACCEPT, open_market
+from tests.market import ACCEPT, OPERATOR_TOKEN, open_market
 
 pytestmark = pytest.mark.anyio
 
@@ -183,7 +183,7 @@ async def test_a_compressed_body_is_415_and_nothing_is_changed(tmp_path: Path, e
         for path, body in ((f"/orders/{code}/reject", b"\x1f\x8b\x08"), (f"/orders/{code}/invoices", b"")):
             answer = await shop.call("POST", path, body, **headers)
             assert (answer.status, answer.json["errors"][0]["code"]) == (415, "unsupported_media_type")
-        operator = {"Authorization": "Bearer operator", **headers}
+        operator = {"Authorization": f"Bearer {OPERATOR_TOKEN}", **headers}
         assert (await market.call("POST", "/marketplace/carts", b"x", operator)).status == 415
         identity = {"Content-Encoding": "identity"}
         answer = await shop.call("POST", f"/orders/{code}/reject", {"rejection_reason_other": "closed"}, **identity)

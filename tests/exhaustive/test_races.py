@@ -15,7 +15,7 @@ from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import commands, machine, store
 from kalathi.marketplace.orders.recording import record_ended
-from tests.market import open_market
+from tests.market import OPERATOR_TOKEN, open_market
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +50,7 @@ async def test_exactly_one_of_accept_reject_expire_and_cancel_wins(tmp_path: Pat
             return 200
 
         async def cancel(code: str) -> int:
-            headers = {"Authorization": "Bearer operator"}
+            headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
             return (await market.call("POST", f"/marketplace/orders/{code}/cancel", None, headers)).status
 
         async def reject(code: str) -> int:
@@ -116,7 +116,7 @@ async def test_the_last_piece_is_sold_once(tmp_path: Path) -> None:
         async def buy() -> int:
             item = {"shop_id": shop.id, "shop_uid": "A", "quantity": 1}
             cart = {"customer": {"first_name": "Ελένη"}, "items": [item], "payment_method": "card"}
-            headers = {"Authorization": "Bearer operator"}
+            headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
             return (await market.call("POST", "/marketplace/carts", cart, headers)).status
 
         statuses = await asyncio.gather(*(buy() for _ in range(10)))

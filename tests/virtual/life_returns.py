@@ -4,6 +4,7 @@ be asked back, and who is told of what."""
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tests.market import OPERATOR_TOKEN
 from tests.virtual.actors import Known
 
 if TYPE_CHECKING:
@@ -236,6 +237,6 @@ class Returns:
             "turn_down": {"accepted": False},
         }
         word = "inspect" if action == "turn_down" else action
-        headers = {"Authorization": "Bearer operator"}
+        headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
         path = f"/marketplace/returns/{name}/{word}"
         return (await self.life.market.call("POST", path, bodies.get(action), headers)).status

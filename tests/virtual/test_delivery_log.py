@@ -8,7 +8,7 @@ import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.webhooks.log import forget_old
-from tests.market import Market, Shop, open_market
+from tests.market import OPERATOR_TOKEN, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +99,7 @@ async def test_one_delivery_is_sent_again_once_under_one_key(tmp_path: Path) -> 
         await shop.cart(A=1)
         await market.settle()
         [entry] = await _listed(market)
-        headers = {"Authorization": "Bearer operator", "Idempotency-Key": "k"}
+        headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}", "Idempotency-Key": "k"}
         for _ in range(2):
             answer = await market.call("POST", f"/marketplace/deliveries/{entry['id']}/resend", None, headers)
             assert answer.json == {"resent": 1}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.market import Market, Shop, open_market
+from tests.market import OPERATOR_TOKEN, Market, Shop, open_market
 from tests.virtual.warehousing import announce, in_warehouse, receive, supplier
 
 pytestmark = pytest.mark.anyio
@@ -183,7 +183,7 @@ async def test_what_is_received_is_of_the_purchase_order_and_once(market: Market
         await market.operate("POST", path, {"line_items": lines}, status=422)
     await receive(market, "220623-4078-5820", status=404)
     assert await in_warehouse(shop) == {"A": 0, "B": 0}
-    headers = {"Authorization": "Bearer operator"}
+    headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
     answers = await asyncio.gather(*(market.call("POST", path, None, headers) for _ in range(8)))
     assert sorted(answer.status for answer in answers) == [200] + [422] * 7
     assert await in_warehouse(shop) == {"A": 2, "B": 0}

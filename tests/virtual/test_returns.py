@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.market import Market, Shop, open_market
+from tests.market import OPERATOR_TOKEN, Market, Shop, open_market
 from tests.virtual.returning import HOOK, ask, delivered, operate, review, show
 
 pytestmark = pytest.mark.anyio
@@ -121,7 +121,7 @@ async def test_of_two_returns_at_once_only_one_gets_the_last_piece(market: Marke
     code = await delivered(shop, B=1)
     [line] = await _lines(market, code)
     path, body = f"/marketplace/orders/{code}/returns", {"line_items": [{"id": line, "quantity": 1}]}
-    headers = {"Authorization": "Bearer operator"}
+    headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
     answers = await asyncio.gather(*(market.call("POST", path, body, headers) for _ in range(8)))
     assert sorted(answer.status for answer in answers) == [201] + [422] * 7
     listed = await shop.call("GET", f"/returns?order_code={code}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pypdfium2
 import pytest
 
-from tests.market import CUSTOMER, Market, Shop, open_market
+from tests.market import CUSTOMER, OPERATOR_TOKEN, Market, Shop, open_market
 from tests.virtual.returning import ask, operate, review, show
 from tests.virtual.warehousing import announce, in_warehouse, receive, stocked, supplier
 
@@ -143,7 +143,7 @@ async def test_stock_never_goes_below_zero_under_thirty_two_callers(market: Mark
             wanted = carts[(number + turn) % len(carts)]
             items = [{"shop_id": shop.id, "shop_uid": uid, "quantity": count} for uid, count in wanted.items()]
             cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
-            headers = {"Authorization": "Bearer operator"}
+            headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
             answer = await market.call("POST", "/marketplace/carts", cart, headers)
             if answer.status == 201:
                 assert answer.json["orders"][0]["state"] == "accepted"
