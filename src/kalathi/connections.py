@@ -1,7 +1,7 @@
-"""What one connection may cost a server: bytes and seconds of a request's head, the pace of its body, and how many
-connections there are. Every server of Kalathi has these limits, before anybody has shown a token.
+"""Limits of connections: the size and duration of a request's head, the rate of its body, and the number of
+connections. Every server of Kalathi applies them before it checks a token.
 
-A refused request gets the error envelope (contract, section 1), and its connection is closed.
+The server answers a refused request with the error envelope (contract, section 1) and closes its connection.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
 
 _log = structlog.get_logger("kalathi.server")
 
-# Files that a server needs for itself: its database, its log, and the connections to shops.
+# Reserved for the database, the log and the connections to shops.
 _FILES_OF_ITS_OWN: Final = 256
-# Programs that a server starts, such as a print command, inherit the limit, and some close every file up to it.
+# Child processes inherit the limit, for example a print command. Some close every possible file when they start.
 _MOST_FILES: Final = 65_536
-_LOOK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
 _LOG_SECONDS: Final = 60.0
 _LINES_A_MINUTE: Final = 10
 
@@ -33,22 +33,22 @@ _LINES_A_MINUTE: Final = 10
 class Limits(msgspec.Struct, frozen=True):
     """The limits of a server's connections."""
 
-    # The request line and all headers, and what comes between two pieces of a body.
+    # The request line and all headers. It is also the limit of the bytes between two pieces of a body.
     head_bytes: int = 65_536
     headers: int = 200
-    # From the first look at a head, or at a connection from which nothing comes, to the head's end.
+    # Measured from the first check of a new connection or of an unfinished head.
     head_seconds: float = 10.0
-    # A body must bring this many bytes a second, looked at over so many seconds. A reader that is not asked for more,
-    # because the server is still busy with what it has, is not slow.
+    # The least rate of a body, averaged over `body_seconds`. Time in which the server has paused reading is not
+    # counted.
     body_bytes_a_second: int = 500
     body_seconds: float = 10.0
     connections: int = 10_000
-    # If there are too many connections, those that have sent half a head for so long make room.
+    # At the limit of connections, the server closes those whose head has been unfinished for longer than this.
     patience_seconds: float = 1.0
 
 
 class Refusal(Enum):
-    """Why the server itself refuses a request: the status, the code of the envelope, and the sentence."""
+    """A reason to refuse a request: its status, and the code and the message of the envelope."""
 
     MALFORMED = (HTTPStatus.BAD_REQUEST, "unreadable_body", "The request is not valid HTTP.")
     HEAD_TOO_LARGE = (
@@ -59,7 +59,7 @@ class Refusal(Enum):
     TOO_SLOW = (HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request came too slowly.")
 
     def answer(self) -> bytes:
-        """Return the whole answer."""
+        """Return the answer with its headers."""
         status, code, sentence = self.value
         body = msgspec.json.encode(ErrorEnvelope(errors=[ErrorEntry(code=code, messages=[sentence])]))
         return (
@@ -71,20 +71,21 @@ class Refusal(Enum):
 class _Phase(Enum):
     HEAD = auto()
     BODY = auto()
-    # Between two requests, where uvicorn closes after five seconds.
+    # Between two requests. uvicorn closes an idle connection after five seconds.
     IDLE = auto()
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol within limits. `limited` makes the class of a server."""
+    """uvicorn's HTTP protocol with limits. `limited` creates the class for one server."""
 
     limits: Limits
     room: "Room"
     _phase: _Phase
-    # The first look at the present phase, by the loop's clock.
+    # The time of the first check in the present phase, in seconds of the loop's clock.
     _since: float | None
     _body_bytes: int
 
+    # The base class narrows asyncio's signature in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or close it if there are too many."""
         super().connection_made(transport)
@@ -96,7 +97,7 @@ class LimitedProtocol(HttpToolsProtocol):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and count what is neither a whole head nor a piece of a body: such bytes would be kept."""
+        """Parse the bytes. Count those that complete no head and belong to no body, because the parser stores them."""
         self._has_progress = False
         self._has_bytes = True
         self._quiet_bytes += len(data)
@@ -105,14 +106,14 @@ class LimitedProtocol(HttpToolsProtocol):
             self._quiet_bytes = 0
             return
         if self._phase is _Phase.IDLE:
-            # The first bytes of the next head, or empty lines in front of it.
+            # The next head begins, or empty lines precede it.
             self._begin(_Phase.HEAD)
         if self._quiet_bytes > self.limits.head_bytes and not self.transport.is_closing():
             self.refuse(Refusal.HEAD_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
-        """The parser has a whole head. Raises ValueError if it is too large, with which the parser stops."""
-        # Of a large piece only a part is the head.
+        """Start the request. Raises ValueError for a head that is too large; this stops the parser."""
+        # The received bytes may include a part of the body, so measure the head itself.
         is_large = self._quiet_bytes > self.limits.head_bytes and self._head_bytes() > self.limits.head_bytes
         if is_large or len(self.headers) > self.limits.headers:
             self.refuse(Refusal.HEAD_TOO_LARGE)
@@ -122,24 +123,25 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """The parser has a piece of a body."""
+        """Pass a piece of the body on."""
         self._has_progress = True
         self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The parser has seen the last byte of a request."""
+        """End the request."""
         self._has_progress = True
         self._phase = _Phase.IDLE
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn for what is not HTTP, and after an exception in a callback of the parser."""
+        """Refuse malformed HTTP. uvicorn also calls this after an exception in a callback of the parser."""
         if not self.transport.is_closing():
             self.refuse(Refusal.MALFORMED)
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer, unless nothing was asked or the answer to an earlier request is still to come, and close."""
+        """Answer with the refusal and close the connection. It is closed without an answer if no request has begun, or
+        if the answer to an earlier request is pending."""
         if self._has_bytes and (
             self._is_answered() or (self._phase is _Phase.BODY and not self.cycle.response_started)
         ):
@@ -152,13 +154,13 @@ class LimitedProtocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _is_answered(self) -> bool:
-        # There is none before the first request, which its annotation does not say.
+        # uvicorn's annotation omits None, the value before the first request.
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
 
-    def look(self, now: float) -> None:
-        """Refuse what has been slow for too long. `now` is of the loop's clock, in seconds. The first look at a head or
-        a body begins its time: to ask the clock for each of them made a request 2 µs longer."""
+    def check_rate(self, now: float) -> None:
+        """Refuse a request that is too slow. `now` is in seconds of the loop's clock. The first check of a head or body
+        starts its time; reading the clock for each request cost 2 µs."""
         if self._phase is _Phase.IDLE or self.transport.is_closing():
             return
         if self._since is None:
@@ -177,7 +179,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._begin(_Phase.BODY)
 
     def has_half_a_head(self, now: float) -> bool:
-        """Whether it has waited for the rest of a head for longer than the server's patience."""
+        """Whether its head has been unfinished for longer than `patience_seconds`."""
         since = now if self._since is None else self._since
         return self._phase is _Phase.HEAD and now - since > self.limits.patience_seconds
 
@@ -188,24 +190,24 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 class Room:
-    """Makes room when there are too many connections, and says so in the log once a minute."""
+    """Closes unfinished requests at the limit of connections. Writes one log line a minute."""
 
     def __init__(self) -> None:
-        self._looked_at = self._told_at = float("-inf")
+        self._checked_at = self._logged_at = float("-inf")
         self._refused = 0
 
     def make(self, connections: set[Any], now: float) -> bool:
-        """Close connections that have sent half a head for a while. Return whether there were any."""
+        """Close connections with an unfinished head. Return whether there were any."""
         self._refused += 1
-        if now - self._told_at >= _LOG_SECONDS:
+        if now - self._logged_at >= _LOG_SECONDS:
             _log.warning("too_many_connections", connections=len(connections), since_last_line=self._refused)
-            self._told_at, self._refused = now, 0
-        if now - self._looked_at < _LOOK_SECONDS / 4:
+            self._logged_at, self._refused = now, 0
+        if now - self._checked_at < _CHECK_SECONDS / 4:
             return False
-        self._looked_at = now
-        slow = [one for one in connections if isinstance(one, LimitedProtocol) and one.has_half_a_head(now)]
-        for one in slow:
-            one.transport.abort()
+        self._checked_at = now
+        slow = [each for each in connections if isinstance(each, LimitedProtocol) and each.has_half_a_head(now)]
+        for connection in slow:
+            connection.transport.abort()
         return bool(slow)
 
 
@@ -214,15 +216,15 @@ def limited(limits: Limits) -> type[LimitedProtocol]:
     return type("ServerProtocol", (LimitedProtocol,), {"limits": limits, "room": Room()})
 
 
-async def look_after(connections: set[Any]) -> None:
-    """Look at all connections once a second, until it is cancelled."""
+async def watch_rates(connections: set[Any]) -> None:
+    """Check all connections once a second, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_CHECK_SECONDS)
         now = loop.time()
         for connection in list(connections):
             if isinstance(connection, LimitedProtocol):
-                connection.look(now)
+                connection.check_rate(now)
 
 
 def most_connections() -> int:
@@ -235,7 +237,7 @@ def most_connections() -> int:
 
 
 class JsonHandler(logging.Handler):
-    """Writes the lines of libraries as ours, a few of each logger a minute: strangers cause many of them."""
+    """Writes log lines of libraries as JSON, at most ten a minute for each logger: any caller can cause such lines."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds."""
@@ -245,7 +247,7 @@ class JsonHandler(logging.Handler):
         self._lines: dict[str, int] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, or count it."""
+        """Write the record, or count it above the limit."""
         minute = int(self._clock() // _LOG_SECONDS)
         if minute != self._minute:
             left_out = {name: count - _LINES_A_MINUTE for name, count in self._lines.items() if count > _LINES_A_MINUTE}

@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kalathi.connections import JsonHandler, Limits, limited, look_after, most_connections
+from kalathi.connections import JsonHandler, Limits, limited, most_connections, watch_rates
 
 # Callers that are still being answered get this long; with the worker's drain it stays within ten seconds.
 _GRACE_SECONDS = 4
@@ -120,7 +120,7 @@ async def run_server(
         ws_per_message_deflate=False,
     )
     server = _Server(config, ready)
-    _log_what_libraries_say()
+    _log_libraries_as_json()
 
     def end() -> None:
         server.should_exit = True
@@ -129,16 +129,16 @@ async def run_server(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    looking = asyncio.create_task(look_after(server.server_state.connections))
+    watching = asyncio.create_task(watch_rates(server.server_state.connections))
     try:
         await server.serve(sockets=[bound] if also is None else [bound, also])
     finally:
-        looking.cancel()
+        watching.cancel()
 
 
-def _log_what_libraries_say() -> None:
+def _log_libraries_as_json() -> None:
     handler = JsonHandler()
-    # Said of each WebSocket that is refused with an answer of our own, as it should be.
+    # uvicorn logs this for each WebSocket that the application refuses on purpose.
     handler.addFilter(lambda record: "without completing handshake" not in str(record.msg))
     for name in ("uvicorn", "asyncio", "websockets"):
         logger = logging.getLogger(name)

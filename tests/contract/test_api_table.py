@@ -25,7 +25,7 @@ def _page(name: str) -> str:
 def test_every_error_code_has_its_status_and_word_and_is_documented() -> None:
     assert set(ERRORS) == set(ErrorCode)
     page = _page("errors.md")
-    # The server itself refuses what is no request, before the application is asked.
+    # The server refuses these requests before they reach the application.
     of_the_server = {ErrorAnswer(refusal.value[0], refusal.value[1]) for refusal in Refusal} - set(ERRORS.values())
     for answer in [*ERRORS.values(), INTERNAL_ERROR, *of_the_server]:
         [row] = [line for line in page.splitlines() if line.startswith(f"| {answer.status} | `{answer.word}` |")]

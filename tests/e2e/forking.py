@@ -94,7 +94,7 @@ async def fork(*arguments: str, environment: dict[str, str], stderr: int | None 
     outputs = [_Output(), _Output(), *([_Output()] if stderr is None else [])]
     pipes = [os.pipe() for _ in outputs]
     files = [pipes[1][1], pipes[2][1] if stderr is None else stderr, pipes[0][1]]
-    request = {"arguments": arguments, "environment": environment, "folder": os.getcwd()}  # noqa: PTH109
+    request = {"arguments": arguments, "environment": environment, "folder": os.getcwd()}  # noqa: PTH109  (a text goes into JSON)
     socket.send_fds(_server(), [json.dumps(request).encode()], files)
     loop = asyncio.get_running_loop()
     for output, (reading, writing) in zip(outputs, pipes, strict=True):
@@ -170,7 +170,7 @@ def _tell(status: int, number: int) -> None:
 
 
 def _run(request: dict[str, Any], stdout: int, stderr: int, held: list[int]) -> None:
-    """Be the command; never return."""
+    """Run the command in this process and exit with its status."""
     code = 1
     try:
         null = os.open(os.devnull, os.O_RDONLY)
@@ -181,8 +181,8 @@ def _run(request: dict[str, Any], stdout: int, stderr: int, held: list[int]) -> 
         os.chdir(request["folder"])
         os.environ.clear()
         os.environ.update(request["environment"])
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  (open until the process ends)
+        sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115  (the same)
         main(args=request["arguments"], prog_name="python -m kalathi.cli")
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

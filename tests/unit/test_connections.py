@@ -161,18 +161,18 @@ async def test_half_a_head_is_refused_after_its_seconds() -> None:
     server = Server()
     protocol, transport = server.connect()
     protocol.data_received(GET[:20])
-    protocol.look(0.0)
-    protocol.look(10.0)
+    protocol.check_rate(0.0)
+    protocol.check_rate(10.0)
     assert not transport.is_closed
     protocol.data_received(GET[20:22])
-    protocol.look(10.1)
+    protocol.check_rate(10.1)
     assert transport.refused == (408, "request_timeout"), "more bytes win no time"
 
 
 async def test_a_connection_that_says_nothing_is_closed_without_an_answer() -> None:
     protocol, transport = Server().connect()
-    protocol.look(0.0)
-    protocol.look(10.1)
+    protocol.check_rate(0.0)
+    protocol.check_rate(10.1)
     assert (transport.is_aborted, transport.written) == (True, b"")
 
 
@@ -182,12 +182,12 @@ async def test_the_seconds_of_a_head_begin_with_each_request_and_not_while_an_an
     protocol.data_received(GET)
     protocol.data_received(GET[:10])
     for second in (0.0, 50.0, 100.0):
-        protocol.look(second)
+        protocol.check_rate(second)
     assert not transport.is_closed, "the application is at fault, not the caller"
     server.answers.set()
     await server.drain()
     assert transport.written.startswith(b"HTTP/1.1 204")
-    protocol.look(100.0)
+    protocol.check_rate(100.0)
     assert transport.refused == (408, "request_timeout")
 
 
@@ -197,21 +197,21 @@ async def test_a_body_must_keep_its_pace_unless_the_server_does_not_read() -> No
     protocol.data_received(b"POST / HTTP/1.1\r\ncontent-length: 900000\r\n\r\n")
     for second in range(1, 40):
         protocol.data_received(b"b" * 11)
-        protocol.look(float(second))
+        protocol.check_rate(float(second))
     assert not transport.is_closed
     protocol.data_received(b"b" * 200_000)
     assert protocol.flow.read_paused
     for later in (50.0, 60.0, 70.0):
-        protocol.look(later)
+        protocol.check_rate(later)
     assert not transport.is_closed
     server.answers.set()
     await server.drain()
     assert not protocol.flow.read_paused
     protocol.data_received(b"b" * 50)
-    protocol.look(71.0)
-    protocol.look(80.0)
+    protocol.check_rate(71.0)
+    protocol.check_rate(80.0)
     assert not transport.is_closed
-    protocol.look(81.0)
+    protocol.check_rate(81.0)
     assert transport.refused == (408, "request_timeout")
 
 
@@ -219,9 +219,9 @@ async def test_a_quick_beginning_does_not_pay_for_a_slow_rest_of_a_body() -> Non
     protocol, transport = Server(Limits(body_bytes_a_second=10, body_seconds=10)).connect()
     protocol.data_received(b"POST / HTTP/1.1\r\ncontent-length: 9000\r\n\r\n" + b"b" * 5000)
     for second in (0.0, 10.0, 11.0):
-        protocol.look(second)
+        protocol.check_rate(second)
         assert not transport.is_closed
-    protocol.look(21.0)
+    protocol.check_rate(21.0)
     assert transport.refused == (408, "request_timeout")
 
 
@@ -248,7 +248,7 @@ async def test_of_too_many_connections_half_requests_make_room_and_the_log_says_
         await server.drain()
         half = [server.connect() for _ in range(2)]
         for protocol, _ in half:
-            protocol.look(0.0)
+            protocol.check_rate(0.0)
         _, too_many = server.connect()
         assert too_many.is_aborted, "nobody has waited for long"
         server.loop.seconds = 2.0

@@ -4,7 +4,7 @@ from typing import Final
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 60.0
-# A person is told after this many failures. One failure alone often passes,
+# A notice is added after this many failures. A single failure often passes,
 # for example when a rate-limit window began a second ago.
 FAILURES_BEFORE_PERSON: Final = 3
 

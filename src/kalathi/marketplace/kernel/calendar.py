@@ -13,8 +13,7 @@ def is_working_day(day: date) -> bool:
 
 @cache
 def _greek_holidays() -> Container[date]:
-    # The library imports all its 250 countries: 0.12 s of the 0.55 s that a start takes.
-    import holidays  # noqa: PLC0415
+    import holidays  # noqa: PLC0415  (it imports 250 countries: 0.12 s of a start's 0.55 s)
 
     return holidays.country_holidays("GR")
 

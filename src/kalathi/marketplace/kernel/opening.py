@@ -15,7 +15,7 @@ async def open_database(url: str) -> Database:
 
     Raises ValueError for any other URL, DatabaseInUseError, NewerDatabaseError, StorageError.
     """
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  (only to open a database)
 
     try:
         return await (_postgres(url) if is_postgres(url) else _sqlite(sqlite_path(url)))
@@ -37,14 +37,14 @@ def sqlite_path(url: str) -> Path:
 
 
 async def _sqlite(path: Path) -> Database:
-    from kalathi.marketplace.kernel.sqlite import SqliteDatabase  # noqa: PLC0415
+    from kalathi.marketplace.kernel.sqlite import SqliteDatabase  # noqa: PLC0415  (only the used driver is imported)
 
     return SqliteDatabase(path)
 
 
 async def _postgres(url: str) -> Database:
-    from kalathi.marketplace.kernel.migrating import migrate_postgres  # noqa: PLC0415
-    from kalathi.marketplace.kernel.postgres import PostgresDatabase  # noqa: PLC0415
+    from kalathi.marketplace.kernel.migrating import migrate_postgres  # noqa: PLC0415  (the same)
+    from kalathi.marketplace.kernel.postgres import PostgresDatabase  # noqa: PLC0415  (the same)
 
     url = url.replace("postgres://", "postgresql://", 1)
     await asyncio.to_thread(migrate_postgres, url)

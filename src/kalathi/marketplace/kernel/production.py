@@ -10,7 +10,7 @@ from kalathi.marketplace.kernel.targets import BadUrl, parse_target
 _EXAMPLES: Final = tuple(
     ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 )
-# A token that is made has 43 characters. Whoever guesses the operator's may do everything.
+# Generated tokens have 43 characters. The operator's token gives full access.
 _SHORTEST_TOKEN: Final = 32
 # A larger range holds addresses that are not public.
 _SHORTEST_PREFIX: Final = 8
