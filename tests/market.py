@@ -107,7 +107,7 @@ class Market:
         self.marketplace = marketplace
         self.network = network
         self.time = time
-        self.http_version = "1.1"
+        self.server = ("market", 80)
 
     async def call(
         self,
@@ -130,9 +130,9 @@ class Market:
             "query_string": query.encode(),
             "root_path": "",
             "scheme": "http",
-            "server": ("market", 80),
+            "server": self.server,
             "client": (client, 1),
-            "http_version": self.http_version,
+            "http_version": "1.1",
             "headers": [(key.lower().encode(), value.encode("latin-1")) for key, value in (headers or {}).items()],
         }
         chunks = [content[at : at + 65536] for at in range(0, len(content), 65536)] or [b""]
@@ -312,13 +312,15 @@ async def open_market(
     worker: bool = True,
     network: FakeNetwork | None = None,
     time: FakeTime | None = None,
+    keeps_token: bool = True,
 ) -> AsyncIterator[Market]:
-    """A marketplace over the database in `folder`; open it twice to restart it."""
+    """A marketplace over the database in `folder`; open it twice to restart it. Without `keeps_token` the operator's
+    token is the setting's."""
     network = network or FakeNetwork()
     time = time or FakeTime()
-    chosen = msgspec.structs.replace(
-        settings or Settings(), data=folder, operator_token=OPERATOR_TOKEN, database=_database_of(folder)
-    )
+    chosen = msgspec.structs.replace(settings or Settings(), data=folder, database=_database_of(folder))
+    if keeps_token:
+        chosen = msgspec.structs.replace(chosen, operator_token=OPERATOR_TOKEN)
     marketplace = await open_marketplace(chosen, "http://market", real=time, sender=network)
     if worker:
         marketplace.start()

@@ -146,7 +146,7 @@ class Desk:
 async def desk(folder: Path) -> AsyncIterator[Desk]:
     """All of it, and at the end nothing that was wrong on any page."""
     async with (
-        running(folder, *serve(folder)) as process,
+        running(folder, *serve(folder, "--open-console")) as process,
         endpoint() as hook,
         aiohttp.ClientSession() as session,
     ):

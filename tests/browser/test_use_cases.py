@@ -1,12 +1,15 @@
 """Both use cases, clicked through; the live list, the log, the clock."""
 
+import json
 from pathlib import Path
 
 import pypdfium2
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.browsing import desk
+from tests.browser.browsing import desk, shared_browser
+from tests.e2e.processes import kalathi, running, serve
+from tests.market import OPERATOR_TOKEN
 
 pytestmark = pytest.mark.anyio
 
@@ -170,3 +173,24 @@ async def test_a_scenario_is_played_and_a_return_reviewed(tmp_path: Path) -> Non
         await shop.get_by_role("button", name="Keep the review").click()
         await expect(shop.locator("#done")).to_contain_text("The review is kept.")
         await expect(shop.get_by_role("button", name="Keep the review")).to_have_count(0)
+
+
+async def test_a_link_of_the_command_line_opens_the_operators_pages_in_a_browser(tmp_path: Path) -> None:
+    async with running(tmp_path, *serve(tmp_path)) as process:
+        to = ("--url", process.address, "--token", OPERATOR_TOKEN)
+        _, out, _ = await kalathi("open", "--print", "--json", *to)
+        link = json.loads(out)["url"]
+        context = await (await shared_browser()).new_context(base_url=process.address)
+        try:
+            page = await context.new_page()
+            await page.goto("/operator/sandbox")
+            await expect(page.get_by_label("Token")).to_be_visible()
+            # From a page elsewhere too, such as the one that `--open` writes.
+            await page.goto(f"data:text/html,<a href={link}>Open</a>")
+            await page.get_by_role("link", name="Open").click()
+            await page.wait_for_url(f"{process.address}/")
+            await page.goto("/operator/sandbox")
+            await expect(page.get_by_role("heading", level=1)).to_be_visible()
+            await expect(page.get_by_label("Token")).to_have_count(0)
+        finally:
+            await context.close()

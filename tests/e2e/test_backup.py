@@ -258,7 +258,7 @@ async def test_a_full_disk_leaves_no_part_of_a_backup_or_of_a_database(tmp_path:
 async def test_what_cannot_be_backed_up_or_restored_is_said_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    about = {"format": 1, "shape": "0004", "taken_at": "2026-11-29T00:00:00Z", "columns": {}}
+    about = {"format": 1, "shape": "0005", "taken_at": "2026-11-29T00:00:00Z", "columns": {}}
     for name, content in (
         ("other.zip", None),
         ("newer.zip", about | {"shape": "9999"}),

@@ -27,6 +27,7 @@ class World(NamedTuple):
             "shop_id": self.shop.id,
             "id": self.supplier_id if page.who is Who.SHOP else f"{self.shop.id}.{self.open_code}.1",
             "place": "orders",
+            "link": "none",
             "action": "accept",
             "operation": "cancel",
         }

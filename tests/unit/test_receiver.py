@@ -8,11 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from kalathi.contract.signatures import secret_text, signed_headers
-from kalathi.merchant.forwarded import read_trusted_proxies
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.receiver import LARGEST_BODY_BYTES, Answer, Receiver, WebhookHandler
 from kalathi.merchant.refusals import Refusal, RefusalLog, RefusalReason, looks_like_webhook
 from kalathi.merchant.sources import SourceRangesError, keep_ranges, ranges_of_file, read_ranges
+from kalathi.trusted_proxies import read_trusted_proxies
 
 pytestmark = pytest.mark.anyio
 

@@ -16,6 +16,7 @@ from kalathi.cli.configuration import DEFAULT_FILE, defaults_of
 from kalathi.cli.demo import demo
 from kalathi.cli.listen import listen
 from kalathi.cli.merchant import merchant
+from kalathi.cli.open import open_pages
 from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
@@ -59,6 +60,7 @@ def main(context: click.Context, config: Path | None) -> None:
     \b
     kalathi demo --once        both use cases between real processes, told as they happen
     kalathi serve              a marketplace of your own on http://127.0.0.1:8090
+    kalathi open               its pages in a browser, signed in as the operator
     kalathi shop add --help    how a shop joins it
     kalathi trigger --list     scenarios that can be played
     """
@@ -85,6 +87,7 @@ for _command in (
     trigger,
     faults,
     listen,
+    open_pages,
     simulate,
     openapi,
 ):

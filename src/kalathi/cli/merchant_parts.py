@@ -12,11 +12,11 @@ from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.merchant.commands import HANDING_OVER, PRINTING, Limit
 from kalathi.merchant.csv_folder import CsvFolder, CsvStyle
-from kalathi.merchant.forwarded import TrustedProxies, read_trusted_proxies
 from kalathi.merchant.handing_over import CommandRecipient, FunctionRecipient, HttpRecipient, Recipient
 from kalathi.merchant.policy import Policy, read_policy
 from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter
 from kalathi.merchant.stock import CsvStock, DecimalSign, FunctionStock, HttpStock, SqlStock, Stock, WarehouseStock
+from kalathi.trusted_proxies import TrustedProxies, read_trusted_proxies
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,6 +18,8 @@ T = TypeVar("T", bound=Callable[..., Any])
 def setting_options(command: T) -> T:
     """A flag and a KALATHI_* variable for each row of the settings table."""
     for field in reversed(setting_fields()):
+        # `--open-console` alone is `--open-console true`.
+        alone: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.type is bool else {}
         command = click.option(
             field.flag,
             field.name,
@@ -25,6 +28,7 @@ def setting_options(command: T) -> T:
             default=str(field.default),
             show_default=True,
             help=field.description,
+            **alone,
         )(command)
     return command
 
@@ -41,11 +45,13 @@ def setting_options(command: T) -> T:
     show_default=True,
     help="Processes that share the port; more than one needs PostgreSQL.",
 )
-def serve(check: bool, no_worker: bool, processes: int, **values: str) -> None:
+@click.option("--open", "opens", is_flag=True, help="Open the operator's pages of the sandbox in a browser.")
+def serve(check: bool, no_worker: bool, processes: int, opens: bool, **values: str) -> None:
     """Run the marketplace: API and worker, until SIGTERM or Ctrl-C.
 
     \b
     kalathi serve
+    kalathi serve --open
     kalathi serve --check
     kalathi serve --port 0 --data /tmp/market
     kalathi serve --database postgresql://kalathi@localhost/kalathi --processes 4
@@ -56,6 +62,7 @@ def serve(check: bool, no_worker: bool, processes: int, **values: str) -> None:
         _check(settings)
         return
     _refuse_production_faults(settings)
+    _refuse_console_fault(settings, opens=opens)
     if processes > 1 and not settings.database.startswith("postgres"):
         fail(
             "SQLite is served by one process. Leave out --processes, or give a PostgreSQL database with --database"
@@ -69,8 +76,12 @@ def serve(check: bool, no_worker: bool, processes: int, **values: str) -> None:
     except OSError as error:
         fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}.")
     OUTPUT.stay()
+
+    def say_ready() -> None:
+        _say_ready(settings, bound, opens=opens)
+
     if processes == 1:
-        _run(settings, _serve(settings, bound, works=not no_worker, ready=lambda: _say_ready(settings, bound)))
+        _run(settings, _serve(settings, bound, works=not no_worker, ready=say_ready))
     else:
         from kalathi.marketplace.app import operator_token
 
@@ -78,7 +89,7 @@ def serve(check: bool, no_worker: bool, processes: int, **values: str) -> None:
         supervise(
             processes,
             lambda ready: _run(settings, _serve(settings, bound, works=not no_worker, ready=ready)),
-            lambda: _say_ready(settings, bound),
+            say_ready,
         )
 
 
@@ -131,6 +142,16 @@ def _refuse_production_faults(settings: Settings) -> None:
         fail(f"production mode cannot start: {faults[0]}.{more}")
 
 
+def _refuse_console_fault(settings: Settings, *, opens: bool) -> None:
+    if settings.open_console:
+        from kalathi.marketplace.panel.open_console import find_console_fault
+
+        if fault := find_console_fault(settings):
+            fail(f"--open-console cannot be used here: {fault}. Without it the start prints a link that signs you in.")
+    if opens and settings.mode != "sandbox":
+        fail("--open is for a sandbox. In production, sign in with the operator's token.")
+
+
 def _check(settings: Settings) -> None:
     from kalathi.cli.checks import check_settings
 
@@ -158,14 +179,25 @@ def _run(settings: Settings, main: Any) -> None:
         fail(f"{settings.data} cannot be used: {error.strerror}.")
 
 
-def _say_ready(settings: Settings, bound: Any) -> None:
-    from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE
+def _say_ready(settings: Settings, bound: Any, *, opens: bool) -> None:
+    from kalathi.cli.open import make_link, open_in_browser
+    from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE, operator_token
     from kalathi.serving import address_of
 
     address = address_of(bound)
     (settings.data / ADDRESS_FILE).write_text(address + "\n", "utf-8")
     click.echo(f"Kalathi is ready on {address}")
-    click.echo("Open it in a browser for the operator's pages and the shops'.")
+    if settings.mode == "production":
+        click.echo("Shops and the operator sign in to its pages with their tokens.")
+    else:
+        link = make_link(settings.public_url or address, operator_token(settings))
+        click.echo(f"Open the operator's pages: {link}")
+        click.echo("The link signs you in once. `kalathi open` makes another one.")
+        if opens:
+            # Some browsers return only when their window is closed.
+            threading.Thread(target=open_in_browser, args=(link, settings.data), daemon=True).start()
+    if settings.open_console:
+        click.echo("--open-console: every user of this machine, and every caller of a proxy on it, is the operator.")
     if not settings.operator_token:
         click.echo(f"The operator's token is in {(settings.data / OPERATOR_TOKEN_FILE).absolute()}")
     sys.stdout.flush()

@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
+from kalathi.marketplace.api.callers import Callers
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.docs_page import Description
 from kalathi.marketplace.api.openapi import document
@@ -104,13 +105,13 @@ class Marketplace:
         handlers = _handlers(due_work, ReturnDueWork(database, clock, terms), Openings(database, clock), idempotency)
         self.worker = Worker(database, clock, _duties(settings, Dispatcher(database, clock, road, schedule), handlers))
         workers = _workers_of_listeners(settings, database, clock, schedule)
-        self._listeners = Listeners(database, clock, faults, road, workers)
         self._desk = Desk(
             database=database,
             clock=clock,
             keys=KeyReserve(database),
             terms=terms,
             operator_token_hash=hash_token(operator_token(settings)),
+            callers=Callers(settings),
             mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self._ring),
             idempotency=idempotency,
             demo=DemoOrders(terms.public_url),
@@ -118,11 +119,11 @@ class Marketplace:
             faults=faults,
             description=Description(lambda: document(settings.vendor)),
             sender=self._network,
-            listeners=self._listeners,
+            listeners=Listeners(database, clock, faults, road, workers),
             threads=self._threads,
             worker_idle_seconds=self._idle_seconds,
         )
-        self._bells = Bells(database)
+        self._bells, self._listeners = Bells(database), self._desk.listeners
         self.asgi: ASGIApp = with_pages(_with_cors(application(self._desk), settings), self._desk, self._bells, real)
         self._clock, self._faults, self._settings = clock, faults, settings
         self._stopping, self._started_at = False, 0.0

@@ -13,11 +13,11 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from kalathi.contract.signatures import NotSignedError, SignatureError, SignatureTimeError, signed_headers, verify
-from kalathi.merchant.forwarded import TrustedProxies, read_address, source_of
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.refusals import Refusal, RefusalLog, RefusalReason, clock_words, looks_like_webhook
 from kalathi.merchant.sources import SourceRanges
 from kalathi.merchant.webhook_path import WebhookPath, shown_path
+from kalathi.trusted_proxies import TrustedProxies, read_address, source_of
 
 _log = structlog.get_logger("kalathi.merchant")
 

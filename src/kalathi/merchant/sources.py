@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from kalathi.merchant.client import CallError
 from kalathi.merchant.client.redirects import shown_address
 from kalathi.merchant.client.transport import AsyncTransport
-from kalathi.merchant.forwarded import Network, read_address
+from kalathi.trusted_proxies import Network, read_address
 
 _log = structlog.get_logger("kalathi.merchant")
 

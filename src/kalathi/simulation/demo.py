@@ -41,6 +41,7 @@ class Demo:
         self._processes: list[KalathiProcess] = []
         self._shops: dict[str, _OpenShop] = {}
         self._cart_ids: set[str] = set()
+        self._sign_in_link = ""
 
     async def run(self, *, once: bool, seed: int) -> bool:
         """Both use cases; without `once` more carts follow until cancelled. Says whether both ended as they must."""
@@ -48,7 +49,10 @@ class Demo:
         try:
             story.heading("Starting a marketplace and two shops")
             market = await self._start(
-                "marketplace", "market", ["serve", "--port", "0", "--data", str(self._folder / "market")]
+                "marketplace",
+                "market",
+                ["serve", "--port", "0", "--data", str(self._folder / "market")],
+                self._hear_marketplace,
             )
             token = (self._folder / "market" / "operator-token").read_text("utf-8").strip()
             async with OperatorClient(market.address, token) as operator:
@@ -61,7 +65,7 @@ class Demo:
                 rejected = await self._reject(operator, electronics)
                 self._tell_endings(accepted, rejected)
                 if not once:
-                    await self._traffic(operator, market.address, seed)
+                    await self._traffic(operator, seed)
         finally:
             await asyncio.gather(*(process.stop() for process in self._processes))
         return accepted.good and rejected.good
@@ -172,9 +176,15 @@ class Demo:
                 self._story.line(line, good=ending.good)
         self._story.line(f"folder   {self._folder}", good=True)
 
-    async def _traffic(self, operator: OperatorClient, address: str, seed: int) -> None:
+    def _hear_marketplace(self, line: str) -> None:
+        if "/sign-in/" in line:
+            self._sign_in_link = line.rsplit(maxsplit=1)[-1]
+
+    async def _traffic(self, operator: OperatorClient, seed: int) -> None:
         """More carts, one every few seconds, until cancelled."""
-        self._story.heading(f"Traffic goes on (seed {seed}); watch it at {address}/ in a browser; Ctrl-C ends it")
+        self._story.heading(
+            f"Traffic goes on (seed {seed}); Ctrl-C ends it. Watch it in a browser: {self._sign_in_link}"
+        )
         chance = random.Random(seed)  # noqa: S311  (which product somebody buys is no secret)
         while True:
             shop = chance.choice(list(self._shops.values()))

@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 
 from msgspec import Struct
 
+from kalathi.marketplace.api.callers import Callers
 from kalathi.marketplace.api.docs_page import Description
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database
@@ -27,6 +28,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     keys: KeyReserve
     terms: Terms
     operator_token_hash: bytes
+    callers: Callers
     mover: ClockMover
     idempotency: IdempotencyKeys
     demo: DemoOrders

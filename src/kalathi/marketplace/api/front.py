@@ -95,7 +95,7 @@ class MerchantsFront:
             return await self._other(scope, receive, token_hash, headers)
         call, code = self._call(scope)
 
-        caller = await self._admitted(token_hash, code, headers.accept)
+        caller = await self._admitted(scope, token_hash, code, headers.accept)
 
         def asked_of(caller: store.Caller | None) -> OrderCall:
             found = caller and (caller.found or self._desk.demo.find(code))
@@ -126,7 +126,7 @@ class MerchantsFront:
 
     async def _other(self, scope: Scope, receive: Receive, token_hash: bytes, headers: _Headers) -> Reply:
         route, named = self._others.find(scope["method"], scope["path"])
-        caller = await self._admitted(token_hash, "", headers.accept)
+        caller = await self._admitted(scope, token_hash, "", headers.accept)
         query = read_query(scope["query_string"])
         body, content = await _body(route.body, receive, headers)
         keyed = None
@@ -177,11 +177,12 @@ class MerchantsFront:
 
         return await self._desk.database.run(command)
 
-    async def _admitted(self, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
+    async def _admitted(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
         """Who calls, with the checks in the order that the design gives: token, then the limit, then Accept."""
         caller = await self._desk.database.peek(lambda view: store.for_token(view, token_hash, code))
         if caller is None:
-            raise DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
+            refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
+            raise self._desk.callers.refuse_token(scope, refusal)
         if self._limit.is_on:
             self._limit.take(caller.shop.id)
         if accept != self._accept_bytes and not self._accepts(accept):

@@ -1,4 +1,4 @@
-"""The rate limit (contract, section 1): off by default, per shop, in real time."""
+"""Rate limits, in real time: of a shop's calls (contract, section 1; off by default), and of wrong tokens."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,18 @@ from typing import Final
 
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 
-# A bound on what is kept of shops that have gone quiet: whoever is full needs no entry.
-_MOST_SHOPS: Final = 10_000
+# A bound on the memory for shops and addresses; a full bucket needs no entry.
+_MOST_BUCKETS: Final = 10_000
 
 
 class RateLimit:
-    """A bucket a shop: it holds a minute's calls and fills evenly ("token bucket")."""
+    """A bucket for each shop or address: it holds a minute's calls and fills evenly ("token bucket")."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic, what: str = "calls") -> None:
+        """`what` is the word for the refusal's sentence."""
         self._per_minute = per_minute
         self._clock = clock
+        self._what = what
         self._buckets: dict[str, tuple[float, float]] = {}
 
     @property
@@ -23,24 +25,35 @@ class RateLimit:
         """Whether there is a limit at all."""
         return self._per_minute > 0
 
-    def take(self, shop_id: str) -> None:
-        """One call of this shop. Raises RATE_LIMITED, which says when to come back."""
+    def take(self, key: str) -> None:
+        """Count one call of this shop or address. Raises RATE_LIMITED, which says when to come back."""
         now = self._clock()
-        left, at = self._buckets.get(shop_id, (float(self._per_minute), now))
+        left, at = self._buckets.get(key, (float(self._per_minute), now))
         left = min(float(self._per_minute), left + (now - at) * self._per_minute / 60)
         if left < 1:
-            self._buckets[shop_id] = (left, now)
+            self._buckets[key] = (left, now)
             seconds = max(1, -(-int((1 - left) * 60_000 / self._per_minute) // 1000))
             raise DomainError(
                 ErrorCode.RATE_LIMITED,
-                f"More than {self._per_minute} calls in a minute. Come back in {seconds} s.",
+                f"More than {self._per_minute} {self._what} in a minute. Come back in {seconds} s.",
                 retry_after_seconds=seconds,
             )
-        if len(self._buckets) >= _MOST_SHOPS:
-            self._buckets.clear()
-        self._buckets[shop_id] = (left - 1, now)
+        if len(self._buckets) >= _MOST_BUCKETS:
+            self._drop_buckets(now)
+        self._buckets[key] = (left - 1, now)
 
-    def give_back(self, shop_id: str) -> None:
-        """The last call does not count."""
-        left, at = self._buckets.get(shop_id, (float(self._per_minute), self._clock()))
-        self._buckets[shop_id] = (min(left + 1, float(self._per_minute)), at)
+    def give_back(self, key: str) -> None:
+        """Take the last call back."""
+        left, at = self._buckets.get(key, (float(self._per_minute), self._clock()))
+        self._buckets[key] = (min(left + 1, float(self._per_minute)), at)
+
+    def _drop_buckets(self, now: float) -> None:
+        """Drop the buckets that have filled up again; all of them if too many callers come at once."""
+        per_second = self._per_minute / 60
+        self._buckets = {
+            key: (left, at)
+            for key, (left, at) in self._buckets.items()
+            if left + (now - at) * per_second < self._per_minute
+        }
+        if len(self._buckets) >= _MOST_BUCKETS:
+            self._buckets.clear()

@@ -24,7 +24,7 @@ _TAGS: Final = {Access.MERCHANT: "Orders API", Access.OPERATOR: "Operator", Acce
 # What any call of this access may be refused with.
 _OF_ACCESS: Final = {
     Access.MERCHANT: (ErrorCode.UNAUTHORIZED, ErrorCode.NOT_ACCEPTABLE, ErrorCode.RATE_LIMITED),
-    Access.OPERATOR: (ErrorCode.UNAUTHORIZED,),
+    Access.OPERATOR: (ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED),
     Access.ANYBODY: (),
 }
 

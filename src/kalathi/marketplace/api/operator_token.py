@@ -10,8 +10,9 @@ from kalathi.marketplace.shops.model import hash_token
 
 
 def check_operator(request: HTTPConnection, desk: Desk) -> None:
-    """Raises UNAUTHORIZED unless the request carries the operator's token."""
+    """Raise UNAUTHORIZED unless the request carries the operator's token, or RATE_LIMITED after too many wrong ones."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     valid = hmac.compare_digest(hash_token(token.strip()), desk.operator_token_hash)
     if scheme.lower() != "bearer" or not valid:
-        raise DomainError(ErrorCode.UNAUTHORIZED, "The operator's token is missing or not valid.")
+        refusal = DomainError(ErrorCode.UNAUTHORIZED, "The operator's token is missing or not valid.")
+        raise desk.callers.refuse_token(request.scope, refusal)

@@ -1,8 +1,8 @@
 """The tables. Columns are integers, texts and bytes, so that no driver converts a value (DESIGN, decisions 4 and 5).
 
 Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, directory, counters,
-commit_marks, sandbox_faults, sessions and the operator's idempotency_keys are the exceptions. Times are milliseconds
-since 1970, in UTC; documents are JSON of the slices' own structs.
+commit_marks, sandbox_faults, secrets, sessions, used_links and the operator's idempotency_keys are the exceptions.
+Times are milliseconds since 1970, in UTC; documents are JSON of the slices' own structs.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
@@ -228,14 +228,20 @@ _table(
     small_rows=False,
 )
 
-# Who has signed in to the pages: a session lives as long as the token with which it began, and until a real time.
+# Sessions of the pages: one lives as long as the token with which it began, and until a real time. The operator's may
+# have a shop open in a sandbox.
 _table(
     "sessions",
     _bytes("session_hash"),
     _bytes("token_hash"),
     _integer("expires_at"),
+    Column("opened_shop_id", _TEXT),
     PrimaryKeyConstraint("session_hash"),
 )
+# Sign-in links that have been used, until they expire; real time.
+_table("used_links", _bytes("link_hash"), _integer("expires_at"), PrimaryKeyConstraint("link_hash"))
+# Random keys that belong to this installation.
+_table("secrets", _text("name"), _bytes("value"), PrimaryKeyConstraint("name"))
 
 # What is laid down to go wrong in a sandbox: one row.
 _table("sandbox_faults", _text("name"), _bytes("document"), PrimaryKeyConstraint("name"), small_rows=False)

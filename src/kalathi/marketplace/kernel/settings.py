@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from kalathi.marketplace.kernel.targets import BadUrl, parse_target
+from kalathi.trusted_proxies import read_trusted_proxies
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -35,6 +36,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             " users of this machine can read a flag: prefer the file or the variable. Production needs 32 characters."
         ),
     ] = ""
+    open_console: Annotated[
+        bool,
+        Meta(
+            description="Open the operator's pages of a sandbox on loopback without signing in: to every program and"
+            " user of this machine, and to the callers of a proxy on it."
+        ),
+    ] = False
     vendor: Annotated[str, Meta(description="The vendor word of the Accept header.")] = "skroutz"
     user_agent: Annotated[str, Meta(description="User-Agent of webhooks.")] = "Skroutz OrderNotifier v1"
     cors_origins: Annotated[
@@ -77,6 +85,22 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_limit_per_minute: Annotated[
         int, Meta(ge=0, le=1_000_000, description="Calls a minute that one shop may make; 0: as many as it likes.")
     ] = 0
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="The proxies in front, for X-Forwarded-For: how many (2), or their addresses and ranges"
+            " (10.0.0.0/8,127.0.0.1); empty: none, and no forwarding header is believed."
+        ),
+    ] = ""
+    wrong_tokens_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Calls with a wrong token a minute from one address; further ones get 429, valid tokens never."
+            " 0: as many as it likes.",
+        ),
+    ] = 30
     idempotency_hours: Annotated[int, Meta(ge=1, description="Hours for which an Idempotency-Key is remembered.")] = 24
     session_hours: Annotated[
         int, Meta(ge=1, le=24 * 30, description="Hours for which somebody who has signed in to the pages stays so.")
@@ -151,6 +175,11 @@ def read_settings(values: Mapping[str, str]) -> Settings:
             raise ValueError(f"--public-url {settings.public_url}: it {target}")
         if "?" in settings.public_url or "#" in settings.public_url or target.authorization:
             raise ValueError(f"--public-url {settings.public_url}: give scheme, host and path only")
+    if settings.trusted_proxies.strip():
+        try:
+            read_trusted_proxies(settings.trusted_proxies)
+        except ValueError as error:
+            raise ValueError(f"--trusted-proxies: {error}") from None
     if settings.data.exists() and not settings.data.is_dir():
         raise ValueError(f"--data {settings.data}: it is a file; give a folder")
     return settings

@@ -32,7 +32,7 @@ from kalathi.marketplace.panel.live import Bells
 from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Handler, Page, Who
 from kalathi.marketplace.panel.rendering import ASSETS, asset, render
-from kalathi.marketplace.panel.sessions import Sessions, Visitor, client_of, is_of_another_site, is_of_our_own
+from kalathi.marketplace.panel.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
 from kalathi.marketplace.panel.visits import MOST_FIELDS, Form, Reception, Visit
 from kalathi.marketplace.panel.written import written
 
@@ -149,11 +149,12 @@ class _Edge:
                 visit = Visit(
                     reception=self._reception,
                     visitor=visitor,
-                    client=client_of(request),
+                    client=self._reception.desk.callers.find_address(request.scope),
                     path=request.url.path,
                     parts=request.path_params,
                     query=request.query_params,
                     words=words,
+                    is_prefetch=is_prefetch(request.headers),
                 )
                 is_open = _is_open(page, visitor)
                 answer = await (self._answer if is_open else _asked_to_sign_in)(page, visit, request)
@@ -167,9 +168,7 @@ class _Edge:
         try:
             if page.method == "POST":
                 visit = msgspec.structs.replace(visit, form=await _read_form(page, request))
-                is_theirs = visit.visitor.owns(visit.form.text("form_token")) and not is_of_another_site(
-                    request.headers
-                )
+                is_theirs = visit.visitor.owns(visit.form.text("form_token")) and not self._is_of_another_site(request)
                 if is_theirs or is_of_our_own(request.headers):
                     request.scope["kalathi.form"] = visit.form
                 if not is_theirs:
@@ -202,7 +201,7 @@ class _Edge:
             # Pages of a shop name it, so that one which renews itself never shows another's.
             "whose": visitor.whose if visitor and request.url.path.startswith("/shop") else "",
             # The operator's pages are no place for a shop.
-            "home": SHOP_HOME if visitor and visitor.shop and not visitor.is_at_home else OPERATOR_HOME,
+            "home": SHOP_HOME if visitor and visitor.shop and not visitor.is_operator else OPERATOR_HOME,
             "query": request.query_params,
             "language": words.language.value,
             "done": wording.DONE.get(request.query_params.get("done", "")),
@@ -218,7 +217,7 @@ class _Edge:
         body = render(shown.template, words.language, content)
         response = Response(body, shown.status, HEADERS, "text/html; charset=utf-8")
         # A form of another site comes without the cookie; a new one would take the place of the visitor's own.
-        is_planted = request.method == "POST" and is_of_another_site(request.headers)
+        is_planted = request.method == "POST" and self._is_of_another_site(request)
         if visitor is not None and visitor.is_new and not is_planted:
             self._set_session(response, visitor.cookie)
         if request.query_params.get("language") == words.language.value:
@@ -231,6 +230,9 @@ class _Edge:
                 secure=self._sessions.is_secure,
             )
         return response
+
+    def _is_of_another_site(self, request: Request) -> bool:
+        return is_of_another_site(request.headers, self._reception.desk.terms.public_url)
 
     def _set_session(self, response: Response, cookie: str) -> None:
         """Until the browser is closed; what it is good for ends in the database."""
@@ -296,7 +298,7 @@ def _filled(path: str, request: Request) -> str:
 def _is_open(page: Page, visitor: Visitor) -> bool:
     if page.who is Who.SHOP:
         return visitor.shop is not None
-    return page.who is Who.ANYBODY or visitor.is_operator or visitor.is_at_home
+    return page.who is Who.ANYBODY or visitor.is_operator
 
 
 async def _asked_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:

@@ -14,6 +14,7 @@ from kalathi.marketplace.panel.shop import order, orders, returns, settings, vou
 PAGES: Final[tuple[Page, ...]] = (
     shown(Who.ANYBODY, "/sign-in", entrance.show_sign_in),
     asked(Who.ANYBODY, "/sign-in", entrance.sign_in, entrance.sign_in_again),
+    shown(Who.ANYBODY, "/sign-in/{link}", entrance.open_link),
     asked(Who.ANYBODY, "/sign-out", entrance.sign_out),
     shown(Who.SHOP, "/shop/orders", orders.list_orders),
     shown(Who.SHOP, "/shop/orders/live", orders.follow_orders),

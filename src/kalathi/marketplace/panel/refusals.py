@@ -7,6 +7,7 @@ from typing import Final
 from kalathi.marketplace.kernel.targets import BadUrl
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import Words
+from kalathi.marketplace.panel.sign_in_links import LINK_REFUSED
 
 # As they are on the wire.
 SENTENCES: Final = (
@@ -45,6 +46,7 @@ SENTENCES: Final = (
     "Invalid pickup location",
     "Invalid reschedule date",
     "Somebody else is changing this at the same moment. Try again.",
+    LINK_REFUSED,
     "Missing invoice file",
     "Missing credit invoice file",
     "Failed to upload invoice. Order must be accepted first.",
@@ -135,6 +137,9 @@ PATTERNS: Final[Mapping[str, str]] = {
     ),
     "Scenario %(scenario)s needs a shop with fulfillment_mode %(mode)s: PATCH %(rest)s": (
         "This scenario needs a shop whose orders are sent by: %(mode)s. Change that at the shop, or choose another."
+    ),
+    "More than %(count)s attempts to sign in in a minute. Come back in %(seconds)s s.": (
+        "There were too many wrong tokens. Try again in %(seconds)s seconds."
     ),
     "%(field)s: give a number such as 10.40.": "%(field)s: write a number such as 10.40.",
     f"%(field)s {BadUrl.NOT_ASCII}.": (

@@ -2,29 +2,35 @@
 
 from typing import NamedTuple
 
-from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Update
+from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Update, Value
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.shops.store import shop_of
 
 
 class Session(NamedTuple):
-    """With which token it began, until when it lasts, and the shop whose token that is at this moment."""
+    """The token with which it began, its end, and its shop: the one whose live token that is, or the one that the
+    operator has open."""
 
     token_hash: bytes
     expires_at: int
     shop: Shop | None
+    # Whether the shop's own token began the session.
+    is_shops_own: bool
 
 
 def session(view: View, session_hash: bytes) -> Session | None:
     """The session of a cookie. A shop's is dead as soon as its token is."""
     row = view.one(
-        "SELECT x.token_hash, x.expires_at, s.document FROM sessions x"
-        " LEFT JOIN api_tokens t ON t.token_hash = x.token_hash LEFT JOIN shops s ON s.shop_id = t.shop_id"
+        "SELECT x.token_hash, x.expires_at, s.document, t.shop_id FROM sessions x"
+        " LEFT JOIN api_tokens t ON t.token_hash = x.token_hash"
+        " LEFT JOIN shops s ON s.shop_id = COALESCE(t.shop_id, x.opened_shop_id)"
         " WHERE x.session_hash = :session_hash",
         {"session_hash": session_hash},
     )
-    return None if row is None else Session(row[0], row[1], None if row[2] is None else shop_of(row[2]))
+    if row is None:
+        return None
+    return Session(row[0], row[1], None if row[2] is None else shop_of(row[2]), row[3] is not None)
 
 
 def token_hash_of(view: View, shop_id: str) -> bytes | None:
@@ -33,9 +39,28 @@ def token_hash_of(view: View, shop_id: str) -> bytes | None:
     return row[0] if row else None
 
 
-def insert_session(session_hash: bytes, token_hash: bytes, expires_at: int) -> Insert:
-    """Somebody has signed in."""
-    return Insert("sessions", {"session_hash": session_hash, "token_hash": token_hash, "expires_at": expires_at})
+def insert_session(
+    session_hash: bytes, token_hash: bytes, expires_at: int, opened_shop_id: str | None = None
+) -> Insert:
+    """A new session. `opened_shop_id` is the shop that an operator's session has open."""
+    row: dict[str, Value] = {"session_hash": session_hash, "token_hash": token_hash, "expires_at": expires_at}
+    return Insert("sessions", row | {"opened_shop_id": opened_shop_id})
+
+
+def use_link(link_hash: bytes, expires_at: int) -> Insert:
+    """The mark of a used sign-in link. A second one of the same link is a condition that fails."""
+    return Insert("used_links", {"link_hash": link_hash, "expires_at": expires_at})
+
+
+def is_link_used(view: View, link_hash: bytes) -> bool:
+    """Whether this sign-in link has been used."""
+    return view.one("SELECT 1 FROM used_links WHERE link_hash = :link_hash", {"link_hash": link_hash}) is not None
+
+
+def delete_expired_links(view: View, now_millis: int) -> ChangeSet:
+    """Delete the marks of links that are refused for their age, up to 500 at once."""
+    rows = view.all("SELECT link_hash FROM used_links WHERE expires_at <= :now LIMIT 500", {"now": now_millis})
+    return ChangeSet(*(Delete("used_links", {"link_hash": row[0]}, touches=None) for row in rows))
 
 
 def drop_session(session_hash: bytes) -> Delete:
@@ -43,9 +68,10 @@ def drop_session(session_hash: bytes) -> Delete:
     return Delete("sessions", {"session_hash": session_hash}, touches=None)
 
 
-def follow_token(session_hash: bytes, token_hash: bytes) -> Update:
-    """This session goes on with the token that takes the place of its own."""
-    return Update("sessions", {"session_hash": session_hash}, {"token_hash": token_hash}, touches=None)
+def follow_token(session_hash: bytes, old_hash: bytes, new_hash: bytes) -> Update:
+    """Let this session go on with the new token if it began with the old one."""
+    key, values = {"session_hash": session_hash}, {"token_hash": new_hash}
+    return Update("sessions", key, values, when={"token_hash": old_hash}, touches=None)
 
 
 def ended(view: View, now_millis: int, token_hash: bytes, most_of_a_token: int) -> ChangeSet:

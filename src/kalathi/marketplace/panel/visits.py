@@ -95,6 +95,8 @@ class Visit(Struct, frozen=True, kw_only=True):
     parts: Mapping[str, str]
     query: QueryParams
     words: Words
+    # The browser loads the page ahead of a click.
+    is_prefetch: bool = False
     form: Form = Form()
     problems: tuple[str, ...] = ()
 

@@ -93,8 +93,10 @@ async def renew_token(visit: Visit) -> Answer:
     session_hash = hash_token(visit.visitor.cookie)
 
     def command(view: View) -> tuple[ChangeSet, None]:
+        old_hash = sessions.token_hash_of(view, shop_id)
         changes, _ = commands.renew_token(view, shop_id, token)
-        changes.add(sessions.follow_token(session_hash, hash_token(token)))
+        if old_hash is not None:
+            changes.add(sessions.follow_token(session_hash, old_hash, hash_token(token)))
         return changes, None
 
     await visit.desk.database.run(command)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kalathi.merchant.forwarded import TrustedProxies, read_address, read_trusted_proxies, source_of
+from kalathi.trusted_proxies import TrustedProxies, read_address, read_trusted_proxies, source_of
 
 SHOP = read_trusted_proxies("10.0.0.0/8, 127.0.0.1,2a03:1::/32")
 

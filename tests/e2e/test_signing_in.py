@@ -1,0 +1,77 @@
+"""What `kalathi serve` and `kalathi open` say about signing in to the pages."""
+
+import re
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.e2e.processes import kalathi, running, serve
+from tests.market import OPERATOR_TOKEN
+
+pytestmark = pytest.mark.anyio
+
+
+async def _status(link: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(link, allow_redirects=False) as response:
+        return response.status
+
+
+async def test_a_sandbox_prints_a_link_that_works_once_and_open_makes_another(tmp_path: Path) -> None:
+    async with running(tmp_path, *serve(tmp_path)) as market:
+        printed = [(await market.process.stdout.readline()).decode() for _ in range(2)]
+        link = printed[0].split()[-1]
+        assert link.startswith(f"{market.address}/sign-in/")
+        assert "kalathi open" in printed[1]
+        assert [await _status(link) for _ in range(2)] == [303, 401]
+        to = ("--url", market.address, "--token", OPERATOR_TOKEN)
+        status, out, error = await kalathi("open", *to, "--print")
+        assert (status, error) == (0, "")
+        assert [await _status(out.strip()) for _ in range(2)] == [303, 401]
+        # Without a desktop the link is still printed, and the message says what to do.
+        status, out, error = await kalathi("open", *to, DISPLAY="", WAYLAND_DISPLAY="", BROWSER="")
+        assert status == 0
+        assert await _status(out.strip()) == 303
+        assert "Open the link in a browser yourself" in error
+
+
+async def test_a_browser_gets_the_link_in_a_file_of_its_owner(tmp_path: Path) -> None:
+    """Other users of the machine can read the command line of a browser."""
+    async with running(tmp_path, *serve(tmp_path)) as market:
+        (tmp_path / "operator-token").write_text(OPERATOR_TOKEN, "utf-8")
+        opened = tmp_path / "opened"
+        browser = tmp_path / "browser"
+        browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n', "utf-8")
+        browser.chmod(0o700)
+        status, out, error = await kalathi("open", "--data", str(tmp_path), BROWSER=f"{browser} %s")
+        assert (status, error) == (0, "")
+        page = tmp_path / "open.html"
+        assert opened.read_text("utf-8").strip() == page.as_uri()
+        assert page.stat().st_mode & 0o777 == 0o600
+        found = re.search(r"url=(http[^\"]+)", page.read_text("utf-8"))
+        assert found is not None
+        assert found[1] == out.strip()
+        assert found[1].startswith(market.address)
+
+
+async def test_an_open_console_says_so_at_the_start_and_needs_loopback(tmp_path: Path) -> None:
+    async with running(tmp_path, *serve(tmp_path, "--open-console")) as market:
+        printed = [(await market.process.stdout.readline()).decode() for _ in range(3)]
+        assert "--open-console: every user of this machine" in printed[2]
+        assert await _status(f"{market.address}/") == 200
+    for more, words in (
+        (("--host", "0.0.0.0"), "would listen on 0.0.0.0"),
+        (("--public-url", "https://market.example"), "--public-url"),
+    ):
+        status, _, error = await kalathi("serve", "--port", "0", "--data", str(tmp_path), "--open-console", *more)
+        assert (status, words in error) == (1, True), error
+
+
+async def test_production_prints_no_link(tmp_path: Path) -> None:
+    more = ("--mode", "production", "--public-url", "https://market.example", "--ip-ranges", "203.0.113.0/28")
+    async with running(tmp_path, *serve(tmp_path, *more)) as market:
+        line = (await market.process.stdout.readline()).decode()
+        assert "sign-in" not in line
+        assert "with their tokens" in line
+    status, _, error = await kalathi("serve", "--port", "0", "--data", str(tmp_path), *more, "--open")
+    assert (status, "--open is for a sandbox" in error) == (1, True)

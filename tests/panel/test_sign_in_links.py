@@ -1,0 +1,142 @@
+"""Links that sign the operator of a sandbox in: once each, and only with a good signature before its end."""
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.panel.sign_in_links import make_sign_in_link, read_sign_in_link
+from kalathi.marketplace.shops.model import hash_token
+from tests.market import OPERATOR_TOKEN, Market, open_market
+from tests.panel.surfer import Surfer, open_place
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3_600_000
+
+
+def _new_link(market: Market, *, token: str = OPERATOR_TOKEN, lasts_millis: int = HOUR) -> str:
+    return urlsplit(make_sign_in_link("http://market", token, market.time.millis + lasts_millis)).path
+
+
+async def test_a_link_signs_the_operator_in_once(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        link = _new_link(market)
+        surfer = Surfer(market)
+        assert (await surfer.get(link)).path == "/"
+        assert (await surfer.get("/operator/sandbox")).status == 200
+        # The same browser is led to the pages, every other one is refused.
+        assert (await surfer.get(link)).path == "/"
+        for _ in range(2):
+            other = Surfer(market)
+            refused = await other.get(link)
+            assert (refused.status, "This link has been used" in refused.text) == (401, True)
+            assert (await other.get("/operator/sandbox")).path.startswith("/sign-in")
+
+
+async def test_of_many_who_use_a_link_at_the_same_moment_one_is_signed_in(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        link = _new_link(market)
+        answers = await asyncio.gather(*(Surfer(market).request("GET", link) for _ in range(20)))
+        assert sorted(answer.status for answer in answers) == [303] + [401] * 19
+
+
+async def test_a_link_that_was_changed_or_is_too_old_or_of_another_token_opens_nothing(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        link = _new_link(market)
+        end, nonce, signature = link.removeprefix("/sign-in/").split(".")
+        later = f"{int(end, 16) + HOUR:x}"
+        for wrong in (
+            f"/sign-in/{later}.{nonce}.{signature}",
+            f"/sign-in/{end}.{nonce[::-1]}.{signature}",
+            f"/sign-in/{end}.{nonce}.{signature[::-1]}",
+            f"/sign-in/{end}.{nonce}.",
+            f"/sign-in/{end}.{nonce}",
+            "/sign-in/x",
+            "/sign-in/" + "a" * 5000,
+            _new_link(market, token="another-token"),
+            _new_link(market, lasts_millis=0),
+        ):
+            surfer = Surfer(market)
+            assert (await surfer.get(wrong)).status == 401, wrong
+            assert (await surfer.get("/")).path.startswith("/sign-in")
+        market.time.millis += HOUR
+        assert (await Surfer(market).get(link)).status == 401
+
+
+async def test_production_takes_no_links(tmp_path: Path) -> None:
+    async with open_market(tmp_path, settings=msgspec.convert({"mode": "production"}, Settings)) as market:
+        assert (await Surfer(market).get(_new_link(market))).status == 401
+
+
+async def test_a_page_that_a_browser_loads_ahead_does_not_use_the_link_up(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        link = _new_link(market)
+        for header in ({"Sec-Purpose": "prefetch;prerender"}, {"Purpose": "prefetch"}):
+            answer = await Surfer(market).request("GET", link, headers=header)
+            assert answer.status == 503
+        assert (await Surfer(market).request("HEAD", link)).status == 405
+        assert (await Surfer(market).get(link)).path == "/"
+
+
+async def test_used_links_are_forgotten_when_they_have_expired(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        for _ in range(3):
+            await Surfer(market).get(_new_link(market))
+            market.time.millis += HOUR
+        database = market.marketplace._database
+        assert await database.look(lambda view: view.one("SELECT count(*) FROM used_links", {})) == (1,)
+
+
+async def test_the_operator_of_a_sandbox_has_a_shop_open_beside_its_own_pages(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.operator.get(f"/operator/shops/{place.shop.id}")
+        inside = await place.operator.submit(page, f"/operator/shops/{place.shop.id}/open")
+        assert inside.path == "/shop/orders"
+        assert "/" in inside.links
+        assert (await place.operator.get("/operator/sandbox")).status == 200
+        # A new token of the shop ends neither; the operator's session began with the operator's token.
+        settings = await place.operator.get("/shop/settings")
+        shown = await place.operator.submit(settings, "/shop/settings/api_token")
+        assert shown.status == 200
+        assert (await place.operator.get("/operator/sandbox")).status == 200
+        assert (await place.operator.get("/shop/orders")).path == "/shop/orders"
+        out = await place.operator.submit(await place.operator.get("/shop/orders"), "/sign-out")
+        assert "You have signed out." in out.text
+        for path in ("/", "/shop/orders"):
+            assert (await place.operator.get(path)).path.startswith("/sign-in")
+
+
+async def test_a_session_of_an_earlier_operators_token_opens_nothing(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.operator.get(f"/operator/shops/{place.shop.id}")
+        await place.operator.submit(page, f"/operator/shops/{place.shop.id}/open")
+        cookies = place.operator.cookies
+    changed = msgspec.structs.replace(Settings(), operator_token="another-token-of-the-operator-of-tests")
+    async with open_market(tmp_path, settings=changed, keeps_token=False) as market:
+        surfer = Surfer(market)
+        surfer.cookies = cookies
+        for path in ("/", "/shop/orders"):
+            assert (await surfer.get(path)).path.startswith("/sign-in")
+
+
+async def test_in_production_no_operator_opens_the_pages_of_a_shop(tmp_path: Path) -> None:
+    settings = msgspec.convert({"mode": "production"}, Settings)
+    async with open_place(tmp_path, settings=settings, url="https://shop.example/") as place:
+        page = await place.operator.get(f"/operator/shops/{place.shop.id}")
+        assert "Open the shop's own pages" not in page.text
+        token = page.forms[0].values["form_token"]
+        assert (await place.operator.post(f"/operator/shops/{place.shop.id}/open", {"form_token": token})).status == 404
+
+
+def test_links_differ_and_name_the_marketplace() -> None:
+    first, second = (make_sign_in_link("https://market.example/", "token", 1_800_000_000_000) for _ in range(2))
+    assert first != second
+    assert first.startswith("https://market.example/sign-in/")
+    found = read_sign_in_link(first.rpartition("/")[2], hash_token("token"))
+    assert found is not None
+    assert found.expires_at == 1_800_000_000_000
+    assert read_sign_in_link(first.rpartition("/")[2] + "\n", hash_token("token")) is None
