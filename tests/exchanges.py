@@ -124,6 +124,7 @@ def parts() -> dict[str, str]:
 async def _played(story: Callable[[Notebook], Awaitable[None]]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         async with open_market(Path(folder)) as market:
+            await market.fix_codes()
             notebook = Notebook(market)
             await story(notebook)
     text = "".join(notebook.parts.values())

@@ -18,6 +18,7 @@ import psycopg
 
 from kalathi.marketplace.api.faults import CUT_OFF
 from kalathi.marketplace.app import DATABASE_FILE, Marketplace, open_marketplace
+from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Value
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.settings import Settings
@@ -195,6 +196,11 @@ class Market:
     async def advance(self, seconds: int) -> Any:
         """Moves business time; returns when all that came due is done."""
         return await self.operate("POST", "/marketplace/clock", {"advance_seconds": seconds})
+
+    async def fix_codes(self) -> None:
+        """Give the installation a key of codes that is the same each time. Call it before the first order."""
+        row: dict[str, Value] = {"name": "order_codes", "value": b"the key of the codes of the docs"}
+        await self.marketplace.database.commit(ChangeSet(Insert("secrets", row)))
 
     async def settle(self) -> None:
         """Waits until nothing is due any more, without moving time."""

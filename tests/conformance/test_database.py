@@ -161,7 +161,7 @@ async def test_a_listener_hears_of_new_rows(database: Database) -> None:
 
 def test_keys_start_with_the_shop_but_for_the_listed_exceptions() -> None:
     exceptions = {"counters", "api_tokens", "carts", "directory", "idempotency_keys", "sandbox_faults", "sessions"}
-    exceptions |= {"commit_marks"}
+    exceptions |= {"commit_marks", "secrets", "used_links"}
     for name, table in METADATA.tables.items():
         first = next(iter(table.primary_key.columns)).name
         assert first == "shop_id" or name in exceptions, name

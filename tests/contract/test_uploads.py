@@ -1,5 +1,6 @@
 """Invoices and credit invoices: told by content, bounded, replaced, served behind a link and never as a page."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -243,3 +244,25 @@ def test_a_type_is_told_by_the_first_bytes() -> None:
         assert mime_type(svg) == "image/svg+xml"
     assert mime_type(b"<?xml version='1.0'?><Invoice/>") == "application/xml"
     assert mime_type(b"\xff\xfe" * 510 + b"%PDF-1.4"[:4]) == "application/octet-stream"
+
+
+_NAMED = b'Content-Disposition: form-data; name="invoice_file"'
+_HOSTILE = {
+    "100,000 parts": b"".join(b"--x\r\n" + _NAMED + b"\r\n\r\n\r\n" for _ in range(100_000)) + b"--x--",
+    "line feeds and no boundary": b"\n" * 7_000_000,
+    "starts of a boundary": b"\n--x" * 1_700_000,
+    "a boundary and blanks": b"\n--x" + b" " * 7_000_000,
+    "a million headers": b"--x\r\n" + b"A: b\r\n" * 1_000_000 + b"\r\nx\r\n--x--",
+    "folded headers": b"--x\r\n" + b"A: b\r\n c\r\n" * 600_000 + b"\r\nx\r\n--x--",
+    "a million options": b"--x\r\n" + _NAMED + b'; a="b"' * 900_000 + b"\r\n\r\nx\r\n--x--",
+    "escapes in a name": b"--x\r\n" + _NAMED[:-1] + b'\\"' * 3_000_000 + b'"\r\n\r\nx\r\n--x--',
+}
+
+
+@pytest.mark.parametrize("body", _HOSTILE.values(), ids=_HOSTILE)
+def test_no_form_with_a_file_holds_the_process_up(body: bytes) -> None:
+    """The slowest of these took 1.4 s. CPU time, as the machine may be busy."""
+    before = time.process_time()
+    parts = list(read_parts(body, b"x"))
+    assert len(parts) <= 100
+    assert time.process_time() - before < 0.25

@@ -8,7 +8,7 @@ import pytest
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.panel.pages import Who
 from tests.market import OPERATOR_TOKEN, HttpAnswer, open_market
-from tests.panel.surfer import Page, Surfer
+from tests.panel.surfer import Page, Surfer, open_place
 from tests.panel.world import HOSTILE, World, facts_of, furnished, pages_of
 
 pytestmark = pytest.mark.anyio
@@ -255,3 +255,33 @@ async def test_a_sandboxs_console_is_not_there_in_production(tmp_path: Path) -> 
             if page_of_console.path.startswith("/operator/sandbox"):
                 answer = await operator.post(page_of_console.path, {"form_token": token, "step": "hour"})
                 assert answer.status == 404
+
+
+async def test_a_form_of_a_page_has_bounds_for_its_bytes_and_its_fields(tmp_path: Path) -> None:
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with open_place(tmp_path) as place:
+        token = (await place.merchant.get("/shop/settings")).forms[0].values["form_token"]
+        for surfer, path in ((Surfer(place.market), "/sign-in"), (place.merchant, "/shop/settings")):
+            for body, status in (
+                (f"form_token={token}&x=" + "%41" * 90_000, 413),
+                (f"form_token={token}" + "&x=1" * 2_001, 400),
+            ):
+                answer = await surfer.request("POST", path, body.encode(), kind)
+                assert answer.status == status, path
+                # The length is checked before the body is read.
+                told = {**kind, "Content-Length": "9" * 5000}
+                assert (await surfer.request("POST", path, b"x", told)).status == 413
+
+
+async def test_an_address_that_is_too_long_is_refused_and_not_cut(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        for surfer, path in ((place.merchant, "/shop/settings"), (place.operator, f"/operator/shops/{place.shop.id}")):
+            for name in ("webhook_url", "returns_webhook_url"):
+                page = await surfer.get(path)
+                long = "https://shop.example/" + "x" * 1979
+                assert (await surfer.submit(page, path, {name: long})).status == 200
+                refused = await surfer.submit(page, path, {name: long + "x"})
+                assert (refused.status, "it may have 2000 characters" in refused.text) == (422, True)
+                assert refused.form(path).values[name] == long + "x"
+                shop = await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}")
+                assert shop["shop"][name] == long

@@ -87,7 +87,7 @@ async def test_used_links_are_forgotten_when_they_have_expired(tmp_path: Path) -
         for _ in range(3):
             await Surfer(market).get(_new_link(market))
             market.time.millis += HOUR
-        database = market.marketplace._database
+        database = market.marketplace.database
         assert await database.look(lambda view: view.one("SELECT count(*) FROM used_links", {})) == (1,)
 
 

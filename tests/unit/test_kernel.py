@@ -71,19 +71,25 @@ def test_working_days_are_counted_over_weekends_and_holidays() -> None:
     assert working_days_from(date(2026, 11, 27), 2) == (date(2026, 11, 27), date(2026, 11, 30))
 
 
-@given(st.sets(st.integers(0, 9_999_999), min_size=2, max_size=50))
-def test_scrambling_is_a_bijection_of_seven_digits(numbers: set[int]) -> None:
-    scrambled = {scramble(number) for number in numbers}
+@given(st.sets(st.integers(0, 9_999_999), min_size=2, max_size=50), st.binary(min_size=1, max_size=64))
+def test_scrambling_is_a_bijection_of_seven_digits(numbers: set[int], key: bytes) -> None:
+    scrambled = {scramble(number, key) for number in numbers}
     assert len(scrambled) == len(numbers)
     assert all(0 <= number < 10_000_000 for number in scrambled)
 
 
 def test_following_codes_tell_neither_volume_nor_order() -> None:
-    codes = [order_code(date(2026, 11, 24), number) for number in range(2000)]
+    codes = [order_code(date(2026, 11, 24), number, b"key") for number in range(2000)]
     assert len(set(codes)) == 2000
     assert all(code.startswith("261124-") and len(code) == 14 for code in codes)
     steps = {abs(int(b[7:]) - int(a[7:])) for a, b in pairwise(codes)}
     assert len(steps) > 1900
+
+
+def test_two_installations_have_other_codes_for_the_same_numbers() -> None:
+    """Who knows the source must not read the number of orders from a code."""
+    same = [number for number in range(2000) if scramble(number, b"one") == scramble(number, b"other")]
+    assert len(same) < 5
 
 
 def test_ids_are_ten_letters_and_digits_and_do_not_repeat() -> None:

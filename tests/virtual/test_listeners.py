@@ -58,7 +58,7 @@ async def test_a_database_that_stumbles_costs_a_listener_no_event(tmp_path: Path
     async with open_market(tmp_path) as market:
         shop = await market.shop(url=None)
         inside = market.marketplace
-        database, clock, listeners = inside._database, inside._clock, inside._listeners
+        database, clock, listeners = inside.database, inside._clock, inside._listeners
         tail = StumblingTail(database, clock, shop.id)
         group = ShopListeners(
             shop.id, "test", database, tail, inside._faults, listeners._shops_road, listeners._make_worker

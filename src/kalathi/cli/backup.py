@@ -10,6 +10,7 @@ import click
 
 from kalathi.cli.operating import data_option, fail, without_password
 from kalathi.cli.output import echo_json
+from kalathi.private_files import make_private_folder
 
 if TYPE_CHECKING:
     from kalathi.marketplace.kernel.backups import Progress
@@ -89,7 +90,7 @@ def restore(file: Path, data: Path, database: str, as_json: bool) -> None:
             rows = restore_sqlite(archive, _sqlite_file(data, database), _progress())
         token_file = data / OPERATOR_TOKEN_FILE
         if about.operator_token and not token_file.exists():
-            data.mkdir(parents=True, exist_ok=True)
+            make_private_folder(data)
             token_file.touch(mode=0o600)
             token_file.write_text(about.operator_token + "\n", "utf-8")
     taken_at = about.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC")

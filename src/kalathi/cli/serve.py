@@ -11,6 +11,7 @@ import click
 from kalathi.cli.operating import fail, without_password
 from kalathi.cli.output import OUTPUT
 from kalathi.marketplace.kernel.settings import Settings, read_settings, setting_fields
+from kalathi.private_files import make_private_folder
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -209,7 +210,7 @@ async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable
     from kalathi.serving import address_of, log_json_lines, run_server
 
     log_json_lines()
-    settings.data.mkdir(parents=True, exist_ok=True)
+    make_private_folder(settings.data)
     marketplace = await open_marketplace(settings, address_of(bound))
     if works:
         marketplace.start()

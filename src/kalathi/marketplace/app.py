@@ -54,6 +54,7 @@ from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from kalathi.marketplace.webhooks.store import EVENT
 from kalathi.marketplace.worker import Worker
+from kalathi.private_files import make_private_folder
 
 _log = structlog.get_logger("kalathi")
 
@@ -94,7 +95,7 @@ class Marketplace:
         ip_ranges(settings.ip_ranges, settings.ip_ranges_modified)
         terms = Terms(settings, (settings.public_url or address).rstrip("/"))
         schedule = RetrySchedule(settings.webhook_attempt_minutes)
-        self._database = database
+        self.database = database
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
         self._network = sender or _network(settings)
         clock = BusinessClock(kept.offset_millis, real)
@@ -157,7 +158,7 @@ class Marketplace:
         while not self._stopping:
             before = self._clock.now() - timedelta(days=self._settings.delivery_log_days)
             try:
-                await forget_old(self._database, to_millis(before), self._ending)
+                await forget_old(self.database, to_millis(before), self._ending)
             except (StorageError, DomainError):
                 _log.warning("nothing_forgotten")  # The next time will do.
             with contextlib.suppress(TimeoutError):
@@ -166,7 +167,7 @@ class Marketplace:
     async def _follow(self) -> None:
         """Learns what other processes of the same database were told: business time, and what is to go wrong."""
         for table in ("counters", "sandbox_faults"):
-            self._database.subscribe(table, self._news.set)
+            self.database.subscribe(table, self._news.set)
         while not self._stopping:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), _LOOK_AGAIN_SECONDS)
@@ -175,7 +176,7 @@ class Marketplace:
             self._news.clear()
             changes = self._faults.changes
             try:
-                kept = await self._database.peek(_kept)
+                kept = await self.database.peek(_kept)
             except StorageError:
                 continue  # The database is away for a moment; whoever writes hears of it.
             self._faults.follow(kept.faults, changes)
@@ -189,7 +190,7 @@ class Marketplace:
             self._stopping = True
             self._ending.set()
             self.hang_up()
-            self._database.hurry()
+            self.database.hurry()
             await self._listeners.stop()
             self.worker.end()
             if self._forgetting is not None:
@@ -204,7 +205,7 @@ class Marketplace:
                 await self._following
             await self._network.close()
             self._threads.shutdown()
-            await self._database.close()
+            await self.database.close()
 
 
 async def open_marketplace(
@@ -304,7 +305,7 @@ def operator_token(settings: Settings) -> str:
         return settings.operator_token
     path: Path = settings.data / OPERATOR_TOKEN_FILE
     if not path.exists():
-        settings.data.mkdir(parents=True, exist_ok=True)
+        make_private_folder(settings.data)
         # Whole or not at all: a crash in between must not leave an empty token behind.
         unfinished = path.with_suffix(".part")
         unfinished.unlink(missing_ok=True)

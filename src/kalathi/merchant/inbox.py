@@ -26,6 +26,7 @@ from kalathi.merchant.inbox_tables import lock, prepare
 from kalathi.merchant.notices import Notices
 from kalathi.merchant.printed import PrintedVouchers
 from kalathi.merchant.reservations import Reservations
+from kalathi.private_files import make_private_folder
 
 # The failure of a code that the marketplace does not know.
 UNKNOWN_CODE: Final = "the marketplace does not know this code"
@@ -39,9 +40,10 @@ class Inbox:
         file; of that, single calls may come from any thread. Raises InboxInUseError when another connector works on it,
         and InboxVersionError."""
         self._lock: IO[str] | None = None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         if not beside:
             self._lock = lock(path.with_name(path.name + ".lock"))
+        path.touch(mode=0o600, exist_ok=True)  # It holds customers' addresses.
         # The connector's transactions have several statements, between which no other thread may come.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not beside)
         self.reservations = Reservations(self._connection, self._transaction)

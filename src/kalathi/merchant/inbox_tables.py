@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
+from kalathi.private_files import open_lock_file
 
 # Raised with every change of the tables. Nothing in the file is the only copy of anything: what is open or accepted is
 # found again by asking the marketplace.
@@ -92,7 +93,7 @@ def is_locked(path: Path) -> bool:
 
 def lock(path: Path) -> IO[str]:
     """Held until it is closed, or the process is gone. Raises InboxInUseError."""
-    handle = path.open("w", encoding="utf-8")
+    handle = open_lock_file(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -16,10 +16,10 @@ _MOST_NAMED: Final = 10
 _NUL_SENTENCE: Final = "a text must not have the character U+0000."
 
 
-async def read_body(receive: Receive, content_length: bytes | None) -> bytes:
-    """The whole body. Raises BODY_TOO_LARGE, before reading when the length is told."""
-    if content_length is not None and content_length.isdigit() and int(content_length) > LARGEST_BODY_BYTES:
-        raise _too_large()
+async def read_body(receive: Receive, content_length: bytes | None, most_bytes: int = LARGEST_BODY_BYTES) -> bytes:
+    """The whole body. Raises BODY_TOO_LARGE, before reading if the length is given."""
+    if content_length is not None and content_length.isdigit() and int(content_length[:20]) > most_bytes:
+        raise _too_large(most_bytes)
     parts: list[bytes] = []
     size = 0
     more = True
@@ -29,8 +29,8 @@ async def read_body(receive: Receive, content_length: bytes | None) -> bytes:
             raise DomainError(ErrorCode.UNREADABLE_BODY, "The connection ended before the body did.")
         part: bytes = message.get("body", b"")
         size += len(part)
-        if size > LARGEST_BODY_BYTES:
-            raise _too_large()
+        if size > most_bytes:
+            raise _too_large(most_bytes)
         parts.append(part)
         more = message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -111,5 +111,5 @@ def _form_as_json(body: bytes) -> bytes:
         raise DomainError(ErrorCode.UNREADABLE_BODY, f"The form cannot be read: {error}.") from None
 
 
-def _too_large() -> DomainError:
-    return DomainError(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {LARGEST_BODY_BYTES} bytes.")
+def _too_large(most_bytes: int) -> DomainError:
+    return DomainError(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {most_bytes} bytes.")

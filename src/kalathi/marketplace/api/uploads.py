@@ -47,9 +47,21 @@ CREDIT_INVOICE_FILE: Final = FileField(
 
 async def read_upload(receive: Receive, content_type: bytes | None, field: FileField) -> Upload:
     """The file of a multipart body. Raises the field's two refusals, UNREADABLE_BODY when the connection ends."""
-    kind, options = parse_options_header(content_type)
-    if kind != b"multipart/form-data" or not options.get(b"boundary"):
+    boundary = boundary_of(content_type)
+    if boundary is None:
         raise DomainError(field.missing, f"Missing {field.title} file")
+    return checked_upload(_choose(await read_file_parts(receive, boundary, field), field.names), field)
+
+
+def boundary_of(content_type: bytes | None) -> bytes | None:
+    """Return the boundary of a multipart form, or None for any other body."""
+    kind, options = parse_options_header(content_type)
+    return options.get(b"boundary") or None if kind == b"multipart/form-data" else None
+
+
+async def read_file_parts(receive: Receive, boundary: bytes, field: FileField) -> list[Part]:
+    """Return the parts of a form with a file. Raises the field's refusal of a file that is too large, UNREADABLE_BODY
+    when the connection ends."""
     body = _BoundedBody(receive, LARGEST_UPLOAD_BYTES + _ENVELOPE_BYTES)
     with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
         async for part in body.parts():
@@ -58,8 +70,7 @@ async def read_upload(receive: Receive, content_type: bytes | None, field: FileF
         if body.too_large:
             raise too_large(field)
         spool.seek(0)
-        content = _choose(list(read_parts(spool.read(), options[b"boundary"])), field.names)
-    return checked_upload(content, field)
+        return list(read_parts(spool.read(), boundary))
 
 
 def _choose(parts: list[Part], names: tuple[str, ...]) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from kalathi.marketplace.kernel.backups import About, BackupError, Progress, Row, Source, read_about, restore_rows
 from kalathi.marketplace.kernel.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.sqlite import lock_database
+from kalathi.private_files import make_private_folder
 
 
 class _SqliteSource:
@@ -46,7 +47,7 @@ def sqlite_source(path: Path) -> Iterator[Source]:
 def restore_sqlite(archive: zipfile.ZipFile, path: Path, progress: Progress) -> dict[str, int]:
     """Restore into a new file, whole or not at all. Return the rows by table. Raises BackupError, OSError."""
     about = read_about(archive)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     with lock_database(path):
         # SQLite would replay a log that another database left behind.
         for left in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):

@@ -1,5 +1,7 @@
-"""Ids and codes. Ids are opaque and random; order codes come from a counter, scrambled so that they tell no volume."""
+"""Ids and codes. Ids are opaque and random. Codes come from a counter, scrambled with a key of the installation, so
+that they do not reveal how many orders the marketplace has."""
 
+import hashlib
 import secrets
 from datetime import date
 from typing import Final
@@ -7,7 +9,8 @@ from typing import Final
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CODE_RANGE: Final = 10_000_000  # seven digits
 _HALF: Final = 4096  # two halves of twelve bits hold every seven-digit number
-_ROUND_KEYS: Final = (0x9E3B, 0x79B9, 0x7F4A, 0x7C15)
+_ROUNDS: Final = tuple(bytes([number]) for number in range(4))
+CODE_KEY_BYTES: Final = 32
 
 
 def opaque_id() -> str:
@@ -25,29 +28,33 @@ def secret_token() -> str:
     return secrets.token_urlsafe(64)
 
 
-def scramble(number: int) -> int:
-    """A bijection of the seven-digit numbers: four Feistel rounds over 24 bits, walked until the result has seven
-    digits again (M. Luby, C. Rackoff 1988; J. Black, P. Rogaway, "Ciphers with arbitrary finite domains", 2002)."""
+def scramble(number: int, key: bytes) -> int:
+    """Map the seven-digit numbers onto themselves, in an order that only the key tells.
+
+    Four Feistel rounds over 24 bits with a keyed hash (BLAKE2, RFC 7693), repeated until the result has seven digits
+    again (M. Luby, C. Rackoff 1988; J. Black, P. Rogaway, "Ciphers with arbitrary finite domains", 2002). 6 µs.
+    """
     while True:
         left, right = divmod(number, _HALF)
-        for key in _ROUND_KEYS:
-            left, right = right, left ^ ((right * right + right * key + (key >> 3)) >> 5) % _HALF
+        for mark in _ROUNDS:
+            digest = hashlib.blake2b(mark + right.to_bytes(2), digest_size=2, key=key).digest()
+            left, right = right, left ^ int.from_bytes(digest) % _HALF
         number = left * _HALF + right
         if number < _CODE_RANGE:
             return number
 
 
-def return_code(day: date, number: int) -> str:
+def return_code(day: date, number: int, key: bytes) -> str:
     """`R-YYMMDD-NNNNNNN`, unique as order codes are."""
-    return f"R-{order_code(day, number)}"
+    return f"R-{order_code(day, number, key)}"
 
 
-def purchase_order_code(day: date, number: int) -> str:
+def purchase_order_code(day: date, number: int, key: bytes) -> str:
     """`YYMMDD-NNNN-NNNN`, unique as order codes are."""
-    digits = f"{scramble(number % _CODE_RANGE):08d}"
+    digits = f"{scramble(number % _CODE_RANGE, key):08d}"
     return f"{day:%y%m%d}-{digits[:4]}-{digits[4:]}"
 
 
-def order_code(day: date, number: int) -> str:
+def order_code(day: date, number: int, key: bytes) -> str:
     """`YYMMDD-NNNNNNN` of a business day in Athens; unique as long as a day has fewer than ten million orders."""
-    return f"{day:%y%m%d}-{scramble(number % _CODE_RANGE):07d}"
+    return f"{day:%y%m%d}-{scramble(number % _CODE_RANGE, key):07d}"

@@ -1,35 +1,38 @@
 """Fresh keys: random ids, and codes from blocks that are reserved in the database (DESIGN, decision 11)."""
 
 import asyncio
+import secrets
 from datetime import datetime
 from typing import Final
 
 from kalathi.marketplace.kernel import ids
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, Insert, Update
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.database import Database, View
 
 _BLOCK: Final = 1000
-_COUNTER: Final = "order_codes"
+# The counter, and the key with which its numbers are scrambled.
+_NAME: Final = "order_codes"
 
 
 class DrawnKeys:
     """Keys for one command: its codes are its own, and nobody else can draw them in between."""
 
-    def __init__(self, numbers: list[int]) -> None:
+    def __init__(self, numbers: list[int], code_key: bytes = b"") -> None:
         self.numbers = numbers
+        self._code_key = code_key
 
     def order_code(self, now: datetime) -> str:
         """A new order code of the business day of `now` in Athens."""
-        return ids.order_code(athens(now).date(), self.numbers.pop())
+        return ids.order_code(athens(now).date(), self.numbers.pop(), self._code_key)
 
     def return_code(self, now: datetime) -> str:
         """A new return code of that day."""
-        return ids.return_code(athens(now).date(), self.numbers.pop())
+        return ids.return_code(athens(now).date(), self.numbers.pop(), self._code_key)
 
     def purchase_order_code(self, now: datetime) -> str:
         """A new code of a purchase order of that day."""
-        return ids.purchase_order_code(athens(now).date(), self.numbers.pop())
+        return ids.purchase_order_code(athens(now).date(), self.numbers.pop(), self._code_key)
 
     def opaque_id(self) -> str:
         """A new public id."""
@@ -42,6 +45,7 @@ class KeyReserve:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._numbers: list[int] = []
+        self._code_key = b""
         self._refilling = asyncio.Lock()
 
     async def draw(self, count: int) -> DrawnKeys:
@@ -50,7 +54,7 @@ class KeyReserve:
             while len(self._numbers) < count:
                 await self._reserve(max(_BLOCK, count))
             drawn = [self._numbers.pop() for _ in range(count)]
-        return DrawnKeys(drawn[::-1])
+        return DrawnKeys(drawn[::-1], self._code_key)
 
     def give_back(self, keys: DrawnKeys) -> None:
         """The codes that a command has not used."""
@@ -58,16 +62,27 @@ class KeyReserve:
         keys.numbers = []
 
     async def _reserve(self, size: int) -> None:
-        row = await self._database.peek(
-            lambda view: view.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
-        )
-        first = row[0] if row else 0
-        if row is None:
-            changes = ChangeSet(Insert("counters", {"name": _COUNTER, "value": size}))
+        first, code_key = await self._database.look(_load)
+        changes = ChangeSet()
+        if first is None:
+            changes.add(Insert("counters", {"name": _NAME, "value": size}))
         else:
-            changes = ChangeSet(Update("counters", {"name": _COUNTER}, {"value": first + size}, when={"value": first}))
+            changes.add(Update("counters", {"name": _NAME}, {"value": first + size}, when={"value": first}))
+        if code_key is None:
+            # The first block of this installation, or of this version. Codes of before stay as they are; a new code
+            # that one of them already has is refused by the directory, and the command takes the next.
+            code_key = secrets.token_bytes(ids.CODE_KEY_BYTES)
+            changes.add(Insert("secrets", {"name": _NAME, "value": code_key}))
         try:
             await self._database.commit(changes)
         except ConditionFailedError:
             return  # Another process has taken this block; the caller's loop takes the next.
-        self._numbers += range(first + size - 1, first - 1, -1)
+        self._code_key, start = code_key, first or 0
+        self._numbers += range(start + size - 1, start - 1, -1)
+
+
+def _load(view: View) -> tuple[int | None, bytes | None]:
+    """Return the counter's value and the key of codes, each None if it is not there yet."""
+    value = view.one("SELECT value FROM counters WHERE name = :name", {"name": _NAME})
+    code_key = view.one("SELECT value FROM secrets WHERE name = :name", {"name": _NAME})
+    return value[0] if value else None, code_key[0] if code_key else None

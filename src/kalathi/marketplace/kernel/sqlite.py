@@ -20,6 +20,7 @@ from kalathi.marketplace.kernel.group import GroupWriter
 from kalathi.marketplace.kernel.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.sqlite_writing import begin_group, prepare_writer, write_claim
 from kalathi.marketplace.kernel.statements import positional
+from kalathi.private_files import make_private_folder, open_lock_file
 
 _READER_THREADS = 2
 # How late a change by another program may be noticed.
@@ -62,7 +63,7 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path) -> None:
         """Opens the file, its tables in their present shape. Raises DatabaseInUseError, NewerDatabaseError."""
         super().__init__()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         # It holds signing secrets and people's addresses; SQLite gives the files beside it the same mode.
         path.touch(mode=0o600, exist_ok=True)
         self._lock = lock_database(path)
@@ -171,7 +172,7 @@ class SqliteDatabase(Database):
 def lock_database(database: Path) -> IO[str]:
     """Lock a database's file until the handle is closed. Raises DatabaseInUseError."""
     path = database.with_name(database.name + ".lock")
-    handle = path.open("w", encoding="utf-8")
+    handle = open_lock_file(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

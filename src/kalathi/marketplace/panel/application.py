@@ -33,7 +33,7 @@ from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Handler, Page, Who
 from kalathi.marketplace.panel.rendering import ASSETS, asset, render
 from kalathi.marketplace.panel.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
-from kalathi.marketplace.panel.visits import MOST_FIELDS, Form, Reception, Visit
+from kalathi.marketplace.panel.visits import MOST_FIELDS, MOST_FORM_BYTES, Form, Reception, Visit
 from kalathi.marketplace.panel.written import written
 
 _log = structlog.get_logger("kalathi.panel")
@@ -321,7 +321,7 @@ async def _read_form(page: Page, request: Request) -> Form:
     if page.file is not None:
         return await read_file_form(request, page.file)
     length = request.headers.get("content-length")
-    encoded = await read_body(request.receive, length.encode() if length else None)
+    encoded = await read_body(request.receive, length.encode() if length else None, MOST_FORM_BYTES)
     try:
         values = dict(parse_qsl(encoded.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError:

@@ -167,6 +167,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "A text holds a character that cannot be kept: U+0000.": "A text holds a character that cannot be kept.",
     "Object missing required field `%(field)s` - at `%(where)s`.": "%(field)s is missing.",
     "Object missing required field `%(field)s`.": "%(field)s is missing.",
+    "Expected `str` of length <= %(most)s - at `$.%(field)s`.": "%(field)s: it may have %(most)s characters.",
     "Expected `%(kind)s`%(other)s - at `$.%(field)s`.": "%(field)s: this value is not possible.",
     "Invalid enum value %(value)s - at `$.%(field)s`.": "%(field)s: this value is not possible.",
 }

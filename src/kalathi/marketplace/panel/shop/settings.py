@@ -11,7 +11,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_pa
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.panel import store as sessions
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.sandbox import return_triggers, triggers
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import NewLocation, ShopChanges, hash_token
@@ -39,13 +39,11 @@ async def show_settings(visit: Visit) -> Answer:
 async def change_settings(visit: Visit) -> Answer:
     """Both webhooks, their switches, and set-as-ready. Raises INVALID_PARAMETER."""
     form, shop_id = visit.form, visit.shop.id
-    changes = ShopChanges(
-        webhook_url=form.text("webhook_url")[:2000] or None,
-        webhook_enabled=form.has("webhook_enabled"),
-        returns_webhook_url=form.text("returns_webhook_url")[:2000] or None,
-        returns_webhook_enabled=form.has("returns_webhook_enabled"),
-        set_as_ready_required=form.has("set_as_ready_required"),
-    )
+    urls = {name: form.text(name) or None for name in ("webhook_url", "returns_webhook_url")}
+    switches = {
+        name: form.has(name) for name in ("webhook_enabled", "returns_webhook_enabled", "set_as_ready_required")
+    }
+    changes = read_as(urls | switches, ShopChanges)
     production = visit.desk.terms.settings.mode == "production"
     await visit.desk.database.run(lambda view: commands.change_shop(view, shop_id, changes, own_domain_only=production))
     return See(_SETTINGS, done="settings")
