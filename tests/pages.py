@@ -60,11 +60,11 @@ def return_diagram() -> str:
     return _diagram(RETURN_TRANSITIONS)
 
 
-def calls(access: Access) -> str:
-    """The routes of one kind of caller: call, what it does, body, errors beside those of its access."""
+def calls(*accesses: Access) -> str:
+    """The routes of these kinds of callers: call, what it does, body, errors beside those of its access."""
     rows = ["| call | what it does | body | errors |", "|---|---|---|---|"]
     for route in ROUTES:
-        if route.access is access:
+        if route.access in accesses:
             words = dict.fromkeys(f"`{ERRORS[code].word}`" for code in route.errors)
             query = "".join(f"`?{entry.name}=` " for entry in route.query)
             does = f"{_first_sentence(route.handler)} {query}".strip()
@@ -156,7 +156,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "return operations": return_operations,
     "merchants calls": lambda: calls(Access.MERCHANT),
     "operators calls": lambda: calls(Access.OPERATOR),
-    "links": lambda: calls(Access.ANYBODY),
+    "links": lambda: calls(Access.ANYBODY, Access.MONITOR),
     "client calls": client_calls,
     "client failures": client_failures,
     "settings": settings,

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import logging
+import re
 import signal
 import socket
 import sys
@@ -24,8 +25,13 @@ from kalathi.connections import JsonHandler, Limits, limited, most_connections, 
 _GRACE_SECONDS = 4
 # So many new objects before the youngest of them are looked at, and how many rounds before the older ones are.
 _COLLECTIONS = (20_000, 20, 20)
+_C1 = re.compile(b"\x7f|\xc2[\x80-\x9f]")
 # The largest message that a client may send over a WebSocket.
 _LARGEST_MESSAGE_BYTES = 65_536
+
+
+def _escape_c1(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % found[0][-1]
 
 
 class _Server(uvicorn.Server):
@@ -205,7 +211,8 @@ class _Lines:
 
 def _as_json(fields: Any, **_ignored: Any) -> bytes:
     try:
-        return msgspec.json.encode(fields, enc_hook=str)
+        # JSON escapes the control characters below the space; a terminal may follow those of C1 too.
+        return _C1.sub(_escape_c1, msgspec.json.encode(fields, enc_hook=str))
     except UnicodeEncodeError:
         # Half a character, such as in the name of a file that is not UTF-8: it is escaped.
         return json.dumps(fields, default=str).encode()

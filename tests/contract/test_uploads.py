@@ -266,3 +266,18 @@ def test_no_form_with_a_file_holds_the_process_up(body: bytes) -> None:
     parts = list(read_parts(body, b"x"))
     assert len(parts) <= 100
     assert time.process_time() - before < 0.25
+
+
+async def test_files_behind_links_are_kept_by_no_cache_and_never_read_as_a_page(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        code = await shop.accepted()
+        await shop.upload(code, "invoices", "invoice_file", PDF)
+        order, demo = await shop.show(code), await shop.show("DEMO-ACCEPTED")
+        for url in (order["courier_voucher"], order["uploaded_invoice_file"], demo["courier_voucher"]):
+            answer = await market.call("GET", url.removeprefix("http://market"))
+            assert answer.status == 200
+            assert answer.headers["cache-control"] == "private, no-store"
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'; ")

@@ -1,6 +1,8 @@
 """What `kalathi serve` and `kalathi open` say about signing in to the pages."""
 
+import asyncio
 import re
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -75,3 +77,29 @@ async def test_production_prints_no_link(tmp_path: Path) -> None:
         assert "with their tokens" in line
     status, _, error = await kalathi("serve", "--port", "0", "--data", str(tmp_path), *more, "--open")
     assert (status, "--open is for a sandbox" in error) == (1, True)
+
+
+async def test_a_token_or_password_by_flag_does_not_stay_in_the_process_list(tmp_path: Path) -> None:
+    """A process of its own, since its command line is looked at."""
+    secret = "s3cret-token-of-the-operator-of-tests"
+    flags = ("--operator-token", secret, "--webhook-proxy", "http://u:s3cret@127.0.0.1:1", "--watch-port", "0")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "kalathi.cli", *serve(tmp_path), *flags), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            lines = [(await process.stdout.readline()).decode() for _ in range(4)]
+        address, watched = lines[0].split()[-1], lines[3].split()[-1]
+        command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert b"kalathi.cli" in command
+        assert b"s3cret" not in command
+        async with aiohttp.ClientSession() as session:
+            headers = {"Authorization": f"Bearer {secret}"}
+            async with session.get(f"{address}/marketplace/shops", headers=headers) as answer:
+                assert answer.status == 200
+            async with session.get(watched) as answer:
+                assert answer.status == 200
+    finally:
+        process.terminate()
+        await process.wait()

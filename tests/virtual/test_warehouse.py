@@ -1,13 +1,22 @@
 """Goods fulfilled by the marketplace (contract, section 9): announced, received, sold, sent with a delivery note."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import unicodedata
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pypdfium2
 import pytest
 
-from tests.market import CUSTOMER, OPERATOR_TOKEN, Market, Shop, open_market
+from kalathi.contract.codec import encode
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.orders.documents import note_facts, voucher_facts
+from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.queries import find_order
+from kalathi.marketplace.orders.terms import Terms
+from tests.market import CUSTOMER, NOON, OPERATOR_TOKEN, Market, Shop, open_market
 from tests.virtual.returning import ask, operate, review, show
 from tests.virtual.warehousing import announce, in_warehouse, receive, stocked, supplier
 
@@ -241,3 +250,30 @@ async def test_an_order_from_the_warehouse_is_replaced_by_one_that_the_shop_send
     order = await shop.show(replacement["code"])
     assert (order["state"], order["fulfilled_by_skroutz"], order["fees"]) == ("open", False, {})
     assert order["courier"] == "Skroutz Last Mile"
+
+
+async def test_no_control_character_of_any_text_is_given_to_a_voucher_or_a_delivery_note(market: Market) -> None:
+    hostile = "a\x1b[2J\x07\u202e\x9b\u2028b"
+    place = {"street_name": hostile, "street_number": hostile, "zip": hostile, "city": hostile, "region": hostile}
+    customer = {
+        "first_name": hostile,
+        "last_name": hostile,
+        "address": {**place, "floor": hostile, "country_code": "GR"},
+    }
+    shop = await market.shop(name=hostile, locations=[place], listing={"product_name": hostile})
+    code = await shop.place({"A": 1}, customer=customer)
+    found = await market.marketplace.database.look(lambda view: find_order(view, code))
+    numbered = msgspec.structs.replace(found.order.lines()[0], serial_numbers=hostile, shop_uid=hostile)
+    order = msgspec.structs.replace(found.order, line_items=(numbered,))
+    terms = Terms(Settings(), "http://market")
+    for facts in (voucher_facts(found, NOON), note_facts(FoundOrder(encode(order), 1, found.shop), terms, NOON)):
+        texts = list(_texts(msgspec.to_builtins(facts)))
+        assert "a[2J b" in texts
+        assert [text for text in texts if {unicodedata.category(letter) for letter in text} & {"Cc", "Cf", "Zl"}] == []
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from _texts(inner)

@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.market import Market, open_market, until
+from kalathi.marketplace.api.watching import with_watch_port
+from kalathi.marketplace.kernel.settings import Settings
+from tests.market import OPERATOR_TOKEN, Market, open_market, until
 
 pytestmark = pytest.mark.anyio
 
@@ -59,3 +62,32 @@ async def test_what_is_delivered_and_what_is_not_is_measured(tmp_path: Path) -> 
         await market.advance(3600)
         measured = await _measured(market)
         assert measured["kalathi_undelivered_events"] == measured["kalathi_oldest_undelivered_seconds"] == 0
+
+
+async def test_in_production_metrics_need_a_token_and_the_rest_does_not(tmp_path: Path) -> None:
+    """Metrics say how many orders a marketplace has."""
+    monitor = "a-token-for-the-monitoring-of-tests"
+    settings = msgspec.convert({"mode": "production", "metrics_token": monitor}, Settings)
+    async with open_market(tmp_path, settings=settings) as market:
+        for token, status in (("", 401), ("wrong", 401), (monitor, 200), (OPERATOR_TOKEN, 200)):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            assert (await market.call("GET", "/metrics", headers=headers)).status == status
+        for path in ("/healthz", "/readyz"):
+            assert (await market.call("GET", path)).status == 200
+        # It opens nothing else.
+        headers = {"Authorization": f"Bearer {monitor}"}
+        assert (await market.call("GET", "/marketplace/shops", headers=headers)).status == 401
+    async with open_market(tmp_path / "without", settings=msgspec.convert({"mode": "production"}, Settings)) as market:
+        for headers in ({}, {"Authorization": "Bearer "}):
+            assert (await market.call("GET", "/metrics", headers=headers)).status == 401
+
+
+async def test_a_watch_port_answers_monitoring_without_a_token_and_nothing_else(tmp_path: Path) -> None:
+    settings = msgspec.convert({"mode": "production"}, Settings)
+    async with open_market(tmp_path, settings=settings) as market:
+        market.marketplace.asgi = with_watch_port(market.marketplace.asgi, 9100)
+        for port, metrics, docs in ((9100, 200, 404), (80, 401, 200)):
+            market.server = ("market", port)
+            assert (await market.call("GET", "/metrics")).status == metrics
+            assert (await market.call("GET", "/openapi.json")).status == docs
+            assert (await market.call("GET", "/readyz")).status == 200

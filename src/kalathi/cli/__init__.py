@@ -5,6 +5,7 @@ not wait for a web server.
 """
 
 import gc
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
 from kalathi.cli.purchase_order import purchase_order
 from kalathi.cli.sandbox import clock, faults, trigger
+from kalathi.cli.secret_flags import run_without_secrets
 from kalathi.cli.serve import serve, worker
 from kalathi.cli.shops import shop
 from kalathi.cli.simulate import simulate
@@ -33,6 +35,7 @@ class _CommandLine(click.Group):
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run a command line."""
         OUTPUT.take_over()
+        run_without_secrets(self, arguments[0] if arguments and arguments[0] is not None else sys.argv[1:])
         return super().main(*arguments, **settings)
 
     def invoke(self, context: click.Context) -> Any:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kalathi.cli.operating import data_option, fail, without_password
+from kalathi.cli.operating import data_option, fail
 from kalathi.cli.output import echo_json
+from kalathi.cli.secret_flags import mask_passwords
 from kalathi.private_files import make_private_folder
 
 if TYPE_CHECKING:
@@ -119,10 +120,11 @@ def _told_errors(file: Path, database: str) -> Iterator[None]:
     try:
         yield
     except (BackupError, DatabaseInUseError, NewerDatabaseError, ValueError) as error:
-        fail(str(error))
+        fail(mask_passwords(str(error), database))
     except (sqlite3.Error, psycopg.Error, SQLAlchemyError) as error:
         sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
-        fail(f"the database {without_password(database)} cannot be used: {sentence}".replace("  ", " "))
+        message = f"the database {database} cannot be used: {sentence}".replace("  ", " ")
+        fail(mask_passwords(message, database))
     except OSError as error:
         fail(f"{error.filename or file} cannot be used: {error.strerror or error}.")
 

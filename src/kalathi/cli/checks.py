@@ -64,6 +64,7 @@ def _check_folder(settings: Settings) -> Finding:
 
 
 def _check_database(settings: Settings) -> Finding:
+    from kalathi.cli.secret_flags import mask_passwords
     from kalathi.marketplace.app import DATABASE_FILE
     from kalathi.marketplace.kernel.backup_sqlite import sqlite_source
     from kalathi.marketplace.kernel.database import DatabaseInUseError
@@ -75,7 +76,7 @@ def _check_database(settings: Settings) -> Finding:
             return _check_postgres(settings.database)
         path = sqlite_path(settings.database) if settings.database else settings.data / DATABASE_FILE
     except ValueError as error:
-        return Finding(False, f"--{error}")
+        return Finding(False, mask_passwords(f"--{error}", settings.database))
     if not path.exists():
         return Finding(True, f"database: {path} (it will be made)")
     try:
@@ -91,15 +92,15 @@ def _check_database(settings: Settings) -> Finding:
 def _check_postgres(url: str) -> Finding:
     import psycopg
 
-    from kalathi.cli.operating import without_password
+    from kalathi.cli.secret_flags import mask_passwords
     from kalathi.marketplace.kernel.backup_postgres import postgres_source
 
-    shown = without_password(url)
+    shown = mask_passwords(url, url)
     try:
         with postgres_source(url) as source:
             return _shape_finding(shown, source.shape())
     except psycopg.Error as error:
-        return Finding(False, f"database: {shown} cannot be used: {str(error).splitlines()[0]}")
+        return Finding(False, f"database: {shown} cannot be used: {mask_passwords(str(error).splitlines()[0], url)}")
 
 
 def _shape_finding(shown: str, shape: str) -> Finding:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import click
 
 from kalathi.cli.operating import address_and_token, fail, is_proxy_wanted, operator_options
-from kalathi.cli.output import OUTPUT
+from kalathi.cli.output import OUTPUT, echo_json
+from kalathi.terminal import in_one_line, style
 
 
 @click.command()
@@ -58,12 +58,10 @@ def listen(
         if failed and not heard.has_failed:
             return
         if as_json:
-            # JSON is always UTF-8, also on a terminal of another encoding.
-            click.echo(json.dumps({"time": _now()} | heard.record(), ensure_ascii=False).encode())
+            echo_json({"time": _now()} | heard.record())
         else:
-            # Customers' texts are not ours: characters that could move the cursor are not shown.
-            line = "".join(character if character.isprintable() else "?" for character in heard.line())
-            click.echo(click.style(f"{_now()}  {line}", fg="red" if heard.has_failed else None))
+            line = f"{_now()}  {in_one_line(heard.line())}"
+            click.echo(style(line, fg="red") if heard.has_failed else line)
 
     def show_role(counts: bool) -> None:
         if beside:

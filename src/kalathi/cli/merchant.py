@@ -16,6 +16,7 @@ from kalathi.cli.merchant_stock import check_stock
 from kalathi.cli.operating import check_address, fail, token_of
 from kalathi.cli.output import OUTPUT
 from kalathi.contract.words import ReturnReason
+from kalathi.terminal import in_one_line
 
 if TYPE_CHECKING:
     from kalathi.merchant.client.transport import AsyncTransport
@@ -277,5 +278,4 @@ async def _only_published(options: MerchantOptions, handler: "WebhookHandler", n
 
 
 def _tell(line: str) -> None:
-    # Names of products come from outside: what could move the cursor is not shown.
-    click.echo("".join(character if character.isprintable() else "?" for character in line))
+    click.echo(in_one_line(line))

@@ -11,6 +11,7 @@ import click
 
 from kalathi.cli.operating import fail
 from kalathi.cli.sharing import SharingCommand
+from kalathi.terminal import in_one_line, style
 
 if TYPE_CHECKING:
     from kalathi.merchant.desk import Status
@@ -193,7 +194,7 @@ def _show(found: "Status") -> None:
     _section("Last events", [f"{_time(entry.received_at)}  {entry.state:6}{entry.note}" for entry in found.last_events])
     _section("Refused webhooks of the last day", found.refused_webhooks)
     if found.needs_a_person:
-        _section("Needs a person", found.needs_a_person, lambda text: click.style(text, fg="yellow", bold=True))
+        _section("Needs a person", found.needs_a_person, lambda text: style(text, fg="yellow", bold=True))
     else:
         click.echo("\nNothing needs a person.")
 
@@ -202,12 +203,11 @@ def _section(title: str, lines: list[str], style: Callable[[str], Any] | None = 
     if lines:
         click.echo(f"\n{(style or _bold)(title)}")
     for line in lines:
-        # Texts of customers stand in notes: what could move the cursor is not shown.
-        click.echo("  " + "".join(character if character.isprintable() else "?" for character in line).rstrip())
+        click.echo("  " + in_one_line(line).rstrip())
 
 
 def _bold(text: str) -> str:
-    return click.style(text, bold=True)
+    return style(text, bold=True)
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -79,11 +78,6 @@ def check_address(url: str) -> None:
     target = parse_target(url) if url else None
     if isinstance(target, BadUrl):
         fail(f"--url {mask_url(url)}: it {target}.")
-
-
-def without_password(url: str) -> str:
-    """Return a database's URL as it may be shown."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1@", url)
 
 
 def is_proxy_wanted() -> bool:

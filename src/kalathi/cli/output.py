@@ -10,6 +10,7 @@ import codecs
 import io
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -17,11 +18,15 @@ from typing import Any, Final, TextIO, cast
 
 import click
 
+from kalathi.terminal import EscapingText
+
 # click takes a stream whose encoding is called ascii for a mistake, and writes UTF-8 to it.
 _ESCAPED_ASCII: Final = "kalathi-ascii"
 _READER_SECONDS: Final = 1.0
 # A pipe that can be written to takes this much without waiting (PIPE_BUF).
 _PIECE_BYTES: Final = 4096
+# JSON escapes the control characters below the space only.
+_CONTROL_IN_JSON: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class _Stream(io.RawIOBase):
@@ -81,8 +86,8 @@ class Output:
         sys.stdin = sys.stdin or _nowhere("r")
         sys.stdout = sys.stdout or _nowhere("w")
         sys.stderr = sys.stderr or _nowhere("w")
-        sys.stdout = self._lenient(sys.stdout, "stdout", sys.__stdout__)
-        sys.stderr = self._lenient(sys.stderr, "stderr", sys.__stderr__)
+        sys.stdout = cast(TextIO, EscapingText(self._lenient(sys.stdout, "stdout", sys.__stdout__)))
+        sys.stderr = cast(TextIO, EscapingText(self._lenient(sys.stderr, "stderr", sys.__stderr__)))
 
     def stay(self, *, until_reader_leaves: bool = False) -> None:
         """This command's work goes on without its output. With `until_reader_leaves` it ends as by SIGTERM when the
@@ -115,8 +120,10 @@ OUTPUT: Final = Output()
 
 
 def echo_json(value: object, *, indent: int | None = None) -> None:
-    """Print JSON in UTF-8, also on a stream of another encoding."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace"))
+    """Print JSON in UTF-8, also on a stream of another encoding. Control characters are escaped as JSON has them."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    escaped = _CONTROL_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    click.echo(escaped.encode("utf-8", "backslashreplace"))
 
 
 def _nowhere(mode: str) -> TextIO:

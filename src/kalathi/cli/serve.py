@@ -1,17 +1,20 @@
 """`kalathi serve` and `kalathi worker`: the marketplace."""
 
+import socket
 import sqlite3
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from kalathi.cli.operating import fail, without_password
+from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
+from kalathi.cli.secret_flags import mask_passwords
 from kalathi.marketplace.kernel.settings import Settings, read_settings, setting_fields
 from kalathi.private_files import make_private_folder
+from kalathi.terminal import style
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -46,8 +49,15 @@ def setting_options(command: T) -> T:
     show_default=True,
     help="Processes that share the port; more than one needs PostgreSQL.",
 )
+@click.option(
+    "--watch-port",
+    envvar="KALATHI_WATCH_PORT",
+    show_envvar=True,
+    type=click.IntRange(0, 65535),
+    help="A port for /healthz, /readyz and /metrics without a token, on --host; 0 takes a free one.",
+)
 @click.option("--open", "opens", is_flag=True, help="Open the operator's pages of the sandbox in a browser.")
-def serve(check: bool, no_worker: bool, processes: int, opens: bool, **values: str) -> None:
+def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, opens: bool, **values: str) -> None:
     """Run the marketplace: API and worker, until SIGTERM or Ctrl-C.
 
     \b
@@ -69,29 +79,26 @@ def serve(check: bool, no_worker: bool, processes: int, opens: bool, **values: s
             "SQLite is served by one process. Leave out --processes, or give a PostgreSQL database with --database"
             " postgresql://user@host/name."
         )
-    from kalathi.serving import listening_socket
     from kalathi.supervising import supervise
 
-    try:
-        bound = listening_socket(settings.host, settings.port)
-    except OSError as error:
-        fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}.")
+    sockets = _Sockets(
+        _listen(settings.host, settings.port), None if watch_port is None else _listen(settings.host, watch_port)
+    )
     OUTPUT.stay()
 
     def say_ready() -> None:
-        _say_ready(settings, bound, opens=opens)
+        _say_ready(settings, sockets, opens=opens)
+
+    def run(ready: Callable[[], None]) -> None:
+        _run(settings, _serve(settings, sockets, works=not no_worker, ready=ready))
 
     if processes == 1:
-        _run(settings, _serve(settings, bound, works=not no_worker, ready=say_ready))
+        run(say_ready)
     else:
         from kalathi.marketplace.app import operator_token
 
         operator_token(settings)  # Made once, before there are several who could make it.
-        supervise(
-            processes,
-            lambda ready: _run(settings, _serve(settings, bound, works=not no_worker, ready=ready)),
-            say_ready,
-        )
+        supervise(processes, run, say_ready)
 
 
 @click.command()
@@ -116,16 +123,25 @@ def worker(watch_port: int | None, **values: str) -> None:
     _refuse_production_faults(settings)
     if not settings.public_url:
         fail("give --public-url: vouchers are linked under the address at which the marketplace is reached.")
-    bound = None
-    if watch_port is not None:
-        from kalathi.serving import listening_socket
-
-        try:
-            bound = listening_socket(settings.host, watch_port)
-        except OSError as error:
-            fail(f"cannot listen on {settings.host}:{watch_port}: {error.strerror}.")
+    bound = None if watch_port is None else _listen(settings.host, watch_port)
     OUTPUT.stay()
     _run(settings, _work(settings, bound))
+
+
+class _Sockets(NamedTuple):
+    """The bound sockets: of the marketplace, and for monitoring."""
+
+    main: socket.socket
+    watch: socket.socket | None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from kalathi.serving import listening_socket
+
+    try:
+        return listening_socket(host, port)
+    except OSError as error:
+        fail(f"cannot listen on {host}:{port}: {error.strerror}.")
 
 
 def _settings(values: dict[str, str]) -> Settings:
@@ -158,7 +174,7 @@ def _check(settings: Settings) -> None:
 
     findings = list(check_settings(settings))
     for finding in findings:
-        mark = click.style("ok", fg="green") if finding.is_good else click.style("no", fg="red")
+        mark = style("ok", fg="green") if finding.is_good else style("no", fg="red")
         click.echo(f"{mark}  {finding.text}")
     if not all(finding.is_good for finding in findings):
         sys.exit(1)
@@ -173,19 +189,20 @@ def _run(settings: Settings, main: Any) -> None:
     try:
         run_loop(main)
     except (DatabaseInUseError, NewerDatabaseError, ValueError) as error:
-        fail(str(error))
+        fail(mask_passwords(str(error), settings.database))
     except (StorageError, sqlite3.Error) as error:
-        fail(f"the database {without_password(settings.database) or f'in {settings.data}'} cannot be used: {error}.")
+        sentence = f"the database {settings.database or f'in {settings.data}'} cannot be used: {error}."
+        fail(mask_passwords(sentence, settings.database))
     except OSError as error:
         fail(f"{settings.data} cannot be used: {error.strerror}.")
 
 
-def _say_ready(settings: Settings, bound: Any, *, opens: bool) -> None:
+def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
     from kalathi.cli.open import make_link, open_in_browser
     from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE, operator_token
     from kalathi.serving import address_of
 
-    address = address_of(bound)
+    address = address_of(sockets.main)
     (settings.data / ADDRESS_FILE).write_text(address + "\n", "utf-8")
     click.echo(f"Kalathi is ready on {address}")
     if settings.mode == "production":
@@ -199,28 +216,35 @@ def _say_ready(settings: Settings, bound: Any, *, opens: bool) -> None:
             threading.Thread(target=open_in_browser, args=(link, settings.data), daemon=True).start()
     if settings.open_console:
         click.echo("--open-console: every user of this machine, and every caller of a proxy on it, is the operator.")
+    if sockets.watch is not None:
+        click.echo(f"Monitoring: {address_of(sockets.watch)}/metrics")
     if not settings.operator_token:
         click.echo(f"The operator's token is in {(settings.data / OPERATOR_TOKEN_FILE).absolute()}")
     sys.stdout.flush()
 
 
-async def _serve(settings: Settings, bound: Any, *, works: bool, ready: Callable[[], None]) -> None:
+async def _serve(settings: Settings, sockets: _Sockets, *, works: bool, ready: Callable[[], None]) -> None:
     from kalathi.marketplace.api.faults import CUT_OFF
+    from kalathi.marketplace.api.watching import with_watch_port
     from kalathi.marketplace.app import open_marketplace
     from kalathi.serving import address_of, log_json_lines, run_server
 
     log_json_lines()
     make_private_folder(settings.data)
-    marketplace = await open_marketplace(settings, address_of(bound))
+    marketplace = await open_marketplace(settings, address_of(sockets.main))
+    asgi = marketplace.asgi
+    if sockets.watch is not None:
+        asgi = with_watch_port(asgi, sockets.watch.getsockname()[1])
     if works:
         marketplace.start()
     try:
         # Only a sandbox has connections to cut off.
         extension = CUT_OFF if settings.mode == "sandbox" else ""
         await run_server(
-            marketplace.asgi,
-            bound,
+            asgi,
+            sockets.main,
             ready,
+            also=sockets.watch,
             cut_off_extension=extension,
             ending=marketplace.hang_up,
             has_websockets=True,

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kalathi.cli.operating import address_and_token, fail, is_proxy_wanted, operator_options, show
+from kalathi.terminal import REWRITE_LINE
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -39,7 +40,7 @@ def simulate(
 
     def tell(counts: Counter[str]) -> None:
         if sys.stderr.isatty():
-            click.echo(f"\r\033[K{shown(counts)}", nl=False, err=True)
+            click.echo(f"{REWRITE_LINE}{shown(counts)}", nl=False, err=True)
 
     async def run() -> Any:
         async with OperatorClient(found_url, found_token, uses_proxy=is_proxy_wanted()) as operator:

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import click
 
+from kalathi.terminal import style
+
 _MARKETPLACE: Final = "marketplace"
 _WORDS: Final = {
     "place": "the order is open",
@@ -32,19 +34,19 @@ class Story:
     def heading(self, text: str) -> None:
         """A part of the story begins."""
         click.echo()
-        click.secho(text, bold=True)
+        click.echo(style(text, bold=True))
 
     def line(self, text: str, *, good: bool) -> None:
         """A plain line with a mark that says whether it is as it must be."""
-        click.echo(f"{click.style('ok  ', 'green') if good else click.style('FAIL', 'red')}  {text}")
+        click.echo(f"{style('ok  ', fg='green') if good else style('FAIL', fg='red')}  {text}")
 
     def step(self, who: str, whom: str, what: str, code: str = "") -> None:
         """Who → whom, what, the order's code."""
         at = f"{time.monotonic() - self._started:6.2f} s"
-        arrow = f"{click.style(who, _COLOURS.get(who, 'blue'))} → {click.style(whom, _COLOURS.get(whom, 'blue'))}"
+        arrow = f"{style(who, fg=_COLOURS.get(who, 'blue'))} → {style(whom, fg=_COLOURS.get(whom, 'blue'))}"
         # The names are padded by their plain length, since colour takes no room.
         padding = " " * max(1, 44 - len(who) - len(whom))
-        click.echo(f"{at}  {arrow}{padding}{what}" + (f"  [{click.style(code, bold=True)}]" if code else ""))
+        click.echo(f"{at}  {arrow}{padding}{what}" + (f"  [{style(code, bold=True)}]" if code else ""))
 
     def hear(self, line: str) -> None:
         """A line of a connector, such as `printed 261124-5130474: ...`; it is told in its place of the story."""

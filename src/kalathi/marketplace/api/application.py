@@ -21,7 +21,7 @@ from kalathi.marketplace.api.front import BASE_PATH, MerchantCall, MerchantsFron
 from kalathi.marketplace.api.listen import LISTEN_PATH, listen_endpoint
 from kalathi.marketplace.api.merchant_routes import fault_name
 from kalathi.marketplace.api.merchants import Handler
-from kalathi.marketplace.api.operator_token import check_operator
+from kalathi.marketplace.api.operator_token import check_monitor, check_operator
 from kalathi.marketplace.api.reply import Reply, error_reply
 from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
@@ -96,6 +96,8 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
         try:
             if route.access is Access.OPERATOR:
                 check_operator(request, desk)
+            if route.access is Access.MONITOR:
+                check_monitor(request, desk)
             if route.sandbox_only:
                 _check_sandbox(desk)
             body, content = None, b""

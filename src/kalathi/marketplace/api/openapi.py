@@ -19,12 +19,18 @@ from kalathi.marketplace.sandbox.triggers import TriggerKind
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 _REF: Final = "#/components/schemas/{name}"
-_SECURITY: Final = {Access.MERCHANT: "shopToken", Access.OPERATOR: "operatorToken"}
-_TAGS: Final = {Access.MERCHANT: "Orders API", Access.OPERATOR: "Operator", Access.ANYBODY: "Links"}
+_SECURITY: Final = {Access.MERCHANT: "shopToken", Access.OPERATOR: "operatorToken", Access.MONITOR: "operatorToken"}
+_TAGS: Final = {
+    Access.MERCHANT: "Orders API",
+    Access.OPERATOR: "Operator",
+    Access.MONITOR: "Links",
+    Access.ANYBODY: "Links",
+}
 # What any call of this access may be refused with.
 _OF_ACCESS: Final = {
     Access.MERCHANT: (ErrorCode.UNAUTHORIZED, ErrorCode.NOT_ACCEPTABLE, ErrorCode.RATE_LIMITED),
     Access.OPERATOR: (ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED),
+    Access.MONITOR: (ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED),
     Access.ANYBODY: (),
 }
 

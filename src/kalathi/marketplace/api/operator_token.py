@@ -1,6 +1,7 @@
-"""The operator's token on a request."""
+"""The operator's token, or the one of a monitoring system, on a request."""
 
 import hmac
+from typing import Final
 
 from starlette.requests import HTTPConnection
 
@@ -8,11 +9,27 @@ from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.shops.model import hash_token
 
+# The key of an ASGI scope for calls on a port that monitoring systems alone can reach.
+WATCH_PORT: Final = "kalathi.watch_port"
+
 
 def check_operator(request: HTTPConnection, desk: Desk) -> None:
     """Raise UNAUTHORIZED unless the request carries the operator's token, or RATE_LIMITED after too many wrong ones."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    valid = hmac.compare_digest(hash_token(token.strip()), desk.operator_token_hash)
-    if scheme.lower() != "bearer" or not valid:
+    if not _carries(request, desk.operator_token_hash):
         refusal = DomainError(ErrorCode.UNAUTHORIZED, "The operator's token is missing or not valid.")
         raise desk.callers.refuse_token(request.scope, refusal)
+
+
+def check_monitor(request: HTTPConnection, desk: Desk) -> None:
+    """Raise UNAUTHORIZED for a monitoring system without a token in production, unless it calls a watch port; or
+    RATE_LIMITED after too many wrong tokens."""
+    settings = desk.terms.settings
+    if settings.mode == "sandbox" or request.scope.get(WATCH_PORT):
+        return
+    if not (settings.metrics_token and _carries(request, hash_token(settings.metrics_token))):
+        check_operator(request, desk)
+
+
+def _carries(request: HTTPConnection, token_hash: bytes) -> bool:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(hash_token(token.strip()), token_hash)

@@ -16,6 +16,14 @@ _log = structlog.get_logger("kalathi.api")
 JSON: Final = (b"content-type", b"application/json; charset=utf-8")
 
 
+# Files behind links that are secrets of their own: no cache keeps them, and they are never read as a page.
+SECRET_FILE: Final = (
+    (b"cache-control", b"private, no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
 class ErrorAnswer(NamedTuple):
     """An error on the wire: its status and its word."""
 

@@ -21,6 +21,8 @@ class Access(Enum):
 
     MERCHANT = auto()
     OPERATOR = auto()
+    # A monitoring system: in production it has the operator's token or `metrics_token`, or it calls a port of its own.
+    MONITOR = auto()
     ANYBODY = auto()
 
 

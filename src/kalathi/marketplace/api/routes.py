@@ -22,7 +22,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(Access.ANYBODY, "GET", "/ip_ranges.json", sandbox.show_ip_ranges, None, sandbox.IpRanges),
     Route(Access.ANYBODY, "GET", "/healthz", watching.show_alive, None, watching.Health),
     Route(Access.ANYBODY, "GET", "/readyz", watching.show_ready, None, watching.Health, (_E.UNAVAILABLE,)),
-    Route(Access.ANYBODY, "GET", "/metrics", watching.show_metrics, None, str),
+    Route(Access.MONITOR, "GET", "/metrics", watching.show_metrics, None, str),
     Route(Access.ANYBODY, "GET", "/openapi.json", description.show_openapi, None, dict),
     Route(Access.ANYBODY, "GET", "/docs", description.show_docs, None, str),
     Route(

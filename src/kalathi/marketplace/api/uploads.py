@@ -12,7 +12,7 @@ from starlette.types import Receive
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
 from kalathi.marketplace.api.multipart import Part, read_parts
-from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.api.reply import SECRET_FILE, Reply
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, Upload, extension_of, mime_type
@@ -134,7 +134,7 @@ async def download_upload(desk: Desk, call: Call) -> Reply:
     headers = (
         (b"content-type", found.mime_type.encode()),
         (b"content-disposition", f'attachment; filename="document.{extension}"'.encode()),
-        (b"x-content-type-options", b"nosniff"),
         (b"content-security-policy", b"default-src 'none'; sandbox"),
+        *SECRET_FILE,
     )
     return Reply(200, found.content, headers)

@@ -1,8 +1,10 @@
 """Vouchers behind unguessable links: no token and no Accept header is needed (DESIGN, decision 14)."""
 
+from typing import Final
+
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
-from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.api.reply import SECRET_FILE, Reply
 from kalathi.marketplace.couriers import store
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
@@ -11,7 +13,13 @@ from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
 
-_HEADERS = ((b"content-type", b"application/pdf"), (b"content-disposition", b'inline; filename="voucher.pdf"'))
+PDF_HEADERS: Final = (
+    (b"content-type", b"application/pdf"),
+    (b"content-disposition", b'inline; filename="voucher.pdf"'),
+    # Browsers show a PDF as an object inside of a page of their own, with a style of its own.
+    (b"content-security-policy", b"default-src 'none'; object-src 'self'; style-src 'unsafe-inline'"),
+    *SECRET_FILE,
+)
 
 
 async def download_voucher(desk: Desk, call: Call) -> Reply:
@@ -21,7 +29,7 @@ async def download_voucher(desk: Desk, call: Call) -> Reply:
     """
     shop_id, link = call.path["shop_id"], call.path["link"]
     if shop_id == DEMO_SHOP_ID and link == SAMPLE_LINK:
-        return Reply(200, await desk.sample.pdf(), _HEADERS)
+        return Reply(200, await desk.sample.pdf(), PDF_HEADERS)
 
     def command(view: View) -> tuple[ChangeSet, bytes]:
         voucher = store.voucher(view, shop_id, link)
@@ -31,4 +39,4 @@ async def download_voucher(desk: Desk, call: Call) -> Reply:
         recorded = found and commands.note_voucher_download(found, link, desk.terms, desk.clock.now())
         return recorded.changes if recorded else ChangeSet(), voucher.pdf
 
-    return Reply(200, await desk.database.run(command), _HEADERS)
+    return Reply(200, await desk.database.run(command), PDF_HEADERS)

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kalathi.contract.codec import encode
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.operator_token import WATCH_PORT
 from kalathi.marketplace.api.reply import Reply, error_reply
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
@@ -32,16 +33,28 @@ WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def only_watched(asgi: ASGIApp) -> ASGIApp:
-    """The same application for who may look at a process but not call it: a worker of its own."""
+    """Return the application of a watch port, which answers monitoring systems and no other caller."""
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in WATCHED:
-            await asgi(scope, receive, send)
+            await asgi({**scope, WATCH_PORT: True}, receive, send)
         else:
-            refusal = DomainError(ErrorCode.NOT_FOUND, "This process works; the marketplace is called elsewhere.")
+            refusal = DomainError(ErrorCode.NOT_FOUND, "This port is for monitoring: /healthz, /readyz and /metrics.")
             await error_reply(refusal)(scope, receive, send)
 
     return watched
+
+
+def with_watch_port(asgi: ASGIApp, port: int) -> ASGIApp:
+    """Return the application with a watch port beside the port of the marketplace."""
+    watched = only_watched(asgi)
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        server = scope.get("server")
+        is_watch_port = server is not None and server[1] == port
+        await (watched if is_watch_port else asgi)(scope, receive, send)
+
+    return front
 
 
 async def show_alive(_desk: Desk, _call: Call) -> Reply:

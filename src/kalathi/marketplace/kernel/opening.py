@@ -43,9 +43,15 @@ async def _sqlite(path: Path) -> Database:
 
 
 async def _postgres(url: str) -> Database:
+    from sqlalchemy import make_url  # noqa: PLC0415  (the same)
+
     from kalathi.marketplace.kernel.migrating import migrate_postgres  # noqa: PLC0415  (the same)
     from kalathi.marketplace.kernel.postgres import PostgresDatabase  # noqa: PLC0415  (the same)
 
     url = url.replace("postgres://", "postgresql://", 1)
+    try:
+        make_url(url)
+    except ValueError:
+        raise ValueError(f"{_FORMS}; its port is not a number") from None
     await asyncio.to_thread(migrate_postgres, url)
     return PostgresDatabase(url)

@@ -30,6 +30,8 @@ def production_faults(settings: Settings) -> list[str]:
         faults.append(f"--public-url {settings.public_url}: shops cannot reach this machine by that name")
     if settings.operator_token and is_short(settings.operator_token):
         faults.append(f"--operator-token has {TOO_SHORT}; without the setting a token is made at the first start")
+    if settings.metrics_token and is_short(settings.metrics_token):
+        faults.append(f"--metrics-token has {TOO_SHORT}")
     return faults + _range_faults(settings)
 
 

@@ -36,6 +36,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             " users of this machine can read a flag: prefer the file or the variable. Production needs 32 characters."
         ),
     ] = ""
+    metrics_token: Annotated[
+        str,
+        Meta(
+            description="A token that opens /metrics in production and nothing else; the operator's opens it too."
+            " Empty: none. 32 characters or more."
+        ),
+    ] = ""
     open_console: Annotated[
         bool,
         Meta(

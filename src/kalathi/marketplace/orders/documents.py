@@ -88,10 +88,10 @@ def note_facts(found: FoundOrder, terms: Terms, now: datetime) -> NoteFacts:
         recipient=recipient_of(order),
         lines=tuple(
             NoteLine(
-                shop_uid=line.shop_uid,
+                shop_uid=printable(line.shop_uid),
                 product_name=printable(line.product_name),
                 quantity=line.quantity,
-                serial_numbers=line.serial_numbers or "",
+                serial_numbers=printable(line.serial_numbers or ""),
             )
             for line in order.lines()
         ),

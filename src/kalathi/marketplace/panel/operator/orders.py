@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from kalathi.contract.words import REPLACEMENT_CUSTOMS, Courier, OrderEventType, OrderState, ReturnReason
 from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.api.vouchers import PDF_HEADERS
 from kalathi.marketplace.couriers import store as couriers
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
@@ -16,7 +17,6 @@ from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.operations import OPERATIONS, Facts
 from kalathi.marketplace.orders.replacing import still_replaceable
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.documents import PDF_HEADERS
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.operator.overview import seen
 from kalathi.marketplace.panel.order_lists import OrderFilter, filter_of, is_code, row_of

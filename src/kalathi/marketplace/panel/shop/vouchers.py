@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.api.vouchers import PDF_HEADERS
 from kalathi.marketplace.couriers import store
 from kalathi.marketplace.couriers.merging import merged
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -13,7 +14,6 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_pa
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.panel.answers import Answer
-from kalathi.marketplace.panel.documents import PDF_HEADERS
 from kalathi.marketplace.panel.visits import Visit
 
 _MOST: Final = 100
