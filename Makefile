@@ -13,13 +13,23 @@ CROWD = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 # These tests create their own databases, so a second run on PostgreSQL would test nothing new.
 WITHOUT_THE_MARKETPLACES_DATABASE := tests/virtual/test_simulation.py tests/virtual/test_connector_memory.py
 
-.PHONY: help demo test check style types unit browser chaos bench docs pictures pins format clean
+AT_MOST_TEN_MINUTES = $(shell command -v timeout > /dev/null && echo timeout 600)
+# What `make attack` runs beside tests/attack: hostile connections, forms, receivers, addresses and pages.
+HOSTILE := tests/e2e/test_hostile_connections.py tests/e2e/test_odd_receivers.py tests/e2e/test_egress_proxy.py \
+  tests/e2e/test_proxies.py tests/e2e/test_signing_in.py tests/exhaustive/test_fuzz.py tests/panel/test_safety.py \
+  tests/panel/test_hostile.py tests/panel/test_open_console.py tests/panel/test_sign_in_links.py \
+  tests/contract/test_uploads.py tests/contract/test_wrong_tokens.py tests/contract/test_bad_input.py \
+  tests/unit/test_connections.py tests/unit/test_answers.py tests/unit/test_guard.py tests/unit/test_dialing.py \
+  tests/unit/test_redirects.py tests/unit/test_terminal.py tests/unit/test_secret_flags.py
+
+.PHONY: help demo test check style types unit browser attack chaos bench docs pictures pins format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
 	@echo "make test    everything that checks the project"
 	@echo "make check   the quick part: format, lint, imports, types, unit tests"
 	@echo "make chaos   hundreds of kills, months of random days, a million deliveries; takes an hour"
+	@echo "make attack  hostile requests, connections and receivers against real processes; takes minutes"
 	@echo "make bench   the figures, each as a ratio measured in this run"
 	@echo "make pictures  take the pictures of docs/ again"
 	@echo "make docs    draw the tables and the diagram of docs/ again"
@@ -58,7 +68,8 @@ browser: .venv/made-dev
 	@$(BIN)/python -m tests.browser.get_browser
 
 test: browser check
-	$(BIN)/pytest -q -n $(CROWD) $(IN_TURN) tests/e2e tests/exhaustive tests/virtual tests/browser tests/conformance tests/panel
+	$(BIN)/pytest -q -n $(CROWD) $(IN_TURN) \
+	  tests/attack tests/e2e tests/exhaustive tests/virtual tests/browser tests/conformance tests/panel
 	@echo "The same on PostgreSQL: every call and the virtual days"
 	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 \
 	  $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) $(WITHOUT_THE_MARKETPLACES_DATABASE:%=--ignore=%) \
@@ -69,6 +80,9 @@ chaos: .venv/made-dev
 	  KALATHI_TEST_CONNECTOR_ORDERS=5000 KALATHI_TEST_EVENTS=100000 $(BIN)/pytest -q -s --timeout 7200 \
 	  tests/e2e/test_crash.py tests/virtual/test_days.py tests/virtual/test_simulation.py \
 	  tests/virtual/test_connector_days.py tests/virtual/test_connector_memory.py
+
+attack: .venv/made-dev
+	KALATHI_ATTACK_EXAMPLES=500 $(AT_MOST_TEN_MINUTES) $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) tests/attack $(HOSTILE)
 
 bench: .venv/made-dev
 	$(BIN)/python benchmarks/run.py

@@ -26,7 +26,7 @@ OPERATIONS: list[Any] = [
 EXAMPLES = 25
 
 
-def _request(case: Any, known: dict[str, str]) -> tuple[str, bytes, dict[str, str]]:
+def make_request(case: Any, known: dict[str, str]) -> tuple[str, bytes, dict[str, str]]:
     """Path, body and headers of a generated case; ids that are known replace most of the random ones."""
     parts = dict(case.path_parameters or {})
     for name, value in known.items():
@@ -74,7 +74,8 @@ async def _codes(shop: Shop, path: str) -> dict[str, str]:
     return {"code": await shop.cart(A=1)}
 
 
-def _check(operation: Any, answer: HttpAnswer) -> None:
+def check_answer(operation: Any, answer: HttpAnswer) -> None:
+    """Fail for an answer that the document does not describe."""
     described = DOCUMENT["paths"][operation.path][operation.method]["responses"]
     assert answer.status < 500, answer
     if answer.status in {404, 405} and str(answer.status) not in described:
@@ -101,7 +102,7 @@ def test_whatever_is_sent_is_answered_as_it_is_described(operation: Any, tmp_pat
             loop = asyncio.get_running_loop()
 
             def send(case: Any) -> HttpAnswer:
-                path, content, headers = _request(case, known)
+                path, content, headers = make_request(case, known)
                 sent = {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
                 sent |= {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
                 call = market.call(operation.method.upper(), path, content, sent)
@@ -114,7 +115,7 @@ def test_whatever_is_sent_is_answered_as_it_is_described(operation: Any, tmp_pat
             def attempt(case: Any) -> None:
                 if operation.label.endswith("/api_token"):
                     known["shop_id"] = "other"  # A renewed token would end ours.
-                _check(operation, send(case))
+                check_answer(operation, send(case))
 
             await asyncio.to_thread(attempt)
 
@@ -129,4 +130,4 @@ def test_the_check_itself_notices_what_it_is_there_for(status: int, body: object
     [operation] = [entry for entry in OPERATIONS if entry.label == "GET /merchants/ecommerce/orders"]
     answer = HttpAnswer(status, body, {}, json.dumps(body).encode())
     with pytest.raises((AssertionError, jsonschema.ValidationError, UnexpectedShapeError)):
-        _check(operation, answer)
+        check_answer(operation, answer)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
@@ -285,3 +286,33 @@ async def test_an_address_that_is_too_long_is_refused_and_not_cut(tmp_path: Path
                 assert refused.form(path).values[name] == long + "x"
                 shop = await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}")
                 assert shop["shop"][name] == long
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_ours"),
+    [
+        (None, True),
+        ("http://market", True),
+        ("https://market", True),
+        ("https://public.example", True),
+        ("HTTPS://Public.Example", True),
+        ("null", False),
+        ("", False),
+        ("https://evil.example", False),
+        ("http://market.evil.example", False),
+        ("http://market:8080", False),
+        ("https://public.example:8443", False),
+        ("public.example", False),
+    ],
+)
+async def test_a_form_of_another_origin_does_nothing_even_with_the_right_token(
+    tmp_path: Path, origin: str | None, is_ours: bool
+) -> None:
+    settings = msgspec.convert({"public_url": "https://public.example"}, Settings)
+    async with open_place(tmp_path, settings=settings) as place:
+        page = await place.merchant.get("/shop/settings")
+        place.merchant.headers |= {} if origin is None else {"Origin": origin}
+        answer = await place.merchant.submit(page, "/shop/settings", {"webhook_url": "https://new.example/"})
+        assert answer.status == (200 if is_ours else 403)
+        shop = await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}")
+        assert (shop["shop"]["webhook_url"] == "https://new.example/") is is_ours
