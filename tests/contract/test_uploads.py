@@ -281,3 +281,9 @@ async def test_files_behind_links_are_kept_by_no_cache_and_never_read_as_a_page(
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["referrer-policy"] == "no-referrer"
             assert answer.headers["content-security-policy"].startswith("default-src 'none'; ")
+
+
+@pytest.mark.parametrize(("length", "count"), [(99_000, 1), (100_001, 0)])
+def test_text_before_the_first_boundary_is_ignored_up_to_a_bound(length: int, count: int) -> None:
+    body = b"x" * length + b"\n--x\n" + _NAMED + b"\n\ncontent\n--x--"
+    assert len(list(read_parts(body, b"x"))) == count
