@@ -1,7 +1,7 @@
 """Limits of connections: the size and duration of a request's head, the rate of its body, and the number of
 connections. Every server of Kalathi applies them before it checks a token.
 
-The server answers a refused request with the error envelope (contract, section 1) and closes its connection.
+The server answers a refused request with the error envelope (docs/contract.md#section-1) and closes its connection.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""The thirteen demo orders and the triggers (contract, section 5): equal in shape to the recordings, never changed."""
+"""The thirteen demo orders and the triggers (docs/contract.md#section-5): equal in shape to the recordings, never
+changed."""
 
 from pathlib import Path
 from typing import Any

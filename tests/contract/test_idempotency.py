@@ -1,4 +1,4 @@
-"""Idempotency-Key (DESIGN, decision 13) and the rate limit."""
+"""Idempotency-Key (docs/decisions/0013) and the rate limit."""
 
 import asyncio
 from pathlib import Path

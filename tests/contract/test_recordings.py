@@ -1,4 +1,4 @@
-"""Readers take every recorded body (contract, section 1: older recordings lack many fields)."""
+"""Readers take every recorded body (docs/contract.md#section-1: older recordings lack many fields)."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Readers survive what a marketplace may send (contract, section 11): no order is lost over a member."""
+"""Readers survive what a marketplace may send (docs/contract.md#section-11): no order is lost over a member."""
 
 import copy
 import random

@@ -1,4 +1,4 @@
-"""A body as it was received: nothing is made up, and nothing is left out (contract, section 11)."""
+"""A body as it was received: nothing is made up, and nothing is left out (docs/contract.md#section-11)."""
 
 import json
 from pathlib import Path

@@ -15,7 +15,7 @@ from tests.virtual.life_returns import Returns
 Shown = dict[str, Any]
 Events = list[dict[str, Any]]
 
-# The fields that `changes` tells of (contract, section 4).
+# The fields that `changes` tells of (docs/contract.md#section-4).
 LISTED: Final = (
     "state",
     "expires_at",

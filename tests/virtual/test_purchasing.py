@@ -1,4 +1,4 @@
-"""Suppliers and purchase orders (contract, section 9): what is taken, what is refused, and whose they are."""
+"""Suppliers and purchase orders (docs/contract.md#section-9): what is taken, what is refused, and whose they are."""
 
 import asyncio
 from collections.abc import AsyncIterator

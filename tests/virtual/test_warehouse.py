@@ -1,4 +1,5 @@
-"""Goods fulfilled by the marketplace (contract, section 9): announced, received, sold, sent with a delivery note."""
+"""Goods fulfilled by the marketplace (docs/contract.md#section-9): announced, received, sold, sent with a delivery
+note."""
 
 import asyncio
 import unicodedata

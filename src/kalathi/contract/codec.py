@@ -1,4 +1,5 @@
-"""The one codec of the wire (contract, section 1): JSON in UTF-8, money as exact numbers, times with their offset."""
+"""The one codec of the wire (docs/contract.md#section-1): JSON in UTF-8, money as exact numbers, times with their
+offset."""
 
 from collections.abc import Hashable
 from functools import cache

@@ -1,4 +1,4 @@
-"""The error envelope (contract, section 1): every failure carries it, whatever its status."""
+"""The error envelope (docs/contract.md#section-1): every failure carries it, whatever its status."""
 
 import msgspec
 

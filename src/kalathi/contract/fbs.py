@@ -1,4 +1,4 @@
-"""Goods fulfilled by the marketplace, as they cross the wire (contract, section 9). Times are Athens time."""
+"""Goods fulfilled by the marketplace, as they cross the wire (docs/contract.md#section-9). Times are Athens time."""
 
 from datetime import date, datetime
 

@@ -1,4 +1,4 @@
-"""The order as it crosses the wire (contract, section 2), the same in answers and in webhooks."""
+"""The order as it crosses the wire (docs/contract.md#section-2), the same in answers and in webhooks."""
 
 from datetime import date, datetime
 from decimal import Decimal

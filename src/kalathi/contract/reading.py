@@ -1,4 +1,4 @@
-"""The tolerant reader of a merchant's side (contract, section 11).
+"""The tolerant reader of a merchant's side (docs/contract.md#section-11).
 
 A body that fits its struct is decoded in one step. Any other body is read member by member:
 

@@ -1,4 +1,5 @@
-"""What a shop sends to act on an order, on a return, or on its goods in the warehouse (contract, sections 3, 7, 9).
+"""What a shop sends to act on an order, on a return, or on its goods in the warehouse (docs/contract.md#section-3, 7,
+9).
 
 Real clients send whole numbers as numbers or as digit strings, so those fields take both and are read by
 `whole_number`; which values are valid depends on the order and is decided where the order is known. Where each field is

@@ -1,5 +1,5 @@
-"""The return as it crosses the wire (contract, sections 6 and 7). Its documentation calls it under development, so that
-readers take null where a member is documented as left out."""
+"""The return as it crosses the wire (docs/contract.md#section-6 and #section-7). Its documentation calls it under
+development, so that readers take null where a member is documented as left out."""
 
 from datetime import datetime
 

@@ -1,5 +1,5 @@
 """Standard Webhooks signatures (standardwebhooks.com, specification 1.0), which a shop may have in addition to what the
-real marketplace sends, which is none (DESIGN, decision 15). Both ends use this.
+real marketplace sends, which is none (docs/decisions/0015). Both ends use this.
 
 `webhook-id`, `webhook-timestamp` (seconds since 1970) and `webhook-signature`: one or more of `v1,` and the base64 of
 HMAC-SHA256 over `id.timestamp.body`, one for each secret that is live while a secret is being changed.

@@ -1,4 +1,4 @@
-"""The bodies that the marketplace posts to a shop (contract, sections 4 and 8)."""
+"""The bodies that the marketplace posts to a shop (docs/contract.md#section-4 and #section-8)."""
 
 import re
 from datetime import datetime
@@ -90,7 +90,8 @@ _RETURN_EVENT: Final = b"merchant_return_"
 
 
 class EventHead(NamedTuple):
-    """The part of an event that a merchant's side needs (contract, section 11): the order or return that it names.
+    """The part of an event that a merchant's side needs (docs/contract.md#section-11): the order or return that it
+    names.
 
     `expires_at` is the order's deadline. `states` are the states that the event names, the present one first.
     """

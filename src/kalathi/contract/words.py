@@ -1,4 +1,4 @@
-"""The closed word lists of the wire (contract, sections 2 and 3)."""
+"""The closed word lists of the wire (docs/contract.md#section-2 and #section-3)."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -206,7 +206,7 @@ def _one_of(words: Iterable[str]) -> Meta:
 
 
 # Members that hold one of a list of words. The writer sends no other word. The reader takes any text and keeps it as it
-# came (contract, section 11), so that a word that is new on the wire does not make the rest unreadable.
+# came (docs/contract.md#section-11), so that a word that is new on the wire does not make the rest unreadable.
 OrderStateText = Annotated[str, _one_of(OrderState)]
 InvoiceDocumentText = Annotated[str, _one_of(get_args(InvoiceDocument))]
 LineRejectionReasonText = Annotated[str, _one_of(get_args(LineRejectionReason))]

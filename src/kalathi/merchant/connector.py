@@ -60,7 +60,7 @@ _LOOKS_AT_A_TIME: Final = 16
 _HANDOVERS_AT_A_TIME: Final = 4
 # Read events that are kept, so that what comes again is known; older ones are forgotten.
 _EVENTS_KEPT: Final = 100_000
-# The word of the error for an order that the marketplace does not have (contract, section 3).
+# The word of the error for an order that the marketplace does not have (docs/contract.md#section-3).
 _NO_SUCH_ORDER: Final = "order_error"
 _MAY_PASS: Final = (StockError, NotAVoucherError, PrinterError, OSError, sqlite3.Error)
 

@@ -41,7 +41,7 @@ class Nothing(NamedTuple):
 
 
 Decision = Accept | Reject | LeaveToPerson | Nothing
-# Orders that send back the items which came as a return, as they are or after service (contract, section 2).
+# Orders that send back the items which came as a return, as they are or after service (docs/contract.md#section-2).
 _SENT_BACK: Final = ("[RETURN-AS-IS]", "[RETURN-FROM-SERVICE]")
 # Members that the decision uses. If one is unreadable, a person answers the order. Labels, for example, decide nothing.
 _DECIDING: Final = re.compile(

@@ -1,4 +1,4 @@
-"""The webhook receiver (contract, section 4): the event is on disk before 200 is answered.
+"""The webhook receiver (docs/contract.md#section-4): the event is on disk before 200 is answered.
 
 `WebhookHandler.handle` is a plain function for any framework; `Receiver` is the same as an ASGI application. Both take
 orders' and returns' webhooks, which the connector distinguishes later by their `event_type`. Both report refusals to

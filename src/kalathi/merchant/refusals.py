@@ -53,7 +53,8 @@ _EVENT_HEAD: Final = msgspec.json.Decoder(_EventHead)
 
 
 def looks_like_webhook(body: bytes) -> bool:
-    """Whether a body is an event as the marketplace posts them (contract, section 4), readable in whole or not."""
+    """Whether a body is an event as the marketplace posts them (docs/contract.md#section-4), readable in whole or
+    not."""
     try:
         head = _EVENT_HEAD.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

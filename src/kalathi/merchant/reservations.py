@@ -2,7 +2,7 @@
 
 While an order waits for the courier, its pieces lie on the shelf and are counted by the source. When they have left, a
 source that lags, such as a file, still counts them. Only the source itself shows when it does not: by another number
-of that product. The rule stands in `recount`, and its reasons in docs/decisions/0005.
+of that product. The rule stands in `recount`, and its reasons in docs/decisions/0026.
 
 A reservation keeps every uid of its order line: the size, the variation, the product. It counts under the one that the
 source names now, so that it goes on counting when an export begins to name sizes, or stops.

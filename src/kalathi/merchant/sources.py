@@ -1,4 +1,5 @@
-"""From where webhooks may come: the ranges that the marketplace publishes (contract, section 4, `/ip_ranges.json`).
+"""From where webhooks may come: the ranges that the marketplace publishes (docs/contract.md#section-4,
+`/ip_ranges.json`).
 
 They are kept in a file, so that a start without the network knows them, and read anew once a day. What cannot be read
 leaves the ranges as they are: a shop that is closed to its marketplace loses more than one that is open to a stranger,

@@ -111,7 +111,7 @@ async def resend_failures(desk: Desk, call: Call) -> Reply:
 
 def again(view: View, name: str, now: datetime) -> ChangeSet:
     """One event once more: the same bytes, but for a return of which the shop's present URL knows nothing yet, which is
-    told from the beginning (contract, section 8). Raises RETURN_HOOK."""
+    told from the beginning (docs/contract.md#section-8). Raises RETURN_HOOK."""
     shop_id, subject, sequence = log.parts_of(name)
     if _opens(view, shop_id, subject, sequence):
         found = returns.by_code(view, subject)

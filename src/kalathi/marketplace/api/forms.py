@@ -1,4 +1,4 @@
-"""Form-encoded bodies with the JSON body's names (contract, section 1), nested names in brackets.
+"""Form-encoded bodies with the JSON body's names (docs/contract.md#section-1), nested names in brackets.
 
 `pickup_window=2` · `line_items[0][id]=a&line_items[0][reason_id]=1` · `line_items[][id]=a&line_items[][reason_id]=1`,
 where a name that comes again begins the next element, as browsers and the usual client libraries write it.

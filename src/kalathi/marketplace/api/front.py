@@ -1,7 +1,7 @@
 """The front of the merchants' API: which call it is, whose, and on which order; dispatched from the route table.
 
 A call costs one statement: the token, the shop and the order are read together. Headers are scanned once. An action
-reads, decides and commits, and decides anew when another call was faster (DESIGN, decision 3).
+reads, decides and commits, and decides anew when another call was faster (docs/decisions/0003).
 """
 
 import contextlib
@@ -162,7 +162,7 @@ class MerchantsFront:
     async def _act(
         self, call: MerchantCall, asked: OrderCall, find: Callable[[View], OrderCall], request: KeyedRequest | None
     ) -> Reply:
-        """Decides and commits; when another call was faster, reads and decides anew (DESIGN, decision 3)."""
+        """Decides and commits; when another call was faster, reads and decides anew (docs/decisions/0003)."""
         read_already = [asked]
 
         def command(view: View) -> tuple[ChangeSet, Reply]:

@@ -1,4 +1,4 @@
-"""Rate limits, in real time: of a shop's calls (contract, section 1; off by default), and of wrong tokens."""
+"""Rate limits, in real time: of a shop's calls (docs/contract.md#section-1; off by default), and of wrong tokens."""
 
 import time
 from collections.abc import Callable

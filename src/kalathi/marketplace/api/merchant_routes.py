@@ -1,4 +1,4 @@
-"""The shops' calls: orders, returns, goods in the warehouse (contract, sections 3, 5 to 7, 9)."""
+"""The shops' calls: orders, returns, goods in the warehouse (docs/contract.md#section-3, 5 to 7, 9)."""
 
 from typing import Any, Final
 

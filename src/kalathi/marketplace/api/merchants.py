@@ -1,4 +1,4 @@
-"""The calls of the merchants' API (contract, section 3): each takes an order as it was found and decides.
+"""The calls of the merchants' API (docs/contract.md#section-3): each takes an order as it was found and decides.
 
 An action gives what is to be written; the front commits it and decides anew when another call was faster.
 """

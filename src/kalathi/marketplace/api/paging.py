@@ -1,4 +1,5 @@
-"""Pages of lists (contract, section 1): `?page=` from 1, `?per=` at most 100, and where a page stands in its list."""
+"""Pages of lists (docs/contract.md#section-1): `?page=` from 1, `?per=` at most 100, and where a page stands in its
+list."""
 
 import re
 from collections.abc import Mapping

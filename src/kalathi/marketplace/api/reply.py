@@ -1,4 +1,4 @@
-"""Answers, and the one place where an error gets its status and its word on the wire (DESIGN, decision 12)."""
+"""Answers, and the one place where an error gets its status and its word on the wire (docs/decisions/0012)."""
 
 from typing import Any, Final, NamedTuple
 

@@ -1,4 +1,5 @@
-"""Returns: a shop's calls (contract, sections 6 and 7), and what the operator does for customers and couriers."""
+"""Returns: a shop's calls (docs/contract.md#section-6 and #section-7), and what the operator does for customers and
+couriers."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,5 +1,5 @@
-"""Receiving a file (contract, section 3): multipart in any form, spooled to a temporary file while it arrives, bounded,
-and told by its content; and serving it behind its link."""
+"""Receiving a file (docs/contract.md#section-3): multipart in any form, spooled to a temporary file while it arrives,
+bounded, and told by its content; and serving it behind its link."""
 
 import logging
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""Vouchers behind unguessable links: no token and no Accept header is needed (DESIGN, decision 14)."""
+"""Vouchers behind unguessable links: no token and no Accept header is needed (docs/decisions/0014)."""
 
 from typing import Final
 
@@ -23,7 +23,8 @@ PDF_HEADERS: Final = (
 
 
 async def download_voucher(desk: Desk, call: Call) -> Reply:
-    """The PDF. If the shop is not enrolled in set-as-ready, downloading marks the order ready (contract, section 3).
+    """The PDF. If the shop is not enrolled in set-as-ready, downloading marks the order ready
+    (docs/contract.md#section-3).
 
     Raises NOT_FOUND.
     """

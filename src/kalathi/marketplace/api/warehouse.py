@@ -1,4 +1,4 @@
-"""Goods fulfilled by the marketplace: a shop's calls (contract, section 9), and the warehouse's own."""
+"""Goods fulfilled by the marketplace: a shop's calls (docs/contract.md#section-9), and the warehouse's own."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Documents as PDF: one reused typst compiler, which reads no file and knows no font but its own (DESIGN, decision 18).
+"""Documents as PDF: one reused typst compiler, which reads no file and knows no font but its own (docs/decisions/0018).
 
 Every text reaches a template as data, never as markup, so a customer's name cannot change a document.
 """

@@ -1,4 +1,4 @@
-"""Vouchers in the database, as bytes, so that any machine can serve them (DESIGN, decision 5)."""
+"""Vouchers in the database, as bytes, so that any machine can serve them (docs/decisions/0005)."""
 
 from typing import NamedTuple
 

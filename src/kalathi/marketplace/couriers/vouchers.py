@@ -1,4 +1,4 @@
-"""The courier's voucher: an A6 label a parcel, made by typst from `voucher.typ` (DESIGN, decision 18)."""
+"""The courier's voucher: an A6 label a parcel, made by typst from `voucher.typ` (docs/decisions/0018)."""
 
 import re
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Pickup windows: which are on offer, their ids and their labels (contract, section 2, accept_options).
+"""Pickup windows: which are on offer, their ids and their labels (docs/contract.md#section-2, accept_options).
 
 An id is computed from date and hours, so it names the same window in every webhook and every answer, and holds until
 the window starts. Options are the same for every order until the next window starts, so they are made once and kept

@@ -1,4 +1,5 @@
-"""Writes as data (DESIGN, decision 2): a change set names tables and values, and how many rows each part must touch."""
+"""Writes as data (docs/decisions/0002): a change set names tables and values, and how many rows each part must
+touch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

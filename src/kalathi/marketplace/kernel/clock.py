@@ -1,4 +1,4 @@
-"""Two times (DESIGN, decision 9): business time is passed in and can be moved forward; real time only measures."""
+"""Two times (docs/decisions/0009): business time is passed in and can be moved forward; real time only measures."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The database: reads are snapshots, writes are change sets (DESIGN, decisions 2 to 5).
+"""The database: reads are snapshots, writes are change sets (docs/decisions/0002 to 0005).
 
 What every part of the house knows of it: a query is a function of a view, a command one that also says what is to be
 written. `sqlite.py` and `postgres.py` are the two that there are.

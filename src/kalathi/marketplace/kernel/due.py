@@ -1,4 +1,4 @@
-"""Everything due later is a row with a due time, never a timer in memory (DESIGN, decision 7).
+"""Everything due later is a row with a due time, never a timer in memory (docs/decisions/0007).
 
 Due times are business time, leases real time. A claim puts a fencing token into `lease`; whoever finishes the work
 names that token in the same change set as the work's effect, so a claimant that was too slow changes nothing. A lease

@@ -1,4 +1,4 @@
-"""The group commit (DESIGN, decision 4): all sets that wait share one transaction, and no caller is answered before it
+"""The group commit (docs/decisions/0004): all sets that wait share one transaction, and no caller is answered before it
 is on disk.
 
 A group begins on the event loop and ends on the writer's thread, while the next one gathers. How much of it is done

@@ -1,4 +1,4 @@
-"""A POST that names an Idempotency-Key happens once (DESIGN, decision 13).
+"""A POST that names an Idempotency-Key happens once (docs/decisions/0013).
 
 Key, digest of the request and answer are rows of the command's own change set, so that a repeat gets the very answer of
 the first. They are forgotten after a day, by a due row like everything that happens later.

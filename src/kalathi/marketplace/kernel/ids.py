@@ -14,7 +14,8 @@ CODE_KEY_BYTES: Final = 32
 
 
 def opaque_id() -> str:
-    """Ten characters such as `YlpD0KROym` (contract, section 1): 59 random bits, so that a collision is not met."""
+    """Ten characters such as `YlpD0KROym` (docs/contract.md#section-1): 59 random bits, so that a collision is not
+    met."""
     value = int.from_bytes(secrets.token_bytes(8))
     characters = []
     for _ in range(10):
@@ -24,7 +25,7 @@ def opaque_id() -> str:
 
 
 def secret_token() -> str:
-    """An unguessable text of 64 random bytes, safe in a URL and in a header (DESIGN, decision 14)."""
+    """An unguessable text of 64 random bytes, safe in a URL and in a header (docs/decisions/0014)."""
     return secrets.token_urlsafe(64)
 
 

@@ -1,4 +1,4 @@
-"""Fresh keys: random ids, and codes from blocks that are reserved in the database (DESIGN, decision 11)."""
+"""Fresh keys: random ids, and codes from blocks that are reserved in the database (docs/decisions/0011)."""
 
 import asyncio
 import secrets

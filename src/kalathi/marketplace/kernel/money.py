@@ -1,4 +1,4 @@
-"""Money is `Decimal` in euros, at most two decimals; rounding is half up and happens once (DESIGN, decision 10)."""
+"""Money is `Decimal` in euros, at most two decimals; rounding is half up and happens once (docs/decisions/0010)."""
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal

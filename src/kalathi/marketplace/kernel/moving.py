@@ -1,4 +1,4 @@
-"""Moving business time forward (DESIGN, decision 9): from due time to due time, and never past work that is due."""
+"""Moving business time forward (docs/decisions/0009): from due time to due time, and never past work that is due."""
 
 import asyncio
 import time

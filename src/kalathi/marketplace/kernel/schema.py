@@ -1,4 +1,4 @@
-"""The tables. Columns are integers, texts and bytes, so that no driver converts a value (DESIGN, decisions 4 and 5).
+"""The tables. Columns are integers, texts and bytes, so that no driver converts a value (docs/decisions/0004 and 0005).
 
 Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, directory, counters,
 commit_marks, sandbox_faults, secrets, sessions, used_links and the operator's idempotency_keys are the exceptions.
@@ -48,7 +48,7 @@ _table(
 _table(
     "api_tokens",
     _bytes("token_hash"),
-    Column("shop_id", _TEXT, nullable=False, unique=True),  # one live token a shop (contract, section 1)
+    Column("shop_id", _TEXT, nullable=False, unique=True),  # one live token a shop (docs/contract.md#section-1)
     PrimaryKeyConstraint("token_hash"),
 )
 # The live secrets with which a shop's webhooks are signed; two while one is being changed, none when it is off.

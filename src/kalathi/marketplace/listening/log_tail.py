@@ -72,7 +72,7 @@ class LogTail:
                 if planned(view, DueKind.DELIVERY, *key) or store.recorded_attempts(view, *key):
                     adopted.delivered.add(event)
                 elif shop is None or shop.url_for(event.event_type) is not None:
-                    continue  # The shop's own URL is not to hear of it (contract, section 8).
+                    continue  # The shop's own URL is not to hear of it (docs/contract.md#section-8).
                 elif event.event_type == FOLLOWING and (
                     event.subject in opening or store.opening_under_way(view, *key[:2]) is not None
                 ):

@@ -1,4 +1,5 @@
-"""What a shop may answer, and whether it did: pure checks of accept and reject requests (contract, section 3)."""
+"""What a shop may answer, and whether it did: pure checks of accept and reject requests
+(docs/contract.md#section-3)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -33,7 +34,7 @@ class Offer:
         self._options = msgspec.Raw()
 
     def accept_options(self, now: datetime) -> msgspec.Raw:
-        """accept_options as JSON (contract, section 2), made anew only when the windows have changed."""
+        """accept_options as JSON (docs/contract.md#section-2), made anew only when the windows have changed."""
         windows = self.schedule.options(now)
         if windows is not self._windows:
             self._options = self._encoded(cast(list[WindowOption], windows))

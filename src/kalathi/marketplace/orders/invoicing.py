@@ -1,4 +1,4 @@
-"""Which fiscal document a customer asks for, and whether what they say of it is whole (contract, section 2)."""
+"""Which fiscal document a customer asks for, and whether what they say of it is whole (docs/contract.md#section-2)."""
 
 from typing import Final
 

@@ -28,7 +28,7 @@ class StockMove(NamedTuple):
 
 
 def priced(ordered: OrderedLine, line_id: str) -> LineItem:
-    """The line with its id, its total and its commission, which is rounded here, once (DESIGN, decision 10)."""
+    """The line with its id, its total and its commission, which is rounded here, once (docs/decisions/0010)."""
     line, quantity = ordered
     total_price = line.unit_price * quantity
     return replace(

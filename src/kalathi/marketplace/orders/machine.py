@@ -1,4 +1,4 @@
-"""The order machine (DESIGN, decision 1): every state and transition in one table, behind one door.
+"""The order machine (docs/decisions/0001): every state and transition in one table, behind one door.
 
 An order is placed, and then the shop and the clock race: accept, reject, expire and cancel all leave `open`, so that
 exactly one of them can win. An accepted order gets its voucher, is handed to the courier and delivered. A customer may
@@ -204,8 +204,8 @@ class Rejection(NamedTuple):
 
 
 def place(placement: Placement, settings: Settings, now: datetime) -> Step:
-    """A new order with its deadlines; commission is rounded per line and summed (DESIGN, decision 10). What lies in the
-    marketplace's warehouse is accepted from the start (contract, section 9)."""
+    """A new order with its deadlines; commission is rounded per line and summed (docs/decisions/0010). What lies in the
+    marketplace's warehouse is accepted from the start (docs/contract.md#section-9)."""
     action = Action.PLACE_FROM_WAREHOUSE if placement.facts.fulfilled_by_skroutz else Action.PLACE
     lines = [priced(ordered, line_id) for ordered, line_id in zip(placement.lines, placement.line_ids, strict=True)]
     created_at = athens(now)
@@ -250,7 +250,7 @@ def reject(
     actor: RejectionActor = "merchant",
     from_warehouse: OrderFacts | None = None,
 ) -> Rejection:
-    """The shop cannot take the order as it is, or support rejects it by free text (contract, section 3).
+    """The shop cannot take the order as it is, or support rejects it by free text (docs/contract.md#section-3).
 
     By free text the order ends. By lines it ends too, and what is left of it comes back as a new order: lines that
     were not named, and of those in limited supply the pieces that there are. When all of that lies in the marketplace's

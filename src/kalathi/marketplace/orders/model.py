@@ -29,7 +29,7 @@ from kalathi.contract.words import (
 )
 from kalathi.marketplace.shops.model import LARGEST_QUANTITY, NewSize, Shop
 
-# Members that no command touches are carried as the JSON that they are stored as (DESIGN, decision 17): an accept then
+# Members that no command touches are carried as the JSON that they are stored as (docs/decisions/0017): an accept then
 # neither decodes nor encodes the customer and the lines again.
 StoredCustomer = msgspec.Raw
 StoredLines = msgspec.Raw

@@ -1,5 +1,6 @@
-"""What happens to an accepted order before the courier has it: pure moves behind the machine's door (contract,
-section 3). Its state stays; where and when it is picked up, whether it is ready, and its voucher change."""
+"""What happens to an accepted order before the courier has it: pure moves behind the machine's door
+(docs/contract.md#section-3). Its state stays; where and when it is picked up, whether it is ready, and its voucher
+change."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta

@@ -184,8 +184,8 @@ def _fresh(line: LineItem, *, same_items: bool) -> LineItem:
 
 
 def warehouse_facts(facts: OrderFacts, terms: Terms) -> OrderFacts:
-    """The same for an order that the marketplace sends (contract, section 9): its fee is due, and nothing that is
-    between a shop and its courier. Phones are shown with an invoice only."""
+    """The same for an order that the marketplace sends (docs/contract.md#section-9): its fee is due, and nothing that
+    is between a shop and its courier. Phones are shown with an invoice only."""
     fees = Fees() if facts.fees is UNSET else facts.fees
     cents = terms.settings.fbs_fee_cents
     if fees.fbs_fee is UNSET and cents:
@@ -302,7 +302,7 @@ def _ordered(item: NewCartItem, listings: dict[str, ListingInStock], new: NewCar
 
 
 def _vat_ratio(item: NewCartItem, listed_rate: Decimal) -> Decimal:
-    """In percent; the listing's own unless the cart names another (contract, section 2)."""
+    """In percent; the listing's own unless the cart names another (docs/contract.md#section-2)."""
     if item.vat_ratio is UNSET:
         return listed_rate
     if as_amount(item.vat_ratio) is None:

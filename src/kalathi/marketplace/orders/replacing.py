@@ -1,5 +1,5 @@
-"""Orders that replace others: what of an order may be sent once more, and how it names what was (contract, section 2,
-`replacements`). Pure moves behind the machine's door."""
+"""Orders that replace others: what of an order may be sent once more, and how it names what was
+(docs/contract.md#section-2, `replacements`). Pure moves behind the machine's door."""
 
 from msgspec import UNSET
 from msgspec.structs import replace

@@ -1,4 +1,4 @@
-"""What returns do to their order (contract, section 6): pure moves behind the machine's door.
+"""What returns do to their order (docs/contract.md#section-6): pure moves behind the machine's door.
 
 A return changes nothing that a shop sees until it is `returned`, but the order keeps count from its first moment on:
 of the pieces that are asked back no two returns can have the same, since each of them moves the order.

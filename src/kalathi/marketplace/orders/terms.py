@@ -47,7 +47,7 @@ class Terms:
         return offer
 
     def voucher_url(self, shop_id: str, link: str) -> str:
-        """The absolute, unguessable address of a voucher (DESIGN, decision 14)."""
+        """The absolute, unguessable address of a voucher (docs/decisions/0014)."""
         return f"{self.public_url}/vouchers/{shop_id}/{link}.pdf"
 
     def upload_url(self, shop_id: str, link: str, mime_type: str) -> str:

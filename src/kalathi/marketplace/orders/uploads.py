@@ -1,4 +1,4 @@
-"""Uploaded invoices (contract, section 3): what they may be, told by their content and not by their name."""
+"""Uploaded invoices (docs/contract.md#section-3): what they may be, told by their content and not by their name."""
 
 from enum import StrEnum
 from typing import Final

@@ -1,4 +1,4 @@
-"""How an order is shown: the contract's object from the stored document and the shop's facts (DESIGN, decision 5).
+"""How an order is shown: the contract's object from the stored document and the shop's facts (docs/decisions/0005).
 
 The document's members have the contract's names. So showing an order is one decoding of the document into a struct
 that has the contract's fields in the contract's order, with every value left as the JSON that it is: what the document
@@ -106,8 +106,8 @@ def event_body(
     *,
     shown_at: datetime | None = None,
 ) -> bytes:
-    """The webhook's bytes (contract, section 4), frozen from here on. The options are those of `shown_at`, which is
-    `now` but for an order that stands still."""
+    """The webhook's bytes (docs/contract.md#section-4), frozen from here on. The options are those of `shown_at`, which
+    is `now` but for an order that stands still."""
     event = OrderEvent(
         event_type=event_type,
         event_time=athens(now),

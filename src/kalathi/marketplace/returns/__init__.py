@@ -1,1 +1,2 @@
-"""Returns: the machine, the merchant's review, and what a return does to its order (contract, sections 6 to 8)."""
+"""Returns: the machine, the merchant's review, and what a return does to its order (docs/contract.md#section-6 to
+#section-8)."""

@@ -127,8 +127,8 @@ def record(view: View, found: FoundReturn, step: Step, terms: Terms, now: dateti
 
 def resend(view: View, found: FoundReturn, now: datetime, sequence: int | None = None) -> Recorded:
     """The latest event, or that of the sequence, once more with the same bytes; when no created event has reached the
-    present URL and none is under way, a fresh one with the present state (contract, section 8). Raises RETURN_HOOK
-    without a URL."""
+    present URL and none is under way, a fresh one with the present state (docs/contract.md#section-8). Raises
+    RETURN_HOOK without a URL."""
     shop, returned = found.shop, found.returned
     url = url_for(view, shop, openings.OPENING)
     if url is None:
@@ -164,7 +164,7 @@ def _opening(shop: Shop, step: Step, version: int, now: datetime) -> list[Insert
 
 
 def _effect(order: Order, before: Return, after: Return) -> order_machine.Step | None:
-    """What a return's move does to its order (contract, section 6); most moves do nothing."""
+    """What a return's move does to its order (docs/contract.md#section-6); most moves do nothing."""
     if after.state is not before.state:
         if after.state is ReturnState.RETURNED:
             return returning.take_back(order, after.pieces(), after.reasons())

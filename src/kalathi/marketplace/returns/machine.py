@@ -1,4 +1,4 @@
-"""The return machine (DESIGN, decision 1): every state and transition in one table, behind one door.
+"""The return machine (docs/decisions/0001): every state and transition in one table, behind one door.
 
 A return is asked for, and the shop reviews it unless it needs no review; it travels back, may be inspected, and ends.
 Nobody but the marketplace moves it after the review. Each command takes the return, the facts it needs and `now`, asks
@@ -120,7 +120,7 @@ def request(goods: ReturnedGoods, settings: Settings, now: datetime) -> Step:
 
 def review(returned: Return, answer: ReviewRequest, shipment: Shipment, now: datetime) -> Step:
     """The shop decides, once. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH, in this order
-    (contract, section 7)."""
+    (docs/contract.md#section-7)."""
     check_under_review(returned, now)
     decision = decide(answer, options_of(returned))
     action = _ANSWERS.get(decision.option, Action.REFUSE)
@@ -184,7 +184,7 @@ def inspect(returned: Return, *, accepted: bool) -> Step:
 
 
 def announce(returned: Return) -> Step:
-    """It is told from the beginning, as it is now (contract, section 8)."""
+    """It is told from the beginning, as it is now (docs/contract.md#section-8)."""
     return Step(action=Action.ANNOUNCE, returned=returned)
 
 

@@ -1,4 +1,5 @@
-"""The merchant's review of a return request (contract, section 7): which options it has, and what an answer may say."""
+"""The merchant's review of a return request (docs/contract.md#section-7): which options it has, and what an answer may
+say."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""How a return is shown (contract, sections 6 and 8): the same object in answers and in webhooks."""
+"""How a return is shown (docs/contract.md#section-6 and #section-8): the same object in answers and in webhooks."""
 
 from datetime import UTC, datetime
 

@@ -1,5 +1,5 @@
-"""The thirteen demo orders (contract, section 5): they answer for every shop's token, in production mode too, and never
-change.
+"""The thirteen demo orders (docs/contract.md#section-5): they answer for every shop's token, in production mode too,
+and never change.
 
 Each is an order of the marketplace's own kind that is nowhere stored. So the calls on it are decided by the machine as
 on any other order, at the moment at which it stands still, and what they would write is dropped.

@@ -1,4 +1,5 @@
-"""The demo return (contract, section 5): it answers for every shop's token, in production mode too, and never changes.
+"""The demo return (docs/contract.md#section-5): it answers for every shop's token, in production mode too, and never
+changes.
 
 It travels back, so a review of it is refused by the machine as any other of its state.
 """

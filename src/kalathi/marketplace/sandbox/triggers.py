@@ -1,4 +1,5 @@
-"""`trigger_webhook_request` (contract, section 5): the webhooks of a demo order's life, sent to a shop's live URL.
+"""`trigger_webhook_request` (docs/contract.md#section-5): the webhooks of a demo order's life, sent to a shop's live
+URL.
 
 Each body is what the machine makes of that demo order, from its placing on.
 """

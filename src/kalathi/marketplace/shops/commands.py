@@ -154,7 +154,7 @@ def _check_urls(shop: NewShop | Shop, *, own_domain_only: bool) -> None:
 
 
 def _check_url(name: str, url: str | None, domain: str | None) -> None:
-    """With a domain, it must be https there or on a subdomain of it (contract, section 4)."""
+    """With a domain, it must be https there or on a subdomain of it (docs/contract.md#section-4)."""
     if url is None:
         return
     target = parse_target(url)

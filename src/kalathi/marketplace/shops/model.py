@@ -32,7 +32,7 @@ class Location(Struct, frozen=True, kw_only=True):
     region: str
 
     def label(self) -> str:
-        """As accept_options show it (contract, section 2): `Σταδίου 1, Τ.Κ. 12345, Αθήνα, Αττική`."""
+        """As accept_options show it (docs/contract.md#section-2): `Σταδίου 1, Τ.Κ. 12345, Αθήνα, Αττική`."""
         return f"{self.street_name} {self.street_number}, Τ.Κ. {self.zip}, {self.city}, {self.region}"
 
 
@@ -41,7 +41,7 @@ _OF_RETURNS: Final = frozenset(ReturnEventType)
 
 class Shop(Struct, frozen=True, kw_only=True):
     """A shop as the marketplace knows it. Orders and returns each have a webhook URL and a switch; without a URL, or
-    with the switch off, nothing is sent, and the shop asks by itself (contract, sections 4 and 8)."""
+    with the switch off, nothing is sent, and the shop asks by itself (docs/contract.md#section-4 and #section-8)."""
 
     id: str
     name: str
@@ -52,7 +52,7 @@ class Shop(Struct, frozen=True, kw_only=True):
     returns_webhook_enabled: bool = False
     courier: str = Courier.SKROUTZ_LAST_MILE
     fulfillment_mode: FulfillmentMode = FulfillmentMode.CORE
-    # Enrolled in explicit set-as-ready: the courier skips what the shop has not marked (contract, section 3).
+    # Enrolled in explicit set-as-ready: the courier skips what the shop has not marked (docs/contract.md#section-3).
     set_as_ready_required: bool = False
     locations: tuple[Location, ...] = ()
 

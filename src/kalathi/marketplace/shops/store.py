@@ -158,7 +158,7 @@ def replace_listing(shop_id: str, listing: Listing, quantity: int) -> Update:
 
 
 def take_stock(shop_id: str, shop_uid: str, quantity: int) -> Update:
-    """Pieces go into an order; holds only while so many are left (DESIGN, decision 3)."""
+    """Pieces go into an order; holds only while so many are left (docs/decisions/0003)."""
     key: dict[str, Value] = {"shop_id": shop_id, "shop_uid": shop_uid}
     return Update("listings", key, {"quantity": Add(-quantity)}, when={"quantity": AtLeast(quantity)})
 

@@ -1,1 +1,2 @@
-"""Goods fulfilled by the marketplace (contract, section 9): suppliers, purchase orders, stock, delivery notes."""
+"""Goods fulfilled by the marketplace (docs/contract.md#section-9): suppliers, purchase orders, stock, delivery
+notes."""

@@ -100,7 +100,8 @@ def announce_goods(
 
 
 def find_purchase_order(view: View, shop_id: str, code: str) -> FoundPurchaseOrder:
-    """The shop's purchase order. Raises PURCHASE_ORDER_NOT_FOUND, PURCHASE_ORDER_OF_ANOTHER (contract, section 9)."""
+    """The shop's purchase order. Raises PURCHASE_ORDER_NOT_FOUND, PURCHASE_ORDER_OF_ANOTHER
+    (docs/contract.md#section-9)."""
     found = any_purchase_order(view, code)
     if found.shop_id != shop_id:
         raise DomainError(ErrorCode.PURCHASE_ORDER_OF_ANOTHER, "Invalid purchase order")

@@ -1,5 +1,5 @@
-"""What a shop asks of the warehouse, checked field by field: every field that is wrong gets one sentence (contract,
-section 9)."""
+"""What a shop asks of the warehouse, checked field by field: every field that is wrong gets one sentence
+(docs/contract.md#section-9)."""
 
 import re
 from collections.abc import Collection, Mapping

@@ -12,7 +12,7 @@ class SendError(StrEnum):
 
     NONE = ""
     NO_URL = "no_url"
-    # No event that opens this subject has reached the present URL (contract, section 8).
+    # No event that opens this subject has reached the present URL (docs/contract.md#section-8).
     SILENCED = "silenced"
     INVALID_URL = "invalid_url"
     # There is no connection.
@@ -102,5 +102,5 @@ class Answer(NamedTuple):
 
     @property
     def delivered(self) -> bool:
-        """Success is exactly 200 (contract, section 4)."""
+        """Success is exactly 200 (docs/contract.md#section-4)."""
         return self.status == 200 and self.error is SendError.NONE

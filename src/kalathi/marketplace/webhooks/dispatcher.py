@@ -1,4 +1,4 @@
-"""A due delivery: read the event, send it without a transaction, say what is to be recorded (DESIGN, decision 8)."""
+"""A due delivery: read the event, send it without a transaction, say what is to be recorded (docs/decisions/0008)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol

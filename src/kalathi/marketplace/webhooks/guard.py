@@ -1,4 +1,4 @@
-"""The address guard (DESIGN, decision 16): webhooks go to public addresses only, whatever a name resolves to.
+"""The address guard (docs/decisions/0016): webhooks go to public addresses only, whatever a name resolves to.
 
 It stands where addresses are dialled: a name is resolved once, what it resolves to is checked, and just that is
 dialled, so that a name server which changes its answer in between gains nothing. Addresses that are written out are

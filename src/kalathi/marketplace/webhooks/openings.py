@@ -1,5 +1,5 @@
 """Events that follow another: what is told of a return is sent only to a URL that the event which opened it has reached
-(contract, section 8).
+(docs/contract.md#section-8).
 
 While that event is under way, what follows is kept without a delivery of its own. When it has been delivered, the
 deliveries are planned, in order; when it is given up, they never are. So an event that follows is known by three facts

@@ -1,4 +1,4 @@
-"""Sending events once more by hand (contract, section 4): the frozen bytes, whatever became of them before."""
+"""Sending events once more by hand (docs/contract.md#section-4): the frozen bytes, whatever became of them before."""
 
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View

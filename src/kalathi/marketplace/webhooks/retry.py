@@ -1,4 +1,5 @@
-"""When a webhook is tried again: a pure function, anchored at the event (contract, section 4; DESIGN, decision 8)."""
+"""When a webhook is tried again: a pure function, anchored at the event (docs/contract.md#section-4;
+docs/decisions/0008)."""
 
 from typing import Final, NamedTuple
 

@@ -22,7 +22,7 @@ _LONGEST_WAIT_SECONDS: Final = 86_400
 
 
 def webhook_headers(user_agent: str) -> dict[str, str]:
-    """The headers of every webhook (contract, section 4)."""
+    """The headers of every webhook (docs/contract.md#section-4)."""
     return {"Content-Type": "application/json; charset=utf-8", "User-Agent": user_agent}
 
 

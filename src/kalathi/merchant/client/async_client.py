@@ -86,8 +86,8 @@ class AsyncClient:
         return await self._run(self._flows.order(code, action_options=action_options))
 
     async def read_order(self, code: str) -> OrderReading:
-        """The order as it is now, as it was received, and the places of the answer that could not be read (contract,
-        section 11)."""
+        """The order as it is now, as it was received, and the places of the answer that could not be read
+        (docs/contract.md#section-11)."""
         return await self._run(self._flows.read_order(code))
 
     async def orders(
@@ -99,7 +99,7 @@ class AsyncClient:
     async def read_orders(
         self, *, state: str | None = None, updated_since: datetime | None = None, page: int = 1, per: int = 100
     ) -> OrderReadings:
-        """The same page with each order as it was received (contract, section 11)."""
+        """The same page with each order as it was received (docs/contract.md#section-11)."""
         return await self._run(self._flows.read_orders(state, updated_since, page, per))
 
     async def order_codes(self, *, state: str | None = None, page: int = 1, per: int = 100) -> list[str]:
@@ -172,7 +172,7 @@ class AsyncClient:
         return await self._run(self._flows.return_request(return_code))
 
     async def read_return(self, return_code: str) -> ReturnReading:
-        """The return as it is now, and as it was received (contract, section 11)."""
+        """The return as it is now, and as it was received (docs/contract.md#section-11)."""
         return await self._run(self._flows.read_return(return_code))
 
     async def return_requests(

@@ -100,8 +100,8 @@ class RequestCore:
         self.marketplace_time: float | None = None
 
     def made(self, call: Call, wanted: type[T]) -> Flow[T]:
-        """Makes the call, again where that is safe, and reads the answer as far as it can be read (contract, section
-        11). Raises MarketplaceError, UnreachableError, RedirectedError."""
+        """Makes the call, again where that is safe, and reads the answer as far as it can be read
+        (docs/contract.md#section-11). Raises MarketplaceError, UnreachableError, RedirectedError."""
         return (yield from self.made_reading(call, wanted)).value
 
     def made_reading(self, call: Call, wanted: type[T]) -> Flow[Reading[T]]:

@@ -208,7 +208,7 @@ _CLASSES_BY_STATUS: Final[Mapping[int, type[MarketplaceError]]] = {
     HTTPStatus.SERVICE_UNAVAILABLE: UnavailableError,
 }
 _ABOUT_THE_REQUEST: Final = frozenset(ERRORS_BY_CODE.values()) - frozenset(_CLASSES_BY_STATUS.values())
-# Within these statuses the word says more. A 401 may be about a purchase order (contract, section 9).
+# Within these statuses the word says more. A 401 may be about a purchase order (docs/contract.md#section-9).
 _CLASSES_OF_WORDS: Final[Mapping[int, frozenset[type[MarketplaceError]]]] = {
     HTTPStatus.BAD_REQUEST: _ABOUT_THE_REQUEST,
     HTTPStatus.UNAUTHORIZED: frozenset({PurchaseOrderError}),

@@ -1,4 +1,5 @@
-"""Every call of a shop (contract, sections 3 and 5 to 7, 9): what it sends, and what of the answer it gives."""
+"""Every call of a shop (docs/contract.md#section-3 and #section-5 to #section-7, 9): what it sends, and what of the
+answer it gives."""
 
 import secrets
 from collections.abc import Mapping, Sequence

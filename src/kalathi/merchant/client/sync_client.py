@@ -85,8 +85,8 @@ class Client:
         return self._run(self._flows.order(code, action_options=action_options))
 
     def read_order(self, code: str) -> OrderReading:
-        """The order as it is now, as it was received, and the places of the answer that could not be read (contract,
-        section 11)."""
+        """The order as it is now, as it was received, and the places of the answer that could not be read
+        (docs/contract.md#section-11)."""
         return self._run(self._flows.read_order(code))
 
     def orders(
@@ -98,7 +98,7 @@ class Client:
     def read_orders(
         self, *, state: str | None = None, updated_since: datetime | None = None, page: int = 1, per: int = 100
     ) -> OrderReadings:
-        """The same page with each order as it was received (contract, section 11)."""
+        """The same page with each order as it was received (docs/contract.md#section-11)."""
         return self._run(self._flows.read_orders(state, updated_since, page, per))
 
     def order_codes(self, *, state: str | None = None, page: int = 1, per: int = 100) -> list[str]:
@@ -168,7 +168,7 @@ class Client:
         return self._run(self._flows.return_request(return_code))
 
     def read_return(self, return_code: str) -> ReturnReading:
-        """The return as it is now, and as it was received (contract, section 11)."""
+        """The return as it is now, and as it was received (docs/contract.md#section-11)."""
         return self._run(self._flows.read_return(return_code))
 
     def return_requests(

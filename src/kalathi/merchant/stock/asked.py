@@ -133,8 +133,8 @@ _WRAPPING_MEMBERS: Final = frozenset(
 
 
 class WarehouseStock(AskedStock):
-    """The stock in the marketplace's warehouse (contract, section 9), for a shop without its own shelf. Orders that the
-    warehouse can fulfil completely never reach the shop; from the others, missing lines are rejected."""
+    """The stock in the marketplace's warehouse (docs/contract.md#section-9), for a shop without its own shelf. Orders
+    that the warehouse can fulfil completely never reach the shop; from the others, missing lines are rejected."""
 
     sends_itself = False
 

@@ -1,4 +1,4 @@
-"""A shop's returns, and its review of those that wait for it (contract, sections 6 and 7)."""
+"""A shop's returns, and its review of those that wait for it (docs/contract.md#section-6 and #section-7)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -89,8 +89,8 @@ async def review(visit: Visit) -> Answer:
 
 
 def _check_nothing_is_dropped(answer: ReviewRequest, options: Sequence[ReviewOption]) -> None:
-    """The wire takes what a decision has no place for, and forgets it (contract, section 7). Whoever has written it
-    would think that the customer reads it. Raises INVALID_PARAMETER."""
+    """The wire takes what a decision has no place for, and forgets it (docs/contract.md#section-7). Whoever has written
+    it would think that the customer reads it. Raises INVALID_PARAMETER."""
     option = next(option for option in options if option.option == answer.option)
     if answer.comment and option.comment_required is UNSET:
         raise invalid_parameter("This decision sends no comment to the customer. Clear it, or decide otherwise.")

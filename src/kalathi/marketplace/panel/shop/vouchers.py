@@ -28,7 +28,7 @@ class _Taken(NamedTuple):
 
 async def merge_vouchers(visit: Visit) -> Answer:
     """`order=&order=`: the vouchers in this order. As with a single one, the orders of a shop that is not enrolled in
-    set-as-ready are ready from now on (contract, section 3). Raises INVALID_PARAMETER, ORDER_NOT_FOUND."""
+    set-as-ready are ready from now on (docs/contract.md#section-3). Raises INVALID_PARAMETER, ORDER_NOT_FOUND."""
     codes = list(dict.fromkeys(visit.form.every("order")))
     if not codes:
         raise invalid_parameter("Choose orders that have a voucher first.")

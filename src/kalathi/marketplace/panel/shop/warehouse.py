@@ -1,4 +1,5 @@
-"""A shop's goods in the marketplace's warehouse: products, what is announced, suppliers (contract, section 9)."""
+"""A shop's goods in the marketplace's warehouse: products, what is announced, suppliers
+(docs/contract.md#section-9)."""
 
 import re
 from collections.abc import Sequence
