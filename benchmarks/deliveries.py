@@ -27,7 +27,7 @@ USER_AGENT = "Skroutz OrderNotifier v1"
 async def _ours(folder: Path, database: str, endpoint: str, count: int) -> float:
     settings = Settings(data=folder, database=database, operator_token="t")
     marketplace = await open_marketplace(settings, "http://127.0.0.1")
-    kept = marketplace._desk.database
+    kept = marketplace._context.database
     try:
         await _plan(marketplace, endpoint, count)
         started = time.perf_counter()
@@ -40,13 +40,13 @@ async def _ours(folder: Path, database: str, endpoint: str, count: int) -> float
 
 
 async def _plan(marketplace: object, endpoint: str, count: int) -> None:
-    desk = marketplace._desk  # type: ignore[attr-defined]  # the benchmark puts rows where orders would
-    now = desk.clock.now_millis()
+    context = marketplace._context  # type: ignore[attr-defined]  # the benchmark puts rows where orders would
+    now = context.clock.now_millis()
     shops = []
     for _ in range(SHOPS):
         new = NewShop(name="S", domain="s", webhook_url=endpoint + "/hook", locations=(NewLocation(street_name="a"),))
         changes, shop = commands.add_shop(new, [opaque_id(), opaque_id()], opaque_id())
-        await desk.database.commit(changes)
+        await context.database.commit(changes)
         shops.append(shop.id)
     for first in range(0, count, 500):
         rows = ChangeSet()
@@ -55,7 +55,7 @@ async def _plan(marketplace: object, endpoint: str, count: int) -> None:
             rows.add(
                 *announce(shop_id, f"o{opaque_id()}", 1, event_type="new_order", body=BODY, at_millis=now, has_url=True)
             )
-        await desk.database.commit(rows)
+        await context.database.commit(rows)
 
 
 async def _only_plan(count: int, database: str) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from kalathi.marketplace.job_kinds import JobKind
 from kalathi.marketplace.kernel import due
 from kalathi.marketplace.kernel.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database, Query, T
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.sqlite import SqliteDatabase
-from kalathi.marketplace.lanes import Duty
 from kalathi.marketplace.worker import Worker
 from tests.market import FakeTime, until
 
@@ -51,7 +51,7 @@ class Handler:
 
 @asynccontextmanager
 async def _working(database: Database, handler: Handler, time: FakeTime) -> AsyncIterator[Worker]:
-    worker = Worker(database, BusinessClock(0, time), [Duty(DueKind.EXPIRY, handler.handle, 10, 10)])
+    worker = Worker(database, BusinessClock(0, time), [JobKind(DueKind.EXPIRY, handler.handle, 10, 10)])
     running = asyncio.create_task(worker.run())
     yield worker
     worker.end()
@@ -117,7 +117,7 @@ async def test_a_result_whose_lease_is_lost_leaves_those_beside_it_recorded(tmp_
     def record(rows: Sequence[DueRow]) -> ChangeSet:
         return ChangeSet(due.all_done(rows))
 
-    worker = Worker(database, BusinessClock(0, time), [Duty(DueKind.EXPIRY, handle, 10, 10, record)])
+    worker = Worker(database, BusinessClock(0, time), [JobKind(DueKind.EXPIRY, handle, 10, 10, record)])
     running = asyncio.create_task(worker.run())
     for subject in ("o1", "o2", "o3"):
         await _plan(database, subject, time)
@@ -153,7 +153,7 @@ async def test_what_is_claimed_ahead_is_given_back_when_the_worker_ends(tmp_path
     def record(rows: Sequence[DueRow]) -> ChangeSet:
         return ChangeSet(due.all_done(rows))
 
-    worker = Worker(database, BusinessClock(0, time), [Duty(DueKind.EXPIRY, handle, 1, 10, record)])
+    worker = Worker(database, BusinessClock(0, time), [JobKind(DueKind.EXPIRY, handle, 1, 10, record)])
     for subject in ("o1", "o2"):
         await _plan(database, subject, time)
     running = asyncio.create_task(worker.run())
@@ -178,7 +178,7 @@ async def test_what_is_claimed_stays_within_the_memory_that_it_may_take(tmp_path
         await gate.wait()
         return row
 
-    duty = Duty(
+    job_kind = JobKind(
         DueKind.EXPIRY,
         handle,
         10,
@@ -189,7 +189,7 @@ async def test_what_is_claimed_stays_within_the_memory_that_it_may_take(tmp_path
     )
     for number in range(6):
         await _plan(database, f"o{number}", time)
-    worker = Worker(database, BusinessClock(0, time), [duty], most_bytes=1000)
+    worker = Worker(database, BusinessClock(0, time), [job_kind], most_bytes=1000)
     running = asyncio.create_task(worker.run())
     await until(lambda: len(begun) >= 2)
     leased = await database.look(lambda view: view.all("SELECT subject FROM due WHERE lease <> 0", {}))

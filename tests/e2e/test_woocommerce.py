@@ -47,7 +47,7 @@ def _products() -> list[Product]:
     ]
 
 
-class Desk:
+class Context:
     """The shop and the connector's way to it."""
 
     def __init__(self, shop: WooCommerce) -> None:
@@ -77,16 +77,16 @@ class Desk:
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
+async def context() -> AsyncIterator[Context]:
     shop = WooCommerce(_products())
     async with served(shop.answer) as url:
         os.environ |= {"WOOCOMMERCE_URL": f"{url}/", "WOOCOMMERCE_KEY": "ck_1", "WOOCOMMERCE_SECRET": "cs_1"}
-        yield Desk(shop)
+        yield Context(shop)
 
 
-async def test_an_order_is_entered_once_and_follows_its_state(desk: Desk) -> None:
-    await desk.take(_recorded(state="open"))
-    assert desk.shop.orders == {}, "nothing is packed before it is accepted"
+async def test_an_order_is_entered_once_and_follows_its_state(context: Context) -> None:
+    await context.take(_recorded(state="open"))
+    assert context.shop.orders == {}, "nothing is packed before it is accepted"
     for state, status in (
         ("accepted", "processing"),
         ("accepted", "processing"),
@@ -95,11 +95,13 @@ async def test_an_order_is_entered_once_and_follows_its_state(desk: Desk) -> Non
         ("partially_returned", "completed"),
         ("returned", "refunded"),
     ):
-        await desk.take(_recorded(state=state))
-        assert (desk.order["status"], meta_of(desk.order)["state"]) == (status, state)
-    assert desk.order["billing"]["last_name"] == "Doe"
-    assert [line["quantity"] for line in desk.order["line_items"]] == [2, 2, 2]
-    assert [line["subtotal"] for line in desk.order["line_items"]] == [x["total"] for x in desk.order["line_items"]]
+        await context.take(_recorded(state=state))
+        assert (context.order["status"], meta_of(context.order)["state"]) == (status, state)
+    assert context.order["billing"]["last_name"] == "Doe"
+    assert [line["quantity"] for line in context.order["line_items"]] == [2, 2, 2]
+    assert [line["subtotal"] for line in context.order["line_items"]] == [
+        x["total"] for x in context.order["line_items"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -115,42 +117,42 @@ async def test_an_order_is_entered_once_and_follows_its_state(desk: Desk) -> Non
     ],
 )
 async def test_a_line_that_lacks_a_fact_is_not_entered_with_a_default(
-    desk: Desk, changes: dict[str, Any], sentence: str
+    context: Context, changes: dict[str, Any], sentence: str
 ) -> None:
     order = _recorded()
     order["line_items"][0] |= changes
-    await desk.refuse(order, sentence)
+    await context.refuse(order, sentence)
     for name, value in changes.items():
         if value is None:
             del order["line_items"][0][name]
-    await desk.refuse(order, sentence.replace("is None", "is"))
+    await context.refuse(order, sentence.replace("is None", "is"))
 
 
 @pytest.mark.parametrize("total", [None, "35,98", {}])
-async def test_a_line_without_its_total_costs_unit_price_times_quantity(desk: Desk, total: object) -> None:
+async def test_a_line_without_its_total_costs_unit_price_times_quantity(context: Context, total: object) -> None:
     order = _recorded()
     order["line_items"][0]["total_price"] = total
-    await desk.take(order)
-    assert (desk.order["status"], desk.order["total"]) == ("processing", "286.98")
+    await context.take(order)
+    assert (context.order["status"], context.order["total"]) == ("processing", "286.98")
 
 
-async def test_an_order_of_which_a_line_or_the_shipping_cost_cannot_be_read_is_not_entered(desk: Desk) -> None:
+async def test_an_order_of_which_a_line_or_the_shipping_cost_cannot_be_read_is_not_entered(context: Context) -> None:
     for line in ("a line", 7, None):
         order = _recorded()
         order["line_items"][1] = line
-        await desk.refuse(order, "one of its lines cannot be read")
-    await desk.refuse(_recorded(line_items={"1": {}}), "one of its lines cannot be read")
-    await desk.refuse(_recorded(shipping_cost="3,50"), "shipping cost cannot be read")
+        await context.refuse(order, "one of its lines cannot be read")
+    await context.refuse(_recorded(line_items={"1": {}}), "one of its lines cannot be read")
+    await context.refuse(_recorded(shipping_cost="3,50"), "shipping cost cannot be read")
 
 
-async def test_a_line_without_an_id_is_entered_all_the_same(desk: Desk) -> None:
+async def test_a_line_without_an_id_is_entered_all_the_same(context: Context) -> None:
     order = _recorded()
     del order["line_items"][0]["id"]
-    await desk.take(order)
-    assert (desk.order["status"], desk.order["total"]) == ("processing", "286.98")
+    await context.take(order)
+    assert (context.order["status"], context.order["total"]) == ("processing", "286.98")
 
 
-async def test_key_and_secret_go_to_no_proxy_and_a_shop_that_is_away_is_said_so(desk: Desk) -> None:
+async def test_key_and_secret_go_to_no_proxy_and_a_shop_that_is_away_is_said_so(context: Context) -> None:
     asked: list[str] = []
 
     async def proxy(request: web.Request) -> web.Response:
@@ -160,7 +162,7 @@ async def test_key_and_secret_go_to_no_proxy_and_a_shop_that_is_away_is_said_so(
     async with served(proxy) as address:
         environment = os.environ | dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), address)
         assert await _hand_over_in_a_process(_recorded(), environment) == ""
-        assert desk.order["status"] == "processing"
+        assert context.order["status"] == "processing"
         away = await _hand_over_in_a_process(_recorded(), environment | {"WOOCOMMERCE_URL": "http://127.0.0.1:9"})
         assert away.startswith("woocommerce.WooCommerceError: WooCommerce at http://127.0.0.1:9/wp-json")
         assert "does not answer (Conn" in away
@@ -185,52 +187,54 @@ async def _hand_over_in_a_process(order: dict[str, Any], environment: dict[str, 
 
 
 @pytest.mark.parametrize("search_runs_behind", [False, True])
-async def test_an_order_whose_answer_was_lost_is_not_entered_twice(desk: Desk, *, search_runs_behind: bool) -> None:
-    desk.shop.loses_answers = True
-    desk.shop.search_runs_behind = search_runs_behind
+async def test_an_order_whose_answer_was_lost_is_not_entered_twice(
+    context: Context, *, search_runs_behind: bool
+) -> None:
+    context.shop.loses_answers = True
+    context.shop.search_runs_behind = search_runs_behind
     with pytest.raises(HandoverError, match="504"):
-        await desk.take(_recorded())
-    desk.shop.loses_answers = False
-    await desk.take(_recorded())
-    assert desk.order["status"] == "processing"
+        await context.take(_recorded())
+    context.shop.loses_answers = False
+    await context.take(_recorded())
+    assert context.order["status"] == "processing"
 
 
-async def test_an_order_is_found_by_its_code_and_not_by_a_part_of_it(desk: Desk) -> None:
+async def test_an_order_is_found_by_its_code_and_not_by_a_part_of_it(context: Context) -> None:
     for code in ("261128-10", "261128-1", "261128-100"):
-        await desk.take(_recorded(code=code))
-    await desk.take(_recorded(code="261128-1", state="dispatched"))
-    assert {meta_of(o)["code"]: o["status"] for o in desk.shop.orders.values()} == {
+        await context.take(_recorded(code=code))
+    await context.take(_recorded(code="261128-1", state="dispatched"))
+    assert {meta_of(o)["code"]: o["status"] for o in context.shop.orders.values()} == {
         "261128-10": "processing",
         "261128-1": "completed",
         "261128-100": "processing",
     }
 
 
-async def test_an_order_that_an_earlier_version_entered_is_found(desk: Desk) -> None:
+async def test_an_order_that_an_earlier_version_entered_is_found(context: Context) -> None:
     billing = {"company": "Smart Cart DEMO-OPEN"}
     old = {"id": 7, "status": "processing", "billing": billing, "meta_data": [], "total": "1.00", "line_items": []}
-    desk.shop.orders[7] = old | {"stock_is_reduced": True}
-    await desk.take(_recorded(state="dispatched"))
-    assert desk.order["status"] == "completed"
-    assert desk.order["billing"] == billing
+    context.shop.orders[7] = old | {"stock_is_reduced": True}
+    await context.take(_recorded(state="dispatched"))
+    assert context.order["status"] == "completed"
+    assert context.order["billing"] == billing
 
 
-async def test_an_order_that_a_person_has_entered_is_found_by_its_transaction_id(desk: Desk) -> None:
+async def test_an_order_that_a_person_has_entered_is_found_by_its_transaction_id(context: Context) -> None:
     unsaid = _recorded()
     unsaid["line_items"][0]["vat_ratio"] = None
-    await desk.refuse(unsaid, "with the order's code as its transaction id")
+    await context.refuse(unsaid, "with the order's code as its transaction id")
     by_hand = {"id": 7, "status": "processing", "billing": {}, "transaction_id": "DEMO-OPEN", "meta_data": []}
-    desk.shop.orders[7] = by_hand | {"line_items": [], "total": "1.00", "stock_is_reduced": True}
-    await desk.take(unsaid)
-    await desk.take(unsaid | {"state": "dispatched", "courier": "ACS"})
-    assert (desk.order["status"], meta_of(desk.order)["courier"]) == ("completed", "ACS")
+    context.shop.orders[7] = by_hand | {"line_items": [], "total": "1.00", "stock_is_reduced": True}
+    await context.take(unsaid)
+    await context.take(unsaid | {"state": "dispatched", "courier": "ACS"})
+    assert (context.order["status"], meta_of(context.order)["courier"]) == ("completed", "ACS")
 
 
-async def test_an_order_in_the_trash_stays_there(desk: Desk) -> None:
-    await desk.take(_recorded())
-    desk.order["status"] = "trash"
-    await desk.take(_recorded(state="dispatched"))
-    assert desk.order["status"] == "trash"
+async def test_an_order_in_the_trash_stays_there(context: Context) -> None:
+    await context.take(_recorded())
+    context.order["status"] = "trash"
+    await context.take(_recorded(state="dispatched"))
+    assert context.order["status"] == "trash"
 
 
 # Money
@@ -258,139 +262,139 @@ def test_two_decimals_would_miss_a_fifth_of_all_prices() -> None:
 
 @pytest.mark.parametrize("at_subtotal", [False, True])
 async def test_prices_with_vat_are_entered_net_and_the_order_comes_to_what_the_customer_pays(
-    desk: Desk, *, at_subtotal: bool
+    context: Context, *, at_subtotal: bool
 ) -> None:
-    desk.shop.at_subtotal = at_subtotal
-    await desk.take(_recorded())
-    assert [line["total"] for line in desk.order["line_items"]] == ["29.016129", "161.290323", "41.129032"]
-    assert desk.order["total"] == "286.98"
-    assert desk.order["currency"] == "EUR"
+    context.shop.at_subtotal = at_subtotal
+    await context.take(_recorded())
+    assert [line["total"] for line in context.order["line_items"]] == ["29.016129", "161.290323", "41.129032"]
+    assert context.order["total"] == "286.98"
+    assert context.order["currency"] == "EUR"
 
 
-async def test_shipping_that_the_customer_pays_is_in_the_total(desk: Desk) -> None:
-    await desk.take(_recorded(shipping_cost=2.5))
-    [shipping] = desk.order["shipping_lines"]
+async def test_shipping_that_the_customer_pays_is_in_the_total(context: Context) -> None:
+    await context.take(_recorded(shipping_cost=2.5))
+    [shipping] = context.order["shipping_lines"]
     assert shipping["total"] == "2.016129"
-    assert desk.order["total"] == "289.48"
+    assert context.order["total"] == "289.48"
 
 
-async def test_another_tax_rate_leaves_the_order_on_hold_until_a_person_has_looked(desk: Desk) -> None:
-    desk.shop.rates[""] = Decimal(17)
+async def test_another_tax_rate_leaves_the_order_on_hold_until_a_person_has_looked(context: Context) -> None:
+    context.shop.rates[""] = Decimal(17)
     for _ in range(2):
         with pytest.raises(HandoverError, match=r"order 1000 comes to 270\.78, the customer pays 286\.98") as caught:
-            await desk.take(_recorded())
+            await context.take(_recorded())
         assert "DEMO-OPEN" in str(caught.value)
-        assert desk.order["status"] == "on-hold"
-    desk.order["total"] = "286.98"
-    await desk.take(_recorded())
-    assert desk.order["status"] == "processing"
+        assert context.order["status"] == "on-hold"
+    context.order["total"] = "286.98"
+    await context.take(_recorded())
+    assert context.order["status"] == "processing"
 
 
-async def test_a_person_may_take_an_order_with_another_total_off_hold(desk: Desk) -> None:
-    desk.shop.rates[""] = Decimal(0)
+async def test_a_person_may_take_an_order_with_another_total_off_hold(context: Context) -> None:
+    context.shop.rates[""] = Decimal(0)
     with pytest.raises(HandoverError, match="on hold"):
-        await desk.take(_recorded())
-    desk.shop.set_status(desk.order, "processing")
-    await desk.take(_recorded(state="dispatched"))
-    assert desk.order["status"] == "completed"
+        await context.take(_recorded())
+    context.shop.set_status(context.order, "processing")
+    await context.take(_recorded(state="dispatched"))
+    assert context.order["status"] == "completed"
 
 
 @pytest.mark.parametrize("ratio", [None, "", "much", -1, 124, True, "NaN"])
-async def test_a_vat_ratio_that_says_nothing_stops_the_order(desk: Desk, ratio: object) -> None:
+async def test_a_vat_ratio_that_says_nothing_stops_the_order(context: Context, ratio: object) -> None:
     order = _recorded()
     order["line_items"][1]["vat_ratio"] = ratio
-    await desk.refuse(order, r"Order DEMO-OPEN: the price of Smartphone 123 includes VAT.*Enter it by hand")
+    await context.refuse(order, r"Order DEMO-OPEN: the price of Smartphone 123 includes VAT.*Enter it by hand")
 
 
 @pytest.mark.parametrize("missing", ["price_includes_vat", "quantity"])
-async def test_a_line_that_says_too_little_stops_the_order(desk: Desk, missing: str) -> None:
+async def test_a_line_that_says_too_little_stops_the_order(context: Context, missing: str) -> None:
     order = _recorded()
     order["line_items"][1][missing] = None
-    await desk.refuse(order, r"Order DEMO-OPEN: .*Smartphone 123")
+    await context.refuse(order, r"Order DEMO-OPEN: .*Smartphone 123")
 
 
-async def test_numbers_as_texts_are_numbers_and_the_total_counts(desk: Desk) -> None:
+async def test_numbers_as_texts_are_numbers_and_the_total_counts(context: Context) -> None:
     order = _recorded()
     order["line_items"] = order["line_items"][1:2]
     order["line_items"][0] |= {"vat_ratio": "24.0", "total_price": None, "unit_price": "17.99", "quantity": "2"}
-    await desk.take(order)
-    assert desk.order["total"] == "35.98"
-    assert desk.order["line_items"][0]["quantity"] == 2
+    await context.take(order)
+    assert context.order["total"] == "35.98"
+    assert context.order["line_items"][0]["quantity"] == 2
 
 
-async def test_cash_on_delivery_is_told_from_what_is_paid(desk: Desk) -> None:
-    await desk.take(_recorded(code="o1", payment_method="Cash_on_delivery"))
-    await desk.take(_recorded(code="o2", payment_method="card"))
-    assert [o["payment_method"] for o in desk.shop.orders.values()] == ["cod", "smart_cart"]
+async def test_cash_on_delivery_is_told_from_what_is_paid(context: Context) -> None:
+    await context.take(_recorded(code="o1", payment_method="Cash_on_delivery"))
+    await context.take(_recorded(code="o2", payment_method="card"))
+    assert [o["payment_method"] for o in context.shop.orders.values()] == ["cod", "smart_cart"]
 
 
 # Products
 
 
-async def test_the_most_exact_uid_finds_the_product(desk: Desk) -> None:
+async def test_the_most_exact_uid_finds_the_product(context: Context) -> None:
     order = _recorded()
     sizes, variation, plain = order["line_items"]
     sizes |= {"shop_variation_uid": "40575312-12", "size": {"shop_variation_uid": "40575312-14"}}
     variation |= {"shop_uid": "405753", "shop_variation_uid": "40575312-12", "size": {"shop_variation_uid": None}}
     plain |= {"shop_variation_uid": ""}
-    await desk.take(order)
-    lines = [(line["product_id"], line["variation_id"]) for line in desk.order["line_items"]]
+    await context.take(order)
+    lines = [(line["product_id"], line["variation_id"]) for line in context.order["line_items"]]
     assert lines == [(1, 2), (1, 5), (4, 0)]
 
 
-async def test_an_unknown_sku_stops_the_order_and_names_both(desk: Desk) -> None:
+async def test_an_unknown_sku_stops_the_order_and_names_both(context: Context) -> None:
     order = _recorded()
     order["line_items"][2]["shop_uid"] = 769
-    await desk.refuse(order, r"Order DEMO-OPEN: WooCommerce has no product with the SKU 769 \(AIR OPTIX")
-    desk.shop.products.append(Product(6, "769"))
-    await desk.take(order)
-    assert desk.order["line_items"][2]["product_id"] == 6
+    await context.refuse(order, r"Order DEMO-OPEN: WooCommerce has no product with the SKU 769 \(AIR OPTIX")
+    context.shop.products.append(Product(6, "769"))
+    await context.take(order)
+    assert context.order["line_items"][2]["product_id"] == 6
 
 
-async def test_an_unknown_size_does_not_become_its_product(desk: Desk) -> None:
+async def test_an_unknown_size_does_not_become_its_product(context: Context) -> None:
     order = _recorded()
     order["line_items"][0]["size"]["shop_variation_uid"] = "40575312-16"
-    await desk.refuse(order, "the SKU 40575312-16")
+    await context.refuse(order, "the SKU 40575312-16")
 
 
-async def test_a_product_with_sizes_is_not_ordered_without_one(desk: Desk) -> None:
+async def test_a_product_with_sizes_is_not_ordered_without_one(context: Context) -> None:
     order = _recorded()
     order["line_items"][0] |= {"shop_variation_uid": None, "size": None}
-    await desk.refuse(order, "Order DEMO-OPEN: SKU 405753 .* is a product with variations")
+    await context.refuse(order, "Order DEMO-OPEN: SKU 405753 .* is a product with variations")
 
 
-async def test_a_sku_that_two_products_have_stops_the_order(desk: Desk) -> None:
-    desk.shop.products.append(Product(6, "768"))
-    await desk.refuse(_recorded(), "products 4 and 6 of WooCommerce have the same SKU 768")
+async def test_a_sku_that_two_products_have_stops_the_order(context: Context) -> None:
+    context.shop.products.append(Product(6, "768"))
+    await context.refuse(_recorded(), "products 4 and 6 of WooCommerce have the same SKU 768")
 
 
-async def test_a_product_in_the_trash_is_not_taken_and_hides_no_other(desk: Desk) -> None:
-    desk.shop.products[3].status = "trash"
-    await desk.refuse(_recorded(), "no product with the SKU 768 .*trash")
-    desk.shop.products.append(Product(6, "768"))
-    await desk.take(_recorded())
-    assert desk.order["line_items"][2]["product_id"] == 6
+async def test_a_product_in_the_trash_is_not_taken_and_hides_no_other(context: Context) -> None:
+    context.shop.products[3].status = "trash"
+    await context.refuse(_recorded(), "no product with the SKU 768 .*trash")
+    context.shop.products.append(Product(6, "768"))
+    await context.take(_recorded())
+    assert context.order["line_items"][2]["product_id"] == 6
 
 
 @pytest.mark.parametrize(("sku", "others"), [("a,b", ["a", "b"]), ("Ab", ["aB"]), ("0", ["x", "y"])])
-async def test_only_the_exact_sku_is_taken(desk: Desk, sku: str, others: list[str]) -> None:
-    desk.shop.products += [Product(20 + number, other) for number, other in enumerate(others)]
+async def test_only_the_exact_sku_is_taken(context: Context, sku: str, others: list[str]) -> None:
+    context.shop.products += [Product(20 + number, other) for number, other in enumerate(others)]
     order = _recorded()
     order["line_items"] = order["line_items"][1:2]
     order["line_items"][0]["shop_uid"] = sku
-    await desk.refuse(order, f"no product with the SKU {sku}")
-    desk.shop.products.append(Product(30, sku))
-    await desk.take(order)
-    assert desk.order["line_items"][0]["product_id"] == 30
+    await context.refuse(order, f"no product with the SKU {sku}")
+    context.shop.products.append(Product(30, sku))
+    await context.take(order)
+    assert context.order["line_items"][0]["product_id"] == 30
 
 
 # Invoices, addresses, details
 
 
-async def test_an_invoice_goes_along_with_its_company(desk: Desk) -> None:
-    await desk.take(_recorded("DEMO-INVOICE"))
+async def test_an_invoice_goes_along_with_its_company(context: Context) -> None:
+    await context.take(_recorded("DEMO-INVOICE"))
     recorded = _recorded("DEMO-INVOICE")["invoice_details"]
-    assert desk.order["billing"] | {"phone": ""} == {
+    assert context.order["billing"] | {"phone": ""} == {
         "first_name": "John",
         "last_name": "Doe",
         "company": recorded["company"],
@@ -402,21 +406,21 @@ async def test_an_invoice_goes_along_with_its_company(desk: Desk) -> None:
         "country": "GR",
         "phone": "",
     }
-    meta = meta_of(desk.order)
+    meta = meta_of(context.order)
     assert meta["invoice_document"] == "invoice"
     assert (meta["vat_number"], meta["tax_office"]) == (recorded["vat_number"], recorded["doy"])
     assert meta["profession"] == recorded["profession"]
     assert "is_vat_exempt" not in meta
 
 
-async def test_39a_goes_along_with_its_proof(desk: Desk) -> None:
+async def test_39a_goes_along_with_its_proof(context: Context) -> None:
     order = _recorded("DEMO-INVOICE39A")
     order["invoice_details"] |= {
         "vat_exclusion_verification_method": "documents",
         "vat_exclusion_documents": ["https://x/1.pdf", "https://x/2.pdf"],
     }
-    await desk.take(order)
-    meta = meta_of(desk.order)
+    await context.take(order)
+    meta = meta_of(context.order)
     assert meta["invoice_document"] == "invoice_39a"
     assert meta["vat_exclusion_requested"] == "yes"
     assert meta["vat_exclusion_verification_method"] == "documents"
@@ -424,30 +428,30 @@ async def test_39a_goes_along_with_its_proof(desk: Desk) -> None:
     assert meta["representative_id_type"] == "ΑΤ Αστυνομική Ταυτότητα"
     assert (meta["representative_id_number"], meta["representative_otp"]) == ("12345", "123456")
     # The recorded one has a line without VAT among lines with VAT.
-    assert [line["tax_class"] for line in desk.order["line_items"]] == ["", "zero-rate", ""]
-    assert desk.order["total"] == "286.98"
+    assert [line["tax_class"] for line in context.order["line_items"]] == ["", "zero-rate", ""]
+    assert context.order["total"] == "286.98"
 
 
-async def test_a_vies_invoice_is_entered_without_tax_and_in_its_country(desk: Desk) -> None:
+async def test_a_vies_invoice_is_entered_without_tax_and_in_its_country(context: Context) -> None:
     order = _recorded("DEMO-INVOICE-VIES")
     for line in order["line_items"]:
         line.pop("vat_ratio")
     order["line_items"] = order["line_items"][1:]
-    await desk.take(order)
-    assert desk.order["total"] == "100.00"
-    assert desk.order["billing"]["country"] == "DE"
-    assert desk.order["billing"]["company"] == "ACME EU"
-    meta = meta_of(desk.order)
+    await context.take(order)
+    assert context.order["total"] == "100.00"
+    assert context.order["billing"]["country"] == "DE"
+    assert context.order["billing"]["company"] == "ACME EU"
+    meta = meta_of(context.order)
     assert (meta["is_vat_exempt"], meta["invoice_document"]) == ("yes", "invoice_vies")
     assert meta["vat_number"] == "DE111119191"
 
 
-async def test_a_shop_without_that_tax_class_is_told(desk: Desk) -> None:
-    del desk.shop.rates["zero-rate"]
-    await desk.refuse(_recorded("DEMO-INVOICE39A"), "Invalid tax class")
+async def test_a_shop_without_that_tax_class_is_told(context: Context) -> None:
+    del context.shop.rates["zero-rate"]
+    await context.refuse(_recorded("DEMO-INVOICE39A"), "Invalid tax class")
 
 
-async def test_a_collection_point_a_gift_and_phones_go_along(desk: Desk) -> None:
+async def test_a_collection_point_a_gift_and_phones_go_along(context: Context) -> None:
     order = _recorded(custom="[GIFT-WRAP]", comments="Παρακαλώ\nγρήγορα")
     order["customer"] |= {"id": 17, "phone": 2101234567, "mobile": "(+30) 6999999999"}
     empty = dict.fromkeys(("street_name", "street_number", "floor", "zip", "city", "region", "country_code"), "")
@@ -455,16 +459,16 @@ async def test_a_collection_point_a_gift_and_phones_go_along(desk: Desk) -> None
         "pickup_from_collection_point": True,
         "collection_point_address": "Skroutz Point, Ερμού 1",
     }
-    await desk.take(order)
-    assert desk.order["shipping"]["address_1"] == "Skroutz Point, Ερμού 1"
-    assert desk.order["shipping"]["country"] == "GR"
-    assert desk.order["billing"]["phone"] == "(+30) 6999999999"
-    assert desk.order["customer_note"] == "Παρακαλώ\nγρήγορα"
-    assert desk.order["shipping_lines"][0]["method_title"] == "Smart Cart DEMO-OPEN, gift wrap"
-    meta = meta_of(desk.order)
+    await context.take(order)
+    assert context.order["shipping"]["address_1"] == "Skroutz Point, Ερμού 1"
+    assert context.order["shipping"]["country"] == "GR"
+    assert context.order["billing"]["phone"] == "(+30) 6999999999"
+    assert context.order["customer_note"] == "Παρακαλώ\nγρήγορα"
+    assert context.order["shipping_lines"][0]["method_title"] == "Smart Cart DEMO-OPEN, gift wrap"
+    meta = meta_of(context.order)
     assert (meta["phone"], meta["mobile"], meta["gift_wrap"]) == ("2101234567", "(+30) 6999999999", "yes")
     assert meta["collection_point"] == "Skroutz Point, Ερμού 1"
-    line = meta_of(desk.order["line_items"][0])
+    line = meta_of(context.order["line_items"][0])
     assert (line["size"], line["size_shop_value"], line["line_id"]) == ("Ηλικία 14 χρονών", "12-14", "Y5jVmgKmeX")
 
 
@@ -476,7 +480,7 @@ def _optional(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[st
 
 
 @pytest.mark.parametrize("name", ["DEMO-OPEN", "DEMO-INVOICE39A", "DEMO-STORE-PICKUP"])
-async def test_any_member_may_be_null_or_missing(desk: Desk, name: str) -> None:
+async def test_any_member_may_be_null_or_missing(context: Context, name: str) -> None:
     """The order is entered, or a sentence says why not."""
     recorded = _recorded(name)
     recorded.pop("accept_options", None)
@@ -494,94 +498,94 @@ async def test_any_member_may_be_null_or_missing(desk: Desk, name: str) -> None:
             else:
                 holder[path[-1]] = None
             try:
-                await desk.take(order)
+                await context.take(order)
                 entered += 1
             except HandoverError as error:
                 assert str(error).startswith("WooCommerceError: Order o"), (path, error)
                 assert path[0] == "line_items", (path, error)
-    assert len(desk.shop.orders) == entered
+    assert len(context.shop.orders) == entered
     assert entered > len(paths)
 
 
 # Changes
 
 
-async def test_couriers_and_tracking_codes_of_later_changes_go_along(desk: Desk) -> None:
-    await desk.take(_recorded())
+async def test_couriers_and_tracking_codes_of_later_changes_go_along(context: Context) -> None:
+    await context.take(_recorded())
     changed = _recorded(courier="ACS", courier_tracking_codes=[123, "456"], courier_voucher="https://x/v.pdf")
-    await desk.take(changed)
-    meta = meta_of(desk.order)
+    await context.take(changed)
+    meta = meta_of(context.order)
     assert (meta["courier"], meta["courier_tracking_codes"]) == ("ACS", "123, 456")
     assert meta["courier_voucher"] == "https://x/v.pdf"
-    await desk.take(changed | {"courier_voucher": None, "courier_tracking_codes": []})
-    assert meta_of(desk.order)["courier_voucher"] == ""
-    keys = [entry["key"] for entry in desk.order["meta_data"]]
+    await context.take(changed | {"courier_voucher": None, "courier_tracking_codes": []})
+    assert meta_of(context.order)["courier_voucher"] == ""
+    keys = [entry["key"] for entry in context.order["meta_data"]]
     assert len(keys) == len(set(keys))
 
 
-async def test_a_status_that_a_person_has_set_stays_until_the_state_changes(desk: Desk) -> None:
-    await desk.take(_recorded())
-    desk.shop.set_status(desk.order, "completed")
-    await desk.take(_recorded(courier="ACS"))
-    assert desk.order["status"] == "completed"
-    await desk.take(_recorded(state="cancelled"))
-    assert desk.order["status"] == "on-hold", "it was packed already, so a person looks"
+async def test_a_status_that_a_person_has_set_stays_until_the_state_changes(context: Context) -> None:
+    await context.take(_recorded())
+    context.shop.set_status(context.order, "completed")
+    await context.take(_recorded(courier="ACS"))
+    assert context.order["status"] == "completed"
+    await context.take(_recorded(state="cancelled"))
+    assert context.order["status"] == "on-hold", "it was packed already, so a person looks"
 
 
 @pytest.mark.parametrize("status", ["on-hold", "refunded", "failed"])
-async def test_a_change_that_is_no_new_state_undoes_no_status(desk: Desk, status: str) -> None:
-    await desk.take(_recorded())
-    desk.shop.set_status(desk.order, status)
-    await desk.take(_recorded(courier="ACS"))
-    assert (desk.order["status"], meta_of(desk.order)["courier"]) == (status, "ACS")
+async def test_a_change_that_is_no_new_state_undoes_no_status(context: Context, status: str) -> None:
+    await context.take(_recorded())
+    context.shop.set_status(context.order, status)
+    await context.take(_recorded(courier="ACS"))
+    assert (context.order["status"], meta_of(context.order)["courier"]) == (status, "ACS")
 
 
-async def test_an_order_that_a_person_has_completed_goes_not_back_to_processing(desk: Desk) -> None:
-    desk.shop.rates[""] = Decimal(0)
+async def test_an_order_that_a_person_has_completed_goes_not_back_to_processing(context: Context) -> None:
+    context.shop.rates[""] = Decimal(0)
     with pytest.raises(HandoverError, match="on hold"):
-        await desk.take(_recorded())
-    desk.shop.set_status(desk.order, "completed")
-    await desk.take(_recorded())
-    assert (desk.order["status"], meta_of(desk.order)["state"]) == ("completed", "accepted")
+        await context.take(_recorded())
+    context.shop.set_status(context.order, "completed")
+    await context.take(_recorded())
+    assert (context.order["status"], meta_of(context.order)["state"]) == ("completed", "accepted")
 
 
-async def test_a_cancelled_order_gives_its_pieces_back_only_while_they_are_here(desk: Desk) -> None:
+async def test_a_cancelled_order_gives_its_pieces_back_only_while_they_are_here(context: Context) -> None:
     def stock() -> list[int]:
-        return [product.stock for product in desk.shop.products]
+        return [product.stock for product in context.shop.products]
 
     at_first = stock()
-    await desk.take(_recorded())
+    await context.take(_recorded())
     sold = stock()
     assert sold == [100, 98, 98, 98, 100]
-    await desk.take(_recorded(state="cancelled"))
-    assert (desk.order["status"], stock()) == ("cancelled", at_first)
-    desk.shop.orders.clear()
+    await context.take(_recorded(state="cancelled"))
+    assert (context.order["status"], stock()) == ("cancelled", at_first)
+    context.shop.orders.clear()
     for state, status in (
         ("dispatched", "completed"),
         ("cancelled", "on-hold"),
         ("for_return", "on-hold"),
         ("cancelled", "on-hold"),
     ):
-        await desk.take(_recorded(state=state))
-        assert (desk.order["status"], stock()) == (status, sold)
+        await context.take(_recorded(state=state))
+        assert (context.order["status"], stock()) == (status, sold)
 
 
-async def test_states_without_a_word_leave_the_order_alone(desk: Desk) -> None:
-    await desk.take(_recorded())
-    before = copy.deepcopy(desk.order)
-    asked = len(desk.shop.requests)
+async def test_states_without_a_word_leave_the_order_alone(context: Context) -> None:
+    await context.take(_recorded())
+    before = copy.deepcopy(context.order)
+    asked = len(context.shop.requests)
     for state in ("lost_at_sea", "open"):
-        await desk.take(_recorded(state=state))
-    assert desk.order == before
-    assert len(desk.shop.requests) == asked
+        await context.take(_recorded(state=state))
+    assert context.order == before
+    assert len(context.shop.requests) == asked
 
 
-async def test_what_this_shop_does_not_send_is_not_entered(desk: Desk) -> None:
+async def test_what_this_shop_does_not_send_is_not_entered(context: Context) -> None:
     for state in ("cancelled", "rejected", "expired", "returned", "for_return", "partially_returned"):
-        await desk.take(_recorded(state=state))
-    await desk.take(_recorded(fulfilled_by_skroutz=True))
+        await context.take(_recorded(state=state))
+    await context.take(_recorded(fulfilled_by_skroutz=True))
     await FunctionRecipient(EXAMPLE.hand_over).take("R-1", b'{"kind": "return", "return": {"return_code": "R-1"}}')
-    assert desk.shop.orders == {}
+    assert context.shop.orders == {}
 
 
 # Calls
@@ -589,14 +593,14 @@ async def test_what_this_shop_does_not_send_is_not_entered(desk: Desk) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
-async def test_a_redirect_is_no_success_and_names_the_new_address(desk: Desk, method: str, status: int) -> None:
-    desk.shop.instead = web.Response(status=status, headers={"Location": "https://www.shop.example/wp-json/x"})
-    desk.shop.instead_of = {method}
+async def test_a_redirect_is_no_success_and_names_the_new_address(context: Context, method: str, status: int) -> None:
+    context.shop.instead = web.Response(status=status, headers={"Location": "https://www.shop.example/wp-json/x"})
+    context.shop.instead_of = {method}
     with pytest.raises(HandoverError, match=r"to https://www\.shop\.example/wp-json/x\. Put the new address"):
-        await desk.take(_recorded())
-    desk.shop.instead = None
-    await desk.take(_recorded())
-    assert desk.order["status"] == "processing"
+        await context.take(_recorded())
+    context.shop.instead = None
+    await context.take(_recorded())
+    assert context.order["status"] == "processing"
 
 
 @pytest.mark.parametrize(
@@ -608,25 +612,25 @@ async def test_a_redirect_is_no_success_and_names_the_new_address(desk: Desk, me
         ("null", "application/json", "not WooCommerce's"),
     ],
 )
-async def test_a_page_is_not_taken_for_an_order(desk: Desk, text: str, content_type: str, sentence: str) -> None:
-    desk.shop.instead = web.Response(status=200, text=text, content_type=content_type)
-    desk.shop.instead_of = {"POST"}
-    await desk.refuse(_recorded(), sentence)
+async def test_a_page_is_not_taken_for_an_order(context: Context, text: str, content_type: str, sentence: str) -> None:
+    context.shop.instead = web.Response(status=200, text=text, content_type=content_type)
+    context.shop.instead_of = {"POST"}
+    await context.refuse(_recorded(), sentence)
 
 
-async def test_a_refusal_says_what_woocommerce_says(desk: Desk) -> None:
+async def test_a_refusal_says_what_woocommerce_says(context: Context) -> None:
     os.environ["WOOCOMMERCE_SECRET"] = "cs_2"
-    await desk.refuse(_recorded(), r"with 401 \(woocommerce_rest_cannot_view: Sorry")
+    await context.refuse(_recorded(), r"with 401 \(woocommerce_rest_cannot_view: Sorry")
     os.environ["WOOCOMMERCE_SECRET"] = ""
-    await desk.refuse(_recorded(), "Set WOOCOMMERCE_SECRET in the connector's environment")
+    await context.refuse(_recorded(), "Set WOOCOMMERCE_SECRET in the connector's environment")
 
 
-async def test_netrc_is_never_used(desk: Desk, tmp_path: Path) -> None:
+async def test_netrc_is_never_used(context: Context, tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n", "utf-8")
     os.environ["NETRC"] = str(netrc)
     try:
-        await desk.take(_recorded())
+        await context.take(_recorded())
     finally:
         del os.environ["NETRC"]
-    assert desk.order["status"] == "processing"
+    assert context.order["status"] == "processing"

@@ -33,17 +33,17 @@ async def test_exactly_one_of_accept_reject_expire_and_cancel_wins(tmp_path: Pat
     chance = random.Random(f"{seed} {part}")
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop(quantity=100_000)
-        desk = market.marketplace._desk
-        deadline = desk.clock.now() + timedelta(hours=30)
+        context = market.marketplace._context
+        deadline = context.clock.now() + timedelta(hours=30)
 
         async def expire(code: str) -> int:
             def command(view: View) -> tuple[ChangeSet, None]:
                 found = store.by_code(view, code)
                 assert found is not None
-                return commands.expire(found, desk.terms, deadline).changes, None
+                return commands.expire(found, context.terms, deadline).changes, None
 
             try:
-                await desk.database.run(command)
+                await context.database.run(command)
             except DomainError as refused:
                 assert refused.code is ErrorCode.ORDER_STATUS
                 return 422
@@ -81,7 +81,7 @@ async def test_exactly_one_of_accept_reject_expire_and_cancel_wins(tmp_path: Pat
                 assert statuses.count(200) == len(winners), (seed, winners)
                 first[winners[0]] += 1
         assert set(first) == {"accept", "reject", "expire", "cancel"}, "each of them wins now and then"
-        taken = await market.marketplace._desk.database.read(_accepted)
+        taken = await market.marketplace._context.database.read(_accepted)
         assert await shop.stock() == {"A": 100_000 - taken, "B": 100_000}
 
 
@@ -97,15 +97,15 @@ async def test_every_move_is_written_only_at_the_version_that_it_was_decided_on(
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
-        desk = market.marketplace._desk
-        found = await desk.database.look(lambda view: store.by_code(view, code))
+        context = market.marketplace._context
+        found = await context.database.look(lambda view: store.by_code(view, code))
         assert found is not None
-        stale = record_ended(found, machine.cancel(found.order), desk.terms, desk.clock.now()).changes
+        stale = record_ended(found, machine.cancel(found.order), context.terms, context.clock.now()).changes
         move = stale.guarded[0]
         assert (move.table, dict(move.when)) == ("orders", {"version": 1})
         await shop.accept(code)
         with pytest.raises(ConditionFailedError):
-            await desk.database.commit(stale)
+            await context.database.commit(stale)
         assert (await shop.show(code))["state"] == "accepted"
 
 

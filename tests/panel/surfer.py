@@ -196,7 +196,7 @@ class Surfer:
 
 
 class Place:
-    """A marketplace with a shop, somebody of that shop, and somebody at the operator's desk."""
+    """A marketplace with a shop, somebody of that shop, and somebody at the operator's context."""
 
     def __init__(self, market: Market, shop: Shop, merchant: Surfer, operator: Surfer) -> None:
         self.market = market

@@ -21,33 +21,33 @@ def _listed(page: Page, room: str) -> list[str]:
 
 async def test_a_shop_a_listing_and_a_cart_by_forms_alone(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        desk = place.operator
-        page = await desk.get("/operator/shops")
+        context = place.operator
+        page = await context.get("/operator/shops")
         values = {"name": "Νέο", "domain": "new.example", "webhook_url": "http://new/", **LOCATION}
-        refused = await desk.submit(page, "/operator/shops", {**values, "webhook_url": "ftp://x"})
+        refused = await context.submit(page, "/operator/shops", {**values, "webhook_url": "ftp://x"})
         assert (refused.status, refused.form("/operator/shops").values["name"]) == (422, "Νέο")
-        shown = await desk.submit(page, "/operator/shops", values)
+        shown = await context.submit(page, "/operator/shops", values)
         [token] = [word for word in shown.text.split() if len(word) == 86]
         [shop_id] = _listed(shown, "shops")
         place.shop.id, place.shop.token = shop_id, token
         assert (await place.shop.call("GET", "/orders")).status == 200
 
-        page = await desk.get(f"/operator/shops/{shop_id}")
+        page = await context.get(f"/operator/shops/{shop_id}")
         path = f"/operator/shops/{shop_id}/listings"
         listing = {"shop_uid": "X", "product_name": "Λάμπα", "unit_price": "12,5", "quantity": "3"}
-        page = await desk.submit(page, path, {**listing, "commission_rate": "8.34"})
+        page = await context.submit(page, path, {**listing, "commission_rate": "8.34"})
         assert "€12.50" in page.text
-        page = await desk.submit(page, path, {**listing, "unit_price": "13"})
+        page = await context.submit(page, path, {**listing, "unit_price": "13"})
         assert "€13.00" in page.text
-        assert (await desk.submit(page, path, {**listing, "unit_price": "abc"})).status == 422
+        assert (await context.submit(page, path, {**listing, "unit_price": "abc"})).status == 422
 
-        cart = await desk.get(f"/operator/cart?shop={shop_id}")
-        assert (await desk.submit(cart, "/operator/cart")).status == 422
-        too_many = await desk.submit(cart, "/operator/cart", {"items[0][quantity]": "9"})
+        cart = await context.get(f"/operator/cart?shop={shop_id}")
+        assert (await context.submit(cart, "/operator/cart")).status == 422
+        too_many = await context.submit(cart, "/operator/cart", {"items[0][quantity]": "9"})
         assert (too_many.status, too_many.form("/operator/cart").values["items[0][quantity]"]) == (422, "9")
         company = {"company": "ΑΒΓ", "profession": "Εμπόριο", "vat_number": "012345678", "doy": "Α Αθηνών"}
         values = {"items[0][quantity]": "2", "payment_method": "cash_on_delivery", "gift_wrap": "1", **company}
-        placed = await desk.submit(cart, "/operator/cart", values)
+        placed = await context.submit(cart, "/operator/cart", values)
         code = placed.path.partition("?")[0].rpartition("/")[2]
         order = await place.shop.show(code)
         assert (order["line_items"][0]["quantity"], order["paid_by_user"], order["gift_wrap"]) == (2, False, True)

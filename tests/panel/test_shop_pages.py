@@ -101,15 +101,15 @@ async def test_goods_are_announced_received_and_lie_in_the_warehouse(tmp_path: P
         assert "The goods are announced" in done.text
         code = done.path.partition("?")[0].rpartition("/")[2]
         assert "Refrigerated" in done.text
-        desk = await place.operator.get(f"/operator/purchase-orders/{code}")
+        context = await place.operator.get(f"/operator/purchase-orders/{code}")
         received = await place.operator.submit(
-            desk, f"/operator/purchase-orders/{code}/receive", {"line_items[0][actual_quantity]": "4"}
+            context, f"/operator/purchase-orders/{code}/receive", {"line_items[0][actual_quantity]": "4"}
         )
         assert "The goods are in the warehouse." in received.text
         products = (await place.shop.call("GET", "/fbs/products")).json["products"]
         assert {entry["shop_uid"]: entry["quantity"] for entry in products} == {"A": 4, "B": 3}
         assert "4" in (await place.merchant.get("/shop/warehouse")).text
-        twice = await place.operator.submit(desk, f"/operator/purchase-orders/{code}/receive")
+        twice = await place.operator.submit(context, f"/operator/purchase-orders/{code}/receive")
         assert (twice.status, "already received" in twice.text) == (422, True)
 
 

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from kalathi.contract.orders import LineItem
 from kalathi.contract.words import OrderEventType, OrderState
-from kalathi.merchant.desk import look_again, needs_of, print_again, status_of
 from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Subject
+from kalathi.merchant.overview import look_again, needs_of, print_again, status_of
 from kalathi.merchant.policy import OrderPolicy, Policy
 from kalathi.merchant.printing import FolderPrinter, PrinterError, UnsurePrinterError
 from tests.market import until

@@ -17,11 +17,11 @@ from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import HttpAnswer
-from kalathi.merchant.desk import needs_of, settle, status_of
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox_rows import Subject
 from kalathi.merchant.metrics import ConnectorMetrics
 from kalathi.merchant.notices import label_topic
+from kalathi.merchant.overview import needs_of, settle, status_of
 from kalathi.merchant.refusals import Refusal, RefusalReason
 from kalathi.merchant.setup_notices import SetupNotices
 from tests.unit.test_connector import LINK, Shop

@@ -19,8 +19,8 @@ from kalathi.contract.webhooks import read_event_head
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, answer_until, decide, places_that_decide
-from kalathi.merchant.desk import needs_of, status_of
 from kalathi.merchant.inbox_rows import Subject
+from kalathi.merchant.overview import needs_of, status_of
 from tests.unit.test_connector import Shop
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "examples"

@@ -13,13 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from kalathi.marketplace.job_kinds import JobKind
 from kalathi.marketplace.kernel.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Command, T
 from kalathi.marketplace.kernel.due import DueKind, DueRow, earliest_by_kind
 from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from kalathi.marketplace.kernel.sqlite_writing import begin_group
-from kalathi.marketplace.lanes import Duty
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops.model import NewLocation, NewShop
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
@@ -227,7 +227,7 @@ class _Process:
         self._world = world
         clock = BusinessClock(0, world.millis)
         dispatcher = Dispatcher(world.database, clock, self, RetrySchedule("0,1,5,19"))
-        duty = Duty(
+        job_kind = JobKind(
             DueKind.DELIVERY,
             dispatcher.deliver,
             SLOTS,
@@ -237,7 +237,7 @@ class _Process:
             prepare=dispatcher.prepare,
             weigh=dispatcher.weigh,
         )
-        self._worker = Worker(world.database, clock, [duty], real=world.millis)
+        self._worker = Worker(world.database, clock, [job_kind], real=world.millis)
         self._running = asyncio.create_task(self._worker.run())
         self._is_dead = False
 
@@ -258,18 +258,18 @@ class _Process:
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
     ) -> Answer:
-        """The road: what the shop makes of it, and what must be true of each attempt."""
+        """The transport: what the shop makes of it, and what must be true of each attempt."""
         world = self._world
         event = Event(row.shop_id, row.subject, row.sequence)
         seen = world.seen[event]
-        lane = (id(self), row.shop_id)
-        world.in_flight[lane] += 1
+        pool = (id(self), row.shop_id)
+        world.in_flight[pool] += 1
         before = [Event(row.shop_id, row.subject, sequence) for sequence in range(1, row.sequence)]
         rules = {
             "the dead do not send": not self._is_dead,
             "the same bytes at each attempt": body == event.body(),
             "an order's events go out in order": all(world.seen[earlier].ended for earlier in before),
-            "a shop has so many slots": world.in_flight[lane] <= SLOTS_PER_SHOP,
+            "a shop has so many slots": world.in_flight[pool] <= SLOTS_PER_SHOP,
         }
         # The engine takes whatever is raised here for the endpoint's fault.
         world.broken += [(event, rule) for rule, holds in rules.items() if not holds]
@@ -278,7 +278,7 @@ class _Process:
         try:
             await asyncio.sleep(seconds)
         finally:
-            world.in_flight[lane] -= 1
+            world.in_flight[pool] -= 1
         seen.ended += 1
         if answer.delivered:
             if not seen.is_answered:

@@ -347,7 +347,7 @@ class Days(FakeNetwork):
             path.unlink(missing_ok=True)
 
     async def _cancel_late(self) -> None:
-        """A customer cancels what the courier has: it is shown as cancelled, and its pieces are on the road."""
+        """A customer cancels what the courier has: it is shown as cancelled, and its pieces are on the transport."""
         order = await self._some("dispatched")
         # Of a dispatch that no look and no event has shown, nobody can know.
         if order is None or not self.inbox.has_left(order["code"]):

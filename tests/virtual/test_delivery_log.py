@@ -115,7 +115,7 @@ async def test_what_is_old_is_forgotten_but_not_what_still_waits(tmp_path: Path)
         code = await shop.cart(A=1)
         await dead.cart(A=1)
         await market.advance(60)
-        database = market.marketplace._desk.database
+        database = market.marketplace._context.database
         assert await forget_old(database, market.time.millis + 59_000, asyncio.Event()) == 1
         [left] = await _listed(market)
         assert left["shop_id"] == dead.id
@@ -130,5 +130,5 @@ async def test_forgetting_ends_when_the_marketplace_does(tmp_path: Path) -> None
         await market.settle()
         ending = asyncio.Event()
         ending.set()
-        assert await forget_old(market.marketplace._desk.database, market.time.millis + 10**9, ending) == 0
+        assert await forget_old(market.marketplace._context.database, market.time.millis + 10**9, ending) == 0
         assert len(await _listed(market)) == 1

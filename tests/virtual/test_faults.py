@@ -8,7 +8,7 @@ import pytest
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.sandbox.fault_book import FaultBook
+from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, strikes
 from tests.market import Market, Shop, open_market
 
@@ -212,7 +212,7 @@ class Unwritten:
 
 
 async def test_a_reading_from_before_the_latest_rules_does_not_bring_the_old_ones_back() -> None:
-    book = FaultBook(cast(Database, Unwritten()), None, sandbox=True)
+    book = FaultRules(cast(Database, Unwritten()), None, sandbox=True)
     old = Faults(rules=(FaultRule(on=FaultPlace.API, kind=FaultKind.DROP),))
     new = Faults(rules=(FaultRule(on=FaultPlace.WEBHOOKS, kind=FaultKind.DROP),))
     await book.lay_down(old)

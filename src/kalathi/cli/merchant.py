@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kalathi.cli.merchant_desk import day, replay, reprint, settle, status
 from kalathi.cli.merchant_options import MERCHANT_OPTIONS, MerchantOptions
+from kalathi.cli.merchant_overview import day, replay, reprint, settle, status
 from kalathi.cli.merchant_stock import check_stock
 from kalathi.cli.operating import check_address, fail, token_of
 from kalathi.cli.output import OUTPUT
@@ -130,10 +130,10 @@ async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.merchant.commands import HANDING_OVER
     from kalathi.merchant.connector import Connector
     from kalathi.merchant.csv_folder import CsvStyle
-    from kalathi.merchant.desk import needs_now
     from kalathi.merchant.habits import Habits
     from kalathi.merchant.inbox import Inbox
     from kalathi.merchant.metrics import ConnectorMetrics
+    from kalathi.merchant.overview import needs_now
     from kalathi.merchant.receiver import Receiver, WebhookHandler
     from kalathi.merchant.watching import with_watching
     from kalathi.serving import address_of, listening_socket, log_json_lines, run_server

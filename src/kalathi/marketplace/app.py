@@ -15,11 +15,12 @@ from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
 from kalathi.marketplace.api.callers import Callers
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.docs_page import Description
 from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
+from kalathi.marketplace.job_kinds import JobKind
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_millis
 from kalathi.marketplace.kernel.database import Database, View
@@ -32,20 +33,19 @@ from kalathi.marketplace.kernel.moving import ClockMover, stored_offset_millis
 from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.production import TOO_SHORT, is_short
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.lanes import Duty
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
-from kalathi.marketplace.panel.live import Bells
+from kalathi.marketplace.panel.live import ChangeSignals
 from kalathi.marketplace.returns.due_work import ReturnDueWork
 from kalathi.marketplace.sandbox import store as sandbox
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
-from kalathi.marketplace.sandbox.fault_book import FaultBook, FaultyRoad
+from kalathi.marketplace.sandbox.fault_rules import FaultRules, FaultyTransport
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.shops.model import hash_token
-from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Road, Sender
+from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender, Transport
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
 from kalathi.marketplace.webhooks.log import forget_old
@@ -100,13 +100,15 @@ class Marketplace:
         self._network = sender or _network(settings)
         clock = BusinessClock(kept.offset_millis, real)
         printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
-        faults = FaultBook(database, kept.faults, sandbox=settings.mode == "sandbox")
-        road = FaultyRoad(self._network, faults)
+        faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox")
+        transport = FaultyTransport(self._network, faults)
         due_work = OrderDueWork(database, clock, terms, printer, self._threads)
         handlers = _handlers(due_work, ReturnDueWork(database, clock, terms), Openings(database, clock), idempotency)
-        self.worker = Worker(database, clock, _duties(settings, Dispatcher(database, clock, road, schedule), handlers))
+        self.worker = Worker(
+            database, clock, _job_kinds(settings, Dispatcher(database, clock, transport, schedule), handlers)
+        )
         workers = _workers_of_listeners(settings, database, clock, schedule)
-        self._desk = Desk(
+        self._context = Context(
             database=database,
             clock=clock,
             keys=KeyReserve(database),
@@ -120,12 +122,14 @@ class Marketplace:
             faults=faults,
             description=Description(lambda: document(settings.vendor)),
             sender=self._network,
-            listeners=Listeners(database, clock, faults, road, workers),
+            listeners=Listeners(database, clock, faults, transport, workers),
             threads=self._threads,
             worker_idle_seconds=self._idle_seconds,
         )
-        self._bells, self._listeners = Bells(database), self._desk.listeners
-        self.asgi: ASGIApp = with_pages(_with_cors(application(self._desk), settings), self._desk, self._bells, real)
+        self._signals, self._listeners = ChangeSignals(database), self._context.listeners
+        self.asgi: ASGIApp = with_pages(
+            _with_cors(application(self._context), settings), self._context, self._signals, real
+        )
         self._clock, self._faults, self._settings = clock, faults, settings
         self._stopping, self._started_at = False, 0.0
         self._news, self._ending = asyncio.Event(), asyncio.Event()
@@ -141,7 +145,7 @@ class Marketplace:
 
     def hang_up(self) -> None:
         """End the streams of pages and listeners, so that the server need not wait for them."""
-        self._bells.close()
+        self._signals.close()
         self._listeners.close()
 
     def _ring(self) -> None:
@@ -267,16 +271,16 @@ def _handlers(
     }
 
 
-def _duties(settings: Settings, dispatcher: Dispatcher, handlers: Mapping[DueKind, _Handler]) -> list[Duty]:
+def _job_kinds(settings: Settings, dispatcher: Dispatcher, handlers: Mapping[DueKind, _Handler]) -> list[JobKind]:
     """Which handler runs which kind of due row, and how many at once."""
     return [
         _deliveries(settings, dispatcher),
-        *(Duty(kind, handler, slots=20, slots_per_shop=20) for kind, handler in handlers.items()),
+        *(JobKind(kind, handler, slots=20, slots_per_shop=20) for kind, handler in handlers.items()),
     ]
 
 
-def _deliveries(settings: Settings, dispatcher: Dispatcher, only_shop: str = "") -> Duty:
-    return Duty(
+def _deliveries(settings: Settings, dispatcher: Dispatcher, only_shop: str = "") -> JobKind:
+    return JobKind(
         DueKind.DELIVERY,
         dispatcher.deliver,
         settings.webhook_slots_per_shop if only_shop else settings.webhook_slots,
@@ -291,9 +295,9 @@ def _deliveries(settings: Settings, dispatcher: Dispatcher, only_shop: str = "")
 
 def _workers_of_listeners(
     settings: Settings, database: Database, clock: BusinessClock, schedule: RetrySchedule
-) -> Callable[[str, Road], Worker]:
-    def make_worker(shop_id: str, road: Road) -> Worker:
-        dispatcher = Dispatcher(database, clock, road, schedule, has_listeners=True)
+) -> Callable[[str, Transport], Worker]:
+    def make_worker(shop_id: str, transport: Transport) -> Worker:
+        dispatcher = Dispatcher(database, clock, transport, schedule, has_listeners=True)
         return Worker(database, clock, [_deliveries(settings, dispatcher, shop_id)], frees_leases=False)
 
     return make_worker

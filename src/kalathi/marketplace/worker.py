@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from kalathi.marketplace.job_kinds import Claimed, JobKind, WorkerPool
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database, View
@@ -24,7 +25,6 @@ from kalathi.marketplace.kernel.due import (
     free_all,
     freed,
 )
-from kalathi.marketplace.lanes import Claimed, Duty, Lane
 
 _log = structlog.get_logger("kalathi.worker")
 
@@ -46,7 +46,7 @@ _LONGEST_PAUSE_MILLIS: Final = 3_600_000
 
 
 _GIVEN_BACK: Final = object()
-_Result = tuple[Duty, DueRow, Any]
+_Result = tuple[JobKind, DueRow, Any]
 
 
 def _within_bytes(work: list[Claimed], free_bytes: int) -> list[Claimed]:
@@ -67,7 +67,7 @@ class Worker:
         self,
         database: Database,
         clock: BusinessClock,
-        duties: Sequence[Duty],
+        job_kinds: Sequence[JobKind],
         *,
         most_bytes: int = _MOST_BYTES,
         real: Callable[[], int] = real_millis,
@@ -86,7 +86,7 @@ class Worker:
         self.last_turn_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimed_at = 0.0
-        self._lanes = [Lane(duty) for duty in duties]
+        self._pools = [WorkerPool(job_kind) for job_kind in job_kinds]
         self._bytes = 0
         self._results: list[_Result] = []
         self._recording: asyncio.Task[None] | None = None
@@ -127,9 +127,9 @@ class Worker:
     async def drain(self) -> None:
         """After `run` has returned: lets what is in flight end, and gives back what waits for a slot. What does not end
         is repeated when its lease has run out."""
-        for lane in self._lanes:
-            while lane.ready:
-                self._give_back(lane, lane.ready.popleft())
+        for pool in self._pools:
+            while pool.ready:
+                self._give_back(pool, pool.ready.popleft())
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + _DRAIN_SECONDS
         while unfinished := self._unfinished():
@@ -154,43 +154,47 @@ class Worker:
         if len(self._tasks) >= _LOAD:
             now = asyncio.get_running_loop().time()
             await asyncio.sleep(self._claimed_at + _BETWEEN_CLAIMS_SECONDS - now)
-        lanes = [lane for lane in self._lanes if lane.room > 0]
-        if not lanes or self._bytes >= self._most_bytes or len(self._results) >= _MOST_RESULTS:
+        pools = [pool for pool in self._pools if pool.room > 0]
+        if not pools or self._bytes >= self._most_bytes or len(self._results) >= _MOST_RESULTS:
             return _LOOK_AGAIN_SECONDS
         earliest = await self._database.peek(earliest_by_kind)
         now = self._clock.now_millis()
         claimed = False
-        for lane in lanes:
-            if earliest.get(lane.duty.kind, now + 1) <= now:
-                claimed |= await self._claim(lane)
+        for pool in pools:
+            if earliest.get(pool.job_kind.kind, now + 1) <= now:
+                claimed |= await self._claim(pool)
         if claimed:
             return 0.0
-        following = min((earliest[lane.duty.kind] for lane in self._lanes if lane.duty.kind in earliest), default=None)
+        following = min(
+            (earliest[pool.job_kind.kind] for pool in self._pools if pool.job_kind.kind in earliest), default=None
+        )
         if following is None or following <= now:
             return _LOOK_AGAIN_SECONDS
         return min(_LOOK_AGAIN_SECONDS, (following - now) / 1000)
 
-    async def _claim(self, lane: Lane) -> bool:
-        duty, room, busy, free_bytes = lane.duty, lane.room, dict(lane.by_shop), self._most_bytes - self._bytes
-        per_shop, slots_of = lane.limits(is_hurried=self._clock.is_moving)
+    async def _claim(self, pool: WorkerPool) -> bool:
+        job_kind, room, busy, free_bytes = pool.job_kind, pool.room, dict(pool.by_shop), self._most_bytes - self._bytes
+        per_shop, slots_of = pool.limits(is_hurried=self._clock.is_moving)
         at = asyncio.get_running_loop().time()
 
         def command(view: View) -> tuple[ChangeSet, list[Claimed]]:
             real = self._real()
             found = claimable(
                 view,
-                duty.kind,
+                job_kind.kind,
                 now_millis=self._clock.now_millis(),
                 real_millis=real,
                 limit=room,
                 per_shop=per_shop,
                 busy=busy,
-                beside=duty.beside,
+                beside=job_kind.beside,
                 slots_of=slots_of,
-                only_shop=duty.only_shop,
+                only_shop=job_kind.only_shop,
             )
-            prepared = duty.prepare(view, found) if duty.prepare and found else [None] * len(found)
-            work = [Claimed(row, what, duty.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)]
+            prepared = job_kind.prepare(view, found) if job_kind.prepare and found else [None] * len(found)
+            work = [
+                Claimed(row, what, job_kind.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)
+            ]
             work = _within_bytes(work, free_bytes)
             changes, leased = claim([claimed.row for claimed in work], real)
             for claimed, row in zip(work, leased, strict=True):
@@ -203,64 +207,66 @@ class Worker:
         except ConditionFailedError:
             return True  # Somebody else was faster with one of them: look again.
         self._claimed_at = asyncio.get_running_loop().time()
-        self._begin(lane, work)
+        self._begin(pool, work)
         return bool(work)
 
-    def _begin(self, lane: Lane, work: list[Claimed]) -> None:
+    def _begin(self, pool: WorkerPool, work: list[Claimed]) -> None:
         for claimed in work:
             self._bytes += claimed.weight
-            lane.add(claimed)
+            pool.add(claimed)
         # Where a slot is free nothing was ready, since whoever has one takes the next.
-        for _ in range(min(lane.duty.slots - lane.slots_taken, len(work))):
-            lane.slots_taken += 1
-            task = asyncio.create_task(self._work_off(lane))
+        for _ in range(min(pool.job_kind.slots - pool.slots_taken, len(work))):
+            pool.slots_taken += 1
+            task = asyncio.create_task(self._work_off(pool))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _work_off(self, lane: Lane) -> None:
+    async def _work_off(self, pool: WorkerPool) -> None:
         """One slot: what is ready, one after the other."""
         loop = asyncio.get_running_loop()
         try:
-            while lane.ready:
-                claimed = lane.ready.popleft()
+            while pool.ready:
+                claimed = pool.ready.popleft()
                 if loop.time() - claimed.claimed_at > _MOST_WAIT_SECONDS:
-                    self._give_back(lane, claimed)
+                    self._give_back(pool, claimed)
                 else:
-                    await self._work(lane, claimed)
+                    await self._work(pool, claimed)
         finally:
-            lane.slots_taken -= 1
+            pool.slots_taken -= 1
             self.ring()
 
-    async def _work(self, lane: Lane, claimed: Claimed) -> None:
-        duty, row = lane.duty, claimed.row
+    async def _work(self, pool: WorkerPool, claimed: Claimed) -> None:
+        job_kind, row = pool.job_kind, claimed.row
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            result = await (duty.handle(row) if duty.prepare is None else duty.handle(row, claimed.prepared))
-            if duty.record is not None:
-                self._record(lane, row, result)
+            result = await (
+                job_kind.handle(row) if job_kind.prepare is None else job_kind.handle(row, claimed.prepared)
+            )
+            if job_kind.record is not None:
+                self._record(pool, row, result)
         except (ConditionFailedError, StorageError) as error:
             _not_written(row, error)
         except Exception:  # noqa: BLE001  (one faulty row must not end the worker; it is logged and repeated later)
             _log.exception("due_work_failed", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
             await self._put_off(row)
         finally:
-            lane.noted(row.shop_id, loop.time() - started)
-            self._let_go(lane, claimed)
+            pool.noted(row.shop_id, loop.time() - started)
+            self._let_go(pool, claimed)
 
-    def _give_back(self, lane: Lane, claimed: Claimed) -> None:
+    def _give_back(self, pool: WorkerPool, claimed: Claimed) -> None:
         """It has waited so long that its lease might end while it is being done, or there is no time for it."""
-        self._record(lane, claimed.row, _GIVEN_BACK)
-        self._let_go(lane, claimed)
+        self._record(pool, claimed.row, _GIVEN_BACK)
+        self._let_go(pool, claimed)
 
-    def _let_go(self, lane: Lane, claimed: Claimed) -> None:
+    def _let_go(self, pool: WorkerPool, claimed: Claimed) -> None:
         self._bytes -= claimed.weight
-        lane.remove(claimed.row.shop_id)
+        pool.remove(claimed.row.shop_id)
         self.ring()
 
-    def _record(self, lane: Lane, row: DueRow, result: Any) -> None:
+    def _record(self, pool: WorkerPool, row: DueRow, result: Any) -> None:
         """Results of work that ends while others are being written are written together."""
-        self._results.append((lane.duty, row, result))
+        self._results.append((pool.job_kind, row, result))
         if self._recording is None:
             self._recording = asyncio.create_task(self._write_results())
 
@@ -313,12 +319,12 @@ class Worker:
 
 
 def _changes(results: list[_Result]) -> ChangeSet:
-    """What is written of them, by duty."""
+    """What is written of them, by job_kind."""
     changes = ChangeSet(*(freed(row) for _, row, result in results if result is _GIVEN_BACK))
-    for duty in {duty.kind: duty for duty, _, _ in results}.values():
-        ended = [result for its, _, result in results if its is duty and result is not _GIVEN_BACK]
-        if duty.record is not None and ended:
-            changes.extend([duty.record(ended)])
+    for job_kind in {job_kind.kind: job_kind for job_kind, _, _ in results}.values():
+        ended = [result for its, _, result in results if its is job_kind and result is not _GIVEN_BACK]
+        if job_kind.record is not None and ended:
+            changes.extend([job_kind.record(ended)])
     return changes
 
 

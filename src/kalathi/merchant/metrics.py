@@ -2,8 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from kalathi.merchant.desk import needs_now
 from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.overview import needs_now
 from kalathi.merchant.refusals import Refusal
 
 

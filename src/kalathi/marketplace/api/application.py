@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalathi.marketplace.api.bodies import check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.api.calls import Call, ShopHandler
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.front import BASE_PATH, MerchantCall, MerchantsFront
 from kalathi.marketplace.api.listen import LISTEN_PATH, listen_endpoint
 from kalathi.marketplace.api.merchant_routes import fault_name
@@ -34,16 +34,16 @@ from kalathi.marketplace.sandbox.triggers import TriggerKind
 OPERATOR = "operator"
 
 
-def application(desk: Desk) -> ASGIApp:
+def application(context: Context) -> ASGIApp:
     """The whole HTTP face of the marketplace."""
-    merchants = _merchants_front(desk)
+    merchants = _merchants_front(context)
     rest = Starlette(
         routes=[
-            StarletteRoute(route.path, _endpoint(route, desk), methods=[route.method])
+            StarletteRoute(route.path, _endpoint(route, context), methods=[route.method])
             for route in ROUTES
             if route.access is not Access.MERCHANT
         ]
-        + [WebSocketRoute(LISTEN_PATH, listen_endpoint(desk))],
+        + [WebSocketRoute(LISTEN_PATH, listen_endpoint(context))],
         exception_handlers={HTTPException: _routing_error, Exception: _unexpected},
     )
 
@@ -70,7 +70,7 @@ def application(desk: Desk) -> ASGIApp:
     return front
 
 
-def _merchants_front(desk: Desk) -> MerchantsFront:
+def _merchants_front(context: Context) -> MerchantsFront:
     """The shops' calls: those on one order by method and action, the others by their paths."""
     merchant_prefix = f"{BASE_PATH}/orders/{{code}}"
     calls = {}
@@ -86,20 +86,20 @@ def _merchants_front(desk: Desk) -> MerchantsFront:
         for route in ROUTES
         if route.access is Access.MERCHANT and not route.path.startswith(merchant_prefix)
     )
-    return MerchantsFront(desk, calls, others, desk.terms.settings.vendor)
+    return MerchantsFront(context, calls, others, context.terms.settings.vendor)
 
 
-def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]:
-    handler = cast(Callable[[Desk, Call], Awaitable[Reply]], route.handler)
+def _endpoint(route: Route, context: Context) -> Callable[[Request], Awaitable[Reply]]:
+    handler = cast(Callable[[Context, Call], Awaitable[Reply]], route.handler)
 
     async def endpoint(request: Request) -> Reply:
         try:
             if route.access is Access.OPERATOR:
-                check_operator(request, desk)
+                check_operator(request, context)
             if route.access is Access.MONITOR:
-                check_monitor(request, desk)
+                check_monitor(request, context)
             if route.sandbox_only:
-                _check_sandbox(desk)
+                _check_sandbox(context)
             body, content = None, b""
             if route.body is not None:
                 encoding, length = request.headers.get("content-encoding"), request.headers.get("content-length")
@@ -113,15 +113,15 @@ def _endpoint(route: Route, desk: Desk) -> Callable[[Request], Awaitable[Reply]]
                 else None
             )
             query = read_query(request.scope["query_string"])
-            return await handler(desk, Call(path=request.path_params, query=query, body=body, keyed=keyed))
+            return await handler(context, Call(path=request.path_params, query=query, body=body, keyed=keyed))
         except Exception as error:  # noqa: BLE001  (the edge answers every fault with the envelope)
             return error_reply(error)
 
     return endpoint
 
 
-def _check_sandbox(desk: Desk) -> None:
-    if desk.terms.settings.mode != "sandbox":
+def _check_sandbox(context: Context) -> None:
+    if context.terms.settings.mode != "sandbox":
         raise DomainError(ErrorCode.NOT_FOUND, "This call is the sandbox's; the marketplace runs in production mode.")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from kalathi.contract.codec import encode
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
@@ -30,26 +30,26 @@ class ShopCall(Call, frozen=True, kw_only=True):
     shop: Shop
 
 
-ShopHandler = Callable[[Desk, ShopCall], Awaitable[Reply]]
+ShopHandler = Callable[[Context, ShopCall], Awaitable[Reply]]
 
 
-async def write(desk: Desk, call: Call, command: Callable[[View], tuple[ChangeSet, Reply]]) -> Reply:
+async def write(context: Context, call: Call, command: Callable[[View], tuple[ChangeSet, Reply]]) -> Reply:
     """Runs a command; under an Idempotency-Key its answer is part of what it writes, and a repeat gets it again."""
     request = call.keyed
     if request is None:
-        return await desk.database.run(command)
+        return await context.database.run(command)
 
     def remembered(view: View) -> tuple[ChangeSet, Reply]:
         first = answer_of(view, request)
         if first is not None:
             return ChangeSet(), Reply(first.status, first.body)
         changes, reply = command(view)
-        hours = desk.terms.settings.idempotency_hours
-        changes.add(*remember(request, reply.status, reply.body, desk.clock.now(), hours))
+        hours = context.terms.settings.idempotency_hours
+        changes.add(*remember(request, reply.status, reply.body, context.clock.now(), hours))
         return changes, reply
 
-    with desk.idempotency.alone(request):
-        return await desk.database.run(remembered)
+    with context.idempotency.alone(request):
+        return await context.database.run(remembered)
 
 
 def reply(status: int, payload: object) -> Reply:

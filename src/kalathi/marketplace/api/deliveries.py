@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import ListMeta
 from kalathi.marketplace.api.calls import Call, write
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.paging import page_of, pagination, timestamp_of
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
@@ -49,7 +49,7 @@ class ResendFailures(Struct, frozen=True, kw_only=True):
     since: Annotated[datetime, Meta(tz=True)]
 
 
-async def list_deliveries(desk: Desk, call: Call) -> Reply:
+async def list_deliveries(context: Context, call: Call) -> Reply:
     """`?shop_id=&subject=&event_type=&state=&since=&page=&per=`, newest first."""
     state = call.query.get("state")
     if state is not None and state not in _STATES:
@@ -60,36 +60,36 @@ async def list_deliveries(desk: Desk, call: Call) -> Reply:
     if "since" in call.query:
         filters["since"] = timestamp_of(call.query, "since")
     page = page_of(call.query)
-    found, count = await desk.database.read(lambda view: log.logged(view, filters, state, page.per, page.offset))
+    found, count = await context.database.read(lambda view: log.logged(view, filters, state, page.per, page.offset))
     return Reply(200, encode(DeliveryList(deliveries=found, meta=pagination(page, count))))
 
 
-async def show_delivery(desk: Desk, call: Call) -> Reply:
+async def show_delivery(context: Context, call: Call) -> Reply:
     """One event with its body, its headers and each attempt."""
-    headers, now_seconds = webhook_headers(desk.terms.settings.user_agent), real_millis() // 1000
-    detail = await desk.database.look(lambda view: log.delivery_detail(view, call.path["id"], headers, now_seconds))
+    headers, now_seconds = webhook_headers(context.terms.settings.user_agent), real_millis() // 1000
+    detail = await context.database.look(lambda view: log.delivery_detail(view, call.path["id"], headers, now_seconds))
     return Reply(200, encode(detail))
 
 
-async def resend_delivery(desk: Desk, call: Call) -> Reply:
+async def resend_delivery(context: Context, call: Call) -> Reply:
     """Sends one event again, the same bytes; one that still waits is sent now."""
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         log.delivery_detail(view, call.path["id"], {}, 0)
-        changes = again(view, call.path["id"], desk.clock.now())
+        changes = again(view, call.path["id"], context.clock.now())
         return changes, Reply(200, encode(Resent(resent=1)))
 
-    return await write(desk, call, command)
+    return await write(context, call, command)
 
 
-async def resend_failures(desk: Desk, call: Call) -> Reply:
+async def resend_failures(context: Context, call: Call) -> Reply:
     """Sends again what a shop has not taken since a time, the oldest first; each event is tried once."""
     asked: ResendFailures = call.body
     filters: dict[str, Value] = {"shop_id": asked.shop_id, "since": to_millis(asked.since)}
-    found, count = await desk.database.read(lambda view: log.logged(view, filters, "exhausted", _MOST_RESENT, 0))
+    found, count = await context.database.read(lambda view: log.logged(view, filters, "exhausted", _MOST_RESENT, 0))
     if count > _MOST_RESENT:
         raise invalid_parameter(f"since: that is {count} events; ask for at most {_MOST_RESENT} at once.")
-    now = desk.clock.now()
+    now = context.clock.now()
     names = [entry.id for entry in reversed(found)]
     for first in range(0, len(names), _AT_ONCE):
         part = names[first : first + _AT_ONCE]
@@ -105,7 +105,7 @@ async def resend_failures(desk: Desk, call: Call) -> Reply:
                     begun |= {subject} if _opens(view, shop_id, subject, sequence) else set()
             return changes, None
 
-        await desk.database.run(command)
+        await context.database.run(command)
     return Reply(200, encode(Resent(resent=len(names))))
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.docs_page import POLICY
 from kalathi.marketplace.api.reply import Reply
 
@@ -14,11 +14,11 @@ _PAGE_HEADERS: Final = (
 )
 
 
-async def show_openapi(desk: Desk, call: Call) -> Reply:
+async def show_openapi(context: Context, call: Call) -> Reply:
     """The OpenAPI 3.1 document of every call."""
-    return Reply(200, desk.description.document)
+    return Reply(200, context.description.document)
 
 
-async def show_docs(desk: Desk, call: Call) -> Reply:
+async def show_docs(context: Context, call: Call) -> Reply:
     """The same for people."""
-    return Reply(200, desk.description.page, _PAGE_HEADERS)
+    return Reply(200, context.description.page, _PAGE_HEADERS)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from kalathi.marketplace.api.bodies import check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.api.calls import ShopCall
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.faults import go_wrong
 from kalathi.marketplace.api.limits import RateLimit
 from kalathi.marketplace.api.merchants import Handler, OrderCall, show_order
@@ -59,10 +59,12 @@ class _Headers(NamedTuple):
 class MerchantsFront:
     """`/merchants/ecommerce/...`"""
 
-    def __init__(self, desk: Desk, calls: dict[tuple[str, str], MerchantCall], others: ShopRoutes, vendor: str) -> None:
+    def __init__(
+        self, context: Context, calls: dict[tuple[str, str], MerchantCall], others: ShopRoutes, vendor: str
+    ) -> None:
         """`calls` maps method and action, such as ("POST", "accept"); GET of the order itself is ("GET", "").
         `others` are not on one order."""
-        self._desk = desk
+        self._context = context
         self._calls = calls
         self._others = others
         self._actions = {action for _, action in calls}
@@ -70,14 +72,14 @@ class MerchantsFront:
         self._accept_bytes = self._accept.encode()
         media = re.escape(f"application/vnd.{vendor}+json".lower())
         self._ours = re.compile(rf"{media};(?:[^;]+;)*version=3(?:\.\d{{1,4}})?(?:;.*)?")
-        self._limit = RateLimit(desk.terms.settings.rate_limit_per_minute)
+        self._limit = RateLimit(context.terms.settings.rate_limit_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers every request, the faulty ones too."""
-        if self._desk.faults.strikes_api:
+        if self._context.faults.strikes_api:
             token_hash = _token_hash(_scanned(scope).authorization)
-            shop_id = await self._desk.database.peek(lambda view: shops.shop_id_of_token(view, token_hash))
-            rules = self._desk.faults.on_call(shop_id, self._name_of(scope))
+            shop_id = await self._context.database.peek(lambda view: shops.shop_id_of_token(view, token_hash))
+            rules = self._context.faults.on_call(shop_id, self._name_of(scope))
             await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, send)
         else:
             await (await self._reply(scope, receive))(scope, receive, send)
@@ -98,11 +100,11 @@ class MerchantsFront:
         caller = await self._admitted(scope, token_hash, code, headers.accept)
 
         def asked_of(caller: store.Caller | None) -> OrderCall:
-            found = caller and (caller.found or self._desk.demo.find(code))
+            found = caller and (caller.found or self._context.demo.find(code))
             if caller is None or found is None:
                 raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
             is_demo = caller.found is None
-            now = stands_at(found) if is_demo else self._desk.clock.now()
+            now = stands_at(found) if is_demo else self._context.clock.now()
             return OrderCall(caller.shop, found, scope["query_string"], call.part, now, is_demo=is_demo)
 
         def find(view: View) -> OrderCall:
@@ -110,19 +112,19 @@ class MerchantsFront:
 
         asked = asked_of(caller)
         if scope["method"] == "GET":
-            return show_order(self._desk, asked)
+            return show_order(self._context, asked)
         body, content = await _body(call.body, receive, headers)
         request = None
         if headers.idempotency_key is not None:
             request = _keyed(asked.shop.id, headers.idempotency_key, scope, content)
-        with self._desk.idempotency.alone(request) if request else contextlib.nullcontext():
+        with self._context.idempotency.alone(request) if request else contextlib.nullcontext():
             if not call.draws_codes:
                 return await self._act(call, asked._replace(body=body), find, request)
-            keys = await self._desk.keys.draw(COMMAND_ATTEMPTS)
+            keys = await self._context.keys.draw(COMMAND_ATTEMPTS)
             try:
                 return await self._act(call, asked._replace(body=body, keys=keys), find, request)
             finally:
-                self._desk.keys.give_back(keys)
+                self._context.keys.give_back(keys)
 
     async def _other(self, scope: Scope, receive: Receive, token_hash: bytes, headers: _Headers) -> Reply:
         route, named = self._others.find(scope["method"], scope["path"])
@@ -133,7 +135,7 @@ class MerchantsFront:
         if headers.idempotency_key is not None and scope["method"] == "POST":
             keyed = _keyed(caller.shop.id, headers.idempotency_key, scope, content)
         return await route.handler(
-            self._desk, ShopCall(shop=caller.shop, path=named, query=query, body=body, keyed=keyed)
+            self._context, ShopCall(shop=caller.shop, path=named, query=query, body=body, keyed=keyed)
         )
 
     def _call(self, scope: Scope) -> tuple[MerchantCall, str]:
@@ -169,20 +171,20 @@ class MerchantsFront:
             if request is not None and (first := answer_of(view, request)) is not None:
                 return ChangeSet(), Reply(first.status, first.body)
             present = read_already.pop() if read_already else find(view)._replace(body=asked.body, keys=asked.keys)
-            changes = call.handler(self._desk, view, present)
+            changes = call.handler(self._context, view, present)
             if request is not None and not changes.is_empty:
-                hours = self._desk.terms.settings.idempotency_hours
-                changes.add(*remember(request, SUCCESS.status, SUCCESS.body, self._desk.clock.now(), hours))
+                hours = self._context.terms.settings.idempotency_hours
+                changes.add(*remember(request, SUCCESS.status, SUCCESS.body, self._context.clock.now(), hours))
             return changes, SUCCESS
 
-        return await self._desk.database.run(command)
+        return await self._context.database.run(command)
 
     async def _admitted(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
         """Who calls, with the checks in the order that the design gives: token, then the limit, then Accept."""
-        caller = await self._desk.database.peek(lambda view: store.for_token(view, token_hash, code))
+        caller = await self._context.database.peek(lambda view: store.for_token(view, token_hash, code))
         if caller is None:
             refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
-            raise self._desk.callers.refuse_token(scope, refusal)
+            raise self._context.callers.refuse_token(scope, refusal)
         if self._limit.is_on:
             self._limit.take(caller.shop.id)
         if accept != self._accept_bytes and not self._accepts(accept):

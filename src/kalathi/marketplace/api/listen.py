@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.operator_token import check_operator
 from kalathi.marketplace.api.reply import error_reply
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
@@ -25,20 +25,20 @@ _RESTART: Final = 1012
 _CLOSE_SECONDS: Final = 1.0
 
 
-def listen_endpoint(desk: Desk) -> Callable[[WebSocket], Awaitable[None]]:
+def listen_endpoint(context: Context) -> Callable[[WebSocket], Awaitable[None]]:
     """Return the endpoint. A refusal is an HTTP answer with the usual envelope."""
 
     async def listen(websocket: WebSocket) -> None:
         try:
-            check_operator(websocket, desk)
-            stream, shop_id = await _open(desk, websocket)
+            check_operator(websocket, context)
+            stream, shop_id = await _open(context, websocket)
         except Exception as error:  # noqa: BLE001  (the edge answers every fault with the envelope)
             refusal = error_reply(error)
             headers = {name.decode(): value.decode() for name, value in refusal.headers}
             await websocket.send_denial_response(Response(refusal.body, refusal.status, headers))
             return
         await websocket.accept()
-        desk.listeners.join(shop_id, stream)
+        context.listeners.join(shop_id, stream)
         tasks = [
             asyncio.ensure_future(_read(websocket, stream)),
             asyncio.ensure_future(stream.run_sender(_sender(websocket))),
@@ -49,7 +49,7 @@ def listen_endpoint(desk: Desk) -> Callable[[WebSocket], Awaitable[None]]:
         finally:
             for task in tasks:
                 task.cancel()
-            desk.listeners.leave(stream)
+            context.listeners.leave(stream)
         with contextlib.suppress(TimeoutError):
             # One that does not read does not read this either.
             async with asyncio.timeout(_CLOSE_SECONDS):
@@ -58,10 +58,10 @@ def listen_endpoint(desk: Desk) -> Callable[[WebSocket], Awaitable[None]]:
     return listen
 
 
-async def _open(desk: Desk, websocket: WebSocket) -> tuple[Stream, str]:
+async def _open(context: Context, websocket: WebSocket) -> tuple[Stream, str]:
     """Raises NOT_FOUND, INVALID_PARAMETER, RATE_LIMITED."""
-    query, settings = websocket.query_params, desk.terms.settings
-    shop = await desk.database.look(lambda view: find_shop(view, websocket.path_params["id"]))
+    query, settings = websocket.query_params, context.terms.settings
+    shop = await context.database.look(lambda view: find_shop(view, websocket.path_params["id"]))
     names = [name for part in query.get("events", "").split(",") if (name := part.strip())]
     if unknown := [name for name in names if name not in EVENT_TYPES]:
         raise invalid_parameter(
@@ -74,7 +74,7 @@ async def _open(desk: Desk, websocket: WebSocket) -> tuple[Stream, str]:
     target = query.get("target", "")
     if len(target) > _LONGEST_TARGET or not target.isprintable():
         raise invalid_parameter(f"target: give at most {_LONGEST_TARGET} printable characters.")
-    desk.listeners.check_room()
+    context.listeners.check_room()
     stream = Stream(
         event_types=frozenset(names) or EVENT_TYPES,
         is_beside=is_beside,

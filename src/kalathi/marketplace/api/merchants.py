@@ -14,7 +14,7 @@ from kalathi.contract.codec import encode
 from kalathi.contract.orders import OrderList
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.calls import ShopCall
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.paging import Page, cursor_of, cursor_to, page_of, pagination, timestamp_of
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -46,14 +46,14 @@ class OrderCall(NamedTuple):
 
 
 # An action gives what is to be written.
-Handler = Callable[[Desk, View, OrderCall], ChangeSet]
-ShowHandler = Callable[[Desk, OrderCall], Reply]
+Handler = Callable[[Context, View, OrderCall], ChangeSet]
+ShowHandler = Callable[[Context, OrderCall], Reply]
 _ACTION_OPTIONS: Final = ("action_options", "1")
 
 
-def show_order(desk: Desk, call: OrderCall) -> Reply:
+def show_order(context: Context, call: OrderCall) -> Reply:
     """The whole order, with its options while it is open; `action_options=1` adds where its pickup can be moved to."""
-    offer = desk.terms.offer(call.found.shop)
+    offer = context.terms.offer(call.found.shop)
     if call.query and _ACTION_OPTIONS in parse_qsl(call.query.decode("latin-1")):
         return Reply(200, wire.order_body_with_actions(call.found, offer, call.now))
     return Reply(200, wire.order_body(call.found.document, offer, call.now))
@@ -62,32 +62,32 @@ def show_order(desk: Desk, call: OrderCall) -> Reply:
 def order_action(operation: Operation) -> Handler:
     """The handler of one thing that a shop does to an order."""
 
-    def handle(desk: Desk, view: View, call: OrderCall) -> ChangeSet:
-        return _kept(call, operation.run(call.found, call.body, Facts(view, call.keys, desk.terms, call.now)))
+    def handle(context: Context, view: View, call: OrderCall) -> ChangeSet:
+        return _kept(call, operation.run(call.found, call.body, Facts(view, call.keys, context.terms, call.now)))
 
     handle.__doc__ = operation.sentence
     return handle
 
 
-def upload_invoice(desk: Desk, _view: View, call: OrderCall) -> ChangeSet:
+def upload_invoice(context: Context, _view: View, call: OrderCall) -> ChangeSet:
     """Keeps the fiscal document (multipart, `invoice_file`: pdf, png or jpg, at most 7 MB); a later one replaces it."""
     body: Upload = call.body
-    return _kept(call, commands.attach_invoice(call.found, body, secret_token(), desk.terms, call.now))
+    return _kept(call, commands.attach_invoice(call.found, body, secret_token(), context.terms, call.now))
 
 
-def upload_credit_invoice(_desk: Desk, _view: View, call: OrderCall) -> ChangeSet:
+def upload_credit_invoice(_context: Context, _view: View, call: OrderCall) -> ChangeSet:
     """Keeps the credit invoice (multipart, `credit_invoice_file`), which the order itself does not show."""
     body: Upload = call.body
     return _kept(call, commands.attach_credit_invoice(call.found, body, secret_token()))
 
 
-def trigger_webhook(desk: Desk, view: View, call: OrderCall) -> ChangeSet:
+def trigger_webhook(context: Context, view: View, call: OrderCall) -> ChangeSet:
     """Sends the webhook that goes with a demo order to the shop's live URL, seconds later."""
     kind = TriggerKind(call.part)
-    return triggered(view, call.shop, call.found, kind, desk.terms, desk.clock.now())
+    return triggered(view, call.shop, call.found, kind, context.terms, context.clock.now())
 
 
-async def list_orders(desk: Desk, call: ShopCall) -> Reply:
+async def list_orders(context: Context, call: ShopCall) -> Reply:
     """`?state=&updated_since=&page=&per=`: the shop's orders, newest change first. An order that changes while pages
     are read moves to the front, so a later page can miss another one. To miss none, walk with `?cursor=start` and then
     with each answer's `meta.next_cursor`: earliest change first; keep the last cursor to ask for later changes."""
@@ -98,25 +98,25 @@ async def list_orders(desk: Desk, call: ShopCall) -> Reply:
     page = page_of(query)
     states = tuple(OrderState) if state is None else (OrderState(state),)
     if "cursor" in query:
-        return await _walk_orders(desk, call, states)
+        return await _walk_orders(context, call, states)
     since = timestamp_of(query, "updated_since")
-    now = desk.clock.now()
-    found, count = await desk.database.read(
+    now = context.clock.now()
+    found, count = await context.database.read(
         lambda view: queries.shop_orders(view, shop.id, states, since, page.per, page.offset)
     )
-    shown = [wire.shown(entry.document, desk.terms.offer(entry.shop), now) for entry in found]
+    shown = [wire.shown(entry.document, context.terms.offer(entry.shop), now) for entry in found]
     return Reply(200, encode(OrderList(orders=shown, meta=pagination(page, count))))
 
 
-async def _walk_orders(desk: Desk, call: ShopCall, states: tuple[OrderState, ...]) -> Reply:
-    shop, query, now = call.shop, call.query, desk.clock.now()
+async def _walk_orders(context: Context, call: ShopCall, states: tuple[OrderState, ...]) -> Reply:
+    shop, query, now = call.shop, call.query, context.clock.now()
     if "page" in query or "updated_since" in query:
         raise invalid_parameter("cursor: leave out page and updated_since.")
     after, per = cursor_of(query["cursor"]), page_of(query).per
-    found = await desk.database.read(lambda view: queries.walk_shop_orders(view, shop.id, states, after, now, per))
+    found = await context.database.read(lambda view: queries.walk_shop_orders(view, shop.id, states, after, now, per))
     at_millis, code = (found[-1][1], found[-1][0].order.code) if found else after
     meta = replace(pagination(Page(1, per), len(found)), next_cursor=cursor_to(at_millis, code))
-    shown = [wire.shown(entry.document, desk.terms.offer(entry.shop), now) for entry, _ in found]
+    shown = [wire.shown(entry.document, context.terms.offer(entry.shop), now) for entry, _ in found]
     return Reply(200, encode(OrderList(orders=shown, meta=meta)))
 
 

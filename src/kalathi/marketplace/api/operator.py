@@ -11,7 +11,7 @@ from kalathi.contract.orders import ListMeta
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.marketplace.api.calls import Call, reply, write
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.paging import page_of, pagination
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -119,38 +119,38 @@ class ClockShown(Struct, frozen=True, kw_only=True):
     now: datetime
 
 
-async def add_shop(desk: Desk, call: Call) -> Reply:
+async def add_shop(context: Context, call: Call) -> Reply:
     """A shop with its locations; the answer shows its API token once."""
     new: NewShop = call.body
     token = secret_token()
     ids = [opaque_id() for _ in range(1 + len(new.locations))]
-    changes, shop = shop_commands.add_shop(new, ids, token, own_domain_only=_is_production(desk))
-    await desk.database.commit(changes)
+    changes, shop = shop_commands.add_shop(new, ids, token, own_domain_only=_is_production(context))
+    await context.database.commit(changes)
     return reply(201, ShopWithToken(shop=without_passwords(shop), api_token=token))
 
 
-async def list_shops(desk: Desk, call: Call) -> Reply:
+async def list_shops(context: Context, call: Call) -> Reply:
     """Every shop."""
-    return reply(200, ShopList(shops=[without_passwords(shop) for shop in await desk.database.look(shops.shops)]))
+    return reply(200, ShopList(shops=[without_passwords(shop) for shop in await context.database.look(shops.shops)]))
 
 
-async def show_shop(desk: Desk, call: Call) -> Reply:
+async def show_shop(context: Context, call: Call) -> Reply:
     """One shop."""
-    shop = await desk.database.look(lambda view: shop_commands.find_shop(view, call.path["shop_id"]))
+    shop = await context.database.look(lambda view: shop_commands.find_shop(view, call.path["shop_id"]))
     return reply(200, ShopBody(shop=without_passwords(shop)))
 
 
-async def change_shop(desk: Desk, call: Call) -> Reply:
+async def change_shop(context: Context, call: Call) -> Reply:
     """Changes what the body names."""
-    shop = await desk.database.run(
+    shop = await context.database.run(
         lambda view: shop_commands.change_shop(
-            view, call.path["shop_id"], call.body, own_domain_only=_is_production(desk)
+            view, call.path["shop_id"], call.body, own_domain_only=_is_production(context)
         )
     )
     return reply(200, ShopBody(shop=without_passwords(shop)))
 
 
-async def add_location(desk: Desk, call: Call) -> Reply:
+async def add_location(context: Context, call: Call) -> Reply:
     """Another location where the courier picks up."""
     location_id = opaque_id()
 
@@ -158,65 +158,69 @@ async def add_location(desk: Desk, call: Call) -> Reply:
         changes, shop = shop_commands.add_location(view, call.path["shop_id"], call.body, location_id)
         return changes, reply(201, ShopBody(shop=without_passwords(shop)))
 
-    return await write(desk, call, command)
+    return await write(context, call, command)
 
 
-async def renew_token(desk: Desk, call: Call) -> Reply:
+async def renew_token(context: Context, call: Call) -> Reply:
     """A new API token; the old one is dead."""
     token = secret_token()
-    shop = await desk.database.run(lambda view: shop_commands.renew_token(view, call.path["shop_id"], token))
+    shop = await context.database.run(lambda view: shop_commands.renew_token(view, call.path["shop_id"], token))
     return reply(200, ShopWithToken(shop=without_passwords(shop), api_token=token))
 
 
-async def renew_signing_secret(desk: Desk, call: Call) -> Reply:
+async def renew_signing_secret(context: Context, call: Call) -> Reply:
     """Signs the shop's webhooks (Standard Webhooks) with a new secret, shown once; the one before stays live too."""
     secret = secret_text(token_bytes(SECRET_BYTES))
-    shop = await desk.database.run(lambda view: shop_commands.renew_signing_secret(view, call.path["shop_id"], secret))
+    shop = await context.database.run(
+        lambda view: shop_commands.renew_signing_secret(view, call.path["shop_id"], secret)
+    )
     return reply(200, ShopWithSecret(shop=without_passwords(shop), signing_secret=secret))
 
 
-async def end_signing(desk: Desk, call: Call) -> Reply:
+async def end_signing(context: Context, call: Call) -> Reply:
     """Ends signing: webhooks go out exactly as the contract has them."""
-    shop = await desk.database.run(lambda view: shop_commands.end_signing(view, call.path["shop_id"]))
+    shop = await context.database.run(lambda view: shop_commands.end_signing(view, call.path["shop_id"]))
     return reply(200, ShopBody(shop=without_passwords(shop)))
 
 
-async def put_listings(desk: Desk, call: Call) -> Reply:
+async def put_listings(context: Context, call: Call) -> Reply:
     """Adds or replaces the listings that are named."""
-    shop = await desk.database.run(lambda view: shop_commands.put_listings(view, call.path["shop_id"], call.body))
-    return reply(200, await desk.database.look(lambda view: _listings(view, shop.id)))
+    shop = await context.database.run(lambda view: shop_commands.put_listings(view, call.path["shop_id"], call.body))
+    return reply(200, await context.database.look(lambda view: _listings(view, shop.id)))
 
 
-async def list_listings(desk: Desk, call: Call) -> Reply:
+async def list_listings(context: Context, call: Call) -> Reply:
     """The shop's listings."""
     shop_id = call.path["shop_id"]
-    return reply(200, await desk.database.look(lambda view: _listings(view, shop_commands.find_shop(view, shop_id).id)))
+    return reply(
+        200, await context.database.look(lambda view: _listings(view, shop_commands.find_shop(view, shop_id).id))
+    )
 
 
-async def place_cart(desk: Desk, call: Call) -> Reply:
+async def place_cart(context: Context, call: Call) -> Reply:
     """A customer's cart: one order per shop."""
     new: NewCart = call.body
     # One code for each shop, and new ones each time that a race is lost.
-    keys = await desk.keys.draw(COMMAND_ATTEMPTS * len({item.shop_id for item in new.items}))
+    keys = await context.keys.draw(COMMAND_ATTEMPTS * len({item.shop_id for item in new.items}))
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
-        changes, placed = placing.place(view, new, keys, desk.terms, desk.clock.now())
+        changes, placed = placing.place(view, new, keys, context.terms, context.clock.now())
         shown = [OrderShown(code=order.code, shop_id=order.shop_id, state=order.state) for order in placed]
         return changes, reply(201, PlacedCart(cart=CartShown(id=placed[0].cart_id), orders=shown))
 
     try:
-        return await write(desk, call, command)
+        return await write(context, call, command)
     finally:
-        desk.keys.give_back(keys)
+        context.keys.give_back(keys)
 
 
-async def list_orders(desk: Desk, call: Call) -> Reply:
+async def list_orders(context: Context, call: Call) -> Reply:
     """`?state=&page=&per=`, newest first."""
     state = call.query.get("state")
     if state is not None and state not in set(OrderState):
         raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")
     page = page_of(call.query)
-    found, count = await desk.database.read(lambda view: orders.recent_orders(view, state, page.per, page.offset))
+    found, count = await context.database.read(lambda view: orders.recent_orders(view, state, page.per, page.offset))
     return reply(
         200,
         ShortOrderList(
@@ -229,66 +233,68 @@ async def list_orders(desk: Desk, call: Call) -> Reply:
     )
 
 
-async def show_order(desk: Desk, call: Call) -> Reply:
+async def show_order(context: Context, call: Call) -> Reply:
     """An order, its cart, its timeline, its deliveries."""
-    now = desk.clock.now()
-    detail = await desk.database.look(lambda view: queries.order_detail(view, call.path["code"], desk.terms, now))
+    now = context.clock.now()
+    detail = await context.database.look(lambda view: queries.order_detail(view, call.path["code"], context.terms, now))
     return reply(200, detail)
 
 
-async def resend_webhook(desk: Desk, call: Call) -> Reply:
+async def resend_webhook(context: Context, call: Call) -> Reply:
     """Sends the order's latest event once more, the same bytes; one that still waits is sent now."""
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         found = queries.find_order(view, call.path["code"])
         if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook_url, or its switch is off.")
-        changes, delivery = resent_latest(view, found.shop.id, call.path["code"], desk.clock.now_millis())
+        changes, delivery = resent_latest(view, found.shop.id, call.path["code"], context.clock.now_millis())
         return changes, reply(200, ResentWebhook(delivery=delivery))
 
-    return await write(desk, call, command)
+    return await write(context, call, command)
 
 
-def order_operation(operation: Operation) -> Callable[[Desk, Call], Awaitable[Reply]]:
+def order_operation(operation: Operation) -> Callable[[Context, Call], Awaitable[Reply]]:
     """The handler of one thing that customers, support or couriers do to an order; it answers with the order."""
 
-    async def handle(desk: Desk, call: Call) -> Reply:
-        keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+    async def handle(context: Context, call: Call) -> Reply:
+        keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
         def command(view: View) -> tuple[ChangeSet, Reply]:
-            now = desk.clock.now()
+            now = context.clock.now()
             found = queries.find_order(view, call.path["code"])
-            recorded = operation.run(found, call.body, Facts(view, keys, desk.terms, now))
-            return recorded.changes, Reply(200, wire.order_body(recorded.document, desk.terms.offer(found.shop), now))
+            recorded = operation.run(found, call.body, Facts(view, keys, context.terms, now))
+            return recorded.changes, Reply(
+                200, wire.order_body(recorded.document, context.terms.offer(found.shop), now)
+            )
 
         try:
-            return await write(desk, call, command)
+            return await write(context, call, command)
         finally:
-            desk.keys.give_back(keys)
+            context.keys.give_back(keys)
 
     handle.__doc__ = operation.sentence
     return handle
 
 
-async def show_clock(desk: Desk, call: Call) -> Reply:
+async def show_clock(context: Context, call: Call) -> Reply:
     """Business time."""
-    return reply(200, ClockShown(now=athens(desk.clock.now())))
+    return reply(200, ClockShown(now=athens(context.clock.now())))
 
 
-async def move_clock(desk: Desk, call: Call) -> Reply:
+async def move_clock(context: Context, call: Call) -> Reply:
     """Moves business time forward; answers when all that came due has been done."""
     move: ClockMove = call.body
     if (move.advance_seconds is UNSET) == (move.now is UNSET):
         raise invalid_parameter("Give advance_seconds or now, not both.")
     if move.now is not UNSET:
-        now = await desk.mover.move_to(move.now)
+        now = await context.mover.move_to(move.now)
     else:
-        now = await desk.mover.advance(move.advance_seconds or 0)
+        now = await context.mover.advance(move.advance_seconds or 0)
     return reply(200, ClockShown(now=athens(now)))
 
 
-def _is_production(desk: Desk) -> bool:
-    return desk.terms.settings.mode == "production"
+def _is_production(context: Context) -> bool:
+    return context.terms.settings.mode == "production"
 
 
 def _listings(view: View, shop_id: str) -> ListingList:

@@ -15,7 +15,7 @@ from kalathi.marketplace.api import (
     warehouse,
 )
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.api.route import BODY_ERRORS, ORDER_STATE, PAGES, RETURN_STATE, Access, Query, Route
 from kalathi.marketplace.kernel.errors import ErrorCode
@@ -40,7 +40,7 @@ _DELIVERY: Final = "/marketplace/deliveries/{id}"
 def _operator(
     method: str,
     path: str,
-    handler: Callable[[Desk, Call], Awaitable[Reply]],
+    handler: Callable[[Context, Call], Awaitable[Reply]],
     body: Any,
     answer: Any,
     *errors: ErrorCode,

@@ -5,7 +5,7 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.shops.model import hash_token
 
@@ -13,21 +13,21 @@ from kalathi.marketplace.shops.model import hash_token
 WATCH_PORT: Final = "kalathi.watch_port"
 
 
-def check_operator(request: HTTPConnection, desk: Desk) -> None:
+def check_operator(request: HTTPConnection, context: Context) -> None:
     """Raise UNAUTHORIZED unless the request carries the operator's token, or RATE_LIMITED after too many wrong ones."""
-    if not _carries(request, desk.operator_token_hash):
+    if not _carries(request, context.operator_token_hash):
         refusal = DomainError(ErrorCode.UNAUTHORIZED, "The operator's token is missing or not valid.")
-        raise desk.callers.refuse_token(request.scope, refusal)
+        raise context.callers.refuse_token(request.scope, refusal)
 
 
-def check_monitor(request: HTTPConnection, desk: Desk) -> None:
+def check_monitor(request: HTTPConnection, context: Context) -> None:
     """Raise UNAUTHORIZED for a monitoring system without a token in production, unless it calls a watch port; or
     RATE_LIMITED after too many wrong tokens."""
-    settings = desk.terms.settings
+    settings = context.terms.settings
     if settings.mode == "sandbox" or request.scope.get(WATCH_PORT):
         return
     if not (settings.metrics_token and _carries(request, hash_token(settings.metrics_token))):
-        check_operator(request, desk)
+        check_operator(request, context)
 
 
 def _carries(request: HTTPConnection, token_hash: bytes) -> bool:

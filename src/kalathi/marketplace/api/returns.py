@@ -11,7 +11,7 @@ from kalathi.contract.returns import Return as ReturnOnTheWire
 from kalathi.contract.returns import ReturnBody, ReturnList
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.paging import page_of, pagination
 from kalathi.marketplace.api.reply import SUCCESS, Reply
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
@@ -42,53 +42,53 @@ class ShortReturnList(Struct, frozen=True, kw_only=True):
     meta: ListMeta
 
 
-async def list_returns(desk: Desk, call: ShopCall) -> Reply:
+async def list_returns(context: Context, call: ShopCall) -> Reply:
     """`?state=&order_code=&page=&per=`: the shop's returns, newest first."""
     page = page_of(call.query)
     filters: dict[str, Value] = {"shop_id": call.shop.id, **_filters(call.query)}
-    found, count = await desk.database.read(lambda view: store.page_of_returns(view, filters, page.per, page.offset))
+    found, count = await context.database.read(lambda view: store.page_of_returns(view, filters, page.per, page.offset))
     shown = [wire.shown(entry.returned) for entry in found]
     return reply(200, ReturnList(returns=shown, meta=pagination(page, count)))
 
 
-async def show_return(desk: Desk, call: ShopCall) -> Reply:
+async def show_return(context: Context, call: ShopCall) -> Reply:
     """The whole return, with its review_options while it waits for the shop's review."""
-    found = await desk.database.look(lambda view: _of_shop(view, call))
+    found = await context.database.look(lambda view: _of_shop(view, call))
     return _shown(200, wire.shown(found.returned))
 
 
-async def review_return(desk: Desk, call: ShopCall) -> Reply:
+async def review_return(context: Context, call: ShopCall) -> Reply:
     """Decides on a return request, once, with one of its review_options."""
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         found = _of_shop(view, call)
-        return commands.review(view, found, call.body, desk.terms, desk.clock.now()).changes, SUCCESS
+        return commands.review(view, found, call.body, context.terms, context.clock.now()).changes, SUCCESS
 
-    return await write(desk, call, command)
+    return await write(context, call, command)
 
 
-async def ask_return(desk: Desk, call: Call) -> Reply:
+async def ask_return(context: Context, call: Call) -> Reply:
     """A customer sends pieces of a delivered order back; whether the shop must review that depends on the reason."""
-    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         found = find_order(view, call.path["code"])
-        recorded = commands.request(found, call.body, keys, desk.terms, desk.clock.now())
+        recorded = commands.request(found, call.body, keys, context.terms, context.clock.now())
         return recorded.changes, _shown(201, wire.shown(recorded.returned))
 
     try:
-        return await write(desk, call, command)
+        return await write(context, call, command)
     finally:
-        desk.keys.give_back(keys)
+        context.keys.give_back(keys)
 
 
-async def list_all_returns(desk: Desk, call: Call) -> Reply:
+async def list_all_returns(context: Context, call: Call) -> Reply:
     """`?state=&order_code=&shop_id=&page=&per=`, newest first."""
     page = page_of(call.query)
     filters = _filters(call.query)
     if "shop_id" in call.query:
         filters["shop_id"] = call.query["shop_id"]
-    found, count = await desk.database.read(lambda view: store.page_of_returns(view, filters, page.per, page.offset))
+    found, count = await context.database.read(lambda view: store.page_of_returns(view, filters, page.per, page.offset))
     shown = [
         ShortReturn(
             code=entry.returned.return_code,
@@ -101,39 +101,39 @@ async def list_all_returns(desk: Desk, call: Call) -> Reply:
     return reply(200, ShortReturnList(returns=shown, meta=pagination(page, count)))
 
 
-async def show_any_return(desk: Desk, call: Call) -> Reply:
+async def show_any_return(context: Context, call: Call) -> Reply:
     """A return, until when it may be reviewed and how it was, its timeline, its deliveries."""
-    return reply(200, await desk.database.look(lambda view: queries.return_detail(view, call.path["code"])))
+    return reply(200, await context.database.look(lambda view: queries.return_detail(view, call.path["code"])))
 
 
-def return_operation(operation: Operation) -> Callable[[Desk, Call], Awaitable[Reply]]:
+def return_operation(operation: Operation) -> Callable[[Context, Call], Awaitable[Reply]]:
     """The handler of one thing that customers, couriers or support do to a return; it answers with the return."""
 
-    async def handle(desk: Desk, call: Call) -> Reply:
+    async def handle(context: Context, call: Call) -> Reply:
         def command(view: View) -> tuple[ChangeSet, Reply]:
             found = queries.find_return(view, call.path["code"])
-            recorded = operation.run(found, call.body, Facts(view, desk.terms, desk.clock.now()))
+            recorded = operation.run(found, call.body, Facts(view, context.terms, context.clock.now()))
             return recorded.changes, _shown(200, wire.shown(recorded.returned))
 
-        return await write(desk, call, command)
+        return await write(context, call, command)
 
     handle.__doc__ = operation.sentence
     return handle
 
 
-async def resend_return_webhook(desk: Desk, call: Call) -> Reply:
+async def resend_return_webhook(context: Context, call: Call) -> Reply:
     """Sends the return's latest event once more; when no created event has reached the shop's present URL, a fresh
     one with the present state."""
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         found = queries.find_return(view, call.path["code"])
-        recorded = commands.resend(view, found, desk.clock.now())
+        recorded = commands.resend(view, found, context.clock.now())
         return recorded.changes, _shown(200, wire.shown(recorded.returned))
 
-    return await write(desk, call, command)
+    return await write(context, call, command)
 
 
-async def trigger_return_webhook(desk: Desk, call: Call) -> Reply:
+async def trigger_return_webhook(context: Context, call: Call) -> Reply:
     """Sends a webhook of the demo return to the shop's return webhook URL, seconds later."""
     if call.path["kind"] not in set(ReturnTriggerKind):
         raise invalid_parameter(f"kind: valid values: {', '.join(ReturnTriggerKind)}.")
@@ -141,9 +141,9 @@ async def trigger_return_webhook(desk: Desk, call: Call) -> Reply:
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         shop = find_shop(view, call.path["shop_id"])
-        return triggered(view, shop, kind, desk.terms.settings, desk.clock.now()), SUCCESS
+        return triggered(view, shop, kind, context.terms.settings, context.clock.now()), SUCCESS
 
-    return await write(desk, call, command)
+    return await write(context, call, command)
 
 
 def _of_shop(view: View, call: ShopCall) -> FoundReturn:

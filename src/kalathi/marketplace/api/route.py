@@ -11,7 +11,7 @@ from kalathi.marketplace.api import (
     merchants,
 )
 from kalathi.marketplace.api.calls import Call, ShopHandler
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.errors import ErrorCode
 
@@ -43,7 +43,7 @@ class Route(NamedTuple):
     access: Access
     method: str
     path: str
-    handler: merchants.Handler | merchants.ShowHandler | ShopHandler | Callable[[Desk, Call], Awaitable[Reply]]
+    handler: merchants.Handler | merchants.ShowHandler | ShopHandler | Callable[[Context, Call], Awaitable[Reply]]
     body: Any
     answer: Any
     errors: tuple[ErrorCode, ...] = ()

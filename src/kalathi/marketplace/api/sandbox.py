@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from kalathi.contract.codec import encode
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.merchant_routes import API_CALLS
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.errors import invalid_parameter
@@ -28,21 +28,21 @@ class IpRanges(Struct, frozen=True, kw_only=True):
     last_modified: datetime
 
 
-async def show_faults(desk: Desk, call: Call) -> Reply:
+async def show_faults(context: Context, call: Call) -> Reply:
     """What is laid down to go wrong."""
-    return Reply(200, encode(desk.faults.faults))
+    return Reply(200, encode(context.faults.faults))
 
 
-async def put_faults(desk: Desk, call: Call) -> Reply:
+async def put_faults(context: Context, call: Call) -> Reply:
     """Lays down what goes wrong on API answers and deliveries from now on; no rules end it."""
     faults: Faults = call.body
     named = {rule.shop_id for rule in faults.rules if rule.shop_id}
-    there = await desk.database.look(lambda view: shops.shops_by_id(view, named) if named else {})
+    there = await context.database.look(lambda view: shops.shops_by_id(view, named) if named else {})
     wrong = [sentence for number, rule in enumerate(faults.rules) for sentence in _unknown(number, rule, there)]
     if wrong:
         raise invalid_parameter(*wrong[:10])
-    await desk.faults.lay_down(faults)
-    return Reply(200, encode(desk.faults.faults))
+    await context.faults.lay_down(faults)
+    return Reply(200, encode(context.faults.faults))
 
 
 def _unknown(number: int, rule: FaultRule, there: Collection[str]) -> Iterator[str]:
@@ -74,23 +74,23 @@ class PlayScenario(Struct, frozen=True, kw_only=True, rename={"values": "set"}):
     values: Annotated[dict[str, Any], Meta(max_length=100)] = {}
 
 
-async def list_scenarios(_desk: Desk, call: Call) -> Reply:
+async def list_scenarios(_context: Context, call: Call) -> Reply:
     """The scenarios that can be played."""
     shown = [ScenarioShown(name=entry.name, sentence=entry.sentence) for entry in scenarios().values()]
     return Reply(200, encode(ScenarioList(scenarios=shown)))
 
 
-async def play_scenario(desk: Desk, call: Call) -> Reply:
+async def play_scenario(context: Context, call: Call) -> Reply:
     """Plays a scenario for a shop, step by step, and answers when it is over; it may move the clock."""
     wanted: PlayScenario = call.body
     scenario = overridden(find_scenario(call.path["name"]), wanted.values)
-    player = ScenarioPlayer(desk.database, desk.clock, desk.keys, desk.terms, desk.mover)
+    player = ScenarioPlayer(context.database, context.clock, context.keys, context.terms, context.mover)
     return Reply(201, encode(await player.play(scenario, wanted.shop_id)))
 
 
-async def show_ip_ranges(desk: Desk, call: Call) -> Reply:
+async def show_ip_ranges(context: Context, call: Call) -> Reply:
     """The ranges from which both webhooks are sent."""
-    return Reply(200, encode(ip_ranges(desk.terms.settings.ip_ranges, desk.terms.settings.ip_ranges_modified)))
+    return Reply(200, encode(ip_ranges(context.terms.settings.ip_ranges, context.terms.settings.ip_ranges_modified)))
 
 
 def ip_ranges(ranges: str, modified: str) -> IpRanges:

@@ -10,7 +10,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.types import Receive
 
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.multipart import Part, read_parts
 from kalathi.marketplace.api.reply import SECRET_FILE, Reply
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
@@ -122,13 +122,13 @@ class _BoundedBody:
                 yield part
 
 
-async def download_upload(desk: Desk, call: Call) -> Reply:
+async def download_upload(context: Context, call: Call) -> Reply:
     """The file behind an unguessable link; never as a page of this site. Raises NOT_FOUND."""
     name, _, extension = call.path["file"].rpartition(".")
     if call.path["shop_id"] == DEMO_SHOP_ID and call.path["file"] == f"{SAMPLE_LINK}.pdf":
-        found: Upload | None = Upload("application/pdf", await desk.sample.pdf())
+        found: Upload | None = Upload("application/pdf", await context.sample.pdf())
     else:
-        found = await desk.database.peek(lambda view: store.upload(view, call.path["shop_id"], name))
+        found = await context.database.peek(lambda view: store.upload(view, call.path["shop_id"], name))
     if found is None or extension_of(found.mime_type) != extension:
         raise DomainError(ErrorCode.NOT_FOUND, "File not found")
     headers = (

@@ -3,7 +3,7 @@
 from typing import Final
 
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.reply import SECRET_FILE, Reply
 from kalathi.marketplace.couriers import store
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -22,7 +22,7 @@ PDF_HEADERS: Final = (
 )
 
 
-async def download_voucher(desk: Desk, call: Call) -> Reply:
+async def download_voucher(context: Context, call: Call) -> Reply:
     """The PDF. If the shop is not enrolled in set-as-ready, downloading marks the order ready
     (docs/contract.md#section-3).
 
@@ -30,14 +30,14 @@ async def download_voucher(desk: Desk, call: Call) -> Reply:
     """
     shop_id, link = call.path["shop_id"], call.path["link"]
     if shop_id == DEMO_SHOP_ID and link == SAMPLE_LINK:
-        return Reply(200, await desk.sample.pdf(), PDF_HEADERS)
+        return Reply(200, await context.sample.pdf(), PDF_HEADERS)
 
     def command(view: View) -> tuple[ChangeSet, bytes]:
         voucher = store.voucher(view, shop_id, link)
         if voucher is None:
             raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
         found = orders.by_code(view, voucher.code)
-        recorded = found and commands.note_voucher_download(found, link, desk.terms, desk.clock.now())
+        recorded = found and commands.note_voucher_download(found, link, context.terms, context.clock.now())
         return recorded.changes if recorded else ChangeSet(), voucher.pdf
 
-    return Reply(200, await desk.database.run(command), PDF_HEADERS)
+    return Reply(200, await context.database.run(command), PDF_HEADERS)

@@ -13,7 +13,7 @@ from kalathi.contract.fbs import (
     SupplierList,
 )
 from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.paging import page_of, pagination
 from kalathi.marketplace.api.reply import SUCCESS, Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -32,38 +32,38 @@ class ReceivedBody(Struct, frozen=True, kw_only=True):
     line_items: list[PurchaseOrderLine]
 
 
-async def list_products(desk: Desk, call: ShopCall) -> Reply:
+async def list_products(context: Context, call: ShopCall) -> Reply:
     """The shop's products, by `shop_uid`, and how many pieces of each lie in the warehouse."""
     page = page_of(call.query)
-    found, count = await desk.database.read(lambda view: store.products(view, call.shop.id, page.per, page.offset))
+    found, count = await context.database.read(lambda view: store.products(view, call.shop.id, page.per, page.offset))
     return reply(200, ProductList(products=found, meta=pagination(page, count)))
 
 
-async def list_purchase_orders(desk: Desk, call: ShopCall) -> Reply:
+async def list_purchase_orders(context: Context, call: ShopCall) -> Reply:
     """What the shop has announced to the warehouse, newest first; `received_at` is null until it is there."""
     page = page_of(call.query)
-    found, count = await desk.database.read(
+    found, count = await context.database.read(
         lambda view: store.purchase_orders(view, call.shop.id, page.per, page.offset)
     )
     shown = [order.on_the_wire() for order in found]
     return reply(200, PurchaseOrderList(purchase_orders=shown, meta=pagination(page, count)))
 
 
-async def create_purchase_order(desk: Desk, call: ShopCall) -> Reply:
+async def create_purchase_order(context: Context, call: ShopCall) -> Reply:
     """Announces goods to the warehouse; the answer gives the purchase order's code."""
-    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
-        changes, code = commands.announce_goods(view, call.shop.id, call.body, keys, desk.clock.now())
+        changes, code = commands.announce_goods(view, call.shop.id, call.body, keys, context.clock.now())
         return changes, reply(200, CreatedPurchaseOrder(code=code))
 
     try:
-        return await write(desk, call, command)
+        return await write(context, call, command)
     finally:
-        desk.keys.give_back(keys)
+        context.keys.give_back(keys)
 
 
-async def list_purchase_order_lines(desk: Desk, call: ShopCall) -> Reply:
+async def list_purchase_order_lines(context: Context, call: ShopCall) -> Reply:
     """What was announced of each product, and what has come."""
     page = page_of(call.query)
     shop_id = call.shop.id
@@ -75,17 +75,17 @@ async def list_purchase_order_lines(desk: Desk, call: ShopCall) -> Reply:
         shown = [line_on_the_wire(shop_id, line, there.get(line.product_uid, 0)) for line in lines]
         return PurchaseOrderLineList(purchase_order_line_items=shown, meta=pagination(page, len(order.line_items)))
 
-    return reply(200, await desk.database.look(query))
+    return reply(200, await context.database.look(query))
 
 
-async def list_suppliers(desk: Desk, call: ShopCall) -> Reply:
+async def list_suppliers(context: Context, call: ShopCall) -> Reply:
     """The shop's suppliers, by code."""
     page = page_of(call.query)
-    found, count = await desk.database.read(lambda view: store.suppliers(view, call.shop.id, page.per, page.offset))
+    found, count = await context.database.read(lambda view: store.suppliers(view, call.shop.id, page.per, page.offset))
     return reply(200, SupplierList(suppliers=found, meta=pagination(page, count)))
 
 
-async def create_supplier(desk: Desk, call: ShopCall) -> Reply:
+async def create_supplier(context: Context, call: ShopCall) -> Reply:
     """A new supplier; without an `id`, the marketplace gives one. Its `code` is unique in the shop."""
     fresh_id = opaque_id()
 
@@ -93,29 +93,29 @@ async def create_supplier(desk: Desk, call: ShopCall) -> Reply:
         changes, _ = commands.add_supplier(view, call.shop.id, call.body, fresh_id)
         return changes, SUCCESS
 
-    return await write(desk, call, command)
+    return await write(context, call, command)
 
 
-async def change_supplier(desk: Desk, call: ShopCall) -> Reply:
+async def change_supplier(context: Context, call: ShopCall) -> Reply:
     """Changes what the body names of a supplier."""
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         changes, _ = commands.change_supplier(view, call.shop.id, call.path["id"], call.body)
         return changes, SUCCESS
 
-    return await write(desk, call, command)
+    return await write(context, call, command)
 
 
-async def receive_purchase_order(desk: Desk, call: Call) -> Reply:
+async def receive_purchase_order(context: Context, call: Call) -> Reply:
     """The goods have come: as announced, or in the quantities that are named."""
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         found = commands.any_purchase_order(view, call.path["code"])
-        changes, goods = commands.receive_goods(view, call.path["code"], call.body, desk.clock.now())
+        changes, goods = commands.receive_goods(view, call.path["code"], call.body, context.clock.now())
         order = goods.purchase_order
         body = ReceivedBody(
             code=order.code, shop_id=found.shop_id, received_at=order.received_at, line_items=goods.lines
         )
         return changes, reply(200, body)
 
-    return await write(desk, call, command)
+    return await write(context, call, command)

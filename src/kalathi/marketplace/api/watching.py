@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalathi.contract.codec import encode
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.operator_token import WATCH_PORT
 from kalathi.marketplace.api.reply import Reply, error_reply
 from kalathi.marketplace.kernel.changes import StorageError
@@ -57,20 +57,20 @@ def with_watch_port(asgi: ASGIApp, port: int) -> ASGIApp:
     return front
 
 
-async def show_alive(_desk: Desk, _call: Call) -> Reply:
+async def show_alive(_context: Context, _call: Call) -> Reply:
     """The process answers."""
     return Reply(200, encode(Health()))
 
 
-async def show_ready(desk: Desk, _call: Call) -> Reply:
+async def show_ready(context: Context, _call: Call) -> Reply:
     """The database answers in the shape that this version knows, and the worker has had its turn; 503 tells what has
     not."""
     try:
-        migrations = await desk.database.peek(shape_of)
+        migrations = await context.database.peek(shape_of)
         database = "ok"
     except StorageError:
         database, migrations = "unavailable", "unknown"
-    seconds = desk.worker_idle_seconds()
+    seconds = context.worker_idle_seconds()
     worker = "none" if seconds is None else "ok" if seconds < _LONGEST_TURN_SECONDS else "stuck"
     if database != "ok" or migrations != "ok" or worker == "stuck":
         told = (f"database: {database}", f"migrations: {migrations}", f"worker: {worker}")
@@ -78,8 +78,8 @@ async def show_ready(desk: Desk, _call: Call) -> Reply:
     return Reply(200, encode(Health(database=database, migrations=migrations, worker=worker)))
 
 
-async def show_metrics(desk: Desk, _call: Call) -> Reply:
+async def show_metrics(context: Context, _call: Call) -> Reply:
     """What this process measures, as Prometheus reads it."""
-    waiting = await desk.database.read(backlog)
-    age = 0.0 if waiting.oldest_at is None else max(0.0, (desk.clock.now_millis() - waiting.oldest_at) / 1000)
-    return Reply(200, desk.database.metrics.text(age, waiting.events), _TEXT)
+    waiting = await context.database.read(backlog)
+    age = 0.0 if waiting.oldest_at is None else max(0.0, (context.clock.now_millis() - waiting.oldest_at) / 1000)
+    return Reply(200, context.database.metrics.text(age, waiting.events), _TEXT)

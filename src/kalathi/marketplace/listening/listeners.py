@@ -11,8 +11,8 @@ from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.listening.log_tail import LogTail
 from kalathi.marketplace.listening.shop_listeners import ShopListeners
 from kalathi.marketplace.listening.stream import Stream
-from kalathi.marketplace.sandbox.fault_book import FaultBook
-from kalathi.marketplace.webhooks.dispatcher import Road
+from kalathi.marketplace.sandbox.fault_rules import FaultRules
+from kalathi.marketplace.webhooks.dispatcher import Transport
 from kalathi.marketplace.worker import Worker
 
 _MOST_STREAMS: Final = 64
@@ -27,11 +27,11 @@ class Listeners:
         self,
         database: Database,
         clock: BusinessClock,
-        faults: FaultBook,
-        shops_road: Road,
-        make_worker: Callable[[str, Road], Worker],
+        faults: FaultRules,
+        shops_road: Transport,
+        make_worker: Callable[[str, Transport], Worker],
     ) -> None:
-        """`make_worker` makes the worker for the deliveries of one shop over a road."""
+        """`make_worker` makes the worker for the deliveries of one shop over a transport."""
         self._database = database
         self._clock = clock
         self._faults = faults

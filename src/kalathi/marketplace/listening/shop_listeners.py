@@ -20,9 +20,9 @@ from kalathi.marketplace.kernel.due import DueRow
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.listening.log_tail import LogTail
 from kalathi.marketplace.listening.stream import Stream, StreamSender
-from kalathi.marketplace.sandbox.fault_book import FaultBook, FaultyRoad
+from kalathi.marketplace.sandbox.fault_rules import FaultRules, FaultyTransport
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
-from kalathi.marketplace.webhooks.dispatcher import Road
+from kalathi.marketplace.webhooks.dispatcher import Transport
 from kalathi.marketplace.webhooks.listeners import LEASE_MILLIS, LISTENER_URL, end_lease, take_lease
 from kalathi.marketplace.webhooks.log import EventName
 from kalathi.marketplace.worker import Worker
@@ -44,9 +44,9 @@ class ShopListeners:
         holder: str,
         database: Database,
         tail: LogTail,
-        faults: FaultBook,
-        shops_road: Road,
-        make_worker: Callable[[str, Road], Worker],
+        faults: FaultRules,
+        shops_road: Transport,
+        make_worker: Callable[[str, Transport], Worker],
         pause_seconds: Callable[[], float] = lambda: _SHORTEST_PAUSE_SECONDS,
         real: Callable[[], int] = real_millis,
     ) -> None:
@@ -123,8 +123,8 @@ class ShopListeners:
         """Make an attempt: at the leader, else at the shop's own URL."""
         leader = self._leader(event_type)
         if leader is not None:
-            road = FaultyRoad(StreamSender(leader, row, event_type), self._faults)
-            return await road.send(row, event_type, url, body, headers)
+            transport = FaultyTransport(StreamSender(leader, row, event_type), self._faults)
+            return await transport.send(row, event_type, url, body, headers)
         if url == LISTENER_URL:
             return Answer("", None, SendError.NO_URL, b"", 0)
         return await self._shops_road.send(row, event_type, url, body, headers)

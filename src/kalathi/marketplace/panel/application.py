@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kalathi.marketplace.api.bodies import read_body
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.front import BASE_PATH
 from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR
 from kalathi.marketplace.kernel.changes import StorageError
@@ -28,12 +28,12 @@ from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_in_page, sign_out
 from kalathi.marketplace.panel.files import read_file_form
 from kalathi.marketplace.panel.languages import Language, Words, preferred, words_of
-from kalathi.marketplace.panel.live import Bells
+from kalathi.marketplace.panel.live import ChangeSignals
 from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Handler, Page, Who
 from kalathi.marketplace.panel.rendering import ASSETS, asset, render
 from kalathi.marketplace.panel.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
-from kalathi.marketplace.panel.visits import MOST_FIELDS, MOST_FORM_BYTES, Form, Reception, Visit
+from kalathi.marketplace.panel.visits import MOST_FIELDS, MOST_FORM_BYTES, Form, PanelContext, Visit
 from kalathi.marketplace.panel.written import written
 
 _log = structlog.get_logger("kalathi.panel")
@@ -70,9 +70,9 @@ _SHOWN_AT: Final = {page.handler: page.path for page in PAGES if page.method == 
 _BACK: Final = {page.path: _SHOWN_AT[page.back] for page in PAGES if page.back in _SHOWN_AT}
 
 
-def with_pages(api: ASGIApp, desk: Desk, bells: Bells, real: Callable[[], int]) -> ASGIApp:
+def with_pages(api: ASGIApp, context: Context, signals: ChangeSignals, real: Callable[[], int]) -> ASGIApp:
     """The API, and the pages beside it under their own first names."""
-    pages = _Edge(Reception(desk=desk, sessions=Sessions(desk, real), bells=bells)).router()
+    pages = _Edge(PanelContext(context=context, sessions=Sessions(context, real), signals=signals)).router()
     roots = {"", "assets", "favicon.ico", *(page.path.split("/")[1] for page in PAGES)}
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,9 +112,9 @@ def _is_opened_in_a_browser(scope: Scope) -> bool:
 
 
 class _Edge:
-    def __init__(self, reception: Reception) -> None:
-        self._reception = reception
-        self._sessions = reception.sessions
+    def __init__(self, panel: PanelContext) -> None:
+        self._panel = panel
+        self._sessions = panel.sessions
 
     def router(self) -> ASGIApp:
         routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
@@ -147,9 +147,9 @@ class _Edge:
             try:
                 visitor = await self._sessions.visitor(request)
                 visit = Visit(
-                    reception=self._reception,
+                    panel=self._panel,
                     visitor=visitor,
-                    client=self._reception.desk.callers.find_address(request.scope),
+                    client=self._panel.context.callers.find_address(request.scope),
                     path=request.url.path,
                     parts=request.path_params,
                     query=request.query_params,
@@ -210,8 +210,8 @@ class _Edge:
             "answers_form": request.method == "POST",
             "refused": request.url.path,
             "written": written(request.scope.get("kalathi.form", Form()), words) if shown.status >= 400 else (),
-            "is_sandbox": self._reception.desk.terms.settings.mode == "sandbox",
-            "now": self._reception.desk.clock.now(),
+            "is_sandbox": self._panel.context.terms.settings.mode == "sandbox",
+            "now": self._panel.context.clock.now(),
             **shown.content,
         }
         body = render(shown.template, words.language, content)
@@ -232,7 +232,7 @@ class _Edge:
         return response
 
     def _is_of_another_site(self, request: Request) -> bool:
-        return is_of_another_site(request.headers, self._reception.desk.terms.public_url)
+        return is_of_another_site(request.headers, self._panel.context.terms.public_url)
 
     def _set_session(self, response: Response, cookie: str) -> None:
         """Until the browser is closed; what it is good for ends in the database."""

@@ -19,7 +19,7 @@ async def show_sign_in(visit: Visit) -> Answer:
 
 async def sign_in(visit: Visit) -> Answer:
     """A session for who has a token, and the page that they wanted. Raises UNAUTHORIZED, RATE_LIMITED."""
-    cookie, is_operator = await visit.reception.sessions.sign_in(visit.form.text("token"), visit.client, visit.visitor)
+    cookie, is_operator = await visit.panel.sessions.sign_in(visit.form.text("token"), visit.client, visit.visitor)
     then = _then(visit.form.text("then"))
     # A shop is not sent to the operator's page that it happened to ask for, nor the other way round.
     is_shops = then.startswith("/shop")
@@ -40,7 +40,7 @@ async def open_link(visit: Visit) -> Answer:
     if visit.visitor.has_session and visit.visitor.is_operator:
         return See(OPERATOR_HOME)
     try:
-        cookie = await visit.reception.sessions.sign_in_by_link(visit.parts["link"], visit.client, visit.visitor)
+        cookie = await visit.panel.sessions.sign_in_by_link(visit.parts["link"], visit.client, visit.visitor)
     except DomainError as error:
         refused = msgspec.structs.replace(visit, problems=error.messages)
         return sign_in_page(refused, "")._replace(status=ERRORS[error.code].status)
@@ -49,7 +49,7 @@ async def open_link(visit: Visit) -> Answer:
 
 async def sign_out(visit: Visit) -> Answer:
     """The end of the session."""
-    await visit.reception.sessions.sign_out(visit.visitor)
+    await visit.panel.sessions.sign_out(visit.visitor)
     return See("/sign-in", done="signed_out", session="")
 
 

@@ -42,7 +42,7 @@ def mark_of(*facts: object) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-class Bells:
+class ChangeSignals:
     """Rings for the streams of this process when rows are put into tables, whichever process did it."""
 
     def __init__(self, database: Database) -> None:
@@ -97,10 +97,10 @@ class Stream:
     """One stream, an ASGI application. `mark` tells what there is to see now; an event goes out when it differs from
     what the page has seen."""
 
-    def __init__(self, bells: Bells, tables: tuple[str, ...], mark: Mark, *, visitor: str, seen: str) -> None:
+    def __init__(self, signals: ChangeSignals, tables: tuple[str, ...], mark: Mark, *, visitor: str, seen: str) -> None:
         """Raises RATE_LIMITED when too many are followed already."""
-        bells.check_room(visitor)
-        self._bells = bells
+        signals.check_room(visitor)
+        self._signals = signals
         self._visitor = visitor
         self._tables = tables
         self._mark = mark
@@ -117,7 +117,7 @@ class Stream:
         await send({"type": "http.response.body", "body": b"retry: 3000\n\n", "more_body": True})
         gone: asyncio.Future[object] = asyncio.ensure_future(_until_gone(receive))
         try:
-            with self._bells.listening(self._tables, self._visitor) as rung:
+            with self._signals.listening(self._tables, self._visitor) as rung:
                 await self._tell(rung, gone, send)
         finally:
             gone.cancel()
@@ -126,7 +126,7 @@ class Stream:
     async def _tell(self, rung: asyncio.Event, gone: asyncio.Future[object], send: Send) -> None:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + _LONGEST_SECONDS
-        while not (gone.done() or self._bells.is_closed) and loop.time() < ends_at:
+        while not (gone.done() or self._signals.is_closed) and loop.time() < ends_at:
             rung.clear()
             with contextlib.suppress(StorageError):  # The database is away for a moment; the next ring will tell.
                 mark = await self._mark()
@@ -136,7 +136,7 @@ class Stream:
             ringing: asyncio.Future[object] = asyncio.ensure_future(rung.wait())
             try:
                 await asyncio.wait({ringing, gone}, timeout=_PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if not (gone.done() or self._bells.is_closed):
+                if not (gone.done() or self._signals.is_closed):
                     await asyncio.wait({gone}, timeout=_AT_MOST_EVERY_SECONDS)
             finally:
                 ringing.cancel()

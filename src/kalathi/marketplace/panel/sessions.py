@@ -17,7 +17,7 @@ import structlog
 from starlette.requests import Request
 
 from kalathi.marketplace.api.callers import network_of
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.limits import RateLimit
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
@@ -82,12 +82,12 @@ class Visitor(NamedTuple):
 class Sessions:
     """The sessions of this marketplace."""
 
-    def __init__(self, desk: Desk, real: Callable[[], int]) -> None:
+    def __init__(self, context: Context, real: Callable[[], int]) -> None:
         """`real` is real time in milliseconds: no clock of a sandbox lengthens a session."""
-        self._desk = desk
+        self._context = context
         self._real = real
         self._limit = RateLimit(_SIGN_INS_PER_MINUTE, what="attempts to sign in")
-        settings = desk.terms.settings
+        settings = context.terms.settings
         self.is_secure = settings.mode == "production"
         # The prefix makes browsers refuse it from subdomains and without TLS (RFC 6265bis, 4.1.3.2).
         self.cookie_name = "__Host-kalathi" if self.is_secure else "kalathi"
@@ -101,10 +101,10 @@ class Sessions:
         if len(cookie) != _COOKIE_LENGTH or not cookie.isascii():
             return Visitor(secrets.token_urlsafe(32), True, None, at_console)
         session_hash = hash_token(cookie)
-        found = await self._desk.database.peek(lambda view: store.session(view, session_hash))
+        found = await self._context.database.peek(lambda view: store.session(view, session_hash))
         if found is None or found.expires_at <= self._real():
             return Visitor(cookie, False, None, at_console)
-        is_operator = hmac.compare_digest(found.token_hash, self._desk.operator_token_hash)
+        is_operator = hmac.compare_digest(found.token_hash, self._context.operator_token_hash)
         # A session that began with an operator's token of the past opens nothing, not even the shop that it has open.
         shop = found.shop if is_operator or found.is_shops_own else None
         return Visitor(cookie, False, shop, is_operator or at_console, shop is not None or is_operator)
@@ -115,8 +115,8 @@ class Sessions:
         network = network_of(client)
         self._limit.take(network)
         token_hash = hash_token(token.strip()[:200])
-        is_operator = hmac.compare_digest(token_hash, self._desk.operator_token_hash)
-        if not is_operator and not await self._desk.database.peek(lambda view: shop_id_of_token(view, token_hash)):
+        is_operator = hmac.compare_digest(token_hash, self._context.operator_token_hash)
+        if not is_operator and not await self._context.database.peek(lambda view: shop_id_of_token(view, token_hash)):
             _log.warning("sign_in_refused", client=client)
             raise DomainError(ErrorCode.UNAUTHORIZED, "This token is not valid.")
         self._limit.give_back(network)
@@ -127,10 +127,10 @@ class Sessions:
     async def sign_in_by_link(self, link: str, client: str, visitor: Visitor) -> str:
         """Begin an operator's session in a sandbox, once for each link, and return its cookie. Raises UNAUTHORIZED,
         also for a used or expired link."""
-        found = read_sign_in_link(link, self._desk.operator_token_hash) if self._is_sandbox else None
+        found = read_sign_in_link(link, self._context.operator_token_hash) if self._is_sandbox else None
         if found is None or found.expires_at <= self._real():
             raise DomainError(ErrorCode.UNAUTHORIZED, LINK_REFUSED)
-        cookie = await self._begin(self._desk.operator_token_hash, visitor, link=found)
+        cookie = await self._begin(self._context.operator_token_hash, visitor, link=found)
         _log.info("signed_in", client=client, is_operator=True)
         return cookie
 
@@ -139,11 +139,11 @@ class Sessions:
         cookie. None in production, where operators do not act as shops."""
         if not self._is_sandbox:
             return None
-        return await self._begin(self._desk.operator_token_hash, visitor, opened_shop_id=shop.id)
+        return await self._begin(self._context.operator_token_hash, visitor, opened_shop_id=shop.id)
 
     async def sign_out(self, visitor: Visitor) -> None:
         """The session is over, on every device that has its cookie."""
-        await self._desk.database.commit(ChangeSet(store.drop_session(hash_token(visitor.cookie))))
+        await self._context.database.commit(ChangeSet(store.drop_session(hash_token(visitor.cookie))))
 
     async def _begin(
         self,
@@ -157,7 +157,7 @@ class Sessions:
         ends, as nobody could sign out of it any more. Raises UNAUTHORIZED for a used link."""
         cookie = secrets.token_urlsafe(32)
         now = self._real()
-        expires_at = now + self._desk.terms.settings.session_hours * _HOUR_MILLIS
+        expires_at = now + self._context.terms.settings.session_hours * _HOUR_MILLIS
 
         def command(view: View) -> tuple[ChangeSet, None]:
             changes = store.ended(view, now, token_hash, _MOST_OF_A_TOKEN)
@@ -170,7 +170,7 @@ class Sessions:
                 changes.extend([store.delete_expired_links(view, now)])
             return changes, None
 
-        await self._desk.database.run(command)
+        await self._context.database.run(command)
         return cookie
 
 

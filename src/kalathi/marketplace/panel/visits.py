@@ -8,11 +8,11 @@ import msgspec
 from msgspec import Struct
 from starlette.datastructures import QueryParams
 
-from kalathi.marketplace.api.desk import Desk
+from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.forms import read_form
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 from kalathi.marketplace.panel.languages import Words
-from kalathi.marketplace.panel.live import OPERATOR, Bells, Mark, Stream
+from kalathi.marketplace.panel.live import OPERATOR, ChangeSignals, Mark, Stream
 from kalathi.marketplace.panel.sessions import Sessions, Visitor
 from kalathi.marketplace.shops.model import Shop
 
@@ -22,12 +22,12 @@ MOST_FIELDS: Final = 2000
 MOST_FORM_BYTES: Final = 262_144
 
 
-class Reception(Struct, frozen=True, kw_only=True):
+class PanelContext(Struct, frozen=True, kw_only=True):
     """What every page needs at hand; the edge makes one."""
 
-    desk: Desk
+    context: Context
     sessions: Sessions
-    bells: Bells
+    signals: ChangeSignals
     # The shops whose webhook is being tried at this moment: it takes connections from everybody's deliveries.
     trying: set[str] = msgspec.field(default_factory=set)
 
@@ -89,7 +89,7 @@ class Visit(Struct, frozen=True, kw_only=True):
     """Who looks at which page, and what the form says. `parts` are what the path names; `problems` are sentences about
     the form that was sent last."""
 
-    reception: Reception
+    panel: PanelContext
     visitor: Visitor
     client: str
     path: str
@@ -102,15 +102,15 @@ class Visit(Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
     @property
-    def desk(self) -> Desk:
+    def context(self) -> Context:
         """The marketplace."""
-        return self.reception.desk
+        return self.panel.context
 
     def follow(self, tables: tuple[str, ...], mark: Mark) -> Stream:
         """What this page has not seen yet, as it happens. Raises RATE_LIMITED."""
         seen = self.query.get("seen", "")
         name = self.visitor.shop.id if self.visitor.shop else OPERATOR
-        return Stream(self.reception.bells, tables, mark, visitor=name, seen=seen)
+        return Stream(self.panel.signals, tables, mark, visitor=name, seen=seen)
 
     @property
     def shop(self) -> Shop:

@@ -32,7 +32,7 @@ class Sender(Protocol):
         ...
 
 
-class Road(Protocol):
+class Transport(Protocol):
     """The way to the network; a sandbox's has faults."""
 
     async def send(
@@ -80,16 +80,16 @@ class Dispatcher:
         self,
         database: Database,
         clock: BusinessClock,
-        road: Road,
+        transport: Transport,
         schedule: RetrySchedule,
         *,
         has_listeners: bool = False,
     ) -> None:
-        """With `has_listeners` the road leads to the listeners of one shop, which need not have a URL."""
+        """With `has_listeners` the transport leads to the listeners of one shop, which need not have a URL."""
         self._no_url = LISTENER_URL if has_listeners else None
         self._database = database
         self._clock = clock
-        self._road = road
+        self._transport = transport
         self._schedule = schedule
 
     def prepare(self, view: View, found: Sequence[tuple[DueRow, Row]]) -> list[Outgoing | None]:
@@ -158,7 +158,7 @@ class Dispatcher:
 
     async def _send(self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
-            return await self._road.send(row, event_type, url, body, headers)
+            return await self._transport.send(row, event_type, url, body, headers)
         except Exception:  # noqa: BLE001  (whatever an endpoint brings about counts as one of its attempts)
             _log.exception("webhook_failed")
             return Answer(url, None, SendError.UNFORESEEN, b"", 0)

@@ -49,7 +49,7 @@ async def show_cart(visit: Visit) -> Answer:
             "elsewhere": {uid: quantity for uid, quantity in wanted.items() if uid not in here},
         }
 
-    content = await visit.desk.database.read(query)
+    content = await visit.context.database.read(query)
     more = {
         "problems": visit.problems,
         "given": Given(_SOMEBODY | dict(visit.form.values)),
@@ -63,18 +63,18 @@ async def place_cart(visit: Visit) -> Answer:
     """The cart becomes an order. Raises INVALID_PARAMETER."""
     if visit.form.text("leaf"):
         return await show_cart(visit)
-    desk = visit.desk
+    context = visit.context
     new = _cart(visit)
-    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
     def command(view: View) -> tuple[ChangeSet, str]:
-        changes, placed = placing.place(view, new, keys, desk.terms, desk.clock.now())
+        changes, placed = placing.place(view, new, keys, context.terms, context.clock.now())
         return changes, placed[0].code
 
     try:
-        code = await desk.database.run(command)
+        code = await context.database.run(command)
     finally:
-        desk.keys.give_back(keys)
+        context.keys.give_back(keys)
     return See(f"/operator/orders/{code}", done="order")
 
 

@@ -94,12 +94,12 @@ async def move_clock(visit: Visit) -> Answer:
     Raises INVALID_PARAMETER when nothing is due, UNAVAILABLE.
     """
     _check_sandbox(visit)
-    mover, step = visit.desk.mover, visit.form.text("step")
+    mover, step = visit.context.mover, visit.form.text("step")
     if step in _STEPS:
         await mover.advance(_STEPS[step])
     elif step == "next":
-        now = visit.desk.clock.now()
-        expected = await visit.desk.database.read(_expected)
+        now = visit.context.clock.now()
+        expected = await visit.context.database.read(_expected)
         later = [row for row in expected if from_millis(row.due_at) > now]
         if not later:
             raise invalid_parameter("Nothing is due.")
@@ -112,18 +112,18 @@ async def move_clock(visit: Visit) -> Answer:
 async def lay_down_faults(visit: Visit) -> Answer:
     """What goes wrong from now on: the switches that are on, beside rules that were laid down by other means."""
     _check_sandbox(visit)
-    faults = visit.desk.faults.faults
+    faults = visit.context.faults.faults
     chosen = [switch.rule for name, switch in SWITCHES.items() if visit.form.has(name)]
     others = () if visit.form.has("end_others") else _others(faults)
-    await visit.desk.faults.lay_down(Faults(seed=faults.seed, rules=(*others, *chosen)))
+    await visit.context.faults.lay_down(Faults(seed=faults.seed, rules=(*others, *chosen)))
     return See(CONSOLE, done="faults")
 
 
 async def play_scenario(visit: Visit) -> Answer:
     """Plays a scenario for a shop, and shows what became of it. Raises NOT_FOUND and what a step raises."""
     _check_sandbox(visit)
-    desk = visit.desk
-    player = ScenarioPlayer(desk.database, desk.clock, desk.keys, desk.terms, desk.mover)
+    context = visit.context
+    player = ScenarioPlayer(context.database, context.clock, context.keys, context.terms, context.mover)
     played = await player.play(find_scenario(visit.form.text("scenario")), visit.form.text("shop_id"))
     return await _console(visit, played)
 
@@ -132,29 +132,29 @@ async def trigger(visit: Visit) -> Answer:
     """Sends a webhook of a demo order, or of the demo return, to a shop. Raises NOT_FOUND, ORDER_NOT_ELIGIBLE,
     RETURN_HOOK."""
     _check_sandbox(visit)
-    desk = visit.desk
+    context = visit.context
     code, _, kind = visit.form.text("trigger").rpartition(":")
     is_return = code == _RETURN
 
     def command(view: View) -> Any:
-        shop, now = find_shop(view, visit.form.text("shop_id")), desk.clock.now()
+        shop, now = find_shop(view, visit.form.text("shop_id")), context.clock.now()
         if is_return and kind in set(ReturnTriggerKind):
-            return return_triggered(view, shop, ReturnTriggerKind(kind), desk.terms.settings, now), None
-        found = desk.demo.find(code)
+            return return_triggered(view, shop, ReturnTriggerKind(kind), context.terms.settings, now), None
+        found = context.demo.find(code)
         if found is None or kind not in set(TriggerKind):
             raise DomainError(ErrorCode.NOT_FOUND, "There is no such demo order.")
         if url_for(view, shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
-        return triggered(view, shop, found, TriggerKind(kind), desk.terms, now), None
+        return triggered(view, shop, found, TriggerKind(kind), context.terms, now), None
 
-    await desk.database.run(command)
+    await context.database.run(command)
     return See(CONSOLE, done="trigger")
 
 
 async def _console(visit: Visit, played: Played | None) -> Answer:
     _check_sandbox(visit)
-    desk, mark = visit.desk, seen(visit, "sandbox")
-    now = desk.clock.now()
+    context, mark = visit.context, seen(visit, "sandbox")
+    now = context.clock.now()
 
     def query(view: View) -> dict[str, Any]:
         return {
@@ -162,14 +162,14 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
             "shops": sorted(shops.shops(view), key=lambda shop: shop.name.casefold()),
         }
 
-    content = await desk.database.read(query)
-    rules = desk.faults.faults.rules
-    demo = [(code, found.order.state.value) for code in desk.demo.codes() if (found := desk.demo.find(code))]
+    content = await context.database.read(query)
+    rules = context.faults.faults.rules
+    demo = [(code, found.order.state.value) for code in context.demo.codes() if (found := context.demo.find(code))]
     more = {
         "problems": visit.problems,
         "moment": athens(now),
         "switches": [(name, switch.sentence, switch.rule in rules) for name, switch in SWITCHES.items()],
-        "others": [str(rule) for rule in _others(desk.faults.faults)],
+        "others": [str(rule) for rule in _others(context.faults.faults)],
         "scenarios": list(scenarios().values()),
         "demo": demo,
         "kinds": tuple(kind.value for kind in TriggerKind),
@@ -210,5 +210,5 @@ def _others(faults: Faults) -> tuple[FaultRule, ...]:
 
 
 def _check_sandbox(visit: Visit) -> None:
-    if visit.desk.terms.settings.mode != "sandbox":
+    if visit.context.terms.settings.mode != "sandbox":
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")

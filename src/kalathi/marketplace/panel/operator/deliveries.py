@@ -43,7 +43,7 @@ async def list_deliveries(visit: Visit) -> Answer:
         named = {shop.id: shop.name for shop in shops.shops(view)}
         return {"deliveries": found, "leaf": leafed(page, count), "shops": named}
 
-    content = await visit.desk.database.read(read)
+    content = await visit.context.database.read(read)
     more = {
         "events": _EVENTS,
         "states": tuple(wording.DELIVERY_STATES),
@@ -57,7 +57,7 @@ async def list_deliveries(visit: Visit) -> Answer:
 async def show_delivery(visit: Visit) -> Answer:
     """One event: its body, how that differs from the body before, its headers, each attempt, and it as a command."""
     name, mark = visit.parts["id"], seen(visit, "deliveries")
-    headers, now_seconds = webhook_headers(visit.desk.terms.settings.user_agent), real_millis() // 1000
+    headers, now_seconds = webhook_headers(visit.context.terms.settings.user_agent), real_millis() // 1000
 
     def read(view: View) -> tuple[log.DeliveryDetail, bytes | None, str]:
         detail = log.delivery_detail(view, name, headers, now_seconds)
@@ -65,7 +65,7 @@ async def show_delivery(visit: Visit) -> Answer:
         url = shop.url_for(detail.delivery.event_type) or ""
         return detail, log.body_before(view, name), detail.attempts[-1].url if detail.attempts else url
 
-    detail, before, url = await visit.desk.database.look(read)
+    detail, before, url = await visit.context.database.look(read)
     body = bytes(detail.body)
     value = json_view.read(body)
     content = {
@@ -85,9 +85,9 @@ async def resend(visit: Visit) -> Answer:
 
     def command(view: View) -> tuple[ChangeSet, None]:
         log.delivery_detail(view, name, {}, 0)
-        return again(view, name, visit.desk.clock.now()), None
+        return again(view, name, visit.context.clock.now()), None
 
-    await visit.desk.database.run(command)
+    await visit.context.database.run(command)
     return See(f"/operator/deliveries/{name}", done="resent")
 
 

@@ -51,14 +51,14 @@ _ACTIONS: Final[Mapping[str, Action]] = {
 async def list_orders(visit: Visit) -> Answer:
     """`?state=&code=&shop=&page=`, the newest first."""
     wanted, page = filter_of(visit.query), leaf_of(visit.query)
-    shop_id, now = visit.query.get("shop", ""), visit.desk.clock.now()
+    shop_id, now = visit.query.get("shop", ""), visit.context.clock.now()
     mark = seen(visit, "orders")
 
     def query(view: View) -> tuple[list[FoundOrder], int, list[tuple[str, str]]]:
         named = sorted((shop.name, shop.id) for shop in shops.shops(view))
         return (*_page(view, shop_id, wanted, page.per, page.offset), named)
 
-    found, count, named = await visit.desk.database.read(query)
+    found, count, named = await visit.context.database.read(query)
     content = {
         "rows": [row_of(entry, now, visit.words) for entry in found],
         "leaf": leafed(page, count),
@@ -73,23 +73,23 @@ async def list_orders(visit: Visit) -> Answer:
 
 async def show_order(visit: Visit) -> Answer:
     """An order with its cart, its timeline, its webhooks, and what may happen to it now. A demo order is shown too."""
-    desk, code = visit.desk, visit.parts["code"]
-    now = desk.clock.now()
+    context, code = visit.context, visit.parts["code"]
+    now = context.clock.now()
 
     def query(view: View) -> dict[str, Any]:
         found = _find(visit, view)
-        page = order_page(view, found, desk.terms, now)
-        is_demo = desk.demo.find(code) is not None
+        page = order_page(view, found, context.terms, now)
+        is_demo = context.demo.find(code) is not None
         return {
             "page": page,
             "order": page.order,
             # What it names is nowhere kept: its shop, its voucher, other orders.
             "is_demo": is_demo,
             "possible": frozenset() if is_demo else _possible(found.order),
-            "windows": desk.terms.schedule.offered(machine.pickups_from(found.order, now)),
+            "windows": context.terms.schedule.offered(machine.pickups_from(found.order, now)),
         }
 
-    content = await desk.database.look(query)
+    content = await context.database.look(query)
     page = content["page"]
     more = {
         "problems": visit.problems,
@@ -107,11 +107,11 @@ async def show_order(visit: Visit) -> Answer:
 
 async def follow_order(visit: Visit) -> Answer:
     """Says when something has happened to the order."""
-    desk = visit.desk
+    context = visit.context
 
     async def mark() -> str:
-        now = desk.clock.now()
-        return await desk.database.look(lambda view: order_page(view, _find(visit, view), desk.terms, now).mark)
+        now = context.clock.now()
+        return await context.database.look(lambda view: order_page(view, _find(visit, view), context.terms, now).mark)
 
     await mark()
     return visit.follow(SUBJECT_TABLES, mark)
@@ -128,47 +128,47 @@ async def show_voucher(visit: Visit) -> Answer:
             raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
         return voucher.pdf
 
-    return Reply(200, await visit.desk.database.look(query), PDF_HEADERS)
+    return Reply(200, await visit.context.database.look(query), PDF_HEADERS)
 
 
 async def act(visit: Visit) -> Answer:
     """Does what a form asks for. Raises what the operation raises."""
-    desk, word = visit.desk, visit.parts["operation"]
+    context, word = visit.context, visit.parts["operation"]
     operation = OPERATIONS.get(word)
     if operation is None or operation.body is None:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
     body = read_as(with_quantities(visit.form.nested()), operation.body)
-    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = queries.find_order(view, visit.parts["code"])
-        return operation.run(found, body, Facts(view, keys, desk.terms, desk.clock.now())).changes, None
+        return operation.run(found, body, Facts(view, keys, context.terms, context.clock.now())).changes, None
 
     try:
-        await desk.database.run(command)
+        await context.database.run(command)
     finally:
-        desk.keys.give_back(keys)
+        context.keys.give_back(keys)
     return See(_path(visit), done="order")
 
 
 async def ask_return(visit: Visit) -> Answer:
     """The customer sends pieces back. Raises ORDER_STATUS, INVALID_PARAMETER."""
-    desk = visit.desk
+    context = visit.context
     content = with_quantities(visit.form.nested())
     if "line_items" not in content:
         raise invalid_parameter("Say how many pieces of which line come back.")
     new = read_as(content, NewReturn)
-    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
     def command(view: View) -> tuple[ChangeSet, str]:
         found = queries.find_order(view, visit.parts["code"])
-        recorded = returns.request(found, new, keys, desk.terms, desk.clock.now())
+        recorded = returns.request(found, new, keys, context.terms, context.clock.now())
         return recorded.changes, recorded.returned.return_code
 
     try:
-        code = await desk.database.run(command)
+        code = await context.database.run(command)
     finally:
-        desk.keys.give_back(keys)
+        context.keys.give_back(keys)
     return See(f"/operator/returns/{code}", done="order")
 
 
@@ -179,9 +179,9 @@ async def resend_webhook(visit: Visit) -> Answer:
         found = queries.find_order(view, visit.parts["code"])
         if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
-        return resent_latest(view, found.shop.id, found.order.code, visit.desk.clock.now_millis())[0], None
+        return resent_latest(view, found.shop.id, found.order.code, visit.context.clock.now_millis())[0], None
 
-    await visit.desk.database.run(command)
+    await visit.context.database.run(command)
     return See(_path(visit), done="webhook")
 
 
@@ -196,7 +196,7 @@ def with_quantities(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find(visit: Visit, view: View) -> FoundOrder:
-    found = orders.by_code(view, visit.parts["code"]) or visit.desk.demo.find(visit.parts["code"])
+    found = orders.by_code(view, visit.parts["code"]) or visit.context.demo.find(visit.parts["code"])
     if found is None:
         raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
     return found

@@ -39,7 +39,7 @@ async def show_overview(visit: Visit) -> Answer:
             "shops": len(shops.shops(view)),
         }
 
-    content = await visit.desk.database.read(query)
+    content = await visit.context.database.read(query)
     return Shown("operator/overview.html", content | {"seen": seen(visit, "overview"), "counted": _COUNTED})
 
 
@@ -47,14 +47,14 @@ async def follow(visit: Visit) -> Answer:
     """Says when something has changed that a page of the operator shows."""
     place = visit.parts["place"]
     tables = _PLACES.get(place, LIVE_TABLES)
-    bells = visit.reception.bells
+    signals = visit.panel.signals
 
     async def mark() -> str:
-        return bells.mark(*tables)
+        return signals.mark(*tables)
 
     return visit.follow(tables, mark)
 
 
 def seen(visit: Visit, place: str) -> str:
     """What such a page has seen when it is made."""
-    return visit.reception.bells.mark(*_PLACES[place])
+    return visit.panel.signals.mark(*_PLACES[place])

@@ -30,7 +30,7 @@ async def list_returns(visit: Visit) -> Answer:
     """`?state=&page=`, the newest first."""
     page, state = leaf_of(visit.query), state_of(visit.query)
     filters: dict[str, Value] = {"state": state} if state else {}
-    found, count = await visit.desk.database.read(
+    found, count = await visit.context.database.read(
         lambda view: store.page_of_returns(view, filters, page.per, page.offset)
     )
     content = {
@@ -44,8 +44,8 @@ async def list_returns(visit: Visit) -> Answer:
 
 async def show_return(visit: Visit) -> Answer:
     """A return with its timeline and its webhooks, and what may happen to it now."""
-    now = visit.desk.clock.now()
-    page = await visit.desk.database.look(
+    now = visit.context.clock.now()
+    page = await visit.context.database.look(
         lambda view: return_page(view, queries.find_return(view, visit.parts["code"]))
     )
     state = page.returned.state
@@ -64,7 +64,7 @@ async def show_return(visit: Visit) -> Answer:
 
 async def follow_return(visit: Visit) -> Answer:
     """Says when something has happened to the return."""
-    database, code = visit.desk.database, visit.parts["code"]
+    database, code = visit.context.database, visit.parts["code"]
 
     async def mark() -> str:
         return await database.look(lambda view: return_page(view, queries.find_return(view, code)).mark)
@@ -75,7 +75,7 @@ async def follow_return(visit: Visit) -> Answer:
 
 async def act(visit: Visit) -> Answer:
     """Does what a form asks for. Raises RETURN_STATUS, INVALID_PARAMETER."""
-    desk = visit.desk
+    context = visit.context
     operation = OPERATIONS.get(visit.parts["operation"])
     if operation is None:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
@@ -86,9 +86,9 @@ async def act(visit: Visit) -> Answer:
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = queries.find_return(view, visit.parts["code"])
-        return operation.run(found, body, Facts(view, desk.terms, desk.clock.now())).changes, None
+        return operation.run(found, body, Facts(view, context.terms, context.clock.now())).changes, None
 
-    await desk.database.run(command)
+    await context.database.run(command)
     return See(_path(visit), done="order")
 
 
@@ -97,9 +97,9 @@ async def resend_webhook(visit: Visit) -> Answer:
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = queries.find_return(view, visit.parts["code"])
-        return commands.resend(view, found, visit.desk.clock.now()).changes, None
+        return commands.resend(view, found, visit.context.clock.now()).changes, None
 
-    await visit.desk.database.run(command)
+    await visit.context.database.run(command)
     return See(_path(visit), done="webhook")
 
 

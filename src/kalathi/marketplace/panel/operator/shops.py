@@ -28,7 +28,7 @@ _LATEST_PURCHASE_ORDERS: Final = 20
 
 async def list_shops(visit: Visit) -> Answer:
     """Every shop, and the form for another."""
-    found = await visit.desk.database.read(store.shops)
+    found = await visit.context.database.read(store.shops)
     content = {
         "problems": visit.problems,
         "given": visit.form.given,
@@ -46,7 +46,7 @@ async def add_shop(visit: Visit) -> Answer:
     new = read_as(content | {"locations": [place]}, NewShop)
     token = secret_token()
     changes, shop = commands.add_shop(new, [opaque_id(), opaque_id()], token, own_domain_only=_production(visit))
-    await visit.desk.database.commit(changes)
+    await visit.context.database.commit(changes)
     return Shown("operator/secret.html", {"kind": "token", "secret": token, "shop": shop})
 
 
@@ -65,7 +65,7 @@ async def show_shop(visit: Visit) -> Answer:
             "purchase_orders": warehouse.purchase_orders(view, shop_id, _LATEST_PURCHASE_ORDERS, 0)[0],
         }
 
-    content = await visit.desk.database.read(query)
+    content = await visit.context.database.read(query)
     more = {
         "problems": visit.problems,
         "given": visit.form.given,
@@ -83,7 +83,7 @@ async def change_shop(visit: Visit) -> Answer:
     }
     urls = {name: form.text(name) or None for name in ("webhook_url", "returns_webhook_url")}
     changes = read_as(texts | urls | {name: form.has(name) for name in _SWITCHES}, ShopChanges)
-    await visit.desk.database.run(
+    await visit.context.database.run(
         lambda view: commands.change_shop(view, shop_id, changes, own_domain_only=_production(visit))
     )
     return See(_path(visit), done="settings")
@@ -92,27 +92,27 @@ async def change_shop(visit: Visit) -> Answer:
 async def renew_token(visit: Visit) -> Answer:
     """A new API token, shown this once; the old one is dead, and the shop's sessions with it."""
     token = secret_token()
-    shop = await visit.desk.database.run(lambda view: commands.renew_token(view, visit.parts["shop_id"], token))
+    shop = await visit.context.database.run(lambda view: commands.renew_token(view, visit.parts["shop_id"], token))
     return Shown("operator/secret.html", {"kind": "token", "secret": token, "shop": shop})
 
 
 async def renew_signing_secret(visit: Visit) -> Answer:
     """Webhooks are signed with a new secret, shown this once; the one before it stays live too."""
     secret, shop_id = secret_text(secrets.token_bytes(SECRET_BYTES)), visit.parts["shop_id"]
-    shop = await visit.desk.database.run(lambda view: commands.renew_signing_secret(view, shop_id, secret))
+    shop = await visit.context.database.run(lambda view: commands.renew_signing_secret(view, shop_id, secret))
     return Shown("operator/secret.html", {"kind": "signing", "secret": secret, "shop": shop})
 
 
 async def end_signing(visit: Visit) -> Answer:
     """Webhooks are not signed any more."""
-    await visit.desk.database.run(lambda view: commands.end_signing(view, visit.parts["shop_id"]))
+    await visit.context.database.run(lambda view: commands.end_signing(view, visit.parts["shop_id"]))
     return See(_path(visit), done="signing_ended")
 
 
 async def add_location(visit: Visit) -> Answer:
     """Another location where the courier picks up. Raises NOT_FOUND, INVALID_PARAMETER."""
     shop_id, location_id, new = visit.parts["shop_id"], opaque_id(), visit.form.read(NewLocation)
-    await visit.desk.database.run(lambda view: commands.add_location(view, shop_id, new, location_id))
+    await visit.context.database.run(lambda view: commands.add_location(view, shop_id, new, location_id))
     return See(_path(visit), done="location")
 
 
@@ -129,14 +129,14 @@ async def put_listing(visit: Visit) -> Answer:
         known = store.listings(view, shop_id, [new.shop_uid]).get(new.shop_uid)
         return commands.put_listings(view, shop_id, [new if known is None else _changed(known.listing, new)])
 
-    await visit.desk.database.run(command)
+    await visit.context.database.run(command)
     return See(_path(visit), done="listing")
 
 
 async def open_shop(visit: Visit) -> Answer:
     """Open the shop's pages to the operator of a sandbox, without its token. Raises NOT_FOUND, also in production."""
-    shop = await visit.desk.database.look(lambda view: commands.find_shop(view, visit.parts["shop_id"]))
-    cookie = await visit.reception.sessions.open_shop(shop, visit.visitor)
+    shop = await visit.context.database.look(lambda view: commands.find_shop(view, visit.parts["shop_id"]))
+    cookie = await visit.panel.sessions.open_shop(shop, visit.visitor)
     if cookie is None:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
     return See(SHOP_HOME, session=cookie)
@@ -162,7 +162,7 @@ def _amount(text: str, name: str) -> Decimal:
 
 
 def _production(visit: Visit) -> bool:
-    return visit.desk.terms.settings.mode == "production"
+    return visit.context.terms.settings.mode == "production"
 
 
 def _path(visit: Visit) -> str:

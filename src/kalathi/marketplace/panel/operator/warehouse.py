@@ -18,7 +18,7 @@ async def show_purchase_order(visit: Visit) -> Answer:
         found = commands.any_purchase_order(view, visit.parts["code"])
         return {"order": found.purchase_order, "shop": shop_commands.find_shop(view, found.shop_id)}
 
-    content = await visit.desk.database.look(query)
+    content = await visit.context.database.look(query)
     more = {"problems": visit.problems, "given": visit.form.given}
     return Shown("operator/purchase_order.html", content | more)
 
@@ -28,7 +28,7 @@ async def receive(visit: Visit) -> Answer:
     code, counted = visit.parts["code"], read_as(visit.form.nested(), Receive)
 
     def command(view: View) -> tuple[ChangeSet, None]:
-        return commands.receive_goods(view, code, counted, visit.desk.clock.now())[0], None
+        return commands.receive_goods(view, code, counted, visit.context.clock.now())[0], None
 
-    await visit.desk.database.run(command)
+    await visit.context.database.run(command)
     return See(f"/operator/purchase-orders/{code}", done="received")

@@ -32,9 +32,9 @@ _PARCELS: Final = 3
 
 async def show_order(visit: Visit) -> Answer:
     """The whole order, with what can be done about it now."""
-    desk = visit.desk
-    now = desk.clock.now()
-    page = await desk.database.look(lambda view: order_page(view, find(visit, view), desk.terms, now))
+    context = visit.context
+    now = context.clock.now()
+    page = await context.database.look(lambda view: order_page(view, find(visit, view), context.terms, now))
     content = {
         "problems": visit.problems,
         "page": page,
@@ -50,11 +50,11 @@ async def show_order(visit: Visit) -> Answer:
 
 async def follow_order(visit: Visit) -> Answer:
     """Says when something has happened to the order."""
-    desk = visit.desk
+    context = visit.context
 
     async def mark() -> str:
-        now = desk.clock.now()
-        return await desk.database.look(lambda view: order_page(view, find(visit, view), desk.terms, now).mark)
+        now = context.clock.now()
+        return await context.database.look(lambda view: order_page(view, find(visit, view), context.terms, now).mark)
 
     await mark()  # An order that is not the shop's is refused before the stream has begun.
     return visit.follow(SUBJECT_TABLES, mark)
@@ -62,31 +62,31 @@ async def follow_order(visit: Visit) -> Answer:
 
 async def act(visit: Visit) -> Answer:
     """Does what a form asks for. Raises what the action raises."""
-    desk, word = visit.desk, visit.parts["action"]
+    context, word = visit.context, visit.parts["action"]
     operation = SHOP_ACTIONS.get(word)
     if operation is None:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
     body = None if operation.body is None else read_as(_filled_in(word, visit.form.nested()), operation.body)
-    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
     def command(view: View) -> tuple[ChangeSet, str]:
-        facts = Facts(view, keys, desk.terms, desk.clock.now())
+        facts = Facts(view, keys, context.terms, context.clock.now())
         found = find(visit, view)
         return operation.run(found, body, facts).changes, _done(word, found.order)
 
     try:
-        done = await desk.database.run(command)
+        done = await context.database.run(command)
     finally:
-        desk.keys.give_back(keys)
+        context.keys.give_back(keys)
     return See(_path(visit), done=done)
 
 
 async def upload_invoice(visit: Visit) -> Answer:
     """Keeps the fiscal document."""
-    desk, link = visit.desk, secret_token()
+    context, link = visit.context, secret_token()
 
     def attach(found: FoundOrder, upload: Upload) -> ChangeSet:
-        return commands.attach_invoice(found, upload, link, desk.terms, desk.clock.now()).changes
+        return commands.attach_invoice(found, upload, link, context.terms, context.clock.now()).changes
 
     return await _upload(visit, INVOICE_FILE, attach, done="invoice")
 
@@ -108,9 +108,9 @@ async def resend_webhook(visit: Visit) -> Answer:
         found = find(visit, view)
         if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
-        return resent_latest(view, found.shop.id, found.order.code, visit.desk.clock.now_millis())[0], None
+        return resent_latest(view, found.shop.id, found.order.code, visit.context.clock.now_millis())[0], None
 
-    await visit.desk.database.run(command)
+    await visit.context.database.run(command)
     return See(_path(visit), done="webhook")
 
 
@@ -126,7 +126,7 @@ async def _upload(
     visit: Visit, field: FileField, attach: Callable[[FoundOrder, Upload], ChangeSet], done: str
 ) -> Answer:
     upload = checked_upload(visit.form.file or b"", field)
-    await visit.desk.database.run(lambda view: (attach(find(visit, view), upload), None))
+    await visit.context.database.run(lambda view: (attach(find(visit, view), upload), None))
     return See(_path(visit), done=done)
 
 

@@ -16,15 +16,15 @@ STATES = tuple(state.value for state in OrderState)
 
 async def list_orders(visit: Visit) -> Answer:
     """`?state=&code=&page=`: the shop's orders, newest change first."""
-    desk, shop = visit.desk, visit.shop
+    context, shop = visit.context, visit.shop
     wanted, page = filter_of(visit.query), leaf_of(visit.query)
-    now = desk.clock.now()
+    now = context.clock.now()
 
     def query(view: View) -> tuple[list[FoundOrder], int, str]:
         seen = orders.change_mark(view, shop.id)
         return (*_page(view, shop.id, wanted, page.per, page.offset), seen)
 
-    found, count, seen = await desk.database.read(query)
+    found, count, seen = await context.database.read(query)
     content = {
         "problems": visit.problems,
         "shop": shop,
@@ -39,7 +39,7 @@ async def list_orders(visit: Visit) -> Answer:
 
 async def follow_orders(visit: Visit) -> Answer:
     """Says when an order of the shop has changed."""
-    database, shop_id = visit.desk.database, visit.shop.id
+    database, shop_id = visit.context.database, visit.shop.id
 
     async def mark() -> str:
         return await database.look(lambda view: orders.change_mark(view, shop_id))

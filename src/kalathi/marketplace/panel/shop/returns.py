@@ -28,10 +28,10 @@ async def list_returns(visit: Visit) -> Answer:
     filters: dict[str, Value] = {"shop_id": visit.shop.id}
     if state:
         filters["state"] = state
-    found, count = await visit.desk.database.read(
+    found, count = await visit.context.database.read(
         lambda view: store.page_of_returns(view, filters, page.per, page.offset)
     )
-    now = visit.desk.clock.now()
+    now = visit.context.clock.now()
     content = {
         "returns": [entry.returned for entry in found],
         "left": {
@@ -48,8 +48,8 @@ async def list_returns(visit: Visit) -> Answer:
 
 async def show_return(visit: Visit) -> Answer:
     """The whole return, with the form of its review while it waits for that."""
-    shop_id, now = visit.shop.id, visit.desk.clock.now()
-    page = await visit.desk.database.look(
+    shop_id, now = visit.shop.id, visit.context.clock.now()
+    page = await visit.context.database.look(
         lambda view: return_page(view, queries.find_return(view, visit.parts["code"], shop_id))
     )
     content = {
@@ -64,7 +64,7 @@ async def show_return(visit: Visit) -> Answer:
 
 async def follow_return(visit: Visit) -> Answer:
     """Says when something has happened to the return."""
-    database, shop_id, code = visit.desk.database, visit.shop.id, visit.parts["code"]
+    database, shop_id, code = visit.context.database, visit.shop.id, visit.parts["code"]
 
     async def mark() -> str:
         return await database.look(lambda view: return_page(view, queries.find_return(view, code, shop_id)).mark)
@@ -76,15 +76,15 @@ async def follow_return(visit: Visit) -> Answer:
 async def review(visit: Visit) -> Answer:
     """Keeps what the shop decides. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH,
     INVALID_PARAMETER."""
-    desk, shop_id, answer = visit.desk, visit.shop.id, visit.form.read(ReviewRequest)
+    context, shop_id, answer = visit.context, visit.shop.id, visit.form.read(ReviewRequest)
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = queries.find_return(view, visit.parts["code"], shop_id)
-        changes = commands.review(view, found, answer, desk.terms, desk.clock.now()).changes
+        changes = commands.review(view, found, answer, context.terms, context.clock.now()).changes
         _check_nothing_is_dropped(answer, options_of(found.returned))
         return changes, None
 
-    await desk.database.run(command)
+    await context.database.run(command)
     return See(_path(visit), done="review")
 
 
@@ -100,13 +100,13 @@ def _check_nothing_is_dropped(answer: ReviewRequest, options: Sequence[ReviewOpt
 
 async def resend_webhook(visit: Visit) -> Answer:
     """Sends the latest webhook of the return once more. Raises RETURN_HOOK."""
-    desk, shop_id = visit.desk, visit.shop.id
+    context, shop_id = visit.context, visit.shop.id
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = queries.find_return(view, visit.parts["code"], shop_id)
-        return commands.resend(view, found, desk.clock.now()).changes, None
+        return commands.resend(view, found, context.clock.now()).changes, None
 
-    await desk.database.run(command)
+    await context.database.run(command)
     return See(_path(visit), done="webhook")
 
 

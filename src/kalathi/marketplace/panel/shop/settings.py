@@ -25,7 +25,7 @@ _MOST_TRYING: Final = 8
 async def show_settings(visit: Visit) -> Answer:
     """What the shop has set, as it is now."""
     shop_id = visit.shop.id
-    secrets_live = await visit.desk.database.look(lambda view: len(store.signing_secrets(view, shop_id)))
+    secrets_live = await visit.context.database.look(lambda view: len(store.signing_secrets(view, shop_id)))
     content = {
         "problems": visit.problems,
         "shop": visit.shop,
@@ -44,28 +44,30 @@ async def change_settings(visit: Visit) -> Answer:
         name: form.has(name) for name in ("webhook_enabled", "returns_webhook_enabled", "set_as_ready_required")
     }
     changes = read_as(urls | switches, ShopChanges)
-    production = visit.desk.terms.settings.mode == "production"
-    await visit.desk.database.run(lambda view: commands.change_shop(view, shop_id, changes, own_domain_only=production))
+    production = visit.context.terms.settings.mode == "production"
+    await visit.context.database.run(
+        lambda view: commands.change_shop(view, shop_id, changes, own_domain_only=production)
+    )
     return See(_SETTINGS, done="settings")
 
 
 async def try_webhook(visit: Visit) -> Answer:
     """Sends the webhook of a demo order, or of the demo return, to the shop's URL and shows what it answers. It goes
     the way of every webhook, to public addresses only where that is the rule, and is neither repeated nor kept."""
-    desk, shop = visit.desk, visit.shop
+    context, shop = visit.context, visit.shop
     is_return = visit.form.text("which") == "returns"
     url = shop.returns_webhook_url if is_return else shop.webhook_url
     if url is None:
         raise invalid_parameter("Keep a webhook URL first.")
-    now = desk.clock.now()
+    now = context.clock.now()
     if is_return:
-        body = return_triggers.sample_body(desk.terms.settings, now)
+        body = return_triggers.sample_body(context.terms.settings, now)
     else:
-        found = desk.demo.find(_TRIED_ORDER)
+        found = context.demo.find(_TRIED_ORDER)
         if found is None:
             raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
-        body = triggers.sample_body(found, desk.terms, now)
-    live = await desk.database.look(lambda view: list(store.signing_secrets(view, shop.id).values()))
+        body = triggers.sample_body(found, context.terms, now)
+    live = await context.database.look(lambda view: list(store.signing_secrets(view, shop.id).values()))
     headers = signed_headers(live, f"test-{opaque_id()}", real_millis() // 1000, body)
     answer = await _tried(visit, url, body, headers)
     shown = await show_settings(visit)
@@ -75,12 +77,12 @@ async def try_webhook(visit: Visit) -> Answer:
 
 async def _tried(visit: Visit, url: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
     """What the shop answers. One shop tries one webhook at a time, and few shops do."""
-    trying = visit.reception.trying
+    trying = visit.panel.trying
     if visit.shop.id in trying or len(trying) >= _MOST_TRYING:
         raise DomainError(ErrorCode.RATE_LIMITED, "A webhook is being tried already. Wait for its answer.")
     trying.add(visit.shop.id)
     try:
-        return await visit.desk.sender.post(url, body, headers)
+        return await visit.context.sender.post(url, body, headers)
     finally:
         trying.discard(visit.shop.id)
 
@@ -97,26 +99,26 @@ async def renew_token(visit: Visit) -> Answer:
             changes.add(sessions.follow_token(session_hash, old_hash, hash_token(token)))
         return changes, None
 
-    await visit.desk.database.run(command)
+    await visit.context.database.run(command)
     return Shown("shop/secret.html", {"kind": "token", "secret": token})
 
 
 async def renew_signing_secret(visit: Visit) -> Answer:
     """Webhooks are signed with a new secret, shown this once; the one before it stays live too."""
     shop_id, secret = visit.shop.id, secret_text(secrets.token_bytes(SECRET_BYTES))
-    await visit.desk.database.run(lambda view: commands.renew_signing_secret(view, shop_id, secret))
+    await visit.context.database.run(lambda view: commands.renew_signing_secret(view, shop_id, secret))
     return Shown("shop/secret.html", {"kind": "signing", "secret": secret})
 
 
 async def end_signing(visit: Visit) -> Answer:
     """Webhooks are not signed any more."""
     shop_id = visit.shop.id
-    await visit.desk.database.run(lambda view: commands.end_signing(view, shop_id))
+    await visit.context.database.run(lambda view: commands.end_signing(view, shop_id))
     return See(_SETTINGS, done="signing_ended")
 
 
 async def add_location(visit: Visit) -> Answer:
     """Another location where the courier picks up. Raises INVALID_PARAMETER."""
     shop_id, location_id, new = visit.shop.id, opaque_id(), visit.form.read(NewLocation)
-    await visit.desk.database.run(lambda view: commands.add_location(view, shop_id, new, location_id))
+    await visit.context.database.run(lambda view: commands.add_location(view, shop_id, new, location_id))
     return See(_SETTINGS, done="location")

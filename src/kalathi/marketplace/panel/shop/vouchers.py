@@ -34,11 +34,11 @@ async def merge_vouchers(visit: Visit) -> Answer:
         raise invalid_parameter("Choose orders that have a voucher first.")
     if len(codes) > _MOST:
         raise invalid_parameter("Choose at most 100 orders at once.")
-    vouchers = await visit.desk.database.read(lambda view: [_voucher(visit, view, code) for code in codes])
+    vouchers = await visit.context.database.read(lambda view: [_voucher(visit, view, code) for code in codes])
     loop = asyncio.get_running_loop()
-    pdf = await loop.run_in_executor(visit.desk.threads, merged, [voucher.pdf for voucher in vouchers])
+    pdf = await loop.run_in_executor(visit.context.threads, merged, [voucher.pdf for voucher in vouchers])
     for code, voucher in zip(codes, vouchers, strict=True):
-        await visit.desk.database.run(partial(_noted, visit, code=code, link=voucher.link))
+        await visit.context.database.run(partial(_noted, visit, code=code, link=voucher.link))
     return Reply(200, pdf, PDF_HEADERS)
 
 
@@ -55,6 +55,6 @@ def _voucher(visit: Visit, view: View, code: str) -> _Taken:
 
 def _noted(visit: Visit, view: View, *, code: str, link: str) -> tuple[ChangeSet, None]:
     found = orders.by_code(view, code)
-    desk = visit.desk
-    recorded = found and commands.note_voucher_download(found, link, desk.terms, desk.clock.now())
+    context = visit.context
+    recorded = found and commands.note_voucher_download(found, link, context.terms, context.clock.now())
     return recorded.changes if recorded else ChangeSet(), None

@@ -26,7 +26,7 @@ _MOST_CHOICES: Final = 500
 async def list_products(visit: Visit) -> Answer:
     """`?page=`: the shop's products and how many pieces of each lie in the warehouse."""
     page = leaf_of(visit.query)
-    found, count = await visit.desk.database.read(
+    found, count = await visit.context.database.read(
         lambda view: store.products(view, visit.shop.id, page.per, page.offset)
     )
     return Shown("shop/products.html", {"products": found, "leaf": leafed(page, count)})
@@ -45,35 +45,35 @@ async def list_purchase_orders(visit: Visit) -> Answer:
             "products": store.products(view, shop_id, _MOST_CHOICES, 0)[0],
         }
 
-    content = await visit.desk.database.read(query)
+    content = await visit.context.database.read(query)
     more = {
         "problems": visit.problems,
         "given": visit.form.given,
         "lines": range(_LINES),
         "storage": tuple(str(number) for number in STORAGE_CONDITIONS),
-        "today": athens(visit.desk.clock.now()).date().isoformat(),
+        "today": athens(visit.context.clock.now()).date().isoformat(),
     }
     return Shown("shop/purchase_orders.html", content | more)
 
 
 async def announce_goods(visit: Visit) -> Answer:
     """Announces goods to the warehouse. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
-    desk, shop_id = visit.desk, visit.shop.id
+    context, shop_id = visit.context, visit.shop.id
     content = visit.form.nested()
     rows = content.get("line_items")
     filled = [number for number, row in enumerate(rows) if _is_filled_in(row)] if isinstance(rows, list) else []
     if isinstance(rows, list):
         content["line_items"] = [rows[number] for number in filled]
     request = read_as(content, PurchaseOrderRequest)
-    keys = await desk.keys.draw(COMMAND_ATTEMPTS)
+    keys = await context.keys.draw(COMMAND_ATTEMPTS)
     try:
-        code = await desk.database.run(
-            lambda view: commands.announce_goods(view, shop_id, request, keys, desk.clock.now())
+        code = await context.database.run(
+            lambda view: commands.announce_goods(view, shop_id, request, keys, context.clock.now())
         )
     except DomainError as error:
         raise DomainError(error.code, *(_as_on_the_page(text, filled) for text in error.messages)) from None
     finally:
-        desk.keys.give_back(keys)
+        context.keys.give_back(keys)
     return See(f"/shop/warehouse/purchase-orders/{code}", done="purchase_order")
 
 
@@ -98,13 +98,13 @@ async def show_purchase_order(visit: Visit) -> Answer:
         supplier = store.supplier(view, shop_id, order.supplier_id)
         return {"order": order, "supplier": supplier and supplier.supplier}
 
-    return Shown("shop/purchase_order.html", await visit.desk.database.look(query))
+    return Shown("shop/purchase_order.html", await visit.context.database.look(query))
 
 
 async def list_suppliers(visit: Visit) -> Answer:
     """`?page=`: the shop's suppliers, and the form for another."""
     page = leaf_of(visit.query)
-    found, count = await visit.desk.database.read(
+    found, count = await visit.context.database.read(
         lambda view: store.suppliers(view, visit.shop.id, page.per, page.offset)
     )
     content = {
@@ -119,13 +119,13 @@ async def list_suppliers(visit: Visit) -> Answer:
 async def add_supplier(visit: Visit) -> Answer:
     """Another supplier. Raises INVALID_PARAMETER."""
     shop_id, fresh_id, request = visit.shop.id, opaque_id(), visit.form.read(SupplierRequest)
-    await visit.desk.database.run(lambda view: commands.add_supplier(view, shop_id, request, fresh_id))
+    await visit.context.database.run(lambda view: commands.add_supplier(view, shop_id, request, fresh_id))
     return See("/shop/warehouse/suppliers", done="supplier")
 
 
 async def show_supplier(visit: Visit) -> Answer:
     """A supplier, to be changed."""
-    found = await visit.desk.database.look(lambda view: store.supplier(view, visit.shop.id, visit.parts["id"]))
+    found = await visit.context.database.look(lambda view: store.supplier(view, visit.shop.id, visit.parts["id"]))
     if found is None:
         raise DomainError(ErrorCode.NOT_FOUND, "Supplier not found")
     supplier = found.supplier
@@ -139,5 +139,5 @@ async def change_supplier(visit: Visit) -> Answer:
     shop_id = visit.shop.id
     texts = {name: value for name, value in visit.form.values.items() if name != "form_token"}
     request = read_as(texts, SupplierRequest)
-    await visit.desk.database.run(lambda view: commands.change_supplier(view, shop_id, visit.parts["id"], request))
+    await visit.context.database.run(lambda view: commands.change_supplier(view, shop_id, visit.parts["id"], request))
     return See("/shop/warehouse/suppliers", done="supplier")

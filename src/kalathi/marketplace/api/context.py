@@ -15,12 +15,12 @@ from kalathi.marketplace.kernel.moving import ClockMover
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
-from kalathi.marketplace.sandbox.fault_book import FaultBook
+from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.webhooks.dispatcher import Sender
 
 
-class Desk(Struct, frozen=True, kw_only=True):
+class Context(Struct, frozen=True, kw_only=True):
     """The marketplace as the API sees it. The operator's token is known by its hash only."""
 
     database: Database
@@ -33,7 +33,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     idempotency: IdempotencyKeys
     demo: DemoOrders
     sample: SampleDocument
-    faults: FaultBook
+    faults: FaultRules
     description: Description
     # The network on which webhooks are sent; it dials public addresses only, where that is the rule.
     sender: Sender

@@ -1,4 +1,4 @@
-"""What a worker is given to do, and how much of it at once: for each kind of due work a lane with so many slots, shared
+"""What a worker is given to do, and how much of it at once: for each kind of due work a pool with so many slots, shared
 out among the shops."""
 
 from collections import Counter, deque
@@ -14,7 +14,7 @@ _QUICK_SECONDS: Final = 1.0
 _MOST_KNOWN: Final = 100_000
 
 
-class Duty(NamedTuple):
+class JobKind(NamedTuple):
     """Who does one kind of due work, and how much of it at once, in all and for one shop.
 
     The handler commits its own outcome together with the end of the row; or it gives a result, and `record` makes of
@@ -49,11 +49,11 @@ class Claimed:
         self.claimed_at = claimed_at
 
 
-class Lane:
-    """What is claimed of one duty: so much of each shop, what waits for a slot, and how many slots are taken."""
+class WorkerPool:
+    """What is claimed of one job_kind: so much of each shop, what waits for a slot, and how many slots are taken."""
 
-    def __init__(self, duty: Duty) -> None:
-        self.duty = duty
+    def __init__(self, job_kind: JobKind) -> None:
+        self.job_kind = job_kind
         self.by_shop: Counter[str] = Counter()
         self.ready: deque[Claimed] = deque()
         self.slots_taken = 0
@@ -75,12 +75,14 @@ class Lane:
     def shares(self) -> Callable[[str], int]:
         """How many slots a shop may have, for one claim: one until its work has ended quickly, so that dead endpoints
         cannot take all; and those that were slow the last time have a quarter of the slots together."""
-        left = max(1, self.duty.slots // 4) - sum(self.by_shop[shop_id] for shop_id in self.slow & self.by_shop.keys())
+        left = max(1, self.job_kind.slots // 4) - sum(
+            self.by_shop[shop_id] for shop_id in self.slow & self.by_shop.keys()
+        )
 
         def share(shop_id: str) -> int:
             nonlocal left
             if shop_id in self.quick:
-                return self.duty.slots_per_shop
+                return self.job_kind.slots_per_shop
             if shop_id not in self.slow or self.by_shop.get(shop_id):
                 return 1
             left -= 1
@@ -91,12 +93,12 @@ class Lane:
     def limits(self, *, is_hurried: bool) -> tuple[int, Callable[[str], int] | None]:
         """How many slots a shop may have at most, and `shares` if some shops may have less, for one claim. A move of
         the clock (`is_hurried`) waits for all due work, so that a slow shop must not do it one by one."""
-        return (self.duty.slots, None) if is_hurried else (self.duty.slots_per_shop, self.shares())
+        return (self.job_kind.slots, None) if is_hurried else (self.job_kind.slots_per_shop, self.shares())
 
     @property
     def room(self) -> int:
         """How many more may be claimed."""
-        return 2 * self.duty.slots - self.by_shop.total()
+        return 2 * self.job_kind.slots - self.by_shop.total()
 
     def add(self, claimed: Claimed) -> None:
         """Its turn comes."""

@@ -1,4 +1,4 @@
-"""The faults that are laid down, over restarts, and the road of deliveries on which they strike."""
+"""The faults that are laid down, over restarts, and the transport of deliveries on which they strike."""
 
 import asyncio
 from collections import Counter
@@ -16,7 +16,7 @@ from kalathi.marketplace.webhooks.dispatcher import Sender
 _NO_RULES: Final[Sequence[FaultRule]] = ()
 
 
-class FaultBook:
+class FaultRules:
     """What is laid down to go wrong in this marketplace."""
 
     def __init__(self, database: Database, laid_down: Faults | None, *, sandbox: bool) -> None:
@@ -73,11 +73,11 @@ class FaultBook:
         return strikes(self.faults, Struck(FaultPlace.WEBHOOKS, row.shop_id, event_type, name))
 
 
-class FaultyRoad:
+class FaultyTransport:
     """The way to the network, on which deliveries go wrong as the fault book says."""
 
     def __init__(
-        self, sender: Sender, book: FaultBook, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, sender: Sender, book: FaultRules, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self._sender = sender
         self._book = book

@@ -14,8 +14,8 @@ from kalathi.cli.sharing import SharingCommand
 from kalathi.terminal import in_one_line, style
 
 if TYPE_CHECKING:
-    from kalathi.merchant.desk import Status
     from kalathi.merchant.inbox import Inbox
+    from kalathi.merchant.overview import Status
 
 _data = click.option(
     "--data",
@@ -38,8 +38,8 @@ def status(data: Path, *, as_json: bool) -> None:
     from msgspec import json
 
     from kalathi.contract.reading import ATHENS
-    from kalathi.merchant.desk import status_of
     from kalathi.merchant.inbox_tables import is_locked
+    from kalathi.merchant.overview import status_of
 
     with _inbox(data) as inbox:
         is_running = is_locked(data / "merchant.db.lock")
@@ -62,7 +62,7 @@ def replay(code: str | None, data: Path, *, everything: bool) -> None:
     kalathi merchant replay 261124-2152744
     kalathi merchant replay --all
     """
-    from kalathi.merchant.desk import look_again
+    from kalathi.merchant.overview import look_again
 
     if (code is None) is not everything:
         fail("give the code of an order or a return, or --all.")
@@ -85,7 +85,7 @@ def settle(code: str | None, data: Path, *, all_events: bool) -> None:
     kalathi merchant settle 261124-2152744
     kalathi merchant settle --events
     """
-    from kalathi.merchant.desk import settle as settle_label
+    from kalathi.merchant.overview import settle as settle_label
 
     if (code is None) is not all_events:
         fail("give the code of an order, or --events.")
@@ -106,7 +106,7 @@ def settle(code: str | None, data: Path, *, all_events: bool) -> None:
 @_data
 def reprint(code: str, data: Path) -> None:
     """Print the voucher of the order CODE once more; the connector does it within seconds."""
-    from kalathi.merchant.desk import print_again
+    from kalathi.merchant.overview import print_again
 
     with _inbox(data) as inbox:
         is_accepted = print_again(inbox, code)
@@ -126,7 +126,7 @@ def reprint(code: str, data: Path) -> None:
 def day(data: Path, date: datetime | None, out: Path | None) -> None:
     """Put all vouchers that were printed on one day into one PDF, in the order in which they came."""
     from kalathi.contract.reading import ATHENS
-    from kalathi.merchant.desk import merge_vouchers
+    from kalathi.merchant.overview import merge_vouchers
 
     start = datetime.combine((date or datetime.now(ATHENS)).date(), time(), tzinfo=ATHENS)
     end = datetime.combine(start.date() + timedelta(days=1), time(), tzinfo=ATHENS)
