@@ -16,7 +16,7 @@ from kalathi.contract.requests import AcceptRequest
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.sqlite import SqliteDatabase
-from kalathi.marketplace.kernel.statements import Parameters, guarded_statement, insert_statement
+from kalathi.marketplace.kernel.statements import Parameters, insert_statement, make_guarded_statement
 from kalathi.marketplace.orders import commands, store
 from kalathi.marketplace.orders.terms import Terms
 
@@ -39,7 +39,7 @@ async def _accept_statements(path: Path, prepared: Prepared, codes: list[str]) -
         found = await database.look(partial(store.by_code, code=code))
         assert found is not None
         changes = commands.accept(found, request, terms, now).changes
-        statements = [guarded_statement(part) for part in changes.guarded]
+        statements = [make_guarded_statement(part) for part in changes.guarded]
         sets.append(statements + [insert_statement(part) for part in changes.inserts])
     await database.close()
     return sets

@@ -88,6 +88,6 @@ async def _prepare(where: Path | str, count: int) -> Prepared:
     codes: list[str] = []
     while len(codes) < count:
         codes += await asyncio.gather(*(place() for _ in range(min(256, count - len(codes)))))
-    window = terms.offer(shop).schedule.offered(clock.now())[-1]
+    window = terms.offer(shop).schedule.offer_windows(clock.now())[-1]
     await database.close()
     return Prepared(shop.id, shop.locations[0].id, codes, window.id)

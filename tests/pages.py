@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 
 from kalathi import merchant
+from kalathi.marketplace.api.openapi import without_references
 from kalathi.marketplace.api.reply import ERRORS
 from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
@@ -119,7 +120,9 @@ def client_calls() -> str:
         if not name.startswith("_") and callable(method):
             signature = inspect.signature(method)
             shown = signature.replace(parameters=list(signature.parameters.values())[1:])
-            rows.append(f"| `{name}{_plain(str(shown))}` | {' '.join((method.__doc__ or '').split())} |")
+            rows.append(
+                f"| `{name}{_plain(str(shown))}` | {without_references(' '.join((method.__doc__ or '').split()))} |"
+            )
     return "\n".join(rows) + "\n"
 
 
@@ -134,7 +137,7 @@ def client_failures() -> str:
     for name in merchant.__all__:
         failure = getattr(merchant, name)
         if isinstance(failure, type) and issubclass(failure, CallError):
-            rows.append(f"| `{name}` | {' '.join((failure.__doc__ or '').split())} |")
+            rows.append(f"| `{name}` | {without_references(' '.join((failure.__doc__ or '').split()))} |")
     return "\n".join(rows) + "\n"
 
 
@@ -147,7 +150,7 @@ def _body(route: Route) -> str:
 
 
 def _first_sentence(handler: Any) -> str:
-    return " ".join((handler.__doc__ or "").split()).partition(". ")[0].rstrip(".") + "."
+    return without_references(" ".join((handler.__doc__ or "").split())).partition(". ")[0].rstrip(".") + "."
 
 
 PARTS: Final[dict[str, Callable[[], str]]] = {

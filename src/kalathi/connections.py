@@ -211,7 +211,7 @@ class Room:
         return bool(slow)
 
 
-def limited(limits: Limits) -> type[LimitedProtocol]:
+def limit_protocol(limits: Limits) -> type[LimitedProtocol]:
     """Return the protocol of a server with these limits."""
     return type("ServerProtocol", (LimitedProtocol,), {"limits": limits, "room": Room()})
 

@@ -19,7 +19,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kalathi.connections import JsonHandler, Limits, limited, most_connections, watch_rates
+from kalathi.connections import JsonHandler, Limits, limit_protocol, most_connections, watch_rates
 
 # Callers that are still being answered get this long; with the worker's drain it stays within ten seconds.
 _GRACE_SECONDS = 4
@@ -120,7 +120,7 @@ async def run_server(
         proxy_headers=False,  # Nothing here depends on where a caller comes from.
         timeout_graceful_shutdown=_GRACE_SECONDS,
         backlog=2048,
-        http=limited(Limits(connections=most_connections())),
+        http=limit_protocol(Limits(connections=most_connections())),
         ws="websockets-sansio" if has_websockets else "none",
         ws_max_size=_LARGEST_MESSAGE_BYTES,
         ws_per_message_deflate=False,

@@ -34,7 +34,7 @@ def supervise(count: int, serve: Callable[[Callable[[], None]], None], ready: Ca
 
     for number in _ENDING:
         signal.signal(number, end)
-    waited_for = [_started(serve, children) for _ in range(count)]
+    waited_for = [_start_process(serve, children) for _ in range(count)]
     # One that has died has closed its end.
     ready_ones = [_is_ready(reading) for reading in waited_for]
     all_ready = all(ready_ones)
@@ -50,7 +50,7 @@ def supervise(count: int, serve: Callable[[Callable[[], None]], None], ready: Ca
             print(f"kalathi: a process ended with status {status}; another is started.", file=sys.stderr, flush=True)
             time.sleep(_PAUSE_SECONDS)
             if not ending:
-                os.close(_started(serve, children))
+                os.close(_start_process(serve, children))
     if failed:
         sys.exit(1)
 
@@ -69,7 +69,7 @@ def _end_with_the_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _started(serve: Callable[[Callable[[], None]], None], children: set[int]) -> int:
+def _start_process(serve: Callable[[Callable[[], None]], None], children: set[int]) -> int:
     """One more process, and the end of a pipe that tells when it is ready. Nobody is told to end in between: a process
     that is not among the children yet would not hear of it."""
     reading, writing = os.pipe()

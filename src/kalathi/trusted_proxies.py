@@ -87,10 +87,10 @@ def source_of(peer: str | None, forwarded_for: Sequence[str], trusted: TrustedPr
     if trusted.hops:
         found = read_address(entries[-trusted.hops]) if len(entries) >= trusted.hops else None
         return None if found is None else str(found)
-    return _first_untrusted((peer or "", *reversed(entries)), trusted)
+    return _find_first_untrusted((peer or "", *reversed(entries)), trusted)
 
 
-def _first_untrusted(nearest_first: Iterable[str], trusted: TrustedProxies) -> str | None:
+def _find_first_untrusted(nearest_first: Iterable[str], trusted: TrustedProxies) -> str | None:
     address = None
     for entry in nearest_first:
         address = read_address(entry)

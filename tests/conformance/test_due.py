@@ -66,10 +66,10 @@ async def test_a_lease_that_ran_out_is_free_again_and_its_old_holder_changes_not
     [slow] = await _lease(database, await _claimable(database))
     assert await _claimable(database, real=LEASE_MILLIS - 1) == []
     [quick] = await _lease(database, await _claimable(database, real=LEASE_MILLIS), real=LEASE_MILLIS)
-    for late in (due.done(slow), due.again(slow, 5)):
+    for late in (due.complete(slow), due.again(slow, 5)):
         with pytest.raises(ConditionFailedError):
             await database.commit(ChangeSet(late))
-    await database.commit(ChangeSet(due.done(quick)))
+    await database.commit(ChangeSet(due.complete(quick)))
     assert await database.look(due.next_due_millis) is None
 
 

@@ -78,7 +78,7 @@ async def test_what_is_told_while_the_opening_is_wound_up_is_sent(tmp_path: Path
     await database.commit(changes)
     opening = store.announce("s", "R-1", 1, event_type=OPENING, body=b"{}", at_millis=time.millis, has_url=False)
     row = DueRow(DueKind.DELIVERY, "s", "R-1", 1, time.millis, time.millis, 0, 0)
-    await database.commit(ChangeSet(*opening, *store.opened(row, URL, time.millis)))
+    await database.commit(ChangeSet(*opening, *store.record_opening(row, URL, time.millis)))
     openings = Openings(database, BusinessClock(0, time))
     await _follow(database, time, 2)
     leased = await _leased(database, time)

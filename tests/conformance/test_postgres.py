@@ -204,7 +204,7 @@ async def test_no_row_is_claimed_twice_by_workers_of_one_database(url: str) -> N
             while leased := await database.claim(command):
                 claimed.update(row.subject for row in leased)
                 for row in leased:
-                    await database.commit(ChangeSet(due.done(row)))
+                    await database.commit(ChangeSet(due.complete(row)))
 
         await asyncio.gather(*(work(database, seed) for seed, database in enumerate(databases * 2)))
         assert set(claimed.values()) == {1}

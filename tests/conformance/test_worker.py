@@ -45,7 +45,7 @@ class Handler:
         if self.failures:
             self.failures -= 1
             raise RuntimeError("a bug")
-        await self.database.commit(ChangeSet(due.done(row)))
+        await self.database.commit(ChangeSet(due.complete(row)))
         self.done.append(row.subject)
 
 
@@ -79,7 +79,7 @@ async def test_the_worker_goes_on_after_the_database_has_stumbled(tmp_path: Path
         await _plan(database, "o1", time)
 
         def done() -> bool:
-            worker.ring()
+            worker.wake()
             return handler.done == ["o1"]
 
         await until(done)
@@ -94,12 +94,12 @@ async def test_a_handler_that_fails_is_tried_again_later_and_holds_up_nobody(tmp
         await until(lambda: handler.failures == 1)
         await _due_at(database, time.millis + 60_000)
         time.millis += 60_000
-        worker.ring()
+        worker.wake()
         await _due_at(database, time.millis + 120_000)
         await _plan(database, "o2", time)
         await until(lambda: handler.done == ["o2"])
         time.millis += 120_000
-        worker.ring()
+        worker.wake()
         await until(lambda: handler.done == ["o2", "o1"])
     await database.close()
 
@@ -115,7 +115,7 @@ async def test_a_result_whose_lease_is_lost_leaves_those_beside_it_recorded(tmp_
         return row
 
     def record(rows: Sequence[DueRow]) -> ChangeSet:
-        return ChangeSet(due.all_done(rows))
+        return ChangeSet(due.complete_all(rows))
 
     worker = Worker(database, BusinessClock(0, time), [JobKind(DueKind.EXPIRY, handle, 10, 10, record)])
     running = asyncio.create_task(worker.run())
@@ -133,7 +133,7 @@ async def test_a_result_whose_lease_is_lost_leaves_those_beside_it_recorded(tmp_
     async with asyncio.timeout(20):
         while await left() != ["o2"]:
             await asyncio.sleep(0.002)
-    await database.commit(ChangeSet(due.done(theirs)))
+    await database.commit(ChangeSet(due.complete(theirs)))
     worker.end()
     await running
     await worker.drain()
@@ -151,7 +151,7 @@ async def test_what_is_claimed_ahead_is_given_back_when_the_worker_ends(tmp_path
         return row
 
     def record(rows: Sequence[DueRow]) -> ChangeSet:
-        return ChangeSet(due.all_done(rows))
+        return ChangeSet(due.complete_all(rows))
 
     worker = Worker(database, BusinessClock(0, time), [JobKind(DueKind.EXPIRY, handle, 1, 10, record)])
     for subject in ("o1", "o2"):
@@ -183,7 +183,7 @@ async def test_what_is_claimed_stays_within_the_memory_that_it_may_take(tmp_path
         handle,
         10,
         10,
-        record=lambda rows: ChangeSet(due.all_done(rows)),
+        record=lambda rows: ChangeSet(due.complete_all(rows)),
         prepare=lambda _view, found: [400] * len(found),
         weigh=lambda prepared: prepared,
     )

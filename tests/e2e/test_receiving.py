@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from kalathi.contract.signatures import secret_text, signed_headers
+from kalathi.contract.signatures import secret_text, sign_headers
 from tests.e2e.processes import Caller, Process, calling, running, serve, served
 
 pytestmark = pytest.mark.anyio
@@ -126,7 +126,7 @@ async def test_refused_webhooks_are_counted_by_reason_and_a_flood_of_them_is_a_f
         assert connector.process.stdout is not None
         watched = (await connector.process.stdout.readline()).decode().split()[-1]
         origin = str(URL(connector.address).origin())
-        early = signed_headers([SECRET], "id", 1_000_000_000, EVENT)
+        early = sign_headers([SECRET], "id", 1_000_000_000, EVENT)
         assert await _post(connector.address, headers=early) == 401
         assert await asyncio.gather(*(_post(f"{origin}/orders?key=s3cret") for _ in range(30))) == [404] * 30
         noise = [_post(f"{origin}/.env{number}", method="GET", body=b"") for number in range(30)]

@@ -17,7 +17,7 @@ from aiohttp import web
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError
 from kalathi.contract.orders import OrderBody
 from kalathi.contract.reading import read
-from kalathi.contract.received import received
+from kalathi.contract.received import read_received
 from kalathi.merchant.handing_over import FunctionRecipient, HandoverError, order_body
 from tests.e2e.processes import served
 from tests.e2e.test_examples import load_example
@@ -58,7 +58,7 @@ class Context:
         """Hand over as the connector does; also an order that the connector could not read at all."""
         content = order
         with contextlib.suppress(UnexpectedShapeError, UnreadableBodyError):
-            content = received(read(json.dumps({"order": order}).encode(), OrderBody))["order"]
+            content = read_received(read(json.dumps({"order": order}).encode(), OrderBody))["order"]
         await self._recipient.take(str(order["code"]), order_body(content))
 
     async def refuse(self, order: dict[str, Any], sentence: str) -> None:

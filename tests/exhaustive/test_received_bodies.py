@@ -11,7 +11,7 @@ import pytest
 from kalathi.contract.codec import UnexpectedShapeError
 from kalathi.contract.orders import OrderBody
 from kalathi.contract.reading import read
-from kalathi.contract.received import received
+from kalathi.contract.received import read_received
 from kalathi.contract.returns import ReturnBody
 from tests.unit.test_reading import EVENTS, ORDERS, RETURNS, _named, _places, _variants
 
@@ -46,7 +46,7 @@ def test_every_member_that_came_is_there_and_no_other(path: Path) -> None:
     for place, changed in _variants(msgspec.json.decode(path.read_bytes())):
         body = msgspec.json.encode(changed)
         try:
-            found = received(read(body, wanted))
+            found = read_received(read(body, wanted))
         except UnexpectedShapeError:
             continue  # Nothing is handed on of it.
         read_one += 1
@@ -65,7 +65,7 @@ def test_a_member_that_did_not_come_is_not_there(path: Path) -> None:
         changed = copy.deepcopy(content)
         del _at(changed, place[:-1])[place[-1]]
         try:
-            found = received(read(msgspec.json.encode(changed), wanted))
+            found = read_received(read(msgspec.json.encode(changed), wanted))
         except UnexpectedShapeError:
             continue
         assert place[-1] not in _at(found, place[:-1]), place

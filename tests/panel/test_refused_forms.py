@@ -187,7 +187,9 @@ async def test_a_cart_keeps_its_shop_and_its_pieces_from_page_to_page(tmp_path: 
         await place.market.operate("PUT", f"/marketplace/shops/{place.shop.id}/listings", listings)
         path = "/operator/cart"
         page = await place.operator.get(f"{path}?shop={place.shop.id}")
-        page = await place.operator.submit(page, path, {"items[0][quantity]": "2", "leaf": "2", "first_name": "Νίκος"})
+        page = await place.operator.submit(
+            page, path, {"items[0][quantity]": "2", "turn_to": "2", "first_name": "Νίκος"}
+        )
         assert page.form(path).values["shop_id"] == place.shop.id
         assert "2 × A" in page.text
         last = next(name for name, value in page.form(path).values.items() if value == "P59").replace(

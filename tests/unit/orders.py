@@ -36,7 +36,7 @@ FACTS = OrderFacts(
 
 def good_accept(now: datetime = NOW) -> AcceptRequest:
     """An accept of the first options."""
-    return AcceptRequest(pickup_location=LOCATION.id, pickup_window=OFFER.schedule.offered(now)[0].id)
+    return AcceptRequest(pickup_location=LOCATION.id, pickup_window=OFFER.schedule.offer_windows(now)[0].id)
 
 
 def placement(*lines: tuple[str, str, int]) -> Placement:

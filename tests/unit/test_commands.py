@@ -232,7 +232,7 @@ async def test_a_hand_over_that_takes_its_time_does_not_hold_up_the_retry_of_ano
     await until(lambda: shop.inbox.counts()["handovers"] == 1)
     shop.market.refuse = shop.market.busy(503)
     shop.receive(shop.order("o2", 1))
-    shop.connector.ring()
+    shop.connector.wake()
     await until(lambda: any(look.tries for look in shop.inbox.due_looks(1000)))
     for _ in range(10):
         await asyncio.sleep(0)  # The connector sees that nothing is due, and waits.

@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 from uvicorn.server import ServerState
 
-from kalathi.connections import JsonHandler, LimitedProtocol, Limits, limited, most_connections
+from kalathi.connections import JsonHandler, LimitedProtocol, Limits, limit_protocol, most_connections
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +77,7 @@ class Server:
         self.loop = Loop()
         self.answers = asyncio.Event()
         self._state = ServerState()
-        self._protocol = limited(limits)
+        self._protocol = limit_protocol(limits)
         self._config = uvicorn.Config(
             self._answer, lifespan="off", log_config=None, http=self._protocol, ws="none", interface="asgi3"
         )

@@ -383,9 +383,9 @@ async def test_the_connector_outlives_a_faulty_stock_file_and_a_lost_inbox(shop:
     await until(lambda: shop.inbox.next_at() not in {None, 0})
     shop.stock("shop_uid,quantity\nA,2\n")
     shop.inbox.close()
-    shop.connector.ring()
+    shop.connector.wake()
     # It has woken and stumbled over the closed inbox when the bell is down again.
-    await until(lambda: not shop.connector._bell.is_set())
+    await until(lambda: not shop.connector._awake.is_set())
     assert not running.done()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -429,7 +429,7 @@ async def test_a_printer_that_hangs_holds_up_no_answer(shop: Shop) -> None:
     working = asyncio.create_task(shop.connector.work())
     await until(lambda: f"GET {LINK}" in shop.market.calls)
     shop.receive(shop.order("o1", 1))
-    shop.connector.ring()
+    shop.connector.wake()
     await until(lambda: shop.market.orders["o1"].state == OrderState.ACCEPTED)
     assert paper.labels == []
     hangs.set()

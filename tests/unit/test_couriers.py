@@ -26,7 +26,7 @@ A6_POINTS = (297.64, 419.53)
 
 
 def _labels(moment: datetime) -> list[str]:
-    return [window.label() for window in SCHEDULE.offered(moment)]
+    return [window.label() for window in SCHEDULE.offer_windows(moment)]
 
 
 def test_today_is_offered_until_its_last_window_has_begun() -> None:
@@ -46,7 +46,7 @@ def test_weekends_and_holidays_are_left_out() -> None:
 @given(st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)), st.integers(0, 80))
 def test_an_offered_id_holds_until_its_window_begins(moment: datetime, hours: int) -> None:
     later = moment + timedelta(hours=hours)
-    for window in SCHEDULE.offered(moment):
+    for window in SCHEDULE.offer_windows(moment):
         found = SCHEDULE.find(window.id, later)
         assert (found == window) is (window.on_the_wire().start > later.replace(microsecond=0))
 
@@ -55,14 +55,14 @@ def test_options_carry_the_same_ids_and_labels_and_are_made_once_an_hour() -> No
     moment = datetime(2026, 11, 24, 8, 5, tzinfo=UTC)
     options = decode(SCHEDULE.options(moment), list[WindowOption])
     assert [(option.id, option.label) for option in options] == [
-        (window.id, window.label()) for window in SCHEDULE.offered(moment)
+        (window.id, window.label()) for window in SCHEDULE.offer_windows(moment)
     ]
     assert SCHEDULE.options(moment) is SCHEDULE.options(moment + timedelta(minutes=50))
 
 
 def test_a_window_is_shown_in_athens_time_over_a_change_of_clocks() -> None:
     schedule = WindowSchedule("09-12", 1)
-    [window] = schedule.offered(datetime(2026, 10, 23, 20, 0, tzinfo=UTC))
+    [window] = schedule.offer_windows(datetime(2026, 10, 23, 20, 0, tzinfo=UTC))
     assert window.on_the_wire().start.isoformat() == "2026-10-26T09:00:00+02:00"
 
 

@@ -273,7 +273,7 @@ class OrderLife(RuleBasedStateMachine):
     @in_turn(Action.RESCHEDULE)
     @rule()
     def support_reschedules(self) -> None:
-        window = self._schedule.offered(self.now)[-1]
+        window = self._schedule.offer_windows(self.now)[-1]
         self._move(Action.RESCHEDULE, lambda: pickup.reschedule_to(self.order, window))
 
     @in_turn(Action.RELOCATE)

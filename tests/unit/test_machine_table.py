@@ -76,7 +76,7 @@ KINDS: dict[Action, dict[str, object]] = {
     Action.HAND_OVER: {"courier_voucher": "http://market/v.pdf"},
     Action.COLLECT: {"store_pickup": True},
     Action.BRING_BACK: {"is_travelling_back": True},
-    Action.MISS_PICKUP: {"pickup_window": OFFER.schedule.offered(NOW)[0].on_the_wire()},
+    Action.MISS_PICKUP: {"pickup_window": OFFER.schedule.offer_windows(NOW)[0].on_the_wire()},
     Action.TRACK: {"mode": FulfillmentMode.MERCHANT},
     Action.REQUEST_VOUCHER: {"scheduled_shipment": date(2026, 12, 10)},
     Action.ISSUE_DELIVERY_NOTE: {"fulfilled_by_skroutz": True},
@@ -203,14 +203,14 @@ def test_a_parcel_that_comes_back_settles_its_pieces_once_and_an_order_that_neve
     failed, cancelled = delivering.fail_delivery(dispatched), machine.cancel(dispatched)
     assert (failed.order.state, cancelled.order.state) == (OrderState.FOR_RETURN, OrderState.CANCELLED)
     for step, end in ((failed, OrderState.RETURNED), (cancelled, OrderState.CANCELLED)):
-        assert machine.returned_stock(step) == (), "the parcel is on its way"
+        assert machine.stock_to_return(step) == (), "the parcel is on its way"
         back = delivering.bring_back(step.order)
         assert (back.order.state, back.order.is_travelling_back) == (end, False)
-        assert machine.returned_stock(back) == pieces
+        assert machine.stock_to_return(back) == pieces
         with pytest.raises(DomainError, match=r"Order (is not on its way back|already returned)\."):
             delivering.bring_back(back.order)
     never_left = machine.cancel(order_in(OrderState.ACCEPTED))
-    assert machine.returned_stock(never_left) == pieces
+    assert machine.stock_to_return(never_left) == pieces
     with pytest.raises(DomainError, match="Order is not on its way back"):
         delivering.bring_back(never_left.order)
 

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalathi.marketplace.panel.json_view import coloured, differences, read
+from kalathi.marketplace.panel.json_view import colour_json, differences, read
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-1000, 1000) | st.text(max_size=5),
@@ -15,14 +15,16 @@ _VALUES = st.recursive(
 
 
 def test_numbers_stay_as_they_were_written_and_texts_are_escaped() -> None:
-    html = coloured(read(b'{"price": 10.40, "big": 12345678901234567890, "name": "<b>\\"&", "none": null, "no": {}}'))
+    html = colour_json(
+        read(b'{"price": 10.40, "big": 12345678901234567890, "name": "<b>\\"&", "none": null, "no": {}}')
+    )
     for part in ("10.40", "12345678901234567890", "&lt;b&gt;\\&#34;&amp;", ">null<", ">{}<"):
         assert part in html
     assert "<b>" not in html
 
 
 def test_what_lies_deep_is_folded() -> None:
-    html = coloured(read(b'{"a": {"b": {"c": 1}}}'))
+    html = colour_json(read(b'{"a": {"b": {"c": 1}}}'))
     assert html.count("<details open>") == 2
     assert html.count("<details>") == 1
 
@@ -43,4 +45,4 @@ def test_there_are_differences_exactly_where_two_values_differ(old: object, new:
     before, after = json.dumps(old).encode(), json.dumps(new).encode()
     assert bool(differences(read(before), read(after))) == (before != after and read(before) != read(after))
     assert differences(read(before), read(before)) == []
-    coloured(read(before))
+    colour_json(read(before))

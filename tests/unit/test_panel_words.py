@@ -14,7 +14,7 @@ from jinja2.ext import babel_extract
 import kalathi.marketplace.panel
 from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.panel import refusals, wording
-from kalathi.marketplace.panel.languages import Language, preferred, words_of
+from kalathi.marketplace.panel.languages import Language, choose_language, words_of
 from kalathi.marketplace.panel.operator.console import SWITCHES
 from kalathi.marketplace.panel.rendering import local, render
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
@@ -109,7 +109,7 @@ def test_every_word_of_the_house_has_its_name_on_pages() -> None:
     ],
 )
 def test_the_better_language_is_chosen_from_whatever_a_browser_sends(header: str, language: str) -> None:
-    assert preferred(header) == language
+    assert choose_language(header) == language
 
 
 def test_money_times_and_spans_are_written_as_readers_write_them() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from kalathi.contract.orders import OrderBody, OrderList
 from kalathi.contract.reading import read
-from kalathi.contract.received import received
+from kalathi.contract.received import read_received
 from kalathi.merchant.handing_over import FunctionRecipient, order_body
 from tests.unit.test_connector import Shop
 
@@ -19,7 +19,7 @@ def test_readable_members_have_the_readers_form_and_others_stay_as_they_came() -
     line = {"id": 7, "shop_uid": 405753, "quantity": "2", "total_price": "35,98", "unit_price": 17.99, "new": [1]}
     lines = [line, "lost", {"quantity": 1}]
     order = {"code": 1, "state": "new", "line_items": lines, "courier_tracking_codes": "ABC"}
-    found = received(read(json.dumps({"order": order, "more": None}).encode(), OrderBody))
+    found = read_received(read(json.dumps({"order": order, "more": None}).encode(), OrderBody))
     assert found == {
         "more": None,
         "order": {
@@ -33,7 +33,7 @@ def test_readable_members_have_the_readers_form_and_others_stay_as_they_came() -
 
 def test_a_number_that_json_cannot_hold_as_a_float_stays_a_text() -> None:
     body = b'{"order": {"code": "o1", "state": "open", "line_items": [], "commission": 1e999, "new": [-1e999, 1.5]}}'
-    order = received(read(body, OrderBody))["order"]
+    order = read_received(read(body, OrderBody))["order"]
     assert json.loads(order_body(order), parse_constant=_refuse)["order"]["new"] == ["-1E+999", 1.5]
 
 
@@ -47,7 +47,7 @@ def test_entries_of_a_list_that_cannot_be_read_stay_in_their_places() -> None:
     meta = {"pagination": {"total_results": 4, "total_pages": 1, "page": 1, "per": 25}}
     reading = read(json.dumps({"orders": listed, "meta": meta}).encode(), OrderList)
     assert [entry.code for entry in reading.value.orders] == ["o1", "2"]
-    entries = received(reading)["orders"]
+    entries = read_received(reading)["orders"]
     assert entries == [{"no": "code"}, {"code": "o1"} | order, None, {"code": "2"} | order]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from kalathi.contract.signatures import secret_text, signed_headers
+from kalathi.contract.signatures import secret_text, sign_headers
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.receiver import LARGEST_BODY_BYTES, Answer, Receiver, WebhookHandler
 from kalathi.merchant.refusals import Refusal, RefusalLog, RefusalReason, looks_like_webhook
@@ -30,12 +30,12 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
 
 
 def test_the_same_event_twice_is_one_event_whatever_its_headers_say(inbox: Inbox) -> None:
-    rung: list[int] = []
-    handler = WebhookHandler(inbox, received=lambda: rung.append(1))
+    signal: list[int] = []
+    handler = WebhookHandler(inbox, received=lambda: signal.append(1))
     for headers in ({}, {"webhook-id": "a"}, {"Webhook-Id": "b"}):
         assert handler.handle(b"{}", headers) == Answer(200)
     assert [event.body for event in inbox.new_events()] == [b"{}"]
-    assert len(rung) == 1
+    assert len(signal) == 1
 
 
 def test_what_cannot_be_read_is_kept_all_the_same(inbox: Inbox) -> None:
@@ -53,16 +53,16 @@ def test_what_cannot_be_written_down_is_not_answered_with_success(inbox: Inbox) 
 
 def test_with_a_secret_only_what_is_signed_is_taken(inbox: Inbox) -> None:
     handler = WebhookHandler(inbox, secrets=[SECRET], clock=lambda: NOW)
-    signed = signed_headers([SECRET], "id", NOW, b"{}")
+    signed = sign_headers([SECRET], "id", NOW, b"{}")
     shouted = {name.upper(): value for name, value in signed.items()}
     assert handler.handle(b"{}", shouted).status == 200
     without_id = {name: value for name, value in signed.items() if name != "webhook-id"}
-    other = signed_headers([secret_text(b"x" * 32)], "id", NOW, b"{}")
-    old = signed_headers([SECRET], "id", NOW - 3600, b"{}")
+    other = sign_headers([secret_text(b"x" * 32)], "id", NOW, b"{}")
+    old = sign_headers([SECRET], "id", NOW - 3600, b"{}")
     for headers, body in (({}, b"{}"), (without_id, b"{}"), (other, b"{}"), (old, b"{}"), (signed, b"{ }")):
         assert handler.handle(body, headers).status == 401
     # The same bytes under another id are the same event still.
-    assert handler.handle(b"{}", signed_headers([SECRET], "another", NOW, b"{}")).status == 200
+    assert handler.handle(b"{}", sign_headers([SECRET], "another", NOW, b"{}")).status == 200
     assert len(inbox.new_events()) == 1
 
 
@@ -154,8 +154,8 @@ async def test_each_refused_call_is_reported_once_with_its_reason(inbox: Inbox) 
     ranges = read_ranges(b'{"ipv4": ["5.6.7.0/24"]}')
     handler = WebhookHandler(inbox, ranges=ranges, secrets=[SECRET], refused=refusals.append, clock=lambda: NOW)
     receiver = Receiver(handler, "/hook?key=s3cret")
-    signed = signed_headers([SECRET], "id", NOW, EVENT)
-    late = signed_headers([SECRET], "id", NOW - 7200, EVENT)
+    signed = sign_headers([SECRET], "id", NOW, EVENT)
+    late = sign_headers([SECRET], "id", NOW - 7200, EVENT)
     changed = signed | {"webhook-id": "other"}
     large = b"x" * (LARGEST_BODY_BYTES + 1)
     query = b"key=s3cret"
@@ -203,7 +203,7 @@ async def test_each_refused_call_is_reported_once_with_its_reason(inbox: Inbox) 
 def test_a_clock_that_is_behind_is_said_to_be_behind(inbox: Inbox) -> None:
     refusals: list[Refusal] = []
     handler = WebhookHandler(inbox, secrets=[SECRET], refused=refusals.append, clock=lambda: NOW)
-    handler.handle(b"{}", signed_headers([SECRET], "id", NOW + 3601, b"{}"))
+    handler.handle(b"{}", sign_headers([SECRET], "id", NOW + 3601, b"{}"))
     [refusal] = refusals
     assert refusal.clock_ahead_seconds == -3601
     assert "clock is 3601 s behind the webhook's timestamp" in refusal.detail
@@ -212,7 +212,7 @@ def test_a_clock_that_is_behind_is_said_to_be_behind(inbox: Inbox) -> None:
 def test_only_what_a_known_secret_has_signed_says_something_of_the_clock(inbox: Inbox) -> None:
     refusals: list[Refusal] = []
     handler = WebhookHandler(inbox, secrets=[SECRET], refused=refusals.append, clock=lambda: NOW)
-    handler.handle(b"{}", signed_headers([secret_text(b"x" * 32)], "id", 1, b"{}"))
+    handler.handle(b"{}", sign_headers([secret_text(b"x" * 32)], "id", 1, b"{}"))
     assert [(refusal.reason, refusal.clock_ahead_seconds) for refusal in refusals] == [
         (RefusalReason.BAD_SIGNATURE, None)
     ]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalathi.merchant import AsyncClient, RedirectedError
-from kalathi.merchant.client.redirects import MOST_STEPS, Reason, Refused, Request, decide, origin_of, shown_address
+from kalathi.merchant.client.redirects import MOST_STEPS, Reason, Refused, Request, decide, origin_of, show_address
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.reconciling import reconcile
 from tests.unit.test_connector import Shop
@@ -145,9 +145,9 @@ def test_the_message_names_both_addresses_and_no_secret(
 
 
 def test_an_address_is_shown_without_what_may_be_secret() -> None:
-    assert shown_address("https://u:p@shop.example:8443/hook?key=1#x") == "https://shop.example:8443/hook"
-    assert shown_address("http://[::1") == "(an address that cannot be read)"
-    assert shown_address("nonsense") == ""
+    assert show_address("https://u:p@shop.example:8443/hook?key=1#x") == "https://shop.example:8443/hook"
+    assert show_address("http://[::1") == "(an address that cannot be read)"
+    assert show_address("nonsense") == ""
 
 
 class Moved:

@@ -131,7 +131,7 @@ def test_every_reason_needs_a_review_but_a_withdrawal_within_the_policy(
 )
 def test_the_reason_chooses_one_of_the_three_recorded_lists(name: str, returned: Return) -> None:
     recorded = msgspec.json.decode((EXAMPLES / "review_options" / f"{name}.json").read_bytes())
-    shown = msgspec.json.decode(encode(wire.shown(returned)))
+    shown = msgspec.json.decode(encode(wire.render_return(returned)))
     assert shown["review_options"] == recorded["review_options"]
 
 
@@ -210,7 +210,7 @@ def test_each_option_leads_where_the_contract_says_and_keeps_what_it_may_keep(op
     assert decision.comment == ("" if option in {"approve", "send_missing_part"} else "x" * 1000)
     has_url = option == "part_not_included"
     assert decision.proposed_part_url == ("https://shop.example/part" if has_url else None)
-    assert "review_options" not in msgspec.json.decode(encode(wire.shown(step.returned)))
+    assert "review_options" not in msgspec.json.decode(encode(wire.render_return(step.returned)))
 
 
 def test_a_comment_on_an_approval_is_ignored_however_long_it_is() -> None:
@@ -255,7 +255,7 @@ def test_a_virtual_return_has_no_shipment_and_says_so() -> None:
     for move in (Action.HAND_OVER, Action.REASSIGN, Action.ARRIVE):
         with pytest.raises(DomainError, match="no shipment"):
             MOVES[move](returned)
-    shown = msgspec.json.decode(encode(wire.shown(machine.take_back(returned).returned)))
+    shown = msgspec.json.decode(encode(wire.render_return(machine.take_back(returned).returned)))
     assert shown["state"] == "returned"
     assert shown.keys() & {"courier", "returning_address", "courier_tracking_ids", "review_options"} == set()
 
@@ -287,7 +287,7 @@ class ReturnLife(RuleBasedStateMachine):
         self.now = NOW
         self.returned = machine.request(goods(reason, days=days, is_virtual=virtual), Settings(), NOW).returned
         self.model = self.returned.state
-        self.told = wire.shown(self.returned)
+        self.told = wire.render_return(self.returned)
         self.decisions = 0
 
     @rule(hours=st.sampled_from([1, 12, 71]))
@@ -308,7 +308,7 @@ class ReturnLife(RuleBasedStateMachine):
         for name, change in msgspec.json.decode(encode(changes)).items():
             assert known.get(name) == change["old"]
             known[name] = change["new"]
-        shown = wire.shown(step.returned)
+        shown = wire.render_return(step.returned)
         now = msgspec.to_builtins(shown)
         for name in ("state", "courier", "returning_address", "courier_tracking_ids"):
             assert known.get(name) == now.get(name), "who has only listened knows it all"

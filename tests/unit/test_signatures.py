@@ -7,7 +7,7 @@ from kalathi.contract.signatures import (
     SignatureError,
     SignatureTimeError,
     secret_text,
-    signed_headers,
+    sign_headers,
     verify,
 )
 
@@ -19,13 +19,13 @@ SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_the_specifications_own_vector_is_signed_and_verified() -> None:
-    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY)
+    headers = sign_headers([SECRET], MESSAGE, STAMP, BODY)
     assert headers == {"webhook-id": MESSAGE, "webhook-timestamp": str(STAMP), "webhook-signature": SIGNATURE}
     assert verify([SECRET], headers, BODY, STAMP) == MESSAGE
 
 
 def test_two_live_secrets_sign_both_and_a_receiver_with_either_takes_it() -> None:
-    headers = signed_headers([OTHER, SECRET], MESSAGE, STAMP, BODY)
+    headers = sign_headers([OTHER, SECRET], MESSAGE, STAMP, BODY)
     assert headers["webhook-signature"].split(" ")[1] == SIGNATURE
     for known in ([SECRET], [OTHER], [OTHER, SECRET]):
         assert verify(known, headers, BODY, STAMP) == MESSAGE
@@ -43,13 +43,13 @@ def test_two_live_secrets_sign_both_and_a_receiver_with_either_takes_it() -> Non
     ],
 )
 def test_what_was_changed_on_the_way_is_refused(different: dict[str, str]) -> None:
-    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY) | different
+    headers = sign_headers([SECRET], MESSAGE, STAMP, BODY) | different
     with pytest.raises(SignatureError):
         verify([SECRET], headers, BODY, STAMP)
 
 
 def test_another_body_another_secret_no_header_and_an_old_message_are_refused() -> None:
-    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY)
+    headers = sign_headers([SECRET], MESSAGE, STAMP, BODY)
     for secrets, given, body, now in (
         ([SECRET], headers, BODY + b" ", STAMP),
         ([OTHER], headers, BODY, STAMP),
@@ -63,27 +63,27 @@ def test_another_body_another_secret_no_header_and_an_old_message_are_refused() 
 
 @pytest.mark.parametrize("ahead_seconds", [301, -301, 7200])
 def test_a_right_signature_of_another_time_says_how_far_the_clocks_differ(ahead_seconds: int) -> None:
-    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY)
+    headers = sign_headers([SECRET], MESSAGE, STAMP, BODY)
     with pytest.raises(SignatureTimeError) as caught:
         verify([OTHER, SECRET], headers, BODY, STAMP + ahead_seconds)
     assert caught.value.ahead_seconds == ahead_seconds
 
 
 def test_a_wrong_signature_of_another_time_says_nothing_of_the_clocks() -> None:
-    headers = signed_headers([OTHER], MESSAGE, STAMP, BODY)
+    headers = sign_headers([OTHER], MESSAGE, STAMP, BODY)
     with pytest.raises(SignatureError) as caught:
         verify([SECRET], headers, BODY, STAMP + 7200)
     assert type(caught.value) is SignatureError
 
 
 def test_missing_headers_are_told_from_a_wrong_signature() -> None:
-    headers = signed_headers([SECRET], MESSAGE, STAMP, BODY)
+    headers = sign_headers([SECRET], MESSAGE, STAMP, BODY)
     for name in headers:
         with pytest.raises(NotSignedError):
             verify([SECRET], {other: value for other, value in headers.items() if other != name}, BODY, STAMP)
 
 
 def test_a_shop_without_a_secret_gets_no_headers_and_a_secret_that_is_none_is_refused() -> None:
-    assert signed_headers([], MESSAGE, STAMP, BODY) == {}
+    assert sign_headers([], MESSAGE, STAMP, BODY) == {}
     with pytest.raises(ValueError, match="whsec_"):
-        signed_headers(["whsec_*"], MESSAGE, STAMP, BODY)
+        sign_headers(["whsec_*"], MESSAGE, STAMP, BODY)

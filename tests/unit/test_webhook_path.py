@@ -7,7 +7,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from kalathi.merchant.webhook_path import WebhookPath, shown_path
+from kalathi.merchant.webhook_path import WebhookPath, show_path
 
 
 def _scope(address: str, root_path: str = "", **more: Any) -> Any:
@@ -105,5 +105,5 @@ def test_a_path_at_which_no_call_could_arrive_is_refused(configured: str) -> Non
 
 def test_a_path_for_the_log_shows_no_value_of_its_query() -> None:
     assert WebhookPath("/hook?key=s3cret&s4cret").shown == "/hook?key=***&***"
-    assert shown_path("/a\n\x1b[2J\u03ba") == "/a%0A%1B%5B2J%CE%BA"
-    assert shown_path("/" + "x" * 1000) == "/" + "x" * 199 + "..."
+    assert show_path("/a\n\x1b[2J\u03ba") == "/a%0A%1B%5B2J%CE%BA"
+    assert show_path("/" + "x" * 1000) == "/" + "x" * 199 + "..."

@@ -48,7 +48,7 @@ def backup(file: Path, data: Path, database: str, force: bool, as_json: bool) ->
     if file.exists() and not force:
         fail(f"{file} is there already. Name another file, or add --force.")
     token_file = data / OPERATOR_TOKEN_FILE
-    with _told_errors(file, database):
+    with _report_errors(file, database):
         token = read_text(token_file).strip() if token_file.is_file() else ""
         if is_postgres(database):
             from kalathi.marketplace.kernel.backup_postgres import postgres_source
@@ -76,10 +76,10 @@ def restore(file: Path, data: Path, database: str, as_json: bool) -> None:
     kalathi restore market.kalathi --database postgresql://kalathi@db.example/restored
     """
     from kalathi.marketplace.app import OPERATOR_TOKEN_FILE
-    from kalathi.marketplace.kernel.backups import opened_backup, read_about
+    from kalathi.marketplace.kernel.backups import open_backup, read_about
     from kalathi.marketplace.kernel.opening import is_postgres
 
-    with _told_errors(file, database), opened_backup(file) as archive:
+    with _report_errors(file, database), open_backup(file) as archive:
         about = read_about(archive)
         if is_postgres(database):
             from kalathi.marketplace.kernel.backup_postgres import restore_postgres
@@ -106,7 +106,7 @@ def _sqlite_file(data: Path, database: str) -> Path:
 
 
 @contextmanager
-def _told_errors(file: Path, database: str) -> Iterator[None]:
+def _report_errors(file: Path, database: str) -> Iterator[None]:
     """End with a sentence for every error that has one."""
     import sqlite3
 

@@ -37,7 +37,7 @@ def defaults_of(path: Path, group: click.Group) -> dict[str, Any]:
             key = str(parameter.envvar or "").removeprefix(_PREFIX).lower()
             known.add(key)
             if key in lines and parameter.name:
-                _table_of(defaults, names)[parameter.name] = _as_given(lines[key], parameter)
+                _table_of(defaults, names)[parameter.name] = _convert_value(lines[key], parameter)
     unknown = [key for key in lines if key not in known]
     if unknown:
         raise ValueError(f"{path}: there is no setting {unknown[0]}")
@@ -76,12 +76,12 @@ def _take_table(
         if inner is not None and isinstance(value, dict):
             _take_table(path, f"{title}.{name}", value, inner, defaults.setdefault(name, {}))
         elif name in flags and not isinstance(value, dict):
-            defaults[str(flags[name].name)] = _as_given(value, flags[name])
+            defaults[str(flags[name].name)] = _convert_value(value, flags[name])
         else:
             raise ValueError(f"{path}: there is no setting {name} of {title}")
 
 
-def _as_given(value: Any, parameter: click.Parameter) -> Any:
+def _convert_value(value: Any, parameter: click.Parameter) -> Any:
     """As the command line would give it: a list is a list where the flag may be repeated, else one text."""
     if isinstance(value, list):
         return [str(entry) for entry in value] if parameter.multiple else ",".join(str(entry) for entry in value)

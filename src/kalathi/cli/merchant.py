@@ -48,7 +48,7 @@ def merchant(context: click.Context, /, **given: Any) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    options = _checked(MerchantOptions(**given))
+    options = _check_options(MerchantOptions(**given))
     from kalathi.cli.merchant_parts import PartError
     from kalathi.merchant.client import CallError
     from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
@@ -71,7 +71,7 @@ for _command in (status, replay, settle, reprint, day):
     merchant.add_command(_command)
 
 
-def _checked(options: MerchantOptions) -> MerchantOptions:
+def _check_options(options: MerchantOptions) -> MerchantOptions:
     """With the token, or ends with what is missing."""
     if not options.url:
         fail("give the marketplace's address with --url or KALATHI_URL.")
@@ -94,15 +94,15 @@ def _checked(options: MerchantOptions) -> MerchantOptions:
 
 
 def _reasons(options: MerchantOptions) -> frozenset[str]:
-    return frozenset(_listed(options.approve_returns))
+    return frozenset(_split_list(options.approve_returns))
 
 
-def _listed(told: str) -> list[str]:
+def _split_list(told: str) -> list[str]:
     return [entry for part in told.split(",") if (entry := part.strip())]
 
 
 def _secrets(told: str) -> list[str]:
-    secrets = _listed(told)
+    secrets = _split_list(told)
     if told and not secrets:
         fail("--secrets names no secret: is the variable that should hold it empty?")
     return secrets
@@ -124,7 +124,7 @@ def _policy(options: MerchantOptions) -> "Policy":
 
 
 async def _run_merchant(options: MerchantOptions) -> None:
-    from kalathi.cli.merchant_parts import StockForm, printer_of, recipient_of, stock_of, trusted_proxies_of
+    from kalathi.cli.merchant_parts import StockForm, printer_of, read_proxy_options, recipient_of, stock_of
     from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.client.transport import AsyncNetwork
     from kalathi.merchant.commands import HANDING_OVER
@@ -198,12 +198,12 @@ async def _run_merchant(options: MerchantOptions) -> None:
             inbox,
             secrets=_secrets(options.secrets),
             copy_to=kept if options.dry_run else None,
-            received=connector.ring,
+            received=connector.wake,
             answered=metrics.note_webhook,
             refused=_refusals_into(metrics, inbox),
         )
         bound = stack.enter_context(closing(listening_socket(options.host, options.port)))
-        proxies = trusted_proxies_of(options.trusted_proxies, is_one=options.trust_forwarded)
+        proxies = read_proxy_options(options.trusted_proxies, is_one=options.trust_forwarded)
         receiver = Receiver(handler, options.path, trusted_proxies=proxies)
         asgi: Any = receiver
         watched = None
@@ -214,7 +214,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
                 asgi, port, lambda: metrics.text(inbox), connector.seconds_since_round, lambda: needs_now(inbox)
             )
         if options.only_published_sources:
-            _in_background(stack, await _only_published(options, handler, network))
+            _in_background(stack, await _load_ranges(options, handler, network))
         _in_background(stack, connector.run())
 
         def ready() -> None:
@@ -255,7 +255,7 @@ def _rehearsal(options: MerchantOptions) -> "Inbox":
     return Inbox(options.data / "rehearsal.db")
 
 
-async def _only_published(options: MerchantOptions, handler: "WebhookHandler", network: "AsyncTransport") -> Any:
+async def _load_ranges(options: MerchantOptions, handler: "WebhookHandler", network: "AsyncTransport") -> Any:
     """Fetches the ranges, or takes those of the last time; gives what keeps them fresh."""
     from kalathi.merchant.client import CallError
     from kalathi.merchant.sources import SourceRanges, SourceRangesError, fetch_ranges, keep_fresh, ranges_of_file

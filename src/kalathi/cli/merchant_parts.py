@@ -59,7 +59,7 @@ def policy_of(told: str) -> Policy:
         return Policy()
     if not _names_something(told):
         return read_policy(Path(told))
-    policy = _named(told)
+    policy = _load_named(told)
     if not isinstance(policy, Policy):
         raise PartError(f"--policy {told} is no kalathi.merchant.policy.Policy")
     return policy
@@ -136,7 +136,7 @@ def _header(line: str) -> tuple[str, str]:
     return name, value
 
 
-def trusted_proxies_of(told: str, *, is_one: bool) -> TrustedProxies | None:
+def read_proxy_options(told: str, *, is_one: bool) -> TrustedProxies | None:
     """`2`, or `10.0.0.0/8,127.0.0.1`; `is_one` is what --trust-forwarded says. Raises PartError."""
     if not told.strip():
         return TrustedProxies(hops=1) if is_one else None
@@ -164,13 +164,13 @@ def _names_something(told: str) -> bool:
 
 
 def _function(told: str) -> Callable[..., Any]:
-    found = _named(told)
+    found = _load_named(told)
     if not callable(found):
         raise PartError(f"{told} is no function")
     return found  # type: ignore[no-any-return]  # Whatever is callable is the shop's own affair.
 
 
-def _named(told: str) -> Any:
+def _load_named(told: str) -> Any:
     """What a module, which may lie in the present folder, has under this name."""
     module, _, name = told.partition(":")
     if "" not in sys.path:

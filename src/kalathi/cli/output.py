@@ -81,7 +81,7 @@ class Output:
     def take_over(self) -> None:
         """Make both streams as this module says. Streams that are not the process's own, as in a test, only escape."""
         self._stays = False
-        codecs.register(_escaped_ascii)
+        codecs.register(_find_escaping_codec)
         # Closed by the caller; their numbers must not become those of files that something is printed into.
         sys.stdin = sys.stdin or _nowhere("r")
         sys.stdout = sys.stdout or _nowhere("w")
@@ -135,7 +135,7 @@ def _encoding(stream: TextIO) -> str:
     return _ESCAPED_ASCII if is_ascii else stream.encoding
 
 
-def _escaped_ascii(name: str) -> codecs.CodecInfo | None:
+def _find_escaping_codec(name: str) -> codecs.CodecInfo | None:
     if name.replace("_", "-") != _ESCAPED_ASCII:
         return None
     ascii_codec = codecs.lookup("ascii")

@@ -38,7 +38,7 @@ def purchase_order(as_json: bool, **given: Any) -> None:
     token = token_of(given["token"], given["token_file"])
     try:
         lines = read_goods(given["goods"])
-        code = asyncio.run(_announced(given, token, lines))
+        code = asyncio.run(_announce_goods(given, token, lines))
     except PurchaseFileError as error:
         fail(f"{error}.")
     except CallError as error:
@@ -46,7 +46,7 @@ def purchase_order(as_json: bool, **given: Any) -> None:
     show(as_json, {"code": code}, f"{code}: {len(lines)} products are announced for {_day(given['expected'])}.")
 
 
-async def _announced(given: dict[str, Any], token: str, lines: list[Any]) -> str:
+async def _announce_goods(given: dict[str, Any], token: str, lines: list[Any]) -> str:
     from kalathi.contract.requests import PurchaseOrderRequest
     from kalathi.merchant.client import AsyncClient
 

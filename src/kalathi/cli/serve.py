@@ -254,7 +254,7 @@ async def _serve(settings: Settings, sockets: _Sockets, *, works: bool, ready: C
 
 
 async def _work(settings: Settings, bound: Any) -> None:
-    from kalathi.marketplace.api.watching import only_watched
+    from kalathi.marketplace.api.watching import limit_to_monitoring
     from kalathi.marketplace.app import open_marketplace
     from kalathi.serving import address_of, log_json_lines, run_server, until_told_to_end
 
@@ -270,6 +270,6 @@ async def _work(settings: Settings, bound: Any) -> None:
         if bound is None:
             await until_told_to_end(ready)
         else:
-            await run_server(only_watched(marketplace.asgi), bound, ready)
+            await run_server(limit_to_monitoring(marketplace.asgi), bound, ready)
     finally:
         await marketplace.stop()

@@ -34,13 +34,13 @@ def simulate(
         fail(f"--for {duration}: give a number with s, m or h, such as 60s.")
     seconds = int(match[1]) * _UNITS[match[2]]
     from kalathi.simulation.operator import OperatorClient, OperatorError
-    from kalathi.simulation.traffic import Traffic, shown
+    from kalathi.simulation.traffic import Traffic, show_counts
 
     found_url, found_token = address_and_token(data, url, token)
 
     def tell(counts: Counter[str]) -> None:
         if sys.stderr.isatty():
-            click.echo(f"{REWRITE_LINE}{shown(counts)}", nl=False, err=True)
+            click.echo(f"{REWRITE_LINE}{show_counts(counts)}", nl=False, err=True)
 
     async def run() -> Any:
         async with OperatorClient(found_url, found_token, uses_proxy=is_proxy_wanted()) as operator:
@@ -54,4 +54,4 @@ def simulate(
         fail(str(error))
     except KeyboardInterrupt:
         fail("ended before its time.")
-    show(as_json, counts, f"{shown(counts)} (seed {seed})")
+    show(as_json, counts, f"{show_counts(counts)} (seed {seed})")

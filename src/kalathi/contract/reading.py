@@ -138,7 +138,7 @@ class _Reader:
         scalar = _SCALARS.get(type(wanted))
         found = scalar(value) if scalar is not None else _exact(value, wanted)
         if found is None:
-            raise _NoValueError(f"{path}: {_shown(value)} cannot be read")
+            raise _NoValueError(f"{path}: {_show_value(value)} cannot be read")
         return found
 
     def _take_union(self, value: Any, wanted: inspect.UnionType, path: str) -> Any:
@@ -154,7 +154,7 @@ class _Reader:
         if value == []:
             value = {}  # PHP writes an empty object so.
         if not isinstance(value, dict):
-            raise _NoValueError(f"{path}: {_shown(value)} is not an object")
+            raise _NoValueError(f"{path}: {_show_value(value)} is not an object")
         members: dict[str, Any] = {}
         for field in wanted.fields:
             given = value.get(field.encode_name, UNSET)
@@ -176,7 +176,7 @@ class _Reader:
         if isinstance(value, str) and is_of_texts:
             value = [value] if value else []
         if not isinstance(value, list):
-            raise _NoValueError(f"{path}: {_shown(value)} is not a list")
+            raise _NoValueError(f"{path}: {_show_value(value)} is not a list")
         found = []
         for index, entry in enumerate(value):
             place = f"{path}[{index}]"
@@ -201,7 +201,7 @@ def _takes_none(kind: inspect.Type) -> bool:
     )
 
 
-def _shown(value: Any) -> str:
+def _show_value(value: Any) -> str:
     return repr(value)[:_SHOWN_CHARACTERS]
 
 

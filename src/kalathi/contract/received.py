@@ -14,7 +14,7 @@ from kalathi.contract.codec import encode
 from kalathi.contract.reading import Reading, plain_json
 
 
-def received(reading: Reading[Any]) -> Any:
+def read_received(reading: Reading[Any]) -> Any:
     """Return the body of a reading as plain JSON.
 
     A readable member has the reader's form, for example an id that came as a number is a text. A missing member stays

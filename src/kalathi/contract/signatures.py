@@ -41,7 +41,7 @@ def secret_text(random_bytes: bytes) -> str:
     return _PREFIX + base64.b64encode(random_bytes).decode()
 
 
-def signed_headers(secrets: Sequence[str], message_id: str, timestamp_seconds: int, body: bytes) -> dict[str, str]:
+def sign_headers(secrets: Sequence[str], message_id: str, timestamp_seconds: int, body: bytes) -> dict[str, str]:
     """The three headers; none without a secret. Raises ValueError for a secret that is none."""
     if not secrets:
         return {}

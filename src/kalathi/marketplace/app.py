@@ -29,7 +29,7 @@ from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import KeyReserve
-from kalathi.marketplace.kernel.moving import ClockMover, stored_offset_millis
+from kalathi.marketplace.kernel.moving import ClockMover, load_offset_millis
 from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.production import TOO_SHORT, is_short
 from kalathi.marketplace.kernel.settings import Settings
@@ -74,8 +74,8 @@ class _Kept(NamedTuple):
     faults: Faults | None
 
 
-def _kept(view: View) -> _Kept:
-    return _Kept(stored_offset_millis(view), sandbox.faults(view))
+def _load_kept(view: View) -> _Kept:
+    return _Kept(load_offset_millis(view), sandbox.faults(view))
 
 
 class Marketplace:
@@ -104,10 +104,8 @@ class Marketplace:
         transport = FaultyTransport(self._network, faults)
         due_work = OrderDueWork(database, clock, terms, printer, self._threads)
         handlers = _handlers(due_work, ReturnDueWork(database, clock, terms), Openings(database, clock), idempotency)
-        self.worker = Worker(
-            database, clock, _job_kinds(settings, Dispatcher(database, clock, transport, schedule), handlers)
-        )
-        workers = _workers_of_listeners(settings, database, clock, schedule)
+        job_kinds = _job_kinds(settings, Dispatcher(database, clock, transport, schedule), handlers)
+        self.worker = Worker(database, clock, job_kinds)
         self._context = Context(
             database=database,
             clock=clock,
@@ -115,21 +113,22 @@ class Marketplace:
             terms=terms,
             operator_token_hash=hash_token(operator_token(settings)),
             callers=Callers(settings),
-            mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self._ring),
+            mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self._wake),
             idempotency=idempotency,
             demo=DemoOrders(terms.public_url),
             sample=SampleDocument(printer, self._threads),
             faults=faults,
             description=Description(lambda: document(settings.vendor)),
             sender=self._network,
-            listeners=Listeners(database, clock, faults, transport, workers),
+            listeners=Listeners(
+                database, clock, faults, transport, _listener_workers(settings, database, clock, schedule)
+            ),
             threads=self._threads,
             worker_idle_seconds=self._idle_seconds,
         )
         self._signals, self._listeners = ChangeSignals(database), self._context.listeners
-        self.asgi: ASGIApp = with_pages(
-            _with_cors(application(self._context), settings), self._context, self._signals, real
-        )
+        api = _with_cors(application(self._context), settings)
+        self.asgi: ASGIApp = with_pages(api, self._context, self._signals, real)
         self._clock, self._faults, self._settings = clock, faults, settings
         self._stopping, self._started_at = False, 0.0
         self._news, self._ending = asyncio.Event(), asyncio.Event()
@@ -148,8 +147,8 @@ class Marketplace:
         self._signals.close()
         self._listeners.close()
 
-    def _ring(self) -> None:
-        self.worker.ring()
+    def _wake(self) -> None:
+        self.worker.wake()
         self._listeners.wake()
 
     def _idle_seconds(self) -> float | None:
@@ -180,12 +179,12 @@ class Marketplace:
             self._news.clear()
             changes = self._faults.changes
             try:
-                kept = await self.database.peek(_kept)
+                kept = await self.database.peek(_load_kept)
             except StorageError:
                 continue  # The database is away for a moment; whoever writes hears of it.
             self._faults.follow(kept.faults, changes)
             if self._clock.follow(kept.offset_millis):
-                self._ring()
+                self._wake()
             await asyncio.sleep(_AT_MOST_EVERY_SECONDS)
 
     async def stop(self) -> None:
@@ -221,7 +220,7 @@ async def open_marketplace(
     """
     database = await open_database(settings.database or f"sqlite:///{settings.data / DATABASE_FILE}")
     try:
-        kept = await database.look(_kept)
+        kept = await database.look(_load_kept)
         return Marketplace(settings, address, database, kept, real=real, sender=sender)
     except BaseException:
         await database.close()
@@ -293,7 +292,7 @@ def _deliveries(settings: Settings, dispatcher: Dispatcher, only_shop: str = "")
     )
 
 
-def _workers_of_listeners(
+def _listener_workers(
     settings: Settings, database: Database, clock: BusinessClock, schedule: RetrySchedule
 ) -> Callable[[str, Transport], Worker]:
     def make_worker(shop_id: str, transport: Transport) -> Worker:

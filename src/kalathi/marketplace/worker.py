@@ -23,7 +23,7 @@ from kalathi.marketplace.kernel.due import (
     claimable,
     earliest_by_kind,
     free_all,
-    freed,
+    release,
 )
 
 _log = structlog.get_logger("kalathi.worker")
@@ -80,7 +80,7 @@ class Worker:
         self._most_bytes = most_bytes
         self._real = real
         self._leases_are_free = database.is_shared or not frees_leases
-        self._bell = asyncio.Event()
+        self._awake = asyncio.Event()
         self._stopping = False
         # Real time of the last whole turn; None before the first.
         self.last_turn_at: float | None = None
@@ -91,22 +91,22 @@ class Worker:
         self._results: list[_Result] = []
         self._recording: asyncio.Task[None] | None = None
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Something may be due: look now."""
-        self._bell.set()
+        self._awake.set()
 
     async def run(self) -> None:
         """Works until stopped. Alone with its database it first frees the leases of the process before it; those of
         one of many run out by themselves."""
-        self._database.subscribe("due", self.ring)
+        self._database.subscribe("due", self.wake)
         try:
             while not self._stopping:
                 await self._take_turn()
         finally:
-            self._database.unsubscribe("due", self.ring)
+            self._database.unsubscribe("due", self.wake)
 
     async def _take_turn(self) -> None:
-        self._bell.clear()
+        self._awake.clear()
         try:
             if not self._leases_are_free:
                 await self._database.commit(free_all())
@@ -122,7 +122,7 @@ class Worker:
     def end(self) -> None:
         """Claims nothing more: `run` returns."""
         self._stopping = True
-        self.ring()
+        self.wake()
 
     async def drain(self) -> None:
         """After `run` has returned: lets what is in flight end, and gives back what waits for a slot. What does not end
@@ -145,8 +145,8 @@ class Worker:
 
     async def _rest(self, seconds: float) -> None:
         # The bell rings itself: a timer costs a tenth of the task that wait_for makes.
-        timer = asyncio.get_running_loop().call_later(seconds, self.ring)
-        await self._bell.wait()
+        timer = asyncio.get_running_loop().call_later(seconds, self.wake)
+        await self._awake.wait()
         timer.cancel()
 
     async def _turn(self) -> float:
@@ -233,7 +233,7 @@ class Worker:
                     await self._work(pool, claimed)
         finally:
             pool.slots_taken -= 1
-            self.ring()
+            self.wake()
 
     async def _work(self, pool: WorkerPool, claimed: Claimed) -> None:
         job_kind, row = pool.job_kind, claimed.row
@@ -262,7 +262,7 @@ class Worker:
     def _let_go(self, pool: WorkerPool, claimed: Claimed) -> None:
         self._bytes -= claimed.weight
         pool.remove(claimed.row.shop_id)
-        self.ring()
+        self.wake()
 
     def _record(self, pool: WorkerPool, row: DueRow, result: Any) -> None:
         """Results of work that ends while others are being written are written together."""
@@ -280,7 +280,7 @@ class Worker:
                         break
                     await asyncio.sleep(pause_seconds)
                 # What was in their way may go now.
-                self.ring()
+                self.wake()
         finally:
             self._recording = None
 
@@ -320,7 +320,7 @@ class Worker:
 
 def _changes(results: list[_Result]) -> ChangeSet:
     """What is written of them, by job_kind."""
-    changes = ChangeSet(*(freed(row) for _, row, result in results if result is _GIVEN_BACK))
+    changes = ChangeSet(*(release(row) for _, row, result in results if result is _GIVEN_BACK))
     for job_kind in {job_kind.kind: job_kind for job_kind, _, _ in results}.values():
         ended = [result for its, _, result in results if its is job_kind and result is not _GIVEN_BACK]
         if job_kind.record is not None and ended:

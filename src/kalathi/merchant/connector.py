@@ -108,7 +108,7 @@ class Connector:
         self._handovers: HandoverSteps | None = None
         if recipient is not None:
             self._handovers = HandoverSteps(recipient, inbox, self._steps, self._habits, self._metrics, tell, clock)
-        self._bell = asyncio.Event()
+        self._awake = asyncio.Event()
         self._reconcile_at = 0.0
         # Until then the marketplace wants no calls.
         self._not_before = 0.0
@@ -119,9 +119,9 @@ class Connector:
         """How long ago the slower of its two rounds began: working, and looking after what is told by nobody."""
         return self._clock() - min(self._worked_at, self._looked_after_at)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """There is something new in the inbox."""
-        self._bell.set()
+        self._awake.set()
 
     async def run(self) -> None:
         """Works until cancelled. Whatever goes wrong is logged, and tried again."""
@@ -138,7 +138,7 @@ class Connector:
 
     async def _keep_working(self) -> None:
         while True:
-            self._bell.clear()
+            self._awake.clear()
             seconds = FIRST_PAUSE_SECONDS
             try:
                 await self.work()
@@ -147,7 +147,7 @@ class Connector:
             except Exception:  # noqa: BLE001  (a locked or full disk must not end the connector)
                 _log.exception("connector_stumbled")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._bell.wait(), min(seconds, _IDLE_SECONDS))
+                await asyncio.wait_for(self._awake.wait(), min(seconds, _IDLE_SECONDS))
 
     async def _keep_looking_after(self) -> None:
         while True:
@@ -170,15 +170,15 @@ class Connector:
                 self._begin(in_hand)
                 if not in_hand:
                     return
-                ringing = asyncio.create_task(self._bell.wait())
+                waking = asyncio.create_task(self._awake.wait())
                 try:
                     # Postponed work can become due while a slow hand-over is still running.
                     await asyncio.wait(
-                        {*in_hand.values(), ringing}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                        {*in_hand.values(), waking}, timeout=_IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                     )
                 finally:
-                    ringing.cancel()
-                self._bell.clear()
+                    waking.cancel()
+                self._awake.clear()
                 for key in [key for key, task in in_hand.items() if task.done()]:
                     in_hand.pop(key).result()
         finally:
@@ -235,7 +235,7 @@ class Connector:
             if found.unknown:
                 self._tell(f"found {found.unknown} orders or returns that no webhook announced")
         self._inbox.forget_events(_EVENTS_KEPT)
-        self.ring()
+        self.wake()
         await self._steps.look_at_stock()
 
     def _follow_clock_back(self, now: float) -> None:
@@ -248,7 +248,7 @@ class Connector:
                 self._inbox.mark_moment(name, now)
         self._reconcile_at = self._not_before = 0.0
         self._worked_at = min(self._worked_at, now)
-        self.ring()
+        self.wake()
 
     def _read(self, event: InboxEvent) -> None:
         try:

@@ -76,7 +76,7 @@ def decide(
         return Nothing()  # The marketplace accepts it itself, and refuses everybody else.
     if order.custom and any(word in order.custom for word in _SENT_BACK):
         return LeaveToPerson(f"It sends back what has come from the customer ({order.custom}): no stock is counted.")
-    if uncounted := uncounted_lines(order):
+    if uncounted := find_uncounted_lines(order):
         return LeaveToPerson(uncounted)
     unknown = [_name(line) for line in order.line_items if stock_uid(line, available) not in available]
     if unknown:
@@ -89,7 +89,7 @@ def decide(
         return Reject(missing)
     if not sends_itself:
         return LeaveToPerson("All of it lies in the marketplace's warehouse, from which the shop cannot send.")
-    return _accepted(order, policy)
+    return _choose_accept(order, policy)
 
 
 def places_that_decide(unread: Sequence[str]) -> list[str]:
@@ -125,7 +125,9 @@ def unreadable_stock(order: Order, shelf: Shelf, policy: OrderPolicy = _USUAL) -
     return " ".join(f"{what} cannot be read: {reason}." for what, reason in reasons.items())
 
 
-def unassigned_pieces(order: Order, shelf: Shelf, free: Mapping[str, int], held_by_others: Mapping[str, int]) -> str:
+def find_unassigned_pieces(
+    order: Order, shelf: Shelf, free: Mapping[str, int], held_by_others: Mapping[str, int]
+) -> str:
     """Return why an open order waits for a person: other orders hold pieces of the product without a size, and they
     could be of the very size that this order needs. Empty: there is enough of it in any case, or too little anyway."""
     if order.state != OrderState.OPEN or order.express:
@@ -146,7 +148,7 @@ def unassigned_pieces(order: Order, shelf: Shelf, free: Mapping[str, int], held_
     return f"It is not known how many pieces are left of {', '.join(unclear)}." if unclear else ""
 
 
-def uncounted_lines(order: Order) -> str:
+def find_uncounted_lines(order: Order) -> str:
     """Return why it is not known how many pieces the order takes; empty if it is."""
     if not order.line_items:
         return "It names no lines."
@@ -214,7 +216,7 @@ def _missing(lines: list[LineItem], available: Mapping[str, int]) -> tuple[Rejec
     return tuple(missing)
 
 
-def _accepted(order: Order, policy: OrderPolicy) -> Accept | LeaveToPerson:
+def _choose_accept(order: Order, policy: OrderPolicy) -> Accept | LeaveToPerson:
     options = order.accept_options
     if options is UNSET or not options.pickup_location:
         return LeaveToPerson("The order offers no pickup location to choose.")

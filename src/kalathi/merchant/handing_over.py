@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
-from kalathi.contract.signatures import signed_headers
+from kalathi.contract.signatures import sign_headers
 from kalathi.merchant.client import RedirectedError
 from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.merchant.commands import HANDING_OVER, Command, Ended, Limit
@@ -64,13 +64,13 @@ class HttpRecipient:
         self._headers = _JSON | {name.lower(): value for name, value in (headers or {}).items()}
         self._secrets = (secret,) if secret else ()
         self._clock = clock
-        signed_headers(self._secrets, "", 0, b"")
+        sign_headers(self._secrets, "", 0, b"")
 
     async def take(self, code: str, body: bytes) -> None:
         """Raises HandoverError, UnreachableError."""
         # The same for each retry, so that the shop's system recognises duplicates.
         message_id = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
-        signature = signed_headers(self._secrets, message_id, int(self._clock()), body)
+        signature = sign_headers(self._secrets, message_id, int(self._clock()), body)
         try:
             answer = await self._transport.send("POST", self._url, {**self._headers, **signature}, body)
         except RedirectedError as error:

@@ -17,8 +17,8 @@ from kalathi.merchant.decisions import (
     Reject,
     claims,
     decide,
-    unassigned_pieces,
-    uncounted_lines,
+    find_unassigned_pieces,
+    find_uncounted_lines,
     unreadable_stock,
 )
 from kalathi.merchant.inbox import Inbox
@@ -26,7 +26,7 @@ from kalathi.merchant.inbox_rows import HAS_LEFT
 from kalathi.merchant.notices import label_topic
 from kalathi.merchant.policy import Policy
 from kalathi.merchant.printing import FolderPrinter, UnsurePrinterError
-from kalathi.merchant.sentences import done, would_answer
+from kalathi.merchant.sentences import describe_answer, would_answer
 from kalathi.merchant.stock import Shelf, Stock, StockError
 
 # States in which nothing is sent any more: a label that was printed must leave the pile.
@@ -120,7 +120,7 @@ class OrderSteps:
         is_counted = self._told_orders_are_counted and self._inbox.was_told(order.code)
         if not order.fulfilled_by_skroutz and not is_counted:
             self._reservations.reserve(order.code, claims(order))
-            if uncounted := uncounted_lines(order):
+            if uncounted := find_uncounted_lines(order):
                 notes.append(f"{uncounted} No pieces are held for that: lower the stock yourself.")
         if order.courier_voucher and not self._dry_run:
             notes.append(await self._print(order, order.courier_voucher))
@@ -147,14 +147,14 @@ class OrderSteps:
             # The answer was refused for where the order was, and it is open still: the next look decides anew.
             self._reservations.release(order.code)
         if present.order.state == wanted:
-            self._did(str(wanted), order.code, done(order, decision))
+            self._did(str(wanted), order.code, describe_answer(order, decision))
         else:
             self._tell(f"{order.code} was answered already: {present.order.state}")
         return "", present
 
     def _decide(self, order: Order, shelf: Shelf) -> Decision:
         free = self._free_for(order, shelf)
-        reason = unreadable_stock(order, shelf, self._policy.orders) or unassigned_pieces(
+        reason = unreadable_stock(order, shelf, self._policy.orders) or find_unassigned_pieces(
             order, shelf, free, self._held_by_others(order)
         )
         if reason:

@@ -78,7 +78,7 @@ def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status
     reconciled = inbox.moment("reconciled")
     zone = now.tzinfo
 
-    def shown(at: float) -> datetime:
+    def to_local_time(at: float) -> datetime:
         return datetime.fromtimestamp(at, zone)
 
     return Status(
@@ -89,16 +89,18 @@ def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status
         returns=inbox.states(Subject.RETURN),
         printed=counts["printed"],
         reserved_pieces=sum(inbox.reservations.pieces().values()),
-        reconciled_at=None if reconciled is None else shown(reconciled),
-        last_events=[ShownEvent(shown(at), state, note) for at, state, note in inbox.last_events(_EVENTS_SHOWN)],
+        reconciled_at=None if reconciled is None else to_local_time(reconciled),
+        last_events=[
+            ShownEvent(to_local_time(at), state, note) for at, state, note in inbox.last_events(_EVENTS_SHOWN)
+        ],
         deadlines=[
-            Deadline(entry.code, shown(entry.answer_until), entry.note)
+            Deadline(entry.code, to_local_time(entry.answer_until), entry.note)
             for entry in urgent
             if entry.answer_until is not None
         ],
         refused_webhooks=[
             f"{entry.times} answered with {entry.status} ({entry.reason}), last at"
-            f" {shown(entry.last_at):%d/%m %H:%M:%S %Z}: {entry.detail}"
+            f" {to_local_time(entry.last_at):%d/%m %H:%M:%S %Z}: {entry.detail}"
             for entry in inbox.notices.refused(now.timestamp() - _REFUSED_SECONDS)
         ],
         needs_a_person=needs_of(inbox, now, is_running=is_running),

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from kalathi.contract.signatures import NotSignedError, SignatureError, SignatureTimeError, signed_headers, verify
+from kalathi.contract.signatures import NotSignedError, SignatureError, SignatureTimeError, sign_headers, verify
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.refusals import Refusal, RefusalLog, RefusalReason, clock_words, looks_like_webhook
 from kalathi.merchant.sources import SourceRanges
-from kalathi.merchant.webhook_path import WebhookPath, shown_path
+from kalathi.merchant.webhook_path import WebhookPath, show_path
 from kalathi.trusted_proxies import TrustedProxies, read_address, source_of
 
 _log = structlog.get_logger("kalathi.merchant")
@@ -54,7 +54,7 @@ class WebhookHandler:
         """`received` is called after a new event is on disk, `answered` with the status of each answer, `refused` for
         each refused call; `clock` gives seconds since 1970. A rehearsal stores webhooks in its own inbox, and with
         `copy_to` in the real one first. Raises ValueError for a malformed secret."""
-        signed_headers(secrets, "", 0, b"")
+        sign_headers(secrets, "", 0, b"")
         self._inbox = inbox
         self._copy_to = copy_to
         self._secrets = list(secrets)
@@ -168,8 +168,8 @@ class Receiver:
         return self._handler.handle(body, headers, self._source(scope))
 
     def _wrong_path(self, scope: Scope, body: bytes) -> Refusal:
-        path = shown_path(scope["path"])
-        here = f"this connector listens on {shown_path(scope.get('root_path', ''))}{self.path.shown}"
+        path = show_path(scope["path"])
+        here = f"this connector listens on {show_path(scope.get('root_path', ''))}{self.path.shown}"
         is_webhook = scope["method"] == "POST" and looks_like_webhook(body)
         if not is_webhook:
             detail = f"{scope['method'][:20]} {path} is not a call of the marketplace."

@@ -69,7 +69,7 @@ def recount(held: Sequence[Reservation], shelf: Shelf, reading: Reading) -> list
         return [_without_number(entry, reading) for entry in held]
     by_uid: defaultdict[str, list[Reservation]] = defaultdict(list)
     for entry in held:
-        moved = _counted_now(entry, shelf)
+        moved = _move_to_present_uid(entry, shelf)
         by_uid[moved.counted_as].append(moved)
     recounted: list[Reservation] = []
     for uid, entries in by_uid.items():
@@ -82,7 +82,7 @@ def recount(held: Sequence[Reservation], shelf: Shelf, reading: Reading) -> list
     return recounted
 
 
-def _counted_now(entry: Reservation, shelf: Shelf) -> Reservation:
+def _move_to_present_uid(entry: Reservation, shelf: Shelf) -> Reservation:
     """Return it under the uid that the source names now. Under a new uid there is no remembered number."""
     uid = shelf.uid_of(entry.uids) or entry.counted_as
     if uid == entry.counted_as:
@@ -97,7 +97,7 @@ def _recount_product(entries: list[Reservation], number: int, reading: Reading) 
     for entry, was in oldest_first:
         quantity = entry.quantity
         if entry.left_at is not None and was is not None:
-            if number > was and entry.left_at <= _last_shown(entry, reading) - reading.lag_seconds:
+            if number > was and entry.left_at <= _find_last_shown(entry, reading) - reading.lag_seconds:
                 quantity = 0
             elif number < was:
                 known = min(quantity, fallen, was - number)
@@ -107,7 +107,7 @@ def _recount_product(entries: list[Reservation], number: int, reading: Reading) 
         yield entry if counted == entry else counted
 
 
-def _last_shown(entry: Reservation, reading: Reading) -> float:
+def _find_last_shown(entry: Reservation, reading: Reading) -> float:
     """Return when the source last showed the entry's number: the present number was written after that. A half file is
     no proof: the export may write the rest of it later, with numbers from before."""
     return reading.before if entry.shown_until is None else entry.shown_until
@@ -221,7 +221,7 @@ class Reservations:
         held = self._all()
         # The file's own time is not used, because a program can write the same content again.
         reading = Reading(now, self._read_at(), lag_seconds)
-        after = recount(held, shelf, reading) if lags else [_counted_now(entry, shelf) for entry in held]
+        after = recount(held, shelf, reading) if lags else [_move_to_present_uid(entry, shelf) for entry in held]
         unchanged = {id(entry) for entry in held}
         changed = [entry for entry in after if id(entry) not in unchanged]
         if changed:

@@ -51,10 +51,10 @@ def decide_return(returned: Return, policy: ReturnPolicy) -> ReturnDecision:
     withdrawn = bool(reasons) and all(reason == ReturnReason.WITHDRAWAL for reason in reasons)
     if policy.rejects_late_withdrawals and withdrawn and late in options:
         return Review(late)
-    return WaitForPerson(_described(returned, options))
+    return WaitForPerson(_describe(returned, options))
 
 
-def _described(returned: Return, options: Sequence[str]) -> str:
+def _describe(returned: Return, options: Sequence[str]) -> str:
     lines = []
     for line in returned.return_line_items:
         reason = line.return_reason or "no reason given"

@@ -5,13 +5,13 @@ from kalathi.merchant.decisions import Accept, Decision, LeaveToPerson, Nothing,
 from kalathi.merchant.return_decisions import ReturnDecision, Review, WaitForPerson
 
 
-def done(order: Order, decision: Decision) -> str:
+def describe_answer(order: Order, decision: Decision) -> str:
     """An answer that was given."""
     if isinstance(decision, Accept):
         window = "" if decision.pickup_window is None else f", window {_window(order, decision.pickup_window)}"
         return f"accepted {order.code}: all in stock{window}, {decision.number_of_parcels} parcel"
     lines = decision.lines if isinstance(decision, Reject) else ()
-    return f"rejected {order.code}: {', '.join(_shown(order, line.id, line.available_quantity) for line in lines)}"
+    return f"rejected {order.code}: {', '.join(_show_line(order, line.id, line.available_quantity) for line in lines)}"
 
 
 def would_answer(order: Order, decision: Decision) -> str:
@@ -21,7 +21,7 @@ def would_answer(order: Order, decision: Decision) -> str:
             return f"leave {order.code} to a person: {reason}"
         case Nothing():
             return f"leave {order.code} alone"
-    return done(order, decision).replace("accepted", "accept", 1).replace("rejected", "reject", 1)
+    return describe_answer(order, decision).replace("accepted", "accept", 1).replace("rejected", "reject", 1)
 
 
 def would_review(return_code: str, decision: ReturnDecision) -> str:
@@ -40,6 +40,6 @@ def _window(order: Order, window_id: int) -> str:
     return next((window.label for window in offered if window.id == window_id and window.label), str(window_id))
 
 
-def _shown(order: Order, line_id: str | int, available: int | str | None) -> str:
+def _show_line(order: Order, line_id: str | int, available: int | str | None) -> str:
     line = next(line for line in order.line_items if line.id == line_id)
     return f"{line.product_name}: {available or 0} of {line.quantity} available"

@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct, field
 
 from kalathi.merchant.client import CallError
-from kalathi.merchant.client.redirects import shown_address
+from kalathi.merchant.client.redirects import show_address
 from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.trusted_proxies import Network, read_address
 
@@ -79,7 +79,7 @@ async def fetch_ranges(transport: AsyncTransport, marketplace_url: str, path: Pa
     url = f"{marketplace_url.rstrip('/')}/ip_ranges.json"
     answer = await transport.send("GET", url, {"Accept": "application/json"}, None)
     if answer.status != 200:
-        raise SourceRangesError(f"{shown_address(url)} has answered {answer.status}")
+        raise SourceRangesError(f"{show_address(url)} has answered {answer.status}")
     return keep_ranges(path, answer.body)
 
 

@@ -34,16 +34,15 @@ class WebhookPath:
     def address(self) -> str:
         """The path and query as a caller must send them, in ASCII; secrets included."""
         query = "&".join(
-            _encoded(name) if value is None else f"{_encoded(name)}={_encoded(value)}"
-            for name, value in self._parameters
+            _encode(name) if value is None else f"{_encode(name)}={_encode(value)}" for name, value in self._parameters
         )
         return quote(self._path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
 
     @property
     def shown(self) -> str:
         """The path for a log: of its query only the names of parameters that have a value."""
-        query = "&".join("***" if value is None else f"{_encoded(name)}=***" for name, value in self._parameters)
-        return shown_path(self._path) + (f"?{query}" if query else "")
+        query = "&".join("***" if value is None else f"{_encode(name)}=***" for name, value in self._parameters)
+        return show_path(self._path) + (f"?{query}" if query else "")
 
     def matches(self, scope: Scope) -> bool:
         """Whether an HTTP request is for this path, as it came or below the place where this application is mounted.
@@ -60,10 +59,10 @@ class WebhookPath:
 
     def _is_query(self, scope: Scope) -> bool:
         given = _parameters(scope.get("query_string", b""))[: len(self._parameters)]
-        return hmac.compare_digest(_compared(given), _compared(self._parameters))
+        return hmac.compare_digest(_normalise(given), _normalise(self._parameters))
 
 
-def shown_path(path: str) -> str:
+def show_path(path: str) -> str:
     """A request's path for a log: in ASCII, and cut if it is long."""
     encoded = quote(path, safe="/:@!$&'()*+,;=~", errors="replace")
     return encoded if len(encoded) <= _LONGEST_SHOWN else f"{encoded[:_LONGEST_SHOWN]}..."
@@ -87,9 +86,9 @@ def _parameters(query: bytes) -> list[tuple[bytes, bytes | None]]:
     return [(unquote_to_bytes(name), unquote_to_bytes(value) if equals else None) for name, equals, value in parts]
 
 
-def _compared(parameters: list[tuple[bytes, bytes | None]]) -> bytes:
+def _normalise(parameters: list[tuple[bytes, bytes | None]]) -> bytes:
     return repr(parameters).encode().replace(b"+", b" ")
 
 
-def _encoded(part: bytes) -> str:
+def _encode(part: bytes) -> str:
     return quote(part, safe="")

@@ -145,6 +145,6 @@ class Traffic:
         self.counts[counted] += 1
 
 
-def shown(counts: Counter[str]) -> str:
+def show_counts(counts: Counter[str]) -> str:
     """`placed 12, accepted 9, ...`"""
     return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -27,7 +27,7 @@ from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.api.shop_routes import ShopRoute, ShopRoutes
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.kernel.idempotency import keyed_request
+from kalathi.marketplace.kernel.idempotency import make_keyed_request
 from kalathi.marketplace.sandbox.triggers import TriggerKind
 
 # Whose the operator's idempotency keys are; no shop has this id.
@@ -44,7 +44,7 @@ def application(context: Context) -> ASGIApp:
             if route.access is not Access.MERCHANT
         ]
         + [WebSocketRoute(LISTEN_PATH, listen_endpoint(context))],
-        exception_handlers={HTTPException: _routing_error, Exception: _unexpected},
+        exception_handlers={HTTPException: _routing_error, Exception: _answer_unexpected},
     )
 
     for entry in rest.router.routes:
@@ -108,7 +108,7 @@ def _endpoint(route: Route, context: Context) -> Callable[[Request], Awaitable[R
                 body = decode_body(content, route.body)
             key = request.headers.get("idempotency-key")
             keyed = (
-                keyed_request(OPERATOR, key, route.method, request.url.path, content)
+                make_keyed_request(OPERATOR, key, route.method, request.url.path, content)
                 if key is not None and route.takes_idempotency_key
                 else None
             )
@@ -137,5 +137,5 @@ async def _routing_error(request: Request, error: Exception) -> Response:
     return cast(Response, error_reply(refusal))
 
 
-async def _unexpected(_request: Request, error: Exception) -> Response:
+async def _answer_unexpected(_request: Request, error: Exception) -> Response:
     return cast(Response, error_reply(error))

@@ -60,7 +60,9 @@ async def list_deliveries(context: Context, call: Call) -> Reply:
     if "since" in call.query:
         filters["since"] = timestamp_of(call.query, "since")
     page = page_of(call.query)
-    found, count = await context.database.read(lambda view: log.logged(view, filters, state, page.per, page.offset))
+    found, count = await context.database.read(
+        lambda view: log.list_deliveries(view, filters, state, page.per, page.offset)
+    )
     return Reply(200, encode(DeliveryList(deliveries=found, meta=pagination(page, count))))
 
 
@@ -86,7 +88,9 @@ async def resend_failures(context: Context, call: Call) -> Reply:
     """Sends again what a shop has not taken since a time, the oldest first; each event is tried once."""
     asked: ResendFailures = call.body
     filters: dict[str, Value] = {"shop_id": asked.shop_id, "since": to_millis(asked.since)}
-    found, count = await context.database.read(lambda view: log.logged(view, filters, "exhausted", _MOST_RESENT, 0))
+    found, count = await context.database.read(
+        lambda view: log.list_deliveries(view, filters, "exhausted", _MOST_RESENT, 0)
+    )
     if count > _MOST_RESENT:
         raise invalid_parameter(f"since: that is {count} events; ask for at most {_MOST_RESENT} at once.")
     now = context.clock.now()

@@ -32,12 +32,12 @@ async def go_wrong(
     if final.kind is FaultKind.TIMEOUT:
         await asyncio.sleep(final.seconds)
     if final.kind in {FaultKind.TIMEOUT, FaultKind.DROP}:
-        await _cut_off(scope, receive, send)
+        await _abort_connection(scope, receive, send)
     else:
-        await _injected(final)(scope, receive, send)
+        await _make_fault_reply(final)(scope, receive, send)
 
 
-def _injected(rule: FaultRule) -> Reply:
+def _make_fault_reply(rule: FaultRule) -> Reply:
     if rule.kind is FaultKind.RATE_LIMIT:
         return envelope_reply(ErrorCode.RATE_LIMITED, _SENTENCE, rule.retry_after_seconds)
     if rule.status == INTERNAL_ERROR.status:
@@ -45,7 +45,7 @@ def _injected(rule: FaultRule) -> Reply:
     return envelope_reply(ErrorCode.UNAVAILABLE, _SENTENCE, rule.retry_after_seconds)._replace(status=rule.status)
 
 
-async def _cut_off(scope: Scope, receive: Receive, send: Send) -> None:
+async def _abort_connection(scope: Scope, receive: Receive, send: Send) -> None:
     cut = scope.get("extensions", {}).get(CUT_OFF)
     if cut is not None:
         cut()

@@ -24,7 +24,7 @@ from kalathi.marketplace.api.uploads import FileField, read_upload
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, keyed_request, remember
+from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, make_keyed_request, remember
 from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.sandbox.demo_orders import stands_at
@@ -77,7 +77,7 @@ class MerchantsFront:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers every request, the faulty ones too."""
         if self._context.faults.strikes_api:
-            token_hash = _token_hash(_scanned(scope).authorization)
+            token_hash = _token_hash(_scan_headers(scope).authorization)
             shop_id = await self._context.database.peek(lambda view: shops.shop_id_of_token(view, token_hash))
             rules = self._context.faults.on_call(shop_id, self._name_of(scope))
             await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, send)
@@ -91,7 +91,7 @@ class MerchantsFront:
             return error_reply(error)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        headers = _scanned(scope)
+        headers = _scan_headers(scope)
         token_hash = _token_hash(headers.authorization)
         if not scope["path"].startswith(_ORDERS):
             return await self._other(scope, receive, token_hash, headers)
@@ -116,7 +116,7 @@ class MerchantsFront:
         body, content = await _body(call.body, receive, headers)
         request = None
         if headers.idempotency_key is not None:
-            request = _keyed(asked.shop.id, headers.idempotency_key, scope, content)
+            request = _make_keyed_request(asked.shop.id, headers.idempotency_key, scope, content)
         with self._context.idempotency.alone(request) if request else contextlib.nullcontext():
             if not call.draws_codes:
                 return await self._act(call, asked._replace(body=body), find, request)
@@ -133,7 +133,7 @@ class MerchantsFront:
         body, content = await _body(route.body, receive, headers)
         keyed = None
         if headers.idempotency_key is not None and scope["method"] == "POST":
-            keyed = _keyed(caller.shop.id, headers.idempotency_key, scope, content)
+            keyed = _make_keyed_request(caller.shop.id, headers.idempotency_key, scope, content)
         return await route.handler(
             self._context, ShopCall(shop=caller.shop, path=named, query=query, body=body, keyed=keyed)
         )
@@ -198,7 +198,7 @@ class MerchantsFront:
         return any(self._ours.fullmatch(media) for media in given.split(","))
 
 
-def _scanned(scope: Scope) -> _Headers:
+def _scan_headers(scope: Scope) -> _Headers:
     authorization = accept = length = content_type = key = encoding = None
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -216,8 +216,8 @@ def _scanned(scope: Scope) -> _Headers:
     return _Headers(authorization, accept, length, content_type, key, encoding)
 
 
-def _keyed(shop_id: str, key: bytes, scope: Scope, content: bytes) -> KeyedRequest:
-    return keyed_request(shop_id, key.decode("latin-1"), scope["method"], scope["path"], content)
+def _make_keyed_request(shop_id: str, key: bytes, scope: Scope, content: bytes) -> KeyedRequest:
+    return make_keyed_request(shop_id, key.decode("latin-1"), scope["method"], scope["path"], content)
 
 
 async def _body(wanted: Any, receive: Receive, headers: _Headers) -> tuple[Any, bytes]:

@@ -27,7 +27,7 @@ from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.operations import Facts, Operation
 from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.uploads import Upload
-from kalathi.marketplace.sandbox.triggers import TriggerKind, triggered
+from kalathi.marketplace.sandbox.triggers import TriggerKind, trigger_event
 from kalathi.marketplace.shops.model import Shop
 
 
@@ -63,7 +63,9 @@ def order_action(operation: Operation) -> Handler:
     """The handler of one thing that a shop does to an order."""
 
     def handle(context: Context, view: View, call: OrderCall) -> ChangeSet:
-        return _kept(call, operation.run(call.found, call.body, Facts(view, call.keys, context.terms, call.now)))
+        return _drop_if_demo(
+            call, operation.run(call.found, call.body, Facts(view, call.keys, context.terms, call.now))
+        )
 
     handle.__doc__ = operation.sentence
     return handle
@@ -72,19 +74,19 @@ def order_action(operation: Operation) -> Handler:
 def upload_invoice(context: Context, _view: View, call: OrderCall) -> ChangeSet:
     """Keeps the fiscal document (multipart, `invoice_file`: pdf, png or jpg, at most 7 MB); a later one replaces it."""
     body: Upload = call.body
-    return _kept(call, commands.attach_invoice(call.found, body, secret_token(), context.terms, call.now))
+    return _drop_if_demo(call, commands.attach_invoice(call.found, body, secret_token(), context.terms, call.now))
 
 
 def upload_credit_invoice(_context: Context, _view: View, call: OrderCall) -> ChangeSet:
     """Keeps the credit invoice (multipart, `credit_invoice_file`), which the order itself does not show."""
     body: Upload = call.body
-    return _kept(call, commands.attach_credit_invoice(call.found, body, secret_token()))
+    return _drop_if_demo(call, commands.attach_credit_invoice(call.found, body, secret_token()))
 
 
 def trigger_webhook(context: Context, view: View, call: OrderCall) -> ChangeSet:
     """Sends the webhook that goes with a demo order to the shop's live URL, seconds later."""
     kind = TriggerKind(call.part)
-    return triggered(view, call.shop, call.found, kind, context.terms, context.clock.now())
+    return trigger_event(view, call.shop, call.found, kind, context.terms, context.clock.now())
 
 
 async def list_orders(context: Context, call: ShopCall) -> Reply:
@@ -104,7 +106,7 @@ async def list_orders(context: Context, call: ShopCall) -> Reply:
     found, count = await context.database.read(
         lambda view: queries.shop_orders(view, shop.id, states, since, page.per, page.offset)
     )
-    shown = [wire.shown(entry.document, context.terms.offer(entry.shop), now) for entry in found]
+    shown = [wire.render_order(entry.document, context.terms.offer(entry.shop), now) for entry in found]
     return Reply(200, encode(OrderList(orders=shown, meta=pagination(page, count))))
 
 
@@ -116,10 +118,10 @@ async def _walk_orders(context: Context, call: ShopCall, states: tuple[OrderStat
     found = await context.database.read(lambda view: queries.walk_shop_orders(view, shop.id, states, after, now, per))
     at_millis, code = (found[-1][1], found[-1][0].order.code) if found else after
     meta = replace(pagination(Page(1, per), len(found)), next_cursor=cursor_to(at_millis, code))
-    shown = [wire.shown(entry.document, context.terms.offer(entry.shop), now) for entry, _ in found]
+    shown = [wire.render_order(entry.document, context.terms.offer(entry.shop), now) for entry, _ in found]
     return Reply(200, encode(OrderList(orders=shown, meta=meta)))
 
 
-def _kept(call: OrderCall, recorded: Recorded) -> ChangeSet:
+def _drop_if_demo(call: OrderCall, recorded: Recorded) -> ChangeSet:
     """A demo order answers as its state demands, and stays as it is."""
     return ChangeSet() if call.is_demo else recorded.changes

@@ -18,6 +18,7 @@ from kalathi.marketplace.sandbox.triggers import TriggerKind
 
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
+_REFERENCE: Final = re.compile(r"\s*\(docs/[^)]*\)")
 _REF: Final = "#/components/schemas/{name}"
 _SECURITY: Final = {Access.MERCHANT: "shopToken", Access.OPERATOR: "operatorToken", Access.MONITOR: "operatorToken"}
 _TAGS: Final = {
@@ -80,7 +81,7 @@ def _key(kind: Any) -> str:
 
 
 def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
-    sentence = " ".join((route.handler.__doc__ or "").split())
+    sentence = without_references(" ".join((route.handler.__doc__ or "").split()))
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
         "tags": [_TAGS[route.access]],
@@ -154,8 +155,15 @@ def _failures(codes: Iterable[ErrorCode]) -> dict[str, Any]:
     }
 
 
+def without_references(sentence: str) -> str:
+    """Return a docstring without its references to documents of the project, such as (docs/contract.md#section-3)."""
+    return _REFERENCE.sub("", sentence)
+
+
 def _plain(schema: Any) -> Any:
     """Plain data, with money as the numbers that it is on the wire."""
+    if isinstance(schema, str):
+        return without_references(schema)
     if isinstance(schema, dict):
         if schema.get("format") == "decimal":
             number = {name: value for name, value in schema.items() if name != "format"} | {"type": "number"}

@@ -22,7 +22,7 @@ from kalathi.marketplace.returns import commands, queries, store, wire
 from kalathi.marketplace.returns.model import FoundReturn
 from kalathi.marketplace.returns.operations import Facts, Operation
 from kalathi.marketplace.sandbox.demo_return import demo_return
-from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind, triggered
+from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind, trigger_return_event
 from kalathi.marketplace.shops.commands import find_shop
 
 
@@ -47,14 +47,14 @@ async def list_returns(context: Context, call: ShopCall) -> Reply:
     page = page_of(call.query)
     filters: dict[str, Value] = {"shop_id": call.shop.id, **_filters(call.query)}
     found, count = await context.database.read(lambda view: store.page_of_returns(view, filters, page.per, page.offset))
-    shown = [wire.shown(entry.returned) for entry in found]
+    shown = [wire.render_return(entry.returned) for entry in found]
     return reply(200, ReturnList(returns=shown, meta=pagination(page, count)))
 
 
 async def show_return(context: Context, call: ShopCall) -> Reply:
     """The whole return, with its review_options while it waits for the shop's review."""
     found = await context.database.look(lambda view: _of_shop(view, call))
-    return _shown(200, wire.shown(found.returned))
+    return _show_return(200, wire.render_return(found.returned))
 
 
 async def review_return(context: Context, call: ShopCall) -> Reply:
@@ -74,7 +74,7 @@ async def ask_return(context: Context, call: Call) -> Reply:
     def command(view: View) -> tuple[ChangeSet, Reply]:
         found = find_order(view, call.path["code"])
         recorded = commands.request(found, call.body, keys, context.terms, context.clock.now())
-        return recorded.changes, _shown(201, wire.shown(recorded.returned))
+        return recorded.changes, _show_return(201, wire.render_return(recorded.returned))
 
     try:
         return await write(context, call, command)
@@ -113,7 +113,7 @@ def return_operation(operation: Operation) -> Callable[[Context, Call], Awaitabl
         def command(view: View) -> tuple[ChangeSet, Reply]:
             found = queries.find_return(view, call.path["code"])
             recorded = operation.run(found, call.body, Facts(view, context.terms, context.clock.now()))
-            return recorded.changes, _shown(200, wire.shown(recorded.returned))
+            return recorded.changes, _show_return(200, wire.render_return(recorded.returned))
 
         return await write(context, call, command)
 
@@ -128,7 +128,7 @@ async def resend_return_webhook(context: Context, call: Call) -> Reply:
     def command(view: View) -> tuple[ChangeSet, Reply]:
         found = queries.find_return(view, call.path["code"])
         recorded = commands.resend(view, found, context.clock.now())
-        return recorded.changes, _shown(200, wire.shown(recorded.returned))
+        return recorded.changes, _show_return(200, wire.render_return(recorded.returned))
 
     return await write(context, call, command)
 
@@ -141,7 +141,7 @@ async def trigger_return_webhook(context: Context, call: Call) -> Reply:
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         shop = find_shop(view, call.path["shop_id"])
-        return triggered(view, shop, kind, context.terms.settings, context.clock.now()), SUCCESS
+        return trigger_return_event(view, shop, kind, context.terms.settings, context.clock.now()), SUCCESS
 
     return await write(context, call, command)
 
@@ -163,5 +163,5 @@ def _filters(query: dict[str, str]) -> dict[str, Value]:
     return filters
 
 
-def _shown(status: int, returned: ReturnOnTheWire) -> Reply:
+def _show_return(status: int, returned: ReturnOnTheWire) -> Reply:
     return Reply(status, encode(ReturnBody(returned=returned)))

@@ -50,7 +50,7 @@ async def read_upload(receive: Receive, content_type: bytes | None, field: FileF
     boundary = boundary_of(content_type)
     if boundary is None:
         raise DomainError(field.missing, f"Missing {field.title} file")
-    return checked_upload(_choose(await read_file_parts(receive, boundary, field), field.names), field)
+    return check_upload(_choose(await read_file_parts(receive, boundary, field), field.names), field)
 
 
 def boundary_of(content_type: bytes | None) -> bytes | None:
@@ -79,7 +79,7 @@ def _choose(parts: list[Part], names: tuple[str, ...]) -> bytes:
     return next((part.content for part in found if part.content), b"")
 
 
-def checked_upload(content: bytes, field: FileField) -> Upload:
+def check_upload(content: bytes, field: FileField) -> Upload:
     """The file, whose type its content tells. Raises the field's two refusals."""
     if not content:
         raise DomainError(field.missing, f"Missing {field.title} file")  # A form in which no file was chosen.

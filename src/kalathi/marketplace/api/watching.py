@@ -32,7 +32,7 @@ class Health(Struct, frozen=True, kw_only=True):
 WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def only_watched(asgi: ASGIApp) -> ASGIApp:
+def limit_to_monitoring(asgi: ASGIApp) -> ASGIApp:
     """Return the application of a watch port, which answers monitoring systems and no other caller."""
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +47,7 @@ def only_watched(asgi: ASGIApp) -> ASGIApp:
 
 def with_watch_port(asgi: ASGIApp, port: int) -> ASGIApp:
     """Return the application with a watch port beside the port of the marketplace."""
-    watched = only_watched(asgi)
+    watched = limit_to_monitoring(asgi)
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         server = scope.get("server")

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 
 
-def merged(pdfs: Sequence[bytes]) -> bytes:
+def merge_pdfs(pdfs: Sequence[bytes]) -> bytes:
     """The pages of all these documents, in their order. Not thread-safe, as its library is not."""
     import pypdfium2  # noqa: PLC0415  (few processes merge, and it takes a fifteenth of a start)
 

@@ -58,16 +58,16 @@ class WindowSchedule:
         self._days = days
         # The key is a day and how many of its windows have begun, so a few entries serve days of traffic.
         self._offer = lru_cache(maxsize=64)(self._windows)
-        self._options = lru_cache(maxsize=64)(self._encoded_options)
+        self._options = lru_cache(maxsize=64)(self._encode_options)
         self._progress_of_hour = lru_cache(maxsize=64)(self._progress_at)
 
-    def offered(self, now: datetime) -> Sequence[Window]:
+    def offer_windows(self, now: datetime) -> Sequence[Window]:
         """The windows that have not begun, on the next working days, today included while it has one left."""
         return self._offer(*self._progress(now))
 
     def find(self, window_id: int, now: datetime) -> Window | None:
         """The window of this id if it is on offer, else None."""
-        return next((window for window in self.offered(now) if window.id == window_id), None)
+        return next((window for window in self.offer_windows(now) if window.id == window_id), None)
 
     def options(self, now: datetime) -> msgspec.Raw:
         """accept_options.pickup_window as JSON; the very same object until the next window begins."""
@@ -90,7 +90,7 @@ class WindowSchedule:
             if day != today or place > begun
         )
 
-    def _encoded_options(self, today: date, begun: int) -> msgspec.Raw:
+    def _encode_options(self, today: date, begun: int) -> msgspec.Raw:
         windows = self._offer(today, begun)
         return msgspec.Raw(encode([WindowOption(id=window.id, label=window.label()) for window in windows]))
 

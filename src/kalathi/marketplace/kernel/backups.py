@@ -121,7 +121,7 @@ def read_about(archive: zipfile.ZipFile) -> About:
 
 
 @contextmanager
-def opened_backup(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_backup(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a backup. Raises BackupError, also for half a file."""
     try:
         archive = zipfile.ZipFile(path)

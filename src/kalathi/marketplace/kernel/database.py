@@ -45,7 +45,7 @@ class View(Protocol):
         ...
 
 
-def padded(rows: Sequence[T]) -> list[T]:
+def pad_rows(rows: Sequence[T]) -> list[T]:
     """At least one row, the last of them again and again up to a power of two: so a list in a statement has few
     lengths, and a database meets few texts of it."""
     length = 1 << (len(rows) - 1).bit_length()
@@ -57,7 +57,7 @@ def any_of(columns: tuple[str, str], pairs: Sequence[tuple[str, str]]) -> tuple[
     first, second = columns
     parameters: dict[str, Value] = {}
     conditions = []
-    for number, (one, other) in enumerate(padded(pairs)):
+    for number, (one, other) in enumerate(pad_rows(pairs)):
         parameters |= {f"{first}{number}": one, f"{second}{number}": other}
         conditions.append(f"({first} = :{first}{number} AND {second} = :{second}{number})")
     return " OR ".join(conditions), parameters

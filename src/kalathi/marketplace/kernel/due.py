@@ -125,7 +125,7 @@ def claimable(
         slots = {name: per_shop if slots_of is None else min(per_shop, slots_of(name)) for _, name in waiting}
         names = [name for _, name in waiting if busy.get(name, 0) < slots[name]]
         sql = f"SELECT {columns} FROM {source} WHERE d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}{ending}"  # noqa: S608  (names only)
-        rows = _found(view, names, sql, parameters, per_shop, len(busy))
+        rows = _find_rows(view, names, sql, parameters, per_shop, len(busy))
         rows.sort(key=lambda row: row[4])
         return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, slots, busy)[:limit]]
     rows.sort(key=lambda row: row[4])
@@ -133,7 +133,9 @@ def claimable(
     return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, every, busy)[:limit]]
 
 
-def _found(view: View, names: list[str], sql: str, parameters: dict[str, Value], per_shop: int, busy: int) -> list[Row]:
+def _find_rows(
+    view: View, names: list[str], sql: str, parameters: dict[str, Value], per_shop: int, busy: int
+) -> list[Row]:
     """Free rows of these shops, some shops at a time until there are enough: those that have waited longest may all
     be in the hands of other workers."""
     limit = int(parameters["limit"] or 0)
@@ -177,13 +179,13 @@ def claim(rows: Sequence[DueRow], real_millis: int) -> tuple[ChangeSet, list[Due
     return changes, [DueRow(*row[:7], token) for row in rows]
 
 
-def all_done(rows: Iterable[DueRow]) -> DeleteMany:
+def complete_all(rows: Iterable[DueRow]) -> DeleteMany:
     """The work of all of them has ended; holds only while our lease does, of every one."""
     gone = [(shop_id, kind, subject, sequence, lease) for kind, shop_id, subject, sequence, _, _, _, lease in rows]
     return DeleteMany("due", _KEY, ("lease",), gone)
 
 
-def done(row: DueRow) -> Delete:
+def complete(row: DueRow) -> Delete:
     """The work has ended; holds only while our lease does."""
     return Delete("due", row.key(), when={"lease": row.lease})
 
@@ -194,12 +196,12 @@ def again(row: DueRow, due_at: int) -> Update:
     return Update("due", row.key(), values, when={"lease": row.lease})
 
 
-def freed(row: DueRow) -> Update:
+def release(row: DueRow) -> Update:
     """The work was not done, and is free for whoever claims it next; holds only while our lease does."""
     return Update("due", row.key(), {"lease": _FREE, "leased_until": 0}, when={"lease": row.lease})
 
 
-def planned(view: View, kind: DueKind, shop_id: str, subject: str, sequence: int) -> DueRow | None:
+def find_planned(view: View, kind: DueKind, shop_id: str, subject: str, sequence: int) -> DueRow | None:
     """The row of this work while it waits or is being done."""
     row = view.one(
         f"SELECT {_COLUMNS} FROM due d WHERE d.kind = :kind AND d.shop_id = :shop_id AND d.subject = :subject"  # noqa: S608  (names only)

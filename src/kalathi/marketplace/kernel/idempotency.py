@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Value
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueKind, DueRow, done, plan
+from kalathi.marketplace.kernel.due import DueKind, DueRow, complete, plan
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 
 _LONGEST_KEY: Final = 255
@@ -34,7 +34,7 @@ class RememberedAnswer(NamedTuple):
     body: bytes
 
 
-def keyed_request(owner: str, key: str, method: str, path: str, body: bytes) -> KeyedRequest:
+def make_keyed_request(owner: str, key: str, method: str, path: str, body: bytes) -> KeyedRequest:
     """Raises IDEMPOTENCY_KEY for a key that is none."""
     if not (1 <= len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
         raise DomainError(ErrorCode.IDEMPOTENCY_KEY, f"Idempotency-Key: give 1 to {_LONGEST_KEY} ASCII characters.")
@@ -68,7 +68,7 @@ class IdempotencyKeys:
     async def forget(self, row: DueRow) -> None:
         """The time for which a key is remembered is over: `shop_id` is its owner, `subject` the key."""
         key: dict[str, Value] = {"owner": row.shop_id, "key": row.subject}
-        await self._database.commit(ChangeSet(done(row), Delete("idempotency_keys", key, touches=None)))
+        await self._database.commit(ChangeSet(complete(row), Delete("idempotency_keys", key, touches=None)))
 
 
 def answer_of(view: View, request: KeyedRequest) -> RememberedAnswer | None:

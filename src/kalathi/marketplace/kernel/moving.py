@@ -19,7 +19,7 @@ _LOOK_AGAIN_SECONDS: Final = 0.005
 _LATEST_MILLIS: Final = to_millis(datetime(2100, 1, 1, tzinfo=UTC))
 
 
-def stored_offset_millis(view: View) -> int:
+def load_offset_millis(view: View) -> int:
     """How far business time runs ahead of real time; it survives restarts."""
     row = view.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
     return row[0] if row else 0
@@ -99,7 +99,7 @@ class ClockMover:
         offset = self._clock.offset_millis + forward
 
         def command(view: View) -> tuple[ChangeSet, None]:
-            stored = stored_offset_millis(view)
+            stored = load_offset_millis(view)
             if stored >= offset:
                 return ChangeSet(), None  # Another process has moved it further.
             # The row is written anew, so that whoever listens for new rows of this table hears of it.

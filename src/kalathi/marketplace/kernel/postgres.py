@@ -116,7 +116,7 @@ class PostgresDatabase(Database):
             measured=self.metrics.note_group,
         )
         self.metrics.watch_queue(self._writer.waiting)
-        self._bell = _Bell(self._connected, self._closing, self._tell_all)
+        self._notifier = _Notifier(self._connected, self._closing, self._tell_all)
 
     async def peek(self, query: Query[T]) -> T:
         """One statement needs no snapshot around it."""
@@ -149,7 +149,7 @@ class PostgresDatabase(Database):
         self._hurried.set()
         await self._writer.close()
         self._closing.set()
-        await asyncio.to_thread(self._bell.close)
+        await asyncio.to_thread(self._notifier.close)
         self._readers.shutdown()
         self._writing.close()
         for connection in self._open:
@@ -231,7 +231,7 @@ class PostgresDatabase(Database):
     def _written(self, tables: set[str]) -> None:
         self._tell(tables)
         if tables:
-            self._bell.ring()
+            self._notifier.notify()
 
     def _tell_all(self) -> None:
         """Somebody else has written: what, nobody knows. Called on the thread that listens."""
@@ -241,7 +241,7 @@ class PostgresDatabase(Database):
                 loop.call_soon_threadsafe(self._tell, set(self._listeners))
 
 
-class _Bell:
+class _Notifier:
     """One NOTIFY after a group, sent and heard on threads and connections of their own."""
 
     def __init__(self, connect: Callable[[], Connection], closing: threading.Event, heard: Callable[[], None]) -> None:
@@ -257,8 +257,8 @@ class _Bell:
         for thread in self._threads:
             thread.start()
 
-    def ring(self) -> None:
-        """Others are to look. Many rings become one."""
+    def notify(self) -> None:
+        """Wake the other processes. Many calls become one NOTIFY."""
         self._wanted.set()
 
     def close(self) -> None:

@@ -38,7 +38,7 @@ from kalathi.marketplace.kernel.changes import (
 from kalathi.marketplace.kernel.clock import real_millis
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.schema import METADATA
-from kalathi.marketplace.kernel.statements import guarded_statement
+from kalathi.marketplace.kernel.statements import make_guarded_statement
 
 # An aborted pipeline is told by its exception; the driver would log it as well.
 logging.getLogger("psycopg.pq").setLevel(logging.ERROR)
@@ -133,7 +133,7 @@ class PostgresWriter:
         try:
             if self._mark == 1:
                 connection.execute(_FORGET_MARKS, [real_millis() - _MARKS_KEPT_MILLIS])
-            return _written(connection, group, [self._name, self._mark, real_millis()])
+            return _write_group(connection, group, [self._name, self._mark, real_millis()])
         except _RERUN:
             connection.close()
             return [], False
@@ -185,7 +185,7 @@ def _goes_on(connection: Connection, transaction: str) -> bool:
     return row is not None and row[0] == "in progress"
 
 
-def _written(connection: Connection, group: Sequence[ChangeSet], mark: list[Any]) -> tuple[list[int], bool]:
+def _write_group(connection: Connection, group: Sequence[ChangeSet], mark: list[Any]) -> tuple[list[int], bool]:
     transaction: str | None = None
     try:
         with connection.pipeline():
@@ -256,7 +256,7 @@ def _send_guarded(connection: Connection, group: Sequence[ChangeSet]) -> list[_S
             keys.add(row)
     sent: list[_Sent] = []
     for _, _, place, _, part in sorted(alone, key=lambda entry: entry[:4]):
-        sql, parameters = guarded_statement(part, _DIALECT)
+        sql, parameters = make_guarded_statement(part, _DIALECT)
         touches = -1 if part.touches is None else part.touches
         sent.append((connection.execute(sql, [_plain(value) for value in parameters]), [place], touches))
     for shape in sorted(together):
@@ -342,10 +342,10 @@ def _batch_sql(shape: Shape) -> bytes:
 @cache
 def _insert_sql(table: str, names: tuple[str, ...]) -> bytes:
     arrays = ", ".join(_array(table, name) for name in names)
-    return f"INSERT INTO {table} ({', '.join(_quoted(name) for name in names)}) SELECT * FROM unnest({arrays})".encode()  # noqa: S608  (names only)
+    return f"INSERT INTO {table} ({', '.join(_quote(name) for name in names)}) SELECT * FROM unnest({arrays})".encode()  # noqa: S608  (names only)
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return f'"{name}"'
 
 

@@ -21,9 +21,9 @@ from kalathi.marketplace.kernel.group import Begun, Outcomes
 from kalathi.marketplace.kernel.schema import METADATA
 from kalathi.marketplace.kernel.statements import (
     Parameters,
-    guarded_statement,
     insert_many_statement,
     insert_statement,
+    make_guarded_statement,
     many_statement,
 )
 
@@ -62,7 +62,7 @@ def begin_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Be
         kept = _run(connection, sets)
     except Exception:  # noqa: BLE001  (it comes again when the sets run singly, and there it is told)
         _roll_back(connection)
-        return partial(_written_with_patience, connection, sets)
+        return partial(_write_with_patience, connection, sets)
     return partial(_finish, connection, sets, kept)
 
 
@@ -91,7 +91,7 @@ def _finish(connection: sqlite3.Connection, sets: Sequence[ChangeSet], kept: lis
         connection.execute("COMMIT")
     except Exception:  # noqa: BLE001  (as above)
         _roll_back(connection)
-        return _written_with_patience(connection, sets)
+        return _write_with_patience(connection, sets)
     if len(kept) == len(sets):
         return [None] * len(sets)
     return [None if place in kept else ConditionFailedError() for place in range(len(sets))]
@@ -102,7 +102,7 @@ def _run(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> list[int]
     places = list(range(len(sets)))
     for place, changes in enumerate(sets):
         _run_many(connection, changes, place)
-    by_shape = _collected(sets) if len(sets) >= _WORTH_COLLECTING else None
+    by_shape = _collect_guarded(sets) if len(sets) >= _WORTH_COLLECTING else None
     if by_shape is None:
         places = _run_guarded(connection, sets, places)
     else:
@@ -113,16 +113,16 @@ def _run(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> list[int]
     return places
 
 
-def _written_with_patience(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Outcomes:
+def _write_with_patience(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Outcomes:
     """On the thread, where somebody else's lock on the file can be waited for: a shell that writes to it."""
     connection.execute(_PATIENT)
     try:
-        return _written_singly(connection, sets)
+        return _write_singly(connection, sets)
     finally:
         connection.execute(_IMPATIENT)
 
 
-def _written_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Outcomes:
+def _write_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Outcomes:
     """The careful way: every statement for itself, so that it is known which set was refused."""
     outcomes: Outcomes = [None] * len(sets)
     remaining = list(range(len(sets)))
@@ -147,7 +147,7 @@ def _written_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -
                     outcomes[place] = _as_outcome(error)
                 return outcomes
             for place in remaining:
-                outcomes[place] = _written_singly(connection, [sets[place]])[0]
+                outcomes[place] = _write_singly(connection, [sets[place]])[0]
             return outcomes
         else:
             return outcomes
@@ -159,7 +159,7 @@ def _is_locked(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _collected(sets: Sequence[ChangeSet]) -> dict[str, list[Parameters]] | None:
+def _collect_guarded(sets: Sequence[ChangeSet]) -> dict[str, list[Parameters]] | None:
     """All updates and deletes by shape; None when their order matters, or how many rows each of them touches."""
     by_shape: dict[str, list[Parameters]] = {}
     for changes in sets:
@@ -168,7 +168,7 @@ def _collected(sets: Sequence[ChangeSet]) -> dict[str, list[Parameters]] | None:
         for part in changes.guarded:
             if part.touches != 1 or not _names_one_row(part.table, tuple(part.key)):
                 return None
-            sql, parameters = guarded_statement(part)
+            sql, parameters = make_guarded_statement(part)
             by_shape.setdefault(sql, []).append(parameters)
     return by_shape
 
@@ -187,7 +187,7 @@ def _run_guarded(connection: sqlite3.Connection, sets: Sequence[ChangeSet], plac
     kept = []
     for place in places:
         for position, part in enumerate(sets[place].guarded):
-            touched = connection.execute(*guarded_statement(part)).rowcount
+            touched = connection.execute(*make_guarded_statement(part)).rowcount
             if part.touches is not None and touched != part.touches:
                 if position or touched or sets[place].guarded_many:
                     raise _RefusedError(place)

@@ -32,7 +32,7 @@ def insert_statement(part: Insert) -> tuple[str, Parameters]:
     return _insert_sql(part.table, tuple(row)), list(row.values())
 
 
-def guarded_statement(part: Guarded, dialect: Dialect = SQLITE) -> tuple[str, Parameters]:
+def make_guarded_statement(part: Guarded, dialect: Dialect = SQLITE) -> tuple[str, Parameters]:
     """The SQL and its positional parameters, in the order values, key, conditions."""
     key = tuple(part.key)
     when = tuple((name, isinstance(value, AtLeast)) for name, value in part.when.items()) if part.when else ()
@@ -72,7 +72,7 @@ def positional(sql: str, placeholder: str = "?") -> tuple[str, tuple[str, ...]]:
 @cache
 def _insert_sql(table: str, columns: tuple[str, ...]) -> str:
     row: dict[str, BindParameter[Any]] = {name: bindparam(f"v_{name}") for name in columns}
-    return _compiled(SQLITE, insert(METADATA.tables[table]).values(row), columns)
+    return _compile(SQLITE, insert(METADATA.tables[table]).values(row), columns)
 
 
 @cache
@@ -82,14 +82,14 @@ def _update_sql(dialect: Dialect, table: str, values: _Conditions, key: tuple[st
         name: target.c[name] + bindparam(f"v_{name}", type_=target.c[name].type) if adds else bindparam(f"v_{name}")
         for name, adds in values
     }
-    return _compiled(
+    return _compile(
         dialect, update(target).values(new).where(_where(table, key, when)), tuple(name for name, _ in values)
     )
 
 
 @cache
 def _delete_sql(dialect: Dialect, table: str, key: tuple[str, ...], when: _Conditions) -> str:
-    return _compiled(dialect, delete(METADATA.tables[table]).where(_where(table, key, when)), ())
+    return _compile(dialect, delete(METADATA.tables[table]).where(_where(table, key, when)), ())
 
 
 def _where(table: str, key: tuple[str, ...], when: _Conditions) -> ColumnElement[bool]:
@@ -104,7 +104,7 @@ def _where(table: str, key: tuple[str, ...], when: _Conditions) -> ColumnElement
     )
 
 
-def _compiled(dialect: Dialect, statement: ClauseElement, values: tuple[str, ...]) -> str:
+def _compile(dialect: Dialect, statement: ClauseElement, values: tuple[str, ...]) -> str:
     compiled = statement.compile(dialect=dialect)
     positions: list[str] = compiled.positiontup or []  # type: ignore[attr-defined]  # of SQLCompiler, not its base
     # Core writes SET columns in the table's own order; the parameters are given in the part's. Catch a mismatch here,

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueKind, plan, planned
+from kalathi.marketplace.kernel.due import DueKind, find_planned, plan
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import log, store
 from kalathi.marketplace.webhooks.listeners import LISTENER_URL
@@ -69,7 +69,7 @@ class LogTail:
             opening: set[str] = set()
             for event in wanted:
                 key = (self._shop_id, event.subject, event.sequence)
-                if planned(view, DueKind.DELIVERY, *key) or store.recorded_attempts(view, *key):
+                if find_planned(view, DueKind.DELIVERY, *key) or store.count_attempts(view, *key):
                     adopted.delivered.add(event)
                 elif shop is None or shop.url_for(event.event_type) is not None:
                     continue  # The shop's own URL is not to hear of it (docs/contract.md#section-8).
@@ -77,7 +77,7 @@ class LogTail:
                     event.subject in opening or store.opening_under_way(view, *key[:2]) is not None
                 ):
                     adopted.waiting.append(event)
-                elif event.event_type != FOLLOWING or store.opened_url(view, *key[:2]) == LISTENER_URL:
+                elif event.event_type != FOLLOWING or store.find_opened_url(view, *key[:2]) == LISTENER_URL:
                     changes.add(plan(DueKind.DELIVERY, *key, due_at=now, anchor_at=now))
                     adopted.delivered.add(event)
                     opening |= {event.subject} if event.event_type == OPENING else set()

@@ -86,7 +86,7 @@ class ShopListeners:
         """Something may be new: read it now."""
         self._changed.set()
         if self._worker is not None:
-            self._worker.ring()
+            self._worker.wake()
 
     async def run(self) -> None:
         """Serve the listeners until the last has left."""

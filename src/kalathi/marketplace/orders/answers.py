@@ -37,15 +37,15 @@ class Offer:
         """accept_options as JSON (docs/contract.md#section-2), made anew only when the windows have changed."""
         windows = self.schedule.options(now)
         if windows is not self._windows:
-            self._options = self._encoded(cast(list[WindowOption], windows))
+            self._options = self._encode_windows(cast(list[WindowOption], windows))
             self._windows = windows
         return self._options
 
     def store_options(self) -> msgspec.Raw:
         """accept_options of an order that the customer collects: no courier comes, so there is no window."""
-        return self._encoded([])
+        return self._encode_windows([])
 
-    def _encoded(self, windows: list[WindowOption]) -> msgspec.Raw:
+    def _encode_windows(self, windows: list[WindowOption]) -> msgspec.Raw:
         locations = [LocationOption(id=place.id, label=place.label()) for place in self.locations]
         options = AcceptOptions(
             number_of_parcels=list(self.parcel_counts), pickup_location=locations, pickup_window=windows
@@ -83,7 +83,7 @@ def choose(request: AcceptRequest, offer: Offer, now: datetime, *, store_pickup:
         window_id = whole_number(request.pickup_window)
         window = None if window_id is None else offer.schedule.find(window_id, now)
         if window is None:
-            valid = [window.id for window in offer.schedule.offered(now)]
+            valid = [window.id for window in offer.schedule.offer_windows(now)]
             wrong.append(_not_on_offer("pickup_window", request.pickup_window, valid))
     parcels = 1 if _is_blank(request.number_of_parcels) else whole_number(request.number_of_parcels)
     if parcels not in offer.parcel_counts:
@@ -95,7 +95,7 @@ def choose(request: AcceptRequest, offer: Offer, now: datetime, *, store_pickup:
 
 def first_choice(offer: Offer, now: datetime, *, store_pickup: bool) -> Choice:
     """What the marketplace takes when it accepts for the shop: the first of everything."""
-    window = None if store_pickup else offer.schedule.offered(now)[0]
+    window = None if store_pickup else offer.schedule.offer_windows(now)[0]
     return Choice(offer.locations[0], window, offer.parcel_counts[0])
 
 
@@ -113,14 +113,14 @@ def free_text(request: RejectRequest) -> str | None:
     if not text and not request.line_items:
         raise invalid_parameter(
             "Give line_items, each with id and reason_id (valid reasons: "
-            f"{_listed(_REASONS_BY_ID)}), or give rejection_reason_other with a text."
+            f"{_join(_REASONS_BY_ID)}), or give rejection_reason_other with a text."
         )
     if len(text) > _LONGEST_REASON:
         raise invalid_parameter(f"rejection_reason_other is too long (maximum is {_LONGEST_REASON} characters).")
     return text or None
 
 
-def rejected_lines(request: RejectRequest, lines: Sequence[LineItem]) -> dict[str, LineRejection]:
+def check_rejections(request: RejectRequest, lines: Sequence[LineItem]) -> dict[str, LineRejection]:
     """The rejections by line id. Raises INVALID_PARAMETER with a sentence for each fault, naming the valid values."""
     named_lines = request.line_items or []
     if len(named_lines) > len(lines):
@@ -155,7 +155,7 @@ def _line_rejection(named: RejectedLine, line: LineItem) -> LineRejection:
     if quantity is None or not 0 <= quantity < line.quantity:
         raise invalid_parameter(
             f"line_items.available_quantity: reason {reason.id} needs how many pieces of line {line.id} are available, "
-            f"from 0 to {line.quantity - 1}; {_shown(named.available_quantity)}."
+            f"from 0 to {line.quantity - 1}; {_quote(named.available_quantity)}."
         )
     return LineRejection(line, reason, quantity)
 
@@ -165,16 +165,16 @@ def _is_blank(given: object) -> bool:
 
 
 def _not_on_offer(parameter: str, given: object, valid: Sequence[object]) -> str:
-    return f"{parameter}: {_shown(given)}; valid values: {_listed(valid)}."
+    return f"{parameter}: {_quote(given)}; valid values: {_join(valid)}."
 
 
-def _shown(given: object) -> str:
+def _quote(given: object) -> str:
     if _is_blank(given):
         return "it is missing"
     text = str(given)
     return f"{text if len(text) <= 40 else text[:40] + '…'} is not valid"
 
 
-def _listed(values: object) -> str:
+def _join(values: object) -> str:
     listed = list(values) if isinstance(values, list | tuple | dict) else []
     return ", ".join(str(value) for value in listed) or "none"

@@ -42,12 +42,12 @@ class FreshKeys(Protocol):
 
 def accept(found: FoundOrder, request: AcceptRequest, terms: Terms, now: datetime) -> Recorded:
     """The shop takes the order, and its voucher becomes due. Raises ORDER_STATUS, INVALID_PARAMETER."""
-    return _accepted(found, machine.accept(found.order, request, terms.offer(found.shop), now), terms, now)
+    return _record_accepted(found, machine.accept(found.order, request, terms.offer(found.shop), now), terms, now)
 
 
 def accept_express(found: FoundOrder, terms: Terms, now: datetime) -> Recorded:
     """The marketplace takes an express order for the shop. Raises ORDER_STATUS."""
-    return _accepted(found, machine.accept_express(found.order, terms.offer(found.shop), now), terms, now)
+    return _record_accepted(found, machine.accept_express(found.order, terms.offer(found.shop), now), terms, now)
 
 
 def reject(
@@ -175,7 +175,7 @@ def attach_credit_invoice(found: FoundOrder, upload: Upload, link: str) -> Recor
     return Recorded(store.replace_upload(found.order, UploadKind.CREDIT_INVOICE, link, upload), found.document)
 
 
-def _accepted(found: FoundOrder, step: machine.Step, terms: Terms, now: datetime) -> Recorded:
+def _record_accepted(found: FoundOrder, step: machine.Step, terms: Terms, now: datetime) -> Recorded:
     recorded = record_moved(found, step, terms, now)
     if not step.order.needs_voucher:
         return recorded

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from kalathi.contract.words import Courier, OrderState
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
-from kalathi.marketplace.orders.machine import Action, Step, door, moved, through
+from kalathi.marketplace.orders.machine import Action, Step, make_step, next_state, through
 from kalathi.marketplace.orders.model import Order
 
 
@@ -25,7 +25,7 @@ def hand_over(order: Order) -> Step:
     waits_for_mark = order.set_as_ready_required and order.needs_voucher and order.courier == Courier.SKROUTZ_LAST_MILE
     if waits_for_mark and not order.is_ready_for_dispatch:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is not ready for dispatch: the courier skips it.")
-    return moved(Action.HAND_OVER, order, new)
+    return make_step(Action.HAND_OVER, order, new)
 
 
 def collect(order: Order, now: datetime) -> Step:
@@ -33,12 +33,12 @@ def collect(order: Order, now: datetime) -> Step:
     new = through(order, Action.COLLECT)
     if not order.store_pickup:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is not a store pickup.")
-    return moved(Action.COLLECT, order, replace(new, delivered=_all_pieces(order), delivered_at=athens(now)))
+    return make_step(Action.COLLECT, order, replace(new, delivered=_all_pieces(order), delivered_at=athens(now)))
 
 
 def deliver(order: Order, now: datetime, pieces: dict[str, int] | None = None) -> Step:
     """The customer has it, or the pieces of each line that are named. Raises ORDER_STATUS, INVALID_PARAMETER."""
-    door(order.state, Action.DELIVER)
+    next_state(order.state, Action.DELIVER)
     ordered = _all_pieces(order)
     delivered = ordered if pieces is None else pieces
     wrong = [line_id for line_id, count in delivered.items() if not 0 < count <= ordered.get(line_id, 0)]
@@ -48,13 +48,13 @@ def deliver(order: Order, now: datetime, pieces: dict[str, int] | None = None) -
             f"{', '.join(f'{line_id} ({count})' for line_id, count in list(ordered.items())[:10])}."
         )
     action = Action.DELIVER if delivered == ordered else Action.DELIVER_PARTLY
-    return moved(action, order, replace(through(order, action), delivered=delivered, delivered_at=athens(now)))
+    return make_step(action, order, replace(through(order, action), delivered=delivered, delivered_at=athens(now)))
 
 
 def fail_delivery(order: Order) -> Step:
     """The customer did not take it; the parcel travels back. Raises ORDER_STATUS."""
     new = replace(through(order, Action.FAIL_DELIVERY), is_travelling_back=True)
-    return moved(Action.FAIL_DELIVERY, order, new)
+    return make_step(Action.FAIL_DELIVERY, order, new)
 
 
 def bring_back(order: Order) -> Step:
@@ -63,7 +63,7 @@ def bring_back(order: Order) -> Step:
     # An order of an earlier version can be for_return without the mark.
     if not (order.is_travelling_back or order.state is OrderState.FOR_RETURN):
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is not on its way back.")
-    return moved(Action.BRING_BACK, order, replace(new, is_travelling_back=False))
+    return make_step(Action.BRING_BACK, order, replace(new, is_travelling_back=False))
 
 
 def _all_pieces(order: Order) -> dict[str, int]:

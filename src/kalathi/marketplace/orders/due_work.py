@@ -14,7 +14,7 @@ from kalathi.marketplace.couriers.vouchers import render_voucher
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, to_millis
 from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueRow, again, done
+from kalathi.marketplace.kernel.due import DueRow, again, complete
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.orders import commands, machine, store
 from kalathi.marketplace.orders.documents import note_facts, unreadable_address, voucher_facts
@@ -48,11 +48,11 @@ class OrderDueWork:
             found = store.by_code(view, row.subject)
             now = self._clock.now()
             if found is None or found.order.state is not OrderState.OPEN:
-                return ChangeSet(done(row)), None
+                return ChangeSet(complete(row)), None
             if now < found.order.expires_at:
                 return ChangeSet(again(row, to_millis(found.order.expires_at))), None
             changes = commands.expire(found, self._terms, now).changes
-            changes.add(done(row))
+            changes.add(complete(row))
             return changes, None
 
         await self._database.run(command)
@@ -64,9 +64,9 @@ class OrderDueWork:
             found = store.by_code(view, row.subject)
             now = self._clock.now()
             if found is None or found.order.state is not OrderState.OPEN or now >= found.order.expires_at:
-                return ChangeSet(done(row)), None
+                return ChangeSet(complete(row)), None
             changes = commands.accept_express(found, self._terms, now).changes
-            changes.add(done(row))
+            changes.add(complete(row))
             return changes, None
 
         await self._database.run(command)
@@ -75,7 +75,7 @@ class OrderDueWork:
         """Renders outside any transaction, then joins the voucher to the order as it is by then."""
         found = await self._database.peek(lambda view: store.by_code(view, row.subject))
         if found is None or not _wants_voucher(found):
-            await self._database.commit(ChangeSet(done(row)))
+            await self._database.commit(ChangeSet(complete(row)))
             return
         facts = voucher_facts(found, self._clock.now())
         if letters := unreadable_address(found.order):
@@ -87,13 +87,13 @@ class OrderDueWork:
         def command(view: View) -> tuple[ChangeSet, None]:
             present = store.by_code(view, row.subject)
             if present is None or not _wants_voucher(present):
-                return ChangeSet(done(row)), None
+                return ChangeSet(complete(row)), None
             if present.order.pickup_location_id != found.order.pickup_location_id:
                 # It has moved while its voucher was rendered: the label would name the place that it has left.
                 return ChangeSet(again(row, self._clock.now_millis())), None
             now = self._clock.now()
             changes = commands.issue_voucher(present, pdf, link, facts.tracking_codes, self._terms, now).changes
-            changes.add(done(row))
+            changes.add(complete(row))
             return changes, None
 
         await self._database.run(command)
@@ -102,7 +102,7 @@ class OrderDueWork:
         """The same for the note of an order that has left the marketplace's warehouse."""
         found = await self._database.peek(lambda view: store.by_code(view, row.subject))
         if found is None or not _wants_note(found):
-            await self._database.commit(ChangeSet(done(row)))
+            await self._database.commit(ChangeSet(complete(row)))
             return
         facts = note_facts(found, self._terms, self._clock.now())
         pdf = await self._rendered(render_note, facts)
@@ -111,10 +111,10 @@ class OrderDueWork:
         def command(view: View) -> tuple[ChangeSet, None]:
             present = store.by_code(view, row.subject)
             if present is None or not _wants_note(present):
-                return ChangeSet(done(row)), None
+                return ChangeSet(complete(row)), None
             now = self._clock.now()
             changes = commands.issue_delivery_note(present, pdf, link, facts.number, self._terms, now).changes
-            changes.add(done(row))
+            changes.add(complete(row))
             return changes, None
 
         await self._database.run(command)

@@ -22,7 +22,7 @@ def invoice_document(details: InvoiceDetails | UnsetType) -> InvoiceDocument:
     return "invoice_39a" if _proves_39a(details) else "invoice_vies"
 
 
-def checked_invoice(details: InvoiceDetails | UnsetType, longest_text: int) -> None:
+def check_invoice(details: InvoiceDetails | UnsetType, longest_text: int) -> None:
     """Raises INVALID_PARAMETER, one sentence for each fault."""
     if details is UNSET:
         return

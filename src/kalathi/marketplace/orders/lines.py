@@ -9,7 +9,7 @@ from kalathi.contract.orders import LineItem
 from kalathi.contract.requests import RejectRequest
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.money import commission_of
-from kalathi.marketplace.orders.answers import LineRejection, rejected_lines
+from kalathi.marketplace.orders.answers import LineRejection, check_rejections
 
 
 class OrderedLine(NamedTuple):
@@ -27,7 +27,7 @@ class StockMove(NamedTuple):
     counted: bool = False
 
 
-def priced(ordered: OrderedLine, line_id: str) -> LineItem:
+def price_line(ordered: OrderedLine, line_id: str) -> LineItem:
     """The line with its id, its total and its commission, which is rounded here, once (docs/decisions/0010)."""
     line, quantity = ordered
     total_price = line.unit_price * quantity
@@ -40,7 +40,7 @@ def priced(ordered: OrderedLine, line_id: str) -> LineItem:
     )
 
 
-def what_is_left(lines: Sequence[LineItem], rejections: dict[str, LineRejection]) -> list[OrderedLine]:
+def remaining_lines(lines: Sequence[LineItem], rejections: dict[str, LineRejection]) -> list[OrderedLine]:
     """Lines that were not named, and of those in limited supply the pieces that there are."""
     left = []
     for line in lines:
@@ -54,16 +54,16 @@ def what_is_left(lines: Sequence[LineItem], rejections: dict[str, LineRejection]
 def pieces_left(lines: Sequence[LineItem], request: RejectRequest) -> dict[str, int]:
     """The same by product; nothing is left of a request that cannot be carried out."""
     try:
-        rejections = rejected_lines(request, lines)
+        rejections = check_rejections(request, lines)
     except DomainError:
         return {}
     left: dict[str, int] = {}
-    for line, quantity in what_is_left(lines, rejections):
+    for line, quantity in remaining_lines(lines, rejections):
         left[line.shop_uid] = left.get(line.shop_uid, 0) + quantity
     return left
 
 
-def given_back(lines: Sequence[LineItem]) -> tuple[StockMove, ...]:
+def return_all(lines: Sequence[LineItem]) -> tuple[StockMove, ...]:
     """All of it goes back to the listings."""
     return tuple(StockMove(line.shop_uid, line.quantity) for line in lines)
 
@@ -82,4 +82,4 @@ def stock_after(
     back = [entry.line for entry in rejections.values() if entry.available_quantity is None]
     if stays:
         back += [line for line in lines if line.id not in rejections]
-    return given_back(back) + limited
+    return return_all(back) + limited

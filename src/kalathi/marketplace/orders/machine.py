@@ -29,8 +29,15 @@ from kalathi.marketplace.kernel.clock import ATHENS, after, athens
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.orders.answers import Choice, Offer, choose, first_choice, free_text, rejected_lines
-from kalathi.marketplace.orders.lines import OrderedLine, StockMove, given_back, priced, stock_after, what_is_left
+from kalathi.marketplace.orders.answers import Choice, Offer, check_rejections, choose, first_choice, free_text
+from kalathi.marketplace.orders.lines import (
+    OrderedLine,
+    StockMove,
+    price_line,
+    remaining_lines,
+    return_all,
+    stock_after,
+)
 from kalathi.marketplace.orders.model import Order, OrderFacts, facts_of
 
 
@@ -142,7 +149,7 @@ SILENT: Final = frozenset(
 )
 
 
-def door(state: OrderState | None, action: Action) -> OrderState:
+def next_state(state: OrderState | None, action: Action) -> OrderState:
     """The state that the action leads to. Raises ORDER_STATUS when the table has no such move."""
     following = TRANSITIONS.get((state, action))
     if following is None:
@@ -154,7 +161,7 @@ def door(state: OrderState | None, action: Action) -> OrderState:
 
 def through(order: Order, action: Action) -> Order:
     """The order in the state that the action leads to. Raises ORDER_STATUS."""
-    return replace(order, state=door(order.state, action))
+    return replace(order, state=next_state(order.state, action))
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -176,7 +183,7 @@ class Step(Struct, frozen=True, kw_only=True):
 _NO_CHANGES: Final = OrderChanges()
 
 
-def moved(action: Action, old: Order, new: Order) -> Step:
+def make_step(action: Action, old: Order, new: Order) -> Step:
     """The step from one order to the next; its `changes` are the fields of the contract's list that differ."""
     changes = {}
     for name in OrderChanges.__struct_fields__:
@@ -207,13 +214,13 @@ def place(placement: Placement, settings: Settings, now: datetime) -> Step:
     """A new order with its deadlines; commission is rounded per line and summed (docs/decisions/0010). What lies in the
     marketplace's warehouse is accepted from the start (docs/contract.md#section-9)."""
     action = Action.PLACE_FROM_WAREHOUSE if placement.facts.fulfilled_by_skroutz else Action.PLACE
-    lines = [priced(ordered, line_id) for ordered, line_id in zip(placement.lines, placement.line_ids, strict=True)]
+    lines = [price_line(ordered, line_id) for ordered, line_id in zip(placement.lines, placement.line_ids, strict=True)]
     created_at = athens(now)
     expires_at = after(created_at, timedelta(hours=settings.acceptance_hours))
     order = Order(
         **asdict(placement.facts),
         code=placement.code,
-        state=door(None, action),
+        state=next_state(None, action),
         line_items=msgspec.Raw(encode(lines)),
         created_at=created_at,
         expires_at=expires_at,
@@ -230,13 +237,13 @@ def accept(order: Order, request: AcceptRequest, offer: Offer, now: datetime) ->
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is express")
     state = _open_door(order, Action.ACCEPT, now)
     choice = choose(request, offer, pickups_from(order, now), store_pickup=order.store_pickup)
-    return _accepted(order, state, choice)
+    return _accept_order(order, state, choice)
 
 
 def accept_express(order: Order, offer: Offer, now: datetime) -> Step:
     """The marketplace takes an express order for its shop, with what is first on offer. Raises ORDER_STATUS."""
     state = _open_door(order, Action.ACCEPT, now)
-    return _accepted(order, state, first_choice(offer, pickups_from(order, now), store_pickup=order.store_pickup))
+    return _accept_order(order, state, first_choice(offer, pickups_from(order, now), store_pickup=order.store_pickup))
 
 
 def reject(
@@ -261,13 +268,13 @@ def reject(
     lines = order.lines()
     if text is not None:
         new = replace(order, state=state, rejection_info=RejectionInfo(reason=text, actor=actor), rejected_by=actor)
-        return Rejection(moved(Action.REJECT, order, new), None, _from_listings(order, given_back(lines)))
-    rejections = rejected_lines(request, lines)
+        return Rejection(make_step(Action.REJECT, order, new), None, _from_listings(order, return_all(lines)))
+    rejections = check_rejections(request, lines)
     marked = [
         replace(line, rejection_reason=rejections[line.id].reason.word) if line.id in rejections else line
         for line in lines
     ]
-    rest = what_is_left(lines, rejections)
+    rest = remaining_lines(lines, rejections)
     available = {
         line_id: rejection.available_quantity
         for line_id, rejection in rejections.items()
@@ -287,7 +294,7 @@ def reject(
         successor = place(placement, settings, now)
         successor = replace(successor, order=replace(successor.order, predecessor=order.code))
     stock = stock_after(lines, rejections, stays=from_warehouse is not None)
-    return Rejection(moved(Action.REJECT, order, new), successor, _from_listings(order, stock))
+    return Rejection(make_step(Action.REJECT, order, new), successor, _from_listings(order, stock))
 
 
 def expire(order: Order, now: datetime) -> Step:
@@ -295,13 +302,13 @@ def expire(order: Order, now: datetime) -> Step:
     new = through(order, Action.EXPIRE)
     if now < order.expires_at:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is still open.")
-    return moved(Action.EXPIRE, order, new)
+    return make_step(Action.EXPIRE, order, new)
 
 
 def cancel(order: Order) -> Step:
     """The customer or support wants it no more; a parcel under way travels back. Raises ORDER_STATUS."""
     new = replace(through(order, Action.CANCEL), is_travelling_back=order.state is OrderState.DISPATCHED)
-    return moved(Action.CANCEL, order, new)
+    return make_step(Action.CANCEL, order, new)
 
 
 def extend(order: Order, settings: Settings, now: datetime, hours: int | None = None) -> Step:
@@ -309,7 +316,7 @@ def extend(order: Order, settings: Settings, now: datetime, hours: int | None = 
     state = _open_door(order, Action.EXTEND, now)
     expires_at = after(order.expires_at, timedelta(hours=hours or settings.extension_hours))
     dispatch_until = _dispatch_until(order, expires_at, settings)
-    return moved(
+    return make_step(
         Action.EXTEND, order, replace(order, state=state, expires_at=expires_at, dispatch_until=dispatch_until)
     )
 
@@ -318,15 +325,15 @@ def attach_invoice(order: Order, url: str) -> Step:
     """The shop's fiscal document is there. Raises INVOICE_REFUSED when the order was never accepted."""
     if not order.was_accepted:
         raise DomainError(ErrorCode.INVOICE_REFUSED, "Failed to upload invoice. Order must be accepted first.")
-    return moved(Action.ATTACH_INVOICE, order, replace(order, uploaded_invoice_file=url))
+    return make_step(Action.ATTACH_INVOICE, order, replace(order, uploaded_invoice_file=url))
 
 
-def returned_stock(step: Step) -> tuple[StockMove, ...]:
+def stock_to_return(step: Step) -> tuple[StockMove, ...]:
     """The pieces that an ended order gives back to its listings; a parcel that travels back is not in stock yet."""
     order = step.order
     has_ended = order.state in {OrderState.CANCELLED, OrderState.EXPIRED} and not order.is_travelling_back
     if has_ended or step.action is Action.BRING_BACK:
-        return _from_listings(order, given_back(order.lines()))
+        return _from_listings(order, return_all(order.lines()))
     return ()
 
 
@@ -347,7 +354,7 @@ def pickup_moment(scheduled_shipment: date | None, now: datetime) -> datetime:
     return max(now, datetime(scheduled_shipment.year, scheduled_shipment.month, scheduled_shipment.day, tzinfo=ATHENS))
 
 
-def _accepted(order: Order, state: OrderState, choice: Choice) -> Step:
+def _accept_order(order: Order, state: OrderState, choice: Choice) -> Step:
     new = replace(
         order,
         state=state,
@@ -356,12 +363,12 @@ def _accepted(order: Order, state: OrderState, choice: Choice) -> Step:
         pickup_address=choice.location.label(),
         number_of_parcels=choice.number_of_parcels,
     )
-    return moved(Action.ACCEPT, order, new)
+    return make_step(Action.ACCEPT, order, new)
 
 
 def _open_door(order: Order, action: Action, now: datetime) -> OrderState:
     """The door for what must be done before the deadline; after it, the expiry has won even if it has yet to run."""
-    state = door(order.state, action)
+    state = next_state(order.state, action)
     if now >= order.expires_at:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order already expired.")
     return state

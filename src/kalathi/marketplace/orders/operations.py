@@ -161,7 +161,7 @@ def _move_pickup(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
     moment = machine.pickups_from(found.order, facts.now)
     window = facts.terms.schedule.find(body.pickup_window, moment)
     if window is None:
-        valid = ", ".join(str(offered.id) for offered in facts.terms.schedule.offered(moment))
+        valid = ", ".join(str(offered.id) for offered in facts.terms.schedule.offer_windows(moment))
         named = str(body.pickup_window)[:40]
         raise invalid_parameter(f"pickup_window: {named} is not on offer; valid values: {valid}.")
     return record_moved(found, pickup.reschedule_to(found.order, window), facts.terms, facts.now)

@@ -14,7 +14,7 @@ from kalathi.contract.words import TRACKING_COURIERS, Courier, FulfillmentMode, 
 from kalathi.marketplace.couriers.windows import Window, WindowSchedule, day_label
 from kalathi.marketplace.kernel.clock import ATHENS, athens
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
-from kalathi.marketplace.orders.machine import Action, Step, moved, pickups_from, through
+from kalathi.marketplace.orders.machine import Action, Step, make_step, pickups_from, through
 from kalathi.marketplace.orders.model import Order
 from kalathi.marketplace.shops.model import Location
 
@@ -33,7 +33,7 @@ def issue_voucher(order: Order, link: str, tracking_codes: tuple[str, ...]) -> S
         raise DomainError(ErrorCode.ORDER_STATUS, "Order already has a voucher.")
     new = replace(new, courier_voucher=link, courier_tracking_codes=tracking_codes, voucher_is_outdated=False)
     new = replace(new, tracking_codes_issued=order.tracking_codes_issued + len(tracking_codes))
-    return moved(Action.ISSUE_VOUCHER, order, new)
+    return make_step(Action.ISSUE_VOUCHER, order, new)
 
 
 def issue_delivery_note(order: Order, number: str, url: str) -> Step:
@@ -42,7 +42,7 @@ def issue_delivery_note(order: Order, number: str, url: str) -> Step:
     if not order.fulfilled_by_skroutz or order.fbs_delivery_note is not None:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order has no delivery note to come.")
     new = replace(new, fbs_delivery_note=number, fbs_delivery_note_url=url)
-    return moved(Action.ISSUE_DELIVERY_NOTE, order, new)
+    return make_step(Action.ISSUE_DELIVERY_NOTE, order, new)
 
 
 def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
@@ -63,9 +63,9 @@ def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> St
             "Cannot request voucher: order is not an accepted preorder without a voucher.",
         )
     new = through(order, Action.REQUEST_VOUCHER)
-    window = schedule.offered(now)[0].on_the_wire()
+    window = schedule.offer_windows(now)[0].on_the_wire()
     # Sent from now on like any other order.
-    return moved(Action.REQUEST_VOUCHER, order, replace(new, pickup_window=window, scheduled_shipment=None))
+    return make_step(Action.REQUEST_VOUCHER, order, replace(new, pickup_window=window, scheduled_shipment=None))
 
 
 def reschedule_options(order: Order, schedule: WindowSchedule, now: datetime) -> list[RescheduleOption]:
@@ -87,7 +87,7 @@ def reschedule(order: Order, request: RescheduleRequest, schedule: WindowSchedul
     day = _day(request.reschedule_date)
     if day not in _other_days(order, schedule, now):
         raise DomainError(ErrorCode.RESCHEDULE_DATE, "Invalid reschedule date")
-    windows = [window for window in schedule.offered(pickups_from(order, now)) if window.day == day]
+    windows = [window for window in schedule.offer_windows(pickups_from(order, now)) if window.day == day]
     same_hours = [window for window in windows if _hours(window.on_the_wire()) == _hours(order.pickup_window)]
     return _in_window(order, new, (same_hours or windows)[0])
 
@@ -126,7 +126,7 @@ def relocate(order: Order, request: RelocateRequest, locations: Sequence[Locatio
         pickup_address=chosen.label(),
         voucher_is_outdated=order.courier_voucher is not None,
     )
-    return moved(Action.RELOCATE, order, new)
+    return make_step(Action.RELOCATE, order, new)
 
 
 def set_as_ready(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
@@ -143,10 +143,10 @@ def set_as_ready(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
     new = replace(through(order, Action.SET_AS_READY), is_ready_for_dispatch=True)
     planned = order.pickup_window
     if planned is not None and now < _last_call(planned):
-        earlier = schedule.offered(pickups_from(order, now))[0].on_the_wire()
+        earlier = schedule.offer_windows(pickups_from(order, now))[0].on_the_wire()
         if earlier.start < planned.start:
             new = replace(new, pickup_window=earlier, window_before_ready=planned)
-    return moved(Action.SET_AS_READY, order, new)
+    return make_step(Action.SET_AS_READY, order, new)
 
 
 def mark_ready_by_download(order: Order) -> Step | None:
@@ -155,7 +155,9 @@ def mark_ready_by_download(order: Order) -> Step | None:
         return None
     if order.voucher_is_outdated:
         return None
-    return moved(Action.SET_AS_READY, order, replace(through(order, Action.SET_AS_READY), is_ready_for_dispatch=True))
+    return make_step(
+        Action.SET_AS_READY, order, replace(through(order, Action.SET_AS_READY), is_ready_for_dispatch=True)
+    )
 
 
 def set_as_not_ready(order: Order, now: datetime) -> Step:
@@ -173,23 +175,23 @@ def set_as_not_ready(order: Order, now: datetime) -> Step:
     first = order.window_before_ready
     if first is not None and now < first.start:
         new = replace(new, pickup_window=first)
-    return moved(Action.SET_AS_NOT_READY, order, new)
+    return make_step(Action.SET_AS_NOT_READY, order, new)
 
 
 def change_parcels(order: Order, number_of_parcels: int) -> Step:
     """Support changes the number of parcels; a voucher for the old number is made again. Raises ORDER_STATUS."""
-    new = _relabelled(order, through(order, Action.CHANGE_PARCELS))
+    new = _outdate_voucher(order, through(order, Action.CHANGE_PARCELS))
     if number_of_parcels == order.number_of_parcels:
         raise DomainError(ErrorCode.ORDER_STATUS, f"Order already has {number_of_parcels} parcels.")
-    return moved(Action.CHANGE_PARCELS, order, replace(new, number_of_parcels=number_of_parcels))
+    return make_step(Action.CHANGE_PARCELS, order, replace(new, number_of_parcels=number_of_parcels))
 
 
 def change_courier(order: Order, courier: Courier) -> Step:
     """Another courier picks the order up; the voucher of the first is made again. Raises ORDER_STATUS."""
-    new = _relabelled(order, through(order, Action.CHANGE_COURIER))
+    new = _outdate_voucher(order, through(order, Action.CHANGE_COURIER))
     if courier == order.courier:
         raise DomainError(ErrorCode.ORDER_STATUS, f"Order already goes with {courier}.")
-    return moved(Action.CHANGE_COURIER, order, replace(new, courier=courier))
+    return make_step(Action.CHANGE_COURIER, order, replace(new, courier=courier))
 
 
 def miss_pickup(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
@@ -197,11 +199,11 @@ def miss_pickup(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
     through(order, Action.MISS_PICKUP)
     if order.pickup_window is None:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order has no pickup that could be missed.")
-    following = schedule.offered(max(now, order.pickup_window.end))[0].on_the_wire()
-    return moved(Action.MISS_PICKUP, order, replace(order, pickup_window=following, window_before_ready=None))
+    following = schedule.offer_windows(max(now, order.pickup_window.end))[0].on_the_wire()
+    return make_step(Action.MISS_PICKUP, order, replace(order, pickup_window=following, window_before_ready=None))
 
 
-def _relabelled(order: Order, new: Order) -> Order:
+def _outdate_voucher(order: Order, new: Order) -> Order:
     """The order, whose voucher has to be made again if it has one. Raises ORDER_STATUS."""
     if not order.needs_voucher:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order travels without a voucher of the marketplace.")
@@ -235,12 +237,14 @@ def track(order: Order, request: TrackingRequest) -> Step:
         courier=TRACKING_COURIERS[str(details[0].courier)],
         courier_tracking_codes=tuple(str(detail.tracking_code).strip() for detail in details),
     )
-    return moved(Action.TRACK, order, new)
+    return make_step(Action.TRACK, order, new)
 
 
 def _in_window(order: Order, new: Order, window: Window) -> Step:
     # Whoever chooses a window anew is not sent back to an older one by an undone set-as-ready.
-    return moved(Action.RESCHEDULE, order, replace(new, pickup_window=window.on_the_wire(), window_before_ready=None))
+    return make_step(
+        Action.RESCHEDULE, order, replace(new, pickup_window=window.on_the_wire(), window_before_ready=None)
+    )
 
 
 def _why_not_rescheduled(order: Order) -> str | None:
@@ -267,7 +271,7 @@ def _kind_without_pickup(order: Order) -> str | None:
 
 def _other_days(order: Order, schedule: WindowSchedule, now: datetime) -> list[date]:
     present = None if order.pickup_window is None else athens(order.pickup_window.start).date()
-    offered = schedule.offered(pickups_from(order, now))
+    offered = schedule.offer_windows(pickups_from(order, now))
     return [day for day in dict.fromkeys(window.day for window in offered) if day != present]
 
 

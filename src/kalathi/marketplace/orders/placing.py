@@ -26,7 +26,7 @@ from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.money import as_amount, without_vat
 from kalathi.marketplace.orders import machine, replacing, store
 from kalathi.marketplace.orders.commands import FreshKeys
-from kalathi.marketplace.orders.invoicing import checked_invoice, invoice_document
+from kalathi.marketplace.orders.invoicing import check_invoice, invoice_document
 from kalathi.marketplace.orders.lines import OrderedLine
 from kalathi.marketplace.orders.machine import Placement
 from kalathi.marketplace.orders.model import Cart, FoundOrder, NewCart, NewCartItem, Order, OrderFacts, facts_of
@@ -74,8 +74,8 @@ def place(view: View, new: NewCart, keys: FreshKeys, terms: Terms, now: datetime
         if shop is None:
             raise invalid_parameter(f"items.shop_id: there is no shop {shop_id[:50]}.")
         listings = shops.listings(view, shop_id, {item.shop_uid for item in items})
-        lines = [_ordered(item, listings, new) for item in items]
-        wanted = _wanted(items)
+        lines = [_order_line(item, listings, new) for item in items]
+        wanted = _count_wanted(items)
         facts = _facts(new, shop, cart.id, customer_id)
         # What the customer collects from the store is not taken from the warehouse.
         if not new.store_pickup and warehouse.has(view, shop_id, wanted):
@@ -103,7 +103,7 @@ def replace_order(
     """A new order stands in for one that was delivered: with new pieces, which are taken from the listings, or with
     the very items that come back from service or as they were. Raises ORDER_STATUS, INVALID_PARAMETER."""
     code = keys.order_code(now)
-    pieces = _replaced_pieces(found.order, body)
+    pieces = _count_replaced(found.order, body)
     recorded = record_moved(found, replacing.note_replacement(found.order, code, body.type, pieces), terms, now)
     lines = [
         OrderedLine(_fresh(line, same_items=body.type is not None), pieces[line.id])
@@ -154,7 +154,7 @@ def _replacement_facts(order: Order, shop: Shop, kind: ReplacementType | None) -
     )
 
 
-def _replaced_pieces(order: Order, body: Replace) -> dict[str, int]:
+def _count_replaced(order: Order, body: Replace) -> dict[str, int]:
     """How many pieces of each line; without lines, all that the customer has got. Raises INVALID_PARAMETER."""
     if body.line_items is UNSET:
         return replacing.still_replaceable(order)
@@ -209,7 +209,7 @@ def warehouse_facts(facts: OrderFacts, terms: Terms) -> OrderFacts:
 def _facts(new: NewCart, shop: Shop, cart_id: str, customer_id: str) -> OrderFacts:
     by_merchant = shop.fulfillment_mode is FulfillmentMode.MERCHANT
     details = new.invoice_details
-    customer = _shown_to_shops(new.customer, customer_id, with_phones=by_merchant or details is not UNSET)
+    customer = _show_customer(new.customer, customer_id, with_phones=by_merchant or details is not UNSET)
     return OrderFacts(
         shop_id=shop.id,
         cart_id=cart_id,
@@ -243,7 +243,7 @@ def _check(new: NewCart) -> None:
         raise invalid_parameter("customer.address.collection_point_address: name the collection point.")
     if new.express and new.store_pickup:
         raise invalid_parameter("express: an order that the customer collects from the store cannot be express.")
-    checked_invoice(new.invoice_details, _LONGEST_TEXT)
+    check_invoice(new.invoice_details, _LONGEST_TEXT)
     if new.shipping_cost is not UNSET and as_amount(new.shipping_cost) is None:
         raise invalid_parameter("shipping_cost must be an amount in euros, not negative, with at most two decimals.")
     for name in () if new.fees is UNSET else new.fees.__struct_fields__:
@@ -257,7 +257,7 @@ def _check(new: NewCart) -> None:
         raise invalid_parameter("items.island_vat_discount_applied: only for an invoice without a VAT exclusion.")
 
 
-def _shown_to_shops(customer: Customer, customer_id: str, *, with_phones: bool) -> Customer:
+def _show_customer(customer: Customer, customer_id: str, *, with_phones: bool) -> Customer:
     """The customer as shops see them: under an id, with phones only where the contract gives them (section 2)."""
     address: Address = replace(customer.address, floor=customer.address.floor or "")
     if address.pickup_from_collection_point:
@@ -266,7 +266,7 @@ def _shown_to_shops(customer: Customer, customer_id: str, *, with_phones: bool) 
     return shown if with_phones else replace(shown, phone=UNSET, mobile=UNSET)
 
 
-def _ordered(item: NewCartItem, listings: dict[str, ListingInStock], new: NewCart) -> OrderedLine:
+def _order_line(item: NewCartItem, listings: dict[str, ListingInStock], new: NewCart) -> OrderedLine:
     entry = listings.get(item.shop_uid)
     if entry is None:
         raise invalid_parameter(f"items.shop_uid: shop {item.shop_id} has no listing {item.shop_uid}.")
@@ -310,7 +310,7 @@ def _vat_ratio(item: NewCartItem, listed_rate: Decimal) -> Decimal:
     return item.vat_ratio
 
 
-def _wanted(items: Sequence[NewCartItem]) -> dict[str, int]:
+def _count_wanted(items: Sequence[NewCartItem]) -> dict[str, int]:
     """How many pieces of each listing the cart takes."""
     wanted: dict[str, int] = defaultdict(int)
     for item in items:

@@ -55,7 +55,7 @@ def record_moved(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> 
 def record_ended(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> Recorded:
     """The same, with the pieces that go back to their listings."""
     recorded = record_moved(found, step, terms, now)
-    move_stock(recorded.changes, step.order, machine.returned_stock(step))
+    move_stock(recorded.changes, step.order, machine.stock_to_return(step))
     return recorded
 
 

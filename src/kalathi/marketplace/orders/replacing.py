@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from kalathi.contract.orders import Replacement
 from kalathi.contract.words import ReplacementType
 from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.orders.machine import Action, Step, moved, through
+from kalathi.marketplace.orders.machine import Action, Step, make_step, through
 from kalathi.marketplace.orders.model import Order
 
 
@@ -31,12 +31,12 @@ def note_replacement(order: Order, code: str, kind: ReplacementType | None, piec
     sent = dict(order.sent_again or {})
     for line_id, count in pieces.items():
         sent[line_id] = sent.get(line_id, 0) + count
-    return moved(Action.REPLACE, order, replace(_names(new, code, kind), sent_again=sent))
+    return make_step(Action.REPLACE, order, replace(_names(new, code, kind), sent_again=sent))
 
 
 def note_successor(order: Order, code: str, kind: ReplacementType | None) -> Step:
     """The order that replaces this one was rejected in part: what is left of it comes under another code."""
-    return moved(Action.REPLACE, order, _names(through(order, Action.REPLACE), code, kind))
+    return make_step(Action.REPLACE, order, _names(through(order, Action.REPLACE), code, kind))
 
 
 def _names(order: Order, code: str, kind: ReplacementType | None) -> Order:

@@ -14,7 +14,7 @@ from kalathi.contract.codec import encode
 from kalathi.contract.orders import LineItem, OrderReturn
 from kalathi.contract.words import LINE_RETURN_REASONS
 from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.orders.machine import Action, Step, moved, through
+from kalathi.marketplace.orders.machine import Action, Step, make_step, through
 from kalathi.marketplace.orders.model import Order
 
 Pieces = Mapping[str, int]
@@ -37,14 +37,14 @@ def ask_return(order: Order, pieces: Pieces) -> Step:
             "line_items: name lines of the order, each once, with at most the pieces that were delivered and are in no"
             f" other return: {shown}."
         )
-    return moved(Action.ASK_RETURN, order, replace(new, asked_back=_sum(order.asked_back, pieces)))
+    return make_step(Action.ASK_RETURN, order, replace(new, asked_back=_sum(order.asked_back, pieces)))
 
 
 def drop_return(order: Order, pieces: Pieces) -> Step:
     """Their return came to nothing: the customer keeps them, and may ask again. Raises ORDER_STATUS."""
     new = through(order, Action.DROP_RETURN)
     asked = _sum(order.asked_back, {line_id: -count for line_id, count in pieces.items()})
-    return moved(Action.DROP_RETURN, order, replace(new, asked_back=asked))
+    return make_step(Action.DROP_RETURN, order, replace(new, asked_back=asked))
 
 
 def ship_return(order: Order, return_uuid: str, tracking_ids: Iterable[str]) -> Step:
@@ -52,7 +52,7 @@ def ship_return(order: Order, return_uuid: str, tracking_ids: Iterable[str]) -> 
     new = through(order, Action.SHIP_RETURN)
     entry = OrderReturn(return_uuid=return_uuid, tracking_ids=list(tracking_ids))
     known = {noted.return_uuid: noted for noted in order.returns} | {return_uuid: entry}
-    return moved(Action.SHIP_RETURN, order, replace(new, returns=tuple(known.values())))
+    return make_step(Action.SHIP_RETURN, order, replace(new, returns=tuple(known.values())))
 
 
 def take_back(order: Order, pieces: Pieces, reasons: Mapping[str, str]) -> Step:
@@ -62,7 +62,7 @@ def take_back(order: Order, pieces: Pieces, reasons: Mapping[str, str]) -> Step:
     action = Action.TAKE_BACK if back == order.delivered else Action.TAKE_BACK_PARTLY
     lines = [_with_reason(line, reasons.get(line.id)) for line in order.lines()]
     new = replace(through(order, action), came_back=back, line_items=msgspec.Raw(encode(lines)))
-    return moved(action, order, new)
+    return make_step(action, order, new)
 
 
 def _with_reason(line: LineItem, reason: str | None) -> LineItem:

@@ -55,13 +55,13 @@ def for_token(view: View, token_hash: bytes, code: str) -> Caller | None:
     row = view.one(_CALLER, {"token_hash": token_hash, "code": code})
     if row is None:
         return None
-    return Caller(shop_of(row[0]), None if row[1] is None else _found(row))
+    return Caller(shop_of(row[0]), None if row[1] is None else _read_order(row))
 
 
 def by_code(view: View, code: str) -> FoundOrder | None:
     """The order of this code, whichever shop's it is."""
     row = view.one(_BY_CODE, {"code": code})
-    return None if row is None else _found(row)
+    return None if row is None else _read_order(row)
 
 
 def cart(view: View, cart_id: str) -> Cart | None:
@@ -92,7 +92,7 @@ def recent_orders(view: View, state: str | None, limit: int, offset: int) -> tup
         {**parameters, "limit": limit, "offset": offset},
     )
     counted = view.one(f"SELECT count(*) FROM orders o {where}", parameters)  # noqa: S608  (fixed text only)
-    return [_found(row) for row in rows], counted[0] if counted else 0
+    return [_read_order(row) for row in rows], counted[0] if counted else 0
 
 
 def orders_of_shop(
@@ -126,7 +126,7 @@ def orders_of_shop(
         f" AND state IN ({names})",
         parameters,
     )
-    return [_found(row) for row in rows], counted[0] if counted else 0
+    return [_read_order(row) for row in rows], counted[0] if counted else 0
 
 
 def orders_after(
@@ -152,7 +152,7 @@ def orders_after(
         " ORDER BY p.updated_at, p.code",
         parameters,
     )
-    return [(_found(row[:3]), row[3]) for row in rows]
+    return [(_read_order(row[:3]), row[3]) for row in rows]
 
 
 def orders_of_code(
@@ -172,7 +172,7 @@ def orders_of_code(
         {**parameters, "limit": limit, "offset": offset},
     )
     counted = view.one(f"SELECT count(*) FROM orders o WHERE {where}", parameters)  # noqa: S608  (fixed text only)
-    return [_found(row) for row in rows], counted[0] if counted else 0
+    return [_read_order(row) for row in rows], counted[0] if counted else 0
 
 
 def counts_by_state(view: View) -> dict[str, int]:
@@ -273,5 +273,5 @@ def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
     return Insert("timeline", row)
 
 
-def _found(row: Row) -> FoundOrder:
+def _read_order(row: Row) -> FoundOrder:
     return FoundOrder(row[1], row[2], shop_of(row[0]))

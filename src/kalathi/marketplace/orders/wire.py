@@ -47,7 +47,7 @@ _READ: Final[dict[str, Any]] = {
 }
 
 
-def _left_as_json() -> Any:
+def _default_raw() -> Any:
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for field in msgspec.structs.fields(OrderOnTheWire):
         kind = _READ.get(field.name, msgspec.Raw)
@@ -64,10 +64,10 @@ def _left_as_json() -> Any:
     return msgspec.defstruct("ShownOrder", fields, kw_only=True)
 
 
-_ShownOrder: Final = _left_as_json()
+_ShownOrder: Final = _default_raw()
 
 
-def shown(document: bytes, offer: Offer, now: datetime) -> OrderOnTheWire:
+def render_order(document: bytes, offer: Offer, now: datetime) -> OrderOnTheWire:
     """The order as answers and webhooks show it at this moment, to be encoded. Only an open order has options."""
     order = decode(document, _ShownOrder)
     order.paid_by_user = order.payment_method != PaymentMethod.CASH_ON_DELIVERY
@@ -86,12 +86,12 @@ def shown(document: bytes, offer: Offer, now: datetime) -> OrderOnTheWire:
 
 def order_body(document: bytes, offer: Offer, now: datetime) -> bytes:
     """The answer of `GET /orders/:code`."""
-    return encode(OrderBody(order=shown(document, offer, now)))
+    return encode(OrderBody(order=render_order(document, offer, now)))
 
 
 def order_body_with_actions(found: FoundOrder, offer: Offer, now: datetime) -> bytes:
     """The same with `?action_options=1`: where and when the pickup can be moved to."""
-    order: Any = shown(found.document, offer, now)
+    order: Any = render_order(found.document, offer, now)
     order.reschedule_options = reschedule_options(found.order, offer.schedule, now)
     order.relocate_options = relocate_options(found.order, offer.locations)
     return encode(OrderBody(order=order))
@@ -111,7 +111,7 @@ def event_body(
     event = OrderEvent(
         event_type=event_type,
         event_time=athens(now),
-        order=shown(document, offer, shown_at or now),
+        order=render_order(document, offer, shown_at or now),
         changes=UNSET if changes is None else changes,
     )
     return encode(event)

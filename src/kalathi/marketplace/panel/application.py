@@ -27,14 +27,14 @@ from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_in_page, sign_out
 from kalathi.marketplace.panel.files import read_file_form
-from kalathi.marketplace.panel.languages import Language, Words, preferred, words_of
+from kalathi.marketplace.panel.languages import Language, Words, choose_language, words_of
 from kalathi.marketplace.panel.live import ChangeSignals
 from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Handler, Page, Who
 from kalathi.marketplace.panel.rendering import ASSETS, asset, render
 from kalathi.marketplace.panel.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
 from kalathi.marketplace.panel.visits import MOST_FIELDS, MOST_FORM_BYTES, Form, PanelContext, Visit
-from kalathi.marketplace.panel.written import written
+from kalathi.marketplace.panel.written import list_typed_texts
 
 _log = structlog.get_logger("kalathi.panel")
 
@@ -157,7 +157,7 @@ class _Edge:
                     is_prefetch=is_prefetch(request.headers),
                 )
                 is_open = _is_open(page, visitor)
-                answer = await (self._answer if is_open else _asked_to_sign_in)(page, visit, request)
+                answer = await (self._answer if is_open else _ask_to_sign_in)(page, visit, request)
                 return self._response(request, visitor, words, answer)
             except Exception as error:  # noqa: BLE001  (the edge answers every fault with a page)
                 return self._page(request, visitor, words, _page_of(error, words))
@@ -209,7 +209,9 @@ class _Edge:
             # What a form was refused for is shown with the form; where that is not there any more, what it held.
             "answers_form": request.method == "POST",
             "refused": request.url.path,
-            "written": written(request.scope.get("kalathi.form", Form()), words) if shown.status >= 400 else (),
+            "written": list_typed_texts(request.scope.get("kalathi.form", Form()), words)
+            if shown.status >= 400
+            else (),
             "is_sandbox": self._panel.context.terms.settings.mode == "sandbox",
             "now": self._panel.context.clock.now(),
             **shown.content,
@@ -281,16 +283,16 @@ async def _again(back: Handler, visit: Visit, problems: tuple[str, ...], status:
 def _place(request: Request) -> str:
     """The address of what is shown: that of the page whose form was sent, where a form is answered with a page."""
     back = _BACK.get(request.scope.get("kalathi.page", ""), "")
-    return _filled(back, request) if back else request.url.path
+    return _fill_path(back, request) if back else request.url.path
 
 
 async def _lead_back(request: Request) -> Response:
     """To the page of a form, for who asks for the form's own address."""
     query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse(_filled(_BACK[request.scope["route"].path], request) + query, 303, HEADERS)
+    return RedirectResponse(_fill_path(_BACK[request.scope["route"].path], request) + query, 303, HEADERS)
 
 
-def _filled(path: str, request: Request) -> str:
+def _fill_path(path: str, request: Request) -> str:
     """A path of the page table with what this request's path names."""
     return path.format(**{name: quote(str(part), safe="") for name, part in request.path_params.items()})
 
@@ -301,7 +303,7 @@ def _is_open(page: Page, visitor: Visitor) -> bool:
     return page.who is Who.ANYBODY or visitor.is_operator
 
 
-async def _asked_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
+async def _ask_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
     """For who may not look at this page. Somebody whose session has ended while they filled in a form reads that, and
     gets what they have written back; a file would cost more than strangers are worth."""
     query = f"?{request.url.query}" if request.url.query else ""
@@ -347,7 +349,7 @@ def _language(request: Request) -> Language:
     for chosen in (request.query_params.get("language"), request.cookies.get(_LANGUAGE_COOKIE)):
         if chosen in set(Language):
             return Language(chosen)
-    return preferred(request.headers.get("accept-language", ""))
+    return choose_language(request.headers.get("accept-language", ""))
 
 
 async def _show_asset(request: Request) -> Response:

@@ -32,24 +32,24 @@ def read(body: bytes) -> Any:
     return json.loads(body, parse_float=_Number, parse_int=_Number)
 
 
-def coloured(value: Any, depth: int = 0, name: str | None = None) -> Markup:
+def colour_json(value: Any, depth: int = 0, name: str | None = None) -> Markup:
     """The value as HTML, behind its name when it has one; objects and lists can be folded without a script."""
-    key = Markup() if name is None else Markup('<span class="key">{}</span>: ').format(_quoted(name))
+    key = Markup() if name is None else Markup('<span class="key">{}</span>: ').format(_quote(name))
     if isinstance(value, dict) and value:
-        return _folded(key, "{}", [coloured(entry, depth + 1, inner) for inner, entry in value.items()], depth)
+        return _fold(key, "{}", [colour_json(entry, depth + 1, inner) for inner, entry in value.items()], depth)
     if isinstance(value, list) and value:
-        return _folded(key, "[]", [coloured(entry, depth + 1) for entry in value], depth)
+        return _fold(key, "[]", [colour_json(entry, depth + 1) for entry in value], depth)
     if isinstance(value, str) and not isinstance(value, _Number):
-        return key + Markup('<span class="text">{}</span>').format(_quoted(value))
+        return key + Markup('<span class="text">{}</span>').format(_quote(value))
     return key + Markup('<span class="plain">{}</span>').format(_plain(value))
 
 
 def differences(old: Any, new: Any) -> list[Difference]:
     """The places where they differ, in the order of the new one, a bounded number of them."""
-    return list(islice(_compared(old, new, ""), _MOST_DIFFERENCES))
+    return list(islice(_compare(old, new, ""), _MOST_DIFFERENCES))
 
 
-def _folded(key: Markup, brackets: str, members: list[Markup], depth: int) -> Markup:
+def _fold(key: Markup, brackets: str, members: list[Markup], depth: int) -> Markup:
     is_open = Markup(" open") if depth < _OPEN_DEPTH and len(members) <= _OPEN_MEMBERS else Markup()
     inner = Markup().join(Markup("<div>{}</div>").format(member) for member in members)
     return Markup("<details{}><summary>{}{} <span>{} … {}</span></summary>{}<span>{}</span></details>").format(
@@ -57,7 +57,7 @@ def _folded(key: Markup, brackets: str, members: list[Markup], depth: int) -> Ma
     )
 
 
-def _compared(old: Any, new: Any, path: str) -> Iterator[Difference]:
+def _compare(old: Any, new: Any, path: str) -> Iterator[Difference]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in {**new, **old}:
             inner = f"{path}.{name}" if path else name
@@ -69,7 +69,7 @@ def _compared(old: Any, new: Any, path: str) -> Iterator[Difference]:
                 old[place] if place < len(old) else _NOTHING, new[place] if place < len(new) else _NOTHING, here
             )
     elif old != new or type(old) is not type(new):
-        yield Difference(path, coloured(old, _OPEN_DEPTH), coloured(new, _OPEN_DEPTH))
+        yield Difference(path, colour_json(old, _OPEN_DEPTH), colour_json(new, _OPEN_DEPTH))
 
 
 _NOTHING: Final = object()
@@ -77,14 +77,14 @@ _NOTHING: Final = object()
 
 def _one(old: Any, new: Any, path: str) -> Iterator[Difference]:
     if old is _NOTHING:
-        yield Difference(path, None, coloured(new, _OPEN_DEPTH))
+        yield Difference(path, None, colour_json(new, _OPEN_DEPTH))
     elif new is _NOTHING:
-        yield Difference(path, coloured(old, _OPEN_DEPTH), None)
+        yield Difference(path, colour_json(old, _OPEN_DEPTH), None)
     else:
-        yield from _compared(old, new, path)
+        yield from _compare(old, new, path)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -32,7 +32,7 @@ NAMES: Final[Mapping[Language, str]] = {Language.GREEK: "Ελληνικά", Lang
 _LOCALES: Final = {Language.GREEK: Locale("el", "GR"), Language.ENGLISH: Locale("en", "GB")}
 
 
-def preferred(accept_language: str) -> Language:
+def choose_language(accept_language: str) -> Language:
     """The better of the two by an `Accept-Language` header (RFC 9110, 12.5.4); English for who reads neither."""
     weighed: list[tuple[float, str]] = []
     for part in accept_language[:500].split(","):

@@ -54,7 +54,7 @@ class ChangeSignals:
         self._visitors: Counter[str] = Counter()
         self.is_closed = False
         for table in LIVE_TABLES:
-            database.subscribe(table, lambda table=table: self._ring(table))  # type: ignore[misc]  # Of a lambda with a default.
+            database.subscribe(table, lambda table=table: self._wake(table))  # type: ignore[misc]  # Of a lambda with a default.
 
     def check_room(self, visitor: str) -> None:
         """Raises RATE_LIMITED when so many look already that no more are taken, of this visitor or in all."""
@@ -70,27 +70,27 @@ class ChangeSignals:
     @contextlib.contextmanager
     def listening(self, tables: tuple[str, ...], visitor: str) -> Iterator[asyncio.Event]:
         """Gives an event that is set when one of these tables gets rows, and at the end."""
-        rung = asyncio.Event()
-        self._waiting[rung] = tables
+        signal = asyncio.Event()
+        self._waiting[signal] = tables
         self._visitors[visitor] += 1
         try:
-            yield rung
+            yield signal
         finally:
-            del self._waiting[rung]
+            del self._waiting[signal]
             self._visitors[visitor] -= 1
             self._visitors += Counter()  # Who looks at nothing any more is forgotten.
 
     def close(self) -> None:
         """The process ends, and all streams with it."""
         self.is_closed = True
-        for rung in self._waiting:
-            rung.set()
+        for signal in self._waiting:
+            signal.set()
 
-    def _ring(self, table: str) -> None:
+    def _wake(self, table: str) -> None:
         self._rings[table] += 1
-        for rung, tables in self._waiting.items():
+        for signal, tables in self._waiting.items():
             if table in tables:
-                rung.set()
+                signal.set()
 
 
 class Stream:
@@ -117,29 +117,29 @@ class Stream:
         await send({"type": "http.response.body", "body": b"retry: 3000\n\n", "more_body": True})
         gone: asyncio.Future[object] = asyncio.ensure_future(_until_gone(receive))
         try:
-            with self._signals.listening(self._tables, self._visitor) as rung:
-                await self._tell(rung, gone, send)
+            with self._signals.listening(self._tables, self._visitor) as signal:
+                await self._tell(signal, gone, send)
         finally:
             gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _tell(self, rung: asyncio.Event, gone: asyncio.Future[object], send: Send) -> None:
+    async def _tell(self, signal: asyncio.Event, gone: asyncio.Future[object], send: Send) -> None:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + _LONGEST_SECONDS
         while not (gone.done() or self._signals.is_closed) and loop.time() < ends_at:
-            rung.clear()
+            signal.clear()
             with contextlib.suppress(StorageError):  # The database is away for a moment; the next ring will tell.
                 mark = await self._mark()
                 line = f"event: changed\ndata: {mark}\n\n" if mark != self._seen else ": still here\n\n"
                 self._seen = mark
                 await send({"type": "http.response.body", "body": line.encode(), "more_body": True})
-            ringing: asyncio.Future[object] = asyncio.ensure_future(rung.wait())
+            waking: asyncio.Future[object] = asyncio.ensure_future(signal.wait())
             try:
-                await asyncio.wait({ringing, gone}, timeout=_PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({waking, gone}, timeout=_PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if not (gone.done() or self._signals.is_closed):
                     await asyncio.wait({gone}, timeout=_AT_MOST_EVERY_SECONDS)
             finally:
-                ringing.cancel()
+                waking.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -105,16 +105,16 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
 def _possible(order: Order, terms: Terms, now: datetime) -> Possible:
     tracked = TrackingRequest(tracking_details=[])
     return Possible(
-        set_as_ready=_allowed(lambda: pickup.set_as_ready(order, terms.schedule, now)),
-        set_as_not_ready=_allowed(lambda: pickup.set_as_not_ready(order, now)),
-        request_voucher=_allowed(lambda: pickup.request_voucher(order, terms.schedule, now)),
+        set_as_ready=_is_allowed(lambda: pickup.set_as_ready(order, terms.schedule, now)),
+        set_as_not_ready=_is_allowed(lambda: pickup.set_as_not_ready(order, now)),
+        request_voucher=_is_allowed(lambda: pickup.request_voucher(order, terms.schedule, now)),
         # Its details are refused, and nothing before them.
         tracking_details=_refusal(lambda: pickup.track(order, tracked)).startswith("tracking_details"),
         invoices=order.was_accepted,
     )
 
 
-def _allowed(move: Callable[[], object]) -> bool:
+def _is_allowed(move: Callable[[], object]) -> bool:
     return not _refusal(move)
 
 

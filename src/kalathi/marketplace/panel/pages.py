@@ -31,11 +31,13 @@ class Page(NamedTuple):
     file: FileField | None = None
 
 
-def shown(who: Who, path: str, handler: Handler) -> Page:
+def get_page(who: Who, path: str, handler: Handler) -> Page:
     """A page to look at."""
     return Page(who, "GET", path, handler)
 
 
-def asked(who: Who, path: str, handler: Handler, back: Handler | None = None, file: FileField | None = None) -> Page:
+def post_page(
+    who: Who, path: str, handler: Handler, back: Handler | None = None, file: FileField | None = None
+) -> Page:
     """What a form asks for."""
     return Page(who, "POST", path, handler, back, file)

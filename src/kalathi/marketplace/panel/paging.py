@@ -1,4 +1,4 @@
-"""Pages of lists as people leaf through them."""
+"""Pages of lists as people turn them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from kalathi.marketplace.api.paging import Page, page_of
 PER_PAGE = 50
 
 
-class Leaf(NamedTuple):
+class ListPosition(NamedTuple):
     """Where a page stands in its list; the page before and the one after, None at the ends."""
 
     number: int
@@ -26,11 +26,11 @@ class Leaf(NamedTuple):
         return self.number + 1 if self.number < self.pages else None
 
 
-def leaf_of(query: Mapping[str, str]) -> Page:
+def read_page(query: Mapping[str, str]) -> Page:
     """Which part of the list is asked for. Raises INVALID_PARAMETER."""
     return page_of({"per": str(PER_PAGE), "page": query.get("page", "1")})
 
 
-def leafed(page: Page, count: int) -> Leaf:
+def locate_page(page: Page, count: int) -> ListPosition:
     """Where it stands, once the results are counted."""
-    return Leaf(page.number, max(1, -(-count // page.per)), count)
+    return ListPosition(page.number, max(1, -(-count // page.per)), count)

@@ -160,7 +160,7 @@ class Sessions:
         expires_at = now + self._context.terms.settings.session_hours * _HOUR_MILLIS
 
         def command(view: View) -> tuple[ChangeSet, None]:
-            changes = store.ended(view, now, token_hash, _MOST_OF_A_TOKEN)
+            changes = store.delete_ended(view, now, token_hash, _MOST_OF_A_TOKEN)
             changes.add(store.drop_session(hash_token(before.cookie)))
             changes.add(store.insert_session(hash_token(cookie), token_hash, expires_at, opened_shop_id))
             if link is not None:

@@ -74,7 +74,7 @@ def follow_token(session_hash: bytes, old_hash: bytes, new_hash: bytes) -> Updat
     return Update("sessions", key, values, when={"token_hash": old_hash}, touches=None)
 
 
-def ended(view: View, now_millis: int, token_hash: bytes, most_of_a_token: int) -> ChangeSet:
+def delete_ended(view: View, now_millis: int, token_hash: bytes, most_of_a_token: int) -> ChangeSet:
     """The rows of sessions that are over, and of a token's oldest beside which there are as many as it may have; a
     bounded number of them."""
     over = view.all("SELECT session_hash FROM sessions WHERE expires_at <= :now LIMIT 500", {"now": now_millis})

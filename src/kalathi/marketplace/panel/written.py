@@ -22,7 +22,7 @@ def label_of(name: str, words: Words) -> str:
     return row + words.text(wording.TYPED_FIELDS[found["last"]])
 
 
-def written(form: Form, words: Words) -> list[tuple[str, str]]:
+def list_typed_texts(form: Form, words: Words) -> list[tuple[str, str]]:
     """Label and text of what somebody has typed, in the form's order; the first hundred of them."""
     named = ((label_of(name, words), value) for name, value in form.values.items() if value.strip())
     return [(label, value) for label, value in named if label][:_MOST]

@@ -4,7 +4,7 @@ from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, to_millis
 from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueRow, again, done
+from kalathi.marketplace.kernel.due import DueRow, again, complete
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.returns import machine, store
 from kalathi.marketplace.returns.commands import record
@@ -25,12 +25,12 @@ class ReturnDueWork:
         def command(view: View) -> tuple[ChangeSet, None]:
             found = store.by_code(view, row.subject)
             if found is None or found.returned.state is not ReturnState.PENDING_MERCHANT_REVIEW:
-                return ChangeSet(done(row)), None
+                return ChangeSet(complete(row)), None
             now, until = self._clock.now(), found.returned.review_until
             if until is not None and now < until:
                 return ChangeSet(again(row, to_millis(until))), None
             changes = record(view, found, machine.expire(found.returned, now), self._terms, now).changes
-            changes.add(done(row))
+            changes.add(complete(row))
             return changes, None
 
         await self._database.run(command)

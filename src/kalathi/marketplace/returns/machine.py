@@ -64,7 +64,7 @@ CAME_TO_NOTHING: Final = frozenset({_S.REJECTED, _S.EXPIRED, _S.CANCELLED})
 _ANSWERS: Final = {ReviewWord.APPROVE: Action.APPROVE, ReviewWord.SEND_MISSING_PART: Action.SEND_PART}
 
 
-def door(state: ReturnState | None, action: Action) -> ReturnState:
+def next_state(state: ReturnState | None, action: Action) -> ReturnState:
     """The state that the action leads to. Raises RETURN_STATUS when the table has no such move."""
     following = TRANSITIONS.get((state, action))
     if following is None:
@@ -106,7 +106,7 @@ def request(goods: ReturnedGoods, settings: Settings, now: datetime) -> Step:
         return_uuid=goods.return_uuid,
         shop_id=goods.shop_id,
         order_code=goods.order_code,
-        state=door(None, action),
+        state=next_state(None, action),
         created_at=created_at,
         return_line_items=goods.lines,
         is_virtual=goods.is_virtual,
@@ -114,7 +114,7 @@ def request(goods: ReturnedGoods, settings: Settings, now: datetime) -> Step:
         review_until=created_at + timedelta(hours=settings.review_hours) if is_reviewed else None,
     )
     if not is_reviewed:
-        returned = _shipped(returned, goods.shipment)
+        returned = _set_shipment(returned, goods.shipment)
     return Step(action=action, returned=returned)
 
 
@@ -125,7 +125,7 @@ def review(returned: Return, answer: ReviewRequest, shipment: Shipment, now: dat
     decision = decide(answer, options_of(returned))
     action = _ANSWERS.get(decision.option, Action.REFUSE)
     new = replace(_through(returned, action), decision=decision)
-    return _moved(action, returned, _shipped(new, shipment) if action is Action.APPROVE else new)
+    return _make_step(action, returned, _set_shipment(new, shipment) if action is Action.APPROVE else new)
 
 
 def check_under_review(returned: Return, now: datetime) -> None:
@@ -139,12 +139,12 @@ def expire(returned: Return, now: datetime) -> Step:
     new = _through(returned, Action.EXPIRE)
     if not _is_late(returned, now):
         raise DomainError(ErrorCode.RETURN_STATUS, "Return is still under review.")
-    return _moved(Action.EXPIRE, returned, new)
+    return _make_step(Action.EXPIRE, returned, new)
 
 
 def cancel(returned: Return) -> Step:
     """The customer keeps the goods after all. Raises RETURN_STATUS."""
-    return _moved(Action.CANCEL, returned, _through(returned, Action.CANCEL))
+    return _make_step(Action.CANCEL, returned, _through(returned, Action.CANCEL))
 
 
 def hand_over(returned: Return, tracking_ids: Sequence[str]) -> Step:
@@ -152,7 +152,7 @@ def hand_over(returned: Return, tracking_ids: Sequence[str]) -> Step:
     new = _through(returned, Action.HAND_OVER)
     _check_shipment(returned)
     known = tuple(dict.fromkeys((*returned.courier_tracking_ids, *tracking_ids)))
-    return _moved(Action.HAND_OVER, returned, replace(new, courier_tracking_ids=known))
+    return _make_step(Action.HAND_OVER, returned, replace(new, courier_tracking_ids=known))
 
 
 def reassign(returned: Return, courier: str, tracking_ids: Sequence[str]) -> Step:
@@ -160,27 +160,27 @@ def reassign(returned: Return, courier: str, tracking_ids: Sequence[str]) -> Ste
     new = _through(returned, Action.REASSIGN)
     _check_shipment(returned)
     known = tuple(dict.fromkeys(tracking_ids)) or returned.courier_tracking_ids
-    return _moved(Action.REASSIGN, returned, replace(new, courier=courier, courier_tracking_ids=known))
+    return _make_step(Action.REASSIGN, returned, replace(new, courier=courier, courier_tracking_ids=known))
 
 
 def arrive(returned: Return) -> Step:
     """It is there, and is inspected. Raises RETURN_STATUS."""
     new = _through(returned, Action.ARRIVE)
     _check_shipment(returned)
-    return _moved(Action.ARRIVE, returned, new)
+    return _make_step(Action.ARRIVE, returned, new)
 
 
 def take_back(returned: Return) -> Step:
     """The shop has it back. Raises RETURN_STATUS."""
-    return _moved(Action.TAKE_BACK, returned, _through(returned, Action.TAKE_BACK))
+    return _make_step(Action.TAKE_BACK, returned, _through(returned, Action.TAKE_BACK))
 
 
 def inspect(returned: Return, *, accepted: bool) -> Step:
     """What has arrived was looked at: it is taken back, or turned down. Raises RETURN_STATUS."""
     if returned.state is not ReturnState.PENDING_PHYSICAL_REVIEW:
-        door(returned.state, Action.TURN_DOWN)
+        next_state(returned.state, Action.TURN_DOWN)
     action = Action.TAKE_BACK if accepted else Action.TURN_DOWN
-    return _moved(action, returned, _through(returned, action))
+    return _make_step(action, returned, _through(returned, action))
 
 
 def announce(returned: Return) -> Step:
@@ -189,10 +189,10 @@ def announce(returned: Return) -> Step:
 
 
 def _through(returned: Return, action: Action) -> Return:
-    return replace(returned, state=door(returned.state, action))
+    return replace(returned, state=next_state(returned.state, action))
 
 
-def _shipped(returned: Return, shipment: Shipment) -> Return:
+def _set_shipment(returned: Return, shipment: Shipment) -> Return:
     if returned.is_virtual:
         return returned
     return replace(returned, courier=shipment.courier, returning_address=shipment.address)
@@ -207,7 +207,7 @@ def _is_late(returned: Return, now: datetime) -> bool:
     return returned.review_until is not None and now >= returned.review_until
 
 
-def _moved(action: Action, old: Return, new: Return) -> Step:
+def _make_step(action: Action, old: Return, new: Return) -> Step:
     """The step from one return to the next; its `changes` are those of the contract's four fields that differ. What
     is empty was never there: it is told as null, and of tracking ids only when there are some."""
     changes = ReturnChanges(

@@ -65,11 +65,13 @@ class Operation(NamedTuple):
 
 def _hand_over(found: FoundReturn, body: HandOver) -> Step:
     returned = found.returned
-    ids = body.tracking_ids or returned.courier_tracking_ids or _made(returned.courier, returned.return_code)
+    ids = (
+        body.tracking_ids or returned.courier_tracking_ids or _make_tracking_ids(returned.courier, returned.return_code)
+    )
     return machine.hand_over(returned, ids)
 
 
-def _made(courier: str | None, return_code: str) -> tuple[str, ...]:
+def _make_tracking_ids(courier: str | None, return_code: str) -> tuple[str, ...]:
     """A tracking id as couriers give them, from the return's own code; none when nobody carries it."""
     return () if courier is None else tracking_codes(courier, return_code.removeprefix("R-"), 1)
 

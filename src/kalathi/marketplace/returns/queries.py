@@ -37,7 +37,7 @@ def return_detail(view: View, code: str) -> ReturnDetail:
     found = find_return(view, code)
     returned = found.returned
     return ReturnDetail(
-        returned=wire.shown(returned),
+        returned=wire.render_return(returned),
         shop_id=returned.shop_id,
         review_until=returned.review_until,
         decision=returned.decision,

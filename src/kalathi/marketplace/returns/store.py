@@ -28,7 +28,7 @@ _BY_CODE = (
 def by_code(view: View, code: str) -> FoundReturn | None:
     """The return of this code, whichever shop's it is."""
     row = view.one(_BY_CODE, {"code": code})
-    return None if row is None else _found(row)
+    return None if row is None else _read_return(row)
 
 
 def page_of_returns(view: View, filters: dict[str, Value], limit: int, offset: int) -> tuple[list[FoundReturn], int]:
@@ -41,7 +41,7 @@ def page_of_returns(view: View, filters: dict[str, Value], limit: int, offset: i
         {**filters, "limit": limit, "offset": offset},
     )
     counted = view.one(f"SELECT count(*) FROM returns r {where}", filters)  # noqa: S608  (names only)
-    return [_found(row) for row in rows], counted[0] if counted else 0
+    return [_read_return(row) for row in rows], counted[0] if counted else 0
 
 
 def insert_return(step: Step, at_millis: int) -> ChangeSet:
@@ -82,5 +82,5 @@ def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
     return Insert("timeline", row)
 
 
-def _found(row: Row) -> FoundReturn:
+def _read_return(row: Row) -> FoundReturn:
     return FoundReturn(decode(row[1], Return), row[2], shop_of(row[0]))

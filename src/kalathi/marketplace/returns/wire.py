@@ -12,7 +12,7 @@ from kalathi.marketplace.returns.model import Return
 from kalathi.marketplace.returns.review import options_of
 
 
-def shown(returned: Return) -> ReturnOnTheWire:
+def render_return(returned: Return) -> ReturnOnTheWire:
     """The whole return. What it has not is left out, never null."""
     reviewed = returned.state is ReturnState.PENDING_MERCHANT_REVIEW
     return ReturnOnTheWire(
@@ -33,7 +33,7 @@ def event_body(event_type: ReturnEventType, returned: Return, now: datetime, cha
     event = ReturnEvent(
         event_type=event_type,
         event_time=now.astimezone(UTC).replace(microsecond=0),
-        returned=shown(returned),
+        returned=render_return(returned),
         changes=UNSET if changes is None else changes,
     )
     return encode(event)

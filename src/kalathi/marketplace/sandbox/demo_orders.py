@@ -228,9 +228,9 @@ def _companies_orders() -> list[Order]:
     by_vies = replace(_COMPANY, company="ACME EU", vat_number="DE111119191", vat_exclusion_requested=True)
     lines_39a = (_SWIMSUIT, replace(_PHONE, price_includes_vat=False), _LENSES)
     return [
-        _invoiced("INVOICE", _THREE, "invoice", _COMPANY),
-        _invoiced("INVOICE39A", lines_39a, "invoice_39a", by_39a, commission=Decimal(0)),
-        _invoiced("INVOICE-VIES", without_vat, "invoice_vies", by_vies, **_ACCEPTED),
+        _make_invoice_order("INVOICE", _THREE, "invoice", _COMPANY),
+        _make_invoice_order("INVOICE39A", lines_39a, "invoice_39a", by_39a, commission=Decimal(0)),
+        _make_invoice_order("INVOICE-VIES", without_vat, "invoice_vies", by_vies, **_ACCEPTED),
     ]
 
 
@@ -268,7 +268,9 @@ def _order(name: str, lines: tuple[LineItem, ...], **facts: Any) -> Order:
     )
 
 
-def _invoiced(name: str, lines: tuple[LineItem, ...], document: str, details: InvoiceDetails, **facts: Any) -> Order:
+def _make_invoice_order(
+    name: str, lines: tuple[LineItem, ...], document: str, details: InvoiceDetails, **facts: Any
+) -> Order:
     return _order(
         name,
         lines,

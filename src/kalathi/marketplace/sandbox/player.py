@@ -22,7 +22,7 @@ from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS, Fact
 from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.sandbox.return_steps import ReturnSteps
-from kalathi.marketplace.sandbox.scenario import Scenario, lines_of, read_as, resolved
+from kalathi.marketplace.sandbox.scenario import Scenario, lines_of, read_as, resolve
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewListing, NewLocation
@@ -91,9 +91,9 @@ class ScenarioPlayer:
         """Raises NOT_FOUND, INVALID_PARAMETER, and what a step raises, with its number; what was done by then stays."""
         await self._check_requirements(scenario, shop_id)
         _check_names(scenario)
-        lines = [self._dated(line) for line in lines_of(scenario)]
+        lines = [self._date_line(line) for line in lines_of(scenario)]
         from_warehouse = bool(scenario.order.get("from_warehouse"))
-        await self._database.run(lambda view: _stocked(view, shop_id, lines, from_warehouse=from_warehouse))
+        await self._database.run(lambda view: _add_stock(view, shop_id, lines, from_warehouse=from_warehouse))
         codes = [await self._place(scenario, shop_id, lines)]
         returns: list[str] = []
         played = []
@@ -114,7 +114,7 @@ class ScenarioPlayer:
             now=athens(self._clock.now()),
         )
 
-    def _dated(self, line: dict[str, Any]) -> dict[str, Any]:
+    def _date_line(self, line: dict[str, Any]) -> dict[str, Any]:
         """A preorder's day is counted from when it is played."""
         days = line.get("preorder_ships_in_days")
         if days is None:
@@ -200,10 +200,10 @@ class ScenarioPlayer:
             if step["do"] in _ANSWERS and found.order.state is not OrderState.OPEN:
                 raise DomainError(ErrorCode.ORDER_STATUS, f"Order already {found.order.state}.")
             shown = msgspec.json.decode(wire.order_body_with_actions(found, self._terms.offer(found.shop), now))
-            shown["order"]["windows"] = [{"id": window.id} for window in self._terms.schedule.offered(now)]
+            shown["order"]["windows"] = [{"id": window.id} for window in self._terms.schedule.offer_windows(now)]
             body = None
             if operation.body is not None:
-                body = read_as(resolved(_says(step), shown["order"]), operation.body, str(step["do"]))
+                body = read_as(resolve(_says(step), shown["order"]), operation.body, str(step["do"]))
             recorded = operation.run(found, body, Facts(view, keys, self._terms, now))
             return recorded.changes, recorded
 
@@ -218,7 +218,7 @@ class ScenarioPlayer:
             return
         found = await self._order(code)
         order = msgspec.json.decode(wire.order_body(found.document, self._terms.offer(found.shop), self._clock.now()))
-        await self._mover.move_to(read_as(resolved(step["to"], order["order"]), datetime, "to"))
+        await self._mover.move_to(read_as(resolve(step["to"], order["order"]), datetime, "to"))
 
     async def _add_location(self, shop_id: str) -> PlayedStep:
         shop = await self._database.look(lambda view: shop_commands.find_shop(view, shop_id))
@@ -237,11 +237,14 @@ def _check_names(scenario: Scenario) -> None:
         wrong += [(f"order.line_items: {name[:40]}", of_a_line) for name in line if name not in of_a_line]
     if wrong:
         raise invalid_parameter(
-            *(f"{name} is nothing that a scenario can set; there are {_listed(there)}." for name, there in wrong[:10])
+            *(
+                f"{name} is nothing that a scenario can set; there are {_join_names(there)}."
+                for name, there in wrong[:10]
+            )
         )
 
 
-def _listed(names: Collection[str]) -> str:
+def _join_names(names: Collection[str]) -> str:
     return ", ".join(sorted(names))
 
 
@@ -250,7 +253,7 @@ def _says(step: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in step.items() if name not in {"do", "on", "by", "refused"}}
 
 
-def _stocked(
+def _add_stock(
     view: View, shop_id: str, lines: Sequence[dict[str, Any]], *, from_warehouse: bool
 ) -> tuple[ChangeSet, None]:
     """Listings for what is not listed yet, and pieces enough of what is; what comes from the warehouse lies there."""

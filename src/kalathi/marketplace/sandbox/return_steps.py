@@ -18,7 +18,7 @@ from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.returns import commands, queries, wire
 from kalathi.marketplace.returns.model import FoundReturn, NewReturn
 from kalathi.marketplace.returns.operations import OPERATIONS, Facts
-from kalathi.marketplace.sandbox.scenario import read_as, resolved
+from kalathi.marketplace.sandbox.scenario import read_as, resolve
 
 _REVIEW = "review"
 
@@ -44,7 +44,7 @@ class ReturnSteps:
             now = self._clock.now()
             found = orders.find_order(view, order_code)
             body = orders_wire.order_body(found.document, self._terms.offer(found.shop), now)
-            new = read_as(resolved(says, msgspec.json.decode(body)["order"]), NewReturn, "ask_return")
+            new = read_as(resolve(says, msgspec.json.decode(body)["order"]), NewReturn, "ask_return")
             recorded = commands.request(found, new, keys, self._terms, now)
             return recorded.changes, recorded.returned.return_code
 
@@ -60,7 +60,7 @@ class ReturnSteps:
         def command(view: View) -> tuple[ChangeSet, tuple[str, str]]:
             now = self._clock.now()
             found = queries.find_return(view, code)
-            body = resolved(says, msgspec.json.decode(encode(wire.shown(found.returned))))
+            body = resolve(says, msgspec.json.decode(encode(wire.render_return(found.returned))))
             if word == _REVIEW:
                 if found.returned.state is not ReturnState.PENDING_MERCHANT_REVIEW:
                     return ChangeSet(), (found.returned.state, "The shop was faster.")

@@ -35,7 +35,9 @@ class ReturnTriggerKind(StrEnum):
     STATE = "state"
 
 
-def triggered(view: View, shop: Shop, kind: ReturnTriggerKind, settings: Settings, now: datetime) -> ChangeSet:
+def trigger_return_event(
+    view: View, shop: Shop, kind: ReturnTriggerKind, settings: Settings, now: datetime
+) -> ChangeSet:
     """The rows of one triggered webhook. Raises RETURN_HOOK without a URL, and for an update before a creation."""
     url = url_for(view, shop, ReturnEventType.CREATED)
     if url is None:

@@ -72,7 +72,7 @@ def overridden(scenario: Scenario, values: dict[str, Any]) -> Scenario:
     wrong = [
         f"set.{path[:80]}: there is no such place; paths are such as {', '.join(_paths(scenario))}."
         for path, value in values.items()
-        if not _put(content, path, value)
+        if not _set_value(content, path, value)
     ]
     if wrong:
         raise invalid_parameter(*wrong[:10])
@@ -97,13 +97,13 @@ def value_at(content: Any, path: str) -> Any:
     return content
 
 
-def resolved(value: Any, order: Any) -> Any:
+def resolve(value: Any, order: Any) -> Any:
     """Texts that begin with @ become what the order has at that path."""
     if isinstance(value, str) and value.startswith("@"):
         return value_at(order, value[1:])
     if isinstance(value, dict):
-        return {name: resolved(entry, order) for name, entry in value.items()}
-    return [resolved(entry, order) for entry in value] if isinstance(value, list) else value
+        return {name: resolve(entry, order) for name, entry in value.items()}
+    return [resolve(entry, order) for entry in value] if isinstance(value, list) else value
 
 
 def read_as(value: Any, wanted: Any, where: str) -> Any:
@@ -138,7 +138,7 @@ def _copy(line: dict[str, Any], number: int) -> dict[str, Any]:
     }
 
 
-def _put(content: Any, path: str, value: Any) -> bool:
+def _set_value(content: Any, path: str, value: Any) -> bool:
     """Whether the value could be put there: in an object under any name, in a list at a place that it has."""
     if not _WHOLE_PATH.fullmatch(path) or not path.startswith(("order.", "steps[")):
         return False

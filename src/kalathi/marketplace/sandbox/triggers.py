@@ -38,7 +38,9 @@ class TriggerKind(StrEnum):
     CANCELLATION = "cancellation"
 
 
-def triggered(view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetime) -> ChangeSet:
+def trigger_event(
+    view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetime
+) -> ChangeSet:
     """The rows of one triggered webhook. Raises ORDER_NOT_ELIGIBLE for an order that has none."""
     order = found.order
     if order.shop_id != DEMO_SHOP_ID or order.code == _WITHOUT_TRIGGERS:
@@ -46,7 +48,7 @@ def triggered(view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, term
             ErrorCode.ORDER_NOT_ELIGIBLE,
             f"Webhooks are triggered for the demo orders other than {_WITHOUT_TRIGGERS} only.",
         )
-    event, body = _told(found, kind, terms, now)
+    event, body = _make_event(found, kind, terms, now)
     rows = announce(
         shop.id,
         order.code,
@@ -61,10 +63,10 @@ def triggered(view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, term
 
 def sample_body(found: FoundOrder, terms: Terms, now: datetime) -> bytes:
     """The `new_order` of a demo order: what a shop may be sent to see whether its URL takes it."""
-    return _told(found, TriggerKind.CREATION, terms, now)[1]
+    return _make_event(found, TriggerKind.CREATION, terms, now)[1]
 
 
-def _told(found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetime) -> tuple[OrderEventType, bytes]:
+def _make_event(found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetime) -> tuple[OrderEventType, bytes]:
     step = _step(found, kind, terms)
     event = step.event(tells_deliveries=False)
     if event is None:
@@ -79,7 +81,7 @@ def _step(found: FoundOrder, kind: TriggerKind, terms: Terms) -> Step:
     """What is told depends on the kind of webhook and not on what this order could come to: a shop tries its receiver
     with every demo order."""
     now = stands_at(found)
-    placed = _as_placed(found.order, terms)
+    placed = _place_step(found.order, terms)
     order = placed.order
     match kind:
         case TriggerKind.CREATION:
@@ -90,7 +92,7 @@ def _step(found: FoundOrder, kind: TriggerKind, terms: Terms) -> Step:
                 expires_at=after(order.expires_at, _EXTENSION),
                 dispatch_until=order.dispatch_until and after(order.dispatch_until, _EXTENSION),
             )
-            return machine.moved(machine.Action.EXTEND, order, new)
+            return machine.make_step(machine.Action.EXTEND, order, new)
         case TriggerKind.CANCELLATION:
             return machine.cancel(order)
         case TriggerKind.VOUCHER_UPDATE:
@@ -99,10 +101,10 @@ def _step(found: FoundOrder, kind: TriggerKind, terms: Terms) -> Step:
             order = replace(order, courier_voucher=None, courier_tracking_codes=())
             link = terms.voucher_url(DEMO_SHOP_ID, SAMPLE_LINK)
             new = replace(order, courier_voucher=link, courier_tracking_codes=TRACKING_CODES)
-            return machine.moved(machine.Action.ISSUE_VOUCHER, order, new)
+            return machine.make_step(machine.Action.ISSUE_VOUCHER, order, new)
 
 
-def _as_placed(order: Order, terms: Terms) -> Step:
+def _place_step(order: Order, terms: Terms) -> Step:
     """The demo order as it was on its first day; one from the marketplace's warehouse is accepted from the start."""
     if order.fulfilled_by_skroutz:
         return Step(action=machine.Action.PLACE, order=order)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kalathi.contract.codec import decode, encode
 from kalathi.marketplace.kernel.changes import Add, AtLeast, Delete, Insert, Update, Value
-from kalathi.marketplace.kernel.database import View, padded
+from kalathi.marketplace.kernel.database import View, pad_rows
 from kalathi.marketplace.shops.model import Listing, Shop
 
 
@@ -48,7 +48,7 @@ def shops(view: View) -> list[Shop]:
 
 def shops_by_id(view: View, shop_ids: Collection[str]) -> dict[str, Shop]:
     """The shops of these ids that there are."""
-    names, parameters = _named("id", padded([*shop_ids]))
+    names, parameters = _name_values("id", pad_rows([*shop_ids]))
     rows = view.all(f"SELECT document FROM shops WHERE shop_id IN ({names})", parameters)  # noqa: S608  (names only)
     return {found.id: found for found in (shop_of(row[0]) for row in rows)}
 
@@ -57,7 +57,7 @@ def listings(view: View, shop_id: str, shop_uids: Collection[str]) -> dict[str, 
     """The listings of these uids that the shop has."""
     if not shop_uids:
         return {}  # An empty list is no SQL.
-    names, parameters = _named("uid", shop_uids)
+    names, parameters = _name_values("uid", shop_uids)
     sql = f"SELECT document, quantity FROM listings WHERE shop_id = :shop_id AND shop_uid IN ({names})"  # noqa: S608  (names only)
     found = [
         ListingInStock(decode(row[0], Listing), row[1]) for row in view.all(sql, {"shop_id": shop_id, **parameters})
@@ -109,7 +109,7 @@ def insert_token(shop_id: str, token_hash: bytes) -> Insert:
 
 def signing_secrets_by_shop(view: View, shop_ids: Collection[str]) -> dict[str, list[str]]:
     """The live secrets of these shops that sign, the newest last."""
-    names, parameters = _named("id", padded([*shop_ids]))
+    names, parameters = _name_values("id", pad_rows([*shop_ids]))
     secrets: dict[str, list[str]] = {}
     for shop_id, secret in view.all(
         f"SELECT shop_id, secret FROM signing_secrets WHERE shop_id IN ({names}) ORDER BY shop_id, number",  # noqa: S608  (names only)
@@ -174,7 +174,7 @@ def set_stock(shop_id: str, shop_uid: str, quantity: int) -> Update:
     return Update("listings", {"shop_id": shop_id, "shop_uid": shop_uid}, {"quantity": quantity}, touches=None)
 
 
-def _named(prefix: str, values: Collection[str]) -> tuple[str, dict[str, Value]]:
+def _name_values(prefix: str, values: Collection[str]) -> tuple[str, dict[str, Value]]:
     """Names for an IN list, and what they stand for: `:uid0, :uid1`."""
     parameters: dict[str, Value] = {f"{prefix}{number}": value for number, value in enumerate(values)}
     return ", ".join(f":{name}" for name in parameters), parameters

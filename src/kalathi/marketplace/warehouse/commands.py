@@ -19,13 +19,13 @@ from kalathi.marketplace.warehouse.model import (
     PurchaseOrder,
     Receive,
     line_on_the_wire,
-    received,
+    receive,
 )
 from kalathi.marketplace.warehouse.requests import (
-    expected_date,
     line_of,
     new_supplier,
-    purchased_lines,
+    read_expected_date,
+    read_lines,
     supplier_changes,
     text_of,
 )
@@ -53,7 +53,7 @@ def add_supplier(view: View, shop_id: str, request: SupplierRequest, fresh_id: s
     if store.supplier(view, shop_id, supplier.id) is not None:
         taken.append(f"id: another supplier has {supplier.id[:50]}.")
     if store.supplier_of_code(view, shop_id, supplier.code) is not None:
-        taken.append(_code_is_taken(supplier.code))
+        taken.append(_describe_taken_code(supplier.code))
     if taken:
         raise invalid_parameter(*taken)
     return ChangeSet(store.insert_supplier(shop_id, supplier)), supplier
@@ -66,7 +66,7 @@ def change_supplier(view: View, shop_id: str, supplier_id: str, request: Supplie
         raise _no_supplier()
     supplier = replace(found.supplier, **supplier_changes(request))
     if store.supplier_of_code(view, shop_id, supplier.code) not in {None, supplier_id}:
-        raise invalid_parameter(_code_is_taken(supplier.code))
+        raise invalid_parameter(_describe_taken_code(supplier.code))
     if supplier == found.supplier:
         return ChangeSet(), supplier
     return ChangeSet(store.update_supplier(shop_id, found, supplier)), supplier
@@ -84,7 +84,7 @@ def announce_goods(
     listed = shops.listings(view, shop_id, named)
     sentences: tuple[str, ...] = () if supplier_id else ("supplier_id: it is missing.",)
     try:
-        lines = purchased_lines(request, listed, athens(now).date())
+        lines = read_lines(request, listed, athens(now).date())
     except DomainError as error:
         raise invalid_parameter(*sentences, *error.messages) from None
     if sentences:
@@ -92,7 +92,7 @@ def announce_goods(
     order = PurchaseOrder(
         code=codes.purchase_order_code(now),
         supplier_id=supplier_id,
-        expected_date=expected_date(request) or athens(now).date(),
+        expected_date=read_expected_date(request) or athens(now).date(),
         created_at=athens(now),
         line_items=tuple(lines),
     )
@@ -122,7 +122,7 @@ def receive_goods(view: View, code: str, counted: Receive, now: datetime) -> tup
     Raises PURCHASE_ORDER_NOT_FOUND, PURCHASE_ORDER_STATUS, INVALID_PARAMETER.
     """
     found = any_purchase_order(view, code)
-    order = received(found.purchase_order, counted, now)
+    order = receive(found.purchase_order, counted, now)
     shop_id = found.shop_id
     there = store.in_stock(view, shop_id, [line.product_uid for line in order.line_items])
     changes = ChangeSet(store.update_purchase_order(found, order))
@@ -143,5 +143,5 @@ def _no_supplier() -> DomainError:
     return DomainError(ErrorCode.SUPPLIER_NOT_FOUND, "Supplier not found")
 
 
-def _code_is_taken(code: str) -> str:
+def _describe_taken_code(code: str) -> str:
     return f"code: another supplier of the shop has the code {code[:50]}."

@@ -69,7 +69,7 @@ class Receive(Struct, frozen=True, kw_only=True):
     line_items: Annotated[tuple[ReceivedLine, ...], Meta(max_length=MOST_LINES)] = ()
 
 
-def received(order: PurchaseOrder, counted: Receive, now: datetime) -> PurchaseOrder:
+def receive(order: PurchaseOrder, counted: Receive, now: datetime) -> PurchaseOrder:
     """The goods are there. Raises PURCHASE_ORDER_STATUS the second time, INVALID_PARAMETER for other products."""
     if order.received_at is not None:
         raise DomainError(ErrorCode.PURCHASE_ORDER_STATUS, "Purchase order already received.")

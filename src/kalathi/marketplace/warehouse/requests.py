@@ -58,11 +58,11 @@ def supplier_changes(request: SupplierRequest) -> dict[str, Any]:
     return texts
 
 
-def purchased_lines(request: PurchaseOrderRequest, listed: Collection[str], today: date) -> list[PurchasedLine]:
+def read_lines(request: PurchaseOrderRequest, listed: Collection[str], today: date) -> list[PurchasedLine]:
     """The lines of a purchase order; `listed` are the shop's own products. Raises INVALID_PARAMETER, one sentence a
     field, that of the date included."""
     wrong: dict[str, str] = {}
-    day = expected_date(request)
+    day = read_expected_date(request)
     if day is None:
         wrong["expected_date"] = "expected_date: give a date such as 2026-12-01."
     elif day < today:
@@ -88,7 +88,7 @@ def purchased_lines(request: PurchaseOrderRequest, listed: Collection[str], toda
     return lines
 
 
-def expected_date(request: PurchaseOrderRequest) -> date | None:
+def read_expected_date(request: PurchaseOrderRequest) -> date | None:
     """The day, or None when it is none."""
     text = request.expected_date
     if not isinstance(text, str) or not _DATE.fullmatch(text):

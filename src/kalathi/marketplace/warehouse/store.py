@@ -7,7 +7,7 @@ from kalathi.contract.codec import decode, encode
 from kalathi.contract.fbs import Product, Supplier
 from kalathi.marketplace.kernel.changes import Add, AtLeast, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import View, padded
+from kalathi.marketplace.kernel.database import View, pad_rows
 from kalathi.marketplace.warehouse.model import FoundPurchaseOrder, PurchaseOrder, product_id
 
 
@@ -22,7 +22,7 @@ def in_stock(view: View, shop_id: str, shop_uids: Collection[str]) -> dict[str, 
     """How many pieces of these products lie in the warehouse; products of which none ever did are left out."""
     if not shop_uids:
         return {}
-    uids = padded([*shop_uids])
+    uids = pad_rows([*shop_uids])
     parameters: dict[str, Value] = {f"uid{number}": uid for number, uid in enumerate(uids)}
     names = ", ".join(f":{name}" for name in parameters)
     sql = f"SELECT shop_uid, quantity FROM warehouse_stock WHERE shop_id = :shop_id AND shop_uid IN ({names})"  # noqa: S608  (names only)

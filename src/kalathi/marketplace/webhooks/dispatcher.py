@@ -5,11 +5,11 @@ from typing import Final, NamedTuple, Protocol
 
 import structlog
 
-from kalathi.contract.signatures import signed_headers
+from kalathi.contract.signatures import sign_headers
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.database import Database, Row, View
-from kalathi.marketplace.kernel.due import DueRow, again, all_done, freed
+from kalathi.marketplace.kernel.due import DueRow, again, complete_all, release
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, SENTENCES, Answer, SendError
@@ -99,7 +99,7 @@ class Dispatcher:
         owners = shops.shops_by_id(view, shop_ids)
         secrets = shops.signing_secrets_by_shop(view, shop_ids)
         following = [row for row, (event_type, _) in found if event_type == FOLLOWING]
-        reached = store.opened_urls(view, following) if following else {}
+        reached = store.find_opened_urls(view, following) if following else {}
         prepared: list[Outgoing | None] = []
         for row, (event_type, body) in found:
             shop = owners.get(row.shop_id)
@@ -128,7 +128,7 @@ class Dispatcher:
             headers = NO_HEADERS
             if secrets:
                 name = store.message_id(row.shop_id, row.subject, row.sequence)
-                headers = signed_headers(secrets, name, real_millis() // 1000, body)
+                headers = sign_headers(secrets, name, real_millis() // 1000, body)
             answer = await self._send(row, event_type, url, body, headers)
         if answer.error is SendError.LISTENER_GONE:
             return Attempted(row, None, FREED)
@@ -144,16 +144,16 @@ class Dispatcher:
         tries = [(entry.row, entry.answer, entry.word, entry.at_millis) for entry in ended if entry.answer is not None]
         changes = ChangeSet()
         if over:
-            changes.add(all_done(over))
+            changes.add(complete_all(over))
         if tries:
             changes.add(store.insert_attempts(tries))
         for attempted in ended:
             if attempted.outcome is FREED:
-                changes.add(freed(attempted.row))
+                changes.add(release(attempted.row))
             elif isinstance(attempted.outcome, RetryAt):
                 changes.add(again(attempted.row, attempted.outcome.due_at))
             if attempted.opens:
-                changes.add(*store.opened(attempted.row, attempted.opens, attempted.at_millis))
+                changes.add(*store.record_opening(attempted.row, attempted.opens, attempted.at_millis))
         return changes
 
     async def _send(self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:

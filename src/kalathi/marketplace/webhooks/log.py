@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from kalathi.contract.signatures import signed_headers
+from kalathi.contract.signatures import sign_headers
 from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.database import Database, Row, View
@@ -95,7 +95,7 @@ class DeliveryDetail(Struct, frozen=True, kw_only=True):
     attempts: list[Attempt]
 
 
-def logged(
+def list_deliveries(
     view: View, filters: Mapping[str, Value], state: str | None, limit: int, offset: int
 ) -> tuple[list[LoggedDelivery], int]:
     """A page of the log, newest first, and how many there are in all. `filters` are of `shop_id`, `subject`,
@@ -174,7 +174,7 @@ def delivery_detail(view: View, name: str, headers: dict[str, str], now_seconds:
         raise DomainError(ErrorCode.NOT_FOUND, "Delivery not found")
     secrets = [*signing_secrets(view, shop_id).values()]
     if secrets:
-        headers = headers | signed_headers(secrets, message_id(shop_id, subject, sequence), now_seconds, row[-1])
+        headers = headers | sign_headers(secrets, message_id(shop_id, subject, sequence), now_seconds, row[-1])
     return DeliveryDetail(
         delivery=_entry(row[:-1]),
         headers=headers,

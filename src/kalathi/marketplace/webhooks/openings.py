@@ -10,7 +10,7 @@ from kalathi.contract.words import ReturnEventType
 from kalathi.marketplace.kernel.changes import Add, ChangeSet, Delete, Insert, Update
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import DueKind, DueRow, plan, planned
+from kalathi.marketplace.kernel.due import DueKind, DueRow, find_planned, plan
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
 
@@ -31,7 +31,7 @@ def announce_following(
 ) -> list[Insert | Update]:
     """The rows of an event that follows. The present `url` is the shop's, None while nothing is to be sent."""
     waits_for = None if url is None else store.opening_under_way(view, shop_id, subject)
-    reached = url is not None and store.opened_url(view, shop_id, subject) == url
+    reached = url is not None and store.find_opened_url(view, shop_id, subject) == url
     rows: list[Insert | Update] = [
         *store.announce(
             shop_id,
@@ -53,7 +53,7 @@ def announce_following(
 
 def reaches(view: View, shop_id: str, subject: str, url: str) -> bool:
     """Whether the opening event was delivered to this URL, or is under way."""
-    if store.opened_url(view, shop_id, subject) == url:
+    if store.find_opened_url(view, shop_id, subject) == url:
         return True
     return store.opening_under_way(view, shop_id, subject) is not None
 
@@ -69,7 +69,7 @@ class Openings:
         """Plans the deliveries of what has been told since, unless the shop's URL has changed in the meantime."""
 
         def command(view: View) -> tuple[ChangeSet, None]:
-            present = planned(view, row.kind, row.shop_id, row.subject, row.sequence)
+            present = find_planned(view, row.kind, row.shop_id, row.subject, row.sequence)
             if present is None or present.lease != row.lease:
                 return ChangeSet(), None  # It is somebody else's by now.
             changes = ChangeSet(
@@ -77,13 +77,13 @@ class Openings:
             )
             shop = shops.shop(view, row.shop_id)
             url = None if shop is None else shop.returns_url
-            if url is None or store.opened_url(view, row.shop_id, row.subject) != url:
+            if url is None or store.find_opened_url(view, row.shop_id, row.subject) != url:
                 return changes, None
             now = self._clock.now_millis()
             changes.add(
                 *(
                     plan(DueKind.DELIVERY, row.shop_id, row.subject, sequence, due_at=now, anchor_at=now)
-                    for sequence in store.held_events(view, row.shop_id, row.subject)
+                    for sequence in store.find_held_events(view, row.shop_id, row.subject)
                 )
             )
             return changes, None

@@ -2,7 +2,7 @@
 
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.due import DueKind, plan, planned, sooner
+from kalathi.marketplace.kernel.due import DueKind, find_planned, plan, sooner
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.webhooks import store
 
@@ -22,10 +22,10 @@ def resent(view: View, shop_id: str, subject: str, sequence: int, now_millis: in
     opening = store.opening_under_way(view, shop_id, subject)
     if opening is not None and opening.sequence < sequence:
         return sooner(opening, now_millis) if opening.kind is DueKind.DELIVERY else ChangeSet()
-    waiting = planned(view, DueKind.DELIVERY, shop_id, subject, sequence)
+    waiting = find_planned(view, DueKind.DELIVERY, shop_id, subject, sequence)
     if waiting is not None:
         return sooner(waiting, now_millis)
-    attempts = store.recorded_attempts(view, shop_id, subject, sequence)
+    attempts = store.count_attempts(view, shop_id, subject, sequence)
     return ChangeSet(
         plan(DueKind.DELIVERY, shop_id, subject, sequence, due_at=now_millis, anchor_at=now_millis, attempts=attempts)
     )

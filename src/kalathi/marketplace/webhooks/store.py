@@ -10,7 +10,7 @@ from kalathi.contract.words import ReturnEventType
 from kalathi.marketplace.kernel.changes import Delete, Insert, InsertMany, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.database import View, any_of
-from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow, plan, planned
+from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow, find_planned, plan
 from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.webhooks.answer import Answer, explanation_of
 
@@ -74,7 +74,7 @@ def last_sequence(view: View, shop_id: str, subject: str) -> int:
     return row[0] if row and row[0] is not None else 0
 
 
-def opened_url(view: View, shop_id: str, subject: str) -> str | None:
+def find_opened_url(view: View, shop_id: str, subject: str) -> str | None:
     """To which URL the event that opens a subject was delivered; None when to none."""
     row = view.one(
         "SELECT url FROM openings WHERE shop_id = :shop_id AND subject = :subject",
@@ -83,7 +83,7 @@ def opened_url(view: View, shop_id: str, subject: str) -> str | None:
     return None if row is None else row[0]
 
 
-def opened_urls(view: View, events: Sequence[DueRow]) -> dict[tuple[str, str], str]:
+def find_opened_urls(view: View, events: Sequence[DueRow]) -> dict[tuple[str, str], str]:
     """The same of many, by shop and subject."""
     pairs, parameters = any_of(("shop_id", "subject"), [(event.shop_id, event.subject) for event in events])
     rows = view.all(f"SELECT shop_id, subject, url FROM openings WHERE {pairs}", parameters)  # noqa: S608  (names only)
@@ -106,7 +106,7 @@ def opening_under_way(view: View, shop_id: str, subject: str) -> DueRow | None:
             "created": ReturnEventType.CREATED,
         },
     )
-    return None if row is None else planned(view, DueKind(row[0]), shop_id, subject, row[1])
+    return None if row is None else find_planned(view, DueKind(row[0]), shop_id, subject, row[1])
 
 
 def event_type_of(view: View, shop_id: str, subject: str, sequence: int) -> str | None:
@@ -119,7 +119,7 @@ def event_type_of(view: View, shop_id: str, subject: str, sequence: int) -> str 
     return None if row is None else row[0]
 
 
-def held_events(view: View, shop_id: str, subject: str) -> list[int]:
+def find_held_events(view: View, shop_id: str, subject: str) -> list[int]:
     """Sequences of the events since the latest opening one that were neither tried nor wait to be, in order."""
     rows = view.all(
         "SELECT e.sequence FROM webhook_events e WHERE e.shop_id = :shop_id AND e.subject = :subject"
@@ -140,7 +140,7 @@ def held_events(view: View, shop_id: str, subject: str) -> list[int]:
     return [row[0] for row in rows]
 
 
-def opened(row: DueRow, url: str, at_millis: int) -> list[Delete | Insert]:
+def record_opening(row: DueRow, url: str, at_millis: int) -> list[Delete | Insert]:
     """An opening event was delivered to this URL; what was told since is looked at now."""
     key: dict[str, Value] = {"shop_id": row.shop_id, "subject": row.subject}
     release: dict[str, Value] = {**key, "kind": DueKind.OPENED, "sequence": row.sequence}
@@ -179,7 +179,7 @@ def backlog(view: View) -> Backlog:
     return Backlog(*row) if row else Backlog(0, None)
 
 
-def recorded_attempts(view: View, shop_id: str, subject: str, sequence: int) -> int:
+def count_attempts(view: View, shop_id: str, subject: str, sequence: int) -> int:
     """How often an event was tried."""
     row = view.one(
         "SELECT count(*) FROM delivery_attempts"

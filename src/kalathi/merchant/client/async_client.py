@@ -29,7 +29,7 @@ from kalathi.merchant.client.flows import (
     ReturnReading,
     following_page,
 )
-from kalathi.merchant.client.redirects import shown_address
+from kalathi.merchant.client.redirects import show_address
 from kalathi.merchant.client.transport import AsyncNetwork, AsyncTransport
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class AsyncClient:
         self._sleep = sleep
 
     def __repr__(self) -> str:
-        return f"AsyncClient({shown_address(self._flows.base)!r})"  # Without the token.
+        return f"AsyncClient({show_address(self._flows.base)!r})"  # Without the token.
 
     async def __aenter__(self) -> Self:
         return self

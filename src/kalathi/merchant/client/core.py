@@ -23,7 +23,7 @@ from kalathi.merchant.client.failures import (
     UnreadableAnswerError,
     marketplace_error,
 )
-from kalathi.merchant.client.redirects import new_base, shown_address
+from kalathi.merchant.client.redirects import new_base, show_address
 from kalathi.merchant.client.transport import HttpAnswer
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ class RequestCore:
     def _moved(self, error: RedirectedError, call: Call) -> RedirectedError:
         """Names the marketplace's new address, if the redirect changes nothing else of the call's."""
         new_base_url = new_base(error.refused, _PATH + call.path)
-        return RedirectedError(error.refused, base_url=shown_address(self.base_url), new_base_url=new_base_url)
+        return RedirectedError(error.refused, base_url=show_address(self.base_url), new_base_url=new_base_url)
 
 
 def _retry_after(headers: Mapping[str, str], clock: Callable[[], float]) -> float | None:

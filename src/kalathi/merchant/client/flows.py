@@ -19,7 +19,7 @@ from kalathi.contract.fbs import (
 )
 from kalathi.contract.orders import ListMeta, Order, OrderBody, OrderList, Success
 from kalathi.contract.reading import Reading
-from kalathi.contract.received import received
+from kalathi.contract.received import read_received
 from kalathi.contract.requests import (
     AcceptRequest,
     PurchaseOrderRequest,
@@ -97,7 +97,7 @@ class Flows(RequestCore):
     def read_order(self, code: str) -> Flow[OrderReading]:
         """The same, with what could not be read."""
         reading = yield from self.made_reading(Call("GET", _of_order(code), repeats=True), OrderBody)
-        return OrderReading(reading.value.order, received(reading)["order"], reading.unread)
+        return OrderReading(reading.value.order, read_received(reading)["order"], reading.unread)
 
     def orders(self, state: str | None, updated_since: datetime | None, page: int, per: int) -> Flow[OrderPage]:
         """The list of orders."""
@@ -111,7 +111,7 @@ class Flows(RequestCore):
         """The same, with each order as it was received."""
         reading = yield from self._orders(state, updated_since, page, per)
         dropped = {entry.path for entry in reading.dropped}
-        listed = enumerate(received(reading).get("orders") or [])
+        listed = enumerate(read_received(reading).get("orders") or [])
         entries = [entry for index, entry in listed if f"$.orders[{index}]" not in dropped]
         readings = [OrderReading(order, entry) for order, entry in zip(reading.value.orders, entries, strict=True)]
         return OrderReadings(readings, reading.value.meta, _unread_codes(reading, "code"))
@@ -189,7 +189,7 @@ class Flows(RequestCore):
         if lines:
             # A review without one of its lines could approve a line that no policy has checked.
             raise UnreadableAnswerError(f"the answer is not what the contract says: {', '.join(lines)} cannot be read")
-        return ReturnReading(reading.value.returned, received(reading)["return"])
+        return ReturnReading(reading.value.returned, read_received(reading)["return"])
 
     def return_requests(self, state: str | None, order_code: str | None, page: int, per: int) -> Flow[ReturnPage]:
         """The list of returns."""

@@ -86,12 +86,12 @@ def decide(request: Request, status: int, location: str, earlier: Sequence[str] 
     new_url = _target(request.url, location)
     reason = Reason.UNREADABLE if new_url is None else _objection(request, status, new_url, len(earlier))
     if new_url is None or reason is not None:
-        address = shown_address(earlier[0] if earlier else request.url)
-        return Refused(reason or Reason.UNREADABLE, request.method, status, address, shown_address(new_url or ""))
+        address = show_address(earlier[0] if earlier else request.url)
+        return Refused(reason or Reason.UNREADABLE, request.method, status, address, show_address(new_url or ""))
     return request._replace(url=new_url)
 
 
-def shown_address(url: str) -> str:
+def show_address(url: str) -> str:
     """Return the address without its secrets: scheme, host, port and path."""
     try:
         parts = urlsplit(url)
@@ -151,7 +151,7 @@ def _user_of(url: str) -> str:
 def _target(url: str, location: str) -> str | None:
     """Return the address of the header, rebuilt from its parts, so that the HTTP library connects to the host that was
     checked here. A user and password in the header are ignored."""
-    text = _decoded(location.strip())
+    text = _decode_location(location.strip())
     if not text or "\\" in text or not all(letter.isprintable() and not letter.isspace() for letter in text):
         return None
     try:
@@ -174,7 +174,7 @@ def _target(url: str, location: str) -> str | None:
     return new_url
 
 
-def _decoded(location: str) -> str:
+def _decode_location(location: str) -> str:
     """Headers come as Latin-1; servers that write Greek paths write them in UTF-8."""
     try:
         return location.encode("latin-1").decode("utf-8")

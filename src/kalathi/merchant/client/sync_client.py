@@ -29,7 +29,7 @@ from kalathi.merchant.client.flows import (
     ReturnReading,
     following_page,
 )
-from kalathi.merchant.client.redirects import shown_address
+from kalathi.merchant.client.redirects import show_address
 from kalathi.merchant.client.transport import Network, Transport
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Client:
         self._sleep = sleep
 
     def __repr__(self) -> str:
-        return f"Client({shown_address(self._flows.base)!r})"  # Without the token.
+        return f"Client({show_address(self._flows.base)!r})"  # Without the token.
 
     def __enter__(self) -> Self:
         return self

@@ -33,9 +33,9 @@ def read_quantity(value: object, decimal_sign: DecimalSign | None = None) -> int
     """
     number = _number(value, decimal_sign, "quantity")
     if number != number.to_integral_value():
-        raise UnreadableNumberError(f"the quantity {_shown(value)} is not a whole number of pieces")
+        raise UnreadableNumberError(f"the quantity {_show_value(value)} is not a whole number of pieces")
     if abs(number) > _MOST_PIECES:
-        raise UnreadableNumberError(f"the quantity {_shown(value)} is more than {_MOST_PIECES} pieces")
+        raise UnreadableNumberError(f"the quantity {_show_value(value)} is more than {_MOST_PIECES} pieces")
     return max(int(number), 0)
 
 
@@ -48,7 +48,7 @@ def read_price(value: object, decimal_sign: DecimalSign | None = None) -> Decima
         return None
     number = _number(_CURRENCY.sub("", value) if isinstance(value, str) else value, decimal_sign, "price")
     if number < 0 or number > _MOST_PIECES:
-        raise UnreadableNumberError(f"the price {_shown(value)} is not the price of a product")
+        raise UnreadableNumberError(f"the price {_show_value(value)} is not the price of a product")
     return number
 
 
@@ -65,7 +65,7 @@ def _number(value: object, decimal_sign: DecimalSign | None, what: str) -> Decim
     if isinstance(value, int) and not isinstance(value, bool):
         # Limit huge numbers before they are converted.
         return Decimal(max(min(value, _MOST_PIECES + 1), -_MOST_PIECES - 1))
-    raise UnreadableNumberError(f"the {what} {_shown(value)} is not a number")
+    raise UnreadableNumberError(f"the {what} {_show_value(value)} is not a number")
 
 
 @lru_cache(maxsize=4096)
@@ -75,13 +75,13 @@ def _number_of_text(text: str, decimal_sign: DecimalSign | None, what: str) -> D
         raise UnreadableNumberError(f"there is no {what}")
     signed = _SIGNED.fullmatch(stripped) if len(stripped) <= _LONGEST_TEXT else None
     if signed is None:
-        raise UnreadableNumberError(f"the {what} {_shown(text)} is not a number")
+        raise UnreadableNumberError(f"the {what} {_show_value(text)} is not a number")
     sign, digits = signed.groups()
     point = decimal_sign or _decimal_sign_of(digits, text, what)
     whole, _, fraction = digits.partition(point)
     if not re.fullmatch("[0-9]*", fraction) or not (re.fullmatch("[0-9]*", whole) or _GROUPED.fullmatch(whole)):
         chosen = f" with {decimal_sign!r} before the decimals (--stock-decimal)" if decimal_sign else ""
-        raise UnreadableNumberError(f"the {what} {_shown(text)} is not a number{chosen}")
+        raise UnreadableNumberError(f"the {what} {_show_value(text)} is not a number{chosen}")
     return Decimal(f"{sign}{re.sub('[., ]', '', whole) or '0'}.{fraction or '0'}")
 
 
@@ -95,12 +95,12 @@ def _decimal_sign_of(digits: str, text: str, what: str) -> str:
     # Beside another sign, which groups the thousands, the last one is clear.
     if len(signs) == 1 and len(fraction) == 3 and 1 <= len(whole) <= 3 and not whole.startswith("0"):
         raise UnreadableNumberError(
-            f"the {what} {_shown(text)} may mean {whole} or {whole}{fraction}."
+            f"the {what} {_show_value(text)} may mean {whole} or {whole}{fraction}."
             " Say which sign stands before the decimals with --stock-decimal"
         )
     return point
 
 
-def _shown(value: object) -> str:
+def _show_value(value: object) -> str:
     text = str(value)
     return f'"{text[:_LONGEST_TEXT]}..."' if len(text) > _LONGEST_TEXT else f'"{text}"'

@@ -10,7 +10,7 @@ from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Given, Visit, read_as
 from kalathi.marketplace.shops import store as shops
 
@@ -33,7 +33,7 @@ async def show_cart(visit: Visit) -> Answer:
     """`?shop=&page=`: the listings of a shop, and the form of a customer who buys of them. What was chosen on other
     pages of the list goes with the form from page to page."""
     shop_id = visit.form.text("shop_id") or visit.query.get("shop", "")
-    page = leaf_of({"page": visit.form.text("leaf") or visit.form.text("page") or visit.query.get("page", "1")})
+    page = read_page({"page": visit.form.text("turn_to") or visit.form.text("page") or visit.query.get("page", "1")})
     wanted = {line["shop_uid"]: line["quantity"] for line in _lines(visit)}
 
     def query(view: View) -> dict[str, Any]:
@@ -45,7 +45,7 @@ async def show_cart(visit: Visit) -> Answer:
             "shops": named,
             "shop": chosen,
             "listings": listings,
-            "leaf": leafed(page, count),
+            "position": locate_page(page, count),
             "elsewhere": {uid: quantity for uid, quantity in wanted.items() if uid not in here},
         }
 
@@ -61,7 +61,7 @@ async def show_cart(visit: Visit) -> Answer:
 
 async def place_cart(visit: Visit) -> Answer:
     """The cart becomes an order. Raises INVALID_PARAMETER."""
-    if visit.form.text("leaf"):
+    if visit.form.text("turn_to"):
         return await show_cart(visit)
     context = visit.context
     new = _cart(visit)

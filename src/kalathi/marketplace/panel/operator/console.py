@@ -11,15 +11,15 @@ from kalathi.marketplace.kernel.due import DueKind, DueRow, coming
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.operator.overview import seen
+from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import store as returns
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.player import Played, ScenarioPlayer
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
-from kalathi.marketplace.sandbox.return_triggers import triggered as return_triggered
+from kalathi.marketplace.sandbox.return_triggers import trigger_return_event as return_triggered
 from kalathi.marketplace.sandbox.scenario import find_scenario, scenarios
-from kalathi.marketplace.sandbox.triggers import TriggerKind, triggered
+from kalathi.marketplace.sandbox.triggers import TriggerKind, trigger_event
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.commands import find_shop
 from kalathi.marketplace.webhooks.listeners import url_for
@@ -99,7 +99,7 @@ async def move_clock(visit: Visit) -> Answer:
         await mover.advance(_STEPS[step])
     elif step == "next":
         now = visit.context.clock.now()
-        expected = await visit.context.database.read(_expected)
+        expected = await visit.context.database.read(_list_due)
         later = [row for row in expected if from_millis(row.due_at) > now]
         if not later:
             raise invalid_parameter("Nothing is due.")
@@ -145,7 +145,7 @@ async def trigger(visit: Visit) -> Answer:
             raise DomainError(ErrorCode.NOT_FOUND, "There is no such demo order.")
         if url_for(view, shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
-        return triggered(view, shop, found, TriggerKind(kind), context.terms, now), None
+        return trigger_event(view, shop, found, TriggerKind(kind), context.terms, now), None
 
     await context.database.run(command)
     return See(CONSOLE, done="trigger")
@@ -153,12 +153,12 @@ async def trigger(visit: Visit) -> Answer:
 
 async def _console(visit: Visit, played: Played | None) -> Answer:
     _check_sandbox(visit)
-    context, mark = visit.context, seen(visit, "sandbox")
+    context, mark = visit.context, mark_place(visit, "sandbox")
     now = context.clock.now()
 
     def query(view: View) -> dict[str, Any]:
         return {
-            "coming": [_coming(visit, row, now) for row in _expected(view)],
+            "coming": [_coming(visit, row, now) for row in _list_due(view)],
             "shops": sorted(shops.shops(view), key=lambda shop: shop.name.casefold()),
         }
 
@@ -182,7 +182,7 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
     return Shown("operator/sandbox.html", content | more)
 
 
-def _expected(view: View) -> list[DueRow]:
+def _list_due(view: View) -> list[DueRow]:
     """What is due next and will do something: an expiry does nothing to what was answered in time."""
     only = {
         DueKind.EXPIRY: orders.STILL_OPEN,

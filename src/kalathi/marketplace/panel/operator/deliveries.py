@@ -12,8 +12,8 @@ from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, invalid_parameter
 from kalathi.marketplace.panel import json_view, wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.operator.overview import seen
-from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.operator.overview import mark_place
+from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
@@ -26,7 +26,7 @@ _FILTERS: Final = ("shop_id", "subject", "event_type")
 
 async def list_deliveries(visit: Visit) -> Answer:
     """`?shop_id=&subject=&event_type=&state=&since=&page=`, the newest first."""
-    query, page, mark = visit.query, leaf_of(visit.query), seen(visit, "deliveries")
+    query, page, mark = visit.query, read_page(visit.query), mark_place(visit, "deliveries")
     state = query.get("state") or None
     if state is not None and state not in wording.DELIVERY_STATES:
         raise invalid_parameter("There is no such state.")
@@ -39,9 +39,9 @@ async def list_deliveries(visit: Visit) -> Answer:
             problems = error.messages
 
     def read(view: View) -> dict[str, Any]:
-        found, count = log.logged(view, filters, state, page.per, page.offset)
+        found, count = log.list_deliveries(view, filters, state, page.per, page.offset)
         named = {shop.id: shop.name for shop in shops.shops(view)}
-        return {"deliveries": found, "leaf": leafed(page, count), "shops": named}
+        return {"deliveries": found, "position": locate_page(page, count), "shops": named}
 
     content = await visit.context.database.read(read)
     more = {
@@ -56,7 +56,7 @@ async def list_deliveries(visit: Visit) -> Answer:
 
 async def show_delivery(visit: Visit) -> Answer:
     """One event: its body, how that differs from the body before, its headers, each attempt, and it as a command."""
-    name, mark = visit.parts["id"], seen(visit, "deliveries")
+    name, mark = visit.parts["id"], mark_place(visit, "deliveries")
     headers, now_seconds = webhook_headers(visit.context.terms.settings.user_agent), real_millis() // 1000
 
     def read(view: View) -> tuple[log.DeliveryDetail, bytes | None, str]:
@@ -71,7 +71,7 @@ async def show_delivery(visit: Visit) -> Answer:
     content = {
         "detail": detail,
         "delivery": detail.delivery,
-        "body": json_view.coloured(value),
+        "body": json_view.colour_json(value),
         "differences": None if before is None else json_view.differences(json_view.read(before), value),
         "curl": _as_curl(url or "http://127.0.0.1:9000/", detail.headers, body),
         "seen": mark,

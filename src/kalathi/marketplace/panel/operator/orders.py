@@ -18,10 +18,10 @@ from kalathi.marketplace.orders.operations import OPERATIONS, Facts
 from kalathi.marketplace.orders.replacing import still_replaceable
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
-from kalathi.marketplace.panel.operator.overview import seen
+from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.order_lists import OrderFilter, filter_of, is_code, row_of
 from kalathi.marketplace.panel.order_view import order_page
-from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.returns import commands as returns
 from kalathi.marketplace.returns.model import NewReturn
@@ -50,9 +50,9 @@ _ACTIONS: Final[Mapping[str, Action]] = {
 
 async def list_orders(visit: Visit) -> Answer:
     """`?state=&code=&shop=&page=`, the newest first."""
-    wanted, page = filter_of(visit.query), leaf_of(visit.query)
+    wanted, page = filter_of(visit.query), read_page(visit.query)
     shop_id, now = visit.query.get("shop", ""), visit.context.clock.now()
-    mark = seen(visit, "orders")
+    mark = mark_place(visit, "orders")
 
     def query(view: View) -> tuple[list[FoundOrder], int, list[tuple[str, str]]]:
         named = sorted((shop.name, shop.id) for shop in shops.shops(view))
@@ -61,7 +61,7 @@ async def list_orders(visit: Visit) -> Answer:
     found, count, named = await visit.context.database.read(query)
     content = {
         "rows": [row_of(entry, now, visit.words) for entry in found],
-        "leaf": leafed(page, count),
+        "position": locate_page(page, count),
         "wanted": wanted,
         "states": tuple(state.value for state in OrderState),
         "shops": named,
@@ -86,7 +86,7 @@ async def show_order(visit: Visit) -> Answer:
             # What it names is nowhere kept: its shop, its voucher, other orders.
             "is_demo": is_demo,
             "possible": frozenset() if is_demo else _possible(found.order),
-            "windows": context.terms.schedule.offered(machine.pickups_from(found.order, now)),
+            "windows": context.terms.schedule.offer_windows(machine.pickups_from(found.order, now)),
         }
 
     content = await context.database.look(query)

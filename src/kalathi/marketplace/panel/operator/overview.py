@@ -40,7 +40,7 @@ async def show_overview(visit: Visit) -> Answer:
         }
 
     content = await visit.context.database.read(query)
-    return Shown("operator/overview.html", content | {"seen": seen(visit, "overview"), "counted": _COUNTED})
+    return Shown("operator/overview.html", content | {"seen": mark_place(visit, "overview"), "counted": _COUNTED})
 
 
 async def follow(visit: Visit) -> Answer:
@@ -55,6 +55,6 @@ async def follow(visit: Visit) -> Answer:
     return visit.follow(tables, mark)
 
 
-def seen(visit: Visit, place: str) -> str:
+def mark_place(visit: Visit, place: str) -> str:
     """What such a page has seen when it is made."""
     return visit.panel.signals.mark(*_PLACES[place])

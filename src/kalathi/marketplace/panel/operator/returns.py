@@ -9,7 +9,7 @@ from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
-from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.return_view import return_page, state_of
 from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.returns import commands, queries, store
@@ -28,14 +28,14 @@ _ACTIONS: Final[Mapping[str, Action]] = {
 
 async def list_returns(visit: Visit) -> Answer:
     """`?state=&page=`, the newest first."""
-    page, state = leaf_of(visit.query), state_of(visit.query)
+    page, state = read_page(visit.query), state_of(visit.query)
     filters: dict[str, Value] = {"state": state} if state else {}
     found, count = await visit.context.database.read(
         lambda view: store.page_of_returns(view, filters, page.per, page.offset)
     )
     content = {
         "returns": found,
-        "leaf": leafed(page, count),
+        "position": locate_page(page, count),
         "state": state,
         "states": tuple(word.value for word in ReturnState),
     }

@@ -14,7 +14,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_pa
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.entrance import SHOP_HOME
-from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import NewListing, NewLocation, NewShop, ShopChanges
@@ -52,7 +52,7 @@ async def add_shop(visit: Visit) -> Answer:
 
 async def show_shop(visit: Visit) -> Answer:
     """What a shop has set, its listings, and what it has announced to the warehouse."""
-    shop_id, page = visit.parts["shop_id"], leaf_of(visit.query)
+    shop_id, page = visit.parts["shop_id"], read_page(visit.query)
 
     def query(view: View) -> dict[str, Any]:
         shop = commands.find_shop(view, shop_id)
@@ -60,7 +60,7 @@ async def show_shop(visit: Visit) -> Answer:
         return {
             "shop": shop,
             "listings": listings,
-            "leaf": leafed(page, count),
+            "position": locate_page(page, count),
             "signs": len(store.signing_secrets(view, shop_id)),
             "purchase_orders": warehouse.purchase_orders(view, shop_id, _LATEST_PURCHASE_ORDERS, 0)[0],
         }
@@ -127,7 +127,7 @@ async def put_listing(visit: Visit) -> Answer:
 
     def command(view: View) -> Any:
         known = store.listings(view, shop_id, [new.shop_uid]).get(new.shop_uid)
-        return commands.put_listings(view, shop_id, [new if known is None else _changed(known.listing, new)])
+        return commands.put_listings(view, shop_id, [new if known is None else _change_listing(known.listing, new)])
 
     await visit.context.database.run(command)
     return See(_path(visit), done="listing")
@@ -142,7 +142,7 @@ async def open_shop(visit: Visit) -> Answer:
     return See(SHOP_HOME, session=cookie)
 
 
-def _changed(known: msgspec.Struct, new: NewListing) -> NewListing:
+def _change_listing(known: msgspec.Struct, new: NewListing) -> NewListing:
     kept = {
         name: value
         for name, value in msgspec.structs.asdict(known).items()

@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS, OrderEventType
-from kalathi.marketplace.api.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, checked_upload
+from kalathi.marketplace.api.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, check_upload
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
@@ -66,13 +66,13 @@ async def act(visit: Visit) -> Answer:
     operation = SHOP_ACTIONS.get(word)
     if operation is None:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
-    body = None if operation.body is None else read_as(_filled_in(word, visit.form.nested()), operation.body)
+    body = None if operation.body is None else read_as(_drop_blank_rows(word, visit.form.nested()), operation.body)
     keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
     def command(view: View) -> tuple[ChangeSet, str]:
         facts = Facts(view, keys, context.terms, context.clock.now())
         found = find(visit, view)
-        return operation.run(found, body, facts).changes, _done(word, found.order)
+        return operation.run(found, body, facts).changes, _describe_done(word, found.order)
 
     try:
         done = await context.database.run(command)
@@ -125,18 +125,18 @@ def find(visit: Visit, view: View) -> FoundOrder:
 async def _upload(
     visit: Visit, field: FileField, attach: Callable[[FoundOrder, Upload], ChangeSet], done: str
 ) -> Answer:
-    upload = checked_upload(visit.form.file or b"", field)
+    upload = check_upload(visit.form.file or b"", field)
     await visit.context.database.run(lambda view: (attach(find(visit, view), upload), None))
     return See(_path(visit), done=done)
 
 
-def _done(word: str, order: Order) -> str:
+def _describe_done(word: str, order: Order) -> str:
     """What is said of it. A preorder's voucher is not made at once, and what no courier of ours carries has none."""
     has_voucher = order.needs_voucher and order.scheduled_shipment is None
     return "accept_without_voucher" if word == "accept" and not has_voucher else word
 
 
-def _filled_in(word: str, content: dict[str, Any]) -> dict[str, Any]:
+def _drop_blank_rows(word: str, content: dict[str, Any]) -> dict[str, Any]:
     """Without the rows of a form that somebody has left as they were: lines that are not rejected, parcels that there
     are not."""
     if word == "reject" and "line_items" in content:

@@ -7,7 +7,7 @@ from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.panel.answers import Answer, Shown
 from kalathi.marketplace.panel.order_lists import OrderFilter, filter_of, is_code, row_of
-from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Visit
 
 # What presses comes first, then the rest in the order of an order's life.
@@ -17,7 +17,7 @@ STATES = tuple(state.value for state in OrderState)
 async def list_orders(visit: Visit) -> Answer:
     """`?state=&code=&page=`: the shop's orders, newest change first."""
     context, shop = visit.context, visit.shop
-    wanted, page = filter_of(visit.query), leaf_of(visit.query)
+    wanted, page = filter_of(visit.query), read_page(visit.query)
     now = context.clock.now()
 
     def query(view: View) -> tuple[list[FoundOrder], int, str]:
@@ -29,7 +29,7 @@ async def list_orders(visit: Visit) -> Answer:
         "problems": visit.problems,
         "shop": shop,
         "rows": [row_of(entry, now, visit.words) for entry in found],
-        "leaf": leafed(page, count),
+        "position": locate_page(page, count),
         "wanted": wanted,
         "states": STATES,
         "seen": seen,

@@ -13,7 +13,7 @@ from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
-from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.return_view import return_page, state_of
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands, queries, store
@@ -24,7 +24,7 @@ STATES: Final = tuple(state.value for state in ReturnState)
 
 async def list_returns(visit: Visit) -> Answer:
     """`?state=&page=`: the shop's returns, newest first."""
-    page, state = leaf_of(visit.query), state_of(visit.query)
+    page, state = read_page(visit.query), state_of(visit.query)
     filters: dict[str, Value] = {"shop_id": visit.shop.id}
     if state:
         filters["state"] = state
@@ -39,7 +39,7 @@ async def list_returns(visit: Visit) -> Answer:
             for entry in found
             if entry.returned.review_until is not None
         },
-        "leaf": leafed(page, count),
+        "position": locate_page(page, count),
         "state": state,
         "states": STATES,
     }

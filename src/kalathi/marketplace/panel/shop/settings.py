@@ -3,7 +3,7 @@
 import secrets
 from typing import Final
 
-from kalathi.contract.signatures import SECRET_BYTES, secret_text, signed_headers
+from kalathi.contract.signatures import SECRET_BYTES, secret_text, sign_headers
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import real_millis
 from kalathi.marketplace.kernel.database import View
@@ -68,14 +68,14 @@ async def try_webhook(visit: Visit) -> Answer:
             raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
         body = triggers.sample_body(found, context.terms, now)
     live = await context.database.look(lambda view: list(store.signing_secrets(view, shop.id).values()))
-    headers = signed_headers(live, f"test-{opaque_id()}", real_millis() // 1000, body)
-    answer = await _tried(visit, url, body, headers)
+    headers = sign_headers(live, f"test-{opaque_id()}", real_millis() // 1000, body)
+    answer = await _send_test(visit, url, body, headers)
     shown = await show_settings(visit)
     tried = {"url": url, "answer": answer, "text": answer.body.decode("utf-8", "replace")}
     return shown._replace(content={**shown.content, "tried": tried}) if isinstance(shown, Shown) else shown
 
 
-async def _tried(visit: Visit, url: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
+async def _send_test(visit: Visit, url: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
     """What the shop answers. One shop tries one webhook at a time, and few shops do."""
     trying = visit.panel.trying
     if visit.shop.id in trying or len(trying) >= _MOST_TRYING:

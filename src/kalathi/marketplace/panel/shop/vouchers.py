@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.api.vouchers import PDF_HEADERS
 from kalathi.marketplace.couriers import store
-from kalathi.marketplace.couriers.merging import merged
+from kalathi.marketplace.couriers.merging import merge_pdfs
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
@@ -36,9 +36,9 @@ async def merge_vouchers(visit: Visit) -> Answer:
         raise invalid_parameter("Choose at most 100 orders at once.")
     vouchers = await visit.context.database.read(lambda view: [_voucher(visit, view, code) for code in codes])
     loop = asyncio.get_running_loop()
-    pdf = await loop.run_in_executor(visit.context.threads, merged, [voucher.pdf for voucher in vouchers])
+    pdf = await loop.run_in_executor(visit.context.threads, merge_pdfs, [voucher.pdf for voucher in vouchers])
     for code, voucher in zip(codes, vouchers, strict=True):
-        await visit.context.database.run(partial(_noted, visit, code=code, link=voucher.link))
+        await visit.context.database.run(partial(_note_downloads, visit, code=code, link=voucher.link))
     return Reply(200, pdf, PDF_HEADERS)
 
 
@@ -53,7 +53,7 @@ def _voucher(visit: Visit, view: View, code: str) -> _Taken:
     return _Taken(link, voucher.pdf)
 
 
-def _noted(visit: Visit, view: View, *, code: str, link: str) -> tuple[ChangeSet, None]:
+def _note_downloads(visit: Visit, view: View, *, code: str, link: str) -> tuple[ChangeSet, None]:
     found = orders.by_code(view, code)
     context = visit.context
     recorded = found and commands.note_voucher_download(found, link, context.terms, context.clock.now())

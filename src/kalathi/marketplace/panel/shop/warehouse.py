@@ -12,7 +12,7 @@ from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.paging import leaf_of, leafed
+from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Given, Visit, read_as
 from kalathi.marketplace.warehouse import commands, store
 
@@ -25,22 +25,22 @@ _MOST_CHOICES: Final = 500
 
 async def list_products(visit: Visit) -> Answer:
     """`?page=`: the shop's products and how many pieces of each lie in the warehouse."""
-    page = leaf_of(visit.query)
+    page = read_page(visit.query)
     found, count = await visit.context.database.read(
         lambda view: store.products(view, visit.shop.id, page.per, page.offset)
     )
-    return Shown("shop/products.html", {"products": found, "leaf": leafed(page, count)})
+    return Shown("shop/products.html", {"products": found, "position": locate_page(page, count)})
 
 
 async def list_purchase_orders(visit: Visit) -> Answer:
     """`?page=`: what the shop has announced, newest first, and the form that announces more."""
-    shop_id, page = visit.shop.id, leaf_of(visit.query)
+    shop_id, page = visit.shop.id, read_page(visit.query)
 
     def query(view: View) -> dict[str, Any]:
         found, count = store.purchase_orders(view, shop_id, page.per, page.offset)
         return {
             "purchase_orders": found,
-            "leaf": leafed(page, count),
+            "position": locate_page(page, count),
             "suppliers": store.suppliers(view, shop_id, _MOST_CHOICES, 0)[0],
             "products": store.products(view, shop_id, _MOST_CHOICES, 0)[0],
         }
@@ -103,7 +103,7 @@ async def show_purchase_order(visit: Visit) -> Answer:
 
 async def list_suppliers(visit: Visit) -> Answer:
     """`?page=`: the shop's suppliers, and the form for another."""
-    page = leaf_of(visit.query)
+    page = read_page(visit.query)
     found, count = await visit.context.database.read(
         lambda view: store.suppliers(view, visit.shop.id, page.per, page.offset)
     )
@@ -111,7 +111,7 @@ async def list_suppliers(visit: Visit) -> Answer:
         "problems": visit.problems,
         "given": visit.form.given,
         "suppliers": found,
-        "leaf": leafed(page, count),
+        "position": locate_page(page, count),
     }
     return Shown("shop/suppliers.html", content)
 
