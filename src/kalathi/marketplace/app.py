@@ -81,6 +81,9 @@ def _load_kept(view: View) -> _Kept:
 class Marketplace:
     """Everything that runs in one process: API and worker over one database. `open_marketplace` makes it."""
 
+    _forgetting: asyncio.Task[None] | None = None
+    _working: asyncio.Task[None] | None = None
+
     def __init__(
         self,
         settings: Settings,
@@ -132,8 +135,6 @@ class Marketplace:
         self._clock, self._faults, self._settings = clock, faults, settings
         self._stopping, self._started_at = False, 0.0
         self._news, self._ending = asyncio.Event(), asyncio.Event()
-        self._forgetting: asyncio.Task[None] | None = None
-        self._working: asyncio.Task[None] | None = None
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
     def start(self) -> None:
