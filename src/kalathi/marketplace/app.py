@@ -83,6 +83,8 @@ class Marketplace:
 
     _forgetting: asyncio.Task[None] | None = None
     _working: asyncio.Task[None] | None = None
+    _stopping = False
+    _started_at = 0.0
 
     def __init__(
         self,
@@ -133,7 +135,6 @@ class Marketplace:
         api = _with_cors(application(self._context), settings)
         self.asgi: ASGIApp = with_pages(api, self._context, self._signals, real)
         self._clock, self._faults, self._settings = clock, faults, settings
-        self._stopping, self._started_at = False, 0.0
         self._news, self._ending = asyncio.Event(), asyncio.Event()
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
