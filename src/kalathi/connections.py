@@ -38,7 +38,7 @@ class Limits(msgspec.Struct, frozen=True):
     headers: int = 200
     # Measured from the first check of a new connection or of an unfinished head.
     head_seconds: float = 10.0
-    # The least rate of a body, averaged over `body_seconds`. Time in which the server has paused reading is not
+    # The least rate of a body, averaged over `body_seconds`. Time during which the server paused reading is not
     # counted.
     body_bytes_a_second: int = 500
     body_seconds: float = 10.0

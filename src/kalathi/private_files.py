@@ -1,6 +1,6 @@
-"""Folders and lock files for the owner's eyes only, on both sides of the wire.
+"""Folders and lock files that only their owner can open, on both sides of the wire.
 
-Another user of the machine who can open a lock file can hold its lock, and no process could start any more.
+If another user of the machine could open a lock file, that user could hold its lock, and no process could start.
 """
 
 import contextlib

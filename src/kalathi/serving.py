@@ -1,4 +1,4 @@
-"""Runs an ASGI application on uvicorn: ready is told once, SIGTERM and SIGINT end it cleanly within seconds."""
+"""Run an ASGI application on uvicorn. SIGTERM and SIGINT end it cleanly within seconds."""
 
 import asyncio
 import atexit
@@ -47,7 +47,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tells that requests are taken, once they are."""
+        """Call `ready` when the server takes requests."""
         await super().startup(sockets)
         self._ready()
 
@@ -70,9 +70,12 @@ def address_of(bound: socket.socket) -> str:
 
 
 def spare_the_collector() -> None:
-    """What was imported is never garbage, and requests leave few cycles behind: looking for them rarely, and not among
-    the modules, makes a worker's deliveries a third faster (docs/performance.md). Nothing is collected before: a search
-    of all that a start leaves behind takes a fifteenth of the start and finds nothing worth it."""
+    """Spare the garbage collector useless work.
+
+    Imported modules are never garbage, and requests leave few cycles behind. Searching rarely, and not among the
+    modules, makes a worker's deliveries a third faster (docs/performance.md). There is no collection before: a search
+    of everything that a start leaves behind takes a fifteenth of the start and finds almost nothing.
+    """
     gc.freeze()
     gc.set_threshold(*_COLLECTIONS)
 
@@ -107,10 +110,12 @@ async def run_server(
     ending: Callable[[], None] = lambda: None,
     has_websockets: bool = False,
 ) -> None:
-    """Serves until SIGTERM or SIGINT; `ready` is called when requests are taken, `ending` when the end begins, so that
-    answers that go on by themselves can end. `also` is a second socket for the same
-    application, which tells them apart by `scope["server"]`.
-    `has_websockets` says whether the application serves WebSockets; their messages are limited to 64 KB."""
+    """Serve until SIGTERM or SIGINT.
+
+    `ready` is called when the server takes requests. `ending` is called when the end begins, so that endless answers
+    can end. `also` is a second socket for the same application, which can distinguish them by `scope["server"]`.
+    `has_websockets` says whether the application serves WebSockets; their messages are limited to 64 KB.
+    """
     config = uvicorn.Config(
         _with_cut_off(asgi, cut_off_extension) if cut_off_extension else asgi,
         lifespan="off",
@@ -181,8 +186,8 @@ def log_json_lines() -> None:
 
 
 class _Lines:
-    """Standard error. The lines of one turn of the event loop go out together, since each write is a system call; and
-    what cannot be written is dropped: a full disk must not stop the work too."""
+    """Standard error. The lines of one turn of the event loop are written together, since each write is a system call.
+    A line that cannot be written is dropped: a full disk must not stop the work too."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

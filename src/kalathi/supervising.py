@@ -64,14 +64,16 @@ def _is_ready(reading: int) -> bool:
 
 
 def _end_with_the_parent() -> None:
-    """A parent that is killed cannot tell its children to end; the kernel does (prctl, PR_SET_PDEATHSIG)."""
+    """Let the kernel end this process if its parent is killed (prctl, PR_SET_PDEATHSIG)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _start_process(serve: Callable[[Callable[[], None]], None], children: set[int]) -> int:
-    """One more process, and the end of a pipe that tells when it is ready. Nobody is told to end in between: a process
-    that is not among the children yet would not hear of it."""
+    """Start one more process. Return the end of a pipe that becomes readable when it is ready.
+
+    Signals are blocked in between: a process that is not among the children yet would not get them.
+    """
     reading, writing = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     child = os.fork()
@@ -82,7 +84,7 @@ def _start_process(serve: Callable[[Callable[[], None]], None], children: set[in
         return reading
 
     def tell() -> None:
-        # Of a process that was started again nobody waits to hear.
+        # A restarted process has no reader for its message.
         with contextlib.suppress(BrokenPipeError):
             os.write(writing, _READY)
 

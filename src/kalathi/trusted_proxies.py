@@ -1,9 +1,9 @@
 """The source of a call behind proxies, from the trustworthy right end of `X-Forwarded-For`.
 
 Each proxy appends the address of its own caller. So the last entry was written by the proxy in front of us, the one
-before it by the proxy in front of that one, and everything further left by the caller itself, who may write anything.
-The trustworthy part is known by the number of our proxies or by their addresses. A number is only safe if no caller
-can bypass the proxies.
+before it by the proxy in front of that one, and everything further left by the caller itself, which may write anything.
+The trustworthy part is known by the number of our proxies or by their addresses. A number is only safe if no caller can
+bypass the proxies.
 
 `Forwarded` (RFC 7239) is not read. A proxy that sets one of the two headers passes the other one on as the caller has
 written it, so a receiver that reads both can be lied to. nginx, Caddy, Apache, HAProxy and the load balancers of the

@@ -1,7 +1,7 @@
 """The command line: `kalathi serve | merchant | demo | shop | clock | trigger | faults`.
 
-Each command reads its settings and calls one thing. What it needs is imported inside it, so that `kalathi --help` does
-not wait for a web server.
+Each command reads its settings and calls one thing. Its imports are inside of it, so that `kalathi --help` does not
+wait for a web server.
 """
 
 import gc

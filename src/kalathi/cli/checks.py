@@ -1,4 +1,4 @@
-"""`kalathi serve --check`: what a start with these settings would find."""
+"""`kalathi serve --check`: whether a start with these settings would succeed."""
 
 import os
 import sqlite3

@@ -1,7 +1,8 @@
-"""`kalathi.toml`: what flags and variables do not say.
+"""`kalathi.toml`: settings that neither a flag nor a variable gives.
 
-A line is a variable in another place: `webhook_slots` is `KALATHI_WEBHOOK_SLOTS`, for every command that reads it. What
-has no variable stands in a table of its command under the name of its flag, such as `[listen]` or `[shop.add]`.
+A line is a variable in another place: `webhook_slots` is `KALATHI_WEBHOOK_SLOTS`, for every command that reads it. A
+setting without a variable is in a table of its command under the name of its flag, for example in `[listen]` or
+`[shop.add]`.
 """
 
 import tomllib
@@ -18,9 +19,10 @@ _PREFIX = "KALATHI_"
 
 
 def defaults_of(path: Path, group: click.Group) -> dict[str, Any]:
-    """Click's default map for the commands of this group.
+    """Return click's default map for the commands of this group.
 
-    Raises ValueError that names the file and what is wrong in it: it cannot be read, or it sets what there is not.
+    Raises ValueError with a sentence that names the file and the fault: it cannot be read, or it names an unknown
+    setting.
     """
     try:
         content = tomllib.loads(read_text(path))

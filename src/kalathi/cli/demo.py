@@ -1,4 +1,4 @@
-"""`kalathi demo`: both use cases, told as they happen."""
+"""`kalathi demo`: both use cases, narrated as they happen."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""Flags of `kalathi merchant` for a shop's system behind an http address: what shows it who calls."""
+"""Flags of `kalathi merchant` for a shop's system behind an http address: how it knows the caller."""
 
 from typing import Final
 

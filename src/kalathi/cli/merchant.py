@@ -72,7 +72,7 @@ for _command in (status, replay, settle, reprint, day):
 
 
 def _check_options(options: MerchantOptions) -> MerchantOptions:
-    """With the token, or ends with what is missing."""
+    """Return the options with the token. End with a message if it is missing."""
     if not options.url:
         fail("give the marketplace's address with --url or KALATHI_URL.")
     check_address(options.url)
@@ -109,7 +109,7 @@ def _secrets(told: str) -> list[str]:
 
 
 def _policy(options: MerchantOptions) -> "Policy":
-    """The file's, and what the flags add to it."""
+    """Return the policy of the file, with the additions of the flags."""
     from msgspec.structs import replace
 
     from kalathi.cli.merchant_parts import policy_of
@@ -148,7 +148,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
         options=options.printer_options,
         seconds=options.print_seconds,
     )
-    # What cannot be done now is done later by the connector itself, which goes on with other events meanwhile.
+    # The connector retries failed calls later by itself, and goes on with other events meanwhile.
     once = Retries(attempts=1)
     async with AsyncExitStack() as stack:
         kept = stack.enter_context(closing(Inbox(options.data / "merchant.db", beside=options.dry_run)))
@@ -247,7 +247,7 @@ def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> No
 
 
 def _rehearsal(options: MerchantOptions) -> "Inbox":
-    """What a dry run sees and does must not be taken for done: it has an inbox of its own, which begins empty."""
+    """Return a new, empty inbox for a dry run, so that a later real run does not take its events for done."""
     from kalathi.merchant.inbox import Inbox
 
     for ending in ("", "-wal", "-shm"):

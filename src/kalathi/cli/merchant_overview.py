@@ -124,7 +124,7 @@ def reprint(code: str, data: Path) -> None:
     "--out", type=click.Path(path_type=Path), help="The file to write; vouchers-<date>.pdf of this folder unless told."
 )
 def day(data: Path, date: datetime | None, out: Path | None) -> None:
-    """Put all vouchers that were printed on one day into one PDF, in the order in which they came."""
+    """Merge the vouchers printed on one day into one PDF, in the order of printing."""
     from kalathi.contract.reading import ATHENS
     from kalathi.merchant.overview import merge_vouchers
 

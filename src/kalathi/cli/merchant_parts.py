@@ -1,4 +1,4 @@
-"""What the flags of `kalathi merchant` name: a source of stock, a printer, the shop's own system."""
+"""The parts that the flags of `kalathi merchant` name: a source of stock, a printer, the shop's own system."""
 
 import importlib
 import re
@@ -22,7 +22,7 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class PartError(ValueError):
-    """What was named cannot be used; the sentence says why."""
+    """A part cannot be used; the sentence says why."""
 
 
 class StockForm(NamedTuple):
@@ -171,7 +171,7 @@ def _function(told: str) -> Callable[..., Any]:
 
 
 def _load_named(told: str) -> Any:
-    """What a module, which may lie in the present folder, has under this name."""
+    """Load a name from a module, which may be in the current folder."""
     module, _, name = told.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")

@@ -1,4 +1,4 @@
-"""How commands reach a running marketplace, and how they tell what came of it."""
+"""How commands reach a running marketplace and report the result."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ data_option = click.option(
 
 
 def fail(message: str) -> NoReturn:
-    """Says what is wrong and what to do, and ends with status 1."""
+    """Report an error and the next step, and end with status 1."""
     click.echo(f"kalathi: {message}", err=True)
     sys.exit(1)
 
@@ -61,7 +61,7 @@ def operator_options(command: T) -> T:
 
 
 def address_and_token(data: Path, url: str, token: str) -> tuple[str, str]:
-    """Where the marketplace is and the operator's token: as told, else from the data folder."""
+    """Return the marketplace's address and the operator's token: the given ones, else those of the data folder."""
     check_address(url)
     try:
         found_url = url or read_text(data / "address").strip()

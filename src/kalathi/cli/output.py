@@ -20,7 +20,7 @@ import click
 
 from kalathi.terminal import EscapingText
 
-# click takes a stream whose encoding is called ascii for a mistake, and writes UTF-8 to it.
+# click takes an ASCII stream for a mistake and writes UTF-8 to it.
 _ESCAPED_ASCII: Final = "kalathi-ascii"
 _READER_SECONDS: Final = 1.0
 # A pipe that can be written to takes this much without waiting (PIPE_BUF).
@@ -30,7 +30,7 @@ _CONTROL_IN_JSON: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\
 
 
 class _Stream(io.RawIOBase):
-    """A file descriptor of which no write fails; `error` is why something was lost."""
+    """A file descriptor whose writes never fail; `error` is the reason of the last lost output."""
 
     def __init__(self, file: TextIO) -> None:
         self._descriptor = file.fileno()

@@ -1,4 +1,4 @@
-"""The error envelope (docs/contract.md#section-1): every failure carries it, whatever its status."""
+"""The error envelope of every failure (docs/contract.md#section-1)."""
 
 import msgspec
 

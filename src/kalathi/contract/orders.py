@@ -34,7 +34,7 @@ class Address(Struct, frozen=True, kw_only=True):
 
 
 class Customer(Struct, frozen=True, kw_only=True):
-    """Who ordered. Phones only for orders with an invoice or fulfilled by the merchant; never an e-mail."""
+    """The customer. Phones only for orders with an invoice or fulfilled by the merchant; never an e-mail."""
 
     id: str = ""
     first_name: str = ""
@@ -56,7 +56,7 @@ class InvoiceAddress(Struct, frozen=True, kw_only=True):
 
 
 class VatExclusionRepresentative(Struct, frozen=True, kw_only=True):
-    """Who stands for the company under article 39α; `id_type` is one of words.IDENTITY_DOCUMENTS."""
+    """The company's representative under article 39α; `id_type` is one of words.IDENTITY_DOCUMENTS."""
 
     id_type: str = ""
     id_number: str = ""
@@ -65,7 +65,7 @@ class VatExclusionRepresentative(Struct, frozen=True, kw_only=True):
 
 
 class InvoiceDetails(Struct, frozen=True, kw_only=True):
-    """What goes on the invoice, and how a VAT exclusion is proven."""
+    """The invoice's company and address, and the proof of a VAT exclusion."""
 
     company: str = ""
     profession: str = ""
@@ -147,7 +147,7 @@ class WindowOption(Struct, frozen=True, kw_only=True):
 
 
 class AcceptOptions(Struct, frozen=True, kw_only=True):
-    """What an accept may say, while the order is open."""
+    """The valid values of an accept, while the order is open."""
 
     number_of_parcels: list[int] = field(default_factory=list)
     pickup_location: list[LocationOption] = field(default_factory=list)
@@ -163,7 +163,7 @@ class RejectionReasonOption(Struct, frozen=True, kw_only=True):
 
 
 class RejectOptions(Struct, frozen=True, kw_only=True):
-    """What a reject may say, while the order is open."""
+    """The valid reasons of a reject, while the order is open."""
 
     line_item_rejection_reasons: list[RejectionReasonOption] = field(default_factory=list)
 
@@ -176,7 +176,7 @@ class RescheduleOption(Struct, frozen=True, kw_only=True):
 
 
 class RejectionInfo(Struct, frozen=True, kw_only=True):
-    """The free text of a rejection, and who gave it."""
+    """The free text of a rejection, and its actor."""
 
     reason: str
     actor: RejectionActorText
@@ -271,7 +271,7 @@ class Pagination(Struct, frozen=True, kw_only=True):
 
 
 class ListMeta(Struct, frozen=True, kw_only=True):
-    """What goes with every list. `next_cursor` is an addition of this project: pass it as `cursor` to get the next
+    """The pagination of a list. `next_cursor` is an addition of this project: pass it as `cursor` to get the next
     orders."""
 
     pagination: Pagination

@@ -1,10 +1,9 @@
-"""What a shop sends to act on an order, on a return, or on its goods in the warehouse (docs/contract.md#section-3, 7,
-9).
+"""Request bodies of a shop for an order, a return, or its goods in the warehouse (docs/contract.md#section-3,
+#section-7, #section-9).
 
 Real clients send whole numbers as numbers or as digit strings, so those fields take both and are read by
-`whole_number`; which values are valid depends on the order and is decided where the order is known. Where each field is
-to be told what is wrong with it, members take anything, so that one of another shape does not keep the others from
-being looked at.
+`whole_number`. The valid values depend on the order and are checked where the order is known. Where each field gets its
+own error, members take any value, so that one wrong field does not hide the others.
 """
 
 from typing import Annotated, Any
@@ -61,7 +60,7 @@ class TrackingRequest(Struct, frozen=True, kw_only=True):
     tracking_details: list[TrackingDetail] | None = None
 
 
-# Whatever the client has sent, and what it should be.
+# The value as the client sent it, and its expected form.
 _Text = Annotated[Any, Meta(extra_json_schema={"type": ["string", "null"]})]
 _Count = Annotated[Any, Meta(extra_json_schema={"type": ["integer", "string", "null"]})]
 _Switch = Annotated[Any, Meta(extra_json_schema={"type": "boolean"})]
@@ -76,7 +75,7 @@ class ReviewRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PurchaseOrderLineRequest(Struct, frozen=True, kw_only=True):
-    """What is sent to the warehouse of one product; `storage_conditions` is one of words.STORAGE_CONDITIONS."""
+    """A product of a purchase order; `storage_conditions` is one of words.STORAGE_CONDITIONS."""
 
     product_uid: _Text = None
     expected_quantity: _Count = None

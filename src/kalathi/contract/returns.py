@@ -32,7 +32,7 @@ class ReturnLineItem(Struct, frozen=True, kw_only=True):
 
 
 class ReviewOption(Struct, frozen=True, kw_only=True):
-    """What a review may answer; the two booleans only on the options that reject."""
+    """A valid answer of a review; only options that reject have the two booleans."""
 
     option: str
     comment_required: bool | None | UnsetType = UNSET

@@ -1,8 +1,8 @@
-"""Standard Webhooks signatures (standardwebhooks.com, specification 1.0), which a shop may have in addition to what the
-real marketplace sends, which is none (docs/decisions/0015). Both ends use this.
+"""Standard Webhooks signatures (standardwebhooks.com, specification 1.0). The real marketplace signs nothing; a shop
+may switch them on in addition (docs/decisions/0015). Both ends use this module.
 
 `webhook-id`, `webhook-timestamp` (seconds since 1970) and `webhook-signature`: one or more of `v1,` and the base64 of
-HMAC-SHA256 over `id.timestamp.body`, one for each secret that is live while a secret is being changed.
+HMAC-SHA256 over `id.timestamp.body`, one for each live secret while a secret is being changed.
 """
 
 import base64
@@ -20,7 +20,7 @@ SECRET_BYTES: Final = 32
 
 
 class SignatureError(ValueError):
-    """The webhook does not come from who knows the secret, or it is too old."""
+    """The webhook's signature is wrong, or it is too old."""
 
 
 class NotSignedError(SignatureError):
@@ -62,7 +62,7 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_
     except (KeyError, ValueError):
         raise NotSignedError("the headers of a signature are missing") from None
     expected = [f"{_VERSION},{_signature(secret, message_id, stamp, body)}" for secret in secrets]
-    # Each is compared in full, so that the time taken tells nothing.
+    # Each signature is compared in full, so that the time of the check reveals nothing.
     matches = [hmac.compare_digest(one.encode(), other.encode()) for one in expected for other in given]
     if not any(matches):
         raise SignatureError("no signature is that of a known secret")

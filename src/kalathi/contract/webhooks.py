@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Change(Struct, Generic[T], frozen=True, kw_only=True):
-    """What a field was and what it has become; both members are always there, null included."""
+    """The old and the new value of a field; both members are always present, null included."""
 
     old: T
     new: T
@@ -71,7 +71,7 @@ class _EventHead(Struct, frozen=True):
 
 
 def decode_event(body: bytes) -> OrderEvent | ReturnEvent:
-    """Either webhook body, told apart by `event_type` as section 4 demands.
+    """Decode the body of either webhook, by its `event_type` (docs/contract.md#section-4).
 
     Raises UnreadableBodyError, or UnexpectedShapeError for an event type that the contract does not name.
     """

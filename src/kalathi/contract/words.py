@@ -37,14 +37,14 @@ class PaymentMethod(StrEnum):
 
 
 class OrderEventType(StrEnum):
-    """What an order webhook tells (section 4)."""
+    """The event types of the order webhook (docs/contract.md#section-4)."""
 
     NEW_ORDER = "new_order"
     ORDER_UPDATED = "order_updated"
 
 
 class ReturnEventType(StrEnum):
-    """What a return webhook tells (section 8)."""
+    """The event types of the return webhook (docs/contract.md#section-8)."""
 
     CREATED = "merchant_return_created"
     UPDATED = "merchant_return_updated"
@@ -77,7 +77,7 @@ class ReturnReason(StrEnum):
 
 
 class ReviewWord(StrEnum):
-    """What a review of a return request may answer (section 7)."""
+    """The options of a return's review (docs/contract.md#section-7)."""
 
     APPROVE = "approve"
     SEND_MISSING_PART = "send_missing_part"
@@ -117,13 +117,13 @@ TRACKING_COURIERS: Final = {
 
 
 class FulfillmentMode(StrEnum):
-    """Who sends a shop's orders: the marketplace's couriers, or the merchant (FBM)."""
+    """The party that sends a shop's orders: the marketplace's couriers, or the merchant (FBM)."""
 
     CORE = "core"
     MERCHANT = "fbm"
 
 
-# What a replacement can be (section 2, replacements); no type means a standard one.
+# The types of a replacement (docs/contract.md#section-2, `replacements`); no type means a standard one.
 ReplacementType = Literal["from_service", "as_is_return"]
 GIFT_WRAP_CUSTOM: Final = "[GIFT-WRAP]"
 REPLACEMENT_CUSTOMS: Final[dict[str, str]] = {
@@ -135,7 +135,7 @@ InvoiceDocument = Literal["receipt", "invoice", "invoice_39a", "invoice_vies"]
 LineRejectionReason = Literal["limited_stock", "no_stock", "discontinuation", "wrong_price", "content_mistake"]
 LineTag = Literal["plus_deal", "coupon_deal", "two_plus_deal", "coupons", "price_optimizer", "cc_installments"]
 LineReturnReason = Literal["faulty", "wrong_product", "withdrawal", "wrong_size"]
-# What the order's line shows of why it came back (section 6); the other reasons leave it out.
+# The order line's reason for each of the return's reasons (docs/contract.md#section-6); the other reasons leave it out.
 LINE_RETURN_REASONS: Final[dict[str, LineReturnReason]] = {
     ReturnReason.FAULTY: "faulty",
     ReturnReason.DAMAGED_PRODUCT: "faulty",

@@ -1,4 +1,4 @@
-"""The composition root of the marketplace: what is made of what, and which handler runs which kind of due row."""
+"""The composition root of the marketplace: it makes all parts, and says which handler runs which kind of due row."""
 
 import asyncio
 import contextlib
@@ -61,14 +61,14 @@ _log = structlog.get_logger("kalathi")
 OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
 ADDRESS_FILE: Final = "address"
 DATABASE_FILE: Final = "kalathi.db"
-# How late news of other processes may be noticed without a bell, and how often it is looked for at most.
+# How late another process's changes may be noticed without a notification, and how often this process looks at most.
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
 _FORGET_EVERY_SECONDS: Final = 3600.0
 
 
 class _Kept(NamedTuple):
-    """What the database says before anything runs."""
+    """The state that the database keeps of a sandbox, read before the worker starts."""
 
     offset_millis: int
     faults: Faults | None
@@ -170,7 +170,7 @@ class Marketplace:
                 await asyncio.wait_for(self._ending.wait(), _FORGET_EVERY_SECONDS)
 
     async def _follow(self) -> None:
-        """Learns what other processes of the same database were told: business time, and what is to go wrong."""
+        """Follow the changes of other processes on the same database: business time, and the fault rules."""
         for table in ("counters", "sandbox_faults"):
             self.database.subscribe(table, self._news.set)
         while not self._stopping:
@@ -190,7 +190,7 @@ class Marketplace:
             await asyncio.sleep(_AT_MOST_EVERY_SECONDS)
 
     async def stop(self) -> None:
-        """Lets what is in flight end and closes the database; nothing that is due is lost."""
+        """Finish jobs in flight and close the database; no due job is lost."""
         try:
             self._stopping = True
             self._ending.set()
@@ -205,7 +205,8 @@ class Marketplace:
             await self.worker.drain()
         finally:
             if self._following is not None:
-                # Told and not cancelled: a wait that ends at the same moment would swallow the cancellation.
+                # The event is set instead of cancelling the task: a wait that ends at the same moment would swallow the
+                # cancellation.
                 self._news.set()
                 await self._following
             await self._network.close()
@@ -260,7 +261,7 @@ def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:
 def _handlers(
     orders: OrderDueWork, reviews: ReturnDueWork, openings: Openings, idempotency: IdempotencyKeys
 ) -> dict[DueKind, _Handler]:
-    """Who does what is due beside deliveries."""
+    """The handlers of due rows other than deliveries."""
     return {
         DueKind.EXPIRY: orders.expire,
         DueKind.EXPRESS: orders.accept_express,

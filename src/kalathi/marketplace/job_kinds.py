@@ -1,5 +1,4 @@
-"""What a worker is given to do, and how much of it at once: for each kind of due work a pool with so many slots, shared
-out among the shops."""
+"""The kinds of jobs that a worker runs, each with a pool of slots that is shared out among the shops."""
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,14 +14,15 @@ _MOST_KNOWN: Final = 100_000
 
 
 class JobKind(NamedTuple):
-    """Who does one kind of due work, and how much of it at once, in all and for one shop.
+    """One kind of job: its handler, and how many jobs run at once, in all and for one shop.
 
-    The handler commits its own outcome together with the end of the row; or it gives a result, and `record` makes of
-    those of many rows what is written, when their slots are free again: a delivery needs its slot while the endpoint
-    answers, not while the disk writes. If it cannot be written, the lease runs out and the work is repeated; if the
-    handler raises anything else, the row is put off. What `prepare` makes of the rows when they are claimed, all at
-    once, and of what is read `beside` them, is given to the handler with its row; `weigh` tells how many bytes of
-    memory it holds.
+    The handler commits its own outcome together with the end of the row. Or it returns a result, and `record` turns the
+    results of many rows into one change set when their slots are free again: a delivery needs its slot while the
+    endpoint answers, not while the disk writes. If the change set cannot be written, the leases end and the jobs are
+    repeated. If the handler raises any other error, the row is put off.
+
+    `prepare` runs once for all claimed rows and the columns read `beside` them; the handler gets its part with its row.
+    `weigh` returns how many bytes of memory that part holds.
     """
 
     kind: DueKind
@@ -33,12 +33,12 @@ class JobKind(NamedTuple):
     beside: Beside | None = None
     prepare: Callable[[View, Sequence[tuple[DueRow, Row]]], Sequence[Any]] | None = None
     weigh: Callable[[Any], int] = lambda _prepared: 0
-    # Only rows of this shop, whose listeners are connected to this process; empty: all shops without listeners.
+    # Only rows of this shop, which has listeners connected to this process; empty: all shops without listeners.
     only_shop: str = ""
 
 
 class Claimed:
-    """A row that is ours, what was prepared for it and how much memory that holds, and when it was claimed."""
+    """A claimed row, its prepared part and how many bytes that holds, and the time of the claim."""
 
     __slots__ = ("claimed_at", "prepared", "row", "weight")
 
@@ -50,14 +50,15 @@ class Claimed:
 
 
 class WorkerPool:
-    """What is claimed of one job_kind: so much of each shop, what waits for a slot, and how many slots are taken."""
+    """The claimed jobs of one kind: how many each shop has, which ones wait for a slot, and how many slots are
+    taken."""
 
     def __init__(self, job_kind: JobKind) -> None:
         self.job_kind = job_kind
         self.by_shop: Counter[str] = Counter()
         self.ready: deque[Claimed] = deque()
         self.slots_taken = 0
-        # Shops whose work has ended quickly, and those that took long the last time.
+        # Shops whose last job ended quickly, and shops whose last job took long.
         self.quick: set[str] = set()
         self.slow: set[str] = set()
 

@@ -1,8 +1,8 @@
-"""Runs what is due. Claims free rows, gives each to the handler of its kind, and keeps within the slots.
+"""The worker claims free due rows, gives each to the handler of its kind, and keeps within the slots.
 
 A slow or dead endpoint must never delay another shop: a shop without a free slot is left out of the claim, and no more
-of its rows are claimed than it has slots. In all, twice as many are claimed as there are slots, so that the next are at
-hand when those before have ended.
+of its rows are claimed than it has slots. In all, twice as many rows are claimed as there are slots, so that the next
+ones are at hand when the earlier ones have ended.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ from kalathi.marketplace.kernel.due import (
 
 _log = structlog.get_logger("kalathi.worker")
 
-# Due rows of this process ring a bell; this is how late the others, a freed lease or a stumble, may be noticed.
+# New due rows of this process wake the worker; rows of others, freed leases and errors are noticed this late.
 _LOOK_AGAIN_SECONDS: Final = 1.0
 # A claim costs as much for one row as for fifty: under load, here when so much is in flight, claims keep a distance.
 _BETWEEN_CLAIMS_SECONDS: Final = 0.005
 _LOAD: Final = 16
-# What may wait for a slow disk, and how many bytes what is claimed may hold in memory.
+# How many results may wait for a slow disk, and how many bytes the claimed rows may hold in memory.
 _MOST_RESULTS: Final = 1000
 _MOST_BYTES: Final = 64 * 2**20
-# What has waited so long for a slot is given back: its work may take ten seconds more, and its lease ends after twenty.
+# A row that has waited so long for a slot is given back: its job may take ten seconds, and its lease ends after twenty.
 _MOST_WAIT_SECONDS: Final = 5.0
-# A result that could not be written is tried again while its lease may last; what was sent need not be sent again.
+# A result that could not be written is tried again while its lease may last, so that nothing is sent twice.
 _PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 3.0)
 _DRAIN_SECONDS: Final = 5.0
 _FIRST_PAUSE_MILLIS: Final = 60_000
@@ -125,8 +125,8 @@ class Worker:
         self.wake()
 
     async def drain(self) -> None:
-        """After `run` has returned: lets what is in flight end, and gives back what waits for a slot. What does not end
-        is repeated when its lease has run out."""
+        """After `run` has returned: finish jobs in flight, and give back rows that wait for a slot. Unfinished jobs are
+        repeated when their leases end."""
         for pool in self._pools:
             while pool.ready:
                 self._give_back(pool, pool.ready.popleft())
@@ -144,13 +144,13 @@ class Worker:
         return self._tasks if self._recording is None else {*self._tasks, self._recording}
 
     async def _rest(self, seconds: float) -> None:
-        # The bell rings itself: a timer costs a tenth of the task that wait_for makes.
+        # The timer wakes the worker: it costs a tenth of the task that wait_for makes.
         timer = asyncio.get_running_loop().call_later(seconds, self.wake)
         await self._awake.wait()
         timer.cancel()
 
     async def _turn(self) -> float:
-        """Claims what is due and free, and tells how long to rest if nothing rings before."""
+        """Claim free due rows, and return how long to sleep unless the worker is woken."""
         if len(self._tasks) >= _LOAD:
             now = asyncio.get_running_loop().time()
             await asyncio.sleep(self._claimed_at + _BETWEEN_CLAIMS_SECONDS - now)
@@ -214,7 +214,7 @@ class Worker:
         for claimed in work:
             self._bytes += claimed.weight
             pool.add(claimed)
-        # Where a slot is free nothing was ready, since whoever has one takes the next.
+        # A free slot means that no row was waiting, since a job that ends takes the next row.
         for _ in range(min(pool.job_kind.slots - pool.slots_taken, len(work))):
             pool.slots_taken += 1
             task = asyncio.create_task(self._work_off(pool))
@@ -222,7 +222,7 @@ class Worker:
             task.add_done_callback(self._tasks.discard)
 
     async def _work_off(self, pool: WorkerPool) -> None:
-        """One slot: what is ready, one after the other."""
+        """Run the waiting rows in one slot, one after the other."""
         loop = asyncio.get_running_loop()
         try:
             while pool.ready:
@@ -279,7 +279,7 @@ class Worker:
                     if not results or pause_seconds is None:
                         break
                     await asyncio.sleep(pause_seconds)
-                # What was in their way may go now.
+                # Deliveries that waited for these can go now.
                 self.wake()
         finally:
             self._recording = None
@@ -310,7 +310,7 @@ class Worker:
             return [error] * len(groups)
 
     async def _put_off(self, row: DueRow) -> None:
-        """A row whose work has failed unexpectedly is due again later, each time after a longer pause."""
+        """Put off a row whose job failed unexpectedly, each time for longer."""
         pause_millis = min(_FIRST_PAUSE_MILLIS * 2 ** min(row.attempts, 10), _LONGEST_PAUSE_MILLIS)
         try:
             await self._database.commit(ChangeSet(again(row, self._clock.now_millis() + pause_millis)))
@@ -319,7 +319,7 @@ class Worker:
 
 
 def _changes(results: list[_Result]) -> ChangeSet:
-    """What is written of them, by job_kind."""
+    """The change sets of results, by kind of job."""
     changes = ChangeSet(*(release(row) for _, row, result in results if result is _GIVEN_BACK))
     for job_kind in {job_kind.kind: job_kind for job_kind, _, _ in results}.values():
         ended = [result for its, _, result in results if its is job_kind and result is not _GIVEN_BACK]

@@ -1,4 +1,4 @@
-"""The two shops of the demo, what they sell, what lies on their shelves, and who buys."""
+"""The two shops of the demo, their products and stock, and the customers."""
 
 from typing import Any, Final, NamedTuple
 

@@ -20,7 +20,7 @@ _AVAILABLE: Final = 1  # how many USB sticks the second shop really has
 
 
 class Ending(NamedTuple):
-    """How a use case ended: whether as it must, and the lines that tell it."""
+    """The end of a use case: whether it is as expected, and its lines."""
 
     good: bool
     lines: list[str]
@@ -117,7 +117,7 @@ class Demo:
     async def _until(
         self, operator: OperatorClient, shop: _OpenShop, code: str, reached: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
-        """Follows an order until it is as it must be and its webhooks are told, or time is up."""
+        """Follow an order until it is as expected and its webhooks are delivered, or time is up."""
         detail: dict[str, Any] = {}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STORY_SECONDS):

@@ -47,7 +47,7 @@ class OperatorClient:
         return shops
 
     async def change_shop(self, shop_id: str, changes: dict[str, Any]) -> None:
-        """Changes what is named."""
+        """Change the named settings."""
         await self._call("PATCH", f"/marketplace/shops/{shop_id}", changes)
 
     async def renew_token(self, shop_id: str) -> str:
@@ -82,7 +82,7 @@ class OperatorClient:
         return [order["code"] for order in (await self._call("GET", "/marketplace/orders"))["orders"]]
 
     async def operate(self, code: str, word: str) -> None:
-        """What a customer, support or a courier does to an order, without a body."""
+        """Run an operation of a customer, support or a courier on an order, without a body."""
         await self._call("POST", f"/marketplace/orders/{code}/{word}")
 
     async def clock(self, move: dict[str, Any] | None) -> dict[str, Any]:
@@ -100,11 +100,11 @@ class OperatorClient:
         return await self._call("POST", f"/marketplace/scenarios/{quote(scenario, safe='')}", body, seconds=600)
 
     async def faults(self) -> dict[str, Any]:
-        """What is laid down to go wrong."""
+        """The fault rules."""
         return await self._call("GET", "/marketplace/faults")
 
     async def lay_down(self, seed: int, rules: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Lays down what goes wrong from now on."""
+        """Set the fault rules."""
         return await self._call("PUT", "/marketplace/faults", {"seed": seed, "rules": rules})
 
     async def _call(self, method: str, path: str, body: Any = None, *, seconds: float = 30) -> dict[str, Any]:

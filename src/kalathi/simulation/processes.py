@@ -1,4 +1,4 @@
-"""Starts `kalathi` commands as processes of their own and reads what they say."""
+"""Start `kalathi` commands as processes and read their output."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ class ProcessFailedError(Exception):
 
 
 class KalathiProcess:
-    """One running command. Its first line tells its address; later lines go to `heard`, its log to a file."""
+    """One running command. Its first line has its address; later lines go to `heard`, its log to a file."""
 
     def __init__(self, process: asyncio.subprocess.Process, address: str, reading: "asyncio.Task[None]") -> None:
         self._process = process
@@ -27,7 +27,7 @@ class KalathiProcess:
     @classmethod
     async def start(cls, arguments: list[str], log: Path, heard: Callable[[str], None]) -> "KalathiProcess":
         """Returns when the command is ready. Raises ProcessFailedError."""
-        # What a person has set for their own marketplace must not reach this one.
+        # The user's settings for another marketplace must not reach this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
         with log.open("ab") as log_file:
             process = await asyncio.create_subprocess_exec(
@@ -58,7 +58,7 @@ class KalathiProcess:
         return cls(process, address, asyncio.create_task(_read_lines(process.stdout, heard)))
 
     async def stop(self) -> None:
-        """SIGTERM, and what still runs after ten seconds is killed."""
+        """Send SIGTERM, and kill the process if it still runs after ten seconds."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:

@@ -1,4 +1,4 @@
-"""Tells what happens to orders, who to whom, one line a step: pleasant at a terminal, plain when piped."""
+"""Narrate orders, one line a step: coloured at a terminal, plain when piped."""
 
 import time
 from typing import Any, Final
@@ -24,7 +24,7 @@ _COLOURS: Final = {"customer": "magenta", _MARKETPLACE: "cyan", "courier": "yell
 
 
 class Story:
-    """Writes lines to standard output; click leaves the colours out when nobody looks."""
+    """Write lines to standard output, with colours at a terminal."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -41,7 +41,7 @@ class Story:
         click.echo(f"{style('ok  ', fg='green') if good else style('FAIL', fg='red')}  {text}")
 
     def step(self, who: str, whom: str, what: str, code: str = "") -> None:
-        """Who → whom, what, the order's code."""
+        """Print one step: sender → receiver, the action, the order's code."""
         at = f"{time.monotonic() - self._started:6.2f} s"
         arrow = f"{style(who, fg=_COLOURS.get(who, 'blue'))} → {style(whom, fg=_COLOURS.get(whom, 'blue'))}"
         # The names are padded by their plain length, since colour takes no room.
@@ -49,22 +49,22 @@ class Story:
         click.echo(f"{at}  {arrow}{padding}{what}" + (f"  [{style(code, bold=True)}]" if code else ""))
 
     def hear(self, line: str) -> None:
-        """A line of a connector, such as `printed 261124-5130474: ...`; it is told in its place of the story."""
+        """Take a line of a connector, such as `printed 261124-5130474: ...`, and print it in its place of the story."""
         what, _, rest = line.partition(" ")
         code, _, details = rest.partition(": ")
         self._heard[code, what] = details
 
     def heard(self, code: str, what: str) -> str:
-        """What a connector said of this step; empty while it has not been told."""
+        """The connector's line about this step; empty before it has come."""
         return self._heard.get((code, what), "")
 
     def has_told(self, detail: dict[str, Any]) -> bool:
-        """Whether every move of the order has been told."""
+        """Whether every transition of the order has been printed."""
         latest: int = detail["timeline"][-1]["version"]
         return self._told.get(detail["order"]["code"], 0) >= latest
 
     def follow(self, shop_name: str, detail: dict[str, Any]) -> None:
-        """Tells what is new in an order since the last look: its moves, and the webhooks that have arrived."""
+        """Print the new transitions of an order, and the webhooks that have arrived."""
         code = detail["order"]["code"]
         deliveries = {int(entry["id"].rpartition(".")[2]): entry for entry in detail["deliveries"]}
         for entry in detail["timeline"]:

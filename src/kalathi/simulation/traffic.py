@@ -1,5 +1,5 @@
-"""Traffic of realistic customers, shops and couriers, over HTTP only. What is decided for the n-th order depends on the
-seed and n alone, however the answers are timed."""
+"""Traffic of realistic customers, shops and couriers, over HTTP only. The decisions for the n-th order depend on the
+seed and n alone, whatever the timing of the answers."""
 
 import asyncio
 import random
@@ -34,7 +34,7 @@ class Traffic:
     """Carts at a rate, each with its own fate."""
 
     def __init__(self, operator: OperatorClient, url: str, seed: int, told: Callable[[Counter[str]], None]) -> None:
-        """`told` hears the counts of what has happened, after each cart."""
+        """`told` is called with the counts after each cart."""
         self._operator = operator
         self._url = url
         self._seed = seed
@@ -79,12 +79,12 @@ class Traffic:
             else:
                 await self._answered(chance, shop, await self._place(chance, shop, shop.listings))
         except (OperatorError, MarketplaceError, UnreachableError):
-            # Somebody was faster, or a fault was laid down: part of the traffic.
+            # A race was lost, or a fault rule applied: both are part of the traffic.
             self.counts["refused"] += 1
 
     async def _limited(self, chance: random.Random, shop: TrafficShop, number: int) -> None:
-        """The last pieces of a product, of which there are fewer than the shop has listed. It is a product of its own:
-        the rejection sets its listing to what there is, and other carts must not depend on when that happens."""
+        """Sell the last pieces of a product, fewer than its listing says. The product is used for nothing else: the
+        rejection sets its listing to the real number, and other carts must not depend on when that happens."""
         listing = shop.listings[0] | {"shop_uid": f"LAST-{number}", "quantity": _LAST_PIECES}
         await self._operator.put_listings(shop.shop_id, [listing])
         code = await self._place(chance, shop, [listing])
@@ -131,7 +131,7 @@ class Traffic:
             await self._do(code, "cancel", "cancelled")
             return
         for _ in range(_VOUCHER_LOOKS):
-            # The voucher comes when the marketplace has made it; a courier looks again, as HTTP has no bell.
+            # The marketplace makes the voucher later; a courier has to poll for it.
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
             if (await self._operator.order(code))["order"]["courier_voucher"]:
                 break

@@ -1,1 +1,1 @@
-"""What every slice stands on: time, ids, money, errors, settings, the database and what is due."""
+"""The base of every slice: time, ids, money, errors, settings, the database and due jobs."""

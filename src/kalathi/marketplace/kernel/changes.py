@@ -8,7 +8,7 @@ Value = int | str | bytes | None
 
 
 class Add(NamedTuple):
-    """A new value counted from the old one, so that counters never depend on what was read."""
+    """A new value counted from the old one, so that counters never depend on an earlier read."""
 
     amount: int
 
@@ -54,8 +54,8 @@ class InsertMany(NamedTuple):
 
 
 class UpdateMany(NamedTuple):
-    """Many updates of one shape, each of which touches one row: for each its new values, its key, and what must hold,
-    in the order of the three lists of names."""
+    """Many updates of one shape, each of one row: for each its new values, its key and its conditions, in the order of
+    the three lists of names."""
 
     table: str
     values: tuple[str, ...]
@@ -65,7 +65,7 @@ class UpdateMany(NamedTuple):
 
 
 class DeleteMany(NamedTuple):
-    """Many deletions of one shape, each of one row: for each its key, and what must hold."""
+    """Many deletions of one shape, each of one row: for each its key and its conditions."""
 
     table: str
     key: tuple[str, ...]

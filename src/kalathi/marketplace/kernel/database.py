@@ -1,7 +1,7 @@
 """The database: reads are snapshots, writes are change sets (docs/decisions/0002 to 0005).
 
-What every part of the house knows of it: a query is a function of a view, a command one that also says what is to be
-written. `sqlite.py` and `postgres.py` are the two that there are.
+This is the interface for all other parts: a query is a function of a view, and a command also returns a change set.
+`sqlite.py` and `postgres.py` implement it.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from kalathi.marketplace.kernel.metrics import Metrics
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-# A command that loses a race reads and decides anew; each time somebody else has won, so a few times are plenty.
+# A command that loses a race reads and decides again. Another command wins each time, so a few attempts are plenty.
 COMMAND_ATTEMPTS = 5
 
 
@@ -40,8 +40,8 @@ class View(Protocol):
         ...
 
     def unlocked(self, alias: str) -> str:
-        """What is appended to a SELECT of a claim, so that it takes only rows that nobody else is taking: empty where
-        there is nobody else."""
+        """The end of a claim's SELECT that skips rows which other workers are claiming; empty if there are no other
+        workers."""
         ...
 
 
@@ -80,20 +80,20 @@ class Database(ABC):
 
     @abstractmethod
     async def peek(self, query: Query[T]) -> T:
-        """One point read. Raises what the query raises, StorageError."""
+        """Read one point. Raises the query's own errors, StorageError."""
 
     @abstractmethod
     async def look(self, query: Query[T]) -> T:
-        """A few point reads on one snapshot. Raises what the query raises, StorageError."""
+        """Read a few points on one snapshot. Raises the query's own errors, StorageError."""
 
     @abstractmethod
     async def read(self, query: Query[T]) -> T:
-        """The same for lists and whatever else takes longer than a point read."""
+        """Read a list, or anything else that takes longer than a point. Raises the query's own errors, StorageError."""
 
     @abstractmethod
     async def claim(self, command: Command[T]) -> T:
-        """Reads and writes without anybody in between. What is written need not be on disk yet: a claim that is lost in
-        a crash is free again. Raises ConditionFailedError, StorageError."""
+        """Read and write in one transaction. The commit need not be on disk yet: a claim that is lost in a crash is
+        free again. Raises ConditionFailedError, StorageError."""
 
     @abstractmethod
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
@@ -111,12 +111,12 @@ class Database(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Writes what still waits and lets go of the database."""
+        """Write all waiting change sets and close the database."""
 
     async def run(self, command: Command[T]) -> T:
-        """Reads, decides and commits; anew when a race was lost. Gives what the command gave beside its set.
+        """Read, decide and commit; repeat after a lost race. Return the command's result.
 
-        Raises the command's own DomainError, DomainError CONFLICT when the race goes on, StorageError.
+        Raises the command's own DomainError, DomainError CONFLICT after too many lost races, StorageError.
         """
         for _ in range(COMMAND_ATTEMPTS):
             changes, answer = await self.look(command)

@@ -1,8 +1,8 @@
 """Everything due later is a row with a due time, never a timer in memory (docs/decisions/0007).
 
-Due times are business time, leases real time. A claim puts a fencing token into `lease`; whoever finishes the work
-names that token in the same change set as the work's effect, so a claimant that was too slow changes nothing. A lease
-that ends without an outcome is free again, and its work is repeated.
+Due times are business time, leases real time. A claim puts a fencing token into `lease`. The change set with the job's
+effect names that token, so a worker that was too slow changes nothing. A lease that ends without an outcome is free
+again, and its job is repeated.
 """
 
 import secrets
@@ -20,7 +20,7 @@ _FREE: Final = 0
 
 
 class DueKind(StrEnum):
-    """What can be due; app.py says which handler runs which kind."""
+    """The kinds of due jobs; app.py says which handler runs which kind."""
 
     DELIVERY = "delivery"
     EXPIRY = "expiry"
@@ -76,7 +76,8 @@ _EARLIER_FIRST: Final = """
   AND NOT EXISTS (SELECT 1 FROM due e WHERE e.kind = d.kind AND e.shop_id = d.shop_id AND e.subject = d.subject
                   AND e.sequence < d.sequence AND e.attempts = 0)"""
 
-# From shop to shop through the index, whatever lies between: the backlog of a dead endpoint costs others nothing.
+# Walk from shop to shop through the index and skip the rows between: the backlog of a dead endpoint costs the others
+# nothing.
 _SHOPS: Final = """
 WITH RECURSIVE s(shop_id) AS (
   SELECT (SELECT min(shop_id) FROM due WHERE kind = :kind)
@@ -88,7 +89,7 @@ FROM s WHERE shop_id IS NOT NULL
 
 
 class Beside(NamedTuple):
-    """What is read together with due rows: further columns, and the join that finds them; the due row is `d`."""
+    """Columns that are read together with due rows, and the join that finds them; the due row is `d`."""
 
     columns: str
     join: str
@@ -107,10 +108,13 @@ def claimable(
     slots_of: Callable[[str], int] | None = None,
     only_shop: str = "",
 ) -> list[tuple[DueRow, Row]]:
-    """Free rows that are due, the longest due first, each with what is read beside it; of each shop no more than
-    `per_shop` together with those that keep it `busy`, and none that somebody else is taking. Of a delivery's shop
-    `slots_of` may say less than `per_shop`; it is asked once for each shop, the longest waiting first. With `only_shop`
-    only deliveries of this shop are found; without it, none of shops whose listeners take their deliveries."""
+    """Return free due rows, the longest due first, each with its columns of `beside`.
+
+    Each shop gets at most `per_shop` rows together with its `busy` ones; rows that other workers are claiming are left
+    out. For deliveries, `slots_of` may return less than `per_shop`; it is called once for each shop, the longest
+    waiting first. With `only_shop` only deliveries of this shop are found; without it, none of shops whose listeners
+    take their deliveries.
+    """
     columns = _COLUMNS if beside is None else f"{_COLUMNS}, {beside.columns}"
     source = "due d" if beside is None else f"due d {beside.join}"
     ending = f" ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"
@@ -144,7 +148,7 @@ def _find_rows(
     step = limit + busy
     for start in range(0, len(names), step):
         some = names[start : start + step]
-        # Each gets its share: what is read beside more rows than can be taken would be read for nothing.
+        # Each shop gets its share first: columns beside further rows would be read for nothing.
         share: Value = min(per_shop, -(-limit // len(some)))
         rows += view.for_each("shop_id", some, sql, parameters | {"limit": share})
         if len(rows) >= limit:
@@ -197,7 +201,7 @@ def again(row: DueRow, due_at: int) -> Update:
 
 
 def release(row: DueRow) -> Update:
-    """The work was not done, and is free for whoever claims it next; holds only while our lease does."""
+    """Free a row whose job was not done, for the next claim; holds only while our lease does."""
     return Update("due", row.key(), {"lease": _FREE, "leased_until": 0}, when={"lease": row.lease})
 
 
@@ -230,15 +234,15 @@ _EARLIEST: Final = f"SELECT {', '.join(f'(SELECT min(due_at) FROM due WHERE kind
 
 
 def earliest_by_kind(view: View) -> dict[DueKind, int]:
-    """When the next piece of each kind is or was due, leased ones included; kinds of which nothing is planned are
-    left out. One statement, each part of which takes the first entry of an index."""
+    """Return when the next job of each kind is due, leased ones included; kinds without jobs are left out. One
+    statement, each part of which takes the first entry of an index."""
     row = view.one(_EARLIEST, {kind: kind for kind in DueKind}) or ()
     return {kind: due_at for kind, due_at in zip(DueKind, row, strict=False) if due_at is not None}
 
 
 def coming(view: View, most: int, only: Mapping[DueKind, str]) -> list[DueRow]:
-    """What is due next of all shops, the earliest first; each kind's part of the index is read from its beginning.
-    `only` says in SQL which rows `d` of a kind will do something."""
+    """Return the next due rows of all shops, the earliest first; each kind's part of the index is read from its
+    beginning. `only` is SQL that selects the rows `d` of a kind that will have an effect."""
     parts = " UNION ALL ".join(
         f"SELECT * FROM (SELECT {_COLUMNS} FROM due d WHERE d.kind = :{kind}"  # noqa: S608  (names and fixed text only)
         f" AND {only.get(kind, '1 = 1')} ORDER BY d.due_at LIMIT :most) {kind}_rows"

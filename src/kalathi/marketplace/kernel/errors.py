@@ -1,4 +1,4 @@
-"""The closed list of what can go wrong in the domain. `api/reply.py` says which HTTP status each one gets."""
+"""The closed list of the domain's error codes. `api/reply.py` gives each its HTTP status."""
 
 from collections.abc import Iterable
 from enum import Enum, auto

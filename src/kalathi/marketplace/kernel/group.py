@@ -1,9 +1,9 @@
-"""The group commit (docs/decisions/0004): all sets that wait share one transaction, and no caller is answered before it
+"""The group commit (docs/decisions/0004): all waiting sets share one transaction, and no caller is answered before it
 is on disk.
 
-A group begins on the event loop and ends on the writer's thread, while the next one gathers. How much of it is done
-where is the database's own affair, `sqlite_writing.py` and `postgres_writing.py`: whatever waits, for a disk or a
-server, belongs to the thread; what only computes costs less on the loop, where it need not contend for the interpreter.
+A group begins on the event loop and ends on the writer's thread, while the next one gathers. The database decides which
+part runs where (`sqlite_writing.py`, `postgres_writing.py`): everything that waits for a disk or a server belongs to
+the thread; pure computation costs less on the loop, where it need not contend for the interpreter.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _LARGEST_GROUP: Final = 512
 
 # For each set None when it is written, else why not.
 Outcomes = list[Exception | None]
-# What is left of a group to be done on the writer's thread.
+# The rest of a group, for the writer's thread.
 Begun = Callable[[], Outcomes]
 
 
@@ -52,10 +52,10 @@ class GroupWriter:
         answered: Callable[[int], None],
         measured: Callable[[int, float], None],
     ) -> None:
-        """`begin` begins to write a group in one transaction, and what it gives is called on the writer's thread;
-        neither raises. On the event loop again, `answered` is called with the number of callers, right before they
-        hear, also of those that have gone; then `written` with the tables that got new rows, and `measured` with the
-        group's size and seconds."""
+        """`begin` begins to write a group in one transaction and returns a function for the writer's thread; neither
+        raises. Back on the event loop, `answered` is called with the number of callers, right before they continue,
+        including cancelled ones; then `written` with the tables that got new rows, and `measured` with the group's size
+        and seconds."""
         self._begin = begin
         self._written = written
         self._answered = answered
@@ -77,12 +77,12 @@ class GroupWriter:
         self._waiting.append(_Waiting(sets, answer))
         if self._is_idle.is_set():
             self._is_idle.clear()
-            # Not at once: whoever else commits in this turn of the loop comes along.
+            # Not at once: other callers that commit in this turn of the loop join the group.
             loop.call_soon(self._next_group, loop)
         return await answer
 
     async def turn(self, work: Callable[[], T]) -> T:
-        """Runs the work, on the event loop, when no group is being written; gives or raises what it does."""
+        """Run a function on the event loop while no group is being written, and return or raise its outcome."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         self._turns.append((work, answer))
@@ -96,7 +96,7 @@ class GroupWriter:
         return len(self._waiting) + len(self._turns)
 
     async def close(self) -> None:
-        """Writes what still waits, then ends the thread."""
+        """Write all waiting sets, then end the thread."""
         self.closed = True
         await self._is_idle.wait()
         self._begun.put(None)
@@ -147,7 +147,7 @@ class GroupWriter:
                     tables |= changes.tables()
             if not caller.answer.done():  # Else the caller has gone; what it asked for is written all the same.
                 caller.answer.set_result(own)
-        # The next group begins when those who were answered have had their turn: they may commit again.
+        # The next group begins after the answered callers have had their turn: they may commit again.
         group.loop.call_soon(self._next_group, group.loop)
         self._written(tables)
         self._measured(group.size, time.perf_counter() - group.started)

@@ -20,7 +20,7 @@ _LONGEST_KEY: Final = 255
 
 
 class KeyedRequest(NamedTuple):
-    """Whose request it is, its key, and what it asks, as a digest."""
+    """The owner of a request, its key, and a digest of its content."""
 
     owner: str
     key: str
@@ -28,7 +28,7 @@ class KeyedRequest(NamedTuple):
 
 
 class RememberedAnswer(NamedTuple):
-    """What the first request of this key was answered."""
+    """The answer to the first request with this key."""
 
     status: int
     body: bytes
@@ -43,7 +43,7 @@ def make_keyed_request(owner: str, key: str, method: str, path: str, body: bytes
 
 
 class IdempotencyKeys:
-    """The remembered answers, and who is being answered in this process right now."""
+    """The remembered answers, and the requests that this process is answering right now."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -30,7 +30,7 @@ def secret_token() -> str:
 
 
 def scramble(number: int, key: bytes) -> int:
-    """Map the seven-digit numbers onto themselves, in an order that only the key tells.
+    """Map the seven-digit numbers onto themselves, in an order that depends on a secret key.
 
     Four Feistel rounds over 24 bits with a keyed hash (BLAKE2, RFC 7693), repeated until the result has seven digits
     again (M. Luby, C. Rackoff 1988; J. Black, P. Rogaway, "Ciphers with arbitrary finite domains", 2002). 6 µs.

@@ -16,7 +16,7 @@ _NAME: Final = "order_codes"
 
 
 class DrawnKeys:
-    """Keys for one command: its codes are its own, and nobody else can draw them in between."""
+    """Keys for one command; no other command can draw the same codes."""
 
     def __init__(self, numbers: list[int], code_key: bytes = b"") -> None:
         self.numbers = numbers
@@ -40,7 +40,8 @@ class DrawnKeys:
 
 
 class KeyReserve:
-    """Gives codes without asking the database each time; what a stopped process had left is never given out."""
+    """A reserve of codes, so that most commands need no read; the unused codes of a stopped process are never given
+    out."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,7 +50,7 @@ class KeyReserve:
         self._refilling = asyncio.Lock()
 
     async def draw(self, count: int) -> DrawnKeys:
-        """Keys with `count` codes. What is not used may be given back."""
+        """Return keys with `count` codes. Unused ones may be given back."""
         async with self._refilling:
             while len(self._numbers) < count:
                 await self._reserve(max(_BLOCK, count))

@@ -1,4 +1,4 @@
-"""What is measured of one process, as Prometheus reads it: one registry a marketplace, so that tests can have many."""
+"""The metrics of one process for Prometheus: one registry for each marketplace, so that tests can have many."""
 
 from collections.abc import Callable
 from typing import Final
@@ -40,7 +40,7 @@ class Metrics:
         self._by_outcome: dict[str, Counter] = {}
 
     def watch_queue(self, length: Callable[[], int]) -> None:
-        """How many change sets wait is asked when somebody looks."""
+        """Measure the number of waiting change sets at each scrape."""
         self._queue.set_function(length)
 
     def note_attempt(self, outcome: str, seconds: float) -> None:

@@ -1,8 +1,8 @@
-"""Brings the tables of a database to the shape that this program knows (Alembic), whichever process comes first.
+"""Bring the tables of a database to the shape that this program knows (Alembic), in the first process that starts.
 
-SQLite's file is locked by its one process; on PostgreSQL an advisory lock makes the others wait. A database that is up
-to date is told by one SELECT, so that Alembic is imported only when there is something to do: it takes longer to import
-than everything else of a start.
+SQLite's file is locked by its one process; on PostgreSQL an advisory lock makes the others wait. One SELECT recognises
+a database that is up to date, so that Alembic is imported only if there is something to do: its import takes longer
+than the rest of a start.
 """
 
 from pathlib import Path
@@ -42,7 +42,7 @@ def migrate_postgres(url: str, shape: str = HEAD) -> None:
 
 
 def shape_of(view: View) -> str:
-    """What a running process finds: `ok`, or `newer` or `older` when another version has changed the tables since."""
+    """Return `ok`, or `newer` or `older` if another version has changed the tables since this process started."""
     row = view.one("SELECT version_num FROM alembic_version", {})
     version = row[0] if row else ""
     return "ok" if version == HEAD else "newer" if version > HEAD else "older"

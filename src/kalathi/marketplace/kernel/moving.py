@@ -31,7 +31,7 @@ class ClockMover:
     def __init__(
         self, database: Database, clock: BusinessClock, *, limit_seconds: float, moved: Callable[[], None]
     ) -> None:
-        """`moved` is called after each step, to wake whoever sleeps until something is due."""
+        """`moved` is called after each step, to wake the workers."""
         self._database = database
         self._clock = clock
         self._limit_seconds = limit_seconds
@@ -39,7 +39,7 @@ class ClockMover:
         self._moving = asyncio.Lock()
 
     async def advance(self, seconds: int) -> datetime:
-        """Moves by so many seconds from whatever time it is when its turn comes. As `move_to`."""
+        """Move by so many seconds from the time at which the turn of this call comes. Otherwise like `move_to`."""
         async with self._moving:
             return await self._move(self._clock.now_millis() + seconds * 1000)
 
@@ -102,7 +102,7 @@ class ClockMover:
             stored = load_offset_millis(view)
             if stored >= offset:
                 return ChangeSet(), None  # Another process has moved it further.
-            # The row is written anew, so that whoever listens for new rows of this table hears of it.
+            # The row is written again, so that subscribers of new rows of this table are called.
             row = Insert("counters", {"name": _COUNTER, "value": offset})
             gone = Delete("counters", {"name": _COUNTER}, when={"value": stored})
             return ChangeSet(gone, row) if stored else ChangeSet(row), None

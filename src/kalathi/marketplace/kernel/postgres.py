@@ -1,8 +1,8 @@
 """PostgreSQL, 15 and later: any number of processes serve one database.
 
-Reads run on a few threads, each with a connection of its own; writes through one more, in groups. After a group another
-thread sends one NOTIFY without payload, and one listens for those of other processes; whoever misses one looks again
-within a second. A connection that is lost is made anew without a restart.
+Reads run on a few threads, each with a connection of its own; writes run through one more, in groups. After a group
+another thread sends one NOTIFY without payload, and one listens for those of other processes; a process that misses one
+looks again within a second. A lost connection is made again without a restart.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from kalathi.marketplace.kernel.statements import positional
 _log = structlog.get_logger("kalathi.database")
 
 _READER_THREADS: Final = 4
-# What is no fault of the statement: the server is gone, full, or does not write.
+# Errors that are no fault of the statement: the server is gone, full, or does not write.
 _OF_THE_SERVER: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 # How often a read is tried on another connection when its own was cut.
 _MOST_ATTEMPTS: Final = 5
@@ -47,7 +47,7 @@ _KEEPALIVE: Final[dict[str, Any]] = {
 }
 
 
-# The server's side of the same: a transaction whose process it cannot reach any more must not keep its rows locked.
+# On the server's side: a transaction whose process is unreachable must not keep its rows locked.
 _OF_EACH_CONNECTION: Final = (
     "SET idle_in_transaction_session_timeout = 20000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;"
     " SET tcp_keepalives_count = 3"
@@ -93,7 +93,7 @@ class _PostgresView:
 
 
 class PostgresDatabase(Database):
-    """One process's way to a PostgreSQL database whose tables are there."""
+    """One process's access to a PostgreSQL database with its tables."""
 
     is_shared = True
 
@@ -145,7 +145,7 @@ class PostgresDatabase(Database):
         self._hurried.set()
 
     async def close(self) -> None:
-        """Writes what still waits and closes the connections."""
+        """Write all waiting sets and close the connections."""
         self._hurried.set()
         await self._writer.close()
         self._closing.set()
@@ -234,7 +234,7 @@ class PostgresDatabase(Database):
             self._notifier.notify()
 
     def _tell_all(self) -> None:
-        """Somebody else has written: what, nobody knows. Called on the thread that listens."""
+        """Another process has written to unknown tables. Called on the thread that listens."""
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # The loop has ended, and with it whoever wanted to know.

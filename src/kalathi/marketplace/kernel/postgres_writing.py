@@ -1,14 +1,14 @@
 """A group of change sets on PostgreSQL, in one transaction and two round trips.
 
-The first flight holds BEGIN, the transaction's id and every update and delete; the second, once all row counts are
-read, the inserts and COMMIT. Parts of one shape go as one statement over arrays, whichever set they come from, and tell
-which of them found their row; only counters, whose rows several sets may touch, go one by one. Thirty-two accepts are
-so seven statements instead of a hundred and sixty.
+The first flight has BEGIN, the transaction's id and every update and delete. The second, once all row counts are read,
+has the inserts and COMMIT. Parts of one shape are one statement over arrays, whichever set they belong to, and its rows
+say which parts found theirs; only counters, whose rows several sets may change, are sent one by one. So thirty-two
+accepts are seven statements instead of 160.
 
-A set whose condition does not hold leaves; if it has touched a row by then, the transaction is rolled back and the rest
-runs again. After any other error of SQL the sets run one by one, so that each gets its own answer. A deadlock or a
-serialization error runs again. When the connection is lost before COMMIT was sent, the group runs again on another one;
-after that, it is looked for by the mark that it has left.
+A set whose condition does not hold leaves the group; if it has changed a row by then, the transaction is rolled back
+and the rest runs again. After any other SQL error the sets run one by one, so that each gets its own answer. A deadlock
+or a serialization error runs again. If the connection is lost before COMMIT was sent, the group runs again on another
+one; after that, its mark says whether it was written.
 """
 
 import logging
@@ -40,7 +40,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.schema import METADATA
 from kalathi.marketplace.kernel.statements import make_guarded_statement
 
-# An aborted pipeline is told by its exception; the driver would log it as well.
+# The exception reports an aborted pipeline; the driver would log it as well.
 logging.getLogger("psycopg.pq").setLevel(logging.ERROR)
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
@@ -59,8 +59,8 @@ class _LostError(Exception):
         self.transaction = transaction
 
 
-# One row for each process that writes: the number of its latest group. Whoever has lost the answer to COMMIT looks here
-# whether the group is on disk; those of processes that are gone are forgotten after some days.
+# One row for each writing process: the number of its latest group. If the answer to COMMIT is lost, this row says
+# whether the group is on disk. Rows of ended processes are deleted after some days.
 _MARK: Final = (
     "INSERT INTO commit_marks (writer, mark, at) VALUES (%s, %s, %s)"
     " ON CONFLICT (writer) DO UPDATE SET mark = EXCLUDED.mark, at = EXCLUDED.at"
@@ -71,7 +71,7 @@ _MARKS_KEPT_MILLIS: Final = 7 * 86_400_000
 
 
 class _Effect(NamedTuple):
-    """What the statements of a group have touched, by set: how many parts held, and whether any row was changed."""
+    """The effect of a group's statements, by set: how many parts held, and whether any row was changed."""
 
     held: list[int]
     changed: list[bool]
@@ -93,7 +93,7 @@ class PostgresWriter:
             self._connection.close()
 
     def write(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
-        """Writes the sets and tells for each: None when it is on disk, else why not."""
+        """Write the sets and return for each None if it is on disk, else the reason."""
         outcomes: list[Exception | None] = [None] * len(sets)
         remaining = list(range(len(sets)))
         for _ in range(_MOST_RERUNS):
@@ -150,12 +150,12 @@ class PostgresWriter:
             raise
 
     def _has_happened(self, transaction: str, pid: int) -> bool:
-        """Whether a transaction of which the answer to COMMIT was lost is on disk: its mark then is. Raises
-        StorageError when that cannot be found out.
+        """Return whether a transaction is on disk if the answer to its COMMIT was lost: then its mark is. Raises
+        StorageError if that cannot be found out.
 
-        The transaction's id only says whether it still goes on: a server that has crashed gives the ids of what it has
-        lost to others. A server that has not noticed that the connection is gone, as when a firewall has forgotten it,
-        goes on waiting for its COMMIT: that process of the server, `pid`, is told to end.
+        The transaction's id only says whether it still runs: after a crash a server gives the ids of lost transactions
+        to new ones. If the server has not noticed the lost connection, for example behind a firewall that forgot it, it
+        goes on waiting for COMMIT; then its process `pid` is ended.
         """
         self.close()
         connection = self._connection = self._connect()
@@ -177,7 +177,7 @@ class PostgresWriter:
 
 
 def _goes_on(connection: Connection, transaction: str) -> bool:
-    """Whether a transaction is neither committed nor aborted; one of which the server has never heard is neither."""
+    """Whether a transaction is neither committed nor aborted; one that the server does not know is neither."""
     try:
         row = connection.execute("SELECT pg_xact_status(%s::xid8)", [transaction]).fetchone()
     except psycopg.errors.InvalidParameterValue:
@@ -224,7 +224,7 @@ def is_lost(connection: Connection, error: psycopg.Error) -> bool:
 
 
 def write_guarded(connection: Connection, changes: ChangeSet) -> bool:
-    """Runs the updates and deletes of one set in the transaction that is open; tells whether all of them held."""
+    """Run the updates and deletes of one set in the open transaction; return whether all conditions held."""
     with connection.pipeline():
         sent = _send_guarded(connection, [changes])
     return _effect([changes], sent).held[0] == _conditions(changes)

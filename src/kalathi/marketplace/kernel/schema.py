@@ -33,7 +33,7 @@ def _table(name: str, *items: SchemaItem, small_rows: bool = True) -> Table:
     return Table(name, METADATA, *items, sqlite_with_rowid=not small_rows)
 
 
-# PostgreSQL's only: what each process has written last.
+# PostgreSQL only: the last commit of each process.
 _table("commit_marks", _text("writer"), _integer("mark"), _integer("at"), PrimaryKeyConstraint("writer"))
 _table("counters", _text("name"), _integer("value"), PrimaryKeyConstraint("name"))
 
@@ -84,7 +84,7 @@ _table(
     Index("orders_by_change", "shop_id", "state", "updated_at"),
     small_rows=False,
 )
-# Whose a code is: of an order, a return or a purchase order, whose codes never look alike.
+# The shop of a code: of an order, a return or a purchase order, which never have the same codes.
 _table("directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))
 _table(
     "returns",
@@ -101,7 +101,7 @@ _table(
     Index("returns_by_order", "shop_id", "order_code"),
     small_rows=False,
 )
-# What has happened to an order or a return.
+# The history of an order or a return.
 _table(
     "timeline",
     _text("shop_id"),
@@ -113,8 +113,8 @@ _table(
     PrimaryKeyConstraint("shop_id", "code", "version"),
 )
 
-# What was told, frozen: a retry or a resend sends these bytes. The subject is the code of an order or a return, the
-# sequence its version, so that an event needs no id of its own and an order's events have their order.
+# Events with their frozen bodies: a retry or a resend sends these bytes. The subject is the code of an order or a
+# return, the sequence its version, so that an event needs no id of its own and an order's events have their order.
 _table(
     "webhook_events",
     _text("shop_id"),
@@ -143,7 +143,7 @@ _table(
     _bytes("answer"),
     PrimaryKeyConstraint("shop_id", "subject", "sequence", "number"),
 )
-# To which URL the event that opens a subject was delivered: what follows it is sent to no other.
+# The URL that received the event which opens a subject: later events of it go to no other.
 _table(
     "openings",
     _text("shop_id"),
@@ -175,7 +175,7 @@ _table(
     Index("due_by_shop", "kind", "shop_id", "due_at"),
 )
 
-# Goods in the marketplace's warehouse: where they come from, what was announced, and what lies there.
+# Goods in the marketplace's warehouse: suppliers, purchase orders, and stock.
 _table(
     "suppliers",
     _text("shop_id"),
@@ -243,10 +243,10 @@ _table("used_links", _bytes("link_hash"), _integer("expires_at"), PrimaryKeyCons
 # Random keys that belong to this installation.
 _table("secrets", _text("name"), _bytes("value"), PrimaryKeyConstraint("name"))
 
-# What is laid down to go wrong in a sandbox: one row.
+# The fault rules of a sandbox: one row.
 _table("sandbox_faults", _text("name"), _bytes("document"), PrimaryKeyConstraint("name"), small_rows=False)
 
-# What a POST with an Idempotency-Key was answered; the owner is a shop's id, or the operator.
+# The answers to POSTs with an Idempotency-Key; the owner is a shop's id, or the operator.
 _table(
     "idempotency_keys",
     _text("owner"),

@@ -12,7 +12,7 @@ from kalathi.trusted_proxies import read_trusted_proxies
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What an operator can set. Durations carry their unit in their name."""
+    """The operator's settings. Durations have their unit in their name."""
 
     data: Annotated[Path, Meta(description="Folder of the database, the operator's token and the address.")] = Path(
         "kalathi-data"
@@ -140,7 +140,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class SettingField(Struct, frozen=True):
-    """One row of the table, for whoever makes flags, variables or docs of it."""
+    """One row of the table, for making flags, variables and docs of it."""
 
     name: str
     type: type

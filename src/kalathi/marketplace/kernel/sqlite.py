@@ -119,8 +119,8 @@ class SqliteDatabase(Database):
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
     async def claim(self, command: Command[T]) -> T:
-        """In the writer's turn and on its connection, whose cache each commit leaves as it is: the readers' cache is
-        empty after every commit, and to read the due rows again from the file took as long as to send them."""
+        """Claim in the writer's turn and on its connection, whose cache survives each commit. The readers' cache is
+        empty after every commit, and reading the due rows from the file again took as long as sending them."""
         self._check_open()
         return await self._writer.turn(partial(self._claim, command))
 
@@ -148,7 +148,7 @@ class SqliteDatabase(Database):
             raise StorageError("The database is closed.")
 
     async def close(self) -> None:
-        """Writes what still waits and frees the file for another process."""
+        """Write all waiting sets and free the file for another process."""
         await self._writer.close()
         self._let_go_of_the_snapshot()
         self._readers.shutdown()

@@ -1,13 +1,13 @@
 """A group of change sets on SQLite, in one transaction.
 
-What the sets have in common is collected over the group and run by shape with executemany, which is three times as fast
-as one call each. Of updates and deletes that way tells only how many rows all of them have touched; when it is not one
-each, the group starts again with one call each. A set whose condition then fails on its first statement has written
-nothing and simply leaves; one that fails later makes the group start again without it. After any other error the sets
-run one by one, so that each gets its own answer.
+Parts of one shape are collected over the whole group and run with executemany, which is three times as fast as one call
+each. For updates and deletes this returns only the total of changed rows; if that is not one for each, the group starts
+again with one call each. A set whose condition then fails on its first statement has written nothing and simply leaves;
+one that fails later makes the group start again without it. After any other error the sets run one by one, so that each
+gets its own answer.
 
-With `synchronous=FULL` a COMMIT that has returned means: on disk. Claims need not be, and are written with `NORMAL`:
-the file stays whole, and a claim that is lost in a crash is free again.
+With `synchronous=FULL`, a COMMIT that has returned is on disk. Claims need not be, and are written with `NORMAL`: the
+file stays whole, and a claim that is lost in a crash is free again.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 _FULL: Final = "PRAGMA synchronous=FULL"
 _NORMAL: Final = "PRAGMA synchronous=NORMAL"
-# On the event loop nobody's lock is waited for.
+# The event loop waits for no other program's lock.
 _IMPATIENT: Final = "PRAGMA busy_timeout=0"
 _PATIENT: Final = "PRAGMA busy_timeout=5000"
 # Below this, preparing costs more than it saves.
@@ -67,7 +67,7 @@ def begin_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Be
 
 
 def write_claim(connection: sqlite3.Connection, command: Callable[[], tuple[ChangeSet, T]]) -> T:
-    """Reads and writes in one transaction, whose end does not wait for the disk. Raises what the command raises,
+    """Read and write in one transaction whose commit does not wait for the disk. Raises the command's own errors,
     ConditionFailedError, StorageError."""
     try:
         connection.execute(_NORMAL)
@@ -114,7 +114,8 @@ def _run(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> list[int]
 
 
 def _write_with_patience(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Outcomes:
-    """On the thread, where somebody else's lock on the file can be waited for: a shell that writes to it."""
+    """Write on the thread, where another program's lock on the file can be waited for, such as a shell that writes to
+    it."""
     connection.execute(_PATIENT)
     try:
         return _write_singly(connection, sets)
@@ -155,7 +156,7 @@ def _write_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> 
 
 
 def _is_locked(error: Exception) -> bool:
-    """Somebody else's lock was waited for in vain: the next set would wait for as long."""
+    """Whether another program kept the file locked for too long: the next set would wait for as long."""
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
@@ -183,7 +184,7 @@ def _touches_a_row_twice(changes: ChangeSet) -> bool:
 
 
 def _run_guarded(connection: sqlite3.Connection, sets: Sequence[ChangeSet], places: list[int]) -> list[int]:
-    """The places of the sets whose conditions hold; the others have written nothing."""
+    """Return the places of the sets whose conditions hold; the others have written nothing."""
     kept = []
     for place in places:
         for position, part in enumerate(sets[place].guarded):

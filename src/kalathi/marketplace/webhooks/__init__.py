@@ -1,1 +1,1 @@
-"""The outbox and the delivery of webhooks: what was told, when it is tried, how an attempt ended. Knows no orders."""
+"""Events and their delivery: bodies, retries, attempts and their outcomes. Knows no orders."""

@@ -1,4 +1,4 @@
-"""A due delivery: read the event, send it without a transaction, say what is to be recorded (docs/decisions/0008)."""
+"""A due delivery: read the event, send it without a transaction, return the outcome (docs/decisions/0008)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
@@ -21,10 +21,10 @@ _log = structlog.get_logger("kalathi.webhooks")
 
 
 class Sender(Protocol):
-    """What is needed of the network; tests give a fake."""
+    """The network as a dispatcher uses it; tests have a fake."""
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
-        """POSTs the bytes, with these headers beside the usual ones, and tells how it ended."""
+        """POST the bytes, with these headers beside the usual ones, and return the answer."""
         ...
 
     async def close(self) -> None:
@@ -38,7 +38,7 @@ class Transport(Protocol):
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
     ) -> Answer:
-        """Makes this attempt at a delivery and tells how it ended."""
+        """Make this attempt at a delivery and return the answer."""
         ...
 
 
@@ -74,7 +74,7 @@ class Attempted(NamedTuple):
 
 
 class Dispatcher:
-    """Sends what is due to shops and records each attempt together with the end or the repeat of its row."""
+    """Send due events to shops, and record each attempt together with the end or the retry of its row."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Dispatcher:
         self._schedule = schedule
 
     def prepare(self, view: View, found: Sequence[tuple[DueRow, Row]]) -> list[Outgoing | None]:
-        """What the claimed deliveries need beside their events, in two statements for all of them; None for an event
+        """Return the shops and URLs of the claimed deliveries, in two statements for all of them; None for an event
         that is gone."""
         shop_ids = {row.shop_id for row, _ in found}
         owners = shops.shops_by_id(view, shop_ids)
@@ -139,7 +139,7 @@ class Dispatcher:
 
     @staticmethod
     def record(ended: Sequence[Attempted]) -> ChangeSet:
-        """What is written of attempts that have ended: each record together with the end or the repeat of its row."""
+        """Return the change set of ended attempts: each record together with the end or the retry of its row."""
         over = [entry.row for entry in ended if not isinstance(entry.outcome, RetryAt) and entry.outcome is not FREED]
         tries = [(entry.row, entry.answer, entry.word, entry.at_millis) for entry in ended if entry.answer is not None]
         changes = ChangeSet()

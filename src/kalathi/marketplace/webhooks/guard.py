@@ -1,7 +1,7 @@
 """The address guard (docs/decisions/0016): webhooks go to public addresses only, whatever a name resolves to.
 
-It stands where addresses are dialled: a name is resolved once, what it resolves to is checked, and just that is
-dialled, so that a name server which changes its answer in between gains nothing. Addresses that are written out are
+It stands where addresses are dialled: a name is resolved once, the resulting address is checked, and just that address
+is dialled, so that a name server which changes its answer in between gains nothing. Addresses that are written out are
 checked in the same way, on every redirect again.
 """
 
@@ -19,7 +19,7 @@ _CARRIERS: Final = (
     (ipaddress.ip_network("2002::/16"), 80),  # 6to4
 )
 _NEVER: Final = (
-    # Local NAT64 (RFC 8215) and Teredo: whatever lies behind them is not to be known from the address.
+    # Local NAT64 (RFC 8215) and Teredo: the address does not show which host is behind it.
     ipaddress.ip_network("64:ff9b:1::/48"),
     ipaddress.ip_network("2001::/32"),
     # Site-local addresses, which RFC 3879 has taken back and networks still have.

@@ -1,4 +1,4 @@
-"""The delivery log: what was told to whom, what came of it, and what of it is forgotten."""
+"""The delivery log: events, their deliveries and outcomes, and how old ones are deleted."""
 
 import asyncio
 from collections.abc import Mapping
@@ -70,7 +70,8 @@ def body_of(view: View, shop_id: str, subject: str, sequence: int) -> bytes | No
 
 
 class LoggedDelivery(Struct, frozen=True, kw_only=True):
-    """One event of the log; `due_at` is when it is tried next (business time), the last three tell of the last try."""
+    """One event of the log; `due_at` is the time of the next attempt (business time), the last three members are of the
+    last attempt."""
 
     id: str
     shop_id: str
@@ -139,7 +140,7 @@ def oldest_waiting(view: View) -> LoggedDelivery | None:
 
 
 def oldest_given_up(view: View, most: int) -> LoggedDelivery | None:
-    """Of so many of the latest events, the oldest whose delivery was given up; None when none was."""
+    """The oldest failed delivery of so many of the latest events; None if there is none."""
     row = view.one(
         f"SELECT y.* FROM (SELECT x.*, {_STATE} AS state FROM ({_ENTRIES} ORDER BY e.created_at DESC LIMIT :most) x) y"  # noqa: S608  (fixed text only)
         " WHERE y.state = 'exhausted' ORDER BY y.created_at LIMIT 1",
@@ -149,7 +150,7 @@ def oldest_given_up(view: View, most: int) -> LoggedDelivery | None:
 
 
 def body_before(view: View, name: str) -> bytes | None:
-    """What was told of the same subject before this event; None for the first. Raises NOT_FOUND."""
+    """The body of the same subject's previous event; None for the first. Raises NOT_FOUND."""
     shop_id, subject, sequence = parts_of(name)
     row = view.one(
         "SELECT body FROM webhook_events WHERE shop_id = :shop_id AND subject = :subject AND sequence < :sequence"
@@ -184,7 +185,7 @@ def delivery_detail(view: View, name: str, headers: dict[str, str], now_seconds:
 
 
 def parts_of(name: str) -> tuple[str, str, int]:
-    """Shop, subject and sequence of a delivery's name. Raises NOT_FOUND for what is none."""
+    """Shop, subject and sequence of a delivery's name. Raises NOT_FOUND for any other text."""
     parts = name.split(".")
     if len(parts) != 3 or not (parts[2].isascii() and parts[2].isdigit() and len(parts[2]) <= 9):
         raise DomainError(ErrorCode.NOT_FOUND, "Delivery not found")
@@ -206,8 +207,8 @@ def forgotten(view: View, before_millis: int, limit: int) -> ChangeSet:
 
 
 async def forget_old(database: Database, before_millis: int, ending: asyncio.Event) -> int:
-    """Forgets in small sets, so that nobody waits for them, until all is gone or the end has come; gives how many
-    events went."""
+    """Delete in small sets, so that other commits do not wait, until all old events are gone or the process ends;
+    return the number of deleted events."""
     count = 0
     while not ending.is_set():
         changes = await database.read(lambda view: forgotten(view, before_millis, _AT_ONCE))

@@ -68,7 +68,7 @@ class PooledNames:
             ended.exception()  # All callers may have given up.
 
     async def close(self) -> None:
-        """Waits for nobody: a lookup may take as long as it likes."""
+        """Close without waiting: a lookup may take very long."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,9 +1,10 @@
-"""Events that follow another: what is told of a return is sent only to a URL that the event which opened it has reached
+"""Events that follow another: an update of a return is sent only to a URL that received the return's created event
 (docs/contract.md#section-8).
 
-While that event is under way, what follows is kept without a delivery of its own. When it has been delivered, the
-deliveries are planned, in order; when it is given up, they never are. So an event that follows is known by three facts
-of the database: to which URL the opening one was delivered, whether one is under way, and its own place in the order.
+While the created event is being delivered, later events are kept without a delivery of their own. After its delivery,
+theirs are planned, in order; if it fails for good, they never are. So the state of a later event follows from three
+facts in the database: the URL that received the created event, whether one is being delivered, and the event's own
+place in the order.
 """
 
 from kalathi.contract.words import ReturnEventType
@@ -44,8 +45,8 @@ def announce_following(
         )
     ]
     if waits_for is not None:
-        # Whoever ends it must see this event: the set fails if it has ended since it was read, and what is done after
-        # a delivery is decided anew if this came in between. (The attempts at a delivery itself are counted.)
+        # The delivery of the opening event must see this event: the set fails if that delivery has ended since it was
+        # read. (The attempts at a delivery itself are counted.)
         looks_again = Add(1 if waits_for.kind is DueKind.OPENED else 0)
         rows.append(Update("due", waits_for.key(), {"attempts": looks_again}))
     return rows
@@ -66,7 +67,7 @@ class Openings:
         self._clock = clock
 
     async def release(self, row: DueRow) -> None:
-        """Plans the deliveries of what has been told since, unless the shop's URL has changed in the meantime."""
+        """Plan the deliveries of the events since, unless the shop's URL has changed in the meantime."""
 
         def command(view: View) -> tuple[ChangeSet, None]:
             present = find_planned(view, row.kind, row.shop_id, row.subject, row.sequence)

@@ -1,4 +1,4 @@
-"""Sending events once more by hand (docs/contract.md#section-4): the frozen bytes, whatever became of them before."""
+"""Send events again by hand (docs/contract.md#section-4): the frozen bytes, whatever their earlier outcome."""
 
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
@@ -8,8 +8,8 @@ from kalathi.marketplace.webhooks import store
 
 
 def resent_latest(view: View, shop_id: str, subject: str, now_millis: int) -> tuple[ChangeSet, str]:
-    """The latest event of a subject becomes due now, and the name of its delivery. Raises NOT_FOUND when nothing was
-    ever told."""
+    """Make the latest event of a subject due now, and return the name of its delivery. Raises NOT_FOUND if there is no
+    event."""
     sequence = store.last_sequence(view, shop_id, subject)
     if not sequence:
         raise DomainError(ErrorCode.NOT_FOUND, "Nothing was told of this yet.")

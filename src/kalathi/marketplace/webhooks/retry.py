@@ -45,13 +45,13 @@ class RetrySchedule:
         due_at: int = 0,
         retry_after_millis: int = 0,
     ) -> Outcome:
-        """How the attempt after `recorded_before` others, which was planned for `due_at`, has ended, at `now`.
+        """Return the outcome, at `now`, of an attempt that was planned for `due_at` and has `recorded_before` attempts
+        before it.
 
-        Planned times are counted from the event. When they have passed, since the marketplace itself was down or the
-        endpoint has asked for time, the distance between the attempts is kept instead: made at once, all of them would
-        be used up by an endpoint that has gone down and comes up together with us. An endpoint's `Retry-After` is
-        waited for as long as the minutes last in which the contract promises all attempts: who asks for more is
-        asked once more, at their very end.
+        Planned times are counted from the event. If they have passed, since the marketplace itself was down or the
+        endpoint asked for time, the distance between attempts is kept instead: an endpoint that comes up together with
+        us would otherwise use up all attempts at once. An endpoint's `Retry-After` is respected within the minutes in
+        which the contract promises all attempts; a longer one gets its last attempt at their end.
         """
         if delivered:
             return Delivered()

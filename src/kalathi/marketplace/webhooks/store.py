@@ -16,7 +16,8 @@ from kalathi.marketplace.webhooks.answer import Answer, explanation_of
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One recorded attempt. `at` is business time, the duration real; `answer` is the beginning of what came back."""
+    """One recorded attempt. `at` is business time, the duration real; `answer` is the beginning of the answer's
+    body."""
 
     number: int
     at: datetime
@@ -43,7 +44,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
 def announce(
     shop_id: str, subject: str, sequence: int, *, event_type: str, body: bytes, at_millis: int, has_url: bool
 ) -> list[Insert]:
-    """The rows that tell a shop something: the frozen body, and its delivery when there is somewhere to send it."""
+    """The rows of a new event: the frozen body, and its delivery if the shop has a URL."""
     row: dict[str, Value] = {
         "shop_id": shop_id,
         "subject": subject,
@@ -66,7 +67,7 @@ EVENT: Final = Beside(
 
 
 def last_sequence(view: View, shop_id: str, subject: str) -> int:
-    """The sequence of a subject's latest event; 0 when nothing was told yet."""
+    """The sequence of a subject's latest event; 0 without one."""
     row = view.one(
         "SELECT max(sequence) FROM webhook_events WHERE shop_id = :shop_id AND subject = :subject",
         {"shop_id": shop_id, "subject": subject},
@@ -91,8 +92,8 @@ def find_opened_urls(view: View, events: Sequence[DueRow]) -> dict[tuple[str, st
 
 
 def opening_under_way(view: View, shop_id: str, subject: str) -> DueRow | None:
-    """The due row for which events that follow have to wait: an opening event that is not delivered and not given up,
-    or what is still to be done after its delivery."""
+    """The due row for which later events have to wait: an opening event that is neither delivered nor given up, or the
+    job that follows its delivery."""
     row = view.one(
         "SELECT d.kind, d.sequence FROM due d LEFT JOIN webhook_events e ON e.shop_id = d.shop_id"
         " AND e.subject = d.subject AND e.sequence = d.sequence"
@@ -141,7 +142,7 @@ def find_held_events(view: View, shop_id: str, subject: str) -> list[int]:
 
 
 def record_opening(row: DueRow, url: str, at_millis: int) -> list[Delete | Insert]:
-    """An opening event was delivered to this URL; what was told since is looked at now."""
+    """Record that an opening event was delivered to this URL, and plan a look at the events since."""
     key: dict[str, Value] = {"shop_id": row.shop_id, "subject": row.subject}
     release: dict[str, Value] = {**key, "kind": DueKind.OPENED, "sequence": row.sequence}
     return [
@@ -167,7 +168,7 @@ def listener_lease(view: View, shop_id: str) -> ListenerLease | None:
 
 
 class Backlog(NamedTuple):
-    """What is not delivered yet: how many events, and when the oldest of them was told, in milliseconds since 1970."""
+    """The undelivered events: their number, and the time of the oldest, in milliseconds since 1970."""
 
     events: int
     oldest_at: int | None

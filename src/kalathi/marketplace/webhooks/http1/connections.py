@@ -34,7 +34,7 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def exchange(self, request: bytes) -> AnswerReader:
-        """Send a request and return its answer, of which at least the status line was read.
+        """Send a request and return its answer, at least its status line.
 
         Raises NoAnswerError, ConnectionError. If the caller is cancelled, `reader` keeps the bytes received so far.
         """

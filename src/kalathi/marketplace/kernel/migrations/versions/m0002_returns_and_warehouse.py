@@ -1,4 +1,4 @@
-"""Returns, goods in the warehouse, one directory for every kind of code, and marks of what was committed."""
+"""Returns, goods in the warehouse, one directory for every kind of code, and the marks of commits."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint, Text

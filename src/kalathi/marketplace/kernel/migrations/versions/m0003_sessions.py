@@ -1,4 +1,4 @@
-"""Who has signed in to the pages."""
+"""Sessions of the pages."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint
