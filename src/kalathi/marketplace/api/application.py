@@ -30,7 +30,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.idempotency import make_keyed_request
 from kalathi.marketplace.sandbox.triggers import TriggerKind
 
-# Whose the operator's idempotency keys are; no shop has this id.
+# The owner of the operator's idempotency keys; no shop has this id.
 OPERATOR = "operator"
 
 

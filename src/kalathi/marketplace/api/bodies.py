@@ -37,9 +37,9 @@ async def read_body(receive: Receive, content_length: bytes | None, most_bytes: 
 
 
 def decode_body(body: bytes, wanted: Any, content_type: bytes | None = None) -> Any:
-    """The struct that a body means; no content is an empty object, and a form has the same names.
+    """Decode a body into a struct; no content is an empty object, and a form has the same names.
 
-    Whatever is not called a form is read as JSON: clients send any content type. Raises UNREADABLE_BODY,
+    A body without the content type of a form is read as JSON: clients send any content type. Raises UNREADABLE_BODY,
     INVALID_PARAMETER.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)

@@ -51,7 +51,7 @@ class Callers:
 
 
 def network_of(address: str) -> str:
-    """Return what callers are counted by: an IPv4 address, or the /64 of an IPv6 address."""
+    """Return the network by which a caller is counted: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""One request as its handler sees it, and the one way in which a handler writes."""
+"""One request as its handler sees it, and how a handler writes."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +15,7 @@ from kalathi.marketplace.shops.model import Shop
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """What the path names, what the query asks, the decoded body."""
+    """The parameters of the path and the query, and the decoded body."""
 
     path: dict[str, str]
     query: dict[str, str]
@@ -34,7 +34,7 @@ ShopHandler = Callable[[Context, ShopCall], Awaitable[Reply]]
 
 
 async def write(context: Context, call: Call, command: Callable[[View], tuple[ChangeSet, Reply]]) -> Reply:
-    """Runs a command; under an Idempotency-Key its answer is part of what it writes, and a repeat gets it again."""
+    """Run a command; with an Idempotency-Key its answer is written with it, and a repeat gets it again."""
     request = call.keyed
     if request is None:
         return await context.database.run(command)

@@ -1,4 +1,4 @@
-"""What every call needs at hand; the composition root makes one."""
+"""The parts of the marketplace that calls use; the composition root makes it."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor

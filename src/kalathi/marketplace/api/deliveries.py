@@ -43,7 +43,7 @@ class Resent(Struct, frozen=True, kw_only=True):
 
 
 class ResendFailures(Struct, frozen=True, kw_only=True):
-    """Whose events that were given up are sent again, and since when they were told."""
+    """The shop whose failed events are sent again, and the time of the oldest."""
 
     shop_id: Annotated[str, Meta(max_length=50)]
     since: Annotated[datetime, Meta(tz=True)]
@@ -85,7 +85,7 @@ async def resend_delivery(context: Context, call: Call) -> Reply:
 
 
 async def resend_failures(context: Context, call: Call) -> Reply:
-    """Sends again what a shop has not taken since a time, the oldest first; each event is tried once."""
+    """Send a shop's failed events since a time again, the oldest first, each once."""
     asked: ResendFailures = call.body
     filters: dict[str, Value] = {"shop_id": asked.shop_id, "since": to_millis(asked.since)}
     found, count = await context.database.read(
@@ -103,7 +103,7 @@ async def resend_failures(context: Context, call: Call) -> Reply:
             begun: set[str] = set()
             for name in part:
                 shop_id, subject, sequence = log.parts_of(name)
-                # A return that is told from the beginning is told its present state: once.
+                # The created event of a return carries the present state, so it is sent once.
                 if subject not in begun and _can_be_told(view, shop_id, subject, sequence):
                     changes.extend([again(view, name, now)])
                     begun |= {subject} if _opens(view, shop_id, subject, sequence) else set()
@@ -114,8 +114,8 @@ async def resend_failures(context: Context, call: Call) -> Reply:
 
 
 def again(view: View, name: str, now: datetime) -> ChangeSet:
-    """One event once more: the same bytes, but for a return of which the shop's present URL knows nothing yet, which is
-    told from the beginning (docs/contract.md#section-8). Raises RETURN_HOOK."""
+    """Send one event again: the same bytes. A return that the shop's present URL does not know begins again with a
+    created event (docs/contract.md#section-8). Raises RETURN_HOOK."""
     shop_id, subject, sequence = log.parts_of(name)
     if _opens(view, shop_id, subject, sequence):
         found = returns.by_code(view, subject)
@@ -129,6 +129,6 @@ def _opens(view: View, shop_id: str, subject: str, sequence: int) -> bool:
 
 
 def _can_be_told(view: View, shop_id: str, subject: str, sequence: int) -> bool:
-    """A return whose hook is off is left alone when many events are sent again."""
+    """When many events are sent again, returns of a shop whose hook is off are left out."""
     found = returns.by_code(view, subject) if _opens(view, shop_id, subject, sequence) else None
     return found is None or url_for(view, found.shop, OPENING) is not None

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 CONTENT_TYPE: Final = b"application/x-www-form-urlencoded"
-# Far above what any call needs; a bound on what a hostile body can make us build.
+# Far above the needs of any call; it bounds the memory of a hostile body.
 _MOST_FIELDS: Final = 5000
 _NAME: Final = re.compile(r"(\w+)(?:\[(\d{0,4})\]\[(\w+)\])?")
 

@@ -1,7 +1,7 @@
-"""The front of the merchants' API: which call it is, whose, and on which order; dispatched from the route table.
+"""The front of the merchants' API: find the call, the shop and the order, and dispatch from the route table.
 
 A call costs one statement: the token, the shop and the order are read together. Headers are scanned once. An action
-reads, decides and commits, and decides anew when another call was faster (docs/decisions/0003).
+reads, decides and commits, and decides again if another call was faster (docs/decisions/0003).
 """
 
 import contextlib
@@ -33,13 +33,13 @@ from kalathi.marketplace.shops.model import hash_token
 
 BASE_PATH: Final = "/merchants/ecommerce"
 _ORDERS: Final = f"{BASE_PATH}/orders/"
-# No token is nearly as long; what is longer is refused without being hashed or kept.
+# No token is nearly as long; longer ones are refused without being hashed or kept.
 _LONGEST_AUTHORIZATION: Final = 200
 
 
 class MerchantCall(NamedTuple):
-    """One row of the table as the front runs it. `body` is a struct, a file field, or None; `part` is what its path
-    says behind the action."""
+    """One row of the table as the front runs it. `body` is a struct, a file field, or None; `part` is the rest of its
+    path behind the action."""
 
     handler: Handler
     body: Any
@@ -180,7 +180,7 @@ class MerchantsFront:
         return await self._context.database.run(command)
 
     async def _admitted(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
-        """Who calls, with the checks in the order that the design gives: token, then the limit, then Accept."""
+        """Return the caller, after the checks in their order: token, then the limit, then Accept."""
         caller = await self._context.database.peek(lambda view: store.for_token(view, token_hash, code))
         if caller is None:
             refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
@@ -221,7 +221,7 @@ def _make_keyed_request(shop_id: str, key: bytes, scope: Scope, content: bytes) 
 
 
 async def _body(wanted: Any, receive: Receive, headers: _Headers) -> tuple[Any, bytes]:
-    """What the call says, decoded, and the bytes that identify it."""
+    """Return the decoded body, and the bytes that identify it."""
     if wanted is None:
         return None, b""
     check_encoding(headers.content_encoding)

@@ -88,7 +88,7 @@ def fault_name(route: Route) -> str:
     return "list" if route.path == _LIST else route.handler.__name__
 
 
-# How each action of a shop may be refused, beside what every action may.
+# The errors of each action of a shop, beside those of every action.
 _REFUSALS: Final[dict[str, tuple[ErrorCode, ...]]] = {
     "accept": (_E.ORDER_STATUS,),
     "reject": (_E.ORDER_STATUS,),

@@ -1,6 +1,6 @@
-"""The calls of the merchants' API (docs/contract.md#section-3): each takes an order as it was found and decides.
+"""The calls of the merchants' API (docs/contract.md#section-3): each takes an order and decides.
 
-An action gives what is to be written; the front commits it and decides anew when another call was faster.
+An action returns a change set; the front commits it and decides again if another call was faster.
 """
 
 from collections.abc import Callable
@@ -32,8 +32,8 @@ from kalathi.marketplace.shops.model import Shop
 
 
 class OrderCall(NamedTuple):
-    """One call on one order: who calls, the order as it was found, what the call says, and the time. `part` is what
-    the path says behind its action."""
+    """One call on one order: the shop, the order as it was read, the body and the time. `part` is the rest of the path
+    behind its action."""
 
     shop: Shop
     found: FoundOrder
@@ -45,7 +45,7 @@ class OrderCall(NamedTuple):
     is_demo: bool = False
 
 
-# An action gives what is to be written.
+# An action returns its change set.
 Handler = Callable[[Context, View, OrderCall], ChangeSet]
 ShowHandler = Callable[[Context, OrderCall], Reply]
 _ACTION_OPTIONS: Final = ("action_options", "1")

@@ -1,4 +1,4 @@
-"""The operator's API: shops, listings, carts, orders, the clock. For whoever runs the marketplace."""
+"""The operator's API: shops, listings, carts, orders, the clock."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -141,7 +141,7 @@ async def show_shop(context: Context, call: Call) -> Reply:
 
 
 async def change_shop(context: Context, call: Call) -> Reply:
-    """Changes what the body names."""
+    """Change the named settings of a shop."""
     shop = await context.database.run(
         lambda view: shop_commands.change_shop(
             view, call.path["shop_id"], call.body, own_domain_only=_is_production(context)

@@ -1,4 +1,4 @@
-"""The operator's calls: shops, carts, what customers, support and couriers do, the delivery log, the sandbox."""
+"""The operator's calls: shops, carts, the actions of customers, support and couriers, the delivery log, the sandbox."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
@@ -58,7 +58,7 @@ def _operator(
 
 _E = ErrorCode
 
-# What the steps of a scenario may be refused with.
+# The errors of a scenario's steps.
 _E_OF_STEPS: Final = (
     _E.NOT_FOUND,
     _E.ORDER_STATUS,

@@ -1,5 +1,4 @@
-"""Returns: a shop's calls (docs/contract.md#section-6 and #section-7), and what the operator does for customers and
-couriers."""
+"""Returns: a shop's calls (docs/contract.md#section-6 and #section-7), and the actions of customers and couriers."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,4 +1,4 @@
-"""What a row of the route table says, and what many rows share."""
+"""The rows of the route table, and the parts that many rows share."""
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
@@ -17,7 +17,7 @@ from kalathi.marketplace.kernel.errors import ErrorCode
 
 
 class Access(Enum):
-    """Who may call."""
+    """The kinds of callers."""
 
     MERCHANT = auto()
     OPERATOR = auto()
@@ -35,9 +35,9 @@ class Query(NamedTuple):
 
 
 class Route(NamedTuple):
-    """One call: method and path, what it reads, what it answers, which errors it has beside those of its access.
+    """One call: method and path, body, answer, and its errors beside those of its access.
 
-    `body` is a struct, a file field, or None; `handler` says in its docstring what the call does.
+    `body` is a struct, a file field, or None; the docstring of `handler` describes the call.
     """
 
     access: Access

@@ -1,4 +1,4 @@
-"""The sandbox's own calls: what goes wrong on demand, and from where webhooks are sent."""
+"""The sandbox's own calls: faults, scenarios, and the addresses from which webhooks are sent."""
 
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
@@ -29,12 +29,12 @@ class IpRanges(Struct, frozen=True, kw_only=True):
 
 
 async def show_faults(context: Context, call: Call) -> Reply:
-    """What is laid down to go wrong."""
+    """The fault rules of API answers and deliveries."""
     return Reply(200, encode(context.faults.faults))
 
 
 async def put_faults(context: Context, call: Call) -> Reply:
-    """Lays down what goes wrong on API answers and deliveries from now on; no rules end it."""
+    """Set the fault rules of API answers and deliveries; an empty list removes all."""
     faults: Faults = call.body
     named = {rule.shop_id for rule in faults.rules if rule.shop_id}
     there = await context.database.look(lambda view: shops.shops_by_id(view, named) if named else {})

@@ -24,7 +24,7 @@ class ShopRoutes:
         self._routes = [(route, route.path.split("/")) for route in routes]
 
     def find(self, method: str, path: str) -> tuple[ShopRoute, dict[str, str]]:
-        """The row, and what the path names. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
+        """Return the row, and the parameters of the path. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
         parts = path.split("/")
         allowed = set()
         for route, wanted in self._routes:
@@ -40,7 +40,7 @@ class ShopRoutes:
 
 
 def _match_path(wanted: list[str], parts: list[str]) -> dict[str, str] | None:
-    """What stands in the places that have a name; None when the path is another."""
+    """Return the values of the named places, or None if the path is another."""
     if len(wanted) != len(parts):
         return None
     named = {}

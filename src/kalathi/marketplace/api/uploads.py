@@ -1,5 +1,5 @@
-"""Receiving a file (docs/contract.md#section-3): multipart in any form, spooled to a temporary file while it arrives,
-bounded, and told by its content; and serving it behind its link."""
+"""Receive a file (docs/contract.md#section-3): multipart in any form, spooled to a temporary file, bounded, its type
+known by its content. And serve it behind its link."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -18,10 +18,10 @@ from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, Upload, extension_of, mime_type
 from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
 
-# What is wrong with a form is told to its sender; the parser would tell it to standard error as well.
+# The caller gets the errors of a form; the parser would also write them to standard error.
 logging.getLogger("python_multipart").disabled = True
 
-# What a form may hold around its file.
+# The bytes of a form around its file.
 _ENVELOPE_BYTES: Final = 100_000
 # Read and thrown away of a body that is too large, so that the sender reads the refusal instead of a broken pipe.
 _DRAINED_BYTES: Final = 64 * 1024 * 1024
@@ -80,7 +80,7 @@ def _choose(parts: list[Part], names: tuple[str, ...]) -> bytes:
 
 
 def check_upload(content: bytes, field: FileField) -> Upload:
-    """The file, whose type its content tells. Raises the field's two refusals."""
+    """Return the file with its type, which its content shows. Raises the field's two refusals."""
     if not content:
         raise DomainError(field.missing, f"Missing {field.title} file")  # A form in which no file was chosen.
     if len(content) > LARGEST_UPLOAD_BYTES:
@@ -98,7 +98,7 @@ def too_large(field: FileField) -> DomainError:
 
 
 class _BoundedBody:
-    """A request's body in parts, up to a bound; what lies behind it is read and dropped."""
+    """A request's body in parts, up to a bound; the rest is read and dropped."""
 
     def __init__(self, receive: Receive, largest: int) -> None:
         self._receive = receive

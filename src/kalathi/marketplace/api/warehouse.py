@@ -24,7 +24,7 @@ from kalathi.marketplace.warehouse.model import line_on_the_wire
 
 
 class ReceivedBody(Struct, frozen=True, kw_only=True):
-    """A purchase order that was received, with what has come."""
+    """A received purchase order, with the actual quantities."""
 
     code: str
     shop_id: str
@@ -40,7 +40,7 @@ async def list_products(context: Context, call: ShopCall) -> Reply:
 
 
 async def list_purchase_orders(context: Context, call: ShopCall) -> Reply:
-    """What the shop has announced to the warehouse, newest first; `received_at` is null until it is there."""
+    """The shop's purchase orders, newest first; `received_at` is null until the goods are received."""
     page = page_of(call.query)
     found, count = await context.database.read(
         lambda view: store.purchase_orders(view, call.shop.id, page.per, page.offset)
@@ -64,7 +64,7 @@ async def create_purchase_order(context: Context, call: ShopCall) -> Reply:
 
 
 async def list_purchase_order_lines(context: Context, call: ShopCall) -> Reply:
-    """What was announced of each product, and what has come."""
+    """The announced and the received quantity of each product."""
     page = page_of(call.query)
     shop_id = call.shop.id
 
@@ -97,7 +97,7 @@ async def create_supplier(context: Context, call: ShopCall) -> Reply:
 
 
 async def change_supplier(context: Context, call: ShopCall) -> Reply:
-    """Changes what the body names of a supplier."""
+    """Change the named members of a supplier."""
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         changes, _ = commands.change_supplier(view, call.shop.id, call.path["id"], call.body)

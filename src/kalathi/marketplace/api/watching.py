@@ -1,4 +1,4 @@
-"""What watches the marketplace: is it alive, can it work, what does it do."""
+"""Monitoring of the marketplace: liveness, readiness, metrics."""
 
 from typing import Final
 
@@ -21,8 +21,8 @@ _TEXT: Final = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """Each part in a word: `ok`, or what is wrong with it. The worker is `none` where another process works; the
-    migrations are `newer` when another version has changed the tables since this process has started."""
+    """Each part in a word: `ok`, or its fault. The worker is `none` if another process works; the migrations are
+    `newer` if another version has changed the tables since this process started."""
 
     database: str = "ok"
     migrations: str = "ok"
@@ -63,8 +63,8 @@ async def show_alive(_context: Context, _call: Call) -> Reply:
 
 
 async def show_ready(context: Context, _call: Call) -> Reply:
-    """The database answers in the shape that this version knows, and the worker has had its turn; 503 tells what has
-    not."""
+    """Whether the database answers in the shape that this version knows, and the worker has had its turn; 503 names the
+    failing part."""
     try:
         migrations = await context.database.peek(shape_of)
         database = "ok"
@@ -79,7 +79,7 @@ async def show_ready(context: Context, _call: Call) -> Reply:
 
 
 async def show_metrics(context: Context, _call: Call) -> Reply:
-    """What this process measures, as Prometheus reads it."""
+    """The metrics of this process, in the format of Prometheus."""
     waiting = await context.database.read(backlog)
     age = 0.0 if waiting.oldest_at is None else max(0.0, (context.clock.now_millis() - waiting.oldest_at) / 1000)
     return Reply(200, context.database.metrics.text(age, waiting.events), _TEXT)

@@ -14,7 +14,8 @@ from kalathi.marketplace.couriers.printing import DocumentPrinter, Party
 
 
 class VoucherFacts(Struct, frozen=True, kw_only=True):
-    """What a voucher says. One tracking code a parcel; `collect` is what the courier is paid at the door."""
+    """The content of a voucher. One tracking code a parcel; `collect` is the amount that the courier collects at the
+    door."""
 
     order_code: str
     courier: str

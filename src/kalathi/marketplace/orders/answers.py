@@ -1,5 +1,4 @@
-"""What a shop may answer, and whether it did: pure checks of accept and reject requests
-(docs/contract.md#section-3)."""
+"""Pure checks of accept and reject requests (docs/contract.md#section-3)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,7 +21,7 @@ _REASONS_BY_ID = {reason.id: reason for reason in REJECTION_REASONS}
 
 
 class Offer:
-    """What an accept of one shop may choose from."""
+    """The valid choices of an accept for one shop."""
 
     __slots__ = ("_options", "_windows", "locations", "parcel_counts", "schedule")
 
@@ -54,7 +53,7 @@ class Offer:
 
 
 class Choice(NamedTuple):
-    """What an accept has chosen; all of it was on offer. No window for a store pickup."""
+    """The choice of an accept; all of it was on offer. No window for a store pickup."""
 
     location: Location
     window: Window | None
@@ -94,7 +93,7 @@ def choose(request: AcceptRequest, offer: Offer, now: datetime, *, store_pickup:
 
 
 def first_choice(offer: Offer, now: datetime, *, store_pickup: bool) -> Choice:
-    """What the marketplace takes when it accepts for the shop: the first of everything."""
+    """The choice of the marketplace when it accepts for the shop: the first of everything."""
     window = None if store_pickup else offer.schedule.offer_windows(now)[0]
     return Choice(offer.locations[0], window, offer.parcel_counts[0])
 

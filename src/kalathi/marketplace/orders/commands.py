@@ -1,6 +1,6 @@
-"""What a shop and the clock do to orders: one function per command. Each reads what it was given, lets the machine
-decide, and returns what is to be written; nothing here waits, sends, or writes. What customers, support and couriers do
-stands in operations.py, how orders come into being in placing.py."""
+"""The commands of the shop and of the clock on orders, one function each. Each takes the order as it was read, lets the
+machine decide, and returns a change set; nothing here waits, sends, or writes. Commands of customers, support and
+couriers are in operations.py, those that place orders in placing.py."""
 
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -59,9 +59,8 @@ def reject(
     *,
     from_warehouse: OrderFacts | None = None,
 ) -> Recorded:
-    """The shop cannot; what is left of the order comes back as a new one in the same change set, with the facts
-    `from_warehouse` when it is sent from there. Raises ORDER_STATUS, INVALID_PARAMETER.
-    """
+    """Reject the order; the available pieces come back as a new order in the same change set, with the facts
+    `from_warehouse` if the warehouse sends it. Raises ORDER_STATUS, INVALID_PARAMETER."""
     line_ids = [keys.opaque_id() for _ in (found.order.lines() if request.line_items else ())]
     code = keys.order_code(now)
     rejection = machine.reject(
@@ -86,7 +85,7 @@ def record_rejection(found: FoundOrder, rejection: machine.Rejection, terms: Ter
 
 
 def expire(found: FoundOrder, terms: Terms, now: datetime) -> Recorded:
-    """Nobody answered in time. Raises ORDER_STATUS."""
+    """Expire an order without an answer. Raises ORDER_STATUS."""
     return record_ended(found, machine.expire(found.order, now), terms, now)
 
 
@@ -154,7 +153,8 @@ def note_voucher_download(found: FoundOrder, link: str, terms: Terms, now: datet
 
 
 def track(found: FoundOrder, request: TrackingRequest, terms: Terms, now: datetime) -> Recorded:
-    """The shop tells how it sends the order itself. Raises ORDER_NOT_ELIGIBLE, ORDER_STATUS, INVALID_PARAMETER."""
+    """Record the tracking details of an order that the shop sends itself. Raises ORDER_NOT_ELIGIBLE, ORDER_STATUS,
+    INVALID_PARAMETER."""
     return record_moved(found, pickup.track(found.order, request), terms, now)
 
 
@@ -167,7 +167,7 @@ def attach_invoice(found: FoundOrder, upload: Upload, link: str, terms: Terms, n
 
 
 def attach_credit_invoice(found: FoundOrder, upload: Upload, link: str) -> Recorded:
-    """The credit invoice, of which the order itself shows nothing. Raises CREDIT_INVOICE_REFUSED."""
+    """Attach the credit invoice, which the order itself does not show. Raises CREDIT_INVOICE_REFUSED."""
     if not found.order.was_accepted:
         raise DomainError(
             ErrorCode.CREDIT_INVOICE_REFUSED, "Failed to upload credit invoice. Order must be accepted first."

@@ -1,5 +1,5 @@
-"""What happens to a parcel: the courier takes it, the customer gets it or does not, and it may come back to the
-shop. Pure moves behind the machine's door."""
+"""Pure steps of a parcel: the courier collects it, the customer gets it or does not, and it may come back to the
+shop."""
 
 from datetime import datetime
 
@@ -13,7 +13,8 @@ from kalathi.marketplace.orders.model import Order
 
 
 def hand_over(order: Order) -> Step:
-    """The courier has picked it up. Raises ORDER_STATUS, also for what a courier does not or must not take yet."""
+    """Hand the parcel over to the courier. Raises ORDER_STATUS, also for an order that no courier collects, or not
+    yet."""
     new = through(order, Action.HAND_OVER)
     if order.store_pickup:
         raise DomainError(ErrorCode.ORDER_STATUS, "The customer collects this order from the store.")

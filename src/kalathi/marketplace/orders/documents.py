@@ -1,4 +1,4 @@
-"""What the documents of an order say: its voucher, and the delivery note of one from the warehouse."""
+"""The content of an order's documents: its voucher, and the delivery note of an order from the warehouse."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -19,7 +19,7 @@ from kalathi.marketplace.warehouse.delivery_notes import NoteFacts, NoteLine, no
 
 
 def voucher_facts(found: FoundOrder, now: datetime) -> VoucherFacts:
-    """What the voucher of an accepted order says."""
+    """Return the content of an accepted order's voucher."""
     order, shop = found.order, found.shop
     location = shop.location(order.pickup_location_id or "")
     collects = order.payment_method is PaymentMethod.CASH_ON_DELIVERY
@@ -75,7 +75,7 @@ def _recipient(customer: Customer) -> Party:
 
 
 def note_facts(found: FoundOrder, terms: Terms, now: datetime) -> NoteFacts:
-    """What the delivery note of an order from the warehouse says."""
+    """Return the content of the delivery note of an order from the warehouse."""
     order, place = found.order, terms.warehouse_address
     return NoteFacts(
         number=note_number(order.code),

@@ -1,5 +1,5 @@
-"""What comes due for orders: the expiry of an open one, the voucher of an accepted one, the delivery note of one that
-has left the warehouse."""
+"""Due jobs of orders: the expiry of an open one, the voucher of an accepted one, the delivery note of one that has left
+the warehouse."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which fiscal document a customer asks for, and whether what they say of it is whole (docs/contract.md#section-2)."""
+"""The fiscal document that a customer asks for, and checks of its details (docs/contract.md#section-2)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Pure arithmetic on the lines of an order: prices, what a rejection leaves, which pieces go back to the listings."""
+"""Pure arithmetic on the lines of an order: prices, the rest of a rejection, pieces that go back to the listings."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class OrderedLine(NamedTuple):
 
 
 class StockMove(NamedTuple):
-    """What happens to a listing's quantity: pieces come back, or the shop has counted them."""
+    """A change of a listing's quantity: pieces come back, or the shop has counted them."""
 
     shop_uid: str
     pieces: int
@@ -71,9 +71,9 @@ def return_all(lines: Sequence[LineItem]) -> tuple[StockMove, ...]:
 def stock_after(
     lines: Sequence[LineItem], rejections: dict[str, LineRejection], *, stays: bool
 ) -> tuple[StockMove, ...]:
-    """Lines that were not named move into the successor, piece for piece. A limited line's listing is what the shop
-    has counted, and all of that goes into the successor, so nothing is left of it. With `stays`, the successor's pieces
-    come from elsewhere: those of the lines that were not named go back, and what was counted stays."""
+    """Lines that were not named move into the successor, piece for piece. A limited line's listing is set to the shop's
+    count, and all of that goes into the successor, so nothing is left of it. With `stays`, the successor's pieces come
+    from elsewhere: those of the lines that were not named go back, and what was counted stays."""
     limited = tuple(
         StockMove(entry.line.shop_uid, entry.available_quantity if stays else 0, counted=True)
         for entry in rejections.values()

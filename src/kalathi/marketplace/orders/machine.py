@@ -1,13 +1,13 @@
-"""The order machine (docs/decisions/0001): every state and transition in one table, behind one door.
+"""The order machine (docs/decisions/0001): every state and transition in one table.
 
-An order is placed, and then the shop and the clock race: accept, reject, expire and cancel all leave `open`, so that
-exactly one of them can win. An accepted order gets its voucher, is handed to the courier and delivered. A customer may
-cancel until the parcel is delivered; once it has been dispatched it travels back.
+An order is placed, and then the shop and the clock race: accept, reject, expire and cancel all leave `open`, so exactly
+one of them can win. An accepted order gets its voucher, is handed to the courier and delivered. A customer may cancel
+until the parcel is delivered; once it has been dispatched it travels back.
 
-Each command here, in pickup.py, returning.py and replacing.py takes the order, the facts it needs and `now`, asks the
-door, and gives the new order with what has changed. Nothing reads a clock, draws an id, or touches a database: an
-illegal move raises ORDER_STATUS, and since orders are immutable, nothing can have changed. The diagram in
-docs/orders.md is drawn from TRANSITIONS.
+Each command here, in pickup.py, returning.py and replacing.py takes the order, facts and `now`, looks up `next_state`,
+and returns the new order with its changes. Nothing reads a clock, draws an id, or touches a database. An illegal
+transition raises ORDER_STATUS, and since orders are immutable, nothing can have changed. The diagram in docs/orders.md
+is drawn from TRANSITIONS.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ from kalathi.marketplace.orders.model import Order, OrderFacts, facts_of
 
 
 class Action(StrEnum):
-    """What can happen to an order; also the word of its timeline."""
+    """The actions on an order; also the words of its timeline."""
 
     PLACE = "place"
     PLACE_FROM_WAREHOUSE = "place_from_warehouse"
@@ -74,7 +74,7 @@ class Action(StrEnum):
     DROP_RETURN = "drop_return"
     TAKE_BACK_PARTLY = "take_back_partly"
     TAKE_BACK = "take_back"
-    # In whatever state an order is that was ever accepted, and so no row of the table.
+    # Possible in every state of an order that was ever accepted, so it is no row of the table.
     ATTACH_INVOICE = "attach_invoice"
 
 
@@ -135,7 +135,8 @@ TRANSITIONS: Final[dict[tuple[OrderState | None, Action], OrderState]] = {
     (_S.PARTIALLY_RETURNED, Action.TAKE_BACK): _S.RETURNED,
 }
 
-# What the contract names no event for (section 4). A setting turns on those of a delivery and its failure.
+# Transitions without an event in the contract (docs/contract.md#section-4). A setting turns on those of a delivery and
+# its failure.
 DELIVERIES: Final = frozenset({Action.COLLECT, Action.DELIVER, Action.DELIVER_PARTLY, Action.FAIL_DELIVERY})
 SILENT: Final = frozenset(
     {
@@ -165,7 +166,7 @@ def through(order: Order, action: Action) -> Order:
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One move of an order: what it has become, what is told of it, and what its timeline says."""
+    """One transition of an order: the new order, its changes for the webhook, and its entry in the timeline."""
 
     action: Action
     order: Order
@@ -211,8 +212,8 @@ class Rejection(NamedTuple):
 
 
 def place(placement: Placement, settings: Settings, now: datetime) -> Step:
-    """A new order with its deadlines; commission is rounded per line and summed (docs/decisions/0010). What lies in the
-    marketplace's warehouse is accepted from the start (docs/contract.md#section-9)."""
+    """Place a new order with its deadlines; commission is rounded per line and summed (docs/decisions/0010). An order
+    from the marketplace's warehouse is accepted from the start (docs/contract.md#section-9)."""
     action = Action.PLACE_FROM_WAREHOUSE if placement.facts.fulfilled_by_skroutz else Action.PLACE
     lines = [price_line(ordered, line_id) for ordered, line_id in zip(placement.lines, placement.line_ids, strict=True)]
     created_at = athens(now)
@@ -231,9 +232,9 @@ def place(placement: Placement, settings: Settings, now: datetime) -> Step:
 
 
 def accept(order: Order, request: AcceptRequest, offer: Offer, now: datetime) -> Step:
-    """The shop takes the order. Raises ORDER_STATUS, then INVALID_PARAMETER for what is not on offer."""
+    """Accept the order. Raises ORDER_STATUS, then INVALID_PARAMETER for a choice that is not on offer."""
     if order.express:
-        # The marketplace accepts those itself; it says so whatever has become of the order.
+        # The marketplace accepts these itself; the answer is the same in every state.
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is express")
     state = _open_door(order, Action.ACCEPT, now)
     choice = choose(request, offer, pickups_from(order, now), store_pickup=order.store_pickup)
@@ -241,7 +242,7 @@ def accept(order: Order, request: AcceptRequest, offer: Offer, now: datetime) ->
 
 
 def accept_express(order: Order, offer: Offer, now: datetime) -> Step:
-    """The marketplace takes an express order for its shop, with what is first on offer. Raises ORDER_STATUS."""
+    """Accept an express order for its shop, with the first choices on offer. Raises ORDER_STATUS."""
     state = _open_door(order, Action.ACCEPT, now)
     return _accept_order(order, state, first_choice(offer, pickups_from(order, now), store_pickup=order.store_pickup))
 
@@ -257,11 +258,11 @@ def reject(
     actor: RejectionActor = "merchant",
     from_warehouse: OrderFacts | None = None,
 ) -> Rejection:
-    """The shop cannot take the order as it is, or support rejects it by free text (docs/contract.md#section-3).
+    """Reject the order for the shop, or for support by free text (docs/contract.md#section-3).
 
-    By free text the order ends. By lines it ends too, and what is left of it comes back as a new order: lines that
-    were not named, and of those in limited supply the pieces that there are. When all of that lies in the marketplace's
-    warehouse, the new order is sent from there: `from_warehouse` are its facts. Raises ORDER_STATUS, INVALID_PARAMETER.
+    By free text the order ends. By lines it ends too, and the rest comes back as a new order: lines that were not
+    named, and the available pieces of limited lines. If all of that lies in the marketplace's warehouse, the new order
+    is sent from there: `from_warehouse` are its facts. Raises ORDER_STATUS, INVALID_PARAMETER.
     """
     state = _open_door(order, Action.REJECT, now)
     text = free_text(request)
@@ -298,7 +299,7 @@ def reject(
 
 
 def expire(order: Order, now: datetime) -> Step:
-    """Nobody answered in time. Raises ORDER_STATUS, also when the time has not come yet."""
+    """Expire an order without an answer. Raises ORDER_STATUS, also before its time."""
     new = through(order, Action.EXPIRE)
     if now < order.expires_at:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order is still open.")
@@ -348,7 +349,7 @@ def pickups_from(order: Order, now: datetime) -> datetime:
 
 
 def pickup_moment(scheduled_shipment: date | None, now: datetime) -> datetime:
-    """The same for what is known of an order that was not decoded."""
+    """The same for an order that was not decoded."""
     if scheduled_shipment is None:
         return now
     return max(now, datetime(scheduled_shipment.year, scheduled_shipment.month, scheduled_shipment.day, tzinfo=ATHENS))
@@ -367,7 +368,8 @@ def _accept_order(order: Order, state: OrderState, choice: Choice) -> Step:
 
 
 def _open_door(order: Order, action: Action, now: datetime) -> OrderState:
-    """The door for what must be done before the deadline; after it, the expiry has won even if it has yet to run."""
+    """Return the next state of a command that must come before the deadline; after it, the expiry has won even if it
+    has yet to run."""
     state = next_state(order.state, action)
     if now >= order.expires_at:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order already expired.")

@@ -36,7 +36,7 @@ StoredLines = msgspec.Raw
 
 
 class OrderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an order was placed with and keeps. Money is in euros; `customer` is a contract struct in JSON."""
+    """The facts with which an order was placed. Money is in euros; `customer` is a contract struct in JSON."""
 
     shop_id: str
     cart_id: str
@@ -56,7 +56,7 @@ class OrderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fees: Fees | UnsetType = UNSET
     set_as_ready_required: bool = False
     replaced: str | UnsetType = UNSET
-    # Beside what the wire shows: who sends it, and when a preorder is sent.
+    # Not on the wire: the sender, and the day of a preorder.
     mode: FulfillmentMode = FulfillmentMode.CORE
     scheduled_shipment: date | None = None
 
@@ -88,7 +88,7 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     rejection_info: RejectionInfo | None = None
     replacements: tuple[Replacement, ...] = ()
     returns: tuple[OrderReturn, ...] = ()
-    # Beside what the wire shows: where an undone set-as-ready goes back to, whether the voucher names a location that
+    # Not on the wire: the window to which an undone set-as-ready goes back, whether the voucher names a location that
     # the order has left, how many pieces of each line the customer has got, and how many were sent once more.
     window_before_ready: PickupWindow | None = None
     voucher_is_outdated: bool = False
@@ -119,7 +119,7 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def was_accepted(self) -> bool:
-        """Whether the order was ever accepted, whatever has become of it."""
+        """Whether the order was ever accepted, whatever its state now."""
         return self.pickup_location_id is not None or self.fulfilled_by_skroutz
 
     @property
@@ -134,14 +134,14 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def facts_of(order: Order) -> OrderFacts:
-    """What an order was placed with, for one that takes its place."""
+    """The facts of an order, for one that takes its place."""
     return OrderFacts(**{name: getattr(order, name) for name in OrderFacts.__struct_fields__})
 
 
 class FoundOrder:
-    """An order as it was read: its version guards every change, its shop's facts go with it.
+    """An order as it was read: its version guards every change, and its shop comes with it.
 
-    Decoded when somebody asks for the order itself: showing it does not.
+    It is decoded on first use of the order itself; rendering does not decode it.
     """
 
     __slots__ = ("_order", "document", "shop", "version")
@@ -182,7 +182,7 @@ class NewCartItem(Struct, frozen=True, kw_only=True):
 
 
 class NewCart(Struct, frozen=True, kw_only=True):
-    """`POST /marketplace/carts`: what a customer buys, of one shop or several, and how."""
+    """`POST /marketplace/carts`: the products that a customer buys, from one shop or several, and the terms."""
 
     customer: Customer
     items: Annotated[tuple[NewCartItem, ...], Meta(min_length=1, max_length=500)]

@@ -1,7 +1,7 @@
-"""What is done to orders, one row each: by the shop, and by customers, support and couriers.
+"""The operations on orders, one row each: of the shop, and of customers, support and couriers.
 
-The merchants' API, the operator's API and the sandbox's scenarios are made from these two tables. What customers,
-support and couriers do happens at once, whatever the pickup window says.
+The merchants' API, the operator's API and the sandbox's scenarios are made from these two tables. Operations of
+customers, support and couriers happen at once, whatever the pickup window.
 """
 
 from collections.abc import Callable
@@ -72,13 +72,13 @@ class DeliveredLine(Struct, frozen=True, kw_only=True):
 
 
 class Deliver(Struct, frozen=True, kw_only=True):
-    """Without lines, all of it; with them, only what they name."""
+    """Without lines, all of the order; with them, only these."""
 
     line_items: Annotated[tuple[DeliveredLine, ...], Meta(min_length=1, max_length=500)] | UnsetType = UNSET
 
 
 class Facts(NamedTuple):
-    """What an operation may need beside the order: the database as it is, fresh keys, the terms, the time."""
+    """The facts for an operation beside the order: the database, fresh keys, the terms, the time."""
 
     view: View
     keys: FreshKeys
@@ -87,7 +87,7 @@ class Facts(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One row: who does it, what the body says, and how it is done."""
+    """One row: its actor, its body, and its function."""
 
     actor: str
     sentence: str

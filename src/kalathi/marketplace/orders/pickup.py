@@ -1,6 +1,5 @@
-"""What happens to an accepted order before the courier has it: pure moves behind the machine's door
-(docs/contract.md#section-3). Its state stays; where and when it is picked up, whether it is ready, and its voucher
-change."""
+"""Pure steps of an accepted order before the courier has it (docs/contract.md#section-3). Its state stays; the place
+and time of its pickup, its readiness and its voucher change."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -204,7 +203,7 @@ def miss_pickup(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
 
 
 def _outdate_voucher(order: Order, new: Order) -> Order:
-    """The order, whose voucher has to be made again if it has one. Raises ORDER_STATUS."""
+    """Return the order with its voucher marked as outdated, if it has one. Raises ORDER_STATUS."""
     if not order.needs_voucher:
         raise DomainError(ErrorCode.ORDER_STATUS, "Order travels without a voucher of the marketplace.")
     return replace(new, voucher_is_outdated=order.courier_voucher is not None)
@@ -241,7 +240,7 @@ def track(order: Order, request: TrackingRequest) -> Step:
 
 
 def _in_window(order: Order, new: Order, window: Window) -> Step:
-    # Whoever chooses a window anew is not sent back to an older one by an undone set-as-ready.
+    # A shop that has chosen a new window is not sent back to an older one by an undone set-as-ready.
     return make_step(
         Action.RESCHEDULE, order, replace(new, pickup_window=window.on_the_wire(), window_before_ready=None)
     )
@@ -257,7 +256,7 @@ def _can_be_relocated(order: Order, locations: Sequence[Location]) -> bool:
 
 
 def _kind_without_pickup(order: Order) -> str | None:
-    """The kind of order whose pickup the shop cannot move, or None."""
+    """Return the kind of an order whose pickup the shop cannot move, or None."""
     if order.fulfilled_by_skroutz:
         return '"Fulfilled by Skroutz"'
     if order.mode is FulfillmentMode.MERCHANT:

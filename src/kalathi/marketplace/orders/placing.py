@@ -77,7 +77,7 @@ def place(view: View, new: NewCart, keys: FreshKeys, terms: Terms, now: datetime
         lines = [_order_line(item, listings, new) for item in items]
         wanted = _count_wanted(items)
         facts = _facts(new, shop, cart.id, customer_id)
-        # What the customer collects from the store is not taken from the warehouse.
+        # An order that the customer collects from the store is not sent from the warehouse.
         if not new.store_pickup and warehouse.has(view, shop_id, wanted):
             facts = warehouse_facts(facts, terms)
             changes.add(*(warehouse.take(shop_id, shop_uid, quantity) for shop_uid, quantity in wanted.items()))
@@ -121,7 +121,7 @@ def replace_order(
 
 
 def name_successor(view: View, found: FoundOrder, recorded: Recorded, terms: Terms, now: datetime) -> Recorded:
-    """A replacement was rejected in part: the order that it replaces names what is left of it as well."""
+    """A replacement was rejected in part: the replaced order names the successor as well."""
     if found.order.replaced is UNSET:
         return recorded
     original = store.by_code(view, found.order.replaced)
@@ -135,8 +135,8 @@ def name_successor(view: View, found: FoundOrder, recorded: Recorded, terms: Ter
 
 
 def _replacement_facts(order: Order, shop: Shop, kind: ReplacementType | None) -> OrderFacts:
-    """Nothing is paid again: no fees, no shipping cost, and a courier who collects nothing. The shop sends it, also in
-    place of an order from the warehouse."""
+    """Nothing is paid again: no fees, no shipping cost, and no money for the courier to collect. The shop sends it,
+    also in place of an order from the warehouse."""
     facts = facts_of(order)
     cash = order.payment_method is PaymentMethod.CASH_ON_DELIVERY
     custom = (GIFT_WRAP_CUSTOM if order.gift_wrap else UNSET) if kind is None else REPLACEMENT_CUSTOMS[kind]
@@ -165,7 +165,8 @@ def _count_replaced(order: Order, body: Replace) -> dict[str, int]:
 
 
 def _new_pieces(view: View, shop_id: str, lines: Sequence[OrderedLine]) -> dict[str, int]:
-    """What the listings give to a standard replacement. Raises INVALID_PARAMETER when they have not got it."""
+    """Return the pieces that the listings give to a standard replacement. Raises INVALID_PARAMETER if there are too
+    few."""
     listings = shops.listings(view, shop_id, {line.shop_uid for line, _ in lines})
     wanted: dict[str, int] = defaultdict(int)
     for line, quantity in lines:
@@ -232,7 +233,7 @@ def _facts(new: NewCart, shop: Shop, cart_id: str, customer_id: str) -> OrderFac
 
 
 def _check(new: NewCart) -> None:
-    """What a cart says beside its products. Raises INVALID_PARAMETER."""
+    """Check a cart's members other than its products. Raises INVALID_PARAMETER."""
     if not (new.customer.first_name.strip() or new.customer.last_name.strip()):
         raise invalid_parameter("customer: give a first_name or a last_name.")
     address = new.customer.address

@@ -1,4 +1,4 @@
-"""What the operator sees of orders."""
+"""The operator's view of orders."""
 
 from collections.abc import Sequence
 from datetime import datetime

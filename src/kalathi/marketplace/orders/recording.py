@@ -1,5 +1,5 @@
 """From a step of the machine to the rows that record it: the order, its timeline, its webhook's frozen body, its stock,
-and what is due next. All or nothing: they are one change set."""
+and its due jobs. They are one change set: all or nothing."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ from kalathi.marketplace.webhooks.store import announce
 
 
 class Recorded(NamedTuple):
-    """What a command asks to be written, and the order as it then is."""
+    """The change set of a command, and the resulting order."""
 
     changes: ChangeSet
     document: bytes
@@ -83,8 +83,8 @@ def plan_delivery_note(recorded: Recorded, found: FoundOrder, terms: Terms, now:
 
 
 def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove]) -> None:
-    """Pieces come back to where they were taken from: the warehouse, or listings, which may also be set to what the
-    shop has counted."""
+    """Move pieces back to where they came from: the warehouse, or listings, which may also be set to the shop's
+    count."""
     shop_id = order.shop_id
     for move in moves:
         if order.fulfilled_by_skroutz:

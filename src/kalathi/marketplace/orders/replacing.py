@@ -1,5 +1,5 @@
-"""Orders that replace others: what of an order may be sent once more, and how it names what was
-(docs/contract.md#section-2, `replacements`). Pure moves behind the machine's door."""
+"""Orders that replace others: which pieces may be sent once more, and how the orders name each other
+(docs/contract.md#section-2, `replacements`). Pure steps."""
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -35,7 +35,7 @@ def note_replacement(order: Order, code: str, kind: ReplacementType | None, piec
 
 
 def note_successor(order: Order, code: str, kind: ReplacementType | None) -> Step:
-    """The order that replaces this one was rejected in part: what is left of it comes under another code."""
+    """The order that replaces this one was rejected in part: note the successor's code."""
     return make_step(Action.REPLACE, order, _names(through(order, Action.REPLACE), code, kind))
 
 

@@ -1,7 +1,7 @@
-"""What returns do to their order (docs/contract.md#section-6): pure moves behind the machine's door.
+"""The effects of returns on their order (docs/contract.md#section-6): pure steps.
 
-A return changes nothing that a shop sees until it is `returned`, but the order keeps count from its first moment on:
-of the pieces that are asked back no two returns can have the same, since each of them moves the order.
+A return changes nothing that a shop sees until it is `returned`, but the order counts its pieces from the first moment:
+no two returns can have the same piece, since each of them raises the order's version.
 """
 
 from collections.abc import Iterable, Mapping

@@ -25,7 +25,7 @@ STILL_OPEN: Final = (
 
 
 class Caller(NamedTuple):
-    """Who asks with a token, and the order that was asked for if it is theirs."""
+    """The shop of a token, and the requested order if it is the shop's."""
 
     shop: Shop
     found: FoundOrder | None
@@ -59,7 +59,7 @@ def for_token(view: View, token_hash: bytes, code: str) -> Caller | None:
 
 
 def by_code(view: View, code: str) -> FoundOrder | None:
-    """The order of this code, whichever shop's it is."""
+    """The order with this code, of any shop."""
     row = view.one(_BY_CODE, {"code": code})
     return None if row is None else _read_order(row)
 
@@ -71,7 +71,7 @@ def cart(view: View, cart_id: str) -> Cart | None:
 
 
 def timeline(view: View, shop_id: str, code: str) -> list[TimelineEntry]:
-    """What has happened to an order, oldest first."""
+    """The timeline of an order, oldest first."""
     rows = view.all(
         "SELECT at, event, version, state FROM timeline WHERE shop_id = :shop_id AND code = :code ORDER BY version",
         {"shop_id": shop_id, "code": code},
@@ -98,9 +98,10 @@ def recent_orders(view: View, state: str | None, limit: int, offset: int) -> tup
 def orders_of_shop(
     view: View, shop_id: str, states: Sequence[OrderState], since_millis: int, limit: int, offset: int
 ) -> tuple[list[FoundOrder], int]:
-    """A shop's orders in these states that changed at or after a time, newest change first, and how many there are.
+    """A shop's orders in these states that changed at or after a time, newest change first, and their number.
 
-    Each state is walked along its own part of the index, so that a page costs what it shows and not what there is.
+    Each state is walked along its own part of the index, so that a page costs as much as it shows and not as much as
+    there is.
     """
     parameters: dict[str, Value] = {"shop_id": shop_id, "since": since_millis, "limit": limit, "offset": offset}
     parameters["most"] = limit + offset
@@ -158,8 +159,8 @@ def orders_after(
 def orders_of_code(
     view: View, shop_id: str | None, state: str | None, part_of_code: str, limit: int, offset: int
 ) -> tuple[list[FoundOrder], int]:
-    """A page of the orders whose code holds this text of letters, digits and dashes, the newest code first, and how
-    many there are; of one shop or of all, in one state or in any. Every code is looked at, in the index."""
+    """A page of the orders whose code contains this text of letters, digits and dashes, the newest code first, and
+    their number; of one shop or of all, in one state or in any. The index is read whole."""
     named: dict[str, Value] = {"shop_id": shop_id, "state": state}
     parameters: dict[str, Value] = {name: value for name, value in named.items() if value is not None}
     where = " AND ".join([*(f"o.{name} = :{name}" for name in parameters), "o.code LIKE :part"])
@@ -207,7 +208,7 @@ def insert_cart(new: Cart) -> Insert:
 
 
 def insert_order(step: Step, document: bytes, at_millis: int) -> ChangeSet:
-    """The rows of a new order, but for what is told of it."""
+    """The rows of a new order without its event."""
     order = step.order
     row: dict[str, Value] = {
         "shop_id": order.shop_id,

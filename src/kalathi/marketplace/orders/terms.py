@@ -1,4 +1,4 @@
-"""What the settings mean for orders, worked out once at start."""
+"""The settings as orders use them, computed once at the start."""
 
 from typing import Final
 
@@ -36,7 +36,7 @@ class Terms:
         self._parcel_counts = list(range(1, settings.largest_parcel_count + 1))
 
     def offer(self, shop: Shop) -> Offer:
-        """What an accept of this shop may choose from; kept while the shop stays the same."""
+        """Return the valid choices of an accept for this shop; cached while the shop stays the same."""
         known = self._offers.get(shop.id)
         if known is not None and known[0] is shop:
             return known[1]

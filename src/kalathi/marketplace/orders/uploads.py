@@ -1,4 +1,4 @@
-"""Uploaded invoices (docs/contract.md#section-3): what they may be, told by their content and not by their name."""
+"""Uploaded invoices (docs/contract.md#section-3): their types, known by content and not by name."""
 
 from enum import StrEnum
 from typing import Final

@@ -1,10 +1,10 @@
-"""How an order is shown: the contract's object from the stored document and the shop's facts (docs/decisions/0005).
+"""Render an order: the contract's object from the stored document and the shop's facts (docs/decisions/0005).
 
-The document's members have the contract's names. So showing an order is one decoding of the document into a struct
-that has the contract's fields in the contract's order, with every value left as the JSON that it is: what the document
-has not, such as `fees` or a voucher that is not made yet, comes from the contract's own defaults, and what it has
-beside them, such as the cart, falls away. Then the members that depend on the moment are set, and it is encoded.
-Building the object from a decoded order instead took twice as long.
+The document's members have the contract's names. So rendering an order is one decoding of the document into a struct
+with the contract's fields in the contract's order, and every value left as JSON. Members that the document lacks, such
+as `fees` or a voucher that is not made yet, come from the contract's own defaults; its other members, such as the cart,
+fall away. Then the members that depend on the moment are set, and the struct is encoded. Building the object from a
+decoded order took twice as long.
 """
 
 from datetime import date, datetime

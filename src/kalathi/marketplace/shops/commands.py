@@ -1,4 +1,4 @@
-"""What the operator does with shops: one function per command. Each gives the change set and its answer."""
+"""The operator's commands on shops, one function each. Each returns the change set and its answer."""
 
 from collections.abc import Sequence
 
@@ -53,7 +53,7 @@ def add_shop(new: NewShop, ids: Sequence[str], token: str, *, own_domain_only: b
 def change_shop(
     view: View, shop_id: str, changes: ShopChanges, *, own_domain_only: bool = False
 ) -> tuple[ChangeSet, Shop]:
-    """Changes what is named and leaves the rest. Raises NOT_FOUND, INVALID_PARAMETER."""
+    """Change the named settings and keep the rest. Raises NOT_FOUND, INVALID_PARAMETER."""
     old = find_shop(view, shop_id)
     given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
     for name in ("webhook_url", "returns_webhook_url"):

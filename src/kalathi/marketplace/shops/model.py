@@ -52,7 +52,7 @@ class Shop(Struct, frozen=True, kw_only=True):
     returns_webhook_enabled: bool = False
     courier: str = Courier.SKROUTZ_LAST_MILE
     fulfillment_mode: FulfillmentMode = FulfillmentMode.CORE
-    # Enrolled in explicit set-as-ready: the courier skips what the shop has not marked (docs/contract.md#section-3).
+    # Enrolled in explicit set-as-ready: the courier skips parcels without the shop's mark (docs/contract.md#section-3).
     set_as_ready_required: bool = False
     locations: tuple[Location, ...] = ()
 
@@ -97,7 +97,7 @@ class Listing(Struct, frozen=True, kw_only=True):
     vat_rate: Decimal = Decimal(24)
     # Whether article 39α lets a company buy it without VAT, as it does for phones and computers.
     vat_exclusion_39a: bool = False
-    # A preorder is sent on this day; None for what is in the shop.
+    # A preorder is sent on this day; None for a product in stock.
     preorder_ships_on: date | None = None
 
 

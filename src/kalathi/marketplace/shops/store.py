@@ -36,7 +36,7 @@ def shop_version(view: View, shop_id: str) -> int:
 
 
 def shop_id_of_token(view: View, token_hash: bytes) -> str:
-    """Whose token it is; empty when it is nobody's."""
+    """The shop of a token; empty for an unknown token."""
     row = view.one("SELECT shop_id FROM api_tokens WHERE token_hash = :token_hash", {"token_hash": token_hash})
     return row[0] if row else ""
 
@@ -93,7 +93,7 @@ def update_shop(new: Shop, version: int) -> Update:
 
 
 def forget_openings(shop_id: str) -> Delete:
-    """The shop's return webhook goes elsewhere, or is turned on or off: nothing was told there of any return yet."""
+    """The shop's return webhook has another URL, or was switched: its URL knows no return yet."""
     return Delete("openings", {"shop_id": shop_id}, touches=None)
 
 
@@ -149,7 +149,7 @@ def insert_listing(shop_id: str, listing: Listing, quantity: int) -> Insert:
 
 
 def replace_listing(shop_id: str, listing: Listing, quantity: int) -> Update:
-    """The listing is as the operator says, whatever it was."""
+    """Set the listing to the operator's values, whatever it was."""
     return Update(
         "listings",
         {"shop_id": shop_id, "shop_uid": listing.shop_uid},
@@ -175,6 +175,6 @@ def set_stock(shop_id: str, shop_uid: str, quantity: int) -> Update:
 
 
 def _name_values(prefix: str, values: Collection[str]) -> tuple[str, dict[str, Value]]:
-    """Names for an IN list, and what they stand for: `:uid0, :uid1`."""
+    """Names for an IN list, and their values: `:uid0, :uid1`."""
     parameters: dict[str, Value] = {f"{prefix}{number}": value for number, value in enumerate(values)}
     return ", ".join(f":{name}" for name in parameters), parameters
