@@ -1,4 +1,4 @@
-"""What the handler of a page gives back; the edge makes HTTP of it."""
+"""The answers of a page's handler; the edge makes HTTP of them."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from kalathi.marketplace.panel.live import Stream
 
 
 class Shown(NamedTuple):
-    """A page: its template, and what that shows. `secret` is for texts that are shown once and must not be kept."""
+    """A page: its template, and the values for it."""
 
     template: str
     content: Mapping[str, Any]
@@ -16,8 +16,8 @@ class Shown(NamedTuple):
 
 
 class See(NamedTuple):
-    """Look there now: what was asked is done. `done` is a word of wording.DONE; `session` is a new cookie's value, and
-    an empty one takes it away."""
+    """A redirect after a completed action. `done` is a word of wording.DONE; `session` is a new cookie's value, and an
+    empty one removes the cookie."""
 
     path: str
     done: str = ""

@@ -1,4 +1,4 @@
-"""The edge of the pages: who may look, reading forms, and making HTTP of what a handler gives back.
+"""The edge of the pages: permissions, reading forms, and making HTTP of the handlers' answers.
 
 Every page carries one strict Content-Security-Policy (W3C CSP level 3): no inline script, no inline style, nothing from
 another host.
@@ -53,7 +53,7 @@ HEADERS: Final = {
     "cache-control": "no-store",
 }
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
-# A refusal of these is no matter of what the form says; the page of the form cannot show it.
+# These refusals are not about the form's content; the page of the form cannot show them.
 _PAGES_OF_THEIR_OWN: Final = frozenset(
     {
         ErrorCode.NOT_FOUND,
@@ -118,12 +118,12 @@ class _Edge:
 
     def router(self) -> ASGIApp:
         routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
-        # Somebody loads again, or keeps as a bookmark, what a form was answered with.
+        # A person reloads or bookmarks the address of a form's answer.
         routes += [Route(path, _lead_back, methods=["GET"]) for path in _BACK if path not in _SHOWN_AT.values()]
         routes.append(Route("/assets/{name}", _show_asset, methods=["GET"]))
         routes.append(Route("/favicon.ico", _show_icon, methods=["GET"]))
         for route in routes:
-            # Whoever asks for the head only must neither count as a download nor hold a stream.
+            # A request for the head only must neither count as a download nor hold a stream.
             route.methods = (route.methods or set()) - {"HEAD"}
         router = Router(routes, redirect_slashes=False)
 
@@ -206,7 +206,7 @@ class _Edge:
             "language": words.language.value,
             "done": wording.DONE.get(request.query_params.get("done", "")),
             "problems": (),
-            # What a form was refused for is shown with the form; where that is not there any more, what it held.
+            # The page of a form shows why it was refused. If that page is gone, another one shows the form's content.
             "answers_form": request.method == "POST",
             "refused": request.url.path,
             "written": list_typed_texts(request.scope.get("kalathi.form", Form()), words)
@@ -237,15 +237,19 @@ class _Edge:
         return is_of_another_site(request.headers, self._panel.context.terms.public_url)
 
     def _set_session(self, response: Response, cookie: str) -> None:
-        """Until the browser is closed; what it is good for ends in the database."""
+        """Set the cookie until the browser is closed; the session's end is in the database."""
         response.set_cookie(
             self._sessions.cookie_name, cookie, httponly=True, samesite="lax", secure=self._sessions.is_secure
         )
 
 
 async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
-    """Who has signed in anew since the form was opened gets it again with all that it held, and does it with a second
-    click. That is offered for forms of their own pages only, and where the browser says that these sent it."""
+    """Answer a form with another session's token.
+
+    A person who has signed in again since the form was opened gets it back with its content, and sends it with a second
+    click. That is offered for forms of the person's own pages only, and only if the browser says that these pages sent
+    it.
+    """
     form_token = visit.form.text("form_token")
     if page.who is Who.SHOP and visit.visitor.is_another_shop_than(form_token):
         return _error_page(
@@ -254,7 +258,7 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
             ("Another shop has been opened in this browser since this form was opened. Nothing was done for either.",),
         )
     if page.handler is sign_out and is_of_our_own(request.headers):
-        # Whoever has signed in anew in between means the session that there is.
+        # A person who has signed in again means the present session.
         return await page.handler(visit)
     if page.who is Who.ANYBODY:
         return _error_page(
@@ -281,19 +285,19 @@ async def _again(back: Handler, visit: Visit, problems: tuple[str, ...], status:
 
 
 def _place(request: Request) -> str:
-    """The address of what is shown: that of the page whose form was sent, where a form is answered with a page."""
+    """The address of the shown page: for a form that is answered with a page, the address of the form's page."""
     back = _BACK.get(request.scope.get("kalathi.page", ""), "")
     return _fill_path(back, request) if back else request.url.path
 
 
 async def _lead_back(request: Request) -> Response:
-    """To the page of a form, for who asks for the form's own address."""
+    """Redirect from a form's own address to its page."""
     query = f"?{request.url.query}" if request.url.query else ""
     return RedirectResponse(_fill_path(_BACK[request.scope["route"].path], request) + query, 303, HEADERS)
 
 
 def _fill_path(path: str, request: Request) -> str:
-    """A path of the page table with what this request's path names."""
+    """Fill a path of the page table with this request's parameters."""
     return path.format(**{name: quote(str(part), safe="") for name, part in request.path_params.items()})
 
 
@@ -304,8 +308,11 @@ def _is_open(page: Page, visitor: Visitor) -> bool:
 
 
 async def _ask_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
-    """For who may not look at this page. Somebody whose session has ended while they filled in a form reads that, and
-    gets what they have written back; a file would cost more than strangers are worth."""
+    """Ask a visitor without permission to sign in.
+
+    If the session ended while a person filled in a form, the page says so and shows the content of the form. A file is
+    not read for visitors without permission.
+    """
     query = f"?{request.url.query}" if request.url.query else ""
     then = _place(request) + query
     if page.method == "GET":
@@ -361,5 +368,5 @@ async def _show_asset(request: Request) -> Response:
 
 
 async def _show_icon(_request: Request) -> Response:
-    """For what has no page around it that names the icon, such as a voucher in a tab of its own."""
+    """Serve the icon for documents without a page around them, such as a voucher in its own tab."""
     return Response(asset("basket.svg"), 200, {"cache-control": "public, max-age=86400"}, ASSETS["basket.svg"])

@@ -13,12 +13,12 @@ OPERATOR_HOME = "/"
 
 
 async def show_sign_in(visit: Visit) -> Answer:
-    """The form, for who wants to see a page that is not open to them."""
+    """Show the form to a visitor who wants to see a closed page."""
     return sign_in_page(visit, visit.query.get("then", ""))
 
 
 async def sign_in(visit: Visit) -> Answer:
-    """A session for who has a token, and the page that they wanted. Raises UNAUTHORIZED, RATE_LIMITED."""
+    """Begin a session, and redirect to the wanted page. Raises UNAUTHORIZED, RATE_LIMITED."""
     cookie, is_operator = await visit.panel.sessions.sign_in(visit.form.text("token"), visit.client, visit.visitor)
     then = _then(visit.form.text("then"))
     # A shop is not sent to the operator's page that it happened to ask for, nor the other way round.
@@ -28,7 +28,7 @@ async def sign_in(visit: Visit) -> Answer:
 
 
 async def sign_in_again(visit: Visit) -> Answer:
-    """The form, with what was wrong."""
+    """Show the form with the reason of the refusal."""
     return sign_in_page(visit, visit.form.text("then"))
 
 
@@ -54,14 +54,14 @@ async def sign_out(visit: Visit) -> Answer:
 
 
 def sign_in_page(visit: Visit, then: str) -> Shown:
-    """The form, with what was wrong; who signs in comes to `then`."""
-    # Windows of the same browser that show a page of somebody are told by this that nobody has signed in any more.
+    """The form, with the reason of a refusal; signing in leads to `then`."""
+    # Other windows of the same browser learn from this that the session has ended.
     whose = "nobody" if visit.visitor.is_nobody else visit.visitor.whose
     return Shown("sign_in.html", {"problems": visit.problems, "then": _then(then), "whose": whose})
 
 
 def _then(path: str) -> str:
-    """A path of this site, and nothing else; empty for what is none."""
+    """Return a path of this site; empty for any other text."""
     # What begins with one slash has no host; browsers read a backslash as a slash, and leave out line ends.
     is_ours = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if is_ours else ""

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
-# What lies deeper is folded; so is what has more members than fit a screen.
+# Deeper levels are folded, and so are objects with more members than fit a screen.
 _OPEN_DEPTH: Final = 2
 _OPEN_MEMBERS: Final = 40
 _MOST_DIFFERENCES: Final = 500

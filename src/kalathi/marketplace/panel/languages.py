@@ -1,4 +1,4 @@
-"""Greek and English: which of them somebody reads, and how it writes texts, money and times.
+"""Greek and English: the choice of a language, and how it writes texts, money and times.
 
 Texts are English in the code and the templates; `translations/el.po` has the Greek. Times are shown in Athens.
 """
@@ -33,7 +33,7 @@ _LOCALES: Final = {Language.GREEK: Locale("el", "GR"), Language.ENGLISH: Locale(
 
 
 def choose_language(accept_language: str) -> Language:
-    """The better of the two by an `Accept-Language` header (RFC 9110, 12.5.4); English for who reads neither."""
+    """Choose the better of the two by an `Accept-Language` header (RFC 9110, 12.5.4); English if it names neither."""
     weighed: list[tuple[float, str]] = []
     for part in accept_language[:500].split(","):
         tag, _, weight = part.strip().partition(";q=")
@@ -47,7 +47,7 @@ def choose_language(accept_language: str) -> Language:
 
 
 class Words:
-    """One language: its texts, and how it writes what is no text."""
+    """One language: its texts, and its forms of numbers, money and times."""
 
     def __init__(self, language: Language) -> None:
         self.language = language

@@ -1,5 +1,5 @@
-"""Live pages: a stream of server-sent events (WHATWG HTML, 9.2) says that something has changed, and the page asks for
-itself again. So what is shown is made in one place, with a script and without."""
+"""Live pages: a stream of server-sent events (WHATWG HTML, 9.2) announces a change, and the page loads itself again. So
+a page is rendered in one place, with and without a script."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 
-# Whose new rows pages may wait for.
+# The tables whose new rows pages may wait for.
 LIVE_TABLES: Final = (
     *("orders", "timeline", "webhook_events", "delivery_attempts", "uploads"),
     *("counters", "sandbox_faults"),
@@ -23,14 +23,14 @@ LIVE_TABLES: Final = (
 # Those of one order or one return.
 SUBJECT_TABLES: Final = ("timeline", "webhook_events", "delivery_attempts", "uploads")
 _AT_MOST_EVERY_SECONDS: Final = 1.0
-# Proxies close what is silent for a minute.
+# Proxies close connections that are silent for a minute.
 _PING_SECONDS: Final = 20.0
 # Then the browser comes again, and its session is looked at anew.
 _LONGEST_SECONDS: Final = 600.0
 _MOST_STREAMS: Final = 256
 # Of all people of a shop together; a cookie is no bound, as a token gets any number of them.
 _MOST_OF_ONE_VISITOR: Final = 32
-# As many are kept for the operator, who has to see what shops that follow everything do.
+# The rest is kept for the operator, even if shops use all of theirs.
 _MOST_OF_SHOPS: Final = _MOST_STREAMS - _MOST_OF_ONE_VISITOR
 OPERATOR: Final = "the operator"
 
@@ -43,7 +43,7 @@ def mark_of(*facts: object) -> str:
 
 
 class ChangeSignals:
-    """Rings for the streams of this process when rows are put into tables, whichever process did it."""
+    """Signals the streams of this process when tables get rows, from any process."""
 
     def __init__(self, database: Database) -> None:
         """Must be made on the event loop on which it is used."""
@@ -64,7 +64,7 @@ class ChangeSignals:
             raise DomainError(ErrorCode.RATE_LIMITED, "Too many pages are followed already.", retry_after_seconds=30)
 
     def mark(self, *tables: str) -> str:
-        """Changes whenever one of these tables gets rows: what a page has seen."""
+        """Return a mark that changes whenever one of these tables gets rows."""
         return f"{self._name}.{sum(self._rings[table] for table in tables)}"
 
     @contextlib.contextmanager
@@ -94,8 +94,8 @@ class ChangeSignals:
 
 
 class Stream:
-    """One stream, an ASGI application. `mark` tells what there is to see now; an event goes out when it differs from
-    what the page has seen."""
+    """One stream, an ASGI application. `mark` returns the present mark; an event is sent when it differs from the
+    page's."""
 
     def __init__(self, signals: ChangeSignals, tables: tuple[str, ...], mark: Mark, *, visitor: str, seen: str) -> None:
         """Raises RATE_LIMITED when too many are followed already."""

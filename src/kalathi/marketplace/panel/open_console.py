@@ -2,8 +2,8 @@
 
 The rule takes no hint from other headers. A request counts if its connection comes from a loopback address, if it names
 exactly one Host, which is a loopback name with our own port, and if no other site brought it about. It cannot see a
-proxy on this machine that forwards calls under our own name, or another user of this machine. So the setting is off
-unless the operator turns it on, and the start says what it means.
+proxy on this machine that forwards calls under our own name, or another user of this machine. So the setting is off by
+default, and the start prints a warning.
 """
 
 import ipaddress

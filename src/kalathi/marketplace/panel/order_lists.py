@@ -1,4 +1,4 @@
-"""Lists of orders, the shop's and the operator's: what is asked for, and a row as a page shows it."""
+"""Lists of orders, the shop's and the operator's: the filter, and a row as a page shows it."""
 
 import re
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ _CODE: Final = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 
 class OrderFilter(NamedTuple):
-    """What the list is narrowed to; a part of a code looks for that alone."""
+    """The filter of a list; a part of a code overrides the rest."""
 
     state: OrderState | None
     code: str
 
     @property
     def states(self) -> tuple[OrderState, ...]:
-        """The states whose orders are shown."""
+        """The states of the listed orders."""
         return tuple(OrderState) if self.state is None else (self.state,)
 
 
@@ -41,7 +41,7 @@ class _Named(Struct):
 
 
 class _Listed(Struct):
-    """What a row needs of an order's document; a list decodes no more of it."""
+    """The members of an order's document that a row needs; a list decodes no others."""
 
     code: str
     shop_id: str
@@ -95,7 +95,7 @@ def row_of(found: FoundOrder, now: datetime, words: Words) -> OrderRow:
     order = decode(found.document, _Listed)
     until = order.expires_at if order.state is OrderState.OPEN else order.dispatch_until
     waits = order.state in {OrderState.OPEN, OrderState.ACCEPTED}
-    # What the warehouse sends is no work of the shop.
+    # An order from the warehouse is no work for the shop.
     presses = until is not None and waits and not order.fulfilled_by_skroutz
     return OrderRow(
         code=order.code,

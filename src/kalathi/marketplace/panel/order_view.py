@@ -29,7 +29,7 @@ _MOST_RETURNS = 50
 
 
 class Possible(NamedTuple):
-    """What a shop may do at this moment; the machine decides it, by being asked."""
+    """The actions that are possible for a shop at this moment, as the machine decides."""
 
     set_as_ready: bool
     set_as_not_ready: bool
@@ -72,11 +72,11 @@ class OrderPage(NamedTuple):
 
 
 def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> OrderPage:
-    """What there is to see of an order."""
+    """Return the content of an order's page."""
     order = found.order
     shown = decode(wire.order_body_with_actions(found, terms.offer(found.shop), now), OrderBody).order
     until = order.expires_at if order.state is OrderState.OPEN else order.dispatch_until
-    # What the warehouse sends is no work of the shop.
+    # An order from the warehouse is no work for the shop.
     presses = order.state in {OrderState.OPEN, OrderState.ACCEPTED} and not order.fulfilled_by_skroutz
     credit = store.upload_links(view, order.shop_id, order.code).get(UploadKind.CREDIT_INVOICE)
     of_this_order = page_of_returns(view, {"shop_id": order.shop_id, "order_code": order.code}, _MOST_RETURNS, 0)[0]

@@ -1,4 +1,4 @@
-"""What a row of the page table says."""
+"""A row of the page table."""
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
@@ -12,7 +12,7 @@ Handler = Callable[[Visit], Awaitable[Answer]]
 
 
 class Who(Enum):
-    """Who may look."""
+    """The kinds of visitors."""
 
     ANYBODY = auto()
     SHOP = auto()
@@ -20,8 +20,8 @@ class Who(Enum):
 
 
 class Page(NamedTuple):
-    """One page, or one thing that a form asks for. `back` shows the form again when what it says is refused; `file` is
-    the field of a form that sends one."""
+    """One page, or one action of a form. `back` shows the form again if it is refused; `file` is the field of a form
+    with a file."""
 
     who: Who
     method: str
@@ -39,5 +39,5 @@ def get_page(who: Who, path: str, handler: Handler) -> Page:
 def post_page(
     who: Who, path: str, handler: Handler, back: Handler | None = None, file: FileField | None = None
 ) -> Page:
-    """What a form asks for."""
+    """An action of a form."""
     return Page(who, "POST", path, handler, back, file)

@@ -53,7 +53,7 @@ SENTENCES: Final = (
     "Failed to upload credit invoice. Order must be accepted first.",
 )
 
-# The wire's sentence, and the one for people, with what both of them name.
+# The wire's sentence, and the page's, with the values that both name.
 PATTERNS: Final[Mapping[str, str]] = {
     "Cannot request voucher: order is not an accepted preorder without a voucher.": (
         "The voucher can be asked for only of an accepted preorder that has none yet."
@@ -180,8 +180,8 @@ def _pattern(sentence: str) -> re.Pattern[str]:
 
 
 _COMPILED: Final = [(_pattern(sentence), text) for sentence, text in PATTERNS.items()]
-# Longer sentences are not looked through: the worst that somebody can write takes 23 ms at this length, and eight
-# times that at twice the length.
+# Longer sentences are not matched: the worst possible one takes 23 ms at this length, and eight times that at twice the
+# length.
 _LONGEST: Final = 1000
 
 

@@ -44,7 +44,7 @@ def render(template: str, language: Language, content: Mapping[str, Any]) -> byt
 
 
 def local(url: object) -> str:
-    """The part of an address of ours that a page may link: never another host, whatever the public URL is."""
+    """Return the path of one of our addresses, for a link of a page: never another host."""
     parts = urlsplit(str(url))
     return quote(parts.path, safe="/%") + (f"?{parts.query}" if parts.query else "")
 
@@ -70,7 +70,7 @@ def _environment(language: Language) -> Environment:
         "instant": lambda moment: _time(moment, words.instant),
         "day": words.day,
         "local": local,
-        # For sentences that are not the template's own: the template's function would format what stands in them.
+        # For sentences from outside the template: the template's own function would format percent signs in them.
         "said": lambda sentence: said(str(sentence), words),
         "masked": lambda url: mask_url(url) if url else "",
         "given": lambda value, other="": other if value is UNSET or value is None else value,

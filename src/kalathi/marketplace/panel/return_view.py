@@ -34,7 +34,7 @@ class ReturnPage(NamedTuple):
 
 
 def return_page(view: View, found: FoundReturn) -> ReturnPage:
-    """What there is to see of a return."""
+    """Return the content of a return's page."""
     returned = found.returned
     waits = returned.state is ReturnState.PENDING_MERCHANT_REVIEW
     return ReturnPage(

@@ -32,21 +32,21 @@ _log = structlog.get_logger("kalathi.panel")
 
 _HOUR_MILLIS: Final = 3_600_000
 _COOKIE_LENGTH: Final = 43
-# Tokens are far too long to be guessed; whoever tries is slowed down all the same.
+# Tokens are far too long to be guessed; guessing is slowed down all the same.
 _SIGN_INS_PER_MINUTE: Final = 10
 # Browsers of one shop, or of the operator: a program that signs in all day must not fill the database.
 _MOST_OF_A_TOKEN: Final = 100
 
 
 class Visitor(NamedTuple):
-    """The sender of a request: the cookie's value, of which a form token is made, and whose pages are open. `is_new`
+    """The sender of a request: the cookie's value, from which form tokens are derived, and the open pages. `is_new`
     when the browser has no cookie of ours yet. The operator of a sandbox may have a shop open, too."""
 
     cookie: str
     is_new: bool
     shop: Shop | None
     is_operator: bool
-    # False for an operator at an open console, who has nothing to sign out of.
+    # False for an operator at an open console, which has no session to end.
     has_session: bool = False
 
     @property
@@ -61,7 +61,8 @@ class Visitor(NamedTuple):
 
     @property
     def form_token(self) -> str:
-        """What every form has to send back: whose it is, and what only this cookie's owner knows."""
+        """The token that every form has to send back: the shop's id, and a value that only this cookie's owner
+        knows."""
         known = hmac.new(self.cookie.encode(), f"form {self.whose}".encode(), hashlib.sha256).hexdigest()
         return f"{self.whose}.{known}"
 
@@ -71,7 +72,7 @@ class Visitor(NamedTuple):
         return hmac.compare_digest(form_token.encode(errors="replace"), self.form_token.encode())
 
     def had(self, form_token: str) -> bool:
-        """Whether a form says that it was made for the same shop, in whichever session; that proves nothing."""
+        """Whether a form says that it was made for the same shop, in any session; that proves nothing."""
         return form_token.rpartition(".")[0] == self.whose
 
     def is_another_shop_than(self, form_token: str) -> bool:
@@ -95,7 +96,7 @@ class Sessions:
         self._is_console_open = settings.open_console and find_console_fault(settings) is None
 
     async def visitor(self, request: Request) -> Visitor:
-        """Who asks. Raises StorageError."""
+        """Return the sender of a request. Raises StorageError."""
         cookie = request.cookies.get(self.cookie_name, "")
         at_console = self._is_console_open and is_local_visit(request)
         if len(cookie) != _COOKIE_LENGTH or not cookie.isascii():
@@ -153,8 +154,8 @@ class Sessions:
         opened_shop_id: str | None = None,
         link: SignInLink | None = None,
     ) -> str:
-        """A cookie of its own each time, so that none that was planted before is ever a session's; the session before
-        ends, as nobody could sign out of it any more. Raises UNAUTHORIZED for a used link."""
+        """Begin a session with a new cookie, so that a cookie that was planted before is never a session's. The old
+        session ends, because its cookie is gone. Raises UNAUTHORIZED for a used link."""
         cookie = secrets.token_urlsafe(32)
         now = self._real()
         expires_at = now + self._context.terms.settings.session_hours * _HOUR_MILLIS

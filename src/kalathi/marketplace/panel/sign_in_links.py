@@ -35,7 +35,7 @@ def make_sign_in_link(address: str, operator_token: str, expires_at: int) -> str
 
 
 def read_sign_in_link(text: str, operator_token_hash: bytes) -> SignInLink | None:
-    """Return the link whose last part this is, or None if its signature is not ours."""
+    """Return the link with this last part, or None if its signature is not ours."""
     found = _LINK.fullmatch(text)
     if found is None or not hmac.compare_digest(found["signature"], _sign(operator_token_hash, found["signed"])):
         return None

@@ -9,8 +9,8 @@ from kalathi.marketplace.shops.store import shop_of
 
 
 class Session(NamedTuple):
-    """The token with which it began, its end, and its shop: the one whose live token that is, or the one that the
-    operator has open."""
+    """The token with which it began, its end, and its shop: the shop of that token, or the one that the operator has
+    open."""
 
     token_hash: bytes
     expires_at: int
@@ -64,7 +64,7 @@ def delete_expired_links(view: View, now_millis: int) -> ChangeSet:
 
 
 def drop_session(session_hash: bytes) -> Delete:
-    """Somebody signs out, or has gone long ago."""
+    """Delete a session."""
     return Delete("sessions", {"session_hash": session_hash}, touches=None)
 
 

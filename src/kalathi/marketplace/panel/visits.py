@@ -23,25 +23,24 @@ MOST_FORM_BYTES: Final = 262_144
 
 
 class PanelContext(Struct, frozen=True, kw_only=True):
-    """What every page needs at hand; the edge makes one."""
+    """The parts that every page uses; the edge makes it."""
 
     context: Context
     sessions: Sessions
     signals: ChangeSignals
-    # The shops whose webhook is being tried at this moment: it takes connections from everybody's deliveries.
+    # The shops that are testing a webhook: a test takes connections from deliveries.
     trying: set[str] = msgspec.field(default_factory=set)
 
 
 class Given(dict[str, str]):
-    """What fields are filled with; blank where the form that was sent has no such field, which `in` tells apart."""
+    """The values of a form's fields; blank for a field that the form does not have, which `in` distinguishes."""
 
     def __missing__(self, name: str) -> str:
         return ""
 
 
 class Form(Struct, frozen=True, kw_only=True):
-    """What somebody has filled in: a form's bytes as the browser writes them, its single values by name, and the bytes
-    of a file."""
+    """A sent form: its bytes as the browser writes them, its single values by name, and the bytes of a file."""
 
     encoded: bytes = b""
     values: Mapping[str, str] = {}
@@ -86,8 +85,8 @@ def read_as(content: Any, wanted: type[T]) -> T:
 
 
 class Visit(Struct, frozen=True, kw_only=True):
-    """Who looks at which page, and what the form says. `parts` are what the path names; `problems` are sentences about
-    the form that was sent last."""
+    """One request for a page: visitor, page and form. `parts` are the parameters of the path; `problems` are sentences
+    about the form that was sent last."""
 
     panel: PanelContext
     visitor: Visitor
@@ -107,14 +106,14 @@ class Visit(Struct, frozen=True, kw_only=True):
         return self.panel.context
 
     def follow(self, tables: tuple[str, ...], mark: Mark) -> Stream:
-        """What this page has not seen yet, as it happens. Raises RATE_LIMITED."""
+        """Return a stream of changes that this page has not seen yet. Raises RATE_LIMITED."""
         seen = self.query.get("seen", "")
         name = self.visitor.shop.id if self.visitor.shop else OPERATOR
         return Stream(self.panel.signals, tables, mark, visitor=name, seen=seen)
 
     @property
     def shop(self) -> Shop:
-        """Whose pages these are. Raises UNAUTHORIZED when nobody's shop has signed in."""
+        """The shop of these pages. Raises UNAUTHORIZED without a shop's session."""
         if self.visitor.shop is None:
             raise DomainError(ErrorCode.UNAUTHORIZED, "Sign in with the shop's token.")
         return self.visitor.shop

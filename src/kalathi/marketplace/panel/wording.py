@@ -1,4 +1,4 @@
-"""What the closed words of the house are called on pages, in English; the catalogues have them in other languages."""
+"""The English names of closed words on pages; the catalogues have the other languages."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -123,7 +123,7 @@ _REVIEWS: Final[Mapping[str, str]] = {
     ReviewWord.INCORRECT_SKROUTZ_CONTENT: "Reject: the marketplace describes it wrongly",
     ReviewWord.OUT_OF_POLICY_WITHDRAWAL: "Reject: too late for a withdrawal",
 }
-# The marketplace's own labels are Greek and go over the wire; these are for who reads English.
+# The marketplace's own labels are Greek and on the wire; these are for readers of English.
 _REJECTIONS: Final[Mapping[str, str]] = dict(
     zip(
         (reason.word for reason in REJECTION_REASONS),
@@ -207,7 +207,7 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "return_trigger": _RETURN_TRIGGERS,
 }
 
-# What a page says when something was done: the word stands in its address.
+# The sentence after a completed action: its word is in the page's address.
 DONE: Final[Mapping[str, str]] = {
     "accept": "The order is accepted. The voucher comes in a moment.",
     "accept_without_voucher": "The order is accepted.",
@@ -239,7 +239,7 @@ DONE: Final[Mapping[str, str]] = {
     "listing": "The listing is kept.",
 }
 
-# What people type into forms, as the forms call it, and the choices without which what they typed says nothing.
+# The labels of text fields, and the choices that give them a meaning.
 TYPED_FIELDS: Final[Mapping[str, str]] = {
     "actual_quantity": "Pieces",
     "address": "Address",
@@ -290,7 +290,7 @@ TYPED_FIELDS: Final[Mapping[str, str]] = {
     "zip": "Postcode",
     "zip_code": "Postcode",
 }
-# With the other fields, of which refusals speak.
+# The labels of other fields that refusals name.
 FIELDS: Final[Mapping[str, str]] = {
     **TYPED_FIELDS,
     "courier": "Courier",

@@ -1,5 +1,5 @@
-"""What customers, shops and the clock do to returns: one function per command. Each gives what is to be written of the
-return, of its order, and of what is told of both: one change set, all or nothing."""
+"""The commands of customers, shops and the clock on returns, one function each. Each returns one change set with the
+return, its order, and the events of both: all or nothing."""
 
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -45,7 +45,7 @@ class FreshKeys(Protocol):
 
 
 class Recorded(NamedTuple):
-    """What a command asks to be written, and the return as it then is."""
+    """The change set of a command, and the resulting return."""
 
     changes: ChangeSet
     returned: Return
@@ -102,7 +102,7 @@ def review(view: View, found: FoundReturn, answer: ReviewRequest, terms: Terms, 
 
 
 def record(view: View, found: FoundReturn, step: Step, terms: Terms, now: datetime) -> Recorded:
-    """The rows of a move: the return at its next version, its order if that is moved by it, and what is told."""
+    """The rows of a step: the return at its next version, its order if the step changes it, and the event."""
     changes = store.update_return(found, step, to_millis(now))
     order = _order_of(view, found)
     moved = _effect(order.order, found.returned, step.returned)
@@ -164,7 +164,7 @@ def _opening(shop: Shop, step: Step, version: int, now: datetime) -> list[Insert
 
 
 def _effect(order: Order, before: Return, after: Return) -> order_machine.Step | None:
-    """What a return's move does to its order (docs/contract.md#section-6); most moves do nothing."""
+    """Return a step's effect on its order (docs/contract.md#section-6); most steps have none."""
     if after.state is not before.state:
         if after.state is ReturnState.RETURNED:
             return returning.take_back(order, after.pieces(), after.reasons())
@@ -213,7 +213,8 @@ def _check_photos(line: NewReturnLine) -> None:
 
 
 def _shipment(order: Order, shop: Shop, terms: Terms) -> Shipment:
-    """Back to where it was picked up, by the shop's courier; what the warehouse has sent goes back there."""
+    """Return the shipment: back to the pickup location, by the shop's courier; goods from the warehouse go back
+    there."""
     courier = str(order.courier or shop.courier or Courier.SKROUTZ_LAST_MILE)
     if order.fulfilled_by_skroutz:
         return Shipment(courier, terms.warehouse_address)

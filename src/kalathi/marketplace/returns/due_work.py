@@ -1,4 +1,4 @@
-"""What comes due for returns: the end of the time in which a shop may review one."""
+"""Due jobs of returns: the end of the time for a shop's review."""
 
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -20,7 +20,7 @@ class ReturnDueWork:
         self._terms = terms
 
     async def expire(self, row: DueRow) -> None:
-        """Nobody has decided in time."""
+        """Expire a return without a decision."""
 
         def command(view: View) -> tuple[ChangeSet, None]:
             found = store.by_code(view, row.subject)

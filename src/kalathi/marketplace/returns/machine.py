@@ -1,8 +1,8 @@
-"""The return machine (docs/decisions/0001): every state and transition in one table, behind one door.
+"""The return machine (docs/decisions/0001): every state and transition in one table.
 
-A return is asked for, and the shop reviews it unless it needs no review; it travels back, may be inspected, and ends.
-Nobody but the marketplace moves it after the review. Each command takes the return, the facts it needs and `now`, asks
-the door, and gives the new return with what has changed; it reads no clock and touches nothing. The diagram in
+A customer requests a return, and the shop reviews it unless it needs no review; it travels back, may be inspected, and
+ends. Only the marketplace moves it after the review. Each command takes the return, facts and `now`, looks up
+`next_state`, and returns the new return with its changes; it reads no clock and touches nothing. The diagram in
 docs/returns.md is drawn from TRANSITIONS.
 """
 
@@ -24,7 +24,7 @@ from kalathi.marketplace.returns.review import decide, needs_review, options_of
 
 
 class Action(StrEnum):
-    """What can happen to a return; also the word of its timeline."""
+    """The actions on a return; also the words of its timeline."""
 
     REQUEST = "request"
     REQUEST_WITHOUT_REVIEW = "request_without_review"
@@ -38,7 +38,7 @@ class Action(StrEnum):
     ARRIVE = "arrive"
     TAKE_BACK = "take_back"
     TURN_DOWN = "turn_down"
-    # The present state is told once more; in whatever state, and so no row of the table.
+    # Announces the present state again; possible in every state, so it is no row of the table.
     ANNOUNCE = "announce"
 
 
@@ -78,7 +78,7 @@ _STATES_THAT_GO_ON: Final = frozenset(state for state, _ in TRANSITIONS)
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One move of a return: what it has become, what is told of it, and what its timeline says."""
+    """One transition of a return: the new return, its changes for the webhook, and its entry in the timeline."""
 
     action: Action
     returned: Return
@@ -96,7 +96,7 @@ _NO_CHANGES: Final = ReturnChanges()
 
 
 def request(goods: ReturnedGoods, settings: Settings, now: datetime) -> Step:
-    """A customer asks; whatever needs no review travels back at once."""
+    """Request a return; one that needs no review travels back at once."""
     created_at = now.astimezone(UTC).replace(microsecond=0)
     reasons = [line.return_reason for line in goods.lines]
     is_reviewed = needs_review(reasons, goods.delivered_at, settings.withdrawal_days, now)
@@ -135,7 +135,7 @@ def check_under_review(returned: Return, now: datetime) -> None:
 
 
 def expire(returned: Return, now: datetime) -> Step:
-    """Nobody has decided in time. Raises RETURN_STATUS, also when the time has not come yet."""
+    """Expire a return without a decision. Raises RETURN_STATUS, also before its time."""
     new = _through(returned, Action.EXPIRE)
     if not _is_late(returned, now):
         raise DomainError(ErrorCode.RETURN_STATUS, "Return is still under review.")
@@ -176,7 +176,7 @@ def take_back(returned: Return) -> Step:
 
 
 def inspect(returned: Return, *, accepted: bool) -> Step:
-    """What has arrived was looked at: it is taken back, or turned down. Raises RETURN_STATUS."""
+    """Inspect the arrived goods: take them back, or turn them down. Raises RETURN_STATUS."""
     if returned.state is not ReturnState.PENDING_PHYSICAL_REVIEW:
         next_state(returned.state, Action.TURN_DOWN)
     action = Action.TAKE_BACK if accepted else Action.TURN_DOWN
@@ -184,7 +184,7 @@ def inspect(returned: Return, *, accepted: bool) -> Step:
 
 
 def announce(returned: Return) -> Step:
-    """It is told from the beginning, as it is now (docs/contract.md#section-8)."""
+    """Announce the return from the beginning, in its present state (docs/contract.md#section-8)."""
     return Step(action=Action.ANNOUNCE, returned=returned)
 
 
@@ -208,8 +208,8 @@ def _is_late(returned: Return, now: datetime) -> bool:
 
 
 def _make_step(action: Action, old: Return, new: Return) -> Step:
-    """The step from one return to the next; its `changes` are those of the contract's four fields that differ. What
-    is empty was never there: it is told as null, and of tracking ids only when there are some."""
+    """Return the step from one return to the next; its `changes` are those of the contract's four fields that differ.
+    An empty old value is announced as null, and tracking ids only if there are some."""
     changes = ReturnChanges(
         state=Change(old=old.state, new=new.state) if old.state != new.state else UNSET,
         courier=Change(old=old.courier, new=new.courier) if old.courier != new.courier else UNSET,

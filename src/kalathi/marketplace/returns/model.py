@@ -1,4 +1,4 @@
-"""The return as the marketplace keeps it, and what a customer asks for."""
+"""The return as the marketplace stores it, and a customer's request."""
 
 from datetime import datetime
 from typing import Annotated, NamedTuple
@@ -65,7 +65,7 @@ class FoundReturn(NamedTuple):
 
 
 class Shipment(NamedTuple):
-    """Who carries a return, and to where."""
+    """The courier of a return, and its destination."""
 
     courier: str
     address: ReturningAddress
@@ -89,7 +89,7 @@ class NewReturn(Struct, frozen=True, kw_only=True):
 
 
 class ReturnedGoods(NamedTuple):
-    """The facts of a new return. Code and uuid are fresh; the lines are the order's, with what the customer says."""
+    """The facts of a new return. Code and uuid are fresh; the lines are the order's, with the customer's reasons."""
 
     return_code: str
     return_uuid: str

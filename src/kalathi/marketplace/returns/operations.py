@@ -1,5 +1,5 @@
-"""What customers, couriers and support do to returns, one row each; the operator's API and the scenarios are made from
-this table. What a shop does is its review."""
+"""The operations of customers, couriers and support on returns, one row each; the operator's API and the scenarios are
+made from this table. The shop's operation is its review."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -30,20 +30,20 @@ class HandOver(Struct, frozen=True, kw_only=True):
 
 
 class Reassign(Struct, frozen=True, kw_only=True):
-    """Who carries it from now on; its tracking ids if they are known."""
+    """The new courier; its tracking ids if they are known."""
 
     courier: Courier
     tracking_ids: Annotated[tuple[_TrackingId, ...], Meta(max_length=50)] = ()
 
 
 class Inspect(Struct, frozen=True, kw_only=True):
-    """What the inspection has found: whether it is taken back."""
+    """The result of the inspection: whether the goods are taken back."""
 
     accepted: bool = True
 
 
 class Facts(NamedTuple):
-    """What an operation may need beside the return: the database as it is, the terms, the time."""
+    """The facts for an operation beside the return: the database, the terms, the time."""
 
     view: View
     terms: Terms
@@ -51,7 +51,7 @@ class Facts(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One row: who does it, what the body says, and how it is done."""
+    """One row: its actor, its body, and its function."""
 
     actor: str
     sentence: str
@@ -72,7 +72,7 @@ def _hand_over(found: FoundReturn, body: HandOver) -> Step:
 
 
 def _make_tracking_ids(courier: str | None, return_code: str) -> tuple[str, ...]:
-    """A tracking id as couriers give them, from the return's own code; none when nobody carries it."""
+    """Make a tracking id from the return's own code; none without a courier."""
     return () if courier is None else tracking_codes(courier, return_code.removeprefix("R-"), 1)
 
 

@@ -1,4 +1,4 @@
-"""What is seen of returns."""
+"""Views of returns."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from kalathi.marketplace.webhooks.store import Delivery, deliveries
 
 
 class ReturnDetail(Struct, frozen=True, kw_only=True, rename={"returned": "return"}):
-    """`GET /marketplace/returns/{code}`: the return, until when it may be reviewed, how it was, and what was told."""
+    """`GET /marketplace/returns/{code}`: the return, the deadline of its review, its timeline, and its webhooks."""
 
     returned: ReturnOnTheWire
     shop_id: str

@@ -1,5 +1,4 @@
-"""The merchant's review of a return request (docs/contract.md#section-7): which options it has, and what an answer may
-say."""
+"""The merchant's review of a return request (docs/contract.md#section-7): its options, and checks of an answer."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -53,19 +52,19 @@ def needs_review(
 
 
 def options_of(returned: Return) -> tuple[ReviewOption, ...]:
-    """What a review of it may answer. Of several lines the reason that weighs most chooses the list: anything that is
-    wrong with a product, then a missing part, then a withdrawal."""
+    """Return the valid options of a review. With several lines, the most serious reason chooses the list: a fault of a
+    product, then a missing part, then a withdrawal."""
     reasons = {line.return_reason for line in returned.return_line_items}
     if reasons == {ReturnReason.WITHDRAWAL}:
         return WITHDRAWAL
     if reasons <= {ReturnReason.MISSING_PART, ReturnReason.WITHDRAWAL}:
-        # What the marketplace has sent, the shop cannot complete.
+        # The shop cannot complete goods that the marketplace has sent.
         return tuple(option for option in MISSING_PART if not (returned.is_from_warehouse and option is _SEND_PART))
     return FAULTY
 
 
 def decide(request: ReviewRequest, options: Collection[ReviewOption]) -> Decision:
-    """What the shop has decided. Raises REVIEW_OPTION, then REVIEW_COMMENT, then REVIEW_COMMENT_LENGTH."""
+    """Return the shop's decision. Raises REVIEW_OPTION, then REVIEW_COMMENT, then REVIEW_COMMENT_LENGTH."""
     option = next((option for option in options if option.option == request.option), None)
     if option is None:
         raise DomainError(ErrorCode.REVIEW_OPTION, "Invalid or missing option.")

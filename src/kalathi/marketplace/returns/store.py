@@ -26,7 +26,7 @@ _BY_CODE = (
 
 
 def by_code(view: View, code: str) -> FoundReturn | None:
-    """The return of this code, whichever shop's it is."""
+    """The return with this code, of any shop."""
     row = view.one(_BY_CODE, {"code": code})
     return None if row is None else _read_return(row)
 
@@ -45,7 +45,7 @@ def page_of_returns(view: View, filters: dict[str, Value], limit: int, offset: i
 
 
 def insert_return(step: Step, at_millis: int) -> ChangeSet:
-    """The rows of a new return, but for what is told of it."""
+    """The rows of a new return without its event."""
     returned = step.returned
     row: dict[str, Value] = {
         "shop_id": returned.shop_id,

@@ -13,7 +13,7 @@ from kalathi.marketplace.returns.review import options_of
 
 
 def render_return(returned: Return) -> ReturnOnTheWire:
-    """The whole return. What it has not is left out, never null."""
+    """Render the whole return. Members without a value are left out, never null."""
     reviewed = returned.state is ReturnState.PENDING_MERCHANT_REVIEW
     return ReturnOnTheWire(
         return_code=returned.return_code,

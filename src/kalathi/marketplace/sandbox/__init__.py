@@ -1,1 +1,1 @@
-"""What makes the marketplace a sandbox: demo orders, triggers of webhooks, faults on demand, named scenarios."""
+"""The sandbox: demo orders, triggers of webhooks, faults, scenarios."""

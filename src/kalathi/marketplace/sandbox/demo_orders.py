@@ -1,8 +1,8 @@
-"""The thirteen demo orders (docs/contract.md#section-5): they answer for every shop's token, in production mode too,
-and never change.
+"""The thirteen demo orders (docs/contract.md#section-5): they answer every shop's token, in production mode too, and
+never change.
 
-Each is an order of the marketplace's own kind that is nowhere stored. So the calls on it are decided by the machine as
-on any other order, at the moment at which it stands still, and what they would write is dropped.
+Each is an order of the usual kind that is stored nowhere. So the machine decides calls on it as on any other order, at
+its own fixed time, and the change set is dropped.
 """
 
 from datetime import datetime
@@ -160,7 +160,7 @@ _ACCEPTED: Final[dict[str, Any]] = {
 
 
 class DemoOrders:
-    """The demo orders of one marketplace, whose links lead to its own sample document."""
+    """The demo orders of one marketplace; their links lead to its own sample document."""
 
     def __init__(self, public_url: str) -> None:
         voucher = f"{public_url}/vouchers/{DEMO_SHOP_ID}/{SAMPLE_LINK}.pdf"

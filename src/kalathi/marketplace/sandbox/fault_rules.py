@@ -17,10 +17,10 @@ _NO_RULES: Final[Sequence[FaultRule]] = ()
 
 
 class FaultRules:
-    """What is laid down to go wrong in this marketplace."""
+    """The fault rules of this marketplace."""
 
     def __init__(self, database: Database, laid_down: Faults | None, *, sandbox: bool) -> None:
-        """`laid_down` is what was kept. In production mode nothing strikes, whatever that is."""
+        """`laid_down` are the stored rules. In production mode no rule applies."""
         self._database = database
         self._sandbox = sandbox
         self.faults = laid_down if sandbox and laid_down is not None else Faults()
@@ -60,13 +60,13 @@ class FaultRules:
         return FaultPlace.API in self._places
 
     def on_call(self, shop_id: str, call: str) -> Sequence[FaultRule]:
-        """What goes wrong with a shop's call; the shop's calls are counted since the faults were laid down."""
+        """Return the rules that apply to a shop's call; the shop's calls are counted since the rules were set."""
         self._calls[shop_id] += 1
         place = self._places_of_shops.setdefault(shop_id, len(self._places_of_shops))
         return strikes(self.faults, Struck(FaultPlace.API, shop_id, call, f"{place}:{self._calls[shop_id]}"))
 
     def on_attempt(self, row: DueRow, event_type: str) -> Sequence[FaultRule]:
-        """What goes wrong with an attempt at a delivery."""
+        """Return the rules that apply to an attempt at a delivery."""
         if FaultPlace.WEBHOOKS not in self._places:
             return _NO_RULES
         name = f"{row.subject}:{row.sequence}:{row.attempts}"
@@ -86,7 +86,7 @@ class FaultyTransport:
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
     ) -> Answer:
-        """The endpoint's answer, or an injected one. A delay comes before whatever else strikes."""
+        """Return the endpoint's answer, or an injected one. A delay comes before any other fault."""
         rules = self._book.on_attempt(row, event_type)
         for rule in rules:
             if rule.kind is FaultKind.DELAY:

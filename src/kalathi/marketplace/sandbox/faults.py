@@ -1,5 +1,5 @@
-"""Faults on demand, seeded: what goes wrong on the API's answers and on deliveries. Whether a rule strikes is a pure
-function of the seed, the rule's place and what it might strike, so that a run can be repeated."""
+"""Seeded faults of the API's answers and of deliveries. Whether a rule applies is a pure function of the seed, the
+rule's place and its target, so that a run can be repeated."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class FaultPlace(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """What goes wrong."""
+    """The kinds of faults."""
 
     DELAY = "delay"
     ERROR = "error"
@@ -62,7 +62,7 @@ class Faults(Struct, frozen=True, kw_only=True):
 
 
 class Struck(NamedTuple):
-    """What might be struck: where, of which shop, which call or event type, and its own name among its like."""
+    """A possible target: its place, its shop, its call or event type, and its number among its like."""
 
     on: FaultPlace
     shop_id: str

@@ -1,5 +1,5 @@
-"""Plays a scenario for a shop: its listings, its cart, and then step by step what the shop, the customer, support, the
-courier and the clock do. Each step goes through the same tables of operations as the APIs."""
+"""Play a scenario for a shop: its listings, its cart, and then step by step the actions of the shop, the customer,
+support, the courier and the clock. Each step uses the same tables of operations as the APIs."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewListing, NewLocation
 from kalathi.marketplace.warehouse import store as warehouse
 
-# A shop whose own system is connected may be faster than the scenario; its answer counts.
+# A shop with a connected system may be faster than the scenario; its answer counts.
 _ANSWERS: Final = frozenset({"accept", "reject"})
 _SPARE_PIECES: Final = 20
 _OWN_LISTINGS: Final = "KALATHI-"
@@ -41,7 +41,7 @@ _OTHER_LOCATION: Final = NewLocation(
 
 
 class PlayedStep(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a step did: to which order, in which state it then was."""
+    """The result of a step: its order, and the order's state after it."""
 
     do: str
     code: str = ""
@@ -88,7 +88,7 @@ class ScenarioPlayer:
         self._returns = ReturnSteps(database, clock, keys, terms)
 
     async def play(self, scenario: Scenario, shop_id: str) -> Played:
-        """Raises NOT_FOUND, INVALID_PARAMETER, and what a step raises, with its number; what was done by then stays."""
+        """Raises NOT_FOUND, INVALID_PARAMETER, and the error of a step with its number; earlier steps stay done."""
         await self._check_requirements(scenario, shop_id)
         _check_names(scenario)
         lines = [self._date_line(line) for line in lines_of(scenario)]
@@ -230,7 +230,7 @@ class ScenarioPlayer:
 
 
 def _check_names(scenario: Scenario) -> None:
-    """Raises INVALID_PARAMETER for what no order has: a name that was set in vain."""
+    """Raises INVALID_PARAMETER for a name that no order has."""
     of_an_order, of_a_line = _OF_AN_ORDER, _OF_A_LINE | {"times"}
     wrong = [(f"order.{name[:40]}", of_an_order) for name in scenario.order if name not in of_an_order]
     for line in scenario.order.get("line_items", []):
@@ -249,14 +249,14 @@ def _join_names(names: Collection[str]) -> str:
 
 
 def _says(step: dict[str, Any]) -> dict[str, Any]:
-    """The step's body: what it says beside what it is."""
+    """The step's body: its members other than its action."""
     return {name: value for name, value in step.items() if name not in {"do", "on", "by", "refused"}}
 
 
 def _add_stock(
     view: View, shop_id: str, lines: Sequence[dict[str, Any]], *, from_warehouse: bool
 ) -> tuple[ChangeSet, None]:
-    """Listings for what is not listed yet, and pieces enough of what is; what comes from the warehouse lies there."""
+    """Add the missing listings, and enough pieces of all; goods from the warehouse are put there."""
     wanted: dict[str, int] = {}
     for line in lines:
         item = read_as(_only(line, NewCartItem) | {"shop_id": shop_id}, NewCartItem, "order.line_items")
@@ -265,7 +265,7 @@ def _add_stock(
     missing = {}
     for line in lines:
         uid = line["shop_uid"]
-        # A scenario's own listings are as it says each time, so that what was set for one of them counts.
+        # A scenario's own listings are set each time, so that `--set` of one of them counts.
         if uid not in present or str(uid).startswith(_OWN_LISTINGS):
             there = present[uid].quantity if uid in present else 0
             pieces = {"quantity": max(there, wanted[uid] + _SPARE_PIECES)}

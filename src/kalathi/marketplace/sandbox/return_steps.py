@@ -1,4 +1,4 @@
-"""The steps of a scenario that are about returns: what the customer, the shop and the courier do."""
+"""The steps of a scenario on returns: of the customer, the shop and the courier."""
 
 from typing import Any
 
@@ -54,8 +54,8 @@ class ReturnSteps:
             self._keys.give_back(keys)
 
     async def move(self, word: str, says: dict[str, Any], code: str) -> tuple[str, str]:
-        """The shop reviews, or somebody else does something; paths are in the return. Gives its state, and a note when
-        the shop's own system was faster."""
+        """Run a review or another operation; paths are in the return. Return its state, and a note if the shop's own
+        system was faster."""
 
         def command(view: View) -> tuple[ChangeSet, tuple[str, str]]:
             now = self._clock.now()

@@ -62,7 +62,7 @@ def trigger_return_event(
 
 
 def sample_body(settings: Settings, now: datetime) -> bytes:
-    """The first event of the demo return: what a shop may be sent to see whether its URL takes it."""
+    """The first event of the demo return, for testing a shop's URL."""
     return wire.event_body(ReturnEventType.CREATED, _step(ReturnTriggerKind.CREATION, settings).returned, now, None)
 
 
@@ -70,7 +70,7 @@ _SHIPMENT: Final = Shipment(str(DEMO_RETURN.courier), DEMO_RETURN.returning_addr
 
 
 def _step(kind: ReturnTriggerKind, settings: Settings) -> Step:
-    """Each is what the machine makes of the demo return, from the customer's request on."""
+    """Each step is made by the machine from the demo return, from the customer's request on."""
     now = DEMO_RETURN.created_at
     goods = ReturnedGoods(
         return_code=DEMO_RETURN_CODE,

@@ -25,9 +25,9 @@ _MOST_TIMES: Final = 500
 class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One scenario.
 
-    `order` has the wire's names (customer, line_items, payment_method, ...); of a line item it says what its listing
-    and its cart item need, and a preorder's day as `preorder_ships_in_days`. Each step says what to `do` and what else
-    that needs; texts that begin with @ are paths in the order as it is then. `requires` are facts of the shop.
+    `order` has the wire's names (customer, line_items, payment_method, ...); a line item also has the members of its
+    listing and its cart item, and a preorder's day as `preorder_ships_in_days`. Each step has its action as `do`, and
+    further members; texts that begin with @ are paths in the order as it is then. `requires` are facts of the shop.
     """
 
     name: str = ""
@@ -88,7 +88,7 @@ def _paths(scenario: Scenario) -> list[str]:
 
 
 def value_at(content: Any, path: str) -> Any:
-    """What stands at a path. Raises INVALID_PARAMETER when nothing does."""
+    """Return the value at a path. Raises INVALID_PARAMETER if there is none."""
     for name, place in _PATH.findall(path):
         try:
             content = content[int(place)] if place else content[name]
@@ -98,7 +98,7 @@ def value_at(content: Any, path: str) -> Any:
 
 
 def resolve(value: Any, order: Any) -> Any:
-    """Texts that begin with @ become what the order has at that path."""
+    """Replace texts that begin with @ by the order's value at that path."""
     if isinstance(value, str) and value.startswith("@"):
         return value_at(order, value[1:])
     if isinstance(value, dict):
@@ -107,7 +107,7 @@ def resolve(value: Any, order: Any) -> Any:
 
 
 def read_as(value: Any, wanted: Any, where: str) -> Any:
-    """What a scenario says, as the struct that it means; texts stand for numbers, as a command line gives them."""
+    """Convert a member of a scenario to a struct; texts stand for numbers, as on a command line."""
     try:
         return msgspec.convert(value, wanted, strict=False)
     except msgspec.ValidationError as error:

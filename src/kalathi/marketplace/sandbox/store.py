@@ -11,7 +11,7 @@ _NAME: Final = "faults"
 
 
 def faults(view: View) -> Faults | None:
-    """What was laid down, or None."""
+    """The stored fault rules, or None."""
     row = view.one("SELECT document FROM sandbox_faults WHERE name = :name", {"name": _NAME})
     return None if row is None else decode(row[0], Faults)
 

@@ -1,7 +1,7 @@
 """`trigger_webhook_request` (docs/contract.md#section-5): the webhooks of a demo order's life, sent to a shop's live
 URL.
 
-Each body is what the machine makes of that demo order, from its placing on.
+The machine makes each body from that demo order, from its placing on.
 """
 
 from datetime import datetime, timedelta
@@ -62,7 +62,7 @@ def trigger_event(
 
 
 def sample_body(found: FoundOrder, terms: Terms, now: datetime) -> bytes:
-    """The `new_order` of a demo order: what a shop may be sent to see whether its URL takes it."""
+    """The `new_order` of a demo order, for testing a shop's URL."""
     return _make_event(found, TriggerKind.CREATION, terms, now)[1]
 
 
@@ -78,7 +78,7 @@ def _make_event(found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetim
 
 
 def _step(found: FoundOrder, kind: TriggerKind, terms: Terms) -> Step:
-    """What is told depends on the kind of webhook and not on what this order could come to: a shop tries its receiver
+    """The event depends on the kind of webhook and not on the possible actions of this order: a shop tests its receiver
     with every demo order."""
     now = stands_at(found)
     placed = _place_step(found.order, terms)

@@ -1,4 +1,4 @@
-"""What shops and the warehouse do to its goods: one function per command. Each gives the change set and its answer."""
+"""The commands of shops and the warehouse on goods, one function each. Each returns the change set and its answer."""
 
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -60,7 +60,7 @@ def add_supplier(view: View, shop_id: str, request: SupplierRequest, fresh_id: s
 
 
 def change_supplier(view: View, shop_id: str, supplier_id: str, request: SupplierRequest) -> tuple[ChangeSet, Supplier]:
-    """Only what is named changes. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
+    """Change the named members of a supplier. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
     found = store.supplier(view, shop_id, supplier_id)
     if found is None:
         raise _no_supplier()
@@ -109,7 +109,7 @@ def find_purchase_order(view: View, shop_id: str, code: str) -> FoundPurchaseOrd
 
 
 def any_purchase_order(view: View, code: str) -> FoundPurchaseOrder:
-    """A purchase order of whichever shop. Raises PURCHASE_ORDER_NOT_FOUND."""
+    """The purchase order with this code, of any shop. Raises PURCHASE_ORDER_NOT_FOUND."""
     found = store.purchase_order(view, code)
     if found is None:
         raise DomainError(ErrorCode.PURCHASE_ORDER_NOT_FOUND, "Invalid purchase order")

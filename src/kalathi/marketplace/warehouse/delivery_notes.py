@@ -22,8 +22,8 @@ class NoteLine(Struct, frozen=True, kw_only=True):
 
 
 class NoteFacts(Struct, frozen=True, kw_only=True):
-    """What a delivery note says: from the warehouse, on behalf of the shop, to the customer. `made_at` as a person
-    reads it is `made_on`."""
+    """The content of a delivery note: from the warehouse, on behalf of the shop, to the customer. `made_on` is
+    `made_at` for people."""
 
     number: str
     order_code: str

@@ -17,7 +17,7 @@ MOST_LINES: Final = 1000
 
 
 class PurchasedLine(Struct, frozen=True, kw_only=True):
-    """What was announced of one product, and what came; `actual_quantity` is 0 until it is received."""
+    """The announced and the received quantity of one product; `actual_quantity` is 0 until it is received."""
 
     product_uid: str
     expected_quantity: int
@@ -63,8 +63,8 @@ class ReceivedLine(Struct, frozen=True, kw_only=True):
 
 
 class Receive(Struct, frozen=True, kw_only=True):
-    """`POST /marketplace/warehouse/purchase_orders/{code}/receive`: what has come differs from what was announced in
-    these lines; of the others it is as expected."""
+    """`POST /marketplace/warehouse/purchase_orders/{code}/receive`: the lines whose received quantity differs from the
+    announced one."""
 
     line_items: Annotated[tuple[ReceivedLine, ...], Meta(max_length=MOST_LINES)] = ()
 

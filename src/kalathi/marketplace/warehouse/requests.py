@@ -1,4 +1,4 @@
-"""What a shop asks of the warehouse, checked field by field: every field that is wrong gets one sentence
+"""A shop's requests to the warehouse, checked field by field: every wrong field gets one sentence
 (docs/contract.md#section-9)."""
 
 import re
@@ -100,12 +100,12 @@ def read_expected_date(request: PurchaseOrderRequest) -> date | None:
 
 
 def line_of(entry: Any) -> PurchaseOrderLineRequest | None:
-    """A line as it was sent; None for what is no object."""
+    """A line as it was sent; None if it is no object."""
     return msgspec.convert(entry, PurchaseOrderLineRequest) if isinstance(entry, dict) else None
 
 
 def text_of(value: Any) -> str:
-    """A text as a client may write it; empty for what is none."""
+    """A text as a client may write it; empty if it is none."""
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 

@@ -19,7 +19,7 @@ class FoundSupplier(NamedTuple):
 
 
 def in_stock(view: View, shop_id: str, shop_uids: Collection[str]) -> dict[str, int]:
-    """How many pieces of these products lie in the warehouse; products of which none ever did are left out."""
+    """The pieces of these products in the warehouse; products that never had any are left out."""
     if not shop_uids:
         return {}
     uids = pad_rows([*shop_uids])
@@ -125,7 +125,7 @@ def purchase_orders(view: View, shop_id: str, limit: int, offset: int) -> tuple[
 
 
 def purchase_order(view: View, code: str) -> FoundPurchaseOrder | None:
-    """The purchase order of this code, whichever shop's it is."""
+    """The purchase order with this code, of any shop."""
     row = view.one(
         "SELECT p.shop_id, p.version, p.document FROM directory d"
         " JOIN purchase_orders p ON p.shop_id = d.shop_id AND p.code = d.code WHERE d.code = :code",
@@ -135,7 +135,7 @@ def purchase_order(view: View, code: str) -> FoundPurchaseOrder | None:
 
 
 def insert_purchase_order(shop_id: str, new: PurchaseOrder) -> tuple[Insert, Insert]:
-    """A new purchase order, and whose its code is."""
+    """The rows of a new purchase order and its code."""
     row: dict[str, Value] = {
         "shop_id": shop_id,
         "code": new.code,

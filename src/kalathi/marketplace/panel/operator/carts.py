@@ -14,7 +14,7 @@ from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Given, Visit, read_as
 from kalathi.marketplace.shops import store as shops
 
-# Somebody to order for whoever only wants to see an order come in.
+# A customer for people who only want to see an order arrive.
 _SOMEBODY: Final = {
     "first_name": "Ελένη",
     "last_name": "Παπαδοπούλου",
@@ -30,8 +30,8 @@ _COMPANY: Final = ("company", "profession", "vat_number", "doy")
 
 
 async def show_cart(visit: Visit) -> Answer:
-    """`?shop=&page=`: the listings of a shop, and the form of a customer who buys of them. What was chosen on other
-    pages of the list goes with the form from page to page."""
+    """`?shop=&page=`: the listings of a shop, and the form of a cart. Quantities on other pages of the list travel with
+    the form from page to page."""
     shop_id = visit.form.text("shop_id") or visit.query.get("shop", "")
     page = read_page({"page": visit.form.text("turn_to") or visit.form.text("page") or visit.query.get("page", "1")})
     wanted = {line["shop_uid"]: line["quantity"] for line in _lines(visit)}
@@ -100,7 +100,7 @@ def _cart(visit: Visit) -> NewCart:
 
 
 def _lines(visit: Visit) -> list[dict[str, str]]:
-    """The listings of which somebody wants pieces."""
+    """The listings with a quantity."""
     lines = visit.form.nested().get("items", [])
     named = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
     return [

@@ -1,5 +1,5 @@
-"""The sandbox's console: the clock and what will happen, faults as switches, scenarios, demo orders. There is none in
-production mode."""
+"""The sandbox's console: the clock and coming jobs, faults as switches, scenarios, demo orders. Production mode has
+none."""
 
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -84,14 +84,14 @@ class Coming(NamedTuple):
 
 
 async def show_console(visit: Visit) -> Answer:
-    """Everything that a sandbox can be told."""
+    """Show the controls of a sandbox."""
     return await _console(visit, None)
 
 
 async def move_clock(visit: Visit) -> Answer:
-    """Forward by an hour, by a day, or to what is due next; ends when all that came due is done.
+    """Move the clock by an hour, by a day, or to the next due job; answer when all due jobs are done.
 
-    Raises INVALID_PARAMETER when nothing is due, UNAVAILABLE.
+    Raises INVALID_PARAMETER if nothing is due, UNAVAILABLE.
     """
     _check_sandbox(visit)
     mover, step = visit.context.mover, visit.form.text("step")
@@ -110,7 +110,7 @@ async def move_clock(visit: Visit) -> Answer:
 
 
 async def lay_down_faults(visit: Visit) -> Answer:
-    """What goes wrong from now on: the switches that are on, beside rules that were laid down by other means."""
+    """Set the fault rules: the switches that are on, beside rules from other sources."""
     _check_sandbox(visit)
     faults = visit.context.faults.faults
     chosen = [switch.rule for name, switch in SWITCHES.items() if visit.form.has(name)]
@@ -120,7 +120,7 @@ async def lay_down_faults(visit: Visit) -> Answer:
 
 
 async def play_scenario(visit: Visit) -> Answer:
-    """Plays a scenario for a shop, and shows what became of it. Raises NOT_FOUND and what a step raises."""
+    """Play a scenario for a shop, and show its result. Raises NOT_FOUND and the errors of its steps."""
     _check_sandbox(visit)
     context = visit.context
     player = ScenarioPlayer(context.database, context.clock, context.keys, context.terms, context.mover)
@@ -183,7 +183,7 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
 
 
 def _list_due(view: View) -> list[DueRow]:
-    """What is due next and will do something: an expiry does nothing to what was answered in time."""
+    """The next due jobs that will have an effect: an expiry does nothing to an answered order."""
     only = {
         DueKind.EXPIRY: orders.STILL_OPEN,
         DueKind.EXPRESS: orders.STILL_OPEN,

@@ -1,4 +1,4 @@
-"""The delivery log: every event with what was sent, what came of it, and how it differs from the one before."""
+"""The delivery log: every event with its body, its attempts, and the difference to the event before."""
 
 import shlex
 from datetime import datetime
@@ -102,7 +102,7 @@ def _since(text: str) -> int:
 
 
 def _as_curl(url: str, headers: dict[str, str], body: bytes) -> str:
-    """The request as a shell sends it, whatever the body holds."""
+    """The request as a shell command, for any body."""
     parts = ["curl -i -X POST", shlex.quote(url)]
     parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
     parts.append(f"--data-raw {shlex.quote(body.decode())}")

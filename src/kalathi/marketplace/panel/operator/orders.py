@@ -1,4 +1,4 @@
-"""Orders of all shops, and what customers, support and couriers do to them: each form is one row of their table."""
+"""Orders of all shops, and the operations of customers, support and couriers: each form is one row of their table."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -72,7 +72,7 @@ async def list_orders(visit: Visit) -> Answer:
 
 
 async def show_order(visit: Visit) -> Answer:
-    """An order with its cart, its timeline, its webhooks, and what may happen to it now. A demo order is shown too."""
+    """Show an order with its cart, its timeline, its webhooks, and its possible operations. Demo orders too."""
     context, code = visit.context, visit.parts["code"]
     now = context.clock.now()
 
@@ -83,7 +83,7 @@ async def show_order(visit: Visit) -> Answer:
         return {
             "page": page,
             "order": page.order,
-            # What it names is nowhere kept: its shop, its voucher, other orders.
+            # A demo order's shop, voucher and other orders are stored nowhere.
             "is_demo": is_demo,
             "possible": frozenset() if is_demo else _possible(found.order),
             "windows": context.terms.schedule.offer_windows(machine.pickups_from(found.order, now)),
@@ -132,7 +132,7 @@ async def show_voucher(visit: Visit) -> Answer:
 
 
 async def act(visit: Visit) -> Answer:
-    """Does what a form asks for. Raises what the operation raises."""
+    """Run a form's operation. Raises the operation's errors."""
     context, word = visit.context, visit.parts["operation"]
     operation = OPERATIONS.get(word)
     if operation is None or operation.body is None:

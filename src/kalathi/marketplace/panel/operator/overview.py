@@ -1,4 +1,4 @@
-"""What the operator sees first: how orders and webhooks stand."""
+"""The operator's first page: the state of orders and webhooks."""
 
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from kalathi.marketplace.webhooks.store import backlog
 
 # So many of the latest webhooks are counted: all of a busy log would take seconds.
 _COUNTED: Final = 10_000
-# Which tables' new rows change what a page of the operator shows.
+# The tables whose new rows change a page of the operator.
 _PLACES: Final = {
     "overview": LIVE_TABLES,
     "orders": ("orders", "timeline"),

@@ -1,4 +1,4 @@
-"""Returns of all shops, and what customers, couriers and the inspection do to them."""
+"""Returns of all shops, and the operations of customers, couriers and the inspection."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -43,7 +43,7 @@ async def list_returns(visit: Visit) -> Answer:
 
 
 async def show_return(visit: Visit) -> Answer:
-    """A return with its timeline and its webhooks, and what may happen to it now."""
+    """Show a return with its timeline, its webhooks, and its possible operations."""
     now = visit.context.clock.now()
     page = await visit.context.database.look(
         lambda view: return_page(view, queries.find_return(view, visit.parts["code"]))
@@ -74,7 +74,7 @@ async def follow_return(visit: Visit) -> Answer:
 
 
 async def act(visit: Visit) -> Answer:
-    """Does what a form asks for. Raises RETURN_STATUS, INVALID_PARAMETER."""
+    """Run a form's operation. Raises RETURN_STATUS, INVALID_PARAMETER."""
     context = visit.context
     operation = OPERATIONS.get(visit.parts["operation"])
     if operation is None:

@@ -1,4 +1,4 @@
-"""The shops: a new one, what each has set, its listings."""
+"""The shops: a list, a new shop, the settings and listings of each."""
 
 import secrets
 from decimal import Decimal, InvalidOperation
@@ -51,7 +51,7 @@ async def add_shop(visit: Visit) -> Answer:
 
 
 async def show_shop(visit: Visit) -> Answer:
-    """What a shop has set, its listings, and what it has announced to the warehouse."""
+    """Show a shop's settings, its listings, and its purchase orders."""
     shop_id, page = visit.parts["shop_id"], read_page(visit.query)
 
     def query(view: View) -> dict[str, Any]:
@@ -76,7 +76,7 @@ async def show_shop(visit: Visit) -> Answer:
 
 
 async def change_shop(visit: Visit) -> Answer:
-    """Changes the shop to what the form says. Raises NOT_FOUND, INVALID_PARAMETER."""
+    """Save the form's settings of a shop. Raises NOT_FOUND, INVALID_PARAMETER."""
     form, shop_id = visit.form, visit.parts["shop_id"]
     texts: dict[str, Any] = {
         name: form.text(name) for name in ("name", "domain", "courier", "fulfillment_mode") if form.text(name)
@@ -117,8 +117,8 @@ async def add_location(visit: Visit) -> Answer:
 
 
 async def put_listing(visit: Visit) -> Answer:
-    """Adds a listing, or changes price, commission rate and quantity of the one that has its code; what the form does
-    not name of that one stays. Raises NOT_FOUND, INVALID_PARAMETER."""
+    """Add a listing, or change price, commission rate and quantity of the listing with this code; other members stay.
+    Raises NOT_FOUND, INVALID_PARAMETER."""
     shop_id, content = visit.parts["shop_id"], visit.form.nested()
     for name in ("unit_price", "commission_rate"):
         if name in content:

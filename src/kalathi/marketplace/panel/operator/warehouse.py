@@ -12,7 +12,7 @@ from kalathi.marketplace.warehouse.model import Receive
 
 
 async def show_purchase_order(visit: Visit) -> Answer:
-    """What was announced, and the form that counts what has come."""
+    """Show a purchase order, and the form for the received quantities."""
 
     def query(view: View) -> dict[str, Any]:
         found = commands.any_purchase_order(view, visit.parts["code"])

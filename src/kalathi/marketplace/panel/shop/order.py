@@ -1,4 +1,4 @@
-"""An order of a shop, and what the shop does to it: each form is one row of the table of a shop's actions."""
+"""An order of a shop, and the shop's actions: each form is one row of the table of actions."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -26,12 +26,12 @@ from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import resent_latest
 
-# Parcels whose tracking details a form has fields for.
+# The form has fields for the tracking details of so many parcels.
 _PARCELS: Final = 3
 
 
 async def show_order(visit: Visit) -> Answer:
-    """The whole order, with what can be done about it now."""
+    """Show the whole order with its possible actions."""
     context = visit.context
     now = context.clock.now()
     page = await context.database.look(lambda view: order_page(view, find(visit, view), context.terms, now))
@@ -61,7 +61,7 @@ async def follow_order(visit: Visit) -> Answer:
 
 
 async def act(visit: Visit) -> Answer:
-    """Does what a form asks for. Raises what the action raises."""
+    """Run a form's action. Raises the action's errors."""
     context, word = visit.context, visit.parts["action"]
     operation = SHOP_ACTIONS.get(word)
     if operation is None:
@@ -131,14 +131,14 @@ async def _upload(
 
 
 def _describe_done(word: str, order: Order) -> str:
-    """What is said of it. A preorder's voucher is not made at once, and what no courier of ours carries has none."""
+    """Return the word for a completed action. A preorder's voucher is not made at once, and an order without a courier
+    of ours has none."""
     has_voucher = order.needs_voucher and order.scheduled_shipment is None
     return "accept_without_voucher" if word == "accept" and not has_voucher else word
 
 
 def _drop_blank_rows(word: str, content: dict[str, Any]) -> dict[str, Any]:
-    """Without the rows of a form that somebody has left as they were: lines that are not rejected, parcels that there
-    are not."""
+    """Drop the rows that were left as they were: lines that are not rejected, parcels that do not exist."""
     if word == "reject" and "line_items" in content:
         content["line_items"] = [line for line in content["line_items"] if "reason_id" in line]
     return content
@@ -156,7 +156,7 @@ def _reasons(order: OrderOnTheWire, words: Words) -> list[tuple[int, str]]:
 
 
 def _parcels(order: OrderOnTheWire) -> list[tuple[str, str]]:
-    """Courier and tracking code of each row of the form: what is kept, and blank rows after it. Of several parcels the
+    """Courier and tracking code of each row of the form: the stored ones, then blank rows. Of several parcels the
     marketplace keeps one courier."""
     words = {name: word for word, name in TRACKING_COURIERS.items()}
     kept = [(words.get(str(order.courier or ""), ""), code) for code in order.courier_tracking_codes or ()]

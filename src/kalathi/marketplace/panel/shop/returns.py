@@ -74,7 +74,7 @@ async def follow_return(visit: Visit) -> Answer:
 
 
 async def review(visit: Visit) -> Answer:
-    """Keeps what the shop decides. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH,
+    """Save the shop's decision. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH,
     INVALID_PARAMETER."""
     context, shop_id, answer = visit.context, visit.shop.id, visit.form.read(ReviewRequest)
 
@@ -89,8 +89,8 @@ async def review(visit: Visit) -> Answer:
 
 
 def _check_nothing_is_dropped(answer: ReviewRequest, options: Sequence[ReviewOption]) -> None:
-    """The wire takes what a decision has no place for, and forgets it (docs/contract.md#section-7). Whoever has written
-    it would think that the customer reads it. Raises INVALID_PARAMETER."""
+    """Refuse a comment or a part that the decision does not use. The wire drops it silently
+    (docs/contract.md#section-7), and its writer would think that the customer reads it. Raises INVALID_PARAMETER."""
     option = next(option for option in options if option.option == answer.option)
     if answer.comment and option.comment_required is UNSET:
         raise invalid_parameter("This decision sends no comment to the customer. Clear it, or decide otherwise.")

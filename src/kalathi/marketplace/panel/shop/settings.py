@@ -23,7 +23,7 @@ _MOST_TRYING: Final = 8
 
 
 async def show_settings(visit: Visit) -> Answer:
-    """What the shop has set, as it is now."""
+    """Show the shop's settings."""
     shop_id = visit.shop.id
     secrets_live = await visit.context.database.look(lambda view: len(store.signing_secrets(view, shop_id)))
     content = {
@@ -52,8 +52,8 @@ async def change_settings(visit: Visit) -> Answer:
 
 
 async def try_webhook(visit: Visit) -> Answer:
-    """Sends the webhook of a demo order, or of the demo return, to the shop's URL and shows what it answers. It goes
-    the way of every webhook, to public addresses only where that is the rule, and is neither repeated nor kept."""
+    """Send the webhook of a demo order, or of the demo return, to the shop's URL and show the answer. It is sent like
+    every webhook, but is neither repeated nor kept."""
     context, shop = visit.context, visit.shop
     is_return = visit.form.text("which") == "returns"
     url = shop.returns_webhook_url if is_return else shop.webhook_url
@@ -76,7 +76,7 @@ async def try_webhook(visit: Visit) -> Answer:
 
 
 async def _send_test(visit: Visit, url: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
-    """What the shop answers. One shop tries one webhook at a time, and few shops do."""
+    """Return the shop's answer. One shop tests one webhook at a time."""
     trying = visit.panel.trying
     if visit.shop.id in trying or len(trying) >= _MOST_TRYING:
         raise DomainError(ErrorCode.RATE_LIMITED, "A webhook is being tried already. Wait for its answer.")

@@ -1,5 +1,4 @@
-"""A shop's goods in the marketplace's warehouse: products, what is announced, suppliers
-(docs/contract.md#section-9)."""
+"""A shop's goods in the marketplace's warehouse: products, purchase orders, suppliers (docs/contract.md#section-9)."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Given, Visit, read_as
 from kalathi.marketplace.warehouse import commands, store
 
-# Products of one form; who sends more uses the API or its command.
+# Products of one form; for more there are the API and its command.
 _LINES: Final = 5
 _LINE: Final = re.compile(r"^line_items\[([0-9]+)\]")
 # Of a list to choose from.
@@ -33,7 +32,7 @@ async def list_products(visit: Visit) -> Answer:
 
 
 async def list_purchase_orders(visit: Visit) -> Answer:
-    """`?page=`: what the shop has announced, newest first, and the form that announces more."""
+    """`?page=`: the shop's purchase orders, newest first, and the form for another."""
     shop_id, page = visit.shop.id, read_page(visit.query)
 
     def query(view: View) -> dict[str, Any]:
@@ -78,19 +77,18 @@ async def announce_goods(visit: Visit) -> Answer:
 
 
 def _is_filled_in(row: Any) -> bool:
-    """Whether somebody has written into this row of the form. What it holds from the start and a tick alone name
-    nothing that could come."""
+    """Whether a person has typed into this row of the form. Its default values and a tick alone name no product."""
     return isinstance(row, dict) and ("product_uid" in row or "expected_quantity" in row)
 
 
 def _as_on_the_page(sentence: str, filled: Sequence[int]) -> str:
     """The sentence with the number that the row has on the page, where rows that were left blank count too."""
-    # Only at its beginning: what stands later somebody may have written.
+    # Only at the beginning: a person may have typed the same later.
     return _LINE.sub(lambda found: f"line_items[{filled[int(found[1])]}]", sentence)
 
 
 async def show_purchase_order(visit: Visit) -> Answer:
-    """What was announced of each product, and what has come."""
+    """Show the announced and the received quantity of each product."""
     shop_id = visit.shop.id
 
     def query(view: View) -> dict[str, Any]:
@@ -135,7 +133,7 @@ async def show_supplier(visit: Visit) -> Answer:
 
 
 async def change_supplier(visit: Visit) -> Answer:
-    """Changes a supplier to what the form says; what it leaves blank becomes blank. Raises INVALID_PARAMETER."""
+    """Save the form's values of a supplier; blank fields become blank. Raises INVALID_PARAMETER."""
     shop_id = visit.shop.id
     texts = {name: value for name, value in visit.form.values.items() if name != "form_token"}
     request = read_as(texts, SupplierRequest)
