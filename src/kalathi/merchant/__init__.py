@@ -1,6 +1,6 @@
 """The merchant's side: it receives orders, checks stock, accepts or rejects, prints vouchers, and loses nothing.
 
-Stands on `contract` only, so that it works against every marketplace that speaks the contract. What is exported here is
+It imports `contract` only, so it works against every marketplace that speaks the contract. The names exported here are
 the public surface; a test holds it.
 """
 

@@ -1,11 +1,10 @@
-"""The connector: inbox → decision → action → proof. Every step is a row and can be repeated, so that a process that is
+"""The connector: inbox → decision → action → proof. Every step is a row and can be repeated, so a process that is
 killed at any moment loses nothing.
 
-An event is only the reason to look: what is done rests on the order, or the return, as the marketplace shows it now,
-asked with our own token. So events may come twice, late, out of order or from a stranger, and the answer uses options
-that are still on offer. Several are looked at at a time; of what is looked at in vain the next try waits, with growing
-pauses. What no webhook has told is found by asking for what is open, at the start and every few minutes
-(`reconciling.py`).
+An event is only the reason to look at its order or return: the connector acts on the answer to its own call. So events
+may come twice, late, out of order or forged, and the answer uses options that are still on offer. Several orders are
+handled at a time; a failed one is retried with growing pauses. Orders without a webhook are found by listing, at the
+start and every few minutes (`reconciling.py`).
 """
 
 import asyncio
@@ -58,7 +57,7 @@ _CODE_SHOWN: Final = 40
 # Orders and returns that are looked at at a time: a printer that hangs, or a link that does not answer, holds up one.
 _LOOKS_AT_A_TIME: Final = 16
 _HANDOVERS_AT_A_TIME: Final = 4
-# Read events that are kept, so that what comes again is known; older ones are forgotten.
+# The number of handled events that are kept, to recognise repeats; older ones are deleted.
 _EVENTS_KEPT: Final = 100_000
 # The word of the error for an order that the marketplace does not have (docs/contract.md#section-3).
 _NO_SUCH_ORDER: Final = "order_error"
@@ -82,8 +81,8 @@ class Connector:
         metrics: ConnectorMetrics | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`tell` shows a person what was done, one line each; `clock` gives seconds since 1970. `recipient` is the
-        shop's own system, which is told of every order and change."""
+        """`tell` prints one line for each completed action; `clock` returns seconds since 1970. `recipient` is the
+        shop's own system, which gets every order and change."""
         self._client = client
         self._inbox = inbox
         self._tell = tell
@@ -116,7 +115,7 @@ class Connector:
         self._worked_at = self._looked_after_at = clock()
 
     def seconds_since_round(self) -> float:
-        """How long ago the slower of its two rounds began: working, and looking after what is told by nobody."""
+        """Return how long ago the slower of its two rounds began: handling events, and reconciling."""
         return self._clock() - min(self._worked_at, self._looked_after_at)
 
     def wake(self) -> None:
@@ -124,7 +123,7 @@ class Connector:
         self._awake.set()
 
     async def run(self) -> None:
-        """Works until cancelled. Whatever goes wrong is logged, and tried again."""
+        """Work until cancelled. Every failure is logged and retried."""
         self._follow_clock_back(self._clock())
         self._inbox.mark_moment("started", self._clock())
         try:
@@ -163,7 +162,7 @@ class Connector:
         return None if next_at is None else max(next_at, self._not_before)
 
     async def work(self) -> None:
-        """Does what the inbox holds and is not waiting for its next try."""
+        """Handle the due entries of the inbox."""
         in_hand: dict[tuple[str, str], asyncio.Task[None]] = {}
         try:
             while True:
@@ -187,7 +186,7 @@ class Connector:
             await asyncio.gather(*in_hand.values(), return_exceptions=True)
 
     def _begin(self, in_hand: dict[tuple[str, str], asyncio.Task[None]]) -> None:
-        """Reads what has come, and begins with what is due and has a place."""
+        """Read new events, and begin with the due orders for which there is a place."""
         self._worked_at = self._clock()
         while events := self._inbox.new_events():
             for event in events:
@@ -205,7 +204,7 @@ class Connector:
             in_hand["handover", handover.code] = asyncio.create_task(self._handovers.hand_over(handover))
 
     async def look_after(self) -> None:
-        """Now and then: warns of deadlines, and finds what no webhook has told."""
+        """Warn of deadlines and reconcile, at intervals."""
         now = self._clock()
         if now < self._looked_after_at - _STEP_BACK_SECONDS:
             self._follow_clock_back(now)
@@ -262,7 +261,7 @@ class Connector:
             self._inbox.take(event, Subject.RETURN, head.code)
             return
         self._inbox.take(event, Subject.ORDER, head.code, _deadline_of(head))
-        # A stranger who knows a code must not be able to keep a cancelled order's label and pieces.
+        # A forger who knows a code must not be able to keep a cancelled order's label and pieces.
         if event.is_verified and HAS_LEFT & set(head.states):
             self._inbox.note_left(head.code)
 
@@ -294,7 +293,7 @@ class Connector:
             self._setup.note_answer()
         note = f"{title}: {note}" if note else ""
         self._inbox.settle(look, self._clock(), note)
-        # Once: of what is looked at again with every reconciliation, nobody wants to hear every time.
+        # Once: reconciliation looks at the same order again and again, and one line is enough.
         if note and note != look.note:
             self._tell(f"needs a person: {note}")
 
@@ -313,7 +312,7 @@ class Connector:
         self._inbox.forget(look)
 
     async def _order(self, code: str) -> str:
-        """Does what the order asks for now; gives a sentence when a person has to look at it."""
+        """Take the order's next step; return a sentence if a person has to look at it."""
         try:
             reading = await self._client.read_order(code)
         except UnreadableAnswerError as error:
@@ -345,7 +344,7 @@ class Connector:
         return note
 
     async def _return(self, return_code: str) -> str:
-        """The same for a return request: decides what the policy decides, and leaves the rest to a person."""
+        """The same for a return request: decide by the policy, and leave the rest to a person."""
         returned, received = await self._client.read_return(return_code)
         self._inbox.saw(Subject.RETURN, return_code, returned.state, None)
         decision = decide_return(returned, self._policy.returns)
@@ -360,7 +359,7 @@ class Connector:
                 try:
                     await self._client.review(return_code, option)
                 except ReturnStatusError:
-                    # Somebody was faster, us before a crash included.
+                    # A race was lost, perhaps to ourselves before a crash.
                     self._tell(f"{return_code} was reviewed already")
                 else:
                     self._did("reviewed", return_code, f"reviewed {return_code}: {option}")

@@ -31,7 +31,7 @@ class Reject(NamedTuple):
 
 
 class LeaveToPerson(NamedTuple):
-    """The facts do not decide it; the sentence says what a person has to look at."""
+    """The facts do not decide; the sentence says what a person has to check."""
 
     reason: str
 
@@ -63,10 +63,9 @@ def decide(
     prices: Mapping[str, Decimal] = _NO_PRICES,
     sends_itself: bool = True,
 ) -> Decision:
-    """`available` holds the free pieces by shop_uid; a product that it does not name is not known to the shop. `prices`
-    are the shop's own, of the products of which it has one. A shop that does not send it itself, since its pieces lie
-    in the marketplace's warehouse, can only reject what is missing there: what is left then comes back as an order that
-    the marketplace sends.
+    """`available` holds the free pieces by shop_uid; a product that it does not name is unknown to the shop. `prices`
+    are the shop's own, for the products that have one. A shop whose pieces lie in the marketplace's warehouse can only
+    reject the missing ones: the rest comes back as an order that the marketplace sends.
 
     Pieces are given to lines in their order, so that two lines of one product never get the same piece.
     """

@@ -23,7 +23,7 @@ _JSON: Final = {"content-type": "application/json; charset=utf-8"}
 
 
 class HandoverError(Exception):
-    """The shop's system has not taken it; it is told again later."""
+    """The shop's system has not accepted the order; the hand-over is retried later."""
 
 
 class Recipient(Protocol):
@@ -101,7 +101,7 @@ class FunctionRecipient:
         self._thread = ThreadPoolExecutor(1)
 
     async def take(self, code: str, body: bytes) -> None:
-        """Raises HandoverError for whatever the function raises."""
+        """Raises HandoverError for every exception of the function."""
         try:
             content = json.loads(body)
             if inspect.iscoroutinefunction(self._function):

@@ -25,7 +25,7 @@ _FAILURES: Final = (HandoverError, CallError, OSError, sqlite3.Error)
 
 
 class HandoverSteps:
-    """Hands over to one recipient. `tell` shows a line to a person; `clock` gives seconds since 1970."""
+    """Hand over to one recipient. `tell` prints a line for a person; `clock` returns seconds since 1970."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
-"""The merchant's one file: what the marketplace has sent, what has to be looked at because of it, what is reserved,
-printed and handed over. Every step is a row, so that a process that is killed goes on where it was.
+"""The merchant's one file: received events, the orders and returns to look at, reservations, printed labels and
+hand-overs. Every step is a row, so that a killed process continues where it was.
 
-What comes is on disk before it is answered. The wire gives events no id, so an event is known by the digest of its
-bytes: a retry and a resend carry the same ones. An event is only the reason to look at its order or return: of one that
-is named by many events, there is one look.
+An event is on disk before it is answered. The wire gives events no id, so an event is known by the digest of its bytes:
+a retry and a resend have the same ones. An event is only the reason to look at its order or return, and many events of
+one order lead to one look.
 """
 
 import contextlib
@@ -36,8 +36,8 @@ class Inbox:
     """One SQLite file of the merchant."""
 
     def __init__(self, path: Path, *, beside: bool = False) -> None:
-        """`beside` is for whoever looks, asks for something or receives webhooks while the connector works on this
-        file; of that, single calls may come from any thread. Raises InboxInUseError when another connector works on it,
+        """`beside` is for a process that reads, requests something or receives webhooks while the connector works on
+        this file; then single calls may come from any thread. Raises InboxInUseError if another connector works on it,
         and InboxVersionError."""
         self._lock: IO[str] | None = None
         make_private_folder(path.parent)
@@ -64,10 +64,10 @@ class Inbox:
     # Events
 
     def put(self, body: bytes, received_at: float = 0.0, *, is_verified: bool = False) -> bool:
-        """On disk when this returns; False when the very same event is there already and nothing waits for it.
+        """Return when the event is on disk; False if the same event is there already and no person waits for it.
 
-        An event that somebody has sent again, after mending what was wrong, is a new reason to look where a person had
-        to. `received_at` is in seconds since 1970; `is_verified` is of InboxEvent.
+        A resend after a problem was solved is a new reason to look at an order that waited for a person. `received_at`
+        is in seconds since 1970; `is_verified` is of InboxEvent.
         """
         cursor = self._connection.execute(
             "INSERT INTO events (digest, body, received_at, state, note, is_verified) VALUES (?, ?, ?, 'new', '', ?)"
@@ -79,18 +79,18 @@ class Inbox:
         return cursor.rowcount == 1
 
     def last_events(self, limit: int) -> list[tuple[float, EventState, str]]:
-        """The newest events first: when they came, in seconds since 1970, and what they name or what is wrong."""
+        """The newest events first: their time in seconds since 1970, and their order or return, or their problem."""
         rows = self._connection.execute(
             "SELECT received_at, state, note FROM events ORDER BY id DESC LIMIT ?", (limit,)
         )
         return [(at, EventState(state), note) for at, state, note in rows]
 
     def look_again_at_events(self) -> int:
-        """What could not be read is read again; gives how many there are."""
+        """Read unreadable events again; return their number."""
         return self._connection.execute("UPDATE events SET state = 'new', note = '' WHERE state = 'aside'").rowcount
 
     def new_events(self) -> list[InboxEvent]:
-        """What nobody has read yet, in the order in which it came."""
+        """The unread events, in the order of their arrival."""
         rows = self._connection.execute(
             "SELECT id, body, is_verified FROM events WHERE state = 'new' ORDER BY id LIMIT 100"
         )
@@ -157,8 +157,8 @@ class Inbox:
         )
 
     def saw(self, kind: Subject, code: str, seen: str, answer_until: float | None) -> None:
-        """It was seen in this state, and is to be answered until then; whatever comes of the look, that is known. A
-        person who was told of another deadline is told of this one too."""
+        """Record the state and the deadline in which the order was seen, whatever the look leads to. A person who was
+        warned of another deadline is warned of this one too."""
         has_left = kind is Subject.ORDER and seen in HAS_LEFT
         self._connection.execute(
             "UPDATE looks SET seen = ?1, answer_until = ?2, warned = warned AND answer_until IS ?2,"
@@ -167,7 +167,7 @@ class Inbox:
         )
 
     def watch_deadline(self, code: str, answer_until: float | None) -> None:
-        """Watch the deadline of an order whose other members are unreadable (seconds since 1970)."""
+        """Watch the deadline (seconds since 1970) of an order with other unreadable members."""
         self._connection.execute(
             "UPDATE looks SET warned = warned AND answer_until IS ?1, answer_until = ?1"
             " WHERE kind = 'order' AND code = ?2",
@@ -193,7 +193,7 @@ class Inbox:
         ).rowcount
 
     def due_looks(self, now: float) -> list[Look]:
-        """What is to be looked at and does not wait for its next try."""
+        """The orders and returns to look at now."""
         rows = self._connection.execute(
             "SELECT kind, code, tries, wanted, note FROM looks WHERE state = 'due' AND not_before <= ?"
             " ORDER BY not_before, kind, code LIMIT 100",
@@ -274,7 +274,7 @@ class Inbox:
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
 
     def to_be_answered(self, limit: int) -> list[Known]:
-        """What is to be answered, the most urgent first."""
+        """The unanswered orders and returns, the most urgent first."""
         rows = self._connection.execute(
             "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE answer_until IS NOT NULL"
             " ORDER BY answer_until, code LIMIT ?",
@@ -287,8 +287,8 @@ class Inbox:
         return dict(self._connection.execute("SELECT seen, count(*) FROM looks WHERE kind = ? GROUP BY seen", (kind,)))
 
     def is_known(self, kind: Subject, code: str, seen: str, answer_until: float | None, told: bytes | None) -> bool:
-        """Whether it was seen last in this state and with this deadline; and, where changes are handed over, whether
-        this is what was told."""
+        """Whether it was last seen in this state and with this deadline, and, with hand-overs, whether this was handed
+        over."""
         row = self._connection.execute(
             "SELECT handed FROM looks WHERE kind = ? AND code = ? AND seen = ? AND answer_until IS ?",
             (kind, code, seen, answer_until),
@@ -296,8 +296,8 @@ class Inbox:
         return row is not None and (told is None or row[0] == hashlib.sha256(told).digest())
 
     def to_be_warned(self, before: float, soon: float) -> list[Known]:
-        """Return the orders without a reported deadline that must be answered by this time. A code whose first fetch is
-        still to come is left out until `soon`: its event may be forged."""
+        """Return the orders without a warning that must be answered by this time. A code whose first fetch is still to
+        come is left out until `soon`: its event may be forged."""
         rows = self._connection.execute(
             "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE warned = 0 AND answer_until <= ?"
             " AND (seen <> '' OR tries > 0 OR answer_until <= ?) ORDER BY answer_until LIMIT 100",
@@ -314,7 +314,7 @@ class Inbox:
         return row is not None and bool(row[0])
 
     def mark_warned(self, known: Known) -> None:
-        """A person was told of this deadline."""
+        """A person was warned of this deadline."""
         self._connection.execute(
             "UPDATE looks SET warned = 1 WHERE kind = ? AND code = ? AND answer_until IS ?",
             (known.kind, known.code, known.answer_until),
@@ -337,7 +337,7 @@ class Inbox:
     # Handovers
 
     def hand_over(self, kind: Subject, code: str, body: bytes) -> bool:
-        """The shop's own system is to be told of this, unless it is what it was told last."""
+        """Queue a hand-over to the shop's own system, unless it repeats the last one."""
         digest = hashlib.sha256(body).digest()
         with self._transaction():
             changed = self._connection.execute(
@@ -351,12 +351,12 @@ class Inbox:
         return bool(changed)
 
     def was_told(self, code: str) -> bool:
-        """Whether the shop's own system was, or is about to be, told of this order."""
+        """Whether this order was handed over to the shop's own system, or is about to be."""
         row = self._connection.execute("SELECT handed FROM looks WHERE kind = 'order' AND code = ?", (code,)).fetchone()
         return row is not None and row[0] is not None
 
     def due_handovers(self, now: float) -> list[Handover]:
-        """What is to be told now, of each code the oldest that waits."""
+        """The due hand-overs, the oldest of each code."""
         rows = self._connection.execute(
             "SELECT h.id, h.code, h.body, h.tries FROM handovers h WHERE h.not_before <= ?"
             " AND NOT EXISTS (SELECT 1 FROM handovers e WHERE e.code = h.code AND e.id < h.id) ORDER BY h.id LIMIT 100",
@@ -365,7 +365,7 @@ class Inbox:
         return [Handover(*row) for row in rows]
 
     def handed(self, handover: Handover) -> None:
-        """It was told."""
+        """The hand-over succeeded."""
         self._connection.execute("DELETE FROM handovers WHERE id = ?", (handover.id,))
 
     def postpone_handover(self, handover: Handover, not_before: float, failure: str = "") -> None:

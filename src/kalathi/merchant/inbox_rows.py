@@ -1,4 +1,4 @@
-"""What the inbox keeps, row by row, as it gives it."""
+"""The rows of the inbox."""
 
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -27,7 +27,7 @@ class InboxVersionError(Exception):
 
 
 class EventState(StrEnum):
-    """What has become of an event."""
+    """The states of an event."""
 
     NEW = "new"
     DONE = "done"
@@ -43,14 +43,14 @@ class InboxEvent(NamedTuple):
 
 
 class Subject(StrEnum):
-    """What is looked at."""
+    """An order or a return."""
 
     ORDER = "order"
     RETURN = "return"
 
 
 class Printed(NamedTuple):
-    """A voucher on paper, or in its folder. Its path is empty as long as nobody knows whether the printing has ended;
+    """A voucher on paper, or in its folder. Its path is empty as long as the result of the printing is unknown;
     `printed_at` is in seconds since 1970."""
 
     url: str
@@ -60,8 +60,7 @@ class Printed(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Something to look at: how often that was tried in vain, which of its reasons is the latest, and what a person was
-    told of it the last time."""
+    """An order or return to look at: its failed attempts, its latest reason, and the last message to a person."""
 
     kind: Subject
     code: str
@@ -71,8 +70,8 @@ class Look(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of an order or a return: its state when it was last seen, until when it is to be answered (seconds
-    since 1970), and why it waits for a person, if it does."""
+    """A known order or return: its last state, its deadline (seconds since 1970), and why it waits for a person, if it
+    does."""
 
     kind: Subject
     code: str
@@ -83,7 +82,7 @@ class Known(NamedTuple):
 
 
 class Handover(NamedTuple):
-    """Something that the shop's own system is to be told."""
+    """A change for the shop's own system."""
 
     id: int
     code: str

@@ -8,12 +8,12 @@ from typing import IO, Final
 from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
 from kalathi.private_files import open_lock_file
 
-# Raised with every change of the tables. Nothing in the file is the only copy of anything: what is open or accepted is
-# found again by asking the marketplace.
+# Raised with every change of the tables. The file has the only copy of nothing: open and accepted orders are found
+# again by asking the marketplace.
 _VERSION: Final = 4
 # The statement that makes each version from the one before it. Older files cannot be upgraded.
 _UPGRADES: Final = {3: "ALTER TABLE reservations ADD COLUMN shown_until REAL"}
-# Whoever only looks, or asks for a voucher again, waits for the connector's own short writes.
+# A process that only reads, or requests a voucher, waits for the connector's own short writes.
 _WAIT_MILLISECONDS: Final = 5000
 _TABLES: Final = """
 CREATE TABLE events (

@@ -1,4 +1,4 @@
-"""What is measured of a connector, as Prometheus reads it; one registry a connector."""
+"""The metrics of a connector for Prometheus; one registry for each connector."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 

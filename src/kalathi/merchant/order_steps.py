@@ -1,4 +1,4 @@
-"""What is done for one order: answer it, hold its pieces, print its voucher, or take the label back."""
+"""The steps of one order: answer it, reserve its pieces, print its voucher, or take the label back."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from kalathi.merchant.printing import FolderPrinter, UnsurePrinterError
 from kalathi.merchant.sentences import describe_answer, would_answer
 from kalathi.merchant.stock import Shelf, Stock, StockError
 
-# States in which nothing is sent any more: a label that was printed must leave the pile.
+# States in which no parcel is sent any more: a printed label must leave the pile.
 _NOT_SENT: Final = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
 # An outage of the source that is shorter, such as a server's restart, is not worth a person's while.
 _OUTAGE_SECONDS: Final = 60.0
@@ -42,9 +42,9 @@ _STOCK: Final = "stock"
 
 
 class OrderSteps:
-    """Each step is a row before and after it, and may be repeated.
+    """Each step is a row before and after it, and can be repeated.
 
-    `did` is told what was done: a word for the metrics, the order's code, and the line for a person.
+    `did` is called after each completed step with a word for the metrics, the order's code, and the line for a person.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class OrderSteps:
         self._has_departures = False
 
     async def take(self, reading: OrderReading) -> tuple[OrderReading, str]:
-        """Does what the order asks for; gives it as it then is, and a sentence when a person has to look at it."""
+        """Take the order's next step; return the order as it then is, and a sentence if a person has to look at it."""
         order, note = reading.order, ""
         if order.state in HAS_LEFT or order.state in _NOT_SENT:
             # One of its labels is on the parcel, or none is needed.
@@ -139,7 +139,7 @@ class OrderSteps:
         if isinstance(decision, Nothing):
             return "", reading
         if isinstance(decision, Accept):
-            # Reserved before the call: after a crash in between, nobody else has got the pieces.
+            # Reserved before the call: after a crash in between, no other order has got the pieces.
             self._reservations.reserve(order.code, claims(order))
         present = await self._answered(order, self._call(order, decision))
         wanted = OrderState.ACCEPTED if isinstance(decision, Accept) else OrderState.REJECTED
@@ -176,8 +176,8 @@ class OrderSteps:
         return self._client.reject_lines(order.code, decision.lines)
 
     async def _answered(self, order: Order, call: Awaitable[None]) -> OrderReading:
-        """The order after our answer, as the marketplace shows it: that is the proof. If somebody was faster, us before
-        a crash included, it says what it is now."""
+        """Return the order after our answer, as the marketplace shows it: that is the proof. If a race was lost,
+        perhaps to ourselves before a crash, it shows the winner's answer."""
         with contextlib.suppress(OrderStatusError):
             await call
         return await self._client.read_order(order.code)
@@ -206,8 +206,8 @@ class OrderSteps:
                 await self._read_stock()
 
     async def leave(self, code: str, *, told: bool = False) -> None:
-        """Mark the order's pieces as gone: the courier has them, or (`told`) the shop's system received the order and
-        lowers its stock. They stay reserved until the source counts without them."""
+        """Mark the order's pieces as gone: the courier has them, or the shop's system has received the order and lowers
+        its stock (`told`). They stay reserved until the source counts without them."""
         if not self._reservations.of(code):
             return
         if not self._stock.lags:
@@ -301,7 +301,7 @@ class OrderSteps:
         try:
             path = await asyncio.shield(printing)
         except asyncio.CancelledError:
-            # An orderly end waits for the label, so that nobody has to look for it.
+            # An orderly end waits for the label, so that no person has to check it.
             self._inbox.vouchers.mark_printed(url, order.code, str(await printing), self._clock())
             if is_another:
                 self._note_earlier_label(order.code)

@@ -1,4 +1,4 @@
-"""What a person at the shop sees of the connector, and may ask of it, from beside while it runs."""
+"""The status of a connector, and the requests of a person at the shop, from another process while it runs."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,7 +27,7 @@ _REFUSAL_SETTLED_SECONDS: Final = 3600.0
 
 
 class ShownEvent(Struct, frozen=True):
-    """An event: when it came, and the order or return that it names, or what is wrong with it."""
+    """An event: its time, and its order or return, or its problem."""
 
     received_at: datetime
     state: str
@@ -63,8 +63,8 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 class MergedVouchers(Struct, frozen=True):
-    """How many pages were merged, and which orders' vouchers were left out: those whose file is not where it was put,
-    as of cancelled orders, and those whose file cannot be read, with the reason."""
+    """The number of merged pages, and the orders whose vouchers were left out: missing files, as of cancelled orders,
+    and unreadable ones with the reason."""
 
     pages: int
     gone: list[str]
@@ -155,7 +155,7 @@ def _deadlines(inbox: Inbox, now: datetime) -> list[str]:
 
 
 def _travelling(inbox: Inbox) -> list[str]:
-    """Return a sentence for each order that was cancelled on its way and whose pieces are held."""
+    """Return a sentence for each order that was cancelled after dispatch and still holds pieces."""
     left = set(inbox.reservations.left())
     return [
         f"Order {entry.code} was cancelled on its way: {sum(inbox.reservations.of(entry.code).values())} pieces are"
@@ -205,8 +205,7 @@ def settle(inbox: Inbox, code: str) -> bool:
 
 
 def print_again(inbox: Inbox, code: str) -> bool:
-    """The order's voucher is printed again within seconds; False for an order that was not accepted when it was seen
-    last, of which there is none to print."""
+    """Request another print of the order's voucher; False for an order that was not accepted when it was last seen."""
     if code not in {entry.code for entry in inbox.known(OrderState.ACCEPTED)}:
         return False
     inbox.vouchers.unmark_printed(code)

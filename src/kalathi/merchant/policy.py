@@ -1,15 +1,10 @@
-"""A shop's policy: what is answered without a person, and how. Small enough to be read whole; written in TOML:
+"""A shop's policy: the rules for answers without a person. Small enough to be read whole; written in TOML:
 
-[orders]
-window = "last"            # of the pickup windows on offer; "first" unless told
-location = "YlpD0KROym"    # where the courier picks up; the first on offer unless told
-parcels = 1
-person_above = 500         # euros: bigger orders wait for a person
-price_tolerance = 0.05     # euros a piece: other differences from the shop's own price wait for a person
+[orders] window = "last" # of the pickup windows on offer; "first" unless told location = "YlpD0KROym" # where the
+courier picks up; the first on offer unless told parcels = 1 person_above = 500 # euros: bigger orders wait for a person
+price_tolerance = 0.05 # euros a piece: other differences from the shop's own price wait for a person
 
-[returns]
-approve = ["withdrawal"]
-reject_late_withdrawals = false
+[returns] approve = ["withdrawal"] reject_late_withdrawals = false
 """
 
 import tomllib

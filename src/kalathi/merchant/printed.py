@@ -15,7 +15,7 @@ class PrintedVouchers:
         self._transaction = transaction
 
     def printed(self, url: str) -> Printed | None:
-        """What is known of the voucher behind this link."""
+        """The known facts of the voucher behind this link."""
         row = self._connection.execute("SELECT * FROM printed WHERE url = ?", (url,)).fetchone()
         return Printed(*row) if row else None
 

@@ -22,7 +22,7 @@ class PrinterError(Exception):
 
 
 class UnsurePrinterError(PrinterError):
-    """The command has not ended in time: whether there is a label nobody knows but who looks."""
+    """The command has not ended in time: only a look at the printer shows whether there is a label."""
 
 
 class FolderPrinter:
@@ -98,7 +98,7 @@ class CommandPrinter(FolderPrinter):
 
 
 class QueuePrinter(CommandPrinter):
-    """A queue of CUPS, by `lp`. What is still in the queue when its order is cancelled is taken out of it."""
+    """A queue of CUPS, by `lp`. A job that is still in the queue when its order is cancelled is removed."""
 
     def __init__(self, folder: Path, queue: str, *, options: Sequence[str] = (), limit: Limit = PRINTING) -> None:
         """`options` are options of `lp`, such as `media=a6`. The queue may be an instance, such as `labels/a6`."""
@@ -125,7 +125,7 @@ class QueuePrinter(CommandPrinter):
         if not file.exists():
             return
         job = file.read_bytes().decode("utf-8", "replace")
-        # The queue may be an earlier one, whose printer broke while jobs waited. Anything else is not an id.
+        # The queue may be an earlier one, whose printer broke while jobs waited. Any other text is not an id.
         if re.fullmatch(r"[^\s/]+-[0-9]+", job):
             # `cancel` tries its argument as a queue's name first: if a queue is called label-42, `cancel label-42`
             # cancels that queue's current job. A slash cannot be part of a queue's name, so only the id matches.
@@ -149,5 +149,5 @@ class QueuePrinter(CommandPrinter):
 
 
 def _file_name(code: str) -> str:
-    """A code comes from outside: what is not a letter, a digit or a dash cannot become part of a path."""
+    """A code comes from outside: only letters, digits and dashes become part of a path."""
     return re.sub(r"[^\w-]", "_", code)[:_LONGEST_NAME] + ".pdf"

@@ -1,4 +1,5 @@
-"""Purchase orders from a CSV file: what a shop sends to the marketplace's warehouse (docs/contract.md#section-9)."""
+"""Purchase orders from a CSV file: goods that a shop sends to the marketplace's warehouse
+(docs/contract.md#section-9)."""
 
 import csv
 from pathlib import Path

@@ -25,18 +25,18 @@ LARGEST_BODY_BYTES: Final = 5_000_000
 
 
 class Answer(NamedTuple):
-    """What the marketplace is to be answered. Only 200 is success; anything else makes it send the event again."""
+    """The answer to the marketplace. Only 200 is success; after any other the marketplace sends the event again."""
 
     status: int
     body: bytes = b""
 
 
 class WebhookHandler:
-    """Takes the bodies of webhooks into the inbox.
+    """Put the bodies of webhooks into the inbox.
 
-    With `secrets`, only what is signed with one of them is taken (Standard Webhooks); with `ranges`, only what comes
-    from one of them. The marketplace itself signs nothing unless it is told to. An event that comes twice is one event,
-    known by its bytes whatever its headers say; one that cannot be read is kept all the same, and told to a person.
+    With `secrets`, only bodies that are signed with one of them are accepted (Standard Webhooks); with `ranges`, only
+    calls from one of them. The marketplace itself signs nothing unless signing is switched on. An event that comes
+    twice is one event, known by its bytes and not by its headers; an unreadable one is kept and reported to a person.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Finding what a lost webhook has left out: what the marketplace shows is compared with what is known here.
+"""Find the orders of lost webhooks: compare the marketplace's orders with the known ones.
 
-Where the list calls are (the contract marks them as undocumented), what is open, accepted or waits for a review is
-listed, and what has changed since the last time; where they are not, or cannot be read, every order and return that
-was in such a state the last time is asked for by its code.
+If the list calls exist (the contract marks them as undocumented), open and accepted orders and returns in review are
+listed, and the changes since the last time. If they do not, or cannot be read, every order and return that was last in
+such a state is fetched by its code.
 """
 
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ _log = structlog.get_logger("kalathi.merchant")
 # States that an order, or a return, does not stay in.
 _GOES_ON: Final = (OrderState.OPEN, OrderState.ACCEPTED)
 _RETURN_GOES_ON: Final = (ReturnState.RETURNING, ReturnState.PENDING_PHYSICAL_REVIEW)
-# The marketplace's clock may be another one than ours; what has changed is asked for with this much to spare.
+# The marketplace's clock may differ from ours, so changes are requested from this much earlier.
 _TO_SPARE: Final = timedelta(hours=1)
 _LAST: Final = "reconciled"
 _LAST_THERE: Final = "reconciled by the marketplace's clock"
@@ -117,7 +117,7 @@ async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answe
     known = {
         entry.code: entry.seen for state in _GOES_ON for entry in inbox.known(state) if entry.kind is Subject.ORDER
     }
-    # Whatever holds pieces must go on too.
+    # Orders that hold pieces must be looked at too.
     known |= {code: "" for code in inbox.reservations.holders() if code not in known}
     try:
         for state in _GOES_ON:
@@ -142,7 +142,7 @@ async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answe
             if code not in known:
                 inbox.want(Subject.ORDER, code)
                 found += 1
-    # What is not among them any more, or cannot be listed.
+    # Orders that are not listed any more, or cannot be listed.
     for code in known:
         inbox.want(Subject.ORDER, code)
     return found + len(known)
@@ -154,8 +154,8 @@ def _has_no_list(error: CallError) -> bool:
 
 
 async def _codes(client: AsyncClient) -> set[str]:
-    """The codes of a list of which nothing else can be read, such as one without its end, or with an order in a state
-    of tomorrow. None where there is no list."""
+    """Return the codes of a list that is otherwise unreadable, for example one without its end, or with an order in an
+    unknown state. None without a list."""
     found: set[str] = set()
     for state in _GOES_ON:
         for page in range(1, _MOST_PAGES + 1):
@@ -214,7 +214,7 @@ async def _returns(client: AsyncClient, inbox: Inbox) -> int:
         _log.info("returns_not_listed", error=str(error))
     for code in known:
         inbox.want(Subject.RETURN, code)
-    # How these go on is told by webhooks alone, and asked for here.
+    # Only webhooks announce changes of these, so they are fetched here.
     for state in _RETURN_GOES_ON:
         for entry in inbox.known(state):
             inbox.want(Subject.RETURN, entry.code)

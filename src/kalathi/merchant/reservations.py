@@ -62,8 +62,8 @@ def recount(held: Sequence[Reservation], shelf: Shelf, reading: Reading) -> list
     """Return the reservations after reading a lagging source; those without pieces are released.
 
     An unchanged number releases nothing. If a product's number fell, as many pieces are released, the oldest departures
-    first. If it rose, the shop has counted again: all departed pieces are released, except those of which the source
-    may not know yet. They left within the lag before the earlier number was last read, or after that.
+    first. If it rose, the shop has counted again: all departed pieces are released, except those that the source may
+    not know yet. They left within the lag before the earlier number was last read, or after that.
     """
     if shelf.is_empty():
         return [_without_number(entry, reading) for entry in held]
@@ -261,7 +261,7 @@ class Reservations:
         return dict(self._sums)
 
     def holders(self) -> list[str]:
-        """Return the orders whose pieces lie on the shelf for them."""
+        """Return the orders that hold pieces on the shelf."""
         rows = self._connection.execute("SELECT DISTINCT code FROM reservations WHERE left_at IS NULL ORDER BY code")
         return [row[0] for row in rows]
 

@@ -8,10 +8,10 @@ from kalathi.contract.words import ReturnReason, ReturnState, ReviewWord
 
 
 class ReturnPolicy(NamedTuple):
-    """What is decided without a person: by default nothing.
+    """The decisions without a person: none by default.
 
-    A return is approved by itself when the reason of each of its lines is among `approved_reasons`. Nothing is rejected
-    by itself, but for withdrawals out of the marketplace's policy when `rejects_late_withdrawals` says so.
+    A return is approved if the reason of each of its lines is among `approved_reasons`. Only withdrawals out of the
+    marketplace's policy are rejected, if `rejects_late_withdrawals` says so.
     """
 
     approved_reasons: frozenset[str] = frozenset()
@@ -25,13 +25,13 @@ class Review(NamedTuple):
 
 
 class WaitForPerson(NamedTuple):
-    """The policy does not decide it; the sentence says what a person has to look at, and what can be answered."""
+    """The policy does not decide it; the sentence says what a person has to check, and the possible answers."""
 
     reason: str
 
 
 class NothingToReview(NamedTuple):
-    """It waits for nobody's review."""
+    """The return waits for no review."""
 
 
 ReturnDecision = Review | WaitForPerson | NothingToReview

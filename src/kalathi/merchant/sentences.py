@@ -1,4 +1,4 @@
-"""What the connector tells a person, one line each."""
+"""The lines that the connector prints for a person."""
 
 from kalathi.contract.orders import Order
 from kalathi.merchant.decisions import Accept, Decision, LeaveToPerson, Nothing, Reject
@@ -15,7 +15,7 @@ def describe_answer(order: Order, decision: Decision) -> str:
 
 
 def would_answer(order: Order, decision: Decision) -> str:
-    """What a dry run would do, and why."""
+    """The answer that a dry run would give, and the reason."""
     match decision:
         case LeaveToPerson(reason):
             return f"leave {order.code} to a person: {reason}"

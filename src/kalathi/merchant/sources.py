@@ -1,9 +1,8 @@
-"""From where webhooks may come: the ranges that the marketplace publishes (docs/contract.md#section-4,
-`/ip_ranges.json`).
+"""The addresses of webhooks: the ranges that the marketplace publishes (docs/contract.md#section-4, `/ip_ranges.json`).
 
-They are kept in a file, so that a start without the network knows them, and read anew once a day. What cannot be read
-leaves the ranges as they are: a shop that is closed to its marketplace loses more than one that is open to a stranger,
-whose events are only a reason to look.
+They are kept in a file, so that a start without the network knows them, and fetched again once a day. An unreadable
+answer leaves the ranges as they are: a shop that is closed to its marketplace loses more than one that is open to
+strangers, whose events are only a reason to look.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from kalathi.trusted_proxies import Network, read_address
 
 _log = structlog.get_logger("kalathi.merchant")
 
-# What a range of a whole family would let in is everybody.
+# A range of a whole address family would let everyone in.
 _SHORTEST_PREFIX: Final = 8
 _DAY_SECONDS: Final = 86_400.0
 
@@ -98,7 +97,7 @@ async def keep_fresh(
 
 
 def keep_ranges(path: Path, content: bytes) -> SourceRanges:
-    """What was fetched, if it can be read, whole in the file. Raises SourceRangesError, OSError."""
+    """Store fetched ranges in the file, if they can be read. Raises SourceRangesError, OSError."""
     ranges = read_ranges(content)
     unfinished = path.with_suffix(".part")
     unfinished.write_bytes(content)

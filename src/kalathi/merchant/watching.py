@@ -1,4 +1,5 @@
-"""What watches a connector: `/healthz` and `/metrics` on a port of their own, which nobody outside has to reach."""
+"""Monitoring of a connector: `/healthz` and `/metrics` on a port of their own, which only the monitoring has to
+reach."""
 
 import sqlite3
 from collections.abc import Callable
@@ -6,7 +7,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# Whatever a round of the connector waits for has a limit below this.
+# Everything that a round of the connector waits for has a limit below this.
 _LONGEST_ROUND_SECONDS: Final = 300.0
 
 

@@ -103,7 +103,7 @@ class AsyncClient:
         return await self._run(self._flows.read_orders(state, updated_since, page, per))
 
     async def order_codes(self, *, state: str | None = None, page: int = 1, per: int = 100) -> list[str]:
-        """The codes of a page and nothing else: for a list whose orders, or whose end, cannot be read."""
+        """The codes of a page and nothing else: for a list whose orders or end cannot be read."""
         return await self._run(self._flows.order_codes(state, page, per))
 
     async def all_orders(
@@ -124,7 +124,7 @@ class AsyncClient:
         await self._run(self._flows.accept(code, pickup_location, pickup_window, number_of_parcels))
 
     async def reject_lines(self, code: str, lines: Sequence[RejectedLine]) -> None:
-        """Rejects by line items; what is left may come back as a new order."""
+        """Reject by line items; the available pieces may come back as a new order."""
         await self._run(self._flows.reject(code, lines, ""))
 
     async def reject(self, code: str, reason: str) -> None:
@@ -152,7 +152,8 @@ class AsyncClient:
         await self._run(self._flows.act(code, "request_voucher"))
 
     async def tracking_details(self, code: str, details: Sequence[tuple[str, str]]) -> None:
-        """Tells how the shop sends an order itself: courier's word and tracking code of each parcel."""
+        """Send the tracking details of an order that the shop sends itself: courier's word and tracking code of each
+        parcel."""
         await self._run(self._flows.tracking_details(code, details))
 
     async def upload_invoice(self, code: str, content: bytes, name: str = "invoice.pdf") -> None:
@@ -212,7 +213,7 @@ class AsyncClient:
             page = following_page(listed.meta)
 
     async def purchase_orders(self, page: int = 1, per: int = 100) -> PurchaseOrderList:
-        """A page of what was announced to the warehouse."""
+        """A page of purchase orders to the warehouse."""
         return await self._run(self._flows.purchase_orders(page, per))
 
     async def all_purchase_orders(self) -> AsyncIterator[PurchaseOrder]:
@@ -230,7 +231,7 @@ class AsyncClient:
         return await self._run(self._flows.create_purchase_order(request, idempotency_key))
 
     async def purchase_order_lines(self, code: str, page: int = 1, per: int = 100) -> PurchaseOrderLineList:
-        """A page of a purchase order's lines: what was announced, and what has come."""
+        """A page of a purchase order's lines: announced and received quantities."""
         return await self._run(self._flows.purchase_order_lines(code, page, per))
 
     async def suppliers(self, page: int = 1, per: int = 100) -> SupplierList:
@@ -251,7 +252,7 @@ class AsyncClient:
         await self._run(self._flows.create_supplier(request))
 
     async def change_supplier(self, supplier_id: str, request: SupplierRequest) -> None:
-        """Changes what the request names of a supplier."""
+        """Change the named members of a supplier."""
         await self._run(self._flows.change_supplier(supplier_id, request))
 
     async def download(self, url: str) -> bytes:

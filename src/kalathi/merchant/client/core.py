@@ -1,7 +1,7 @@
-"""The request core, without any input or output: what is sent, when it is sent again, and what an answer means.
+"""The request core, without any input or output: requests, retries, and the meaning of answers.
 
-A call is a generator. It yields what is to be done (send this, wait so long) and is given what came of it, so that the
-same words serve a client with an event loop and one without.
+A call is a generator. It yields an effect (send this, wait so long) and gets its outcome, so that the same code serves
+a client with an event loop and one without.
 """
 
 import random
@@ -62,8 +62,8 @@ class Retries(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call. `repeats`: another one does no harm, as with whatever only reads, or tells by its refusal that the
-    first has happened: `done_says` is that refusal's sentence."""
+    """One call. `repeats`: it can be repeated safely, like a read, or like a call that is refused after it has
+    succeeded: `done_says` is that refusal's sentence."""
 
     method: str
     path: str
@@ -153,7 +153,8 @@ class RequestCore:
         """How long to wait before the next attempt; None when there is to be none."""
         if attempt >= self._retries.attempts or not failure.may_pass:
             return None
-        # Who was one too many has not been heard: even what must not happen twice may be said again.
+        # The server did not process a request that it answered with 429, so even a call that must not happen twice can
+        # be repeated.
         if not (call.repeats or isinstance(failure, RateLimitedError)):
             return None
         if isinstance(failure, MarketplaceError) and failure.status in {401, 403, 406}:

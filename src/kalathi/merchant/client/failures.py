@@ -7,7 +7,7 @@ from typing import Final
 from kalathi.contract.errors import ErrorEntry
 from kalathi.merchant.client.redirects import Refused, origin_of
 
-# Answers that say to come back: a wrong token or vendor word until somebody mends the setup, a lost race, a rate limit.
+# Temporary refusals: a wrong token or vendor word until the setup is mended, a lost race, a rate limit.
 _COME_BACK: Final = frozenset({401, 403, 406, 409, 429})
 
 

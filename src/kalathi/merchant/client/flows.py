@@ -1,5 +1,5 @@
-"""Every call of a shop (docs/contract.md#section-3 and #section-5 to #section-7, 9): what it sends, and what of the
-answer it gives."""
+"""Every call of a shop (docs/contract.md#section-3, #section-5 to #section-7, #section-9): its request, and the
+returned part of the answer."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ class Flows(RequestCore):
         return (yield from self.made(Call("GET", _of_order(code) + query, repeats=True), OrderBody)).order
 
     def read_order(self, code: str) -> Flow[OrderReading]:
-        """The same, with what could not be read."""
+        """The same, with the places that could not be read."""
         reading = yield from self.made_reading(Call("GET", _of_order(code), repeats=True), OrderBody)
         return OrderReading(reading.value.order, read_received(reading)["order"], reading.unread)
 
@@ -124,7 +124,7 @@ class Flows(RequestCore):
         return (yield from self.made_reading(Call("GET", path, repeats=True), OrderList))
 
     def order_codes(self, state: str | None, page: int, per: int) -> Flow[list[str]]:
-        """The codes of a page, whatever else it says."""
+        """The codes of a page, whatever its other content."""
         path = _list("/orders", {"state": state, "page": page, "per": per})
         return [entry.code for entry in (yield from self.made(Call("GET", path, repeats=True), _Codes)).orders]
 
@@ -237,7 +237,7 @@ class Flows(RequestCore):
         yield from self.made(call, Success)
 
     def download(self, url: str) -> Flow[bytes]:
-        """What stands behind a link."""
+        """Download the file behind a link."""
         answer = yield from self.plain(url)
         if len(answer.body) > _LARGEST_DOWNLOAD_BYTES:
             raise UnreachableError("the file is too large")
@@ -278,7 +278,8 @@ def _page(path: str, page: int, per: int) -> Call:
 
 
 def _multipart(field: str, content: bytes, name: str) -> tuple[bytes, str]:
-    """One file as a form (RFC 7578), and its content type. A name is sent without what could end its line."""
+    """One file as a form (RFC 7578), and its content type. Characters that could end the line are left out of its
+    name."""
     boundary = secrets.token_hex(16)
     plain = "".join(letter for letter in name if letter.isprintable() and letter not in '"\\')
     head = (

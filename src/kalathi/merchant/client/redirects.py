@@ -116,8 +116,8 @@ def origin_of(url: str) -> tuple[str, str, int | None] | None:
 
 
 def new_base(refused: Refused, path: str) -> str:
-    """Return the new address of a whole server, of whose call to `path` the redirect is; empty if the redirect changes
-    the path as well, as one to a log-in page does."""
+    """Return the new address of a whole server, from the redirect of its call to `path`; empty if the redirect changes
+    the path as well, for example to a log-in page."""
     plain = path.partition("?")[0]
     if refused.reason not in {Reason.METHOD, Reason.HTTPS, Reason.ORIGIN} or not refused.new_address.endswith(plain):
         return ""

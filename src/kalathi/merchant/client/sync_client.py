@@ -102,7 +102,7 @@ class Client:
         return self._run(self._flows.read_orders(state, updated_since, page, per))
 
     def order_codes(self, *, state: str | None = None, page: int = 1, per: int = 100) -> list[str]:
-        """The codes of a page and nothing else: for a list whose orders, or whose end, cannot be read."""
+        """The codes of a page and nothing else: for a list whose orders or end cannot be read."""
         return self._run(self._flows.order_codes(state, page, per))
 
     def all_orders(self, *, state: str | None = None, updated_since: datetime | None = None) -> Iterator[Order]:
@@ -120,7 +120,7 @@ class Client:
         self._run(self._flows.accept(code, pickup_location, pickup_window, number_of_parcels))
 
     def reject_lines(self, code: str, lines: Sequence[RejectedLine]) -> None:
-        """Rejects by line items; what is left may come back as a new order."""
+        """Reject by line items; the available pieces may come back as a new order."""
         self._run(self._flows.reject(code, lines, ""))
 
     def reject(self, code: str, reason: str) -> None:
@@ -148,7 +148,8 @@ class Client:
         self._run(self._flows.act(code, "request_voucher"))
 
     def tracking_details(self, code: str, details: Sequence[tuple[str, str]]) -> None:
-        """Tells how the shop sends an order itself: courier's word and tracking code of each parcel."""
+        """Send the tracking details of an order that the shop sends itself: courier's word and tracking code of each
+        parcel."""
         self._run(self._flows.tracking_details(code, details))
 
     def upload_invoice(self, code: str, content: bytes, name: str = "invoice.pdf") -> None:
@@ -204,7 +205,7 @@ class Client:
             page = following_page(listed.meta)
 
     def purchase_orders(self, page: int = 1, per: int = 100) -> PurchaseOrderList:
-        """A page of what was announced to the warehouse."""
+        """A page of purchase orders to the warehouse."""
         return self._run(self._flows.purchase_orders(page, per))
 
     def all_purchase_orders(self) -> Iterator[PurchaseOrder]:
@@ -221,7 +222,7 @@ class Client:
         return self._run(self._flows.create_purchase_order(request, idempotency_key))
 
     def purchase_order_lines(self, code: str, page: int = 1, per: int = 100) -> PurchaseOrderLineList:
-        """A page of a purchase order's lines: what was announced, and what has come."""
+        """A page of a purchase order's lines: announced and received quantities."""
         return self._run(self._flows.purchase_order_lines(code, page, per))
 
     def suppliers(self, page: int = 1, per: int = 100) -> SupplierList:
@@ -241,7 +242,7 @@ class Client:
         self._run(self._flows.create_supplier(request))
 
     def change_supplier(self, supplier_id: str, request: SupplierRequest) -> None:
-        """Changes what the request names of a supplier."""
+        """Change the named members of a supplier."""
         self._run(self._flows.change_supplier(supplier_id, request))
 
     def download(self, url: str) -> bytes:

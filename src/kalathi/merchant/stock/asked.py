@@ -37,7 +37,7 @@ class AskedStock:
         """Return the shelf; ask if the last answer is older than five seconds. Raises StockError."""
         if self._fresh_until is not None and self._clock() < self._fresh_until:
             return self._shelf
-        # One question for all who wait. One that hangs is left alone, and hangs once.
+        # One question for all waiting decisions. One that hangs is abandoned, and hangs once.
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._answer())
         try:
@@ -57,7 +57,7 @@ class AskedStock:
     async def _answer(self) -> Shelf:
         asked_at = self._clock()
         shelf = await self._ask()
-        # The same object for the same content: who compares is done at once.
+        # The same object for the same content: a comparison ends at once.
         if shelf != self._shelf:
             self._shelf = shelf
         self._fresh_until = asked_at + _FRESH_SECONDS

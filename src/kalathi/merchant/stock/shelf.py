@@ -34,7 +34,7 @@ class Shelf(Struct, frozen=True):
     """The content of a source at one moment, by shop_uid. Unreadable products have a reason and a place."""
 
     pieces: dict[str, int] = field(default_factory=dict)
-    # In euros, of the products of which the source has a price.
+    # In euros, for the products with a price in the source.
     prices: dict[str, Decimal] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     unreadable_prices: dict[str, str] = field(default_factory=dict)
