@@ -43,7 +43,7 @@ class Limits(msgspec.Struct, frozen=True):
     body_bytes_a_second: int = 500
     body_seconds: float = 10.0
     connections: int = 10_000
-    # At the limit of connections, the server closes those whose head has been unfinished for longer than this.
+    # At the limit of connections, the server closes those with a head that has been unfinished for longer than this.
     patience_seconds: float = 1.0
 
 

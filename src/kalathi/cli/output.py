@@ -1,7 +1,7 @@
 """Standard output and standard error of every command: writing to them never fails the work.
 
 A character that a stream cannot encode is escaped (`\\xae`). Lines that cannot be written are dropped: the reader has
-gone (`kalathi merchant | head -1`), the disk is full, the terminal is closed. A command whose result is its output ends
+gone (`kalathi merchant | head -1`), the disk is full, the terminal is closed. A command that only prints a result ends
 with status 1 then and says why, unless its reader has chosen to leave. A command that stays, such as a connector, goes
 on; it does not wait for a reader that stands still (`| less`, Ctrl-S) either.
 """

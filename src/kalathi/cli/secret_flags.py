@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import click
 
-# By command: the flags whose values are secrets, and those of addresses that may hold a password.
+# By command: the flags of secrets, and of addresses that may hold a password.
 _SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "serve": frozenset({"--operator-token", "--metrics-token"}),
     "worker": frozenset({"--operator-token", "--metrics-token"}),
@@ -79,7 +79,7 @@ def find_passwords(url: str) -> list[str]:
 def mask_passwords(text: str, url: str) -> str:
     """Return a text about an address without the passwords in it, such as an error message of a database driver."""
     for password in find_passwords(url):
-        # A driver takes what follows the first @ for the host.
+        # A driver takes everything after the first @ for the host.
         pieces = [piece for piece in password.split("@") if len(piece) >= _SHORTEST_PIECE]
         for form in (password, unquote(password), *pieces):
             text = text.replace(form, "***")

@@ -1,1 +1,1 @@
-"""The marketplace's side: it places orders with shops, hears their answers and tells them what changes."""
+"""The marketplace's side: it places orders with shops, takes their answers and announces changes."""

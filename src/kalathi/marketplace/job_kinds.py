@@ -58,7 +58,7 @@ class WorkerPool:
         self.by_shop: Counter[str] = Counter()
         self.ready: deque[Claimed] = deque()
         self.slots_taken = 0
-        # Shops whose last job ended quickly, and shops whose last job took long.
+        # Shops by the duration of their last job: quick ones, and slow ones.
         self.quick: set[str] = set()
         self.slow: set[str] = set()
 

@@ -47,7 +47,7 @@ _KEEPALIVE: Final[dict[str, Any]] = {
 }
 
 
-# On the server's side: a transaction whose process is unreachable must not keep its rows locked.
+# On the server's side: a transaction of an unreachable process must not keep its rows locked.
 _OF_EACH_CONNECTION: Final = (
     "SET idle_in_transaction_session_timeout = 20000; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;"
     " SET tcp_keepalives_count = 3"

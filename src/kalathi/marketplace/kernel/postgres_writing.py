@@ -1,9 +1,9 @@
 """A group of change sets on PostgreSQL, in one transaction and two round trips.
 
 The first flight has BEGIN, the transaction's id and every update and delete. The second, once all row counts are read,
-has the inserts and COMMIT. Parts of one shape are one statement over arrays, whichever set they belong to, and its rows
-say which parts found theirs; only counters, whose rows several sets may change, are sent one by one. So thirty-two
-accepts are seven statements instead of 160.
+has the inserts and COMMIT. Parts of one shape, from all sets, are one statement over arrays, and its rows say which
+parts found theirs; only counters, whose rows several sets may change, are sent one by one. So thirty-two accepts are
+seven statements instead of 160.
 
 A set whose condition does not hold leaves the group; if it has changed a row by then, the transaction is rolled back
 and the rest runs again. After any other SQL error the sets run one by one, so that each gets its own answer. A deadlock

@@ -15,7 +15,7 @@ from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 
-# The tables whose new rows pages may wait for.
+# Pages may wait for new rows of these tables.
 LIVE_TABLES: Final = (
     *("orders", "timeline", "webhook_events", "delivery_attempts", "uploads"),
     *("counters", "sandbox_faults"),

@@ -15,7 +15,7 @@ from kalathi.marketplace.webhooks.store import backlog
 
 # So many of the latest webhooks are counted: all of a busy log would take seconds.
 _COUNTED: Final = 10_000
-# The tables whose new rows change a page of the operator.
+# New rows of these tables change a page of the operator.
 _PLACES: Final = {
     "overview": LIVE_TABLES,
     "orders": ("orders", "timeline"),
