@@ -51,7 +51,7 @@ class _CommandLine(click.Group):
     "--config",
     envvar="KALATHI_CONFIG",
     type=click.Path(path_type=Path),
-    help="Settings in TOML; kalathi.toml of this folder unless told.",
+    help="Settings in TOML; default: ./kalathi.toml.",
 )
 @click.version_option(__version__, prog_name="kalathi")
 @click.pass_context
@@ -61,7 +61,7 @@ def main(context: click.Context, config: Path | None) -> None:
     A flag wins over a KALATHI_* variable, and that over a line of kalathi.toml.
 
     \b
-    kalathi demo --once        both use cases between real processes, told as they happen
+    kalathi demo --once        play both use cases with real processes
     kalathi serve              a marketplace of your own on http://127.0.0.1:8090
     kalathi open               its pages in a browser, signed in as the operator
     kalathi shop add --help    how a shop joins it

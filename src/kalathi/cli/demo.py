@@ -11,10 +11,10 @@ from kalathi.cli.output import OUTPUT
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End after both use cases; exit status 0 only if they ended as they must.")
-@click.option("--seed", default=1, show_default=True, help="Seed of the traffic that follows without --once.")
+@click.option("--once", is_flag=True, help="End after both use cases; exit status 0 only if both ended as expected.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the traffic that goes on without --once.")
 def demo(once: bool, seed: int) -> None:
-    """Show both use cases between a real marketplace and two real shops, told as they happen.
+    """Play both use cases between a real marketplace and two real shops, and narrate each step.
 
     \b
     kalathi demo --once        ends by itself

@@ -18,7 +18,7 @@ from kalathi.terminal import in_one_line, style
 @click.option("--forward", default="", help="Where each webhook is forwarded to; its answer counts as the endpoint's.")
 @click.option("--beside", is_flag=True, help="Receive copies; the shop's own URL stays in use.")
 @click.option("--events", default="", help="Only these events, such as new_order,merchant_return_created.")
-@click.option("--failed", is_flag=True, help="Show only webhooks that the target did not take.")
+@click.option("--failed", is_flag=True, help="Show only webhooks that failed.")
 @click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header for the target; repeatable.")
 @click.option("--insecure", is_flag=True, help="Accept a self-signed certificate of the target.")
 @operator_options

@@ -41,10 +41,10 @@ def merchant(context: click.Context, /, **given: Any) -> None:
 
     \b
     kalathi merchant --url http://127.0.0.1:8090 --token-file token --stock stock.csv --print-to vouchers
-    kalathi merchant ... --policy policy.toml --dry-run     says what would be done, and does nothing
+    kalathi merchant ... --policy policy.toml --dry-run     report the answers without sending them
     kalathi merchant ... --stock sqlite:///shop.db --stock-query "$(cat stock.sql)"
     kalathi merchant ... --stock warehouse --approve-returns withdrawal,wrong_product
-    kalathi merchant status                                 what it does, and what needs a person
+    kalathi merchant status                                 current work, deadlines and open problems
     """
     if context.invoked_subcommand is not None:
         return

@@ -63,7 +63,13 @@ MERCHANT_OPTIONS = (
         type=click.Path(path_type=Path),
         help="A file that holds the token.",
     ),
-    click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Word in Accept."),
+    click.option(
+        "--vendor",
+        envvar="KALATHI_VENDOR",
+        default="skroutz",
+        show_default=True,
+        help="Vendor name in the Accept header.",
+    ),
     *STOCK_OPTIONS,
     click.option(
         "--policy",
@@ -129,13 +135,13 @@ MERCHANT_OPTIONS = (
         envvar="KALATHI_MERCHANT_PATH",
         default="/smart_cart_orders",
         show_default=True,
-        help="Path; it may hold a secret.",
+        help="Path to receive webhooks on; it may hold a secret.",
     ),
     click.option(
         "--secrets",
         envvar="KALATHI_WEBHOOK_SECRETS",
         default="",
-        help="Secrets of Standard Webhooks, with commas between; then nothing that is not signed is taken.",
+        help="Secrets of Standard Webhooks, with commas between; then only signed webhooks are accepted.",
     ),
     click.option(
         "--only-published-sources",
@@ -165,13 +171,13 @@ MERCHANT_OPTIONS = (
         "--approve-returns",
         envvar="KALATHI_APPROVE_RETURNS",
         default="",
-        help="Reasons, with commas between, for which a return is approved by itself; the others wait for a person.",
+        help="Reasons for approving a return automatically, with commas between; other returns wait for a person.",
     ),
     click.option(
         "--reject-late-withdrawals",
         envvar="KALATHI_REJECT_LATE_WITHDRAWALS",
         is_flag=True,
-        help="Reject withdrawals out of the marketplace's policy by itself.",
+        help="Reject withdrawals out of the marketplace's policy automatically.",
     ),
     click.option(
         "--warn-hours",

@@ -33,7 +33,7 @@ _data = click.option(
 def status(data: Path, *, as_json: bool) -> None:
     """Show the queue, the last events, the deadlines, and a sentence for each thing that needs a person.
 
-    Ends with 0; with --json, `needs_a_person` is empty when nobody has to do anything.
+    Ends with 0; with --json, `needs_a_person` is empty if there is nothing to do.
     """
     from msgspec import json
 
@@ -53,7 +53,7 @@ def status(data: Path, *, as_json: bool) -> None:
 @click.command(cls=SharingCommand)
 @click.argument("code", required=False)
 @_data
-@click.option("--all", "everything", is_flag=True, help="All that waits for a person.")
+@click.option("--all", "everything", is_flag=True, help="Everything that waits for a person.")
 def replay(code: str | None, data: Path, *, everything: bool) -> None:
     """Look again at an order or a return by its CODE, or at all that waits for a person; the connector does it within
     seconds.
@@ -119,10 +119,8 @@ def reprint(code: str, data: Path) -> None:
 
 @click.command(cls=SharingCommand)
 @_data
-@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Another day than today, as 2026-11-24.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The file to write; vouchers-<date>.pdf of this folder unless told."
-)
+@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="A day other than today, such as 2026-11-24.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write; default: ./vouchers-<date>.pdf.")
 def day(data: Path, date: datetime | None, out: Path | None) -> None:
     """Merge the vouchers printed on one day into one PDF, in the order of printing."""
     from kalathi.contract.reading import ATHENS

@@ -45,7 +45,7 @@ STOCK_OPTIONS = (
         type=click.FloatRange(min=0),
         default=0.0,
         show_default=True,
-        help="How old the numbers of a file, or of a source with --stock-lags, may be when it shows them.",
+        help="Largest age of the numbers in a file, or in a source with --stock-lags.",
     ),
 )
 

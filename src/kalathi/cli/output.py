@@ -30,7 +30,7 @@ _CONTROL_IN_JSON: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\
 
 
 class _Stream(io.RawIOBase):
-    """A file descriptor whose writes never fail; `error` is the reason of the last lost output."""
+    """A file descriptor on which no write fails; `error` is the reason of the last lost output."""
 
     def __init__(self, file: TextIO) -> None:
         self._descriptor = file.fileno()

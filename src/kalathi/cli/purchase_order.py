@@ -20,7 +20,9 @@ from kalathi.cli.operating import check_address, fail, show, token_of
 @click.option(
     "--token-file", envvar="KALATHI_TOKEN_FILE", type=click.Path(path_type=Path), help="A file that holds the token."
 )
-@click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Word in Accept.")
+@click.option(
+    "--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Vendor name in the Accept header."
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def purchase_order(as_json: bool, **given: Any) -> None:
     """Announce the GOODS of a CSV file to the marketplace's warehouse: product_uid, expected_quantity, and if need be

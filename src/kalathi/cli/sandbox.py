@@ -23,7 +23,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 @click.argument("move", required=False)
 @operator_options
 def clock(move: str | None, data: Path, url: str, token: str, as_json: bool) -> None:
-    """Show business time, or move it forward; what comes due on the way is done before the answer.
+    """Show business time, or move it forward. Everything due in that time runs before the command returns.
 
     \b
     kalathi clock                              the time that it is
@@ -37,8 +37,8 @@ def clock(move: str | None, data: Path, url: str, token: str, as_json: bool) -> 
 
 @click.command()
 @click.argument("scenario", required=False)
-@click.option("--list", "lists", is_flag=True, help="List the scenarios, each with a sentence why it exists.")
-@click.option("--shop", "shop_id", default="", help="The shop's id; may be left out when there is only one shop.")
+@click.option("--list", "lists", is_flag=True, help="List the scenarios, each with one sentence.")
+@click.option("--shop", "shop_id", default="", help="The shop's id; optional if there is only one shop.")
 @click.option("--set", "values", multiple=True, metavar="PATH=VALUE", help="Another value at a path; may be repeated.")
 @click.option("--check", is_flag=True, help="End with status 1 unless every webhook was delivered.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the webhooks, and do not show their outcomes.")
@@ -93,7 +93,7 @@ def trigger(
 
 @click.group()
 def faults() -> None:
-    """What goes wrong on demand in a sandbox: on the API's answers and on deliveries."""
+    """Inject faults into the sandbox: into the API's answers and into deliveries."""
 
 
 @faults.command("list")
@@ -115,11 +115,11 @@ def faults_list(data: Path, url: str, token: str, as_json: bool) -> None:
     type=click.FloatRange(0, 60),
     default=1.0,
     show_default=True,
-    help="Of a delay, a timeout, a reordering.",
+    help="Duration of delay, timeout and reorder.",
 )
-@click.option("--status", type=click.IntRange(500, 599), default=503, show_default=True, help="Of an error.")
+@click.option("--status", type=click.IntRange(500, 599), default=503, show_default=True, help="Status of error.")
 @click.option("--retry-after", "retry_after_seconds", type=click.IntRange(0, 3600), default=5, show_default=True)
-@click.option("--after", is_flag=True, help="The work is done and only its answer is lost.")
+@click.option("--after", is_flag=True, help="Do the work, then lose the answer.")
 @click.option("--seed", type=int, default=None, help="A new seed for all rules.")
 @operator_options
 def faults_add(

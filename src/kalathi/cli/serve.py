@@ -39,8 +39,8 @@ def setting_options(command: T) -> T:
 
 @click.command()
 @setting_options
-@click.option("--check", is_flag=True, help="Check the settings without starting. Exit status 0: it could start.")
-@click.option("--no-worker", is_flag=True, help="Serve the API only; what is due waits for a worker.")
+@click.option("--check", is_flag=True, help="Check the settings without starting; exit status 0 if they are good.")
+@click.option("--no-worker", is_flag=True, help="Serve the API only; due jobs wait for a worker.")
 @click.option(
     "--processes",
     envvar="KALATHI_PROCESSES",

@@ -17,8 +17,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 @click.command()
 @click.option("--rate", type=click.FloatRange(0.01, 1000), default=5.0, show_default=True, help="Carts a second.")
-@click.option("--shops", type=click.IntRange(1, 1000), default=10, show_default=True, help="Shops, opened anew.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed decides the same.")
+@click.option("--shops", type=click.IntRange(1, 1000), default=10, show_default=True, help="Number of shops to create.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed for repeatable runs.")
 @click.option("--for", "duration", default="60s", show_default=True, help="How long: 60s, 5m, 1h.")
 @operator_options
 def simulate(

@@ -183,7 +183,7 @@ class Marketplace:
             try:
                 kept = await self.database.peek(_load_kept)
             except StorageError:
-                continue  # The database is away for a moment; whoever writes hears of it.
+                continue  # The database is away for a moment; writers get the error.
             self._faults.follow(kept.faults, changes)
             if self._clock.follow(kept.offset_millis):
                 self._wake()

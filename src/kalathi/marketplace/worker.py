@@ -205,7 +205,7 @@ class Worker:
             with self._database.metrics.claim_seconds.time():
                 work = await self._database.claim(command)
         except ConditionFailedError:
-            return True  # Somebody else was faster with one of them: look again.
+            return True  # Another worker was faster with one of them: claim again.
         self._claimed_at = asyncio.get_running_loop().time()
         self._begin(pool, work)
         return bool(work)

@@ -143,7 +143,7 @@ class Receiver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
-            return  # A mounted application is told of the server's life as well.
+            return  # A mounted application also gets the messages of the server's life.
         answer = await self._answer(scope, receive)
         length = str(len(answer.body)).encode()
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", length)]

@@ -266,7 +266,7 @@ class Reservations:
         return [row[0] for row in rows]
 
     def left(self) -> list[str]:
-        """Return the orders whose pieces have left and are held, since the source may count them still."""
+        """Return the orders with pieces that have left and are held, since the source may count them still."""
         rows = self._connection.execute(
             "SELECT DISTINCT code FROM reservations WHERE left_at IS NOT NULL ORDER BY code"
         )

@@ -43,7 +43,7 @@ class Resent(Struct, frozen=True, kw_only=True):
 
 
 class ResendFailures(Struct, frozen=True, kw_only=True):
-    """The shop whose failed events are sent again, and the time of the oldest."""
+    """The shop of the failed events to send again, and the time of the oldest."""
 
     shop_id: Annotated[str, Meta(max_length=50)]
     since: Annotated[datetime, Meta(tz=True)]
@@ -129,6 +129,6 @@ def _opens(view: View, shop_id: str, subject: str, sequence: int) -> bool:
 
 
 def _can_be_told(view: View, shop_id: str, subject: str, sequence: int) -> bool:
-    """When many events are sent again, returns of a shop whose hook is off are left out."""
+    """When many events are sent again, returns of a shop with its hook off are left out."""
     found = returns.by_code(view, subject) if _opens(view, shop_id, subject, sequence) else None
     return found is None or url_for(view, found.shop, OPENING) is not None

@@ -53,7 +53,7 @@ def pad_rows(rows: Sequence[T]) -> list[T]:
 
 
 def any_of(columns: tuple[str, str], pairs: Sequence[tuple[str, str]]) -> tuple[str, dict[str, Value]]:
-    """The condition that two columns hold one of these pairs, of which there is at least one, and its parameters."""
+    """The condition that two columns hold one of these pairs, at least one, and its parameters."""
     first, second = columns
     parameters: dict[str, Value] = {}
     conditions = []

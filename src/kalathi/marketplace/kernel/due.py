@@ -201,7 +201,7 @@ def again(row: DueRow, due_at: int) -> Update:
 
 
 def release(row: DueRow) -> Update:
-    """Free a row whose job was not done, for the next claim; holds only while our lease does."""
+    """Free a row without its job being done, for the next claim; holds only while our lease does."""
     return Update("due", row.key(), {"lease": _FREE, "leased_until": 0}, when={"lease": row.lease})
 
 

@@ -145,7 +145,7 @@ class GroupWriter:
             for changes, outcome in zip(caller.sets, own, strict=True):
                 if outcome is None and (changes.inserts or changes.inserts_many):
                     tables |= changes.tables()
-            if not caller.answer.done():  # Else the caller has gone; what it asked for is written all the same.
+            if not caller.answer.done():  # Else the caller has gone; its set is written all the same.
                 caller.answer.set_result(own)
         # The next group begins after the answered callers have had their turn: they may commit again.
         group.loop.call_soon(self._next_group, group.loop)

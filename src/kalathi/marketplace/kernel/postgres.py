@@ -290,7 +290,7 @@ class _Notifier:
             try:
                 with self._connect() as connection:
                     connection.execute(f"LISTEN {_CHANNEL}")
-                    self._heard()  # What was missed while nobody listened.
+                    self._heard()  # Notifications may have been missed before.
                     while not self._closing.is_set():
                         for notice in connection.notifies(timeout=0.5):
                             if notice.pid != self._own_pid:

@@ -256,7 +256,7 @@ def _can_be_relocated(order: Order, locations: Sequence[Location]) -> bool:
 
 
 def _kind_without_pickup(order: Order) -> str | None:
-    """Return the kind of an order whose pickup the shop cannot move, or None."""
+    """Return the kind of an order with a pickup that the shop cannot move, or None."""
     if order.fulfilled_by_skroutz:
         return '"Fulfilled by Skroutz"'
     if order.mode is FulfillmentMode.MERCHANT:

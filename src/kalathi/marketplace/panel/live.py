@@ -128,7 +128,9 @@ class Stream:
         ends_at = loop.time() + _LONGEST_SECONDS
         while not (gone.done() or self._signals.is_closed) and loop.time() < ends_at:
             signal.clear()
-            with contextlib.suppress(StorageError):  # The database is away for a moment; the next ring will tell.
+            with contextlib.suppress(
+                StorageError
+            ):  # The database is away for a moment; the next change will be announced.
                 mark = await self._mark()
                 line = f"event: changed\ndata: {mark}\n\n" if mark != self._seen else ": still here\n\n"
                 self._seen = mark

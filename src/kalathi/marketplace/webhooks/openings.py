@@ -72,7 +72,7 @@ class Openings:
         def command(view: View) -> tuple[ChangeSet, None]:
             present = find_planned(view, row.kind, row.shop_id, row.subject, row.sequence)
             if present is None or present.lease != row.lease:
-                return ChangeSet(), None  # It is somebody else's by now.
+                return ChangeSet(), None  # Another worker has it by now.
             changes = ChangeSet(
                 Delete("due", present.key(), when={"lease": present.lease, "attempts": present.attempts})
             )

@@ -103,7 +103,7 @@ class AsyncClient:
         return await self._run(self._flows.read_orders(state, updated_since, page, per))
 
     async def order_codes(self, *, state: str | None = None, page: int = 1, per: int = 100) -> list[str]:
-        """The codes of a page and nothing else: for a list whose orders or end cannot be read."""
+        """The codes of a page and nothing else: for a list with unreadable orders, or without its end."""
         return await self._run(self._flows.order_codes(state, page, per))
 
     async def all_orders(

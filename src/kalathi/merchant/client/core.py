@@ -158,7 +158,7 @@ class RequestCore:
         if not (call.repeats or isinstance(failure, RateLimitedError)):
             return None
         if isinstance(failure, MarketplaceError) and failure.status in {401, 403, 406}:
-            return None  # Until somebody mends the setup.
+            return None  # Until the setup is mended.
         longest = self._retries.longest_pause_seconds
         asked = failure.retry_after_seconds if isinstance(failure, MarketplaceError) else None
         if asked is not None and asked > longest:
