@@ -50,7 +50,7 @@ class Notebook:
         return answer.json
 
     async def order(self, part: str, code: str, word: str, body: object = None) -> None:
-        """What customers, support and couriers do to an order."""
+        """Act as customer, support or courier to an order."""
         await self.operator(part, "POST", f"/marketplace/orders/{code}/{word}", body)
 
     async def webhook(self, part: str) -> None:
@@ -309,7 +309,7 @@ async def _operating(notes: Notebook) -> None:
     await notes.order("change parcels", code, "change_parcels", {"number_of_parcels": 2})
     await notes.order("change courier", code, "change_courier", {"courier": "ACS"})
     await notes.order("miss pickup", code, "miss_pickup")
-    # The voucher is made again, and the courier takes no parcel without it.
+    # Voucher created again, and the courier takes no parcel without it.
     await notes.market.advance(5)
     await notes.order("hand over", code, "hand_over")
     line = (await shop.show(code))["line_items"][0]["id"]

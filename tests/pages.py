@@ -83,7 +83,7 @@ def settings() -> str:
 
 
 def operations() -> str:
-    """What customers, support and couriers do, and the bodies."""
+    """Act as customer, support or courier, and the bodies."""
     rows = ["| call | who | what happens | body |", "|---|---|---|---|"]
     for word, operation in OPERATIONS.items():
         members = ", ".join(f"`{name}`" for name in getattr(operation.body, "__struct_fields__", ())) or "none"

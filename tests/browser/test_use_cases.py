@@ -26,7 +26,7 @@ async def test_an_order_appears_by_itself_is_accepted_and_its_voucher_comes(tmp_
         await page.get_by_label("Parcels").select_option("2")
         await page.get_by_role("button", name="Accept the order").click()
         await expect(page.locator("#done")).to_contain_text("The order is accepted.")
-        # The voucher is made a second later, and the page shows it by itself.
+        # Voucher created a second later, and the page shows it by itself.
         link = page.get_by_role("link", name="Voucher (PDF)")
         await expect(link).to_be_visible()
         await expect(page.locator("main")).to_contain_text("Τσιμισκή 1")
@@ -45,13 +45,13 @@ async def test_limited_stock_is_rejected_line_by_line_and_the_rest_comes_as_a_ne
         await page.get_by_role("link", name=code).click()
         line = page.get_by_role("group", name="3 × Λάμπα LED E27")
         await line.get_by_label("Reason").select_option("Limited pieces")
-        await page.get_by_role("button", name="Reject these lines").click()
-        await expect(page.get_by_role("alert")).to_contain_text("With limited pieces, write how many are available")
+        await page.get_by_role("button", name="Reject these items").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Enter how many pieces are available")
         # The browser itself notes on the console that a page came with 422.
         assert "422" in place.complaints.pop()
         await expect(line.get_by_label("Reason")).to_have_value("4")
         await line.get_by_label("Available").fill("1")
-        await page.get_by_role("button", name="Reject these lines").click()
+        await page.get_by_role("button", name="Reject these items").click()
         await expect(page.locator("#done")).to_contain_text("The order is rejected.")
         await page.get_by_role("link", name="Orders", exact=True).first.click()
         await page.get_by_label("State").select_option(label="Open")
@@ -128,9 +128,9 @@ async def test_the_clock_moves_to_what_is_due_and_the_order_expires(tmp_path: Pa
         await expect(coming).to_have_count(1)
         await expect(coming).to_contain_text("The order expires unless it is answered")
         now = await page.locator(".now").inner_text()
-        await page.get_by_role("button", name="One hour on").click()
+        await page.get_by_role("button", name="+1 hour").click()
         await expect(page.locator(".now")).not_to_have_text(now)
-        await page.get_by_role("button", name="To what is due next").click()
+        await page.get_by_role("button", name="Next event").click()
         await expect(page.get_by_text("Nothing is due.")).to_be_visible()
         await page.goto(f"/operator/orders/{code}")
         await expect(page.locator("[data-fresh=head]")).to_contain_text("Expired")
@@ -165,14 +165,14 @@ async def test_a_scenario_is_played_and_a_return_reviewed(tmp_path: Path) -> Non
         await page.get_by_text("The customer sends pieces back").click()
         form = page.locator(f"form[action='/operator/orders/{code}/return']")
         await form.get_by_label("Pieces").first.fill("1")
-        await form.get_by_role("button", name="Ask for the return").click()
+        await form.get_by_role("button", name="Request the return").click()
         asked = (await page.get_by_role("heading", level=1).inner_text()).split()[-1]
         shop = await place.signed_in()
         await shop.goto(f"/shop/returns/{asked}")
         await shop.get_by_label("Approve the return").check()
-        await shop.get_by_role("button", name="Keep the review").click()
+        await shop.get_by_role("button", name="Submit decision").click()
         await expect(shop.locator("#done")).to_contain_text("The review is kept.")
-        await expect(shop.get_by_role("button", name="Keep the review")).to_have_count(0)
+        await expect(shop.get_by_role("button", name="Submit decision")).to_have_count(0)
 
 
 async def test_a_link_of_the_command_line_opens_the_operators_pages_in_a_browser(tmp_path: Path) -> None:

@@ -183,9 +183,9 @@ async def test_the_log_shows_what_was_sent_what_came_back_and_how_it_differs(tmp
         first = await place.operator.get(f"/operator/deliveries/{names[-1]}")
         assert "status 500" in first.text
         assert "answer" in first.text
-        assert "The difference to the webhook before" not in first.text
+        assert "What changed since the last webhook" not in first.text
         last = await place.operator.get(f"/operator/deliveries/{names[0]}")
-        differences = last.text.partition("The difference to the webhook before")[2].partition("Body")[0]
+        differences = last.text.partition("What changed since the last webhook")[2].partition("Body")[0]
         assert "order.courier_voucher" in differences
         assert "order.customer" not in differences
         # The command is one that a shell takes, and sends the very bytes.
@@ -233,12 +233,12 @@ async def test_the_overview_counts_and_names_the_oldest_event_that_is_not_delive
         assert f"/operator/deliveries/{place.shop.id}.{code}.1" in page.links
         assert "1 attempt" in page.text
         await place.market.advance(120)
-        assert "Nothing waits." in (await place.operator.get("/")).text
+        assert "All webhooks are delivered." in (await place.operator.get("/")).text
         place.network.statuses["http://shop/"] += [500] * 20
         given_up = await place.shop.cart(A=1)
         await place.market.advance(86_400)
         page = await place.operator.get("/")
-        assert "The oldest that was given up:" in page.text
+        assert "Oldest failed webhook:" in page.text
         assert f"/operator/deliveries/{place.shop.id}.{given_up}.1" in page.links
 
 

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from kalathi.marketplace.api.uploads import INVOICE_FILE
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.panel.files import read_file_form
-from tests.market import CUSTOMER
-from tests.panel.surfer import open_place
+from tests.market import CUSTOMER, OPERATOR_TOKEN
+from tests.panel.surfer import Surfer, open_place
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +76,7 @@ async def test_limited_stock_is_rejected_by_the_line_and_a_new_order_comes(tmp_p
         await place.merchant.get(f"/shop/orders/{code}?language=en")
         refused = await place.merchant.submit(page, path, {"line_items[0][reason_id]": "4"})
         assert refused.status == 422
-        assert "With limited pieces, write how many are available, from 0 to 2." in refused.text
+        assert "Enter how many pieces are available, from 0 to 2." in refused.text
         # The page that shows the form again is the order's own: by its language links and for its news.
         assert not [link for link in refused.links if "language=" in link]
         [body] = [given for tag, given in refused.tags if tag == "body"]
@@ -271,3 +271,22 @@ async def test_a_list_is_leafed_through(tmp_path: Path) -> None:
         second = await place.merchant.get(f"/shop/orders{following}")
         assert len([link for link in second.links if link.startswith("/shop/orders/2")]) == 3
         assert "state=open" in following
+
+
+async def test_days_and_pickup_windows_are_in_the_readers_language_and_the_wire_stays_greek(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=1)
+        [first, *_] = (await place.shop.show(code))["accept_options"]["pickup_window"]
+        assert first["label"] == "12:00 - 15:00, Τρί 24/11/26"
+        for language, window, day in (
+            ("en", "Tue 24 Nov 2026, 12:00–15:00", "Wed 25 Nov 2026"),
+            ("el", "Τρί 24 Νοε 2026, 12:00–15:00", "Τετ 25 Νοε 2026"),
+        ):
+            page = await place.merchant.get(f"/shop/orders/{code}?language={language}")
+            assert window in page.text
+            accepted = await place.shop.accepted()
+            page = await place.merchant.get(f"/shop/orders/{accepted}?language={language}")
+            assert (window in page.text, day in page.text) == (True, True)
+            reader = Surfer(place.market, language=language)
+            await reader.sign_in(OPERATOR_TOKEN)
+            assert window in (await reader.get(f"/operator/orders/{accepted}")).text

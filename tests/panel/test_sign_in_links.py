@@ -127,7 +127,7 @@ async def test_in_production_no_operator_opens_the_pages_of_a_shop(tmp_path: Pat
     settings = msgspec.convert({"mode": "production"}, Settings)
     async with open_place(tmp_path, settings=settings, url="https://shop.example/") as place:
         page = await place.operator.get(f"/operator/shops/{place.shop.id}")
-        assert "Open the shop's own pages" not in page.text
+        assert "Sign in as this shop" not in page.text
         token = page.forms[0].values["form_token"]
         assert (await place.operator.post(f"/operator/shops/{place.shop.id}/open", {"form_token": token})).status == 404
 

@@ -41,7 +41,7 @@ async def test_support_moves_no_pickup_that_there_is_not(tmp_path: Path) -> None
         for facts, is_offered in (({}, True), ({"store_pickup": True}, False)):
             code = await place.shop.accepted(**facts)  # type: ignore[arg-type]  # Either of two keywords.
             page = await place.operator.get(f"/operator/orders/{code}")
-            assert ("Move the pickup" in page.text) is is_offered
+            assert ("Reschedule" in page.text) is is_offered
 
 
 async def test_blank_parts_of_an_address_leave_no_commas(tmp_path: Path) -> None:

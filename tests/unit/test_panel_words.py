@@ -81,7 +81,7 @@ def test_a_refusal_is_said_in_the_readers_words() -> None:
             filled = sentence % dict.fromkeys(names, "100%(x)s")
             assert refusals.said(filled, words) == words.text(text) % dict.fromkeys(names, "100%(x)s"), sentence
     wanted = "items.quantity of A: 9 are wanted, 5 are available."
-    assert refusals.said(wanted, ENGLISH) == "Of A there are 5 pieces; 9 are wanted."
+    assert refusals.said(wanted, ENGLISH) == "Only 5 of A are in stock; 9 were ordered."
     assert refusals.said("webhook_url must begin with http:// or https://.", GREEK).startswith("Διεύθυνση για παραγ")
     assert refusals.said("Object missing required field `name`.", ENGLISH) == "Name is missing."
     assert refusals.said("Expected `int`, got `str` - at `$.items[...].quantity`.", ENGLISH).startswith("Pieces: ")

@@ -6,7 +6,9 @@ from kalathi.cli.output import echo_json
 
 
 @click.command()
-@click.option("--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Vendor name in the Accept header.")
+@click.option(
+    "--vendor", envvar="KALATHI_VENDOR", default="skroutz", show_default=True, help="Vendor name in the Accept header."
+)
 def openapi(vendor: str) -> None:
     """Print the OpenAPI 3.1 document of every call, as a running marketplace serves it at /openapi.json.
 

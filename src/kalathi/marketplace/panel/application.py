@@ -271,7 +271,7 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
         return await _again(
             page.back,
             visit,
-            ("You have signed in anew since this form was opened. Look it over, and send it again.",),
+            ("Your session changed since you opened this form. Check it and send it again.",),
             403,
         )
     return _error_page(

@@ -15,6 +15,7 @@ from babel import Locale, negotiate_locale
 from babel.dates import format_date, get_month_names
 from babel.messages.pofile import read_po
 
+from kalathi.contract.orders import PickupWindow
 from kalathi.marketplace.kernel.clock import ATHENS
 
 _NBSP: Final = "\N{NO-BREAK SPACE}"
@@ -69,6 +70,11 @@ class Words:
     def day(self, day: date) -> str:
         """`Tue 24 Nov 2026`"""
         return format_date(day, "EEE d MMM y", self._locale)
+
+    def window(self, window: PickupWindow) -> str:
+        """`Tue 24 Nov 2026, 09:00–12:00`, in Athens."""
+        start, end = window.start.astimezone(ATHENS), window.end.astimezone(ATHENS)
+        return f"{self.day(start.date())}, {start:%H:%M}–{end:%H:%M}"
 
     def left(self, until: datetime, now: datetime) -> str:
         """How long it is until then, in its two largest units; `2 d 3 h`, `14 min`. Not negative."""

@@ -61,7 +61,7 @@ class ChangeSignals:
         of_shops = self._visitors.total() - self._visitors[OPERATOR]
         is_full = visitor != OPERATOR and of_shops >= _MOST_OF_SHOPS
         if is_full or self._visitors[visitor] >= _MOST_OF_ONE_VISITOR:
-            raise DomainError(ErrorCode.RATE_LIMITED, "Too many pages are followed already.", retry_after_seconds=30)
+            raise DomainError(ErrorCode.RATE_LIMITED, "Too many pages are open already.", retry_after_seconds=30)
 
     def mark(self, *tables: str) -> str:
         """Return a mark that changes whenever one of these tables gets rows."""

@@ -64,15 +64,15 @@ PATTERNS: Final[Mapping[str, str]] = {
     "Give line_items, each with id and reason_id (valid reasons: %(reasons)s), or give rejection_reason_other with a "
     "text.": "Choose a reason for at least one line, or write one for the whole order.",
     "line_items.available_quantity: reason %(reason)s needs how many pieces of line %(line)s are available, from 0 to "
-    "%(most)s; %(given)s.": "With limited pieces, write how many are available, from 0 to %(most)s.",
+    "%(most)s; %(given)s.": "Enter how many pieces are available, from 0 to %(most)s.",
     "line_items: name lines of the order, each once, with %(rest)s": (
         "Give pieces of the order's own lines, not more than there are."
     ),
     "items.quantity of %(product)s: %(wanted)s are wanted, %(there)s are available.": (
-        "Of %(product)s there are %(there)s pieces; %(wanted)s are wanted."
+        "Only %(there)s of %(product)s are in stock; %(wanted)s were ordered."
     ),
     "line_items: %(wanted)s of %(product)s are needed, %(there)s are available.": (
-        "Of %(product)s there are %(there)s pieces; %(wanted)s are wanted."
+        "Only %(there)s of %(product)s are in stock; %(wanted)s were ordered."
     ),
     "items.shop_uid: shop %(shop)s has no listing %(product)s.": "The shop does not sell %(product)s.",
     "pickup_window: %(given)s; valid values: %(valid)s.": (
@@ -109,7 +109,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "commission_rate of %(product)s must be a percentage from 0 to 100 with at most two decimals.": (
         "The commission is a percentage from 0 to 100 with at most two decimals."
     ),
-    "line_items: give a list of at least one line.": "Choose at least one product, and write how many pieces come.",
+    "line_items: give a list of at least one line.": "Choose at least one product and its quantity.",
     "line_items[%(row)s].product_uid: it is missing.": "Product %(row)s: choose which one comes.",
     "line_items[%(row)s].product_uid: the shop has no product %(product)s.": (
         "Product %(row)s: the shop does not sell %(product)s."

@@ -69,6 +69,7 @@ def _environment(language: Language) -> Environment:
         "moment": lambda moment: _time(moment, words.moment),
         "instant": lambda moment: _time(moment, words.instant),
         "day": words.day,
+        "window": words.window,
         "local": local,
         # For sentences from outside the template: the template's own function would format percent signs in them.
         "said": lambda sentence: said(str(sentence), words),

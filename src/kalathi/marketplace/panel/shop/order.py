@@ -41,6 +41,8 @@ async def show_order(visit: Visit) -> Answer:
         "order": page.order,
         "given": visit.form.given,
         "reasons": _reasons(page.order, visit.words),
+        # The wire's labels are Greek; a page has the reader's language.
+        "windows": {window.id: window.on_the_wire() for window in context.terms.schedule.offer_windows(now)},
         "couriers": tuple(TRACKING_COURIERS),
         "parcels": _parcels(page.order),
         "left": visit.words.left(page.deadline, now) if page.deadline else "",
