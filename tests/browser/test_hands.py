@@ -11,7 +11,7 @@ from tests.market import LOCATION
 
 pytestmark = pytest.mark.anyio
 
-HELD = "It is shown when you have finished here"
+HELD = "It appears when you finish here"
 
 
 async def test_a_click_that_has_begun_arrives_whatever_comes_in_between(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ async def test_a_window_says_at_once_that_another_has_signed_out_and_a_form_is_g
         await expect(reason).to_have_value("Έσπασε")
         place.expected_statuses.add(401)
         await page.get_by_role("button", name="Reject the order").click()
-        await expect(page.get_by_role("alert").first).to_contain_text("Nothing was done. Sign in, and do it again.")
+        await expect(page.get_by_role("alert").first).to_contain_text("Nothing was done. Sign in and try again.")
         await expect(page.locator("#written")).to_contain_text("Έσπασε")
         await page.fill("input[name=token]", place.shop.token)
         await page.press("input[name=token]", "Enter")
@@ -187,7 +187,7 @@ async def test_vouchers_are_downloaded_twice_in_a_row(tmp_path: Path) -> None:
         for code in codes:
             await page.get_by_label(f"Voucher of {code}").check()
             async with page.expect_download() as download:
-                await page.get_by_role("button", name="Vouchers of the chosen orders").click()
+                await page.get_by_role("button", name="Print vouchers of selected orders").click()
             assert (await (await download.value).path()).read_bytes().startswith(b"%PDF-")
             await page.get_by_label(f"Voucher of {code}").uncheck()
 

@@ -345,7 +345,7 @@ def _page_of(error: Exception, words: Words) -> Shown:
         _log.error("storage_error", error=str(error))
         return _error_page(words, 503, ("The marketplace cannot reach its database at the moment. Try again.",))
     _log.error("internal_error", exc_info=error)
-    return _error_page(words, INTERNAL_ERROR.status, ("Something went wrong on our side. Nothing was changed.",))
+    return _error_page(words, INTERNAL_ERROR.status, ("Something went wrong on our side. Nothing was saved.",))
 
 
 def _error_page(words: Words, status: int, messages: tuple[str, ...]) -> Shown:
