@@ -6,23 +6,54 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import msgspec
 import pytest
 from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
+from msgspec import Meta, Struct
 
 import kalathi.marketplace.panel
+from kalathi.contract.words import OrderState, ReturnState
+from kalathi.marketplace.kernel.errors import ErrorCode, Refusal
+from kalathi.marketplace.kernel.refusals import NotOnOffer, refuse_shape
+from kalathi.marketplace.kernel.targets import BadUrl
+from kalathi.marketplace.orders.cart_refusals import TooFewInStock, UnknownListing
 from kalathi.marketplace.orders.operations import OPERATIONS
+from kalathi.marketplace.orders.refusals import OrderAlready
 from kalathi.marketplace.panel import refusals, wording
 from kalathi.marketplace.panel.languages import Language, choose_language, words_of
 from kalathi.marketplace.panel.operator.console import SWITCHES
 from kalathi.marketplace.panel.rendering import local, render
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
+from kalathi.marketplace.returns.refusals import ReturnIs
+from kalathi.marketplace.sandbox.refusals import StepRefused
 from kalathi.marketplace.sandbox.scenario import scenarios
+from kalathi.marketplace.shops.refusals import BadAddress
+from kalathi.marketplace.warehouse.refusals import BadQuantity
 
 PANEL = Path(kalathi.marketplace.panel.__file__).parent
 GREEK, ENGLISH = words_of(Language.GREEK), words_of(Language.ENGLISH)
 NOW = datetime(2026, 11, 24, 8, 0, 7, tzinfo=UTC)
+_VALUES: dict[str, Any] = {
+    "valid": (1, 2),
+    "place": 0,
+    "most": 5,
+    "path": "$.items[0].quantity",
+    "text": "Expected `int`, got `str` - at `$.items[0].quantity`",
+    "pieces": {"a": 1},
+    "close": (),
+    "all": ("accept", "reject"),
+    "reason": OrderAlready(OrderState.EXPIRED),
+}
+# The fields that choose the page's text, with all of their values.
+_CHOOSING: dict[type[Refusal], dict[str, list[Any]]] = {
+    OrderAlready: {"state": [state for state in OrderState if state is not OrderState.OPEN]},
+    ReturnIs: {"state": list(ReturnState)},
+    NotOnOffer: {"member": [*refusals.CHOICES, "line_items.reason_id", "another"]},
+    BadAddress: {"fault": list(BadUrl)},
+}
 _SPEAKERS = {"DomainError", "invalid_parameter", "_error_page", "_again"}
 
 
@@ -50,9 +81,32 @@ def _of_code() -> Iterator[str]:
                     yield part.value
 
 
+def _kinds_of_refusals(of: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
+    """All kinds of refusals without kinds of their own."""
+    for kind in of.__subclasses__():
+        if kind.__module__.startswith("kalathi."):
+            yield from _kinds_of_refusals(kind) if kind.__subclasses__() else (kind,)
+
+
+def _examples(kind: type[Refusal]) -> Iterator[Refusal]:
+    """A refusal with values for its fields; one for each text where a field chooses the text."""
+    fields: dict[str, Any] = {name: _VALUES.get(name, "A 1") for name in kind.__struct_fields__}
+    for name, values in _CHOOSING.get(kind, {"": [None]}).items():
+        for value in values:
+            yield kind(**(fields | ({name: value} if name else {})))
+
+
 def _texts() -> set[str | tuple[str, ...]]:
-    texts: set[str | tuple[str, ...]] = {*_of_templates(), *_of_code(), *wording.DONE.values(), *refusals.SENTENCES}
-    texts |= {*refusals.PATTERNS.values(), *wording.FIELDS.values()}
+    texts: set[str | tuple[str, ...]] = {
+        *_of_templates(),
+        *_of_code(),
+        *wording.DONE.values(),
+        *wording.FIELDS.values(),
+    }
+    for table in (refusals.TEXTS, refusals.ALREADY, refusals.CHOICES, refusals.ADDRESSES):
+        texts.update(table.values())
+    own_sentence = set(_kinds_of_refusals()) - refusals.TEXTS.keys() - _CHOOSING.keys()
+    texts |= {kind.SENTENCE for kind in own_sentence}
     texts |= {text for words in wording.KINDS.values() for text in words.values() if text}
     texts |= {switch.sentence for switch in SWITCHES.values()} | {entry.sentence for entry in scenarios().values()}
     texts |= {entry.sentence for entry in OPERATIONS.values()}
@@ -73,19 +127,59 @@ def test_every_text_has_its_greek_and_no_greek_is_left_over() -> None:
             assert set(re.findall(r"%\(\w+\)s|%%", one)) == set(re.findall(r"%\(\w+\)s|%%", other)), one
 
 
-def test_a_refusal_is_said_in_the_readers_words() -> None:
-    for sentence, text in refusals.PATTERNS.items():
-        names = set(re.findall(r"%\((\w+)\)s", sentence))
-        assert set(re.findall(r"%\((\w+)\)s", text)) <= names, sentence
-        for words in (GREEK, ENGLISH):
-            filled = sentence % dict.fromkeys(names, "100%(x)s")
-            assert refusals.said(filled, words) == words.text(text) % dict.fromkeys(names, "100%(x)s"), sentence
-    wanted = "items.quantity of A: 9 are wanted, 5 are available."
-    assert refusals.said(wanted, ENGLISH) == "Only 5 of A are in stock; 9 were ordered."
-    assert refusals.said("webhook_url must begin with http:// or https://.", GREEK).startswith("Διεύθυνση για παραγ")
-    assert refusals.said("Object missing required field `name`.", ENGLISH) == "Name is missing."
-    assert refusals.said("Expected `int`, got `str` - at `$.items[...].quantity`.", ENGLISH).startswith("Pieces: ")
-    assert refusals.said("x" * 100_000 + "%(a)s", GREEK) == "x" * 100_000 + "%(a)s"
+@pytest.mark.parametrize("kind", sorted(_kinds_of_refusals(), key=str), ids=lambda kind: kind.__name__)
+def test_each_refusal_reads_in_both_languages(kind: type[Refusal]) -> None:
+    for refusal in _examples(kind):
+        assert refusal.on_the_wire().isprintable()
+        english, greek = refusals.render_reason(refusal, ENGLISH), refusals.render_reason(refusal, GREEK)
+        assert english
+        assert greek
+        assert re.search("[α-ω]", greek), (english, greek)
+        assert not re.search(r"%\(|[{}]", english + greek)
+
+
+def test_a_refusal_names_the_pages_fields_and_values() -> None:
+    say = refusals.render_reason
+    assert say(TooFewInStock("A", 9, 5), ENGLISH) == "Only 5 of A are in stock; 9 were ordered."
+    assert say(BadAddress("webhook_url", BadUrl.SCHEME), GREEK).startswith("Διεύθυνση για παραγ")
+    assert say(BadQuantity(0, 99), ENGLISH).startswith("Product 1: ")
+    assert say(OrderAlready(OrderState.REJECTED), GREEK) == "Η παραγγελία έχει ήδη απορριφθεί."
+    step = StepRefused(2, "accept", OrderAlready(OrderState.EXPIRED))
+    assert say(step, GREEK) == "Βήμα 2 (accept): Η παραγγελία έχει ήδη λήξει."
+    assert str(step) == "step 2 (accept): Order already expired."
+    assert say(UnknownListing("S", "100%(x)s {a}"), ENGLISH) == "The shop does not sell 100%(x)s {a}."
+    assert str(UnknownListing("S", "100%(x)s {a}")) == "items.shop_uid: shop S has no listing 100%(x)s {a}."
+
+
+class _Line(Struct):
+    quantity: int
+    note: Annotated[str, Meta(max_length=3)] = ""
+
+
+class _Cart(Struct):
+    name: str
+    items: list[_Line] = []
+    payment_method: Literal["card"] = "card"
+
+
+@pytest.mark.parametrize(
+    ("body", "english"),
+    [
+        ("{}", "Name is missing."),
+        ('{"name": 1}', "Name: this value is not possible."),
+        ('{"name": "a", "items": [{"quantity": "b"}]}', "Pieces: this value is not possible."),
+        ('{"name": "a", "items": [{}]}', "Pieces is missing."),
+        ('{"name": "a", "items": [{"quantity": 1, "note": "long"}]}', "note: it may have 3 characters."),
+        ('{"name": "a", "payment_method": "\'`- at `$.x`"}', "Payment: this value is not possible."),
+    ],
+)
+def test_what_a_decoder_refuses_names_the_field(body: str, english: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as refused:
+        msgspec.json.decode(body, type=_Cart)
+    error = refuse_shape(str(refused.value))
+    assert error.code is ErrorCode.INVALID_PARAMETER
+    assert error.messages == (f"{refused.value}.",)
+    assert [refusals.render_reason(reason, ENGLISH) for reason in error.reasons] == [english]
 
 
 def test_every_word_of_the_house_has_its_name_on_pages() -> None:

@@ -9,6 +9,7 @@ from starlette.types import Receive
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
 from kalathi.marketplace.api import forms
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.refusals import refuse_shape
 
 LARGEST_BODY_BYTES: Final = 1_000_000
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -53,7 +54,7 @@ def decode_body(body: bytes, wanted: Any, content_type: bytes | None = None) -> 
     except UnreadableBodyError:
         raise DomainError(ErrorCode.UNREADABLE_BODY, "The body is not valid JSON in UTF-8.") from None
     except UnexpectedShapeError as error:
-        raise invalid_parameter(f"{error}.") from None
+        raise refuse_shape(str(error)) from None
 
 
 def check_encoding(content_encoding: bytes | None) -> None:

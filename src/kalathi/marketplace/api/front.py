@@ -23,9 +23,10 @@ from kalathi.marketplace.api.shop_routes import ShopRoutes
 from kalathi.marketplace.api.uploads import FileField, read_upload
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, make_keyed_request, remember
 from kalathi.marketplace.orders import store
+from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.sandbox.demo_orders import stands_at
 from kalathi.marketplace.shops import store as shops
@@ -102,7 +103,7 @@ class MerchantsFront:
         def asked_of(caller: store.Caller | None) -> OrderCall:
             found = caller and (caller.found or self._context.demo.find(code))
             if caller is None or found is None:
-                raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+                raise refuse(OrderNotFound())
             is_demo = caller.found is None
             now = stands_at(found) if is_demo else self._context.clock.now()
             return OrderCall(caller.shop, found, scope["query_string"], call.part, now, is_demo=is_demo)

@@ -4,10 +4,20 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import ErrorCode, Refusal, refuse
 
 # A bound on the memory for shops and addresses; a full bucket needs no entry.
 _MOST_BUCKETS: Final = 10_000
+
+
+class TooManyCalls(Refusal, frozen=True):
+    """A shop or an address used up its calls; the next one is possible in so many seconds."""
+
+    most: int
+    what: str
+    seconds: int
+    CODE = ErrorCode.RATE_LIMITED
+    SENTENCE = "More than {most} {what} in a minute. Come back in {seconds} s."
 
 
 class RateLimit:
@@ -33,11 +43,8 @@ class RateLimit:
         if left < 1:
             self._buckets[key] = (left, now)
             seconds = max(1, -(-int((1 - left) * 60_000 / self._per_minute) // 1000))
-            raise DomainError(
-                ErrorCode.RATE_LIMITED,
-                f"More than {self._per_minute} {self._what} in a minute. Come back in {seconds} s.",
-                retry_after_seconds=seconds,
-            )
+            refusal = TooManyCalls(self._per_minute, self._what, seconds)
+            raise refuse(refusal, retry_after_seconds=seconds)
         if len(self._buckets) >= _MOST_BUCKETS:
             self._drop_buckets(now)
         self._buckets[key] = (left - 1, now)

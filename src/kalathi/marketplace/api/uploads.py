@@ -13,7 +13,7 @@ from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.multipart import Part, read_parts
 from kalathi.marketplace.api.reply import SECRET_FILE, Reply
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
 from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, Upload, extension_of, mime_type
 from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
@@ -28,8 +28,37 @@ _DRAINED_BYTES: Final = 64 * 1024 * 1024
 _IN_MEMORY_BYTES: Final = 256 * 1024
 
 
+class FileMissing(Refusal, frozen=True):
+    """No file was sent, or an empty one."""
+
+    document: str
+    SENTENCE = "Missing {document} file"
+
+
+class FileTooLarge(Refusal, frozen=True):
+    """A file above the bound."""
+
+    document: str
+    most: int
+
+    def on_the_wire(self) -> str:
+        """Return the sentence with the bound in megabytes."""
+        return f"{self.document.capitalize()} file is larger than {self.most} MB"
+
+
+class WrongFileType(Refusal, frozen=True):
+    """A file of another type, which its content shows."""
+
+    document: str
+    found: str
+
+    def on_the_wire(self) -> str:
+        """Return the sentence with the file's type."""
+        return f"{self.document.capitalize()} file {self.found} mime-type is not accepted"
+
+
 class FileField(NamedTuple):
-    """Which form fields hold the file, the best name first, how messages call it, and its two refusals."""
+    """Which form fields hold the file, the best name first, how messages call it, and the codes of its refusals."""
 
     names: tuple[str, ...]
     title: str
@@ -49,7 +78,7 @@ async def read_upload(receive: Receive, content_type: bytes | None, field: FileF
     """The file of a multipart body. Raises the field's two refusals, UNREADABLE_BODY when the connection ends."""
     boundary = boundary_of(content_type)
     if boundary is None:
-        raise DomainError(field.missing, f"Missing {field.title} file")
+        raise DomainError(field.missing, FileMissing(field.title))
     return check_upload(_choose(await read_file_parts(receive, boundary, field), field.names), field)
 
 
@@ -82,19 +111,19 @@ def _choose(parts: list[Part], names: tuple[str, ...]) -> bytes:
 def check_upload(content: bytes, field: FileField) -> Upload:
     """Return the file with its type, which its content shows. Raises the field's two refusals."""
     if not content:
-        raise DomainError(field.missing, f"Missing {field.title} file")  # A form in which no file was chosen.
+        raise DomainError(field.missing, FileMissing(field.title))  # A form in which no file was chosen.
     if len(content) > LARGEST_UPLOAD_BYTES:
         raise too_large(field)
     found = mime_type(content[:1024])
     if extension_of(found) is None:
-        raise DomainError(field.refused, f"{field.title.capitalize()} file {found} mime-type is not accepted")
+        raise DomainError(field.refused, WrongFileType(field.title, found))
     return Upload(found, content)
 
 
 def too_large(field: FileField) -> DomainError:
     """The refusal of a file above the bound."""
     megabytes = LARGEST_UPLOAD_BYTES // 1024 // 1024
-    return DomainError(field.refused, f"{field.title.capitalize()} file is larger than {megabytes} MB")
+    return DomainError(field.refused, FileTooLarge(field.title, megabytes))
 
 
 class _BoundedBody:

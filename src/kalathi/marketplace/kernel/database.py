@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, Value
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.metrics import Metrics
+from kalathi.marketplace.kernel.refusals import ConcurrentChange
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -127,7 +128,7 @@ class Database(ABC):
             except ConditionFailedError:
                 continue
             return answer
-        raise DomainError(ErrorCode.CONFLICT, "Somebody else is changing this at the same moment. Try again.")
+        raise refuse(ConcurrentChange())
 
     def subscribe(self, table: str, listener: Callable[[], None]) -> None:
         """The listener is called on the present event loop after a commit has put rows into the table."""

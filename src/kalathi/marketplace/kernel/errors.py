@@ -1,7 +1,15 @@
-"""The closed list of the domain's error codes. `api/reply.py` gives each its HTTP status."""
+"""The closed list of the domain's error codes, and refusals as data: one frozen struct for each reason.
 
-from collections.abc import Iterable
+A refusal becomes a sentence at two edges. `on_the_wire` gives the contract's sentence. Pages have their own texts
+(`panel/refusals.py`), in the reader's language and with the names of their fields. `api/reply.py` gives each code its
+HTTP status.
+"""
+
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
+from typing import ClassVar
+
+from msgspec import Struct
 
 
 class ErrorCode(Enum):
@@ -40,20 +48,63 @@ class ErrorCode(Enum):
     UNAVAILABLE = auto()
 
 
+class Refusal(Struct, frozen=True):
+    """A reason for a refusal. `CODE` is its error code, `SENTENCE` the wire's sentence with its fields in braces.
+
+    Each slice has its own in its `refusals.py`; those that several use are in `kernel/refusals.py`.
+    """
+
+    CODE: ClassVar[ErrorCode] = ErrorCode.INVALID_PARAMETER
+    SENTENCE: ClassVar[str] = ""
+
+    def on_the_wire(self) -> str:
+        """Return the sentence of the error envelope (docs/contract.md#section-1)."""
+        return self.SENTENCE.format(**{name: show_value(getattr(self, name)) for name in self.__struct_fields__})
+
+    def __str__(self) -> str:
+        return self.on_the_wire()
+
+
 class DomainError(Exception):
-    """A refusal with its code and the sentences that a person reads. Raised before anything has been changed."""
+    """A refused call, with its code and its reasons. Raised before anything has been changed.
+
+    A reason is a refusal, or a sentence where no page shows it in another wording.
+    """
 
     def __init__(
-        self, code: ErrorCode, *messages: str, retry_after_seconds: int | None = None, allowed: Iterable[str] = ()
+        self,
+        code: ErrorCode,
+        *reasons: Refusal | str,
+        retry_after_seconds: int | None = None,
+        allowed: Iterable[str] = (),
     ) -> None:
         """`allowed` are the methods of the path, for METHOD_NOT_ALLOWED."""
-        super().__init__(*messages)
+        super().__init__(*reasons)
         self.code = code
-        self.messages = messages
+        self.reasons = reasons
         self.retry_after_seconds = retry_after_seconds
         self.allowed = tuple(sorted(allowed))
 
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """The reasons as the wire's sentences."""
+        return tuple(str(reason) for reason in self.reasons)
 
-def invalid_parameter(*messages: str) -> DomainError:
-    """The most common refusal: a value that is not on offer."""
-    return DomainError(ErrorCode.INVALID_PARAMETER, *messages)
+
+def refuse(*refusals: Refusal, retry_after_seconds: int | None = None) -> DomainError:
+    """Return the error of one or several refusals, which have the same code."""
+    return DomainError(refusals[0].CODE, *refusals, retry_after_seconds=retry_after_seconds)
+
+
+def invalid_parameter(*sentences: str) -> DomainError:
+    """Return the error of parameters whose fault only the wire names."""
+    return DomainError(ErrorCode.INVALID_PARAMETER, *sentences)
+
+
+def show_value(value: object) -> str:
+    """Return a refusal's field as the wire's sentences show it: several values with commas between them."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(show_value, value)) or "none"
+    return str(value)

@@ -36,7 +36,8 @@ from kalathi.marketplace.kernel.changes import (
     UpdateMany,
 )
 from kalathi.marketplace.kernel.clock import real_millis
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.refusals import UnkeepableCharacter
 from kalathi.marketplace.kernel.schema import METADATA
 from kalathi.marketplace.kernel.statements import make_guarded_statement
 
@@ -365,7 +366,7 @@ def _as_outcome(error: Exception) -> Exception:
     if isinstance(error, psycopg.IntegrityError):
         return ConditionFailedError()
     if isinstance(error, psycopg.DataError) and "NUL" in str(error):
-        return DomainError(ErrorCode.INVALID_PARAMETER, "A text holds a character that cannot be kept: U+0000.")
+        return refuse(UnkeepableCharacter())
     if isinstance(error, psycopg.OperationalError | psycopg.InternalError | psycopg.InterfaceError):
         return StorageError(str(error))
     return error

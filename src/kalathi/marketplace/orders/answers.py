@@ -11,7 +11,9 @@ from kalathi.contract.orders import AcceptOptions, LineItem, LocationOption, Win
 from kalathi.contract.requests import AcceptRequest, RejectedLine, RejectRequest, whole_number
 from kalathi.contract.words import REJECTION_REASONS, RejectionReason
 from kalathi.marketplace.couriers.windows import Window, WindowSchedule
-from kalathi.marketplace.kernel.errors import DomainError, invalid_parameter
+from kalathi.marketplace.kernel.errors import Refusal, refuse
+from kalathi.marketplace.kernel.refusals import NotOnOffer
+from kalathi.marketplace.orders import refusals
 from kalathi.marketplace.shops.model import Location
 
 _LONGEST_REASON = 1000
@@ -73,22 +75,24 @@ def choose(request: AcceptRequest, offer: Offer, now: datetime, *, store_pickup:
 
     A store pickup needs no window, and no location when there is only one.
     """
-    wrong = []
+    wrong: list[Refusal] = []
     location = _location(request, offer, store_pickup=store_pickup)
     if location is None:
-        wrong.append(_not_on_offer("pickup_location", request.pickup_location, [place.id for place in offer.locations]))
+        wrong.append(
+            NotOnOffer("pickup_location", request.pickup_location, tuple(place.id for place in offer.locations))
+        )
     window = None
     if not store_pickup:
         window_id = whole_number(request.pickup_window)
         window = None if window_id is None else offer.schedule.find(window_id, now)
         if window is None:
-            valid = [window.id for window in offer.schedule.offer_windows(now)]
-            wrong.append(_not_on_offer("pickup_window", request.pickup_window, valid))
+            valid = tuple(window.id for window in offer.schedule.offer_windows(now))
+            wrong.append(NotOnOffer("pickup_window", request.pickup_window, valid))
     parcels = 1 if _is_blank(request.number_of_parcels) else whole_number(request.number_of_parcels)
     if parcels not in offer.parcel_counts:
-        wrong.append(_not_on_offer("number_of_parcels", request.number_of_parcels, offer.parcel_counts))
+        wrong.append(NotOnOffer("number_of_parcels", request.number_of_parcels, tuple(offer.parcel_counts)))
     if location is None or parcels is None or wrong:
-        raise invalid_parameter(*wrong)
+        raise refuse(*wrong)
     return Choice(location, window, parcels)
 
 
@@ -108,72 +112,59 @@ def free_text(request: RejectRequest) -> str | None:
     """The free-text reason, or None when lines are named. Raises INVALID_PARAMETER for both forms and for neither."""
     text = (request.rejection_reason_other or "").strip()
     if text and request.line_items:
-        raise invalid_parameter("Give line_items or rejection_reason_other, not both.")
+        raise refuse(refusals.TwoFormsOfRejection())
     if not text and not request.line_items:
-        raise invalid_parameter(
-            "Give line_items, each with id and reason_id (valid reasons: "
-            f"{_join(_REASONS_BY_ID)}), or give rejection_reason_other with a text."
-        )
+        raise refuse(refusals.NoRejection(tuple(_REASONS_BY_ID)))
     if len(text) > _LONGEST_REASON:
-        raise invalid_parameter(f"rejection_reason_other is too long (maximum is {_LONGEST_REASON} characters).")
+        raise refuse(refusals.LongReason(_LONGEST_REASON))
     return text or None
 
 
 def check_rejections(request: RejectRequest, lines: Sequence[LineItem]) -> dict[str, LineRejection]:
-    """The rejections by line id. Raises INVALID_PARAMETER with a sentence for each fault, naming the valid values."""
-    named_lines = request.line_items or []
-    if len(named_lines) > len(lines):
-        raise invalid_parameter(f"line_items: {len(named_lines)} lines are named, the order has {len(lines)}.")
-    by_id = {line.id: line for line in lines}
-    rejections: dict[str, LineRejection] = {}
-    wrong: list[str] = []
-    for named in named_lines:
-        line = by_id.get(str(named.id))
-        if line is None:
-            wrong.append(_not_on_offer("line_items.id", named.id, list(by_id)))
-        elif line.id in rejections:
-            wrong.append(f"line_items.id: {line.id} is named twice; name each line once.")
-        else:
-            try:
-                rejections[line.id] = _line_rejection(named, line)
-            except DomainError as error:
-                wrong += error.messages
+    """Return the rejections by line id. Raises INVALID_PARAMETER with a reason for each fault."""
+    rejections, wrong = read_rejections(request, lines)
     if wrong:
-        raise invalid_parameter(*wrong[:_MOST_SENTENCES])
+        raise refuse(*wrong[:_MOST_SENTENCES])
     return rejections
 
 
-def _line_rejection(named: RejectedLine, line: LineItem) -> LineRejection:
+def read_rejections(
+    request: RejectRequest, lines: Sequence[LineItem]
+) -> tuple[dict[str, LineRejection], list[Refusal]]:
+    """Return the rejections by line id, and a refusal for each fault."""
+    named_lines = request.line_items or []
+    if len(named_lines) > len(lines):
+        return {}, [refusals.TooManyLines(len(named_lines), len(lines))]
+    by_id = {line.id: line for line in lines}
+    rejections: dict[str, LineRejection] = {}
+    wrong: list[Refusal] = []
+    for named in named_lines:
+        line = by_id.get(str(named.id))
+        if line is None:
+            wrong.append(NotOnOffer("line_items.id", named.id, tuple(by_id)))
+        elif line.id in rejections:
+            wrong.append(refusals.LineNamedTwice(line.id))
+        else:
+            rejection = _line_rejection(named, line)
+            if isinstance(rejection, Refusal):
+                wrong.append(rejection)
+            else:
+                rejections[line.id] = rejection
+    return rejections, wrong
+
+
+def _line_rejection(named: RejectedLine, line: LineItem) -> LineRejection | Refusal:
     reason_id = whole_number(named.reason_id)
     reason = None if reason_id is None else _REASONS_BY_ID.get(reason_id)
     if reason is None:
-        raise invalid_parameter(_not_on_offer("line_items.reason_id", named.reason_id, list(_REASONS_BY_ID)))
+        return NotOnOffer("line_items.reason_id", named.reason_id, tuple(_REASONS_BY_ID))
     if not reason.requires_available_quantity:
         return LineRejection(line, reason, None)
     quantity = whole_number(named.available_quantity)
     if quantity is None or not 0 <= quantity < line.quantity:
-        raise invalid_parameter(
-            f"line_items.available_quantity: reason {reason.id} needs how many pieces of line {line.id} are available, "
-            f"from 0 to {line.quantity - 1}; {_quote(named.available_quantity)}."
-        )
+        return refusals.NeedsAvailablePieces(reason.id, line.id, line.quantity - 1, named.available_quantity)
     return LineRejection(line, reason, quantity)
 
 
 def _is_blank(given: object) -> bool:
     return given is None or not str(given).strip()
-
-
-def _not_on_offer(parameter: str, given: object, valid: Sequence[object]) -> str:
-    return f"{parameter}: {_quote(given)}; valid values: {_join(valid)}."
-
-
-def _quote(given: object) -> str:
-    if _is_blank(given):
-        return "it is missing"
-    text = str(given)
-    return f"{text if len(text) <= 40 else text[:40] + '…'} is not valid"
-
-
-def _join(values: object) -> str:
-    listed = list(values) if isinstance(values, list | tuple | dict) else []
-    return ", ".join(str(value) for value in listed) or "none"

@@ -13,8 +13,8 @@ from kalathi.contract.requests import (
     TrackingRequest,
 )
 from kalathi.marketplace.couriers.store import insert_voucher
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import machine, pickup, store
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.orders import machine, pickup, refusals, store
 from kalathi.marketplace.orders.model import FoundOrder, OrderFacts
 from kalathi.marketplace.orders.recording import (
     Recorded,
@@ -169,9 +169,7 @@ def attach_invoice(found: FoundOrder, upload: Upload, link: str, terms: Terms, n
 def attach_credit_invoice(found: FoundOrder, upload: Upload, link: str) -> Recorded:
     """Attach the credit invoice, which the order itself does not show. Raises CREDIT_INVOICE_REFUSED."""
     if not found.order.was_accepted:
-        raise DomainError(
-            ErrorCode.CREDIT_INVOICE_REFUSED, "Failed to upload credit invoice. Order must be accepted first."
-        )
+        raise refuse(refusals.CreditInvoiceTooEarly())
     return Recorded(store.replace_upload(found.order, UploadKind.CREDIT_INVOICE, link, upload), found.document)
 
 

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from kalathi.contract.words import Courier, OrderState
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.orders import refusals
 from kalathi.marketplace.orders.machine import Action, Step, make_step, next_state, through
 from kalathi.marketplace.orders.model import Order
 
@@ -17,15 +18,15 @@ def hand_over(order: Order) -> Step:
     yet."""
     new = through(order, Action.HAND_OVER)
     if order.store_pickup:
-        raise DomainError(ErrorCode.ORDER_STATUS, "The customer collects this order from the store.")
+        raise refuse(refusals.CollectedFromStore())
     if order.needs_voucher and order.courier_voucher is None:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order has no voucher yet.")
+        raise refuse(refusals.NoVoucherYet())
     if order.voucher_is_outdated:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order has moved: its voucher is being made again.")
+        raise refuse(refusals.VoucherOutdated())
     # Another courier knows no set-as-ready, so an order of it could never be marked.
     waits_for_mark = order.set_as_ready_required and order.needs_voucher and order.courier == Courier.SKROUTZ_LAST_MILE
     if waits_for_mark and not order.is_ready_for_dispatch:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not ready for dispatch: the courier skips it.")
+        raise refuse(refusals.NotReady())
     return make_step(Action.HAND_OVER, order, new)
 
 
@@ -33,7 +34,7 @@ def collect(order: Order, now: datetime) -> Step:
     """The customer has come to the store. Raises ORDER_STATUS."""
     new = through(order, Action.COLLECT)
     if not order.store_pickup:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not a store pickup.")
+        raise refuse(refusals.NotAStorePickup())
     return make_step(Action.COLLECT, order, replace(new, delivered=_all_pieces(order), delivered_at=athens(now)))
 
 
@@ -44,10 +45,7 @@ def deliver(order: Order, now: datetime, pieces: dict[str, int] | None = None) -
     delivered = ordered if pieces is None else pieces
     wrong = [line_id for line_id, count in delivered.items() if not 0 < count <= ordered.get(line_id, 0)]
     if wrong or not delivered:
-        raise invalid_parameter(
-            "line_items: name each line of the order at most once, with a quantity from 1 to the ordered one; lines: "
-            f"{', '.join(f'{line_id} ({count})' for line_id, count in list(ordered.items())[:10])}."
-        )
+        raise refuse(refusals.WrongPieces(refusals.DELIVERED_PIECES, ordered))
     action = Action.DELIVER if delivered == ordered else Action.DELIVER_PARTLY
     return make_step(action, order, replace(through(order, action), delivered=delivered, delivered_at=athens(now)))
 
@@ -63,7 +61,7 @@ def bring_back(order: Order) -> Step:
     new = through(order, Action.BRING_BACK)
     # An order of an earlier version can be for_return without the mark.
     if not (order.is_travelling_back or order.state is OrderState.FOR_RETURN):
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order is not on its way back.")
+        raise refuse(refusals.NotOnItsWayBack())
     return make_step(Action.BRING_BACK, order, replace(new, is_travelling_back=False))
 
 

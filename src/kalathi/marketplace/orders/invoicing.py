@@ -7,7 +7,8 @@ from msgspec.structs import astuple
 
 from kalathi.contract.orders import InvoiceDetails
 from kalathi.contract.words import IDENTITY_DOCUMENTS, InvoiceDocument
-from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.errors import Refusal, refuse
+from kalathi.marketplace.orders import cart_refusals
 
 _METHODS: Final = ("service", "documents")
 _MOST_DOCUMENTS: Final = 20
@@ -26,17 +27,17 @@ def check_invoice(details: InvoiceDetails | UnsetType, longest_text: int) -> Non
     """Raises INVALID_PARAMETER, one sentence for each fault."""
     if details is UNSET:
         return
-    wrong = []
+    wrong: list[Refusal] = []
     if not details.company.strip() or not details.vat_number.strip():
-        wrong.append("invoice_details: give company and vat_number.")
+        wrong.append(cart_refusals.NoCompany())
     texts = [*astuple(details), *astuple(details.address), *(details.vat_exclusion_documents or ())]
     if any(isinstance(text, str) and len(text) > longest_text for text in texts):
-        wrong.append(f"invoice_details: a text is longer than {longest_text} characters.")
+        wrong.append(cart_refusals.LongInvoiceText(longest_text))
     if _proves_39a(details) and not details.vat_exclusion_requested:
-        wrong.append("invoice_details.vat_exclusion_requested: it must be true when a VAT exclusion is proven.")
+        wrong.append(cart_refusals.ExclusionNotRequested())
     wrong += _wrong_proof(details)
     if wrong:
-        raise invalid_parameter(*wrong)
+        raise refuse(*wrong)
 
 
 def _proves_39a(details: InvoiceDetails) -> bool:
@@ -48,22 +49,19 @@ def _proves_39a(details: InvoiceDetails) -> bool:
     return any(proof is not UNSET for proof in proofs)
 
 
-def _wrong_proof(details: InvoiceDetails) -> list[str]:
-    wrong = []
+def _wrong_proof(details: InvoiceDetails) -> list[Refusal]:
+    wrong: list[Refusal] = []
     method = details.vat_exclusion_verification_method
     if method is not UNSET and method not in _METHODS:
-        wrong.append(f"invoice_details.vat_exclusion_verification_method: valid values: {', '.join(_METHODS)}.")
+        wrong.append(cart_refusals.BadProof(tuple(_METHODS)))
     documents = details.vat_exclusion_documents
     named = 0 if documents is UNSET else len(documents)
     if (method == "documents") != (0 < named <= _MOST_DOCUMENTS) or (method != "documents" and named):
-        wrong.append(
-            f"invoice_details.vat_exclusion_documents: give 1 to {_MOST_DOCUMENTS} addresses"
-            " with the method documents, and none otherwise."
-        )
+        wrong.append(cart_refusals.BadProofDocuments(_MOST_DOCUMENTS))
     representative = details.vat_exclusion_representative
     if representative is not UNSET:
         if representative.id_type not in IDENTITY_DOCUMENTS.values():
-            wrong.append("invoice_details.vat_exclusion_representative.id_type: it is not one of the 25 documents.")
+            wrong.append(cart_refusals.BadIdentityDocument())
         if not 1 <= len(representative.id_number) <= 5:
-            wrong.append("invoice_details.vat_exclusion_representative.id_number: give the last 5 characters.")
+            wrong.append(cart_refusals.BadIdentityNumber())
     return wrong

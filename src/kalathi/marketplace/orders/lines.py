@@ -7,9 +7,8 @@ from msgspec.structs import replace
 
 from kalathi.contract.orders import LineItem
 from kalathi.contract.requests import RejectRequest
-from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.money import commission_of
-from kalathi.marketplace.orders.answers import LineRejection, check_rejections
+from kalathi.marketplace.orders.answers import LineRejection, read_rejections
 
 
 class OrderedLine(NamedTuple):
@@ -53,9 +52,8 @@ def remaining_lines(lines: Sequence[LineItem], rejections: dict[str, LineRejecti
 
 def pieces_left(lines: Sequence[LineItem], request: RejectRequest) -> dict[str, int]:
     """The same by product; nothing is left of a request that cannot be carried out."""
-    try:
-        rejections = check_rejections(request, lines)
-    except DomainError:
+    rejections, wrong = read_rejections(request, lines)
+    if wrong:
         return {}
     left: dict[str, int] = {}
     for line, quantity in remaining_lines(lines, rejections):

@@ -26,9 +26,10 @@ from kalathi.contract.webhooks import Change, OrderChanges
 from kalathi.contract.words import OrderEventType, OrderState, RejectionActor
 from kalathi.marketplace.kernel.calendar import add_working_days
 from kalathi.marketplace.kernel.clock import ATHENS, after, athens
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.orders import refusals
 from kalathi.marketplace.orders.answers import Choice, Offer, check_rejections, choose, first_choice, free_text
 from kalathi.marketplace.orders.lines import (
     OrderedLine,
@@ -154,9 +155,9 @@ def next_state(state: OrderState | None, action: Action) -> OrderState:
     """The state that the action leads to. Raises ORDER_STATUS when the table has no such move."""
     following = TRANSITIONS.get((state, action))
     if following is None:
-        if state is OrderState.OPEN:
-            raise DomainError(ErrorCode.ORDER_STATUS, "Order is not accepted yet.")
-        raise DomainError(ErrorCode.ORDER_STATUS, f"Order already {str(state).replace('_', ' ')}.")
+        if state is None or state is OrderState.OPEN:
+            raise refuse(refusals.OrderNotAccepted())
+        raise refuse(refusals.OrderAlready(state))
     return following
 
 
@@ -235,7 +236,7 @@ def accept(order: Order, request: AcceptRequest, offer: Offer, now: datetime) ->
     """Accept the order. Raises ORDER_STATUS, then INVALID_PARAMETER for a choice that is not on offer."""
     if order.express:
         # The marketplace accepts these itself; the answer is the same in every state.
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order is express")
+        raise refuse(refusals.OrderIsExpress())
     state = _open_door(order, Action.ACCEPT, now)
     choice = choose(request, offer, pickups_from(order, now), store_pickup=order.store_pickup)
     return _accept_order(order, state, choice)
@@ -302,7 +303,7 @@ def expire(order: Order, now: datetime) -> Step:
     """Expire an order without an answer. Raises ORDER_STATUS, also before its time."""
     new = through(order, Action.EXPIRE)
     if now < order.expires_at:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order is still open.")
+        raise refuse(refusals.OrderStillOpen())
     return make_step(Action.EXPIRE, order, new)
 
 
@@ -325,7 +326,7 @@ def extend(order: Order, settings: Settings, now: datetime, hours: int | None = 
 def attach_invoice(order: Order, url: str) -> Step:
     """The shop's fiscal document is there. Raises INVOICE_REFUSED when the order was never accepted."""
     if not order.was_accepted:
-        raise DomainError(ErrorCode.INVOICE_REFUSED, "Failed to upload invoice. Order must be accepted first.")
+        raise refuse(refusals.InvoiceTooEarly())
     return make_step(Action.ATTACH_INVOICE, order, replace(order, uploaded_invoice_file=url))
 
 
@@ -372,7 +373,7 @@ def _open_door(order: Order, action: Action, now: datetime) -> OrderState:
     has yet to run."""
     state = next_state(order.state, action)
     if now >= order.expires_at:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order already expired.")
+        raise refuse(refusals.OrderAlready(OrderState.EXPIRED))
     return state
 
 

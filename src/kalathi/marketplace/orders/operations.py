@@ -19,8 +19,9 @@ from kalathi.contract.requests import (
 )
 from kalathi.contract.words import Courier
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.orders import commands, delivering, machine, pickup
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.refusals import LinesNamedTwice
+from kalathi.marketplace.orders import commands, delivering, machine, pickup, refusals
 from kalathi.marketplace.orders.commands import FreshKeys
 from kalathi.marketplace.orders.lines import pieces_left
 from kalathi.marketplace.orders.model import FoundOrder, facts_of
@@ -161,9 +162,8 @@ def _move_pickup(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
     moment = machine.pickups_from(found.order, facts.now)
     window = facts.terms.schedule.find(body.pickup_window, moment)
     if window is None:
-        valid = ", ".join(str(offered.id) for offered in facts.terms.schedule.offer_windows(moment))
-        named = str(body.pickup_window)[:40]
-        raise invalid_parameter(f"pickup_window: {named} is not on offer; valid values: {valid}.")
+        valid = tuple(offered.id for offered in facts.terms.schedule.offer_windows(moment))
+        raise refuse(refusals.UnknownWindow(str(body.pickup_window)[:40], valid))
     return record_moved(found, pickup.reschedule_to(found.order, window), facts.terms, facts.now)
 
 
@@ -202,7 +202,7 @@ def _deliver(found: FoundOrder, body: Deliver, facts: Facts) -> Recorded:
     if body.line_items is not UNSET:
         pieces = {line.id: line.quantity for line in body.line_items}
         if len(pieces) < len(body.line_items):
-            raise invalid_parameter("line_items: name each line once.")
+            raise refuse(LinesNamedTwice())
     return record_moved(found, delivering.deliver(found.order, facts.now, pieces), facts.terms, facts.now)
 
 

@@ -12,8 +12,9 @@ from kalathi.contract.requests import RelocateRequest, RescheduleRequest, Tracki
 from kalathi.contract.words import TRACKING_COURIERS, Courier, FulfillmentMode, OrderState
 from kalathi.marketplace.couriers.windows import Window, WindowSchedule, day_label
 from kalathi.marketplace.kernel.clock import ATHENS, athens
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
-from kalathi.marketplace.orders.machine import Action, Step, make_step, pickups_from, through
+from kalathi.marketplace.kernel.errors import Refusal, refuse
+from kalathi.marketplace.orders import refusals
+from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step, make_step, pickups_from, through
 from kalathi.marketplace.orders.model import Order
 from kalathi.marketplace.shops.model import Location
 
@@ -27,9 +28,9 @@ def issue_voucher(order: Order, link: str, tracking_codes: tuple[str, ...]) -> S
     """The courier's voucher is made, or made again for another location. Raises ORDER_STATUS."""
     new = through(order, Action.ISSUE_VOUCHER)
     if not order.needs_voucher:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order travels without a voucher of the marketplace.")
+        raise refuse(refusals.NeedsNoVoucher())
     if order.courier_voucher is not None and not order.voucher_is_outdated:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order already has a voucher.")
+        raise refuse(refusals.HasVoucher())
     new = replace(new, courier_voucher=link, courier_tracking_codes=tracking_codes, voucher_is_outdated=False)
     new = replace(new, tracking_codes_issued=order.tracking_codes_issued + len(tracking_codes))
     return make_step(Action.ISSUE_VOUCHER, order, new)
@@ -39,9 +40,19 @@ def issue_delivery_note(order: Order, number: str, url: str) -> Step:
     """The note of an order that the marketplace's warehouse has sent. Raises ORDER_STATUS."""
     new = through(order, Action.ISSUE_DELIVERY_NOTE)
     if not order.fulfilled_by_skroutz or order.fbs_delivery_note is not None:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order has no delivery note to come.")
+        raise refuse(refusals.NoDeliveryNote())
     new = replace(new, fbs_delivery_note=number, fbs_delivery_note_url=url)
     return make_step(Action.ISSUE_DELIVERY_NOTE, order, new)
+
+
+def can_request_voucher(order: Order) -> bool:
+    """Whether it is an accepted preorder that waits for its voucher."""
+    return (
+        order.state is OrderState.ACCEPTED
+        and order.needs_voucher
+        and order.courier_voucher is None
+        and order.scheduled_shipment is not None
+    )
 
 
 def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
@@ -50,17 +61,8 @@ def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> St
 
     Raises ORDER_NOT_ELIGIBLE.
     """
-    preorder_waits = (
-        order.state is OrderState.ACCEPTED
-        and order.needs_voucher
-        and order.courier_voucher is None
-        and order.scheduled_shipment is not None
-    )
-    if not preorder_waits:
-        raise DomainError(
-            ErrorCode.ORDER_NOT_ELIGIBLE,
-            "Cannot request voucher: order is not an accepted preorder without a voucher.",
-        )
+    if not can_request_voucher(order):
+        raise refuse(refusals.NoVoucherToRequest())
     new = through(order, Action.REQUEST_VOUCHER)
     window = schedule.offer_windows(now)[0].on_the_wire()
     # Sent from now on like any other order.
@@ -69,7 +71,7 @@ def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> St
 
 def reschedule_options(order: Order, schedule: WindowSchedule, now: datetime) -> list[RescheduleOption]:
     """The days to which the pickup can be moved, the present one left out; empty when it cannot be moved."""
-    if order.state is not OrderState.ACCEPTED or _why_not_rescheduled(order) is not None:
+    if order.state is not OrderState.ACCEPTED or _kind_without_pickup(order) is not None:
         return []
     return [RescheduleOption(date=day, label=day_label(day)) for day in _other_days(order, schedule, now)]
 
@@ -79,13 +81,13 @@ def reschedule(order: Order, request: RescheduleRequest, schedule: WindowSchedul
 
     Raises ORDER_STATUS, RESCHEDULE_DATE.
     """
-    refusal = _why_not_rescheduled(order)
-    if refusal is not None:
-        raise DomainError(ErrorCode.ORDER_STATUS, refusal)
+    kind = _kind_without_pickup(order)
+    if kind is not None:
+        raise refuse(refusals.NotRescheduled(kind))
     new = through(order, Action.RESCHEDULE)
     day = _day(request.reschedule_date)
     if day not in _other_days(order, schedule, now):
-        raise DomainError(ErrorCode.RESCHEDULE_DATE, "Invalid reschedule date")
+        raise refuse(refusals.BadRescheduleDate())
     windows = [window for window in schedule.offer_windows(pickups_from(order, now)) if window.day == day]
     same_hours = [window for window in windows if _hours(window.on_the_wire()) == _hours(order.pickup_window)]
     return _in_window(order, new, (same_hours or windows)[0])
@@ -95,7 +97,7 @@ def reschedule_to(order: Order, window: Window) -> Step:
     """Support moves the pickup to any window on offer. Raises ORDER_STATUS."""
     new = through(order, Action.RESCHEDULE)
     if order.pickup_window is None:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order has no pickup that could be moved.")
+        raise refuse(refusals.NoPickupToMove())
     return _in_window(order, new, window)
 
 
@@ -114,11 +116,11 @@ def relocate(order: Order, request: RelocateRequest, locations: Sequence[Locatio
     Raises ORDER_STATUS, PICKUP_LOCATION.
     """
     if not _can_be_relocated(order, locations):
-        raise DomainError(ErrorCode.ORDER_STATUS, "Pickup relocation is not supported for this order.")
+        raise refuse(refusals.NotRelocated())
     new = through(order, Action.RELOCATE)
     chosen = next((place for place in locations if place.id == str(request.pickup_location)), None)
     if chosen is None or chosen.id == order.pickup_location_id:
-        raise DomainError(ErrorCode.PICKUP_LOCATION, "Invalid pickup location")
+        raise refuse(refusals.BadPickupLocation())
     new = replace(
         new,
         pickup_location_id=chosen.id,
@@ -128,17 +130,21 @@ def relocate(order: Order, request: RelocateRequest, locations: Sequence[Locatio
     return make_step(Action.RELOCATE, order, new)
 
 
-def set_as_ready(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
-    """The parcel is packed. Before nine in the evening of the day before the pickup, the courier comes in an earlier
-    window when there is one. Raises ORDER_NOT_ELIGIBLE."""
-    eligible = (
+def can_set_as_ready(order: Order) -> bool:
+    """Whether the marketplace's own courier fetches it, and waits for the mark."""
+    return (
         order.state is OrderState.ACCEPTED
         and not order.is_ready_for_dispatch
         and order.needs_voucher
         and order.courier == Courier.SKROUTZ_LAST_MILE
     )
-    if not eligible:
-        raise DomainError(ErrorCode.ORDER_NOT_ELIGIBLE, "Order is not eligible to be marked as ready")
+
+
+def set_as_ready(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
+    """The parcel is packed. Before nine in the evening of the day before the pickup, the courier comes in an earlier
+    window when there is one. Raises ORDER_NOT_ELIGIBLE."""
+    if not can_set_as_ready(order):
+        raise refuse(refusals.CannotBeReady())
     new = replace(through(order, Action.SET_AS_READY), is_ready_for_dispatch=True)
     planned = order.pickup_window
     if planned is not None and now < _last_call(planned):
@@ -159,13 +165,18 @@ def mark_ready_by_download(order: Order) -> Step | None:
     )
 
 
+def can_set_as_not_ready(order: Order) -> bool:
+    """Whether it has the mark, and the courier has not fetched it."""
+    return order.state is OrderState.ACCEPTED and order.is_ready_for_dispatch
+
+
 def set_as_not_ready(order: Order, now: datetime) -> Step:
     """The mark is undone, and the pickup goes back to its first window if that has not begun.
 
     Raises ORDER_NOT_ELIGIBLE.
     """
-    if order.state is not OrderState.ACCEPTED or not order.is_ready_for_dispatch:
-        raise DomainError(ErrorCode.ORDER_NOT_ELIGIBLE, "Order is not eligible for undo")
+    if not can_set_as_not_ready(order):
+        raise refuse(refusals.CannotBeUndone())
     new = replace(
         through(order, Action.SET_AS_NOT_READY),
         is_ready_for_dispatch=False,
@@ -181,7 +192,7 @@ def change_parcels(order: Order, number_of_parcels: int) -> Step:
     """Support changes the number of parcels; a voucher for the old number is made again. Raises ORDER_STATUS."""
     new = _outdate_voucher(order, through(order, Action.CHANGE_PARCELS))
     if number_of_parcels == order.number_of_parcels:
-        raise DomainError(ErrorCode.ORDER_STATUS, f"Order already has {number_of_parcels} parcels.")
+        raise refuse(refusals.HasParcels(number_of_parcels))
     return make_step(Action.CHANGE_PARCELS, order, replace(new, number_of_parcels=number_of_parcels))
 
 
@@ -189,7 +200,7 @@ def change_courier(order: Order, courier: Courier) -> Step:
     """Another courier picks the order up; the voucher of the first is made again. Raises ORDER_STATUS."""
     new = _outdate_voucher(order, through(order, Action.CHANGE_COURIER))
     if courier == order.courier:
-        raise DomainError(ErrorCode.ORDER_STATUS, f"Order already goes with {courier}.")
+        raise refuse(refusals.HasCourier(courier))
     return make_step(Action.CHANGE_COURIER, order, replace(new, courier=courier))
 
 
@@ -197,7 +208,7 @@ def miss_pickup(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
     """The courier did not come, and the marketplace moves the pickup to the next window. Raises ORDER_STATUS."""
     through(order, Action.MISS_PICKUP)
     if order.pickup_window is None:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order has no pickup that could be missed.")
+        raise refuse(refusals.NoPickupToMiss())
     following = schedule.offer_windows(max(now, order.pickup_window.end))[0].on_the_wire()
     return make_step(Action.MISS_PICKUP, order, replace(order, pickup_window=following, window_before_ready=None))
 
@@ -205,32 +216,32 @@ def miss_pickup(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
 def _outdate_voucher(order: Order, new: Order) -> Order:
     """Return the order with its voucher marked as outdated, if it has one. Raises ORDER_STATUS."""
     if not order.needs_voucher:
-        raise DomainError(ErrorCode.ORDER_STATUS, "Order travels without a voucher of the marketplace.")
+        raise refuse(refusals.NeedsNoVoucher())
     return replace(new, voucher_is_outdated=order.courier_voucher is not None)
+
+
+def can_track(order: Order) -> bool:
+    """Whether the shop sends it by its own courier, and can still say by which."""
+    return order.mode is FulfillmentMode.MERCHANT and (order.state, Action.TRACK) in TRANSITIONS
 
 
 def track(order: Order, request: TrackingRequest) -> Step:
     """The shop sends the order by its own courier and says which. Raises ORDER_NOT_ELIGIBLE, ORDER_STATUS,
     INVALID_PARAMETER."""
     if order.mode is not FulfillmentMode.MERCHANT:
-        raise DomainError(
-            ErrorCode.ORDER_NOT_ELIGIBLE, "Tracking details are taken for orders that the merchant fulfills only."
-        )
+        raise refuse(refusals.NotSentByShop())
     new = through(order, Action.TRACK)
     details = request.tracking_details or []
     if not 1 <= len(details) <= _MOST_PARCELS:
-        raise invalid_parameter(f"tracking_details: give 1 to {_MOST_PARCELS} entries, each a courier and its code.")
-    wrong = []
+        raise refuse(refusals.BadTracking(_MOST_PARCELS))
+    wrong: list[Refusal] = []
     for detail in details:
         if detail.courier not in TRACKING_COURIERS:
-            wrong.append(
-                f"tracking_details.courier: {str(detail.courier)[:40]} is not valid;"
-                f" valid values: {', '.join(TRACKING_COURIERS)}."
-            )
+            wrong.append(refusals.BadTrackingCourier(str(detail.courier)[:40], tuple(TRACKING_COURIERS)))
         if not 1 <= len(str(detail.tracking_code or "").strip()) <= _LONGEST_TRACKING_CODE:
-            wrong.append(f"tracking_details.tracking_code: give 1 to {_LONGEST_TRACKING_CODE} characters.")
+            wrong.append(refusals.BadTrackingCode(_LONGEST_TRACKING_CODE))
     if wrong:
-        raise invalid_parameter(*dict.fromkeys(wrong))
+        raise refuse(*dict.fromkeys(wrong))
     new = replace(
         new,
         courier=TRACKING_COURIERS[str(details[0].courier)],
@@ -244,11 +255,6 @@ def _in_window(order: Order, new: Order, window: Window) -> Step:
     return make_step(
         Action.RESCHEDULE, order, replace(new, pickup_window=window.on_the_wire(), window_before_ready=None)
     )
-
-
-def _why_not_rescheduled(order: Order) -> str | None:
-    kind = _kind_without_pickup(order)
-    return None if kind is None else f"Order rescheduling is not supported for {kind} orders."
 
 
 def _can_be_relocated(order: Order, locations: Sequence[Location]) -> bool:

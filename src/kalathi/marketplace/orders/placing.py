@@ -22,9 +22,10 @@ from kalathi.contract.words import (
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import as_amount, without_vat
-from kalathi.marketplace.orders import machine, replacing, store
+from kalathi.marketplace.kernel.refusals import LinesNamedTwice
+from kalathi.marketplace.orders import cart_refusals, machine, refusals, replacing, store
 from kalathi.marketplace.orders.commands import FreshKeys
 from kalathi.marketplace.orders.invoicing import check_invoice, invoice_document
 from kalathi.marketplace.orders.lines import OrderedLine
@@ -72,7 +73,7 @@ def place(view: View, new: NewCart, keys: FreshKeys, terms: Terms, now: datetime
     for shop_id, items in by_shop.items():
         shop = known.get(shop_id)
         if shop is None:
-            raise invalid_parameter(f"items.shop_id: there is no shop {shop_id[:50]}.")
+            raise refuse(cart_refusals.UnknownShop(shop_id[:50]))
         listings = shops.listings(view, shop_id, {item.shop_uid for item in items})
         lines = [_order_line(item, listings, new) for item in items]
         wanted = _count_wanted(items)
@@ -160,7 +161,7 @@ def _count_replaced(order: Order, body: Replace) -> dict[str, int]:
         return replacing.still_replaceable(order)
     pieces = {named.id: named.quantity for named in body.line_items}
     if len(pieces) < len(body.line_items):
-        raise invalid_parameter("line_items: name each line once.")
+        raise refuse(LinesNamedTwice())
     return pieces
 
 
@@ -174,7 +175,7 @@ def _new_pieces(view: View, shop_id: str, lines: Sequence[OrderedLine]) -> dict[
     for shop_uid, quantity in wanted.items():
         available = listings[shop_uid].quantity if shop_uid in listings else 0
         if quantity > available:
-            raise invalid_parameter(f"line_items: {quantity} of {shop_uid} are needed, {available} are available.")
+            raise refuse(refusals.TooFewToReplace(shop_uid, quantity, available))
     return wanted
 
 
@@ -235,27 +236,27 @@ def _facts(new: NewCart, shop: Shop, cart_id: str, customer_id: str) -> OrderFac
 def _check(new: NewCart) -> None:
     """Check a cart's members other than its products. Raises INVALID_PARAMETER."""
     if not (new.customer.first_name.strip() or new.customer.last_name.strip()):
-        raise invalid_parameter("customer: give a first_name or a last_name.")
+        raise refuse(cart_refusals.NoCustomerName())
     address = new.customer.address
     texts = [*astuple(new.customer)[:5], *astuple(address)]
     if any(isinstance(text, str) and len(text) > _LONGEST_TEXT for text in texts):
-        raise invalid_parameter(f"customer: a name or a part of the address is longer than {_LONGEST_TEXT} characters.")
+        raise refuse(cart_refusals.LongCustomer(_LONGEST_TEXT))
     if address.pickup_from_collection_point and not (address.collection_point_address or ""):
-        raise invalid_parameter("customer.address.collection_point_address: name the collection point.")
+        raise refuse(cart_refusals.NoCollectionPoint())
     if new.express and new.store_pickup:
-        raise invalid_parameter("express: an order that the customer collects from the store cannot be express.")
+        raise refuse(cart_refusals.ExpressFromStore())
     check_invoice(new.invoice_details, _LONGEST_TEXT)
     if new.shipping_cost is not UNSET and as_amount(new.shipping_cost) is None:
-        raise invalid_parameter("shipping_cost must be an amount in euros, not negative, with at most two decimals.")
+        raise refuse(cart_refusals.NotAShippingCost())
     for name in () if new.fees is UNSET else new.fees.__struct_fields__:
         fee = getattr(new.fees, name)
         if fee is not UNSET and not as_amount(fee):
-            raise invalid_parameter(f"fees.{name} must be an amount in euros above zero, with at most two decimals.")
+            raise refuse(cart_refusals.NotAFee(name))
     if (
         any(item.island_vat_discount_applied for item in new.items)
         and invoice_document(new.invoice_details) != "invoice"
     ):
-        raise invalid_parameter("items.island_vat_discount_applied: only for an invoice without a VAT exclusion.")
+        raise refuse(cart_refusals.NoIslandDiscount())
 
 
 def _show_customer(customer: Customer, customer_id: str, *, with_phones: bool) -> Customer:
@@ -270,13 +271,11 @@ def _show_customer(customer: Customer, customer_id: str, *, with_phones: bool) -
 def _order_line(item: NewCartItem, listings: dict[str, ListingInStock], new: NewCart) -> OrderedLine:
     entry = listings.get(item.shop_uid)
     if entry is None:
-        raise invalid_parameter(f"items.shop_uid: shop {item.shop_id} has no listing {item.shop_uid}.")
+        raise refuse(cart_refusals.UnknownListing(item.shop_id, item.shop_uid))
     listing = entry.listing
     unit_price = listing.unit_price if item.unit_price is UNSET else as_amount(item.unit_price)
     if unit_price is None:
-        raise invalid_parameter(
-            f"items.unit_price of {item.shop_uid} must be an amount in euros, not negative, with at most two decimals."
-        )
+        raise refuse(cart_refusals.NotAUnitPrice(item.shop_uid))
     document = invoice_document(new.invoice_details)
     without = document == "invoice_vies" or (document == "invoice_39a" and listing.vat_exclusion_39a)
     size = listing.size if item.size is UNSET else Size(**msgspec.structs.asdict(item.size))
@@ -307,7 +306,7 @@ def _vat_ratio(item: NewCartItem, listed_rate: Decimal) -> Decimal:
     if item.vat_ratio is UNSET:
         return listed_rate
     if as_amount(item.vat_ratio) is None:
-        raise invalid_parameter(f"items.vat_ratio of {item.shop_uid} must be a number with at most two decimals.")
+        raise refuse(cart_refusals.NotAVatRatio(item.shop_uid))
     return item.vat_ratio
 
 
@@ -329,6 +328,4 @@ def _check_listed(wanted: dict[str, int], listings: dict[str, ListingInStock]) -
     """Raises INVALID_PARAMETER when the cart takes more than the shop has."""
     for shop_uid, quantity in wanted.items():
         if quantity > listings[shop_uid].quantity:
-            raise invalid_parameter(
-                f"items.quantity of {shop_uid}: {quantity} are wanted, {listings[shop_uid].quantity} are available."
-            )
+            raise refuse(cart_refusals.TooFewInStock(shop_uid, quantity, listings[shop_uid].quantity))

@@ -10,8 +10,8 @@ from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.words import OrderState, RejectionActor
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.orders import store, wire
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.orders import refusals, store, wire
 from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.orders.uploads import UploadKind
@@ -51,7 +51,7 @@ def find_order(view: View, code: str) -> FoundOrder:
     """The order of this code. Raises ORDER_NOT_FOUND."""
     found = store.by_code(view, code)
     if found is None:
-        raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+        raise refuse(refusals.OrderNotFound())
     return found
 
 

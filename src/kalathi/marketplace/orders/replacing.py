@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from kalathi.contract.orders import Replacement
 from kalathi.contract.words import ReplacementType
-from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.orders import refusals
 from kalathi.marketplace.orders.machine import Action, Step, make_step, through
 from kalathi.marketplace.orders.model import Order
 
@@ -23,11 +24,7 @@ def note_replacement(order: Order, code: str, kind: ReplacementType | None, piec
     new = through(order, Action.REPLACE)
     left = still_replaceable(order)
     if not pieces or any(not 0 < count <= left.get(line_id, 0) for line_id, count in pieces.items()):
-        shown = ", ".join(f"{line_id} ({count})" for line_id, count in list(left.items())[:10]) or "none"
-        raise invalid_parameter(
-            "line_items: name lines of the order, each once, with at most the pieces that were delivered and not"
-            f" replaced yet: {shown}."
-        )
+        raise refuse(refusals.WrongPieces(refusals.REPLACEABLE_PIECES, left))
     sent = dict(order.sent_again or {})
     for line_id, count in pieces.items():
         sent[line_id] = sent.get(line_id, 0) + count

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import LineItem, OrderReturn
 from kalathi.contract.words import LINE_RETURN_REASONS
-from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.orders import refusals
 from kalathi.marketplace.orders.machine import Action, Step, make_step, through
 from kalathi.marketplace.orders.model import Order
 
@@ -32,11 +33,7 @@ def ask_return(order: Order, pieces: Pieces) -> Step:
     new = through(order, Action.ASK_RETURN)
     left = still_returnable(order)
     if not pieces or any(not 0 < count <= left.get(line_id, 0) for line_id, count in pieces.items()):
-        shown = ", ".join(f"{line_id} ({count})" for line_id, count in list(left.items())[:10]) or "none"
-        raise invalid_parameter(
-            "line_items: name lines of the order, each once, with at most the pieces that were delivered and are in no"
-            f" other return: {shown}."
-        )
+        raise refuse(refusals.WrongPieces(refusals.RETURNABLE_PIECES, left))
     return make_step(Action.ASK_RETURN, order, replace(new, asked_back=_sum(order.asked_back, pieces)))
 
 

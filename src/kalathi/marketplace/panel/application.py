@@ -22,7 +22,7 @@ from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.front import BASE_PATH
 from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR
 from kalathi.marketplace.kernel.changes import StorageError
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_in_page, sign_out
@@ -177,7 +177,7 @@ class _Edge:
         except DomainError as error:
             if page.back is None or (error.code in _PAGES_OF_THEIR_OWN and page.who is not Who.ANYBODY):
                 raise
-            return await _again(page.back, visit, error.messages, ERRORS[error.code].status)
+            return await _again(page.back, visit, error.reasons, ERRORS[error.code].status)
 
     def _response(self, request: Request, visitor: Visitor | None, words: Words, answer: Answer) -> Response:
         if isinstance(answer, See):
@@ -279,7 +279,7 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
     )
 
 
-async def _again(back: Handler, visit: Visit, problems: tuple[str, ...], status: int) -> Answer:
+async def _again(back: Handler, visit: Visit, problems: tuple[Refusal | str, ...], status: int) -> Answer:
     shown = await back(msgspec.structs.replace(visit, problems=problems))
     return shown._replace(status=status) if isinstance(shown, Shown) else shown
 
@@ -340,7 +340,7 @@ async def _read_form(page: Page, request: Request) -> Form:
 
 def _page_of(error: Exception, words: Words) -> Shown:
     if isinstance(error, DomainError):
-        return _error_page(words, ERRORS[error.code].status, error.messages)
+        return _error_page(words, ERRORS[error.code].status, error.reasons)
     if isinstance(error, StorageError):
         _log.error("storage_error", error=str(error))
         return _error_page(words, 503, ("The marketplace cannot reach its database at the moment. Try again.",))
@@ -348,7 +348,7 @@ def _page_of(error: Exception, words: Words) -> Shown:
     return _error_page(words, INTERNAL_ERROR.status, ("Something went wrong on our side. Nothing was saved.",))
 
 
-def _error_page(words: Words, status: int, messages: tuple[str, ...]) -> Shown:
+def _error_page(words: Words, status: int, messages: tuple[Refusal | str, ...]) -> Shown:
     return Shown("error.html", {"messages": messages, "status": status}, status)
 
 

@@ -5,7 +5,7 @@ import msgspec
 from kalathi.marketplace.api.reply import ERRORS
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.sign_in_links import LINK_REFUSED
+from kalathi.marketplace.panel.sign_in_links import LinkRefused
 from kalathi.marketplace.panel.visits import Visit
 
 SHOP_HOME = "/shop/orders"
@@ -36,13 +36,13 @@ async def open_link(visit: Visit) -> Answer:
     """Sign the operator of a sandbox in by a link, once. Raises UNAUTHORIZED."""
     # Browsers load pages ahead of a click; that must not use the link up.
     if visit.is_prefetch:
-        return Shown("error.html", {"messages": (LINK_REFUSED,), "status": 503}, 503)
+        return Shown("error.html", {"messages": (LinkRefused(),), "status": 503}, 503)
     if visit.visitor.has_session and visit.visitor.is_operator:
         return See(OPERATOR_HOME)
     try:
         cookie = await visit.panel.sessions.sign_in_by_link(visit.parts["link"], visit.client, visit.visitor)
     except DomainError as error:
-        refused = msgspec.structs.replace(visit, problems=error.messages)
+        refused = msgspec.structs.replace(visit, problems=error.reasons)
         return sign_in_page(refused, "")._replace(status=ERRORS[error.code].status)
     return See(OPERATOR_HOME, session=cookie)
 

@@ -1,6 +1,5 @@
 """An order as its page shows it, the shop's and the operator's."""
 
-from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -8,10 +7,8 @@ from typing import NamedTuple
 from kalathi.contract.codec import decode
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.orders import OrderBody
-from kalathi.contract.requests import TrackingRequest
 from kalathi.contract.words import FulfillmentMode, OrderState
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.orders import pickup, store, wire
 from kalathi.marketplace.orders.documents import unreadable_address
@@ -91,7 +88,7 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
         preorder_until=order.scheduled_shipment,
         is_fetched=order.needs_voucher,
         is_sent_by_shop=order.mode is FulfillmentMode.MERCHANT,
-        possible=_possible(order, terms, now),
+        possible=_possible(order),
         credit_invoice=None if credit is None else terms.upload_url(order.shop_id, *credit),
         timeline=store.timeline(view, order.shop_id, order.code),
         deliveries=deliveries(view, order.shop_id, order.code),
@@ -102,25 +99,11 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
     )
 
 
-def _possible(order: Order, terms: Terms, now: datetime) -> Possible:
-    tracked = TrackingRequest(tracking_details=[])
+def _possible(order: Order) -> Possible:
     return Possible(
-        set_as_ready=_is_allowed(lambda: pickup.set_as_ready(order, terms.schedule, now)),
-        set_as_not_ready=_is_allowed(lambda: pickup.set_as_not_ready(order, now)),
-        request_voucher=_is_allowed(lambda: pickup.request_voucher(order, terms.schedule, now)),
-        # Its details are refused, and nothing before them.
-        tracking_details=_refusal(lambda: pickup.track(order, tracked)).startswith("tracking_details"),
+        set_as_ready=pickup.can_set_as_ready(order),
+        set_as_not_ready=pickup.can_set_as_not_ready(order),
+        request_voucher=pickup.can_request_voucher(order),
+        tracking_details=pickup.can_track(order),
         invoices=order.was_accepted,
     )
-
-
-def _is_allowed(move: Callable[[], object]) -> bool:
-    return not _refusal(move)
-
-
-def _refusal(move: Callable[[], object]) -> str:
-    try:
-        move()
-    except DomainError as error:
-        return error.messages[0]
-    return ""

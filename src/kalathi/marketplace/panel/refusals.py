@@ -1,205 +1,231 @@
-"""The marketplace's refusals as people read them on pages. The wire has them in English, and names its fields."""
+"""Refusals as people read them on pages: in their language, and with the names of the page's fields.
 
-import re
+The wire has other sentences, in English and with the contract's names (`Refusal.on_the_wire`).
+"""
+
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.api import limits, uploads
+from kalathi.marketplace.kernel import refusals as kernel
+from kalathi.marketplace.kernel.errors import ErrorCode, Refusal, show_value
 from kalathi.marketplace.kernel.targets import BadUrl
+from kalathi.marketplace.orders import cart_refusals as carts
+from kalathi.marketplace.orders import refusals as orders
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import Words
-from kalathi.marketplace.panel.sign_in_links import LINK_REFUSED
+from kalathi.marketplace.returns import refusals as returns
+from kalathi.marketplace.sandbox import refusals as sandbox
+from kalathi.marketplace.shops import refusals as shops
+from kalathi.marketplace.warehouse import refusals as warehouse
 
-# As they are on the wire.
-SENTENCES: Final = (
-    "Order not found",
-    "Return not found",
-    "Supplier not found",
-    "Shop not found",
-    "Delivery not found",
-    "Invalid purchase order",
-    "Purchase order already received.",
-    "Comment is required.",
-    "Invalid or missing option.",
-    "Return is not pending merchant review.",
-    "Return is still under review.",
-    "A virtual return has no shipment.",
-    "Order already accepted.",
-    "Order already rejected.",
-    "Order already cancelled.",
-    "Order already expired.",
-    "Order already dispatched.",
-    "Order already delivered.",
-    "Order already has a voucher.",
-    "Order is express",
-    "Order is not accepted yet.",
-    "Order is still open.",
-    "Order is not a store pickup.",
-    "Order is not eligible for undo",
-    "Order is not eligible to be marked as ready",
-    "Order has no pickup that could be moved.",
-    "Order has no voucher yet.",
-    "Order has moved: its voucher is being made again.",
-    "Order is not ready for dispatch: the courier skips it.",
-    "Order travels without a voucher of the marketplace.",
-    "The customer collects this order from the store.",
-    "Pickup relocation is not supported for this order.",
-    "Invalid pickup location",
-    "Invalid reschedule date",
-    "Somebody else is changing this at the same moment. Try again.",
-    LINK_REFUSED,
-    "Missing invoice file",
-    "Missing credit invoice file",
-    "Failed to upload invoice. Order must be accepted first.",
-    "Failed to upload credit invoice. Order must be accepted first.",
-)
 
-# The wire's sentence, and the page's, with the values that both name.
-PATTERNS: Final[Mapping[str, str]] = {
-    "Cannot request voucher: order is not an accepted preorder without a voucher.": (
-        "The voucher can be asked for only of an accepted preorder that has none yet."
-    ),
-    "Tracking details are taken for orders that the merchant fulfills only.": (
-        "Tracking details are for orders that the shop sends itself."
-    ),
-    "Give line_items, each with id and reason_id (valid reasons: %(reasons)s), or give rejection_reason_other with a "
-    "text.": "Choose a reason for at least one line, or write one for the whole order.",
-    "line_items.available_quantity: reason %(reason)s needs how many pieces of line %(line)s are available, from 0 to "
-    "%(most)s; %(given)s.": "Enter how many pieces are available, from 0 to %(most)s.",
-    "line_items: name lines of the order, each once, with %(rest)s": (
-        "Give pieces of the order's own lines, not more than there are."
-    ),
-    "items.quantity of %(product)s: %(wanted)s are wanted, %(there)s are available.": (
-        "Only %(there)s of %(product)s are in stock; %(wanted)s were ordered."
-    ),
-    "line_items: %(wanted)s of %(product)s are needed, %(there)s are available.": (
-        "Only %(there)s of %(product)s are in stock; %(wanted)s were ordered."
-    ),
-    "items.shop_uid: shop %(shop)s has no listing %(product)s.": "The shop does not sell %(product)s.",
-    "pickup_window: %(given)s; valid values: %(valid)s.": (
-        "This pickup window is not on offer any more. Choose another."
-    ),
-    "pickup_location: %(given)s; valid values: %(valid)s.": "This location is not on offer. Choose another.",
-    "pickup_window: %(window)s is not on offer; valid values: %(valid)s.": (
-        "This pickup window is not on offer any more. Choose another."
-    ),
-    "line_items.reason_id: %(given)s; valid values: %(valid)s.": "This reason is not on offer. Choose another.",
-    "There is no scenario of this name; there are: %(names)s.": "There is no such scenario.",
-    "There is no scenario of this name; did you mean %(names)s?": "There is no such scenario.",
-    "number_of_parcels: %(given)s; valid values: %(valid)s.": "This number of parcels is not on offer.",
-    "rejection_reason_other is too long (maximum is %(most)s characters).": (
-        "The reason is too long; it may have %(most)s characters."
-    ),
-    "Comment is too long (maximum is %(most)s characters).": (
-        "The comment is too long; it may have %(most)s characters."
-    ),
-    "tracking_details: give 1 to %(most)s entries, each a courier and its code.": (
-        "Give a courier and a tracking code for each parcel."
-    ),
-    "tracking_details%(rest)s": "Give a courier and a tracking code for each parcel.",
-    "%(document)s file is larger than %(most)s MB": "The file is larger than %(most)s MB.",
-    "%(document)s file %(found)s mime-type is not accepted": (
-        "The file is no PDF, PNG or JPG; it looks like %(found)s."
-    ),
-    "The shop has %(most)s locations; that is as many as there may be.": (
-        "The shop has %(most)s locations, and cannot have more."
-    ),
-    "unit_price of %(product)s must be an amount in euros, not negative, with at most two decimals.": (
-        "The price is an amount in euros with at most two decimals, such as 10.40."
-    ),
-    "commission_rate of %(product)s must be a percentage from 0 to 100 with at most two decimals.": (
-        "The commission is a percentage from 0 to 100 with at most two decimals."
-    ),
-    "line_items: give a list of at least one line.": "Choose at least one product and its quantity.",
-    "line_items[%(row)s].product_uid: it is missing.": "Product %(row)s: choose which one comes.",
-    "line_items[%(row)s].product_uid: the shop has no product %(product)s.": (
-        "Product %(row)s: the shop does not sell %(product)s."
-    ),
-    "line_items[%(row)s].product_uid: %(product)s is named twice; name each product once.": (
-        "Product %(row)s: %(product)s stands there already. Write all of its pieces in one row."
-    ),
-    "line_items[%(row)s].expected_quantity: give a whole number from 1 to %(most)s.": (
-        "Product %(row)s: write how many pieces come, from 1 to %(most)s."
-    ),
-    "line_items[%(row)s].storage_conditions: valid values: %(valid)s.": (
-        "Product %(row)s: it cannot be kept in this way."
-    ),
-    "expected_date: give a date such as %(day)s.": "Write the day on which the goods come, such as %(day)s.",
-    "expected_date: %(day)s is in the past.": "The day on which the goods come is over. Choose another.",
-    "code: another supplier of the shop has the code %(code)s.": "Another supplier has the code %(code)s already.",
-    "id: another supplier has %(id)s.": "Another supplier has this id already.",
-    "%(field)s: it is missing.": "%(field)s is missing.",
-    "%(field)s: give a text that is not blank.": "%(field)s is missing.",
-    "%(field)s: it is longer than %(most)s characters.": "%(field)s: it may have %(most)s characters.",
-    "%(field)s: it holds a character that cannot be kept: U+0000.": "A text holds a character that cannot be kept.",
-    "invoice_details: give company and vat_number.": "An invoice needs the company and its VAT number.",
-    "invoice_details: a text is longer than %(most)s characters.": (
-        "A text about the company is longer than %(most)s characters."
-    ),
-    "Scenario %(scenario)s needs a shop with fulfillment_mode %(mode)s: PATCH %(rest)s": (
+class NotANumber(Refusal, frozen=True):
+    """A field of a form that needs a number."""
+
+    member: str
+    SENTENCE = "{member}: give a number such as 10.40."
+
+
+class NotATime(Refusal, frozen=True):
+    """A time that cannot be read."""
+
+    SENTENCE = "Give a day and a time of Athens, such as 2026-11-24T10:00."
+
+
+class UnknownOrder(Refusal, frozen=True):
+    """Of several chosen orders, one that the shop does not have."""
+
+    code: str
+    CODE = ErrorCode.ORDER_NOT_FOUND
+    SENTENCE = "Order {code} not found"
+
+
+class OrderWithoutVoucher(Refusal, frozen=True):
+    """Of several chosen orders, one without a voucher."""
+
+    code: str
+    SENTENCE = "Order {code} has no voucher."
+
+
+_PIECES: Final = "Give pieces of the order's own lines, not more than there are."
+_TRACKING: Final = "Give a courier and a tracking code for each parcel."
+_MISSING: Final = "%(member)s is missing."
+_WRONG: Final = "%(member)s: this value is not possible."
+_TOO_LONG: Final = "%(member)s: it may have %(most)s characters."
+_TOO_FEW: Final = "Only %(there)s of %(product)s are in stock; %(wanted)s were ordered."
+_PROOF: Final = "The proof of the VAT exclusion is not complete."
+_VAT: Final = "The VAT is a percentage from 0 to 100 with at most two decimals."
+_PRICE: Final = "The price is an amount in euros with at most two decimals, such as 10.40."
+_WRONG_ROW: Final = "Product %(row)s: this value is not possible."
+_UNKEEPABLE: Final = "A text holds a character that cannot be kept."
+_WINDOW: Final = "This pickup window is not on offer any more. Choose another."
+
+# A refusal without an entry is shown with its own sentence, translated.
+TEXTS: Final[Mapping[type[Refusal], str]] = {
+    NotANumber: "%(member)s: write a number such as 10.40.",
+    UnknownOrder: "There is no order %(code)s.",
+    OrderWithoutVoucher: "Order %(code)s has no voucher.",
+    kernel.UnkeepableCharacter: _UNKEEPABLE,
+    kernel.FieldUnkeepable: _UNKEEPABLE,
+    kernel.MissingMember: _MISSING,
+    kernel.WrongMember: _WRONG,
+    kernel.LongMember: _TOO_LONG,
+    limits.TooManyCalls: "There were too many wrong tokens. Try again in %(seconds)s seconds.",
+    uploads.FileTooLarge: "The file is larger than %(most)s MB.",
+    uploads.WrongFileType: "The file is no PDF, PNG or JPG; it looks like %(found)s.",
+    uploads.FileMissing: "Choose a file first.",
+    orders.NoVoucherToRequest: "The voucher can be asked for only of an accepted preorder that has none yet.",
+    orders.NotSentByShop: "Tracking details are for orders that the shop sends itself.",
+    orders.NoRejection: "Choose a reason for at least one line, or write one for the whole order.",
+    orders.NeedsAvailablePieces: "Enter how many pieces are available, from 0 to %(most)s.",
+    orders.WrongPieces: _PIECES,
+    kernel.LinesNamedTwice: _PIECES,
+    orders.TooManyLines: _PIECES,
+    orders.LineNamedTwice: _PIECES,
+    carts.TooFewInStock: _TOO_FEW,
+    orders.TooFewToReplace: _TOO_FEW,
+    carts.UnknownListing: "The shop does not sell %(product)s.",
+    orders.UnknownWindow: _WINDOW,
+    orders.LongReason: "The reason is too long; it may have %(most)s characters.",
+    orders.BadTracking: _TRACKING,
+    orders.BadTrackingCode: _TRACKING,
+    orders.BadTrackingCourier: _TRACKING,
+    orders.HasParcels: "The order has %(number)s parcels already.",
+    orders.HasCourier: "The order goes with %(courier)s already.",
+    orders.NotRescheduled: "The pickup of this order cannot be moved to another day.",
+    carts.NoCompany: "An invoice needs the company and its VAT number.",
+    carts.LongInvoiceText: "A text about the company is longer than %(most)s characters.",
+    carts.LongCustomer: "A name or a part of the address is longer than %(most)s characters.",
+    carts.ExpressFromStore: "An order that the customer collects from the store cannot be express.",
+    orders.TwoFormsOfRejection: "Choose reasons for lines, or write one for the whole order; not both.",
+    carts.UnknownShop: "There is no shop %(shop)s.",
+    carts.NoCustomerName: "The customer needs a first or a last name.",
+    carts.NoCollectionPoint: "Write the address of the collection point.",
+    carts.NotAUnitPrice: _PRICE,
+    carts.NotAShippingCost: "The shipping cost is an amount in euros with at most two decimals, such as 3.50.",
+    carts.NotAFee: "A fee is an amount in euros above zero, such as 1.50.",
+    carts.NotAVatRatio: _VAT,
+    carts.NoIslandDiscount: "The islands' VAT discount needs an invoice with VAT.",
+    carts.ExclusionNotRequested: _PROOF,
+    carts.BadProof: _PROOF,
+    carts.BadProofDocuments: _PROOF,
+    carts.BadIdentityDocument: _PROOF,
+    carts.BadIdentityNumber: _PROOF,
+    returns.BadPhotos: "Photos are given as addresses that begin with http:// or https://.",
+    returns.ReturnIs: "The return cannot go on in this way. Its state is now: %(state)s.",
+    returns.LongComment: "The comment is too long; it may have %(most)s characters.",
+    returns.NoReturnHook: "The shop has no address for webhooks of returns, or they are switched off.",
+    shops.TooManyLocations: "The shop has %(most)s locations, and cannot have more.",
+    shops.NotAPrice: _PRICE,
+    shops.NotAVatRate: _VAT,
+    shops.ListedTwice: "A product is in the list twice.",
+    shops.NotACommission: "The commission is a percentage from 0 to 100 with at most two decimals.",
+    shops.ForeignDomain: "%(member)s: write an https address of %(domain)s or of a domain below it.",
+    warehouse.NotAText: _WRONG,
+    warehouse.BadId: "The id has 1 to %(most)s letters and digits.",
+    warehouse.TooManyLines: "A purchase order has at most %(most)s products.",
+    warehouse.NotAnnounced: "%(product)s is not in this purchase order.",
+    warehouse.ReceivedTwice: "Count each product in one row.",
+    warehouse.BadSwitch: _WRONG_ROW,
+    warehouse.NotALine: _WRONG_ROW,
+    warehouse.NoLines: "Choose at least one product and its quantity.",
+    warehouse.NoProduct: "Product %(row)s: choose which one comes.",
+    warehouse.UnknownProduct: "Product %(row)s: the shop does not sell %(product)s.",
+    warehouse.ProductTwice: ("Product %(row)s: %(product)s stands there already. Write all of its pieces in one row."),
+    warehouse.BadQuantity: "Product %(row)s: write how many pieces come, from 1 to %(most)s.",
+    warehouse.BadStorage: "Product %(row)s: it cannot be kept in this way.",
+    warehouse.NoDate: "Write the day on which the goods come, such as %(day)s.",
+    warehouse.PastDate: "The day on which the goods come is over. Choose another.",
+    warehouse.CodeTaken: "Another supplier has the code %(code)s already.",
+    warehouse.IdTaken: "Another supplier has this id already.",
+    warehouse.FieldMissing: _MISSING,
+    warehouse.FieldBlank: _MISSING,
+    warehouse.FieldTooLong: _TOO_LONG,
+    sandbox.UnknownScenario: "There is no such scenario.",
+    sandbox.NeedsAnotherShop: (
         "This scenario needs a shop whose orders are sent by: %(mode)s. Change that at the shop, or choose another."
     ),
-    "More than %(count)s attempts to sign in in a minute. Come back in %(seconds)s s.": (
-        "There were too many wrong tokens. Try again in %(seconds)s seconds."
+    sandbox.StepRefused: "Step %(number)s (%(action)s): %(reason)s",
+}
+# The states that an order can have after the one that an action needs.
+ALREADY: Final[Mapping[OrderState, str]] = {
+    OrderState.ACCEPTED: "Order already accepted.",
+    OrderState.REJECTED: "Order already rejected.",
+    OrderState.CANCELLED: "Order already cancelled.",
+    OrderState.EXPIRED: "Order already expired.",
+    OrderState.DISPATCHED: "Order already dispatched.",
+    OrderState.DELIVERED: "Order already delivered.",
+    OrderState.PARTIALLY_DELIVERED: "A part of the order is delivered already.",
+    OrderState.FOR_RETURN: "The order is already on its way back.",
+    OrderState.PARTIALLY_RETURNED: "A part of the order is already returned.",
+    OrderState.RETURNED: "The order is already returned.",
+}
+# By the contract's name of the field, or its last part.
+CHOICES: Final[Mapping[str, str]] = {
+    "pickup_window": _WINDOW,
+    "pickup_location": "This location is not on offer. Choose another.",
+    "number_of_parcels": "This number of parcels is not on offer.",
+    "reason_id": "This reason is not on offer. Choose another.",
+    "id": _PIECES,
+}
+ADDRESSES: Final[Mapping[BadUrl, str]] = {
+    BadUrl.NOT_ASCII: (
+        "%(member)s: write Latin letters only; other letters of the path percent-encoded, and the host in its xn--"
+        " form."
     ),
-    "%(field)s: give a number such as 10.40.": "%(field)s: write a number such as 10.40.",
-    f"%(field)s {BadUrl.NOT_ASCII}.": (
-        "%(field)s: write Latin letters only; other letters of the path percent-encoded, and the host in its xn-- form."
-    ),
-    f"%(field)s {BadUrl.SPACES}.": "%(field)s: write it without spaces and backslashes.",
-    f"%(field)s {BadUrl.SCHEME}.": "%(field)s: write a whole address that begins with https://.",
-    f"%(field)s {BadUrl.HOST}.": "%(field)s: write a host, such as shop.example, after https://.",
-    f"%(field)s {BadUrl.NUMBERS}.": "%(field)s: write all four numbers of the IP address, such as 192.0.2.1.",
-    f"%(field)s {BadUrl.PORT}.": "%(field)s: write a port between 1 and 65535, or none.",
-    f"%(field)s {BadUrl.USER}.": "%(field)s: the user name must have no colon.",
-    f"%(field)s {BadUrl.MASKED}.": "%(field)s: write user name and password instead of ***.",
-    "%(field)s must be https on the shop's domain %(domain)s or a subdomain of it.": (
-        "%(field)s: write an https address of %(domain)s or of a domain below it."
-    ),
-    "The shop has no returns_webhook_url, or returns_webhook_enabled is off.": (
-        "The shop has no address for webhooks of returns, or they are switched off."
-    ),
-    "express: an order that the customer collects from the store cannot be express.": (
-        "An order that the customer collects from the store cannot be express."
-    ),
-    "customer: a name or a part of the address is longer than %(most)s characters.": (
-        "A name or a part of the address is longer than %(most)s characters."
-    ),
-    "A text holds a character that cannot be kept: U+0000.": "A text holds a character that cannot be kept.",
-    "Object missing required field `%(field)s` - at `%(where)s`.": "%(field)s is missing.",
-    "Object missing required field `%(field)s`.": "%(field)s is missing.",
-    "Expected `str` of length <= %(most)s - at `$.%(field)s`.": "%(field)s: it may have %(most)s characters.",
-    "Expected `%(kind)s`%(other)s - at `$.%(field)s`.": "%(field)s: this value is not possible.",
-    "Invalid enum value %(value)s - at `$.%(field)s`.": "%(field)s: this value is not possible.",
+    BadUrl.SPACES: "%(member)s: write it without spaces and backslashes.",
+    BadUrl.SCHEME: "%(member)s: write a whole address that begins with https://.",
+    BadUrl.HOST: "%(member)s: write a host, such as shop.example, after https://.",
+    BadUrl.NUMBERS: "%(member)s: write all four numbers of the IP address, such as 192.0.2.1.",
+    BadUrl.PORT: "%(member)s: write a port between 1 and 65535, or none.",
+    BadUrl.USER: "%(member)s: the user name must have no colon.",
+    BadUrl.MASKED: "%(member)s: write user name and password instead of ***.",
 }
 
 
-def _pattern(sentence: str) -> re.Pattern[str]:
-    parts = re.split(r"%\((\w+)\)s", sentence)
-    written = (f"(?P<{part}>.+?)" if number % 2 else re.escape(part) for number, part in enumerate(parts))
-    return re.compile("".join(written), re.DOTALL)
+def render_reason(reason: Refusal | str, words: Words) -> str:
+    """Return a refusal in the reader's language. A sentence is looked up as it is."""
+    if isinstance(reason, str):
+        return words.text(reason)
+    text = _find_text(reason)
+    if text is None:
+        return words.text(reason.on_the_wire())
+    return words.text(text) % _name_fields(reason, words)
 
 
-_COMPILED: Final = [(_pattern(sentence), text) for sentence, text in PATTERNS.items()]
-# Longer sentences are not matched: the worst possible one takes 23 ms at this length, and eight times that at twice the
-# length.
-_LONGEST: Final = 1000
+def _find_text(reason: Refusal) -> str | None:
+    match reason:
+        case orders.OrderAlready():
+            return ALREADY.get(reason.state)
+        case kernel.NotOnOffer():
+            return CHOICES.get(reason.member.rpartition(".")[2], _WRONG)
+        case shops.BadAddress():
+            return ADDRESSES[reason.fault]
+        case _:
+            return TEXTS.get(type(reason))
 
 
-def said(sentence: str, words: Words) -> str:
-    """A sentence of the marketplace in the reader's language; as it is where there is no other."""
-    translated = words.text(sentence)
-    if translated != sentence or len(sentence) > _LONGEST:
-        return translated
-    for pattern, text in _COMPILED:
-        found = pattern.fullmatch(sentence)
-        if found:
-            named = found.groupdict()
-            if "field" in named:
-                field = re.split(r"[.\[\]`]+", named["field"].rstrip("].`"))[-1]
-                named["field"] = words.text(wording.FIELDS.get(field, field))
-            if named.get("row", "").isdecimal():
-                named["row"] = str(int(named["row"]) + 1)  # People count from one.
-            if "mode" in named:
-                named["mode"] = words.text(wording.KINDS["mode"].get(named["mode"], named["mode"]))
-            return words.text(text) % named
-    return sentence
+def _name_fields(reason: Refusal, words: Words) -> dict[str, str]:
+    """Return the fields as the texts name them: the label of a form's field, a row counted from one, a state's word."""
+    fields = {name: show_value(value) for name, value in msgspec.structs.asdict(reason).items()}
+    match reason:
+        case kernel.MissingMember() | kernel.WrongMember() | kernel.LongMember():
+            fields["member"] = reason.member
+        case warehouse.LineRefusal():
+            fields["row"] = str(reason.place + 1)
+        case returns.ReturnIs():
+            fields["state"] = words.text(wording.KINDS["return_state"].get(str(reason.state), str(reason.state)))
+        case sandbox.NeedsAnotherShop():
+            fields["mode"] = words.text(wording.KINDS["mode"].get(reason.wanted, reason.wanted))
+        case sandbox.StepRefused():
+            fields["reason"] = render_reason(reason.reason, words)
+        case _:
+            pass
+    if "member" in fields:
+        name = fields["member"].rpartition(".")[2]
+        fields["member"] = words.text(wording.FIELDS.get(name, name))
+    return fields

@@ -17,7 +17,7 @@ from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import NAMES, Language, words_of
-from kalathi.marketplace.panel.refusals import said
+from kalathi.marketplace.panel.refusals import render_reason
 
 ASSETS: Final[Mapping[str, str]] = {
     "kalathi.css": "text/css; charset=utf-8",
@@ -72,7 +72,7 @@ def _environment(language: Language) -> Environment:
         "window": words.window,
         "local": local,
         # For sentences from outside the template: the template's own function would format percent signs in them.
-        "said": lambda sentence: said(str(sentence), words),
+        "translate": lambda reason: render_reason(reason, words),
         "masked": lambda url: mask_url(url) if url else "",
         "given": lambda value, other="": other if value is UNSET or value is None else value,
         "words": lambda word, kind: words.text(wording.KINDS[kind].get(str(word), str(word))),

@@ -21,10 +21,10 @@ from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.limits import RateLimit
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.panel import store
 from kalathi.marketplace.panel.open_console import find_console_fault, is_local_visit
-from kalathi.marketplace.panel.sign_in_links import LINK_REFUSED, SignInLink, read_sign_in_link
+from kalathi.marketplace.panel.sign_in_links import LinkRefused, SignInLink, read_sign_in_link
 from kalathi.marketplace.shops.model import Shop, hash_token
 from kalathi.marketplace.shops.store import shop_id_of_token
 
@@ -130,7 +130,7 @@ class Sessions:
         also for a used or expired link."""
         found = read_sign_in_link(link, self._context.operator_token_hash) if self._is_sandbox else None
         if found is None or found.expires_at <= self._real():
-            raise DomainError(ErrorCode.UNAUTHORIZED, LINK_REFUSED)
+            raise refuse(LinkRefused())
         cookie = await self._begin(self._context.operator_token_hash, visitor, link=found)
         _log.info("signed_in", client=client, is_operator=True)
         return cookie
@@ -166,7 +166,7 @@ class Sessions:
             changes.add(store.insert_session(hash_token(cookie), token_hash, expires_at, opened_shop_id))
             if link is not None:
                 if store.is_link_used(view, link.link_hash):
-                    raise DomainError(ErrorCode.UNAUTHORIZED, LINK_REFUSED)
+                    raise refuse(LinkRefused())
                 changes.add(store.use_link(link.link_hash, link.expires_at))
                 changes.extend([store.delete_expired_links(view, now)])
             return changes, None

@@ -12,13 +12,20 @@ import secrets
 from base64 import urlsafe_b64encode
 from typing import Final, NamedTuple
 
+from kalathi.marketplace.kernel.errors import ErrorCode, Refusal
 from kalathi.marketplace.shops.model import hash_token
 
 # `kalathi open` is a command for a terminal.
-LINK_REFUSED: Final = "This link has been used, or it is too old. `kalathi open` makes a new one."
 SIGN_IN_PATH: Final = "/sign-in"
 _PURPOSE: Final = b"kalathi sign-in link "
 _LINK: Final = re.compile(r"(?P<signed>(?P<end>[0-9a-f]{1,12})\.[A-Za-z0-9_-]{22})\.(?P<signature>[A-Za-z0-9_-]{43})")
+
+
+class LinkRefused(Refusal, frozen=True):
+    """A link to sign in that was used, or has expired."""
+
+    CODE = ErrorCode.UNAUTHORIZED
+    SENTENCE = "This link has been used, or it is too old. `kalathi open` makes a new one."
 
 
 class SignInLink(NamedTuple):

@@ -10,7 +10,8 @@ from starlette.datastructures import QueryParams
 
 from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.forms import read_form
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
+from kalathi.marketplace.kernel.refusals import refuse_shape
 from kalathi.marketplace.panel.languages import Words
 from kalathi.marketplace.panel.live import OPERATOR, ChangeSignals, Mark, Stream
 from kalathi.marketplace.panel.sessions import Sessions, Visitor
@@ -81,12 +82,12 @@ def read_as(content: Any, wanted: type[T]) -> T:
     try:
         return msgspec.convert(content, wanted, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid_parameter(f"{error}.") from None
+        raise refuse_shape(str(error)) from None
 
 
 class Visit(Struct, frozen=True, kw_only=True):
-    """One request for a page: visitor, page and form. `parts` are the parameters of the path; `problems` are sentences
-    about the form that was sent last."""
+    """One request for a page: visitor, page and form. `parts` are the parameters of the path; `problems` are the
+    reasons for which the form was refused that was sent last."""
 
     panel: PanelContext
     visitor: Visitor
@@ -98,7 +99,7 @@ class Visit(Struct, frozen=True, kw_only=True):
     # The browser loads the page ahead of a click.
     is_prefetch: bool = False
     form: Form = Form()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Refusal | str, ...] = ()
 
     @property
     def context(self) -> Context:

@@ -15,14 +15,16 @@ from kalathi.marketplace.kernel.changes import ChangeSet, Insert
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.due import DueKind, plan
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.refusals import LinesNamedTwice
 from kalathi.marketplace.orders import machine as order_machine
 from kalathi.marketplace.orders import returning
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.recording import record_moved
+from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.terms import Terms
-from kalathi.marketplace.returns import machine, store, wire
+from kalathi.marketplace.returns import machine, refusals, store, wire
 from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import FoundReturn, NewReturn, NewReturnLine, Return, ReturnedGoods, Shipment
 from kalathi.marketplace.shops.model import Shop
@@ -57,7 +59,7 @@ def request(found: FoundOrder, new: NewReturn, keys: FreshKeys, terms: Terms, no
     order = found.order
     pieces = {line.id: line.quantity for line in new.line_items}
     if len(pieces) < len(new.line_items):
-        raise invalid_parameter("line_items: name each line once.")
+        raise refuse(LinesNamedTwice())
     asked = returning.ask_return(order, pieces)
     goods = ReturnedGoods(
         return_code=keys.return_code(now),
@@ -132,9 +134,7 @@ def resend(view: View, found: FoundReturn, now: datetime, sequence: int | None =
     shop, returned = found.shop, found.returned
     url = url_for(view, shop, openings.OPENING)
     if url is None:
-        raise DomainError(
-            ErrorCode.RETURN_HOOK, "The shop has no returns_webhook_url, or returns_webhook_enabled is off."
-        )
+        raise refuse(refusals.NoReturnHook())
     known = openings.reaches(view, shop.id, returned.return_code, url)
     if known:
         if sequence is None:
@@ -178,7 +178,7 @@ def _effect(order: Order, before: Return, after: Return) -> order_machine.Step |
 def _order_of(view: View, found: FoundReturn) -> FoundOrder:
     order = orders.by_code(view, found.returned.order_code)
     if order is None:
-        raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+        raise refuse(OrderNotFound())
     return order
 
 
@@ -209,7 +209,7 @@ def _check_photos(line: NewReturnLine) -> None:
         except ValueError:
             parts = urlsplit("")
         if not photo.isprintable() or parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise invalid_parameter("line_items.photos: give whole http or https addresses.")
+            raise refuse(refusals.BadPhotos())
 
 
 def _shipment(order: Order, shop: Shop, terms: Terms) -> Shipment:

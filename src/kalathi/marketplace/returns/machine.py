@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.webhooks import Change, ReturnChanges
 from kalathi.contract.words import ReturnEventType, ReturnState, ReviewWord
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.returns import refusals
 from kalathi.marketplace.returns.model import Return, ReturnedGoods, Shipment
 from kalathi.marketplace.returns.review import decide, needs_review, options_of
 
@@ -68,9 +69,7 @@ def next_state(state: ReturnState | None, action: Action) -> ReturnState:
     """The state that the action leads to. Raises RETURN_STATUS when the table has no such move."""
     following = TRANSITIONS.get((state, action))
     if following is None:
-        shown = str(state).replace("_", " ")
-        sentence = f"Return is {shown}." if state in _STATES_THAT_GO_ON else f"Return already {shown}."
-        raise DomainError(ErrorCode.RETURN_STATUS, sentence)
+        raise refuse(refusals.ReturnIs(state, is_final=state not in _STATES_THAT_GO_ON))
     return following
 
 
@@ -131,14 +130,14 @@ def review(returned: Return, answer: ReviewRequest, shipment: Shipment, now: dat
 def check_under_review(returned: Return, now: datetime) -> None:
     """Raises RETURN_STATUS when there is nothing to decide any more, or nothing ever was."""
     if returned.state is not ReturnState.PENDING_MERCHANT_REVIEW or _is_late(returned, now):
-        raise DomainError(ErrorCode.RETURN_STATUS, "Return is not pending merchant review.")
+        raise refuse(refusals.NotInReview())
 
 
 def expire(returned: Return, now: datetime) -> Step:
     """Expire a return without a decision. Raises RETURN_STATUS, also before its time."""
     new = _through(returned, Action.EXPIRE)
     if not _is_late(returned, now):
-        raise DomainError(ErrorCode.RETURN_STATUS, "Return is still under review.")
+        raise refuse(refusals.StillInReview())
     return _make_step(Action.EXPIRE, returned, new)
 
 
@@ -200,7 +199,7 @@ def _set_shipment(returned: Return, shipment: Shipment) -> Return:
 
 def _check_shipment(returned: Return) -> None:
     if not returned.has_shipment:
-        raise DomainError(ErrorCode.RETURN_STATUS, "A virtual return has no shipment.")
+        raise refuse(refusals.NoShipment())
 
 
 def _is_late(returned: Return, now: datetime) -> bool:

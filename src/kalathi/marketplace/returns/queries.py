@@ -6,9 +6,9 @@ from msgspec import Struct
 
 from kalathi.contract.returns import Return as ReturnOnTheWire
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.orders.store import TimelineEntry, timeline
-from kalathi.marketplace.returns import store, wire
+from kalathi.marketplace.returns import refusals, store, wire
 from kalathi.marketplace.returns.model import Decision, FoundReturn
 from kalathi.marketplace.webhooks.store import Delivery, deliveries
 
@@ -28,7 +28,7 @@ def find_return(view: View, code: str, shop_id: str | None = None) -> FoundRetur
     """The return of this code; with a shop, only if it is that shop's. Raises RETURN_NOT_FOUND."""
     found = store.by_code(view, code)
     if found is None or shop_id not in {None, found.shop.id}:
-        raise DomainError(ErrorCode.RETURN_NOT_FOUND, "Return not found")
+        raise refuse(refusals.ReturnNotFound())
     return found
 
 

@@ -9,7 +9,8 @@ from msgspec import UNSET, UnsetType
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReviewOption
 from kalathi.contract.words import ReturnReason, ReviewWord
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.returns import refusals
 from kalathi.marketplace.returns.model import Decision, Return
 
 _LONGEST_COMMENT: Final = 1000
@@ -67,17 +68,15 @@ def decide(request: ReviewRequest, options: Collection[ReviewOption]) -> Decisio
     """Return the shop's decision. Raises REVIEW_OPTION, then REVIEW_COMMENT, then REVIEW_COMMENT_LENGTH."""
     option = next((option for option in options if option.option == request.option), None)
     if option is None:
-        raise DomainError(ErrorCode.REVIEW_OPTION, "Invalid or missing option.")
+        raise refuse(refusals.BadOption())
     word = ReviewWord(option.option)
     if option.comment_required is UNSET:
         return Decision(option=word)
     comment = request.comment.strip() if isinstance(request.comment, str) else ""
     if option.comment_required and not comment:
-        raise DomainError(ErrorCode.REVIEW_COMMENT, "Comment is required.")
+        raise refuse(refusals.NoComment())
     if len(comment) > _LONGEST_COMMENT:
-        raise DomainError(
-            ErrorCode.REVIEW_COMMENT_LENGTH, f"Comment is too long (maximum is {_LONGEST_COMMENT} characters)."
-        )
+        raise refuse(refusals.LongComment(_LONGEST_COMMENT))
     if word is ReviewWord.OUT_OF_POLICY_WITHDRAWAL:
         comment = comment or _OUT_OF_POLICY
     url = request.proposed_part_url if option.supports_proposed_part_url_required else None

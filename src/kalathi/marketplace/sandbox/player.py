@@ -12,7 +12,7 @@ from kalathi.contract.words import OrderState, ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, athens
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, Database, View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover
@@ -20,7 +20,9 @@ from kalathi.marketplace.orders import placing, queries, wire
 from kalathi.marketplace.orders.model import FoundOrder, NewCart, NewCartItem
 from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS, Facts, Operation
 from kalathi.marketplace.orders.recording import Recorded
+from kalathi.marketplace.orders.refusals import OrderAlready
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.sandbox.refusals import NeedsAnotherShop, StepRefused
 from kalathi.marketplace.sandbox.return_steps import ReturnSteps
 from kalathi.marketplace.sandbox.scenario import Scenario, lines_of, read_as, resolve
 from kalathi.marketplace.shops import commands as shop_commands
@@ -101,8 +103,10 @@ class ScenarioPlayer:
             try:
                 played.append(await self._refusable(step, shop_id, codes, returns))
             except DomainError as error:
-                place = f"step {number} ({step.get('do')})"
-                raise DomainError(error.code, *(f"{place}: {message}" for message in error.messages)) from None
+                action = str(step.get("do"))
+                raise DomainError(
+                    error.code, *(StepRefused(number, action, reason) for reason in error.reasons)
+                ) from None
         found = [(await self._order(code)).order for code in codes]
         asked = [(await self._returns.find(code)).returned for code in returns]
         return Played(
@@ -129,10 +133,7 @@ class ScenarioPlayer:
         shop = await self._database.look(lambda view: shop_commands.find_shop(view, shop_id))
         for name, wanted in scenario.requires.items():
             if getattr(shop, name) != wanted:
-                raise invalid_parameter(
-                    f"Scenario {scenario.name} needs a shop with {name} {wanted}: PATCH /marketplace/shops/{shop_id} "
-                    f'{{"{name}": "{wanted}"}}, or take another shop.'
-                )
+                raise refuse(NeedsAnotherShop(scenario.name, name, wanted, shop_id))
 
     async def _place(self, scenario: Scenario, shop_id: str, lines: Sequence[dict[str, Any]]) -> str:
         asked = {name: value for name, value in scenario.order.items() if name in NewCart.__struct_fields__}
@@ -198,7 +199,7 @@ class ScenarioPlayer:
             now = self._clock.now()
             found = queries.find_order(view, code)
             if step["do"] in _ANSWERS and found.order.state is not OrderState.OPEN:
-                raise DomainError(ErrorCode.ORDER_STATUS, f"Order already {found.order.state}.")
+                raise refuse(OrderAlready(found.order.state))
             shown = msgspec.json.decode(wire.order_body_with_actions(found, self._terms.offer(found.shop), now))
             shown["order"]["windows"] = [{"id": window.id} for window in self._terms.schedule.offer_windows(now)]
             body = None

@@ -13,11 +13,12 @@ from kalathi.contract.words import Courier, ReturnEventType, ReviewWord
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.returns import machine, wire
 from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import ReturnedGoods, Shipment
+from kalathi.marketplace.returns.refusals import NoReturnHook
 from kalathi.marketplace.sandbox.demo_return import DEMO_RETURN, DEMO_RETURN_CODE
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.webhooks.listeners import url_for
@@ -41,9 +42,7 @@ def trigger_return_event(
     """The rows of one triggered webhook. Raises RETURN_HOOK without a URL, and for an update before a creation."""
     url = url_for(view, shop, ReturnEventType.CREATED)
     if url is None:
-        raise DomainError(
-            ErrorCode.RETURN_HOOK, "The shop has no returns_webhook_url, or returns_webhook_enabled is off."
-        )
+        raise refuse(NoReturnHook())
     step = _step(kind, settings)
     event = step.event or ReturnEventType.UPDATED
     if event is ReturnEventType.UPDATED and not reaches(view, shop.id, DEMO_RETURN_CODE, url):

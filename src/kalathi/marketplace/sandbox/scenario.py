@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
+from kalathi.marketplace.sandbox.refusals import UnknownScenario
 
 _PATH: Final = re.compile(r"(\w+)|\[(\d{1,4})\]")
 _WHOLE_PATH: Final = re.compile(r"\w+(?:\.\w+|\[\d{1,4}\])*")
@@ -57,9 +58,7 @@ def find_scenario(name: str) -> Scenario:
     """Raises NOT_FOUND with the names that there are."""
     found = scenarios().get(name)
     if found is None:
-        close = get_close_matches(name, scenarios(), n=3)
-        rest = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(scenarios())}."
-        raise DomainError(ErrorCode.NOT_FOUND, f"There is no scenario of this name; {rest}")
+        raise refuse(UnknownScenario(tuple(get_close_matches(name, scenarios(), n=3)), tuple(scenarios())))
     return found
 
 

@@ -8,10 +8,10 @@ from msgspec import UNSET
 from kalathi.contract.orders import Size
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import as_amount, as_rate
 from kalathi.marketplace.kernel.targets import BadUrl, mask_url, parse_target
-from kalathi.marketplace.shops import store
+from kalathi.marketplace.shops import refusals, store
 from kalathi.marketplace.shops.model import (
     MOST_LOCATIONS,
     Listing,
@@ -72,7 +72,7 @@ def add_location(view: View, shop_id: str, new: NewLocation, location_id: str) -
     """Another place where the courier picks up. Raises NOT_FOUND, INVALID_PARAMETER when the shop has enough."""
     old = find_shop(view, shop_id)
     if len(old.locations) >= MOST_LOCATIONS:
-        raise invalid_parameter(f"The shop has {MOST_LOCATIONS} locations; that is as many as there may be.")
+        raise refuse(refusals.TooManyLocations(MOST_LOCATIONS))
     shop = msgspec.structs.replace(old, locations=(*old.locations, _location(location_id, new)))
     return ChangeSet(store.update_shop(shop, store.shop_version(view, shop_id))), shop
 
@@ -104,7 +104,7 @@ def put_listings(view: View, shop_id: str, entries: Sequence[NewListing]) -> tup
     shop = find_shop(view, shop_id)
     uids = [entry.shop_uid for entry in entries]
     if len(set(uids)) < len(uids):
-        raise invalid_parameter("A shop_uid is listed twice.")
+        raise refuse(refusals.ListedTwice())
     present = store.listings(view, shop_id, uids)
     changes = ChangeSet()
     for entry in entries:
@@ -117,7 +117,7 @@ def find_shop(view: View, shop_id: str) -> Shop:
     """The shop of this id. Raises NOT_FOUND."""
     shop = store.shop(view, shop_id)
     if shop is None:
-        raise DomainError(ErrorCode.NOT_FOUND, "Shop not found")
+        raise refuse(refusals.ShopNotFound())
     return shop
 
 
@@ -125,17 +125,11 @@ def _listing(entry: NewListing) -> Listing:
     unit_price, commission_rate = as_amount(entry.unit_price), as_rate(entry.commission_rate)
     vat_rate = as_rate(entry.vat_rate)
     if unit_price is None:
-        raise invalid_parameter(
-            f"unit_price of {entry.shop_uid} must be an amount in euros, not negative, with at most two decimals."
-        )
+        raise refuse(refusals.NotAPrice(entry.shop_uid))
     if commission_rate is None:
-        raise invalid_parameter(
-            f"commission_rate of {entry.shop_uid} must be a percentage from 0 to 100 with at most two decimals."
-        )
+        raise refuse(refusals.NotACommission(entry.shop_uid))
     if vat_rate is None:
-        raise invalid_parameter(
-            f"vat_rate of {entry.shop_uid} must be a percentage from 0 to 100 with at most two decimals."
-        )
+        raise refuse(refusals.NotAVatRate(entry.shop_uid))
     fields = msgspec.structs.asdict(entry)
     del fields["quantity"]
     size = UNSET if entry.size is UNSET else Size(**msgspec.structs.asdict(entry.size))
@@ -159,7 +153,7 @@ def _check_url(name: str, url: str | None, domain: str | None) -> None:
         return
     target = parse_target(url)
     if isinstance(target, BadUrl):
-        raise invalid_parameter(f"{name} {target}.")
+        raise refuse(refusals.BadAddress(name, target))
     host = target.host
     if domain is not None and not (target.is_tls and (host == domain.lower() or host.endswith("." + domain.lower()))):
-        raise invalid_parameter(f"{name} must be https on the shop's domain {domain} or a subdomain of it.")
+        raise refuse(refusals.ForeignDomain(name, domain))

@@ -10,9 +10,9 @@ from kalathi.contract.requests import PurchaseOrderRequest, SupplierRequest
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import Refusal, refuse
 from kalathi.marketplace.shops import store as shops
-from kalathi.marketplace.warehouse import store
+from kalathi.marketplace.warehouse import refusals, store
 from kalathi.marketplace.warehouse.model import (
     MOST_LINES,
     FoundPurchaseOrder,
@@ -49,13 +49,13 @@ class ReceivedGoods(NamedTuple):
 def add_supplier(view: View, shop_id: str, request: SupplierRequest, fresh_id: str) -> tuple[ChangeSet, Supplier]:
     """A new supplier of the shop. Raises INVALID_PARAMETER, also for an id or a code that is taken."""
     supplier = new_supplier(request, fresh_id)
-    taken = []
+    taken: list[Refusal] = []
     if store.supplier(view, shop_id, supplier.id) is not None:
-        taken.append(f"id: another supplier has {supplier.id[:50]}.")
+        taken.append(refusals.IdTaken(supplier.id[:50]))
     if store.supplier_of_code(view, shop_id, supplier.code) is not None:
-        taken.append(_describe_taken_code(supplier.code))
+        taken.append(refusals.CodeTaken(supplier.code[:50]))
     if taken:
-        raise invalid_parameter(*taken)
+        raise refuse(*taken)
     return ChangeSet(store.insert_supplier(shop_id, supplier)), supplier
 
 
@@ -63,10 +63,10 @@ def change_supplier(view: View, shop_id: str, supplier_id: str, request: Supplie
     """Change the named members of a supplier. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
     found = store.supplier(view, shop_id, supplier_id)
     if found is None:
-        raise _no_supplier()
+        raise refuse(refusals.SupplierNotFound())
     supplier = replace(found.supplier, **supplier_changes(request))
     if store.supplier_of_code(view, shop_id, supplier.code) not in {None, supplier_id}:
-        raise invalid_parameter(_describe_taken_code(supplier.code))
+        raise refuse(refusals.CodeTaken(supplier.code[:50]))
     if supplier == found.supplier:
         return ChangeSet(), supplier
     return ChangeSet(store.update_supplier(shop_id, found, supplier)), supplier
@@ -78,17 +78,11 @@ def announce_goods(
     """A purchase order of the shop, and its code. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
     supplier_id = text_of(request.supplier_id)
     if supplier_id and store.supplier(view, shop_id, supplier_id) is None:
-        raise _no_supplier()
+        raise refuse(refusals.SupplierNotFound())
     sent = request.line_items if isinstance(request.line_items, list) else []
     named = {text_of(line.product_uid) for line in map(line_of, sent[:MOST_LINES]) if line is not None}
     listed = shops.listings(view, shop_id, named)
-    sentences: tuple[str, ...] = () if supplier_id else ("supplier_id: it is missing.",)
-    try:
-        lines = read_lines(request, listed, athens(now).date())
-    except DomainError as error:
-        raise invalid_parameter(*sentences, *error.messages) from None
-    if sentences:
-        raise invalid_parameter(*sentences)
+    lines = read_lines(request, listed, athens(now).date())
     order = PurchaseOrder(
         code=codes.purchase_order_code(now),
         supplier_id=supplier_id,
@@ -104,7 +98,7 @@ def find_purchase_order(view: View, shop_id: str, code: str) -> FoundPurchaseOrd
     (docs/contract.md#section-9)."""
     found = any_purchase_order(view, code)
     if found.shop_id != shop_id:
-        raise DomainError(ErrorCode.PURCHASE_ORDER_OF_ANOTHER, "Invalid purchase order")
+        raise refuse(refusals.PurchaseOrderOfAnother())
     return found
 
 
@@ -112,7 +106,7 @@ def any_purchase_order(view: View, code: str) -> FoundPurchaseOrder:
     """The purchase order with this code, of any shop. Raises PURCHASE_ORDER_NOT_FOUND."""
     found = store.purchase_order(view, code)
     if found is None:
-        raise DomainError(ErrorCode.PURCHASE_ORDER_NOT_FOUND, "Invalid purchase order")
+        raise refuse(refusals.PurchaseOrderNotFound())
     return found
 
 
@@ -137,11 +131,3 @@ def receive_goods(view: View, code: str, counted: Receive, now: datetime) -> tup
         for line in order.line_items
     ]
     return changes, ReceivedGoods(order, lines)
-
-
-def _no_supplier() -> DomainError:
-    return DomainError(ErrorCode.SUPPLIER_NOT_FOUND, "Supplier not found")
-
-
-def _describe_taken_code(code: str) -> str:
-    return f"code: another supplier of the shop has the code {code[:50]}."

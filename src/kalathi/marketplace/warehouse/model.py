@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from kalathi.contract.fbs import PurchaseOrder as PurchaseOrderOnTheWire
 from kalathi.contract.fbs import PurchaseOrderLine
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import Refusal, refuse
 from kalathi.marketplace.shops.model import LARGEST_QUANTITY
+from kalathi.marketplace.warehouse import refusals
 
 MOST_LINES: Final = 1000
 
@@ -72,14 +73,14 @@ class Receive(Struct, frozen=True, kw_only=True):
 def receive(order: PurchaseOrder, counted: Receive, now: datetime) -> PurchaseOrder:
     """The goods are there. Raises PURCHASE_ORDER_STATUS the second time, INVALID_PARAMETER for other products."""
     if order.received_at is not None:
-        raise DomainError(ErrorCode.PURCHASE_ORDER_STATUS, "Purchase order already received.")
+        raise refuse(refusals.AlreadyReceived())
     actual = {line.product_uid: line.actual_quantity for line in counted.line_items}
     announced = {line.product_uid for line in order.line_items}
-    wrong = [f"line_items.product_uid: {uid[:40]} is not of this purchase order." for uid in actual.keys() - announced]
+    wrong: list[Refusal] = [refusals.NotAnnounced(uid[:40]) for uid in sorted(actual.keys() - announced)]
     if len(actual) < len(counted.line_items):
-        wrong.append("line_items.product_uid: name each product once.")
+        wrong.append(refusals.ReceivedTwice())
     if wrong:
-        raise invalid_parameter(*sorted(wrong)[:10])
+        raise refuse(*wrong[:10])
     lines = tuple(
         replace(line, actual_quantity=actual.get(line.product_uid, line.expected_quantity)) for line in order.line_items
     )

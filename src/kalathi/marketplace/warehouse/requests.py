@@ -12,11 +12,14 @@ from msgspec import UNSET, UnsetType
 from kalathi.contract.fbs import Supplier
 from kalathi.contract.requests import PurchaseOrderLineRequest, PurchaseOrderRequest, SupplierRequest, whole_number
 from kalathi.contract.words import STORAGE_CONDITIONS
-from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.errors import Refusal, refuse
+from kalathi.marketplace.kernel.refusals import FieldUnkeepable
 from kalathi.marketplace.shops.model import LARGEST_QUANTITY
+from kalathi.marketplace.warehouse import refusals
 from kalathi.marketplace.warehouse.model import MOST_LINES, PurchasedLine
 
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_EXAMPLE_DAY: Final = "2026-12-01"
 _LONGEST_TEXT: Final = 200
 _LONGEST_ID: Final = 50
 _MOST_SENTENCES: Final = 20
@@ -36,23 +39,23 @@ _OF_A_SUPPLIER: Final = (
 
 def new_supplier(request: SupplierRequest, fresh_id: str) -> Supplier:
     """A supplier under its own id, or the fresh one. Raises INVALID_PARAMETER, one sentence a field."""
-    wrong: dict[str, str] = {}
+    wrong: dict[str, Refusal] = {}
     supplier_id = fresh_id
     if request.id is not UNSET and request.id is not None:
         supplier_id = text_of(request.id)
         if not (0 < len(supplier_id) <= _LONGEST_ID and supplier_id.isascii() and supplier_id.isalnum()):
-            wrong["id"] = f"id: give 1 to {_LONGEST_ID} letters and digits, or leave it out."
+            wrong["id"] = refusals.BadId(_LONGEST_ID)
     texts = _supplier_texts(request, wrong)
     for name in _REQUIRED:
         if name not in texts and name not in wrong:
-            wrong[name] = f"{name}: it is missing."
+            wrong[name] = refusals.FieldMissing(name)
     _refuse(wrong)
     return Supplier(id=supplier_id, **texts)
 
 
 def supplier_changes(request: SupplierRequest) -> dict[str, Any]:
     """What changes of a supplier, by field. Raises INVALID_PARAMETER, one sentence a field."""
-    wrong: dict[str, str] = {}
+    wrong: dict[str, Refusal] = {}
     texts = _supplier_texts(request, wrong)
     _refuse(wrong)
     return texts
@@ -60,29 +63,30 @@ def supplier_changes(request: SupplierRequest) -> dict[str, Any]:
 
 def read_lines(request: PurchaseOrderRequest, listed: Collection[str], today: date) -> list[PurchasedLine]:
     """The lines of a purchase order; `listed` are the shop's own products. Raises INVALID_PARAMETER, one sentence a
-    field, that of the date included."""
-    wrong: dict[str, str] = {}
+    field, those of the supplier and the date included."""
+    wrong: dict[str, Refusal] = {}
+    if not text_of(request.supplier_id):
+        wrong["supplier_id"] = refusals.FieldMissing("supplier_id")
     day = read_expected_date(request)
     if day is None:
-        wrong["expected_date"] = "expected_date: give a date such as 2026-12-01."
+        wrong["expected_date"] = refusals.NoDate(_EXAMPLE_DAY)
     elif day < today:
-        wrong["expected_date"] = f"expected_date: {day} is in the past."
+        wrong["expected_date"] = refusals.PastDate(day)
     named = request.line_items or []
     if not isinstance(named, list) or not named:
-        wrong["line_items"] = "line_items: give a list of at least one line."
+        wrong["line_items"] = refusals.NoLines()
         named = []
     elif len(named) > MOST_LINES:
-        wrong["line_items"] = f"line_items: give at most {MOST_LINES} lines."
+        wrong["line_items"] = refusals.TooManyLines(MOST_LINES)
         named = []
     seen: set[str] = set()
     lines = []
     for place, entry in enumerate(named):
-        where = f"line_items[{place}]"
         line = line_of(entry)
         if line is None:
-            wrong[where] = f"{where}: give an object."
+            wrong[f"line_items[{place}]"] = refusals.NotALine(place)
             continue
-        lines.append(_line(line, where, listed, seen, wrong))
+        lines.append(_line(line, place, listed, seen, wrong))
         seen.add(lines[-1].product_uid)
     _refuse(wrong)
     return lines
@@ -110,29 +114,28 @@ def text_of(value: Any) -> str:
 
 
 def _line(
-    line: PurchaseOrderLineRequest, where: str, listed: Collection[str], seen: set[str], wrong: dict[str, str]
+    line: PurchaseOrderLineRequest, place: int, listed: Collection[str], seen: set[str], wrong: dict[str, Refusal]
 ) -> PurchasedLine:
+    where = f"line_items[{place}]"
     uid = text_of(line.product_uid)
     if not uid:
-        wrong[f"{where}.product_uid"] = f"{where}.product_uid: it is missing."
+        wrong[f"{where}.product_uid"] = refusals.NoProduct(place)
     elif uid not in listed:
-        wrong[f"{where}.product_uid"] = f"{where}.product_uid: the shop has no product {uid[:40]}."
+        wrong[f"{where}.product_uid"] = refusals.UnknownProduct(place, uid[:40])
     elif uid in seen:
-        wrong[f"{where}.product_uid"] = f"{where}.product_uid: {uid[:40]} is named twice; name each product once."
+        wrong[f"{where}.product_uid"] = refusals.ProductTwice(place, uid[:40])
     quantity = _number(line.expected_quantity)
     if quantity is None or not 1 <= quantity <= LARGEST_QUANTITY:
-        name = f"{where}.expected_quantity"
-        wrong[name] = f"{name}: give a whole number from 1 to {LARGEST_QUANTITY}."
+        wrong[f"{where}.expected_quantity"] = refusals.BadQuantity(place, LARGEST_QUANTITY)
     storage = _number(line.storage_conditions)
     if storage not in STORAGE_CONDITIONS:
-        name = f"{where}.storage_conditions"
-        meanings = ", ".join(f"{number} ({meaning})" for number, meaning in STORAGE_CONDITIONS.items())
-        wrong[name] = f"{name}: valid values: {meanings}."
+        meanings = tuple(f"{number} ({meaning})" for number, meaning in STORAGE_CONDITIONS.items())
+        wrong[f"{where}.storage_conditions"] = refusals.BadStorage(place, meanings)
     switches = {}
     for name in ("keep_serial_numbers", "has_expiration_date"):
         switches[name] = _SWITCHES.get(str(getattr(line, name)).lower())
         if switches[name] is None:
-            wrong[f"{where}.{name}"] = f"{where}.{name}: give true or false."
+            wrong[f"{where}.{name}"] = refusals.BadSwitch(place, name)
     return PurchasedLine(
         product_uid=uid,
         expected_quantity=quantity or 0,
@@ -149,7 +152,7 @@ def _number(value: Any) -> int | None:
     return whole_number(value) if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
-def _supplier_texts(request: SupplierRequest, wrong: dict[str, str]) -> dict[str, Any]:
+def _supplier_texts(request: SupplierRequest, wrong: dict[str, Refusal]) -> dict[str, Any]:
     texts: dict[str, Any] = {}
     for name in _OF_A_SUPPLIER:
         value: Any | UnsetType = getattr(request, name)
@@ -160,18 +163,18 @@ def _supplier_texts(request: SupplierRequest, wrong: dict[str, str]) -> dict[str
             continue
         text = text_of(value).strip()
         if name in _REQUIRED and not text:
-            wrong[name] = f"{name}: give a text that is not blank."
+            wrong[name] = refusals.FieldBlank(name)
         elif not text and not isinstance(value, str):
-            wrong[name] = f"{name}: give a text."
+            wrong[name] = refusals.NotAText(name)
         elif "\0" in text:
-            wrong[name] = f"{name}: it holds a character that cannot be kept: U+0000."
+            wrong[name] = FieldUnkeepable(name)
         elif len(text) > _LONGEST_TEXT:
-            wrong[name] = f"{name}: it is longer than {_LONGEST_TEXT} characters."
+            wrong[name] = refusals.FieldTooLong(name, _LONGEST_TEXT)
         else:
             texts[name] = text
     return texts
 
 
-def _refuse(wrong: Mapping[str, str]) -> None:
+def _refuse(wrong: Mapping[str, Refusal]) -> None:
     if wrong:
-        raise invalid_parameter(*list(wrong.values())[:_MOST_SENTENCES])
+        raise refuse(*list(wrong.values())[:_MOST_SENTENCES])

@@ -13,9 +13,10 @@ from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.database import Database, Row, View
 from kalathi.marketplace.kernel.due import DueKind
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.shops.store import signing_secrets
 from kalathi.marketplace.webhooks.answer import explanation_of
+from kalathi.marketplace.webhooks.refusals import DeliveryNotFound
 from kalathi.marketplace.webhooks.store import Attempt, attempts_of, delivery_id, message_id
 
 DeliveryState = Literal["pending", "delivered", "exhausted", "not_sent"]
@@ -172,7 +173,7 @@ def delivery_detail(view: View, name: str, headers: dict[str, str], now_seconds:
         {**key, "kind": DueKind.DELIVERY},
     )
     if row is None:
-        raise DomainError(ErrorCode.NOT_FOUND, "Delivery not found")
+        raise refuse(DeliveryNotFound())
     secrets = [*signing_secrets(view, shop_id).values()]
     if secrets:
         headers = headers | sign_headers(secrets, message_id(shop_id, subject, sequence), now_seconds, row[-1])
@@ -188,7 +189,7 @@ def parts_of(name: str) -> tuple[str, str, int]:
     """Shop, subject and sequence of a delivery's name. Raises NOT_FOUND for any other text."""
     parts = name.split(".")
     if len(parts) != 3 or not (parts[2].isascii() and parts[2].isdigit() and len(parts[2]) <= 9):
-        raise DomainError(ErrorCode.NOT_FOUND, "Delivery not found")
+        raise refuse(DeliveryNotFound())
     return parts[0], parts[1], int(parts[2])
 
 

@@ -9,11 +9,12 @@ from kalathi.marketplace.api.deliveries import again
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.clock import ATHENS, real_millis, to_millis
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, invalid_parameter
+from kalathi.marketplace.kernel.errors import Refusal, invalid_parameter
 from kalathi.marketplace.panel import json_view, wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.paging import locate_page, read_page
+from kalathi.marketplace.panel.refusals import NotATime
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
@@ -31,12 +32,13 @@ async def list_deliveries(visit: Visit) -> Answer:
     if state is not None and state not in wording.DELIVERY_STATES:
         raise invalid_parameter("There is no such state.")
     filters: dict[str, Value] = {name: query[name].strip() for name in _FILTERS if query.get(name, "").strip()}
-    problems: tuple[str, ...] = ()
+    problems: tuple[Refusal | str, ...] = ()
     if query.get("since"):
-        try:
-            filters["since"] = _since(query["since"])
-        except DomainError as error:
-            problems = error.messages
+        since = _since(query["since"])
+        if isinstance(since, Refusal):
+            problems = (since,)
+        else:
+            filters["since"] = since
 
     def read(view: View) -> dict[str, Any]:
         found, count = log.list_deliveries(view, filters, state, page.per, page.offset)
@@ -91,14 +93,13 @@ async def resend(visit: Visit) -> Answer:
     return See(f"/operator/deliveries/{name}", done="resent")
 
 
-def _since(text: str) -> int:
-    """Milliseconds since 1970 of a time as browsers write it, of Athens, or of one with its offset. Raises
-    INVALID_PARAMETER."""
+def _since(text: str) -> int | Refusal:
+    """Return milliseconds since 1970 for a time as browsers write it, in Athens, or for one with its offset."""
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))
         return max(0, to_millis(moment.replace(tzinfo=ATHENS) if moment.tzinfo is None else moment))
     except (ValueError, OverflowError):
-        raise invalid_parameter("Give a day and a time of Athens, such as 2026-11-24T10:00.") from None
+        return NotATime()
 
 
 def _as_curl(url: str, headers: dict[str, str], body: bytes) -> str:

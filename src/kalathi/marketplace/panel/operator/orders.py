@@ -9,12 +9,13 @@ from kalathi.marketplace.api.vouchers import PDF_HEADERS
 from kalathi.marketplace.couriers import store as couriers
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
 from kalathi.marketplace.orders import machine, queries
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.machine import TRANSITIONS, Action
 from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.operations import OPERATIONS, Facts
+from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.replacing import still_replaceable
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
@@ -198,7 +199,7 @@ def with_quantities(content: dict[str, Any]) -> dict[str, Any]:
 def _find(visit: Visit, view: View) -> FoundOrder:
     found = orders.by_code(view, visit.parts["code"]) or visit.context.demo.find(visit.parts["code"])
     if found is None:
-        raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+        raise refuse(OrderNotFound())
     return found
 
 

@@ -10,11 +10,12 @@ from msgspec import UNSET
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import Courier, FulfillmentMode
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.entrance import SHOP_HOME
 from kalathi.marketplace.panel.paging import locate_page, read_page
+from kalathi.marketplace.panel.refusals import NotANumber
 from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import NewListing, NewLocation, NewShop, ShopChanges
@@ -158,7 +159,7 @@ def _amount(text: str, name: str) -> Decimal:
     try:
         return Decimal(f"{whole.replace('.', '')}{point}{cents}")
     except InvalidOperation:
-        raise invalid_parameter(f"{name}: give a number such as 10.40.") from None
+        raise refuse(NotANumber(name)) from None
 
 
 def _production(visit: Visit) -> bool:

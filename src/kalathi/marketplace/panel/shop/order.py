@@ -10,12 +10,13 @@ from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS, OrderEv
 from kalathi.marketplace.api.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, check_upload
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.operations import SHOP_ACTIONS, Facts
+from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
@@ -120,7 +121,7 @@ def find(visit: Visit, view: View) -> FoundOrder:
     """The shop's order that the path names. Raises ORDER_NOT_FOUND, for another shop's too."""
     found = orders.by_code(view, visit.parts["code"])
     if found is None or found.shop.id != visit.shop.id:
-        raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+        raise refuse(OrderNotFound())
     return found
 
 

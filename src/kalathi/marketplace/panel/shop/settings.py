@@ -7,8 +7,9 @@ from kalathi.contract.signatures import SECRET_BYTES, secret_text, sign_headers
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import real_millis
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
+from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.panel import store as sessions
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.visits import Visit, read_as
@@ -65,7 +66,7 @@ async def try_webhook(visit: Visit) -> Answer:
     else:
         found = context.demo.find(_TRIED_ORDER)
         if found is None:
-            raise DomainError(ErrorCode.ORDER_NOT_FOUND, "Order not found")
+            raise refuse(OrderNotFound())
         body = triggers.sample_body(found, context.terms, now)
     live = await context.database.look(lambda view: list(store.signing_secrets(view, shop.id).values()))
     headers = sign_headers(live, f"test-{opaque_id()}", real_millis() // 1000, body)

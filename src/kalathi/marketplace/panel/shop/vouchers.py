@@ -10,10 +10,11 @@ from kalathi.marketplace.couriers import store
 from kalathi.marketplace.couriers.merging import merge_pdfs
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.panel.answers import Answer
+from kalathi.marketplace.panel.refusals import OrderWithoutVoucher, UnknownOrder
 from kalathi.marketplace.panel.visits import Visit
 
 _MOST: Final = 100
@@ -45,11 +46,11 @@ async def merge_vouchers(visit: Visit) -> Answer:
 def _voucher(visit: Visit, view: View, code: str) -> _Taken:
     found = orders.by_code(view, code)
     if found is None or found.shop.id != visit.shop.id:
-        raise DomainError(ErrorCode.ORDER_NOT_FOUND, f"Order {code[:40]} not found")
+        raise refuse(UnknownOrder(code[:40]))
     link = (found.order.courier_voucher or "").rpartition("/")[2].removesuffix(".pdf")
     voucher = store.voucher(view, found.shop.id, link)
     if voucher is None:
-        raise invalid_parameter(f"Order {code} has no voucher.")
+        raise refuse(OrderWithoutVoucher(code))
     return _Taken(link, voucher.pdf)
 
 

@@ -1,23 +1,24 @@
 """A shop's goods in the marketplace's warehouse: products, purchase orders, suppliers (docs/contract.md#section-9)."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from kalathi.contract.requests import PurchaseOrderRequest, SupplierRequest
 from kalathi.contract.words import STORAGE_CONDITIONS
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import DomainError, Refusal, refuse
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Given, Visit, read_as
 from kalathi.marketplace.warehouse import commands, store
+from kalathi.marketplace.warehouse.refusals import LineRefusal, SupplierNotFound
 
 # Products of one form; for more there are the API and its command.
 _LINES: Final = 5
-_LINE: Final = re.compile(r"^line_items\[([0-9]+)\]")
 # Of a list to choose from.
 _MOST_CHOICES: Final = 500
 
@@ -70,7 +71,7 @@ async def announce_goods(visit: Visit) -> Answer:
             lambda view: commands.announce_goods(view, shop_id, request, keys, context.clock.now())
         )
     except DomainError as error:
-        raise DomainError(error.code, *(_as_on_the_page(text, filled) for text in error.messages)) from None
+        raise DomainError(error.code, *(_as_on_the_page(reason, filled) for reason in error.reasons)) from None
     finally:
         context.keys.give_back(keys)
     return See(f"/shop/warehouse/purchase-orders/{code}", done="purchase_order")
@@ -81,10 +82,9 @@ def _is_filled_in(row: Any) -> bool:
     return isinstance(row, dict) and ("product_uid" in row or "expected_quantity" in row)
 
 
-def _as_on_the_page(sentence: str, filled: Sequence[int]) -> str:
-    """The sentence with the number that the row has on the page, where rows that were left blank count too."""
-    # Only at the beginning: a person may have typed the same later.
-    return _LINE.sub(lambda found: f"line_items[{filled[int(found[1])]}]", sentence)
+def _as_on_the_page(reason: Refusal | str, filled: Sequence[int]) -> Refusal | str:
+    """Return the refusal of a line with the line's place on the page, where blank rows count too."""
+    return replace(reason, place=filled[reason.place]) if isinstance(reason, LineRefusal) else reason
 
 
 async def show_purchase_order(visit: Visit) -> Answer:
@@ -125,7 +125,7 @@ async def show_supplier(visit: Visit) -> Answer:
     """A supplier, to be changed."""
     found = await visit.context.database.look(lambda view: store.supplier(view, visit.shop.id, visit.parts["id"]))
     if found is None:
-        raise DomainError(ErrorCode.NOT_FOUND, "Supplier not found")
+        raise refuse(SupplierNotFound())
     supplier = found.supplier
     facts = {name: getattr(supplier, name) or "" for name in supplier.__struct_fields__}
     given = Given(facts | dict(visit.form.values))

@@ -1,0 +1,61 @@
+"""The refusals of shops and listings."""
+
+from kalathi.marketplace.kernel.errors import ErrorCode, Refusal
+from kalathi.marketplace.kernel.targets import BadUrl
+
+
+class ShopNotFound(Refusal, frozen=True):
+    """No shop has this id."""
+
+    CODE = ErrorCode.NOT_FOUND
+    SENTENCE = "Shop not found"
+
+
+class TooManyLocations(Refusal, frozen=True):
+    """The shop has as many locations as possible."""
+
+    most: int
+    SENTENCE = "The shop has {most} locations; that is as many as there may be."
+
+
+class ListedTwice(Refusal, frozen=True):
+    """A product is listed twice in one call."""
+
+    SENTENCE = "A shop_uid is listed twice."
+
+
+class NotAPrice(Refusal, frozen=True):
+    """A price that is no amount in euros."""
+
+    product: str
+    SENTENCE = "unit_price of {product} must be an amount in euros, not negative, with at most two decimals."
+
+
+class NotACommission(Refusal, frozen=True):
+    """A commission that is no percentage."""
+
+    product: str
+    SENTENCE = "commission_rate of {product} must be a percentage from 0 to 100 with at most two decimals."
+
+
+class NotAVatRate(Refusal, frozen=True):
+    """A VAT rate that is no percentage."""
+
+    product: str
+    SENTENCE = "vat_rate of {product} must be a percentage from 0 to 100 with at most two decimals."
+
+
+class BadAddress(Refusal, frozen=True):
+    """An address to which nothing can be sent, and its fault."""
+
+    member: str
+    fault: BadUrl
+    SENTENCE = "{member} {fault}."
+
+
+class ForeignDomain(Refusal, frozen=True):
+    """An address outside of the shop's own domain."""
+
+    member: str
+    domain: str
+    SENTENCE = "{member} must be https on the shop's domain {domain} or a subdomain of it."
