@@ -86,7 +86,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _body_bytes: int
 
     # The base class narrows asyncio's signature in the same way.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # The server is for streams only.
         """Take the connection, or close it if there are too many."""
         super().connection_made(transport)
         self._begin(_Phase.HEAD)

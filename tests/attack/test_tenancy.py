@@ -76,7 +76,7 @@ async def test_no_call_with_the_token_of_another_shows_or_changes_anything(tmp_p
         for attempt in attempts:
             answer = await _send(market, attempt)
             assert answer.status in attempt.statuses, (attempt.route.method, attempt.path, attempt.token, answer)
-            # What the caller named itself may stand in the answer.
+            # A value that the caller sent may be in the answer.
             text = answer.body.decode().replace(attempt.path, "")
             named = [secret for secret in theirs.secrets() if secret in text and secret not in attempt.path]
             assert named == [], (attempt.route.method, attempt.path)

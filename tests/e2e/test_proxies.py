@@ -178,7 +178,7 @@ async def test_a_documented_proxy_lets_everything_through_that_has_to_pass(front
         shop = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
         async with session.get(f"{front.url}/merchants/ecommerce/orders", headers=shop) as answer:
             assert answer.status == 200
-        # An invoice of nearly 7 MB is read whole, and refused for what it is.
+        # An invoice of nearly 7 MB is read whole, and refused with the right reason.
         form = aiohttp.FormData()
         form.add_field("invoice_file", io.BytesIO(b"%PDF-1.7" + bytes(7_300_000)), filename="a.pdf")
         url = f"{front.url}/merchants/ecommerce/orders/DEMO-ACCEPTED/invoices"

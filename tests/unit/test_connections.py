@@ -92,7 +92,7 @@ class Server:
 
     def connect(self) -> tuple[LimitedProtocol, Transport]:
         transport = Transport()
-        protocol = self._protocol(self._config, self._state, {}, self.loop)  # type: ignore[arg-type]
+        protocol = self._protocol(self._config, self._state, {}, self.loop)  # type: ignore[arg-type]  # A fake event loop.
         transport.protocol = protocol
         protocol.connection_made(transport)
         return protocol, transport

@@ -1,4 +1,4 @@
-"""What a page asks of the machine is what the machine does: a possible action succeeds, another is refused."""
+"""Pages ask which actions are possible: a possible action succeeds, another one is refused."""
 
 from collections.abc import Callable
 from datetime import date

@@ -58,7 +58,7 @@ class Transport(Protocol):
 
 
 class _AsyncSession(niquests.AsyncSession):
-    async def resolve_redirects(self, *_: Any, **__: Any) -> AsyncGenerator[Any, None]:  # type: ignore[override]
+    async def resolve_redirects(self, *_: Any, **__: Any) -> AsyncGenerator[Any, None]:  # type: ignore[override]  # Any arguments.
         """Yield no request."""
         nothing: tuple[Any, ...] = ()
         for request in nothing:
@@ -66,7 +66,7 @@ class _AsyncSession(niquests.AsyncSession):
 
 
 class _Session(niquests.Session):
-    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:  # type: ignore[override]
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:  # type: ignore[override]  # Any arguments.
         """The same."""
         return iter(())
 
