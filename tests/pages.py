@@ -15,16 +15,16 @@ import structlog
 
 from kalathi import merchant
 from kalathi.marketplace.api.openapi import without_references
-from kalathi.marketplace.api.reply import ERRORS
 from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
-from kalathi.marketplace.api.uploads import FileField
 from kalathi.marketplace.kernel.settings import setting_fields
 from kalathi.marketplace.orders.machine import TRANSITIONS
 from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.returns.machine import TRANSITIONS as RETURN_TRANSITIONS
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.sandbox.scenario import scenarios
+from kalathi.marketplace.web.reply import ERRORS
+from kalathi.marketplace.web.uploads import FileField
 from kalathi.merchant import CallError, Client
 from tests import exchanges
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.marketplace.api.limits import RateLimit
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.web.limits import RateLimit
 from tests.market import CUSTOMER, OPERATOR_TOKEN, HttpAnswer, Market, Shop, hold_commits, open_market, until
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalathi.marketplace.api.multipart import read_parts
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, mime_type
+from kalathi.marketplace.web.multipart import read_parts
 from tests.market import Shop, open_market
 
 pytestmark = pytest.mark.anyio

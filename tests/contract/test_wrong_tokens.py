@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kalathi.marketplace.api.callers import Callers, network_of
 from kalathi.marketplace.kernel.settings import Settings, read_settings
+from kalathi.marketplace.web.callers import Callers, network_of
 from tests.market import ACCEPT, OPERATOR_TOKEN, HttpAnswer, Market, open_market
 
 pytestmark = pytest.mark.anyio

@@ -18,7 +18,7 @@ from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
 from kalathi.contract.orders import Order, OrderBody, Success
 from kalathi.contract.requests import PurchaseOrderRequest, RejectedLine, SupplierRequest
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.api.reply import ERRORS
+from kalathi.marketplace.web.reply import ERRORS
 from kalathi.merchant import AsyncClient, Client, MarketplaceError, Retries, UnreachableError
 from kalathi.merchant.client.failures import ERRORS_BY_CODE, marketplace_error
 from kalathi.merchant.client.transport import HttpAnswer

@@ -224,9 +224,9 @@ def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
 
 
 async def _serve(settings: Settings, sockets: _Sockets, *, works: bool, ready: Callable[[], None]) -> None:
-    from kalathi.marketplace.api.faults import CUT_OFF
     from kalathi.marketplace.api.watching import with_watch_port
     from kalathi.marketplace.app import open_marketplace
+    from kalathi.marketplace.web.faults import CUT_OFF
     from kalathi.serving import address_of, log_json_lines, run_server
 
     log_json_lines()

@@ -6,6 +6,9 @@ from typing import Annotated, Final, Literal, NamedTuple, get_args
 
 from msgspec import Meta
 
+# The first part of every path of the merchants' API (docs/contract.md#section-1).
+BASE_PATH: Final = "/merchants/ecommerce"
+
 
 class OrderState(StrEnum):
     """Every state that an order can show (section 2)."""

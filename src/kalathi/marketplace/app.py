@@ -14,9 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
-from kalathi.marketplace.api.callers import Callers
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.docs_page import Description
+from kalathi.marketplace.api.docs_page import ApiDescription
 from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
@@ -45,6 +43,8 @@ from kalathi.marketplace.sandbox.fault_rules import FaultRules, FaultyTransport
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.shops.model import hash_token
+from kalathi.marketplace.web.callers import Callers
+from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender, Transport
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
@@ -123,7 +123,7 @@ class Marketplace:
             demo=DemoOrders(terms.public_url),
             sample=SampleDocument(printer, self._threads),
             faults=faults,
-            description=Description(lambda: document(settings.vendor)),
+            description=ApiDescription(lambda: document(settings.vendor)),
             sender=self._network,
             listeners=Listeners(
                 database, clock, faults, transport, _listener_workers(settings, database, clock, schedule)

@@ -14,21 +14,22 @@ from starlette.routing import Match, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kalathi.marketplace.api.bodies import check_encoding, decode_body, read_body, read_query
+from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.api.calls import Call, ShopHandler
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.front import BASE_PATH, MerchantCall, MerchantsFront
+from kalathi.marketplace.api.front import MerchantCall, MerchantsFront
 from kalathi.marketplace.api.listen import LISTEN_PATH, listen_endpoint
 from kalathi.marketplace.api.merchant_routes import fault_name
 from kalathi.marketplace.api.merchants import Handler
 from kalathi.marketplace.api.operator_token import check_monitor, check_operator
-from kalathi.marketplace.api.reply import Reply, error_reply
 from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.api.shop_routes import ShopRoute, ShopRoutes
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.idempotency import make_keyed_request
 from kalathi.marketplace.sandbox.triggers import TriggerKind
+from kalathi.marketplace.web.bodies import check_encoding, decode_body, read_body, read_query
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.reply import Reply, error_reply
 
 # The owner of the operator's idempotency keys; no shop has this id.
 OPERATOR = "operator"

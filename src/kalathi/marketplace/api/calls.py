@@ -6,12 +6,12 @@ from typing import Any
 from msgspec import Struct
 
 from kalathi.contract.codec import encode
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, remember
 from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.reply import Reply
 
 
 class Call(Struct, frozen=True, kw_only=True):

@@ -8,21 +8,16 @@ from msgspec import Meta, Struct
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import ListMeta
 from kalathi.marketplace.api.calls import Call, write
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.paging import page_of, pagination, timestamp_of
-from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.clock import real_millis, to_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.returns import store as returns
-from kalathi.marketplace.returns.commands import resend
+from kalathi.marketplace.returns.resending import can_be_resent, opens_subject, resend_event
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.paging import page_of, pagination, timestamp_of
+from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.webhooks import log
-from kalathi.marketplace.webhooks.listeners import url_for
-from kalathi.marketplace.webhooks.openings import OPENING
-from kalathi.marketplace.webhooks.resending import resent
 from kalathi.marketplace.webhooks.sending import webhook_headers
-from kalathi.marketplace.webhooks.store import event_type_of
 
 _STATES: Final = ("pending", "delivered", "exhausted", "not_sent")
 _AT_ONCE: Final = 200
@@ -78,7 +73,7 @@ async def resend_delivery(context: Context, call: Call) -> Reply:
 
     def command(view: View) -> tuple[ChangeSet, Reply]:
         log.delivery_detail(view, call.path["id"], {}, 0)
-        changes = again(view, call.path["id"], context.clock.now())
+        changes = resend_event(view, call.path["id"], context.clock.now())
         return changes, Reply(200, encode(Resent(resent=1)))
 
     return await write(context, call, command)
@@ -104,31 +99,10 @@ async def resend_failures(context: Context, call: Call) -> Reply:
             for name in part:
                 shop_id, subject, sequence = log.parts_of(name)
                 # The created event of a return carries the present state, so it is sent once.
-                if subject not in begun and _can_be_told(view, shop_id, subject, sequence):
-                    changes.extend([again(view, name, now)])
-                    begun |= {subject} if _opens(view, shop_id, subject, sequence) else set()
+                if subject not in begun and can_be_resent(view, shop_id, subject, sequence):
+                    changes.extend([resend_event(view, name, now)])
+                    begun |= {subject} if opens_subject(view, shop_id, subject, sequence) else set()
             return changes, None
 
         await context.database.run(command)
     return Reply(200, encode(Resent(resent=len(names))))
-
-
-def again(view: View, name: str, now: datetime) -> ChangeSet:
-    """Send one event again: the same bytes. A return that the shop's present URL does not know begins again with a
-    created event (docs/contract.md#section-8). Raises RETURN_HOOK."""
-    shop_id, subject, sequence = log.parts_of(name)
-    if _opens(view, shop_id, subject, sequence):
-        found = returns.by_code(view, subject)
-        if found is not None:
-            return resend(view, found, now, sequence).changes
-    return resent(view, shop_id, subject, sequence, to_millis(now))
-
-
-def _opens(view: View, shop_id: str, subject: str, sequence: int) -> bool:
-    return event_type_of(view, shop_id, subject, sequence) == OPENING
-
-
-def _can_be_told(view: View, shop_id: str, subject: str, sequence: int) -> bool:
-    """When many events are sent again, returns of a shop with its hook off are left out."""
-    found = returns.by_code(view, subject) if _opens(view, shop_id, subject, sequence) else None
-    return found is None or url_for(view, found.shop, OPENING) is not None

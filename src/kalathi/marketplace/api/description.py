@@ -3,9 +3,9 @@
 from typing import Final
 
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.docs_page import POLICY
-from kalathi.marketplace.api.reply import Reply
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.reply import Reply
 
 _PAGE_HEADERS: Final = (
     (b"content-type", b"text/html; charset=utf-8"),

@@ -30,7 +30,7 @@ POLICY: Final = (
 )
 
 
-class Description:
+class ApiDescription:
     """The document and the page as bytes."""
 
     def __init__(self, make: Callable[[], dict[str, Any]]) -> None:

@@ -12,15 +12,10 @@ from typing import Any, Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
-from kalathi.marketplace.api.bodies import check_encoding, decode_body, read_body, read_query
+from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.api.calls import ShopCall
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.faults import go_wrong
-from kalathi.marketplace.api.limits import RateLimit
 from kalathi.marketplace.api.merchants import Handler, OrderCall, show_order
-from kalathi.marketplace.api.reply import SUCCESS, Reply, error_reply
 from kalathi.marketplace.api.shop_routes import ShopRoutes
-from kalathi.marketplace.api.uploads import FileField, read_upload
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
@@ -31,8 +26,13 @@ from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.sandbox.demo_orders import stands_at
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import hash_token
+from kalathi.marketplace.web.bodies import check_encoding, decode_body, read_body, read_query
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.faults import go_wrong
+from kalathi.marketplace.web.limits import RateLimit
+from kalathi.marketplace.web.reply import SUCCESS, Reply, error_reply
+from kalathi.marketplace.web.uploads import FileField, read_upload
 
-BASE_PATH: Final = "/merchants/ecommerce"
 _ORDERS: Final = f"{BASE_PATH}/orders/"
 # No token is nearly as long; longer ones are refused without being hashed or kept.
 _LONGEST_AUTHORIZATION: Final = 200

@@ -9,13 +9,13 @@ import msgspec
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.operator_token import check_operator
-from kalathi.marketplace.api.reply import error_reply
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 from kalathi.marketplace.listening.messages import EVENT_TYPES, decode_for_marketplace
 from kalathi.marketplace.listening.stream import Stream
 from kalathi.marketplace.shops.commands import find_shop
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.reply import error_reply
 
 LISTEN_PATH: Final = "/marketplace/shops/{id}/listen"
 _LONGEST_TARGET: Final = 500

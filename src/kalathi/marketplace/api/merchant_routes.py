@@ -12,17 +12,13 @@ from kalathi.contract.fbs import (
 from kalathi.contract.orders import OrderBody, OrderList, Success
 from kalathi.contract.requests import PurchaseOrderRequest, ReviewRequest, SupplierRequest
 from kalathi.contract.returns import ReturnBody, ReturnList
-from kalathi.marketplace.api import (
-    merchants,
-    returns,
-    uploads,
-    warehouse,
-)
+from kalathi.contract.words import BASE_PATH
+from kalathi.marketplace.api import merchants, returns, warehouse
 from kalathi.marketplace.api.calls import ShopHandler
-from kalathi.marketplace.api.front import BASE_PATH
 from kalathi.marketplace.api.route import BODY_ERRORS, ORDER_STATE, PAGES, RETURN_STATE, Access, Query, Route
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders.operations import SHOP_ACTIONS
+from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE
 
 _LIST: Final = f"{BASE_PATH}/orders"
 _ORDER: Final = f"{_LIST}/{{code}}"
@@ -140,11 +136,11 @@ MERCHANT_ROUTES: Final[tuple[Route, ...]] = (
         )
         for word, action in SHOP_ACTIONS.items()
     ),
-    _merchant("invoices", merchants.upload_invoice, uploads.INVOICE_FILE, _E.INVOICE_MISSING, _E.INVOICE_REFUSED),
+    _merchant("invoices", merchants.upload_invoice, INVOICE_FILE, _E.INVOICE_MISSING, _E.INVOICE_REFUSED),
     _merchant(
         "credit_invoices",
         merchants.upload_credit_invoice,
-        uploads.CREDIT_INVOICE_FILE,
+        CREDIT_INVOICE_FILE,
         _E.CREDIT_INVOICE_MISSING,
         _E.CREDIT_INVOICE_REFUSED,
     ),

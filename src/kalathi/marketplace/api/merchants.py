@@ -14,9 +14,6 @@ from kalathi.contract.codec import encode
 from kalathi.contract.orders import OrderList
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.calls import ShopCall
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.paging import Page, cursor_of, cursor_to, page_of, pagination, timestamp_of
-from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
@@ -29,6 +26,9 @@ from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.sandbox.triggers import TriggerKind, trigger_event
 from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.paging import Page, cursor_of, cursor_to, page_of, pagination, timestamp_of
+from kalathi.marketplace.web.reply import Reply
 
 
 class OrderCall(NamedTuple):

@@ -9,12 +9,12 @@ import msgspec
 
 from kalathi import __version__
 from kalathi.contract.errors import ErrorEnvelope
-from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR
 from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
-from kalathi.marketplace.api.uploads import FileField
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.sandbox.triggers import TriggerKind
+from kalathi.marketplace.web.reply import ERRORS, INTERNAL_ERROR
+from kalathi.marketplace.web.uploads import FileField
 
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"

@@ -11,9 +11,6 @@ from kalathi.contract.orders import ListMeta
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.marketplace.api.calls import Call, reply, write
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.paging import page_of, pagination
-from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
@@ -26,6 +23,9 @@ from kalathi.marketplace.orders.operations import Facts, Operation
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewShop, Shop, without_passwords
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.paging import page_of, pagination
+from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import resent_latest
 

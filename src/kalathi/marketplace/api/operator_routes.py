@@ -7,16 +7,8 @@ from msgspec import Meta
 
 from kalathi.contract.orders import OrderBody, Success
 from kalathi.contract.returns import ReturnBody
-from kalathi.marketplace.api import (
-    deliveries,
-    operator,
-    returns,
-    sandbox,
-    warehouse,
-)
+from kalathi.marketplace.api import deliveries, operator, returns, sandbox, warehouse
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.api.route import BODY_ERRORS, ORDER_STATE, PAGES, RETURN_STATE, Access, Query, Route
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders.model import NewCart
@@ -29,6 +21,8 @@ from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.player import Played
 from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewLocation, NewShop, ShopChanges
 from kalathi.marketplace.warehouse.model import Receive
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.webhooks.log import DeliveryDetail, DeliveryState
 
 _SHOP: Final = "/marketplace/shops/{shop_id}"

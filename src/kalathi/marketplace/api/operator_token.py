@@ -5,9 +5,9 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
-from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.shops.model import hash_token
+from kalathi.marketplace.web.context import Context
 
 # The key of an ASGI scope for calls on a port that monitoring systems alone can reach.
 WATCH_PORT: Final = "kalathi.watch_port"

@@ -10,9 +10,6 @@ from kalathi.contract.returns import Return as ReturnOnTheWire
 from kalathi.contract.returns import ReturnBody, ReturnList
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.paging import page_of, pagination
-from kalathi.marketplace.api.reply import SUCCESS, Reply
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.errors import invalid_parameter
@@ -23,6 +20,9 @@ from kalathi.marketplace.returns.operations import Facts, Operation
 from kalathi.marketplace.sandbox.demo_return import demo_return
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind, trigger_return_event
 from kalathi.marketplace.shops.commands import find_shop
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.paging import page_of, pagination
+from kalathi.marketplace.web.reply import SUCCESS, Reply
 
 
 class ShortReturn(Struct, frozen=True, kw_only=True):

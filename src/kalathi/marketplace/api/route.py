@@ -7,13 +7,11 @@ from typing import Annotated, Any, Final, NamedTuple
 from msgspec import Meta
 
 from kalathi.contract.words import OrderState, ReturnState
-from kalathi.marketplace.api import (
-    merchants,
-)
+from kalathi.marketplace.api import merchants
 from kalathi.marketplace.api.calls import Call, ShopHandler
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.errors import ErrorCode
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.reply import Reply
 
 
 class Access(Enum):

@@ -2,13 +2,7 @@
 
 from typing import Final
 
-from kalathi.marketplace.api import (
-    description,
-    sandbox,
-    uploads,
-    vouchers,
-    watching,
-)
+from kalathi.marketplace.api import description, files, sandbox, watching
 from kalathi.marketplace.api.merchant_routes import MERCHANT_ROUTES
 from kalathi.marketplace.api.operator_routes import OPERATOR_ROUTES
 from kalathi.marketplace.api.route import Access, Route
@@ -29,10 +23,10 @@ ROUTES: Final[tuple[Route, ...]] = (
         Access.ANYBODY,
         "GET",
         "/vouchers/{shop_id}/{link}.pdf",
-        vouchers.download_voucher,
+        files.download_voucher,
         None,
         bytes,
         (_E.NOT_FOUND, _E.CONFLICT),
     ),
-    Route(Access.ANYBODY, "GET", "/uploads/{shop_id}/{file}", uploads.download_upload, None, bytes, (_E.NOT_FOUND,)),
+    Route(Access.ANYBODY, "GET", "/uploads/{shop_id}/{file}", files.download_upload, None, bytes, (_E.NOT_FOUND,)),
 )

@@ -9,15 +9,15 @@ from msgspec import Meta, Struct
 
 from kalathi.contract.codec import encode
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.context import Context
 from kalathi.marketplace.api.merchant_routes import API_CALLS
-from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.listening.messages import EVENT_TYPES
 from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.player import ScenarioPlayer
 from kalathi.marketplace.sandbox.scenario import find_scenario, overridden, scenarios
 from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.reply import Reply
 
 
 class IpRanges(Struct, frozen=True, kw_only=True):

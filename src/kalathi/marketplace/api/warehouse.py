@@ -13,14 +13,14 @@ from kalathi.contract.fbs import (
     SupplierList,
 )
 from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.paging import page_of, pagination
-from kalathi.marketplace.api.reply import SUCCESS, Reply
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.warehouse import commands, store
 from kalathi.marketplace.warehouse.model import line_on_the_wire
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.paging import page_of, pagination
+from kalathi.marketplace.web.reply import SUCCESS, Reply
 
 
 class ReceivedBody(Struct, frozen=True, kw_only=True):

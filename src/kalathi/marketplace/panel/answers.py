@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kalathi.marketplace.api.reply import Reply
 from kalathi.marketplace.panel.live import Stream
+from kalathi.marketplace.web.reply import Reply
 
 
 class Shown(NamedTuple):

@@ -17,10 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kalathi.marketplace.api.bodies import read_body
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.front import BASE_PATH
-from kalathi.marketplace.api.reply import ERRORS, INTERNAL_ERROR
+from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
 from kalathi.marketplace.panel import wording
@@ -35,6 +32,9 @@ from kalathi.marketplace.panel.rendering import ASSETS, asset, render
 from kalathi.marketplace.panel.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
 from kalathi.marketplace.panel.visits import MOST_FIELDS, MOST_FORM_BYTES, Form, PanelContext, Visit
 from kalathi.marketplace.panel.written import list_typed_texts
+from kalathi.marketplace.web.bodies import read_body
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.reply import ERRORS, INTERNAL_ERROR
 
 _log = structlog.get_logger("kalathi.panel")
 

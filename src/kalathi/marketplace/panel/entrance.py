@@ -2,11 +2,11 @@
 
 import msgspec
 
-from kalathi.marketplace.api.reply import ERRORS
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.sign_in_links import LinkRefused
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.web.reply import ERRORS
 
 SHOP_HOME = "/shop/orders"
 OPERATOR_HOME = "/"

@@ -2,9 +2,9 @@
 
 from starlette.requests import Request
 
-from kalathi.marketplace.api.uploads import FileField, boundary_of, read_file_parts
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.panel.visits import Form
+from kalathi.marketplace.web.uploads import FileField, boundary_of, read_file_parts
 
 
 async def read_file_form(request: Request, field: FileField) -> Form:

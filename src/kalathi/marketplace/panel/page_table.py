@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from kalathi.marketplace.api.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE
 from kalathi.marketplace.panel import entrance
 from kalathi.marketplace.panel.operator import carts, console, deliveries, overview, shops
 from kalathi.marketplace.panel.operator import orders as all_orders
@@ -10,6 +9,7 @@ from kalathi.marketplace.panel.operator import returns as all_returns
 from kalathi.marketplace.panel.operator import warehouse as arrivals
 from kalathi.marketplace.panel.pages import Page, Who, get_page, post_page
 from kalathi.marketplace.panel.shop import order, orders, returns, settings, vouchers, warehouse
+from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE
 
 PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.ANYBODY, "/sign-in", entrance.show_sign_in),

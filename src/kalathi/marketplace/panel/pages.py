@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
-from kalathi.marketplace.api.uploads import FileField
 from kalathi.marketplace.panel.answers import Answer
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.web.uploads import FileField
 
 Handler = Callable[[Visit], Awaitable[Answer]]
 

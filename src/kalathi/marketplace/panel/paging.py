@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from kalathi.marketplace.api.paging import Page, page_of
+from kalathi.marketplace.web.paging import Page, page_of
 
 PER_PAGE = 50
 

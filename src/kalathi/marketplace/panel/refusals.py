@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.api import limits, uploads
 from kalathi.marketplace.kernel import refusals as kernel
 from kalathi.marketplace.kernel.errors import ErrorCode, Refusal, show_value
 from kalathi.marketplace.kernel.targets import BadUrl
@@ -21,6 +20,7 @@ from kalathi.marketplace.returns import refusals as returns
 from kalathi.marketplace.sandbox import refusals as sandbox
 from kalathi.marketplace.shops import refusals as shops
 from kalathi.marketplace.warehouse import refusals as warehouse
+from kalathi.marketplace.web import limits, uploads
 
 
 class NotANumber(Refusal, frozen=True):

@@ -16,9 +16,6 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.requests import Request
 
-from kalathi.marketplace.api.callers import network_of
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.limits import RateLimit
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
@@ -27,6 +24,9 @@ from kalathi.marketplace.panel.open_console import find_console_fault, is_local_
 from kalathi.marketplace.panel.sign_in_links import LinkRefused, SignInLink, read_sign_in_link
 from kalathi.marketplace.shops.model import Shop, hash_token
 from kalathi.marketplace.shops.store import shop_id_of_token
+from kalathi.marketplace.web.callers import network_of
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.limits import RateLimit
 
 _log = structlog.get_logger("kalathi.panel")
 

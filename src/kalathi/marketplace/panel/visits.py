@@ -8,14 +8,14 @@ import msgspec
 from msgspec import Struct
 from starlette.datastructures import QueryParams
 
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.forms import read_form
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
 from kalathi.marketplace.kernel.refusals import refuse_shape
 from kalathi.marketplace.panel.languages import Words
 from kalathi.marketplace.panel.live import OPERATOR, ChangeSignals, Mark, Stream
 from kalathi.marketplace.panel.sessions import Sessions, Visitor
 from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.forms import read_form
 
 T = TypeVar("T")
 # More than any form of ours has. Percent-encoding of this length takes 30 ms to read.

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode
 from kalathi.contract.reading import Reading, read
+from kalathi.contract.words import BASE_PATH
 from kalathi.merchant.client.error_bodies import read_entries
 from kalathi.merchant.client.failures import (
     CallError,
@@ -28,7 +29,6 @@ from kalathi.merchant.client.transport import HttpAnswer
 
 T = TypeVar("T")
 
-_PATH: Final = "/merchants/ecommerce"
 _JSON: Final = "application/json; charset=utf-8"
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
@@ -87,7 +87,7 @@ class RequestCore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self.base = self.base_url + _PATH
+        self.base = self.base_url + BASE_PATH
         self._headers = {
             "Authorization": f"Bearer {token}",
             "Accept": f"application/vnd.{vendor}+json; version=3.0",
@@ -175,7 +175,7 @@ class RequestCore:
 
     def _moved(self, error: RedirectedError, call: Call) -> RedirectedError:
         """Names the marketplace's new address, if the redirect changes nothing else of the call's."""
-        new_base_url = new_base(error.refused, _PATH + call.path)
+        new_base_url = new_base(error.refused, BASE_PATH + call.path)
         return RedirectedError(error.refused, base_url=show_address(self.base_url), new_base_url=new_base_url)
 
 

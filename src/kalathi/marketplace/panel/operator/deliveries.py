@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from kalathi.contract.words import OrderEventType, ReturnEventType
-from kalathi.marketplace.api.deliveries import again
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.clock import ATHENS, real_millis, to_millis
 from kalathi.marketplace.kernel.database import View
@@ -16,6 +15,7 @@ from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.refusals import NotATime
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.returns.resending import resend_event
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import log
@@ -87,7 +87,7 @@ async def resend(visit: Visit) -> Answer:
 
     def command(view: View) -> tuple[ChangeSet, None]:
         log.delivery_detail(view, name, {}, 0)
-        return again(view, name, visit.context.clock.now()), None
+        return resend_event(view, name, visit.context.clock.now()), None
 
     await visit.context.database.run(command)
     return See(f"/operator/deliveries/{name}", done="resent")

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kalathi.contract.words import REPLACEMENT_CUSTOMS, Courier, OrderEventType, OrderState, ReturnReason
-from kalathi.marketplace.api.reply import Reply
-from kalathi.marketplace.api.vouchers import PDF_HEADERS
 from kalathi.marketplace.couriers import store as couriers
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
@@ -27,6 +25,7 @@ from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.returns import commands as returns
 from kalathi.marketplace.returns.model import NewReturn
 from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import resent_latest
 

@@ -4,8 +4,6 @@ import asyncio
 from functools import partial
 from typing import Final, NamedTuple
 
-from kalathi.marketplace.api.reply import Reply
-from kalathi.marketplace.api.vouchers import PDF_HEADERS
 from kalathi.marketplace.couriers import store
 from kalathi.marketplace.couriers.merging import merge_pdfs
 from kalathi.marketplace.kernel.changes import ChangeSet
@@ -16,6 +14,7 @@ from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.panel.answers import Answer
 from kalathi.marketplace.panel.refusals import OrderWithoutVoucher, UnknownOrder
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 
 _MOST: Final = 100
 

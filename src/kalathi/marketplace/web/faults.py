@@ -6,9 +6,9 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from kalathi.marketplace.api.reply import INTERNAL_ERROR, Reply, envelope_reply
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultRule
+from kalathi.marketplace.web.reply import INTERNAL_ERROR, Reply, envelope_reply
 
 # The server puts a function under this name into a request's extensions that cuts its connection off.
 CUT_OFF: Final = "kalathi.cut_off"

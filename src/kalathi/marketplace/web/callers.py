@@ -9,9 +9,9 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kalathi.marketplace.api.limits import RateLimit
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.web.limits import RateLimit
 from kalathi.trusted_proxies import read_trusted_proxies, source_of
 
 _LONGEST_ADDRESS: Final = 50

@@ -7,9 +7,9 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
-from kalathi.marketplace.api import forms
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 from kalathi.marketplace.kernel.refusals import refuse_shape
+from kalathi.marketplace.web import forms
 
 LARGEST_BODY_BYTES: Final = 1_000_000
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"

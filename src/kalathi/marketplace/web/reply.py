@@ -22,6 +22,13 @@ SECRET_FILE: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+PDF_HEADERS: Final = (
+    (b"content-type", b"application/pdf"),
+    (b"content-disposition", b'inline; filename="voucher.pdf"'),
+    # Browsers show a PDF as an object inside of a page of their own, with a style of its own.
+    (b"content-security-policy", b"default-src 'none'; object-src 'self'; style-src 'unsafe-inline'"),
+    *SECRET_FILE,
+)
 
 
 class ErrorAnswer(NamedTuple):

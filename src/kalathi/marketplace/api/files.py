@@ -1,25 +1,16 @@
-"""Vouchers behind unguessable links: no token and no Accept header is needed (docs/decisions/0014)."""
-
-from typing import Final
+"""Vouchers and uploads behind unguessable links: no token and no Accept header is needed (docs/decisions/0014)."""
 
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.reply import SECRET_FILE, Reply
 from kalathi.marketplace.couriers import store
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.uploads import Upload, extension_of
 from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
-
-PDF_HEADERS: Final = (
-    (b"content-type", b"application/pdf"),
-    (b"content-disposition", b'inline; filename="voucher.pdf"'),
-    # Browsers show a PDF as an object inside of a page of their own, with a style of its own.
-    (b"content-security-policy", b"default-src 'none'; object-src 'self'; style-src 'unsafe-inline'"),
-    *SECRET_FILE,
-)
+from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.reply import PDF_HEADERS, SECRET_FILE, Reply
 
 
 async def download_voucher(context: Context, call: Call) -> Reply:
@@ -41,3 +32,21 @@ async def download_voucher(context: Context, call: Call) -> Reply:
         return recorded.changes if recorded else ChangeSet(), voucher.pdf
 
     return Reply(200, await context.database.run(command), PDF_HEADERS)
+
+
+async def download_upload(context: Context, call: Call) -> Reply:
+    """The file behind an unguessable link; never as a page of this site. Raises NOT_FOUND."""
+    name, _, extension = call.path["file"].rpartition(".")
+    if call.path["shop_id"] == DEMO_SHOP_ID and call.path["file"] == f"{SAMPLE_LINK}.pdf":
+        found: Upload | None = Upload("application/pdf", await context.sample.pdf())
+    else:
+        found = await context.database.peek(lambda view: orders.upload(view, call.path["shop_id"], name))
+    if found is None or extension_of(found.mime_type) != extension:
+        raise DomainError(ErrorCode.NOT_FOUND, "File not found")
+    headers = (
+        (b"content-type", found.mime_type.encode()),
+        (b"content-disposition", f'attachment; filename="document.{extension}"'.encode()),
+        (b"content-security-policy", b"default-src 'none'; sandbox"),
+        *SECRET_FILE,
+    )
+    return Reply(200, found.content, headers)

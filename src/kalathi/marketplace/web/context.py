@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import Protocol
 
 from msgspec import Struct
 
-from kalathi.marketplace.api.callers import Callers
-from kalathi.marketplace.api.docs_page import Description
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
@@ -17,11 +16,26 @@ from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.samples import SampleDocument
+from kalathi.marketplace.web.callers import Callers
 from kalathi.marketplace.webhooks.dispatcher import Sender
 
 
+class Description(Protocol):
+    """The marketplace's description of its calls."""
+
+    @property
+    def document(self) -> bytes:
+        """OpenAPI 3.1, in JSON."""
+        ...
+
+    @property
+    def page(self) -> bytes:
+        """HTML in UTF-8."""
+        ...
+
+
 class Context(Struct, frozen=True, kw_only=True):
-    """The marketplace as the API sees it. The operator's token is known by its hash only."""
+    """The marketplace as the API and the pages see it. The operator's token is known by its hash only."""
 
     database: Database
     clock: BusinessClock

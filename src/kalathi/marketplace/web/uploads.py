@@ -1,5 +1,5 @@
 """Receive a file (docs/contract.md#section-3): multipart in any form, spooled to a temporary file, bounded, its type
-known by its content. And serve it behind its link."""
+known by its content."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -9,14 +9,9 @@ from typing import Final, NamedTuple
 from python_multipart.multipart import parse_options_header
 from starlette.types import Receive
 
-from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.context import Context
-from kalathi.marketplace.api.multipart import Part, read_parts
-from kalathi.marketplace.api.reply import SECRET_FILE, Reply
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
-from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, Upload, extension_of, mime_type
-from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
+from kalathi.marketplace.web.multipart import Part, read_parts
 
 # The caller gets the errors of a form; the parser would also write them to standard error.
 logging.getLogger("python_multipart").disabled = True
@@ -149,21 +144,3 @@ class _BoundedBody:
             self._more = message.get("more_body", False)
             if part and not self.too_large:
                 yield part
-
-
-async def download_upload(context: Context, call: Call) -> Reply:
-    """The file behind an unguessable link; never as a page of this site. Raises NOT_FOUND."""
-    name, _, extension = call.path["file"].rpartition(".")
-    if call.path["shop_id"] == DEMO_SHOP_ID and call.path["file"] == f"{SAMPLE_LINK}.pdf":
-        found: Upload | None = Upload("application/pdf", await context.sample.pdf())
-    else:
-        found = await context.database.peek(lambda view: store.upload(view, call.path["shop_id"], name))
-    if found is None or extension_of(found.mime_type) != extension:
-        raise DomainError(ErrorCode.NOT_FOUND, "File not found")
-    headers = (
-        (b"content-type", found.mime_type.encode()),
-        (b"content-disposition", f'attachment; filename="document.{extension}"'.encode()),
-        (b"content-security-policy", b"default-src 'none'; sandbox"),
-        *SECRET_FILE,
-    )
-    return Reply(200, found.content, headers)

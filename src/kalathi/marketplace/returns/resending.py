@@ -1,0 +1,39 @@
+"""Send any event of the log again. The subject of an event is an order or a return, and each has its own rule."""
+
+from datetime import datetime
+
+from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.returns import store
+from kalathi.marketplace.returns.commands import resend
+from kalathi.marketplace.webhooks import log
+from kalathi.marketplace.webhooks.listeners import url_for
+from kalathi.marketplace.webhooks.openings import OPENING
+from kalathi.marketplace.webhooks.resending import resent
+from kalathi.marketplace.webhooks.store import event_type_of
+
+
+def resend_event(view: View, name: str, now: datetime) -> ChangeSet:
+    """Send one event again, with the same bytes. `name` is the id of its delivery.
+
+    A return that the shop's present URL does not know begins again with a created event
+    (docs/contract.md#section-8). Raises RETURN_HOOK.
+    """
+    shop_id, subject, sequence = log.parts_of(name)
+    if opens_subject(view, shop_id, subject, sequence):
+        found = store.by_code(view, subject)
+        if found is not None:
+            return resend(view, found, now, sequence).changes
+    return resent(view, shop_id, subject, sequence, to_millis(now))
+
+
+def opens_subject(view: View, shop_id: str, subject: str, sequence: int) -> bool:
+    """Whether the event is the created event of a return."""
+    return event_type_of(view, shop_id, subject, sequence) == OPENING
+
+
+def can_be_resent(view: View, shop_id: str, subject: str, sequence: int) -> bool:
+    """Whether the event can be sent again: not the created event of a return whose shop has its webhook off."""
+    found = store.by_code(view, subject) if opens_subject(view, shop_id, subject, sequence) else None
+    return found is None or url_for(view, found.shop, OPENING) is not None
