@@ -7,17 +7,22 @@ WAL, `synchronous=FULL`.
 import asyncio
 import sqlite3
 import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from orders import Prepared
 
 from kalathi.contract.requests import AcceptRequest
+from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.keys import DrawnKeys
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.sqlite import SqliteDatabase
 from kalathi.marketplace.kernel.statements import Parameters, insert_statement, make_guarded_statement
 from kalathi.marketplace.orders import commands, store
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.terms import Terms
 
 GROUP = 32
@@ -36,13 +41,17 @@ async def _accept_statements(path: Path, prepared: Prepared, codes: list[str]) -
     now = BusinessClock().now()
     sets = []
     for code in codes:
-        found = await database.look(partial(store.by_code, code=code))
-        assert found is not None
-        changes = commands.accept(found, request, terms, now).changes
+        changes = await database.look(partial(_accept, code=code, request=request, terms=terms, now=now))
         statements = [make_guarded_statement(part) for part in changes.guarded]
         sets.append(statements + [insert_statement(part) for part in changes.inserts])
     await database.close()
     return sets
+
+
+def _accept(view: View, code: str, request: AcceptRequest, terms: Terms, now: datetime) -> ChangeSet:
+    found = store.by_code(view, code)
+    assert found is not None
+    return commands.accept(found, request, Facts(view, DrawnKeys([]), terms, now)).changes
 
 
 def run_bare(path: Path, sets: list[Statements], *, collected: bool = False) -> float:

@@ -8,12 +8,14 @@ from typing import NamedTuple
 from kalathi.contract.orders import Address, Customer
 from kalathi.contract.words import PaymentMethod
 from kalathi.marketplace.kernel.clock import BusinessClock
+from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart, NewCartItem
+from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops.model import NewListing, NewLocation, NewShop
@@ -37,9 +39,9 @@ def prepare(where: Path | str, count: int) -> Prepared:
 
 async def _prepare(where: Path | str, count: int) -> Prepared:
     database = await open_database(where if isinstance(where, str) else f"sqlite:///{where}")
-    keys = KeyReserve(database)
     terms = Terms(Settings(), "http://127.0.0.1")
     clock = BusinessClock()
+    commands = CommandRunner(database, clock, KeyReserve(database), terms, IdempotencyKeys(database))
     new_shop = NewShop(
         name="Benchmark",
         domain="shop.example",
@@ -80,9 +82,7 @@ async def _prepare(where: Path | str, count: int) -> Prepared:
     )
 
     async def place() -> str:
-        drawn = await keys.draw(5)
-        placed = await database.run(lambda view: placing.place(view, cart, drawn, terms, clock.now()))
-        keys.give_back(drawn)
+        placed = await commands.run(lambda facts: placing.place(cart, facts), codes=1)
         return placed[0].code
 
     codes: list[str] = []

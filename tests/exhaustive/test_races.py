@@ -13,7 +13,9 @@ from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.keys import DrawnKeys
 from kalathi.marketplace.orders import commands, machine, store
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.recording import record_ended
 from tests.market import OPERATOR_TOKEN, open_market
 
@@ -37,13 +39,13 @@ async def test_exactly_one_of_accept_reject_expire_and_cancel_wins(tmp_path: Pat
         deadline = context.clock.now() + timedelta(hours=30)
 
         async def expire(code: str) -> int:
-            def command(view: View) -> tuple[ChangeSet, None]:
-                found = store.by_code(view, code)
+            def command(facts: Facts) -> tuple[ChangeSet, None]:
+                found = store.by_code(facts.view, code)
                 assert found is not None
-                return commands.expire(found, context.terms, deadline).changes, None
+                return commands.expire(found, None, facts._replace(now=deadline)).changes, None
 
             try:
-                await context.database.run(command)
+                await context.commands.run(command)
             except DomainError as refused:
                 assert refused.code is ErrorCode.ORDER_STATUS
                 return 422
@@ -98,9 +100,14 @@ async def test_every_move_is_written_only_at_the_version_that_it_was_decided_on(
         shop = await market.shop()
         code = await shop.cart(A=1)
         context = market.marketplace._context
-        found = await context.database.look(lambda view: store.by_code(view, code))
-        assert found is not None
-        stale = record_ended(found, machine.cancel(found.order), context.terms, context.clock.now()).changes
+
+        def cancel(view: View) -> ChangeSet:
+            found = store.by_code(view, code)
+            assert found is not None
+            facts = Facts(view, DrawnKeys([]), context.terms, context.clock.now())
+            return record_ended(found, machine.cancel(found.order), facts).changes
+
+        stale = await context.database.look(cancel)
         move = stale.guarded[0]
         assert (move.table, dict(move.when)) == ("orders", {"version": 1})
         await shop.accept(code)

@@ -33,6 +33,7 @@ from kalathi.marketplace.kernel.production import TOO_SHORT, is_short
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.due_work import OrderDueWork
+from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
 from kalathi.marketplace.panel.live import ChangeSignals
@@ -107,19 +108,19 @@ class Marketplace:
         printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
         faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox")
         transport = FaultyTransport(self._network, faults)
-        due_work = OrderDueWork(database, clock, terms, printer, self._threads)
-        handlers = _handlers(due_work, ReturnDueWork(database, clock, terms), Openings(database, clock), idempotency)
+        commands = CommandRunner(database, clock, KeyReserve(database), terms, idempotency)
+        due_work = OrderDueWork(database, commands, clock, terms, printer, self._threads)
+        handlers = _handlers(due_work, ReturnDueWork(commands), Openings(database, clock), idempotency)
         job_kinds = _job_kinds(settings, Dispatcher(database, clock, transport, schedule), handlers)
         self.worker = Worker(database, clock, job_kinds)
         self._context = Context(
             database=database,
             clock=clock,
-            keys=KeyReserve(database),
+            commands=commands,
             terms=terms,
             operator_token_hash=hash_token(operator_token(settings)),
             callers=Callers(settings),
             mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self._wake),
-            idempotency=idempotency,
             demo=DemoOrders(terms.public_url),
             sample=SampleDocument(printer, self._threads),
             faults=faults,

@@ -6,9 +6,8 @@ from typing import Any
 from msgspec import Struct
 
 from kalathi.contract.codec import encode
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, remember
+from kalathi.marketplace.kernel.idempotency import KeyedRequest
+from kalathi.marketplace.orders.running import Command
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply
@@ -33,23 +32,9 @@ class ShopCall(Call, frozen=True, kw_only=True):
 ShopHandler = Callable[[Context, ShopCall], Awaitable[Reply]]
 
 
-async def write(context: Context, call: Call, command: Callable[[View], tuple[ChangeSet, Reply]]) -> Reply:
+async def write(context: Context, call: Call, command: Command[Reply], *, codes: int = 0) -> Reply:
     """Run a command; with an Idempotency-Key its answer is written with it, and a repeat gets it again."""
-    request = call.keyed
-    if request is None:
-        return await context.database.run(command)
-
-    def remembered(view: View) -> tuple[ChangeSet, Reply]:
-        first = answer_of(view, request)
-        if first is not None:
-            return ChangeSet(), Reply(first.status, first.body)
-        changes, reply = command(view)
-        hours = context.terms.settings.idempotency_hours
-        changes.add(*remember(request, reply.status, reply.body, context.clock.now(), hours))
-        return changes, reply
-
-    with context.idempotency.alone(request):
-        return await context.database.run(remembered)
+    return await context.commands.run_once(call.keyed, command, Reply, codes=codes)
 
 
 def reply(status: int, payload: object) -> Reply:

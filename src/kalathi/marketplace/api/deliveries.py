@@ -10,8 +10,8 @@ from kalathi.contract.orders import ListMeta
 from kalathi.marketplace.api.calls import Call, write
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.clock import real_millis, to_millis
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.returns.resending import can_be_resent, opens_subject, resend_event
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.paging import page_of, pagination, timestamp_of
@@ -71,9 +71,9 @@ async def show_delivery(context: Context, call: Call) -> Reply:
 async def resend_delivery(context: Context, call: Call) -> Reply:
     """Sends one event again, the same bytes; one that still waits is sent now."""
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        log.delivery_detail(view, call.path["id"], {}, 0)
-        changes = resend_event(view, call.path["id"], context.clock.now())
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        log.delivery_detail(facts.view, call.path["id"], {}, 0)
+        changes = resend_event(call.path["id"], facts)
         return changes, Reply(200, encode(Resent(resent=1)))
 
     return await write(context, call, command)
@@ -88,21 +88,20 @@ async def resend_failures(context: Context, call: Call) -> Reply:
     )
     if count > _MOST_RESENT:
         raise invalid_parameter(f"since: that is {count} events; ask for at most {_MOST_RESENT} at once.")
-    now = context.clock.now()
     names = [entry.id for entry in reversed(found)]
     for first in range(0, len(names), _AT_ONCE):
         part = names[first : first + _AT_ONCE]
 
-        def command(view: View, part: list[str] = part) -> tuple[ChangeSet, None]:
+        def command(facts: Facts, part: list[str] = part) -> tuple[ChangeSet, None]:
             changes = ChangeSet()
             begun: set[str] = set()
             for name in part:
                 shop_id, subject, sequence = log.parts_of(name)
                 # The created event of a return carries the present state, so it is sent once.
-                if subject not in begun and can_be_resent(view, shop_id, subject, sequence):
-                    changes.extend([resend_event(view, name, now)])
-                    begun |= {subject} if opens_subject(view, shop_id, subject, sequence) else set()
+                if subject not in begun and can_be_resent(facts.view, shop_id, subject, sequence):
+                    changes.extend([resend_event(name, facts)])
+                    begun |= {subject} if opens_subject(facts.view, shop_id, subject, sequence) else set()
             return changes, None
 
-        await context.database.run(command)
+        await context.commands.run(command)
     return Reply(200, encode(Resent(resent=len(names))))

@@ -3,10 +3,10 @@
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.couriers import store
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.uploads import Upload, extension_of
 from kalathi.marketplace.sandbox.demo_orders import DEMO_SHOP_ID, SAMPLE_LINK
 from kalathi.marketplace.web.context import Context
@@ -23,15 +23,15 @@ async def download_voucher(context: Context, call: Call) -> Reply:
     if shop_id == DEMO_SHOP_ID and link == SAMPLE_LINK:
         return Reply(200, await context.sample.pdf(), PDF_HEADERS)
 
-    def command(view: View) -> tuple[ChangeSet, bytes]:
-        voucher = store.voucher(view, shop_id, link)
+    def command(facts: Facts) -> tuple[ChangeSet, bytes]:
+        voucher = store.voucher(facts.view, shop_id, link)
         if voucher is None:
             raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
-        found = orders.by_code(view, voucher.code)
-        recorded = found and commands.note_voucher_download(found, link, context.terms, context.clock.now())
+        found = orders.by_code(facts.view, voucher.code)
+        recorded = found and commands.note_voucher_download(found, link, facts)
         return recorded.changes if recorded else ChangeSet(), voucher.pdf
 
-    return Reply(200, await context.database.run(command), PDF_HEADERS)
+    return Reply(200, await context.commands.run(command), PDF_HEADERS)
 
 
 async def download_upload(context: Context, call: Call) -> Reply:

@@ -6,7 +6,6 @@ reads, decides and commits, and decides again if another call was faster (docs/d
 
 import contextlib
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -17,10 +16,11 @@ from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.api.merchants import Handler, OrderCall, show_order
 from kalathi.marketplace.api.shop_routes import ShopRoutes
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
-from kalathi.marketplace.kernel.idempotency import KeyedRequest, answer_of, make_keyed_request, remember
+from kalathi.marketplace.kernel.idempotency import KeyedRequest, make_keyed_request
 from kalathi.marketplace.orders import store
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.sandbox.demo_orders import stands_at
@@ -118,14 +118,14 @@ class MerchantsFront:
         request = None
         if headers.idempotency_key is not None:
             request = _make_keyed_request(asked.shop.id, headers.idempotency_key, scope, content)
-        with self._context.idempotency.alone(request) if request else contextlib.nullcontext():
-            if not call.draws_codes:
-                return await self._act(call, asked._replace(body=body), find, request)
-            keys = await self._context.keys.draw(COMMAND_ATTEMPTS)
-            try:
-                return await self._act(call, asked._replace(body=body, keys=keys), find, request)
-            finally:
-                self._context.keys.give_back(keys)
+        # The first attempt uses the order as it was read with the token.
+        read_already = [asked]
+
+        def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+            present = read_already.pop() if read_already else find(facts.view)
+            return call.handler(present._replace(body=body), facts), SUCCESS
+
+        return await self._context.commands.run_once(request, command, Reply, codes=1 if call.draws_codes else 0)
 
     async def _other(self, scope: Scope, receive: Receive, token_hash: bytes, headers: _Headers) -> Reply:
         route, named = self._others.find(scope["method"], scope["path"])
@@ -161,24 +161,6 @@ class MerchantsFront:
         with contextlib.suppress(DomainError):
             return self._others.find(scope["method"], path)[0].name
         return ""
-
-    async def _act(
-        self, call: MerchantCall, asked: OrderCall, find: Callable[[View], OrderCall], request: KeyedRequest | None
-    ) -> Reply:
-        """Decides and commits; when another call was faster, reads and decides anew (docs/decisions/0003)."""
-        read_already = [asked]
-
-        def command(view: View) -> tuple[ChangeSet, Reply]:
-            if request is not None and (first := answer_of(view, request)) is not None:
-                return ChangeSet(), Reply(first.status, first.body)
-            present = read_already.pop() if read_already else find(view)._replace(body=asked.body, keys=asked.keys)
-            changes = call.handler(self._context, view, present)
-            if request is not None and not changes.is_empty:
-                hours = self._context.terms.settings.idempotency_hours
-                changes.add(*remember(request, SUCCESS.status, SUCCESS.body, self._context.clock.now(), hours))
-            return changes, SUCCESS
-
-        return await self._context.database.run(command)
 
     async def _admitted(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
         """Return the caller, after the checks in their order: token, then the limit, then Accept."""

@@ -15,13 +15,11 @@ from kalathi.contract.orders import OrderList
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.kernel.ids import secret_token
-from kalathi.marketplace.kernel.keys import DrawnKeys
 from kalathi.marketplace.orders import commands, queries, wire
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import FoundOrder
-from kalathi.marketplace.orders.operations import Facts, Operation
+from kalathi.marketplace.orders.operations import Operation
 from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.sandbox.triggers import TriggerKind, trigger_event
@@ -41,12 +39,11 @@ class OrderCall(NamedTuple):
     part: str
     now: datetime
     body: Any = None
-    keys: DrawnKeys = DrawnKeys([])
     is_demo: bool = False
 
 
 # An action returns its change set.
-Handler = Callable[[Context, View, OrderCall], ChangeSet]
+Handler = Callable[[OrderCall, Facts], ChangeSet]
 ShowHandler = Callable[[Context, OrderCall], Reply]
 _ACTION_OPTIONS: Final = ("action_options", "1")
 
@@ -62,31 +59,28 @@ def show_order(context: Context, call: OrderCall) -> Reply:
 def order_action(operation: Operation) -> Handler:
     """The handler of one thing that a shop does to an order."""
 
-    def handle(context: Context, view: View, call: OrderCall) -> ChangeSet:
-        return _drop_if_demo(
-            call, operation.run(call.found, call.body, Facts(view, call.keys, context.terms, call.now))
-        )
+    def handle(call: OrderCall, facts: Facts) -> ChangeSet:
+        return _drop_if_demo(call, operation.run(call.found, call.body, _facts_for(call, facts)))
 
     handle.__doc__ = operation.sentence
     return handle
 
 
-def upload_invoice(context: Context, _view: View, call: OrderCall) -> ChangeSet:
+def upload_invoice(call: OrderCall, facts: Facts) -> ChangeSet:
     """Keeps the fiscal document (multipart, `invoice_file`: pdf, png or jpg, at most 7 MB); a later one replaces it."""
     body: Upload = call.body
-    return _drop_if_demo(call, commands.attach_invoice(call.found, body, secret_token(), context.terms, call.now))
+    return _drop_if_demo(call, commands.attach_invoice(call.found, body, _facts_for(call, facts)))
 
 
-def upload_credit_invoice(_context: Context, _view: View, call: OrderCall) -> ChangeSet:
+def upload_credit_invoice(call: OrderCall, facts: Facts) -> ChangeSet:
     """Keeps the credit invoice (multipart, `credit_invoice_file`), which the order itself does not show."""
     body: Upload = call.body
-    return _drop_if_demo(call, commands.attach_credit_invoice(call.found, body, secret_token()))
+    return _drop_if_demo(call, commands.attach_credit_invoice(call.found, body, facts))
 
 
-def trigger_webhook(context: Context, view: View, call: OrderCall) -> ChangeSet:
+def trigger_webhook(call: OrderCall, facts: Facts) -> ChangeSet:
     """Sends the webhook that goes with a demo order to the shop's live URL, seconds later."""
-    kind = TriggerKind(call.part)
-    return trigger_event(view, call.shop, call.found, kind, context.terms, context.clock.now())
+    return trigger_event(call.shop, call.found, TriggerKind(call.part), facts)
 
 
 async def list_orders(context: Context, call: ShopCall) -> Reply:
@@ -120,6 +114,11 @@ async def _walk_orders(context: Context, call: ShopCall, states: tuple[OrderStat
     meta = replace(pagination(Page(1, per), len(found)), next_cursor=cursor_to(at_millis, code))
     shown = [wire.render_order(entry.document, context.terms.offer(entry.shop), now) for entry, _ in found]
     return Reply(200, encode(OrderList(orders=shown, meta=meta)))
+
+
+def _facts_for(call: OrderCall, facts: Facts) -> Facts:
+    """The facts with the time at which a demo order stands."""
+    return facts._replace(now=call.now) if call.is_demo else facts
 
 
 def _drop_if_demo(call: OrderCall, recorded: Recorded) -> ChangeSet:

@@ -12,14 +12,15 @@ from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.marketplace.api.calls import Call, reply, write
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.clock import athens, to_millis
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.orders import placing, queries, wire
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import NewCart
-from kalathi.marketplace.orders.operations import Facts, Operation
+from kalathi.marketplace.orders.operations import Operation
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewShop, Shop, without_passwords
@@ -154,8 +155,8 @@ async def add_location(context: Context, call: Call) -> Reply:
     """Another location where the courier picks up."""
     location_id = opaque_id()
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        changes, shop = shop_commands.add_location(view, call.path["shop_id"], call.body, location_id)
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        changes, shop = shop_commands.add_location(facts.view, call.path["shop_id"], call.body, location_id)
         return changes, reply(201, ShopBody(shop=without_passwords(shop)))
 
     return await write(context, call, command)
@@ -200,18 +201,13 @@ async def list_listings(context: Context, call: Call) -> Reply:
 async def place_cart(context: Context, call: Call) -> Reply:
     """A customer's cart: one order per shop."""
     new: NewCart = call.body
-    # One code for each shop, and new ones each time that a race is lost.
-    keys = await context.keys.draw(COMMAND_ATTEMPTS * len({item.shop_id for item in new.items}))
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        changes, placed = placing.place(view, new, keys, context.terms, context.clock.now())
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        changes, placed = placing.place(new, facts)
         shown = [OrderShown(code=order.code, shop_id=order.shop_id, state=order.state) for order in placed]
         return changes, reply(201, PlacedCart(cart=CartShown(id=placed[0].cart_id), orders=shown))
 
-    try:
-        return await write(context, call, command)
-    finally:
-        context.keys.give_back(keys)
+    return await write(context, call, command, codes=len({item.shop_id for item in new.items}))
 
 
 async def list_orders(context: Context, call: Call) -> Reply:
@@ -243,11 +239,12 @@ async def show_order(context: Context, call: Call) -> Reply:
 async def resend_webhook(context: Context, call: Call) -> Reply:
     """Sends the order's latest event once more, the same bytes; one that still waits is sent now."""
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        view = facts.view
         found = queries.find_order(view, call.path["code"])
         if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook_url, or its switch is off.")
-        changes, delivery = resent_latest(view, found.shop.id, call.path["code"], context.clock.now_millis())
+        changes, delivery = resent_latest(view, found.shop.id, call.path["code"], to_millis(facts.now))
         return changes, reply(200, ResentWebhook(delivery=delivery))
 
     return await write(context, call, command)
@@ -257,20 +254,13 @@ def order_operation(operation: Operation) -> Callable[[Context, Call], Awaitable
     """The handler of one thing that customers, support or couriers do to an order; it answers with the order."""
 
     async def handle(context: Context, call: Call) -> Reply:
-        keys = await context.keys.draw(COMMAND_ATTEMPTS)
+        def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+            found = queries.find_order(facts.view, call.path["code"])
+            recorded = operation.run(found, call.body, facts)
+            body = wire.order_body(recorded.document, facts.terms.offer(found.shop), facts.now)
+            return recorded.changes, Reply(200, body)
 
-        def command(view: View) -> tuple[ChangeSet, Reply]:
-            now = context.clock.now()
-            found = queries.find_order(view, call.path["code"])
-            recorded = operation.run(found, call.body, Facts(view, keys, context.terms, now))
-            return recorded.changes, Reply(
-                200, wire.order_body(recorded.document, context.terms.offer(found.shop), now)
-            )
-
-        try:
-            return await write(context, call, command)
-        finally:
-            context.keys.give_back(keys)
+        return await write(context, call, command, codes=1)
 
     handle.__doc__ = operation.sentence
     return handle

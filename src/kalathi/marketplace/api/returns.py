@@ -11,12 +11,13 @@ from kalathi.contract.returns import ReturnBody, ReturnList
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.queries import find_order
 from kalathi.marketplace.returns import commands, queries, store, wire
 from kalathi.marketplace.returns.model import FoundReturn
-from kalathi.marketplace.returns.operations import Facts, Operation
+from kalathi.marketplace.returns.operations import Operation
 from kalathi.marketplace.sandbox.demo_return import demo_return
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind, trigger_return_event
 from kalathi.marketplace.shops.commands import find_shop
@@ -59,26 +60,20 @@ async def show_return(context: Context, call: ShopCall) -> Reply:
 async def review_return(context: Context, call: ShopCall) -> Reply:
     """Decides on a return request, once, with one of its review_options."""
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        found = _of_shop(view, call)
-        return commands.review(view, found, call.body, context.terms, context.clock.now()).changes, SUCCESS
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        return commands.review(_of_shop(facts.view, call), call.body, facts).changes, SUCCESS
 
     return await write(context, call, command)
 
 
 async def ask_return(context: Context, call: Call) -> Reply:
     """A customer sends pieces of a delivered order back; whether the shop must review that depends on the reason."""
-    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        found = find_order(view, call.path["code"])
-        recorded = commands.request(found, call.body, keys, context.terms, context.clock.now())
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        recorded = commands.request(find_order(facts.view, call.path["code"]), call.body, facts)
         return recorded.changes, _show_return(201, wire.render_return(recorded.returned))
 
-    try:
-        return await write(context, call, command)
-    finally:
-        context.keys.give_back(keys)
+    return await write(context, call, command, codes=1)
 
 
 async def list_all_returns(context: Context, call: Call) -> Reply:
@@ -109,9 +104,8 @@ def return_operation(operation: Operation) -> Callable[[Context, Call], Awaitabl
     """The handler of one thing that customers, couriers or support do to a return; it answers with the return."""
 
     async def handle(context: Context, call: Call) -> Reply:
-        def command(view: View) -> tuple[ChangeSet, Reply]:
-            found = queries.find_return(view, call.path["code"])
-            recorded = operation.run(found, call.body, Facts(view, context.terms, context.clock.now()))
+        def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+            recorded = operation.run(queries.find_return(facts.view, call.path["code"]), call.body, facts)
             return recorded.changes, _show_return(200, wire.render_return(recorded.returned))
 
         return await write(context, call, command)
@@ -124,9 +118,8 @@ async def resend_return_webhook(context: Context, call: Call) -> Reply:
     """Sends the return's latest event once more; when no created event has reached the shop's present URL, a fresh
     one with the present state."""
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        found = queries.find_return(view, call.path["code"])
-        recorded = commands.resend(view, found, context.clock.now())
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        recorded = commands.resend(queries.find_return(facts.view, call.path["code"]), facts)
         return recorded.changes, _show_return(200, wire.render_return(recorded.returned))
 
     return await write(context, call, command)
@@ -138,9 +131,8 @@ async def trigger_return_webhook(context: Context, call: Call) -> Reply:
         raise invalid_parameter(f"kind: valid values: {', '.join(ReturnTriggerKind)}.")
     kind = ReturnTriggerKind(call.path["kind"])
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        shop = find_shop(view, call.path["shop_id"])
-        return trigger_return_event(view, shop, kind, context.terms.settings, context.clock.now()), SUCCESS
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        return trigger_return_event(find_shop(facts.view, call.path["shop_id"]), kind, facts), SUCCESS
 
     return await write(context, call, command)
 

@@ -84,7 +84,7 @@ async def play_scenario(context: Context, call: Call) -> Reply:
     """Plays a scenario for a shop, step by step, and answers when it is over; it may move the clock."""
     wanted: PlayScenario = call.body
     scenario = overridden(find_scenario(call.path["name"]), wanted.values)
-    player = ScenarioPlayer(context.database, context.clock, context.keys, context.terms, context.mover)
+    player = ScenarioPlayer(context.database, context.commands, context.clock, context.terms, context.mover)
     return Reply(201, encode(await player.play(scenario, wanted.shop_id)))
 
 

@@ -14,8 +14,9 @@ from kalathi.contract.fbs import (
 )
 from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.ids import opaque_id
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.warehouse import commands, store
 from kalathi.marketplace.warehouse.model import line_on_the_wire
 from kalathi.marketplace.web.context import Context
@@ -51,16 +52,12 @@ async def list_purchase_orders(context: Context, call: ShopCall) -> Reply:
 
 async def create_purchase_order(context: Context, call: ShopCall) -> Reply:
     """Announces goods to the warehouse; the answer gives the purchase order's code."""
-    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        changes, code = commands.announce_goods(view, call.shop.id, call.body, keys, context.clock.now())
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        changes, code = commands.announce_goods(facts.view, call.shop.id, call.body, facts.keys, facts.now)
         return changes, reply(200, CreatedPurchaseOrder(code=code))
 
-    try:
-        return await write(context, call, command)
-    finally:
-        context.keys.give_back(keys)
+    return await write(context, call, command, codes=1)
 
 
 async def list_purchase_order_lines(context: Context, call: ShopCall) -> Reply:
@@ -89,8 +86,8 @@ async def create_supplier(context: Context, call: ShopCall) -> Reply:
     """A new supplier; without an `id`, the marketplace gives one. Its `code` is unique in the shop."""
     fresh_id = opaque_id()
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        changes, _ = commands.add_supplier(view, call.shop.id, call.body, fresh_id)
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        changes, _ = commands.add_supplier(facts.view, call.shop.id, call.body, fresh_id)
         return changes, SUCCESS
 
     return await write(context, call, command)
@@ -99,8 +96,8 @@ async def create_supplier(context: Context, call: ShopCall) -> Reply:
 async def change_supplier(context: Context, call: ShopCall) -> Reply:
     """Change the named members of a supplier."""
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        changes, _ = commands.change_supplier(view, call.shop.id, call.path["id"], call.body)
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        changes, _ = commands.change_supplier(facts.view, call.shop.id, call.path["id"], call.body)
         return changes, SUCCESS
 
     return await write(context, call, command)
@@ -109,9 +106,9 @@ async def change_supplier(context: Context, call: ShopCall) -> Reply:
 async def receive_purchase_order(context: Context, call: Call) -> Reply:
     """The goods have come: as announced, or in the quantities that are named."""
 
-    def command(view: View) -> tuple[ChangeSet, Reply]:
-        found = commands.any_purchase_order(view, call.path["code"])
-        changes, goods = commands.receive_goods(view, call.path["code"], call.body, context.clock.now())
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        found = commands.any_purchase_order(facts.view, call.path["code"])
+        changes, goods = commands.receive_goods(facts.view, call.path["code"], call.body, facts.now)
         order = goods.purchase_order
         body = ReceivedBody(
             code=order.code, shop_id=found.shop_id, received_at=order.received_at, line_items=goods.lines

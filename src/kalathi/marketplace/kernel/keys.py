@@ -38,6 +38,10 @@ class DrawnKeys:
         """A new public id."""
         return ids.opaque_id()
 
+    def secret_link(self) -> str:
+        """A new name for a file behind an unguessable link (docs/decisions/0014)."""
+        return ids.secret_token()
+
 
 class KeyReserve:
     """A reserve of codes, so that most commands need no read; the unused codes of a stopped process are never given

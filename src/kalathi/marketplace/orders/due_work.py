@@ -13,12 +13,15 @@ from kalathi.marketplace.couriers.printing import DocumentPrinter
 from kalathi.marketplace.couriers.vouchers import render_voucher
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, to_millis
-from kalathi.marketplace.kernel.database import Database, View
+from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.due import DueRow, again, complete
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.orders import commands, machine, store
+from kalathi.marketplace.orders.commands import RenderedNote, RenderedVoucher
 from kalathi.marketplace.orders.documents import note_facts, unreadable_address, voucher_facts
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.warehouse.delivery_notes import render_note
 
@@ -32,10 +35,17 @@ class OrderDueWork:
     order has gone another way in the meantime."""
 
     def __init__(
-        self, database: Database, clock: BusinessClock, terms: Terms, printer: DocumentPrinter, threads: Executor
+        self,
+        database: Database,
+        commands: CommandRunner,
+        clock: BusinessClock,
+        terms: Terms,
+        printer: DocumentPrinter,
+        threads: Executor,
     ) -> None:
         """`threads` is where vouchers are rendered, so that the event loop never waits for one."""
         self._database = database
+        self._commands = commands
         self._clock = clock
         self._terms = terms
         self._printer = printer
@@ -44,32 +54,30 @@ class OrderDueWork:
     async def expire(self, row: DueRow) -> None:
         """The deadline has come; if it was extended, the row waits for the new one."""
 
-        def command(view: View) -> tuple[ChangeSet, None]:
-            found = store.by_code(view, row.subject)
-            now = self._clock.now()
+        def command(facts: Facts) -> tuple[ChangeSet, None]:
+            found = store.by_code(facts.view, row.subject)
             if found is None or found.order.state is not OrderState.OPEN:
                 return ChangeSet(complete(row)), None
-            if now < found.order.expires_at:
+            if facts.now < found.order.expires_at:
                 return ChangeSet(again(row, to_millis(found.order.expires_at))), None
-            changes = commands.expire(found, self._terms, now).changes
+            changes = commands.expire(found, None, facts).changes
             changes.add(complete(row))
             return changes, None
 
-        await self._database.run(command)
+        await self._commands.run(command)
 
     async def accept_express(self, row: DueRow) -> None:
         """The marketplace accepts for the shop, unless the shop has rejected it or the customer was faster."""
 
-        def command(view: View) -> tuple[ChangeSet, None]:
-            found = store.by_code(view, row.subject)
-            now = self._clock.now()
-            if found is None or found.order.state is not OrderState.OPEN or now >= found.order.expires_at:
+        def command(facts: Facts) -> tuple[ChangeSet, None]:
+            found = store.by_code(facts.view, row.subject)
+            if found is None or found.order.state is not OrderState.OPEN or facts.now >= found.order.expires_at:
                 return ChangeSet(complete(row)), None
-            changes = commands.accept_express(found, self._terms, now).changes
+            changes = commands.accept_express(found, None, facts).changes
             changes.add(complete(row))
             return changes, None
 
-        await self._database.run(command)
+        await self._commands.run(command)
 
     async def make_voucher(self, row: DueRow) -> None:
         """Renders outside any transaction, then joins the voucher to the order as it is by then."""
@@ -77,26 +85,25 @@ class OrderDueWork:
         if found is None or not _wants_voucher(found):
             await self._database.commit(ChangeSet(complete(row)))
             return
-        facts = voucher_facts(found, self._clock.now())
+        content = voucher_facts(found, self._clock.now())
         if letters := unreadable_address(found.order):
             # The log must not contain customer data, so only the number of letters.
             _log.warning("address_needs_person", code=row.subject, shop_id=row.shop_id, unreadable_letters=len(letters))
-        pdf = await self._rendered(render_voucher, facts)
-        link = secret_token()
+        pdf = await self._render(render_voucher, content)
+        voucher = RenderedVoucher(pdf, secret_token(), content.tracking_codes)
 
-        def command(view: View) -> tuple[ChangeSet, None]:
-            present = store.by_code(view, row.subject)
+        def command(facts: Facts) -> tuple[ChangeSet, None]:
+            present = store.by_code(facts.view, row.subject)
             if present is None or not _wants_voucher(present):
                 return ChangeSet(complete(row)), None
             if present.order.pickup_location_id != found.order.pickup_location_id:
                 # It has moved while its voucher was rendered: the label would name the place that it has left.
-                return ChangeSet(again(row, self._clock.now_millis())), None
-            now = self._clock.now()
-            changes = commands.issue_voucher(present, pdf, link, facts.tracking_codes, self._terms, now).changes
+                return ChangeSet(again(row, to_millis(facts.now))), None
+            changes = commands.issue_voucher(present, voucher, facts).changes
             changes.add(complete(row))
             return changes, None
 
-        await self._database.run(command)
+        await self._commands.run(command)
 
     async def make_delivery_note(self, row: DueRow) -> None:
         """The same for the note of an order that has left the marketplace's warehouse."""
@@ -104,23 +111,22 @@ class OrderDueWork:
         if found is None or not _wants_note(found):
             await self._database.commit(ChangeSet(complete(row)))
             return
-        facts = note_facts(found, self._terms, self._clock.now())
-        pdf = await self._rendered(render_note, facts)
-        link = secret_token()
+        content = note_facts(found, self._terms, self._clock.now())
+        pdf = await self._render(render_note, content)
+        note = RenderedNote(pdf, secret_token(), content.number)
 
-        def command(view: View) -> tuple[ChangeSet, None]:
-            present = store.by_code(view, row.subject)
+        def command(facts: Facts) -> tuple[ChangeSet, None]:
+            present = store.by_code(facts.view, row.subject)
             if present is None or not _wants_note(present):
                 return ChangeSet(complete(row)), None
-            now = self._clock.now()
-            changes = commands.issue_delivery_note(present, pdf, link, facts.number, self._terms, now).changes
+            changes = commands.issue_delivery_note(present, note, facts).changes
             changes.add(complete(row))
             return changes, None
 
-        await self._database.run(command)
+        await self._commands.run(command)
 
-    async def _rendered(self, render: Callable[[DocumentPrinter, T], bytes], facts: T) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, render, self._printer, facts)
+    async def _render(self, render: Callable[[DocumentPrinter, T], bytes], content: T) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, render, self._printer, content)
 
 
 def _wants_note(found: FoundOrder) -> bool:

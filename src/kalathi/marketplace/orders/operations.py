@@ -5,7 +5,6 @@ customers, support and couriers happen at once, whatever the pickup window.
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -18,17 +17,19 @@ from kalathi.contract.requests import (
     TrackingRequest,
 )
 from kalathi.contract.words import Courier
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.refusals import LinesNamedTwice
 from kalathi.marketplace.orders import commands, delivering, machine, pickup, refusals
-from kalathi.marketplace.orders.commands import FreshKeys
-from kalathi.marketplace.orders.lines import pieces_left
-from kalathi.marketplace.orders.model import FoundOrder, facts_of
-from kalathi.marketplace.orders.placing import Replace, name_successor, replace_order, warehouse_facts
-from kalathi.marketplace.orders.recording import Recorded, plan_delivery_note, record_ended, record_moved
-from kalathi.marketplace.orders.terms import Terms
-from kalathi.marketplace.warehouse import store as warehouse
+from kalathi.marketplace.orders.facts import Facts
+from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.recording import (
+    Recorded,
+    plan_delivery_note,
+    record_ended,
+    record_moved,
+    record_relabelled,
+)
+from kalathi.marketplace.orders.replacements import Replace, replace_order
 
 
 class Nothing(Struct, frozen=True):
@@ -78,15 +79,6 @@ class Deliver(Struct, frozen=True, kw_only=True):
     line_items: Annotated[tuple[DeliveredLine, ...], Meta(min_length=1, max_length=500)] | UnsetType = UNSET
 
 
-class Facts(NamedTuple):
-    """The facts for an operation beside the order: the database, fresh keys, the terms, the time."""
-
-    view: View
-    keys: FreshKeys
-    terms: Terms
-    now: datetime
-
-
 class Operation(NamedTuple):
     """One row: its actor, its body, and its function."""
 
@@ -96,53 +88,14 @@ class Operation(NamedTuple):
     run: Callable[[FoundOrder, Any, Facts], Recorded]
 
 
-def _accept(found: FoundOrder, body: AcceptRequest, facts: Facts) -> Recorded:
-    return commands.accept(found, body, facts.terms, facts.now)
-
-
-def _reject(found: FoundOrder, body: RejectRequest, facts: Facts) -> Recorded:
-    rest = pieces_left(found.order.lines(), body) if body.line_items else {}
-    from_warehouse = None
-    if rest and not found.order.store_pickup and warehouse.has(facts.view, found.order.shop_id, rest):
-        from_warehouse = warehouse_facts(facts_of(found.order), facts.terms)
-    recorded = commands.reject(found, body, facts.keys, facts.terms, facts.now, from_warehouse=from_warehouse)
-    if from_warehouse is not None:
-        recorded.changes.add(*(warehouse.take(found.order.shop_id, uid, count) for uid, count in rest.items()))
-    return name_successor(facts.view, found, recorded, facts.terms, facts.now)
-
-
-def _reschedule(found: FoundOrder, body: RescheduleRequest, facts: Facts) -> Recorded:
-    return commands.reschedule(found, body, facts.terms, facts.now)
-
-
-def _relocate(found: FoundOrder, body: RelocateRequest, facts: Facts) -> Recorded:
-    return commands.relocate(found, body, facts.terms, facts.now)
-
-
-def _set_as_ready(found: FoundOrder, _body: None, facts: Facts) -> Recorded:
-    return commands.set_as_ready(found, facts.terms, facts.now)
-
-
-def _set_as_not_ready(found: FoundOrder, _body: None, facts: Facts) -> Recorded:
-    return commands.set_as_not_ready(found, facts.terms, facts.now)
-
-
-def _request_voucher(found: FoundOrder, _body: None, facts: Facts) -> Recorded:
-    return commands.request_voucher(found, facts.terms, facts.now)
-
-
-def _track(found: FoundOrder, body: TrackingRequest, facts: Facts) -> Recorded:
-    return commands.track(found, body, facts.terms, facts.now)
-
-
 def _cancel(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    return record_ended(found, machine.cancel(found.order), facts.terms, facts.now)
+    return record_ended(found, machine.cancel(found.order), facts)
 
 
 def _extend(found: FoundOrder, body: Extend, facts: Facts) -> Recorded:
     # Its expiry row finds the new deadline when it comes due.
     step = machine.extend(found.order, facts.terms.settings, facts.now, body.hours or None)
-    return record_moved(found, step, facts.terms, facts.now)
+    return record_moved(found, step, facts)
 
 
 def _support_rejects(found: FoundOrder, body: SupportRejects, facts: Facts) -> Recorded:
@@ -155,7 +108,7 @@ def _support_rejects(found: FoundOrder, body: SupportRejects, facts: Facts) -> R
         line_ids=(),
         actor="skroutz",
     )
-    return commands.record_rejection(found, rejection, facts.terms, facts.now)
+    return commands.record_rejection(found, rejection, facts)
 
 
 def _move_pickup(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
@@ -164,37 +117,33 @@ def _move_pickup(found: FoundOrder, body: MovePickup, facts: Facts) -> Recorded:
     if window is None:
         valid = tuple(offered.id for offered in facts.terms.schedule.offer_windows(moment))
         raise refuse(refusals.UnknownWindow(str(body.pickup_window)[:40], valid))
-    return record_moved(found, pickup.reschedule_to(found.order, window), facts.terms, facts.now)
+    return record_moved(found, pickup.reschedule_to(found.order, window), facts)
 
 
 def _change_parcels(found: FoundOrder, body: ChangeParcels, facts: Facts) -> Recorded:
-    return _relabel(found, pickup.change_parcels(found.order, body.number_of_parcels), facts)
+    return record_relabelled(found, pickup.change_parcels(found.order, body.number_of_parcels), facts)
 
 
 def _change_courier(found: FoundOrder, body: ChangeCourier, facts: Facts) -> Recorded:
-    return _relabel(found, pickup.change_courier(found.order, body.courier), facts)
-
-
-def _relabel(found: FoundOrder, step: machine.Step, facts: Facts) -> Recorded:
-    return commands.record_relabelled(found, step, facts.terms, facts.now)
+    return record_relabelled(found, pickup.change_courier(found.order, body.courier), facts)
 
 
 def _miss_pickup(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
     step = pickup.miss_pickup(found.order, facts.terms.schedule, facts.now)
-    return record_moved(found, step, facts.terms, facts.now)
+    return record_moved(found, step, facts)
 
 
 def _bring_back(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    return record_ended(found, delivering.bring_back(found.order), facts.terms, facts.now)
+    return record_ended(found, delivering.bring_back(found.order), facts)
 
 
 def _hand_over(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    recorded = record_moved(found, delivering.hand_over(found.order), facts.terms, facts.now)
-    return plan_delivery_note(recorded, found, facts.terms, facts.now) if found.order.fulfilled_by_skroutz else recorded
+    recorded = record_moved(found, delivering.hand_over(found.order), facts)
+    return plan_delivery_note(recorded, found, facts) if found.order.fulfilled_by_skroutz else recorded
 
 
 def _collect(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    return record_moved(found, delivering.collect(found.order, facts.now), facts.terms, facts.now)
+    return record_moved(found, delivering.collect(found.order, facts.now), facts)
 
 
 def _deliver(found: FoundOrder, body: Deliver, facts: Facts) -> Recorded:
@@ -203,53 +152,52 @@ def _deliver(found: FoundOrder, body: Deliver, facts: Facts) -> Recorded:
         pieces = {line.id: line.quantity for line in body.line_items}
         if len(pieces) < len(body.line_items):
             raise refuse(LinesNamedTwice())
-    return record_moved(found, delivering.deliver(found.order, facts.now, pieces), facts.terms, facts.now)
+    return record_moved(found, delivering.deliver(found.order, facts.now, pieces), facts)
 
 
 def _fail_delivery(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
-    return record_moved(found, delivering.fail_delivery(found.order), facts.terms, facts.now)
-
-
-def _replace(found: FoundOrder, body: Replace, facts: Facts) -> Recorded:
-    return replace_order(facts.view, found, body, facts.keys, facts.terms, facts.now)
+    return record_moved(found, delivering.fail_delivery(found.order), facts)
 
 
 SHOP_ACTIONS: Final[dict[str, Operation]] = {
     "accept": Operation(
-        "shop", "Takes the order with a location, a window and a number of parcels on offer.", AcceptRequest, _accept
+        "shop",
+        "Takes the order with a location, a window and a number of parcels on offer.",
+        AcceptRequest,
+        commands.accept,
     ),
     "reject": Operation(
         "shop",
         "Rejects by line items or by a free text; what is left may come back as a new order.",
         RejectRequest,
-        _reject,
+        commands.reject,
     ),
     "reschedule_pickup": Operation(
         "shop",
         "Moves the pickup to another day of reschedule_options; the hours stay if that day offers them.",
         RescheduleRequest,
-        _reschedule,
+        commands.reschedule,
     ),
     "relocate_pickup": Operation(
         "shop",
         "Moves the pickup to another location of relocate_options; date and hours stay, a voucher is made again.",
         RelocateRequest,
-        _relocate,
+        commands.relocate,
     ),
     "set_as_ready": Operation(
-        "shop", "The parcel is packed: the courier may come in an earlier window.", None, _set_as_ready
+        "shop", "The parcel is packed: the courier may come in an earlier window.", None, commands.set_as_ready
     ),
     "set_as_not_ready": Operation(
-        "shop", "Undoes set_as_ready while the courier has not picked up.", None, _set_as_not_ready
+        "shop", "Undoes set_as_ready while the courier has not picked up.", None, commands.set_as_not_ready
     ),
     "request_voucher": Operation(
         "shop",
         "Asks for the voucher of an accepted preorder that has none; it comes by webhook.",
         None,
-        _request_voucher,
+        commands.request_voucher,
     ),
     "tracking_details": Operation(
-        "shop", "Tells how an order that the merchant fulfills is sent.", TrackingRequest, _track
+        "shop", "Tells how an order that the merchant fulfills is sent.", TrackingRequest, commands.track
     ),
 }
 
@@ -288,5 +236,5 @@ OPERATIONS: Final[dict[str, Operation]] = {
         Nothing,
         _bring_back,
     ),
-    "replace": Operation("support", "Sends a new order in place of one that was delivered.", Replace, _replace),
+    "replace": Operation("support", "Sends a new order in place of one that was delivered.", Replace, replace_order),
 }

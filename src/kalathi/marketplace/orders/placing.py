@@ -1,37 +1,32 @@
-"""How orders come into being: a customer's cart becomes one order per shop, and an order may be replaced by another."""
+"""Placing: a customer's cart becomes one order per shop."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
-from typing import Annotated, Final, cast
+from typing import Final
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET
 from msgspec.structs import astuple, replace
 
 from kalathi.contract.codec import decode, encode
 from kalathi.contract.orders import Address, Customer, Fees, LineItem, Size
 from kalathi.contract.words import (
     GIFT_WRAP_CUSTOM,
-    REPLACEMENT_CUSTOMS,
     FulfillmentMode,
-    PaymentMethod,
-    ReplacementType,
 )
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import as_amount, without_vat
-from kalathi.marketplace.kernel.refusals import LinesNamedTwice
-from kalathi.marketplace.orders import cart_refusals, machine, refusals, replacing, store
-from kalathi.marketplace.orders.commands import FreshKeys
+from kalathi.marketplace.orders import cart_refusals, machine, store
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.invoicing import check_invoice, invoice_document
 from kalathi.marketplace.orders.lines import OrderedLine
 from kalathi.marketplace.orders.machine import Placement
-from kalathi.marketplace.orders.model import Cart, FoundOrder, NewCart, NewCartItem, Order, OrderFacts, facts_of
-from kalathi.marketplace.orders.recording import Recorded, record_moved, record_placed
+from kalathi.marketplace.orders.model import Cart, NewCart, NewCartItem, Order, OrderFacts
+from kalathi.marketplace.orders.recording import record_placed
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import Shop
@@ -42,21 +37,7 @@ _LONGEST_TEXT: Final = 500
 _ADDRESS_TEXTS: Final = ("street_name", "street_number", "floor", "zip", "city", "region", "country_code")
 
 
-class ReplacedLine(Struct, frozen=True, kw_only=True):
-    """A line of the order that is replaced, and how many pieces of it."""
-
-    id: str
-    quantity: Annotated[int, Meta(ge=1)]
-
-
-class Replace(Struct, frozen=True, kw_only=True):
-    """`POST /marketplace/orders/{code}/replace`: without lines, all of it; without a type, by new pieces."""
-
-    type: ReplacementType | None = None
-    line_items: Annotated[tuple[ReplacedLine, ...], Meta(min_length=1, max_length=500)] | UnsetType = UNSET
-
-
-def place(view: View, new: NewCart, keys: FreshKeys, terms: Terms, now: datetime) -> tuple[ChangeSet, list[Order]]:
+def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
     """A customer's cart becomes one order per shop; stock is taken only while there is enough of it.
 
     Raises INVALID_PARAMETER for an unknown shop or listing, a quantity above the listing's, an amount that is none.
@@ -64,125 +45,38 @@ def place(view: View, new: NewCart, keys: FreshKeys, terms: Terms, now: datetime
     by_shop: dict[str, list[NewCartItem]] = defaultdict(list)
     for item in new.items:
         by_shop[item.shop_id].append(item)
-    known = shops.shops_by_id(view, by_shop)
-    cart = Cart(id=keys.opaque_id(), created_at=athens(now), content=new)
+    known = shops.shops_by_id(facts.view, by_shop)
+    cart = Cart(id=facts.keys.opaque_id(), created_at=athens(facts.now), content=new)
     _check(new)
-    customer_id = keys.opaque_id()
+    customer_id = facts.keys.opaque_id()
     changes = ChangeSet(store.insert_cart(cart))
     orders = []
     for shop_id, items in by_shop.items():
         shop = known.get(shop_id)
         if shop is None:
             raise refuse(cart_refusals.UnknownShop(shop_id[:50]))
-        listings = shops.listings(view, shop_id, {item.shop_uid for item in items})
+        listings = shops.listings(facts.view, shop_id, {item.shop_uid for item in items})
         lines = [_order_line(item, listings, new) for item in items]
         wanted = _count_wanted(items)
-        facts = _facts(new, shop, cart.id, customer_id)
+        order_facts = _facts(new, shop, cart.id, customer_id)
         # An order that the customer collects from the store is not sent from the warehouse.
-        if not new.store_pickup and warehouse.has(view, shop_id, wanted):
-            facts = warehouse_facts(facts, terms)
+        if not new.store_pickup and warehouse.has(facts.view, shop_id, wanted):
+            order_facts = warehouse_facts(order_facts, facts.terms)
             changes.add(*(warehouse.take(shop_id, shop_uid, quantity) for shop_uid, quantity in wanted.items()))
         else:
             _check_listed(wanted, listings)
-            facts = replace(facts, scheduled_shipment=_last_preorder(listings.values()))
+            order_facts = replace(order_facts, scheduled_shipment=_last_preorder(listings.values()))
             changes.add(*(shops.take_stock(shop_id, shop_uid, quantity) for shop_uid, quantity in wanted.items()))
         placement = Placement(
-            code=keys.order_code(now),
-            facts=facts,
+            code=facts.keys.order_code(facts.now),
+            facts=order_facts,
             lines=lines,
-            line_ids=[keys.opaque_id() for _ in lines],
+            line_ids=[facts.keys.opaque_id() for _ in lines],
         )
-        step = machine.place(placement, terms.settings, now)
-        changes.extend([record_placed(step, shop, terms, now).changes])
+        step = machine.place(placement, facts.terms.settings, facts.now)
+        changes.extend([record_placed(step, shop, facts).changes])
         orders.append(step.order)
     return changes, orders
-
-
-def replace_order(
-    view: View, found: FoundOrder, body: Replace, keys: FreshKeys, terms: Terms, now: datetime
-) -> Recorded:
-    """A new order stands in for one that was delivered: with new pieces, which are taken from the listings, or with
-    the very items that come back from service or as they were. Raises ORDER_STATUS, INVALID_PARAMETER."""
-    code = keys.order_code(now)
-    pieces = _count_replaced(found.order, body)
-    recorded = record_moved(found, replacing.note_replacement(found.order, code, body.type, pieces), terms, now)
-    lines = [
-        OrderedLine(_fresh(line, same_items=body.type is not None), pieces[line.id])
-        for line in found.order.lines()
-        if line.id in pieces
-    ]
-    facts = _replacement_facts(found.order, found.shop, body.type)
-    placement = Placement(code, facts, lines, [keys.opaque_id() for _ in lines])
-    step = machine.place(placement, terms.settings, now)
-    recorded.changes.extend([record_placed(step, found.shop, terms, now).changes])
-    if body.type is None:
-        for shop_uid, quantity in _new_pieces(view, found.order.shop_id, lines).items():
-            recorded.changes.add(shops.take_stock(found.order.shop_id, shop_uid, quantity))
-    return recorded
-
-
-def name_successor(view: View, found: FoundOrder, recorded: Recorded, terms: Terms, now: datetime) -> Recorded:
-    """A replacement was rejected in part: the replaced order names the successor as well."""
-    if found.order.replaced is UNSET:
-        return recorded
-    original = store.by_code(view, found.order.replaced)
-    code = next((str(part.row["code"]) for part in recorded.changes.inserts if part.table == "orders"), None)
-    if original is None or code is None:
-        return recorded
-    kind = next((entry.type for entry in original.order.replacements if entry.code == found.order.code), UNSET)
-    step = replacing.note_successor(original.order, code, None if kind is UNSET else cast(ReplacementType, kind))
-    recorded.changes.extend([record_moved(original, step, terms, now).changes])
-    return recorded
-
-
-def _replacement_facts(order: Order, shop: Shop, kind: ReplacementType | None) -> OrderFacts:
-    """Nothing is paid again: no fees, no shipping cost, and no money for the courier to collect. The shop sends it,
-    also in place of an order from the warehouse."""
-    facts = facts_of(order)
-    cash = order.payment_method is PaymentMethod.CASH_ON_DELIVERY
-    custom = (GIFT_WRAP_CUSTOM if order.gift_wrap else UNSET) if kind is None else REPLACEMENT_CUSTOMS[kind]
-    return replace(
-        facts,
-        replaced=order.code,
-        custom=custom,
-        courier=None if order.store_pickup else shop.courier,
-        fulfilled_by_skroutz=False,
-        express=False,
-        fees=UNSET,
-        shipping_cost=UNSET if order.shipping_cost is UNSET else Decimal("0.00"),
-        payment_method=PaymentMethod.WALLET if cash else order.payment_method,
-        scheduled_shipment=None,
-    )
-
-
-def _count_replaced(order: Order, body: Replace) -> dict[str, int]:
-    """How many pieces of each line; without lines, all that the customer has got. Raises INVALID_PARAMETER."""
-    if body.line_items is UNSET:
-        return replacing.still_replaceable(order)
-    pieces = {named.id: named.quantity for named in body.line_items}
-    if len(pieces) < len(body.line_items):
-        raise refuse(LinesNamedTwice())
-    return pieces
-
-
-def _new_pieces(view: View, shop_id: str, lines: Sequence[OrderedLine]) -> dict[str, int]:
-    """Return the pieces that the listings give to a standard replacement. Raises INVALID_PARAMETER if there are too
-    few."""
-    listings = shops.listings(view, shop_id, {line.shop_uid for line, _ in lines})
-    wanted: dict[str, int] = defaultdict(int)
-    for line, quantity in lines:
-        wanted[line.shop_uid] += quantity
-    for shop_uid, quantity in wanted.items():
-        available = listings[shop_uid].quantity if shop_uid in listings else 0
-        if quantity > available:
-            raise refuse(refusals.TooFewToReplace(shop_uid, quantity, available))
-    return wanted
-
-
-def _fresh(line: LineItem, *, same_items: bool) -> LineItem:
-    """As it is sent once more; the same items are not sold again, so no commission is due."""
-    rate = Decimal(0) if same_items else line.commission_rate
-    return replace(line, rejection_reason=UNSET, return_reason=UNSET, serial_numbers=None, commission_rate=rate)
 
 
 def warehouse_facts(facts: OrderFacts, terms: Terms) -> OrderFacts:

@@ -11,10 +11,10 @@ from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.due import DueKind, plan
 from kalathi.marketplace.orders import machine, store, wire
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.lines import StockMove
 from kalathi.marketplace.orders.machine import Step
 from kalathi.marketplace.orders.model import FoundOrder, Order
-from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.warehouse import store as warehouse
@@ -22,44 +22,52 @@ from kalathi.marketplace.webhooks.store import announce
 
 
 class Recorded(NamedTuple):
-    """The change set of a command, and the resulting order."""
+    """The change set of a command, the resulting order, and the codes of the new orders that the command placed."""
 
     changes: ChangeSet
     document: bytes
+    placed: tuple[str, ...] = ()
 
 
-def record_placed(step: Step, shop: Shop, terms: Terms, now: datetime) -> Recorded:
+def record_placed(step: Step, shop: Shop, facts: Facts) -> Recorded:
     """The rows of a new order: itself, its webhook, its expiry; an express order is soon accepted for the shop."""
     order = step.order
     document = encode(order)
-    changes = store.insert_order(step, document, to_millis(now))
-    _tell(changes, step, document, shop, 1, terms, now)
+    now_millis = to_millis(facts.now)
+    changes = store.insert_order(step, document, now_millis)
+    _announce(changes, step, document, shop, 1, facts)
     if order.state is not OrderState.OPEN:
-        return Recorded(changes, document)
-    expires_at, now_millis = to_millis(order.expires_at), to_millis(now)
+        return Recorded(changes, document, (order.code,))
+    expires_at = to_millis(order.expires_at)
     changes.add(plan(DueKind.EXPIRY, order.shop_id, order.code, 1, due_at=expires_at, anchor_at=now_millis))
     if order.express:
-        due_at = to_millis(now + timedelta(seconds=terms.settings.express_accept_seconds))
+        due_at = to_millis(facts.now + timedelta(seconds=facts.terms.settings.express_accept_seconds))
         changes.add(plan(DueKind.EXPRESS, order.shop_id, order.code, 1, due_at=due_at, anchor_at=now_millis))
-    return Recorded(changes, document)
+    return Recorded(changes, document, (order.code,))
 
 
-def record_moved(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> Recorded:
+def record_moved(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
     """The rows of a move: the order at its next version, and its webhook."""
     document = encode(step.order)
-    changes = store.update_order(found, step, document, to_millis(now))
-    _tell(changes, step, document, found.shop, found.version + 1, terms, now)
+    changes = store.update_order(found, step, document, to_millis(facts.now))
+    _announce(changes, step, document, found.shop, found.version + 1, facts)
     return Recorded(changes, document)
 
 
-def record_ended(found: FoundOrder, step: Step, terms: Terms, now: datetime) -> Recorded:
+def record_ended(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
     """The same, with the pieces that go back to their listings."""
-    recorded = record_moved(found, step, terms, now)
+    recorded = record_moved(found, step, facts)
     move_stock(recorded.changes, step.order, machine.stock_to_return(step))
     return recorded
 
 
-def plan_voucher(recorded: Recorded, found: FoundOrder, due_at: datetime, now: datetime) -> Recorded:
+def record_relabelled(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
+    """Record a move, and plan a new voucher if the order already had one."""
+    recorded = record_moved(found, step, facts)
+    return plan_voucher(recorded, found, facts.voucher_at, facts) if step.order.voucher_is_outdated else recorded
+
+
+def plan_voucher(recorded: Recorded, found: FoundOrder, due_at: datetime, facts: Facts) -> Recorded:
     """The worker makes the voucher at this time; the move's version keeps two such plans apart."""
     order = found.order
     row = plan(
@@ -68,16 +76,16 @@ def plan_voucher(recorded: Recorded, found: FoundOrder, due_at: datetime, now: d
         order.code,
         found.version,
         due_at=to_millis(due_at),
-        anchor_at=to_millis(now),
+        anchor_at=to_millis(facts.now),
     )
     recorded.changes.add(row)
     return recorded
 
 
-def plan_delivery_note(recorded: Recorded, found: FoundOrder, terms: Terms, now: datetime) -> Recorded:
+def plan_delivery_note(recorded: Recorded, found: FoundOrder, facts: Facts) -> Recorded:
     """The worker makes the note of an order that has left the warehouse."""
-    order, now_millis = found.order, to_millis(now)
-    due_at = to_millis(now + timedelta(seconds=terms.settings.voucher_delay_seconds))
+    order, now_millis = found.order, to_millis(facts.now)
+    due_at = to_millis(facts.voucher_at)
     recorded.changes.add(plan(DueKind.DELIVERY_NOTE, order.shop_id, order.code, 1, due_at=due_at, anchor_at=now_millis))
     return recorded
 
@@ -95,13 +103,11 @@ def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove]) -> 
             changes.add(shops.give_back_stock(shop_id, move.shop_uid, move.pieces))
 
 
-def _tell(
-    changes: ChangeSet, step: Step, document: bytes, shop: Shop, version: int, terms: Terms, now: datetime
-) -> None:
-    event = step.event(tells_deliveries=terms.settings.tell_deliveries)
+def _announce(changes: ChangeSet, step: Step, document: bytes, shop: Shop, version: int, facts: Facts) -> None:
+    event = step.event(tells_deliveries=facts.terms.settings.tell_deliveries)
     if event is None:
         return
-    body = wire.event_body(event, document, terms.offer(shop), now, step.changes)
+    body = wire.event_body(event, document, facts.terms.offer(shop), facts.now, step.changes)
     changes.add(
         *announce(
             shop.id,
@@ -109,7 +115,7 @@ def _tell(
             version,
             event_type=event,
             body=body,
-            at_millis=to_millis(now),
+            at_millis=to_millis(facts.now),
             has_url=shop.orders_url is not None,
         )
     )

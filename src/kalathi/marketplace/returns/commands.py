@@ -2,7 +2,7 @@
 return, its order, and the events of both: all or nothing."""
 
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import UNSET
@@ -20,6 +20,7 @@ from kalathi.marketplace.kernel.refusals import LinesNamedTwice
 from kalathi.marketplace.orders import machine as order_machine
 from kalathi.marketplace.orders import returning
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.recording import record_moved
 from kalathi.marketplace.orders.refusals import OrderNotFound
@@ -34,18 +35,6 @@ from kalathi.marketplace.webhooks.resending import resent, resent_latest
 from kalathi.marketplace.webhooks.store import announce
 
 
-class FreshKeys(Protocol):
-    """Where new ids and codes come from; a fake in tests."""
-
-    def opaque_id(self) -> str:
-        """A new public id."""
-        ...
-
-    def return_code(self, now: datetime) -> str:
-        """A new return code of this business day."""
-        ...
-
-
 class Recorded(NamedTuple):
     """The change set of a command, and the resulting return."""
 
@@ -53,7 +42,7 @@ class Recorded(NamedTuple):
     returned: Return
 
 
-def request(found: FoundOrder, new: NewReturn, keys: FreshKeys, terms: Terms, now: datetime) -> Recorded:
+def request(found: FoundOrder, new: NewReturn, facts: Facts) -> Recorded:
     """A customer sends pieces of a delivered order back. The order is moved too, so that two returns at once never
     have the same piece. Raises ORDER_STATUS, INVALID_PARAMETER."""
     order = found.order
@@ -62,23 +51,23 @@ def request(found: FoundOrder, new: NewReturn, keys: FreshKeys, terms: Terms, no
         raise refuse(LinesNamedTwice())
     asked = returning.ask_return(order, pieces)
     goods = ReturnedGoods(
-        return_code=keys.return_code(now),
-        return_uuid=keys.opaque_id(),
+        return_code=facts.keys.return_code(facts.now),
+        return_uuid=facts.keys.opaque_id(),
         shop_id=order.shop_id,
         order_code=order.code,
         lines=_lines(order, new),
         delivered_at=order.delivered_at,
         is_virtual=new.virtual,
         is_from_warehouse=order.fulfilled_by_skroutz,
-        shipment=_shipment(order, found.shop, terms),
+        shipment=_shipment(order, found.shop, facts.terms),
     )
-    step = machine.request(goods, terms.settings, now)
+    step = machine.request(goods, facts.terms.settings, facts.now)
     returned = step.returned
     if returned.has_shipment:
         shipped = returning.ship_return(asked.order, returned.return_uuid, ())
         asked = replace(shipped, action=asked.action)
-    changes = record_moved(found, asked, terms, now).changes
-    changes.extend([store.insert_return(step, to_millis(now))])
+    changes = record_moved(found, asked, facts).changes
+    changes.extend([store.insert_return(step, to_millis(facts.now))])
     if returned.review_until is not None:
         changes.add(
             plan(
@@ -87,68 +76,70 @@ def request(found: FoundOrder, new: NewReturn, keys: FreshKeys, terms: Terms, no
                 returned.return_code,
                 1,
                 due_at=to_millis(returned.review_until),
-                anchor_at=to_millis(now),
+                anchor_at=to_millis(facts.now),
             )
         )
-    changes.add(*_opening(found.shop, step, 1, now))
+    changes.add(*_announce_creation(found.shop, step, 1, facts.now))
     return Recorded(changes, returned)
 
 
-def review(view: View, found: FoundReturn, answer: ReviewRequest, terms: Terms, now: datetime) -> Recorded:
+def review(found: FoundReturn, answer: ReviewRequest, facts: Facts) -> Recorded:
     """The shop decides. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH."""
     # Before the order is looked at: the demo return has none.
-    machine.check_under_review(found.returned, now)
-    order = _order_of(view, found)
-    step = machine.review(found.returned, answer, _shipment(order.order, found.shop, terms), now)
-    return record(view, found, step, terms, now)
+    machine.check_under_review(found.returned, facts.now)
+    order = _order_of(facts.view, found)
+    shipment = _shipment(order.order, found.shop, facts.terms)
+    return record(found, machine.review(found.returned, answer, shipment, facts.now), facts)
 
 
-def record(view: View, found: FoundReturn, step: Step, terms: Terms, now: datetime) -> Recorded:
+def record(found: FoundReturn, step: Step, facts: Facts) -> Recorded:
     """The rows of a step: the return at its next version, its order if the step changes it, and the event."""
-    changes = store.update_return(found, step, to_millis(now))
-    order = _order_of(view, found)
+    now_millis = to_millis(facts.now)
+    changes = store.update_return(found, step, now_millis)
+    order = _order_of(facts.view, found)
     moved = _effect(order.order, found.returned, step.returned)
     if moved is not None:
-        changes.extend([record_moved(order, moved, terms, now).changes])
+        changes.extend([record_moved(order, moved, facts).changes])
     event = step.event
     if event is not None and step.changes is not None:
-        body = wire.event_body(event, step.returned, now, step.changes)
-        told = openings.announce_following(
-            view,
+        body = wire.event_body(event, step.returned, facts.now, step.changes)
+        rows = openings.announce_following(
+            facts.view,
             found.returned.shop_id,
             found.returned.return_code,
             found.version + 1,
             event_type=event,
             body=body,
-            at_millis=to_millis(now),
+            at_millis=now_millis,
             url=found.shop.returns_url,
         )
-        changes.add(*told)
+        changes.add(*rows)
     return Recorded(changes, step.returned)
 
 
-def resend(view: View, found: FoundReturn, now: datetime, sequence: int | None = None) -> Recorded:
+def resend(found: FoundReturn, facts: Facts, sequence: int | None = None) -> Recorded:
     """The latest event, or that of the sequence, once more with the same bytes; when no created event has reached the
     present URL and none is under way, a fresh one with the present state (docs/contract.md#section-8). Raises
     RETURN_HOOK without a URL."""
-    shop, returned = found.shop, found.returned
+    shop, returned, view = found.shop, found.returned, facts.view
+    now_millis = to_millis(facts.now)
     url = url_for(view, shop, openings.OPENING)
     if url is None:
         raise refuse(refusals.NoReturnHook())
     known = openings.reaches(view, shop.id, returned.return_code, url)
     if known:
         if sequence is None:
-            changes, _ = resent_latest(view, shop.id, returned.return_code, to_millis(now))
+            changes, _ = resent_latest(view, shop.id, returned.return_code, now_millis)
         else:
-            changes = resent(view, shop.id, returned.return_code, sequence, to_millis(now))
+            changes = resent(view, shop.id, returned.return_code, sequence, now_millis)
         return Recorded(changes, returned)
     step = machine.announce(returned)
-    changes = store.update_return(found, step, to_millis(now))
-    changes.add(*_opening(shop, step, found.version + 1, now))
+    changes = store.update_return(found, step, now_millis)
+    changes.add(*_announce_creation(shop, step, found.version + 1, facts.now))
     return Recorded(changes, returned)
 
 
-def _opening(shop: Shop, step: Step, version: int, now: datetime) -> list[Insert]:
+def _announce_creation(shop: Shop, step: Step, version: int, now: datetime) -> list[Insert]:
     event = step.event
     if event is None:
         return []

@@ -2,10 +2,10 @@
 
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.clock import BusinessClock, to_millis
-from kalathi.marketplace.kernel.database import Database, View
+from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.due import DueRow, again, complete
-from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.orders.facts import Facts
+from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.returns import machine, store
 from kalathi.marketplace.returns.commands import record
 
@@ -14,23 +14,21 @@ class ReturnDueWork:
     """The handler of a return's due row. It ends the row in the change set of its effect, or without one when the
     return has gone another way in the meantime."""
 
-    def __init__(self, database: Database, clock: BusinessClock, terms: Terms) -> None:
-        self._database = database
-        self._clock = clock
-        self._terms = terms
+    def __init__(self, commands: CommandRunner) -> None:
+        self._commands = commands
 
     async def expire(self, row: DueRow) -> None:
         """Expire a return without a decision."""
 
-        def command(view: View) -> tuple[ChangeSet, None]:
-            found = store.by_code(view, row.subject)
+        def command(facts: Facts) -> tuple[ChangeSet, None]:
+            found = store.by_code(facts.view, row.subject)
             if found is None or found.returned.state is not ReturnState.PENDING_MERCHANT_REVIEW:
                 return ChangeSet(complete(row)), None
-            now, until = self._clock.now(), found.returned.review_until
-            if until is not None and now < until:
+            until = found.returned.review_until
+            if until is not None and facts.now < until:
                 return ChangeSet(again(row, to_millis(until))), None
-            changes = record(view, found, machine.expire(found.returned, now), self._terms, now).changes
+            changes = record(found, machine.expire(found.returned, facts.now), facts).changes
             changes.add(complete(row))
             return changes, None
 
-        await self._database.run(command)
+        await self._commands.run(command)

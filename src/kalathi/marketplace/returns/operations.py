@@ -2,15 +2,13 @@
 made from this table. The shop's operation is its review."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta, Struct
 
 from kalathi.contract.words import Courier
 from kalathi.marketplace.couriers.tracking import tracking_codes
-from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.returns import machine
 from kalathi.marketplace.returns.commands import Recorded, record
 from kalathi.marketplace.returns.machine import Step
@@ -42,14 +40,6 @@ class Inspect(Struct, frozen=True, kw_only=True):
     accepted: bool = True
 
 
-class Facts(NamedTuple):
-    """The facts for an operation beside the return: the database, the terms, the time."""
-
-    view: View
-    terms: Terms
-    now: datetime
-
-
 class Operation(NamedTuple):
     """One row: its actor, its body, and its function."""
 
@@ -60,7 +50,7 @@ class Operation(NamedTuple):
 
     def run(self, found: FoundReturn, body: Any, facts: Facts) -> Recorded:
         """Raises RETURN_STATUS."""
-        return record(facts.view, found, self.step(found, body), facts.terms, facts.now)
+        return record(found, self.step(found, body), facts)
 
 
 def _hand_over(found: FoundReturn, body: HandOver) -> Step:

@@ -1,10 +1,9 @@
 """Send any event of the log again. The subject of an event is an order or a return, and each has its own rule."""
 
-from datetime import datetime
-
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.returns import store
 from kalathi.marketplace.returns.commands import resend
 from kalathi.marketplace.webhooks import log
@@ -14,18 +13,18 @@ from kalathi.marketplace.webhooks.resending import resent
 from kalathi.marketplace.webhooks.store import event_type_of
 
 
-def resend_event(view: View, name: str, now: datetime) -> ChangeSet:
+def resend_event(name: str, facts: Facts) -> ChangeSet:
     """Send one event again, with the same bytes. `name` is the id of its delivery.
 
     A return that the shop's present URL does not know begins again with a created event
     (docs/contract.md#section-8). Raises RETURN_HOOK.
     """
     shop_id, subject, sequence = log.parts_of(name)
-    if opens_subject(view, shop_id, subject, sequence):
-        found = store.by_code(view, subject)
+    if opens_subject(facts.view, shop_id, subject, sequence):
+        found = store.by_code(facts.view, subject)
         if found is not None:
-            return resend(view, found, now, sequence).changes
-    return resent(view, shop_id, subject, sequence, to_millis(now))
+            return resend(found, facts, sequence).changes
+    return resent(facts.view, shop_id, subject, sequence, to_millis(facts.now))
 
 
 def opens_subject(view: View, shop_id: str, subject: str, sequence: int) -> bool:

@@ -11,16 +11,17 @@ from msgspec import Meta, Struct
 from kalathi.contract.words import OrderState, ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, athens
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, Database, View
+from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
 from kalathi.marketplace.kernel.ids import opaque_id
-from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover
 from kalathi.marketplace.orders import placing, queries, wire
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import FoundOrder, NewCart, NewCartItem
-from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS, Facts, Operation
+from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS, Operation
 from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.refusals import OrderAlready
+from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.sandbox.refusals import NeedsAnotherShop, StepRefused
 from kalathi.marketplace.sandbox.return_steps import ReturnSteps
@@ -80,14 +81,14 @@ class ScenarioPlayer:
     """Plays scenarios in one marketplace."""
 
     def __init__(
-        self, database: Database, clock: BusinessClock, keys: KeyReserve, terms: Terms, mover: ClockMover
+        self, database: Database, commands: CommandRunner, clock: BusinessClock, terms: Terms, mover: ClockMover
     ) -> None:
         self._database = database
         self._clock = clock
-        self._keys = keys
+        self._commands = commands
         self._terms = terms
         self._mover = mover
-        self._returns = ReturnSteps(database, clock, keys, terms)
+        self._returns = ReturnSteps(database, commands)
 
     async def play(self, scenario: Scenario, shop_id: str) -> Played:
         """Raises NOT_FOUND, INVALID_PARAMETER, and the error of a step with its number; earlier steps stay done."""
@@ -139,13 +140,7 @@ class ScenarioPlayer:
         asked = {name: value for name, value in scenario.order.items() if name in NewCart.__struct_fields__}
         items = [_only(line, NewCartItem) | {"shop_id": shop_id} for line in lines]
         cart = read_as(asked | {"items": items}, NewCart, "order")
-        keys = await self._keys.draw(COMMAND_ATTEMPTS)
-        try:
-            placed = await self._database.run(
-                lambda view: placing.place(view, cart, keys, self._terms, self._clock.now())
-            )
-        finally:
-            self._keys.give_back(keys)
+        placed = await self._commands.run(lambda facts: placing.place(cart, facts), codes=1)
         return placed[0].code
 
     async def _refusable(self, step: dict[str, Any], shop_id: str, codes: list[str], returns: list[str]) -> PlayedStep:
@@ -185,33 +180,24 @@ class ScenarioPlayer:
                 state = (await self._order(code)).order.state
                 return PlayedStep(do=word, code=code, state=state, note="The shop was faster.")
             raise
-        codes += [
-            str(part.row["code"])
-            for part in recorded.changes.inserts
-            if part.table == "orders" and part.row["code"] not in codes
-        ]
+        codes += recorded.placed
         return PlayedStep(do=word, code=code, state=(await self._order(code)).order.state)
 
     async def _operate(self, operation: Operation, step: dict[str, Any], code: str) -> Recorded:
-        keys = await self._keys.draw(COMMAND_ATTEMPTS)
-
-        def command(view: View) -> tuple[ChangeSet, Recorded]:
-            now = self._clock.now()
-            found = queries.find_order(view, code)
+        def command(facts: Facts) -> tuple[ChangeSet, Recorded]:
+            found = queries.find_order(facts.view, code)
             if step["do"] in _ANSWERS and found.order.state is not OrderState.OPEN:
                 raise refuse(OrderAlready(found.order.state))
-            shown = msgspec.json.decode(wire.order_body_with_actions(found, self._terms.offer(found.shop), now))
-            shown["order"]["windows"] = [{"id": window.id} for window in self._terms.schedule.offer_windows(now)]
+            shown = msgspec.json.decode(wire.order_body_with_actions(found, facts.terms.offer(found.shop), facts.now))
+            windows = facts.terms.schedule.offer_windows(facts.now)
+            shown["order"]["windows"] = [{"id": window.id} for window in windows]
             body = None
             if operation.body is not None:
                 body = read_as(resolve(_says(step), shown["order"]), operation.body, str(step["do"]))
-            recorded = operation.run(found, body, Facts(view, keys, self._terms, now))
+            recorded = operation.run(found, body, facts)
             return recorded.changes, recorded
 
-        try:
-            return await self._database.run(command)
-        finally:
-            self._keys.give_back(keys)
+        return await self._commands.run(command, codes=1)
 
     async def _advance(self, step: dict[str, Any], code: str) -> None:
         if "to" not in step:

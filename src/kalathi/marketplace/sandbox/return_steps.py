@@ -8,16 +8,15 @@ from kalathi.contract.codec import encode
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, Database, View
+from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.errors import invalid_parameter
-from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.orders import queries as orders
 from kalathi.marketplace.orders import wire as orders_wire
-from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.orders.facts import Facts
+from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.returns import commands, queries, wire
 from kalathi.marketplace.returns.model import FoundReturn, NewReturn
-from kalathi.marketplace.returns.operations import OPERATIONS, Facts
+from kalathi.marketplace.returns.operations import OPERATIONS
 from kalathi.marketplace.sandbox.scenario import read_as, resolve
 
 _REVIEW = "review"
@@ -26,11 +25,9 @@ _REVIEW = "review"
 class ReturnSteps:
     """Plays single steps; each reads, decides and commits like a call."""
 
-    def __init__(self, database: Database, clock: BusinessClock, keys: KeyReserve, terms: Terms) -> None:
+    def __init__(self, database: Database, commands: CommandRunner) -> None:
         self._database = database
-        self._clock = clock
-        self._keys = keys
-        self._terms = terms
+        self._commands = commands
 
     async def find(self, code: str) -> FoundReturn:
         """The return of this code."""
@@ -38,40 +35,34 @@ class ReturnSteps:
 
     async def ask(self, says: dict[str, Any], order_code: str) -> str:
         """A customer asks; paths are in the order. Gives the return's code."""
-        keys = await self._keys.draw(COMMAND_ATTEMPTS)
 
-        def command(view: View) -> tuple[ChangeSet, str]:
-            now = self._clock.now()
-            found = orders.find_order(view, order_code)
-            body = orders_wire.order_body(found.document, self._terms.offer(found.shop), now)
+        def command(facts: Facts) -> tuple[ChangeSet, str]:
+            found = orders.find_order(facts.view, order_code)
+            body = orders_wire.order_body(found.document, facts.terms.offer(found.shop), facts.now)
             new = read_as(resolve(says, msgspec.json.decode(body)["order"]), NewReturn, "ask_return")
-            recorded = commands.request(found, new, keys, self._terms, now)
+            recorded = commands.request(found, new, facts)
             return recorded.changes, recorded.returned.return_code
 
-        try:
-            return await self._database.run(command)
-        finally:
-            self._keys.give_back(keys)
+        return await self._commands.run(command, codes=1)
 
     async def move(self, word: str, says: dict[str, Any], code: str) -> tuple[str, str]:
         """Run a review or another operation; paths are in the return. Return its state, and a note if the shop's own
         system was faster."""
 
-        def command(view: View) -> tuple[ChangeSet, tuple[str, str]]:
-            now = self._clock.now()
-            found = queries.find_return(view, code)
+        def command(facts: Facts) -> tuple[ChangeSet, tuple[str, str]]:
+            found = queries.find_return(facts.view, code)
             body = resolve(says, msgspec.json.decode(encode(wire.render_return(found.returned))))
             if word == _REVIEW:
                 if found.returned.state is not ReturnState.PENDING_MERCHANT_REVIEW:
                     return ChangeSet(), (found.returned.state, "The shop was faster.")
                 answer = read_as(body, ReviewRequest, word)
-                recorded = commands.review(view, found, answer, self._terms, now)
+                recorded = commands.review(found, answer, facts)
             else:
                 operation = OPERATIONS.get(word)
                 if operation is None:
                     raise invalid_parameter(f"{word[:40]} is not something that can be done to a return.")
                 given = read_as(body, operation.body, word)
-                recorded = operation.run(found, given, Facts(view, self._terms, now))
+                recorded = operation.run(found, given, facts)
             return recorded.changes, (recorded.returned.state, "")
 
-        return await self._database.run(command)
+        return await self._commands.run(command)

@@ -12,9 +12,9 @@ from kalathi.contract.returns import ReturningAddress
 from kalathi.contract.words import Courier, ReturnEventType, ReviewWord
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.returns import machine, wire
 from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import ReturnedGoods, Shipment
@@ -36,10 +36,9 @@ class ReturnTriggerKind(StrEnum):
     STATE = "state"
 
 
-def trigger_return_event(
-    view: View, shop: Shop, kind: ReturnTriggerKind, settings: Settings, now: datetime
-) -> ChangeSet:
+def trigger_return_event(shop: Shop, kind: ReturnTriggerKind, facts: Facts) -> ChangeSet:
     """The rows of one triggered webhook. Raises RETURN_HOOK without a URL, and for an update before a creation."""
+    view, settings = facts.view, facts.terms.settings
     url = url_for(view, shop, ReturnEventType.CREATED)
     if url is None:
         raise refuse(NoReturnHook())
@@ -50,14 +49,14 @@ def trigger_return_event(
             ErrorCode.RETURN_HOOK,
             "Trigger creation first: an update is sent only to a URL that a created event has reached.",
         )
-    body = wire.event_body(event, step.returned, now, step.changes)
-    at_millis = to_millis(now + timedelta(seconds=settings.trigger_delay_seconds))
+    body = wire.event_body(event, step.returned, facts.now, step.changes)
+    at_millis = to_millis(facts.now + timedelta(seconds=settings.trigger_delay_seconds))
     sequence = last_sequence(view, shop.id, DEMO_RETURN_CODE) + 1
     name = (shop.id, DEMO_RETURN_CODE, sequence)
     if event is ReturnEventType.CREATED:
         return ChangeSet(*announce(*name, event_type=event, body=body, at_millis=at_millis, has_url=True))
-    told = announce_following(view, *name, event_type=event, body=body, at_millis=at_millis, url=url)
-    return ChangeSet(*told)
+    rows = announce_following(view, *name, event_type=event, body=body, at_millis=at_millis, url=url)
+    return ChangeSet(*rows)
 
 
 def sample_body(settings: Settings, now: datetime) -> bytes:

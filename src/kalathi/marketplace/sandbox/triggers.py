@@ -14,9 +14,9 @@ from kalathi.contract.codec import encode
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import after, to_millis
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.orders import machine, wire
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.lines import OrderedLine
 from kalathi.marketplace.orders.machine import Placement, Step
 from kalathi.marketplace.orders.model import FoundOrder, Order, facts_of
@@ -38,9 +38,7 @@ class TriggerKind(StrEnum):
     CANCELLATION = "cancellation"
 
 
-def trigger_event(
-    view: View, shop: Shop, found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetime
-) -> ChangeSet:
+def trigger_event(shop: Shop, found: FoundOrder, kind: TriggerKind, facts: Facts) -> ChangeSet:
     """The rows of one triggered webhook. Raises ORDER_NOT_ELIGIBLE for an order that has none."""
     order = found.order
     if order.shop_id != DEMO_SHOP_ID or order.code == _WITHOUT_TRIGGERS:
@@ -48,14 +46,14 @@ def trigger_event(
             ErrorCode.ORDER_NOT_ELIGIBLE,
             f"Webhooks are triggered for the demo orders other than {_WITHOUT_TRIGGERS} only.",
         )
-    event, body = _make_event(found, kind, terms, now)
+    event, body = _make_event(found, kind, facts.terms, facts.now)
     rows = announce(
         shop.id,
         order.code,
-        last_sequence(view, shop.id, order.code) + 1,
+        last_sequence(facts.view, shop.id, order.code) + 1,
         event_type=event,
         body=body,
-        at_millis=to_millis(now + timedelta(seconds=terms.settings.trigger_delay_seconds)),
+        at_millis=to_millis(facts.now + timedelta(seconds=facts.terms.settings.trigger_delay_seconds)),
         has_url=shop.orders_url is not None,
     )
     return ChangeSet(*rows)

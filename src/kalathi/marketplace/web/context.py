@@ -8,10 +8,9 @@ from msgspec import Struct
 
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.database import Database
-from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
-from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover
 from kalathi.marketplace.listening.listeners import Listeners
+from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
@@ -39,12 +38,11 @@ class Context(Struct, frozen=True, kw_only=True):
 
     database: Database
     clock: BusinessClock
-    keys: KeyReserve
+    commands: CommandRunner
     terms: Terms
     operator_token_hash: bytes
     callers: Callers
     mover: ClockMover
-    idempotency: IdempotencyKeys
     demo: DemoOrders
     sample: SampleDocument
     faults: FaultRules

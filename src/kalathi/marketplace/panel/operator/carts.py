@@ -4,8 +4,7 @@ from typing import Any, Final
 
 from kalathi.contract.orders import Address, InvoiceAddress
 from kalathi.contract.words import PaymentMethod
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart
@@ -63,19 +62,9 @@ async def place_cart(visit: Visit) -> Answer:
     """The cart becomes an order. Raises INVALID_PARAMETER."""
     if visit.form.text("turn_to"):
         return await show_cart(visit)
-    context = visit.context
     new = _cart(visit)
-    keys = await context.keys.draw(COMMAND_ATTEMPTS)
-
-    def command(view: View) -> tuple[ChangeSet, str]:
-        changes, placed = placing.place(view, new, keys, context.terms, context.clock.now())
-        return changes, placed[0].code
-
-    try:
-        code = await context.database.run(command)
-    finally:
-        context.keys.give_back(keys)
-    return See(f"/operator/orders/{code}", done="order")
+    placed = await visit.context.commands.run(lambda facts: placing.place(new, facts), codes=1)
+    return See(f"/operator/orders/{placed[0].code}", done="order")
 
 
 def _cart(visit: Visit) -> NewCart:

@@ -5,19 +5,20 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from kalathi.contract.words import OrderEventType
+from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.due import DueKind, DueRow, coming
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import store as returns
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.player import Played, ScenarioPlayer
-from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
-from kalathi.marketplace.sandbox.return_triggers import trigger_return_event as return_triggered
+from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind, trigger_return_event
 from kalathi.marketplace.sandbox.scenario import find_scenario, scenarios
 from kalathi.marketplace.sandbox.triggers import TriggerKind, trigger_event
 from kalathi.marketplace.shops import store as shops
@@ -123,7 +124,7 @@ async def play_scenario(visit: Visit) -> Answer:
     """Play a scenario for a shop, and show its result. Raises NOT_FOUND and the errors of its steps."""
     _check_sandbox(visit)
     context = visit.context
-    player = ScenarioPlayer(context.database, context.clock, context.keys, context.terms, context.mover)
+    player = ScenarioPlayer(context.database, context.commands, context.clock, context.terms, context.mover)
     played = await player.play(find_scenario(visit.form.text("scenario")), visit.form.text("shop_id"))
     return await _console(visit, played)
 
@@ -136,18 +137,18 @@ async def trigger(visit: Visit) -> Answer:
     code, _, kind = visit.form.text("trigger").rpartition(":")
     is_return = code == _RETURN
 
-    def command(view: View) -> Any:
-        shop, now = find_shop(view, visit.form.text("shop_id")), context.clock.now()
+    def command(facts: Facts) -> tuple[ChangeSet, None]:
+        shop = find_shop(facts.view, visit.form.text("shop_id"))
         if is_return and kind in set(ReturnTriggerKind):
-            return return_triggered(view, shop, ReturnTriggerKind(kind), context.terms.settings, now), None
+            return trigger_return_event(shop, ReturnTriggerKind(kind), facts), None
         found = context.demo.find(code)
         if found is None or kind not in set(TriggerKind):
             raise DomainError(ErrorCode.NOT_FOUND, "There is no such demo order.")
-        if url_for(view, shop, OrderEventType.NEW_ORDER) is None:
+        if url_for(facts.view, shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
-        return trigger_event(view, shop, found, TriggerKind(kind), context.terms, now), None
+        return trigger_event(shop, found, TriggerKind(kind), facts), None
 
-    await context.database.run(command)
+    await context.commands.run(command)
     return See(CONSOLE, done="trigger")
 
 

@@ -9,6 +9,7 @@ from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.clock import ATHENS, real_millis, to_millis
 from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import Refusal, invalid_parameter
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel import json_view, wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.operator.overview import mark_place
@@ -85,11 +86,11 @@ async def resend(visit: Visit) -> Answer:
     """Sends the event again, the same bytes; one that waits is sent now. Raises RETURN_HOOK."""
     name = visit.parts["id"]
 
-    def command(view: View) -> tuple[ChangeSet, None]:
-        log.delivery_detail(view, name, {}, 0)
-        return resend_event(view, name, visit.context.clock.now()), None
+    def command(facts: Facts) -> tuple[ChangeSet, None]:
+        log.delivery_detail(facts.view, name, {}, 0)
+        return resend_event(name, facts), None
 
-    await visit.context.database.run(command)
+    await visit.context.commands.run(command)
     return See(f"/operator/deliveries/{name}", done="resent")
 
 

@@ -6,13 +6,14 @@ from typing import Any, Final
 from kalathi.contract.words import REPLACEMENT_CUSTOMS, Courier, OrderEventType, OrderState, ReturnReason
 from kalathi.marketplace.couriers import store as couriers
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
 from kalathi.marketplace.orders import machine, queries
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.machine import TRANSITIONS, Action
 from kalathi.marketplace.orders.model import FoundOrder, Order
-from kalathi.marketplace.orders.operations import OPERATIONS, Facts
+from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.replacing import still_replaceable
 from kalathi.marketplace.panel.answers import Answer, See, Shown
@@ -133,42 +134,30 @@ async def show_voucher(visit: Visit) -> Answer:
 
 async def act(visit: Visit) -> Answer:
     """Run a form's operation. Raises the operation's errors."""
-    context, word = visit.context, visit.parts["operation"]
-    operation = OPERATIONS.get(word)
+    operation = OPERATIONS.get(visit.parts["operation"])
     if operation is None or operation.body is None:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
     body = read_as(with_quantities(visit.form.nested()), operation.body)
-    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
-    def command(view: View) -> tuple[ChangeSet, None]:
-        found = queries.find_order(view, visit.parts["code"])
-        return operation.run(found, body, Facts(view, keys, context.terms, context.clock.now())).changes, None
+    def command(facts: Facts) -> tuple[ChangeSet, None]:
+        return operation.run(queries.find_order(facts.view, visit.parts["code"]), body, facts).changes, None
 
-    try:
-        await context.database.run(command)
-    finally:
-        context.keys.give_back(keys)
+    await visit.context.commands.run(command, codes=1)
     return See(_path(visit), done="order")
 
 
 async def ask_return(visit: Visit) -> Answer:
     """The customer sends pieces back. Raises ORDER_STATUS, INVALID_PARAMETER."""
-    context = visit.context
     content = with_quantities(visit.form.nested())
     if "line_items" not in content:
         raise invalid_parameter("Say how many pieces of which line come back.")
     new = read_as(content, NewReturn)
-    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
-    def command(view: View) -> tuple[ChangeSet, str]:
-        found = queries.find_order(view, visit.parts["code"])
-        recorded = returns.request(found, new, keys, context.terms, context.clock.now())
+    def command(facts: Facts) -> tuple[ChangeSet, str]:
+        recorded = returns.request(queries.find_order(facts.view, visit.parts["code"]), new, facts)
         return recorded.changes, recorded.returned.return_code
 
-    try:
-        code = await context.database.run(command)
-    finally:
-        context.keys.give_back(keys)
+    code = await visit.context.commands.run(command, codes=1)
     return See(f"/operator/returns/{code}", done="order")
 
 

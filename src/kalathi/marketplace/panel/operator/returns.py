@@ -5,8 +5,8 @@ from typing import Final
 
 from kalathi.contract.words import Courier, ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.paging import locate_page, read_page
@@ -14,7 +14,7 @@ from kalathi.marketplace.panel.return_view import return_page, state_of
 from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.returns import commands, queries, store
 from kalathi.marketplace.returns.machine import TRANSITIONS, Action
-from kalathi.marketplace.returns.operations import OPERATIONS, Facts
+from kalathi.marketplace.returns.operations import OPERATIONS
 
 _ACTIONS: Final[Mapping[str, Action]] = {
     "hand_over": Action.HAND_OVER,
@@ -75,7 +75,6 @@ async def follow_return(visit: Visit) -> Answer:
 
 async def act(visit: Visit) -> Answer:
     """Run a form's operation. Raises RETURN_STATUS, INVALID_PARAMETER."""
-    context = visit.context
     operation = OPERATIONS.get(visit.parts["operation"])
     if operation is None:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
@@ -84,22 +83,20 @@ async def act(visit: Visit) -> Answer:
         content["tracking_ids"] = [content["tracking_id"]]
     body = read_as(content, operation.body)
 
-    def command(view: View) -> tuple[ChangeSet, None]:
-        found = queries.find_return(view, visit.parts["code"])
-        return operation.run(found, body, Facts(view, context.terms, context.clock.now())).changes, None
+    def command(facts: Facts) -> tuple[ChangeSet, None]:
+        return operation.run(queries.find_return(facts.view, visit.parts["code"]), body, facts).changes, None
 
-    await context.database.run(command)
+    await visit.context.commands.run(command)
     return See(_path(visit), done="order")
 
 
 async def resend_webhook(visit: Visit) -> Answer:
     """Sends the latest webhook of the return once more. Raises RETURN_HOOK."""
 
-    def command(view: View) -> tuple[ChangeSet, None]:
-        found = queries.find_return(view, visit.parts["code"])
-        return commands.resend(view, found, visit.context.clock.now()).changes, None
+    def command(facts: Facts) -> tuple[ChangeSet, None]:
+        return commands.resend(queries.find_return(facts.view, visit.parts["code"]), facts).changes, None
 
-    await visit.context.database.run(command)
+    await visit.context.commands.run(command)
     return See(_path(visit), done="webhook")
 
 

@@ -8,13 +8,14 @@ from msgspec import UNSET
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS, OrderEventType
 from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
-from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import FoundOrder, Order
-from kalathi.marketplace.orders.operations import SHOP_ACTIONS, Facts
+from kalathi.marketplace.orders.operations import SHOP_ACTIONS
+from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.panel import wording
@@ -65,43 +66,28 @@ async def follow_order(visit: Visit) -> Answer:
 
 async def act(visit: Visit) -> Answer:
     """Run a form's action. Raises the action's errors."""
-    context, word = visit.context, visit.parts["action"]
+    word = visit.parts["action"]
     operation = SHOP_ACTIONS.get(word)
     if operation is None:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
     body = None if operation.body is None else read_as(_drop_blank_rows(word, visit.form.nested()), operation.body)
-    keys = await context.keys.draw(COMMAND_ATTEMPTS)
 
-    def command(view: View) -> tuple[ChangeSet, str]:
-        facts = Facts(view, keys, context.terms, context.clock.now())
-        found = find(visit, view)
+    def command(facts: Facts) -> tuple[ChangeSet, str]:
+        found = find(visit, facts.view)
         return operation.run(found, body, facts).changes, _describe_done(word, found.order)
 
-    try:
-        done = await context.database.run(command)
-    finally:
-        context.keys.give_back(keys)
+    done = await visit.context.commands.run(command, codes=1)
     return See(_path(visit), done=done)
 
 
 async def upload_invoice(visit: Visit) -> Answer:
     """Keeps the fiscal document."""
-    context, link = visit.context, secret_token()
-
-    def attach(found: FoundOrder, upload: Upload) -> ChangeSet:
-        return commands.attach_invoice(found, upload, link, context.terms, context.clock.now()).changes
-
-    return await _upload(visit, INVOICE_FILE, attach, done="invoice")
+    return await _upload(visit, INVOICE_FILE, commands.attach_invoice, done="invoice")
 
 
 async def upload_credit_invoice(visit: Visit) -> Answer:
     """Keeps the credit invoice."""
-    link = secret_token()
-
-    def attach(found: FoundOrder, upload: Upload) -> ChangeSet:
-        return commands.attach_credit_invoice(found, upload, link).changes
-
-    return await _upload(visit, CREDIT_INVOICE_FILE, attach, done="credit_invoice")
+    return await _upload(visit, CREDIT_INVOICE_FILE, commands.attach_credit_invoice, done="credit_invoice")
 
 
 async def resend_webhook(visit: Visit) -> Answer:
@@ -126,10 +112,14 @@ def find(visit: Visit, view: View) -> FoundOrder:
 
 
 async def _upload(
-    visit: Visit, field: FileField, attach: Callable[[FoundOrder, Upload], ChangeSet], done: str
+    visit: Visit, field: FileField, attach: Callable[[FoundOrder, Upload, Facts], Recorded], done: str
 ) -> Answer:
     upload = check_upload(visit.form.file or b"", field)
-    await visit.context.database.run(lambda view: (attach(find(visit, view), upload), None))
+
+    def command(facts: Facts) -> tuple[ChangeSet, None]:
+        return attach(find(visit, facts.view), upload, facts).changes, None
+
+    await visit.context.commands.run(command)
     return See(_path(visit), done=done)
 
 

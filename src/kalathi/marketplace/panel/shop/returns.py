@@ -9,8 +9,8 @@ from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReviewOption
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.changes import ChangeSet, Value
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.paging import locate_page, read_page
@@ -76,15 +76,15 @@ async def follow_return(visit: Visit) -> Answer:
 async def review(visit: Visit) -> Answer:
     """Save the shop's decision. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH,
     INVALID_PARAMETER."""
-    context, shop_id, answer = visit.context, visit.shop.id, visit.form.read(ReviewRequest)
+    shop_id, answer = visit.shop.id, visit.form.read(ReviewRequest)
 
-    def command(view: View) -> tuple[ChangeSet, None]:
-        found = queries.find_return(view, visit.parts["code"], shop_id)
-        changes = commands.review(view, found, answer, context.terms, context.clock.now()).changes
+    def command(facts: Facts) -> tuple[ChangeSet, None]:
+        found = queries.find_return(facts.view, visit.parts["code"], shop_id)
+        changes = commands.review(found, answer, facts).changes
         _check_nothing_is_dropped(answer, options_of(found.returned))
         return changes, None
 
-    await context.database.run(command)
+    await visit.context.commands.run(command)
     return See(_path(visit), done="review")
 
 
@@ -100,13 +100,13 @@ def _check_nothing_is_dropped(answer: ReviewRequest, options: Sequence[ReviewOpt
 
 async def resend_webhook(visit: Visit) -> Answer:
     """Sends the latest webhook of the return once more. Raises RETURN_HOOK."""
-    context, shop_id = visit.context, visit.shop.id
+    shop_id = visit.shop.id
 
-    def command(view: View) -> tuple[ChangeSet, None]:
-        found = queries.find_return(view, visit.parts["code"], shop_id)
-        return commands.resend(view, found, context.clock.now()).changes, None
+    def command(facts: Facts) -> tuple[ChangeSet, None]:
+        found = queries.find_return(facts.view, visit.parts["code"], shop_id)
+        return commands.resend(found, facts).changes, None
 
-    await context.database.run(command)
+    await visit.context.commands.run(command)
     return See(_path(visit), done="webhook")
 
 

@@ -11,6 +11,7 @@ from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.answers import Answer
 from kalathi.marketplace.panel.refusals import OrderWithoutVoucher, UnknownOrder
 from kalathi.marketplace.panel.visits import Visit
@@ -38,7 +39,7 @@ async def merge_vouchers(visit: Visit) -> Answer:
     loop = asyncio.get_running_loop()
     pdf = await loop.run_in_executor(visit.context.threads, merge_pdfs, [voucher.pdf for voucher in vouchers])
     for code, voucher in zip(codes, vouchers, strict=True):
-        await visit.context.database.run(partial(_note_downloads, visit, code=code, link=voucher.link))
+        await visit.context.commands.run(partial(_note_download, code, voucher.link))
     return Reply(200, pdf, PDF_HEADERS)
 
 
@@ -53,8 +54,7 @@ def _voucher(visit: Visit, view: View, code: str) -> _Taken:
     return _Taken(link, voucher.pdf)
 
 
-def _note_downloads(visit: Visit, view: View, *, code: str, link: str) -> tuple[ChangeSet, None]:
-    found = orders.by_code(view, code)
-    context = visit.context
-    recorded = found and commands.note_voucher_download(found, link, context.terms, context.clock.now())
+def _note_download(code: str, link: str, facts: Facts) -> tuple[ChangeSet, None]:
+    found = orders.by_code(facts.view, code)
+    recorded = found and commands.note_voucher_download(found, link, facts)
     return recorded.changes if recorded else ChangeSet(), None

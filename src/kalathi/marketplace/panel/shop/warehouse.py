@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from kalathi.contract.requests import PurchaseOrderRequest, SupplierRequest
 from kalathi.contract.words import STORAGE_CONDITIONS
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, View
+from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, Refusal, refuse
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.panel.answers import Answer, See, Shown
@@ -58,22 +58,19 @@ async def list_purchase_orders(visit: Visit) -> Answer:
 
 async def announce_goods(visit: Visit) -> Answer:
     """Announces goods to the warehouse. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
-    context, shop_id = visit.context, visit.shop.id
+    shop_id = visit.shop.id
     content = visit.form.nested()
     rows = content.get("line_items")
     filled = [number for number, row in enumerate(rows) if _is_filled_in(row)] if isinstance(rows, list) else []
     if isinstance(rows, list):
         content["line_items"] = [rows[number] for number in filled]
     request = read_as(content, PurchaseOrderRequest)
-    keys = await context.keys.draw(COMMAND_ATTEMPTS)
     try:
-        code = await context.database.run(
-            lambda view: commands.announce_goods(view, shop_id, request, keys, context.clock.now())
+        code = await visit.context.commands.run(
+            lambda facts: commands.announce_goods(facts.view, shop_id, request, facts.keys, facts.now), codes=1
         )
     except DomainError as error:
         raise DomainError(error.code, *(_as_on_the_page(reason, filled) for reason in error.reasons)) from None
-    finally:
-        context.keys.give_back(keys)
     return See(f"/shop/warehouse/purchase-orders/{code}", done="purchase_order")
 
 
