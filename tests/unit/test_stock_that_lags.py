@@ -2,8 +2,8 @@
 piece is free that is promised or gone.
 
 The file is as late as the shop has said (`--stock-lag-minutes`) and no later: each of its numbers was true at most that
-long before the export began to write it. The export may be cut for a while, name the product's number in a way that
-cannot be read, write the same once more, or not be there.
+long before the export began to write it. The export may be cut, name the product's number in a way that cannot be read,
+write the same once more, or not be there. It writes the rest of a cut file within an hour, or never.
 """
 
 import os
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.reservations import Claim, Reservations
+from kalathi.merchant.inbox.reservations import Claim, Reservations
 from kalathi.merchant.stock import Shelf
 
 DAYS = int(os.environ.get("KALATHI_TEST_STOCK_DAYS", "30"))
 _STEPS: Final = 1000
+_LONGEST_EXPORT_SECONDS: Final = 3600.0
 _LAGS: Final = (0.0, 600.0, 1200.0)
 _UNREADABLE: Final = Shelf({"B": 1}, unreadable={"A": "?"})
 _HALF: Final = Shelf({"B": 1})
@@ -39,6 +40,7 @@ class Day:
         self.file: Shelf | None = Shelf({"A": self.on_shelf, "B": 1})
         # The rest of a file that is cut, as the export read it when it began.
         self.rest: Shelf | None = None
+        self.cut_at = 0.0
         self.waiting: Counter[str] = Counter()
         self.untold: Counter[str] = Counter()
         self.told: Counter[str] = Counter()
@@ -96,7 +98,7 @@ class Day:
             self.change(-quantity)
 
     def tell(self) -> None:
-        """The connector hears of a departure, as `OrderSteps.leave` does."""
+        """The connector hears of a departure, as `StockReader.leave` does."""
         if not self.untold:
             return
         code = self.chance.choice(sorted(self.untold))
@@ -131,9 +133,10 @@ class Day:
     def cut(self) -> None:
         self.export()
         self.rest, self.file = self.file, self.chance.choice((_HALF, _EMPTY, _UNREADABLE))
+        self.cut_at = self.seconds
 
     def finish(self) -> None:
-        if self.rest is not None:
+        if self.rest is not None and self.seconds - self.cut_at <= _LONGEST_EXPORT_SECONDS:
             self.file, self.rest = self.rest, None
 
     def spoil(self) -> None:
