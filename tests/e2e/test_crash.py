@@ -236,7 +236,7 @@ async def test_a_connector_that_is_killed_at_random_answers_and_prints_every_ord
 def _all_are_settled(folder: Path, codes: set[str]) -> bool:
     inbox = Inbox(folder / "merchant.db", beside=True)
     try:
-        known = {entry.code: entry for entry in inbox.known("accepted") + inbox.known("")}
+        known = {entry.code: entry for entry in inbox.subjects.in_state("accepted") + inbox.subjects.in_state("")}
         return all(code in known and (known[code].note or _is_printed(inbox, code)) for code in codes)
     finally:
         inbox.close()

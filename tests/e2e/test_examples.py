@@ -77,7 +77,7 @@ async def test_a_framework_receives_webhooks_into_the_inbox_of_the_connector(
         assert await asyncio.gather(*(_post(f"{url}change-me", b"%d" % number) for number in range(20))) == [200] * 20
         assert await _post(f"{url}guessed", EVENT) == 404
     connector = Inbox(tmp_path / "merchant.db")
-    bodies = [event.body for event in connector.new_events()]
+    bodies = [event.body for event in connector.events.unread()]
     assert bodies[0] == EVENT
     assert len(bodies) == 22
     connector.close()

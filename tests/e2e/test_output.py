@@ -49,9 +49,9 @@ def _left() -> int:
 @pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "iso8859-7", "cp1253", "latin-1", "utf-8"])
 async def test_both_streams_escape_what_they_cannot_encode(tmp_path: Path, encoding: str) -> None:
     inbox = Inbox(tmp_path / "merchant.db")
-    inbox.put(b"{}")
-    [event] = inbox.new_events()
-    inbox.put_aside(event, "Θήκη® ™ 😀")
+    inbox.events.put(b"{}")
+    [event] = inbox.events.unread()
+    inbox.events.put_aside(event, "Θήκη® ™ 😀")
     inbox.close()
     name = encoding.partition(":")[0]
     escaped = "Θήκη® ™ 😀".encode(name, "backslashreplace")

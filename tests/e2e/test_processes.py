@@ -120,7 +120,7 @@ async def test_an_event_that_the_connector_answered_with_200_is_on_disk_when_it_
             assert response.status == 404
     await connector.kill()
     inbox = Inbox(tmp_path / "merchant.db")
-    kept = {event.body for event in inbox.new_events()} | {body for body, _ in inbox.aside()}
+    kept = {event.body for event in inbox.events.unread()} | {body for body, _ in inbox.aside()}
     inbox.close()
     assert kept == set(bodies)
 

@@ -12,7 +12,7 @@ from kalathi.contract.words import OrderState
 from kalathi.merchant.commands import HANDING_OVER, PRINTING, Command, Ended, Limit, LimitMet, NotStarted, Outcome
 from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import CommandRecipient, HandoverError
-from kalathi.merchant.inbox_rows import Subject
+from kalathi.merchant.inbox.subjects import Subject
 from tests.market import until
 from tests.unit.test_connector import Shop, shop
 from tests.virtual.simulated import VirtualLoop
@@ -166,7 +166,7 @@ async def test_an_orderly_end_of_the_connector_is_not_held_up_by_a_hand_over(sho
     await asyncio.gather(running, return_exceptions=True)
     assert time.monotonic() - begun < 10
     assert not is_running(shop.folder)
-    assert [entry.code for entry in shop.inbox.due_handovers(0)] == ["o1"], "the next start hands it over"
+    assert [entry.code for entry in shop.inbox.handovers.due(0)] == ["o1"], "the next start hands it over"
 
 
 async def test_a_slow_hand_over_never_runs_beside_its_next_try_and_a_person_is_told_of_the_limit(shop: Shop) -> None:
@@ -208,8 +208,8 @@ def test_the_connectors_own_guard_follows_the_setting(tmp_path: Path, seconds: f
                 self.waited = asyncio.get_running_loop().time() - begun
 
     async def hand_over() -> None:
-        place.inbox.want(Subject.ORDER, "o1")
-        place.inbox.hand_over(Subject.ORDER, "o1", b"{}")
+        place.inbox.jobs.plan(Subject.ORDER, "o1")
+        place.inbox.handovers.queue(Subject.ORDER, "o1", b"{}")
         await place.work(until_seconds=5)
 
     recipient = Hanging()
@@ -233,7 +233,7 @@ async def test_a_hand_over_that_takes_its_time_does_not_hold_up_the_retry_of_ano
     shop.market.refuse = shop.market.busy(503)
     shop.receive(shop.order("o2", 1))
     shop.connector.wake()
-    await until(lambda: any(look.tries for look in shop.inbox.due_looks(1000)))
+    await until(lambda: any(look.tries for look in shop.inbox.jobs.due(1000)))
     for _ in range(10):
         await asyncio.sleep(0)  # The connector sees that nothing is due, and waits.
     shop.market.refuse = None

@@ -201,7 +201,7 @@ class Shop:
         return self.market.orders[code]
 
     def receive(self, order: Order, event_type: OrderEventType = OrderEventType.NEW_ORDER) -> None:
-        self.inbox.put(encode(OrderEvent(event_type=event_type, event_time=athens(NOW), order=order)))
+        self.inbox.events.put(encode(OrderEvent(event_type=event_type, event_time=athens(NOW), order=order)))
 
 
 @pytest.fixture
@@ -362,8 +362,8 @@ async def test_a_refusal_that_stays_is_put_aside_and_a_resend_is_looked_at_again
 
 
 async def test_what_needs_a_person_is_put_aside_and_does_not_stop_the_rest(shop: Shop) -> None:
-    shop.inbox.put(b"not json")
-    shop.inbox.put(b'{"event_type": "merchant_return_created"}')
+    shop.inbox.events.put(b"not json")
+    shop.inbox.events.put(b'{"event_type": "merchant_return_created"}')
     unknown = LineItem(id="line", shop_uid="Z", quantity=1)
     shop.receive(shop.order("o1", 1, line_items=[unknown]))
     shop.receive(shop.order("o2", 1))

@@ -17,7 +17,7 @@ from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.inbox_rows import Subject
+from kalathi.merchant.inbox.subjects import Subject
 from kalathi.merchant.overview import look_again, needs_of, print_again, status_of
 from kalathi.merchant.policy import OrderPolicy, Policy
 from kalathi.merchant.printing import FolderPrinter, PrinterError, UnsurePrinterError
@@ -273,7 +273,7 @@ async def test_a_clock_that_was_ahead_and_is_set_right_holds_nothing_up(shop: Sh
 
 async def test_the_desk_shows_the_queue_the_deadlines_and_what_needs_a_person(shop: Shop) -> None:
     until = datetime.fromtimestamp(10_000, UTC)
-    shop.inbox.put(b"not json", 5.0)
+    shop.inbox.events.put(b"not json", 5.0)
     shop.stock("shop_uid,quantity\nB,1\n")
     shop.receive(shop.order("o1", 1, expires_at=until))
     await shop.work()
@@ -302,8 +302,8 @@ async def test_an_unknown_code_is_looked_at_when_it_is_replayed(shop: Shop) -> N
 async def test_changes_that_nobody_takes_any_more_keep_the_connector_asleep(shop: Shop) -> None:
     shop.restart(recipient=FunctionRecipient(lambda _: None))
     shop.receive(shop.order("o1", 1))
-    shop.inbox.want(Subject.ORDER, "o1")
-    shop.inbox.hand_over(Subject.ORDER, "o1", b"{}")
+    shop.inbox.jobs.plan(Subject.ORDER, "o1")
+    shop.inbox.handovers.queue(Subject.ORDER, "o1", b"{}")
     shop.restart()
     await shop.connector.work()
     assert shop.inbox.next_at() == 0

@@ -119,16 +119,16 @@ async def test_what_comes_back_to_the_shop_frees_its_pieces(shop: Shop) -> None:
 async def test_an_event_may_note_that_an_order_has_left_which_no_look_has_shown(shop: Shop) -> None:
     for code in ("o1", "o2"):
         await _see(shop, code, OrderState.ACCEPTED, courier_voucher=LINK)
-    shop.inbox.note_left("o1")
+    shop.inbox.subjects.note_left("o1")
     await _see(shop, "o1", OrderState.ACCEPTED)
     assert shop.inbox.reservations.left() == [], "what the marketplace shows now is stronger than an event"
     for code in ("o1", "o2"):
         await _see(shop, code, OrderState.CANCELLED)
     assert _held(shop) == {"A": 1}
     assert [(shop.folder / "out" / f"{code}.pdf").exists() for code in ("o1", "o2")] == [True, False]
-    assert shop.inbox.has_left("o1")
-    assert not shop.inbox.has_left("o2")
-    assert not shop.inbox.has_left("unheard of")
+    assert shop.inbox.subjects.has_left("o1")
+    assert not shop.inbox.subjects.has_left("o2")
+    assert not shop.inbox.subjects.has_left("unheard of")
 
 
 async def test_the_same_bytes_written_again_sell_no_piece_twice(shop: Shop) -> None:
@@ -235,7 +235,7 @@ async def test_a_source_that_hangs_holds_up_no_label_and_no_hand_over(shop: Shop
     await shop.look_after()
     # A source that lags has to be read once before its numbers can be compared.
     assert _held(shop) == {"A": 41 if lags else 1}
-    shop.connector._steps.stop()
+    shop.connector._stock.stop()
 
 
 async def test_a_live_source_that_is_away_frees_what_has_left_when_it_is_back(shop: Shop) -> None:
@@ -386,7 +386,7 @@ async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_waits_for_a_per
     await _see(shop, "o1", OrderState.ACCEPTED, courier_voucher=LINK)
     order = replace(shop.market.orders["o1"], state="on_the_moon")
     # The wire of today does not read it; the steps do.
-    _, note = await shop.connector._steps.take(OrderReading(order, {}))
+    _, note = await shop.connector._steps.advance(OrderReading(order, {}))
     assert 'its state "on_the_moon" is unknown' in note
     assert shop.inbox.reservations.holders() == ["o1"]
     assert (shop.folder / "out" / "o1.pdf").exists()

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from kalathi.contract.orders import AcceptOptions, LineItem, LocationOption, Order, Size, WindowOption
 from kalathi.contract.words import OrderState
 from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, Reject, claims, decide, unreadable_stock
+from kalathi.merchant.inbox.reservations import Claim
 from kalathi.merchant.policy import OrderPolicy
-from kalathi.merchant.reservations import Claim
 from kalathi.merchant.stock import Shelf
 
 OPTIONS = AcceptOptions(

@@ -185,7 +185,7 @@ async def test_ranges_are_fetched_once_a_day_and_a_failure_changes_nothing() -> 
 
 async def test_what_watches_it_is_on_a_port_of_its_own(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
-    inbox.put(b"one")
+    inbox.events.put(b"one")
     metrics = ConnectorMetrics()
     metrics.note_webhook(200)
     metrics.note_done("printed")

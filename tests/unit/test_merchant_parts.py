@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError, Subject
+from kalathi.merchant.inbox import Inbox, InboxInUseError, InboxVersionError
+from kalathi.merchant.inbox.reservations import Claim
+from kalathi.merchant.inbox.subjects import Subject
 from kalathi.merchant.printing import FolderPrinter
-from kalathi.merchant.reservations import Claim
 from kalathi.merchant.vouchers import NotAVoucherError
 from tests.pdfs import a_pdf
 
@@ -21,20 +21,20 @@ def _csv(path: Path, text: str) -> Path:
 
 def test_an_event_is_kept_once_in_order_and_over_a_restart(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
-    assert inbox.put(b"one")
-    assert inbox.put(b"two")
-    assert not inbox.put(b"one")
+    assert inbox.events.put(b"one")
+    assert inbox.events.put(b"two")
+    assert not inbox.events.put(b"one")
     assert inbox.next_at() == 0
-    inbox.take(inbox.new_events()[0], Subject.ORDER, "o1")
+    inbox.plan_from_event(inbox.events.unread()[0], Subject.ORDER, "o1")
     inbox.close()
     inbox = Inbox(tmp_path / "inbox.db")
-    assert [event.body for event in inbox.new_events()] == [b"two"]
-    assert not inbox.put(b"one"), "what is done is not taken again"
-    inbox.put_aside(inbox.new_events()[0], "look at this")
-    assert inbox.new_events() == []
+    assert [event.body for event in inbox.events.unread()] == [b"two"]
+    assert not inbox.events.put(b"one"), "what is done is not taken again"
+    inbox.events.put_aside(inbox.events.unread()[0], "look at this")
+    assert inbox.events.unread() == []
     assert inbox.aside() == [(b"two", "look at this")]
-    assert inbox.put(b"two"), "a resend of what was put aside is looked at again"
-    assert [event.body for event in inbox.new_events()] == [b"two"]
+    assert inbox.events.put(b"two"), "a resend of what was put aside is looked at again"
+    assert [event.body for event in inbox.events.unread()] == [b"two"]
     assert inbox.aside() == []
     inbox.close()
 
@@ -42,28 +42,28 @@ def test_an_event_is_kept_once_in_order_and_over_a_restart(tmp_path: Path) -> No
 def test_a_look_waits_for_its_time_and_counts_its_tries_until_there_is_a_newer_reason(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     for code in ("stuck", "fine"):
-        inbox.want(Subject.ORDER, code)
-    stuck = next(look for look in inbox.due_looks(0) if look.code == "stuck")
-    inbox.postpone(stuck, 100.0)
-    assert [look.code for look in inbox.due_looks(99)] == ["fine"]
-    assert [(look.code, look.tries) for look in inbox.due_looks(100)] == [("fine", 0), ("stuck", 1)]
-    inbox.want(Subject.ORDER, "stuck")
-    assert [(look.code, look.tries) for look in inbox.due_looks(0)] == [("fine", 0), ("stuck", 0)]
+        inbox.jobs.plan(Subject.ORDER, code)
+    stuck = next(look for look in inbox.jobs.due(0) if look.code == "stuck")
+    inbox.jobs.postpone(stuck, 100.0)
+    assert [look.code for look in inbox.jobs.due(99)] == ["fine"]
+    assert [(look.code, look.tries) for look in inbox.jobs.due(100)] == [("fine", 0), ("stuck", 1)]
+    inbox.jobs.plan(Subject.ORDER, "stuck")
+    assert [(look.code, look.tries) for look in inbox.jobs.due(0)] == [("fine", 0), ("stuck", 0)]
     inbox.close()
 
 
 def test_a_reason_that_comes_while_it_is_being_looked_at_is_not_lost(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
-    inbox.want(Subject.ORDER, "o1")
-    [look] = inbox.due_looks(0)
-    inbox.want(Subject.ORDER, "o1")
-    inbox.saw(Subject.ORDER, "o1", "open", 50.0)
-    inbox.settle(look, 1.0)
-    [again] = inbox.due_looks(0)
-    inbox.saw(Subject.ORDER, "o1", "accepted", None)
-    inbox.settle(again, 2.0)
-    assert inbox.due_looks(10) == []
-    assert [(known.code, known.seen, known.answer_until) for known in inbox.known("accepted")] == [
+    inbox.jobs.plan(Subject.ORDER, "o1")
+    [look] = inbox.jobs.due(0)
+    inbox.jobs.plan(Subject.ORDER, "o1")
+    inbox.subjects.note_state(Subject.ORDER, "o1", "open", 50.0)
+    inbox.jobs.finish(look, 1.0)
+    [again] = inbox.jobs.due(0)
+    inbox.subjects.note_state(Subject.ORDER, "o1", "accepted", None)
+    inbox.jobs.finish(again, 2.0)
+    assert inbox.jobs.due(10) == []
+    assert [(known.code, known.seen, known.answer_until) for known in inbox.subjects.in_state("accepted")] == [
         ("o1", "accepted", None)
     ]
     inbox.close()
@@ -71,47 +71,49 @@ def test_a_reason_that_comes_while_it_is_being_looked_at_is_not_lost(tmp_path: P
 
 def test_of_a_deadline_somebody_is_told_once(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
-    inbox.want(Subject.ORDER, "o1")
-    [look] = inbox.due_looks(0)
-    inbox.saw(Subject.ORDER, "o1", "open", 50.0)
-    inbox.settle(look, 1.0, "Order o1: who knows")
-    assert inbox.to_be_warned(49, 49) == []
-    [known] = inbox.to_be_warned(50, 50)
-    assert inbox.to_be_warned(50, 50) == [known], "told it is when it was told"
-    inbox.mark_warned(known)
-    inbox.saw(Subject.ORDER, "o1", "open", 50.0)
-    assert inbox.to_be_warned(60, 60) == []
-    inbox.saw(Subject.ORDER, "o1", "open", 90.0)
-    assert [entry.answer_until for entry in inbox.to_be_warned(90, 90)] == [90.0], "an extension is another deadline"
+    inbox.jobs.plan(Subject.ORDER, "o1")
+    [look] = inbox.jobs.due(0)
+    inbox.subjects.note_state(Subject.ORDER, "o1", "open", 50.0)
+    inbox.jobs.finish(look, 1.0, "Order o1: who knows")
+    assert inbox.subjects.unwarned(49, 49) == []
+    [known] = inbox.subjects.unwarned(50, 50)
+    assert inbox.subjects.unwarned(50, 50) == [known], "told it is when it was told"
+    inbox.subjects.mark_warned(known)
+    inbox.subjects.note_state(Subject.ORDER, "o1", "open", 50.0)
+    assert inbox.subjects.unwarned(60, 60) == []
+    inbox.subjects.note_state(Subject.ORDER, "o1", "open", 90.0)
+    assert [entry.answer_until for entry in inbox.subjects.unwarned(90, 90)] == [90.0], (
+        "an extension is another deadline"
+    )
     inbox.close()
 
 
 def test_a_handover_waits_for_those_of_its_order_before_it_and_the_same_is_not_told_twice(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     for code in ("o1", "o2"):
-        inbox.want(Subject.ORDER, code)
-    assert inbox.hand_over(Subject.ORDER, "o1", b"first")
-    assert not inbox.hand_over(Subject.ORDER, "o1", b"first")
-    assert inbox.hand_over(Subject.ORDER, "o1", b"second")
-    assert inbox.hand_over(Subject.ORDER, "o2", b"other")
-    first, other = inbox.due_handovers(0)
+        inbox.jobs.plan(Subject.ORDER, code)
+    assert inbox.handovers.queue(Subject.ORDER, "o1", b"first")
+    assert not inbox.handovers.queue(Subject.ORDER, "o1", b"first")
+    assert inbox.handovers.queue(Subject.ORDER, "o1", b"second")
+    assert inbox.handovers.queue(Subject.ORDER, "o2", b"other")
+    first, other = inbox.handovers.due(0)
     assert (first.body, other.body) == (b"first", b"other")
-    inbox.postpone_handover(first, 5.0)
-    assert [entry.body for entry in inbox.due_handovers(0)] == [b"other"], "the second waits behind the first"
-    inbox.handed(first)
-    assert [entry.body for entry in inbox.due_handovers(0)] == [b"second", b"other"]
+    inbox.handovers.postpone(first, 5.0)
+    assert [entry.body for entry in inbox.handovers.due(0)] == [b"other"], "the second waits behind the first"
+    inbox.handovers.finish(first)
+    assert [entry.body for entry in inbox.handovers.due(0)] == [b"second", b"other"]
     inbox.close()
 
 
 def test_read_events_are_forgotten_but_for_the_newest(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     for number in range(10):
-        inbox.put(f"event {number}".encode())
-    for event in inbox.new_events()[:8]:
-        inbox.take(event, Subject.ORDER, "o1")
-    assert inbox.forget_events(5) == 5
+        inbox.events.put(f"event {number}".encode())
+    for event in inbox.events.unread()[:8]:
+        inbox.plan_from_event(event, Subject.ORDER, "o1")
+    assert inbox.events.forget_read(5) == 5
     assert inbox.counts()["events_done"] == 3
-    assert len(inbox.new_events()) == 2
+    assert len(inbox.events.unread()) == 2
     inbox.close()
 
 
@@ -158,7 +160,7 @@ def test_an_inbox_whose_making_was_cut_off_is_begun_anew_and_another_versions_is
     path = tmp_path / "inbox.db"
     path.touch()
     inbox = Inbox(path)
-    assert inbox.put(b"one")
+    assert inbox.events.put(b"one")
     inbox.close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 99")

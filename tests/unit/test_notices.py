@@ -18,9 +18,9 @@ from kalathi.marketplace.kernel.clock import athens
 from kalathi.merchant.client import AsyncClient
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.inbox_rows import Subject
+from kalathi.merchant.inbox.notices import label_topic
+from kalathi.merchant.inbox.subjects import Subject
 from kalathi.merchant.metrics import ConnectorMetrics
-from kalathi.merchant.notices import label_topic
 from kalathi.merchant.overview import needs_of, settle, status_of
 from kalathi.merchant.refusals import Refusal, RefusalReason
 from kalathi.merchant.setup_notices import SetupNotices
@@ -85,8 +85,8 @@ async def test_an_earlier_label_is_told_until_the_courier_has_the_order(shop: Sh
 def test_a_person_settles_an_earlier_label_and_unreadable_webhooks(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "merchant.db")
     inbox.notices.add(label_topic("o1"), "throw away its earlier label", 1.0)
-    inbox.put(b"not json", 5.0)
-    inbox.put_aside(inbox.new_events()[0], "The event cannot be read.")
+    inbox.events.put(b"not json", 5.0)
+    inbox.events.put_aside(inbox.events.unread()[0], "The event cannot be read.")
     for arguments, status, printed in (
         (["o2"], 1, "o2 has no earlier label"),
         (["o1"], 0, "Settled: o1."),
@@ -126,9 +126,9 @@ def test_refused_webhooks_are_counted_by_reason_and_settled_by_one_that_is_taken
     assert need == (
         "6 webhooks were answered with 404 (wrong_path): the marketplace posts to /x, this connector listens on /y."
     )
-    inbox.put(b"{}", 1011.0)
-    inbox.put_aside(inbox.new_events()[0], "")
-    inbox.look_again_at_events()
+    inbox.events.put(b"{}", 1011.0)
+    inbox.events.put_aside(inbox.events.unread()[0], "")
+    inbox.events.read_again()
     assert needs_of(inbox, datetime.fromtimestamp(1012, UTC)) == [need], "the other address may still be wrong"
     assert needs_of(inbox, datetime.fromtimestamp(1012 + 3600, UTC)) == []
     assert status_of(inbox, datetime.fromtimestamp(1012, UTC)).refused_webhooks, "it is still shown as history"
@@ -194,8 +194,8 @@ async def test_without_a_date_changes_are_asked_for_since_the_newest_order(shop:
 
 async def test_a_deadline_is_told_in_athens_time_on_both_sides_of_the_change_to_winter(shop: Shop) -> None:
     for code, until, shown in (("o1", 1_792_883_400.0, "25/10 02:10 EEST"), ("o2", 1_792_894_200.0, "25/10 04:10 EET")):
-        shop.inbox.want(Subject.ORDER, code)
-        shop.inbox.saw(Subject.ORDER, code, "open", until)
+        shop.inbox.jobs.plan(Subject.ORDER, code)
+        shop.inbox.subjects.note_state(Subject.ORDER, code, "open", until)
         shop.seconds = until - 60
         await shop.connector.look_after()
         assert f"needs a person: Order {code} is to be answered by {shown}" in shop.told
@@ -237,13 +237,13 @@ async def test_an_order_that_waits_for_a_person_stays_in_the_list_while_it_is_lo
 def test_a_warned_deadline_is_shown_behind_many_that_wait_for_a_person(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     for number in range(12):
-        inbox.want(Subject.ORDER, f"o{number:02}")
-        inbox.saw(Subject.ORDER, f"o{number:02}", "open", 5000.0 + number)
+        inbox.jobs.plan(Subject.ORDER, f"o{number:02}")
+        inbox.subjects.note_state(Subject.ORDER, f"o{number:02}", "open", 5000.0 + number)
         if number < 11:
-            look = next(look for look in inbox.due_looks(0.0) if look.code == f"o{number:02}")
-            inbox.settle(look, 1.0, f"Order o{number:02}: look")
-    for known in inbox.to_be_warned(9000.0, 9000.0):
-        inbox.mark_warned(known)
+            look = next(look for look in inbox.jobs.due(0.0) if look.code == f"o{number:02}")
+            inbox.jobs.finish(look, 1.0, f"Order o{number:02}: look")
+    for known in inbox.subjects.unwarned(9000.0, 9000.0):
+        inbox.subjects.mark_warned(known)
     assert any(need.startswith("Order o11 is to be answered by") for need in needs_of(inbox, _at(4000)))
     inbox.close()
 
@@ -281,7 +281,7 @@ async def test_forged_codes_are_nothing_that_needs_a_person(shop: Shop) -> None:
     assert not [line for line in shop.told if "needs a person" in line]
     # A real order that cannot be fetched stays visible among them.
     shop.receive(shop.order("real", 1, expires_at=until))
-    shop.inbox.saw(Subject.ORDER, "real", "open", until.timestamp())
+    shop.inbox.subjects.note_state(Subject.ORDER, "real", "open", until.timestamp())
     shop.market.spoiled["http://market/merchants/ecommerce/orders/real"] = b"<html>"
     await shop.work(until_seconds=100)
     assert [need for need in _needs(shop) if need.startswith("Order real")]
@@ -297,11 +297,13 @@ async def test_the_deadline_of_an_order_that_cannot_be_fetched_is_told_all_the_s
     await shop.work()
     await shop.look_after()
     assert [line for line in shop.told if "Order o1 is to be answered by" in line]
-    shop.inbox.want(Subject.ORDER, "o2")
-    shop.inbox.watch_deadline("o2", 1600.0)
+    shop.inbox.jobs.plan(Subject.ORDER, "o2")
+    shop.inbox.subjects.watch_deadline("o2", 1600.0)
     shop.seconds = 1400
-    assert [entry.code for entry in shop.inbox.to_be_warned(9000.0, 1700.0)] == ["o2"], "it is near, fetched or not"
-    assert shop.inbox.to_be_warned(9000.0, 1500.0) == []
+    assert [entry.code for entry in shop.inbox.subjects.unwarned(9000.0, 1700.0)] == ["o2"], (
+        "it is near, fetched or not"
+    )
+    assert shop.inbox.subjects.unwarned(9000.0, 1500.0) == []
 
 
 async def test_one_refused_order_is_no_refused_token(shop: Shop) -> None:
@@ -335,13 +337,13 @@ async def test_a_list_without_end_is_left_after_some_pages(shop: Shop) -> None:
 async def test_a_forged_event_of_an_unknown_code_is_forgotten_and_fills_no_status(shop: Shop) -> None:
     await shop.look_after()
     shop.market.refuse = shop.market.busy(404)
-    shop.inbox.put(b'{"event_type": "new_order", "order": {"code": "261128-9999999"}}')
+    shop.inbox.events.put(b'{"event_type": "new_order", "order": {"code": "261128-9999999"}}')
     await shop.work(until_seconds=3)
     assert shop.inbox.next_at() is not None, "an order may be announced before it is shown"
     await shop.work(until_seconds=1000)
     assert shop.inbox.next_at() is None
     assert _needs(shop) == []
-    assert shop.inbox.states(Subject.ORDER) == {}
+    assert shop.inbox.subjects.states(Subject.ORDER) == {}
     assert [line for line in shop.told if "needs a person" in line] == []
 
 

@@ -19,7 +19,7 @@ from kalathi.contract.webhooks import read_event_head
 from kalathi.contract.words import OrderState
 from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.decisions import Accept, LeaveToPerson, Nothing, answer_until, decide, places_that_decide
-from kalathi.merchant.inbox_rows import Subject
+from kalathi.merchant.inbox.subjects import Subject
 from kalathi.merchant.overview import needs_of, status_of
 from tests.unit.test_connector import Shop
 
@@ -226,7 +226,7 @@ async def test_the_connector_loses_no_order_whatever_one_member_of_it_is(tmp_pat
         shop.receive(shop.order(code, 1))
         await shop.work(until_seconds=shop.seconds + 30)
         state = shop.market.orders[code].state
-        waiting = [waiting for kind, waiting in shop.inbox.waiting_for_person() if kind is Subject.ORDER]
+        waiting = [waiting for kind, waiting in shop.inbox.jobs.waiting_for_person() if kind is Subject.ORDER]
         assert state == OrderState.ACCEPTED or code in waiting, (odd.place, odd.strange)
         assert state != OrderState.REJECTED, (odd.place, odd.strange)
     shop.inbox.close()
@@ -236,14 +236,14 @@ async def test_the_connector_loses_no_order_whatever_one_member_of_it_is(tmp_pat
 async def test_a_deadline_is_watched_for_an_order_of_which_nothing_can_be_read(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     order = shop.order("o1", 1, expires_at=read(b'"2026-11-28T12:00:00+02:00"', Any).value)
-    shop.inbox.put(b'{"order": {"code": "o1", "state": "open", "expires_at": "2026-11-28T12:00:00+02:00"}}')
+    shop.inbox.events.put(b'{"order": {"code": "o1", "state": "open", "expires_at": "2026-11-28T12:00:00+02:00"}}')
     odd = _Odd(shop)
     odd.place, odd.strange = ("order",), "an order"
     shop.market.proxy = odd
     await shop.work(until_seconds=30)
-    assert [(kind, code) for kind, code in shop.inbox.waiting_for_person()] == [(Subject.ORDER, "o1")]
+    assert [(kind, code) for kind, code in shop.inbox.jobs.waiting_for_person()] == [(Subject.ORDER, "o1")]
     assert "o1" in shop.told[-1]
-    [known] = shop.inbox.to_be_answered(10)
+    [known] = shop.inbox.subjects.unanswered(10)
     assert known.answer_until == 1795860000.0
     assert order.code == "o1"
     # It is fetched again with every reconciliation, and answered once it can be read.
@@ -280,7 +280,7 @@ async def test_a_forged_event_of_a_dispatch_keeps_neither_label_nor_pieces(tmp_p
     shop.receive(shop.order("o1", 1))
     await shop.work()
     shop.order("o1", 1, OrderState.CANCELLED)
-    shop.inbox.put(b'{"event_type": "order_updated", "order": {"code": "o1", "state": "dispatched"}}')
+    shop.inbox.events.put(b'{"event_type": "order_updated", "order": {"code": "o1", "state": "dispatched"}}')
     await shop.work()
     assert not shop.inbox.reservations.of("o1")
     shop.inbox.close()
@@ -305,9 +305,9 @@ async def test_the_deadline_of_an_order_that_may_be_open_is_watched(
     shop.market.proxy = odd
     until = datetime.fromtimestamp(50_000, UTC)
     shop.receive(shop.order("o1", 1, expires_at=until))
-    shop.inbox.take(shop.inbox.new_events()[0], Subject.ORDER, "o1")
+    shop.inbox.plan_from_event(shop.inbox.events.unread()[0], Subject.ORDER, "o1")
     await shop.work(until_seconds=2000)
-    assert shop.inbox.next_deadline() == (50_000 if is_watched else None)
+    assert shop.inbox.subjects.next_deadline() == (50_000 if is_watched else None)
     shop.inbox.close()
 
 
@@ -316,7 +316,7 @@ async def test_the_deadline_of_an_order_that_may_be_open_is_watched(
 async def test_a_time_that_no_calendar_shows_stops_nothing(tmp_path: Path, when: str) -> None:
     shop = Shop(tmp_path)
     order = {"code": "999999-9999998", "state": "open", "expires_at": when}
-    shop.inbox.put(msgspec.json.encode({"event_type": "new_order", "order": order}))
+    shop.inbox.events.put(msgspec.json.encode({"event_type": "new_order", "order": order}))
     odd = _Odd(shop)
     odd.place, odd.strange = ("order", "expires_at"), when
     shop.market.proxy = odd
@@ -366,7 +366,7 @@ async def test_an_event_that_tells_of_a_dispatch_keeps_the_pieces_of_a_cancelled
         shop.order(code, 1, OrderState.CANCELLED)
         change = {"state": {"old": before, "new": "cancelled"}}
         event = {"event_type": "order_updated", "order": {"code": code, "state": "cancelled"}, "changes": change}
-        shop.inbox.put(msgspec.json.encode(event), is_verified=True)
+        shop.inbox.events.put(msgspec.json.encode(event), is_verified=True)
     await shop.work()
     assert shop.inbox.reservations.of("o1"), "the courier has them"
     assert not shop.inbox.reservations.of("o2")
@@ -382,14 +382,14 @@ async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_is_looked_at_ag
     odd = _Odd(shop)
     odd.place, odd.strange = ("order", "state"), "on_hold"
     shop.market.proxy = odd
-    shop.inbox.want(Subject.ORDER, "o1")
+    shop.inbox.jobs.plan(Subject.ORDER, "o1")
     # This one holds no pieces, for which it would be looked at anyway.
     shop.receive(shop.order("o2", 1))
     await shop.work()
-    assert shop.inbox.waiting_for_person() == [(Subject.ORDER, "o1"), (Subject.ORDER, "o2")]
+    assert shop.inbox.jobs.waiting_for_person() == [(Subject.ORDER, "o1"), (Subject.ORDER, "o2")]
     assert shop.inbox.reservations.of("o1")
     odd.strange = "accepted"
     shop.seconds += 400
     await shop.look_after()
-    assert shop.inbox.waiting_for_person() == []
+    assert shop.inbox.jobs.waiting_for_person() == []
     shop.inbox.close()

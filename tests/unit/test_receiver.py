@@ -34,14 +34,14 @@ def test_the_same_event_twice_is_one_event_whatever_its_headers_say(inbox: Inbox
     handler = WebhookHandler(inbox, received=lambda: signal.append(1))
     for headers in ({}, {"webhook-id": "a"}, {"Webhook-Id": "b"}):
         assert handler.handle(b"{}", headers) == Answer(200)
-    assert [event.body for event in inbox.new_events()] == [b"{}"]
+    assert [event.body for event in inbox.events.unread()] == [b"{}"]
     assert len(signal) == 1
 
 
 def test_what_cannot_be_read_is_kept_all_the_same(inbox: Inbox) -> None:
     for body in (b"", b"\xff", b"not json"):
         assert WebhookHandler(inbox).handle(body, {}).status == 200
-    assert [event.body for event in inbox.new_events()] == [b"", b"\xff", b"not json"]
+    assert [event.body for event in inbox.events.unread()] == [b"", b"\xff", b"not json"]
     assert WebhookHandler(inbox).handle(b"x" * (LARGEST_BODY_BYTES + 1), {}).status == 413
 
 
@@ -63,7 +63,7 @@ def test_with_a_secret_only_what_is_signed_is_taken(inbox: Inbox) -> None:
         assert handler.handle(body, headers).status == 401
     # The same bytes under another id are the same event still.
     assert handler.handle(b"{}", sign_headers([SECRET], "another", NOW, b"{}")).status == 200
-    assert len(inbox.new_events()) == 1
+    assert len(inbox.events.unread()) == 1
 
 
 def test_with_ranges_only_what_comes_from_there_is_taken(inbox: Inbox) -> None:
@@ -120,7 +120,7 @@ async def test_it_is_an_application_to_mount_on_a_path_that_may_be_a_secret(inbo
     receiver = Receiver(WebhookHandler(inbox), "/hook/secret")
     assert await _post(receiver, "/hook/secret") == 200
     assert await _post(receiver, "/shop/hook/secret", root_path="/shop") == 200
-    assert [event.body for event in inbox.new_events()] == [b"{}"]
+    assert [event.body for event in inbox.events.unread()] == [b"{}"]
     for path in ("/hook/secre", "/hook/secret//", "/", "/hook/\u03ba"):
         assert await _post(receiver, path) == 404
     assert await _post(receiver, "/hook/secret", method="GET") == 405
@@ -265,7 +265,8 @@ def test_a_secret_that_is_none_is_told_at_the_start(inbox: Inbox) -> None:
 def test_what_a_rehearsal_receives_is_in_the_real_inbox_too(inbox: Inbox, tmp_path: Path) -> None:
     rehearsal = Inbox(tmp_path / "rehearsal.db")
     assert WebhookHandler(rehearsal, copy_to=inbox).handle(b"{}", {}).status == 200
-    assert [event.body for event in inbox.new_events()] == [event.body for event in rehearsal.new_events()] == [b"{}"]
+    assert [event.body for event in inbox.events.unread()] == [b"{}"]
+    assert [event.body for event in rehearsal.events.unread()] == [b"{}"]
     rehearsal.close()
 
 

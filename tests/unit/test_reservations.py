@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.reservations import Claim, Reading, Reservation, recount
+from kalathi.merchant.inbox.reservations import Claim, Reading, Reservation, recount
 from kalathi.merchant.stock import Shelf
 
 HOUR = 3600.0

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from kalathi.cli import main
 from kalathi.contract.words import OrderState
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.inbox_rows import Printed
+from kalathi.merchant.inbox.printed import Printed
 from kalathi.merchant.overview import MergedVouchers, merge_vouchers, status_of
 from kalathi.merchant.printing import FolderPrinter
 from kalathi.merchant.vouchers import PDFIUM, NotAVoucherError, whole_pdf

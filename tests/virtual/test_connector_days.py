@@ -350,7 +350,7 @@ class Days(FakeNetwork):
         """A customer cancels what the courier has: it is shown as cancelled, and its pieces are on the transport."""
         order = await self._some("dispatched")
         # Of a dispatch that no look and no event has shown, nobody can know.
-        if order is None or not self.inbox.has_left(order["code"]):
+        if order is None or not self.inbox.subjects.has_left(order["code"]):
             return
         await self.market.operate("POST", f"/marketplace/orders/{order['code']}/cancel", {})
         self.late[order["code"]] = "cancelled"

@@ -145,7 +145,7 @@ class Merchant:
         await self._market.settle()
         # Both webhooks come through one receiver; the bodies are told apart by their event type.
         for body in self._market.network.bodies[self._seen :]:
-            self.inbox.put(body)
+            self.inbox.events.put(body)
         self._seen = len(self._market.network.bodies)
         await self._connector.work()
 

@@ -51,7 +51,7 @@ def merchant(context: click.Context, /, **given: Any) -> None:
     options = _check_options(MerchantOptions(**given))
     from kalathi.cli.merchant_parts import PartError
     from kalathi.merchant.client import CallError
-    from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
+    from kalathi.merchant.inbox import InboxInUseError, InboxVersionError
     from kalathi.merchant.policy import PolicyError
     from kalathi.merchant.sources import SourceRangesError
     from kalathi.merchant.stock import StockError

@@ -38,7 +38,7 @@ def status(data: Path, *, as_json: bool) -> None:
     from msgspec import json
 
     from kalathi.contract.reading import ATHENS
-    from kalathi.merchant.inbox_tables import is_locked
+    from kalathi.merchant.inbox.tables import is_locked
     from kalathi.merchant.overview import status_of
 
     with _inbox(data) as inbox:
@@ -91,7 +91,7 @@ def settle(code: str | None, data: Path, *, all_events: bool) -> None:
         fail("give the code of an order, or --events.")
     with _inbox(data) as inbox:
         if code is None:
-            click.echo(f"Settled: {inbox.settle_events()} unreadable webhooks.")
+            click.echo(f"Settled: {inbox.events.settle_unreadable()} unreadable webhooks.")
         elif settle_label(inbox, code):
             click.echo(f"Settled: {code}.")
         else:
@@ -155,8 +155,7 @@ def day(data: Path, date: datetime | None, out: Path | None) -> None:
 
 @contextmanager
 def _inbox(data: Path) -> "Iterator[Inbox]":
-    from kalathi.merchant.inbox import Inbox
-    from kalathi.merchant.inbox_rows import InboxVersionError
+    from kalathi.merchant.inbox import Inbox, InboxVersionError
 
     path = data / "merchant.db"
     if not path.exists():

@@ -11,8 +11,8 @@ from kalathi.contract.orders import AcceptOptions, LineItem, Order
 from kalathi.contract.reading import seconds_of
 from kalathi.contract.requests import RejectedLine
 from kalathi.contract.words import LIMITED_STOCK_REASON_ID, NO_STOCK_REASON_ID, OrderState
+from kalathi.merchant.inbox.reservations import Claim
 from kalathi.merchant.policy import OrderPolicy
-from kalathi.merchant.reservations import Claim
 from kalathi.merchant.stock.shelf import Shelf
 
 

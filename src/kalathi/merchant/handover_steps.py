@@ -2,20 +2,17 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from kalathi.merchant.client import CallError
 from kalathi.merchant.commands import HANDING_OVER, Limit
-from kalathi.merchant.habits import Habits
+from kalathi.merchant.context import Context
 from kalathi.merchant.handing_over import HandoverError, Recipient
-from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.inbox_rows import Handover
-from kalathi.merchant.metrics import ConnectorMetrics
-from kalathi.merchant.order_steps import OrderSteps
+from kalathi.merchant.inbox.handovers import Handover
 from kalathi.merchant.pauses import FAILURES_BEFORE_PERSON, pause_seconds
+from kalathi.merchant.stock_reader import StockReader
 
 _log = structlog.get_logger("kalathi.merchant")
 
@@ -25,44 +22,31 @@ _FAILURES: Final = (HandoverError, CallError, OSError, sqlite3.Error)
 
 
 class HandoverSteps:
-    """Hand over to one recipient. `tell` prints a line for a person; `clock` returns seconds since 1970."""
+    """Hand over to one recipient."""
 
-    def __init__(
-        self,
-        recipient: Recipient,
-        inbox: Inbox,
-        steps: OrderSteps,
-        habits: Habits,
-        metrics: ConnectorMetrics,
-        tell: Callable[[str], None],
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, context: Context, recipient: Recipient, stock: StockReader) -> None:
+        self._context = context
         self._recipient = recipient
-        self._inbox = inbox
-        self._steps = steps
-        self._habits = habits
-        self._metrics = metrics
-        self._tell = tell
-        self._clock = clock
+        self._stock = stock
 
     async def hand_over(self, handover: Handover) -> None:
         """Hand over once. A failure is kept with the time of the next try."""
-        limit = Limit(self._habits.hand_over_seconds, HANDING_OVER.setting)
+        limit = Limit(self._context.habits.hand_over_seconds, HANDING_OVER.setting)
         try:
             async with asyncio.timeout(limit.seconds + _GRACE_SECONDS):
                 await self._recipient.take(handover.code, handover.body)
         except _FAILURES as error:
             self._postpone(handover, str(error) or f"not taken within {limit}")
         else:
-            self._inbox.handed(handover)
-            self._metrics.note_done("handed_over")
-            if self._habits.told_orders_are_counted:
-                await self._steps.leave(handover.code, told=True)
+            self._context.inbox.handovers.finish(handover)
+            self._context.metrics.note_done("handed_over")
+            if self._context.habits.told_orders_are_counted:
+                await self._stock.leave(handover.code, handed_over=True)
 
     def _postpone(self, handover: Handover, failure: str) -> None:
         pause = pause_seconds(handover.tries)
-        self._metrics.note_failure("handover")
+        self._context.metrics.note_failure("handover")
         _log.warning("not_handed_over", code=handover.code, error=failure, pause_seconds=pause)
         if handover.tries + 1 == FAILURES_BEFORE_PERSON:
-            self._tell(f"needs a person: {handover.code} cannot be handed over: {failure}")
-        self._inbox.postpone_handover(handover, self._clock() + pause, failure)
+            self._context.tell_person(f"{handover.code} cannot be handed over: {failure}")
+        self._context.inbox.handovers.postpone(handover, self._context.clock() + pause, failure)

@@ -59,6 +59,6 @@ class ConnectorMetrics:
         self._kept.clear()
         for kind, count in inbox.counts().items():
             self._kept.labels(kind).set(count)
-        self._answer_until.set(inbox.next_deadline() or 0)
+        self._answer_until.set(inbox.subjects.next_deadline() or 0)
         self._needs.set(len(needs_now(inbox)))
         return generate_latest(self._registry)

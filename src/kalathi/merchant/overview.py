@@ -11,8 +11,9 @@ from msgspec import Struct
 from kalathi.contract.reading import ATHENS
 from kalathi.contract.words import OrderState
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.inbox_rows import Printed, Subject
-from kalathi.merchant.notices import label_topic
+from kalathi.merchant.inbox.notices import label_topic
+from kalathi.merchant.inbox.printed import Printed
+from kalathi.merchant.inbox.subjects import Subject
 from kalathi.merchant.vouchers import PDFIUM
 
 _EVENTS_SHOWN: Final = 10
@@ -74,7 +75,7 @@ class MergedVouchers(Struct, frozen=True):
 def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status:
     """Return the connector's status. Times are in the zone of `now`. `is_running`: a connector uses this inbox."""
     counts = inbox.counts()
-    urgent = inbox.to_be_answered(_DEADLINES_SHOWN)
+    urgent = inbox.subjects.unanswered(_DEADLINES_SHOWN)
     reconciled = inbox.moment("reconciled")
     zone = now.tzinfo
 
@@ -85,13 +86,13 @@ def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status
         events_waiting=counts.get("events_new", 0),
         looks_waiting=counts.get("looks_due", 0),
         handovers_waiting=counts["handovers"],
-        orders=inbox.states(Subject.ORDER),
-        returns=inbox.states(Subject.RETURN),
+        orders=inbox.subjects.states(Subject.ORDER),
+        returns=inbox.subjects.states(Subject.RETURN),
         printed=counts["printed"],
         reserved_pieces=sum(inbox.reservations.pieces().values()),
         reconciled_at=None if reconciled is None else to_local_time(reconciled),
         last_events=[
-            ShownEvent(to_local_time(at), state, note) for at, state, note in inbox.last_events(_EVENTS_SHOWN)
+            ShownEvent(to_local_time(at), state, note) for at, state, note in inbox.events.newest(_EVENTS_SHOWN)
         ],
         deadlines=[
             Deadline(entry.code, to_local_time(entry.answer_until), entry.note)
@@ -143,13 +144,13 @@ def needs_now(inbox: Inbox) -> list[str]:
 
 def _deadlines(inbox: Inbox, now: datetime) -> list[str]:
     lines = []
-    for entry in inbox.to_be_answered(_DEADLINES_READ):
+    for entry in inbox.subjects.unanswered(_DEADLINES_READ):
         if entry.answer_until is None or entry.note:
             continue
         until = datetime.fromtimestamp(entry.answer_until, now.tzinfo)
         if until <= now:
             lines.append(f"Order {entry.code}: its deadline has passed and it is not answered")
-        elif inbox.is_warned(entry):
+        elif inbox.subjects.is_warned(entry):
             lines.append(f"Order {entry.code} is to be answered by {until:%d/%m %H:%M %Z}")
     return lines
 
@@ -160,7 +161,7 @@ def _travelling(inbox: Inbox) -> list[str]:
     return [
         f"Order {entry.code} was cancelled on its way: {sum(inbox.reservations.of(entry.code).values())} pieces are"
         f" held for its parcel. When it is back and counted: kalathi merchant settle {entry.code}"
-        for entry in inbox.known(OrderState.CANCELLED)
+        for entry in inbox.subjects.in_state(OrderState.CANCELLED)
         if entry.code in left
     ]
 
@@ -168,7 +169,7 @@ def _travelling(inbox: Inbox) -> list[str]:
 def _refusals(inbox: Inbox, now: datetime) -> list[str]:
     """Return a sentence for each reason of refusals. A reason is settled if a webhook was taken later, and it has not
     come for an hour: one address can be right while the other is wrong."""
-    taken_at = max((at for at, _, _ in inbox.last_events(1)), default=0.0)
+    taken_at = max((at for at, _, _ in inbox.events.newest(1)), default=0.0)
     refused = [
         entry
         for entry in inbox.notices.refused(now.timestamp() - _REFUSED_SECONDS)
@@ -187,11 +188,11 @@ def _sentence(text: str) -> str:
 def look_again(inbox: Inbox, code: str | None) -> int:
     """The order or return of this code, or without one all that waits for a person, is looked at again within seconds;
     gives how many. A code that is not known becomes known: the order's if nothing else."""
-    found = inbox.want_again(code)
+    found = inbox.jobs.plan_again(code)
     if code is None:
-        return found + inbox.look_again_at_events()
+        return found + inbox.events.read_again()
     if not found:
-        inbox.want(Subject.RETURN if code.startswith("R-") else Subject.ORDER, code)
+        inbox.jobs.plan(Subject.RETURN if code.startswith("R-") else Subject.ORDER, code)
     return 1
 
 
@@ -206,10 +207,10 @@ def settle(inbox: Inbox, code: str) -> bool:
 
 def print_again(inbox: Inbox, code: str) -> bool:
     """Request another print of the order's voucher; False for an order that was not accepted when it was last seen."""
-    if code not in {entry.code for entry in inbox.known(OrderState.ACCEPTED)}:
+    if code not in {entry.code for entry in inbox.subjects.in_state(OrderState.ACCEPTED)}:
         return False
     inbox.vouchers.unmark_printed(code)
-    inbox.want(Subject.ORDER, code)
+    inbox.jobs.plan(Subject.ORDER, code)
     return True
 
 

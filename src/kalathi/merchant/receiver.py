@@ -93,9 +93,9 @@ class WebhookHandler:
         try:
             # Inline: the write takes a millisecond, and nothing may be answered before it has ended.
             if self._copy_to is not None:
-                self._copy_to.put(body, self._clock())
+                self._copy_to.events.put(body, self._clock())
             is_verified = bool(self._secrets) or self.ranges is not None
-            is_new = self._inbox.put(body, self._clock(), is_verified=is_verified)
+            is_new = self._inbox.events.put(body, self._clock(), is_verified=is_verified)
         except Exception as error:  # noqa: BLE001  (any failure to store it: not 200, so the marketplace retries)
             detail = f"The webhook could not be written to the inbox file: {error}"
             return self.refuse(Refusal(500, RefusalReason.INBOX_FAILED, detail, looks_like_webhook(body)), error)

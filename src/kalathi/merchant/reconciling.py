@@ -19,7 +19,7 @@ from kalathi.merchant.client.flows import OrderReading, following_page
 from kalathi.merchant.decisions import answer_until
 from kalathi.merchant.handing_over import order_body
 from kalathi.merchant.inbox import Inbox
-from kalathi.merchant.inbox_rows import Subject
+from kalathi.merchant.inbox.subjects import Subject
 
 _log = structlog.get_logger("kalathi.merchant")
 
@@ -71,20 +71,20 @@ class _Listing:
 
 
 async def reconcile(
-    client: AsyncClient, inbox: Inbox, now: float, *, answers: bool = True, is_told: bool = False
+    client: AsyncClient, inbox: Inbox, now: float, *, answers: bool = True, hands_over: bool = False
 ) -> Found:
     """Plan a fetch of every order and return that is not known as the marketplace shows it. Open orders are fetched
     again too if orders are answered at all, because the stock may have changed.
 
-    `now` is in seconds since 1970; `is_told`: changes are handed over to the shop's own system. Raises CallError, after
-    everything else was done.
+    `now` is in seconds since 1970. With `hands_over`, changes are handed over to the shop's own system. Raises
+    CallError, after everything else was done.
     """
     found = 0
     failed: CallError | None = None
     listing = _Listing(client)
     parts = (
         partial(_orders, client, listing, inbox, answers=answers),
-        partial(_changed, listing, inbox, is_told=is_told),
+        partial(_changed, listing, inbox, hands_over=hands_over),
         partial(_returns, client, inbox),
     )
     for part in parts:
@@ -93,8 +93,8 @@ async def reconcile(
         except CallError as error:
             failed = error
     # Orders and returns that wait for a person may be readable or settled by now.
-    for kind, code in inbox.waiting_for_person():
-        inbox.want(kind, code)
+    for kind, code in inbox.jobs.waiting_for_person():
+        inbox.jobs.plan(kind, code)
     if failed is not None:
         raise failed
     inbox.mark_moment(_LAST, now)
@@ -115,7 +115,10 @@ def _time_without_date(listing: _Listing, inbox: Inbox, now: float) -> float:
 async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answers: bool) -> int:
     found = 0
     known = {
-        entry.code: entry.seen for state in _GOES_ON for entry in inbox.known(state) if entry.kind is Subject.ORDER
+        entry.code: entry.seen
+        for state in _GOES_ON
+        for entry in inbox.subjects.in_state(state)
+        if entry.kind is Subject.ORDER
     }
     # Orders that hold pieces must be looked at too.
     known |= {code: "" for code in inbox.reservations.holders() if code not in known}
@@ -125,26 +128,26 @@ async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answe
                 if isinstance(listed, str):
                     # Its entry in the list cannot be read; the order itself may be.
                     known.pop(listed, None)
-                    inbox.want(Subject.ORDER, listed)
+                    inbox.jobs.plan(Subject.ORDER, listed)
                     continue
                 order = listed.order
                 unprinted = order.courier_voucher and inbox.vouchers.printed(order.courier_voucher) is None
                 if known.pop(order.code, None) != order.state or unprinted:
-                    inbox.want(Subject.ORDER, order.code)
+                    inbox.jobs.plan(Subject.ORDER, order.code)
                     found += 1
                 elif order.state == OrderState.OPEN and answers:
-                    inbox.want(Subject.ORDER, order.code)
+                    inbox.jobs.plan(Subject.ORDER, order.code)
     except CallError as error:
         if not _has_no_list(error):
             raise
         _log.info("orders_not_listed", error=str(error))
         for code in await _codes(client):
             if code not in known:
-                inbox.want(Subject.ORDER, code)
+                inbox.jobs.plan(Subject.ORDER, code)
                 found += 1
     # Orders that are not listed any more, or cannot be listed.
     for code in known:
-        inbox.want(Subject.ORDER, code)
+        inbox.jobs.plan(Subject.ORDER, code)
     return found + len(known)
 
 
@@ -171,7 +174,7 @@ async def _codes(client: AsyncClient) -> set[str]:
     return found
 
 
-async def _changed(listing: _Listing, inbox: Inbox, *, is_told: bool) -> int:
+async def _changed(listing: _Listing, inbox: Inbox, *, hands_over: bool) -> int:
     last = inbox.moment(_LAST_THERE)
     if last is None:
         return 0
@@ -179,8 +182,8 @@ async def _changed(listing: _Listing, inbox: Inbox, *, is_told: bool) -> int:
     try:
         async for listed in listing.orders(updated_since=datetime.fromtimestamp(last, UTC) - _TO_SPARE):
             code = listed if isinstance(listed, str) else listed.order.code
-            if isinstance(listed, str) or not _is_known(inbox, listed, is_told=is_told):
-                inbox.want(Subject.ORDER, code)
+            if isinstance(listed, str) or not _is_known(inbox, listed, hands_over=hands_over):
+                inbox.jobs.plan(Subject.ORDER, code)
                 found += 1
     except CallError as error:
         if not _has_no_list(error):
@@ -188,15 +191,15 @@ async def _changed(listing: _Listing, inbox: Inbox, *, is_told: bool) -> int:
     return found
 
 
-def _is_known(inbox: Inbox, listed: OrderReading, *, is_told: bool) -> bool:
-    order, told = listed.order, order_body(listed.received) if is_told else None
-    return inbox.is_known(Subject.ORDER, order.code, order.state, answer_until(order), told)
+def _is_known(inbox: Inbox, listed: OrderReading, *, hands_over: bool) -> bool:
+    order, handed = listed.order, order_body(listed.received) if hands_over else None
+    return inbox.subjects.is_unchanged(Subject.ORDER, order.code, order.state, answer_until(order), handed)
 
 
 async def _returns(client: AsyncClient, inbox: Inbox) -> int:
     found = 0
     pending = ReturnState.PENDING_MERCHANT_REVIEW
-    known = {entry.code for entry in inbox.known(pending) if entry.kind is Subject.RETURN}
+    known = {entry.code for entry in inbox.subjects.in_state(pending) if entry.kind is Subject.RETURN}
     try:
         for page in range(1, _MOST_PAGES + 1):
             listed = await client.return_requests(state=pending, page=page)
@@ -204,7 +207,7 @@ async def _returns(client: AsyncClient, inbox: Inbox) -> int:
                 if code in known:
                     known.discard(code)
                 else:
-                    inbox.want(Subject.RETURN, code)
+                    inbox.jobs.plan(Subject.RETURN, code)
                     found += 1
             if following_page(listed.meta) is None:
                 break
@@ -213,9 +216,9 @@ async def _returns(client: AsyncClient, inbox: Inbox) -> int:
             raise
         _log.info("returns_not_listed", error=str(error))
     for code in known:
-        inbox.want(Subject.RETURN, code)
+        inbox.jobs.plan(Subject.RETURN, code)
     # Only webhooks announce changes of these, so they are fetched here.
     for state in _RETURN_GOES_ON:
-        for entry in inbox.known(state):
-            inbox.want(Subject.RETURN, entry.code)
+        for entry in inbox.subjects.in_state(state):
+            inbox.jobs.plan(Subject.RETURN, entry.code)
     return found + len(known)

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Final
 
 from kalathi.merchant.client import CallError, MarketplaceError, RedirectedError
-from kalathi.merchant.notices import Notices
+from kalathi.merchant.inbox.notices import Notices
 
 # The token or the vendor word is wrong, which affects every call.
 _REFUSED: Final = frozenset({401, 403, 406})

@@ -3,8 +3,17 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
-from kalathi.merchant.inbox_rows import Printed
+
+class Printed(NamedTuple):
+    """A voucher on paper, or in its folder. Its path is empty as long as the result of the printing is unknown;
+    `printed_at` is in seconds since 1970."""
+
+    url: str
+    code: str
+    path: str
+    printed_at: float
 
 
 class PrintedVouchers:

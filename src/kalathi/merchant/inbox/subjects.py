@@ -1,5 +1,7 @@
-"""The rows of the inbox."""
+"""The state of each order and return when it was last fetched, its deadline, and the warnings about it."""
 
+import hashlib
+import sqlite3
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -18,55 +20,11 @@ HAS_LEFT: Final = frozenset(
 )
 
 
-class InboxInUseError(Exception):
-    """Another connector works on this inbox; two would answer every order twice."""
-
-
-class InboxVersionError(Exception):
-    """The file is there and is not one of this version; the sentence says what to do."""
-
-
-class EventState(StrEnum):
-    """The states of an event."""
-
-    NEW = "new"
-    DONE = "done"
-    ASIDE = "aside"  # it cannot be read, and waits for a person
-
-
-class InboxEvent(NamedTuple):
-    """An event as it came. `is_verified`: its signature or its source shows that the marketplace has sent it."""
-
-    id: int
-    body: bytes
-    is_verified: bool
-
-
 class Subject(StrEnum):
-    """An order or a return."""
+    """The subject of events: an order or a return."""
 
     ORDER = "order"
     RETURN = "return"
-
-
-class Printed(NamedTuple):
-    """A voucher on paper, or in its folder. Its path is empty as long as the result of the printing is unknown;
-    `printed_at` is in seconds since 1970."""
-
-    url: str
-    code: str
-    path: str
-    printed_at: float
-
-
-class Look(NamedTuple):
-    """An order or return to look at: its failed attempts, its latest reason, and the last message to a person."""
-
-    kind: Subject
-    code: str
-    tries: int
-    wanted: int
-    note: str
 
 
 class Known(NamedTuple):
@@ -81,10 +39,114 @@ class Known(NamedTuple):
     note: str
 
 
-class Handover(NamedTuple):
-    """A change for the shop's own system."""
+class Subjects:
+    """The orders and returns of the merchant's file."""
 
-    id: int
-    code: str
-    body: bytes
-    tries: int
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def note_state(self, kind: Subject, code: str, seen: str, answer_until: float | None) -> None:
+        """Record the fetched state and deadline (seconds since 1970). A person who was warned of another deadline is
+        warned of this one too."""
+        has_left = kind is Subject.ORDER and seen in HAS_LEFT
+        self._connection.execute(
+            "UPDATE looks SET seen = ?1, answer_until = ?2, warned = warned AND answer_until IS ?2,"
+            " has_left = has_left OR ?3 WHERE kind = ?4 AND code = ?5",
+            (seen, answer_until, has_left, kind, code),
+        )
+
+    def was_fetched(self, kind: Subject, code: str) -> bool:
+        """Whether a fetch of it ever succeeded."""
+        row = self._connection.execute("SELECT seen FROM looks WHERE kind = ? AND code = ?", (kind, code)).fetchone()
+        return row is not None and row[0] != ""
+
+    def is_unchanged(
+        self, kind: Subject, code: str, seen: str, answer_until: float | None, handed: bytes | None
+    ) -> bool:
+        """Whether it was last fetched with this state and deadline, and, with hand-overs, whether this body was handed
+        over."""
+        row = self._connection.execute(
+            "SELECT handed FROM looks WHERE kind = ? AND code = ? AND seen = ? AND answer_until IS ?",
+            (kind, code, seen, answer_until),
+        ).fetchone()
+        return row is not None and (handed is None or row[0] == hashlib.sha256(handed).digest())
+
+    def note_left(self, code: str) -> None:
+        """Mark an order as dispatched, permanently: a later cancellation does not put its pieces back on the shelf. The
+        order must already have a row."""
+        self._connection.execute("UPDATE looks SET has_left = 1 WHERE kind = 'order' AND code = ?", (code,))
+
+    def has_left(self, code: str) -> bool:
+        """Whether the courier has had this order, as far as was ever seen or noted."""
+        row = self._connection.execute("SELECT has_left FROM looks WHERE kind = 'order' AND code = ?", (code,))
+        return bool((row.fetchone() or (0,))[0])
+
+    def was_handed_over(self, code: str) -> bool:
+        """Whether this order was handed over to the shop's own system, or is about to be."""
+        row = self._connection.execute("SELECT handed FROM looks WHERE kind = 'order' AND code = ?", (code,)).fetchone()
+        return row is not None and row[0] is not None
+
+    def in_state(self, seen: str) -> list[Known]:
+        """Every order and return that was in this state when it was last fetched."""
+        rows = self._connection.execute(
+            "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE seen = ? ORDER BY code", (seen,)
+        )
+        return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def states(self, kind: Subject) -> dict[str, int]:
+        """How many orders, or returns, were last fetched in each state; under the empty text those never fetched."""
+        return dict(self._connection.execute("SELECT seen, count(*) FROM looks WHERE kind = ? GROUP BY seen", (kind,)))
+
+    def watch_deadline(self, code: str, answer_until: float | None) -> None:
+        """Watch the deadline (seconds since 1970) of an order with other unreadable members."""
+        self._connection.execute(
+            "UPDATE looks SET warned = warned AND answer_until IS ?1, answer_until = ?1"
+            " WHERE kind = 'order' AND code = ?2",
+            (answer_until, code),
+        )
+
+    def drop_deadline(self, kind: Subject, code: str) -> None:
+        """Watch the deadline no longer that an event named, because the marketplace does not know the code: the event
+        may be forged. A fetch that succeeds sets the deadline again."""
+        self._connection.execute(
+            "UPDATE looks SET answer_until = NULL WHERE kind = ? AND code = ? AND seen = ''", (kind, code)
+        )
+
+    def unanswered(self, limit: int) -> list[Known]:
+        """The unanswered orders and returns, the most urgent first."""
+        rows = self._connection.execute(
+            "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE answer_until IS NOT NULL"
+            " ORDER BY answer_until, code LIMIT ?",
+            (limit,),
+        )
+        return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def next_deadline(self) -> float | None:
+        """The nearest deadline, in seconds since 1970; None when nothing waits for an answer."""
+        row = self._connection.execute("SELECT min(answer_until) FROM looks WHERE answer_until IS NOT NULL").fetchone()
+        return row[0] if row else None
+
+    def unwarned(self, before: float, soon: float) -> list[Known]:
+        """Return the orders without a warning that must be answered by this time. A code whose first fetch is still to
+        come is left out until `soon`: its event may be forged."""
+        rows = self._connection.execute(
+            "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE warned = 0 AND answer_until <= ?"
+            " AND (seen <> '' OR tries > 0 OR answer_until <= ?) ORDER BY answer_until LIMIT 100",
+            (before, soon),
+        ).fetchall()
+        return [Known(Subject(kind), *rest) for kind, *rest in rows]
+
+    def is_warned(self, known: Known) -> bool:
+        """Whether this deadline was reported."""
+        row = self._connection.execute(
+            "SELECT warned FROM looks WHERE kind = ? AND code = ? AND answer_until IS ?",
+            (known.kind, known.code, known.answer_until),
+        ).fetchone()
+        return row is not None and bool(row[0])
+
+    def mark_warned(self, known: Known) -> None:
+        """A person was warned of this deadline."""
+        self._connection.execute(
+            "UPDATE looks SET warned = 1 WHERE kind = ? AND code = ? AND answer_until IS ?",
+            (known.kind, known.code, known.answer_until),
+        )

@@ -5,7 +5,6 @@ import sqlite3
 from pathlib import Path
 from typing import IO, Final
 
-from kalathi.merchant.inbox_rows import InboxInUseError, InboxVersionError
 from kalathi.private_files import open_lock_file
 
 # Raised with every change of the tables. The file has the only copy of nothing: open and accepted orders are found
@@ -46,6 +45,14 @@ CREATE TABLE refused (
   WITHOUT ROWID;
 CREATE TABLE moments (name TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
+
+
+class InboxInUseError(Exception):
+    """Another connector works on this inbox; two would answer every order twice."""
+
+
+class InboxVersionError(Exception):
+    """The file is there and is not one of this version; the sentence says what to do."""
 
 
 def prepare(connection: sqlite3.Connection, path: Path, *, may_upgrade: bool) -> None:
