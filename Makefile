@@ -22,7 +22,7 @@ HOSTILE := tests/e2e/test_hostile_connections.py tests/e2e/test_odd_receivers.py
   tests/unit/test_connections.py tests/unit/test_answers.py tests/unit/test_guard.py tests/unit/test_dialing.py \
   tests/unit/test_redirects.py tests/unit/test_terminal.py tests/unit/test_secret_flags.py
 
-.PHONY: help demo test check style types unit browser attack chaos bench docs pictures pins format clean
+.PHONY: help demo test check style types unit browser attack chaos bench docs client pictures pins format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
@@ -33,6 +33,7 @@ help:
 	@echo "make bench   the figures, each as a ratio measured in this run"
 	@echo "make pictures  take the pictures of docs/ again"
 	@echo "make docs    draw the tables and the diagram of docs/ again"
+	@echo "make client  make the client without an event loop from the one with an event loop"
 	@echo "make pins    resolve the pinned requirements again (needs uv)"
 
 .venv/made: requirements.txt pyproject.toml
@@ -93,6 +94,9 @@ pictures: .venv/made-dev
 docs: .venv/made-dev
 	$(BIN)/python -m tests.pages
 	$(BIN)/kalathi openapi > docs/openapi.json
+
+client: .venv/made-dev
+	$(BIN)/python -m tests.sync_client
 
 format: .venv/made-dev
 	$(BIN)/ruff format --quiet .

@@ -22,6 +22,7 @@ from kalathi.marketplace.web.reply import ERRORS
 from kalathi.merchant import AsyncClient, Client, MarketplaceError, Retries, UnreachableError
 from kalathi.merchant.client.failures import ERRORS_BY_CODE, marketplace_error
 from kalathi.merchant.client.transport import HttpAnswer
+from tests.sync_client import SOURCE, TARGET, make_sync_client
 
 pytestmark = pytest.mark.anyio
 
@@ -205,7 +206,7 @@ def test_a_file_is_sent_as_a_form_and_a_purchase_order_gives_its_code(kind: Kind
     boundary = network.headers[0]["Content-Type"].partition("boundary=")[2]
     assert network.bodies[0].startswith(f"--{boundary}\r\n".encode())
     assert network.bodies[0].endswith(f"%PDF \r\n--\r\n--{boundary}--\r\n".encode())
-    assert b'name="invoice_file"; filename="ab.pdf"\r\n' in network.bodies[0]
+    assert b'name="invoice_file"; filename="a%22%0D%0Ab.pdf"\r\n' in network.bodies[0]
     assert b'name="credit_invoice_file"' in network.bodies[1]
     request = PurchaseOrderRequest(expected_date="2026-11-30", supplier_id="s", line_items=[])
     assert network.call("create_purchase_order", request) == "220623-4078-5820"
@@ -343,6 +344,10 @@ def _calls(kind: type) -> dict[str, list[str]]:
         for name, member in inspect.getmembers(kind, inspect.isfunction)
         if not name.startswith("_")
     }
+
+
+def test_the_client_without_an_event_loop_is_made_from_the_other_one() -> None:
+    assert TARGET.read_text("utf-8") == make_sync_client(SOURCE.read_text("utf-8")), "run make client"
 
 
 def test_both_clients_have_the_same_calls_and_the_surface_is_what_was_promised() -> None:

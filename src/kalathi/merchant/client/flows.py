@@ -1,13 +1,13 @@
 """Every call of a shop (docs/contract.md#section-3, #section-5 to #section-7, #section-9): its request, and the
 returned part of the answer."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct, field
+from urllib3_future.filepost import encode_multipart_formdata
 
 from kalathi.contract.codec import encode
 from kalathi.contract.fbs import (
@@ -278,12 +278,5 @@ def _page(path: str, page: int, per: int) -> Call:
 
 
 def _multipart(field: str, content: bytes, name: str) -> tuple[bytes, str]:
-    """One file as a form (RFC 7578), and its content type. Characters that could end the line are left out of its
-    name."""
-    boundary = secrets.token_hex(16)
-    plain = "".join(letter for letter in name if letter.isprintable() and letter not in '"\\')
-    head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{plain}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    return head.encode() + content + f"\r\n--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+    """One file as a form (RFC 7578), and its content type."""
+    return encode_multipart_formdata({field: (name, content, "application/octet-stream")})

@@ -1,4 +1,4 @@
-"""The shop's client without an event loop: the same calls, in the same words."""
+"""The shop's client without an event loop. `make client` makes it from async_client.py."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,8 @@ class Client:
     `base_url` is the marketplace's address without the contract's own path, such as `https://api.example`; `vendor` is
     the word in the Accept header. Every call raises MarketplaceError, or the class of its code, when it is refused,
     RedirectedError when the address redirects elsewhere, and UnreachableError when nothing is known of it. Reads,
-    accept and reject are repeated as `retries` says.
+    accept and reject are repeated as `retries` says. With `uses_proxy` calls to other machines go through the proxy of
+    the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
     """
 
     def __init__(
