@@ -14,13 +14,13 @@ from pathlib import Path
 from orders import Prepared
 
 from kalathi.contract.requests import AcceptRequest
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.keys import DrawnKeys
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase
-from kalathi.marketplace.kernel.statements import Parameters, insert_statement, make_guarded_statement
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
+from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
+from kalathi.marketplace.kernel.storage.statements import Parameters, insert_statement, make_guarded_statement
 from kalathi.marketplace.orders import commands, store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.terms import Terms

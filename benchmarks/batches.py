@@ -8,10 +8,10 @@ from functools import partial
 import psycopg
 import uvloop
 
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.due import DueKind, DueRow, claim, claimable
-from kalathi.marketplace.kernel.postgres import PostgresDatabase
+from kalathi.marketplace.kernel.due import DueKind, DueRow, Wanted, claim, find_claimable
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
+from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase
 from kalathi.marketplace.webhooks.answer import Answer, SendError
 from kalathi.marketplace.webhooks.dispatcher import Attempted, Dispatcher
 from kalathi.marketplace.webhooks.retry import Delivered
@@ -30,15 +30,11 @@ async def ours(url: str) -> int:
     count = 0
 
     def command(view: View) -> tuple[ChangeSet, list[DueRow]]:
-        found = claimable(
+        found = find_claimable(
             view,
-            DueKind.DELIVERY,
-            now_millis=NOW,
-            real_millis=0,
-            limit=BATCH,
-            per_shop=PER_SHOP,
-            busy={},
-            beside=EVENT,
+            Wanted(
+                DueKind.DELIVERY, now_millis=NOW, real_millis=0, limit=BATCH, per_shop=PER_SHOP, busy={}, beside=EVENT
+            ),
         )
         return claim([row for row, _ in found], 0)
 

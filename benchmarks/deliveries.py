@@ -9,10 +9,10 @@ import aiohttp
 import uvloop
 
 from kalathi.marketplace.app import open_marketplace
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.due import DueKind, earliest_by_kind
+from kalathi.marketplace.kernel.due import DueKind, find_earliest_by_kind
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.shops import commands
 from kalathi.marketplace.shops.model import NewLocation, NewShop
 from kalathi.marketplace.webhooks.sending import webhook_headers
@@ -32,7 +32,7 @@ async def _ours(folder: Path, database: str, endpoint: str, count: int) -> float
         await _plan(marketplace, endpoint, count)
         started = time.perf_counter()
         marketplace.start()
-        while DueKind.DELIVERY in await kept.peek(earliest_by_kind):
+        while DueKind.DELIVERY in await kept.peek(find_earliest_by_kind):
             await asyncio.sleep(0.05)
         return count / (time.perf_counter() - started)
     finally:

@@ -11,8 +11,8 @@ from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.keys import KeyReserve
-from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.storage.opening import open_database
 from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart, NewCartItem
 from kalathi.marketplace.orders.running import CommandRunner

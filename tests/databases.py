@@ -15,8 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from kalathi.marketplace.kernel.migrating import migrate_postgres
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.storage.migrating import migrate_postgres
+from kalathi.marketplace.kernel.storage.schema import METADATA
 
 _NUMBERS = itertools.count(1)
 _TEMPLATE = f"kalathi_template_{os.getpid()}"

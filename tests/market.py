@@ -17,10 +17,10 @@ import msgspec
 import psycopg
 
 from kalathi.marketplace.app import DATABASE_FILE, Marketplace, open_marketplace
-from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Value
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Insert, Value
+from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
 from kalathi.marketplace.web.faults import CUT_OFF
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from tests.databases import emptied, fresh_postgres

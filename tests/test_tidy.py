@@ -67,7 +67,7 @@ def test_only_the_kernel_speaks_sql_of_writes() -> None:
     # PostgreSQL's groups are statements over arrays; a restore fills tables that no marketplace serves yet.
     assert speakers == {"postgres_writing.py", "backup_sqlite.py"}
     selects = {path.name for path in others if re.search(r'"[^"]*\bSELECT \w', path.read_text("utf-8"))}
-    outside = {name for name in selects if not list((ROOT / "src/kalathi/marketplace/kernel").glob(name))}
+    outside = {name for name in selects if not list((ROOT / "src/kalathi/marketplace/kernel").rglob(name))}
     assert outside <= {"store.py", "log.py"}
 
 

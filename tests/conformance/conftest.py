@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.marketplace.kernel.database import Database
-from kalathi.marketplace.kernel.opening import open_database
+from kalathi.marketplace.kernel.storage.database import Database
+from kalathi.marketplace.kernel.storage.opening import open_database
 from tests.databases import drop_postgres, fresh_postgres
 
 

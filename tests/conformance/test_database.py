@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from kalathi.marketplace.kernel.changes import (
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.storage.changes import (
     Add,
     AtLeast,
     ChangeSet,
@@ -14,10 +15,9 @@ from kalathi.marketplace.kernel.changes import (
     StorageError,
     Update,
 )
-from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.kernel.opening import open_database
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.storage.database import Database, View
+from kalathi.marketplace.kernel.storage.opening import open_database
+from kalathi.marketplace.kernel.storage.schema import METADATA
 
 pytestmark = pytest.mark.anyio
 

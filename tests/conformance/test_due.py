@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from kalathi.marketplace.kernel import due
-from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, Insert
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.due import LEASE_MILLIS, DueKind, DueRow
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, Insert
+from kalathi.marketplace.kernel.storage.database import Database
 
 pytestmark = pytest.mark.anyio
 
@@ -19,14 +19,16 @@ def _plan(shop: str, subject: str, sequence: int = 1, at: int = 100, kind: DueKi
 
 async def _claimable(database: Database, *, now: int = 1000, real: int = 0, busy: tuple[str, ...] = ()) -> list[DueRow]:
     found = await database.peek(
-        lambda view: due.claimable(
+        lambda view: due.find_claimable(
             view,
-            DueKind.DELIVERY,
-            now_millis=now,
-            real_millis=real,
-            limit=100,
-            per_shop=100,
-            busy=dict.fromkeys(busy, 100),
+            due.Wanted(
+                DueKind.DELIVERY,
+                now_millis=now,
+                real_millis=real,
+                limit=100,
+                per_shop=100,
+                busy=dict.fromkeys(busy, 100),
+            ),
         )
     )
     return [row for row, _ in found]
@@ -66,20 +68,20 @@ async def test_a_lease_that_ran_out_is_free_again_and_its_old_holder_changes_not
     [slow] = await _lease(database, await _claimable(database))
     assert await _claimable(database, real=LEASE_MILLIS - 1) == []
     [quick] = await _lease(database, await _claimable(database, real=LEASE_MILLIS), real=LEASE_MILLIS)
-    for late in (due.complete(slow), due.again(slow, 5)):
+    for late in (due.complete(slow), due.repeat_at(slow, 5)):
         with pytest.raises(ConditionFailedError):
             await database.commit(ChangeSet(late))
     await database.commit(ChangeSet(due.complete(quick)))
-    assert await database.look(due.next_due_millis) is None
+    assert await database.look(due.find_next_due_millis) is None
 
 
 async def test_a_repeat_is_due_at_its_time_with_one_more_attempt_behind_it(database: Database) -> None:
     await database.commit(ChangeSet(_plan("s", "a")))
     [row] = await _lease(database, await _claimable(database))
-    await database.commit(ChangeSet(due.again(row, 5000)))
+    await database.commit(ChangeSet(due.repeat_at(row, 5000)))
     assert await _claimable(database, now=4999) == []
     [again] = await _claimable(database, now=5000)
-    assert (again.attempts, again.anchor_at, await database.look(due.next_due_millis)) == (1, 100, 5000)
+    assert (again.attempts, again.anchor_at, await database.look(due.find_next_due_millis)) == (1, 100, 5000)
 
 
 async def test_the_next_event_of_a_subject_waits_until_the_first_attempt_of_the_one_before_has_ended(
@@ -95,7 +97,7 @@ async def test_the_next_event_of_a_subject_waits_until_the_first_attempt_of_the_
     }
     [first] = await _lease(database, [row for row in await _claimable(database) if row.sequence == 1])
     assert ("a", 2) not in {(row.subject, row.sequence) for row in await _claimable(database)}
-    await database.commit(ChangeSet(due.again(first, 9999)))
+    await database.commit(ChangeSet(due.repeat_at(first, 9999)))
     assert ("a", 2) in {(row.subject, row.sequence) for row in await _claimable(database)}
 
 
@@ -113,8 +115,8 @@ async def test_a_shop_with_a_backlog_of_thousands_takes_its_slots_and_nothing_of
 
     async def claimed(limit: int, busy: dict[str, int]) -> list[str]:
         rows = await database.peek(
-            lambda view: due.claimable(
-                view, DueKind.DELIVERY, now_millis=9000, real_millis=0, limit=limit, per_shop=4, busy=busy
+            lambda view: due.find_claimable(
+                view, due.Wanted(DueKind.DELIVERY, now_millis=9000, real_millis=0, limit=limit, per_shop=4, busy=busy)
             )
         )
         return [row.shop_id for row, _ in rows]
@@ -131,8 +133,8 @@ async def test_a_worker_finds_what_lies_behind_everything_that_others_hold(datab
 
     async def few(limit: int) -> list[DueRow]:
         found = await database.peek(
-            lambda view: due.claimable(
-                view, DueKind.DELIVERY, now_millis=1000, real_millis=0, limit=limit, per_shop=4, busy={}
+            lambda view: due.find_claimable(
+                view, due.Wanted(DueKind.DELIVERY, now_millis=1000, real_millis=0, limit=limit, per_shop=4, busy={})
             )
         )
         return [row for row, _ in found]
@@ -151,15 +153,17 @@ async def test_a_shop_gets_no_more_than_it_is_given_slots(database: Database) ->
         return {"a": 0, "b": 1, "c": 9}[shop_id]
 
     found = await database.peek(
-        lambda view: due.claimable(
+        lambda view: due.find_claimable(
             view,
-            DueKind.DELIVERY,
-            now_millis=1000,
-            real_millis=0,
-            limit=100,
-            per_shop=4,
-            busy={"c": 1},
-            slots_of=slots_of,
+            due.Wanted(
+                DueKind.DELIVERY,
+                now_millis=1000,
+                real_millis=0,
+                limit=100,
+                per_shop=4,
+                busy={"c": 1},
+                slots_of=slots_of,
+            ),
         )
     )
     assert Counter(row.shop_id for row, _ in found) == {"b": 1, "c": 3}

@@ -14,10 +14,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateTable
 
-from kalathi.marketplace.kernel import migrating
-from kalathi.marketplace.kernel.changes import Value
-from kalathi.marketplace.kernel.database import Row
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.storage import migrating
+from kalathi.marketplace.kernel.storage.changes import Value
+from kalathi.marketplace.kernel.storage.database import Row
+from kalathi.marketplace.kernel.storage.schema import METADATA
 from tests.databases import drop_postgres, empty_postgres
 
 

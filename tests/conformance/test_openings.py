@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import Query, T, View
-from kalathi.marketplace.kernel.due import DueKind, DueRow, claim, claimable
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase
+from kalathi.marketplace.kernel.due import DueKind, DueRow, Wanted, claim, find_claimable
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Query, T, View
+from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 from kalathi.marketplace.shops.commands import add_shop
 from kalathi.marketplace.shops.model import NewLocation, NewShop
 from kalathi.marketplace.webhooks import store
@@ -38,7 +38,9 @@ async def _leased(database: SqliteDatabase, time: FakeTime) -> DueRow:
     """What the worker does with the row that a delivered opening event leaves behind."""
 
     def command(view: View) -> tuple[ChangeSet, list[DueRow]]:
-        found = claimable(view, DueKind.OPENED, now_millis=time.millis, real_millis=0, limit=1, per_shop=1, busy={})
+        found = find_claimable(
+            view, Wanted(DueKind.OPENED, now_millis=time.millis, real_millis=0, limit=1, per_shop=1, busy={})
+        )
         return claim([row for row, _ in found], 0)
 
     [row] = await database.claim(command)

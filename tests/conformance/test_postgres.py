@@ -10,15 +10,23 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from kalathi.marketplace.kernel import due, migrating
-from kalathi.marketplace.kernel.changes import Add, ChangeSet, ConditionFailedError, Insert, StorageError, Update
-from kalathi.marketplace.kernel.database import Database, View
+from kalathi.marketplace.kernel import due
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.kernel.opening import open_database
-from kalathi.marketplace.kernel.postgres import PostgresDatabase
-from kalathi.marketplace.kernel.postgres_writing import PostgresWriter
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.storage import migrating
+from kalathi.marketplace.kernel.storage.changes import (
+    Add,
+    ChangeSet,
+    ConditionFailedError,
+    Insert,
+    StorageError,
+    Update,
+)
+from kalathi.marketplace.kernel.storage.database import Database, View
+from kalathi.marketplace.kernel.storage.opening import open_database
+from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase
+from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter
+from kalathi.marketplace.kernel.storage.schema import METADATA
 from tests.databases import drop_postgres, emptied, empty_postgres, fresh_postgres, start_server
 
 pytestmark = pytest.mark.anyio
@@ -190,14 +198,16 @@ async def test_no_row_is_claimed_twice_by_workers_of_one_database(url: str) -> N
             chance = random.Random(seed)
 
             def command(view: View) -> tuple[ChangeSet, list[DueRow]]:
-                found = due.claimable(
+                found = due.find_claimable(
                     view,
-                    DueKind.DELIVERY,
-                    now_millis=1000,
-                    real_millis=0,
-                    limit=chance.randint(1, 40),
-                    per_shop=100,
-                    busy={},
+                    due.Wanted(
+                        DueKind.DELIVERY,
+                        now_millis=1000,
+                        real_millis=0,
+                        limit=chance.randint(1, 40),
+                        per_shop=100,
+                        busy={},
+                    ),
                 )
                 return due.claim([row for row, _ in found], 0)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.marketplace.kernel.changes import ChangeSet, Insert, StorageError
-from kalathi.marketplace.kernel.database import DatabaseInUseError, Row, View
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Insert, StorageError
+from kalathi.marketplace.kernel.storage.database import DatabaseInUseError, Row, View
+from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 
 pytestmark = pytest.mark.anyio
 

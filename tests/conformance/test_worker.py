@@ -9,11 +9,11 @@ import pytest
 
 from kalathi.marketplace.job_kinds import JobKind
 from kalathi.marketplace.kernel import due
-from kalathi.marketplace.kernel.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database, Query, T
 from kalathi.marketplace.kernel.due import DueKind, DueRow
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
+from kalathi.marketplace.kernel.storage.database import Database, Query, T
+from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 from kalathi.marketplace.worker import Worker
 from tests.market import FakeTime, until
 
@@ -67,7 +67,7 @@ async def _plan(database: Database, subject: str, time: FakeTime) -> None:
 
 async def _due_at(database: Database, millis: int) -> None:
     async with asyncio.timeout(20):
-        while await database.look(due.next_due_millis) != millis:
+        while await database.look(due.find_next_due_millis) != millis:
             await asyncio.sleep(0.002)
 
 

@@ -10,8 +10,8 @@ from kalathi.contract.codec import decode
 from kalathi.contract.errors import ErrorEnvelope
 from kalathi.marketplace.api.route import Access
 from kalathi.marketplace.api.routes import ROUTES
-from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.web.reply import ERRORS, INTERNAL_ERROR, ErrorAnswer, error_reply
 from tests import exchanges, pages
 

@@ -14,11 +14,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from kalathi.marketplace.kernel import backups
-from kalathi.marketplace.kernel.backup_sqlite import restore_sqlite
-from kalathi.marketplace.kernel.backups import BackupError
-from kalathi.marketplace.kernel.migrating import migrate_sqlite
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.storage import backups
+from kalathi.marketplace.kernel.storage.backup_sqlite import restore_sqlite
+from kalathi.marketplace.kernel.storage.backups import BackupError
+from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
+from kalathi.marketplace.kernel.storage.schema import METADATA
 from tests.databases import drop_postgres, empty_postgres, fresh_postgres
 from tests.e2e.processes import Caller, calling, kalathi, running, serve
 

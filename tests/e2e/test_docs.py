@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kalathi.marketplace.kernel.metrics import Metrics
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.storage.schema import METADATA
 from tests.databases import drop_postgres, empty_postgres, fresh_postgres, postgres_tools
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Value
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Insert, Value
+from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 from tests.databases import start_server
 from tests.e2e.processes import Caller, Process, calling, endpoint, kalathi, running, serve
 from tests.market import until

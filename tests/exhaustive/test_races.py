@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.keys import DrawnKeys
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import commands, machine, store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.recording import record_ended

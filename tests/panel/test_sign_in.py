@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase
+from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 from tests.market import OPERATOR_TOKEN, Market, open_market
 from tests.panel.surfer import Surfer, open_place
 

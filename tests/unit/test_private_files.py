@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase, lock_database
+from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase, lock_database
 from kalathi.merchant.inbox import Inbox
 from kalathi.private_files import make_private_folder, open_lock_file
 from tests.market import open_market

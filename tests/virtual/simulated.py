@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from kalathi.marketplace.job_kinds import JobKind
-from kalathi.marketplace.kernel.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import Command, T
-from kalathi.marketplace.kernel.due import DueKind, DueRow, earliest_by_kind
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase
-from kalathi.marketplace.kernel.sqlite_writing import begin_group
+from kalathi.marketplace.kernel.due import DueKind, DueRow, find_earliest_by_kind
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
+from kalathi.marketplace.kernel.storage.database import Command, T
+from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
+from kalathi.marketplace.kernel.storage.sqlite_writing import begin_group
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops.model import NewLocation, NewShop
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
@@ -210,7 +210,7 @@ class World:
 
     async def settle(self) -> None:
         """Until nothing is due any more, retries included."""
-        while DueKind.DELIVERY in await self.database.peek(earliest_by_kind):
+        while DueKind.DELIVERY in await self.database.peek(find_earliest_by_kind):
             await asyncio.sleep(10)
 
     async def stop(self) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert
 from kalathi.marketplace.kernel.ids import order_code
 from kalathi.marketplace.kernel.keys import KeyReserve
-from kalathi.marketplace.kernel.migrating import migrate_sqlite
-from kalathi.marketplace.kernel.sqlite import SqliteDatabase
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete, Insert
+from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
+from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 from tests.market import NOON, Market, open_market
 
 pytestmark = pytest.mark.anyio

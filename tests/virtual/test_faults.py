@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, strikes
 from tests.market import Market, Shop, open_market

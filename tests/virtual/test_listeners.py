@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kalathi.marketplace.kernel.changes import StorageError
+from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.listening.log_tail import Adopted, LogTail
 from kalathi.marketplace.listening.messages import EVENT_TYPES, Answered, Event, decode_for_listener
 from kalathi.marketplace.listening.shop_listeners import ShopListeners

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.database import View
 from tests.virtual.simulated import Manner, World, run_in_virtual_time
 
 DELIVERIES = int(os.environ.get("KALATHI_TEST_DELIVERIES", "10000"))

@@ -14,7 +14,7 @@ from kalathi.cli.secret_flags import mask_passwords
 from kalathi.private_files import make_private_folder
 
 if TYPE_CHECKING:
-    from kalathi.marketplace.kernel.backups import Progress
+    from kalathi.marketplace.kernel.storage.backups import Progress
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 _database = click.option(
@@ -41,8 +41,8 @@ def backup(file: Path, data: Path, database: str, force: bool, as_json: bool) ->
     kalathi backup market.kalathi --database postgresql://kalathi@db.example/kalathi
     """
     from kalathi.marketplace.app import OPERATOR_TOKEN_FILE
-    from kalathi.marketplace.kernel.backups import take_backup
-    from kalathi.marketplace.kernel.opening import is_postgres
+    from kalathi.marketplace.kernel.storage.backups import take_backup
+    from kalathi.marketplace.kernel.storage.opening import is_postgres
     from kalathi.texts import read_text
 
     if file.exists() and not force:
@@ -51,11 +51,11 @@ def backup(file: Path, data: Path, database: str, force: bool, as_json: bool) ->
     with _report_errors(file, database):
         token = read_text(token_file).strip() if token_file.is_file() else ""
         if is_postgres(database):
-            from kalathi.marketplace.kernel.backup_postgres import postgres_source
+            from kalathi.marketplace.kernel.storage.backup_postgres import postgres_source
 
             source = postgres_source(database)
         else:
-            from kalathi.marketplace.kernel.backup_sqlite import sqlite_source
+            from kalathi.marketplace.kernel.storage.backup_sqlite import sqlite_source
 
             source = sqlite_source(_sqlite_file(data, database))
         with source as opened:
@@ -76,17 +76,17 @@ def restore(file: Path, data: Path, database: str, as_json: bool) -> None:
     kalathi restore market.kalathi --database postgresql://kalathi@db.example/restored
     """
     from kalathi.marketplace.app import OPERATOR_TOKEN_FILE
-    from kalathi.marketplace.kernel.backups import open_backup, read_about
-    from kalathi.marketplace.kernel.opening import is_postgres
+    from kalathi.marketplace.kernel.storage.backups import open_backup, read_about
+    from kalathi.marketplace.kernel.storage.opening import is_postgres
 
     with _report_errors(file, database), open_backup(file) as archive:
         about = read_about(archive)
         if is_postgres(database):
-            from kalathi.marketplace.kernel.backup_postgres import restore_postgres
+            from kalathi.marketplace.kernel.storage.backup_postgres import restore_postgres
 
             rows = restore_postgres(archive, database, _progress())
         else:
-            from kalathi.marketplace.kernel.backup_sqlite import restore_sqlite
+            from kalathi.marketplace.kernel.storage.backup_sqlite import restore_sqlite
 
             rows = restore_sqlite(archive, _sqlite_file(data, database), _progress())
         token_file = data / OPERATOR_TOKEN_FILE
@@ -100,7 +100,7 @@ def restore(file: Path, data: Path, database: str, as_json: bool) -> None:
 
 def _sqlite_file(data: Path, database: str) -> Path:
     from kalathi.marketplace.app import DATABASE_FILE
-    from kalathi.marketplace.kernel.opening import sqlite_path
+    from kalathi.marketplace.kernel.storage.opening import sqlite_path
 
     return sqlite_path(database) if database else data / DATABASE_FILE
 
@@ -113,9 +113,9 @@ def _report_errors(file: Path, database: str) -> Iterator[None]:
     import psycopg
     from sqlalchemy.exc import SQLAlchemyError
 
-    from kalathi.marketplace.kernel.backups import BackupError
-    from kalathi.marketplace.kernel.database import DatabaseInUseError
-    from kalathi.marketplace.kernel.migrating import NewerDatabaseError
+    from kalathi.marketplace.kernel.storage.backups import BackupError
+    from kalathi.marketplace.kernel.storage.database import DatabaseInUseError
+    from kalathi.marketplace.kernel.storage.migrating import NewerDatabaseError
 
     try:
         yield

@@ -66,10 +66,10 @@ def _check_folder(settings: Settings) -> Finding:
 def _check_database(settings: Settings) -> Finding:
     from kalathi.cli.secret_flags import mask_passwords
     from kalathi.marketplace.app import DATABASE_FILE
-    from kalathi.marketplace.kernel.backup_sqlite import sqlite_source
-    from kalathi.marketplace.kernel.database import DatabaseInUseError
-    from kalathi.marketplace.kernel.opening import is_postgres, sqlite_path
-    from kalathi.marketplace.kernel.sqlite import lock_database
+    from kalathi.marketplace.kernel.storage.backup_sqlite import sqlite_source
+    from kalathi.marketplace.kernel.storage.database import DatabaseInUseError
+    from kalathi.marketplace.kernel.storage.opening import is_postgres, sqlite_path
+    from kalathi.marketplace.kernel.storage.sqlite import lock_database
 
     try:
         if is_postgres(settings.database):
@@ -93,7 +93,7 @@ def _check_postgres(url: str) -> Finding:
     import psycopg
 
     from kalathi.cli.secret_flags import mask_passwords
-    from kalathi.marketplace.kernel.backup_postgres import postgres_source
+    from kalathi.marketplace.kernel.storage.backup_postgres import postgres_source
 
     shown = mask_passwords(url, url)
     try:
@@ -104,7 +104,7 @@ def _check_postgres(url: str) -> Finding:
 
 
 def _shape_finding(shown: str, shape: str) -> Finding:
-    from kalathi.marketplace.kernel.migrating import HEAD
+    from kalathi.marketplace.kernel.storage.migrating import HEAD
 
     if shape > HEAD:
         return Finding(False, f"database: {shown} is of a newer version of Kalathi; run that version")

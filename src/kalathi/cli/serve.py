@@ -181,9 +181,9 @@ def _check(settings: Settings) -> None:
 
 
 def _run(settings: Settings, main: Any) -> None:
-    from kalathi.marketplace.kernel.changes import StorageError
-    from kalathi.marketplace.kernel.database import DatabaseInUseError
-    from kalathi.marketplace.kernel.migrating import NewerDatabaseError
+    from kalathi.marketplace.kernel.storage.changes import StorageError
+    from kalathi.marketplace.kernel.storage.database import DatabaseInUseError
+    from kalathi.marketplace.kernel.storage.migrating import NewerDatabaseError
     from kalathi.serving import run_loop
 
     try:

@@ -19,18 +19,18 @@ from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
 from kalathi.marketplace.job_kinds import JobKind
-from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_millis
-from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, load_offset_millis
-from kalathi.marketplace.kernel.opening import open_database
 from kalathi.marketplace.kernel.production import TOO_SHORT, is_short
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.storage.changes import StorageError
+from kalathi.marketplace.kernel.storage.database import Database, View
+from kalathi.marketplace.kernel.storage.opening import open_database
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.running import CommandRunner

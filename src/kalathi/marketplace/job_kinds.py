@@ -4,9 +4,9 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import Row, View
 from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Row, View
 
 # An endpoint that answers within this is a healthy one; how many of them are remembered.
 _QUICK_SECONDS: Final = 1.0

@@ -13,18 +13,19 @@ from typing import Any, Final
 import structlog
 
 from kalathi.marketplace.job_kinds import Claimed, JobKind, WorkerPool
-from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import (
     DueRow,
-    again,
+    Wanted,
     claim,
-    claimable,
-    earliest_by_kind,
+    find_claimable,
+    find_earliest_by_kind,
     free_all,
     release,
+    repeat_at,
 )
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, StorageError
+from kalathi.marketplace.kernel.storage.database import Database, View
 
 _log = structlog.get_logger("kalathi.worker")
 
@@ -113,7 +114,7 @@ class Worker:
                 self._leases_are_free = True
             seconds = await self._turn()
             self.last_turn_at = time.monotonic()
-        except Exception:  # noqa: BLE001  (a database error must not end the worker; it tries again)
+        except Exception:  # noqa: BLE001  (a database error must not end the worker; it tries repeat_at)
             _log.exception("claim_failed")
             seconds = _LOOK_AGAIN_SECONDS
         if seconds > 0:
@@ -157,7 +158,7 @@ class Worker:
         pools = [pool for pool in self._pools if pool.room > 0]
         if not pools or self._bytes >= self._most_bytes or len(self._results) >= _MOST_RESULTS:
             return _LOOK_AGAIN_SECONDS
-        earliest = await self._database.peek(earliest_by_kind)
+        earliest = await self._database.peek(find_earliest_by_kind)
         now = self._clock.now_millis()
         claimed = False
         for pool in pools:
@@ -179,8 +180,7 @@ class Worker:
 
         def command(view: View) -> tuple[ChangeSet, list[Claimed]]:
             real = self._real()
-            found = claimable(
-                view,
+            wanted = Wanted(
                 job_kind.kind,
                 now_millis=self._clock.now_millis(),
                 real_millis=real,
@@ -191,6 +191,7 @@ class Worker:
                 slots_of=slots_of,
                 only_shop=job_kind.only_shop,
             )
+            found = find_claimable(view, wanted)
             prepared = job_kind.prepare(view, found) if job_kind.prepare and found else [None] * len(found)
             work = [
                 Claimed(row, what, job_kind.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)
@@ -313,7 +314,7 @@ class Worker:
         """Put off a row whose job failed unexpectedly, each time for longer."""
         pause_millis = min(_FIRST_PAUSE_MILLIS * 2 ** min(row.attempts, 10), _LONGEST_PAUSE_MILLIS)
         try:
-            await self._database.commit(ChangeSet(again(row, self._clock.now_millis() + pause_millis)))
+            await self._database.commit(ChangeSet(repeat_at(row, self._clock.now_millis() + pause_millis)))
         except (ConditionFailedError, StorageError) as error:
             _log.warning("not_put_off", kind=row.kind, subject=row.subject, error=str(error))
 

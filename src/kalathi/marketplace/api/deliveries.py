@@ -8,9 +8,9 @@ from msgspec import Meta, Struct
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import ListMeta
 from kalathi.marketplace.api.calls import Call, write
-from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.clock import real_millis, to_millis
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.returns.resending import can_be_resent, opens_subject, resend_event
 from kalathi.marketplace.web.context import Context

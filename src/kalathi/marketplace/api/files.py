@@ -2,8 +2,8 @@
 
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.couriers import store
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts

@@ -15,10 +15,10 @@ from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.api.merchants import Handler, OrderCall, show_order
 from kalathi.marketplace.api.shop_routes import ShopRoutes
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.idempotency import KeyedRequest, make_keyed_request
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.refusals import OrderNotFound

@@ -14,8 +14,8 @@ from kalathi.contract.codec import encode
 from kalathi.contract.orders import OrderList
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.calls import ShopCall
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.orders import commands, queries, wire
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import FoundOrder

@@ -11,11 +11,11 @@ from kalathi.contract.orders import ListMeta
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import OrderEventType, OrderState
 from kalathi.marketplace.api.calls import Call, reply, write
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens, to_millis
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import placing, queries, wire
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts

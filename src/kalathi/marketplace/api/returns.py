@@ -10,9 +10,9 @@ from kalathi.contract.returns import Return as ReturnOnTheWire
 from kalathi.contract.returns import ReturnBody, ReturnList
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
-from kalathi.marketplace.kernel.changes import ChangeSet, Value
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.queries import find_order
 from kalathi.marketplace.returns import commands, queries, store, wire

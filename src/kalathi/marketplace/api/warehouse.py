@@ -13,9 +13,9 @@ from kalathi.contract.fbs import (
     SupplierList,
 )
 from kalathi.marketplace.api.calls import Call, ShopCall, reply, write
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.ids import opaque_id
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.warehouse import commands, store
 from kalathi.marketplace.warehouse.model import line_on_the_wire

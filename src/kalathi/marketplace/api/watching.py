@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kalathi.contract.codec import encode
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.operator_token import WATCH_PORT
-from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
-from kalathi.marketplace.kernel.migrating import shape_of
+from kalathi.marketplace.kernel.storage.changes import StorageError
+from kalathi.marketplace.kernel.storage.migrating import shape_of
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply, error_reply
 from kalathi.marketplace.webhooks.store import backlog

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from kalathi.marketplace.kernel.changes import Insert
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.changes import Insert
+from kalathi.marketplace.kernel.storage.database import View
 
 
 class Voucher(NamedTuple):

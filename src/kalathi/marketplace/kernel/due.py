@@ -11,8 +11,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from kalathi.marketplace.kernel.changes import Add, ChangeSet, Delete, DeleteMany, Insert, Update, UpdateMany, Value
-from kalathi.marketplace.kernel.database import Row, View
+from kalathi.marketplace.kernel.storage.changes import (
+    Add,
+    ChangeSet,
+    Delete,
+    DeleteMany,
+    Insert,
+    Update,
+    UpdateMany,
+    Value,
+)
+from kalathi.marketplace.kernel.storage.database import Row, View
 
 # Longer than any piece of work (a delivery takes 10 s at most), shorter than the 25 s that a lost lease may last.
 LEASE_MILLIS: Final = 20_000
@@ -95,63 +104,75 @@ class Beside(NamedTuple):
     join: str
 
 
-def claimable(
-    view: View,
-    kind: DueKind,
-    *,
-    now_millis: int,
-    real_millis: int,
-    limit: int,
-    per_shop: int,
-    busy: Mapping[str, int],
-    beside: Beside | None = None,
-    slots_of: Callable[[str], int] | None = None,
-    only_shop: str = "",
-) -> list[tuple[DueRow, Row]]:
-    """Return free due rows, the longest due first, each with its columns of `beside`.
+class Wanted(NamedTuple):
+    """The due rows that a worker has room for. Times are in milliseconds since 1970.
 
-    Each shop gets at most `per_shop` rows together with its `busy` ones; rows that other workers are claiming are left
-    out. For deliveries, `slots_of` may return less than `per_shop`; it is called once for each shop, the longest
-    waiting first. With `only_shop` only deliveries of this shop are found; without it, none of shops whose listeners
-    take their deliveries.
+    Each shop gets at most `per_shop` rows, its `busy` ones included. For deliveries, `slots_of` may allow a shop less;
+    it is called once for each shop, the longest waiting first. With `only_shop` only deliveries of this shop are
+    found; without it, none of shops whose listeners take their deliveries.
     """
-    columns = _COLUMNS if beside is None else f"{_COLUMNS}, {beside.columns}"
-    source = "due d" if beside is None else f"due d {beside.join}"
-    ending = f" ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"
-    parameters: dict[str, Value] = {"kind": kind, "now": now_millis, "real": real_millis, "limit": limit}
-    if kind is not DueKind.DELIVERY:
-        rows = view.all(f"SELECT {columns} FROM {source} WHERE {_FREE_AND_DUE}{ending}", parameters)  # noqa: S608  (names only)
+
+    kind: DueKind
+    now_millis: int
+    real_millis: int
+    limit: int
+    per_shop: int
+    busy: Mapping[str, int]
+    beside: Beside | None = None
+    slots_of: Callable[[str], int] | None = None
+    only_shop: str = ""
+
+    @property
+    def parameters(self) -> dict[str, Value]:
+        """The parameters of the statements."""
+        return {"kind": self.kind, "now": self.now_millis, "real": self.real_millis, "limit": self.limit}
+
+
+def find_claimable(view: View, wanted: Wanted) -> list[tuple[DueRow, Row]]:
+    """Return free due rows, the longest due first, each with its columns of `beside`. Rows that other workers are
+    claiming are left out."""
+    if wanted.kind is DueKind.DELIVERY:
+        slots = _list_slots(view, wanted)
+        rows = _find_deliveries(view, wanted, slots)
     else:
-        waiting = [(0, only_shop)]
-        if not only_shop:
-            shops = view.all(_SHOPS, {"kind": kind, "real": real_millis})
-            waiting = sorted((at, name) for at, name in shops if at <= now_millis)
-        slots = {name: per_shop if slots_of is None else min(per_shop, slots_of(name)) for _, name in waiting}
-        names = [name for _, name in waiting if busy.get(name, 0) < slots[name]]
-        sql = f"SELECT {columns} FROM {source} WHERE d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}{ending}"  # noqa: S608  (names only)
-        rows = _find_rows(view, names, sql, parameters, per_shop, len(busy))
-        rows.sort(key=lambda row: row[4])
-        return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, slots, busy)[:limit]]
+        rows = view.all(_select(view, wanted, _FREE_AND_DUE), wanted.parameters)
+        slots = dict.fromkeys((row[1] for row in rows), wanted.per_shop)
     rows.sort(key=lambda row: row[4])
-    every = dict.fromkeys((row[1] for row in rows), per_shop)
-    return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, every, busy)[:limit]]
+    return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, slots, wanted.busy)[: wanted.limit]]
 
 
-def _find_rows(
-    view: View, names: list[str], sql: str, parameters: dict[str, Value], per_shop: int, busy: int
-) -> list[Row]:
-    """Free rows of these shops, some shops at a time until there are enough: those that have waited longest may all
-    be in the hands of other workers."""
-    limit = int(parameters["limit"] or 0)
+def _select(view: View, wanted: Wanted, condition: str) -> str:
+    columns, source = _COLUMNS, "due d"
+    if wanted.beside is not None:
+        columns, source = f"{_COLUMNS}, {wanted.beside.columns}", f"due d {wanted.beside.join}"
+    return f"SELECT {columns} FROM {source} WHERE {condition} ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"  # noqa: S608  (names only)
+
+
+def _list_slots(view: View, wanted: Wanted) -> dict[str, int]:
+    """Return the slots of each shop with due deliveries, the longest waiting shop first."""
+    if wanted.only_shop:
+        names = [wanted.only_shop]
+    else:
+        shops = view.all(_SHOPS, {"kind": wanted.kind, "real": wanted.real_millis})
+        names = [name for _, name in sorted((at, name) for at, name in shops if at <= wanted.now_millis)]
+    slots_of = wanted.slots_of
+    return {name: wanted.per_shop if slots_of is None else min(wanted.per_shop, slots_of(name)) for name in names}
+
+
+def _find_deliveries(view: View, wanted: Wanted, slots: Mapping[str, int]) -> list[Row]:
+    """Return free deliveries of shops with a free slot, some shops at a time until there are enough: those that have
+    waited longest may all be in the hands of other workers."""
+    sql = _select(view, wanted, f"d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}")
+    names = [name for name, count in slots.items() if wanted.busy.get(name, 0) < count]
     rows: list[Row] = []
     # Beside the busy ones, which may have nothing more.
-    step = limit + busy
+    step = wanted.limit + len(wanted.busy)
     for start in range(0, len(names), step):
         some = names[start : start + step]
         # Each shop gets its share first: columns beside further rows would be read for nothing.
-        share: Value = min(per_shop, -(-limit // len(some)))
-        rows += view.for_each("shop_id", some, sql, parameters | {"limit": share})
-        if len(rows) >= limit:
+        share: Value = min(wanted.per_shop, -(-wanted.limit // len(some)))
+        rows += view.for_each("shop_id", some, sql, wanted.parameters | {"limit": share})
+        if len(rows) >= wanted.limit:
             break
     return rows
 
@@ -194,7 +215,7 @@ def complete(row: DueRow) -> Delete:
     return Delete("due", row.key(), when={"lease": row.lease})
 
 
-def again(row: DueRow, due_at: int) -> Update:
+def repeat_at(row: DueRow, due_at: int) -> Update:
     """The work is due again at `due_at`, with one more attempt behind it; holds only while our lease does."""
     values: dict[str, Value | Add] = {"due_at": due_at, "attempts": Add(1), "lease": _FREE, "leased_until": 0}
     return Update("due", row.key(), values, when={"lease": row.lease})
@@ -215,7 +236,7 @@ def find_planned(view: View, kind: DueKind, shop_id: str, subject: str, sequence
     return None if row is None else _as_due(row)
 
 
-def sooner(row: DueRow, due_at: int) -> ChangeSet:
+def bring_forward(row: DueRow, due_at: int) -> ChangeSet:
     """The work is due at this time instead of later. Empty when it is being done at this moment."""
     if row.lease != _FREE:
         return ChangeSet()
@@ -233,14 +254,14 @@ def free_all() -> ChangeSet:
 _EARLIEST: Final = f"SELECT {', '.join(f'(SELECT min(due_at) FROM due WHERE kind = :{kind})' for kind in DueKind)}"  # noqa: S608  (numbers only)
 
 
-def earliest_by_kind(view: View) -> dict[DueKind, int]:
+def find_earliest_by_kind(view: View) -> dict[DueKind, int]:
     """Return when the next job of each kind is due, leased ones included; kinds without jobs are left out. One
     statement, each part of which takes the first entry of an index."""
     row = view.one(_EARLIEST, {kind: kind for kind in DueKind}) or ()
     return {kind: due_at for kind, due_at in zip(DueKind, row, strict=False) if due_at is not None}
 
 
-def coming(view: View, most: int, only: Mapping[DueKind, str]) -> list[DueRow]:
+def list_coming(view: View, most: int, only: Mapping[DueKind, str]) -> list[DueRow]:
     """Return the next due rows of all shops, the earliest first; each kind's part of the index is read from its
     beginning. `only` is SQL that selects the rows `d` of a kind that will have an effect."""
     parts = " UNION ALL ".join(
@@ -255,9 +276,9 @@ def coming(view: View, most: int, only: Mapping[DueKind, str]) -> list[DueRow]:
     return [_as_due(row) for row in rows]
 
 
-def next_due_millis(view: View) -> int | None:
+def find_next_due_millis(view: View) -> int | None:
     """When the next piece of work is or was due, leased ones included; None when nothing is planned."""
-    return min(earliest_by_kind(view).values(), default=None)
+    return min(find_earliest_by_kind(view).values(), default=None)
 
 
 def _as_due(row: Row) -> DueRow:

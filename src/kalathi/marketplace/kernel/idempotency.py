@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Value
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind, DueRow, complete, plan
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete, Insert, Value
+from kalathi.marketplace.kernel.storage.database import Database, View
 
 _LONGEST_KEY: Final = 255
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from kalathi.marketplace.kernel import ids
-from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, Insert, Update
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.database import Database, View
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, Insert, Update
+from kalathi.marketplace.kernel.storage.database import Database, View
 
 _BLOCK: Final = 1000
 # The counter, and the key with which its numbers are scrambled.

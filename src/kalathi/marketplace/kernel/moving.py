@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert
 from kalathi.marketplace.kernel.clock import BusinessClock, athens, from_millis, to_millis
-from kalathi.marketplace.kernel.database import Database, View
-from kalathi.marketplace.kernel.due import next_due_millis
+from kalathi.marketplace.kernel.due import find_next_due_millis
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete, Insert
+from kalathi.marketplace.kernel.storage.database import Database, View
 
 _COUNTER: Final = "clock_offset_millis"
 # The workers may be other processes, so their progress is read from the database; a read takes microseconds.
@@ -66,7 +66,7 @@ class ClockMover:
             self._moved()
             while True:
                 await self._settle()
-                due_at = await self._database.look(next_due_millis)
+                due_at = await self._database.look(find_next_due_millis)
                 if due_at is None or due_at > target_millis or self._clock.now_millis() >= target_millis:
                     break
                 await self._set(due_at)
@@ -80,7 +80,7 @@ class ClockMover:
         ends_at = time.monotonic() + self._limit_seconds
         while True:
             # One snapshot: work that ends and plans other work must not slip through between two statements.
-            due_at = await self._database.look(next_due_millis)
+            due_at = await self._database.look(find_next_due_millis)
             if due_at is None or due_at > self._clock.now_millis():
                 return
             if time.monotonic() > ends_at:

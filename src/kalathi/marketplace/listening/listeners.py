@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Final
 
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.ids import secret_token
+from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.listening.log_tail import LogTail
 from kalathi.marketplace.listening.shop_listeners import ShopListeners
 from kalathi.marketplace.listening.stream import Stream

@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind, find_planned, plan
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import log, store
 from kalathi.marketplace.webhooks.listeners import LISTENER_URL

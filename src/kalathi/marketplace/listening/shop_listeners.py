@@ -13,11 +13,11 @@ from typing import Final
 
 import structlog
 
-from kalathi.marketplace.kernel.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.clock import real_millis
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.due import DueRow
 from kalathi.marketplace.kernel.errors import DomainError
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
+from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.listening.log_tail import LogTail
 from kalathi.marketplace.listening.stream import Stream, StreamSender
 from kalathi.marketplace.sandbox.fault_rules import FaultRules, FaultyTransport

@@ -11,11 +11,11 @@ import structlog
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.couriers.printing import DocumentPrinter
 from kalathi.marketplace.couriers.vouchers import render_voucher
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, to_millis
-from kalathi.marketplace.kernel.database import Database
-from kalathi.marketplace.kernel.due import DueRow, again, complete
+from kalathi.marketplace.kernel.due import DueRow, complete, repeat_at
 from kalathi.marketplace.kernel.ids import secret_token
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.orders import commands, machine, store
 from kalathi.marketplace.orders.commands import RenderedNote, RenderedVoucher
 from kalathi.marketplace.orders.documents import note_facts, unreadable_address, voucher_facts
@@ -59,7 +59,7 @@ class OrderDueWork:
             if found is None or found.order.state is not OrderState.OPEN:
                 return ChangeSet(complete(row)), None
             if facts.now < found.order.expires_at:
-                return ChangeSet(again(row, to_millis(found.order.expires_at))), None
+                return ChangeSet(repeat_at(row, to_millis(found.order.expires_at))), None
             changes = commands.expire(found, None, facts).changes
             changes.add(complete(row))
             return changes, None
@@ -98,7 +98,7 @@ class OrderDueWork:
                 return ChangeSet(complete(row)), None
             if present.order.pickup_location_id != found.order.pickup_location_id:
                 # It has moved while its voucher was rendered: the label would name the place that it has left.
-                return ChangeSet(again(row, to_millis(facts.now))), None
+                return ChangeSet(repeat_at(row, to_millis(facts.now))), None
             changes = commands.issue_voucher(present, voucher, facts).changes
             changes.add(complete(row))
             return changes, None

@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.keys import DrawnKeys
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.terms import Terms
 
 

@@ -16,10 +16,10 @@ from kalathi.contract.words import (
     GIFT_WRAP_CUSTOM,
     FulfillmentMode,
 )
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import as_amount, without_vat
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.orders import cart_refusals, machine, store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.invoicing import check_invoice, invoice_document

@@ -9,8 +9,8 @@ from msgspec import Struct
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.words import OrderState, RejectionActor
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import refusals, store, wire
 from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
 from kalathi.marketplace.orders.terms import Terms

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from kalathi.contract.codec import encode
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.due import DueKind, plan
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.orders import machine, store, wire
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.lines import StockMove

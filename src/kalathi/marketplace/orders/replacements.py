@@ -16,9 +16,9 @@ from kalathi.contract.words import (
     PaymentMethod,
     ReplacementType,
 )
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.refusals import LinesNamedTwice
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import machine, refusals, replacing, store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.lines import OrderedLine

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import COMMAND_ATTEMPTS, Database
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys, KeyedRequest, answer_of, remember
 from kalathi.marketplace.kernel.keys import DrawnKeys, KeyReserve
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import COMMAND_ATTEMPTS, Database
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.terms import Terms
 

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from kalathi.contract.codec import decode, encode
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis, to_millis
-from kalathi.marketplace.kernel.database import Row, View
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete, Insert, Update, Value
+from kalathi.marketplace.kernel.storage.database import Row, View
 from kalathi.marketplace.orders.machine import Step
 from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
 from kalathi.marketplace.orders.uploads import Upload, UploadKind

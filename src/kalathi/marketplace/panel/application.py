@@ -18,8 +18,8 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kalathi.contract.words import BASE_PATH
-from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
+from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_in_page, sign_out

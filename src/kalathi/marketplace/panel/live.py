@@ -11,9 +11,9 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from kalathi.marketplace.kernel.changes import StorageError
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.storage.changes import StorageError
+from kalathi.marketplace.kernel.storage.database import Database
 
 # Pages may wait for new rows of these tables.
 LIVE_TABLES: Final = (

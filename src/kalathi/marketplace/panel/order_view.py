@@ -8,8 +8,8 @@ from kalathi.contract.codec import decode
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.orders import OrderBody
 from kalathi.contract.words import FulfillmentMode, OrderState
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.money import total
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import pickup, store, wire
 from kalathi.marketplace.orders.documents import unreadable_address
 from kalathi.marketplace.orders.model import FoundOrder, Order

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from kalathi.contract.returns import ReviewOption
 from kalathi.contract.words import ReturnState
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.store import TimelineEntry, timeline
 from kalathi.marketplace.panel.live import mark_of
 from kalathi.marketplace.returns.model import FoundReturn, Return

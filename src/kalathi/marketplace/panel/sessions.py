@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.requests import Request
 
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.panel import store
 from kalathi.marketplace.panel.open_console import find_console_fault, is_local_visit
 from kalathi.marketplace.panel.sign_in_links import LinkRefused, SignInLink, read_sign_in_link

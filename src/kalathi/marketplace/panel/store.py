@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Insert, Update, Value
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete, Insert, Update, Value
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.shops.store import shop_of
 

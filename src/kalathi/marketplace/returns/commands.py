@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReturningAddress, ReturnLineItem
 from kalathi.contract.words import Courier, ReturnState
-from kalathi.marketplace.kernel.changes import ChangeSet, Insert
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.due import DueKind, plan
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.refusals import LinesNamedTwice
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Insert
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import machine as order_machine
 from kalathi.marketplace.orders import returning
 from kalathi.marketplace.orders import store as orders

@@ -1,9 +1,9 @@
 """Due jobs of returns: the end of the time for a shop's review."""
 
 from kalathi.contract.words import ReturnState
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.due import DueRow, again, complete
+from kalathi.marketplace.kernel.due import DueRow, complete, repeat_at
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.returns import machine, store
@@ -26,7 +26,7 @@ class ReturnDueWork:
                 return ChangeSet(complete(row)), None
             until = found.returned.review_until
             if until is not None and facts.now < until:
-                return ChangeSet(again(row, to_millis(until))), None
+                return ChangeSet(repeat_at(row, to_millis(until))), None
             changes = record(found, machine.expire(found.returned, facts.now), facts).changes
             changes.add(complete(row))
             return changes, None

@@ -5,8 +5,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from kalathi.contract.returns import Return as ReturnOnTheWire
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.store import TimelineEntry, timeline
 from kalathi.marketplace.returns import refusals, store, wire
 from kalathi.marketplace.returns.model import Decision, FoundReturn

@@ -1,8 +1,8 @@
 """Send any event of the log again. The subject of an event is an order or a return, and each has its own rule."""
 
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.returns import store
 from kalathi.marketplace.returns.commands import resend

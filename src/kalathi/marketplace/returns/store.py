@@ -4,9 +4,9 @@ from typing import Final
 
 from kalathi.contract.codec import decode, encode
 from kalathi.contract.words import ReturnState
-from kalathi.marketplace.kernel.changes import ChangeSet, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import Row, View
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Insert, Update, Value
+from kalathi.marketplace.kernel.storage.database import Row, View
 from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import FoundReturn, Return
 from kalathi.marketplace.shops.store import shop_of

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.due import DueRow
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.sandbox import store
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, check_faults, strikes
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError

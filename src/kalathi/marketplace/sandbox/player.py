@@ -9,12 +9,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from kalathi.contract.words import OrderState, ReturnState
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, athens
-from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.moving import ClockMover
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.orders import placing, queries, wire
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import FoundOrder, NewCart, NewCartItem

@@ -7,9 +7,9 @@ import msgspec
 from kalathi.contract.codec import encode
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.words import ReturnState
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.orders import queries as orders
 from kalathi.marketplace.orders import wire as orders_wire
 from kalathi.marketplace.orders.facts import Facts

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReturningAddress
 from kalathi.contract.words import Courier, ReturnEventType, ReviewWord
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.returns import machine, wire
 from kalathi.marketplace.returns.machine import Step

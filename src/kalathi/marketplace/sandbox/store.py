@@ -3,8 +3,8 @@
 from typing import Final
 
 from kalathi.contract.codec import decode, encode
-from kalathi.marketplace.kernel.changes import Delete, Insert
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.changes import Delete, Insert
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.sandbox.faults import Faults
 
 _NAME: Final = "faults"

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from kalathi.contract.codec import encode
 from kalathi.contract.words import OrderEventType, OrderState
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import after, to_millis
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.orders import machine, wire
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.lines import OrderedLine

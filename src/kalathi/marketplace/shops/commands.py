@@ -6,10 +6,10 @@ import msgspec
 from msgspec import UNSET
 
 from kalathi.contract.orders import Size
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import as_amount, as_rate
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.kernel.targets import BadUrl, mask_url, parse_target
 from kalathi.marketplace.shops import refusals, store
 from kalathi.marketplace.shops.model import (

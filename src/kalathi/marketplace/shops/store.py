@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kalathi.contract.codec import decode, encode
-from kalathi.marketplace.kernel.changes import Add, AtLeast, Delete, Insert, Update, Value
-from kalathi.marketplace.kernel.database import View, pad_rows
+from kalathi.marketplace.kernel.storage.changes import Add, AtLeast, Delete, Insert, Update, Value
+from kalathi.marketplace.kernel.storage.database import View, pad_rows
 from kalathi.marketplace.shops.model import Listing, Shop
 
 

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from kalathi.contract.fbs import PurchaseOrderLine, Supplier
 from kalathi.contract.requests import PurchaseOrderRequest, SupplierRequest
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import Refusal, refuse
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.warehouse import refusals, store
 from kalathi.marketplace.warehouse.model import (

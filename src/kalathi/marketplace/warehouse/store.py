@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from kalathi.contract.codec import decode, encode
 from kalathi.contract.fbs import Product, Supplier
-from kalathi.marketplace.kernel.changes import Add, AtLeast, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import to_millis
-from kalathi.marketplace.kernel.database import View, pad_rows
+from kalathi.marketplace.kernel.storage.changes import Add, AtLeast, Insert, Update, Value
+from kalathi.marketplace.kernel.storage.database import View, pad_rows
 from kalathi.marketplace.warehouse.model import FoundPurchaseOrder, PurchaseOrder, product_id
 
 

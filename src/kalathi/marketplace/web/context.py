@@ -7,8 +7,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import Database
 from kalathi.marketplace.kernel.moving import ClockMover
+from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms

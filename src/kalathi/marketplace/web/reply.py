@@ -8,8 +8,8 @@ from starlette.types import Receive, Scope, Send
 from kalathi.contract.codec import encode
 from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
 from kalathi.contract.orders import Success
-from kalathi.marketplace.kernel.changes import StorageError
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.storage.changes import StorageError
 
 _log = structlog.get_logger("kalathi.api")
 

@@ -6,10 +6,10 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 
 from kalathi.contract.signatures import sign_headers
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.database import Database, Row, View
-from kalathi.marketplace.kernel.due import DueRow, again, complete_all, release
+from kalathi.marketplace.kernel.due import DueRow, complete_all, release, repeat_at
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Database, Row, View
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, SENTENCES, Answer, SendError
@@ -151,7 +151,7 @@ class Dispatcher:
             if attempted.outcome is FREED:
                 changes.add(release(attempted.row))
             elif isinstance(attempted.outcome, RetryAt):
-                changes.add(again(attempted.row, attempted.outcome.due_at))
+                changes.add(repeat_at(attempted.row, attempted.outcome.due_at))
             if attempted.opens:
                 changes.add(*store.record_opening(attempted.row, attempted.opens, attempted.at_millis))
         return changes

@@ -6,9 +6,9 @@ The shop's settings stay as they are. A process that dies leaves a lease that ex
 
 from typing import Final
 
-from kalathi.marketplace.kernel.changes import Add, ChangeSet, Delete, Insert, Update, Value
 from kalathi.marketplace.kernel.clock import real_millis
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.changes import Add, ChangeSet, Delete, Insert, Update, Value
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.webhooks.store import listener_lease
 

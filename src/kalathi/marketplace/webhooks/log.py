@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Struct
 
 from kalathi.contract.signatures import sign_headers
-from kalathi.marketplace.kernel.changes import ChangeSet, Delete, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
-from kalathi.marketplace.kernel.database import Database, Row, View
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete, Value
+from kalathi.marketplace.kernel.storage.database import Database, Row, View
 from kalathi.marketplace.shops.store import signing_secrets
 from kalathi.marketplace.webhooks.answer import explanation_of
 from kalathi.marketplace.webhooks.refusals import DeliveryNotFound

@@ -8,10 +8,10 @@ place in the order.
 """
 
 from kalathi.contract.words import ReturnEventType
-from kalathi.marketplace.kernel.changes import Add, ChangeSet, Delete, Insert, Update
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.database import Database, View
 from kalathi.marketplace.kernel.due import DueKind, DueRow, find_planned, plan
+from kalathi.marketplace.kernel.storage.changes import Add, ChangeSet, Delete, Insert, Update
+from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
 

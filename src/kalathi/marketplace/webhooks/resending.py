@@ -1,9 +1,9 @@
 """Send events again by hand (docs/contract.md#section-4): the frozen bytes, whatever their earlier outcome."""
 
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.due import DueKind, find_planned, plan, sooner
+from kalathi.marketplace.kernel.due import DueKind, bring_forward, find_planned, plan
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.webhooks import store
 
 
@@ -21,10 +21,10 @@ def resent(view: View, shop_id: str, subject: str, sequence: int, now_millis: in
     for the event that opens its subject goes after that one, which is tried now."""
     opening = store.opening_under_way(view, shop_id, subject)
     if opening is not None and opening.sequence < sequence:
-        return sooner(opening, now_millis) if opening.kind is DueKind.DELIVERY else ChangeSet()
+        return bring_forward(opening, now_millis) if opening.kind is DueKind.DELIVERY else ChangeSet()
     waiting = find_planned(view, DueKind.DELIVERY, shop_id, subject, sequence)
     if waiting is not None:
-        return sooner(waiting, now_millis)
+        return bring_forward(waiting, now_millis)
     attempts = store.count_attempts(view, shop_id, subject, sequence)
     return ChangeSet(
         plan(DueKind.DELIVERY, shop_id, subject, sequence, due_at=now_millis, anchor_at=now_millis, attempts=attempts)

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from kalathi.contract.words import ReturnEventType
-from kalathi.marketplace.kernel.changes import Delete, Insert, InsertMany, Value
 from kalathi.marketplace.kernel.clock import athens, from_millis
-from kalathi.marketplace.kernel.database import View, any_of
 from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow, find_planned, plan
+from kalathi.marketplace.kernel.storage.changes import Delete, Insert, InsertMany, Value
+from kalathi.marketplace.kernel.storage.database import View, any_of
 from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.webhooks.answer import Answer, explanation_of
 

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from kalathi.contract.orders import Address, InvoiceAddress
 from kalathi.contract.words import PaymentMethod
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.panel.answers import Answer, See, Shown

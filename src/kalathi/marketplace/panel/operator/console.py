@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from kalathi.contract.words import OrderEventType
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import athens, from_millis
-from kalathi.marketplace.kernel.database import View
-from kalathi.marketplace.kernel.due import DueKind, DueRow, coming
+from kalathi.marketplace.kernel.due import DueKind, DueRow, list_coming
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.answers import Answer, See, Shown
@@ -190,7 +190,7 @@ def _list_due(view: View) -> list[DueRow]:
         DueKind.EXPRESS: orders.STILL_OPEN,
         DueKind.REVIEW: returns.STILL_UNDER_REVIEW,
     }
-    return coming(view, _COMING, only)
+    return list_coming(view, _COMING, only)
 
 
 def _coming(visit: Visit, row: DueRow, now: datetime) -> Coming:

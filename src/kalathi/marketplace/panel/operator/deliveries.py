@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from kalathi.contract.words import OrderEventType, ReturnEventType
-from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.clock import ATHENS, real_millis, to_millis
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import Refusal, invalid_parameter
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel import json_view, wording
 from kalathi.marketplace.panel.answers import Answer, See, Shown

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from kalathi.contract.words import REPLACEMENT_CUSTOMS, Courier, OrderEventType, OrderState, ReturnReason
 from kalathi.marketplace.couriers import store as couriers
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import machine, queries
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.answers import Answer, Shown

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from kalathi.contract.words import Courier, ReturnState
-from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.live import SUBJECT_TABLES

@@ -9,9 +9,9 @@ from msgspec import UNSET
 
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import Courier, FulfillmentMode
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.entrance import SHOP_HOME
 from kalathi.marketplace.panel.paging import locate_page, read_page

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.visits import Visit, read_as
 from kalathi.marketplace.shops import commands as shop_commands

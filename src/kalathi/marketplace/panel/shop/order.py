@@ -7,9 +7,9 @@ from msgspec import UNSET
 
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS, OrderEventType
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts

@@ -1,7 +1,7 @@
 """A shop's orders: the list, new ones by themselves, vouchers together."""
 
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import queries
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.model import FoundOrder

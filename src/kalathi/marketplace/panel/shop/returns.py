@@ -8,8 +8,8 @@ from msgspec import UNSET
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReviewOption
 from kalathi.contract.words import ReturnState
-from kalathi.marketplace.kernel.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.live import SUBJECT_TABLES

@@ -4,11 +4,11 @@ import secrets
 from typing import Final
 
 from kalathi.contract.signatures import SECRET_BYTES, secret_text, sign_headers
-from kalathi.marketplace.kernel.changes import ChangeSet
 from kalathi.marketplace.kernel.clock import real_millis
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.panel import store as sessions
 from kalathi.marketplace.panel.answers import Answer, See, Shown

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 from kalathi.marketplace.couriers import store
 from kalathi.marketplace.couriers.merging import merge_pdfs
-from kalathi.marketplace.kernel.changes import ChangeSet
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts

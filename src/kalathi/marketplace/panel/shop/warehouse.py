@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from kalathi.contract.requests import PurchaseOrderRequest, SupplierRequest
 from kalathi.contract.words import STORAGE_CONDITIONS
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.kernel.database import View
 from kalathi.marketplace.kernel.errors import DomainError, Refusal, refuse
 from kalathi.marketplace.kernel.ids import opaque_id
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.paging import locate_page, read_page
 from kalathi.marketplace.panel.visits import Given, Visit, read_as

@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, Value
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.metrics import Metrics
 from kalathi.marketplace.kernel.refusals import ConcurrentChange
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, Value
 
 T = TypeVar("T")
 Row = tuple[Any, ...]

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import Engine
 
-from kalathi.marketplace.kernel.database import View
+from kalathi.marketplace.kernel.storage.database import View
 
 # The newest step of migrations/versions; a test compares.
 HEAD: Final = "0005"

@@ -6,9 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from kalathi.marketplace.kernel.backups import About, BackupError, Progress, Row, Source, read_about, restore_rows
-from kalathi.marketplace.kernel.migrating import migrate_sqlite
-from kalathi.marketplace.kernel.sqlite import lock_database
+from kalathi.marketplace.kernel.storage.backups import (
+    About,
+    BackupError,
+    Progress,
+    Row,
+    Source,
+    read_about,
+    restore_rows,
+)
+from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
+from kalathi.marketplace.kernel.storage.sqlite import lock_database
 from kalathi.private_files import make_private_folder
 
 

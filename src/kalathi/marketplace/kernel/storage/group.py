@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-from kalathi.marketplace.kernel.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 
 T = TypeVar("T")
 

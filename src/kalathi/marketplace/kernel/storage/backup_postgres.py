@@ -9,9 +9,17 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 from sqlalchemy import create_engine, text
 
-from kalathi.marketplace.kernel.backups import About, BackupError, Progress, Row, Source, read_about, restore_rows
-from kalathi.marketplace.kernel.migrating import migrate_postgres
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.storage.backups import (
+    About,
+    BackupError,
+    Progress,
+    Row,
+    Source,
+    read_about,
+    restore_rows,
+)
+from kalathi.marketplace.kernel.storage.migrating import migrate_postgres
+from kalathi.marketplace.kernel.storage.schema import METADATA
 
 _FETCHED_AT_ONCE: Final = 500
 _CONNECT_SECONDS: Final = 10

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
-from kalathi.marketplace.kernel.changes import (
+from kalathi.marketplace.kernel.storage.changes import (
     Add,
     AtLeast,
     Guarded,
@@ -19,7 +19,7 @@ from kalathi.marketplace.kernel.changes import (
     Update,
     UpdateMany,
 )
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.storage.schema import METADATA
 
 Parameters = list[Any]
 SQLITE: Final[Dialect] = sqlite.dialect(paramstyle="qmark")

@@ -19,8 +19,8 @@ from typing import IO, Any, Final, Protocol
 import msgspec
 from msgspec import Struct
 
-from kalathi.marketplace.kernel.migrating import HEAD
-from kalathi.marketplace.kernel.schema import METADATA
+from kalathi.marketplace.kernel.storage.migrating import HEAD
+from kalathi.marketplace.kernel.storage.schema import METADATA
 
 _FORMAT: Final = 1
 _ABOUT: Final = "backup.json"

@@ -24,7 +24,10 @@ from sqlalchemy import LargeBinary, Text
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 from sqlalchemy.engine import Dialect
 
-from kalathi.marketplace.kernel.changes import (
+from kalathi.marketplace.kernel.clock import real_millis
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.refusals import UnkeepableCharacter
+from kalathi.marketplace.kernel.storage.changes import (
     Add,
     AtLeast,
     ChangeSet,
@@ -35,11 +38,8 @@ from kalathi.marketplace.kernel.changes import (
     Update,
     UpdateMany,
 )
-from kalathi.marketplace.kernel.clock import real_millis
-from kalathi.marketplace.kernel.errors import refuse
-from kalathi.marketplace.kernel.refusals import UnkeepableCharacter
-from kalathi.marketplace.kernel.schema import METADATA
-from kalathi.marketplace.kernel.statements import make_guarded_statement
+from kalathi.marketplace.kernel.storage.schema import METADATA
+from kalathi.marketplace.kernel.storage.statements import make_guarded_statement
 
 # The exception reports an aborted pipeline; the driver would log it as well.
 logging.getLogger("psycopg.pq").setLevel(logging.ERROR)

@@ -19,11 +19,11 @@ import psycopg
 import structlog
 from psycopg import Connection
 
-from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError, Value
-from kalathi.marketplace.kernel.database import Command, Database, Query, Row, T
-from kalathi.marketplace.kernel.group import GroupWriter
-from kalathi.marketplace.kernel.postgres_writing import PostgresWriter, is_lost, write_guarded
-from kalathi.marketplace.kernel.statements import positional
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, StorageError, Value
+from kalathi.marketplace.kernel.storage.database import Command, Database, Query, Row, T
+from kalathi.marketplace.kernel.storage.group import GroupWriter
+from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter, is_lost, write_guarded
+from kalathi.marketplace.kernel.storage.statements import positional
 
 _log = structlog.get_logger("kalathi.database")
 

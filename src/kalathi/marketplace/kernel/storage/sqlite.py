@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from kalathi.marketplace.kernel.changes import ChangeSet, StorageError, Value
-from kalathi.marketplace.kernel.database import Command, Database, DatabaseInUseError, Query, Row, T, View
-from kalathi.marketplace.kernel.group import GroupWriter
-from kalathi.marketplace.kernel.migrating import migrate_sqlite
-from kalathi.marketplace.kernel.sqlite_writing import begin_group, prepare_writer, write_claim
-from kalathi.marketplace.kernel.statements import positional
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError, Value
+from kalathi.marketplace.kernel.storage.database import Command, Database, DatabaseInUseError, Query, Row, T, View
+from kalathi.marketplace.kernel.storage.group import GroupWriter
+from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
+from kalathi.marketplace.kernel.storage.sqlite_writing import begin_group, prepare_writer, write_claim
+from kalathi.marketplace.kernel.storage.statements import positional
 from kalathi.private_files import make_private_folder, open_lock_file
 
 _READER_THREADS = 2

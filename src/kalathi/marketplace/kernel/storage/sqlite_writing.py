@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Final, TypeVar
 
-from kalathi.marketplace.kernel.changes import ChangeSet, ConditionFailedError, StorageError
-from kalathi.marketplace.kernel.group import Begun, Outcomes
-from kalathi.marketplace.kernel.schema import METADATA
-from kalathi.marketplace.kernel.statements import (
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, StorageError
+from kalathi.marketplace.kernel.storage.group import Begun, Outcomes
+from kalathi.marketplace.kernel.storage.schema import METADATA
+from kalathi.marketplace.kernel.storage.statements import (
     Parameters,
     insert_many_statement,
     insert_statement,

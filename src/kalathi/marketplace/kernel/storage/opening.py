@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kalathi.marketplace.kernel.changes import StorageError
-from kalathi.marketplace.kernel.database import Database
+from kalathi.marketplace.kernel.storage.changes import StorageError
+from kalathi.marketplace.kernel.storage.database import Database
 
 _FORMS = "database: give sqlite:///path or postgresql://user@host/name"
 
@@ -37,7 +37,7 @@ def sqlite_path(url: str) -> Path:
 
 
 async def _sqlite(path: Path) -> Database:
-    from kalathi.marketplace.kernel.sqlite import SqliteDatabase  # noqa: PLC0415  (only the used driver is imported)
+    from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase  # noqa: PLC0415  (only the used driver is imported)
 
     return SqliteDatabase(path)
 
@@ -45,8 +45,8 @@ async def _sqlite(path: Path) -> Database:
 async def _postgres(url: str) -> Database:
     from sqlalchemy import make_url  # noqa: PLC0415  (the same)
 
-    from kalathi.marketplace.kernel.migrating import migrate_postgres  # noqa: PLC0415  (the same)
-    from kalathi.marketplace.kernel.postgres import PostgresDatabase  # noqa: PLC0415  (the same)
+    from kalathi.marketplace.kernel.storage.migrating import migrate_postgres  # noqa: PLC0415  (the same)
+    from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase  # noqa: PLC0415  (the same)
 
     url = url.replace("postgres://", "postgresql://", 1)
     try:

@@ -1,0 +1,1 @@
+"""The database: change sets, group commit, SQLite and PostgreSQL, migrations, backups."""
