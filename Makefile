@@ -1,6 +1,7 @@
 # Kalathi: two commands on a fresh machine, `make demo` and `make test`. Each makes .venv itself when it is not there.
 PYTHON ?= python3
 BIN := .venv/bin
+PANEL := src/kalathi/marketplace/panel
 # Pip checks every file against the hashes; the caches and the index are whatever the machine has set up.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -22,7 +23,7 @@ HOSTILE := tests/e2e/test_hostile_connections.py tests/e2e/test_odd_receivers.py
   tests/unit/test_connections.py tests/unit/test_answers.py tests/unit/test_guard.py tests/unit/test_dialing.py \
   tests/unit/test_redirects.py tests/unit/test_terminal.py tests/unit/test_secret_flags.py
 
-.PHONY: help demo test check style types unit browser attack chaos bench docs client pictures pins format clean
+.PHONY: help demo test check style types unit browser attack chaos bench docs texts client pictures pins format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
@@ -33,6 +34,7 @@ help:
 	@echo "make bench   the figures, each as a ratio measured in this run"
 	@echo "make pictures  take the pictures of docs/ again"
 	@echo "make docs    draw the tables and the diagram of docs/ again"
+	@echo "make texts   collect the texts of the pages for their Greek translation"
 	@echo "make client  make the client without an event loop from the one with an event loop"
 	@echo "make pins    resolve the pinned requirements again (needs uv)"
 
@@ -94,6 +96,11 @@ pictures: .venv/made-dev
 docs: .venv/made-dev
 	$(BIN)/python -m tests.pages
 	$(BIN)/kalathi openapi > docs/openapi.json
+
+texts: .venv/made-dev
+	$(BIN)/python -m babel.messages.frontend --quiet extract --mapping=babel.cfg --omit-header --no-location --output=.venv/messages.pot $(PANEL)
+	$(BIN)/python -m babel.messages.frontend --quiet update --input-file=.venv/messages.pot --output-dir=$(PANEL)/translations --locale=el \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap
 
 client: .venv/made-dev
 	$(BIN)/python -m tests.sync_client

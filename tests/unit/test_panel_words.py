@@ -1,39 +1,30 @@
 """Both languages say everything, and what is no text is written as their readers write it."""
 
-import ast
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from babel.messages.pofile import read_po
-from jinja2.ext import babel_extract
 from msgspec import Meta, Struct
 
-import kalathi.marketplace.panel
 from kalathi.contract.words import OrderState, ReturnState
 from kalathi.marketplace.kernel.errors import ErrorCode, Refusal
 from kalathi.marketplace.kernel.refusals import NotOnOffer, refuse_shape
 from kalathi.marketplace.kernel.targets import BadUrl
 from kalathi.marketplace.orders.cart_refusals import TooFewInStock, UnknownListing
-from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.orders.refusals import OrderAlready
 from kalathi.marketplace.panel import refusals, wording
 from kalathi.marketplace.panel.languages import Language, choose_language, words_of
-from kalathi.marketplace.panel.operator.console import SWITCHES
 from kalathi.marketplace.panel.rendering import local, render
-from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.returns.refusals import ReturnIs
 from kalathi.marketplace.sandbox.refusals import StepRefused
-from kalathi.marketplace.sandbox.scenario import scenarios
 from kalathi.marketplace.shops.refusals import BadAddress
 from kalathi.marketplace.warehouse.refusals import BadQuantity
+from tests.texts import extract_texts, list_refusals, read_catalogue
 
-PANEL = Path(kalathi.marketplace.panel.__file__).parent
 GREEK, ENGLISH = words_of(Language.GREEK), words_of(Language.ENGLISH)
 NOW = datetime(2026, 11, 24, 8, 0, 7, tzinfo=UTC)
 _VALUES: dict[str, Any] = {
@@ -54,38 +45,6 @@ _CHOOSING: dict[type[Refusal], dict[str, list[Any]]] = {
     NotOnOffer: {"member": [*refusals.CHOICES, "line_items.reason_id", "another"]},
     BadAddress: {"fault": list(BadUrl)},
 }
-_SPEAKERS = {"DomainError", "invalid_parameter", "_error_page", "_again"}
-
-
-def _of_templates() -> Iterator[str | tuple[str, ...]]:
-    for path in PANEL.rglob("*.html"):
-        with path.open("rb") as file:
-            for _, function, message, _ in babel_extract(file, ("_", "gettext", "ngettext"), [], {}):
-                several = [text for text in (message if isinstance(message, tuple) else (message,)) if text]
-                if several:
-                    yield tuple(several) if function == "ngettext" else several[0]
-
-
-def _of_code() -> Iterator[str]:
-    """The sentences that pages say themselves, and the units of time."""
-    for path in PANEL.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not isinstance(node, ast.Call):
-                continue
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            own = name in _SPEAKERS or (name == "text" and path.name == "languages.py")
-            for part in ast.walk(node) if own else ():
-                if isinstance(part, ast.JoinedStr):
-                    break
-                if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    yield part.value
-
-
-def _kinds_of_refusals(of: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
-    """All kinds of refusals without kinds of their own."""
-    for kind in of.__subclasses__():
-        if kind.__module__.startswith("kalathi."):
-            yield from _kinds_of_refusals(kind) if kind.__subclasses__() else (kind,)
 
 
 def _examples(kind: type[Refusal]) -> Iterator[Refusal]:
@@ -96,29 +55,11 @@ def _examples(kind: type[Refusal]) -> Iterator[Refusal]:
             yield kind(**(fields | ({name: value} if name else {})))
 
 
-def _texts() -> set[str | tuple[str, ...]]:
-    texts: set[str | tuple[str, ...]] = {
-        *_of_templates(),
-        *_of_code(),
-        *wording.DONE.values(),
-        *wording.FIELDS.values(),
-    }
-    for table in (refusals.TEXTS, refusals.ALREADY, refusals.CHOICES, refusals.ADDRESSES):
-        texts.update(table.values())
-    own_sentence = set(_kinds_of_refusals()) - refusals.TEXTS.keys() - _CHOOSING.keys()
-    texts |= {kind.SENTENCE for kind in own_sentence}
-    texts |= {text for words in wording.KINDS.values() for text in words.values() if text}
-    texts |= {switch.sentence for switch in SWITCHES.values()} | {entry.sentence for entry in scenarios().values()}
-    texts |= {entry.sentence for entry in OPERATIONS.values()}
-    return texts | {entry.sentence for entry in RETURN_OPERATIONS.values()}
-
-
 def test_every_text_has_its_greek_and_no_greek_is_left_over() -> None:
-    with (PANEL / "translations/el.po").open("rb") as file:
-        catalogue = {message.id: message.string or "" for message in read_po(file, locale="el") if message.id}
-    texts = _texts()
-    assert sorted(map(str, texts - catalogue.keys())) == []
-    assert sorted(map(str, catalogue.keys() - texts)) == []
+    catalogue = {message.id: message.string or "" for message in read_catalogue() if message.id}
+    texts = set(extract_texts())
+    assert sorted(map(str, texts - catalogue.keys())) == [], "run make texts, and write the Greek"
+    assert sorted(map(str, catalogue.keys() - texts)) == [], "run make texts"
     for english, greek in catalogue.items():
         ones = [english] if isinstance(english, str) else list(english)
         others = [greek] if isinstance(greek, str) else list(greek)
@@ -127,7 +68,7 @@ def test_every_text_has_its_greek_and_no_greek_is_left_over() -> None:
             assert set(re.findall(r"%\(\w+\)s|%%", one)) == set(re.findall(r"%\(\w+\)s|%%", other)), one
 
 
-@pytest.mark.parametrize("kind", sorted(_kinds_of_refusals(), key=str), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", sorted(list_refusals(), key=str), ids=lambda kind: kind.__name__)
 def test_each_refusal_reads_in_both_languages(kind: type[Refusal]) -> None:
     for refusal in _examples(kind):
         assert refusal.on_the_wire().isprintable()
