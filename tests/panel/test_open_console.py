@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.panel.open_console import find_console_fault
+from kalathi.marketplace.panel.sign_in.open_console import find_console_fault
 from tests.market import Market, open_market
 from tests.panel.surfer import Surfer
 

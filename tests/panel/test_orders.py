@@ -9,7 +9,7 @@ from starlette.types import Message
 from structlog.testing import capture_logs
 
 from kalathi.marketplace.kernel.errors import DomainError
-from kalathi.marketplace.panel.files import read_file_form
+from kalathi.marketplace.panel.forms import read_file_form
 from kalathi.marketplace.web.uploads import INVOICE_FILE
 from tests.market import CUSTOMER, OPERATOR_TOKEN
 from tests.panel.surfer import Surfer, open_place

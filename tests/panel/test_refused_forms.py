@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kalathi.marketplace.panel.forms import label_of
 from kalathi.marketplace.panel.languages import Language, words_of
 from kalathi.marketplace.panel.pages import Who
-from kalathi.marketplace.panel.written import label_of
 from tests.market import OPERATOR_TOKEN, open_market
 from tests.panel.surfer import Place, Surfer, open_place
 from tests.panel.world import furnished, pages_of

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.panel.sign_in_links import make_sign_in_link, read_sign_in_link
+from kalathi.marketplace.panel.sign_in.links import make_sign_in_link, read_sign_in_link
 from kalathi.marketplace.shops.model import hash_token
 from tests.market import OPERATOR_TOKEN, Market, open_market
 from tests.panel.surfer import Surfer, open_place

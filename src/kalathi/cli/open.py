@@ -43,7 +43,7 @@ def open_pages(data: Path, url: str, token: str, as_json: bool, only_prints: boo
 
 def make_link(address: str, operator_token: str) -> str:
     """Return a new sign-in link that is good for 12 hours."""
-    from kalathi.marketplace.panel.sign_in_links import make_sign_in_link
+    from kalathi.marketplace.panel.sign_in.links import make_sign_in_link
 
     return make_sign_in_link(address, operator_token, int((time.time() + _LINK_SECONDS) * 1000))
 

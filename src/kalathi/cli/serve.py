@@ -161,7 +161,7 @@ def _refuse_production_faults(settings: Settings) -> None:
 
 def _refuse_console_fault(settings: Settings, *, opens: bool) -> None:
     if settings.open_console:
-        from kalathi.marketplace.panel.open_console import find_console_fault
+        from kalathi.marketplace.panel.sign_in.open_console import find_console_fault
 
         if fault := find_console_fault(settings):
             fail(f"--open-console cannot be used here: {fault}. Without it the start prints a link that signs you in.")

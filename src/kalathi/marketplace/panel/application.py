@@ -21,17 +21,15 @@ from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
 from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.panel import wording
-from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_in_page, sign_out
-from kalathi.marketplace.panel.files import read_file_form
+from kalathi.marketplace.panel.forms import MOST_FIELDS, MOST_FORM_BYTES, Form, list_typed_texts, read_file_form
 from kalathi.marketplace.panel.languages import Language, Words, choose_language, words_of
 from kalathi.marketplace.panel.live import ChangeSignals
 from kalathi.marketplace.panel.page_table import PAGES
-from kalathi.marketplace.panel.pages import Handler, Page, Who
+from kalathi.marketplace.panel.pages import Answer, Handler, Page, See, Shown, Who
 from kalathi.marketplace.panel.rendering import ASSETS, asset, render
-from kalathi.marketplace.panel.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
-from kalathi.marketplace.panel.visits import MOST_FIELDS, MOST_FORM_BYTES, Form, PanelContext, Visit
-from kalathi.marketplace.panel.written import list_typed_texts
+from kalathi.marketplace.panel.sign_in.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
+from kalathi.marketplace.panel.visits import PanelContext, Visit
 from kalathi.marketplace.web.bodies import read_body
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import ERRORS, INTERNAL_ERROR

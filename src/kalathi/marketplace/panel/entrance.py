@@ -3,8 +3,8 @@
 import msgspec
 
 from kalathi.marketplace.kernel.errors import DomainError
-from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.sign_in_links import LinkRefused
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.sign_in.links import LinkRefused
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.reply import ERRORS
 

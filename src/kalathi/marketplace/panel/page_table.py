@@ -8,7 +8,7 @@ from kalathi.marketplace.panel.operator import orders as all_orders
 from kalathi.marketplace.panel.operator import returns as all_returns
 from kalathi.marketplace.panel.operator import warehouse as arrivals
 from kalathi.marketplace.panel.pages import Page, Who, get_page, post_page
-from kalathi.marketplace.panel.shop import order, orders, returns, settings, vouchers, warehouse
+from kalathi.marketplace.panel.shop import order, orders, returns, settings, warehouse
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE
 
 PAGES: Final[tuple[Page, ...]] = (
@@ -18,7 +18,7 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(Who.ANYBODY, "/sign-out", entrance.sign_out),
     get_page(Who.SHOP, "/shop/orders", orders.list_orders),
     get_page(Who.SHOP, "/shop/orders/live", orders.follow_orders),
-    post_page(Who.SHOP, "/shop/vouchers.pdf", vouchers.merge_vouchers, orders.list_orders),
+    post_page(Who.SHOP, "/shop/vouchers.pdf", orders.merge_vouchers, orders.list_orders),
     get_page(Who.SHOP, "/shop/orders/{code}", order.show_order),
     get_page(Who.SHOP, "/shop/orders/{code}/live", order.follow_order),
     post_page(Who.SHOP, "/shop/orders/{code}/webhook", order.resend_webhook, order.show_order),

@@ -1,12 +1,33 @@
-"""A row of the page table."""
+"""A row of the page table, and the answers of its handler; the edge makes HTTP of them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from kalathi.marketplace.panel.answers import Answer
+from kalathi.marketplace.panel.live import Stream
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.web.uploads import FileField
+
+
+class Shown(NamedTuple):
+    """A page: its template, and the values for it."""
+
+    template: str
+    content: Mapping[str, Any]
+    status: int = 200
+
+
+class See(NamedTuple):
+    """A redirect after a completed action. `done` is a word of wording.DONE; `session` is a new cookie's value, and an
+    empty one removes the cookie."""
+
+    path: str
+    done: str = ""
+    session: str | None = None
+
+
+Answer = Shown | See | Reply | Stream
 
 Handler = Callable[[Visit], Awaitable[Answer]]
 

@@ -8,9 +8,10 @@ from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart
-from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.paging import locate_page, read_page
-from kalathi.marketplace.panel.visits import Given, Visit, read_as
+from kalathi.marketplace.panel.forms import Given, read_as
+from kalathi.marketplace.panel.lists import locate_page, read_page
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import store as shops
 
 # A customer for people who only want to see an order arrive.

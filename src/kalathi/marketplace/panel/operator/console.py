@@ -12,8 +12,8 @@ from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts
-from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.operator.overview import mark_place
+from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import store as returns
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults

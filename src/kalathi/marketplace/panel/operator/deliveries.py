@@ -11,9 +11,9 @@ from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel import json_view, wording
-from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.lists import locate_page, read_page
 from kalathi.marketplace.panel.operator.overview import mark_place
-from kalathi.marketplace.panel.paging import locate_page, read_page
+from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.refusals import NotATime
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns.resending import resend_event

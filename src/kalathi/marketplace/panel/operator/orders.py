@@ -16,13 +16,13 @@ from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.replacing import still_replaceable
-from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.forms import read_as
+from kalathi.marketplace.panel.lists import OrderFilter, filter_of, is_code, locate_page, read_page, row_of
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.operator.overview import mark_place
-from kalathi.marketplace.panel.order_lists import OrderFilter, filter_of, is_code, row_of
-from kalathi.marketplace.panel.order_view import order_page
-from kalathi.marketplace.panel.paging import locate_page, read_page
-from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.subject_pages import order_page
+from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands as returns
 from kalathi.marketplace.returns.model import NewReturn
 from kalathi.marketplace.shops import store as shops

@@ -6,8 +6,8 @@ from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.panel import wording
-from kalathi.marketplace.panel.answers import Answer, Shown
 from kalathi.marketplace.panel.live import LIVE_TABLES
+from kalathi.marketplace.panel.pages import Answer, Shown
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import log

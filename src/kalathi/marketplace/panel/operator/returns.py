@@ -7,11 +7,12 @@ from kalathi.contract.words import Courier, ReturnState
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.orders.facts import Facts
-from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.forms import read_as
+from kalathi.marketplace.panel.lists import locate_page, read_page, state_of
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
-from kalathi.marketplace.panel.paging import locate_page, read_page
-from kalathi.marketplace.panel.return_view import return_page, state_of
-from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.subject_pages import return_page
+from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands, queries, store
 from kalathi.marketplace.returns.machine import TRANSITIONS, Action
 from kalathi.marketplace.returns.operations import OPERATIONS

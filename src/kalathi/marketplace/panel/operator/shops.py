@@ -12,11 +12,12 @@ from kalathi.contract.words import Courier, FulfillmentMode
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.kernel.storage.database import View
-from kalathi.marketplace.panel.answers import Answer, See, Shown
 from kalathi.marketplace.panel.entrance import SHOP_HOME
-from kalathi.marketplace.panel.paging import locate_page, read_page
+from kalathi.marketplace.panel.forms import read_as
+from kalathi.marketplace.panel.lists import locate_page, read_page
+from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.refusals import NotANumber
-from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import NewListing, NewLocation, NewShop, ShopChanges
 from kalathi.marketplace.warehouse import store as warehouse

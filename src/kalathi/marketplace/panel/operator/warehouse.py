@@ -4,8 +4,9 @@ from typing import Any
 
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
-from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.panel.forms import read_as
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.warehouse import commands
 from kalathi.marketplace.warehouse.model import Receive

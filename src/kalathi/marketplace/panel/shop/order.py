@@ -19,11 +19,12 @@ from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.panel import wording
-from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.forms import read_as
 from kalathi.marketplace.panel.languages import Language, Words
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
-from kalathi.marketplace.panel.order_view import order_page
-from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.subject_pages import order_page
+from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, check_upload
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import resent_latest

@@ -1,17 +1,28 @@
-"""A shop's orders: the list, new ones by themselves, vouchers together."""
+"""A shop's list of orders, and the vouchers of several orders as one PDF."""
+
+import asyncio
+from functools import partial
+from typing import Final, NamedTuple
 
 from kalathi.contract.words import OrderState
+from kalathi.marketplace.couriers import store
+from kalathi.marketplace.couriers.merging import merge_pdfs
+from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
-from kalathi.marketplace.orders import queries
+from kalathi.marketplace.orders import commands, queries
 from kalathi.marketplace.orders import store as orders
+from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import FoundOrder
-from kalathi.marketplace.panel.answers import Answer, Shown
-from kalathi.marketplace.panel.order_lists import OrderFilter, filter_of, is_code, row_of
-from kalathi.marketplace.panel.paging import locate_page, read_page
+from kalathi.marketplace.panel.lists import OrderFilter, filter_of, is_code, locate_page, read_page, row_of
+from kalathi.marketplace.panel.pages import Answer, Shown
+from kalathi.marketplace.panel.refusals import OrderWithoutVoucher, UnknownOrder
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 
 # What presses comes first, then the rest in the order of an order's life.
 STATES = tuple(state.value for state in OrderState)
+_MOST_VOUCHERS: Final = 100
 
 
 async def list_orders(visit: Visit) -> Answer:
@@ -55,3 +66,43 @@ def _page(view: View, shop_id: str, wanted: OrderFilter, per: int, offset: int) 
         if is_code(wanted.code)
         else ([], 0)
     )
+
+
+class _Taken(NamedTuple):
+    """A voucher, as its order had it when it was read."""
+
+    link: str
+    pdf: bytes
+
+
+async def merge_vouchers(visit: Visit) -> Answer:
+    """`order=&order=`: the vouchers in this order. As with a single one, the orders of a shop that is not enrolled in
+    set-as-ready are ready from now on (docs/contract.md#section-3). Raises INVALID_PARAMETER, ORDER_NOT_FOUND."""
+    codes = list(dict.fromkeys(visit.form.every("order")))
+    if not codes:
+        raise invalid_parameter("Choose orders that have a voucher first.")
+    if len(codes) > _MOST_VOUCHERS:
+        raise invalid_parameter("Choose at most 100 orders at once.")
+    vouchers = await visit.context.database.read(lambda view: [_voucher(visit, view, code) for code in codes])
+    loop = asyncio.get_running_loop()
+    pdf = await loop.run_in_executor(visit.context.threads, merge_pdfs, [voucher.pdf for voucher in vouchers])
+    for code, voucher in zip(codes, vouchers, strict=True):
+        await visit.context.commands.run(partial(_note_download, code, voucher.link))
+    return Reply(200, pdf, PDF_HEADERS)
+
+
+def _voucher(visit: Visit, view: View, code: str) -> _Taken:
+    found = orders.by_code(view, code)
+    if found is None or found.shop.id != visit.shop.id:
+        raise refuse(UnknownOrder(code[:40]))
+    link = (found.order.courier_voucher or "").rpartition("/")[2].removesuffix(".pdf")
+    voucher = store.voucher(view, found.shop.id, link)
+    if voucher is None:
+        raise refuse(OrderWithoutVoucher(code))
+    return _Taken(link, voucher.pdf)
+
+
+def _note_download(code: str, link: str, facts: Facts) -> tuple[ChangeSet, None]:
+    found = orders.by_code(facts.view, code)
+    recorded = found and commands.note_voucher_download(found, link, facts)
+    return recorded.changes if recorded else ChangeSet(), None

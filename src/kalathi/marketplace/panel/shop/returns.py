@@ -11,10 +11,10 @@ from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.orders.facts import Facts
-from kalathi.marketplace.panel.answers import Answer, See, Shown
+from kalathi.marketplace.panel.lists import locate_page, read_page, state_of
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
-from kalathi.marketplace.panel.paging import locate_page, read_page
-from kalathi.marketplace.panel.return_view import return_page, state_of
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.subject_pages import return_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands, queries, store
 from kalathi.marketplace.returns.review import options_of

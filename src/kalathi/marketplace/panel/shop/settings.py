@@ -10,9 +10,10 @@ from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.refusals import OrderNotFound
-from kalathi.marketplace.panel import store as sessions
-from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.visits import Visit, read_as
+from kalathi.marketplace.panel.forms import read_as
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.sign_in import store as sessions
+from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.sandbox import return_triggers, triggers
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import NewLocation, ShopChanges, hash_token

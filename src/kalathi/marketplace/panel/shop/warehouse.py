@@ -11,9 +11,10 @@ from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.errors import DomainError, Refusal, refuse
 from kalathi.marketplace.kernel.ids import opaque_id
 from kalathi.marketplace.kernel.storage.database import View
-from kalathi.marketplace.panel.answers import Answer, See, Shown
-from kalathi.marketplace.panel.paging import locate_page, read_page
-from kalathi.marketplace.panel.visits import Given, Visit, read_as
+from kalathi.marketplace.panel.forms import Given, read_as
+from kalathi.marketplace.panel.lists import locate_page, read_page
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.warehouse import commands, store
 from kalathi.marketplace.warehouse.refusals import LineRefusal, SupplierNotFound
 

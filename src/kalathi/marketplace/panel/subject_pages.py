@@ -1,5 +1,6 @@
-"""An order as its page shows it, the shop's and the operator's."""
+"""An order and a return as their pages show them, the shop's and the operator's."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -7,17 +8,20 @@ from typing import NamedTuple
 from kalathi.contract.codec import decode
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.orders import OrderBody
-from kalathi.contract.words import FulfillmentMode, OrderState
+from kalathi.contract.returns import ReviewOption
+from kalathi.contract.words import FulfillmentMode, OrderState, ReturnState
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import pickup, store, wire
 from kalathi.marketplace.orders.documents import unreadable_address
 from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.queries import Rejection, rejection_of
+from kalathi.marketplace.orders.store import TimelineEntry, timeline
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.orders.uploads import UploadKind
 from kalathi.marketplace.panel.live import mark_of
-from kalathi.marketplace.returns.model import Return
+from kalathi.marketplace.returns.model import FoundReturn, Return
+from kalathi.marketplace.returns.review import options_of
 from kalathi.marketplace.returns.store import page_of_returns
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.webhooks.store import Delivery, deliveries
@@ -106,4 +110,35 @@ def _possible(order: Order) -> Possible:
         request_voucher=pickup.can_request_voucher(order),
         tracking_details=pickup.can_track(order),
         invoices=order.was_accepted,
+    )
+
+
+class ReturnPage(NamedTuple):
+    """Everything that the page shows. `options` are those of a review, while one is waited for until `review_until`."""
+
+    returned: Return
+    shop: Shop
+    options: Sequence[ReviewOption]
+    review_until: datetime | None
+    timeline: list[TimelineEntry]
+    deliveries: list[Delivery]
+
+    @property
+    def mark(self) -> str:
+        """Changes whenever the page does."""
+        told = [(entry.id, entry.state, len(entry.attempts)) for entry in self.deliveries]
+        return mark_of(self.returned.state.value, len(self.timeline), told)
+
+
+def return_page(view: View, found: FoundReturn) -> ReturnPage:
+    """Return the content of a return's page."""
+    returned = found.returned
+    waits = returned.state is ReturnState.PENDING_MERCHANT_REVIEW
+    return ReturnPage(
+        returned=returned,
+        shop=found.shop,
+        options=options_of(returned) if waits else (),
+        review_until=returned.review_until if waits else None,
+        timeline=timeline(view, returned.shop_id, returned.return_code),
+        deliveries=deliveries(view, returned.shop_id, returned.return_code),
     )

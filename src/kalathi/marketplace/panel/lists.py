@@ -1,4 +1,4 @@
-"""Lists of orders, the shop's and the operator's: the filter, and a row as a page shows it."""
+"""Lists on pages: which part is shown, the filters, and a row of a list of orders."""
 
 import re
 from collections.abc import Mapping
@@ -9,13 +9,51 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from kalathi.contract.codec import decode
-from kalathi.contract.words import OrderState
+from kalathi.contract.words import OrderState, ReturnState
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.panel.languages import Words
+from kalathi.marketplace.web.paging import Page, page_of
 
+PER_PAGE = 50
 _CODE: Final = re.compile(r"[A-Za-z0-9-]{1,40}")
+
+
+class ListPosition(NamedTuple):
+    """Where a page stands in its list; the page before and the one after, None at the ends."""
+
+    number: int
+    pages: int
+    entries: int
+
+    @property
+    def before(self) -> int | None:
+        """The page before."""
+        return min(self.number - 1, self.pages) if self.number > 1 else None
+
+    @property
+    def after(self) -> int | None:
+        """The page after."""
+        return self.number + 1 if self.number < self.pages else None
+
+
+def read_page(query: Mapping[str, str]) -> Page:
+    """Which part of the list is asked for. Raises INVALID_PARAMETER."""
+    return page_of({"per": str(PER_PAGE), "page": query.get("page", "1")})
+
+
+def locate_page(page: Page, count: int) -> ListPosition:
+    """Where it stands, once the results are counted."""
+    return ListPosition(page.number, max(1, -(-count // page.per)), count)
+
+
+def state_of(query: Mapping[str, str]) -> str:
+    """The state to which a list is narrowed, or none. Raises INVALID_PARAMETER."""
+    state = query.get("state", "")
+    if state and state not in set(ReturnState):
+        raise invalid_parameter("There is no such state.")
+    return state
 
 
 class OrderFilter(NamedTuple):

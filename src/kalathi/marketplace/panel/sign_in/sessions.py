@@ -19,9 +19,9 @@ from starlette.requests import Request
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
-from kalathi.marketplace.panel import store
-from kalathi.marketplace.panel.open_console import find_console_fault, is_local_visit
-from kalathi.marketplace.panel.sign_in_links import LinkRefused, SignInLink, read_sign_in_link
+from kalathi.marketplace.panel.sign_in import store
+from kalathi.marketplace.panel.sign_in.links import LinkRefused, SignInLink, read_sign_in_link
+from kalathi.marketplace.panel.sign_in.open_console import find_console_fault, is_local_visit
 from kalathi.marketplace.shops.model import Shop, hash_token
 from kalathi.marketplace.shops.store import shop_id_of_token
 from kalathi.marketplace.web.callers import network_of
