@@ -63,6 +63,7 @@ style:
 
 types:
 	$(BIN)/mypy
+	@$(BIN)/python -m tests.browser.check_types
 
 unit:
 	$(BIN)/pytest -q -n $(CROWD) tests/unit tests/contract tests/test_tidy.py

@@ -176,6 +176,17 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
         assert [text for text in made.complaints if not any(part in text for part in expected)] == []
 
 
+async def call_script(page: Page, module: str, call: str) -> Any:
+    """Call a function of one of the page's modules, such as `refresh()` of `refresh.js`, and return its result."""
+    address = f"new URL('{module}', document.querySelector('script[type=module]').src)"
+    return await page.evaluate(f"import({address}).then((module) => module.{call})")
+
+
+async def refresh(page: Page) -> None:
+    """Load the page again and show the changes, as it does itself after a change."""
+    await call_script(page, "refresh.js", "refresh()")
+
+
 async def check_accessible(page: Page, where: str) -> None:
     """axe-core finds nothing, of WCAG 2.2 AA and of its own best practices."""
     results = await Axe().run(page)

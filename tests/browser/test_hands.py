@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.browser.browsing import Desk, desk
+from tests.browser.browsing import Desk, desk, refresh
 from tests.market import LOCATION
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ async def test_a_click_that_has_begun_arrives_whatever_comes_in_between(tmp_path
         page = await _held_order(place)
         await page.get_by_role("button", name="Hand over to the courier").hover()
         await page.mouse.down()
-        await page.evaluate("refresh()")
+        await refresh(page)
         await page.mouse.up()
         await expect(page.locator("[data-fresh=head]")).to_contain_text("Dispatched")
 
@@ -30,7 +30,7 @@ async def test_a_key_that_is_down_presses_its_button(tmp_path: Path) -> None:
         button = page.get_by_role("button", name="Hand over to the courier")
         await button.evaluate("button => { window.dispatchEvent(new Event('focus')); button.focus() }")
         await page.keyboard.down("Space")
-        await page.evaluate("refresh()")
+        await refresh(page)
         await page.keyboard.up("Space")
         await expect(page.locator("[data-fresh=head]")).to_contain_text("Dispatched")
 
@@ -221,7 +221,7 @@ async def test_what_a_refused_form_held_stays_when_the_page_is_renewed(tmp_path:
         place.expected_statuses.add(422)
         await page.get_by_role("button", name="Request the return").click()
         await expect(page.get_by_role("alert")).to_contain_text("Say how many pieces")
-        await page.evaluate("refresh()")
+        await refresh(page)
         await expect(page.get_by_label("Nothing is sent back")).to_be_checked()
 
 
@@ -240,7 +240,7 @@ async def test_a_text_that_a_refused_form_held_is_no_news(tmp_path: Path) -> Non
         place.expected_statuses.add(422)
         await page.get_by_role("button", name="Submit decision").click()
         await expect(page.get_by_role("alert").first).to_contain_text("Nothing was saved.")
-        await page.evaluate("refresh()")
+        await refresh(page)
         await expect(page.locator("#news")).to_have_text("")
         await expect(comment).to_have_value("Δεν είναι δικό μας")
 
@@ -270,7 +270,7 @@ async def _held_order(place: Desk) -> Page:
     await page.locator("#do-reschedule").click()
     await page.get_by_label("Pickup window").focus()
     await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3 * 86_400})
-    await page.evaluate("refresh()")
+    await refresh(page)
     await expect(page.locator("#news")).to_contain_text(HELD)
     return page
 

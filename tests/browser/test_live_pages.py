@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browsing import desk
+from tests.browser.browsing import call_script, desk, refresh
 
 pytestmark = pytest.mark.anyio
 
@@ -25,9 +25,9 @@ async def test_what_was_unfolded_and_filled_in_stays_when_the_page_is_renewed(tm
         await expect(page.locator("#do-extend")).to_be_focused()
         await expect(page.get_by_label("Reason, which the shop sees")).to_be_visible()
         await expect(page.get_by_label("Reason, which the shop sees")).to_have_value("Δεν υπάρχει")
-        await page.evaluate("say('')")
+        await call_script(page, "news.js", "showNews('')")
         await place.shop.cart(CABLE=1)
-        await page.evaluate("refresh()")
+        await refresh(page)
         await expect(page.locator("#news")).to_have_text("")
 
 
@@ -67,7 +67,7 @@ async def test_a_form_that_has_changed_waits_for_who_is_in_it_and_stays_unfolded
         await window.focus()
         first = await window.locator("option").first.inner_text()
         await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3 * 86_400})
-        await page.evaluate("refresh()")
+        await refresh(page)
         await expect(page.locator("#news")).to_contain_text("It appears when you finish here")
         await expect(window).to_be_focused()
         await expect(window.locator("option").first).to_have_text(first)
@@ -83,7 +83,7 @@ async def test_less_time_left_is_shown_and_is_no_news(tmp_path: Path) -> None:
         left = page.locator("tbody .left")
         before = await left.inner_text()
         await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3600})
-        await page.evaluate("refresh()")
+        await refresh(page)
         await expect(left).not_to_have_text(before)
         await expect(page.locator("#news")).to_have_text("")
 

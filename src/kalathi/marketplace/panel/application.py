@@ -27,7 +27,7 @@ from kalathi.marketplace.panel.languages import Language, Words, choose_language
 from kalathi.marketplace.panel.live import ChangeSignals
 from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Answer, Handler, Page, See, Shown, Who
-from kalathi.marketplace.panel.rendering import ASSETS, asset, render
+from kalathi.marketplace.panel.rendering import assets, assets_version, render
 from kalathi.marketplace.panel.sign_in.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
 from kalathi.marketplace.panel.visits import PanelContext, Visit
 from kalathi.marketplace.web.bodies import read_body
@@ -118,7 +118,7 @@ class _Edge:
         routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
         # A person reloads or bookmarks the address of a form's answer.
         routes += [Route(path, _lead_back, methods=["GET"]) for path in _BACK if path not in _SHOWN_AT.values()]
-        routes.append(Route("/assets/{name}", _show_asset, methods=["GET"]))
+        routes.append(Route("/assets/{version}/{name}", _show_asset, methods=["GET"]))
         routes.append(Route("/favicon.ico", _show_icon, methods=["GET"]))
         for route in routes:
             # A request for the head only must neither count as a download nor hold a stream.
@@ -358,13 +358,16 @@ def _language(request: Request) -> Language:
 
 
 async def _show_asset(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in ASSETS:
+    """Serve an asset; under the address of another version without a permission to keep it."""
+    found = assets().get(request.path_params["name"])
+    if found is None:
         raise HTTPException(404)
-    headers = {"cache-control": _FOR_EVER, "x-content-type-options": "nosniff"}
-    return Response(asset(name), 200, headers, ASSETS[name])
+    is_current = request.path_params["version"] == assets_version()
+    headers = {"cache-control": _FOR_EVER if is_current else "no-store", "x-content-type-options": "nosniff"}
+    return Response(found.content, 200, headers, found.media_type)
 
 
 async def _show_icon(_request: Request) -> Response:
     """Serve the icon for documents without a page around them, such as a voucher in its own tab."""
-    return Response(asset("basket.svg"), 200, {"cache-control": "public, max-age=86400"}, ASSETS["basket.svg"])
+    icon = assets()["basket.svg"]
+    return Response(icon.content, 200, {"cache-control": "public, max-age=86400"}, icon.media_type)

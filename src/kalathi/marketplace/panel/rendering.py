@@ -6,7 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from importlib import resources
-from typing import Any, Final
+from pathlib import PurePath
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,23 +20,40 @@ from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import NAMES, Language, words_of
 from kalathi.marketplace.panel.refusals import render_reason
 
-ASSETS: Final[Mapping[str, str]] = {
-    "kalathi.css": "text/css; charset=utf-8",
-    "kalathi.js": "text/javascript; charset=utf-8",
-    "basket.svg": "image/svg+xml",
+_TYPES: Final[Mapping[str, str]] = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 
 
-@cache
-def asset(name: str) -> bytes:
-    """The bytes of an asset."""
-    return (resources.files(__package__) / "assets" / name).read_bytes()
+class Asset(NamedTuple):
+    """A file of the pages."""
+
+    content: bytes
+    media_type: str
 
 
 @cache
+def assets() -> Mapping[str, Asset]:
+    """Every asset by its name."""
+    files = sorted((resources.files(__package__) / "assets").iterdir(), key=lambda file: file.name)
+    return {file.name: Asset(file.read_bytes(), _TYPES[PurePath(file.name).suffix]) for file in files}
+
+
+@cache
+def assets_version() -> str:
+    """A part of every asset's address that changes with their content, so that browsers may keep assets for ever.
+    Modules import each other by relative addresses, so all assets share one version."""
+    digest = hashlib.sha256(b"".join(entry.content for entry in assets().values()))
+    return digest.hexdigest()[:12]
+
+
 def asset_url(name: str) -> str:
-    """Its address, which changes with its content, so that browsers may keep it for ever."""
-    return f"/assets/{name}?v={hashlib.sha256(asset(name)).hexdigest()[:12]}"
+    """The address of an asset. Raises KeyError for a name that no asset has."""
+    if name not in assets():
+        raise KeyError(name)
+    return f"/assets/{assets_version()}/{name}"
 
 
 def render(template: str, language: Language, content: Mapping[str, Any]) -> bytes:
@@ -79,6 +97,7 @@ def _environment(language: Language) -> Environment:
     }
     environment.globals |= {
         "asset_url": asset_url,
+        "modules": [name for name in assets() if name.endswith(".js")],
         "languages": [(other.value, NAMES[other]) for other in Language],
         "query_of": _query_of,
     }

@@ -1,0 +1,26 @@
+// The script of every page. Pages work without it; with it they show changes by themselves.
+
+import { isBusyAnywhere, watchActivity } from "./activity.js";
+import { watchCheckboxes } from "./checkboxes.js";
+import { sendFormsOnce, watchCopyButtons } from "./forms.js";
+import { refresh } from "./refresh.js";
+import { noteRegions, revealScripted, waiting } from "./regions.js";
+import { watchSession } from "./session.js";
+import { followChanges } from "./stream.js";
+
+sendFormsOnce();
+watchCheckboxes();
+watchCopyButtons();
+noteRegions();
+revealScripted(document);
+// The answer to a form is no page to return to: loading it again would send the form again.
+if ("answers" in document.body.dataset) {
+  history.replaceState(history.state, "", (document.body.dataset.page ?? "") + location.search);
+}
+watchSession();
+if (document.body.dataset.live !== undefined) {
+  watchActivity(() => {
+    if (waiting.size && !isBusyAnywhere()) refresh();
+  });
+  followChanges();
+}

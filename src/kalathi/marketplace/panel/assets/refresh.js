@@ -1,0 +1,77 @@
+// Loading the page again, and showing what has changed.
+
+import { showNews } from "./news.js";
+import { replaceRegions, waiting } from "./regions.js";
+
+const NEWS_MILLIS = 10000;
+
+// After another sign-in in this browser the page stays as it is: the user may be in the middle of a sentence.
+let isEnded = false;
+/** @type {Promise<boolean> | null} */
+let loading = null;
+let isAskedAgain = false;
+
+/**
+ * Whether the session of this page has ended.
+ * @returns {boolean}
+ */
+export function hasEnded() {
+  return isEnded;
+}
+
+/**
+ * Load the page again. A call during a load starts one more load, so that an older page never replaces a newer one.
+ * @returns {Promise<boolean>} Whether the page could be loaded.
+ */
+export function refresh() {
+  if (loading) {
+    isAskedAgain = true;
+    return loading;
+  }
+  loading = loadUntilCurrent().finally(() => (loading = null));
+  return loading;
+}
+
+async function loadUntilCurrent() {
+  let isLoaded = true;
+  do {
+    isAskedAgain = false;
+    isLoaded = isEnded || (await load());
+  } while (isAskedAgain);
+  return isLoaded;
+}
+
+async function load() {
+  const body = document.body.dataset;
+  // The answer to a form has the form's address; the page that it shows has its own.
+  const answer = await fetch((body.page ?? "") + location.search, { redirect: "manual" }).catch(() => null);
+  if (answer?.type === "opaqueredirect") return end("ended");
+  if (!answer || !(answer.ok || answer.status === 404)) return false;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const whose = page.body.dataset.whose;
+  // A page that is not ours, such as a proxy's while the marketplace restarts, says nothing about the session.
+  if (whose === undefined || body.whose === "nobody") return false;
+  if (whose === "nobody") return end("ended");
+  if (whose !== body.whose) return end("another-shop");
+  if (!answer.ok) return false;
+  const wasWaiting = waiting.size > 0;
+  const isNews = replaceRegions(page);
+  if (waiting.size) showNews(body.held ?? "");
+  else if (isNews) showNews(body.news ?? "", NEWS_MILLIS);
+  else if (wasWaiting) showNews("");
+  body.seen = page.body.dataset.seen ?? "";
+  return true;
+}
+
+/**
+ * Show why the page is no longer refreshed.
+ * @param {string} reason The id of the message.
+ * @returns {boolean}
+ */
+function end(reason) {
+  isEnded = true;
+  showNews("");
+  const message = document.getElementById(reason);
+  if (message) message.hidden = false;
+  return true;
+}
