@@ -1,5 +1,4 @@
-"""What every suite shares: the event loop's backend, the settings of the collector, and a sealed network where a test
-must not use one."""
+"""Shared by every suite: the event loop, the garbage collector, and a sealed network for tests without one."""
 
 import os
 import socket
@@ -14,7 +13,7 @@ from tests.memory_folder import use_memory
 
 use_memory(os.environ)
 
-# What these find wrong is told in full, as in the tests themselves.
+# Show their failed assertions in full, as in the tests themselves.
 pytest.register_assert_rewrite(
     "tests.market", "tests.virtual.life", "tests.virtual.life_returns", "tests.browser.browsing"
 )
@@ -41,7 +40,7 @@ _LONGEST = (
     "test_simulation.py",
     "test_crash.py",
     "test_days.py",
-    "test_everybody.py",
+    "test_accessibility.py",
     "test_races.py",
     "test_connector_memory.py",
     "test_hostile.py",

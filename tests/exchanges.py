@@ -1,4 +1,4 @@
-"""Plays the calls of docs/calls/ against a real marketplace and writes down what was asked and answered.
+"""Run the calls of docs/calls/ against a real marketplace and record requests and answers.
 
 Time stands still and codes come from a counter; what is drawn at random is shown under a name that stays, so that the
 pages are the same after each run.
@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from tests.market import CUSTOMER, LOCATION, OPERATOR_TOKEN, HttpAnswer, Market, Shop, open_market
-from tests.virtual.returning import ask, delivered
+from tests.virtual.returning import delivered, request_return
 
 _WIDEST: Final = 118
 _DRAWN: Final = re.compile(r'"(?:id|shop_id|pickup_location|return_uuid)": "([0-9A-Za-z]{10})"')
@@ -28,7 +28,7 @@ OTHER_PLACE: Final = {**LOCATION, "street_name": "Ερμού", "street_number": 
 
 
 class Notebook:
-    """What was asked and answered, by the name of the part of a page."""
+    """Requests and answers, by the name of their part of a page."""
 
     def __init__(self, market: Market) -> None:
         self.market = market
@@ -399,11 +399,11 @@ async def _returns(notes: Notebook) -> None:
     await notes.operator("return inspected", "POST", f"{operated}/inspect", {"accepted": True})
     await notes.webhook("return returned")
     await notes.operator("return resent", "POST", f"{operated}/webhook")
-    virtual = await ask(notes.market, await delivered(shop), virtual=True)
+    virtual = await request_return(notes.market, await delivered(shop), virtual=True)
     await shop.call("POST", f"/returns/{virtual['return_code']}/review", {"option": "approve"})
     taken = f"/marketplace/returns/{virtual['return_code']}"
     await notes.operator("virtual return", "POST", f"{taken}/take_back")
-    dropped = (await ask(notes.market, await delivered(shop)))["return_code"]
+    dropped = (await request_return(notes.market, await delivered(shop)))["return_code"]
     await notes.operator("return cancelled", "POST", f"/marketplace/returns/{dropped}/cancel")
     await notes.market.settle()
     await notes.operator("return shown", "GET", f"/marketplace/returns/{dropped}")

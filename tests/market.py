@@ -67,7 +67,7 @@ class FakeTime:
 
 
 class FakeNetwork:
-    """Shops' endpoints: records each POST, answers 200 or what the test has laid down for the URL, in order."""
+    """Shops' endpoints: record each POST; answer 200, or the answers that the test has set for the URL, in order."""
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, dict[str, Any]]] = []
@@ -97,7 +97,7 @@ class FakeNetwork:
         """Nothing to close."""
 
     def events(self, url: str) -> list[tuple[str, str]]:
-        """Event type and state of what a URL got, in order."""
+        """Event type and state of each webhook of a URL, in order."""
         return [(body["event_type"], body["order"]["state"]) for at, body in self.posts if at == url]
 
 
@@ -194,7 +194,7 @@ class Market:
         return await self.operate("GET", f"/marketplace/orders/{code}")
 
     async def advance(self, seconds: int) -> Any:
-        """Moves business time; returns when all that came due is done."""
+        """Move business time; return when all due jobs are done."""
         return await self.operate("POST", "/marketplace/clock", {"advance_seconds": seconds})
 
     async def fix_codes(self) -> None:
@@ -203,7 +203,7 @@ class Market:
         await self.marketplace.database.commit(ChangeSet(Insert("secrets", row)))
 
     async def settle(self) -> None:
-        """Waits until nothing is due any more, without moving time."""
+        """Wait until no job is due, without moving time."""
         await self.advance(0)
 
 
@@ -227,7 +227,7 @@ class Shop:
         return await self.place(wanted)
 
     async def place(self, wanted: Mapping[str, int], **facts: object) -> str:
-        """The same, with more that the cart says."""
+        """The same, with further fields of the cart."""
         items = [{"shop_id": self.id, "shop_uid": uid, "quantity": quantity} for uid, quantity in wanted.items()]
         cart = {"customer": CUSTOMER, "items": items, "payment_method": "card", **facts}
         answer = await self.market.operate("POST", "/marketplace/carts", cart, status=201)
@@ -262,7 +262,7 @@ class Shop:
         headers = {"Content-Type": 'multipart/form-data; boundary="limit"'}
         return await self.call("POST", f"/orders/{code}/{action}", body + content + b"\r\n--limit--\r\n", **headers)
 
-    async def told(self, code: str) -> list[tuple[str, set[str]]]:
+    async def sent_updates(self, code: str) -> list[tuple[str, set[str]]]:
         """The state and the names of the changes of each update of an order that was sent, in order."""
         await self.market.settle()
         return [
@@ -338,7 +338,7 @@ async def open_market(
 
 @contextmanager
 def hold_commits(folder: Path) -> Iterator[None]:
-    """Another process is writing: requests are computed meanwhile, and none can commit."""
+    """Hold the write lock: requests run meanwhile, but none can commit."""
     url = _database_of(folder)
     if url:
         with psycopg.connect(url) as connection:

@@ -1,4 +1,4 @@
-"""Where the temporary folders of tests lie: in memory, if this machine has a folder there that is fit for them.
+"""Where the temporary folders of tests lie: in memory, if this machine has a suitable folder there.
 
 Most tests write a database file and wait for the disk at every commit. No test cuts the power, and a file in memory
 survives a killed process as a file on disk does. The second part of `make test` took 226 s instead of 285 s.

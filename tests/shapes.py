@@ -1,4 +1,4 @@
-"""Comparing what is really sent with what was recorded."""
+"""Compare sent bodies with recorded ones."""
 
 from collections.abc import Collection
 from typing import Any, Final

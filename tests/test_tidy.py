@@ -16,18 +16,18 @@ def _functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-def test_no_module_is_named_after_nothing() -> None:
-    """A name that says what is inside is found; a drawer for everything only grows."""
+def test_no_module_has_a_vague_name() -> None:
+    """A precise name can be found; a catch-all module only grows."""
     drawers = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base"}
     assert [path for path in SOURCES if path.stem in drawers] == []
 
 
-def test_no_file_is_longer_than_one_idea() -> None:
-    """A file above 400 lines is a question to answer; none has had a good answer yet."""
+def test_no_file_is_longer_than_400_lines() -> None:
+    """A file above 400 lines needs a reason; none had a good one yet."""
     assert [(path.name, n) for path in SOURCES if (n := len(path.read_text("utf-8").splitlines())) > 400] == []
 
 
-def test_no_function_is_longer_than_a_page() -> None:
+def test_no_function_is_longer_than_40_lines() -> None:
     """A function above 40 lines of code is a question. Commands of the line with many options and the steps from one
     shape of the tables to the next are the answers so far."""
     long = [
@@ -53,12 +53,12 @@ def test_the_core_is_pure() -> None:
 
 
 def test_the_state_is_assigned_by_the_machine_only() -> None:
-    """A status that is written at many places has no rules."""
+    """A state that is assigned in many places has no rules."""
     writers = [path.name for path in SOURCES if re.search(r"replace\([^)]*\bstate=", path.read_text("utf-8"))]
     assert set(writers) <= {"machine.py"}
 
 
-def test_only_the_kernel_speaks_sql_of_writes() -> None:
+def test_only_the_kernel_has_sql_that_changes_rows() -> None:
     """Writes are change sets; reads stand in the stores."""
     writes = re.compile(r"\b(INSERT INTO|INSERT OR|UPDATE \w+ SET|DELETE FROM)\b")
     # A step from one shape of the tables to the next moves rows as well; the merchant's inbox is its own small file.
@@ -82,7 +82,7 @@ def test_tests_use_fakes_and_wait_on_conditions() -> None:
         assert "time.sleep" not in text, path.name
 
 
-def test_only_what_makes_its_own_database_is_not_run_again_on_postgresql() -> None:
+def test_only_tests_without_a_marketplace_skip_the_postgresql_run() -> None:
     """A test of the marketplace runs on every database that the marketplace takes."""
     [names] = re.findall(r"^WITHOUT_THE_MARKETPLACES_DATABASE := (.*)", (ROOT / "Makefile").read_text("utf-8"), re.M)
     assert names
@@ -90,14 +90,14 @@ def test_only_what_makes_its_own_database_is_not_run_again_on_postgresql() -> No
         assert not re.search(r"\btests\.(market|panel)\b", (ROOT / name).read_text("utf-8")), name
 
 
-def test_what_must_pass_before_a_change_lands_is_one_command() -> None:
-    """What a newcomer runs and what is run for a change are the same, down to the browser."""
+def test_the_checks_of_a_change_are_one_command() -> None:
+    """A newcomer and CI run the same checks, including the browser."""
     lines = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
     assert [line for line in lines if line and not line.startswith(("#", "set ", "cd "))] == ["make test"]
 
 
 def test_dependencies_are_pinned_with_hashes_and_without_addresses() -> None:
-    """What is installed is what was looked at, from wherever the machine takes its packages."""
+    """The installed packages are the reviewed ones, from any index."""
     for name in ("requirements.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text("utf-8")
         assert "://" not in text, name
@@ -109,6 +109,6 @@ def test_dependencies_are_pinned_with_hashes_and_without_addresses() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
-def test_no_source_holds_a_forgotten_note(path: Path) -> None:
-    """What is left to do stands in an issue."""
+def test_no_source_contains_a_todo(path: Path) -> None:
+    """Open work belongs in an issue."""
     assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text("utf-8"))

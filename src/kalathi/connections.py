@@ -253,7 +253,7 @@ class JsonHandler(logging.Handler):
             left_out = {name: count - _LINES_A_MINUTE for name, count in self._lines.items() if count > _LINES_A_MINUTE}
             self._minute, self._lines = minute, {}
             for name, count in left_out.items():
-                _log.warning("lines_left_out", logger=name, count=count)
+                _log.warning("log_lines_dropped", logger=name, count=count)
         count = self._lines[record.name] = self._lines.get(record.name, 0) + 1
         if count <= _LINES_A_MINUTE:
             exc_info = {"exc_info": record.exc_info} if record.exc_info else {}

@@ -1,4 +1,4 @@
-"""A marketplace in a process of its own, called over real connections with everything that tests call it with."""
+"""A marketplace in its own process, called over real connections with the interface of `Market`."""
 
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -19,7 +19,7 @@ EXAMPLES: Final = int(os.environ.get("KALATHI_ATTACK_EXAMPLES", "4"))
 
 
 class RemoteMarket(Market):
-    """The same calls as on a marketplace in this process, over HTTP. `client` and the network have no meaning here."""
+    """The calls of `Market`, over HTTP. `client` and the fake network have no effect."""
 
     def __init__(self, process: Process, session: aiohttp.ClientSession) -> None:
         super().__init__(_NONE, FakeNetwork(), FakeTime())

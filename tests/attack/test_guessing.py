@@ -1,5 +1,4 @@
-"""Guessed tokens in masses, over real connections: they are throttled, whatever the caller claims to be, and valid
-tokens are not."""
+"""Many guessed tokens over real connections: guesses are throttled despite forged headers; valid tokens are not."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +8,7 @@ import pytest
 
 from tests.attack.remote import RemoteMarket, open_remote
 from tests.market import ACCEPT, OPERATOR_TOKEN
-from tests.panel.surfer import Surfer
+from tests.panel.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
 
@@ -41,12 +40,12 @@ async def test_guesses_are_throttled_and_a_shop_at_the_same_address_is_not(tmp_p
             assert right == {200: 100}
 
 
-async def test_a_sign_in_page_is_throttled_whatever_header_the_caller_forges(tmp_path: Path) -> None:
+async def test_forged_headers_do_not_bypass_sign_in_throttling(tmp_path: Path) -> None:
     async with open_remote(tmp_path) as market:
         statuses = Counter[int]()
         for number in range(40):
-            surfer = Surfer(market)
-            surfer.headers |= {"X-Forwarded-For": f"203.0.113.{number}", "Forwarded": f"for=192.0.2.{number}"}
-            statuses[(await surfer.sign_in("wrong")).status] += 1
+            visitor = Visitor(market)
+            visitor.headers |= {"X-Forwarded-For": f"203.0.113.{number}", "Forwarded": f"for=192.0.2.{number}"}
+            statuses[(await visitor.sign_in("wrong")).status] += 1
         assert statuses[401] <= 12
         assert statuses[401] + statuses[429] == 40

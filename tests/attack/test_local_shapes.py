@@ -1,4 +1,4 @@
-"""Requests that look like a plain visit on this machine, byte by byte over real connections."""
+"""Crafted requests that imitate a plain local request, over real connections."""
 
 import asyncio
 from pathlib import Path
@@ -43,7 +43,7 @@ def _of_this_machine(shapes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [shape for shape in shapes if shape.get("client", "127.0.0.1").startswith("127.")]
 
 
-async def test_no_shape_of_a_request_opens_the_operators_pages(tmp_path: Path) -> None:
+async def test_no_crafted_request_opens_the_operators_pages(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path)) as market:
         port = int(market.address.rpartition(":")[2])
         shapes = [*LOCAL, *(shape for _, shape in FOREIGN), *PROXIED]
@@ -58,7 +58,7 @@ async def test_no_shape_of_a_request_opens_the_operators_pages(tmp_path: Path) -
             assert await _status(port, _request(line, [])) in {303, 400}
 
 
-async def test_an_open_console_is_closed_to_every_shape_but_a_plain_visit(tmp_path: Path) -> None:
+async def test_an_open_console_answers_only_plain_local_requests(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path, "--open-console")) as market:
         port = int(market.address.rpartition(":")[2])
         for path in PATHS:

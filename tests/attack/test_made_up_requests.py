@@ -11,17 +11,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tests.attack.remote import EXAMPLES, RemoteMarket, open_remote
 from tests.exhaustive.test_fuzz import OPERATIONS, check_answer, make_request
 from tests.market import ACCEPT, OPERATOR_TOKEN, HttpAnswer
-from tests.panel.world import World, furnished
+from tests.panel.world import World, fill_shop
 
 # Each of these gets a process of its own.
 PARTS = 4
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_whatever_is_sent_the_answer_is_a_described_one(part: int, tmp_path: Path) -> None:
+def test_every_answer_to_a_generated_request_is_documented(part: int, tmp_path: Path) -> None:
     async def run() -> None:
         async with open_remote(tmp_path) as market:
-            world = await furnished(market, "First")
+            world = await fill_shop(market, "First")
             for operation in OPERATIONS[part::PARTS]:
                 await _attack(market, world, operation)
             assert (await market.call("GET", "/readyz")).status == 200

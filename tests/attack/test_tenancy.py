@@ -1,4 +1,4 @@
-"""Every call and every page with the tokens of others: nothing of a shop is shown to another, and nothing changes."""
+"""Every call and every page with the tokens of others: they reveal and change nothing of another shop."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.panel.pages import Who
 from tests.attack.remote import RemoteMarket, open_remote
 from tests.market import ACCEPT, OPERATOR_TOKEN
-from tests.panel.surfer import Surfer
-from tests.panel.world import World, facts_of, furnished, pages_of
+from tests.panel.visitor import Visitor
+from tests.panel.world import World, facts_of, fill_shop, pages_of
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class _Attempt(NamedTuple):
-    """A call, and the statuses that may come of it."""
+    """A call and its expected statuses."""
 
     route: Route
     path: str
@@ -41,7 +41,7 @@ def _paths(route: Route, world: World) -> list[str]:
 
 
 def _attempts(mine: World, theirs: World) -> list[_Attempt]:
-    """Every call that is not open to everybody, on another shop's objects, with every wrong kind of token."""
+    """Every call that needs a token, on another shop's objects, with every wrong kind of token."""
     attempts = []
     for route in ROUTES:
         if route.access is Access.OPERATOR:
@@ -68,9 +68,9 @@ def _body(route: Route) -> Mapping[str, object] | None:
     return {"webhook_url": "http://evil.example/", "name": "Evil", "rejection_reason_other": "no", "reason": "no"}
 
 
-async def test_no_call_with_the_token_of_another_shows_or_changes_anything(tmp_path: Path) -> None:
+async def test_no_call_with_a_wrong_token_shows_or_changes_a_shops_data(tmp_path: Path) -> None:
     async with open_remote(tmp_path) as market:
-        mine, theirs = await furnished(market, "Mine"), await furnished(market, "Theirs")
+        mine, theirs = await fill_shop(market, "Mine"), await fill_shop(market, "Theirs")
         before = await facts_of(market, theirs)
         attempts = _attempts(mine, theirs)
         for attempt in attempts:
@@ -84,9 +84,9 @@ async def test_no_call_with_the_token_of_another_shows_or_changes_anything(tmp_p
         assert await facts_of(market, theirs) == before
 
 
-async def test_a_shops_own_lists_hold_nothing_of_another(tmp_path: Path) -> None:
+async def test_a_shops_lists_contain_nothing_of_another_shop(tmp_path: Path) -> None:
     async with open_remote(tmp_path) as market:
-        mine, theirs = await furnished(market, "Mine"), await furnished(market, "Theirs")
+        mine, theirs = await fill_shop(market, "Mine"), await fill_shop(market, "Theirs")
         for route in ROUTES:
             if route.access is Access.MERCHANT and route.method == "GET" and "{" not in route.path:
                 for query in ("", f"?code={theirs.open_code}&shop_id={theirs.shop.id}", "?per=100&page=1"):
@@ -96,20 +96,20 @@ async def test_a_shops_own_lists_hold_nothing_of_another(tmp_path: Path) -> None
                     assert not [secret for secret in theirs.secrets() if secret in text], (path, query)
 
 
-async def test_no_page_is_open_to_another_session_or_to_none(tmp_path: Path) -> None:
+async def test_every_private_page_requires_the_right_session(tmp_path: Path) -> None:
     async with open_remote(tmp_path) as market:
-        mine, theirs = await furnished(market, "Mine"), await furnished(market, "Theirs")
-        nobody, merchant, operator = Surfer(market), Surfer(market), Surfer(market)
+        mine, theirs = await fill_shop(market, "Mine"), await fill_shop(market, "Theirs")
+        nobody, merchant, operator = Visitor(market), Visitor(market), Visitor(market)
         await merchant.sign_in(mine.shop.token)
         await operator.sign_in(OPERATOR_TOKEN)
         token = (await merchant.get("/shop/settings")).forms[0].values["form_token"]
         before = await facts_of(market, theirs)
         tried = 0
-        for surfer, who in ((nobody, (Who.SHOP, Who.OPERATOR)), (merchant, (Who.OPERATOR,)), (operator, (Who.SHOP,))):
+        for visitor, who in ((nobody, (Who.SHOP, Who.OPERATOR)), (merchant, (Who.OPERATOR,)), (operator, (Who.SHOP,))):
             for page in (*pages_of(*who), *pages_of(*who, live=True), *pages_of(*who, method="POST")):
                 for path in theirs.paths(page):
                     body = None if page.method == "GET" else f"form_token={token}".encode()
-                    answer = await surfer.request(page.method, path, body, _FORM if body else None)
+                    answer = await visitor.request(page.method, path, body, _FORM if body else None)
                     assert answer.status == 303, path
                     assert answer.headers["location"].startswith("/sign-in?then="), path
                     tried += 1
@@ -125,10 +125,10 @@ async def test_no_page_is_open_to_another_session_or_to_none(tmp_path: Path) -> 
         assert await facts_of(market, theirs) == before
 
 
-async def test_anonymous_callers_get_no_stream_of_news_so_they_cannot_take_them_all(tmp_path: Path) -> None:
+async def test_anonymous_callers_cannot_open_update_streams(tmp_path: Path) -> None:
     async with open_remote(tmp_path) as market:
-        world = await furnished(market, "First")
-        nobody = Surfer(market)
+        world = await fill_shop(market, "First")
+        nobody = Visitor(market)
         for page in pages_of(Who.SHOP, Who.OPERATOR, live=True):
             for path in world.paths(page):
                 for _ in range(40):

@@ -1,4 +1,4 @@
-"""A real browser before a real marketplace. Every page is watched: no request to another host, no error on its console,
+"""A real browser in front of a real marketplace. Every page is checked: no request to another host, no console error,
 nothing that the policy has refused."""
 
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.browser.get_browser import NoBrowserError, ThisMachine, find_browser
 from tests.e2e.processes import Caller, Endpoint, endpoint, running, serve
 from tests.market import CUSTOMER, LOCATION
 
-# A browser of a test talks to nobody but the test.
+# The browser of a test connects only to the test.
 _QUIET = (
     *("--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--disable-quic", "--disable-dev-shm-usage"),
@@ -27,7 +27,7 @@ PATIENCE_MILLIS = 15_000
 
 @cache
 def chromium(playwrights_own: str) -> str:
-    """The path of the browser that `make test` has got; without one the test fails and says how to get it."""
+    """The path of the browser that `make test` found. Without one, the test fails and says how to get it."""
     tried: list[str] = []
     found = find_browser(ThisMachine(lambda: playwrights_own), tried)
     if not found:
@@ -68,7 +68,7 @@ async def close_browser() -> None:
 
 
 class Shop:
-    """The shop of a test, and what it needs to be called."""
+    """The shop of a test, with its caller and token."""
 
     def __init__(self, caller: Caller, facts: dict[str, Any], token: str) -> None:
         self.caller = caller
@@ -90,7 +90,7 @@ class Shop:
         return [order["code"] for order in answer["orders"]]
 
 
-class Desk:
+class BrowserSetup:
     """A marketplace, its shop, the shop's endpoint, and a browser."""
 
     def __init__(self, address: str, browser: Browser, shop: Shop, hook: Endpoint) -> None:
@@ -100,7 +100,7 @@ class Desk:
         self.hook = hook
         self.caller = shop.caller
         self.complaints: list[str] = []
-        # Statuses that a test brings about, of which browsers complain on their console.
+        # Statuses that a test causes; browsers report them on their console.
         self.expected_statuses: set[int] = set()
 
     async def page(self, **options: Any) -> Page:
@@ -143,7 +143,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(folder: Path) -> AsyncIterator[Desk]:
+async def marketplace_in_browser(folder: Path) -> AsyncIterator[BrowserSetup]:
     """All of it, and at the end nothing that was wrong on any page."""
     async with (
         running(folder, *serve(folder, "--open-console")) as process,
@@ -166,7 +166,7 @@ async def desk(folder: Path) -> AsyncIterator[Desk]:
         listings = [{**listing, "quantity": 1000} for listing in listings]
         await caller.operate("PUT", f"/marketplace/shops/{shop.id}/listings", listings)
         browser = await shared_browser()
-        made = Desk(process.address, browser, shop, hook)
+        made = BrowserSetup(process.address, browser, shop, hook)
         try:
             yield made
         finally:

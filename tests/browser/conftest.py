@@ -10,7 +10,7 @@ from tests.browser.browsing import close_browser
 
 @pytest.fixture(scope="package")
 def anyio_backend() -> str:
-    """One event loop for all tests of this folder, since the browser is spoken to on one."""
+    """One event loop for all tests of this folder, since the browser belongs to one event loop."""
     return "asyncio"
 
 

@@ -92,7 +92,7 @@ def _candidates(machine: Machine) -> Iterator[tuple[str, str | None]]:
 
 
 def _ways(machine: Machine, tried: list[str]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    """The commands of each way to install a browser. A list of packages that cannot be read anew may still do."""
+    """The commands of each way to install a browser. If the lists cannot be updated, the old ones may be enough."""
     packages = machine.is_root() and machine.path_of("apt-get") is not None
     if packages:
         install = (*_APT_GET, "install", "--no-install-recommends", "chromium")
@@ -136,7 +136,7 @@ class ThisMachine:
 
 
 def _reason(status: int, lines: list[str]) -> str:
-    """The exit status and the line that says most: one that names an error, else the first."""
+    """The exit status and the most informative line: one that names an error, else the first."""
     lines = [line.strip() for line in lines if line.strip()]
     line = next((line for line in lines if line.lower().startswith(("e:", "error"))), next(iter(lines), ""))
     return f"exit status {status}: {line[:300]}"

@@ -1,17 +1,17 @@
-"""Pages that renew themselves under somebody's hands: nothing that was begun is lost, and only news are called news."""
+"""Live pages: an update loses no input, and only changes of this page are announced."""
 
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browsing import call_script, desk, refresh
+from tests.browser.browsing import call_script, marketplace_in_browser, refresh
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_was_unfolded_and_filled_in_stays_when_the_page_is_renewed(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_open_sections_and_form_input_survive_an_update(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=1)
         page = await place.page()
         await page.goto(f"/operator/orders/{code}")
@@ -31,8 +31,8 @@ async def test_what_was_unfolded_and_filled_in_stays_when_the_page_is_renewed(tm
         await expect(page.locator("#news")).to_have_text("")
 
 
-async def test_a_chosen_voucher_stays_chosen_and_the_list_goes_on(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_selected_voucher_stays_selected_while_the_list_updates(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         [code] = await place.shop.play("accept")
         page = await place.signed_in()
         box = page.get_by_label(f"Voucher of {code}")
@@ -43,8 +43,8 @@ async def test_a_chosen_voucher_stays_chosen_and_the_list_goes_on(tmp_path: Path
         await expect(box).to_be_focused()
 
 
-async def test_what_somebody_types_is_not_replaced_before_it_is_left(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_typed_text_is_not_replaced_while_its_field_is_in_use(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code, page = await place.at_an_order()
         reason = page.get_by_label("Reason", exact=True).last
         await reason.fill("Έσπασε")
@@ -57,8 +57,8 @@ async def test_what_somebody_types_is_not_replaced_before_it_is_left(tmp_path: P
         await expect(reason).to_have_count(0)
 
 
-async def test_a_form_that_has_changed_waits_for_who_is_in_it_and_stays_unfolded(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_changed_form_updates_after_it_loses_the_focus(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         [code] = await place.shop.play("accept")
         page = await place.page()
         await page.goto(f"/operator/orders/{code}")
@@ -76,8 +76,8 @@ async def test_a_form_that_has_changed_waits_for_who_is_in_it_and_stays_unfolded
         await expect(window).to_be_visible()
 
 
-async def test_less_time_left_is_shown_and_is_no_news(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_the_time_left_updates_without_an_announcement(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         await place.shop.cart(LAMP=1)
         page = await place.signed_in()
         left = page.locator("tbody .left")
@@ -88,8 +88,8 @@ async def test_less_time_left_is_shown_and_is_no_news(tmp_path: Path) -> None:
         await expect(page.locator("#news")).to_have_text("")
 
 
-async def test_a_session_that_is_over_is_said_and_throws_nothing_away(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_an_ended_session_is_shown_and_keeps_form_input(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code, page = await place.at_an_order()
         reason = page.get_by_label("Reason", exact=True).last
         await reason.fill("Έσπασε")
@@ -101,8 +101,8 @@ async def test_a_session_that_is_over_is_said_and_throws_nothing_away(tmp_path: 
         await page.wait_for_url(f"**/sign-in?then=%2Fshop%2Forders%2F{code}")
 
 
-async def test_more_windows_than_a_browser_has_connections_all_go_on(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_more_windows_than_browser_connections_all_update(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         first = await place.signed_in()
         windows = [first]
         for _ in range(7):

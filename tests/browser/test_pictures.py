@@ -1,4 +1,4 @@
-"""The pictures of the README and the docs are what the pages look like. `make pictures` makes them anew."""
+"""Screenshots of the README and the docs match the pages. `make pictures` takes them again."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.browsing import desk
+from tests.browser.browsing import marketplace_in_browser
 
 pytestmark = pytest.mark.anyio
 
@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 NAMES = ("orders", "order", "settings", "overview", "delivery", "sandbox", "phone")
 
 
-async def test_the_main_pages_are_taken_as_pictures(tmp_path: Path) -> None:
-    """Where KALATHI_PICTURES says, or nowhere: that they can be made is tested each time."""
+async def test_screenshots_of_the_main_pages_are_taken(tmp_path: Path) -> None:
+    """Save them to KALATHI_PICTURES if it is set; the run itself is tested each time."""
     folder = Path(os.environ.get("KALATHI_PICTURES") or tmp_path / "pictures")
     folder.mkdir(parents=True, exist_ok=True)
-    async with desk(tmp_path / "data") as place:
+    async with marketplace_in_browser(tmp_path / "data") as place:
         for scenario in ("accept", "limited_stock", "express", "store_pickup", "return_faulty", "sizes"):
             await place.shop.play(scenario)
         [accepted] = await place.shop.play("many_parcels")
@@ -43,7 +43,7 @@ async def test_the_main_pages_are_taken_as_pictures(tmp_path: Path) -> None:
     assert {path.stem for path in folder.glob("*.png")} == set(NAMES)
 
 
-def test_each_picture_is_there_and_shown_somewhere() -> None:
+def test_every_screenshot_exists_and_is_used_in_the_docs() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     shown = {name for path in pages for name in re.findall(r"pictures/(\w+)\.png", path.read_text("utf-8"))}
     assert shown == set(NAMES)

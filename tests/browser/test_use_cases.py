@@ -7,19 +7,19 @@ import pypdfium2
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.browsing import desk, shared_browser
+from tests.browser.browsing import marketplace_in_browser, shared_browser
 from tests.e2e.processes import kalathi, running, serve
 from tests.market import OPERATOR_TOKEN
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_order_appears_by_itself_is_accepted_and_its_voucher_comes(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_new_order_and_its_voucher_appear_without_a_reload(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         page = await place.signed_in()
         await expect(page.get_by_text("There are no orders yet")).to_be_visible()
         code = await place.shop.cart(LAMP=2)
-        # Nobody has loaded the page again.
+        # The page was not reloaded.
         await page.get_by_role("link", name=code).click()
         await expect(page.get_by_role("heading", name=f"Order {code}")).to_be_visible()
         await page.get_by_label("Pickup from").select_option(label="Τσιμισκή 1, Τ.Κ. 10562, Θεσσαλονίκη, Αττική")
@@ -38,8 +38,8 @@ async def test_an_order_appears_by_itself_is_accepted_and_its_voucher_comes(tmp_
         assert place.hook.by_order[code][0] == ("new_order", "open")
 
 
-async def test_limited_stock_is_rejected_line_by_line_and_the_rest_comes_as_a_new_order(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_line_of_limited_stock_is_rejected_and_a_new_order_follows(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=3, CABLE=1)
         page = await place.signed_in()
         await page.get_by_role("link", name=code).click()
@@ -63,8 +63,8 @@ async def test_limited_stock_is_rejected_line_by_line_and_the_rest_comes_as_a_ne
         await expect(page.locator("main")).to_contain_text("€35.40")
 
 
-async def test_vouchers_of_several_orders_are_one_pdf(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_vouchers_of_several_orders_are_merged_into_one_pdf(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         codes = [code for _ in range(2) for code in await place.shop.play("accept")]
         page = await place.signed_in()
         for code in codes:
@@ -79,8 +79,8 @@ async def test_vouchers_of_several_orders_are_one_pdf(tmp_path: Path) -> None:
             assert len(document) == 2
 
 
-async def test_somebody_who_types_is_not_disturbed_by_news(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_an_update_keeps_text_that_is_being_typed(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code, page = await place.at_an_order()
         reason = page.get_by_label("Reason", exact=True).last
         await reason.fill("Έσπασε")
@@ -91,7 +91,7 @@ async def test_somebody_who_types_is_not_disturbed_by_news(tmp_path: Path) -> No
 
 
 async def test_the_log_shows_attempts_as_they_happen_and_sends_again(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+    async with marketplace_in_browser(tmp_path) as place:
         page = await place.page()
         await page.goto("/operator/deliveries")
         await expect(page.get_by_text("No matching webhook.")).to_be_visible()
@@ -107,8 +107,8 @@ async def test_the_log_shows_attempts_as_they_happen_and_sends_again(tmp_path: P
         assert place.hook.bodies[before:] == [place.hook.bodies[before - 1]]
 
 
-async def test_a_command_is_copied(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_the_copy_button_copies_a_curl_command(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=1)
         page = await place.page(permissions=["clipboard-read", "clipboard-write"])
         await page.goto(f"/operator/deliveries/{place.shop.id}.{code}.1")
@@ -119,8 +119,8 @@ async def test_a_command_is_copied(tmp_path: Path) -> None:
         assert code in copied
 
 
-async def test_the_clock_moves_to_what_is_due_and_the_order_expires(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_the_clock_moves_to_the_next_event_and_the_order_expires(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=1)
         page = await place.page()
         await page.goto("/operator/sandbox")
@@ -136,8 +136,8 @@ async def test_the_clock_moves_to_what_is_due_and_the_order_expires(tmp_path: Pa
         await expect(page.locator("[data-fresh=head]")).to_contain_text("Expired")
 
 
-async def test_a_fault_is_switched_on_and_seen_and_off_again(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_fault_can_be_switched_on_and_off(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         page = await place.page()
         await page.goto("/operator/sandbox")
         await _switch(page, "Webhooks come three seconds late", on=True)
@@ -155,7 +155,7 @@ async def _switch(page: Page, sentence: str, *, on: bool) -> None:
 
 
 async def test_a_scenario_is_played_and_a_return_reviewed(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+    async with marketplace_in_browser(tmp_path) as place:
         page = await place.page()
         await page.goto("/operator/sandbox")
         await page.get_by_role("button", name="return_expired", exact=True).click()
@@ -175,7 +175,7 @@ async def test_a_scenario_is_played_and_a_return_reviewed(tmp_path: Path) -> Non
         await expect(shop.get_by_role("button", name="Submit decision")).to_have_count(0)
 
 
-async def test_a_link_of_the_command_line_opens_the_operators_pages_in_a_browser(tmp_path: Path) -> None:
+async def test_a_sign_in_link_opens_the_operators_pages(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path)) as process:
         to = ("--url", process.address, "--token", OPERATOR_TOKEN)
         _, out, _ = await kalathi("open", "--print", "--json", *to)

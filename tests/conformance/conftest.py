@@ -1,4 +1,4 @@
-"""Every test here runs on every database that Kalathi takes."""
+"""Every test here runs on every supported database."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

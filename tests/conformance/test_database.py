@@ -1,4 +1,4 @@
-"""Change sets, races, group commit, snapshots: what a command may rely on."""
+"""Guarantees of the database: change sets, races, group commit, snapshots."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ async def _values(database: Database) -> dict[str, int]:
     return dict(await database.look(lambda view: view.all("SELECT name, value FROM counters", {})))
 
 
-async def test_a_set_is_written_whole_and_can_be_read_at_once(database: Database) -> None:
+async def test_a_change_set_is_written_whole_and_readable_at_once(database: Database) -> None:
     await database.commit(ChangeSet(_counter("a", 1), _counter("b", 2)))
     assert await _values(database) == {"a": 1, "b": 2}
     await database.commit(ChangeSet(Update("counters", {"name": "a"}, {"value": 5}), Delete("counters", {"name": "b"})))
@@ -47,7 +47,7 @@ async def test_a_set_is_written_whole_and_can_be_read_at_once(database: Database
         pytest.param(_counter("a", 3), id="key taken"),
     ],
 )
-async def test_a_set_whose_condition_fails_writes_nothing(
+async def test_a_change_set_with_a_failed_condition_writes_nothing(
     database: Database, failing: Insert | Update | Delete
 ) -> None:
     await database.commit(ChangeSet(_counter("a", 1), _counter("b", 1)))
@@ -58,7 +58,7 @@ async def test_a_set_whose_condition_fails_writes_nothing(
         assert await _values(database) == {"a": 1, "b": 1}
 
 
-async def test_sets_of_one_group_hold_or_fail_each_for_itself(database: Database) -> None:
+async def test_change_sets_of_one_group_succeed_or_fail_independently(database: Database) -> None:
     await database.commit(ChangeSet(_counter("a", 0), _counter("stock", 5)))
     bump = Update("counters", {"name": "a"}, {"value": Add(1)})
     late_failure = Update("counters", {"name": "z"}, {"value": 1})
@@ -67,7 +67,7 @@ async def test_sets_of_one_group_hold_or_fail_each_for_itself(database: Database
         if number % 4 == 1:
             sets.append(ChangeSet(bump, late_failure, _counter(f"n{number}", 1)))
         elif number % 4 == 3:
-            sets.append(ChangeSet(_counter(f"n{number - 1}", 1)))  # a key that its neighbour takes
+            sets.append(ChangeSet(_counter(f"n{number - 1}", 1)))  # a key that the previous change set inserts
         else:
             sets.append(ChangeSet(bump, _counter(f"n{number}", 1)))
     outcomes = await asyncio.gather(*(database.commit(changes) for changes in sets), return_exceptions=True)
@@ -86,7 +86,7 @@ async def test_guarded_arithmetic_never_goes_below_its_bound(database: Database)
     assert await _values(database) == {"stock": 1}
 
 
-async def test_a_faulty_set_gets_its_own_error_and_the_others_are_written(database: Database) -> None:
+async def test_an_invalid_change_set_fails_alone(database: Database) -> None:
     sets = [
         ChangeSet(_counter("a", 1)),
         ChangeSet(_counter("big", 2**70)),
@@ -99,7 +99,7 @@ async def test_a_faulty_set_gets_its_own_error_and_the_others_are_written(databa
     assert await _values(database) == {"a": 1, "b": 1}
 
 
-async def test_a_command_that_loses_a_race_reads_and_decides_anew(database: Database) -> None:
+async def test_a_command_that_loses_a_race_runs_again_on_fresh_data(database: Database) -> None:
     await database.commit(ChangeSet(_counter("a", 0)))
 
     def increment(view: View) -> tuple[ChangeSet, int]:
@@ -111,7 +111,7 @@ async def test_a_command_that_loses_a_race_reads_and_decides_anew(database: Data
     assert await _values(database) == {"a": 3}
 
 
-async def test_a_race_that_never_ends_is_a_conflict(database: Database) -> None:
+async def test_a_command_that_loses_every_race_ends_with_a_conflict(database: Database) -> None:
     def hopeless(view: View) -> tuple[ChangeSet, None]:
         return ChangeSet(Update("counters", {"name": "none"}, {"value": 1})), None
 
@@ -120,7 +120,7 @@ async def test_a_race_that_never_ends_is_a_conflict(database: Database) -> None:
     assert refused.value.code is ErrorCode.CONFLICT
 
 
-async def test_a_query_sees_one_state_also_while_others_write(database: Database) -> None:
+async def test_a_query_sees_one_snapshot_while_others_write(database: Database) -> None:
     await database.commit(ChangeSet(_counter("a", 1)))
     writing = asyncio.create_task(database.commit(ChangeSet(Update("counters", {"name": "a"}, {"value": 2}))))
     await asyncio.sleep(0)
@@ -140,7 +140,7 @@ async def test_a_reader_cannot_write(database: Database) -> None:
             await reading(lambda view: view.all("DELETE FROM counters", {}))
 
 
-async def test_what_was_answered_is_there_after_reopening(database_url: str) -> None:
+async def test_committed_rows_survive_reopening(database_url: str) -> None:
     opened = await open_database(database_url)
     await asyncio.gather(*(opened.commit(ChangeSet(_counter(f"n{number}", number))) for number in range(50)))
     await opened.close()
@@ -151,7 +151,7 @@ async def test_what_was_answered_is_there_after_reopening(database_url: str) -> 
     await opened.close()
 
 
-async def test_a_listener_hears_of_new_rows(database: Database) -> None:
+async def test_a_subscriber_is_notified_of_new_rows(database: Database) -> None:
     heard = asyncio.Event()
     database.subscribe("counters", heard.set)
     await database.commit(ChangeSet(_counter("a", 1)))
@@ -159,7 +159,7 @@ async def test_a_listener_hears_of_new_rows(database: Database) -> None:
         await heard.wait()
 
 
-def test_keys_start_with_the_shop_but_for_the_listed_exceptions() -> None:
+def test_primary_keys_start_with_the_shop_except_in_listed_tables() -> None:
     exceptions = {"counters", "api_tokens", "carts", "directory", "idempotency_keys", "sandbox_faults", "sessions"}
     exceptions |= {"commit_marks", "secrets", "used_links"}
     for name, table in METADATA.tables.items():

@@ -40,7 +40,7 @@ async def _lease(database: Database, rows: list[DueRow], real: int = 0) -> list[
     return leased
 
 
-async def test_only_what_is_due_free_and_of_its_kind_is_claimable_the_longest_due_first(database: Database) -> None:
+async def test_only_free_due_jobs_of_the_kind_are_claimable_oldest_first(database: Database) -> None:
     await database.commit(
         ChangeSet(
             _plan("s", "late", at=500),
@@ -55,7 +55,7 @@ async def test_only_what_is_due_free_and_of_its_kind_is_claimable_the_longest_du
     assert [row.subject for row in await _claimable(database, busy=("busy",))] == ["late"]
 
 
-async def test_of_two_claimants_of_one_row_one_fails_whole(database: Database) -> None:
+async def test_one_of_two_overlapping_claims_fails_whole(database: Database) -> None:
     await database.commit(ChangeSet(_plan("s", "a"), _plan("s", "b")))
     rows = await _claimable(database)
     attempts = [due.claim(rows, 0), due.claim(rows[1:], 0)]
@@ -63,7 +63,7 @@ async def test_of_two_claimants_of_one_row_one_fails_whole(database: Database) -
     assert sum(isinstance(outcome, ConditionFailedError) for outcome in outcomes) == 1
 
 
-async def test_a_lease_that_ran_out_is_free_again_and_its_old_holder_changes_nothing(database: Database) -> None:
+async def test_an_expired_lease_is_claimable_and_its_holder_cannot_record(database: Database) -> None:
     await database.commit(ChangeSet(_plan("s", "a")))
     [slow] = await _lease(database, await _claimable(database))
     assert await _claimable(database, real=LEASE_MILLIS - 1) == []
@@ -75,7 +75,7 @@ async def test_a_lease_that_ran_out_is_free_again_and_its_old_holder_changes_not
     assert await database.look(due.find_next_due_millis) is None
 
 
-async def test_a_repeat_is_due_at_its_time_with_one_more_attempt_behind_it(database: Database) -> None:
+async def test_a_retry_is_due_at_its_time_with_one_more_attempt(database: Database) -> None:
     await database.commit(ChangeSet(_plan("s", "a")))
     [row] = await _lease(database, await _claimable(database))
     await database.commit(ChangeSet(due.repeat_at(row, 5000)))
@@ -84,7 +84,7 @@ async def test_a_repeat_is_due_at_its_time_with_one_more_attempt_behind_it(datab
     assert (again.attempts, again.anchor_at, await database.look(due.find_next_due_millis)) == (1, 100, 5000)
 
 
-async def test_the_next_event_of_a_subject_waits_until_the_first_attempt_of_the_one_before_has_ended(
+async def test_an_event_waits_for_the_first_attempt_of_the_previous_event(
     database: Database,
 ) -> None:
     await database.commit(
@@ -101,7 +101,7 @@ async def test_the_next_event_of_a_subject_waits_until_the_first_attempt_of_the_
     assert ("a", 2) in {(row.subject, row.sequence) for row in await _claimable(database)}
 
 
-async def test_a_start_frees_every_lease_of_a_process_that_has_died(database: Database) -> None:
+async def test_a_start_releases_every_lease_of_a_dead_process(database: Database) -> None:
     await database.commit(ChangeSet(*(_plan("s", f"o{number}") for number in range(5))))
     await _lease(database, await _claimable(database))
     assert await _claimable(database) == []
@@ -109,7 +109,7 @@ async def test_a_start_frees_every_lease_of_a_process_that_has_died(database: Da
     assert len(await _claimable(database)) == 5
 
 
-async def test_a_shop_with_a_backlog_of_thousands_takes_its_slots_and_nothing_of_the_others(database: Database) -> None:
+async def test_a_shop_with_a_large_backlog_uses_only_its_own_slots(database: Database) -> None:
     await database.commit(ChangeSet(*(_plan("dead", f"o{number}", at=number) for number in range(3000))))
     await database.commit(ChangeSet(*(_plan(f"shop{number}", "o", at=5000 + number) for number in range(30))))
 
@@ -127,8 +127,8 @@ async def test_a_shop_with_a_backlog_of_thousands_takes_its_slots_and_nothing_of
     assert await claimed(100, {"dead": 4}) == [f"shop{number}" for number in range(30)]
 
 
-async def test_a_worker_finds_what_lies_behind_everything_that_others_hold(database: Database) -> None:
-    """The shops that have waited longest are those that others are at."""
+async def test_a_worker_finds_jobs_behind_those_leased_to_others(database: Database) -> None:
+    """The jobs of the shops that have waited longest are leased to other workers."""
     await database.commit(ChangeSet(*(_plan(f"s{number:03}", "o", at=number) for number in range(300))))
 
     async def few(limit: int) -> list[DueRow]:
@@ -144,7 +144,7 @@ async def test_a_worker_finds_what_lies_behind_everything_that_others_hold(datab
     assert [row.shop_id for row in await few(10)] == [f"s{number:03}" for number in range(250, 260)]
 
 
-async def test_a_shop_gets_no_more_than_it_is_given_slots(database: Database) -> None:
+async def test_a_shop_gets_no_more_jobs_than_it_has_slots(database: Database) -> None:
     await database.commit(ChangeSet(*(_plan(shop, f"o{number}") for shop in "abc" for number in range(5))))
     asked: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The steps lead to the very tables that the program knows, on both databases."""
+"""Migrations create exactly the tables of the schema, on both databases."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.databases import drop_postgres, empty_postgres
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def migrated(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """A database that was empty, brought to the present shape twice."""
+    """An empty database, migrated twice."""
     if request.param == "sqlite":
         for _ in range(2):
             migrating.migrate_sqlite(tmp_path / "kalathi.db")
@@ -40,7 +40,7 @@ def migrated(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]
         drop_postgres(url)
 
 
-def test_the_steps_make_the_tables_that_the_program_knows(migrated: Engine) -> None:
+def test_migrations_create_the_tables_of_the_schema(migrated: Engine) -> None:
     with migrated.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
         if migrated.dialect.name == "sqlite":
@@ -52,8 +52,8 @@ def test_the_steps_make_the_tables_that_the_program_knows(migrated: Engine) -> N
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_database_of_the_first_shape_keeps_its_rows(kind: str, tmp_path: Path) -> None:
-    """Codes of orders are found in the directory that returns and purchase orders share with them now."""
+def test_migrating_from_the_first_version_keeps_the_rows(kind: str, tmp_path: Path) -> None:
+    """Order codes move to the directory that they share with returns and purchase orders."""
     url = f"sqlite:///{tmp_path / 'kalathi.db'}" if kind == "sqlite" else empty_postgres()
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     config = Config()
@@ -74,13 +74,13 @@ def test_a_database_of_the_first_shape_keeps_its_rows(kind: str, tmp_path: Path)
         drop_postgres(url)
 
 
-def test_the_newest_step_is_the_one_that_a_start_looks_for() -> None:
+def test_head_is_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrating.__file__).with_name("migrations")))
     assert ScriptDirectory.from_config(config).get_current_head() == migrating.HEAD
 
 
-def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "kalathi.db"
     migrating.migrate_sqlite(path)
     engine = create_engine(f"sqlite:///{path}")
@@ -91,7 +91,7 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         migrating.migrate_sqlite(path)
 
 
-class _Told:
+class _VersionView:
     """A view of a database whose tables have this shape."""
 
     def __init__(self, version: str) -> None:
@@ -111,12 +111,12 @@ class _Told:
 
 
 @pytest.mark.parametrize(("version", "word"), [(migrating.HEAD, "ok"), ("9999", "newer"), ("0000", "older")])
-def test_a_running_process_tells_tables_that_another_version_has_changed(version: str, word: str) -> None:
-    assert migrating.shape_of(_Told(version)) == word
+def test_a_running_process_detects_tables_of_another_version(version: str, word: str) -> None:
+    assert migrating.shape_of(_VersionView(version)) == word
 
 
-def test_a_start_that_ends_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
-    """As when the process is killed: the next start makes all of it."""
+def test_an_interrupted_migration_leaves_no_tables(tmp_path: Path) -> None:
+    """As after a kill: the next start creates all tables."""
     path = tmp_path / "kalathi.db"
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""An event that follows is told while the delivery of the opening one is wound up: whoever is first, it is not lost."""
+"""A later event is announced while the opening event's delivery completes: in either order, it is not lost."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ URL = "http://shop/returns"
 
 
 class InterruptedDatabase(SqliteDatabase):
-    """Somebody else writes between what a command has read and what it writes."""
+    """Another process writes between the read and the write of a command."""
 
     meanwhile: Callable[[], Awaitable[None]] | None = None
 
@@ -35,7 +35,7 @@ class InterruptedDatabase(SqliteDatabase):
 
 
 async def _leased(database: SqliteDatabase, time: FakeTime) -> DueRow:
-    """What the worker does with the row that a delivered opening event leaves behind."""
+    """Lease the row of a delivered opening event, as the worker does."""
 
     def command(view: View) -> tuple[ChangeSet, list[DueRow]]:
         found = find_claimable(
@@ -67,7 +67,7 @@ async def _planned(database: SqliteDatabase) -> list[int]:
 
 
 @pytest.mark.parametrize("first", ["the release", "the event"])
-async def test_what_is_told_while_the_opening_is_wound_up_is_sent(tmp_path: Path, first: str) -> None:
+async def test_an_event_sent_during_the_opening_is_not_lost(tmp_path: Path, first: str) -> None:
     database, time = InterruptedDatabase(tmp_path / "kalathi.db"), FakeTime()
     new = NewShop(
         name="S",

@@ -1,4 +1,4 @@
-"""What only PostgreSQL has: several processes over one database, and connections that are lost."""
+"""PostgreSQL only: several processes on one database, and lost connections."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def url() -> Iterator[str]:
 
 @asynccontextmanager
 async def _processes(url: str, count: int) -> AsyncIterator[list[Database]]:
-    """As many ways to the database as there would be processes."""
+    """One database object for each simulated process."""
     opened = [await open_database(url) for _ in range(count)]
     try:
         yield opened
@@ -67,7 +67,7 @@ def _cut_all_connections(url: str) -> None:
         )
 
 
-async def test_a_database_that_a_test_has_left_is_as_good_as_a_new_one(url: str) -> None:
+async def test_an_emptied_database_is_as_good_as_a_new_one(url: str) -> None:
     cart = Insert("carts", {"cart_id": "c", "document": b"{}"})
     for _ in range(2):
         async with _processes(url, 1) as [database]:
@@ -79,7 +79,7 @@ async def test_a_database_that_a_test_has_left_is_as_good_as_a_new_one(url: str)
             assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrating.HEAD,)
 
 
-async def test_connections_are_cut_again_and_again_and_every_answer_was_true(url: str) -> None:
+async def test_every_commit_reports_its_outcome_while_connections_break(url: str) -> None:
     async with _processes(url, 2) as databases:
         outcomes: dict[str, bool] = {}
         ended = asyncio.Event()
@@ -120,19 +120,19 @@ def _transaction(connection: psycopg.Connection) -> str:
     return str(row[0])
 
 
-def test_a_commit_whose_answer_was_lost_has_happened_if_its_mark_is_there(url: str) -> None:
+def test_a_commit_with_a_lost_answer_is_recognised_by_its_mark(url: str) -> None:
     writer = PostgresWriter(lambda: psycopg.connect(url, autocommit=True))
     assert writer.write([ChangeSet(_counter("a"))]) == [None]
     with psycopg.connect(url, autocommit=True) as other:
         ended = _transaction(other)
     assert writer._has_happened(ended, 1) is True
-    writer._mark += 1  # A group of which nothing has arrived.
+    writer._mark += 1  # A group that never reached the server.
     assert writer._has_happened(ended, 1) is False, "whatever has become of the transaction that has its id by now"
     assert writer.write([ChangeSet(_counter("b"))]) == [None]
     writer.close()
 
 
-def test_a_server_that_has_crashed_gives_the_id_of_what_it_has_lost_to_others_and_nobody_is_misled() -> None:
+def test_a_transaction_id_reused_after_a_crash_is_not_mistaken() -> None:
     server = start_server()
     url = server.url
     migrating.migrate_postgres(url)
@@ -156,8 +156,8 @@ def test_a_server_that_has_crashed_gives_the_id_of_what_it_has_lost_to_others_an
     writer.close()
 
 
-def test_a_commit_that_the_server_never_got_is_found_out_and_its_locks_are_let_go(url: str) -> None:
-    """A firewall has forgotten the connection: we know that it is gone, the server waits for its COMMIT."""
+def test_an_undelivered_commit_is_detected_and_its_locks_released(url: str) -> None:
+    """A firewall dropped the connection: we know it, while the server still waits for the COMMIT."""
     writer = PostgresWriter(lambda: psycopg.connect(url, autocommit=True))
     with contextlib.closing(psycopg.connect(url, autocommit=True)) as forgotten:
         forgotten.execute("BEGIN")
@@ -168,13 +168,13 @@ def test_a_commit_that_the_server_never_got_is_found_out_and_its_locks_are_let_g
     writer.close()
 
 
-def test_a_transaction_that_a_restored_server_has_never_heard_of_has_not_happened(url: str) -> None:
+def test_a_transaction_id_unknown_to_the_server_was_not_committed(url: str) -> None:
     writer = PostgresWriter(lambda: psycopg.connect(url, autocommit=True))
     assert writer._has_happened(str(2**40), 1) is False
     writer.close()
 
 
-async def test_when_the_server_is_away_one_caller_waits_for_it_and_the_others_hear_at_once() -> None:
+async def test_during_an_outage_later_callers_fail_without_waiting() -> None:
     database = PostgresDatabase("postgresql://nobody@127.0.0.1:1/none")
     first = asyncio.gather(*(database.peek(_names) for _ in range(8)), return_exceptions=True)
     async with asyncio.timeout(14):
@@ -237,18 +237,18 @@ async def test_counters_of_several_processes_add_up_and_never_deadlock(url: str)
         assert rows == [("a", 480), ("b", 480)]
 
 
-async def test_what_one_process_writes_the_others_hear_of(url: str) -> None:
+async def test_other_processes_are_notified_of_new_rows(url: str) -> None:
     async with _processes(url, 2) as (writer, listener):
         heard = asyncio.Event()
         async with asyncio.timeout(20):
             listener.subscribe("due", heard.set)
-            await heard.wait()  # The listener says so when it begins to listen.
+            await heard.wait()  # The listener notifies once when it starts.
             heard.clear()
             await writer.commit(ChangeSet(_counter("a")))
             await heard.wait()
 
 
-async def test_several_processes_that_start_at_once_make_the_tables_once() -> None:
+async def test_processes_that_start_together_create_the_tables_once() -> None:
     url = empty_postgres()
     try:
         databases = await asyncio.gather(*(open_database(url) for _ in range(4)))
@@ -260,7 +260,7 @@ async def test_several_processes_that_start_at_once_make_the_tables_once() -> No
         drop_postgres(url)
 
 
-async def test_a_text_that_cannot_be_kept_is_refused_alone_and_found_nowhere(url: str) -> None:
+async def test_a_text_with_a_nul_character_is_refused_alone(url: str) -> None:
     async with _processes(url, 1) as [database]:
         outcomes = await asyncio.gather(
             database.commit(ChangeSet(_counter("a"))),
@@ -276,7 +276,7 @@ async def test_a_text_that_cannot_be_kept_is_refused_alone_and_found_nowhere(url
         assert await database.look(lambda view: view.one(sql, {"name": "nul\0"})) is None
 
 
-async def test_a_server_that_is_not_there_is_told_as_such() -> None:
+async def test_an_unreachable_server_raises_storage_error() -> None:
     with pytest.raises(StorageError):
         await open_database("postgresql://nobody@127.0.0.1:1/none")
 

@@ -1,4 +1,4 @@
-"""What only a SQLite file has: its own settings, its lock, its log, and the snapshot that is held between reads."""
+"""SQLite only: settings of the file, its lock, its write-ahead log, and the snapshot held between reads."""
 
 import asyncio
 import contextlib
@@ -42,12 +42,12 @@ def _count(view: View) -> int:
     return int(found)
 
 
-async def test_a_second_process_is_refused_and_told_why(database: SqliteDatabase, database_path: Path) -> None:
+async def test_a_second_process_is_refused(database: SqliteDatabase, database_path: Path) -> None:
     with pytest.raises(DatabaseInUseError, match="one process"):
         SqliteDatabase(database_path)
 
 
-async def test_a_listener_hears_of_its_own_table_only(database: SqliteDatabase) -> None:
+async def test_a_subscriber_is_notified_of_its_own_table_only(database: SqliteDatabase) -> None:
     heard = asyncio.Event()
     database.subscribe("counters", heard.set)
     await database.commit(ChangeSet(Insert("carts", {"cart_id": "c", "document": b"{}"})))
@@ -60,7 +60,7 @@ async def test_writes_are_durable_by_the_files_own_settings(database: SqliteData
     assert database._writing.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-async def test_the_log_is_started_over_while_reads_and_writes_go_on(
+async def test_the_write_ahead_log_restarts_during_reads_and_writes(
     database: SqliteDatabase, database_path: Path
 ) -> None:
     """A held snapshot would let the write-ahead log grow for ever."""
@@ -81,7 +81,7 @@ async def test_the_log_is_started_over_while_reads_and_writes_go_on(
     assert log.stat().st_size < 3 * 1000 * 4096, "12 MB were written; the log holds about 4 MB before it starts over"
 
 
-async def test_a_caller_that_goes_away_leaves_no_stale_snapshot_behind(database: SqliteDatabase) -> None:
+async def test_a_cancelled_commit_leaves_no_stale_snapshot(database: SqliteDatabase) -> None:
     rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(5000)))
     leaving = asyncio.create_task(database.commit(rows))
     await asyncio.sleep(0)
@@ -93,7 +93,7 @@ async def test_a_caller_that_goes_away_leaves_no_stale_snapshot_behind(database:
             await asyncio.sleep(0.002)
 
 
-async def test_no_snapshot_is_held_while_any_of_several_commits_is_still_on_its_way(database: SqliteDatabase) -> None:
+async def test_no_snapshot_is_held_while_a_commit_is_pending(database: SqliteDatabase) -> None:
     first = asyncio.create_task(database.commit(ChangeSet(_counter("first", 1))))
     await asyncio.sleep(0)
     rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(20_000)))
@@ -104,13 +104,13 @@ async def test_no_snapshot_is_held_while_any_of_several_commits_is_still_on_its_
     assert await database.look(_count) == 20_001
 
 
-async def test_a_lock_of_somebody_else_is_waited_for_and_holds_up_no_reader(tmp_path: Path) -> None:
+async def test_a_foreign_lock_delays_writers_but_no_readers(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "kalathi.db")
     await database.commit(ChangeSet(_counter("a", 0)))
     with contextlib.closing(sqlite3.connect(tmp_path / "kalathi.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         writing = asyncio.create_task(database.commit(ChangeSet(_counter("b", 1))))
-        # Less than the lock is waited for.
+        # Shorter than the wait for the lock.
         async with asyncio.timeout(3):
             await asyncio.sleep(0)
             for _ in range(100):
@@ -122,12 +122,12 @@ async def test_a_lock_of_somebody_else_is_waited_for_and_holds_up_no_reader(tmp_
     await database.close()
 
 
-async def test_a_group_behind_somebody_elses_lock_is_told_after_one_wait(tmp_path: Path) -> None:
+async def test_a_group_behind_a_foreign_lock_fails_after_one_wait(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "kalathi.db")
     with contextlib.closing(sqlite3.connect(tmp_path / "kalathi.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         commits = [database.commit(ChangeSet(_counter(f"n{number}", 1))) for number in range(6)]
-        # The lock is waited for five seconds: once, and not once for each of them.
+        # The group waits five seconds for the lock, once for all commits.
         async with asyncio.timeout(9):
             outcomes = await asyncio.gather(*commits, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {StorageError}

@@ -1,4 +1,4 @@
-"""The worker outlives what stumbles: a database that does not answer, a handler that fails."""
+"""The worker survives database errors and failing handlers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -20,13 +20,13 @@ from tests.market import FakeTime, until
 pytestmark = pytest.mark.anyio
 
 
-class StumblingDatabase(SqliteDatabase):
+class FailingDatabase(SqliteDatabase):
     """Fails to read a few times, as a locked or failing disk would."""
 
     stumbles = 0
 
     async def look(self, query: Query[T]) -> T:
-        # Whatever is asked of a database, it looks in the end.
+        # Every read of a database ends here.
         if self.stumbles:
             self.stumbles -= 1
             raise StorageError("disk I/O error")
@@ -71,8 +71,8 @@ async def _due_at(database: Database, millis: int) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_the_worker_goes_on_after_the_database_has_stumbled(tmp_path: Path) -> None:
-    database, time = StumblingDatabase(tmp_path / "kalathi.db"), FakeTime()
+async def test_the_worker_continues_after_database_errors(tmp_path: Path) -> None:
+    database, time = FailingDatabase(tmp_path / "kalathi.db"), FakeTime()
     handler = Handler(database)
     async with _working(database, handler, time) as worker:
         database.stumbles = 5
@@ -86,7 +86,7 @@ async def test_the_worker_goes_on_after_the_database_has_stumbled(tmp_path: Path
     await database.close()
 
 
-async def test_a_handler_that_fails_is_tried_again_later_and_holds_up_nobody(tmp_path: Path) -> None:
+async def test_a_failed_job_is_retried_later_and_delays_no_other(tmp_path: Path) -> None:
     database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
     handler = Handler(database, failures=2)
     async with _working(database, handler, time) as worker:
@@ -104,7 +104,7 @@ async def test_a_handler_that_fails_is_tried_again_later_and_holds_up_nobody(tmp
     await database.close()
 
 
-async def test_a_result_whose_lease_is_lost_leaves_those_beside_it_recorded(tmp_path: Path) -> None:
+async def test_a_lost_lease_does_not_keep_other_results_from_being_recorded(tmp_path: Path) -> None:
     database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
     gate = asyncio.Event()
     begun: list[DueRow] = []
@@ -140,7 +140,7 @@ async def test_a_result_whose_lease_is_lost_leaves_those_beside_it_recorded(tmp_
     await database.close()
 
 
-async def test_what_is_claimed_ahead_is_given_back_when_the_worker_ends(tmp_path: Path) -> None:
+async def test_jobs_claimed_ahead_are_released_when_the_worker_stops(tmp_path: Path) -> None:
     database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
     gate = asyncio.Event()
     begun: list[str] = []
@@ -168,7 +168,7 @@ async def test_what_is_claimed_ahead_is_given_back_when_the_worker_ends(tmp_path
     await database.close()
 
 
-async def test_what_is_claimed_stays_within_the_memory_that_it_may_take(tmp_path: Path) -> None:
+async def test_claimed_jobs_stay_within_the_memory_limit(tmp_path: Path) -> None:
     database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
     gate = asyncio.Event()
     begun: list[str] = []

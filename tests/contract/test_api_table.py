@@ -22,7 +22,7 @@ def _page(name: str) -> str:
     return (DOCS / name).read_text("utf-8")
 
 
-def test_every_error_code_has_its_status_and_word_and_is_documented() -> None:
+def test_every_error_code_has_an_answer_and_is_documented() -> None:
     assert set(ERRORS) == set(ErrorCode)
     page = _page("errors.md")
     # The server refuses these requests before they reach the application.
@@ -37,14 +37,14 @@ def test_every_error_code_has_its_status_and_word_and_is_documented() -> None:
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-def test_a_refusal_keeps_its_sentences_in_the_envelope(code: ErrorCode) -> None:
+def test_the_envelope_carries_a_refusals_messages(code: ErrorCode) -> None:
     reply = error_reply(DomainError(code, "One.", "Two."))
     assert reply.status == ERRORS[code].status
     [entry] = decode(reply.body, ErrorEnvelope).errors
     assert (entry.code, entry.messages) == (ERRORS[code].word, ["One.", "Two."])
 
 
-def test_what_cannot_be_written_is_503_and_a_bug_is_500_and_neither_shows_its_text() -> None:
+def test_storage_errors_are_503_bugs_are_500_and_both_hide_details() -> None:
     for error, status in ((StorageError("disk full at /secret"), 503), (RuntimeError("secret"), 500)):
         reply = error_reply(error)
         assert reply.status == status
@@ -57,12 +57,12 @@ def test_no_two_routes_are_the_same() -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_every_handler_says_what_it_does() -> None:
+def test_every_handler_has_a_docstring() -> None:
     for route in ROUTES:
         assert route.handler.__doc__, route.path
 
 
-def test_the_tables_and_the_diagram_of_the_docs_are_drawn_from_the_code() -> None:
+def test_generated_parts_of_the_docs_match_the_code() -> None:
     drawn = pages.pages()
     assert {path.name for path in drawn} >= {"api.md", "settings.md", "orders.md"}
     for path, content in drawn.items():
@@ -70,7 +70,7 @@ def test_the_tables_and_the_diagram_of_the_docs_are_drawn_from_the_code() -> Non
     assert "open --> accepted: accept" in _page("orders.md")
 
 
-def test_every_call_that_speaks_json_is_shown_with_a_real_request_and_answer() -> None:
+def test_every_json_call_has_an_example_in_the_docs() -> None:
     text = "".join(path.read_text("utf-8") for path in (DOCS / "calls").glob("*.md"))
     asked = [tuple(line.split(" ")) for line in re.findall(r"^(?:GET|POST|PUT|PATCH|DELETE) /\S+$", text, re.MULTILINE)]
     for route in ROUTES:
@@ -82,6 +82,6 @@ def test_every_call_that_speaks_json_is_shown_with_a_real_request_and_answer() -
         )
 
 
-def test_every_exchange_that_is_played_is_on_a_page() -> None:
+def test_every_recorded_exchange_is_on_a_page() -> None:
     text = "".join(path.read_text("utf-8") for path in (DOCS / "calls").glob("*.md"))
     assert set(re.findall(r"drawn: exchange ([\w ]+) -->", text)) == set(exchanges.parts())

@@ -88,7 +88,7 @@ async def _states(shop: Shop) -> list[bytes]:
     return [(await shop.call("GET", f"/orders/{path.stem}")).body for path in RECORDINGS]
 
 
-async def test_actions_on_demo_orders_answer_as_their_state_demands_and_change_nothing(tmp_path: Path) -> None:
+async def test_actions_on_demo_orders_answer_by_state_and_change_nothing(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         before = await _states(shop)
@@ -212,7 +212,7 @@ async def test_every_kind_of_webhook_can_be_triggered_for_every_demo_order_but_t
         ("DEMO-NONE", "creation", 404),
     ],
 )
-async def test_what_cannot_be_triggered_says_so(tmp_path: Path, code: str, kind: str, status: int) -> None:
+async def test_an_invalid_trigger_is_refused(tmp_path: Path, code: str, kind: str, status: int) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         answer = await shop.call("POST", f"/orders/{code}/trigger_webhook_request/{kind}")
@@ -243,7 +243,7 @@ async def test_the_published_ranges_have_the_recorded_shape(tmp_path: Path) -> N
         has_the_shape(answer.json, _recorded(EXAMPLES.parents[1] / "ip_ranges.json"), "ip_ranges")
 
 
-async def test_the_clock_and_the_faults_are_not_there_in_production_mode(tmp_path: Path) -> None:
+async def test_production_has_no_calls_to_move_the_clock_or_set_faults(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=Settings(mode="production"), worker=False) as market:
         await market.operate("GET", "/marketplace/clock")
         for method, path, body in (

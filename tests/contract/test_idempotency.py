@@ -38,7 +38,7 @@ async def test_a_repeated_action_gets_the_first_answer_and_happens_once(tmp_path
         assert (await shop.call("POST", f"/orders/{code}/reject", body)).status == 422
 
 
-async def test_a_repeated_cart_is_one_cart_with_the_very_same_answer(tmp_path: Path) -> None:
+async def test_a_repeated_cart_places_one_order_with_the_same_answer(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=10)
         first, second = await _place(market, shop, "a"), await _place(market, shop, "a")
@@ -83,7 +83,7 @@ async def test_a_refusal_is_not_remembered(tmp_path: Path) -> None:
         assert (await shop.call("POST", f"/orders/{code}/reject", {"rejection_reason_other": "x"}, **KEY)).status == 200
 
 
-async def test_a_twin_in_flight_is_told_to_come_back_and_only_one_is_done(tmp_path: Path) -> None:
+async def test_concurrent_duplicates_are_409_and_only_one_is_done(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop(quantity=10)
         # The first cart also reserves the next order codes, which later carts then need not wait for.
@@ -101,7 +101,7 @@ async def test_a_twin_in_flight_is_told_to_come_back_and_only_one_is_done(tmp_pa
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "ελιά", "a\nb"])
-async def test_a_key_that_is_none_is_refused(tmp_path: Path, key: str) -> None:
+async def test_an_invalid_idempotency_key_is_refused(tmp_path: Path, key: str) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
@@ -110,7 +110,7 @@ async def test_a_key_that_is_none_is_refused(tmp_path: Path, key: str) -> None:
         assert (answer.status, answer.json["errors"][0]["code"]) == (422, "idempotency_key")
 
 
-async def test_a_key_is_forgotten_after_its_hours(tmp_path: Path) -> None:
+async def test_a_key_expires_after_its_hours(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=Settings(idempotency_hours=1)) as market:
         shop = await market.shop(quantity=10)
         await _place(market, shop, "a")
@@ -122,7 +122,7 @@ async def test_a_key_is_forgotten_after_its_hours(tmp_path: Path) -> None:
         assert (await shop.stock())["A"] == 8
 
 
-async def test_a_new_shops_token_is_never_kept_for_a_repeat(tmp_path: Path) -> None:
+async def test_an_answer_with_a_token_is_never_repeated(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}", "Idempotency-Key": "token"}
@@ -131,7 +131,7 @@ async def test_a_new_shops_token_is_never_kept_for_a_repeat(tmp_path: Path) -> N
         assert len(tokens) == 2
 
 
-async def test_a_shop_over_its_limit_is_429_with_a_time_to_come_back_and_others_are_not(tmp_path: Path) -> None:
+async def test_a_shop_over_its_rate_limit_gets_429_with_retry_after(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=Settings(rate_limit_per_minute=3), worker=False) as market:
         shop, other = await market.shop(), await market.shop("Other")
         code = await shop.cart(A=1)
@@ -144,7 +144,7 @@ async def test_a_shop_over_its_limit_is_429_with_a_time_to_come_back_and_others_
         assert (await market.order(code))["order"]["state"] == "open"
 
 
-def test_a_bucket_fills_evenly_and_holds_one_minute() -> None:
+def test_the_rate_limit_refills_evenly_up_to_one_minute() -> None:
     now = 0.0
     limit = RateLimit(6, lambda: now)
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""What real clients send must be taken (clients.md, "what a compatible marketplace must therefore tolerate")."""
+"""Requests of real clients are accepted (clients.md, "what a compatible marketplace must therefore tolerate")."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ async def test_whole_numbers_may_be_digit_strings_and_unknown_members_are_ignore
         assert (await shop.show(code))["number_of_parcels"] == 2
 
 
-async def test_the_number_of_parcels_is_one_when_it_is_left_out(tmp_path: Path) -> None:
+async def test_the_number_of_parcels_defaults_to_one(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
@@ -112,7 +112,7 @@ async def test_fields_of_a_form_that_are_unknown_or_blank_are_ignored(tmp_path: 
         assert (await shop.call("POST", f"/orders/{code}/reject", sent, **FORM)).json == {"success": True}
 
 
-async def test_json_that_is_called_a_form_is_json(tmp_path: Path) -> None:
+async def test_json_labelled_as_a_form_is_read_as_json(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
@@ -120,7 +120,7 @@ async def test_json_that_is_called_a_form_is_json(tmp_path: Path) -> None:
         assert (await shop.call("POST", f"/orders/{code}/reject", body, **FORM)).json == {"success": True}
 
 
-async def test_blank_values_are_values_that_were_left_out(tmp_path: Path) -> None:
+async def test_blank_values_count_as_missing(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.place({"A": 1}, store_pickup=True)
@@ -134,7 +134,7 @@ async def test_blank_values_are_values_that_were_left_out(tmp_path: Path) -> Non
         assert answer.json["errors"][0]["messages"][0].startswith("tracking_details: give 1 to 99 entries")
 
 
-async def test_a_slash_too_many_at_either_end_is_no_other_path(tmp_path: Path) -> None:
+async def test_an_extra_slash_at_either_end_is_ignored(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
@@ -190,7 +190,7 @@ async def test_a_compressed_body_is_415_and_nothing_is_changed(tmp_path: Path, e
         assert answer.json == {"success": True}
 
 
-async def test_a_blank_parameter_is_no_filter(tmp_path: Path) -> None:
+async def test_a_blank_query_parameter_is_ignored(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
@@ -209,9 +209,7 @@ async def test_a_blank_parameter_is_no_filter(tmp_path: Path) -> None:
         ("/marketplace/shops", "GET, POST"),
     ],
 )
-async def test_a_method_that_a_path_lacks_is_405_with_those_that_it_has(
-    tmp_path: Path, path: str, allowed: str
-) -> None:
+async def test_an_unsupported_method_is_405_with_the_allowed_methods(tmp_path: Path, path: str, allowed: str) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
@@ -220,7 +218,7 @@ async def test_a_method_that_a_path_lacks_is_405_with_those_that_it_has(
         assert (answer.status, answer.headers["allow"]) == (405, allowed)
 
 
-async def test_a_patch_of_a_shop_refuses_what_it_does_not_take(tmp_path: Path) -> None:
+async def test_a_patch_of_a_shop_refuses_unknown_fields(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         path = f"/marketplace/shops/{shop.id}"
@@ -229,7 +227,7 @@ async def test_a_patch_of_a_shop_refuses_what_it_does_not_take(tmp_path: Path) -
         assert (await market.operate("GET", path))["shop"]["name"] != "New"
 
 
-async def test_a_nul_is_refused_alike_on_every_database_and_an_escaped_one_is_a_text(tmp_path: Path) -> None:
+async def test_a_nul_character_is_refused_and_an_escaped_one_is_text(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
@@ -249,7 +247,7 @@ async def test_a_nul_is_refused_alike_on_every_database_and_an_escaped_one_is_a_
         assert (await shop.show(code))["rejection_info"]["reason"] == "a\\u0000b"
 
 
-async def test_browsers_of_named_origins_may_call_a_sandbox_and_no_others(tmp_path: Path) -> None:
+async def test_only_browsers_of_named_origins_may_call_a_sandbox(tmp_path: Path) -> None:
     origin = {"Origin": "https://dev.example"}
     ask = {**origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     for number, (settings, is_allowed) in enumerate(
@@ -269,7 +267,7 @@ async def test_browsers_of_named_origins_may_call_a_sandbox_and_no_others(tmp_pa
                 assert ("access-control-allow-origin" in answer.headers) is is_allowed
 
 
-async def test_every_success_says_so_and_every_failure_carries_the_envelope(tmp_path: Path) -> None:
+async def test_every_success_is_true_and_every_failure_has_the_envelope(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)

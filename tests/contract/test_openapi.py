@@ -22,7 +22,7 @@ def test_the_document_is_valid_openapi_3_1_by_an_independent_validator() -> None
     assert list(OpenAPIV31SpecValidator(made).iter_errors()) == []
 
 
-def test_the_committed_document_is_the_one_that_the_code_makes() -> None:
+def test_the_committed_document_matches_the_code() -> None:
     assert json.loads(COMMITTED.read_text("utf-8")) == document("skroutz"), "run make docs"
 
 

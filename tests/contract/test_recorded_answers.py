@@ -1,4 +1,4 @@
-"""Every recorded order body, webhook, success and error is compared with what the sandbox really answers.
+"""Every recorded order body, webhook, success and error is compared with the sandbox's answer.
 
 An order of the recording is played again: its listings, its customer and its papers go into a cart, and what the
 marketplace makes of them must be what was recorded, to the cent. `COMPARED` says where each file is compared; a test
@@ -18,7 +18,7 @@ from tests.shapes import has_the_shape, has_the_values
 pytestmark = pytest.mark.anyio
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "examples"
-# What each order draws for itself, what depends on the day and on the shop's locations.
+# Random values of each order, and values that depend on the day or the shop's locations.
 DRAWN: Final = {
     *("id", "code", "event_time", "created_at", "expires_at", "dispatch_until", "accept_options", "reject_options"),
     *("courier_voucher", "courier_tracking_codes", "pickup_window", "pickup_address", "changes", "payment_method"),
@@ -41,7 +41,7 @@ def _listing(line: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _again(market: Market, order: dict[str, Any]) -> tuple[Shop, str]:
+async def _replay(market: Market, order: dict[str, Any]) -> tuple[Shop, str]:
     """A shop that has the recorded products, and a recorded order placed there again."""
     shop = await market.shop(courier=order["courier"])
     shop.listings = [_listing(line) for line in order["line_items"]]
@@ -82,17 +82,17 @@ NEW_ORDERS: Final = (
 
 
 @pytest.mark.parametrize("name", NEW_ORDERS)
-async def test_a_recorded_order_that_is_placed_again_is_told_as_it_was_recorded(tmp_path: Path, name: str) -> None:
+async def test_the_webhook_of_a_recorded_order_matches_its_recording(tmp_path: Path, name: str) -> None:
     async with open_market(tmp_path) as market:
-        await _again(market, _read(f"webhooks/orders/{name}")["order"])
+        await _replay(market, _read(f"webhooks/orders/{name}")["order"])
         await market.settle()
         [(_, body)] = market.network.posts
         _equals(body, f"webhooks/orders/{name}")
 
 
-async def test_a_recorded_order_that_is_fetched_is_shown_as_it_was_recorded(tmp_path: Path) -> None:
+async def test_a_fetched_order_matches_its_recording(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
-        shop, code = await _again(market, _read("api/orders/show")["order"])
+        shop, code = await _replay(market, _read("api/orders/show")["order"])
         _equals((await shop.call("GET", f"/orders/{code}")).json, "api/orders/show")
 
 
@@ -117,10 +117,10 @@ UPDATES: Final = {
 
 
 @pytest.mark.parametrize("name", list(UPDATES))
-async def test_a_recorded_update_is_told_as_it_was_recorded(tmp_path: Path, name: str) -> None:
+async def test_the_webhook_of_an_update_matches_its_recording(tmp_path: Path, name: str) -> None:
     async with open_market(tmp_path) as market:
         recorded = _read(f"webhooks/orders/{name}")
-        shop, code = await _again(market, recorded["order"])
+        shop, code = await _replay(market, recorded["order"])
         await UPDATES[name](market, shop, code)
         await market.settle()
         body = market.network.posts[-1][1]
@@ -137,7 +137,7 @@ TRIGGERED: Final = {
 
 
 @pytest.mark.parametrize("name", list(TRIGGERED))
-async def test_a_triggered_demo_order_is_told_in_the_shape_of_its_recording(tmp_path: Path, name: str) -> None:
+async def test_the_webhook_of_a_triggered_demo_order_has_the_recorded_shape(tmp_path: Path, name: str) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         await shop.call("POST", f"/orders/{TRIGGERED[name]}/trigger_webhook_request/creation")
@@ -152,14 +152,14 @@ async def test_a_triggered_demo_order_is_told_in_the_shape_of_its_recording(tmp_
         has_the_shape(body, recorded, name)
 
 
-async def test_the_recorded_order_with_returns_is_shown_as_it_was_recorded(tmp_path: Path) -> None:
+async def test_an_order_with_returns_has_the_recorded_shape(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
         shown = (await shop.call("GET", "/orders/DEMO-RETURN")).json
         has_the_shape(shown, _read("webhooks/orders/18-return-with-tracking-ids"), "18")
 
 
-async def test_an_order_before_and_after_set_as_ready_is_shown_and_told_as_it_was_recorded(tmp_path: Path) -> None:
+async def test_an_order_set_as_ready_matches_its_recordings(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(set_as_ready_required=True)
         code = await shop.accepted()
@@ -171,7 +171,7 @@ async def test_an_order_before_and_after_set_as_ready_is_shown_and_told_as_it_wa
         assert market.network.posts[-1][1]["changes"] == recorded["changes"]
 
 
-async def test_action_options_are_shown_as_they_were_recorded(tmp_path: Path) -> None:
+async def test_action_options_match_their_recording(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(locations=[LOCATION, LOCATION])
         code = await shop.accepted()
@@ -183,7 +183,7 @@ Call = Callable[[Market, Shop], Awaitable[HttpAnswer]]
 
 
 def _on(way: str, action: str, body: Callable[[dict[str, Any]], object], **facts: object) -> Call:
-    """A call on an order that has gone this way: a word a step, by the shop (`accept`) or the operator."""
+    """A call on an order after these steps: one word for each, by the shop (`accept`) or the operator."""
 
     async def call(market: Market, shop: Shop) -> HttpAnswer:
         code = await shop.place({"A": 2, "B": 1}, **facts)
@@ -260,7 +260,7 @@ SUCCESSES: Final[dict[str, tuple[dict[str, Any], Call]]] = {
 
 
 @pytest.mark.parametrize("name", list(SUCCESSES))
-async def test_a_call_that_succeeds_answers_as_it_was_recorded(tmp_path: Path, name: str) -> None:
+async def test_a_successful_call_answers_as_recorded(tmp_path: Path, name: str) -> None:
     facts, call = SUCCESSES[name]
     async with open_market(tmp_path) as market:
         answer = await call(market, await market.shop(**facts))
@@ -287,7 +287,7 @@ ERRORS: Final[dict[str, tuple[dict[str, Any], Call]]] = {
 
 
 @pytest.mark.parametrize("name", list(ERRORS))
-async def test_a_call_that_is_refused_answers_with_the_recorded_status_and_body(tmp_path: Path, name: str) -> None:
+async def test_a_refused_call_answers_as_recorded(tmp_path: Path, name: str) -> None:
     facts, call = ERRORS[name]
     async with open_market(tmp_path) as market:
         answer = await call(market, await market.shop(**facts))
@@ -298,7 +298,7 @@ async def test_a_call_that_is_refused_answers_with_the_recorded_status_and_body(
 OF_OTHER_CALLS: Final = {"401-404-purchase-order", "404-return-not-found", "422-review-option"}
 
 
-def test_no_recording_of_an_order_is_left_out() -> None:
+def test_every_recording_of_an_order_is_compared() -> None:
     files = {path.stem for path in (EXAMPLES / "webhooks" / "orders").glob("*.json")}
     assert files == {*NEW_ORDERS, *UPDATES, *TRIGGERED, "18-return-with-tracking-ids"}
     files = {path.stem for path in (EXAMPLES / "api" / "orders").glob("*.json")}

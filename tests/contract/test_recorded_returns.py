@@ -15,7 +15,7 @@ from kalathi.contract.returns import ReturnBody
 from kalathi.contract.webhooks import ReturnEvent, decode_event
 from tests.market import Market, Shop, open_market
 from tests.shapes import has_the_shape, has_the_values
-from tests.virtual.returning import HOOK, ask, delivered, operate, review
+from tests.virtual.returning import HOOK, delivered, operate, request_return, review
 from tests.virtual.warehousing import announce, receive, supplier
 
 pytestmark = pytest.mark.anyio
@@ -44,9 +44,7 @@ async def _event(market: Market) -> Any:
     return market.network.posts[-1][1]
 
 
-async def test_the_demo_return_answers_as_it_was_recorded_for_every_shop_and_never_changes(
-    market: Market, shop: Shop
-) -> None:
+async def test_the_demo_return_matches_its_recording_and_never_changes(market: Market, shop: Shop) -> None:
     recorded = _read("api/returns/DEMO-RETURN")
     other = await market.shop("Other", url=None)
     for asking in (shop, other):
@@ -57,11 +55,11 @@ async def test_the_demo_return_answers_as_it_was_recorded_for_every_shop_and_nev
     assert (await shop.call("GET", "/returns")).json["returns"] == []
 
 
-async def test_the_webhooks_of_a_returns_life_are_told_as_they_were_recorded(market: Market, shop: Shop) -> None:
+async def test_the_webhooks_of_a_return_match_their_recordings(market: Market, shop: Shop) -> None:
     code = await delivered(shop, A=1)
     [line] = (await shop.show(code))["line_items"]
     asked = _read("webhooks/returns/01-return-created")["return"]["return_line_items"][0]
-    returned = await ask(
+    returned = await request_return(
         market,
         code,
         {
@@ -101,7 +99,7 @@ async def test_a_get_and_the_webhook_offer_the_recorded_review_options(
     code = await delivered(shop, A=1)
     [line] = (await shop.show(code))["line_items"]
     await market.advance(days * 86_400)
-    returned = await ask(market, code, {"id": line["id"], "quantity": 1, "reason": reason})
+    returned = await request_return(market, code, {"id": line["id"], "quantity": 1, "reason": reason})
     options = _read(f"review_options/{name}")["review_options"]
     assert returned["review_options"] == options
     assert (await _event(market))["return"]["review_options"] == options
@@ -109,8 +107,8 @@ async def test_a_get_and_the_webhook_offer_the_recorded_review_options(
     assert shown.json["return"]["review_options"] == options
 
 
-async def test_the_recorded_rejection_is_taken(market: Market, shop: Shop) -> None:
-    returned = (await ask(market, await delivered(shop, A=1)))["return_code"]
+async def test_the_recorded_rejection_is_accepted(market: Market, shop: Shop) -> None:
+    returned = (await request_return(market, await delivered(shop, A=1)))["return_code"]
     answer = await review(shop, returned, **_read("requests/review-reject"))
     assert answer.json == _read("api/returns/review")
     assert (await _event(market))["return"]["state"] == "rejected"
@@ -121,13 +119,13 @@ async def test_each_error_of_the_two_sections_has_its_status_code_and_message_an
 ) -> None:
     other = await market.shop("Other", url=None)
     code = await delivered(shop, A=1)
-    returned = (await ask(market, code))["return_code"]
+    returned = (await request_return(market, code))["return_code"]
     await market.settle()
     before = await market.operate("GET", f"/marketplace/returns/{returned}"), await market.order(code)
     not_found = _read("errors/404-return-not-found")
     for asking, name in (
         *((other, returned), (shop, "R-261124-0000000"), (shop, code), (shop, "%00"), (shop, "a%2Fb")),
-        (shop, "DEMO%2DRETURN"),  # What a server has decoded is not decoded once more.
+        (shop, "DEMO%2DRETURN"),  # A value that the server has decoded is not decoded again.
     ):
         for method, path in (("GET", f"/returns/{name}"), ("POST", f"/returns/{name}/review")):
             answer = await asking.call(method, path)
@@ -157,8 +155,8 @@ async def test_each_error_of_the_two_sections_has_its_status_code_and_message_an
         assert (answer.status, answer.json) == (422, {"errors": [refusal]})
 
 
-async def test_a_review_is_taken_as_a_form_and_once_under_one_key(market: Market, shop: Shop) -> None:
-    returned = (await ask(market, await delivered(shop, A=1)))["return_code"]
+async def test_a_review_may_be_a_form_and_is_idempotent(market: Market, shop: Shop) -> None:
+    returned = (await request_return(market, await delivered(shop, A=1)))["return_code"]
     form = {"Content-Type": "application/x-www-form-urlencoded", "Idempotency-Key": "k1"}
     for _ in range(2):
         answer = await shop.call(
@@ -170,7 +168,7 @@ async def test_a_review_is_taken_as_a_form_and_once_under_one_key(market: Market
     assert answer.json["errors"][0]["code"] == "return_status"
 
 
-async def test_the_warehouse_answers_as_it_was_recorded(market: Market, shop: Shop) -> None:
+async def test_the_warehouse_calls_match_their_recordings(market: Market, shop: Shop) -> None:
     created = await shop.call("POST", "/fbs/suppliers", _read("requests/fbs-supplier-create"))
     assert created.json == _read("api/fbs/suppliers_create")
     changed = await shop.call("PATCH", "/fbs/suppliers/xjvKD5Xr51", _read("requests/fbs-supplier-update"))
@@ -205,7 +203,7 @@ async def test_the_warehouse_answers_as_it_was_recorded(market: Market, shop: Sh
         ("suppliers_index", SupplierList),
     ],
 )
-def test_every_recorded_list_of_the_warehouse_is_read_and_nothing_of_it_is_lost(name: str, wanted: type) -> None:
+def test_every_recorded_warehouse_list_is_read_without_loss(name: str, wanted: type) -> None:
     content = (EXAMPLES / "api" / "fbs" / f"{name}.json").read_bytes()
     assert msgspec.json.decode(encode(decode(content, wanted))) == msgspec.json.decode(content)
 
@@ -217,7 +215,7 @@ def test_the_recorded_requests_are_read() -> None:
     assert decode((EXAMPLES / "requests" / "review-reject.json").read_bytes(), ReviewRequest).option == "not_faulty"
 
 
-def test_readers_take_the_forms_that_the_contract_lists() -> None:
+def test_readers_accept_the_variants_that_the_contract_lists() -> None:
     body = _read("webhooks/returns/01-return-created")
     assert "review_options" not in body["return"], "as it was recorded"
     line = body["return"]["return_line_items"][0]
@@ -247,7 +245,7 @@ def test_readers_take_the_forms_that_the_contract_lists() -> None:
     assert bare.return_line_items == []
 
 
-def test_no_recording_is_left_out() -> None:
+def test_every_recording_of_returns_and_the_warehouse_is_compared() -> None:
     assert {path.stem for path in (EXAMPLES / "api" / "returns").glob("*.json")} == {"DEMO-RETURN", "review", "show"}
     assert {path.stem for path in (EXAMPLES / "review_options").glob("*.json")} == {
         "faulty",

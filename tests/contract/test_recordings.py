@@ -44,14 +44,14 @@ def _contains(read: object, recorded: object, at: str = "$") -> None:
 
 
 @pytest.mark.parametrize("path", _named("api/orders/DEMO-*.json") + _named("api/orders/show.json"))
-def test_every_recorded_order_is_read_and_nothing_of_it_is_lost(path: Path) -> None:
+def test_every_recorded_order_is_read_without_loss(path: Path) -> None:
     body = decode(path.read_bytes(), OrderBody)
     recorded = msgspec.json.decode(path.read_bytes())
     _contains(msgspec.json.decode(encode(body)), _without_unsent(recorded))
 
 
 @pytest.mark.parametrize("path", _named("webhooks/orders/*.json"))
-def test_every_recorded_order_webhook_is_read_and_nothing_of_it_is_lost(path: Path) -> None:
+def test_every_recorded_order_webhook_is_read_without_loss(path: Path) -> None:
     content = path.read_bytes()
     if "event_type" in msgspec.json.decode(content):
         event = decode_event(content)
@@ -64,7 +64,7 @@ def test_every_recorded_order_webhook_is_read_and_nothing_of_it_is_lost(path: Pa
 
 
 @pytest.mark.parametrize("path", _named("webhooks/returns/*.json"))
-def test_every_recorded_return_webhook_is_read_and_nothing_of_it_is_lost(path: Path) -> None:
+def test_every_recorded_return_webhook_is_read_without_loss(path: Path) -> None:
     event = decode_event(path.read_bytes())
     assert isinstance(event, ReturnEvent)
     _contains(msgspec.json.decode(encode(event)), _without_unsent(msgspec.json.decode(path.read_bytes())))
@@ -77,7 +77,7 @@ def test_every_recorded_return_is_read(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", _named("api/orders/fragments/*.json"))
-def test_orders_of_which_only_some_fields_are_shown_are_read_with_their_lines_added(path: Path) -> None:
+def test_recorded_fragments_of_orders_are_read_without_loss(path: Path) -> None:
     shown = msgspec.json.decode(path.read_bytes())["order"] | {"line_items": []}
     order = decode(msgspec.json.encode(shown), Order)
     _contains(msgspec.json.decode(encode(order)), shown)
@@ -107,13 +107,13 @@ def test_the_recorded_requests_of_a_shop_are_read() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"a": "\xff"}', b"[" * 100_000, b'{"a":1} x', b"NaN"])
-def test_bytes_that_are_not_json_are_told_apart_from_a_wrong_shape(body: bytes) -> None:
+def test_bytes_that_are_not_json_raise_unreadable_body_error(body: bytes) -> None:
     with pytest.raises(UnreadableBodyError):
         decode(body, OrderBody)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"order": {"code": 1}}', b"null", b'{"event_type": "unheard_of"}'])
-def test_a_wrong_shape_names_its_place(body: bytes) -> None:
+def test_a_wrong_shape_raises_unexpected_shape_error(body: bytes) -> None:
     with pytest.raises(UnexpectedShapeError):
         decode(body, OrderBody)
     with pytest.raises(UnexpectedShapeError):

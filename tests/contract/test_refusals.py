@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 def _shop(wanted: dict[str, Any], placed: str, cart: dict[str, Any] | None = None) -> Prepared:
-    """A shop of this kind with an order that was left open, accepted, or taken further by the operator's words."""
+    """A shop of this kind with an order that is open, accepted, or moved on by these operator actions."""
 
     async def prepare(market: Market) -> tuple[Shop, str]:
         shop = await market.shop(**wanted)
@@ -258,7 +258,7 @@ async def test_a_refusal_has_the_contracts_words_and_changes_nothing(tmp_path: P
         assert await _state(market, shop, code) == before
 
 
-async def test_an_express_order_says_so_even_after_it_was_accepted(tmp_path: Path) -> None:
+async def test_accepting_an_accepted_express_order_is_refused_as_express(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.place({"A": 1}, express=True)
@@ -281,7 +281,7 @@ async def test_an_express_order_says_so_even_after_it_was_accepted(tmp_path: Pat
         "tracking_details",
     ],
 )
-async def test_an_unknown_order_and_another_shops_are_not_found_by_any_call(tmp_path: Path, action: str) -> None:
+async def test_no_call_finds_an_unknown_order_or_another_shops_order(tmp_path: Path, action: str) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop, other = await market.shop(), await market.shop("Other")
         for code in ("261124-0000000", await other.cart(A=1)):
@@ -301,7 +301,7 @@ async def test_an_unknown_order_and_another_shops_are_not_found_by_any_call(tmp_
         ("GET", "", 404, "not_found"),
     ],
 )
-async def test_paths_that_are_none_answer_in_the_envelope(
+async def test_unknown_paths_and_methods_answer_with_the_envelope(
     tmp_path: Path, method: str, path: str, status: int, code: str
 ) -> None:
     async with open_market(tmp_path, worker=False) as market:
@@ -326,7 +326,7 @@ async def test_paths_that_are_none_answer_in_the_envelope(
         "updated_since=2026-11-24",
     ],
 )
-async def test_a_list_that_cannot_be_asked_so_is_422(tmp_path: Path, query: str) -> None:
+async def test_an_invalid_list_query_is_422(tmp_path: Path, query: str) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
         answer = await shop.call("GET", f"/orders?{query}")

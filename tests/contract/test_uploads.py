@@ -1,4 +1,4 @@
-"""Invoices and credit invoices: told by content, bounded, replaced, served behind a link and never as a page."""
+"""Invoices and credit invoices: type detected by content, limited, replaced, served as a download."""
 
 import time
 from pathlib import Path
@@ -31,13 +31,13 @@ async def _refused(shop: Shop, code: str, action: str, field: str, content: byte
 
 
 @pytest.mark.parametrize(("content", "extension"), [(PDF, "pdf"), (PNG, "png"), (JPG, "jpg")])
-async def test_an_invoice_is_kept_by_its_content_and_shown_by_the_order(
+async def test_an_invoice_is_stored_by_detected_type_and_linked_by_the_order(
     tmp_path: Path, content: bytes, extension: str
 ) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted()
-        told = await shop.told(code)
+        told = await shop.sent_updates(code)
         answer = await shop.upload(code, "invoices", "invoice_file", content, "page.html")
         assert answer.json == {"success": True}
         url = (await shop.show(code))["uploaded_invoice_file"]
@@ -46,12 +46,12 @@ async def test_an_invoice_is_kept_by_its_content_and_shown_by_the_order(
         assert (file.status, file.body) == (200, content)
         assert file.headers["x-content-type-options"] == "nosniff"
         assert file.headers["content-disposition"].startswith("attachment")
-        assert await shop.told(code) == told, "the contract names no event for an upload"
+        assert await shop.sent_updates(code) == told, "the contract names no event for an upload"
         wrong = url.removeprefix("http://market").rpartition(".")[0] + ".html"
         assert (await market.call("GET", wrong)).status == 404
 
 
-async def test_a_later_upload_takes_the_place_of_the_one_before_and_its_link(tmp_path: Path) -> None:
+async def test_a_later_upload_replaces_the_earlier_file_and_its_link(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted()
@@ -80,7 +80,7 @@ async def test_a_credit_invoice_shows_in_the_operators_view_only_and_also_after_
 
 
 @BOTH
-async def test_what_is_no_file_of_the_contract_is_refused(tmp_path: Path, action: str, field: str, title: str) -> None:
+async def test_an_upload_without_a_valid_file_is_refused(tmp_path: Path, action: str, field: str, title: str) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted()
@@ -117,7 +117,7 @@ async def test_what_is_no_file_of_the_contract_is_refused(tmp_path: Path, action
         'form-data; name="invoice_file"; filename=""',
     ],
 )
-async def test_a_file_is_taken_however_its_form_names_it(tmp_path: Path, disposition: str, before: bytes) -> None:
+async def test_every_form_of_a_file_field_is_accepted(tmp_path: Path, disposition: str, before: bytes) -> None:
     body = before + f"--x\r\nContent-Disposition: {disposition}\r\n\r\n".encode() + PDF + b"\r\n--x--\r\n"
     async with open_market(tmp_path) as market:
         shop = await market.shop()
@@ -172,7 +172,7 @@ async def test_the_forms_of_real_clients_are_read(tmp_path: Path, form: bytes, c
         (b"--x\r\n" + OTHER_NAME.replace(b"invoice", b"other") + b"\r\n\r\n\r\n") * 20_000 + b"--x--",
     ],
 )
-async def test_a_form_without_a_whole_file_is_told_so(tmp_path: Path, form: bytes) -> None:
+async def test_a_form_without_a_whole_file_is_refused(tmp_path: Path, form: bytes) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted()
@@ -206,7 +206,7 @@ async def test_an_order_of_the_marketplaces_warehouse_was_accepted(tmp_path: Pat
 
 
 @BOTH
-async def test_seven_megabytes_are_taken_and_a_byte_more_is_not(
+async def test_a_file_of_seven_megabytes_is_accepted_and_a_larger_one_is_not(
     tmp_path: Path, action: str, field: str, title: str
 ) -> None:
     async with open_market(tmp_path) as market:
@@ -221,7 +221,7 @@ async def test_seven_megabytes_are_taken_and_a_byte_more_is_not(
 
 
 @BOTH
-async def test_an_order_that_was_never_accepted_takes_no_document(
+async def test_an_order_that_was_never_accepted_refuses_documents(
     tmp_path: Path, action: str, field: str, title: str
 ) -> None:
     async with open_market(tmp_path, worker=False) as market:
@@ -233,7 +233,7 @@ async def test_an_order_that_was_never_accepted_takes_no_document(
             assert await _refused(shop, code, action, field, PDF) == (422, field, message)
 
 
-def test_a_type_is_told_by_the_first_bytes() -> None:
+def test_a_file_type_is_detected_from_the_first_bytes() -> None:
     assert mime_type(PDF) == "application/pdf"
     assert mime_type("Ελλάδα".encode()) == "text/plain"
     assert mime_type(b"MZ\x90") == "application/x-msdownload"
@@ -260,7 +260,7 @@ _HOSTILE = {
 
 
 @pytest.mark.parametrize("body", _HOSTILE.values(), ids=_HOSTILE)
-def test_no_form_with_a_file_holds_the_process_up(body: bytes) -> None:
+def test_a_hostile_file_form_is_parsed_in_bounded_time(body: bytes) -> None:
     """The slowest of these took 1.4 s. CPU time, as the machine may be busy."""
     before = time.process_time()
     parts = list(read_parts(body, b"x"))
@@ -268,7 +268,7 @@ def test_no_form_with_a_file_holds_the_process_up(body: bytes) -> None:
     assert time.process_time() - before < 0.25
 
 
-async def test_files_behind_links_are_kept_by_no_cache_and_never_read_as_a_page(tmp_path: Path) -> None:
+async def test_linked_files_are_not_cached_and_not_rendered_as_pages(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted()

@@ -1,4 +1,4 @@
-"""What we send has exactly the fields and types of the contract's table (section 2), in every state that we reach."""
+"""Sent orders have exactly the fields and types of the contract's table (section 2), in every state."""
 
 import re
 from collections.abc import Callable
@@ -139,7 +139,7 @@ async def test_webhooks_show_the_same_object_as_get(tmp_path: Path) -> None:
     assert event == {"event_type": "new_order", "event_time": shown["created_at"], "order": shown}
 
 
-async def test_the_options_of_an_open_order_are_worded_as_clients_parse_them(tmp_path: Path) -> None:
+async def test_option_labels_have_the_format_that_clients_parse(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         order = await shop.show(await shop.cart(A=1))

@@ -1,4 +1,4 @@
-"""Wrong tokens are throttled by address, and valid ones never suffer for it (setting `wrong_tokens_per_minute`)."""
+"""Wrong tokens are throttled by address; valid ones are never affected (setting `wrong_tokens_per_minute`)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +61,7 @@ async def test_every_kind_of_wrong_token_counts(tmp_path: Path, token: str) -> N
         ("1", "10.0.0.2", False),
     ],
 )
-async def test_only_a_trusted_proxy_says_under_which_address_a_caller_is_counted(
+async def test_only_a_trusted_proxy_sets_the_address_of_a_caller(
     tmp_path: Path, proxies: str, peer: str, counted_together: bool
 ) -> None:
     settings = msgspec.convert({"trusted_proxies": proxies, "wrong_tokens_per_minute": 5}, Settings)
@@ -80,14 +80,14 @@ async def test_the_throttle_can_be_switched_off(tmp_path: Path) -> None:
         assert statuses == {401}
 
 
-def test_a_caller_behind_a_proxy_that_names_none_is_counted_under_the_proxy() -> None:
+def test_a_caller_without_a_forwarded_address_counts_as_its_proxy() -> None:
     callers = Callers(msgspec.convert({"trusted_proxies": "1"}, Settings))
     for lines in ([], [(b"x-forwarded-for", b"unknown")], [(b"x-forwarded-for", b"")]):
         assert callers.find_address({"client": ("10.0.0.2", 1), "headers": lines}) == "10.0.0.2"
     assert callers.find_address({"client": None, "headers": []}) == ""
 
 
-def test_an_ipv6_caller_cannot_escape_by_another_address_of_its_own_network() -> None:
+def test_ipv6_callers_are_counted_by_network() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") != network_of("2001:db8:0:1::1")
     assert network_of("::ffff:203.0.113.9") == network_of("203.0.113.9") == "203.0.113.9"
     assert network_of("fe80::1%eth0") == network_of("fe80::2%eth1")
@@ -95,6 +95,6 @@ def test_an_ipv6_caller_cannot_escape_by_another_address_of_its_own_network() ->
 
 
 @pytest.mark.parametrize("proxies", ["0", "21", "everywhere", "0.0.0.0/0", "::/0", "10.0.0.0/33"])
-def test_proxies_that_cannot_be_read_are_refused_by_name(proxies: str) -> None:
+def test_an_invalid_trusted_proxies_setting_is_refused_by_flag(proxies: str) -> None:
     with pytest.raises(ValueError, match=r"--trusted-proxies: "):
         read_settings({"trusted_proxies": proxies})

@@ -37,7 +37,7 @@ async def _fill(caller: Caller) -> tuple[str, str, list[str]]:
 
 
 async def _facts(caller: Caller, shop_id: str, token: str, codes: list[str]) -> dict[str, Any]:
-    """What must be the same after a restore."""
+    """Facts that a restore must preserve."""
     orders = [await caller.operate("GET", f"/marketplace/orders/{code}") for code in codes]
     seen = [await caller.merchant(token, "GET", code) for code in codes]
     vouchers = [order["order"]["courier_voucher"] for _, order in seen if order["order"].get("courier_voucher")]
@@ -77,7 +77,7 @@ def _at(database: str) -> tuple[str, ...]:
     return ("--database", database) if database else ()
 
 
-async def test_a_backup_of_a_running_marketplace_is_whole_and_goes_into_either_database(
+async def test_a_running_marketplace_is_backed_up_and_restored_completely(
     tmp_path: Path, database: str, restored: str
 ) -> None:
     if not (database or restored):
@@ -114,7 +114,7 @@ async def test_a_backup_of_a_running_marketplace_is_whole_and_goes_into_either_d
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
-async def test_a_log_that_another_database_left_behind_is_not_replayed(tmp_path: Path, suffix: str) -> None:
+async def test_a_leftover_write_ahead_log_stops_the_restore(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "a").mkdir()
     migrate_sqlite(tmp_path / "a" / "kalathi.db")
     file = str(tmp_path / "x.kalathi")
@@ -128,7 +128,7 @@ async def test_a_log_that_another_database_left_behind_is_not_replayed(tmp_path:
         assert (status, "Another process serves this database" in error) == (1, True)
 
 
-async def test_the_operators_token_goes_along_and_an_existing_one_stays(tmp_path: Path) -> None:
+async def test_the_operators_token_is_restored_unless_one_exists(tmp_path: Path) -> None:
     data = tmp_path / "a"
     data.mkdir()
     migrate_sqlite(data / "kalathi.db")
@@ -156,7 +156,7 @@ async def _backup(tmp_path: Path) -> AsyncIterator[Path]:
     yield file
 
 
-async def test_half_a_backup_and_a_changed_one_restore_nothing(tmp_path: Path) -> None:
+async def test_a_truncated_or_altered_backup_restores_nothing(tmp_path: Path) -> None:
     async with _backup(tmp_path) as file:
         whole = file.read_bytes()
         spoiled = tmp_path / "spoiled.kalathi"
@@ -171,7 +171,7 @@ async def test_half_a_backup_and_a_changed_one_restore_nothing(tmp_path: Path) -
                     assert not target.exists()
                     assert {path.name for path in target.parent.glob("*")} <= {"kalathi.db.lock"}
                 else:
-                    # A byte of a member's date or the like: everything is there.
+                    # A byte of metadata, such as a date: the content is complete.
                     with closing(sqlite3.connect(target)) as connection:
                         assert connection.execute("SELECT count(*) FROM orders").fetchone() == (4,)
                     target.unlink()
@@ -183,7 +183,7 @@ async def test_half_a_backup_and_a_changed_one_restore_nothing(tmp_path: Path) -
         assert not (tmp_path / "c").exists()
 
 
-async def test_a_backup_that_does_not_fit_leaves_an_empty_database(tmp_path: Path) -> None:
+async def test_a_failed_restore_leaves_an_empty_database(tmp_path: Path) -> None:
     async with _backup(tmp_path) as file:
         spoiled = tmp_path / "spoiled.kalathi"
         with zipfile.ZipFile(file) as old, zipfile.ZipFile(spoiled, "w") as new:
@@ -199,7 +199,7 @@ async def test_a_backup_that_does_not_fit_leaves_an_empty_database(tmp_path: Pat
         drop_postgres(url)
 
 
-async def test_a_database_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
+async def test_a_restore_into_a_database_with_rows_is_refused(tmp_path: Path) -> None:
     async with _backup(tmp_path) as file:
         url = empty_postgres()
         with psycopg.connect(url) as connection:
@@ -221,7 +221,7 @@ async def test_a_database_that_is_not_empty_is_left_alone(tmp_path: Path) -> Non
         drop_postgres(url)
 
 
-async def test_a_full_disk_leaves_no_part_of_a_backup_or_of_a_database(tmp_path: Path) -> None:
+async def test_a_full_disk_leaves_no_partial_backup_or_database(tmp_path: Path) -> None:
     async with _backup(tmp_path) as file:
         for arguments in (
             f"backup {tmp_path / 'new.kalathi'} --data {tmp_path / 'a'}",
@@ -255,7 +255,7 @@ async def test_a_full_disk_leaves_no_part_of_a_backup_or_of_a_database(tmp_path:
         (("restore", "more.zip"), "its tables are not those of its description"),
     ],
 )
-async def test_what_cannot_be_backed_up_or_restored_is_said_in_one_line(
+async def test_a_failed_backup_or_restore_is_reported_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     about = {"format": 1, "shape": "0005", "taken_at": "2026-11-29T00:00:00Z", "columns": {}}
@@ -278,6 +278,6 @@ async def test_what_cannot_be_backed_up_or_restored_is_said_in_one_line(
     assert not list(tmp_path.glob("*.kalathi*"))
 
 
-def test_every_table_is_in_a_backup_but_for_those_of_the_present() -> None:
+def test_a_backup_omits_only_commit_marks_and_listeners() -> None:
     assert backups._LEFT_OUT - {"alembic_version"} < METADATA.tables.keys()
     assert {"commit_marks", "listeners"} == backups._LEFT_OUT & METADATA.tables.keys()

@@ -1,4 +1,4 @@
-"""kill -9 at random moments: what was answered is there, what is due is not lost."""
+"""kill -9 at random moments: no answered call and no due job is lost."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ CARTS_A_KILL = 5
 
 
 async def _traffic(caller: Caller, shop_id: str, token: str, placed: set[str], accepted: set[str]) -> None:
-    """Places and accepts orders until the marketplace dies; keeps what was answered with success."""
+    """Place and accept orders until the marketplace dies; remember the successful answers."""
     with contextlib.suppress(aiohttp.ClientError, ConnectionError, AssertionError):
         while True:
             code = await caller.cart(shop_id)
@@ -120,9 +120,7 @@ class _Connector:
         inbox.close()
 
 
-async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(
-    tmp_path: Path, served: tuple[str, ...]
-) -> None:
+async def test_kills_lose_no_answered_call_and_no_due_job(tmp_path: Path, served: tuple[str, ...]) -> None:
     seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
     print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
     chance = random.Random(seed)
@@ -158,7 +156,7 @@ async def test_nothing_that_was_answered_and_nothing_that_is_due_is_lost(
                 if connector_starts is not None:
                     await connector_starts
         async with running(tmp_path, *served) as market, calling(market.address) as caller:
-            # Whatever was planned for later, vouchers and retries, comes due within this hour, and what it causes too.
+            # All planned vouchers and retries come due within this hour, and so do the jobs that they cause.
             for _ in range(12):
                 await caller.operate("POST", "/marketplace/clock", {"advance_seconds": 300})
             for code in placed:
@@ -210,10 +208,10 @@ async def test_a_connector_that_is_killed_at_random_answers_and_prints_every_ord
                 await asyncio.sleep(chance.random() * 0.2)  # the kill comes at a random moment of the work
                 await shop.kill()
         async with running(folder, *connector):
-            # What was sent to a dead connector is sent again within these minutes, and what it causes too.
+            # Webhooks to a dead connector are retried within these minutes, and so are those that they cause.
             for _ in range(5):
                 await caller.operate("POST", "/marketplace/clock", {"advance_seconds": 5 * 60})
-            # Whose printing was cut off waits for a person, who looks whether the label is there.
+            # An order whose printing was interrupted waits for a person, who checks the label.
             await until(lambda: _all_are_settled(folder, set(codes)))
             for code in codes:
                 detail = await caller.operate("GET", f"/marketplace/orders/{code}")

@@ -1,4 +1,4 @@
-"""The main job as a newcomer sees it."""
+"""The demo, as a newcomer runs it."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ import zxingcpp
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_demo_tells_both_use_cases_and_ends_well(tmp_path: Path) -> None:
+async def test_the_demo_narrates_both_use_cases_and_exits_with_zero(tmp_path: Path) -> None:
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         sys.executable,

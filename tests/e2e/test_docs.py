@@ -1,4 +1,4 @@
-"""What the pages say is run."""
+"""The commands of the docs are run."""
 
 import asyncio
 import os
@@ -50,14 +50,14 @@ async def _run(blocks: list[str], folder: Path, **variables: str) -> str:
 
 
 @in_a_shell
-async def test_the_first_order_by_hand_goes_as_the_page_says(tmp_path: Path) -> None:
+async def test_the_commands_of_the_first_order_page_work(tmp_path: Path) -> None:
     out = await _run(_blocks("docs/first-order.md"), tmp_path)
     assert out.endswith("accepted\ndelivered\n"), out
     assert (tmp_path / "voucher.pdf").read_bytes().startswith(b"%PDF")
 
 
 @in_a_shell
-async def test_a_shop_is_connected_as_the_page_says(tmp_path: Path) -> None:
+async def test_the_commands_of_the_connect_page_work(tmp_path: Path) -> None:
     out = await _run(_blocks("docs/connect-your-shop.md"), tmp_path)
     assert "would accept" in out
     assert "would reject" in out
@@ -68,13 +68,13 @@ async def test_a_shop_is_connected_as_the_page_says(tmp_path: Path) -> None:
 
 
 @in_a_shell
-async def test_a_backup_of_sqlite_is_taken_and_restored_as_the_page_says(tmp_path: Path) -> None:
+async def test_the_documented_backup_of_sqlite_can_be_restored(tmp_path: Path) -> None:
     blocks = [block for block in _blocks("docs/operating.md") if "DATABASE" not in block and "RESTORED" not in block]
     assert "Βιβλία Αθηνά" in await _run(blocks, tmp_path)
 
 
 @in_a_shell
-async def test_a_backup_of_postgresql_is_taken_and_restored_as_the_page_says(tmp_path: Path) -> None:
+async def test_the_documented_backup_of_postgresql_can_be_restored(tmp_path: Path) -> None:
     blocks = [block for block in _blocks("docs/operating.md") if "DATABASE" in block or "RESTORED" in block]
     database, restored = fresh_postgres(), empty_postgres()
     path = f"{postgres_tools()}:{os.environ['PATH']}"
@@ -83,7 +83,7 @@ async def test_a_backup_of_postgresql_is_taken_and_restored_as_the_page_says(tmp
     drop_postgres(restored)
 
 
-def test_the_alerts_of_the_page_are_about_what_is_measured() -> None:
+def test_documented_alerts_use_existing_metrics() -> None:
     named = set(re.findall(r"kalathi_\w+", (ROOT / "docs" / "operating.md").read_text("utf-8")))
     told = Metrics().text(0, 0).decode()
     measured = set(re.findall(r"^# HELP (\w+)", told, re.MULTILINE))
@@ -91,7 +91,7 @@ def test_the_alerts_of_the_page_are_about_what_is_measured() -> None:
     assert named <= measured, named - measured
 
 
-def test_the_image_and_its_neighbours_are_pinned() -> None:
+def test_container_images_are_pinned() -> None:
     images = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
     images += re.findall(r"^ +image: (\S+)", (ROOT / "compose.yaml").read_text("utf-8"), re.MULTILINE)
     assert len(images) == 3
@@ -99,14 +99,14 @@ def test_the_image_and_its_neighbours_are_pinned() -> None:
     assert "--require-hashes -r requirements.txt" in (ROOT / "Dockerfile").read_text("utf-8")
 
 
-def test_the_exceptions_of_the_page_on_scale_are_those_of_the_tables() -> None:
+def test_the_scale_page_lists_every_table_not_keyed_by_shop() -> None:
     page = (ROOT / "docs" / "scale.md").read_text("utf-8")
     named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     tables = METADATA.tables.items()
     assert named == {name for name, table in tables if next(iter(table.primary_key.columns)).name != "shop_id"}
 
 
-def test_the_readme_and_the_architecture_name_commands_and_rooms_that_exist() -> None:
+def test_commands_and_files_named_in_the_docs_exist() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     for command in re.findall(r"make ([a-z]+)", readme):

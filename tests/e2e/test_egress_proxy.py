@@ -77,7 +77,7 @@ async def _sender(
     await sender.close()
 
 
-async def test_the_proxy_gets_the_address_and_not_the_name_and_a_tunnel_is_kept() -> None:
+async def test_the_proxy_gets_a_checked_address_and_its_tunnel_is_reused() -> None:
     async with endpoint() as shop, _proxy() as proxy, _sender(f"http://u:p%40@127.0.0.1:{proxy.port}") as sender:
         url = shop.address.replace("127.0.0.1", "localhost")
         for _ in range(2):
@@ -130,7 +130,7 @@ async def test_an_address_that_the_guard_forbids_never_reaches_the_proxy() -> No
         b"x" * 100_000,
     ],
 )
-async def test_a_proxy_that_opens_no_tunnel_has_its_own_word(answer: bytes) -> None:
+async def test_a_proxy_that_opens_no_tunnel_is_a_proxy_error(answer: bytes) -> None:
     async with endpoint() as shop, _proxy() as proxy, _sender(f"http://127.0.0.1:{proxy.port}") as sender:
         proxy.answer = answer
         if answer == b"HTTP/1.1 200":
@@ -139,7 +139,7 @@ async def test_a_proxy_that_opens_no_tunnel_has_its_own_word(answer: bytes) -> N
         assert shop.requests == []
 
 
-async def test_a_proxy_that_is_not_there_or_silent_is_told_apart_from_the_endpoint() -> None:
+async def test_a_missing_or_silent_proxy_is_not_taken_for_the_endpoint() -> None:
     async with endpoint() as shop, _proxy() as proxy:
         async with _sender("http://127.0.0.1:9") as sender:
             assert (await sender.post(f"{shop.address}/", b"{}")).error is SendError.PROXY

@@ -1,4 +1,4 @@
-"""The examples are run: each as its first lines say."""
+"""The examples are run as their first lines describe."""
 
 import asyncio
 import importlib.util
@@ -83,7 +83,7 @@ async def test_a_framework_receives_webhooks_into_the_inbox_of_the_connector(
     connector.close()
 
 
-async def test_a_slash_more_is_the_same_path_inside_of_another_application(tmp_path: Path) -> None:
+async def test_a_mounted_receiver_ignores_a_trailing_slash(tmp_path: Path) -> None:
     port = _free_port()
     async with _application(tmp_path, "-m", "uvicorn", "fastapi_receiver:app", "--port", str(port)):
         for path, status in (("change-me/", 200), ("change-me?any=1", 200), ("change-me//", 404), ("change-m/", 404)):
@@ -105,7 +105,7 @@ def test_the_policy_can_be_read() -> None:
     assert read_policy(EXAMPLES / "policy.toml").returns.approved_reasons == {"withdrawal"}
 
 
-def test_a_policy_in_python_decides_what_the_usual_one_does_not() -> None:
+def test_the_cautious_policy_leaves_gift_orders_to_a_person() -> None:
     policy = load_example("cautious").policy
     recorded = decode((ROOT / "tests/data/examples/api/orders/DEMO-OPEN.json").read_bytes(), OrderBody).order
     stock = {line.shop_uid: line.quantity for line in recorded.line_items}

@@ -1,4 +1,4 @@
-"""Connections that mean harm, against every server of Kalathi in a process of its own, without a token."""
+"""Hostile connections without a token, against every server of Kalathi in its own process."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ async def _connector(folder: Path) -> AsyncIterator[Process]:
 
 
 async def _send_without_end(address: str, kind: str) -> bytes:
-    """Return what is answered before the connection is closed."""
+    """Send without end; return the answer before the connection is closed."""
     host, _, port = address.removeprefix("http://").partition("/")[0].rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     begin, more = ENDLESS[kind]
@@ -58,7 +58,7 @@ async def _send_without_end(address: str, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ENDLESS)
-async def test_no_server_reads_a_head_without_end(tmp_path: Path, kind: str) -> None:
+async def test_every_server_limits_the_size_of_a_head(tmp_path: Path, kind: str) -> None:
     async with (
         running(tmp_path / "m", *serve(tmp_path / "m")) as market,
         _connector(tmp_path / "c") as connector,
@@ -73,7 +73,7 @@ async def test_no_server_reads_a_head_without_end(tmp_path: Path, kind: str) -> 
         assert await caller.status("/healthz") == 200
 
 
-async def test_half_requests_do_not_shut_out_the_others(tmp_path: Path) -> None:
+async def test_incomplete_requests_do_not_shut_out_other_callers(tmp_path: Path) -> None:
     command = ('ulimit -n 300; exec "$@"', "sh", sys.executable, "-m", "kalathi.cli", *serve(tmp_path))
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", *command),
@@ -107,7 +107,7 @@ async def test_half_requests_do_not_shut_out_the_others(tmp_path: Path) -> None:
     assert [line["event"] for line in lines if line["level"] == "warning"] == ["too_many_connections"]
 
 
-async def test_what_strangers_make_a_server_say_is_json_and_bounded(tmp_path: Path) -> None:
+async def test_log_lines_caused_by_invalid_requests_are_json_and_limited(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path)) as market:
         host, _, port = market.address.removeprefix("http://").rpartition(":")
         for _ in range(50):

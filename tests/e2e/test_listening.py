@@ -35,14 +35,14 @@ class Listening:
     def __init__(self, process: Forked) -> None:
         self.process = process
 
-    async def heard(self) -> dict[str, Any]:
+    async def next_webhook(self) -> dict[str, Any]:
         """The next webhook."""
         assert self.process.stdout is not None
         async with asyncio.timeout(20):
             found: dict[str, Any] = json.loads(await self.process.stdout.readline())
         return found
 
-    async def says(self, words: str) -> None:
+    async def wait_for_line(self, words: str) -> None:
         """Waits for a line on standard error that has these words."""
         assert self.process.stderr is not None
         async with asyncio.timeout(20):
@@ -64,7 +64,7 @@ async def listen(market: Process, shop_id: str, *options: str, role: str = IN_PL
     process = await fork("listen", "--shop", shop_id, "--json", *to, *options, environment=dict(os.environ))
     listening = Listening(process)
     try:
-        await listening.says(role)
+        await listening.wait_for_line(role)
         yield listening
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -88,7 +88,7 @@ async def recorded(caller: Caller, code: str, count: int = 1) -> list[dict[str, 
 
 
 @pytest.mark.parametrize("status", [200, 500])
-async def test_the_targets_answer_counts_and_the_shops_settings_stay_as_they_are(tmp_path: Path, status: int) -> None:
+async def test_the_targets_answer_counts_and_the_shops_settings_stay(tmp_path: Path, status: int) -> None:
     async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
         shop_id, _ = await caller.shop(f"{shop.address}/own")
         await caller.operate("POST", f"/marketplace/shops/{shop_id}/signing_secret")
@@ -97,7 +97,7 @@ async def test_the_targets_answer_counts_and_the_shops_settings_stay_as_they_are
         target = shop.address.removeprefix("http://") + "/hook"
         async with listen(market, shop_id, "--forward", target, "--header", "X-Key: k") as listening:
             code = await caller.cart(shop_id)
-            heard = await listening.heard()
+            heard = await listening.next_webhook()
             assert (heard["event_type"], heard["subject"], heard["status"]) == ("new_order", code, status)
             [request], [body] = shop.requests, shop.bodies
             assert request.path == "/hook"
@@ -112,7 +112,7 @@ async def test_the_targets_answer_counts_and_the_shops_settings_stay_as_they_are
             assert await caller.operate("GET", f"/marketplace/shops/{shop_id}") == before
             if status != 200:
                 await caller.operate("POST", "/marketplace/clock", {"advance_seconds": 60})
-                assert (await listening.heard())["attempt"] == 2
+                assert (await listening.next_webhook())["attempt"] == 2
             listening.process.terminate()
             async with asyncio.timeout(20):
                 assert await listening.process.wait() == 0
@@ -124,7 +124,7 @@ async def test_after_a_kill_the_shops_own_url_is_used_again(tmp_path: Path) -> N
         shop_id, _ = await caller.shop(f"{shop.address}/own")
         async with listen(market, shop_id) as listening:
             await caller.cart(shop_id)
-            await listening.heard()
+            await listening.next_webhook()
             assert not shop.requests
             await listening.kill()
             code = await caller.cart(shop_id)
@@ -175,15 +175,15 @@ async def test_of_several_listeners_the_first_answers_and_the_next_takes_over(tm
             listen(market, shop_id, "--beside", role=BESIDE) as beside,
         ):
             code = await caller.cart(shop_id)
-            assert not (await first.heard())["is_copy"]
+            assert not (await first.next_webhook())["is_copy"]
             for other, status in ((second, 500), (beside, None)):
-                heard = await other.heard()
+                heard = await other.next_webhook()
                 assert (heard["is_copy"], heard["subject"], heard["status"]) == (True, code, status)
             assert (await recorded(caller, code))[0]["status"] == 200
             await first.kill()
-            await second.says(IN_PLACE)
+            await second.wait_for_line(IN_PLACE)
             code = await caller.cart(shop_id)
-            assert not (await second.heard())["is_copy"]
+            assert not (await second.next_webhook())["is_copy"]
             assert (await recorded(caller, code))[0]["status"] == 500
         assert [request.path for request in shop.requests] == ["/second", "/second"]
 
@@ -194,7 +194,7 @@ async def test_beside_leaves_deliveries_to_the_shops_url_also_in_production(tmp_
         shop_id, _ = await caller.shop("https://hooks.shop.example/own")
         async with listen(market, shop_id, "--beside", role=BESIDE) as listening:
             code = await caller.cart(shop_id)
-            heard = await listening.heard()
+            heard = await listening.next_webhook()
             assert (heard["subject"], heard["is_copy"], heard["status"]) == (code, True, None)
             [attempt] = await recorded(caller, code)
             assert attempt["url"] == "https://hooks.shop.example/own"
@@ -205,14 +205,14 @@ async def test_beside_leaves_deliveries_to_the_shops_url_also_in_production(tmp_
         assert "--beside" in error
 
 
-async def test_a_shop_without_a_url_hears_orders_and_returns_and_they_are_delivered(tmp_path: Path) -> None:
+async def test_events_of_a_shop_without_a_url_are_delivered_to_a_listener(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
         shop_id, _ = await caller.shop(None)
         async with listen(market, shop_id) as listening:
             to = ("--url", market.address, "--token", OPERATOR_TOKEN, "--shop", shop_id)
             status, _, error = await kalathi("trigger", "return_withdrawal", *to)
             assert status == 0, error
-            heard = [await listening.heard() for _ in range(8)]
+            heard = [await listening.next_webhook() for _ in range(8)]
             assert not any(entry["is_copy"] for entry in heard)
             of_return = [entry for entry in heard if entry["event_type"].startswith("merchant_return")]
             assert [entry["event_type"] for entry in of_return] == ["merchant_return_created"] + [
@@ -226,21 +226,21 @@ async def test_a_shop_without_a_url_hears_orders_and_returns_and_they_are_delive
         assert log["deliveries"][0]["state"] == "not_sent"
 
 
-async def test_only_the_wanted_events_are_taken_from_the_shops_url(tmp_path: Path) -> None:
+async def test_a_listener_diverts_only_the_events_that_it_names(tmp_path: Path) -> None:
     async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
         shop_id, token = await caller.shop(f"{shop.address}/own")
         async with listen(market, shop_id, "--events", "order_updated") as listening:
             code = await caller.cart(shop_id)
             await until(lambda: ("new_order", "open") in shop.by_order[code])
             await caller.accept(token, code)
-            assert (await listening.heard())["event_type"] == "order_updated"
+            assert (await listening.next_webhook())["event_type"] == "order_updated"
             assert [event for event, _ in shop.by_order[code]] == ["new_order"]
         # Without a URL, an event that no listener wants is not tried.
         other_id, token = await caller.shop(None)
         async with listen(market, other_id, "--events", "order_updated") as listening:
             code = await caller.cart(other_id)
             await caller.accept(token, code)
-            assert (await listening.heard())["event_type"] == "order_updated"
+            assert (await listening.next_webhook())["event_type"] == "order_updated"
             log = await caller.operate("GET", f"/marketplace/deliveries?subject={code}&event_type=new_order")
             assert [(entry["state"], entry["attempts"]) for entry in log["deliveries"]] == [("not_sent", 0)]
 
@@ -253,11 +253,11 @@ async def test_a_failure_names_its_cause_and_only_failures_are_shown_on_request(
         async with listen(market, shop_id, "--failed", "--forward", f"{shop.address}/hook") as listening:
             await recorded(caller, await caller.cart(shop_id))
             code = await caller.cart(shop_id)
-            heard = await listening.heard()
+            heard = await listening.next_webhook()
             assert (heard["subject"], heard["status"]) == (code, 404)
         async with listen(market, shop_id, "--forward", "localhost:9/hook") as listening:
             code = await caller.cart(shop_id)
-            heard = await listening.heard()
+            heard = await listening.next_webhook()
             assert (heard["status"], heard["error"]) == (None, "refused")
             assert "refused" in heard["explanation"]
             [attempt] = await recorded(caller, code)
@@ -270,7 +270,7 @@ async def test_a_redirect_of_the_target_is_followed_as_from_the_marketplace(tmp_
         shop.answers["/hook"] = lambda _: web.Response(status=302, headers={"Location": "/there"})
         async with listen(market, shop_id, "--forward", f"{shop.address}/hook") as listening:
             await caller.cart(shop_id)
-            assert (await listening.heard())["status"] == 200
+            assert (await listening.next_webhook())["status"] == 200
         assert [(request.method, request.path) for request in shop.requests] == [("POST", "/hook"), ("POST", "/there")]
 
 
@@ -289,7 +289,7 @@ async def test_an_endless_answer_costs_no_memory_and_its_status_counts(tmp_path:
         shop.answers["/hook"] = endless
         async with listen(market, shop_id, "--forward", f"{shop.address}/hook") as listening:
             code = await caller.cart(shop_id)
-            assert (await listening.heard())["status"] == 200
+            assert (await listening.next_webhook())["status"] == 200
             assert (await recorded(caller, code))[0]["status"] == 200
 
 
@@ -312,7 +312,7 @@ async def test_a_self_signed_certificate_is_accepted_on_request_only(tmp_path: P
         for options, outcome in ((("--insecure",), (200, "")), ((), (None, "certificate"))):
             async with listen(market, shop_id, "--forward", target, *options) as listening:
                 await caller.cart(shop_id)
-                heard = await listening.heard()
+                heard = await listening.next_webhook()
                 assert (heard["status"], heard["error"]) == outcome
 
 
@@ -322,12 +322,12 @@ async def test_a_listener_survives_a_restart_of_the_marketplace(tmp_path: Path) 
         port = market.address.rsplit(":", 1)[1]
         async with listen(market, shop_id) as listening:
             assert await market.terminate() == 0
-            await listening.says("Connecting again")
+            await listening.wait_for_line("Connecting again")
             arguments = ("serve", "--port", port, "--data", str(tmp_path))
             async with running(tmp_path, *arguments):
-                await listening.says(IN_PLACE)
+                await listening.wait_for_line(IN_PLACE)
                 code = await caller.cart(shop_id)
-                assert (await listening.heard())["subject"] == code
+                assert (await listening.next_webhook())["subject"] == code
 
 
 async def test_faults_of_the_sandbox_apply_to_listeners_too(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ async def test_faults_of_the_sandbox_apply_to_listeners_too(tmp_path: Path) -> N
         await caller.operate("PUT", "/marketplace/faults", {"seed": 1, "rules": [rule]})
         async with listen(market, shop_id) as listening:
             code = await caller.cart(shop_id)
-            assert [(await listening.heard())["subject"] for _ in range(2)] == [code, code]
+            assert [(await listening.next_webhook())["subject"] for _ in range(2)] == [code, code]
 
 
 REFUSED: list[tuple[tuple[str, ...], str]] = [
@@ -353,7 +353,7 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
 ]
 
 
-async def test_a_refused_listener_says_why(tmp_path: Path) -> None:
+async def test_a_refused_listener_prints_the_reason(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
         shop_id, _ = await caller.shop(None)
         chosen = ["--shop", shop_id, "--url", market.address, "--token", OPERATOR_TOKEN]
@@ -366,7 +366,7 @@ async def test_a_refused_listener_says_why(tmp_path: Path) -> None:
         assert "handshake" not in market.log.read_text("utf-8")
 
 
-async def test_a_stream_that_sends_something_else_is_closed_and_changes_nothing(tmp_path: Path) -> None:
+async def test_a_stream_with_invalid_messages_is_closed_without_effect(tmp_path: Path) -> None:
     async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
         shop_id, _ = await caller.shop(f"{shop.address}/own")
         url = f"ws{market.address.removeprefix('http')}/marketplace/shops/{shop_id}/listen"
@@ -384,7 +384,7 @@ async def test_a_stream_that_sends_something_else_is_closed_and_changes_nothing(
             await stream.recv()
             code = await caller.cart(shop_id)
             event = json.loads(await stream.recv())
-            # An answer to another number is ignored, and a word of the marketplace's own is not believed.
+            # An answer to another number is ignored, and so is an outcome that only the marketplace may set.
             await stream.send(json.dumps({"type": "answer", "number": 77, "status": 200}))
             await stream.send(json.dumps({"type": "answer", "number": event["number"], "error": "held_back"}))
             [attempt] = await recorded(caller, code)
@@ -393,7 +393,7 @@ async def test_a_stream_that_sends_something_else_is_closed_and_changes_nothing(
         assert "Traceback" not in market.log.read_text("utf-8")
 
 
-async def test_a_listener_that_does_not_read_holds_nobody_up_and_the_end_comes_all_the_same(tmp_path: Path) -> None:
+async def test_a_stalled_listener_delays_neither_deliveries_nor_shutdown(tmp_path: Path) -> None:
     async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
         shop_id, _ = await caller.shop(f"{shop.address}/own")
         host, port = market.address.removeprefix("http://").split(":")
@@ -409,9 +409,9 @@ async def test_a_listener_that_does_not_read_holds_nobody_up_and_the_end_comes_a
             count = 90
 
             async def read() -> set[str]:
-                return {(await reading.heard())["subject"] for _ in range(count)}
+                return {(await reading.next_webhook())["subject"] for _ in range(count)}
 
-            # At the same time: a command that stays does not wait for a reader that stands still.
+            # At the same time: a long-running command does not wait for a stalled reader.
             subjects = asyncio.create_task(read())
             for _ in range(count):
                 await caller.operate("POST", "/marketplace/scenarios/hundred_lines", {"shop_id": shop_id, "set": {}})
@@ -423,14 +423,14 @@ async def test_a_listener_that_does_not_read_holds_nobody_up_and_the_end_comes_a
         stalled.close()
 
 
-def test_a_stream_for_which_too_much_waits_is_ended() -> None:
+def test_a_stream_with_too_many_queued_bytes_is_closed() -> None:
     stream = Stream(event_types=frozenset(), is_beside=True, target="", timeout_seconds=1, user_agent="x")
     for number in range(20):
         stream.copy("new_order", "o1", number, b"x" * 1_000_000)
         assert stream.ended.is_set() is (number >= 8)
 
 
-async def test_another_process_works_while_this_one_holds_the_stream(tmp_path: Path) -> None:
+async def test_listeners_work_across_two_processes(tmp_path: Path) -> None:
     url = fresh_postgres()
     arguments = ("--database", url, "--public-url", "http://127.0.0.1:8090")
     async with endpoint() as shop, running(tmp_path / "a", *serve(tmp_path / "a", "--no-worker", *arguments)) as market:
@@ -442,13 +442,13 @@ async def test_another_process_works_while_this_one_holds_the_stream(tmp_path: P
                 await until(lambda: ("new_order", "open") in shop.by_order[code])
                 async with listen(market, shop_id) as first, listen(worker, shop_id, role=COPIES) as second:
                     code = await caller.cart(shop_id)
-                    assert not (await first.heard())["is_copy"]
-                    assert (await second.heard())["is_copy"]
+                    assert not (await first.next_webhook())["is_copy"]
+                    assert (await second.next_webhook())["is_copy"]
                     assert (await recorded(caller, code))[0]["url"] == "listener:"
                     await first.kill()
-                    await second.says(IN_PLACE)
+                    await second.wait_for_line(IN_PLACE)
                     code = await caller.cart(shop_id)
-                    assert not (await second.heard())["is_copy"]
+                    assert not (await second.next_webhook())["is_copy"]
                 code = await caller.cart(shop_id)
                 await until(lambda: ("new_order", "open") in shop.by_order[code])
         finally:

@@ -1,4 +1,4 @@
-"""Receivers as they are found in the field: odd answers, connections that end without notice, and failures of TLS."""
+"""Unusual receivers: odd answers, connections that end without notice, TLS failures."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ async def sender() -> AsyncIterator[WebhookSender]:
 
 
 class Receiver:
-    """Answers as it was told; counts connections and requests."""
+    """Answers as configured; counts connections and requests."""
 
     def __init__(self, answers: Sequence[bytes], then: Then) -> None:
         self.answers = answers
@@ -70,7 +70,7 @@ async def receiver(*answers: bytes, then: Then = "close", tls: ssl.SSLContext | 
 
 @pytest.mark.parametrize("status", [200, 404])
 @pytest.mark.parametrize("odd", ODD)
-async def test_the_status_decides_whatever_follows_it(sender: WebhookSender, odd: str, status: int) -> None:
+async def test_the_status_alone_decides_the_outcome(sender: WebhookSender, odd: str, status: int) -> None:
     async with receiver(b"HTTP/1.1 %d X\r\n%b" % (status, ODD[odd])) as there:
         answer = await sender.post(there.url, b"{}")
     assert (answer.status, answer.error, there.requests) == (status, SendError.NONE, 1)
@@ -87,7 +87,7 @@ async def test_a_200_whose_rest_stalls_is_delivered(sender: WebhookSender, rest:
     assert answer.duration_millis < 3000
 
 
-async def test_the_rest_of_an_answer_is_not_waited_for_as_long_as_the_answer_itself() -> None:
+async def test_the_rest_of_an_answer_has_a_shorter_time_limit() -> None:
     patient = WebhookSender(user_agent="x", timeout_seconds=60, connections=10)
     async with receiver(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", then="stall") as there:
         answer = await patient.post(there.url, b"{}")
@@ -96,7 +96,7 @@ async def test_the_rest_of_an_answer_is_not_waited_for_as_long_as_the_answer_its
     assert 1900 < answer.duration_millis < 10_000
 
 
-async def test_a_connection_is_kept_for_the_next_webhook(sender: WebhookSender) -> None:
+async def test_a_connection_is_reused_for_the_next_webhook(sender: WebhookSender) -> None:
     async with receiver(NO_BODY, then="wait") as there:
         for _ in range(5):
             assert (await sender.post(there.url, b"{}")).delivered
@@ -108,7 +108,7 @@ async def test_a_connection_is_kept_for_the_next_webhook(sender: WebhookSender) 
 
 
 @pytest.mark.parametrize("odd", ["a surplus body", "two lengths", "a folded header", "length and chunks"])
-async def test_a_connection_with_an_odd_answer_carries_no_other_webhook(sender: WebhookSender, odd: str) -> None:
+async def test_a_connection_with_an_odd_answer_is_not_reused(sender: WebhookSender, odd: str) -> None:
     async with receiver(b"HTTP/1.1 200 OK\r\n" + ODD[odd], then="wait") as there:
         for _ in range(2):
             assert (await sender.post(there.url, b"{}")).delivered
@@ -116,7 +116,7 @@ async def test_a_connection_with_an_odd_answer_carries_no_other_webhook(sender: 
         await sender.close()
 
 
-async def test_bytes_that_come_between_two_webhooks_are_never_taken_for_an_answer(sender: WebhookSender) -> None:
+async def test_bytes_between_two_webhooks_are_not_read_as_an_answer(sender: WebhookSender) -> None:
     late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
     hung_up: list[asyncio.Event] = []
 
@@ -145,14 +145,14 @@ async def test_bytes_that_come_between_two_webhooks_are_never_taken_for_an_answe
         await sender.close()
 
 
-async def test_a_receiver_that_closes_without_saying_so_costs_no_attempt(sender: WebhookSender) -> None:
+async def test_a_connection_closed_without_notice_costs_no_attempt(sender: WebhookSender) -> None:
     async with receiver(NO_BODY) as there:
         for _ in range(60):
             assert (await sender.post(there.url, b"{}")).delivered
         assert (there.connections, there.requests) == (60, 60)
 
 
-async def test_a_kept_connection_that_dies_is_replaced_once_and_a_fresh_one_never() -> None:
+async def test_a_lost_reused_connection_is_replaced_once_a_new_one_never() -> None:
     sender = WebhookSender(user_agent="x", timeout_seconds=5, connections=10)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -182,7 +182,7 @@ async def test_a_kept_connection_that_dies_is_replaced_once_and_a_fresh_one_neve
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 50_000, SendError.UNREADABLE_ANSWER),
     ],
 )
-async def test_an_answer_that_is_none_has_its_word(sender: WebhookSender, answer: bytes, word: SendError) -> None:
+async def test_an_invalid_answer_has_its_own_error(sender: WebhookSender, answer: bytes, word: SendError) -> None:
     async with receiver(answer) as there:
         outcome = await sender.post(there.url, b"{}")
     assert (outcome.status, outcome.error, there.requests) == (None, word, 1)
@@ -219,7 +219,7 @@ async def test_a_webhook_over_tls_names_the_host_and_keeps_the_connection(author
     await sender.close()
 
 
-async def test_each_failure_of_tls_has_its_word(authority: trustme.CA) -> None:
+async def test_each_tls_failure_has_its_own_error(authority: trustme.CA) -> None:
     past = datetime.now(UTC) - timedelta(days=1)
     # What a server of TLS 1.1 answers to a client that begins with 1.2: a fatal alert, protocol_version.
     too_old = b"\x15\x03\x01\x00\x02\x02\x46"
@@ -240,7 +240,7 @@ async def test_each_failure_of_tls_has_its_word(authority: trustme.CA) -> None:
 
 @asynccontextmanager
 async def talking(server: ssl.SSLContext | bytes) -> AsyncIterator[int]:
-    """A server of TLS, or one that answers these bytes to whatever it hears."""
+    """A TLS server, or one that answers every request with these bytes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Output never fails work: terminals that are not UTF-8, readers that leave or stand still, full disks."""
+"""Output problems stop no work: terminals other than UTF-8, closed or stalled readers, full disks."""
 
 import asyncio
 import contextlib
@@ -71,7 +71,7 @@ async def test_both_streams_escape_what_they_cannot_encode(tmp_path: Path, encod
     assert "Αττική".encode(name, "backslashreplace") in out
 
 
-async def test_a_result_that_cannot_be_written_ends_with_a_sentence_and_one_whose_reader_has_left_does_not() -> None:
+async def test_a_full_output_is_an_error_and_a_closed_reader_is_not() -> None:
     assert await _run("openapi", stdout=_full()) == (
         1,
         b"",
@@ -82,7 +82,7 @@ async def test_a_result_that_cannot_be_written_ends_with_a_sentence_and_one_whos
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-async def test_streams_that_are_closed_at_the_start_are_no_fault(closed: str) -> None:
+async def test_streams_closed_at_the_start_are_no_error(closed: str) -> None:
     process = await asyncio.create_subprocess_shell(f"exec {sys.executable} -m kalathi.cli openapi {closed} | wc -c")
     assert await process.wait() == 0
 
@@ -121,7 +121,7 @@ async def _post(address: str) -> int:
 
 
 @pytest.mark.parametrize("where", ["full", "left", "still"])
-async def test_a_connector_goes_on_when_nobody_can_read_what_it_says(tmp_path: Path, where: str) -> None:
+async def test_a_connector_works_when_its_output_cannot_be_written(tmp_path: Path, where: str) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with contextlib.suppress(BlockingIOError):
@@ -181,7 +181,7 @@ async def test_json_is_utf_8_whatever_the_terminal_is(tmp_path: Path, encoding: 
         assert name.encode(encoding, "backslashreplace") in out
 
 
-async def test_a_listener_that_forwards_does_so_without_a_reader(tmp_path: Path) -> None:
+async def test_a_forwarding_listener_needs_no_reader(tmp_path: Path) -> None:
     async with (
         running(tmp_path / "market", *serve(tmp_path / "market")) as market,
         calling(market.address) as caller,

@@ -20,7 +20,7 @@ from tests.market import until
 pytestmark = pytest.mark.anyio
 
 
-async def test_sigterm_ends_the_marketplace_cleanly_and_the_data_folder_serves_again(tmp_path: Path) -> None:
+async def test_sigterm_stops_the_marketplace_cleanly_and_it_starts_again(tmp_path: Path) -> None:
     async with endpoint() as shop:
         async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
             shop_id, token = await caller.shop(f"{shop.address}/")
@@ -66,7 +66,7 @@ async def test_the_operators_token_is_made_once_and_readable_by_its_owner_only(t
         await process.wait()
 
 
-async def test_a_taken_port_a_served_database_and_a_wrong_setting_say_what_to_do(tmp_path: Path) -> None:
+async def test_a_failed_start_names_its_cause_without_a_traceback(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, _, error = await kalathi("serve", "--port", port, "--data", str(tmp_path / "a"))
@@ -98,7 +98,7 @@ async def test_a_taken_port_a_served_database_and_a_wrong_setting_say_what_to_do
 
 
 @pytest.mark.parametrize("command", [[], ["serve"], ["merchant"], ["demo"], ["shop"], ["shop", "add"]])
-async def test_every_command_explains_itself(command: list[str]) -> None:
+async def test_every_command_has_help(command: list[str]) -> None:
     code, out, _ = await kalathi(*command, "--help")
     assert code == 0
     assert "Usage: " in out
@@ -125,7 +125,7 @@ async def test_an_event_that_the_connector_answered_with_200_is_on_disk_when_it_
     assert kept == set(bodies)
 
 
-async def test_a_source_of_stock_that_is_missing_at_the_start_stops_neither_webhooks_nor_the_answer_later(
+async def test_a_connector_starts_without_its_stock_file_and_answers_later(
     tmp_path: Path,
 ) -> None:
     stock = tmp_path / "stock.csv"
@@ -191,7 +191,7 @@ async def test_production_does_not_start_without_a_real_address_and_a_long_token
     assert (code, "--operator-token has fewer than 32 characters" in error) == (1, True)
 
 
-async def test_check_says_what_a_start_would_find_and_changes_nothing(tmp_path: Path) -> None:
+async def test_check_reports_startup_problems_and_changes_nothing(tmp_path: Path) -> None:
     data = tmp_path / "d"
     arguments = ("--data", str(data), "--check")
     code, out, error = await kalathi(*PRODUCTION, *GOOD, "--port", "0", *arguments)
@@ -225,7 +225,7 @@ async def test_check_says_what_a_start_would_find_and_changes_nothing(tmp_path: 
     drop_postgres(url)
 
 
-async def test_a_worker_of_its_own_says_what_it_needs() -> None:
+async def test_a_separate_worker_names_its_missing_settings() -> None:
     code, _, error = await kalathi("worker", "--data", "/nonexistent")
     assert (code, "needs PostgreSQL" in error, "Traceback" in error) == (1, True, False)
     code, _, error = await kalathi("worker", "--database", "postgresql://nobody@127.0.0.1:1/kalathi")
@@ -244,7 +244,7 @@ def _children(pid: int) -> set[int]:
 @pytest.mark.parametrize(
     "death", ["os._exit(3)", "raise RuntimeError('a bug')", "os.kill(os.getpid(), 9)", "raise SystemExit(4)"]
 )
-async def test_a_process_that_dies_before_it_is_ready_ends_them_all(death: str) -> None:
+async def test_a_process_that_dies_before_it_is_ready_stops_all(death: str) -> None:
     program = f"""
 import os, signal
 from kalathi.supervising import supervise
@@ -265,7 +265,7 @@ supervise(4, serve, lambda: print("ready"))
     assert (b"a bug" in error) == ("a bug" in death)
 
 
-async def test_several_processes_serve_one_port_and_one_that_dies_is_started_again(tmp_path: Path) -> None:
+async def test_several_processes_serve_one_port_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
     url = fresh_postgres()
     arguments = serve(tmp_path, "--database", url, "--processes", "3")
     async with endpoint() as shop, running(tmp_path, *arguments) as market, calling(market.address) as caller:
@@ -281,7 +281,7 @@ async def test_several_processes_serve_one_port_and_one_that_dies_is_started_aga
     drop_postgres(url)
 
 
-async def test_a_worker_of_its_own_can_be_watched_and_not_called(tmp_path: Path) -> None:
+async def test_a_separate_worker_serves_monitoring_only(tmp_path: Path) -> None:
     url = fresh_postgres()
     arguments = ["worker", "--database", url, "--public-url", "http://market", "--watch-port", "0"]
     async with running(tmp_path, *arguments) as worker, calling(worker.address) as caller:
@@ -297,7 +297,7 @@ async def test_a_worker_of_its_own_can_be_watched_and_not_called(tmp_path: Path)
 @pytest.mark.parametrize(
     "malformed", [b"NOT HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nno colon here\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"]
 )
-async def test_what_is_not_http_is_answered_with_the_envelope(tmp_path: Path, malformed: bytes) -> None:
+async def test_invalid_http_is_answered_with_the_envelope(tmp_path: Path, malformed: bytes) -> None:
     async with running(tmp_path, *serve(tmp_path)) as market:
         host, port = market.address.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))

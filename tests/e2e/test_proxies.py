@@ -74,7 +74,7 @@ PROXIES: Final[dict[str, Callable[[str, int, _Files], list[str]]]] = {
 }
 
 
-class _Here(AbstractResolver):
+class _Loopback(AbstractResolver):
     """Every name is this machine."""
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
@@ -93,7 +93,7 @@ class Front(NamedTuple):
 
     def session(self, source: str = "127.0.0.2") -> aiohttp.ClientSession:
         """Calls from this address of the machine."""
-        connector = aiohttp.TCPConnector(resolver=_Here(), ssl=self.tls, local_addr=(source, 0))
+        connector = aiohttp.TCPConnector(resolver=_Loopback(), ssl=self.tls, local_addr=(source, 0))
         return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=20))
 
 
@@ -172,7 +172,7 @@ async def _add_shop(session: aiohttp.ClientSession, front: Front) -> tuple[str, 
     return found["shop"]["id"], found["api_token"]
 
 
-async def test_a_documented_proxy_lets_everything_through_that_has_to_pass(front: Front) -> None:
+async def test_a_documented_proxy_passes_every_required_call(front: Front) -> None:
     async with front.session() as session:
         shop_id, token = await _add_shop(session, front)
         shop = {"Authorization": f"Bearer {token}", "Accept": ACCEPT}
@@ -191,7 +191,7 @@ async def test_a_documented_proxy_lets_everything_through_that_has_to_pass(front
             await websocket.ping()
 
 
-async def test_behind_a_documented_proxy_a_person_signs_in_and_gets_news_at_once(front: Front) -> None:
+async def test_behind_a_documented_proxy_sign_in_and_updates_work(front: Front) -> None:
     async with front.session() as session:
         _, token = await _add_shop(session, front)
         async with session.get(f"{front.url}/", allow_redirects=False) as answer:

@@ -27,7 +27,7 @@ async def _delivered(caller: Caller, shop_id: str) -> str:
     return code
 
 
-async def test_the_connector_reviews_what_it_may_and_tells_of_the_rest(tmp_path: Path) -> None:
+async def test_the_connector_reviews_permitted_returns_and_reports_others(tmp_path: Path) -> None:
     token_file, stock = tmp_path / "token", tmp_path / "stock.csv"
     stock.write_text("shop_uid,quantity\nA,10\n", "utf-8")
     async with running(tmp_path / "market", *serve(tmp_path / "market")) as market, calling(market.address) as caller:
@@ -58,7 +58,7 @@ async def test_the_connector_reviews_what_it_may_and_tells_of_the_rest(tmp_path:
             assert await connector.terminate() == 0
 
 
-async def test_goods_of_a_csv_are_announced_from_the_command_line(tmp_path: Path) -> None:
+async def test_a_purchase_order_is_submitted_from_a_csv_on_the_command_line(tmp_path: Path) -> None:
     goods = tmp_path / "goods.csv"
     goods.write_text("product_uid,expected_quantity,storage_conditions\nA,8,2\n", "utf-8")
     async with running(tmp_path / "market", *serve(tmp_path / "market")) as market, calling(market.address) as caller:

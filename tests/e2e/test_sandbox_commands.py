@@ -71,7 +71,7 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
         assert token not in log
 
 
-async def test_trigger_shows_what_came_of_each_webhook_and_checks_it_on_request(tmp_path: Path) -> None:
+async def test_trigger_shows_each_webhooks_outcome_and_check_verifies_it(tmp_path: Path) -> None:
     async with endpoint() as shop, running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
         shop_id, _ = await caller.shop(f"{shop.address}/hook")
         to = ("--url", market.address, "--token", OPERATOR_TOKEN, "--shop", shop_id)
@@ -106,7 +106,7 @@ async def test_trigger_shows_what_came_of_each_webhook_and_checks_it_on_request(
         assert (status, error) == (1, "kalathi: --check needs the outcomes, so leave out --no-wait.\n")
 
 
-async def test_simulated_traffic_ends_by_itself_and_the_same_seed_decides_the_same(tmp_path: Path) -> None:
+async def test_simulated_traffic_ends_and_a_seed_repeats_its_decisions(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path, "--voucher-delay-seconds", "0")) as market:
         to = ("--url", market.address, "--token", OPERATOR_TOKEN, "--json")
         counts = []
@@ -115,7 +115,7 @@ async def test_simulated_traffic_ends_by_itself_and_the_same_seed_decides_the_sa
             assert status == 0, error
             counts.append(json.loads(out))
         assert counts[0] == counts[1]
-        # A listing that a rejection has emptied is none that others buy from: traffic does not dry up.
+        # Customers do not share listings that a rejection has emptied, so traffic continues.
         assert counts[0]["placed"] == 80
         assert counts[0]["rejected"] > 5
         assert "refused" not in counts[0]
@@ -125,7 +125,7 @@ async def test_simulated_traffic_ends_by_itself_and_the_same_seed_decides_the_sa
         assert "60s" in error
 
 
-async def test_a_flag_wins_over_a_variable_and_that_over_the_file(tmp_path: Path) -> None:
+async def test_a_flag_overrides_a_variable_and_a_variable_the_file(tmp_path: Path) -> None:
     data = tmp_path / "market"
     config = tmp_path / "kalathi.toml"
     config.write_text(f'port = 0\ndata = "{data}"\nacceptance_hours = 7\nextension_hours = 5\n', "utf-8")
@@ -139,7 +139,7 @@ async def test_a_flag_wins_over_a_variable_and_that_over_the_file(tmp_path: Path
         assert (int(extended["order"]["expires_at"][11:13]) - int(expires[11:13])) % 24 == 5
 
 
-async def test_the_file_serves_every_command_and_its_tables_the_flags(tmp_path: Path) -> None:
+async def test_the_file_sets_options_of_all_commands_and_of_single_ones(tmp_path: Path) -> None:
     data = tmp_path / "market"
     config = tmp_path / "kalathi.toml"
     config.write_text(

@@ -49,7 +49,7 @@ async def test_a_delivery_is_the_contracts_post_with_the_very_bytes(shop: Endpoi
     assert "Authorization" not in request.headers
 
 
-async def test_in_production_nothing_is_sent_in_the_clear(shop: Endpoint) -> None:
+async def test_with_https_only_no_webhook_is_sent_over_http(shop: Endpoint) -> None:
     strict = WebhookSender(user_agent="x", timeout_seconds=2, connections=10, https_only=True)
     answer = await strict.post(f"{shop.address}/hook", b"{}")
     await strict.close()
@@ -92,14 +92,14 @@ async def test_three_redirects_are_followed_and_a_fourth_is_not(shop: Endpoint, 
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "gopher://x/", "http://", "http://[::1"])
-async def test_a_redirect_to_nowhere_fails_cleanly(shop: Endpoint, sender: WebhookSender, location: str) -> None:
+async def test_an_invalid_redirect_fails(shop: Endpoint, sender: WebhookSender, location: str) -> None:
     shop.answers["/"] = _redirect(302, location)
     answer = await sender.post(shop.address + "/", b"{}")
     assert not answer.delivered
     assert answer.url.isascii(), "what is recorded can be written down"
 
 
-async def test_a_redirect_to_bytes_that_are_no_text_fails_and_can_be_written_down(sender: WebhookSender) -> None:
+async def test_a_redirect_to_undecodable_bytes_fails_with_a_storable_url(sender: WebhookSender) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"{}")
         address = f"http://127.0.0.1:{port}/".encode()
@@ -113,9 +113,7 @@ async def test_a_redirect_to_bytes_that_are_no_text_fails_and_can_be_written_dow
     assert outcome.url.encode() == f"http://127.0.0.1:{port}/".encode()
 
 
-async def test_one_time_limit_holds_for_an_endpoint_and_all_its_redirects(
-    shop: Endpoint, sender: WebhookSender
-) -> None:
+async def test_one_time_limit_covers_an_endpoint_and_its_redirects(shop: Endpoint, sender: WebhookSender) -> None:
     async def slow(_request: web.Request) -> web.Response:
         await asyncio.sleep(0.3)
         return web.Response(status=302, headers={"Location": "/slow"})
@@ -130,14 +128,14 @@ async def test_one_time_limit_holds_for_an_endpoint_and_all_its_redirects(
     ("asked", "seconds"),
     [("120", 120), ("999999999999", 86_400), ("Wed, 01 Jan 2020 00:00:00 GMT", 0), ("soon", 0), ("-5", 0), ("٣", 0)],
 )
-async def test_how_long_an_endpoint_asks_to_wait_is_told(
+async def test_retry_after_in_seconds_is_reported(
     shop: Endpoint, sender: WebhookSender, asked: str, seconds: int
 ) -> None:
     shop.answers["/"] = lambda _request: web.Response(status=503, headers={"Retry-After": asked})
     assert (await sender.post(shop.address + "/", b"{}")).retry_after_seconds == seconds
 
 
-async def test_until_when_an_endpoint_asks_to_wait_is_told(shop: Endpoint, sender: WebhookSender) -> None:
+async def test_a_retry_after_date_is_read_in_seconds(shop: Endpoint, sender: WebhookSender) -> None:
     until = formatdate(time.time() + 300, usegmt=True)
     shop.answers["/"] = lambda _request: web.Response(status=429, headers={"Retry-After": until})
     assert 290 < (await sender.post(shop.address + "/", b"{}")).retry_after_seconds <= 300
@@ -169,7 +167,7 @@ async def test_user_name_and_password_of_the_url_are_sent(shop: Endpoint, sender
     assert base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")) == "me:sécret".encode()
 
 
-async def test_an_endless_answer_is_read_only_at_its_beginning(shop: Endpoint, sender: WebhookSender) -> None:
+async def test_only_the_beginning_of_an_endless_answer_is_read(shop: Endpoint, sender: WebhookSender) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(status=500)
         await response.prepare(request)
@@ -195,7 +193,7 @@ async def test_an_endless_answer_is_read_only_at_its_beginning(shop: Endpoint, s
         ("", {SendError.INVALID_URL}),
     ],
 )
-async def test_an_address_that_does_not_answer_is_an_outcome_and_no_exception(
+async def test_a_failed_connection_is_an_outcome_and_no_exception(
     sender: WebhookSender, url: str, words: set[SendError]
 ) -> None:
     answer = await sender.post(url, b"{}")

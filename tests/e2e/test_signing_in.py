@@ -37,7 +37,7 @@ async def test_a_sandbox_prints_a_link_that_works_once_and_open_makes_another(tm
         assert "Open the link in a browser yourself" in error
 
 
-async def test_a_browser_gets_the_link_in_a_file_of_its_owner(tmp_path: Path) -> None:
+async def test_open_passes_the_link_to_the_browser_in_a_private_file(tmp_path: Path) -> None:
     """Other users of the machine can read the command line of a browser."""
     async with running(tmp_path, *serve(tmp_path)) as market:
         (tmp_path / "operator-token").write_text(OPERATOR_TOKEN, "utf-8")
@@ -56,7 +56,7 @@ async def test_a_browser_gets_the_link_in_a_file_of_its_owner(tmp_path: Path) ->
         assert found[1].startswith(market.address)
 
 
-async def test_an_open_console_says_so_at_the_start_and_needs_loopback(tmp_path: Path) -> None:
+async def test_an_open_console_warns_at_startup_and_requires_loopback(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path, "--open-console")) as market:
         printed = [(await market.process.stdout.readline()).decode() for _ in range(3)]
         assert "--open-console: every user of this machine" in printed[2]

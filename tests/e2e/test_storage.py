@@ -23,7 +23,7 @@ RESTARTS = ("fast", "immediate", "fast")
 
 
 class Traffic:
-    """Orders that are placed and accepted, whatever happens; keeps what was answered with success."""
+    """Place and accept orders despite errors; remember the successful answers."""
 
     def __init__(self, caller: Caller, shop_id: str, token: str) -> None:
         self._caller = caller
@@ -58,7 +58,7 @@ class Traffic:
                 self.refusals.append((status, answer["errors"][0]["code"]))
 
     async def grows(self, count: int = 20) -> None:
-        """Until so many more are accepted."""
+        """Wait until so many more are accepted."""
         wanted = len(self.accepted) + count
         await until(lambda: len(self.accepted) >= wanted)
 
@@ -79,7 +79,7 @@ async def _all_is_there(caller: Caller, traffic: Traffic, deliveries: dict[str, 
         assert (state == "accepted") is (("order_updated", "accepted") in deliveries[code])
 
 
-async def test_a_restart_of_postgresql_under_load_loses_nothing_and_needs_none_of_ours(tmp_path: Path) -> None:
+async def test_a_restart_of_postgresql_under_load_loses_nothing(tmp_path: Path) -> None:
     server = start_server()
     await asyncio.to_thread(_create, server.url)
     url = server.url.replace("/postgres?", "/kalathi?")
@@ -169,12 +169,12 @@ async def test_a_database_that_is_read_only_gives_503_and_loses_nothing(tmp_path
     await _while_it_does_not_write(tmp_path, serve(tmp_path, "--database", database), close, reopen)
 
 
-async def test_a_data_folder_that_cannot_be_written_is_told_at_the_start() -> None:
+async def test_a_data_folder_that_cannot_be_written_stops_the_start() -> None:
     code, _, error = await kalathi(*serve(Path("/proc/kalathi")))
     assert (code, "/proc/kalathi" in error, "Traceback" in error) == (1, True, False), error
 
 
-async def test_a_change_by_another_program_is_seen_while_nothing_is_written(tmp_path: Path) -> None:
+async def test_a_change_by_another_program_is_seen_without_own_writes(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
         shop_id, token = await caller.shop(None)
         code = await caller.cart(shop_id)

@@ -27,7 +27,7 @@ TOKEN = {"Authorization": "Bearer secret"}
 STATUSES = (301, 302, 303, 307, 308)
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """A request that has arrived."""
 
     method: str
@@ -38,10 +38,10 @@ class Heard(NamedTuple):
 
 
 class Site:
-    """A server on this machine that redirects as it was told, answers everything else with 200, and keeps what came."""
+    """A local server that redirects as configured, answers everything else with 200, and records requests."""
 
     def __init__(self) -> None:
-        self.heard: list[Heard] = []
+        self.heard: list[Received] = []
         self.redirect: Callable[[str, str], tuple[int, str | None] | None] = lambda method, path: None
         self.content = b'{"success": true}'
         site = self
@@ -53,7 +53,7 @@ class Site:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 authorization = self.headers.get("Authorization")
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                site.heard.append(Heard(self.command, self.path, authorization, body, headers))
+                site.heard.append(Received(self.command, self.path, authorization, body, headers))
                 redirect = site.redirect(self.command, self.path)
                 content = b"moved" if redirect else site.content
                 self.send_response(redirect[0] if redirect else 200)
@@ -126,7 +126,7 @@ both = pytest.mark.parametrize("send", [_send_sync, _send_async], ids=["sync", "
 @pytest.mark.parametrize("to_another", [False, True], ids=["same", "other"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
 @pytest.mark.parametrize("status", STATUSES)
-def test_only_an_answer_to_the_request_itself_counts(
+def test_only_redirects_that_keep_method_and_secrets_are_followed(
     site: Site, other: Site, send: Send, status: int, method: str, to_another: bool
 ) -> None:
     target = other if to_another else site
@@ -154,7 +154,7 @@ def test_only_an_answer_to_the_request_itself_counts(
 
 
 @both
-def test_a_redirect_that_leads_nowhere_or_round_and_round_ends(site: Site, send: Send) -> None:
+def test_invalid_and_endless_redirects_raise_redirected_error(site: Site, send: Send) -> None:
     for location in (None, "", "http://[broken", "http://a:99999/"):
         site.redirect = lambda _, __, where=location: (302, where)  # type: ignore[misc]
         with pytest.raises(RedirectedError, match="names no address that can be read"):
@@ -199,7 +199,7 @@ def test_a_netrc_neither_adds_nor_replaces_a_header(site: Site, send: Send, tmp_
             assert [heard.authorization for heard in site.heard] == [headers.get("Authorization")] * 4
 
 
-def test_a_proxy_of_the_environment_is_used_by_choice_and_never_for_this_machine(site: Site, other: Site) -> None:
+def test_an_environments_proxy_is_used_on_request_and_never_locally(site: Site, other: Site) -> None:
     # In processes of their own: the HTTP library reads the environment once.
     for kind in ("sync", "async"):
         script = (
@@ -244,9 +244,7 @@ both_clients = pytest.mark.parametrize("call", [_call_sync, _call_async], ids=["
 
 
 @both_clients
-def test_every_call_says_that_the_marketplace_is_elsewhere_and_sends_no_token_there(
-    site: Site, other: Site, call: Call
-) -> None:
+def test_every_call_reports_a_moved_marketplace_without_sending_a_token(site: Site, other: Site, call: Call) -> None:
     site.redirect = lambda _, path: (301, other.url + path)
     asked = [(name, arguments, named) for name, arguments, named, *_ in (*CALLS, *READS)]
     asked += [("upload_invoice", ("o1", b"%PDF"), {}), ("upload_credit_invoice", ("o1", b"%PDF"), {}),
@@ -274,7 +272,7 @@ def test_a_redirect_to_a_page_names_that_page(site: Site, other: Site, call: Cal
 
 
 @both_clients
-def test_a_kept_post_within_the_marketplace_is_repeated_with_its_token(site: Site, call: Call) -> None:
+def test_a_308_within_the_marketplace_repeats_the_post_with_its_token(site: Site, call: Call) -> None:
     site.redirect = lambda _, path: (308, "/api" + path) if path.startswith("/merchants") else None
     assert call(site.url, "accept", ("o1", "loc", 7), {}) is None
     old, new = site.heard
@@ -294,7 +292,7 @@ def test_a_link_is_followed_to_another_server(site: Site, other: Site, call: Cal
 
 
 @pytest.mark.anyio
-async def test_only_an_answer_to_the_hand_overs_own_post_is_taken(site: Site, other: Site) -> None:
+async def test_a_hand_over_follows_redirects_only_as_a_post(site: Site, other: Site) -> None:
     network = AsyncNetwork(10.0)
     try:
         recipient = HttpRecipient(network, f"{site.url}/hook?key=hidden")
@@ -316,7 +314,7 @@ async def test_only_an_answer_to_the_hand_overs_own_post_is_taken(site: Site, ot
 
 
 @pytest.mark.anyio
-async def test_a_hand_over_carries_its_headers_and_a_signature_that_is_the_same_message_at_each_try(
+async def test_a_repeated_hand_over_keeps_its_headers_and_message_id(
     site: Site,
 ) -> None:
     secret = secret_text(b"0" * 32)
@@ -341,7 +339,7 @@ async def test_a_hand_over_carries_its_headers_and_a_signature_that_is_the_same_
 
 
 @pytest.mark.anyio
-async def test_stock_and_published_ranges_follow_a_read(site: Site, other: Site, tmp_path: Path) -> None:
+async def test_stock_and_range_reads_follow_redirects(site: Site, other: Site, tmp_path: Path) -> None:
     network = AsyncNetwork(10.0)
     site.redirect = lambda _, path: (302, other.url + path)
     try:
@@ -360,13 +358,13 @@ async def test_stock_and_published_ranges_follow_a_read(site: Site, other: Site,
 
 
 @both
-def test_an_address_that_cannot_be_one_is_no_answer(send: Send) -> None:
+def test_an_invalid_address_raises_unreachable_error(send: Send) -> None:
     for url in ("http://[::1", "nonsense", "http://a:port/"):
         with pytest.raises(UnreachableError):
             send("GET", url, {}, None)
 
 
-def test_a_hand_over_that_takes_too_long_names_the_setting() -> None:
+def test_a_hand_over_that_times_out_names_the_setting() -> None:
     async def hand_over() -> None:
         release = asyncio.Event()
 

@@ -116,7 +116,7 @@ async def test_an_order_is_entered_once_and_follows_its_state(context: Context) 
         ({"vat_ratio": None}, "vat_ratio is None"),
     ],
 )
-async def test_a_line_that_lacks_a_fact_is_not_entered_with_a_default(
+async def test_a_missing_value_of_a_line_is_not_replaced_by_a_default(
     context: Context, changes: dict[str, Any], sentence: str
 ) -> None:
     order = _recorded()
@@ -152,7 +152,7 @@ async def test_a_line_without_an_id_is_entered_all_the_same(context: Context) ->
     assert (context.order["status"], context.order["total"]) == ("processing", "286.98")
 
 
-async def test_key_and_secret_go_to_no_proxy_and_a_shop_that_is_away_is_said_so(context: Context) -> None:
+async def test_credentials_bypass_proxies_and_an_unreachable_shop_is_reported(context: Context) -> None:
     asked: list[str] = []
 
     async def proxy(request: web.Request) -> web.Response:
@@ -242,7 +242,7 @@ async def test_an_order_in_the_trash_stays_there(context: Context) -> None:
 
 @pytest.mark.parametrize("at_subtotal", [False, True])
 @pytest.mark.parametrize("rate", [24, 17, 13, 9, 6, 4, 19, 0])
-def test_woocommerce_comes_to_each_price_to_the_cent(rate: int, *, at_subtotal: bool) -> None:
+def test_woocommerce_computes_every_price_to_the_cent(rate: int, *, at_subtotal: bool) -> None:
     for cents in range(1, 10_000):
         price = Decimal(cents) * CENT
         # Through a float, as it comes out of JSON.
@@ -261,7 +261,7 @@ def test_two_decimals_would_miss_a_fifth_of_all_prices() -> None:
 
 
 @pytest.mark.parametrize("at_subtotal", [False, True])
-async def test_prices_with_vat_are_entered_net_and_the_order_comes_to_what_the_customer_pays(
+async def test_prices_are_entered_net_and_the_total_is_the_customers_price(
     context: Context, *, at_subtotal: bool
 ) -> None:
     context.shop.at_subtotal = at_subtotal
@@ -278,7 +278,7 @@ async def test_shipping_that_the_customer_pays_is_in_the_total(context: Context)
     assert context.order["total"] == "289.48"
 
 
-async def test_another_tax_rate_leaves_the_order_on_hold_until_a_person_has_looked(context: Context) -> None:
+async def test_another_tax_rate_puts_the_order_on_hold_until_corrected(context: Context) -> None:
     context.shop.rates[""] = Decimal(17)
     for _ in range(2):
         with pytest.raises(HandoverError, match=r"order 1000 comes to 270\.78, the customer pays 286\.98") as caught:
@@ -300,14 +300,14 @@ async def test_a_person_may_take_an_order_with_another_total_off_hold(context: C
 
 
 @pytest.mark.parametrize("ratio", [None, "", "much", -1, 124, True, "NaN"])
-async def test_a_vat_ratio_that_says_nothing_stops_the_order(context: Context, ratio: object) -> None:
+async def test_an_unusable_vat_ratio_stops_the_order(context: Context, ratio: object) -> None:
     order = _recorded()
     order["line_items"][1]["vat_ratio"] = ratio
     await context.refuse(order, r"Order DEMO-OPEN: the price of Smartphone 123 includes VAT.*Enter it by hand")
 
 
 @pytest.mark.parametrize("missing", ["price_includes_vat", "quantity"])
-async def test_a_line_that_says_too_little_stops_the_order(context: Context, missing: str) -> None:
+async def test_an_incomplete_line_stops_the_order(context: Context, missing: str) -> None:
     order = _recorded()
     order["line_items"][1][missing] = None
     await context.refuse(order, r"Order DEMO-OPEN: .*Smartphone 123")
@@ -322,7 +322,7 @@ async def test_numbers_as_texts_are_numbers_and_the_total_counts(context: Contex
     assert context.order["line_items"][0]["quantity"] == 2
 
 
-async def test_cash_on_delivery_is_told_from_what_is_paid(context: Context) -> None:
+async def test_cash_on_delivery_is_distinguished_from_paid_orders(context: Context) -> None:
     await context.take(_recorded(code="o1", payment_method="Cash_on_delivery"))
     await context.take(_recorded(code="o2", payment_method="card"))
     assert [o["payment_method"] for o in context.shop.orders.values()] == ["cod", "smart_cart"]
@@ -368,7 +368,7 @@ async def test_a_sku_that_two_products_have_stops_the_order(context: Context) ->
     await context.refuse(_recorded(), "products 4 and 6 of WooCommerce have the same SKU 768")
 
 
-async def test_a_product_in_the_trash_is_not_taken_and_hides_no_other(context: Context) -> None:
+async def test_a_product_in_the_trash_is_not_used_and_hides_no_other(context: Context) -> None:
     context.shop.products[3].status = "trash"
     await context.refuse(_recorded(), "no product with the SKU 768 .*trash")
     context.shop.products.append(Product(6, "768"))
@@ -377,7 +377,7 @@ async def test_a_product_in_the_trash_is_not_taken_and_hides_no_other(context: C
 
 
 @pytest.mark.parametrize(("sku", "others"), [("a,b", ["a", "b"]), ("Ab", ["aB"]), ("0", ["x", "y"])])
-async def test_only_the_exact_sku_is_taken(context: Context, sku: str, others: list[str]) -> None:
+async def test_only_the_exact_sku_matches(context: Context, sku: str, others: list[str]) -> None:
     context.shop.products += [Product(20 + number, other) for number, other in enumerate(others)]
     order = _recorded()
     order["line_items"] = order["line_items"][1:2]
@@ -391,7 +391,7 @@ async def test_only_the_exact_sku_is_taken(context: Context, sku: str, others: l
 # Invoices, addresses, details
 
 
-async def test_an_invoice_goes_along_with_its_company(context: Context) -> None:
+async def test_an_invoice_order_includes_the_company(context: Context) -> None:
     await context.take(_recorded("DEMO-INVOICE"))
     recorded = _recorded("DEMO-INVOICE")["invoice_details"]
     assert context.order["billing"] | {"phone": ""} == {
@@ -413,7 +413,7 @@ async def test_an_invoice_goes_along_with_its_company(context: Context) -> None:
     assert "is_vat_exempt" not in meta
 
 
-async def test_39a_goes_along_with_its_proof(context: Context) -> None:
+async def test_an_article_39a_order_includes_its_proof(context: Context) -> None:
     order = _recorded("DEMO-INVOICE39A")
     order["invoice_details"] |= {
         "vat_exclusion_verification_method": "documents",
@@ -446,12 +446,12 @@ async def test_a_vies_invoice_is_entered_without_tax_and_in_its_country(context:
     assert meta["vat_number"] == "DE111119191"
 
 
-async def test_a_shop_without_that_tax_class_is_told(context: Context) -> None:
+async def test_a_missing_tax_class_stops_the_order(context: Context) -> None:
     del context.shop.rates["zero-rate"]
     await context.refuse(_recorded("DEMO-INVOICE39A"), "Invalid tax class")
 
 
-async def test_a_collection_point_a_gift_and_phones_go_along(context: Context) -> None:
+async def test_collection_point_gift_wrap_and_phones_are_entered(context: Context) -> None:
     order = _recorded(custom="[GIFT-WRAP]", comments="Παρακαλώ\nγρήγορα")
     order["customer"] |= {"id": 17, "phone": 2101234567, "mobile": "(+30) 6999999999"}
     empty = dict.fromkeys(("street_name", "street_number", "floor", "zip", "city", "region", "country_code"), "")
@@ -510,7 +510,7 @@ async def test_any_member_may_be_null_or_missing(context: Context, name: str) ->
 # Changes
 
 
-async def test_couriers_and_tracking_codes_of_later_changes_go_along(context: Context) -> None:
+async def test_courier_and_tracking_codes_of_later_changes_are_entered(context: Context) -> None:
     await context.take(_recorded())
     changed = _recorded(courier="ACS", courier_tracking_codes=[123, "456"], courier_voucher="https://x/v.pdf")
     await context.take(changed)
@@ -533,14 +533,14 @@ async def test_a_status_that_a_person_has_set_stays_until_the_state_changes(cont
 
 
 @pytest.mark.parametrize("status", ["on-hold", "refunded", "failed"])
-async def test_a_change_that_is_no_new_state_undoes_no_status(context: Context, status: str) -> None:
+async def test_a_change_without_a_new_state_keeps_the_status(context: Context, status: str) -> None:
     await context.take(_recorded())
     context.shop.set_status(context.order, status)
     await context.take(_recorded(courier="ACS"))
     assert (context.order["status"], meta_of(context.order)["courier"]) == (status, "ACS")
 
 
-async def test_an_order_that_a_person_has_completed_goes_not_back_to_processing(context: Context) -> None:
+async def test_an_order_completed_by_a_person_stays_completed(context: Context) -> None:
     context.shop.rates[""] = Decimal(0)
     with pytest.raises(HandoverError, match="on hold"):
         await context.take(_recorded())
@@ -549,7 +549,7 @@ async def test_an_order_that_a_person_has_completed_goes_not_back_to_processing(
     assert (context.order["status"], meta_of(context.order)["state"]) == ("completed", "accepted")
 
 
-async def test_a_cancelled_order_gives_its_pieces_back_only_while_they_are_here(context: Context) -> None:
+async def test_a_cancelled_order_is_restocked_only_before_dispatch(context: Context) -> None:
     def stock() -> list[int]:
         return [product.stock for product in context.shop.products]
 
@@ -570,7 +570,7 @@ async def test_a_cancelled_order_gives_its_pieces_back_only_while_they_are_here(
         assert (context.order["status"], stock()) == (status, sold)
 
 
-async def test_states_without_a_word_leave_the_order_alone(context: Context) -> None:
+async def test_states_without_a_mapping_leave_the_order_unchanged(context: Context) -> None:
     await context.take(_recorded())
     before = copy.deepcopy(context.order)
     asked = len(context.shop.requests)
@@ -580,7 +580,7 @@ async def test_states_without_a_word_leave_the_order_alone(context: Context) -> 
     assert len(context.shop.requests) == asked
 
 
-async def test_what_this_shop_does_not_send_is_not_entered(context: Context) -> None:
+async def test_orders_that_the_shop_does_not_send_are_not_entered(context: Context) -> None:
     for state in ("cancelled", "rejected", "expired", "returned", "for_return", "partially_returned"):
         await context.take(_recorded(state=state))
     await context.take(_recorded(fulfilled_by_skroutz=True))
@@ -612,13 +612,13 @@ async def test_a_redirect_is_no_success_and_names_the_new_address(context: Conte
         ("null", "application/json", "not WooCommerce's"),
     ],
 )
-async def test_a_page_is_not_taken_for_an_order(context: Context, text: str, content_type: str, sentence: str) -> None:
+async def test_an_invalid_answer_is_refused(context: Context, text: str, content_type: str, sentence: str) -> None:
     context.shop.instead = web.Response(status=200, text=text, content_type=content_type)
     context.shop.instead_of = {"POST"}
     await context.refuse(_recorded(), sentence)
 
 
-async def test_a_refusal_says_what_woocommerce_says(context: Context) -> None:
+async def test_a_refusal_quotes_woocommerces_message(context: Context) -> None:
     os.environ["WOOCOMMERCE_SECRET"] = "cs_2"
     await context.refuse(_recorded(), r"with 401 \(woocommerce_rest_cannot_view: Sorry")
     os.environ["WOOCOMMERCE_SECRET"] = ""

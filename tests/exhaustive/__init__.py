@@ -1,1 +1,1 @@
-"""Tests of what has very many cases: variants of the recorded bodies, generated requests, thousands of races."""
+"""Tests with very many cases: variants of the recorded bodies, generated requests, thousands of races."""

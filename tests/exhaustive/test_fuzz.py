@@ -16,7 +16,7 @@ from kalathi.contract.codec import UnexpectedShapeError, decode
 from kalathi.contract.errors import ErrorEnvelope
 from kalathi.marketplace.api.openapi import document
 from tests.market import ACCEPT, OPERATOR_TOKEN, HttpAnswer, Shop, open_market
-from tests.virtual.returning import ask, delivered
+from tests.virtual.returning import delivered, request_return
 from tests.virtual.warehousing import announce, supplier
 
 DOCUMENT = json.loads(json.dumps(document("skroutz")))
@@ -64,7 +64,7 @@ def _encoded(body: Any, media_type: str) -> bytes:
 async def _codes(shop: Shop, path: str) -> dict[str, str]:
     """The codes that this call's path may name: of an order that is open, and of a return or goods if it is theirs."""
     if "/returns/{" in path:
-        code = (await ask(shop.market, await delivered(shop)))["return_code"]
+        code = (await request_return(shop.market, await delivered(shop)))["return_code"]
         return {"code": code, "return_code": code}
     if path.endswith("/orders/{code}/returns"):
         return {"code": await delivered(shop)}
@@ -90,9 +90,9 @@ def check_answer(operation: Any, answer: HttpAnswer) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.label)
-def test_whatever_is_sent_is_answered_as_it_is_described(operation: Any, tmp_path: Path) -> None:
+def test_every_answer_to_a_generated_request_is_documented(operation: Any, tmp_path: Path) -> None:
     async def run() -> None:
-        # The clock moves when all that is due has been done, so that there somebody must do it.
+        # A clock move waits for all due jobs, so it needs a worker.
         worker = operation.label == "POST /marketplace/clock" or "/returns" in operation.path
         async with open_market(tmp_path, worker=worker) as market:
             shop = await market.shop(returns_webhook_url="http://shop/returns", returns_webhook_enabled=True)
@@ -126,7 +126,7 @@ def test_whatever_is_sent_is_answered_as_it_is_described(operation: Any, tmp_pat
     ("status", "body"),
     [(500, {"errors": []}), (200, {"orders": 1, "meta": {}}), (418, {}), (422, {"message": "no envelope"})],
 )
-def test_the_check_itself_notices_what_it_is_there_for(status: int, body: object) -> None:
+def test_check_answer_fails_for_undocumented_answers(status: int, body: object) -> None:
     [operation] = [entry for entry in OPERATIONS if entry.label == "GET /merchants/ecommerce/orders"]
     answer = HttpAnswer(status, body, {}, json.dumps(body).encode())
     with pytest.raises((AssertionError, jsonschema.ValidationError, UnexpectedShapeError)):

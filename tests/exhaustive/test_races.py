@@ -1,4 +1,4 @@
-"""Accept, reject, expire and cancel race over the real database: exactly one wins, the others hear who."""
+"""Accept, reject, expire and cancel race on the real database: one wins, and the refusals name the winner."""
 
 import asyncio
 import os
@@ -61,7 +61,7 @@ async def test_exactly_one_of_accept_reject_expire_and_cancel_wins(tmp_path: Pat
 
         async def race() -> tuple[list[int], list[str]]:
             code = await shop.cart(A=1)
-            # Read before the race: with a call of its own in front, an acceptance would win hardly ever.
+            # Read before the race: with an extra call in front, the accept would rarely win.
             window = (await shop.show(code))["accept_options"]["pickup_window"][0]["id"]
 
             async def accept(code: str) -> int:
@@ -95,7 +95,7 @@ def _accepted(view: View) -> int:
     return int(row[0])
 
 
-async def test_every_move_is_written_only_at_the_version_that_it_was_decided_on(tmp_path: Path) -> None:
+async def test_a_transition_is_written_only_at_the_version_it_was_decided_on(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)

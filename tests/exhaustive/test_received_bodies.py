@@ -40,7 +40,7 @@ def _differences(found: Any, came: Any, place: tuple[Any, ...] = ()) -> Iterator
 
 
 @pytest.mark.parametrize("path", _named([*ORDERS, *EVENTS, *RETURNS]))
-def test_every_member_that_came_is_there_and_no_other(path: Path) -> None:
+def test_every_received_member_is_kept_and_no_other_is_added(path: Path) -> None:
     wanted = ReturnBody if "returns" in path.parts else OrderBody
     read_one = 0
     for place, changed in _variants(msgspec.json.decode(path.read_bytes())):
@@ -48,7 +48,7 @@ def test_every_member_that_came_is_there_and_no_other(path: Path) -> None:
         try:
             found = read_received(read(body, wanted))
         except UnexpectedShapeError:
-            continue  # Nothing is handed on of it.
+            continue  # It is not handed over at all.
         read_one += 1
         came = msgspec.json.decode(body)
         assert list(_differences(found, came)) == [], place
@@ -58,7 +58,7 @@ def test_every_member_that_came_is_there_and_no_other(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", _named([*ORDERS, *RETURNS]))
-def test_a_member_that_did_not_come_is_not_there(path: Path) -> None:
+def test_a_missing_member_is_not_added(path: Path) -> None:
     wanted = ReturnBody if "returns" in path.parts else OrderBody
     content = msgspec.json.decode(path.read_bytes())
     for place in [place for place in _places(content) if isinstance(place[-1], str)]:

@@ -1,5 +1,4 @@
-"""Whatever stands in an address or a form: a page with a sentence, never a failure of ours. Random forms print their
-seed."""
+"""Hostile addresses and forms get an error page, never a server error. Random forms print their seed."""
 
 import random
 from pathlib import Path
@@ -9,8 +8,8 @@ import pytest
 
 from kalathi.marketplace.panel.pages import Page, Who
 from tests.market import OPERATOR_TOKEN, open_market
-from tests.panel.surfer import Surfer
-from tests.panel.world import World, furnished, pages_of
+from tests.panel.visitor import Visitor
+from tests.panel.world import World, fill_shop, pages_of
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +41,7 @@ FIELDS = (
     *("expected_date", "first_name", "courier", "tracking_id", "step", "scenario", "trigger", "shop_id", "company"),
     *("rejection_reason_other", "reschedule_date", "payment_method", "commission_rate", "accepted", "which", "virtual"),
 )
-# These change who may look; they are tried where that is looked at.
+# These change the session; the sign-in tests cover them.
 _LEFT_OUT = ("api_token", "sign-out")
 
 
@@ -50,26 +49,26 @@ def _somewhere(page: Page, world: World) -> str:
     return world.paths(page)[0]
 
 
-async def test_no_address_and_no_form_makes_a_page_fail(tmp_path: Path) -> None:
+async def test_no_address_or_form_causes_a_server_error(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     async with open_market(tmp_path) as market:
-        world = await furnished(market, "First")
+        world = await fill_shop(market, "First")
         for who, token, forms in (
             (Who.SHOP, world.shop.token, "/shop/settings"),
             (Who.OPERATOR, OPERATOR_TOKEN, "/operator/shops"),
         ):
-            surfer = Surfer(market)
-            await surfer.sign_in(token)
+            visitor = Visitor(market)
+            await visitor.sign_in(token)
             failed = []
             for page in pages_of(who):
                 for value in VALUES:
                     query = "&".join(f"{name}={value}" for name in chance.sample(ASKED, 3))
                     for path in (f"{_somewhere(page, world)}?{query}", f"{_somewhere(page, world)}?state={value}"):
-                        answer = await surfer.request("GET", path)
+                        answer = await visitor.request("GET", path)
                         failed += [path] if answer.status >= 500 else []
-            form_token = (await surfer.get(forms)).forms[0].values["form_token"]
+            form_token = (await visitor.get(forms)).forms[0].values["form_token"]
             for page in pages_of(who, method="POST"):
                 if page.file is not None or page.path.endswith(_LEFT_OUT):
                     continue
@@ -77,19 +76,19 @@ async def test_no_address_and_no_form_makes_a_page_fail(tmp_path: Path) -> None:
                     for names in (FIELDS, chance.sample(FIELDS, 4), ("line_items", "line_items[0][id]")):
                         sent = "&".join([f"form_token={form_token}", *(f"{name}={value}" for name in names)])
                         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-                        answer = await surfer.request("POST", _somewhere(page, world), sent.encode(), kind)
+                        answer = await visitor.request("POST", _somewhere(page, world), sent.encode(), kind)
                         failed += [f"{page.path} {value} {names[:4]}"] if answer.status >= 500 else []
             assert failed == []
 
 
-async def test_a_refusal_says_what_was_given_as_it_was_given(tmp_path: Path) -> None:
-    """A percent sign in a sentence is no place to put something in."""
+async def test_a_refusal_quotes_the_input_unchanged(tmp_path: Path) -> None:
+    """A percent sign in a message is not a placeholder."""
     async with open_market(tmp_path) as market:
-        world = await furnished(market, "First")
-        surfer = Surfer(market)
-        await surfer.sign_in(OPERATOR_TOKEN)
-        page = await surfer.get(f"/operator/cart?shop={world.shop.id}")
+        world = await fill_shop(market, "First")
+        visitor = Visitor(market)
+        await visitor.sign_in(OPERATOR_TOKEN)
+        page = await visitor.get(f"/operator/cart?shop={world.shop.id}")
         sent = {"items[0][shop_uid]": "100%s %(path)s {{ 7 * 7 }}", "items[0][quantity]": "1"}
-        refused = await surfer.submit(page, "/operator/cart", sent)
+        refused = await visitor.submit(page, "/operator/cart", sent)
         assert refused.status == 422
         assert "The shop does not sell 100%s %(path)s {{ 7 * 7 }}." in refused.text

@@ -1,4 +1,4 @@
-"""Streams of news: what they tell, to whom, and that they end."""
+"""Update streams: their events, their recipients, and their end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.market import Market, until
-from tests.panel.surfer import Place, Surfer, open_place
+from tests.panel.visitor import Place, Visitor, open_place
 
 pytestmark = pytest.mark.anyio
 
@@ -25,15 +25,15 @@ class Follower:
 
     @property
     def news(self) -> list[str]:
-        """The marks of the events that have come."""
+        """The ids of the received events."""
         return [line.removeprefix("data: ") for line in self.text.splitlines() if line.startswith("data: ")]
 
 
 @asynccontextmanager
-async def following(market: Market, surfer: Surfer, path: str) -> AsyncIterator[Follower]:
+async def following(market: Market, visitor: Visitor, path: str) -> AsyncIterator[Follower]:
     """The stream of a path, until the browser goes away."""
     follower = Follower()
-    cookies = "; ".join(f"{name}={value}" for name, value in surfer.cookies.items())
+    cookies = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
     name, _, query = path.partition("?")
     scope: dict[str, Any] = {
         "type": "http",
@@ -70,15 +70,15 @@ async def following(market: Market, surfer: Surfer, path: str) -> AsyncIterator[
         await asyncio.wait_for(task, 20)
 
 
-async def _seen(place: Place, surfer: Surfer, path: str) -> str:
-    page = await surfer.get(path)
+async def _seen(place: Place, visitor: Visitor, path: str) -> str:
+    page = await visitor.get(path)
     [attributes] = [given for tag, given in page.tags if tag == "body"]
     live, seen = attributes["data-live"], attributes["data-seen"]
     assert live is not None
     return f"{live}?seen={seen}"
 
 
-async def test_the_list_is_told_of_its_own_orders_and_of_no_others(tmp_path: Path) -> None:
+async def test_the_list_gets_updates_of_its_own_shop_only(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         other = await place.market.shop("Other")
         path = await _seen(place, place.merchant, "/shop/orders")
@@ -92,7 +92,7 @@ async def test_the_list_is_told_of_its_own_orders_and_of_no_others(tmp_path: Pat
             assert follower.news == [attributes["data-seen"]]
 
 
-async def test_what_happens_between_the_page_and_the_stream_is_not_missed(tmp_path: Path) -> None:
+async def test_a_change_between_page_and_stream_is_not_missed(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=1)
         paths = [
@@ -103,16 +103,16 @@ async def test_what_happens_between_the_page_and_the_stream_is_not_missed(tmp_pa
         ]
         await place.shop.accept(code)
         for path in paths:
-            surfer = place.merchant if path.startswith("/shop") else place.operator
-            async with following(place.market, surfer, path) as follower:
+            visitor = place.merchant if path.startswith("/shop") else place.operator
+            async with following(place.market, visitor, path) as follower:
                 await until(lambda follower=follower: len(follower.news) == 1)  # type: ignore[misc]  # Of a lambda with a default.
 
 
-async def test_a_page_that_has_seen_everything_is_told_nothing(tmp_path: Path) -> None:
+async def test_a_page_that_is_up_to_date_gets_no_update(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.accepted()
-        for surfer, path in ((place.merchant, f"/shop/orders/{code}"), (place.operator, "/operator/sandbox")):
-            async with following(place.market, surfer, await _seen(place, surfer, path)) as follower:
+        for visitor, path in ((place.merchant, f"/shop/orders/{code}"), (place.operator, "/operator/sandbox")):
+            async with following(place.market, visitor, await _seen(place, visitor, path)) as follower:
                 await until(lambda follower=follower: "still here" in follower.text)  # type: ignore[misc]  # Of a lambda with a default.
                 assert follower.news == []
 
@@ -124,12 +124,12 @@ async def test_streams_end_when_the_process_does(tmp_path: Path) -> None:
         await until(lambda: follower.ended)
 
 
-async def test_one_shop_cannot_take_every_stream_however_often_it_signs_in(tmp_path: Path) -> None:
+async def test_one_shop_cannot_use_up_the_streams_with_several_sessions(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        colleague = Surfer(place.market)
+        colleague = Visitor(place.market)
         await colleague.sign_in(place.shop.token)
         people = (place.merchant, colleague) * 16
-        open_streams = [following(place.market, surfer, "/shop/orders/live") for surfer in people]
+        open_streams = [following(place.market, visitor, "/shop/orders/live") for visitor in people]
         for stream in open_streams:
             await stream.__aenter__()
         async with following(place.market, place.merchant, "/shop/orders/live") as refused:
@@ -142,21 +142,21 @@ async def test_one_shop_cannot_take_every_stream_however_often_it_signs_in(tmp_p
             assert again.status == 200
 
 
-async def test_shops_that_follow_everything_leave_streams_for_the_operator(tmp_path: Path) -> None:
+async def test_shops_cannot_use_up_the_operators_streams(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place, AsyncExitStack() as stack:
         people = [place.merchant]
         for _ in range(7):
-            people.append(Surfer(place.market))
+            people.append(Visitor(place.market))
             await people[-1].sign_in((await place.market.shop()).token)
-        for surfer in people[:-1] * 32:
-            stream = await stack.enter_async_context(following(place.market, surfer, "/shop/orders/live"))
+        for visitor in people[:-1] * 32:
+            stream = await stack.enter_async_context(following(place.market, visitor, "/shop/orders/live"))
             assert stream.status == 200
         assert (await stack.enter_async_context(following(place.market, people[-1], "/shop/orders/live"))).status == 429
         operators = following(place.market, place.operator, "/operator/live/orders")
         assert (await stack.enter_async_context(operators)).status == 200
 
 
-async def test_pages_of_an_order_and_of_a_return_are_told_of_everything_that_they_show(tmp_path: Path) -> None:
+async def test_order_and_return_pages_get_updates_of_all_their_content(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.accepted()
         for step in ("hand_over", "deliver"):
@@ -167,13 +167,13 @@ async def test_pages_of_an_order_and_of_a_return_are_told_of_everything_that_the
         returned = answer["return"]["return_code"]
         await place.market.settle()
         pages = [
-            (surfer, f"{room}/{name}/{subject}")
-            for surfer, room in ((place.merchant, "/shop"), (place.operator, "/operator"))
+            (visitor, f"{room}/{name}/{subject}")
+            for visitor, room in ((place.merchant, "/shop"), (place.operator, "/operator"))
             for name, subject in (("orders", code), ("returns", returned))
         ]
 
         async def marks() -> list[str]:
-            return [await _seen(place, surfer, path) for surfer, path in pages]
+            return [await _seen(place, visitor, path) for visitor, path in pages]
 
         before = await marks()
         assert await marks() == before
@@ -183,6 +183,6 @@ async def test_pages_of_an_order_and_of_a_return_are_told_of_everything_that_the
         await place.market.operate("POST", f"/marketplace/returns/{returned}/cancel")
         cancelled = await marks()
         assert all(one != other for one, other in zip(uploaded, cancelled, strict=True))
-        for (surfer, _), path in zip(pages, uploaded, strict=True):
-            async with following(place.market, surfer, path) as follower:
+        for (visitor, _), path in zip(pages, uploaded, strict=True):
+            async with following(place.market, visitor, path) as follower:
                 await until(lambda follower=follower: len(follower.news) == 1)  # type: ignore[misc]  # Of a lambda with a default.

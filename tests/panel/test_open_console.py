@@ -1,4 +1,4 @@
-"""Who sees the operator's pages without signing in: nobody, unless the console is open, and then this machine only."""
+"""The operator's pages need a sign-in, unless the console is open to this machine."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.panel.sign_in.open_console import find_console_fault
 from tests.market import Market, open_market
-from tests.panel.surfer import Surfer
+from tests.panel.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
 
@@ -76,14 +76,14 @@ PROXIED: list[dict[str, Any]] = [
 ]
 
 
-def _visitor(market: Market, host: str, client: str = "127.0.0.1", headers: dict[str, str] | None = None) -> Surfer:
+def _visitor(market: Market, host: str, client: str = "127.0.0.1", headers: dict[str, str] | None = None) -> Visitor:
     market.server = ("127.0.0.1", PORT)
-    surfer = Surfer(market, host=host, client=client)
-    surfer.headers |= headers or {}
-    return surfer
+    visitor = Visitor(market, host=host, client=client)
+    visitor.headers |= headers or {}
+    return visitor
 
 
-async def test_without_the_setting_no_visit_of_any_shape_opens_the_operators_pages(tmp_path: Path) -> None:
+async def test_without_the_setting_no_request_opens_the_operators_pages(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         for shape in [*LOCAL, *(shape for _, shape in FOREIGN), *PROXIED]:
             for path in PATHS:
@@ -92,36 +92,34 @@ async def test_without_the_setting_no_visit_of_any_shape_opens_the_operators_pag
                 assert answer.headers["location"].startswith("/sign-in")
 
 
-async def test_an_open_console_is_open_to_a_plain_visit_on_this_machine(tmp_path: Path) -> None:
+async def test_an_open_console_answers_a_plain_request_on_this_machine(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=Settings(open_console=True)) as market:
         shop = await market.shop()
         for shape in LOCAL:
             for path in PATHS:
                 assert (await _visitor(market, **shape).get(path)).path == path, shape
-            surfer = _visitor(market, **{**shape, "headers": {}})
-            page = await surfer.get(f"/operator/shops/{shop.id}")
+            visitor = _visitor(market, **{**shape, "headers": {}})
+            page = await visitor.get(f"/operator/shops/{shop.id}")
             assert "Sign out" not in page.text
-            inside = await surfer.submit(page, f"/operator/shops/{shop.id}/open")
+            inside = await visitor.submit(page, f"/operator/shops/{shop.id}/open")
             assert (inside.path, "/" in inside.links) == ("/shop/orders", True)
             # Forms have their tokens here too.
-            assert (await surfer.request("POST", "/operator/sandbox/clock", b"step=hour")).status == 403
+            assert (await visitor.request("POST", "/operator/sandbox/clock", b"step=hour")).status == 403
 
 
 @pytest.mark.parametrize(("reason", "shape"), FOREIGN, ids=[reason for reason, _ in FOREIGN])
-async def test_an_open_console_is_closed_to_every_other_visit(
-    tmp_path: Path, reason: str, shape: dict[str, Any]
-) -> None:
+async def test_an_open_console_refuses_every_other_request(tmp_path: Path, reason: str, shape: dict[str, Any]) -> None:
     async with open_market(tmp_path, settings=Settings(open_console=True)) as market:
         for path in PATHS:
             answer = await _visitor(market, **shape).request("GET", path)
             assert (answer.status, answer.body) == (303, b""), reason
 
 
-async def test_the_port_may_be_left_out_where_it_is_the_one_of_http(tmp_path: Path) -> None:
+async def test_the_host_header_may_omit_port_80(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=Settings(open_console=True)) as market:
-        surfer = _visitor(market, "localhost")
+        visitor = _visitor(market, "localhost")
         market.server = ("127.0.0.1", 80)
-        assert (await surfer.get("/")).path == "/"
+        assert (await visitor.get("/")).path == "/"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +132,7 @@ async def test_the_port_may_be_left_out_where_it_is_the_one_of_http(tmp_path: Pa
         ({"public_url": "https://market.example"}, "--public-url"),
     ],
 )
-async def test_nothing_opens_the_console_where_others_can_call(
+async def test_no_setting_opens_a_console_that_other_machines_can_call(
     tmp_path: Path, settings: dict[str, str], words: str
 ) -> None:
     chosen = msgspec.convert({**settings, "open_console": True}, Settings)

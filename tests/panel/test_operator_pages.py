@@ -10,7 +10,7 @@ from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.panel.operator.console import SWITCHES
 from kalathi.marketplace.sandbox.scenario import scenarios
 from tests.market import LOCATION
-from tests.panel.surfer import Page, Place, open_place
+from tests.panel.visitor import Page, Place, open_place
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +19,7 @@ def _listed(page: Page, room: str) -> list[str]:
     return [link.rpartition("/")[2] for link in page.links if link.startswith(f"/operator/{room}/")]
 
 
-async def test_a_shop_a_listing_and_a_cart_by_forms_alone(tmp_path: Path) -> None:
+async def test_a_shop_a_listing_and_a_cart_are_created_by_forms(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         context = place.operator
         page = await context.get("/operator/shops")
@@ -146,7 +146,7 @@ async def test_every_operation_of_the_table_has_its_form_in_the_states_that_allo
         assert seen == {*OPERATIONS, "return"}
 
 
-async def test_a_return_goes_its_way_by_forms(tmp_path: Path) -> None:
+async def test_a_return_is_processed_by_forms(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         for ending, state in (("take_back", "returned"), ("turn_down", "rejected"), ("inspected", "returned")):
             code = await place.shop.accepted()
@@ -172,7 +172,7 @@ async def test_a_return_goes_its_way_by_forms(tmp_path: Path) -> None:
         assert len(_listed(listed, "returns")) == 2
 
 
-async def test_the_log_shows_what_was_sent_what_came_back_and_how_it_differs(tmp_path: Path) -> None:
+async def test_the_log_shows_body_answer_and_changes_of_a_webhook(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         place.network.statuses["http://shop/"] += [500]
         code = await place.shop.accepted({"A": 1}, comments="It's <b>here</b>")
@@ -242,7 +242,7 @@ async def test_the_overview_counts_and_names_the_oldest_event_that_is_not_delive
         assert f"/operator/deliveries/{place.shop.id}.{given_up}.1" in page.links
 
 
-async def test_the_clock_is_moved_and_what_will_happen_is_told_before(tmp_path: Path) -> None:
+async def test_the_clock_is_moved_and_coming_events_are_listed(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=1)
         # More than the page shows, and all of them before what is due next.
@@ -340,7 +340,7 @@ async def test_orders_of_all_shops_are_filtered(tmp_path: Path) -> None:
         assert await _rows(place, f"code={mine}&state=accepted") == set()
 
 
-async def test_looking_at_a_voucher_marks_nothing_as_ready(tmp_path: Path) -> None:
+async def test_viewing_a_voucher_does_not_mark_the_order_as_ready(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.accepted()
         answer = await place.operator.request("GET", f"/operator/orders/{code}/voucher.pdf")
@@ -348,17 +348,17 @@ async def test_looking_at_a_voucher_marks_nothing_as_ready(tmp_path: Path) -> No
         assert (await place.shop.show(code))["is_ready_for_dispatch"] is False
 
 
-async def test_a_rejection_can_be_followed_on_both_pages(tmp_path: Path) -> None:
+async def test_rejected_order_and_successor_link_to_each_other(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=3)
         [line] = (await place.shop.show(code))["line_items"]
         body = {"line_items": [{"id": line["id"], "reason_id": 4, "available_quantity": 1}]}
         assert (await place.shop.call("POST", f"/orders/{code}/reject", body)).status == 200
         successor = (await place.market.order(code))["rejection"]["successor"]
-        for surfer, base in ((place.operator, "/operator"), (place.merchant, "/shop")):
-            page = await surfer.get(f"{base}/orders/{code}")
+        for visitor, base in ((place.operator, "/operator"), (place.merchant, "/shop")):
+            page = await visitor.get(f"{base}/orders/{code}")
             # The reader of pages puts no space between a term and its text.
             assert "Rejected byThe shop" in page.text
             assert f"Available of {line['product_name']}1 / 3" in page.text
             assert f"The rest came as{successor}" in page.text
-            assert f"Comes for the rest of{code}" in (await surfer.get(f"{base}/orders/{successor}")).text
+            assert f"Comes for the rest of{code}" in (await visitor.get(f"{base}/orders/{successor}")).text

@@ -12,7 +12,7 @@ from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.panel.forms import read_file_form
 from kalathi.marketplace.web.uploads import INVOICE_FILE
 from tests.market import CUSTOMER, OPERATOR_TOKEN
-from tests.panel.surfer import Surfer, open_place
+from tests.panel.visitor import Visitor, open_place
 
 pytestmark = pytest.mark.anyio
 
@@ -44,12 +44,12 @@ async def test_an_order_is_accepted_by_its_form_and_its_voucher_appears(tmp_path
         assert not [form for form in after.forms if form.action.endswith(("/accept", "/reject"))]
 
 
-async def test_an_address_that_no_label_can_show_is_told_to_a_person(tmp_path: Path) -> None:
+async def test_an_address_that_no_label_can_show_is_reported(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         plain = await place.shop.accepted()
         with capture_logs() as logs:
             code = await place.shop.accepted(customer=CUSTOMER | {"first_name": "王小明", "last_name": "Lee"})
-        [line] = [line for line in logs if line["event"] == "address_needs_person"]
+        [line] = [line for line in logs if line["event"] == "address_unprintable"]
         assert (line["code"], line["unreadable_letters"]) == (code, 3)
         sentence = (
             "The label cannot show these letters of the address: 王小明. Write the address on the parcel by hand."
@@ -64,7 +64,7 @@ async def test_an_address_that_no_label_can_show_is_told_to_a_person(tmp_path: P
         assert "The label cannot show" not in (await place.operator.get(f"/operator/orders/{plain}")).text
 
 
-async def test_limited_stock_is_rejected_by_the_line_and_a_new_order_comes(tmp_path: Path) -> None:
+async def test_a_line_of_limited_stock_is_rejected_and_a_new_order_follows(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=3, B=1)
         page = await place.merchant.get(f"/shop/orders/{code}")
@@ -93,7 +93,7 @@ async def test_limited_stock_is_rejected_by_the_line_and_a_new_order_comes(tmp_p
         assert [(line["shop_uid"], line["quantity"]) for line in lines] == [("A", 1), ("B", 1)]
 
 
-async def test_a_form_of_no_line_is_refused_and_a_reason_of_ones_own_rejects_all(tmp_path: Path) -> None:
+async def test_an_empty_rejection_is_refused_and_a_typed_reason_rejects_all(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=3)
         page = await place.merchant.get(f"/shop/orders/{code}")
@@ -126,7 +126,7 @@ async def test_the_pickup_is_moved_and_the_order_marked_ready(tmp_path: Path) ->
         assert (await place.shop.show(code))["is_ready_for_dispatch"] is False
 
 
-async def test_a_preorders_voucher_is_asked_for_and_a_merchants_own_parcel_is_tracked(tmp_path: Path) -> None:
+async def test_a_preorder_voucher_is_requested_and_tracking_details_are_saved(tmp_path: Path) -> None:
     async with open_place(tmp_path, listing={"preorder_ships_on": "2026-12-10"}) as place:
         code = await place.shop.accepted()
         page = await place.merchant.get(f"/shop/orders/{code}")
@@ -143,7 +143,7 @@ async def test_a_preorders_voucher_is_asked_for_and_a_merchants_own_parcel_is_tr
         assert (await place.shop.show(code))["courier_tracking_codes"] == ["123"]
 
 
-async def test_invoices_are_uploaded_told_by_their_content_and_refused_otherwise(tmp_path: Path) -> None:
+async def test_invoices_are_accepted_or_refused_by_their_content(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.accepted()
         path = f"/shop/orders/{code}"
@@ -171,7 +171,7 @@ async def test_invoices_are_uploaded_told_by_their_content_and_refused_otherwise
         assert "larger than 7 MB" in too_large.text
 
 
-async def test_a_file_that_is_far_too_large_is_neither_kept_nor_read_for_ever() -> None:
+async def test_reading_stops_when_a_file_is_far_too_large() -> None:
     part, read = b"x" * 1_000_000, 0
 
     async def receive() -> Message:
@@ -240,7 +240,7 @@ async def test_the_latest_webhook_is_sent_again_unless_the_switch_is_off(tmp_pat
         assert len(place.network.posts) == 2
 
 
-async def test_filters_stand_in_the_address_and_codes_are_found_by_a_part(tmp_path: Path) -> None:
+async def test_the_url_filters_by_state_and_by_part_of_a_code(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         codes = [await place.shop.cart(A=1) for _ in range(3)]
         accepted = await place.shop.accepted()
@@ -261,7 +261,7 @@ async def test_filters_stand_in_the_address_and_codes_are_found_by_a_part(tmp_pa
         assert (await place.merchant.get("/shop/orders?page=0")).status == 422
 
 
-async def test_a_list_is_leafed_through(tmp_path: Path) -> None:
+async def test_a_long_list_is_split_into_pages(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         for _ in range(53):
             await place.shop.cart(A=1)
@@ -273,7 +273,7 @@ async def test_a_list_is_leafed_through(tmp_path: Path) -> None:
         assert "state=open" in following
 
 
-async def test_days_and_pickup_windows_are_in_the_readers_language_and_the_wire_stays_greek(tmp_path: Path) -> None:
+async def test_pages_translate_pickup_windows_and_the_api_stays_greek(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=1)
         [first, *_] = (await place.shop.show(code))["accept_options"]["pickup_window"]
@@ -287,6 +287,6 @@ async def test_days_and_pickup_windows_are_in_the_readers_language_and_the_wire_
             accepted = await place.shop.accepted()
             page = await place.merchant.get(f"/shop/orders/{accepted}?language={language}")
             assert (window in page.text, day in page.text) == (True, True)
-            reader = Surfer(place.market, language=language)
+            reader = Visitor(place.market, language=language)
             await reader.sign_in(OPERATOR_TOKEN)
             assert window in (await reader.get(f"/operator/orders/{accepted}")).text

@@ -1,4 +1,4 @@
-"""What a refused form held is still there, in every field and switch, and the page is the form's own."""
+"""A refused form keeps its input in every field and switch, and its page is the form's own."""
 
 from pathlib import Path
 
@@ -8,40 +8,40 @@ from kalathi.marketplace.panel.forms import label_of
 from kalathi.marketplace.panel.languages import Language, words_of
 from kalathi.marketplace.panel.pages import Who
 from tests.market import OPERATOR_TOKEN, open_market
-from tests.panel.surfer import Place, Surfer, open_place
-from tests.panel.world import furnished, pages_of
-from tests.virtual.returning import ask, delivered, show
+from tests.panel.visitor import Place, Visitor, open_place
+from tests.panel.world import fill_shop, pages_of
+from tests.virtual.returning import delivered, request_return, show
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_wrong_token_leaves_the_form_and_where_it_leads(tmp_path: Path) -> None:
+async def test_a_wrong_token_keeps_the_page_to_return_to(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        surfer = Surfer(place.market)
-        page = await surfer.sign_in("wrong", "%2Fshop%2Freturns")
+        visitor = Visitor(place.market)
+        page = await visitor.sign_in("wrong", "%2Fshop%2Freturns")
         assert page.status == 401
-        page = await surfer.submit(page, "/sign-in", {"token": place.shop.token})
+        page = await visitor.submit(page, "/sign-in", {"token": place.shop.token})
         assert page.path == "/shop/returns"
 
 
-async def test_switches_and_names_of_settings_stay_as_somebody_set_them(tmp_path: Path) -> None:
+async def test_refused_settings_keep_the_submitted_values(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        for surfer, path in ((place.merchant, "/shop/settings"), (place.operator, f"/operator/shops/{place.shop.id}")):
-            page = await surfer.get(path)
+        for visitor, path in ((place.merchant, "/shop/settings"), (place.operator, f"/operator/shops/{place.shop.id}")):
+            page = await visitor.get(path)
             form = page.form(path)
             values = {name: value for name, value in form.values.items() if name != "webhook_enabled"}
             others = {"name": "Νέο όνομα", "domain": "new.example"} if "name" in values else {}
             sent = {**values, **others, "webhook_url": "ftp://x", "set_as_ready_required": "1"}
-            refused = await surfer.post(path, sent)
+            refused = await visitor.post(path, sent)
             assert refused.status == 422
             assert refused.form(path).values == sent
-            # Another form of the page says nothing of these.
-            other = await surfer.post(f"{path}/locations", {"form_token": values["form_token"], "city": "Βόλος"})
+            # A refusal of another form does not change these fields.
+            other = await visitor.post(f"{path}/locations", {"form_token": values["form_token"], "city": "Βόλος"})
             assert other.status == 422
             assert other.form(path).values == form.values
 
 
-async def test_the_operators_forms_are_unfolded_again_with_what_they_held(tmp_path: Path) -> None:
+async def test_a_refused_operator_form_opens_again_with_its_input(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.accepted()
         for step in ("hand_over", "deliver"):
@@ -61,7 +61,7 @@ async def test_the_operators_forms_are_unfolded_again_with_what_they_held(tmp_pa
         assert '<details open><summary id="do-replace">' not in refused.html
 
 
-async def test_tracking_details_stay(tmp_path: Path) -> None:
+async def test_refused_tracking_details_keep_their_input(tmp_path: Path) -> None:
     async with open_place(tmp_path, fulfillment_mode="fbm") as place:
         code = await place.shop.accepted()
         path = f"/shop/orders/{code}/tracking_details"
@@ -78,7 +78,7 @@ async def test_tracking_details_stay(tmp_path: Path) -> None:
         assert kept["tracking_details[2][tracking_code]"] == ""
 
 
-async def test_a_form_of_another_session_comes_back_for_the_same_shop_and_for_no_other(tmp_path: Path) -> None:
+async def test_a_form_of_another_session_comes_back_only_for_the_same_shop(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         page = await place.merchant.get("/shop/settings")
         values = {"webhook_url": "https://shop.example/new"}
@@ -99,13 +99,13 @@ async def test_a_form_of_another_session_comes_back_for_the_same_shop_and_for_no
         assert (refused.status, "Another shop has been opened in this browser" in refused.text) == (403, True)
         assert "Address for orders https://shop.example/new" in refused.text
         assert refused.forms[0].action == "/sign-out"
-        # A page of another site must not bring a text of its own before somebody's eyes.
+        # Another site must not be able to show its own text on our page.
         del place.merchant.headers["Sec-Fetch-Site"]
         refused = await place.merchant.submit(page, "/shop/settings", values)
         assert (refused.status, "https://shop.example/new" in refused.text) == (403, False)
 
 
-async def test_a_form_that_comes_after_the_session_gets_its_texts_back_and_leads_to_its_page(tmp_path: Path) -> None:
+async def test_a_form_sent_after_sign_out_shows_its_input_and_its_page(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=1)
         page = await place.merchant.get(f"/shop/orders/{code}")
@@ -122,7 +122,7 @@ async def test_a_form_that_comes_after_the_session_gets_its_texts_back_and_leads
         assert (await place.shop.show(code))["state"] == "open"
 
 
-async def test_what_a_form_held_that_is_not_there_any_more_can_be_copied(tmp_path: Path) -> None:
+async def test_input_of_a_form_that_no_longer_exists_can_be_copied(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=1)
         path = f"/shop/orders/{code}"
@@ -138,17 +138,17 @@ async def test_what_a_form_held_that_is_not_there_any_more_can_be_copied(tmp_pat
         assert "Your text, for copying Reason Έσπασε" in refused.text
 
 
-async def test_whatever_somebody_types_on_a_page_has_its_label_when_it_is_given_back(tmp_path: Path) -> None:
+async def test_every_text_field_has_a_label_for_its_returned_input(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
-        world = await furnished(market, "First")
-        merchant, operator = Surfer(market), Surfer(market)
+        world = await fill_shop(market, "First")
+        merchant, operator = Visitor(market), Visitor(market)
         await merchant.sign_in(world.shop.token)
         await operator.sign_in(OPERATOR_TOKEN)
         seen = set()
-        for surfer, who in ((merchant, Who.SHOP), (operator, Who.OPERATOR)):
+        for visitor, who in ((merchant, Who.SHOP), (operator, Who.OPERATOR)):
             for page in pages_of(who):
                 for path in world.paths(page):
-                    forms = [form for form in (await surfer.get(path)).forms if form.method == "post"]
+                    forms = [form for form in (await visitor.get(path)).forms if form.method == "post"]
                     seen |= {name for form in forms for name in form.typed}
         assert len(seen) > 30
         greek = words_of(Language.GREEK)
@@ -158,17 +158,17 @@ async def test_whatever_somebody_types_on_a_page_has_its_label_when_it_is_given_
             assert label_of(of_no_text, greek) == ""
 
 
-async def test_the_address_of_a_form_leads_to_its_page(tmp_path: Path) -> None:
+async def test_the_address_of_a_form_opens_its_page(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
-        world = await furnished(market, "First")
-        surfers = {Who.SHOP: Surfer(market), Who.OPERATOR: Surfer(market)}
-        await surfers[Who.SHOP].sign_in(world.shop.token)
-        await surfers[Who.OPERATOR].sign_in(OPERATOR_TOKEN)
-        for who, surfer in surfers.items():
+        world = await fill_shop(market, "First")
+        visitors = {Who.SHOP: Visitor(market), Who.OPERATOR: Visitor(market)}
+        await visitors[Who.SHOP].sign_in(world.shop.token)
+        await visitors[Who.OPERATOR].sign_in(OPERATOR_TOKEN)
+        for who, visitor in visitors.items():
             for page in pages_of(who, method="POST"):
                 for path in world.paths(page):
-                    assert (await surfer.get(path)).status == 200, path
-        listed = await surfers[Who.SHOP].get("/shop/vouchers.pdf?state=accepted")
+                    assert (await visitor.get(path)).status == 200, path
+        listed = await visitors[Who.SHOP].get("/shop/vouchers.pdf?state=accepted")
         assert listed.path == "/shop/orders?state=accepted"
 
 
@@ -176,7 +176,7 @@ async def _webhook_url(place: Place) -> object:
     return (await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}"))["shop"]["webhook_url"]
 
 
-async def test_a_cart_keeps_its_shop_and_its_pieces_from_page_to_page(tmp_path: Path) -> None:
+async def test_a_cart_keeps_its_shop_and_quantities_across_pages(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         await place.market.shop("Another")
         listings = [
@@ -206,7 +206,7 @@ async def test_a_cart_keeps_its_shop_and_its_pieces_from_page_to_page(tmp_path: 
         assert {line["shop_uid"]: line["quantity"] for line in order["line_items"]} == {"A": 2, "P59": 3}
 
 
-async def test_a_file_that_is_too_large_leaves_the_page_of_the_order(tmp_path: Path) -> None:
+async def test_a_file_that_is_too_large_is_refused_on_the_orders_page(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.accepted()
         path = f"/shop/orders/{code}"
@@ -217,9 +217,9 @@ async def test_a_file_that_is_too_large_leaves_the_page_of_the_order(tmp_path: P
         assert refused.form(f"{path}/invoice").encoding == "multipart/form-data"
 
 
-async def test_a_review_keeps_no_text_back_that_its_decision_has_no_place_for(tmp_path: Path) -> None:
+async def test_a_review_with_text_that_its_decision_does_not_send_is_refused(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        code = (await ask(place.market, await delivered(place.shop)))["return_code"]
+        code = (await request_return(place.market, await delivered(place.shop)))["return_code"]
         path = f"/shop/returns/{code}"
         page = await place.merchant.get(path)
         part = {"proposed_part_url": "https://x.example/"}
@@ -236,7 +236,7 @@ async def test_a_review_keeps_no_text_back_that_its_decision_has_no_place_for(tm
         assert "The review is kept." in done.text
 
 
-async def test_an_empty_file_is_called_empty_and_none_is_called_missing(tmp_path: Path) -> None:
+async def test_an_empty_file_and_no_file_have_different_messages(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.accepted()
         path = f"/shop/orders/{code}"
@@ -251,7 +251,7 @@ async def test_an_empty_file_is_called_empty_and_none_is_called_missing(tmp_path
         assert (none.status, b"Choose a file first." in none.body) == (400, True)
 
 
-async def test_what_a_form_was_answered_with_has_no_link_that_would_lose_it(tmp_path: Path) -> None:
+async def test_a_refused_form_has_no_language_link_that_would_lose_it(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         page = await place.merchant.get("/shop/settings")
         assert [link for link in page.links if "language=" in link] == ["/shop/settings?language=el"]
@@ -260,7 +260,7 @@ async def test_what_a_form_was_answered_with_has_no_link_that_would_lose_it(tmp_
         assert [link for link in refused.links if "language=" in link] == []
 
 
-async def test_half_a_character_in_a_form_token_is_no_fault_of_ours(tmp_path: Path) -> None:
+async def test_a_lone_surrogate_in_a_form_token_is_403(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.accepted()
         body = b'--x\r\nContent-Disposition: form-data; name="form_token"\r\n\r\n\\ud800\r\n--x--\r\n'
@@ -269,7 +269,7 @@ async def test_half_a_character_in_a_form_token_is_no_fault_of_ours(tmp_path: Pa
         assert answer.status == 403
 
 
-async def test_whoever_has_signed_in_anew_signs_out_from_an_older_page_too(tmp_path: Path) -> None:
+async def test_sign_out_works_from_a_page_of_an_older_session(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         page = await place.merchant.get("/shop/orders")
         await place.merchant.sign_in(place.shop.token)
@@ -280,16 +280,16 @@ async def test_whoever_has_signed_in_anew_signs_out_from_an_older_page_too(tmp_p
             assert (await place.merchant.get("/shop/orders")).path.startswith("/sign-in")
 
 
-async def test_what_is_said_of_a_form_that_comes_too_late_is_true(tmp_path: Path) -> None:
+async def test_a_late_form_gets_the_message_for_its_reason(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        nobody = Surfer(place.market)
+        nobody = Visitor(place.market)
         nobody.headers["Sec-Fetch-Site"] = place.merchant.headers["Sec-Fetch-Site"] = "same-origin"
         assert 'data-whose="nobody"' in (await nobody.get("/sign-in")).html
         assert f'data-whose="{place.shop.id}"' in (await place.merchant.get("/sign-in")).html
         # A browser that keeps no cookies cannot sign in, however often it tries.
         refused = await nobody.post("/sign-in", {"token": place.shop.token})
         assert (refused.status, "your browser keeps no cookies" in refused.text) == (403, True)
-        # Whoever has signed in as a shop has not signed out.
+        # A visitor who is signed in as a shop has not signed out.
         refused = await place.merchant.post("/operator/shops", {"name": "Νέο"})
         assert (refused.status, "You are signed in as another user." in refused.text) == (401, True)
         assert f'data-whose="{place.shop.id}"' in refused.html

@@ -1,4 +1,4 @@
-"""What no page may do, whoever looks: each row of the page table is tried."""
+"""Security of every page: each row of the page table is tried."""
 
 import re
 from pathlib import Path
@@ -9,32 +9,32 @@ import pytest
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.panel.pages import Who
 from tests.market import OPERATOR_TOKEN, HttpAnswer, open_market
-from tests.panel.surfer import Page, Surfer, open_place
-from tests.panel.world import HOSTILE, World, facts_of, furnished, pages_of
+from tests.panel.visitor import Page, Visitor, open_place
+from tests.panel.world import HOSTILE, World, facts_of, fill_shop, pages_of
 
 pytestmark = pytest.mark.anyio
 
 ALL = (Who.ANYBODY, Who.SHOP, Who.OPERATOR)
 
 
-async def _seen(surfer: Surfer, world: World, *who: Who) -> list[Page]:
+async def _seen(visitor: Visitor, world: World, *who: Who) -> list[Page]:
     pages = []
     for page in pages_of(*who):
         for path in world.paths(page):
-            answer = await surfer.request("GET", path)
+            answer = await visitor.request("GET", path)
             pages.append(Page(path, answer))
     return pages
 
 
-async def test_every_page_carries_the_strict_policy_and_nothing_that_it_forbids(tmp_path: Path) -> None:
+async def test_every_page_has_the_strict_policy_and_obeys_it(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
-        world = await furnished(market, "First")
-        for surfer, token, who in (
-            (Surfer(market), world.shop.token, (Who.ANYBODY, Who.SHOP)),
-            (Surfer(market, language="el"), OPERATOR_TOKEN, (Who.OPERATOR,)),
+        world = await fill_shop(market, "First")
+        for visitor, token, who in (
+            (Visitor(market), world.shop.token, (Who.ANYBODY, Who.SHOP)),
+            (Visitor(market, language="el"), OPERATOR_TOKEN, (Who.OPERATOR,)),
         ):
-            await surfer.sign_in(token)
-            for page in await _seen(surfer, world, *who):
+            await visitor.sign_in(token)
+            for page in await _seen(visitor, world, *who):
                 if page.path.endswith("voucher.pdf") and world.open_code in page.path:
                     assert page.status == 404
                     continue
@@ -69,16 +69,16 @@ def _check_is_ours(page: Page) -> None:
     assert len(set(names)) == len(names), (page.path, [name for name in names if names.count(name) > 1])
 
 
-async def test_texts_of_customers_and_shops_are_texts_and_nothing_else(tmp_path: Path) -> None:
+async def test_texts_of_customers_and_shops_are_escaped(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
-        plain, hostile = await furnished(market, "Plain", "x"), await furnished(market, "Hostile", HOSTILE)
+        plain, hostile = await fill_shop(market, "Plain", "x"), await fill_shop(market, "Hostile", HOSTILE)
         shown = 0
         for world_token, who in ((True, (Who.SHOP,)), (False, (Who.OPERATOR,))):
             tags = {}
             for world in (plain, hostile):
-                surfer = Surfer(market)
-                await surfer.sign_in(world.shop.token if world_token else OPERATOR_TOKEN)
-                pages = await _seen(surfer, world, *who)
+                visitor = Visitor(market)
+                await visitor.sign_in(world.shop.token if world_token else OPERATOR_TOKEN)
+                pages = await _seen(visitor, world, *who)
                 tags[world] = {
                     tag: attributes
                     for page in pages
@@ -96,17 +96,17 @@ def _tags_of(page: Page) -> str:
     return " ".join(f"{tag} {sorted(attributes)}" for tag, attributes in page.tags)
 
 
-async def test_no_shop_sees_or_changes_anothers_whatever_the_address(tmp_path: Path) -> None:
+async def test_no_address_shows_or_changes_another_shops_data(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
-        mine, theirs = await furnished(market, "Mine"), await furnished(market, "Theirs")
-        surfer = Surfer(market)
-        await surfer.sign_in(mine.shop.token)
+        mine, theirs = await fill_shop(market, "Mine"), await fill_shop(market, "Theirs")
+        visitor = Visitor(market)
+        await visitor.sign_in(mine.shop.token)
         before = await facts_of(market, theirs)
-        token = (await surfer.get("/shop/settings")).forms[0].values["form_token"]
+        token = (await visitor.get("/shop/settings")).forms[0].values["form_token"]
         tried = 0
         for page in pages_of(Who.SHOP):
             for path in theirs.paths(page):
-                answer = Page(path, await surfer.request("GET", f"{path}?code={theirs.accepted_code}"))
+                answer = Page(path, await visitor.request("GET", f"{path}?code={theirs.accepted_code}"))
                 named = "{" in page.path
                 assert answer.status in ({401, 404} if named else {200, 404}), path
                 # The code that was looked for stands in the search field, and nowhere else.
@@ -121,12 +121,12 @@ async def test_no_shop_sees_or_changes_anothers_whatever_the_address(tmp_path: P
         for page in pages_of(Who.SHOP, live=True):
             for path in theirs.paths(page):
                 if "{" in page.path:
-                    assert (await surfer.request("GET", path)).status == 404
+                    assert (await visitor.request("GET", path)).status == 404
         for page in pages_of(Who.SHOP, method="POST"):
             if "{" not in page.path:
                 continue
             for path in theirs.paths(page):
-                answer = Page(path, await _post_anything(surfer, path, token, is_file=page.file is not None))
+                answer = Page(path, await _post_anything(visitor, path, token, is_file=page.file is not None))
                 assert answer.status in {400, 401, 404, 422}, path
                 # The address that was asked for, and that of its page, stand in the links to the other language.
                 text = answer.html.replace(path, "").replace(path.rpartition("/")[0], "")
@@ -136,23 +136,23 @@ async def test_no_shop_sees_or_changes_anothers_whatever_the_address(tmp_path: P
         assert await facts_of(market, theirs) == before
 
 
-async def test_who_has_not_signed_in_and_whose_pages_these_are_not_is_sent_to_sign_in(tmp_path: Path) -> None:
+async def test_visitors_without_the_right_session_are_sent_to_sign_in(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
-        world = await furnished(market, "First")
-        nobody, merchant, operator = Surfer(market), Surfer(market), Surfer(market)
+        world = await fill_shop(market, "First")
+        nobody, merchant, operator = Visitor(market), Visitor(market), Visitor(market)
         await merchant.sign_in(world.shop.token)
         await operator.sign_in(OPERATOR_TOKEN)
         before = await facts_of(market, world)
         token = (await merchant.get("/shop/settings")).forms[0].values["form_token"]
-        for surfer, who in ((nobody, (Who.SHOP, Who.OPERATOR)), (merchant, (Who.OPERATOR,)), (operator, (Who.SHOP,))):
+        for visitor, who in ((nobody, (Who.SHOP, Who.OPERATOR)), (merchant, (Who.OPERATOR,)), (operator, (Who.SHOP,))):
             for page in (*pages_of(*who), *pages_of(*who, live=True)):
                 for path in world.paths(page):
-                    answer = await surfer.request("GET", path)
+                    answer = await visitor.request("GET", path)
                     assert (answer.status, answer.body) == (303, b""), path
                     assert answer.headers["location"].startswith("/sign-in?then=%2F"), path
             for page in pages_of(*who, method="POST"):
                 for path in world.paths(page):
-                    answer = await _post_anything(surfer, path, token)
+                    answer = await _post_anything(visitor, path, token)
                     leads = answer.headers["location"]
                     assert (answer.status, answer.body) == (303, b""), path
                     assert leads.startswith("/sign-in?then=%2F") and leads.endswith("&done=not_signed_in"), path
@@ -161,26 +161,26 @@ async def test_who_has_not_signed_in_and_whose_pages_these_are_not_is_sent_to_si
 
 async def test_no_form_does_anything_without_its_own_token(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
-        world = await furnished(market, "First")
-        merchant, operator, stranger = Surfer(market), Surfer(market), Surfer(market)
+        world = await fill_shop(market, "First")
+        merchant, operator, stranger = Visitor(market), Visitor(market), Visitor(market)
         await merchant.sign_in(world.shop.token)
         await operator.sign_in(OPERATOR_TOKEN)
         strange = (await stranger.get("/sign-in")).forms[0].values["form_token"]
         mine = (await merchant.get("/shop/settings")).forms[0].values["form_token"]
         before = await facts_of(market, world)
-        for surfer, who in ((merchant, (Who.SHOP, Who.ANYBODY)), (operator, (Who.OPERATOR,))):
+        for visitor, who in ((merchant, (Who.SHOP, Who.ANYBODY)), (operator, (Who.OPERATOR,))):
             for page in pages_of(*who, method="POST"):
                 for path in world.paths(page):
                     for token, headers in (("", {}), (strange, {}), (mine, {"Sec-Fetch-Site": "cross-site"})):
                         is_file = page.file is not None
-                        answer = await _post_anything(surfer, path, token, is_file=is_file, headers=headers)
+                        answer = await _post_anything(visitor, path, token, is_file=is_file, headers=headers)
                         assert answer.status == 403, (path, token)
         assert await facts_of(market, world) == before
-        assert (await merchant.get("/shop/orders")).status == 200  # Nobody was signed out either.
+        assert (await merchant.get("/shop/orders")).status == 200  # The session did not end either.
 
 
 async def _post_anything(
-    surfer: Surfer, path: str, token: str, *, is_file: bool = False, headers: dict[str, str] | None = None
+    visitor: Visitor, path: str, token: str, *, is_file: bool = False, headers: dict[str, str] | None = None
 ) -> HttpAnswer:
     if is_file:
         body = f'--x\r\nContent-Disposition: form-data; name="form_token"\r\n\r\n{token}\r\n--x--\r\n'.encode()
@@ -188,7 +188,7 @@ async def _post_anything(
     else:
         body = f"form_token={token}&name=Changed&option=approve&code=1&quantity=1".encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    return await surfer.request("POST", path, body, {**kind, **(headers or {})})
+    return await visitor.request("POST", path, body, {**kind, **(headers or {})})
 
 
 @pytest.mark.parametrize(
@@ -206,44 +206,44 @@ async def _post_anything(
         ("/shop/warehouse/purchase-orders", b"line_items=1", 422),
     ],
 )
-async def test_a_hostile_form_is_a_page_with_a_sentence(tmp_path: Path, path: str, body: bytes, status: int) -> None:
+async def test_a_hostile_form_gets_an_error_page(tmp_path: Path, path: str, body: bytes, status: int) -> None:
     async with open_market(tmp_path) as market:
-        world = await furnished(market, "First")
-        surfer = Surfer(market)
-        await surfer.sign_in(world.shop.token)
-        token = (await surfer.get("/shop/settings")).forms[0].values["form_token"]
+        world = await fill_shop(market, "First")
+        visitor = Visitor(market)
+        await visitor.sign_in(world.shop.token)
+        token = (await visitor.get("/shop/settings")).forms[0].values["form_token"]
         sent = f"form_token={token}&".encode() + body
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = await surfer.request("POST", path.format(code=world.open_code), sent, kind)
+        answer = await visitor.request("POST", path.format(code=world.open_code), sent, kind)
         assert answer.status == status, answer.body[-2000:]
         assert answer.headers["content-type"].startswith("text/html")
         assert "content-security-policy" in answer.headers
         assert b"Traceback" not in answer.body
 
 
-async def test_who_asks_for_the_head_only_downloads_nothing_and_holds_no_stream(tmp_path: Path) -> None:
+async def test_head_requests_are_405(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
-        world = await furnished(market, "First")
-        surfer = Surfer(market)
-        await surfer.sign_in(world.shop.token)
+        world = await fill_shop(market, "First")
+        visitor = Visitor(market)
+        await visitor.sign_in(world.shop.token)
         for path in ("/shop/orders/live", "/shop/vouchers.pdf", "/shop/orders"):
-            assert (await surfer.request("HEAD", path)).status == 405
+            assert (await visitor.request("HEAD", path)).status == 405
 
 
-async def test_no_shop_merges_anothers_vouchers(tmp_path: Path) -> None:
+async def test_no_shop_can_merge_another_shops_vouchers(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
-        world, other = await furnished(market, "First"), await market.shop("Other")
-        surfer = Surfer(market)
-        page = await surfer.sign_in(other.token)
+        world, other = await fill_shop(market, "First"), await market.shop("Other")
+        visitor = Visitor(market)
+        page = await visitor.sign_in(other.token)
         sent = {"form_token": page.forms[0].values["form_token"], "order": world.accepted_code}
-        answer = await surfer.post("/shop/vouchers.pdf", sent)
+        answer = await visitor.post("/shop/vouchers.pdf", sent)
         assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
         assert (await world.shop.show(world.accepted_code))["is_ready_for_dispatch"] is False
 
 
-async def test_a_sandboxs_console_is_not_there_in_production(tmp_path: Path) -> None:
+async def test_production_has_no_sandbox_pages(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=Settings(mode="production")) as market:
-        operator = Surfer(market)
+        operator = Visitor(market)
         operator.headers["Host"] = "market.example"
         page = await operator.get("/sign-in")
         await operator.submit(page, "/sign-in", {"token": OPERATOR_TOKEN})
@@ -258,30 +258,30 @@ async def test_a_sandboxs_console_is_not_there_in_production(tmp_path: Path) -> 
                 assert answer.status == 404
 
 
-async def test_a_form_of_a_page_has_bounds_for_its_bytes_and_its_fields(tmp_path: Path) -> None:
+async def test_a_form_is_limited_in_bytes_and_fields(tmp_path: Path) -> None:
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     async with open_place(tmp_path) as place:
         token = (await place.merchant.get("/shop/settings")).forms[0].values["form_token"]
-        for surfer, path in ((Surfer(place.market), "/sign-in"), (place.merchant, "/shop/settings")):
+        for visitor, path in ((Visitor(place.market), "/sign-in"), (place.merchant, "/shop/settings")):
             for body, status in (
                 (f"form_token={token}&x=" + "%41" * 90_000, 413),
                 (f"form_token={token}" + "&x=1" * 2_001, 400),
             ):
-                answer = await surfer.request("POST", path, body.encode(), kind)
+                answer = await visitor.request("POST", path, body.encode(), kind)
                 assert answer.status == status, path
                 # The length is checked before the body is read.
                 told = {**kind, "Content-Length": "9" * 5000}
-                assert (await surfer.request("POST", path, b"x", told)).status == 413
+                assert (await visitor.request("POST", path, b"x", told)).status == 413
 
 
 async def test_an_address_that_is_too_long_is_refused_and_not_cut(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        for surfer, path in ((place.merchant, "/shop/settings"), (place.operator, f"/operator/shops/{place.shop.id}")):
+        for visitor, path in ((place.merchant, "/shop/settings"), (place.operator, f"/operator/shops/{place.shop.id}")):
             for name in ("webhook_url", "returns_webhook_url"):
-                page = await surfer.get(path)
+                page = await visitor.get(path)
                 long = "https://shop.example/" + "x" * 1979
-                assert (await surfer.submit(page, path, {name: long})).status == 200
-                refused = await surfer.submit(page, path, {name: long + "x"})
+                assert (await visitor.submit(page, path, {name: long})).status == 200
+                refused = await visitor.submit(page, path, {name: long + "x"})
                 assert (refused.status, "it may have 2000 characters" in refused.text) == (422, True)
                 assert refused.form(path).values[name] == long + "x"
                 shop = await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}")

@@ -12,7 +12,7 @@ from kalathi.marketplace.kernel.clock import real_millis
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.webhooks.answer import SendError
 from tests.market import LOCATION, OPERATOR_TOKEN, FakeNetwork, FakeTime, Market, until
-from tests.panel.surfer import Place, Surfer, open_place
+from tests.panel.visitor import Place, Visitor, open_place
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ async def test_a_return_is_reviewed_by_its_form(tmp_path: Path) -> None:
         assert len(place.network.posts) == sent + 1
 
 
-async def test_a_missing_parts_review_may_name_the_address_of_the_right_one(tmp_path: Path) -> None:
+async def test_a_review_of_a_missing_part_may_link_to_the_right_part(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await _asked_back(place, "missing_part")
         page = await place.merchant.get(f"/shop/returns/{code}")
@@ -66,7 +66,7 @@ async def test_a_missing_parts_review_may_name_the_address_of_the_right_one(tmp_
         assert detail["decision"]["proposed_part_url"] == "https://shop.example/part"
 
 
-async def test_goods_are_announced_received_and_lie_in_the_warehouse(tmp_path: Path) -> None:
+async def test_a_purchase_order_is_submitted_and_received(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         page = await place.merchant.get("/shop/warehouse/purchase-orders")
         assert "as soon as there is a supplier" in page.text
@@ -113,7 +113,7 @@ async def test_goods_are_announced_received_and_lie_in_the_warehouse(tmp_path: P
         assert (twice.status, "already received" in twice.text) == (422, True)
 
 
-async def test_no_row_of_announced_goods_is_dropped_and_refusals_count_as_the_page_does(tmp_path: Path) -> None:
+async def test_refusals_name_the_row_and_keep_every_row_of_a_purchase_order(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         page = await place.merchant.get("/shop/warehouse/suppliers")
         await place.merchant.submit(page, "/shop/warehouse/suppliers", {"code": "S1", "name": "Προμηθευτής"})
@@ -139,7 +139,7 @@ async def test_no_row_of_announced_goods_is_dropped_and_refusals_count_as_the_pa
             refused = await place.merchant.submit(page, path, values)
             assert (refused.status, sentence in refused.text) == (422, True), (sentence, refused.text[-2000:])
             held = refused.form(path).values
-            # A product that nobody sells is no choice of the list.
+            # A product that the shop does not sell is not in the list.
             assert {name: held[name] for name in values} == {**values} or "does not sell" in refused.text
 
 
@@ -167,7 +167,7 @@ async def test_the_webhooks_are_set_and_switched(tmp_path: Path) -> None:
         assert (refused.status, refused.form("/shop/settings").values["webhook_url"]) == (422, "ftp://x")
 
 
-async def test_a_webhook_url_is_tried_with_a_demo_order_and_signed_as_every_webhook(tmp_path: Path) -> None:
+async def test_a_test_webhook_sends_a_signed_demo_order(tmp_path: Path) -> None:
     async with open_place(tmp_path, returns_webhook_url="http://shop/r", returns_webhook_enabled=True) as place:
         page = await place.merchant.get("/shop/settings")
         shown = await place.merchant.submit(page, "/shop/settings/signing_secret")
@@ -209,7 +209,7 @@ async def test_in_production_the_button_dials_no_private_address(tmp_path: Path)
     try:
         market = Market(marketplace, FakeNetwork(), FakeTime())
         shop = await market.shop(domain="localhost", url="https://localhost:1/hook")
-        merchant = Surfer(market)
+        merchant = Visitor(market)
         await merchant.sign_in(shop.token)
         page = await merchant.get("/shop/settings")
         tried = await merchant.submit(page, "/shop/settings/try", {"which": "orders"})
@@ -218,9 +218,9 @@ async def test_in_production_the_button_dials_no_private_address(tmp_path: Path)
         await marketplace.stop()
 
 
-async def test_a_shop_tries_one_webhook_at_a_time(tmp_path: Path) -> None:
+async def test_a_shop_sends_one_test_webhook_at_a_time(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        other = Surfer(place.market)
+        other = Visitor(place.market)
         await other.sign_in((await place.market.shop("Other", url="http://other/")).token)
         page, path = await place.merchant.get("/shop/settings"), "/shop/settings/try"
         gate = place.network.gates["http://shop/"] = asyncio.Event()

@@ -11,7 +11,7 @@ from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.panel.sign_in.links import make_sign_in_link, read_sign_in_link
 from kalathi.marketplace.shops.model import hash_token
 from tests.market import OPERATOR_TOKEN, Market, open_market
-from tests.panel.surfer import Surfer, open_place
+from tests.panel.visitor import Visitor, open_place
 
 pytestmark = pytest.mark.anyio
 
@@ -25,26 +25,26 @@ def _new_link(market: Market, *, token: str = OPERATOR_TOKEN, lasts_millis: int 
 async def test_a_link_signs_the_operator_in_once(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         link = _new_link(market)
-        surfer = Surfer(market)
-        assert (await surfer.get(link)).path == "/"
-        assert (await surfer.get("/operator/sandbox")).path == "/operator/sandbox"
+        visitor = Visitor(market)
+        assert (await visitor.get(link)).path == "/"
+        assert (await visitor.get("/operator/sandbox")).path == "/operator/sandbox"
         # The same browser is led to the pages, every other one is refused.
-        assert (await surfer.get(link)).path == "/"
+        assert (await visitor.get(link)).path == "/"
         for _ in range(2):
-            other = Surfer(market)
+            other = Visitor(market)
             refused = await other.get(link)
             assert (refused.status, "This link has been used" in refused.text) == (401, True)
             assert (await other.get("/operator/sandbox")).path.startswith("/sign-in")
 
 
-async def test_of_many_who_use_a_link_at_the_same_moment_one_is_signed_in(tmp_path: Path) -> None:
+async def test_of_concurrent_uses_of_a_link_one_succeeds(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         link = _new_link(market)
-        answers = await asyncio.gather(*(Surfer(market).request("GET", link) for _ in range(20)))
+        answers = await asyncio.gather(*(Visitor(market).request("GET", link) for _ in range(20)))
         assert sorted(answer.status for answer in answers) == [303] + [401] * 19
 
 
-async def test_a_link_that_was_changed_or_is_too_old_or_of_another_token_opens_nothing(tmp_path: Path) -> None:
+async def test_an_altered_expired_or_foreign_link_is_refused(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         link = _new_link(market)
         end, nonce, signature = link.removeprefix("/sign-in/").split(".")
@@ -60,38 +60,38 @@ async def test_a_link_that_was_changed_or_is_too_old_or_of_another_token_opens_n
             _new_link(market, token="another-token"),
             _new_link(market, lasts_millis=0),
         ):
-            surfer = Surfer(market)
-            assert (await surfer.get(wrong)).status == 401, wrong
-            assert (await surfer.get("/")).path.startswith("/sign-in")
+            visitor = Visitor(market)
+            assert (await visitor.get(wrong)).status == 401, wrong
+            assert (await visitor.get("/")).path.startswith("/sign-in")
         market.time.millis += HOUR
-        assert (await Surfer(market).get(link)).status == 401
+        assert (await Visitor(market).get(link)).status == 401
 
 
-async def test_production_takes_no_links(tmp_path: Path) -> None:
+async def test_production_refuses_links(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=msgspec.convert({"mode": "production"}, Settings)) as market:
-        assert (await Surfer(market).get(_new_link(market))).status == 401
+        assert (await Visitor(market).get(_new_link(market))).status == 401
 
 
-async def test_a_page_that_a_browser_loads_ahead_does_not_use_the_link_up(tmp_path: Path) -> None:
+async def test_a_prefetch_does_not_use_up_a_link(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         link = _new_link(market)
         for header in ({"Sec-Purpose": "prefetch;prerender"}, {"Purpose": "prefetch"}):
-            answer = await Surfer(market).request("GET", link, headers=header)
+            answer = await Visitor(market).request("GET", link, headers=header)
             assert answer.status == 503
-        assert (await Surfer(market).request("HEAD", link)).status == 405
-        assert (await Surfer(market).get(link)).path == "/"
+        assert (await Visitor(market).request("HEAD", link)).status == 405
+        assert (await Visitor(market).get(link)).path == "/"
 
 
-async def test_used_links_are_forgotten_when_they_have_expired(tmp_path: Path) -> None:
+async def test_used_links_are_deleted_once_expired(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         for _ in range(3):
-            await Surfer(market).get(_new_link(market))
+            await Visitor(market).get(_new_link(market))
             market.time.millis += HOUR
         database = market.marketplace.database
         assert await database.look(lambda view: view.one("SELECT count(*) FROM used_links", {})) == (1,)
 
 
-async def test_the_operator_of_a_sandbox_has_a_shop_open_beside_its_own_pages(tmp_path: Path) -> None:
+async def test_a_sandbox_operator_can_also_open_a_shops_pages(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         page = await place.operator.get(f"/operator/shops/{place.shop.id}")
         inside = await place.operator.submit(page, f"/operator/shops/{place.shop.id}/open")
@@ -110,20 +110,20 @@ async def test_the_operator_of_a_sandbox_has_a_shop_open_beside_its_own_pages(tm
             assert (await place.operator.get(path)).path.startswith("/sign-in")
 
 
-async def test_a_session_of_an_earlier_operators_token_opens_nothing(tmp_path: Path) -> None:
+async def test_a_session_of_an_earlier_operator_token_is_refused(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         page = await place.operator.get(f"/operator/shops/{place.shop.id}")
         await place.operator.submit(page, f"/operator/shops/{place.shop.id}/open")
         cookies = place.operator.cookies
     changed = msgspec.structs.replace(Settings(), operator_token="another-token-of-the-operator-of-tests")
     async with open_market(tmp_path, settings=changed, keeps_token=False) as market:
-        surfer = Surfer(market)
-        surfer.cookies = cookies
+        visitor = Visitor(market)
+        visitor.cookies = cookies
         for path in ("/", "/shop/orders"):
-            assert (await surfer.get(path)).path.startswith("/sign-in")
+            assert (await visitor.get(path)).path.startswith("/sign-in")
 
 
-async def test_in_production_no_operator_opens_the_pages_of_a_shop(tmp_path: Path) -> None:
+async def test_in_production_the_operator_cannot_open_a_shops_pages(tmp_path: Path) -> None:
     settings = msgspec.convert({"mode": "production"}, Settings)
     async with open_place(tmp_path, settings=settings, url="https://shop.example/") as place:
         page = await place.operator.get(f"/operator/shops/{place.shop.id}")

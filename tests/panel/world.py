@@ -1,4 +1,4 @@
-"""A shop that has something of everything, so that every page and every form has its object."""
+"""A shop with at least one object of every kind, so that every page and form can be tested."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><b>"
 
 
 class World(NamedTuple):
-    """What a shop has: names for whatever a path may name."""
+    """The objects of a shop, by the names that a path may use."""
 
     shop: Shop
     open_code: str
@@ -37,14 +37,14 @@ class World(NamedTuple):
         return [page.path.format(code=code, **names) for code in codes.get(room, ("",))]
 
     def secrets(self) -> tuple[str, ...]:
-        """What nobody else's page may show."""
+        """Values that no other shop's page may show."""
         return (
             *(self.open_code, self.accepted_code, self.delivered_code, self.return_code, self.purchase_order_code),
             *(self.supplier_id, self.shop.id, self.shop.location_id),
         )
 
 
-async def furnished(market: Market, name: str, text: str = "Κείμενο") -> World:
+async def fill_shop(market: Market, name: str, text: str = "Κείμενο") -> World:
     """A shop whose texts are all `text`."""
     location = {"street_name": text, "street_number": text, "zip": text, "city": text, "region": text}
     shop = await market.shop(
@@ -97,7 +97,7 @@ def pages_of(*who: Who, method: str = "GET", live: bool = False) -> Iterator[Pag
 
 
 async def facts_of(market: Market, world: World) -> object:
-    """Whatever a form could have changed."""
+    """Everything that a form could have changed."""
     shop = await market.operate("GET", f"/marketplace/shops/{world.shop.id}")
     orders = [await market.order(code) for code in (world.open_code, world.accepted_code, world.delivered_code)]
     returned = await market.operate("GET", f"/marketplace/returns/{world.return_code}")

@@ -52,16 +52,14 @@ def _read(data: bytes, *, at: list[int] | None = None, ends: bool = False) -> An
 
 @pytest.mark.parametrize("status", [200, 204, 301, 404, 500, 503])
 @pytest.mark.parametrize("odd", ODD)
-def test_nothing_after_the_status_line_undoes_the_status_and_odd_answers_end_the_connection(
-    odd: str, status: int
-) -> None:
+def test_odd_bytes_after_the_status_line_only_end_the_connection(odd: str, status: int) -> None:
     reader = _read(b"HTTP/1.1 %d X\r\n%b" % (status, ODD[odd]), ends=True)
     assert (reader.status, reader.is_unreadable, reader.may_be_kept) == (status, False, False)
     assert len(reader.beginning) <= 500
 
 
 @pytest.mark.parametrize("clean", CLEAN)
-def test_a_clean_answer_is_read_to_its_end_and_the_connection_may_be_kept(clean: str) -> None:
+def test_a_valid_answer_is_read_whole_and_its_connection_is_reusable(clean: str) -> None:
     rest, body = CLEAN[clean]
     reader = _read(OK + rest)
     assert (reader.status, reader.beginning, reader.may_be_kept) == (200, body, True)
@@ -77,7 +75,7 @@ def test_a_surplus_byte_ends_the_connection(clean: str) -> None:
 
 @pytest.mark.parametrize("rest", [CLEAN[clean][0] for clean in CLEAN] + list(ODD.values()))
 @given(data=st.data())
-def test_the_pieces_in_which_an_answer_comes_change_nothing(rest: bytes, data: st.DataObject) -> None:
+def test_an_answer_reads_the_same_in_any_chunks(rest: bytes, data: st.DataObject) -> None:
     answer = OK + rest
     cuts = data.draw(st.lists(st.integers(0, len(answer)), max_size=6))
     whole, pieces = _read(answer, ends=True), _read(answer, at=cuts, ends=True)
@@ -111,7 +109,7 @@ def test_a_status_line_is_read_as_real_servers_write_it(line: bytes, status: int
     assert (reader.status, reader.is_unreadable) == (status, status is None)
 
 
-def test_what_is_no_http_is_known_before_its_first_line_ends() -> None:
+def test_bytes_that_are_not_http_are_detected_within_the_first_line() -> None:
     assert _read(b"SSH-2").is_unreadable
     assert not _read(b"HTTP/1").is_unreadable
 
@@ -124,13 +122,13 @@ def test_interim_answers_are_skipped_but_not_without_end() -> None:
     assert b"link" not in _read(interim + OK + b"Content-Length: 0\r\n\r\n").headers
 
 
-def test_the_connection_is_closed_after_one_dot_zero_and_where_the_server_says_so() -> None:
+def test_http_1_0_and_connection_close_end_the_connection() -> None:
     assert not _read(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n").may_be_kept
     assert not _read(OK + b"Connection: Close\r\nContent-Length: 0\r\n\r\n").may_be_kept
     assert _read(OK + b"Connection: keep-alive\r\nContent-Length: 0\r\n\r\n").may_be_kept
 
 
-def test_a_long_body_is_read_only_at_its_beginning() -> None:
+def test_only_the_beginning_of_a_long_body_is_read() -> None:
     for head in (b"Content-Length: 999999999\r\n\r\n", b"\r\n", b"Transfer-Encoding: chunked\r\n\r\nfffffff\r\n"):
         reader = _read(OK + head + b"x" * 1000)
         assert reader.is_done

@@ -38,7 +38,7 @@ def test_code_cites_decisions_and_sections_that_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+def test_links_in_the_docs_have_targets(page: Path) -> None:
     text = page.read_text("utf-8")
     for target, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)]+))?\)", text):
         found = (page.parent / target).resolve() if target else page
@@ -47,12 +47,12 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert not re.search(r"\bDESIGN\b|\bCONTRACT\b", text)
 
 
-def test_the_openapi_document_names_no_document_that_a_reader_has_not() -> None:
+def test_the_openapi_document_cites_no_repository_file() -> None:
     text = (ROOT / "docs" / "openapi.json").read_text("utf-8")
     assert not re.search(r"DESIGN|CONTRACT|docs/|contract, section", text)
 
 
-def test_decisions_are_one_series_and_all_in_the_list() -> None:
+def test_decisions_are_numbered_without_gaps_and_listed() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = re.findall(
         r"^(\d+)\. \[(.+)\]\((\d{4}-[\w-]+\.md)\)$", (folder / "README.md").read_text("utf-8"), re.MULTILINE

@@ -1,4 +1,4 @@
-"""The shop's client: what it sends, when it says it again, what an answer means; with and without an event loop."""
+"""The shop's client: its requests, its retries, its reading of answers; with and without an event loop."""
 
 import asyncio
 import inspect
@@ -32,7 +32,7 @@ LOST = UnreachableError("no answer")
 
 
 def refusal(status: int, code: str, message: str = "No.", **headers: str) -> HttpAnswer:
-    """The marketplace says no."""
+    """A refusal by the marketplace."""
     body = encode(ErrorEnvelope(errors=[ErrorEntry(code=code, messages=[message])]))
     return HttpAnswer(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
@@ -170,7 +170,7 @@ def test_every_action_sends_what_the_contract_says(
 
 @both
 @pytest.mark.parametrize(("name", "arguments", "named", "asked", "recorded"), READS)
-def test_every_read_takes_what_was_recorded(
+def test_every_read_decodes_its_recording(
     kind: Kind, name: str, arguments: tuple[Any, ...], named: dict[str, Any], asked: tuple[str, str], recorded: str
 ) -> None:
     network = kind(HttpAnswer(200, (EXAMPLES / f"{recorded}.json").read_bytes()))
@@ -179,7 +179,7 @@ def test_every_read_takes_what_was_recorded(
 
 
 @both
-def test_lists_are_walked_page_by_page(kind: Kind) -> None:
+def test_lists_are_fetched_page_by_page(kind: Kind) -> None:
     def page(number: int, *codes: str) -> HttpAnswer:
         meta = {"pagination": {"total_results": 3, "total_pages": 2, "page": number, "per": 2}}
         orders = [{"code": code, "state": "open", "line_items": []} for code in codes]
@@ -222,7 +222,7 @@ def test_a_link_is_fetched_without_the_token(kind: Kind) -> None:
 
 @both
 @pytest.mark.parametrize("failure", PASSING)
-def test_reads_are_made_again_with_growing_pauses_and_then_given_up(
+def test_reads_are_retried_with_growing_pauses_up_to_a_limit(
     kind: Kind, failure: HttpAnswer | UnreachableError
 ) -> None:
     network = kind(failure, failure, failure, shown(OrderState.OPEN))
@@ -245,7 +245,7 @@ def test_reads_are_made_again_with_growing_pauses_and_then_given_up(
         ("reject_lines", ("o1", [RejectedLine(id="l", reason_id=1)]), "Order already rejected."),
     ],
 )
-def test_after_a_lost_answer_the_refusal_that_it_has_happened_is_success(
+def test_after_a_lost_answer_an_already_done_refusal_is_success(
     kind: Kind, name: str, arguments: tuple[Any, ...], sentence: str
 ) -> None:
     done = refusal(422, "order_status", sentence)
@@ -261,11 +261,11 @@ def test_after_a_lost_answer_the_refusal_that_it_has_happened_is_success(
         network.call(name, *arguments)
     network = kind(refusal(409, "conflict"), done)
     with pytest.raises(public.OrderStatusError, match=sentence):
-        network.call(name, *arguments)  # The first has certainly not happened: somebody else was faster.
+        network.call(name, *arguments)  # The first call certainly did not succeed: another caller was faster.
 
 
 @both
-def test_an_express_order_that_the_marketplace_has_accepted_is_accepted(kind: Kind) -> None:
+def test_accepting_an_already_accepted_express_order_succeeds(kind: Kind) -> None:
     express = refusal(422, "order_status", "Order is express")
     network = kind(express, shown(OrderState.ACCEPTED))
     assert network.call("accept", "o1", "loc", 7) is None
@@ -277,13 +277,13 @@ def test_an_express_order_that_the_marketplace_has_accepted_is_accepted(kind: Ki
 
 @both
 @pytest.mark.parametrize("name", ["set_as_ready", "set_as_not_ready", "request_voucher"])
-def test_what_may_not_happen_twice_is_not_said_twice(kind: Kind, name: str) -> None:
+def test_a_call_that_may_not_happen_twice_is_repeated_only_after_429(kind: Kind, name: str) -> None:
     for failure in (LOST, refusal(503, "unavailable"), refusal(409, "conflict")):
         network = kind(failure, OK)
         with pytest.raises((MarketplaceError, UnreachableError)):
             network.call(name, "o1")
         assert len(network.asked) == 1
-    # Who was one too many has not been heard.
+    # A call answered with 429 was not processed, so it can be repeated.
     network = kind(refusal(429, "rate_limited", retry_after="7"), OK)
     network.call(name, "o1")
     assert network.pauses[0] >= 7
@@ -306,9 +306,7 @@ def test_a_retry_after_is_waited_for_unless_it_is_too_long(kind: Kind) -> None:
 @both
 @pytest.mark.parametrize(("status", "code"), [(401, "unauthorized"), (406, "not_acceptable"), (404, "order_error"),
                                               (422, "invalid_parameter")])  # fmt: skip
-def test_a_wrong_setup_and_a_refusal_are_told_at_once_in_the_marketplaces_words(
-    kind: Kind, status: int, code: str
-) -> None:
+def test_a_permanent_error_is_raised_at_once_with_its_message(kind: Kind, status: int, code: str) -> None:
     network = kind(refusal(status, code, "Κάτι λείπει."))
     with pytest.raises(MarketplaceError, match="Κάτι λείπει") as refused:
         network.call("order", "o1")
@@ -328,7 +326,7 @@ def test_nothing_shows_the_token(kind: Kind) -> None:
 
 
 def test_there_is_one_exception_class_for_each_code_that_a_shop_can_meet() -> None:
-    """What only the marketplace's operator can meet, or what is about a request that no client of ours makes."""
+    """Left out: codes that only the operator can get, and codes of requests that our client never makes."""
     not_met = {"unreadable_body", "method_not_allowed", "body_too_large", "unsupported_media_type", "idempotency_key",
                "purchase_order_status", "return_webhook"}  # fmt: skip
     assert set(ERRORS_BY_CODE) == {answer.word for answer in ERRORS.values()} - not_met
@@ -350,7 +348,7 @@ def test_the_client_without_an_event_loop_is_made_from_the_other_one() -> None:
     assert TARGET.read_text("utf-8") == make_sync_client(SOURCE.read_text("utf-8")), "run make client"
 
 
-def test_both_clients_have_the_same_calls_and_the_surface_is_what_was_promised() -> None:
+def test_both_clients_have_the_same_listed_calls() -> None:
     assert _calls(Client) == _calls(AsyncClient)
     assert sorted(_calls(Client)) == [
         *("accept", "all_orders", "all_products", "all_purchase_orders", "all_return_requests", "all_suppliers"),
@@ -371,13 +369,13 @@ def test_both_clients_have_the_same_calls_and_the_surface_is_what_was_promised()
 
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=60), after=st.text(max_size=6))
-def test_whatever_comes_back_is_an_answer_or_an_error_of_ours(status: int, body: bytes, after: str) -> None:
+def test_any_invalid_answer_raises_an_error_of_the_client(status: int, body: bytes, after: str) -> None:
     network = Sync(*[HttpAnswer(status, body, {"retry-after": after})] * 4)
     with pytest.raises((MarketplaceError, UnreachableError)):
         network.call("order", "o1")
 
 
-def test_pauses_are_spread_by_chance() -> None:
+def test_pauses_are_random() -> None:
     def pauses(chance: Callable[[], float]) -> list[float]:
         network = Sync(LOST, LOST, LOST, shown(OrderState.OPEN))
         client = Client("http://market", "t", transport=network, sleep=network.pauses.append)

@@ -58,7 +58,7 @@ def is_running(folder: Path) -> bool:
 
 
 @both
-async def test_the_end_of_the_process_decides_whatever_it_has_left_in_the_background(tmp_path: Path, how: str) -> None:
+async def test_a_command_ends_with_its_process_despite_background_children(tmp_path: Path, how: str) -> None:
     begun = time.monotonic()
     outcome = await run(sh(tmp_path, f"{OBEYS} & echo $! > child; echo done"), how)
     assert outcome == Ended(0, "done\n", "")
@@ -69,9 +69,7 @@ async def test_the_end_of_the_process_decides_whatever_it_has_left_in_the_backgr
 
 @both
 @pytest.mark.parametrize("child", [OBEYS, REFUSES])
-async def test_at_the_limit_the_whole_group_ends_before_the_caller_goes_on(
-    tmp_path: Path, how: str, child: str
-) -> None:
+async def test_at_the_time_limit_the_whole_process_group_is_ended(tmp_path: Path, how: str, child: str) -> None:
     command = sh(tmp_path, f'echo slow >&2; sh -c "echo \\$\\$ > child; {child}"; true', SHORT)
     outcome = await run(command, how)
     assert outcome == LimitMet(SHORT, "", "slow\n", is_running=False)
@@ -80,7 +78,7 @@ async def test_at_the_limit_the_whole_group_ends_before_the_caller_goes_on(
 
 
 @both
-async def test_a_command_may_clean_up_at_its_limit_and_has_met_it_all_the_same(tmp_path: Path, how: str) -> None:
+async def test_a_command_may_clean_up_at_its_limit_and_still_times_out(tmp_path: Path, how: str) -> None:
     command = sh(tmp_path, "echo slow; trap 'touch tidy; exit 0' TERM; while :; do sleep 0.05; done", SHORT)
     outcome = await run(command, how)
     assert outcome == LimitMet(SHORT, "slow\n", "", is_running=False), "what a shell says of the signal is not told"
@@ -96,7 +94,7 @@ async def test_a_command_may_clean_up_at_its_limit_and_has_met_it_all_the_same(t
         ("kill -9 $$", -9, "sh was ended by SIGKILL"),
     ],
 )
-async def test_what_ends_badly_leaves_nothing_that_runs_beside_the_next_try(
+async def test_a_failed_command_leaves_no_running_child(
     tmp_path: Path, how: str, end: str, status: int, told: str
 ) -> None:
     tidies = "trap 'touch tidy; exit' TERM; touch ready; while :; do sleep 0.05; done"
@@ -110,13 +108,13 @@ async def test_what_ends_badly_leaves_nothing_that_runs_beside_the_next_try(
 
 
 @both
-async def test_a_command_that_does_not_read_its_input_holds_nobody_up(tmp_path: Path, how: str) -> None:
+async def test_a_command_may_leave_its_input_unread(tmp_path: Path, how: str) -> None:
     assert await run(sh(tmp_path, "true"), how, b"x" * 10_000_000) == Ended(0, "", "")
     assert await run(sh(tmp_path, "wc -c"), how, b"x" * 1_000_000) == Ended(0, "1000000\n", "")
 
 
 @both
-async def test_of_what_a_command_writes_only_the_end_is_kept_and_any_bytes_are_text(tmp_path: Path, how: str) -> None:
+async def test_only_the_end_of_a_commands_output_is_kept_as_text(tmp_path: Path, how: str) -> None:
     outcome = await run(sh(tmp_path, "head -c 1000000 /dev/zero | tr '\\0' x; printf 'end \\377'; echo τέλος >&2"), how)
     assert isinstance(outcome, Ended)
     assert len(outcome.output) == 4096
@@ -125,7 +123,7 @@ async def test_of_what_a_command_writes_only_the_end_is_kept_and_any_bytes_are_t
 
 
 @both
-async def test_what_cannot_be_started_says_why(tmp_path: Path, how: str) -> None:
+async def test_a_command_that_cannot_be_started_has_a_reason(tmp_path: Path, how: str) -> None:
     for word, reason in (
         (str(tmp_path / "missing"), "No such file or directory"),
         (str(tmp_path), "Permission denied"),
@@ -139,9 +137,7 @@ async def test_what_cannot_be_started_says_why(tmp_path: Path, how: str) -> None
 
 @pytest.mark.parametrize("child", [OBEYS, REFUSES])
 @pytest.mark.parametrize("times", [1, 2])
-async def test_a_command_that_is_not_waited_for_any_more_ends_as_a_whole(
-    tmp_path: Path, child: str, times: int
-) -> None:
+async def test_cancelling_a_command_ends_its_whole_process_group(tmp_path: Path, child: str, times: int) -> None:
     command = sh(tmp_path, f'sh -c "echo \\$\\$ > child; {child}"; true')
     waiting = asyncio.create_task(command.run_beside())
     await until(lambda: has_child(tmp_path))
@@ -155,7 +151,7 @@ async def test_a_command_that_is_not_waited_for_any_more_ends_as_a_whole(
     assert time.monotonic() - begun < 10
 
 
-async def test_an_orderly_end_of_the_connector_is_not_held_up_by_a_hand_over(shop: Shop) -> None:
+async def test_a_running_hand_over_does_not_delay_the_connectors_end(shop: Shop) -> None:
     script = f"cd {shop.folder}; cat > body; echo $$ > child; {OBEYS}; true"
     shop.restart(recipient=CommandRecipient(["sh", "-c", script]))
     shop.receive(shop.order("o1", 1))
@@ -169,7 +165,7 @@ async def test_an_orderly_end_of_the_connector_is_not_held_up_by_a_hand_over(sho
     assert [entry.code for entry in shop.inbox.handovers.due(0)] == ["o1"], "the next start hands it over"
 
 
-async def test_a_slow_hand_over_never_runs_beside_its_next_try_and_a_person_is_told_of_the_limit(shop: Shop) -> None:
+async def test_a_timed_out_hand_over_is_reported_and_never_overlaps_its_retry(shop: Shop) -> None:
     """The first tries take too long behind a shell; each of them notes whether one before it still runs."""
     importer = f"cd {shop.folder}; mkdir running || echo twice >> beside; trap 'rmdir running; exit' TERM; "
     importer += "while :; do sleep 0.05; done"
@@ -184,7 +180,7 @@ async def test_a_slow_hand_over_never_runs_beside_its_next_try_and_a_person_is_t
     assert any(line.startswith(told) for line in shop.told)
 
 
-async def test_a_hand_over_that_leaves_something_behind_is_done_once(shop: Shop) -> None:
+async def test_a_hand_over_with_a_background_child_is_done_once(shop: Shop) -> None:
     shop.restart(
         recipient=CommandRecipient(["sh", "-c", f"cd {shop.folder}; cat >> told; sleep 300 & echo $! > child"])
     )
@@ -225,7 +221,7 @@ def test_the_connectors_own_guard_follows_the_setting(tmp_path: Path, seconds: f
     assert told in place.told
 
 
-async def test_a_hand_over_that_takes_its_time_does_not_hold_up_the_retry_of_another_order(shop: Shop) -> None:
+async def test_a_slow_hand_over_does_not_delay_another_orders_retry(shop: Shop) -> None:
     shop.restart(recipient=CommandRecipient(["sh", "-c", OBEYS]))
     shop.receive(shop.order("o1", 1))
     working = asyncio.create_task(shop.connector.work())
@@ -243,7 +239,7 @@ async def test_a_hand_over_that_takes_its_time_does_not_hold_up_the_retry_of_ano
     await asyncio.gather(working, return_exceptions=True)
 
 
-async def test_a_hand_over_that_ends_badly_is_not_taken(tmp_path: Path) -> None:
+async def test_a_failed_command_raises_handover_error(tmp_path: Path) -> None:
     for words in (["sh", "-c", "exit 1"], ["sh", "-c", "kill -9 $$"], [str(tmp_path / "missing")]):
         with pytest.raises(HandoverError):
             await CommandRecipient(words).take("o1", b"{}")

@@ -138,7 +138,7 @@ async def test_a_whole_head_that_is_too_large_is_refused_even_if_it_comes_in_one
         assert (transport.refused == (431, "head_too_large")) is is_refused, repeated
 
 
-async def test_many_requests_with_bodies_on_one_connection_are_no_large_head() -> None:
+async def test_bodies_of_many_requests_do_not_count_as_a_head() -> None:
     server = Server()
     server.answers.set()
     protocol, transport = server.connect()
@@ -151,13 +151,13 @@ async def test_many_requests_with_bodies_on_one_connection_are_no_large_head() -
     assert not transport.is_closed
 
 
-async def test_a_head_and_a_large_body_in_one_piece_are_no_large_head() -> None:
+async def test_a_large_body_in_one_piece_with_its_head_is_accepted() -> None:
     protocol, transport = Server().connect()
     protocol.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n" + b"b" * 5000)
     assert not transport.is_closed
 
 
-async def test_half_a_head_is_refused_after_its_seconds() -> None:
+async def test_an_incomplete_head_is_refused_after_the_time_limit() -> None:
     server = Server()
     protocol, transport = server.connect()
     protocol.data_received(GET[:20])
@@ -169,14 +169,14 @@ async def test_half_a_head_is_refused_after_its_seconds() -> None:
     assert transport.refused == (408, "request_timeout"), "more bytes win no time"
 
 
-async def test_a_connection_that_says_nothing_is_closed_without_an_answer() -> None:
+async def test_a_silent_connection_is_closed_without_an_answer() -> None:
     protocol, transport = Server().connect()
     protocol.check_rate(0.0)
     protocol.check_rate(10.1)
     assert (transport.is_aborted, transport.written) == (True, b"")
 
 
-async def test_the_seconds_of_a_head_begin_with_each_request_and_not_while_an_answer_is_waited_for() -> None:
+async def test_the_head_time_limit_does_not_run_while_an_answer_is_pending() -> None:
     server = Server()
     protocol, transport = server.connect()
     protocol.data_received(GET)
@@ -215,7 +215,7 @@ async def test_a_body_must_keep_its_pace_unless_the_server_does_not_read() -> No
     assert transport.refused == (408, "request_timeout")
 
 
-async def test_a_quick_beginning_does_not_pay_for_a_slow_rest_of_a_body() -> None:
+async def test_a_fast_start_does_not_excuse_a_slow_body() -> None:
     protocol, transport = Server(Limits(body_bytes_a_second=10, body_seconds=10)).connect()
     protocol.data_received(b"POST / HTTP/1.1\r\ncontent-length: 9000\r\n\r\n" + b"b" * 5000)
     for second in (0.0, 10.0, 11.0):
@@ -225,21 +225,21 @@ async def test_a_quick_beginning_does_not_pay_for_a_slow_rest_of_a_body() -> Non
     assert transport.refused == (408, "request_timeout")
 
 
-async def test_what_is_not_http_is_refused_and_so_is_what_breaks_off_within_a_body() -> None:
+async def test_an_invalid_head_or_body_is_refused() -> None:
     for content in (b"\x16\x03\x01\x02\x00", b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnot a size\r\n"):
         protocol, transport = Server().connect()
         protocol.data_received(content)
         assert transport.refused == (400, "unreadable_body")
 
 
-async def test_a_refusal_is_never_taken_for_the_answer_to_an_earlier_request() -> None:
+async def test_no_refusal_is_sent_while_an_earlier_answer_is_pending() -> None:
     server = Server()
     protocol, transport = server.connect()
     protocol.data_received(GET + b"NOT HTTP\r\n\r\n")
     assert (transport.is_aborted, transport.written) == (True, b"")
 
 
-async def test_of_too_many_connections_half_requests_make_room_and_the_log_says_so_once() -> None:
+async def test_at_the_limit_incomplete_requests_are_dropped_and_logged_once() -> None:
     server = Server()
     with structlog.testing.capture_logs() as lines:
         server.answers.set()
@@ -259,7 +259,7 @@ async def test_of_too_many_connections_half_requests_make_room_and_the_log_says_
     assert [line["event"] for line in lines] == ["too_many_connections"]
 
 
-def test_the_process_may_open_as_many_files_as_it_is_allowed() -> None:
+def test_the_limit_of_connections_is_positive() -> None:
     assert most_connections() > 0
 
 
@@ -270,7 +270,7 @@ def logger() -> Iterator[logging.Logger]:
     named.handlers = []
 
 
-def test_lines_of_a_library_become_ours_and_are_bounded_in_rate(logger: logging.Logger) -> None:
+def test_log_lines_of_a_library_are_converted_and_rate_limited(logger: logging.Logger) -> None:
     seconds = [0.0]
     logger.handlers, logger.propagate = [JsonHandler(lambda: seconds[0])], False
     with structlog.testing.capture_logs() as lines:
@@ -280,5 +280,5 @@ def test_lines_of_a_library_become_ours_and_are_bounded_in_rate(logger: logging.
         logger.warning("later")
         logger.info("nothing")
     assert [line.get("message") for line in lines[:2]] == ["Invalid 0", "Invalid 1"]
-    assert lines[-2] == {"event": "lines_left_out", "log_level": "warning", "logger": logger.name, "count": 990}
+    assert lines[-2] == {"event": "log_lines_dropped", "log_level": "warning", "logger": logger.name, "count": 990}
     assert len(lines) == 12

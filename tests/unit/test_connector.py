@@ -48,7 +48,7 @@ VOUCHER = a_pdf()
 
 
 class Proxy(Protocol):
-    """What a test puts between the connector and the marketplace."""
+    """A test's proxy between the connector and the marketplace."""
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer: ...
 
@@ -139,7 +139,7 @@ def _error(status: int, code: str, message: str) -> HttpAnswer:
 
 
 class Shop:
-    """A connector with everything around it; `restart` is what a crash leaves."""
+    """A connector with its surroundings; `restart` simulates a crash."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -185,7 +185,7 @@ class Shop:
             await self.connector.work()
 
     async def look_after(self) -> None:
-        """Looks after what no webhook tells, and does what comes of it."""
+        """Reconcile and check deadlines, and do the resulting work."""
         await self.connector.look_after()
         await self.connector.work()
 
@@ -242,7 +242,7 @@ async def test_limited_stock_is_rejected_and_nothing_stays_reserved(shop: Shop) 
 
 @pytest.mark.parametrize("call", range(3))
 @pytest.mark.parametrize("lost", ["request", "answer"])
-async def test_a_crash_around_any_call_repeats_it_without_harm(shop: Shop, lost: str, call: int) -> None:
+async def test_a_crash_around_any_call_is_recovered(shop: Shop, lost: str, call: int) -> None:
     shop.receive(shop.order("o1", 2))
     shop.market.lose = (call, lost)
     await shop.work()
@@ -254,7 +254,7 @@ async def test_a_crash_around_any_call_repeats_it_without_harm(shop: Shop, lost:
     assert shop.inbox.next_at() is None
 
 
-async def test_an_order_that_was_accepted_before_a_crash_keeps_its_pieces_when_the_shelf_is_lower_by_then(
+async def test_an_order_accepted_before_a_crash_keeps_its_pieces(
     shop: Shop,
 ) -> None:
     shop.receive(shop.order("o1", 2))
@@ -277,8 +277,8 @@ async def test_a_voucher_is_downloaded_without_the_token_and_printed_once(shop: 
     assert (shop.folder / "out" / "o1.pdf").read_bytes() == VOUCHER
 
 
-async def test_an_event_is_only_a_reason_to_look(shop: Shop) -> None:
-    """A stranger's event, or one that comes late, cannot free pieces, print, or name an address to fetch from."""
+async def test_the_content_of_an_event_is_not_trusted(shop: Shop) -> None:
+    """A forged or late event cannot release pieces, print, or name a URL to fetch."""
     order = shop.order("o1", 2)
     shop.receive(order)
     await shop.work()
@@ -296,7 +296,7 @@ async def test_an_event_is_only_a_reason_to_look(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("state", [OrderState.CANCELLED, OrderState.EXPIRED])
-async def test_the_pieces_of_an_order_that_has_ended_are_no_longer_reserved(shop: Shop, state: OrderState) -> None:
+async def test_an_order_that_has_ended_releases_its_pieces(shop: Shop, state: OrderState) -> None:
     shop.receive(shop.order("o1", 2))
     await shop.work()
     shop.receive(shop.order("o1", 2, state), OrderEventType.ORDER_UPDATED)
@@ -304,7 +304,7 @@ async def test_the_pieces_of_an_order_that_has_ended_are_no_longer_reserved(shop
     assert shop.inbox.reservations.pieces() == {}
 
 
-async def test_pieces_that_have_left_stay_held_until_the_file_can_know_of_it(shop: Shop) -> None:
+async def test_dispatched_pieces_stay_reserved_until_the_file_shows_it(shop: Shop) -> None:
     shop.receive(shop.order("o1", 2))
     await shop.work()
     shop.receive(shop.order("o1", 2, OrderState.DISPATCHED), OrderEventType.ORDER_UPDATED)
@@ -323,7 +323,7 @@ async def test_pieces_that_have_left_stay_held_until_the_file_can_know_of_it(sho
 
 
 @pytest.mark.parametrize("status", [401, 403, 406, 409, 429, 500, 503])
-async def test_a_wrong_setup_or_a_busy_marketplace_makes_events_wait_and_none_is_lost(shop: Shop, status: int) -> None:
+async def test_a_wrong_setup_or_busy_marketplace_loses_no_event(shop: Shop, status: int) -> None:
     shop.receive(shop.order("o1", 1))
     shop.market.refuse = _error(status, "some_code", "Some sentence.")
     await shop.work(until_seconds=3600)
@@ -333,7 +333,7 @@ async def test_a_wrong_setup_or_a_busy_marketplace_makes_events_wait_and_none_is
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
-async def test_a_stuck_event_holds_up_nobody(shop: Shop) -> None:
+async def test_an_event_that_keeps_failing_delays_no_other(shop: Shop) -> None:
     """A voucher behind a dead link, a page in its place, and a code that is no file name, before an order."""
     shop.stock("shop_uid,quantity\nA,5\n")
     for code, url in (
@@ -349,7 +349,7 @@ async def test_a_stuck_event_holds_up_nobody(shop: Shop) -> None:
     assert shop.inbox.next_at() is not None, "what is stuck is tried again"
 
 
-async def test_a_refusal_that_stays_is_put_aside_and_a_resend_is_looked_at_again(shop: Shop) -> None:
+async def test_a_permanent_refusal_is_set_aside_until_a_resend(shop: Shop) -> None:
     order = shop.order("o1", 1)
     shop.receive(order)
     shop.market.refuse = _error(422, "invalid_parameter", "No such window.")
@@ -361,7 +361,7 @@ async def test_a_refusal_that_stays_is_put_aside_and_a_resend_is_looked_at_again
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
-async def test_what_needs_a_person_is_put_aside_and_does_not_stop_the_rest(shop: Shop) -> None:
+async def test_events_that_need_a_person_do_not_stop_the_others(shop: Shop) -> None:
     shop.inbox.events.put(b"not json")
     shop.inbox.events.put(b'{"event_type": "merchant_return_created"}')
     unknown = LineItem(id="line", shop_uid="Z", quantity=1)
@@ -376,7 +376,7 @@ async def test_what_needs_a_person_is_put_aside_and_does_not_stop_the_rest(shop:
     assert shop.market.orders["o2"].state == OrderState.ACCEPTED
 
 
-async def test_the_connector_outlives_a_faulty_stock_file_and_a_lost_inbox(shop: Shop) -> None:
+async def test_the_connector_survives_a_faulty_stock_file_and_a_closed_inbox(shop: Shop) -> None:
     (shop.folder / "stock.csv").write_bytes("shop_uid,quantity\nΑ,1\n".encode("cp1253"))
     shop.receive(shop.order("o1", 1))
     running = asyncio.create_task(shop.connector.run())
@@ -384,7 +384,7 @@ async def test_the_connector_outlives_a_faulty_stock_file_and_a_lost_inbox(shop:
     shop.stock("shop_uid,quantity\nA,2\n")
     shop.inbox.close()
     shop.connector.wake()
-    # It has woken and stumbled over the closed inbox when the bell is down again.
+    # Once the wake flag is cleared, it has woken and failed on the closed inbox.
     await until(lambda: not shop.connector._awake.is_set())
     assert not running.done()
     running.cancel()
@@ -394,7 +394,7 @@ async def test_the_connector_outlives_a_faulty_stock_file_and_a_lost_inbox(shop:
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
-async def test_a_refusal_is_an_error_with_the_marketplaces_own_words_and_no_secret() -> None:
+async def test_a_refusal_raises_the_marketplaces_message_without_a_secret() -> None:
     market = FakeMarketplace()
     market.refuse = _error(422, "invalid_parameter", "pickup_window: 1 is not valid.")
     client = AsyncClient("http://market/", "secret", transport=market)

@@ -1,4 +1,4 @@
-"""What the connector does beside answering: it finds what was lost, warns, withdraws, hands over, and rehearses."""
+"""The connector beside answering: reconciliation, warnings, withdrawals, hand-overs, dry runs."""
 
 import asyncio
 import json
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.anyio
 __all__ = ["shop"]
 
 
-class Paper(FolderPrinter):
-    """A printer that remembers how often it was asked, and may be killed or jam while it prints."""
+class FakePrinter(FolderPrinter):
+    """A fake printer that counts its calls, and may be killed or fail while it prints."""
 
     may_repeat = False
 
@@ -49,11 +49,11 @@ class Paper(FolderPrinter):
 
 
 class Killed(BaseException):
-    """What no except clause of the product catches, as kill -9 would not be caught."""
+    """An exception that no except clause of the product catches, as with kill -9."""
 
 
 @pytest.mark.parametrize("lists", [True, False])
-async def test_what_a_lost_webhook_left_out_is_found_with_list_calls_and_without(shop: Shop, *, lists: bool) -> None:
+async def test_changes_of_lost_webhooks_are_found_with_or_without_list_calls(shop: Shop, *, lists: bool) -> None:
     shop.market.lists = lists
     shop.receive(shop.order("known", 1))
     await shop.connector.work()
@@ -69,7 +69,7 @@ async def test_what_a_lost_webhook_left_out_is_found_with_list_calls_and_without
         ]
 
 
-async def test_it_is_reconciled_at_the_start_and_every_few_minutes_and_not_in_between(shop: Shop) -> None:
+async def test_the_connector_reconciles_at_the_start_and_at_its_interval(shop: Shop) -> None:
     shop.restart(habits=Habits(reconcile_seconds=300))
     shop.stock("shop_uid,quantity\nA,9\n")
     for seconds, found in ((0.0, True), (299.0, False), (300.0, True)):
@@ -80,7 +80,7 @@ async def test_it_is_reconciled_at_the_start_and_every_few_minutes_and_not_in_be
         assert (shop.market.orders[code].state == OrderState.ACCEPTED) is found, seconds
 
 
-async def test_what_changed_without_a_webhook_is_found_since_the_last_time(shop: Shop) -> None:
+async def test_the_next_reconciliation_finds_a_change_without_a_webhook(shop: Shop) -> None:
     told: list[str] = []
     shop.restart(
         recipient=FunctionRecipient(
@@ -104,7 +104,7 @@ async def test_a_lost_voucher_is_found_and_printed(shop: Shop) -> None:
     assert (shop.folder / "out" / "o1.pdf").exists()
 
 
-async def test_a_person_is_told_once_of_a_deadline_before_it_passes(shop: Shop) -> None:
+async def test_a_near_deadline_is_reported_once(shop: Shop) -> None:
     shop.restart(habits=Habits(warn_seconds=600))
     until = datetime.fromtimestamp(10_000, UTC)
     shop.stock("shop_uid,quantity\nB,1\n")
@@ -118,7 +118,7 @@ async def test_a_person_is_told_once_of_a_deadline_before_it_passes(shop: Shop) 
     assert len([line for line in shop.told if "Order o1 is to be answered by" in line]) == 1
 
 
-async def test_a_late_cancellation_takes_the_label_out_of_the_pile(shop: Shop) -> None:
+async def test_a_cancellation_withdraws_the_printed_label(shop: Shop) -> None:
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK), OrderEventType.ORDER_UPDATED)
     await shop.work()
     assert shop.inbox.reservations.of("o1") == {"A": 1}
@@ -137,7 +137,7 @@ async def test_a_cancellation_that_overtakes_the_voucher_leaves_no_label(shop: S
     assert list((shop.folder / "out").glob("*.pdf")) == []
 
 
-async def test_a_dry_run_says_what_would_be_done_and_why_and_does_nothing(shop: Shop) -> None:
+async def test_a_dry_run_reports_its_decisions_and_changes_nothing(shop: Shop) -> None:
     shop.restart(habits=Habits(dry_run=True))
     shop.receive(shop.order("o1", 1))
     shop.receive(shop.order("o2", 3))
@@ -161,8 +161,8 @@ async def test_an_express_order_is_left_to_the_marketplace_and_its_pieces_are_he
     assert shop.inbox.reservations.pieces() == {"A": 2}
 
 
-async def test_a_label_comes_once_and_a_kill_while_it_is_printed_is_told_to_a_person(shop: Shop) -> None:
-    paper = Paper(shop.folder / "paper")
+async def test_a_kill_while_printing_is_reported_and_prints_no_second_label(shop: Shop) -> None:
+    paper = FakePrinter(shop.folder / "paper")
     shop.restart(printer=paper)
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
     paper.fails = Killed()
@@ -179,8 +179,8 @@ async def test_a_label_comes_once_and_a_kill_while_it_is_printed_is_told_to_a_pe
     assert status_of(shop.inbox, datetime.now(UTC)).needs_a_person == []
 
 
-async def test_a_printer_that_jams_is_asked_again(shop: Shop) -> None:
-    paper = Paper(shop.folder / "paper")
+async def test_a_failed_print_is_retried(shop: Shop) -> None:
+    paper = FakePrinter(shop.folder / "paper")
     shop.restart(printer=paper)
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
     paper.fails = PrinterError("no paper")
@@ -190,7 +190,7 @@ async def test_a_printer_that_jams_is_asked_again(shop: Shop) -> None:
     assert paper.labels == ["o1"]
 
 
-async def test_the_shops_system_is_told_of_every_change_in_its_order_and_again_until_it_has_taken_it(
+async def test_changes_are_handed_over_in_order_and_retried_until_accepted(
     shop: Shop,
 ) -> None:
     told: list[str] = []
@@ -234,7 +234,7 @@ async def test_an_order_that_was_handed_over_and_has_not_changed_is_not_fetched_
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_a_clock_that_was_ahead_and_is_set_right_holds_nothing_up(shop: Shop, *, restarted: bool) -> None:
+async def test_correcting_a_fast_clock_delays_nothing(shop: Shop, *, restarted: bool) -> None:
     told: list[str] = []
     busy = True
 
@@ -271,7 +271,7 @@ async def test_a_clock_that_was_ahead_and_is_set_right_holds_nothing_up(shop: Sh
     assert (shop.inbox.moment("reconciled") or 0) <= shop.seconds
 
 
-async def test_the_desk_shows_the_queue_the_deadlines_and_what_needs_a_person(shop: Shop) -> None:
+async def test_status_shows_orders_deadlines_and_open_problems(shop: Shop) -> None:
     until = datetime.fromtimestamp(10_000, UTC)
     shop.inbox.events.put(b"not json", 5.0)
     shop.stock("shop_uid,quantity\nB,1\n")
@@ -292,14 +292,14 @@ async def test_the_desk_shows_the_queue_the_deadlines_and_what_needs_a_person(sh
     assert len(status_of(shop.inbox, datetime.fromtimestamp(9000, UTC)).needs_a_person) == 1
 
 
-async def test_an_unknown_code_is_looked_at_when_it_is_replayed(shop: Shop) -> None:
+async def test_an_unknown_code_is_processed_when_replayed(shop: Shop) -> None:
     shop.order("o1", 1)
     assert look_again(shop.inbox, "o1") == 1
     await shop.work()
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
-async def test_changes_that_nobody_takes_any_more_keep_the_connector_asleep(shop: Shop) -> None:
+async def test_hand_overs_without_a_recipient_do_not_wake_the_connector(shop: Shop) -> None:
     shop.restart(recipient=FunctionRecipient(lambda _: None))
     shop.receive(shop.order("o1", 1))
     shop.inbox.jobs.plan(Subject.ORDER, "o1")
@@ -310,7 +310,7 @@ async def test_changes_that_nobody_takes_any_more_keep_the_connector_asleep(shop
     assert shop.inbox.next_at(handovers=False) is None
 
 
-async def test_what_waits_for_a_person_is_decided_when_the_stock_knows_it_and_told_once(shop: Shop) -> None:
+async def test_an_order_without_stock_is_reported_once_and_decided_later(shop: Shop) -> None:
     shop.restart(habits=Habits(reconcile_seconds=300))
     shop.stock("shop_uid,quantity\nB,1\n")
     shop.receive(shop.order("o1", 1))
@@ -324,7 +324,7 @@ async def test_what_waits_for_a_person_is_decided_when_the_stock_knows_it_and_to
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
-async def test_what_a_dry_run_has_left_open_is_answered_by_the_next_run(shop: Shop) -> None:
+async def test_an_order_left_open_by_a_dry_run_is_answered_by_the_next_run(shop: Shop) -> None:
     shop.restart(habits=Habits(dry_run=True))
     shop.receive(shop.order("o1", 1))
     for shop.seconds in (0.0, 300.0):
@@ -336,8 +336,8 @@ async def test_what_a_dry_run_has_left_open_is_answered_by_the_next_run(shop: Sh
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
-async def test_a_command_that_does_not_end_is_told_to_a_person_and_not_asked_again(shop: Shop) -> None:
-    paper = Paper(shop.folder / "paper")
+async def test_a_print_that_timed_out_is_reported_and_not_retried(shop: Shop) -> None:
+    paper = FakePrinter(shop.folder / "paper")
     paper.fails = UnsurePrinterError("lp has not ended within 60 s")
     shop.restart(printer=paper)
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
@@ -347,10 +347,10 @@ async def test_a_command_that_does_not_end_is_told_to_a_person_and_not_asked_aga
 
 
 @pytest.mark.parametrize("fails", [None, UnsurePrinterError("lp did not end within 60 s")])
-async def test_an_earlier_label_is_told_whatever_becomes_of_the_later_one(
+async def test_an_outdated_label_is_reported_even_if_the_new_print_fails(
     shop: Shop, fails: BaseException | None
 ) -> None:
-    paper = Paper(shop.folder / "paper")
+    paper = FakePrinter(shop.folder / "paper")
     shop.restart(printer=paper)
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
     await shop.work()
@@ -375,7 +375,7 @@ async def test_an_earlier_label_is_told_whatever_becomes_of_the_later_one(
     assert any("throw away its earlier label" in need for need in needs)
 
 
-async def test_a_voucher_that_was_made_again_takes_the_place_of_the_earlier_one(shop: Shop) -> None:
+async def test_a_new_voucher_replaces_the_earlier_one_and_is_reported(shop: Shop) -> None:
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
     await shop.work()
     shop.market.vouchers.add(LINK + "?2")
@@ -385,7 +385,7 @@ async def test_a_voucher_that_was_made_again_takes_the_place_of_the_earlier_one(
     assert shop.told[-1].startswith("needs a person: Order o1: throw away its earlier label, there is a new one. ")
 
 
-async def test_the_deadline_is_told_when_the_stock_cannot_be_read_and_again_after_an_extension(shop: Shop) -> None:
+async def test_a_deadline_is_reported_again_after_an_extension(shop: Shop) -> None:
     shop.restart(habits=Habits(warn_seconds=600))
     (shop.folder / "stock.csv").unlink()
     shop.receive(shop.order("o1", 1, expires_at=datetime.fromtimestamp(500, UTC)))
@@ -399,7 +399,7 @@ async def test_the_deadline_is_told_when_the_stock_cannot_be_read_and_again_afte
     assert len([line for line in shop.told if "is to be answered by" in line]) == 2
 
 
-async def test_what_is_said_of_waiting_to_one_call_holds_for_all(shop: Shop) -> None:
+async def test_a_retry_after_of_one_call_pauses_all_calls(shop: Shop) -> None:
     shop.stock("shop_uid,quantity\nA,40\n")
     for number in range(40):
         shop.receive(shop.order(f"o{number}", 1))
@@ -411,7 +411,7 @@ async def test_what_is_said_of_waiting_to_one_call_holds_for_all(shop: Shop) -> 
     assert all(order.state == OrderState.ACCEPTED for order in shop.market.orders.values())
 
 
-async def test_a_token_that_is_refused_is_told_once(shop: Shop) -> None:
+async def test_a_refused_token_is_reported_once(shop: Shop) -> None:
     for number in range(5):
         shop.receive(shop.order(f"o{number}", 1))
     shop.market.refuse = shop.market.busy(401)
@@ -419,9 +419,9 @@ async def test_a_token_that_is_refused_is_told_once(shop: Shop) -> None:
     assert [line.partition(" (")[0] for line in shop.told] == ["needs a person: the marketplace refuses every call"]
 
 
-async def test_a_printer_that_hangs_holds_up_no_answer(shop: Shop) -> None:
+async def test_a_hanging_printer_delays_no_answer(shop: Shop) -> None:
     hangs = asyncio.Event()
-    paper = Paper(shop.folder / "paper")
+    paper = FakePrinter(shop.folder / "paper")
     loop = asyncio.get_running_loop()
     paper.waits = lambda: asyncio.run_coroutine_threadsafe(hangs.wait(), loop).result()
     shop.restart(printer=paper)
@@ -443,7 +443,7 @@ async def test_a_voucher_of_an_order_that_is_no_longer_accepted_is_not_printed_a
     assert not print_again(shop.inbox, "o1")
 
 
-async def test_of_lists_that_cannot_be_read_the_codes_are_looked_at(shop: Shop) -> None:
+async def test_orders_of_an_unreadable_list_are_fetched_by_code(shop: Shop) -> None:
     shop.receive(shop.order("known", 1))
     await shop.connector.work()
     shop.order("known", 1, OrderState.CANCELLED)
@@ -454,7 +454,7 @@ async def test_of_lists_that_cannot_be_read_the_codes_are_looked_at(shop: Shop) 
     assert shop.market.orders["unheard"].state == OrderState.ACCEPTED
 
 
-async def test_a_system_that_counts_the_orders_that_it_is_told_of_has_them_not_subtracted_twice(shop: Shop) -> None:
+async def test_orders_counted_by_the_shops_system_are_not_subtracted_twice(shop: Shop) -> None:
     def take(content: dict[str, object]) -> None:
         shop.stock("shop_uid,quantity\nA,0\n" if "o2" in json.dumps(content) else "shop_uid,quantity\nA,1\n")
 
@@ -474,7 +474,7 @@ async def test_a_system_that_counts_the_orders_that_it_is_told_of_has_them_not_s
     assert shop.inbox.reservations.pieces() == {}
 
 
-async def test_it_knows_since_when_it_has_not_gone_its_round(shop: Shop) -> None:
+async def test_the_time_since_the_last_reconciliation_is_known(shop: Shop) -> None:
     shop.seconds = 100
     await shop.connector.work()
     assert shop.connector.seconds_since_round() == 100, "nothing was looked after"
@@ -483,7 +483,7 @@ async def test_it_knows_since_when_it_has_not_gone_its_round(shop: Shop) -> None
     assert shop.connector.seconds_since_round() == 30
 
 
-async def test_a_told_order_that_a_person_accepts_is_counted_once_although_the_file_lags(shop: Shop) -> None:
+async def test_a_handed_over_order_accepted_by_a_person_is_counted_once(shop: Shop) -> None:
     shop.restart(
         recipient=FunctionRecipient(lambda _: None),
         habits=Habits(told_orders_are_counted=True),

@@ -32,8 +32,8 @@ LEFT = [
 NOT_SENT = [OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED]
 
 
-class Shelves:
-    """A source that says what it is told to, or is away."""
+class FakeSource:
+    """A source with configured pieces, or with an error."""
 
     sends_itself = True
 
@@ -87,7 +87,7 @@ def _held(shop: Shop) -> dict[str, int]:
 
 @pytest.mark.parametrize("left", LEFT)
 @pytest.mark.parametrize("ended", NOT_SENT)
-async def test_what_is_cancelled_after_its_dispatch_keeps_its_pieces_and_its_label(
+async def test_an_order_cancelled_after_dispatch_keeps_pieces_and_label(
     shop: Shop, left: OrderState, ended: OrderState
 ) -> None:
     await _see(shop, "o1", OrderState.ACCEPTED, courier_voucher=LINK)
@@ -106,7 +106,7 @@ async def test_what_is_cancelled_after_its_dispatch_keeps_its_pieces_and_its_lab
     assert shop.inbox.reservations.of("o1") == {}
 
 
-async def test_what_comes_back_to_the_shop_frees_its_pieces(shop: Shop) -> None:
+async def test_a_returned_order_releases_its_pieces(shop: Shop) -> None:
     for code in ("o1", "o2"):
         await _see(shop, code, OrderState.ACCEPTED)
         await _see(shop, code, OrderState.DISPATCHED)
@@ -116,7 +116,7 @@ async def test_what_comes_back_to_the_shop_frees_its_pieces(shop: Shop) -> None:
     assert _held(shop) == {"A": 1}, "which of its pieces are back, the order does not say"
 
 
-async def test_an_event_may_note_that_an_order_has_left_which_no_look_has_shown(shop: Shop) -> None:
+async def test_a_dispatch_known_only_from_an_event_keeps_the_pieces(shop: Shop) -> None:
     for code in ("o1", "o2"):
         await _see(shop, code, OrderState.ACCEPTED, courier_voucher=LINK)
     shop.inbox.subjects.note_left("o1")
@@ -186,9 +186,9 @@ async def test_pieces_without_a_size_may_be_of_every_size(shop: Shop, keeps_prod
     assert [_state(shop, code) for code in ("o2", "o3", "o4")] == ["open", "accepted", "rejected"]
 
 
-async def test_pieces_that_left_within_the_lag_are_held_although_the_shop_has_counted_anew(shop: Shop) -> None:
+async def test_pieces_dispatched_within_the_lag_stay_reserved_after_a_count(shop: Shop) -> None:
     for minutes, held in ((0, {}), (60, {"A": 1})):
-        shelves = Shelves(lags=True, A=3)
+        shelves = FakeSource(lags=True, A=3)
         _connect(shop, shelves, habits=Habits(stock_lag_seconds=minutes * 60))
         await shop.look_after()
         code = f"o{minutes}"
@@ -200,8 +200,8 @@ async def test_pieces_that_left_within_the_lag_are_held_although_the_shop_has_co
         assert _held(shop) == held
 
 
-async def test_a_live_source_frees_what_has_left_when_it_was_asked_afterwards(shop: Shop) -> None:
-    shelves = Shelves(lags=False, A=2)
+async def test_a_live_source_read_after_a_dispatch_releases_its_pieces(shop: Shop) -> None:
+    shelves = FakeSource(lags=False, A=2)
     _connect(shop, shelves)
     await _see(shop, "o1", OrderState.ACCEPTED)
     asked = shelves.asked
@@ -211,8 +211,8 @@ async def test_a_live_source_frees_what_has_left_when_it_was_asked_afterwards(sh
 
 
 @pytest.mark.parametrize("lags", [False, True])
-async def test_a_source_that_hangs_holds_up_no_label_and_no_hand_over(shop: Shop, *, lags: bool) -> None:
-    shelves = Shelves(lags=lags, A=50)
+async def test_a_hanging_source_delays_no_label_and_no_hand_over(shop: Shop, *, lags: bool) -> None:
+    shelves = FakeSource(lags=lags, A=50)
     told: list[object] = []
     _connect(shop, shelves, recipient=FunctionRecipient(lambda content: told.append(_order_of(content)["code"])))
     for number in range(40):
@@ -238,8 +238,8 @@ async def test_a_source_that_hangs_holds_up_no_label_and_no_hand_over(shop: Shop
     shop.connector._stock.stop()
 
 
-async def test_a_live_source_that_is_away_frees_what_has_left_when_it_is_back(shop: Shop) -> None:
-    shelves = Shelves(lags=False, A=2)
+async def test_a_live_source_releases_dispatched_pieces_after_an_outage(shop: Shop) -> None:
+    shelves = FakeSource(lags=False, A=2)
     told: list[object] = []
     _connect(shop, shelves, recipient=FunctionRecipient(lambda content: told.append(_order_of(content)["state"])))
     await _see(shop, "o1", OrderState.ACCEPTED)
@@ -254,8 +254,8 @@ async def test_a_live_source_that_is_away_frees_what_has_left_when_it_is_back(sh
     assert _held(shop) == {}
 
 
-async def test_what_leaves_while_a_lagging_source_is_away_is_compared_with_its_next_word(shop: Shop) -> None:
-    shelves = Shelves(lags=True, A=5)
+async def test_a_dispatch_during_an_outage_is_compared_with_the_next_reading(shop: Shop) -> None:
+    shelves = FakeSource(lags=True, A=5)
     _connect(shop, shelves)
     await shop.look_after()
     await _see(shop, "o1", OrderState.ACCEPTED)
@@ -274,11 +274,9 @@ async def test_what_leaves_while_a_lagging_source_is_away_is_compared_with_its_n
 
 
 @pytest.mark.parametrize("reserved", [True, False])
-async def test_a_source_that_is_away_blocks_neither_printing_nor_handing_over_of_accepted_orders(
-    shop: Shop, *, reserved: bool
-) -> None:
+async def test_an_unavailable_source_blocks_neither_print_nor_hand_over(shop: Shop, *, reserved: bool) -> None:
     told: list[object] = []
-    shelves = Shelves(lags=True, A=5)
+    shelves = FakeSource(lags=True, A=5)
     _connect(shop, shelves, recipient=FunctionRecipient(lambda content: told.append(_order_of(content)["code"])))
     if reserved:
         shop.receive(shop.order("o1", 1))
@@ -298,7 +296,7 @@ async def test_a_source_that_is_away_blocks_neither_printing_nor_handing_over_of
     assert _held(shop) == {"A": 2}
 
 
-async def test_a_person_is_told_once_that_the_source_is_away_and_when_it_is_back(shop: Shop) -> None:
+async def test_an_outage_of_the_source_is_reported_once_and_so_is_its_end(shop: Shop) -> None:
     (shop.folder / "stock.csv").unlink()
     shop.receive(shop.order("o1", 1))
     for shop.seconds in (0.0, 300.0, 600.0):
@@ -317,8 +315,8 @@ async def test_a_person_is_told_once_that_the_source_is_away_and_when_it_is_back
     assert _state(shop, "o1") == OrderState.ACCEPTED
 
 
-async def test_an_outage_of_seconds_is_told_to_nobody_and_one_of_a_minute_is(shop: Shop) -> None:
-    shelves = Shelves(lags=False, A=5)
+async def test_an_outage_is_reported_only_after_a_minute(shop: Shop) -> None:
+    shelves = FakeSource(lags=False, A=5)
     _connect(shop, shelves)
     await shop.look_after()
     shelves.error = StockError("the address of the stock has answered 503")
@@ -332,7 +330,7 @@ async def test_an_outage_of_seconds_is_told_to_nobody_and_one_of_a_minute_is(sho
 # What cannot be read
 
 
-async def test_an_order_of_a_product_that_cannot_be_read_waits_for_a_person_with_reason_and_line(shop: Shop) -> None:
+async def test_an_order_with_unreadable_stock_waits_with_reason_and_line(shop: Shop) -> None:
     shop.stock("shop_uid,quantity\nB,1\nA,1.000\n")
     shop.receive(shop.order("o1", 1))
     await shop.work()
@@ -345,7 +343,7 @@ async def test_an_order_of_a_product_that_cannot_be_read_waits_for_a_person_with
     assert _state(shop, "o1") == OrderState.ACCEPTED
 
 
-async def test_a_policy_of_the_shops_own_is_not_asked_about_what_cannot_be_read(shop: Shop) -> None:
+async def test_a_custom_policy_is_not_called_for_unreadable_stock(shop: Shop) -> None:
     asked: list[str] = []
 
     def always(order: Order, available: dict[str, int], usual: OrderPolicy, **more: Any) -> Decision:
@@ -364,7 +362,7 @@ async def test_a_policy_of_the_shops_own_is_not_asked_about_what_cannot_be_read(
     assert "it stands on lines 2, 3" in shop.inbox.aside()[0][1]
 
 
-async def test_a_price_that_cannot_be_read_does_not_switch_the_check_off(shop: Shop) -> None:
+async def test_an_unreadable_price_does_not_disable_the_price_check(shop: Shop) -> None:
     policy = Policy(orders=OrderPolicy(price_tolerance=LineItem(id="x").unit_price))
     shop.stock("shop_uid,quantity,price\nA,5,1.299\n")
     for habits, state in ((policy, OrderState.OPEN), (Policy(), OrderState.ACCEPTED)):
@@ -374,7 +372,7 @@ async def test_a_price_that_cannot_be_read_does_not_switch_the_check_off(shop: S
         assert _state(shop, "o1") == state
 
 
-async def test_an_accepted_order_whose_quantity_is_not_known_is_printed_and_told_to_a_person(shop: Shop) -> None:
+async def test_an_accepted_order_of_unknown_quantity_is_printed_and_reported(shop: Shop) -> None:
     shop.receive(shop.order("o1", 0, OrderState.ACCEPTED, courier_voucher=LINK))
     await shop.work()
     assert (shop.folder / "out" / "o1.pdf").exists()
@@ -385,14 +383,14 @@ async def test_an_accepted_order_whose_quantity_is_not_known_is_printed_and_told
 async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_waits_for_a_person(shop: Shop) -> None:
     await _see(shop, "o1", OrderState.ACCEPTED, courier_voucher=LINK)
     order = replace(shop.market.orders["o1"], state="on_the_moon")
-    # The wire of today does not read it; the steps do.
+    # The reader of answers never yields such an order; the steps must still handle it.
     _, note = await shop.connector._steps.advance(OrderReading(order, {}))
     assert 'its state "on_the_moon" is unknown' in note
     assert shop.inbox.reservations.holders() == ["o1"]
     assert (shop.folder / "out" / "o1.pdf").exists()
 
 
-async def test_no_piece_is_decided_twice_while_a_source_takes_its_time(shop: Shop) -> None:
+async def test_a_slow_source_lets_no_piece_be_sold_twice(shop: Shop) -> None:
     async def slow() -> dict[str, int]:
         await asyncio.sleep(0.01)
         return {"A": 3}

@@ -44,7 +44,7 @@ def test_weekends_and_holidays_are_left_out() -> None:
 
 
 @given(st.datetimes(datetime(2026, 1, 1), datetime(2028, 1, 1), timezones=st.just(UTC)), st.integers(0, 80))
-def test_an_offered_id_holds_until_its_window_begins(moment: datetime, hours: int) -> None:
+def test_an_offered_id_is_valid_until_its_window_begins(moment: datetime, hours: int) -> None:
     later = moment + timedelta(hours=hours)
     for window in SCHEDULE.offer_windows(moment):
         found = SCHEDULE.find(window.id, later)
@@ -67,13 +67,13 @@ def test_a_window_is_shown_in_athens_time_over_a_change_of_clocks() -> None:
 
 
 @pytest.mark.parametrize("hours", ["", "9", "12-09", "09-12,11-13", "09-25", "a-b", "09-12;12-15"])
-def test_hours_that_are_no_windows_are_refused(hours: str) -> None:
+def test_invalid_pickup_hours_are_refused(hours: str) -> None:
     with pytest.raises(ValueError, match="pickup_hours"):
         parse_hours(hours)
 
 
 @pytest.mark.parametrize("courier", list(Courier))
-def test_tracking_codes_are_one_a_parcel_and_every_courier_has_its_prefix(courier: Courier) -> None:
+def test_each_parcel_has_a_tracking_code_and_each_courier_a_prefix(courier: Courier) -> None:
     codes = tracking_codes(courier, "261124-5130474", 3)
     assert len(set(codes)) == 3
     assert all(code.isalnum() and "2611245130474" in code for code in codes)
@@ -81,7 +81,7 @@ def test_tracking_codes_are_one_a_parcel_and_every_courier_has_its_prefix(courie
     assert len(others) == len(Courier)
 
 
-def test_a_courier_that_only_a_shop_uses_has_a_code_too() -> None:
+def test_a_courier_used_only_by_a_shop_has_a_code_too() -> None:
     assert tracking_codes("GLS", "261124-5130474", 1) == ("GLS261124513047401",)
     assert tracking_codes("Ταχύς κούριερ", "261124-5130474", 1)[0].startswith("ΤΑΧ")
 
@@ -163,7 +163,7 @@ LONG = {
 
 
 @pytest.mark.parametrize("letter", ["Ω", "W", "1"])
-def test_a_word_that_is_longer_than_the_label_is_broken(letter: str) -> None:
+def test_a_word_longer_than_the_label_is_wrapped(letter: str) -> None:
     recipient = _recipient_of(letter * 59, letter * 90, letter * 70)
     with pypdfium2.PdfDocument(render_voucher(DocumentPrinter(), _facts(recipient=recipient))) as document:
         text = document[0].get_textpage()
@@ -237,7 +237,7 @@ def test_letters_that_no_label_can_show_are_named(text: str, letters: str) -> No
     assert unreadable_letters(printable(text)) == letters
 
 
-def test_every_letter_that_counts_as_shown_is_in_the_fonts() -> None:
+def test_every_letter_counted_as_readable_is_in_the_fonts() -> None:
     compiler = typst.Compiler(ignore_system_fonts=True)
     page = b'#set page(width: 14pt, height: 16pt, margin: 1pt)\n#set text(font: "Libertinus Serif", size: 8pt)\n#'
 

@@ -100,7 +100,7 @@ async def test_returns_have_files_of_their_own(tmp_path: Path) -> None:
         assert row["return_reason"] == line.get("return_reason", "")
 
 
-def test_size_customer_and_invoice_go_along() -> None:
+def test_size_customer_and_invoice_have_columns() -> None:
     [row, *others] = _rows({"kind": "order", "order": _recorded("DEMO-INVOICE39A")})
     assert len(others) == 2
     expected = {
@@ -141,7 +141,7 @@ def test_size_customer_and_invoice_go_along() -> None:
     assert others[0]["price_includes_vat"] == "no"
 
 
-def test_lists_are_one_cell_and_what_is_missing_is_empty() -> None:
+def test_a_list_is_one_cell_and_a_missing_value_an_empty_one() -> None:
     order = _order(
         courier_tracking_codes=["0012", 34],
         returns=[{"return_uuid": "u", "tracking_ids": ["t1", "t2"]}, {"tracking_ids": None}, None],
@@ -310,7 +310,7 @@ def test_codes_that_look_alike_do_not_share_a_file() -> None:
     assert all(re.fullmatch(r"[0-9A-Za-z_-]{1,60}", name) for name in names)
 
 
-async def test_a_file_that_cannot_be_written_is_told_and_the_one_before_stays(tmp_path: Path) -> None:
+async def test_a_failed_write_is_reported_and_keeps_the_earlier_file(tmp_path: Path) -> None:
     folder = CsvFolder(tmp_path)
     body = json.dumps(_order(), default=float).encode()
     await folder.take("261128-1", body)
@@ -326,7 +326,7 @@ async def test_a_file_that_cannot_be_written_is_told_and_the_one_before_stays(tm
     assert not (tmp_path / "261128-2.csv").exists()
 
 
-async def test_half_a_character_is_no_reason_to_lose_an_order(tmp_path: Path) -> None:
+async def test_a_lone_surrogate_does_not_lose_an_order(tmp_path: Path) -> None:
     await CsvFolder(tmp_path).take("261128-1", json.dumps(_order(comments="\ud83d!"), default=float).encode())
     assert "?!" in (tmp_path / "261128-1.csv").read_text("utf-8")
 
@@ -334,7 +334,7 @@ async def test_half_a_character_is_no_reason_to_lose_an_order(tmp_path: Path) ->
 # Documents
 
 
-def test_every_column_is_in_the_page() -> None:
+def test_every_column_is_documented() -> None:
     page = (ROOT / "docs/hand-over.md").read_text("utf-8")
     named = set(re.findall(r"`([a-z_]+)`", page))
     for columns in (ORDER_COLUMNS, RETURN_COLUMNS):

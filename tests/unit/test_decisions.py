@@ -44,7 +44,7 @@ def test_two_lines_of_one_product_never_get_the_same_piece() -> None:
     assert [(line.id, line.available_quantity) for line in decision.lines] == [("line1", 1)]
 
 
-def test_what_the_facts_do_not_decide_is_left_to_a_person() -> None:
+def test_an_order_that_cannot_be_decided_is_left_to_a_person() -> None:
     unknown = decide(_order(("A", 1), ("Z", 1)), {"A": 1})
     assert isinstance(unknown, LeaveToPerson)
     assert "Z" in unknown.reason
@@ -62,7 +62,7 @@ def test_an_order_that_is_not_open_is_not_answered() -> None:
     st.lists(st.tuples(st.sampled_from("ABC"), st.integers(1, 9)), min_size=1, max_size=6),
     st.dictionaries(st.sampled_from("ABC"), st.integers(-3, 30), min_size=3),
 )
-def test_no_decision_promises_a_piece_that_is_not_there(lines: list[tuple[str, int]], stock: dict[str, int]) -> None:
+def test_no_decision_promises_more_than_the_stock(lines: list[tuple[str, int]], stock: dict[str, int]) -> None:
     order = _order(*lines)
     decision = decide(order, stock)
     promised: dict[str, int] = {}
@@ -96,7 +96,7 @@ def test_an_order_claims_pieces_under_every_uid_of_its_lines() -> None:
     ]
 
 
-def test_an_order_whose_quantities_are_not_known_is_left_to_a_person() -> None:
+def test_an_order_of_unknown_quantities_is_left_to_a_person() -> None:
     for order, told in (
         (_order(("A", 1), ("B", 0)), "The quantity of B is not known."),
         (_order(("A", -1)), "The quantity of A is not known."),
@@ -111,7 +111,7 @@ def _sized(quantity: int = 1) -> LineItem:
     return LineItem(id="line", shop_uid="S", quantity=quantity, size=size)
 
 
-def test_a_product_that_cannot_be_read_never_falls_back_to_another_number() -> None:
+def test_an_unreadable_size_does_not_fall_back_to_the_products_stock() -> None:
     order = replace(_order(("A", 1)), line_items=[_sized()])
     shelf = Shelf({"S": 5}, unreadable={"S-44": 'stock.csv, line 7: the quantity "?" is not a number'})
     assert unreadable_stock(order, shelf) == (
@@ -123,7 +123,7 @@ def test_a_product_that_cannot_be_read_never_falls_back_to_another_number() -> N
         assert unreadable_stock(other, shelf) == ""
 
 
-def test_a_price_that_cannot_be_read_waits_for_a_person_where_prices_are_compared() -> None:
+def test_an_unreadable_price_counts_only_if_prices_are_compared() -> None:
     order = replace(_order(("A", 1)), line_items=[_sized()])
     shelf = Shelf({"S": 5}, {"S": order.line_items[0].unit_price}, unreadable_prices={"S-44": "line 2: ?"})
     careful = OrderPolicy(price_tolerance=order.line_items[0].unit_price)
@@ -133,7 +133,7 @@ def test_a_price_that_cannot_be_read_waits_for_a_person_where_prices_are_compare
     assert unreadable_stock(without_vat, shelf, careful) == ""
 
 
-def test_what_goes_back_to_the_customer_takes_no_piece_and_waits_for_a_person() -> None:
+def test_a_replacement_with_the_same_items_is_left_to_a_person() -> None:
     for word in ("[RETURN-AS-IS]", "[RETURN-FROM-SERVICE]"):
         assert isinstance(decide(replace(_order(("A", 1)), custom=word), {"A": 0}), LeaveToPerson)
 
@@ -142,9 +142,7 @@ def test_what_goes_back_to_the_customer_takes_no_piece_and_waits_for_a_person() 
     ("unit_price", "total_price", "waits"),
     [("900", "0", True), ("0", "900", True), ("900", "900", True), ("0", "0", True), ("50", "0", False)],
 )
-def test_an_amount_of_which_one_part_is_missing_does_not_switch_the_limit_off(
-    unit_price: str, total_price: str, waits: bool
-) -> None:
+def test_a_missing_price_does_not_disable_the_amount_limit(unit_price: str, total_price: str, waits: bool) -> None:
     order = _order(("A", 1))
     line = replace(order.line_items[0], unit_price=Decimal(unit_price), total_price=Decimal(total_price))
     order = replace(order, line_items=[line])

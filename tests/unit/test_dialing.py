@@ -38,7 +38,7 @@ class ChangingNames:
         """Nothing to close."""
 
 
-async def test_the_addresses_that_were_checked_are_dialled_and_one_forbidden_forbids_all() -> None:
+async def test_only_checked_addresses_are_dialled_and_one_forbidden_stops_all() -> None:
     seconds = 0.0
     names = ChangingNames(["8.8.8.8"], ["127.0.0.1"], ["8.8.8.8", "10.0.0.1"])
     dialer = Dialer(names, is_public, clock=lambda: seconds)
@@ -53,13 +53,13 @@ async def test_the_addresses_that_were_checked_are_dialled_and_one_forbidden_for
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "10.0.0.1"])
-async def test_an_address_in_the_url_is_checked_and_never_looked_up(host: str) -> None:
+async def test_a_literal_address_is_checked_without_a_lookup(host: str) -> None:
     with pytest.raises(ForbiddenAddressError):
         await Dialer(ChangingNames(), is_public).addresses(host, 80)
     assert [address.host for address in await Dialer(ChangingNames(), None).addresses(host, 80)] == [host]
 
 
-def test_the_two_families_take_turns_and_the_resolvers_first_stays_first() -> None:
+def test_ipv4_and_ipv6_alternate_from_the_resolvers_first_address() -> None:
     six, four = [_v6("::1"), _v6("::2")], [_v4("1.1.1.1"), _v4("2.2.2.2"), _v4("3.3.3.3")]
     assert alternate([*six, *four]) == [six[0], four[0], six[1], four[1], four[2]]
     assert alternate([*four, *six]) == [four[0], six[0], four[1], six[1], four[2]]
@@ -84,7 +84,7 @@ class Hosts:
         return self.opened[-1]
 
 
-async def test_an_address_that_stays_silent_holds_up_the_next_one_for_a_quarter_of_a_second() -> None:
+async def test_a_silent_address_delays_the_next_by_a_quarter_second() -> None:
     hosts = Hosts(six=asyncio.Event(), four="open")
     started = asyncio.get_running_loop().time()
     opened = await connect_first([_v6("six"), _v4("four")], hosts.connect)
@@ -93,7 +93,7 @@ async def test_an_address_that_stays_silent_holds_up_the_next_one_for_a_quarter_
     opened.close()
 
 
-async def test_an_address_that_fails_is_followed_at_once_and_the_most_telling_failure_is_raised() -> None:
+async def test_a_failed_address_is_followed_at_once_and_the_best_error_raised() -> None:
     unreachable, refused = OSError(errno.ENETUNREACH, "no network"), ConnectionRefusedError()
     hosts = Hosts(six=unreachable, four="open")
     (await connect_first([_v6("six"), _v4("four")], hosts.connect)).close()
@@ -104,7 +104,7 @@ async def test_an_address_that_fails_is_followed_at_once_and_the_most_telling_fa
         await connect_first([_v6("six")], hosts.connect)
 
 
-async def test_two_that_connect_at_once_leave_one_socket_open() -> None:
+async def test_of_two_simultaneous_connections_one_stays_open() -> None:
     both = asyncio.Event()
     hosts = Hosts(six=both, four=both)
     connecting = asyncio.create_task(connect_first([_v6("six"), _v4("four")], hosts.connect))
@@ -117,7 +117,7 @@ async def test_two_that_connect_at_once_leave_one_socket_open() -> None:
     opened.close()
 
 
-async def test_silent_name_servers_hold_one_thread_a_name_and_nobody_else_up() -> None:
+async def test_silent_name_servers_do_not_delay_other_names() -> None:
     answers, asked = threading.Event(), []
 
     def look_up(host: str, port: int) -> list[Address]:
@@ -175,10 +175,10 @@ def _tls_error(reason: str) -> ssl.SSLError:
         (OSError(errno.EHOSTUNREACH, "x"), SendError.UNREACHABLE),
     ],
 )
-def test_each_failure_of_a_connection_has_its_word(error: OSError, word: SendError) -> None:
+def test_each_connection_failure_has_its_own_error(error: OSError, word: SendError) -> None:
     assert explain_failure(error) is word
 
 
-def test_every_word_has_a_sentence() -> None:
+def test_every_send_error_has_an_explanation() -> None:
     assert set(SENTENCES) == set(SendError)
     assert all(SENTENCES[word] for word in SendError if word)

@@ -116,7 +116,7 @@ def test_a_named_browser_that_does_not_work_is_passed_over_with_the_reason() -> 
     assert tried == ["KALATHI_CHROMIUM=/opt/gone: exit status 1: it needs a snap"]
 
 
-def test_root_installs_the_package_after_its_lists_are_read_and_says_so_before() -> None:
+def test_root_updates_the_lists_announces_and_installs_the_package() -> None:
     machine = FakeMachine(root=True)
     machine.brings = {"apt-get": "/usr/bin/chromium"}
     assert machine.get() == "/usr/bin/chromium"
@@ -125,7 +125,7 @@ def test_root_installs_the_package_after_its_lists_are_read_and_says_so_before()
     assert len(machine.said) == 1
 
 
-def test_lists_that_cannot_be_read_anew_do_not_keep_the_package_from_being_installed() -> None:
+def test_a_failed_list_update_does_not_stop_the_installation() -> None:
     machine = FakeMachine(root=True)
     machine.fails = {"update": "exit status 100: E: no network"}
     machine.brings = {"apt-get": "/usr/bin/chromium"}
@@ -133,7 +133,7 @@ def test_lists_that_cannot_be_read_anew_do_not_keep_the_package_from_being_insta
     assert machine.ran_briefly() == APT
 
 
-def test_a_package_that_cannot_be_installed_leaves_playwright_with_its_libraries() -> None:
+def test_without_the_package_playwright_installs_browser_and_libraries() -> None:
     machine = FakeMachine(root=True)
     machine.fails = {"apt-get": "exit status 100: E: no installation candidate"}
     machine.brings = {"playwright": OWN}
@@ -141,7 +141,7 @@ def test_a_package_that_cannot_be_installed_leaves_playwright_with_its_libraries
     assert machine.ran_briefly() == [*APT, "playwright install --with-deps chromium"]
 
 
-def test_a_package_without_a_working_browser_leaves_playwright() -> None:
+def test_if_the_package_does_not_work_playwright_installs_its_browser() -> None:
     machine = FakeMachine(root=True, broken=("/usr/bin/chromium-browser",))
     machine.brings = {"playwright": OWN}
     assert machine.get() == OWN
@@ -149,7 +149,7 @@ def test_a_package_without_a_working_browser_leaves_playwright() -> None:
 
 
 @pytest.mark.parametrize(("root", "apt"), [(False, True), (False, False), (True, False)])
-def test_without_root_or_apt_get_playwright_is_asked_at_once(root: bool, apt: bool) -> None:
+def test_without_root_or_apt_get_playwright_installs_its_browser(root: bool, apt: bool) -> None:
     machine = FakeMachine(root=root, apt=apt)
     machine.brings = {"playwright": OWN}
     assert machine.get() == OWN
@@ -183,19 +183,19 @@ def test_when_all_fail_each_is_named_with_its_reason_and_how_to_get_one() -> Non
     ("root", "apt", "reason"),
     [(False, True, "only root may install packages"), (True, False, "there is no apt-get")],
 )
-def test_when_all_fail_it_is_said_why_no_package_was_installed(root: bool, apt: bool, reason: str) -> None:
+def test_when_all_fail_the_reason_for_no_package_is_named(root: bool, apt: bool, reason: str) -> None:
     machine = FakeMachine(root=root, apt=apt)
     machine.fails = {"playwright": "exit status 1"}
     with pytest.raises(NoBrowserError, match=f"apt-get install chromium: {reason}"):
         machine.get()
 
 
-def test_an_installation_that_ends_well_and_brings_nothing_is_a_failure_with_its_reason() -> None:
+def test_an_installation_without_a_browser_is_a_failure() -> None:
     with pytest.raises(NoBrowserError, match="playwright install chromium: chromium: not there"):
         FakeMachine().get()
 
 
-def test_only_a_machine_without_any_way_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_fails_only_if_every_way_fails(capsys: pytest.CaptureFixture[str]) -> None:
     def machine_that(prepare: Callable[[FakeMachine], None]) -> Machine:
         machine = FakeMachine(root=True)
         prepare(machine)
@@ -215,7 +215,7 @@ def _python(code: str, seconds: int = 60) -> str | None:
     return ThisMachine(lambda: OWN).run(sys.executable, "-c", code, seconds=seconds)
 
 
-def test_a_command_that_ends_well_has_no_reason() -> None:
+def test_a_successful_command_has_no_failure_reason() -> None:
     assert _python("print('Chromium 1')") is None
 
 
@@ -225,6 +225,6 @@ def test_the_reason_of_a_command_is_its_status_and_the_line_that_names_the_error
     assert _python("print('It needs a snap'); exit(1)") == "exit status 1: It needs a snap"
 
 
-def test_a_command_that_is_not_there_or_does_not_end_has_a_reason() -> None:
+def test_a_missing_or_endless_command_has_a_failure_reason() -> None:
     assert ThisMachine(lambda: OWN).run("/nowhere/chromium", "--version", seconds=60) == "No such file or directory"
     assert _python("import threading; threading.Event().wait()", seconds=1) == "no end after 1 seconds"

@@ -19,12 +19,12 @@ PUBLIC += ["192.88.98.255", "192.88.100.1"]
 
 
 @pytest.mark.parametrize("address", FORBIDDEN)
-def test_what_is_not_of_the_public_internet_is_forbidden(address: str) -> None:
+def test_non_public_addresses_are_forbidden(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", [*PUBLIC, "64:ff9b::808:808", "2606:2800::5efe:808:808", "2002:808:808::1"])
-def test_public_addresses_are_allowed_also_inside_of_others(address: str) -> None:
+def test_public_addresses_are_allowed_also_embedded_in_ipv6(address: str) -> None:
     assert is_public(address)
 
 
@@ -32,5 +32,5 @@ def test_public_addresses_are_allowed_also_inside_of_others(address: str) -> Non
     ("host", "is_address"),
     [("1.2.3.4", True), ("::1", True), ("[::1]", True), ("fe80::1%eth0", True), ("1.2.3", False), ("a.example", False)],
 )
-def test_addresses_that_are_written_out_are_known(host: str, is_address: bool) -> None:
+def test_literal_addresses_are_recognised(host: str, is_address: bool) -> None:
     assert is_written_out(host) is is_address

@@ -1,4 +1,4 @@
-"""What shows the shop's own system who calls: `--hand-over-header` and `--hand-over-secret`."""
+"""Flags that authenticate the connector to the shop's own system: `--hand-over-header` and `--hand-over-secret`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +48,7 @@ async def test_an_address_gets_the_headers_and_the_signature_that_were_given() -
     assert "hidden" not in repr(recipient)
 
 
-async def test_without_them_there_is_no_other_header() -> None:
+async def test_without_flags_only_the_content_type_is_sent() -> None:
     network = Network()
     recipient = recipient_of(HOOK, network)
     assert recipient is not None
@@ -70,7 +70,7 @@ async def test_without_them_there_is_no_other_header() -> None:
         ("", "", SECRET, "are for an http address"),
     ],
 )
-def test_what_cannot_be_used_is_said_and_not_shown(told: str, header: str, secret: str, why: str) -> None:
+def test_an_invalid_value_is_refused_and_not_shown(told: str, header: str, secret: str, why: str) -> None:
     with pytest.raises(PartError, match=why) as refused:
         recipient_of(told, Network(), [header] if header else [], secret)
     assert "hidden" not in str(refused.value)

@@ -78,7 +78,7 @@ def test_scrambling_is_a_bijection_of_seven_digits(numbers: set[int], key: bytes
     assert all(0 <= number < 10_000_000 for number in scrambled)
 
 
-def test_following_codes_tell_neither_volume_nor_order() -> None:
+def test_consecutive_codes_reveal_neither_volume_nor_order() -> None:
     codes = [order_code(date(2026, 11, 24), number, b"key") for number in range(2000)]
     assert len(set(codes)) == 2000
     assert all(code.startswith("261124-") and len(code) == 14 for code in codes)
@@ -87,7 +87,7 @@ def test_following_codes_tell_neither_volume_nor_order() -> None:
 
 
 def test_two_installations_have_other_codes_for_the_same_numbers() -> None:
-    """Who knows the source must not read the number of orders from a code."""
+    """Knowing the source code must not reveal the number of orders from a code."""
     same = [number for number in range(2000) if scramble(number, b"one") == scramble(number, b"other")]
     assert len(same) < 5
 
@@ -107,7 +107,7 @@ def test_commission_is_rounded_half_up_to_cents(total: str, rate: str, commissio
 
 
 @pytest.mark.parametrize("text", ["-0.01", "NaN", "Infinity", "-Infinity", "0.001", "10000000.01", "1E+400", "sNaN"])
-def test_what_is_no_amount_of_money_is_told(text: str) -> None:
+def test_an_invalid_amount_of_money_reads_as_none(text: str) -> None:
     assert as_amount(Decimal(text)) is None
 
 
@@ -130,7 +130,7 @@ def test_an_amount_of_money_has_two_decimals_however_it_was_spelt(text: str, amo
     assert as_rate(Decimal("100.01")) is None
 
 
-def test_settings_are_read_from_texts_and_a_wrong_one_is_named() -> None:
+def test_settings_are_read_from_texts() -> None:
     assert read_settings({"port": "0", "webhook_timeout_seconds": "2.5", "data": "/tmp/x"}).port == 0
     assert read_settings({}) == Settings()
 
@@ -152,19 +152,19 @@ def test_settings_are_read_from_texts_and_a_wrong_one_is_named() -> None:
         ("data", __file__, f"--data {__file__}: it is a file; give a folder"),
     ],
 )
-def test_a_wrong_setting_is_refused_in_words(name: str, value: str, sentence: str) -> None:
+def test_a_wrong_setting_is_refused_with_the_reason(name: str, value: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
         read_settings({name: value})
 
 
-def test_every_number_among_the_settings_says_its_range() -> None:
+def test_an_invalid_number_in_a_setting_names_the_valid_range() -> None:
     for field in setting_fields():
         if field.type in {int, float}:
             with pytest.raises(ValueError, match=f"^{field.flag} 'x': give a (whole )?number (from|of|above) "):
                 read_settings({field.name: "x"})
 
 
-def test_every_setting_has_a_flag_a_variable_and_a_sentence() -> None:
+def test_every_setting_has_a_flag_a_variable_and_a_description() -> None:
     fields = setting_fields()
     assert [field.name for field in fields] == list(Settings.__struct_fields__)
     for field in fields:

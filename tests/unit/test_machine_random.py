@@ -61,7 +61,7 @@ def _pieces(lines: list[LineItem]) -> dict[str, int]:
 
 
 @given(rejections())
-def test_every_piece_of_a_rejected_order_goes_on_comes_back_or_is_known_to_be_missing(
+def test_every_piece_of_a_rejected_order_is_accounted_for(
     case: tuple[Order, RejectRequest],
 ) -> None:
     order, request = case
@@ -96,7 +96,7 @@ VALUES = st.one_of(st.none(), st.integers(-(2**80), 2**80), st.text(max_size=12)
 
 
 @given(location=VALUES, window=VALUES, parcels=VALUES)
-def test_an_accept_of_anything_at_all_is_taken_or_cleanly_refused(
+def test_any_accept_request_is_accepted_or_cleanly_refused(
     location: int | str | None, window: int | str | None, parcels: int | str | None
 ) -> None:
     order = open_order()
@@ -119,9 +119,7 @@ def test_an_accept_of_anything_at_all_is_taken_or_cleanly_refused(
     ),
     text=st.one_of(st.none(), st.text(max_size=5)),
 )
-def test_a_rejection_of_anything_at_all_is_taken_or_cleanly_refused(
-    lines: list[RejectedLine], text: str | None
-) -> None:
+def test_any_reject_request_is_accepted_or_cleanly_refused(lines: list[RejectedLine], text: str | None) -> None:
     order = open_order()
     before = encode(order)
     request = RejectRequest(line_items=lines, rejection_reason_other=text)
@@ -144,7 +142,7 @@ KINDS: list[dict[str, object]] = [
 Rule = TypeVar("Rule", bound=Callable[..., None])
 LISTED = OrderChanges.__struct_fields__
 PLACES = (LOCATION, replace(LOCATION, id="other", street_number="2"))
-# What may refuse a move beside the table, and whether the table has been asked before.
+# Reasons to refuse a transition beside the table, and whether the table is checked before them.
 OF_THE_STATE = {ErrorCode.ORDER_STATUS, ErrorCode.ORDER_NOT_ELIGIBLE}
 OF_THE_BODY = {ErrorCode.INVALID_PARAMETER, ErrorCode.RESCHEDULE_DATE, ErrorCode.PICKUP_LOCATION}
 
@@ -155,7 +153,7 @@ def in_turn(action: Action) -> Callable[[Rule], Rule]:
 
 
 class OrderLife(RuleBasedStateMachine):
-    """One order of any kind, moved by everybody at once in any order, and a model that only knows the table.
+    """One order of any kind, moved by all actors in any order, and a model that only knows the table.
 
     A late caller is played by moves on an older copy of the order: the version guard of the database refuses those,
     so here a move counts only when it was decided on the present order.

@@ -1,4 +1,4 @@
-"""The machine's table: every move that it has is made, every other raises and changes nothing."""
+"""The machine's table: every transition in it succeeds, every other raises and changes nothing."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -97,12 +97,12 @@ def _prepared(state: OrderState, action: Action) -> Order:
     return replace(order_in(state), **KINDS.get(action, {}))
 
 
-def test_every_action_of_the_table_is_tried_here() -> None:
+def test_every_action_of_the_table_has_a_test() -> None:
     assert set(MOVES) == {action for state, action in TRANSITIONS if state is not None}
 
 
 @pytest.mark.parametrize(("state", "action"), STATES_AND_ACTIONS)
-def test_a_move_is_made_exactly_when_the_table_has_it(state: OrderState, action: Action) -> None:
+def test_a_transition_succeeds_iff_the_table_has_it(state: OrderState, action: Action) -> None:
     order = _prepared(state, action)
     before = encode(order)
     following = TRANSITIONS.get((state, action))
@@ -119,7 +119,7 @@ def test_a_move_is_made_exactly_when_the_table_has_it(state: OrderState, action:
     assert encode(order) == before
 
 
-def test_placing_is_the_only_way_in() -> None:
+def test_an_order_starts_only_by_being_placed() -> None:
     ways_in = [key for key in TRANSITIONS if key[0] is None]
     assert ways_in == [(None, Action.PLACE), (None, Action.PLACE_FROM_WAREHOUSE)]
     asked = placement(("A", "1.00", 1))
@@ -131,7 +131,7 @@ def test_placing_is_the_only_way_in() -> None:
 
 
 @pytest.mark.parametrize("tells_deliveries", [False, True])
-def test_only_the_moves_that_the_contract_lists_are_told(tells_deliveries: bool) -> None:
+def test_only_transitions_listed_in_the_contract_send_an_event(tells_deliveries: bool) -> None:
     silent = set()
     for state, action in STATES_AND_ACTIONS:
         if (state, action) in TRANSITIONS and (state, action) not in _UNTOLD:
@@ -152,7 +152,7 @@ def test_only_the_moves_that_the_contract_lists_are_told(tells_deliveries: bool)
         (OrderState.FOR_RETURN, "Order already for return."),
     ],
 )
-def test_a_refusal_says_what_has_become_of_the_order(state: OrderState, message: str) -> None:
+def test_a_refusal_names_the_state_of_the_order(state: OrderState, message: str) -> None:
     with pytest.raises(DomainError, match=message):
         machine.accept(order_in(state), good_accept(), OFFER, NOW)
 
@@ -197,7 +197,7 @@ def test_an_order_gets_one_voucher_and_is_not_handed_over_without_it() -> None:
     assert delivering.hand_over(with_voucher).order.state is OrderState.DISPATCHED
 
 
-def test_a_parcel_that_comes_back_settles_its_pieces_once_and_an_order_that_never_left_has_none() -> None:
+def test_a_returning_parcel_restocks_its_pieces_once() -> None:
     pieces = (StockMove("A", 2, counted=False), StockMove("B", 1, counted=False))
     dispatched = order_in(OrderState.DISPATCHED)
     failed, cancelled = delivering.fail_delivery(dispatched), machine.cancel(dispatched)
@@ -215,7 +215,7 @@ def test_a_parcel_that_comes_back_settles_its_pieces_once_and_an_order_that_neve
         delivering.bring_back(never_left.order)
 
 
-def test_a_voucher_that_is_made_again_has_tracking_codes_of_its_own() -> None:
+def test_a_new_voucher_has_new_tracking_codes() -> None:
     accepted = machine.accept(open_order(), good_accept(), OFFER, NOW).order
     changed = pickup.change_parcels(accepted, 2).order
     assert not changed.voucher_is_outdated, "there was none yet"
@@ -232,7 +232,7 @@ def test_a_voucher_that_is_made_again_has_tracking_codes_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("days", [-9, -1, 0, 1, 30])
-def test_a_preorders_voucher_can_be_asked_for_before_on_and_after_its_day_if_there_is_none(days: int) -> None:
+def test_a_preorders_voucher_can_be_requested_once_on_any_day(days: int) -> None:
     day = date(2026, 12, 10)
     now = datetime(2026, 12, 10, 9, tzinfo=UTC) + timedelta(days=days)
     waiting = replace(order_in(OrderState.ACCEPTED), scheduled_shipment=day)
@@ -243,7 +243,7 @@ def test_a_preorders_voucher_can_be_asked_for_before_on_and_after_its_day_if_the
         pickup.request_voucher(replace(waiting, courier_voucher="http://market/v.pdf"), OFFER.schedule, now)
 
 
-def test_what_is_so_already_is_no_change() -> None:
+def test_a_change_to_the_current_value_is_refused() -> None:
     accepted = machine.accept(open_order(), good_accept(), OFFER, NOW).order
     with pytest.raises(DomainError, match="already has 1 parcels"):
         pickup.change_parcels(accepted, 1)
@@ -262,7 +262,7 @@ def test_a_missed_pickup_moves_to_the_next_window_after_the_present_one() -> Non
     assert later.pickup_window.start > LATER
 
 
-def test_a_rejection_by_lines_leaves_the_unnamed_and_the_limited_to_the_next_order() -> None:
+def test_the_next_order_gets_unnamed_lines_and_available_pieces() -> None:
     order = open_order(("A", "10.40", 5), ("B", "25.00", 1), ("C", "1.00", 2))
     request = RejectRequest(
         line_items=[
@@ -282,7 +282,7 @@ def test_a_rejection_by_lines_leaves_the_unnamed_and_the_limited_to_the_next_ord
     assert set(rejection.stock) == {StockMove("B", 1), StockMove("A", 0, counted=True)}
 
 
-def test_nothing_comes_back_when_nothing_is_left() -> None:
+def test_no_new_order_follows_if_no_piece_is_left() -> None:
     request = RejectRequest(
         line_items=[
             RejectedLine(id="line0", reason_id=4, available_quantity=0),

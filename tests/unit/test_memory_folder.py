@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.memory_folder import is_fit, use_memory
 
 
-def test_a_folder_is_fit_if_it_is_there_and_has_room(tmp_path: Path) -> None:
+def test_a_folder_is_suitable_if_it_exists_and_has_room(tmp_path: Path) -> None:
     assert is_fit(tmp_path, needed_bytes=1)
     assert not is_fit(tmp_path, needed_bytes=1 << 60)
     assert not is_fit(tmp_path / "missing", needed_bytes=1)

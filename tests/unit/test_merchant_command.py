@@ -1,4 +1,4 @@
-"""`kalathi merchant`: what its flags name, what it says when something is missing, and what a person asks of it."""
+"""`kalathi merchant`: its flags, its messages about missing settings, and its subcommands."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +51,7 @@ class Network:
         (["--url", "http://x", "--token-file", "missing", "--stock", "s.csv"], "cannot read the token from missing"),
     ],
 )
-def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) -> None:
+def test_a_missing_flag_is_reported_with_what_to_do(flags: list[str], told: str) -> None:
     result = CliRunner().invoke(main, ["merchant", *flags])
     assert result.exit_code == 1
     assert told in result.output
@@ -81,7 +81,7 @@ def test_what_is_missing_is_said_with_what_to_do(flags: list[str], told: str) ->
         (["--stock", "stock.csv", "--approve-returns", "moods"], "moods is no reason"),
     ],
 )
-def test_what_cannot_be_used_is_said_at_the_start(tmp_path: Path, flags: list[str], told: str) -> None:
+def test_an_invalid_setting_stops_the_start(tmp_path: Path, flags: list[str], told: str) -> None:
     (tmp_path / "stock.csv").write_text("shop_uid,quantity\nA,1\n", "utf-8")
     (tmp_path / "no-stock.csv").write_text("sku;pieces\nA;1\n", "utf-8")
     (tmp_path / "greek.csv").write_bytes("shop_uid,quantity\nΒ,1\n".encode("cp1253"))
@@ -95,14 +95,14 @@ def test_what_cannot_be_used_is_said_at_the_start(tmp_path: Path, flags: list[st
 
 
 @pytest.mark.parametrize("command", [["status"], ["replay", "--all"], ["settle", "o1"], ["reprint", "o1"], ["day"]])
-def test_a_folder_without_an_inbox_is_said_and_none_is_made(tmp_path: Path, command: list[str]) -> None:
+def test_a_missing_inbox_is_reported_and_not_created(tmp_path: Path, command: list[str]) -> None:
     result = CliRunner().invoke(main, ["merchant", *command, "--data", str(tmp_path / "nowhere")])
     assert result.exit_code == 1
     assert "there is no inbox in" in result.output
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_each_source_of_stock_is_told_by_its_form() -> None:
+def test_the_form_of_the_stock_setting_chooses_the_source() -> None:
     client = AsyncClient("http://x", "t", transport=Network())
     for told, query, kind in (
         ("warehouse", "", WarehouseStock),
@@ -119,7 +119,7 @@ def test_each_source_of_stock_is_told_by_its_form() -> None:
         assert stock_of(told, query, client, Network(), StockForm(lags=True)).lags is may_lag, told
 
 
-async def test_each_recipient_is_told_by_its_form(tmp_path: Path) -> None:
+async def test_the_form_of_the_setting_chooses_the_recipient(tmp_path: Path) -> None:
     network = Network(HttpAnswer(202, b""), HttpAnswer(500, b""))
     hook = recipient_of("https://shop.example/hook", network)
     assert isinstance(hook, HttpRecipient)
@@ -141,13 +141,13 @@ async def test_each_recipient_is_told_by_its_form(tmp_path: Path) -> None:
         recipient_of("command:", network)
 
 
-def test_each_printer_is_told_by_its_flags(tmp_path: Path) -> None:
+def test_the_flags_choose_the_printer(tmp_path: Path) -> None:
     assert type(printer_of(tmp_path, "", "")) is FolderPrinter
     assert type(printer_of(tmp_path, "labels", "")) is QueuePrinter
     assert type(printer_of(tmp_path, "", "lpr -o fit")) is CommandPrinter
 
 
-async def test_ranges_are_fetched_kept_and_left_as_they_are_when_they_cannot_be_read(tmp_path: Path) -> None:
+async def test_unreadable_ranges_do_not_replace_the_stored_ones(tmp_path: Path) -> None:
     path = tmp_path / "ip_ranges.json"
     network = Network(HttpAnswer(200, RANGES), HttpAnswer(200, b'{"ipv4": ["0.0.0.0/0"]}'), HttpAnswer(404, b""))
     ranges = await fetch_ranges(network, "http://market/", path)
@@ -183,7 +183,7 @@ async def test_ranges_are_fetched_once_a_day_and_a_failure_changes_nothing() -> 
     assert len(taken) == 2
 
 
-async def test_what_watches_it_is_on_a_port_of_its_own(tmp_path: Path) -> None:
+async def test_monitoring_is_served_on_its_own_port(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     inbox.events.put(b"one")
     metrics = ConnectorMetrics()

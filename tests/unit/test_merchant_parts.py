@@ -19,7 +19,7 @@ def _csv(path: Path, text: str) -> Path:
     return path
 
 
-def test_an_event_is_kept_once_in_order_and_over_a_restart(tmp_path: Path) -> None:
+def test_an_event_is_stored_once_in_order_and_survives_a_restart(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     assert inbox.events.put(b"one")
     assert inbox.events.put(b"two")
@@ -39,7 +39,7 @@ def test_an_event_is_kept_once_in_order_and_over_a_restart(tmp_path: Path) -> No
     inbox.close()
 
 
-def test_a_look_waits_for_its_time_and_counts_its_tries_until_there_is_a_newer_reason(tmp_path: Path) -> None:
+def test_a_postponed_job_counts_its_tries_until_a_new_event(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     for code in ("stuck", "fine"):
         inbox.jobs.plan(Subject.ORDER, code)
@@ -52,7 +52,7 @@ def test_a_look_waits_for_its_time_and_counts_its_tries_until_there_is_a_newer_r
     inbox.close()
 
 
-def test_a_reason_that_comes_while_it_is_being_looked_at_is_not_lost(tmp_path: Path) -> None:
+def test_an_event_that_arrives_during_a_job_causes_another(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     inbox.jobs.plan(Subject.ORDER, "o1")
     [look] = inbox.jobs.due(0)
@@ -69,7 +69,7 @@ def test_a_reason_that_comes_while_it_is_being_looked_at_is_not_lost(tmp_path: P
     inbox.close()
 
 
-def test_of_a_deadline_somebody_is_told_once(tmp_path: Path) -> None:
+def test_a_deadline_is_reported_once(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     inbox.jobs.plan(Subject.ORDER, "o1")
     [look] = inbox.jobs.due(0)
@@ -88,7 +88,7 @@ def test_of_a_deadline_somebody_is_told_once(tmp_path: Path) -> None:
     inbox.close()
 
 
-def test_a_handover_waits_for_those_of_its_order_before_it_and_the_same_is_not_told_twice(tmp_path: Path) -> None:
+def test_hand_overs_of_one_order_are_sequential_without_repeats(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     for code in ("o1", "o2"):
         inbox.jobs.plan(Subject.ORDER, code)
@@ -105,7 +105,7 @@ def test_a_handover_waits_for_those_of_its_order_before_it_and_the_same_is_not_t
     inbox.close()
 
 
-def test_read_events_are_forgotten_but_for_the_newest(tmp_path: Path) -> None:
+def test_read_events_are_deleted_except_the_newest(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     for number in range(10):
         inbox.events.put(f"event {number}".encode())
@@ -124,7 +124,7 @@ def test_a_second_connector_on_one_inbox_is_refused(tmp_path: Path) -> None:
     inbox.close()
 
 
-def test_a_voucher_is_printed_whole_into_its_folder_whatever_its_code(tmp_path: Path) -> None:
+def test_a_voucher_is_written_whole_into_its_folder_with_any_code(tmp_path: Path) -> None:
     printer = FolderPrinter(tmp_path / "out")
     path = printer.print_voucher("261124-0000001", a_pdf())
     assert path == (tmp_path / "out" / "261124-0000001.pdf")
@@ -137,7 +137,7 @@ def test_a_voucher_is_printed_whole_into_its_folder_whatever_its_code(tmp_path: 
     assert sorted(file.suffix for file in (tmp_path / "out").iterdir()) == [".pdf", ".pdf", ".pdf"]
 
 
-def test_the_file_of_the_version_before_is_upgraded_and_keeps_what_is_held(tmp_path: Path) -> None:
+def test_an_inbox_of_the_previous_version_is_upgraded_without_loss(tmp_path: Path) -> None:
     path = tmp_path / "inbox.db"
     with closing(Inbox(path)) as inbox:
         inbox.reservations.reserve("o1", [Claim(("A",), 2)])
@@ -156,7 +156,7 @@ def test_the_file_of_the_version_before_is_upgraded_and_keeps_what_is_held(tmp_p
         assert len(list(database.execute("SELECT sql FROM sqlite_schema"))) == len(tables)
 
 
-def test_an_inbox_whose_making_was_cut_off_is_begun_anew_and_another_versions_is_refused(tmp_path: Path) -> None:
+def test_an_unfinished_inbox_is_recreated_and_a_newer_one_refused(tmp_path: Path) -> None:
     path = tmp_path / "inbox.db"
     path.touch()
     inbox = Inbox(path)

@@ -1,4 +1,4 @@
-"""What needs a person stays in `status`, `/metrics` and `/healthz` until it is settled."""
+"""A notice stays in `status`, `/metrics` and `/healthz` until it is settled."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -57,7 +57,7 @@ async def test_a_refused_token_stays_until_the_marketplace_answers(shop: Shop) -
     assert [need for need in _needs(shop) if "every call" in need] == []
 
 
-async def test_the_last_reason_of_what_keeps_failing_is_shown(shop: Shop) -> None:
+async def test_the_last_reason_of_a_repeated_failure_is_shown(shop: Shop) -> None:
     shop.market.refuse = HttpAnswer(503, b"")
     shop.receive(shop.order("o1", 1))
     await shop.work(until_seconds=10)
@@ -66,7 +66,7 @@ async def test_the_last_reason_of_what_keeps_failing_is_shown(shop: Shop) -> Non
     assert "503" in need
 
 
-async def test_an_earlier_label_is_told_until_the_courier_has_the_order(shop: Shop) -> None:
+async def test_an_outdated_label_is_reported_until_the_order_is_dispatched(shop: Shop) -> None:
     shop.order("o1", 1)
     accepted = _accepted(shop, LINK)
     shop.receive(accepted)
@@ -105,7 +105,7 @@ def _accepted(shop: Shop, link: str) -> Order:
     return shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=link)
 
 
-async def test_a_source_of_stock_that_is_away_is_told_until_it_can_be_read(shop: Shop) -> None:
+async def test_an_unavailable_stock_source_is_reported_until_it_can_be_read(shop: Shop) -> None:
     (shop.folder / "stock.csv").unlink()
     shop.receive(shop.order("o1", 1))
     await shop.work()
@@ -115,7 +115,7 @@ async def test_a_source_of_stock_that_is_away_is_told_until_it_can_be_read(shop:
     assert _needs(shop) == []
 
 
-def test_refused_webhooks_are_counted_by_reason_and_settled_by_one_that_is_taken(tmp_path: Path) -> None:
+def test_refused_webhooks_count_by_reason_until_one_is_accepted(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     wrong = Refusal(404, RefusalReason.WRONG_PATH, "the marketplace posts to /x, this connector listens on /y")
     for second in range(5):
@@ -136,7 +136,7 @@ def test_refused_webhooks_are_counted_by_reason_and_settled_by_one_that_is_taken
     inbox.close()
 
 
-def test_a_reconciliation_that_is_long_ago_is_told(tmp_path: Path) -> None:
+def test_an_overdue_reconciliation_is_reported(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.db")
     inbox.mark_moment("reconciled", 1000.0)
     assert needs_of(inbox, datetime.fromtimestamp(1500, ATHENS)) == []
@@ -160,8 +160,8 @@ def test_status_says_that_no_connector_runs_and_metrics_count_what_needs_a_perso
 
 
 @pytest.mark.parametrize(("off_seconds", "side"), [(7200.0, "ahead of"), (-7200.0, "behind")])
-async def test_a_clock_that_is_off_is_told_once_and_misses_no_change(shop: Shop, off_seconds: float, side: str) -> None:
-    there = Elsewhere(shop)
+async def test_a_wrong_clock_is_reported_once_and_misses_no_change(shop: Shop, off_seconds: float, side: str) -> None:
+    there = MarketplaceWithClock(shop)
     shop.market.proxy = there
     for drift_seconds in (0, 3):
         shop.seconds = there.seconds + off_seconds + drift_seconds
@@ -179,8 +179,8 @@ async def test_a_clock_that_is_off_is_told_once_and_misses_no_change(shop: Shop,
 
 
 @pytest.mark.parametrize("off_seconds", [86400.0, -86400.0])
-async def test_without_a_date_changes_are_asked_for_since_the_newest_order(shop: Shop, off_seconds: float) -> None:
-    there = Elsewhere(shop, has_date=False)
+async def test_without_a_date_the_newest_order_bounds_the_changes(shop: Shop, off_seconds: float) -> None:
+    there = MarketplaceWithClock(shop, has_date=False)
     shop.market.proxy = there
     for number, hours in enumerate((0, 1, 2)):
         at = athens(datetime.fromtimestamp(there.seconds + hours * 3600, UTC))
@@ -192,7 +192,7 @@ async def test_without_a_date_changes_are_asked_for_since_the_newest_order(shop:
     assert since == [-3600, 0]
 
 
-async def test_a_deadline_is_told_in_athens_time_on_both_sides_of_the_change_to_winter(shop: Shop) -> None:
+async def test_a_deadline_is_reported_in_athens_time_around_the_clock_change(shop: Shop) -> None:
     for code, until, shown in (("o1", 1_792_883_400.0, "25/10 02:10 EEST"), ("o2", 1_792_894_200.0, "25/10 04:10 EET")):
         shop.inbox.jobs.plan(Subject.ORDER, code)
         shop.inbox.subjects.note_state(Subject.ORDER, code, "open", until)
@@ -201,7 +201,7 @@ async def test_a_deadline_is_told_in_athens_time_on_both_sides_of_the_change_to_
         assert f"needs a person: Order {code} is to be answered by {shown}" in shop.told
 
 
-async def test_an_address_that_knows_nothing_loses_no_order_and_is_told(shop: Shop) -> None:
+async def test_a_wrong_marketplace_url_is_reported_and_loses_no_order(shop: Shop) -> None:
     shop.market.refuse = shop.market.busy(404)
     shop.receive(shop.order("o1", 1))
     for hours in range(1, 4):
@@ -215,7 +215,7 @@ async def test_an_address_that_knows_nothing_loses_no_order_and_is_told(shop: Sh
     assert _needs(shop) == []
 
 
-async def test_a_connector_that_was_never_reconciled_is_told(shop: Shop) -> None:
+async def test_a_missing_first_reconciliation_is_reported(shop: Shop) -> None:
     shop.inbox.mark_moment("started", shop.seconds)
     assert _needs(shop) == []
     shop.seconds += 1000
@@ -223,7 +223,7 @@ async def test_a_connector_that_was_never_reconciled_is_told(shop: Shop) -> None
     assert "never compared with the marketplace since the start" in need
 
 
-async def test_an_order_that_waits_for_a_person_stays_in_the_list_while_it_is_looked_at_again(shop: Shop) -> None:
+async def test_an_order_waiting_for_a_person_stays_listed_during_a_job(shop: Shop) -> None:
     shop.stock("shop_uid,quantity\nB,1\n")
     shop.receive(shop.order("o1", 1))
     await shop.work()
@@ -260,14 +260,14 @@ def test_a_burst_of_refusals_is_counted_whole_with_its_last_detail(tmp_path: Pat
     inbox.close()
 
 
-async def test_the_connector_writes_the_refusals_that_were_counted(shop: Shop) -> None:
+async def test_the_connector_saves_the_counted_refusals(shop: Shop) -> None:
     for _ in range(3):
         shop.inbox.notices.count_refusal(Refusal(403, RefusalReason.UNKNOWN_SOURCE, "unknown"), 0.0)
     await shop.look_after()
     assert _needs(shop) == ["3 webhooks were answered with 403 (unknown_source): unknown."]
 
 
-async def test_forged_codes_are_nothing_that_needs_a_person(shop: Shop) -> None:
+async def test_forged_codes_are_not_reported(shop: Shop) -> None:
     await shop.look_after()
     until = datetime.fromtimestamp(1500, UTC)
     for number in range(60):
@@ -290,7 +290,7 @@ async def test_forged_codes_are_nothing_that_needs_a_person(shop: Shop) -> None:
     assert shop.inbox.counts().get("looks_due", 0) == 1, "forged codes are forgotten"
 
 
-async def test_the_deadline_of_an_order_that_cannot_be_fetched_is_told_all_the_same(shop: Shop) -> None:
+async def test_the_deadline_of_an_order_that_cannot_be_fetched_is_reported(shop: Shop) -> None:
     await shop.look_after()
     shop.receive(shop.order("o1", 1, expires_at=datetime.fromtimestamp(1500, UTC)))
     shop.market.refuse = shop.market.busy(500)
@@ -306,7 +306,7 @@ async def test_the_deadline_of_an_order_that_cannot_be_fetched_is_told_all_the_s
     assert shop.inbox.subjects.unwarned(9000.0, 1500.0) == []
 
 
-async def test_one_refused_order_is_no_refused_token(shop: Shop) -> None:
+async def test_one_refused_order_is_not_reported_as_a_refused_token(shop: Shop) -> None:
     await shop.look_after()
     shop.market.refuse = shop.market.busy(403)
     shop.receive(shop.order("o1", 1))
@@ -314,7 +314,7 @@ async def test_one_refused_order_is_no_refused_token(shop: Shop) -> None:
     assert [need for need in _needs(shop) if "every call" in need] == []
 
 
-async def test_a_parcel_on_its_way_back_is_told_until_a_person_settles_it(shop: Shop) -> None:
+async def test_a_returning_parcel_is_reported_until_a_person_settles_it(shop: Shop) -> None:
     shop.stock("shop_uid,quantity\nA,1\n")
     for state in (OrderState.ACCEPTED, OrderState.DISPATCHED, OrderState.CANCELLED):
         shop.receive(shop.order("o1", 1, state))
@@ -327,7 +327,7 @@ async def test_a_parcel_on_its_way_back_is_told_until_a_person_settles_it(shop: 
     assert shop.inbox.reservations.pieces() == {}
 
 
-async def test_a_list_without_end_is_left_after_some_pages(shop: Shop) -> None:
+async def test_an_endless_list_is_read_only_up_to_a_limit(shop: Shop) -> None:
     pagination = {"page": 1, "per": 100, "total_pages": 2, "total_results": 200}
     shop.market.listed = msgspec.json.encode({"orders": [], "returns": [], "meta": {"pagination": pagination}})
     await shop.look_after()
@@ -355,14 +355,14 @@ def test_a_clock_may_be_off_by_two_minutes(shop: Shop, off_seconds: float, is_to
 
 
 async def test_the_server_behind_a_link_does_not_set_the_marketplaces_time(shop: Shop) -> None:
-    async with AsyncClient("http://market", "token", transport=Dated()) as client:
+    async with AsyncClient("http://market", "token", transport=DatedAnswers()) as client:
         await client.orders()
         assert client.marketplace_time == 1_000_000_000.0
         await client.download("http://elsewhere/voucher.pdf")
         assert client.marketplace_time == 1_000_000_000.0
 
 
-class Elsewhere:
+class MarketplaceWithClock:
     """The marketplace with a clock of its own; keeps the addresses of the calls."""
 
     def __init__(self, shop: Shop, *, has_date: bool = True) -> None:
@@ -378,7 +378,7 @@ class Elsewhere:
         return answer._replace(headers={"date": date} if self._has_date else {})
 
 
-class Dated:
+class DatedAnswers:
     """Answers the list of orders and a link, each with the date of its own server."""
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:

@@ -23,7 +23,7 @@ def test_numbers_stay_as_they_were_written_and_texts_are_escaped() -> None:
     assert "<b>" not in html
 
 
-def test_what_lies_deep_is_folded() -> None:
+def test_deep_values_are_collapsed() -> None:
     html = colour_json(read(b'{"a": {"b": {"c": 1}}}'))
     assert html.count("<details open>") == 2
     assert html.count("<details>") == 1

@@ -1,4 +1,4 @@
-"""Both languages say everything, and what is no text is written as their readers write it."""
+"""Both languages have every text, and values are formatted as their readers expect."""
 
 import re
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def _examples(kind: type[Refusal]) -> Iterator[Refusal]:
             yield kind(**(fields | ({name: value} if name else {})))
 
 
-def test_every_text_has_its_greek_and_no_greek_is_left_over() -> None:
+def test_every_text_is_translated_and_no_translation_is_unused() -> None:
     catalogue = {message.id: message.string or "" for message in read_catalogue() if message.id}
     texts = set(extract_texts())
     assert sorted(map(str, texts - catalogue.keys())) == [], "run make texts, and write the Greek"
@@ -114,7 +114,7 @@ class _Cart(Struct):
         ('{"name": "a", "payment_method": "\'`- at `$.x`"}', "Payment: this value is not possible."),
     ],
 )
-def test_what_a_decoder_refuses_names_the_field(body: str, english: str) -> None:
+def test_a_decoding_error_names_the_field(body: str, english: str) -> None:
     with pytest.raises(msgspec.ValidationError) as refused:
         msgspec.json.decode(body, type=_Cart)
     error = refuse_shape(str(refused.value))
@@ -123,7 +123,7 @@ def test_what_a_decoder_refuses_names_the_field(body: str, english: str) -> None
     assert [refusals.render_reason(reason, ENGLISH) for reason in error.reasons] == [english]
 
 
-def test_every_word_of_the_house_has_its_name_on_pages() -> None:
+def test_every_internal_word_has_a_page_text() -> None:
     for kind, words in wording.KINDS.items():
         assert all(isinstance(text, str) for text in words.values()), kind
 
@@ -143,7 +143,7 @@ def test_every_word_of_the_house_has_its_name_on_pages() -> None:
         ("e" * 100_000, "en"),
     ],
 )
-def test_the_better_language_is_chosen_from_whatever_a_browser_sends(header: str, language: str) -> None:
+def test_the_preferred_language_is_chosen_from_any_header(header: str, language: str) -> None:
     assert choose_language(header) == language
 
 
@@ -172,6 +172,6 @@ def test_an_address_of_ours_is_linked_without_its_host() -> None:
     assert local("javascript:alert(1)") == "alert%281%29"
 
 
-def test_a_template_that_names_nothing_is_an_error_and_not_a_blank() -> None:
+def test_an_undefined_name_in_a_template_is_an_error() -> None:
     with pytest.raises(Exception, match="undefined"):
         render("error.html", Language.ENGLISH, {})

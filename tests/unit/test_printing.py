@@ -65,9 +65,7 @@ QUEUES = ["labels", "Zebra+Dach", "Ετικέτες.1", "labels-7", "a.*(b)[c]|d
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_the_label_of_a_cancelled_order_leaves_its_queue_whatever_its_name_and_the_locale(
-    cups: Cups, queue: str
-) -> None:
+def test_a_cancelled_label_leaves_a_queue_of_any_name_in_any_locale(cups: Cups, queue: str) -> None:
     printer = QueuePrinter(cups.out, queue)
     printer.print_voucher("o1", a_pdf())
     assert cups.lines("locale") == ["C el_GR.UTF-8"]
@@ -77,7 +75,7 @@ def test_the_label_of_a_cancelled_order_leaves_its_queue_whatever_its_name_and_t
     assert cups.lines("cancelled") == [f"/{queue}-1"], "once"
 
 
-def test_an_earlier_voucher_leaves_the_queue_when_it_is_made_again(cups: Cups) -> None:
+def test_printing_a_new_voucher_cancels_the_earlier_job(cups: Cups) -> None:
     printer = QueuePrinter(cups.out, "labels")
     for width in (100, 101):
         printer.print_voucher("o1", a_pdf(width))
@@ -98,7 +96,7 @@ def test_an_earlier_voucher_leaves_the_queue_when_it_is_made_again(cups: Cups) -
         "",
     ],
 )
-def test_an_answer_that_names_no_job_of_the_queue_is_not_taken_for_one(cups: Cups, answer: str) -> None:
+def test_an_answer_of_lp_without_a_job_of_the_queue_is_ignored(cups: Cups, answer: str) -> None:
     cups.put("lp", f"echo '{answer}'")
     printer = QueuePrinter(cups.out, "Zebra")
     printer.print_voucher("o1", a_pdf())
@@ -148,7 +146,7 @@ def test_a_job_of_an_earlier_queue_is_cancelled_too(cups: Cups) -> None:
 @pytest.mark.parametrize(
     "answer", ["Forbidden", "Unauthorized", "Internal Server Error", "Error - add '/version=1.1' to server name.", ""]
 )
-def test_a_job_that_cups_does_not_cancel_is_not_taken_for_cancelled(cups: Cups, answer: str) -> None:
+def test_a_failed_cancellation_is_retried_and_keeps_the_label(cups: Cups, answer: str) -> None:
     printer = QueuePrinter(cups.out, "labels")
     printer.print_voucher("o1", a_pdf())
     cups.put("cancel", f'echo "cancel: cancel-job failed: {answer}" >&2; exit 1')
@@ -205,18 +203,18 @@ def test_options_and_an_instance_are_given_to_lp_and_the_job_bears_the_queues_na
         ("", "media=a6", "of the queue of --printer"),
     ],
 )
-def test_options_that_cannot_be_used_are_said_at_the_start(tmp_path: Path, queue: str, options: str, told: str) -> None:
+def test_unusable_options_are_refused_at_the_start(tmp_path: Path, queue: str, options: str, told: str) -> None:
     with pytest.raises(PartError, match=told):
         printer_of(tmp_path, queue, "", options=options)
 
 
-def test_no_options_are_none(cups: Cups) -> None:
+def test_blank_options_are_not_passed_to_lp(cups: Cups) -> None:
     printer_of(cups.out, "labels", "", options=" ").print_voucher("o1", a_pdf())
     assert cups.lines("arguments")[:2] == ["-d", "labels"]
     assert len(cups.lines("arguments")) == 3
 
 
-def test_at_its_limit_lp_leaves_a_person_unsure_and_its_job_can_be_cancelled_still(cups: Cups) -> None:
+def test_a_timeout_of_lp_is_reported_and_its_job_can_still_be_cancelled(cups: Cups) -> None:
     cups.put("lp", "echo 'request id is labels-9 (1 file(s))'; sleep 300; true")
     printer = QueuePrinter(cups.out, "labels", limit=SHORT)
     with pytest.raises(UnsurePrinterError, match=r"^lp did not end within 0.2 s \(--print-seconds\): request"):
@@ -225,7 +223,7 @@ def test_at_its_limit_lp_leaves_a_person_unsure_and_its_job_can_be_cancelled_sti
     assert cups.lines("cancelled") == ["/labels-9"]
 
 
-def test_a_print_command_that_leaves_something_behind_has_printed(tmp_path: Path) -> None:
+def test_a_print_command_with_a_background_child_has_printed(tmp_path: Path) -> None:
     script = f'sleep 300 & echo $! > {tmp_path}/child; echo "$1" >> {tmp_path}/printed'
     begun = time.monotonic()
     path = CommandPrinter(tmp_path / "out", ["sh", "-c", script, "print"]).print_voucher("o1", a_pdf())
@@ -241,7 +239,7 @@ def test_a_print_command_that_leaves_something_behind_has_printed(tmp_path: Path
         (["no-such-command"], "^no-such-command cannot be started: No such file or directory$"),
     ],
 )
-def test_a_print_command_that_fails_is_said_and_can_be_tried_again(tmp_path: Path, words: list[str], told: str) -> None:
+def test_a_failed_print_command_can_be_retried(tmp_path: Path, words: list[str], told: str) -> None:
     with pytest.raises(PrinterError, match=told) as raised:
         CommandPrinter(tmp_path, words).print_voucher("o1", a_pdf())
     assert not isinstance(raised.value, UnsurePrinterError)

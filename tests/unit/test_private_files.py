@@ -25,7 +25,7 @@ def _open_umask() -> object:
     os.umask(before)
 
 
-def test_a_new_folder_is_its_owners_and_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+def test_a_new_folder_is_private_and_an_existing_one_keeps_its_mode(tmp_path: Path) -> None:
     make_private_folder(tmp_path / "new")
     assert _mode(tmp_path / "new") == 0o700
     (tmp_path / "there").mkdir(mode=0o755)
@@ -33,7 +33,7 @@ def test_a_new_folder_is_its_owners_and_one_that_is_there_keeps_its_mode(tmp_pat
     assert _mode(tmp_path / "there") == 0o755
 
 
-def test_a_lock_file_is_its_owners_also_one_of_an_earlier_version(tmp_path: Path) -> None:
+def test_a_lock_file_is_made_private_even_if_it_exists(tmp_path: Path) -> None:
     with open_lock_file(tmp_path / "new"):
         assert _mode(tmp_path / "new") == 0o600
     (tmp_path / "old").touch(mode=0o666)
@@ -41,7 +41,7 @@ def test_a_lock_file_is_its_owners_also_one_of_an_earlier_version(tmp_path: Path
         assert _mode(tmp_path / "old") == 0o600
 
 
-async def test_nobody_else_can_open_what_a_marketplace_keeps(tmp_path: Path) -> None:
+async def test_the_files_of_a_marketplace_are_private(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "market" / "kalathi.db")
     await database.close()
     lock_database(tmp_path / "market" / "kalathi.db").close()
@@ -49,7 +49,7 @@ async def test_nobody_else_can_open_what_a_marketplace_keeps(tmp_path: Path) -> 
         _check_private(tmp_path / "market")
 
 
-def test_nobody_else_can_open_what_a_connector_keeps(tmp_path: Path) -> None:
+def test_the_files_of_a_connector_are_private(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "merchant" / "merchant.db")
     _check_private(tmp_path / "merchant")
     inbox.close()

@@ -1,4 +1,4 @@
-"""With which settings production mode does not start."""
+"""Settings with which production mode does not start."""
 
 import pytest
 

@@ -66,7 +66,7 @@ def _named(paths: list[Path]) -> list[Any]:
 
 
 @pytest.mark.parametrize("path", _named(EVENTS))
-def test_an_event_names_its_order_whatever_one_of_its_members_is(path: Path) -> None:
+def test_an_events_order_code_is_read_with_any_member_replaced(path: Path) -> None:
     content = msgspec.json.decode(path.read_bytes())
     code = content["order"]["code"]
     for place, changed in _variants(content):
@@ -77,7 +77,7 @@ def test_an_event_names_its_order_whatever_one_of_its_members_is(path: Path) -> 
 
 
 @pytest.mark.parametrize("path", _named(RETURNS))
-def test_an_event_names_its_return_whatever_one_of_its_members_is(path: Path) -> None:
+def test_an_events_return_code_is_read_with_any_member_replaced(path: Path) -> None:
     content = msgspec.json.decode(path.read_bytes())
     code = content["return"]["return_code"]
     for place, changed in _variants(content):
@@ -88,7 +88,7 @@ def test_an_event_names_its_return_whatever_one_of_its_members_is(path: Path) ->
 
 
 @pytest.mark.parametrize("path", _named(ORDERS))
-def test_an_order_is_read_whatever_one_of_its_members_is_and_never_accepted_in_part(path: Path) -> None:
+def test_an_order_with_a_replaced_member_is_read_and_not_part_accepted(path: Path) -> None:
     content = msgspec.json.decode(path.read_bytes())
     before = read(path.read_bytes(), OrderBody).value.order
     plenty = {line.shop_uid: 10_000 for line in before.line_items}
@@ -110,7 +110,7 @@ def test_an_order_is_read_whatever_one_of_its_members_is_and_never_accepted_in_p
             assert isinstance(decided, Accept | LeaveToPerson | Nothing), place
 
 
-def test_words_of_tomorrow_are_kept_as_they_came() -> None:
+def test_unknown_words_are_kept_unchanged() -> None:
     content = msgspec.json.decode((EXAMPLES / "api/orders/DEMO-OPEN.json").read_bytes())["order"]
     content |= {"state": "on_hold", "invoice_document": "e_receipt", "payment_method": "barter", "new": {"a": [1]}}
     content["line_items"][0] |= {"rejection_reason": "lost", "return_reason": "too_blue", "tags": ["new_deal"]}
@@ -147,7 +147,7 @@ def test_ids_and_numbers_may_be_texts_or_numbers() -> None:
     assert reading.unread == ()
 
 
-def test_one_entry_of_a_list_that_cannot_be_read_hides_no_other() -> None:
+def test_an_unreadable_entry_of_a_list_hides_no_other() -> None:
     entries = [{"code": "a", "state": "open", "line_items": []}, {"code": "b"}, None, {"code": "c", "state": "odd"}]
     meta = {"pagination": {"total_results": 4, "total_pages": 1, "page": 1, "per": 100}}
     reading = read(msgspec.json.encode({"orders": entries, "meta": meta}), OrderList)
@@ -161,7 +161,7 @@ def test_a_body_of_another_encoding_or_with_a_byte_order_mark_is_read() -> None:
         assert read_event_head(body).code == "261128-0000001"
 
 
-def test_a_body_that_was_cut_off_still_names_its_order() -> None:
+def test_the_order_code_of_a_truncated_body_is_read() -> None:
     body = (EXAMPLES / "webhooks/orders").glob("*.json")
     found = 0
     for path in body:
@@ -176,7 +176,7 @@ def test_a_body_that_was_cut_off_still_names_its_order() -> None:
         read_event_head(b'{"event_type": "new_order"}')
 
 
-def test_a_return_is_read_whatever_one_of_its_members_is() -> None:
+def test_a_return_is_read_with_any_member_replaced() -> None:
     content = msgspec.json.decode((EXAMPLES / "api/returns/DEMO-RETURN.json").read_bytes())
     for place, changed in _variants(content):
         if place in {("return",), ("return", "return_code"), ("return", "state")}:
@@ -185,7 +185,7 @@ def test_a_return_is_read_whatever_one_of_its_members_is() -> None:
         assert returned.return_code == content["return"]["return_code"], place
 
 
-class _Odd:
+class _AlteredOrders:
     """A marketplace whose GET of an order shows it with one member replaced."""
 
     def __init__(self, shop: Shop) -> None:
@@ -205,12 +205,12 @@ class _Odd:
 
 
 @pytest.mark.anyio
-async def test_the_connector_loses_no_order_whatever_one_member_of_it_is(tmp_path: Path) -> None:
+async def test_the_connector_loses_no_order_with_a_replaced_member(tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
     shop = Shop(tmp_path)
-    odd = _Odd(shop)
+    odd = _AlteredOrders(shop)
     shop.market.proxy = odd
     shop.stock("shop_uid,quantity\nA,1000000\n")
     template = msgspec.json.decode(encode(OrderBody(order=shop.order("template", 1))))
@@ -221,7 +221,7 @@ async def test_the_connector_loses_no_order_whatever_one_member_of_it_is(tmp_pat
     for number in range(120):
         odd.place, odd.strange = chance.choice(places), chance.choice(STRANGE)
         if (odd.place, odd.strange) == (("order", "express"), True):
-            continue  # That is no strange value: the marketplace accepts express orders itself.
+            continue  # Not a fault: the marketplace accepts express orders itself.
         code = f"o{number}"
         shop.receive(shop.order(code, 1))
         await shop.work(until_seconds=shop.seconds + 30)
@@ -233,11 +233,11 @@ async def test_the_connector_loses_no_order_whatever_one_member_of_it_is(tmp_pat
 
 
 @pytest.mark.anyio
-async def test_a_deadline_is_watched_for_an_order_of_which_nothing_can_be_read(tmp_path: Path) -> None:
+async def test_the_deadline_of_an_unreadable_order_is_watched(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     order = shop.order("o1", 1, expires_at=read(b'"2026-11-28T12:00:00+02:00"', Any).value)
     shop.inbox.events.put(b'{"order": {"code": "o1", "state": "open", "expires_at": "2026-11-28T12:00:00+02:00"}}')
-    odd = _Odd(shop)
+    odd = _AlteredOrders(shop)
     odd.place, odd.strange = ("order",), "an order"
     shop.market.proxy = odd
     await shop.work(until_seconds=30)
@@ -254,16 +254,16 @@ async def test_a_deadline_is_watched_for_an_order_of_which_nothing_can_be_read(t
     shop.inbox.close()
 
 
-def test_a_deadline_without_an_offset_is_athens_time_on_both_sides_of_the_change_to_winter() -> None:
+def test_a_deadline_without_an_offset_is_in_athens_time() -> None:
     for text, utc in (("2026-10-25T02:30:00", 1792884600.0), ("2026-10-25T05:30:00", 1792899000.0)):
         body = msgspec.json.encode({"code": "o1", "state": "open", "line_items": [], "expires_at": text})
         assert answer_until(read(body, Order).value) == utc
 
 
 @pytest.mark.anyio
-async def test_a_size_that_cannot_be_read_never_falls_back_to_the_parents_number(tmp_path: Path) -> None:
+async def test_an_unreadable_size_does_not_fall_back_to_the_products_stock(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
-    odd = _Odd(shop)
+    odd = _AlteredOrders(shop)
     odd.place, odd.strange = ("order", "line_items", 0, "size"), "Large"
     shop.market.proxy = odd
     shop.receive(shop.order("o1", 1))
@@ -300,7 +300,7 @@ async def test_the_deadline_of_an_order_that_may_be_open_is_watched(
     tmp_path: Path, member: str, strange: object, is_watched: bool
 ) -> None:
     shop = Shop(tmp_path)
-    odd = _Odd(shop)
+    odd = _AlteredOrders(shop)
     odd.place, odd.strange = ("order", member), strange
     shop.market.proxy = odd
     until = datetime.fromtimestamp(50_000, UTC)
@@ -313,11 +313,11 @@ async def test_the_deadline_of_an_order_that_may_be_open_is_watched(
 
 @pytest.mark.parametrize("when", ["0001-01-01T00:00:00", "9999-12-31T23:59:59Z", "1969-12-31T00:00:00Z"])
 @pytest.mark.anyio
-async def test_a_time_that_no_calendar_shows_stops_nothing(tmp_path: Path, when: str) -> None:
+async def test_an_impossible_time_stops_no_processing(tmp_path: Path, when: str) -> None:
     shop = Shop(tmp_path)
     order = {"code": "999999-9999998", "state": "open", "expires_at": when}
     shop.inbox.events.put(msgspec.json.encode({"event_type": "new_order", "order": order}))
-    odd = _Odd(shop)
+    odd = _AlteredOrders(shop)
     odd.place, odd.strange = ("order", "expires_at"), when
     shop.market.proxy = odd
     shop.receive(shop.order("o1", 9, line_items=[]))
@@ -343,11 +343,11 @@ async def test_a_time_that_no_calendar_shows_stops_nothing(tmp_path: Path, when:
     ],
 )
 @pytest.mark.anyio
-async def test_only_members_that_decide_leave_an_order_to_a_person(
+async def test_only_unreadable_deciding_members_leave_an_order_to_a_person(
     tmp_path: Path, place: tuple[Any, ...], decides: bool
 ) -> None:
     shop = Shop(tmp_path)
-    odd = _Odd(shop)
+    odd = _AlteredOrders(shop)
     odd.place, odd.strange = ("order", *place), {"a": ["b"]}
     shop.market.proxy = odd
     shop.receive(shop.order("o1", 1, customer=Customer(id="c", first_name="A", last_name="B", address=Address())))
@@ -357,7 +357,7 @@ async def test_only_members_that_decide_leave_an_order_to_a_person(
 
 
 @pytest.mark.anyio
-async def test_an_event_that_tells_of_a_dispatch_keeps_the_pieces_of_a_cancelled_order(tmp_path: Path) -> None:
+async def test_an_event_that_shows_a_dispatch_keeps_a_cancelled_orders_pieces(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     for code in ("o1", "o2"):
         shop.receive(shop.order(code, 1))
@@ -374,16 +374,16 @@ async def test_an_event_that_tells_of_a_dispatch_keeps_the_pieces_of_a_cancelled
 
 
 @pytest.mark.anyio
-async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_is_looked_at_again(tmp_path: Path) -> None:
+async def test_an_order_in_an_unknown_state_keeps_pieces_and_is_fetched_again(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     shop.market.lists = False
     shop.receive(shop.order("o1", 1))
     await shop.work()
-    odd = _Odd(shop)
+    odd = _AlteredOrders(shop)
     odd.place, odd.strange = ("order", "state"), "on_hold"
     shop.market.proxy = odd
     shop.inbox.jobs.plan(Subject.ORDER, "o1")
-    # This one holds no pieces, for which it would be looked at anyway.
+    # This one has no reservation, which alone would cause another fetch.
     shop.receive(shop.order("o2", 1))
     await shop.work()
     assert shop.inbox.jobs.waiting_for_person() == [(Subject.ORDER, "o1"), (Subject.ORDER, "o2")]

@@ -15,7 +15,7 @@ from tests.unit.test_connector import Shop
 pytestmark = pytest.mark.anyio
 
 
-def test_readable_members_have_the_readers_form_and_others_stay_as_they_came() -> None:
+def test_readable_members_are_normalised_and_others_kept_unchanged() -> None:
     line = {"id": 7, "shop_uid": 405753, "quantity": "2", "total_price": "35,98", "unit_price": 17.99, "new": [1]}
     lines = [line, "lost", {"quantity": 1}]
     order = {"code": 1, "state": "new", "line_items": lines, "courier_tracking_codes": "ABC"}
@@ -41,7 +41,7 @@ def _refuse(constant: str) -> None:
     raise AssertionError(constant)
 
 
-def test_entries_of_a_list_that_cannot_be_read_stay_in_their_places() -> None:
+def test_unreadable_entries_of_a_list_keep_their_places() -> None:
     order: dict[str, Any] = {"state": "open", "line_items": []}
     listed = [{"no": "code"}, {"code": "o1"} | order, None, {"code": 2} | order]
     meta = {"pagination": {"total_results": 4, "total_pages": 1, "page": 1, "per": 25}}
@@ -51,7 +51,7 @@ def test_entries_of_a_list_that_cannot_be_read_stay_in_their_places() -> None:
     assert entries == [{"no": "code"}, {"code": "o1"} | order, None, {"code": "2"} | order]
 
 
-async def test_an_accepted_order_of_which_a_line_is_lost_is_handed_over_whole_and_told_to_a_person(
+async def test_an_order_with_an_unreadable_line_is_handed_over_and_reported(
     tmp_path: Path,
 ) -> None:
     shop = Shop(tmp_path)

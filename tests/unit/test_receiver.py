@@ -1,4 +1,4 @@
-"""The webhook receiver: what is answered 200 is on disk; the rest is told apart."""
+"""The webhook receiver: an event answered with 200 is on disk; refusals have distinct reasons."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
     opened.close()
 
 
-def test_the_same_event_twice_is_one_event_whatever_its_headers_say(inbox: Inbox) -> None:
+def test_the_same_body_is_one_event_with_any_headers(inbox: Inbox) -> None:
     signal: list[int] = []
     handler = WebhookHandler(inbox, received=lambda: signal.append(1))
     for headers in ({}, {"webhook-id": "a"}, {"Webhook-Id": "b"}):
@@ -38,20 +38,20 @@ def test_the_same_event_twice_is_one_event_whatever_its_headers_say(inbox: Inbox
     assert len(signal) == 1
 
 
-def test_what_cannot_be_read_is_kept_all_the_same(inbox: Inbox) -> None:
+def test_an_unreadable_event_is_stored_too(inbox: Inbox) -> None:
     for body in (b"", b"\xff", b"not json"):
         assert WebhookHandler(inbox).handle(body, {}).status == 200
     assert [event.body for event in inbox.events.unread()] == [b"", b"\xff", b"not json"]
     assert WebhookHandler(inbox).handle(b"x" * (LARGEST_BODY_BYTES + 1), {}).status == 413
 
 
-def test_what_cannot_be_written_down_is_not_answered_with_success(inbox: Inbox) -> None:
+def test_an_event_that_cannot_be_stored_is_answered_with_500(inbox: Inbox) -> None:
     handler = WebhookHandler(inbox)
     inbox.close()
     assert handler.handle(b"{}", {}).status == 500
 
 
-def test_with_a_secret_only_what_is_signed_is_taken(inbox: Inbox) -> None:
+def test_with_a_secret_only_signed_webhooks_are_accepted(inbox: Inbox) -> None:
     handler = WebhookHandler(inbox, secrets=[SECRET], clock=lambda: NOW)
     signed = sign_headers([SECRET], "id", NOW, b"{}")
     shouted = {name.upper(): value for name, value in signed.items()}
@@ -66,7 +66,7 @@ def test_with_a_secret_only_what_is_signed_is_taken(inbox: Inbox) -> None:
     assert len(inbox.events.unread()) == 1
 
 
-def test_with_ranges_only_what_comes_from_there_is_taken(inbox: Inbox) -> None:
+def test_with_ranges_only_webhooks_from_them_are_accepted(inbox: Inbox) -> None:
     ranges = read_ranges((EXAMPLES / "ip_ranges.json").read_bytes())
     handler = WebhookHandler(inbox, ranges=ranges)
     inside = str(ranges.networks[0][1])
@@ -74,7 +74,7 @@ def test_with_ranges_only_what_comes_from_there_is_taken(inbox: Inbox) -> None:
         assert handler.handle(b"{}", {}, source).status == status
 
 
-def test_ranges_are_kept_in_a_file_and_nonsense_is_not(tmp_path: Path) -> None:
+def test_valid_ranges_are_stored_and_invalid_ones_refused(tmp_path: Path) -> None:
     path = tmp_path / "ranges.json"
     content = (EXAMPLES / "ip_ranges.json").read_bytes()
     assert keep_ranges(path, content).networks == ranges_of_file(path).networks
@@ -116,7 +116,7 @@ async def _post(
     return int(sent[0]["status"])
 
 
-async def test_it_is_an_application_to_mount_on_a_path_that_may_be_a_secret(inbox: Inbox) -> None:
+async def test_the_receiver_can_be_mounted_on_a_secret_path(inbox: Inbox) -> None:
     receiver = Receiver(WebhookHandler(inbox), "/hook/secret")
     assert await _post(receiver, "/hook/secret") == 200
     assert await _post(receiver, "/shop/hook/secret", root_path="/shop") == 200
@@ -126,7 +126,7 @@ async def test_it_is_an_application_to_mount_on_a_path_that_may_be_a_secret(inbo
     assert await _post(receiver, "/hook/secret", method="GET") == 405
 
 
-async def test_behind_a_proxy_the_source_is_what_the_proxy_has_added(inbox: Inbox) -> None:
+async def test_behind_a_proxy_the_source_is_the_address_that_it_added(inbox: Inbox) -> None:
     ranges = read_ranges(b'{"ipv4": ["5.6.7.0/24"]}')
     handler = WebhookHandler(inbox, ranges=ranges)
     assert await _post(Receiver(handler, "/"), "/") == 403
@@ -200,7 +200,7 @@ async def test_each_refused_call_is_reported_once_with_its_reason(inbox: Inbox) 
     assert not [detail for detail in details if "s3cret" in detail or "wrong" in detail]
 
 
-def test_a_clock_that_is_behind_is_said_to_be_behind(inbox: Inbox) -> None:
+def test_a_slow_clock_is_reported_as_behind(inbox: Inbox) -> None:
     refusals: list[Refusal] = []
     handler = WebhookHandler(inbox, secrets=[SECRET], refused=refusals.append, clock=lambda: NOW)
     handler.handle(b"{}", sign_headers([SECRET], "id", NOW + 3601, b"{}"))
@@ -209,7 +209,7 @@ def test_a_clock_that_is_behind_is_said_to_be_behind(inbox: Inbox) -> None:
     assert "clock is 3601 s behind the webhook's timestamp" in refusal.detail
 
 
-def test_only_what_a_known_secret_has_signed_says_something_of_the_clock(inbox: Inbox) -> None:
+def test_an_unknown_signature_reports_no_clock_difference(inbox: Inbox) -> None:
     refusals: list[Refusal] = []
     handler = WebhookHandler(inbox, secrets=[SECRET], refused=refusals.append, clock=lambda: NOW)
     handler.handle(b"{}", sign_headers([secret_text(b"x" * 32)], "id", 1, b"{}"))
@@ -218,14 +218,14 @@ def test_only_what_a_known_secret_has_signed_says_something_of_the_clock(inbox: 
     ]
 
 
-def test_a_refusal_that_cannot_be_counted_is_answered_all_the_same(inbox: Inbox) -> None:
+def test_a_refusal_that_cannot_be_counted_is_still_answered(inbox: Inbox) -> None:
     def refused(_: Refusal) -> None:
         raise OSError("the disk is full")
 
     assert WebhookHandler(inbox, secrets=[SECRET], refused=refused).handle(b"{}", {}) == Answer(401)
 
 
-def test_a_flood_of_refused_calls_is_one_line_a_minute_for_each_reason() -> None:
+def test_refused_calls_log_one_line_a_minute_for_each_reason() -> None:
     now = [1000.0]
     log = RefusalLog(lambda: now[0])
     webhook = Refusal(403, RefusalReason.UNKNOWN_SOURCE, "from 8.8.8.8")
@@ -248,7 +248,7 @@ def test_a_flood_of_refused_calls_is_one_line_a_minute_for_each_reason() -> None
     assert lines[0]["detail"] == "from 8.8.8.8"
 
 
-def test_a_webhook_is_told_from_noise_by_its_body() -> None:
+def test_a_webhook_is_recognised_by_its_body() -> None:
     for path in (EXAMPLES / "webhooks").rglob("*.json"):
         assert looks_like_webhook(path.read_bytes()), path.name
     for body in (b'{"event_type": null, "more": 1}', b'{"order": {}}', b'{"return": 5}'):
@@ -257,12 +257,12 @@ def test_a_webhook_is_told_from_noise_by_its_body() -> None:
         assert not looks_like_webhook(body)
 
 
-def test_a_secret_that_is_none_is_told_at_the_start(inbox: Inbox) -> None:
+def test_an_invalid_secret_is_refused_at_the_start(inbox: Inbox) -> None:
     with pytest.raises(ValueError, match="secret"):
         WebhookHandler(inbox, secrets=["whsec_%%%"])
 
 
-def test_what_a_rehearsal_receives_is_in_the_real_inbox_too(inbox: Inbox, tmp_path: Path) -> None:
+def test_a_dry_run_copies_its_events_to_the_real_inbox(inbox: Inbox, tmp_path: Path) -> None:
     rehearsal = Inbox(tmp_path / "rehearsal.db")
     assert WebhookHandler(rehearsal, copy_to=inbox).handle(b"{}", {}).status == 200
     assert [event.body for event in inbox.events.unread()] == [b"{}"]
@@ -270,7 +270,7 @@ def test_what_a_rehearsal_receives_is_in_the_real_inbox_too(inbox: Inbox, tmp_pa
     rehearsal.close()
 
 
-async def test_the_path_is_no_part_of_what_is_said_of_noise(inbox: Inbox) -> None:
+async def test_the_refusal_of_an_unrelated_call_does_not_name_the_secret_path(inbox: Inbox) -> None:
     refusals: list[Refusal] = []
     receiver = Receiver(WebhookHandler(inbox, refused=refusals.append), "/hook/secret")
     assert await _post(receiver, "/.env", method="GET") == 404

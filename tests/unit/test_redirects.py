@@ -1,4 +1,4 @@
-"""Redirects: which are followed, which are refused and with which words, and what the connector makes of them."""
+"""Redirects: followed, refused with a message, and handled by the connector."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,16 +31,14 @@ def _decided(
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"])
-def test_a_read_follows_each_redirect_and_anything_else_only_those_that_keep_the_method(
-    status: int, method: str
-) -> None:
+def test_only_reads_follow_redirects_that_change_the_method(status: int, method: str) -> None:
     follows = method in {"GET", "HEAD"} or status in {307, 308}
     expected = "http://a/new" if follows else Reason.METHOD
     assert _decided(method, "http://a/old", status, "/new", TOKEN, b"") == expected
 
 
 @pytest.mark.parametrize("status", [200, 204, 300, 304, 305, 306, 400, 404, 500])
-def test_an_answer_that_is_no_redirect_stands(status: int) -> None:
+def test_an_answer_that_is_no_redirect_is_final(status: int) -> None:
     assert _decided("POST", "http://a/old", status, "http://b/", TOKEN) == ""
 
 
@@ -65,7 +63,7 @@ def test_an_answer_that_is_no_redirect_stands(status: int) -> None:
         ("http://a/x", "http://u:p@a/y", "http://a/y", "http://a/y"),
     ],
 )  # fmt: skip
-def test_what_may_be_a_secret_stays_within_its_origin(
+def test_possible_secrets_stay_within_their_origin(
     url: str, location: str, secret: str | Reason, plain: str | Reason
 ) -> None:
     assert _decided("GET", url, 302, location, TOKEN) == secret
@@ -94,13 +92,13 @@ def test_a_body_does_not_leave_https() -> None:
      "http://a:99999/", "http://a b/", "http://a/x, http://b/y", "http://a\\@b/", "/x\r\nCookie: y", "/\x00", "http://β/",
      "http://a%2eb/", "//", "https://[v1.x]/"],
 )  # fmt: skip
-def test_a_redirect_to_nowhere_is_refused(location: str) -> None:
+def test_a_redirect_without_a_valid_address_is_refused(location: str) -> None:
     for method, status in (("GET", 302), ("POST", 308), ("POST", 301)):
         assert _decided(method, "http://a/x", status, location, {}) is Reason.UNREADABLE
 
 
 @given(location=st.text(max_size=40), prefix=st.sampled_from(["", "/", "//", "http://a", "https://a", "http://a@"]))
-def test_whatever_a_redirect_says_a_secret_is_sent_to_its_own_origin_only(prefix: str, location: str) -> None:
+def test_no_redirect_sends_a_secret_to_another_origin(prefix: str, location: str) -> None:
     decision = decide(Request("GET", "http://a/x", TOKEN, None), 302, prefix + location)
     assert decision is not None
     if isinstance(decision, Request):
@@ -108,7 +106,7 @@ def test_whatever_a_redirect_says_a_secret_is_sent_to_its_own_origin_only(prefix
         assert origin_of(decision.url) == ("http", "a", 80)
 
 
-def test_a_loop_ends() -> None:
+def test_a_redirect_loop_ends() -> None:
     request = Request("POST", "http://a/x", {}, b"{}")
     earlier: list[str] = []
     while isinstance(decision := decide(request, 307, "/x", earlier), Request):
@@ -144,13 +142,13 @@ def test_the_message_names_both_addresses_and_no_secret(
     assert "hidden" not in repr(RedirectedError(decision)) + repr(decision)
 
 
-def test_an_address_is_shown_without_what_may_be_secret() -> None:
+def test_a_shown_address_omits_possible_secrets() -> None:
     assert show_address("https://u:p@shop.example:8443/hook?key=1#x") == "https://shop.example:8443/hook"
     assert show_address("http://[::1") == "(an address that cannot be read)"
     assert show_address("nonsense") == ""
 
 
-class Moved:
+class MovedMarketplace:
     """A marketplace of which every call, or every POST, redirects to another server."""
 
     def __init__(self, shop: Shop, only_posts: bool) -> None:
@@ -167,11 +165,9 @@ class Moved:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("only_posts", [True, False])
-async def test_the_connector_says_once_where_the_marketplace_is_and_answers_when_it_is_back(
-    tmp_path: Path, only_posts: bool
-) -> None:
+async def test_a_moved_marketplace_is_reported_once_and_orders_wait_for_it(tmp_path: Path, only_posts: bool) -> None:
     shop = Shop(tmp_path)
-    shop.market.proxy = Moved(shop, only_posts)
+    shop.market.proxy = MovedMarketplace(shop, only_posts)
     shop.receive(shop.order("o1", 1))
     shop.receive(shop.order("o2", 1))
     for _ in range(3):
@@ -192,11 +188,11 @@ async def test_the_connector_says_once_where_the_marketplace_is_and_answers_when
 
 
 @pytest.mark.anyio
-async def test_a_reconciliation_behind_a_redirect_has_not_happened(tmp_path: Path) -> None:
+async def test_a_redirected_reconciliation_does_not_count(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     market = AsyncClient("http://market", "secret", transport=shop.market)
     assert (await reconcile(market, shop.inbox, 100.0)).unknown == 0
-    shop.market.proxy = Moved(shop, only_posts=False)
+    shop.market.proxy = MovedMarketplace(shop, only_posts=False)
     with pytest.raises(RedirectedError):
         await reconcile(market, shop.inbox, 200.0)
     assert shop.inbox.moment("reconciled") == 100.0, "changes since then are asked for when it is back"

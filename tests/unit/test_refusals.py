@@ -1,4 +1,4 @@
-"""Refusals: the status decides what kind it is, the word and the sentences say more, whatever the body looks like."""
+"""Refusals: the status decides the class; code and messages refine it, in any shape of body."""
 
 from email.utils import formatdate
 from typing import Any
@@ -35,7 +35,7 @@ def _kind(status: int, *words: str) -> type[MarketplaceError]:
 
 @pytest.mark.parametrize("status", OF_STATUS)
 @pytest.mark.parametrize("word", WORDS)
-def test_the_status_decides_whatever_the_word(status: int, word: str) -> None:
+def test_the_status_decides_the_class_of_an_error(status: int, word: str) -> None:
     if (status, word) == (401, "purchase_order_error"):
         # The contract's own: a purchase order of another shop.
         assert _kind(status, word) is public.PurchaseOrderError
@@ -69,13 +69,13 @@ def test_the_status_decides_whatever_the_word(status: int, word: str) -> None:
         (418, ["teapot"], MarketplaceError),
     ],
 )
-def test_a_word_chooses_among_the_classes_that_fit_its_status(
+def test_an_error_code_chooses_among_the_classes_of_its_status(
     status: int, words: list[str], kind: type[MarketplaceError]
 ) -> None:
     assert _kind(status, *words) is kind
 
 
-def test_a_403_is_for_a_person_as_a_401_is() -> None:
+def test_errors_401_and_403_may_pass() -> None:
     assert marketplace_error(403, [], None).may_pass
     assert marketplace_error(401, [], None).may_pass
 
@@ -104,7 +104,7 @@ def test_a_403_is_for_a_person_as_a_401_is() -> None:
         (None, ["unknown"], []),
     ],
 )
-def test_the_sentences_are_found_in_whatever_shape(body: Any, codes: list[str], messages: list[str]) -> None:
+def test_messages_are_found_in_any_error_body(body: Any, codes: list[str], messages: list[str]) -> None:
     for content in (msgspec.json.encode(body), b"\xef\xbb\xbf" + msgspec.json.encode(body)):
         entries = read_entries(content)
         assert [entry.code for entry in entries] == codes
@@ -123,7 +123,7 @@ def test_the_sentences_are_found_in_whatever_shape(body: Any, codes: list[str], 
         ("Κάτι λείπει".encode(), "502: Κάτι λείπει"),
     ],
 )  # fmt: skip
-def test_of_a_page_only_its_title_is_shown(body: bytes, told: str) -> None:
+def test_only_the_title_of_an_html_answer_is_shown(body: bytes, told: str) -> None:
     assert str(marketplace_error(502, read_entries(body), None)) == told
 
 
@@ -139,7 +139,7 @@ def test_every_json_body_is_read_into_codes_and_texts(body: Any) -> None:
 
 @both
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b'{"errors": {"code": 7, "messages": "No."}}'])
-def test_a_call_is_refused_by_its_status_though_its_body_is_odd(kind: Kind, body: bytes) -> None:
+def test_an_odd_body_does_not_change_the_class_of_a_refusal(kind: Kind, body: bytes) -> None:
     for status, expected in OF_STATUS.items():
         network = kind(*[HttpAnswer(status, body)] * 4)
         with pytest.raises(expected) as refused:
@@ -149,7 +149,7 @@ def test_a_call_is_refused_by_its_status_though_its_body_is_odd(kind: Kind, body
 
 
 @both
-def test_after_a_lost_answer_a_refusal_with_one_text_that_it_has_happened_is_success(kind: Kind) -> None:
+def test_after_a_lost_answer_an_already_done_text_is_success(kind: Kind) -> None:
     done = HttpAnswer(422, b'{"errors": {"code": 12, "messages": "Order already accepted."}}')
     network = kind(HttpAnswer(502, b""), done)
     assert network.call("accept", "o1", "loc", 7) is None

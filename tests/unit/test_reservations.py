@@ -37,7 +37,7 @@ class Held:
         self.reserve(code, *claims)
         self.inbox.reservations.mark_left(code, self.seconds)
 
-    def says(self, unreadable: tuple[str, ...] = (), **pieces: int) -> dict[str, int]:
+    def after_reading(self, unreadable: tuple[str, ...] = (), **pieces: int) -> dict[str, int]:
         named = {uid.replace("_", "-"): number for uid, number in pieces.items()}
         shelf = Shelf(named, unreadable=dict.fromkeys(unreadable, "?"))
         self.inbox.reservations.see(shelf, self.seconds, lags=True, lag_seconds=self.lag_seconds)
@@ -61,8 +61,8 @@ def test_an_order_is_held_once_and_released_as_a_whole(held: Held) -> None:
     assert held.inbox.reservations.pieces() == {"A": 1}
 
 
-def test_an_answer_with_more_of_the_order_replaces_its_reservation_and_one_with_less_does_not(held: Held) -> None:
-    held.says(A=9, A_1=9)
+def test_only_a_more_complete_answer_replaces_a_reservation(held: Held) -> None:
+    held.after_reading(A=9, A_1=9)
     poor, rich = (("A", 2),), ((("A-1", "A"), 2), ("B", 1))
     held.reserve("o1", *poor)
     assert held.inbox.reservations.pieces() == {"A": 2}
@@ -73,170 +73,170 @@ def test_an_answer_with_more_of_the_order_replaces_its_reservation_and_one_with_
     assert held.inbox.reservations.pieces() == {"A-1": 2, "B": 1}
 
 
-def test_an_answer_without_a_quantity_or_a_uid_is_the_poorer_one(held: Held) -> None:
-    held.says(A=9, A_1=9)
+def test_an_answer_without_a_line_or_uid_is_less_complete(held: Held) -> None:
+    held.after_reading(A=9, A_1=9)
     held.reserve("o1", (("A-1", ""), 2))
     held.reserve("o1", (("A-1", "A"), 2))
     held.reserve("o2", ("B", 1))
     held.reserve("o2", ("A", 1), ("B", 1))
     assert held.inbox.reservations.pieces() == {"A-1": 2, "A": 1, "B": 1}
     # The source stops naming the variation, so the product's own number counts.
-    assert held.says(A=9) == {"A": 3, "B": 1}
+    assert held.after_reading(A=9) == {"A": 3, "B": 1}
 
 
-def test_a_reservation_whose_pieces_have_left_is_never_replaced(held: Held) -> None:
-    held.says(A=9)
+def test_a_reservation_of_dispatched_pieces_is_never_replaced(held: Held) -> None:
+    held.after_reading(A=9)
     held.left("o1", ("A", 2))
     held.reserve("o1", ("A", 5))
     assert held.inbox.reservations.pieces() == {"A": 2}
 
 
-def test_the_same_numbers_release_nothing_however_often_they_are_written(held: Held) -> None:
-    held.says(A=5)
+def test_unchanged_numbers_release_nothing(held: Held) -> None:
+    held.after_reading(A=5)
     held.left("o1", ("A", 2))
     for hours in range(3):
         held.seconds = hours * HOUR
         held.restart()
-        assert held.says(A=5, B=hours) == {"A": 2}
+        assert held.after_reading(A=5, B=hours) == {"A": 2}
 
 
-def test_a_number_that_has_fallen_releases_as_many_pieces_and_the_oldest_first(held: Held) -> None:
-    held.says(A=9)
+def test_a_lower_number_releases_that_many_pieces_oldest_first(held: Held) -> None:
+    held.after_reading(A=9)
     held.left("o2", ("A", 2))
     held.seconds = 1
     held.left("o1", ("A", 3))
     held.restart()
-    assert held.says(A=6) == {"A": 2}
+    assert held.after_reading(A=6) == {"A": 2}
     assert held.inbox.reservations.of("o1") == {"A": 2}
-    assert held.says(A=6) == {"A": 2}
-    assert held.says(A=1) == {}
+    assert held.after_reading(A=6) == {"A": 2}
+    assert held.after_reading(A=1) == {}
 
 
-def test_pieces_that_have_not_left_are_released_by_no_number(held: Held) -> None:
+def test_pieces_not_yet_dispatched_are_released_by_no_number(held: Held) -> None:
     held.reserve("o1", ("A", 2))
     for number in (5, 3, 9, 0):
-        assert held.says(A=number) == {"A": 2}
+        assert held.after_reading(A=number) == {"A": 2}
 
 
-def test_a_number_that_has_risen_releases_what_had_left_before(held: Held) -> None:
-    held.says(A=5)
+def test_a_higher_number_releases_pieces_dispatched_before(held: Held) -> None:
+    held.after_reading(A=5)
     held.left("o1", ("A", 2))
     held.reserve("o2", ("A", 1))
     held.restart()
-    assert held.says(A=6) == {"A": 1}
+    assert held.after_reading(A=6) == {"A": 1}
 
 
-def test_a_rise_does_not_release_what_left_within_the_lag_of_the_source(held: Held) -> None:
+def test_a_higher_number_keeps_pieces_dispatched_within_the_lag(held: Held) -> None:
     held.lag_seconds = 600
-    held.says(A=5)
+    held.after_reading(A=5)
     held.left("o1", ("A", 1))
     held.seconds = 500
     held.left("o2", ("A", 2))
     held.seconds = 999
-    held.says(A=5)
+    held.after_reading(A=5)
     held.seconds = 1000
     held.restart()
-    assert held.says(A=9) == {"A": 2}
+    assert held.after_reading(A=9) == {"A": 2}
     held.seconds = 9000
-    assert held.says(A=9) == {"A": 2}, "the same number says nothing, however late"
-    assert held.says(A=8) == {"A": 1}
-    assert held.says(A=10) == {}
+    assert held.after_reading(A=9) == {"A": 2}, "the same number says nothing, however late"
+    assert held.after_reading(A=8) == {"A": 1}
+    assert held.after_reading(A=10) == {}
 
 
 def test_the_lag_is_counted_from_the_last_reading_of_the_earlier_number(held: Held) -> None:
     held.lag_seconds = 600
     held.seconds = 1000
-    held.says(A=5)
+    held.after_reading(A=5)
     held.left("o1", ("A", 1))
     held.seconds = 9000
     # The file may have been counted at 1001, even if its own time now says otherwise.
-    assert held.says(A=9) == {"A": 1}
-    assert held.says(A=10) == {}
+    assert held.after_reading(A=9) == {"A": 1}
+    assert held.after_reading(A=10) == {}
 
 
 @pytest.mark.parametrize(
     "shows", [{}, {"B": 1}, {"unreadable": ("A",)}], ids=["nothing", "other products", "no number"]
 )
-def test_a_reading_without_the_number_does_not_make_the_earlier_one_newer(held: Held, shows: dict[str, Any]) -> None:
-    held.says(A=5, B=1)
+def test_a_reading_without_the_number_does_not_renew_the_earlier_one(held: Held, shows: dict[str, Any]) -> None:
+    held.after_reading(A=5, B=1)
     held.reserve("o1", ("A", 2))
     held.seconds = 1000
     # The export has read the shelf, and has written only a part of it until now.
-    held.says(**shows)
+    held.after_reading(**shows)
     held.left("o1")
     for held.seconds in (1100, 1200):
-        held.says(**shows)
+        held.after_reading(**shows)
     held.restart()
-    assert held.says(A=9, B=1) == {"A": 2}, "the rest of the file may be from before the departure"
+    assert held.after_reading(A=9, B=1) == {"A": 2}, "the rest of the file may be from before the departure"
     held.seconds = 1300
-    held.says(A=9, B=1)
-    assert held.says(A=10, B=1) == {}
+    held.after_reading(A=9, B=1)
+    assert held.after_reading(A=10, B=1) == {}
 
 
 def test_an_unreadable_number_releases_nothing_and_is_not_compared_with(held: Held) -> None:
-    held.says(A=5)
+    held.after_reading(A=5)
     held.left("o1", ("A", 2))
-    assert held.says(("A",)) == {"A": 2}
+    assert held.after_reading(("A",)) == {"A": 2}
     held.restart()
-    assert held.says(A=5) == {"A": 2}
-    assert held.says(("A",)) == {"A": 2}
-    assert held.says(A=4) == {"A": 1}
+    assert held.after_reading(A=5) == {"A": 2}
+    assert held.after_reading(("A",)) == {"A": 2}
+    assert held.after_reading(A=4) == {"A": 1}
 
 
-def test_a_source_that_names_no_product_at_all_says_nothing(held: Held) -> None:
-    held.says(A=5)
+def test_a_reading_without_any_product_releases_nothing(held: Held) -> None:
+    held.after_reading(A=5)
     held.left("o1", ("A", 2))
-    held.says()
+    held.after_reading()
     held.seconds = 2 * HOUR
-    held.says()
-    assert held.says(A=5) == {"A": 2}
+    held.after_reading()
+    assert held.after_reading(A=5) == {"A": 2}
 
 
-def test_a_product_that_is_missing_for_a_moment_was_in_half_a_file_and_for_an_hour_counts_as_none(held: Held) -> None:
-    held.says(A=5, B=1)
+def test_a_product_missing_for_an_hour_counts_as_zero_pieces(held: Held) -> None:
+    held.after_reading(A=5, B=1)
     held.left("o1", ("A", 2))
-    held.says(B=1)
+    held.after_reading(B=1)
     held.seconds = 60
     held.restart()
-    assert held.says(A=5, B=1) == {"A": 2}, "the rest of the file was written later"
-    held.says(B=1)
+    assert held.after_reading(A=5, B=1) == {"A": 2}, "the rest of the file was written later"
+    held.after_reading(B=1)
     held.seconds += HOUR
-    assert held.says(A=5, B=1) == {}, "after none there are five: the shop has counted anew"
+    assert held.after_reading(A=5, B=1) == {}, "after none there are five: the shop has counted anew"
     held.left("o2", ("A", 1))
-    held.says(B=1)
+    held.after_reading(B=1)
     held.seconds += HOUR
-    assert held.says(B=2) == {}
+    assert held.after_reading(B=2) == {}
 
 
 def test_a_reservation_counts_under_the_uid_that_the_source_names_now(held: Held) -> None:
     held.reserve("o1", (("S-44", "S"), 1), (("S-42", "S"), 2))
-    assert held.says(S=9) == {"S": 3}
+    assert held.after_reading(S=9) == {"S": 3}
     held.restart()
-    assert held.says(S=9, S_44=4, S_42=5) == {"S-44": 1, "S-42": 2}
+    assert held.after_reading(S=9, S_44=4, S_42=5) == {"S-44": 1, "S-42": 2}
     assert held.inbox.reservations.of("o1") == {"S-44": 1, "S-42": 2}
-    assert held.says(("S-42",), S=9) == {"S": 1, "S-42": 2}, "what cannot be read does not fall back"
-    assert held.says(S=9) == {"S": 3}
+    assert held.after_reading(("S-42",), S=9) == {"S": 1, "S-42": 2}, "what cannot be read does not fall back"
+    assert held.after_reading(S=9) == {"S": 3}
 
 
-def test_a_number_belongs_to_one_uid_and_starts_anew_under_another(held: Held) -> None:
-    held.says(S=9)
+def test_a_number_under_another_uid_starts_a_new_comparison(held: Held) -> None:
+    held.after_reading(S=9)
     held.left("o1", (("S-44", "S"), 2))
-    assert held.says(S=9, S_44=4) == {"S-44": 2}, "four is not less than nine: it is another number"
+    assert held.after_reading(S=9, S_44=4) == {"S-44": 2}, "four is not less than nine: it is another number"
     held.restart()
-    assert held.says(S=9, S_44=3) == {"S-44": 1}
-    assert held.says(S=8) == {"S": 1}
-    assert held.says(S=7) == {}
+    assert held.after_reading(S=9, S_44=3) == {"S-44": 1}
+    assert held.after_reading(S=8) == {"S": 1}
+    assert held.after_reading(S=7) == {}
 
 
-def test_what_left_while_the_source_was_away_is_compared_with_its_first_word(held: Held) -> None:
-    held.says(A=5)
+def test_a_dispatch_during_an_outage_is_compared_with_the_next_reading(held: Held) -> None:
+    held.after_reading(A=5)
     held.reserve("o1", ("A", 1))
     held.inbox.reservations.mark_left("o1", 0, starts_anew=True)
-    assert held.says(A=3) == {"A": 1}
-    assert held.says(A=2) == {}
+    assert held.after_reading(A=3) == {"A": 1}
+    assert held.after_reading(A=2) == {}
 
 
-def test_a_source_that_knows_at_once_releases_only_what_had_left_before_it_was_asked(held: Held) -> None:
+def test_a_live_source_releases_only_the_named_dispatched_orders(held: Held) -> None:
     held.left("o1", ("A", 1))
     held.left("o2", ("A", 2))
     held.reserve("o3", ("A", 4))
@@ -259,7 +259,7 @@ _STEPS = st.lists(st.tuples(st.sampled_from(["reserve", "left", "release"]), st.
 
 
 @given(_SHELVES, _STEPS, st.sampled_from([0.0, 150.0]))
-def test_the_sums_are_those_of_the_file_and_no_piece_comes_from_nothing(
+def test_reserved_sums_match_the_file_and_never_exceed_the_orders(
     tmp_path_factory: Any, shelves: list[Any], steps: list[tuple[str, int]], lag_seconds: float
 ) -> None:
     held = Held(tmp_path_factory.mktemp("held"))
@@ -293,7 +293,7 @@ def test_the_sums_are_those_of_the_file_and_no_piece_comes_from_nothing(
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.lists(st.integers(1, 4), min_size=1, max_size=5))
-def test_a_change_releases_as_many_pieces_as_it_shows_and_no_more(
+def test_a_change_of_the_number_releases_exactly_that_many_pieces(
     before: int, after: int, quantities: list[int]
 ) -> None:
     entries = [
@@ -310,7 +310,7 @@ def test_a_change_releases_as_many_pieces_as_it_shows_and_no_more(
     assert kept == [entry.code for entry in entries[len(entries) - len(kept) :]], "the newest are kept"
 
 
-def test_pieces_that_left_while_the_source_was_away_are_released_by_the_next_change(held: Held) -> None:
+def test_a_dispatch_during_an_outage_is_released_by_the_next_change(held: Held) -> None:
     shelf = Shelf({"A": 5})
     for _ in range(2):
         held.inbox.reservations.see(shelf, held.seconds, lags=True)
@@ -319,4 +319,4 @@ def test_pieces_that_left_while_the_source_was_away_are_released_by_the_next_cha
     # The source is back and shows what it showed before: the very same shelf.
     held.inbox.reservations.see(shelf, held.seconds, lags=True)
     assert held.inbox.reservations.pieces() == {"A": 2}
-    assert held.says(A=9) == {}
+    assert held.after_reading(A=9) == {}

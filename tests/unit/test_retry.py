@@ -16,7 +16,7 @@ def test_attempts_are_planned_1_5_and_19_minutes_after_the_event(before: int, mi
 
 
 @pytest.mark.parametrize(("before", "gap"), [(0, 1), (1, 4), (2, 14)])
-def test_after_a_downtime_the_distance_between_attempts_is_kept(before: int, gap: int) -> None:
+def test_after_a_downtime_the_interval_between_attempts_is_kept(before: int, gap: int) -> None:
     late = 25 * 60_000
     outcome = SCHEDULE.outcome(delivered=False, anchor_at=0, now=late, recorded_before=before)
     assert outcome == RetryAt(late + gap * 60_000)
@@ -38,9 +38,7 @@ _END = 20 - 1 / 60_000
         (2, 19, 0, 20),  # the distance of 14 minutes would leave them
     ],
 )
-def test_an_endpoint_that_asks_for_time_gets_it_within_the_twenty_minutes(
-    before: int, now: int, asked: float, minutes: float
-) -> None:
+def test_retry_after_is_respected_within_twenty_minutes(before: int, now: int, asked: float, minutes: float) -> None:
     outcome = SCHEDULE.outcome(
         delivered=False,
         anchor_at=7,
@@ -52,7 +50,7 @@ def test_an_endpoint_that_asks_for_time_gets_it_within_the_twenty_minutes(
 
 
 @pytest.mark.parametrize("recorded_before", [1, 2])
-def test_who_asks_for_more_than_the_twenty_minutes_is_asked_once_more_at_their_end(recorded_before: int) -> None:
+def test_a_longer_retry_after_gets_one_attempt_at_twenty_minutes(recorded_before: int) -> None:
     end = 7 + round(_END * 60_000)
     outcome = SCHEDULE.outcome(
         delivered=False, anchor_at=7, now=end, due_at=end, recorded_before=recorded_before, retry_after_millis=10**9
@@ -67,11 +65,11 @@ def test_the_fourth_failure_is_the_last() -> None:
 
 
 @given(st.integers(0, 3), st.integers(0, 2**42))
-def test_what_is_delivered_is_delivered_whenever(before: int, anchor_at: int) -> None:
+def test_a_successful_attempt_delivers_at_any_time(before: int, anchor_at: int) -> None:
     assert SCHEDULE.outcome(delivered=True, anchor_at=anchor_at, now=0, recorded_before=before) == Delivered()
 
 
 @pytest.mark.parametrize("minutes", ["", "1,5", "0,5,1", "0,1,1", "0,x"])
-def test_a_schedule_that_is_none_is_refused(minutes: str) -> None:
+def test_an_invalid_schedule_is_refused(minutes: str) -> None:
     with pytest.raises(ValueError, match="webhook_attempt_minutes"):
         RetrySchedule(minutes)

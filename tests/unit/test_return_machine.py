@@ -72,7 +72,7 @@ def _prepared(state: ReturnState, action: Action) -> Return:
 
 @pytest.mark.parametrize("action", list(MOVES))
 @pytest.mark.parametrize("state", list(ReturnState))
-def test_a_move_is_made_exactly_when_the_table_has_it(state: ReturnState, action: Action) -> None:
+def test_a_transition_succeeds_iff_the_table_has_it(state: ReturnState, action: Action) -> None:
     returned = _prepared(state, action)
     before = encode(returned)
     following = TRANSITIONS.get((state, action))
@@ -87,7 +87,7 @@ def test_a_move_is_made_exactly_when_the_table_has_it(state: ReturnState, action
     assert encode(returned) == before
 
 
-def test_every_action_of_the_table_is_tried_here() -> None:
+def test_every_action_of_the_table_has_a_test() -> None:
     assert set(MOVES) == {action for state, action in TRANSITIONS if state is not None}
     assert {state for state in ReturnState if not any(key[0] is state for key in TRANSITIONS)} == FINAL
     assert CAME_TO_NOTHING | {ReturnState.RETURNED} == FINAL
@@ -135,7 +135,7 @@ def test_the_reason_chooses_one_of_the_three_recorded_lists(name: str, returned:
     assert shown["review_options"] == recorded["review_options"]
 
 
-def test_a_missing_part_of_the_marketplaces_own_cargo_cannot_be_sent_by_the_shop() -> None:
+def test_a_missing_part_of_a_warehouse_order_cannot_be_sent_by_the_shop() -> None:
     returned = asked(ReturnReason.MISSING_PART, is_from_warehouse=True)
     words = [option.option for option in options_of(returned)]
     assert words == [option.option for option in MISSING_PART if option.option != "send_missing_part"]
@@ -188,7 +188,7 @@ def test_a_review_is_refused_in_the_order_of_its_errors(
 
 
 @pytest.mark.parametrize("option", [option.option for option in (*FAULTY, *MISSING_PART, *WITHDRAWAL)])
-def test_each_option_leads_where_the_contract_says_and_keeps_what_it_may_keep(option: str) -> None:
+def test_each_option_leads_to_its_state_and_keeps_its_allowed_texts(option: str) -> None:
     reason = next(
         reason
         for reason, options in (
@@ -213,7 +213,7 @@ def test_each_option_leads_where_the_contract_says_and_keeps_what_it_may_keep(op
     assert "review_options" not in msgspec.json.decode(encode(wire.render_return(step.returned)))
 
 
-def test_a_comment_on_an_approval_is_ignored_however_long_it_is() -> None:
+def test_a_comment_of_any_length_on_an_approval_is_ignored() -> None:
     assert _review(asked(), "approve", comment="x" * 5000).returned.decision.comment == ""  # type: ignore[union-attr]
 
 
@@ -231,7 +231,7 @@ def test_the_review_ends_with_its_time_and_not_before() -> None:
     assert machine.expire(returned, LATE).returned.state is ReturnState.EXPIRED
 
 
-def test_changes_are_what_has_changed_and_what_was_not_there_is_null() -> None:
+def test_changes_name_changed_fields_and_use_null_for_missing_values() -> None:
     approved = _review(asked())
     handed_over = machine.hand_over(approved.returned, ("T1", "T2", "T1"))
     again = machine.hand_over(handed_over.returned, ("T2",))
@@ -250,7 +250,7 @@ def test_changes_are_what_has_changed_and_what_was_not_there_is_null() -> None:
     }
 
 
-def test_a_virtual_return_has_no_shipment_and_says_so() -> None:
+def test_a_virtual_return_refuses_actions_on_a_shipment() -> None:
     returned = _review(asked(is_virtual=True)).returned
     for move in (Action.HAND_OVER, Action.REASSIGN, Action.ARRIVE):
         with pytest.raises(DomainError, match="no shipment"):
@@ -268,7 +268,7 @@ def _told(step: Step) -> dict[str, Any]:
 @given(option=st.one_of(st.none(), st.text(max_size=40), st.integers(), st.sampled_from(list(ReviewWord))),
        comment=st.one_of(st.none(), st.text(max_size=20), st.integers(), st.lists(st.integers(), max_size=2)),
        url=st.one_of(st.none(), st.text(max_size=20), st.booleans()))  # fmt: skip
-def test_a_review_of_anything_at_all_is_taken_or_cleanly_refused(option: Any, comment: Any, url: Any) -> None:
+def test_any_review_is_accepted_or_cleanly_refused(option: Any, comment: Any, url: Any) -> None:
     returned = asked()
     before = encode(returned)
     try:

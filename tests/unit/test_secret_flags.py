@@ -37,7 +37,7 @@ URL = "postgresql://u:s3cret@db/kalathi"
         (["listen", "--token", "s3cret"], ["listen"], {"KALATHI_OPERATOR_TOKEN": "s3cret"}),
     ],
 )
-def test_a_command_that_stays_gets_variables_in_place_of_secret_flags(
+def test_a_long_running_command_gets_secrets_as_variables(
     line: list[str], kept: list[str], variables: dict[str, str]
 ) -> None:
     hidden = hide_secrets(main, line)
@@ -57,7 +57,7 @@ def test_a_command_that_stays_gets_variables_in_place_of_secret_flags(
         [],
     ],
 )
-def test_a_command_without_secrets_or_that_ends_at_once_stays_as_it_is(line: list[str]) -> None:
+def test_a_short_command_or_one_without_secrets_is_unchanged(line: list[str]) -> None:
     assert hide_secrets(main, line) is None
 
 

@@ -55,7 +55,7 @@ def test_kalathi_toml_is_read_with_a_byte_order_mark_and_without(tmp_path: Path,
 
 
 def _start_with_token(file: Path) -> str:
-    """What is said at the start; a token that can be read leads to the next thing that is missing."""
+    """The startup message; with a readable token, it names the next missing setting."""
     return CliRunner().invoke(main, ["merchant", "--url", "http://x", "--token-file", str(file)]).output
 
 
@@ -78,7 +78,7 @@ def test_a_token_file_that_holds_more_than_a_token_is_refused_and_not_shown(tmp_
     assert text not in said
 
 
-def test_purchase_orders_read_the_token_in_the_same_way(tmp_path: Path) -> None:
+def test_an_empty_token_file_is_reported_for_purchase_orders_too(tmp_path: Path) -> None:
     arguments = ["purchase-order", "goods.csv", "--supplier", "s", "--expected", "2026-12-01", "--url", "http://x"]
     empty = _write(tmp_path / "token", "\n", "utf-8 with a mark")
     assert "is empty" in CliRunner().invoke(main, [*arguments, "--token-file", str(empty)]).output
@@ -88,7 +88,7 @@ INNER = [["status", "--json"], ["replay", "--all"], ["reprint", "o1"], ["day", "
 
 
 @pytest.mark.parametrize("inner", INNER)
-def test_a_shared_option_counts_at_either_place_and_the_inner_one_wins(tmp_path: Path, inner: list[str]) -> None:
+def test_an_option_of_the_command_overrides_that_of_the_group(tmp_path: Path, inner: list[str]) -> None:
     here, other = tmp_path / "here", tmp_path / "other"
     Inbox(here / "merchant.db").close()
     right = CliRunner().invoke(main, ["merchant", *inner, "--data", str(here)]).output
@@ -101,7 +101,7 @@ def test_a_shared_option_counts_at_either_place_and_the_inner_one_wins(tmp_path:
         assert f"there is no inbox in {other}" in CliRunner().invoke(main, arguments).output, arguments
 
 
-def test_a_flag_before_the_command_wins_over_the_variable_and_a_table_of_the_group_over_nothing(tmp_path: Path) -> None:
+def test_a_group_flag_overrides_the_variable_and_that_the_file(tmp_path: Path) -> None:
     here, other = tmp_path / "here", tmp_path / "other"
     Inbox(here / "merchant.db").close()
     config = tmp_path / "kalathi.toml"
@@ -123,7 +123,7 @@ def _data(folders: list[Path]) -> list[str]:
     return [word for folder in folders for word in ("--data", str(folder))]
 
 
-def test_options_of_one_name_are_one_setting_at_the_group_and_at_its_commands() -> None:
+def test_options_of_group_and_command_share_one_variable() -> None:
     for command in merchant.commands.values():
         outer = {parameter.name: parameter.envvar for parameter in merchant.params}
         for parameter in command.params:

@@ -1,4 +1,4 @@
-"""Stock files as shops export them: what can be read is read, and no product goes missing without a word."""
+"""Stock files as shops export them: readable rows count, and no product is dropped silently."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ async def test_a_file_is_read_however_it_was_exported(tmp_path: Path, content: s
         assert await _read(tmp_path, text) == Shelf({"A": 5, "B": 2}, {"A": Decimal("10.40")})
 
 
-async def test_another_encoding_is_read_when_the_setting_names_it_and_a_mark_is_stronger(tmp_path: Path) -> None:
+async def test_a_configured_encoding_is_used_unless_a_byte_order_mark_differs(tmp_path: Path) -> None:
     assert (await _read(tmp_path, GREEK_ROWS.encode("cp1253"), encoding="cp1253")).pieces == {"A": 5, "Β": 2}
     assert (await _read(tmp_path, GREEK_ROWS.encode("utf-8-sig"), encoding="cp1253")).pieces == {"A": 5, "Β": 2}
     assert (await _read(tmp_path, GREEK_ROWS.encode("utf-16-le"), encoding="utf-16-le")).pieces == {"A": 5, "Β": 2}
@@ -93,9 +93,7 @@ async def test_a_shifted_row_makes_every_name_in_it_unreadable(tmp_path: Path) -
         ("B,many\nB,4", "it stands on lines 3, 4"),
     ],
 )
-async def test_a_row_that_cannot_be_read_makes_its_own_product_unreadable(
-    tmp_path: Path, row: str, reason: str
-) -> None:
+async def test_an_unreadable_row_makes_only_its_product_unreadable(tmp_path: Path, row: str, reason: str) -> None:
     shelf = await _read(tmp_path, f"shop_uid,quantity\nA,5\n{row}\nC,1\n")
     assert shelf.pieces == {"A": 5, "C": 1}
     # The uid of a row of too many cells may stand in any of them.
@@ -105,7 +103,7 @@ async def test_a_row_that_cannot_be_read_makes_its_own_product_unreadable(
     assert str(tmp_path / "stock.csv") in shelf.unreadable["B"]
 
 
-async def test_a_price_that_cannot_be_read_is_told_and_the_pieces_count(tmp_path: Path) -> None:
+async def test_an_unreadable_price_is_reported_and_the_pieces_count(tmp_path: Path) -> None:
     shelf = await _read(tmp_path, "shop_uid,quantity,price\nA,5,cheap\nB,2,1.299\nC,1,\n")
     assert (shelf.pieces, shelf.prices, shelf.unreadable) == ({"A": 5, "B": 2, "C": 1}, {}, {})
     assert 'line 2: the price "cheap" is not a number' in shelf.unreadable_prices["A"]
@@ -130,7 +128,7 @@ async def test_the_setting_of_the_decimal_sign_holds_for_the_whole_file(tmp_path
         ('A,5,x\nB,2,"y\n' + "".join(f"P{n},{n},{'x' * 40}\n" for n in range(5000)), {"A": 5}, None, "line 3 opens"),
     ],
 )  # fmt: skip
-async def test_a_quote_that_is_not_closed_makes_what_it_has_swallowed_unreadable(
+async def test_an_unclosed_quote_makes_the_enclosed_products_unreadable(
     tmp_path: Path, content: str, pieces: dict[str, int], unreadable: set[str] | None, lines: str
 ) -> None:
     shelf = await _read(tmp_path, f"shop_uid,quantity,name\n{content}")
@@ -171,7 +169,7 @@ async def test_no_product_beside_a_broken_quote_is_silently_missing(
         'shop_uid;quantity;name\nA;3;TV 32" LED\nB;1;"TV 32" LED\n',
     ],
 )
-async def test_a_text_with_a_line_break_or_an_inch_sign_does_no_harm(tmp_path: Path, content: str) -> None:
+async def test_a_text_with_a_line_break_or_an_inch_sign_is_read(tmp_path: Path, content: str) -> None:
     shelf = await _read(tmp_path, content)
     assert (shelf.pieces, shelf.unreadable) == ({"A": 3, "B": 1}, {})
 
@@ -191,7 +189,7 @@ async def test_a_text_with_a_line_break_or_an_inch_sign_does_no_harm(tmp_path: P
         (b"\x89PNG\r\n\x1a\n\x00", StockSetupError, "NUL bytes between"),
     ],
 )
-async def test_a_file_that_is_no_stock_is_refused_with_the_reason(
+async def test_a_file_without_stock_is_refused_with_the_reason(
     tmp_path: Path, content: bytes, error: type[StockError], told: str
 ) -> None:
     with pytest.raises(StockError, match=told) as refused:
@@ -212,7 +210,7 @@ async def test_half_a_last_line_is_never_a_number(tmp_path: Path) -> None:
     assert "is it half a line?" in shelf.unreadable["B"]
 
 
-async def test_a_last_line_without_an_end_is_believed_when_nothing_more_comes(tmp_path: Path) -> None:
+async def test_an_unterminated_last_line_counts_once_the_file_stops_growing(tmp_path: Path) -> None:
     path = tmp_path / "stock.csv"
     path.write_text("shop_uid,quantity\nA,5\nB,1")
     reading = asyncio.create_task(CsvStock(path).read())
@@ -225,7 +223,7 @@ async def test_a_last_line_without_an_end_is_believed_when_nothing_more_comes(tm
     assert (await CsvStock(path).read()).pieces == {"A": 5, "B": 1}
 
 
-async def test_a_file_is_read_again_when_it_has_changed_and_only_then(tmp_path: Path) -> None:
+async def test_a_file_is_read_again_only_if_it_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "stock.csv"
     stock = CsvStock(path)
     path.write_text("shop_uid,quantity\nA,5\n")
@@ -245,7 +243,7 @@ async def test_a_file_is_read_again_when_it_has_changed_and_only_then(tmp_path: 
         await stock.refresh()
 
 
-async def test_a_burst_of_orders_reads_a_large_file_once_and_nothing_waits_for_it(tmp_path: Path) -> None:
+async def test_a_burst_of_orders_reads_a_large_file_once_without_blocking(tmp_path: Path) -> None:
     path = tmp_path / "stock.csv"
     rows = "".join(f"SKU-{number},{number % 50},{number % 90}.90\n" for number in range(100_000))
     path.write_text(f"shop_uid,quantity,price\n{rows}")

@@ -43,12 +43,12 @@ from kalathi.merchant.stock.quantities import DecimalSign, UnreadableNumberError
         (b"5", 5),
     ],
 )
-def test_a_quantity_that_means_one_thing_is_read(told: Any, pieces: int) -> None:
+def test_an_unambiguous_quantity_is_read(told: Any, pieces: int) -> None:
     assert read_quantity(told) == pieces
 
 
 @pytest.mark.parametrize("told", ["1.000", "1,000", "12.500", "100,000", "-1.000", " 1.000 "])
-def test_a_quantity_that_may_be_a_greek_thousand_is_refused_with_the_setting_that_resolves_it(told: str) -> None:
+def test_an_ambiguous_quantity_is_refused_and_names_the_setting(told: str) -> None:
     with pytest.raises(UnreadableNumberError, match=r"may mean .* or .*--stock-decimal"):
         read_quantity(told)
 
@@ -66,7 +66,7 @@ def test_a_quantity_that_may_be_a_greek_thousand_is_refused_with_the_setting_tha
         ("5,00", ",", 5),
     ],
 )
-def test_the_setting_says_which_sign_stands_before_the_decimals(told: str, sign: DecimalSign, pieces: int) -> None:
+def test_the_setting_chooses_the_decimal_sign(told: str, sign: DecimalSign, pieces: int) -> None:
     assert read_quantity(told, sign) == pieces
 
 
@@ -102,7 +102,7 @@ def test_a_number_that_contradicts_the_setting_is_refused(told: str, sign: Decim
         *(True, False, None, 1.5, float("nan"), float("inf"), Decimal("NaN"), Decimal("0.5"), 10**12, [5], {"n": 5}),
     ],
 )
-def test_what_is_no_whole_number_of_pieces_is_refused(told: Any) -> None:
+def test_an_invalid_quantity_is_refused(told: Any) -> None:
     with pytest.raises(UnreadableNumberError):
         read_quantity(told)
 
@@ -129,12 +129,12 @@ def test_a_price_is_read_in_the_same_way_and_may_have_a_euro_sign(told: Any, pri
 
 
 @pytest.mark.parametrize("told", [None, "", "  "])
-def test_no_price_is_no_fault(told: str | None) -> None:
+def test_a_missing_price_is_no_error(told: str | None) -> None:
     assert read_price(told) is None
 
 
 @pytest.mark.parametrize("told", ["cheap", "NaN", "1.299", "-1", "€", "12.50 $", True, float("nan"), float("inf")])
-def test_what_is_no_price_is_refused(told: Any) -> None:
+def test_an_invalid_price_is_refused(told: Any) -> None:
     with pytest.raises(UnreadableNumberError):
         read_price(told)
 
@@ -153,7 +153,7 @@ def test_every_way_to_write_a_number_with_a_known_sign_gives_that_number(
 
 
 @given(st.one_of(st.text(), st.text("0123456789.,+- \u00a0€", max_size=12)))
-def test_no_text_ends_in_another_error(text: str) -> None:
+def test_no_text_raises_another_error(text: str) -> None:
     for read in (read_quantity, read_price):
         try:
             read(text)

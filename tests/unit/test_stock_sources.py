@@ -1,4 +1,4 @@
-"""Sources of stock that are asked: databases, addresses, functions."""
+"""Stock sources other than files: databases, URLs, functions."""
 
 import asyncio
 import sqlite3
@@ -29,7 +29,7 @@ ONE_B = '{"shop_uid": "B", "quantity": 1}'
 
 
 class Address:
-    """Answers what it was told to, and counts. `waits` holds an answer back."""
+    """Returns configured answers and counts requests. `waits` delays an answer."""
 
     def __init__(self, *answers: HttpAnswer) -> None:
         self.answers = list(answers)
@@ -63,7 +63,7 @@ def _database(path: Path, *statements: str) -> str:
 # Databases
 
 
-async def test_a_database_is_asked_by_a_query_of_the_shops_own(tmp_path: Path) -> None:
+async def test_a_database_is_read_by_the_shops_own_query(tmp_path: Path) -> None:
     url = _database(
         tmp_path / "shop.db",
         "CREATE TABLE goods (sku TEXT, left INTEGER, price TEXT)",
@@ -82,7 +82,7 @@ async def test_a_database_is_asked_by_a_query_of_the_shops_own(tmp_path: Path) -
     assert (await stock.read()).pieces == {"A": 7, "B": 0}
 
 
-async def test_values_of_a_database_are_typed_stripped_and_found_by_their_names(tmp_path: Path) -> None:
+async def test_query_values_are_converted_stripped_and_found_by_column_name(tmp_path: Path) -> None:
     url = _database(tmp_path / "shop.db")
     for query, pieces in (
         ("SELECT 'A         ', ' 5 '", {"A": 5}),
@@ -116,9 +116,7 @@ async def test_a_query_is_sent_as_it_is_written_with_colons_and_percent_signs(tm
         "sqlite+pysqlite:///{path}",
     ],
 )
-async def test_a_file_of_sqlite_that_is_missing_is_not_made_and_is_read_when_it_comes(
-    tmp_path: Path, form: str
-) -> None:
+async def test_a_missing_sqlite_file_is_not_created_and_is_read_later(tmp_path: Path, form: str) -> None:
     path = tmp_path / "a folder" / "shop.db"
     path.parent.mkdir()
     stock = SqlStock(form.format(path=path), "SELECT sku, left FROM goods")
@@ -171,7 +169,7 @@ async def test_a_database_in_wal_mode_is_read_while_another_process_writes(tmp_p
         ("SELEKT 1, 2", StockSetupError, "syntax error"),
     ],
 )
-async def test_a_query_that_gives_no_stock_is_told_in_the_drivers_words(
+async def test_a_failed_query_is_reported_with_the_drivers_message(
     tmp_path: Path, query: str, error: type[StockError], told: str
 ) -> None:
     url = _database(tmp_path / "shop.db", "CREATE TABLE goods (sku TEXT)")
@@ -181,7 +179,7 @@ async def test_a_query_that_gives_no_stock_is_told_in_the_drivers_words(
     assert told in str(refused.value)
 
 
-async def test_a_password_stands_in_no_sentence() -> None:
+async def test_no_message_contains_a_password() -> None:
     # The port is closed; the driver's sentence names host and port, and so the password that is among them.
     for url, secret in (
         ("postgresql+psycopg://shop:5999@127.0.0.1:5999/goods", "5999"),
@@ -229,7 +227,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_being_shown(url: str) -> N
         ([], Shelf()),
     ],
 )
-async def test_an_address_and_a_function_give_the_same(content: Any, shelf: Shelf) -> None:
+async def test_a_url_and_a_function_give_the_same_stock(content: Any, shelf: Shelf) -> None:
     address = Address(HttpAnswer(200, msgspec.json.encode(content)))
     stock = HttpStock(address, "http://shop/stock", clock=lambda: 0.0)
     assert await stock.read() == shelf
@@ -270,7 +268,7 @@ async def test_json_is_read_with_a_byte_order_mark_and_without(encoding: str) ->
         ('[{"shop_uid": "A"}, {"shop_uid": "B", "quantity": 1}, {"quantity": 4}]', "there is no quantity"),
     ],
 )  # fmt: skip
-async def test_an_entry_that_cannot_be_read_makes_its_own_product_unreadable(text: str, reason: str) -> None:
+async def test_an_unreadable_entry_makes_only_its_product_unreadable(text: str, reason: str) -> None:
     shelf = await _address(text.encode()).read()
     assert shelf.pieces == {"B": 1}
     assert list(shelf.unreadable) == ["A"]
@@ -292,7 +290,7 @@ async def test_an_entry_that_cannot_be_read_makes_its_own_product_unreadable(tex
         (b"null", "neither an object"),
     ],
 )
-async def test_json_of_another_form_is_refused_as_what_can_never_work(content: bytes, told: str) -> None:
+async def test_json_of_another_form_raises_stock_setup_error(content: bytes, told: str) -> None:
     with pytest.raises(StockSetupError, match=told):
         await _address(content).read()
 
@@ -300,13 +298,13 @@ async def test_json_of_another_form_is_refused_as_what_can_never_work(content: b
 @pytest.mark.parametrize(
     "content", [b"not json", b"", b"<html>", b'{"A": 1', b"\xff\xff\xff", b"[" * 100_000, b"1" * 5000]
 )
-async def test_what_is_no_json_is_told_and_tried_again(content: bytes) -> None:
+async def test_invalid_json_raises_a_short_stock_error(content: bytes) -> None:
     with pytest.raises(StockError) as refused:
         await _address(content).read()
     assert len(str(refused.value)) < 300
 
 
-async def test_an_answer_of_another_status_and_a_function_that_fails_are_told() -> None:
+async def test_an_error_status_or_a_failing_function_raises_stock_error() -> None:
     with pytest.raises(StockError, match="503"):
         await _address(b"{}", 503).read()
 
@@ -317,7 +315,7 @@ async def test_an_answer_of_another_status_and_a_function_that_fails_are_told() 
         await FunctionStock(broken).read()
 
 
-async def test_a_refreshed_shelf_was_asked_for_after_the_call() -> None:
+async def test_refresh_returns_stock_requested_after_the_call() -> None:
     address = Address(*(HttpAnswer(200, b'{"A": %d}' % number) for number in (3, 2, 1)))
     stock = HttpStock(address, "http://shop/", clock=lambda: 0.0)
     assert (await stock.read()).pieces == {"A": 3}
@@ -332,7 +330,7 @@ async def test_a_refreshed_shelf_was_asked_for_after_the_call() -> None:
     assert (await second).pieces == {"A": 1}, "the question that was under way is older than this call"
 
 
-async def test_a_burst_asks_once_and_a_failure_is_asked_again() -> None:
+async def test_concurrent_reads_share_one_request_and_a_failure_is_retried() -> None:
     address = Address(HttpAnswer(500, b""), HttpAnswer(200, b'{"A": 1}'))
     stock = HttpStock(address, "http://shop/", clock=lambda: 0.0)
     failed = await asyncio.gather(*(stock.read() for _ in range(9)), return_exceptions=True)
@@ -345,7 +343,7 @@ async def test_a_burst_asks_once_and_a_failure_is_asked_again() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("quantity", [b"null", b'"x"', b'"1.000"', b"{}"])
-async def test_a_quantity_of_the_warehouse_that_cannot_be_read_is_not_zero(quantity: bytes) -> None:
+async def test_an_unreadable_quantity_of_the_warehouse_is_not_zero(quantity: bytes) -> None:
     class Warehouse:
         async def send(self, method: str, url: str, headers: object, body: bytes | None) -> HttpAnswer:
             products = b'{"id": 1, "shop_uid": "A", "quantity": %b}, {"id": 2, "shop_uid": "B", "quantity": "3"}'
@@ -370,7 +368,7 @@ async def test_a_quantity_of_the_warehouse_that_cannot_be_read_is_not_zero(quant
         ('{"A": "many", "B": null}', r"names no quantity \(A, B\)"),
     ],
 )
-async def test_an_answer_that_reports_an_error_is_no_empty_shelf(text: str, told: str) -> None:
+async def test_an_error_answer_is_not_empty_stock(text: str, told: str) -> None:
     with pytest.raises(StockError, match=told) as refused:
         await _address(text.encode()).read()
     # It may pass, so that a connector starts with it.

@@ -22,7 +22,7 @@ from kalathi.marketplace.kernel.targets import BadUrl, Target, mask_url, parse_t
         ("http://xn--kxae4bafwg.gr./", "xn--kxae4bafwg.gr.", 80, "xn--kxae4bafwg.gr.", "/"),
     ],
 )
-def test_a_url_becomes_where_the_request_goes(url: str, host: str, port: int, authority: str, path: str) -> None:
+def test_a_url_is_parsed_into_its_target(url: str, host: str, port: int, authority: str, path: str) -> None:
     target = parse_target(url)
     assert isinstance(target, Target)
     assert (target.host, target.port, target.authority, target.path) == (host, port, authority, path)
@@ -60,12 +60,12 @@ def test_user_name_and_password_become_the_authorization(user: str, sent: bytes 
         ("http://a%3Ab:c@shop.example/", BadUrl.USER),
     ],
 )
-def test_a_url_that_can_never_be_sent_is_refused_with_the_reason(url: str, reason: BadUrl) -> None:
+def test_an_unusable_url_is_refused_with_the_reason(url: str, reason: BadUrl) -> None:
     assert parse_target(url) is reason
 
 
 @given(st.text(max_size=60))
-def test_no_text_breaks_the_parser_and_what_it_accepts_makes_one_clean_request_line(text: str) -> None:
+def test_every_accepted_url_makes_one_valid_request_line(text: str) -> None:
     for url in (text, f"http://{text}", f"https://shop.example/{text}"):
         target = parse_target(url)
         if isinstance(target, Target):

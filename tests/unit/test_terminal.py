@@ -43,13 +43,13 @@ def _written(text: str, *, is_terminal: bool) -> str:
         ("Θήκη®\t😀\n", "Θήκη®\t😀\n"),
     ],
 )
-def test_control_characters_are_shown_and_not_obeyed(hostile: str, shown: str) -> None:
+def test_control_characters_are_escaped(hostile: str, shown: str) -> None:
     for is_terminal in (True, False):
         assert _written(hostile, is_terminal=is_terminal) == shown
 
 
 @given(st.text())
-def test_whatever_the_text_only_our_own_styles_have_an_escape(text: str) -> None:
+def test_only_our_own_styles_write_escape_sequences(text: str) -> None:
     for is_terminal in (True, False):
         written = _written(style(text, fg="red"), is_terminal=is_terminal)
         inside = written.removeprefix("\x1b[31m").removesuffix("\x1b[0m") if is_terminal else written
@@ -68,6 +68,6 @@ def test_a_line_stays_one_line() -> None:
     assert in_one_line("a\nb\x1bc\u202ed\u2028e Θ") == "a?b?c?d?e Θ"
 
 
-def test_everything_else_of_a_stream_is_its_own() -> None:
+def test_other_attributes_come_from_the_wrapped_stream() -> None:
     stream = cast(Iterator[str], EscapingText(_Terminal(is_terminal=True)))
     assert stream.getvalue() == ""  # type: ignore[attr-defined]  # Given on by the stream.

@@ -1,4 +1,4 @@
-"""Where a call behind proxies comes from: a table of headers, and nothing in them lets a stranger in."""
+"""The source address of calls behind proxies: a table of headers, none of which a stranger can abuse."""
 
 import pytest
 
@@ -46,9 +46,7 @@ SHOP = read_trusted_proxies("10.0.0.0/8, 127.0.0.1,2a03:1::/32")
         ("for=1.2.3.4", None),
     ],
 )
-def test_an_entry_is_an_address_with_whatever_a_proxy_puts_around_it_or_nothing(
-    entry: str, address: str | None
-) -> None:
+def test_an_entry_is_read_in_every_notation_of_an_address(entry: str, address: str | None) -> None:
     found = read_address(entry)
     assert (None if found is None else str(found)) == address
 
@@ -94,14 +92,14 @@ def test_an_entry_is_an_address_with_whatever_a_proxy_puts_around_it_or_nothing(
         (SHOP, "unix:", ["1.2.3.4"], None),
     ],
 )
-def test_the_source_is_what_the_nearest_stranger_is_seen_as(
+def test_the_source_is_the_nearest_untrusted_address(
     trusted: TrustedProxies | int | None, peer: str | None, lines: list[str], source: str | None
 ) -> None:
     proxies = TrustedProxies(hops=trusted) if isinstance(trusted, int) else trusted
     assert source_of(peer, lines, proxies) == source
 
 
-def test_proxies_are_told_by_number_or_by_their_networks() -> None:
+def test_proxies_are_given_by_number_or_by_network() -> None:
     assert read_trusted_proxies(" 2 ") == TrustedProxies(hops=2)
     networks = read_trusted_proxies("10.1.2.3/8, 127.0.0.1 ,2a03::1,::ffff:192.0.2.0/120,").networks
     assert [str(network) for network in networks] == ["10.0.0.0/8", "127.0.0.1/32", "2a03::1/128", "192.0.2.0/24"]
@@ -125,6 +123,6 @@ def test_proxies_are_told_by_number_or_by_their_networks() -> None:
         "1,x",
     ],
 )
-def test_what_names_no_proxies_is_refused_and_nobody_is_everybody(text: str) -> None:
+def test_an_invalid_or_unlimited_setting_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_trusted_proxies(text)

@@ -26,7 +26,7 @@ BOM = b"\xef\xbb\xbf"
 
 @pytest.mark.parametrize("before", [b"", BOM, b"\r\n", b"X-Proxy: seen\n\n", b"x" * 1023])
 @pytest.mark.parametrize("after", [b"", b"\n", b"\0" * 5000, b"\n<!-- seen by a proxy -->"])
-def test_what_stands_around_a_pdf_does_no_harm_and_what_stands_before_it_is_not_written(
+def test_bytes_around_a_pdf_are_allowed_and_those_before_it_dropped(
     tmp_path: Path, before: bytes, after: bytes
 ) -> None:
     path = FolderPrinter(tmp_path).print_voucher("o1", before + a_pdf() + after)
@@ -54,7 +54,7 @@ def _without(part: bytes) -> Callable[[bytes], bytes]:
         (_without(b"/Root"), "is a PDF that cannot be read: "),
     ],
 )
-def test_what_is_not_a_whole_pdf_is_refused_with_what_is_wrong_and_nothing_is_written(
+def test_an_incomplete_pdf_is_refused_with_the_reason_and_not_written(
     tmp_path: Path, spoil: Callable[[bytes], bytes], reason: str
 ) -> None:
     with pytest.raises(NotAVoucherError, match=reason):
@@ -67,7 +67,7 @@ def test_a_pdf_without_a_page_is_refused() -> None:
         whole_pdf("o1", a_pdf(pages=0))
 
 
-def test_every_cut_of_a_voucher_is_refused() -> None:
+def test_every_truncated_voucher_is_refused() -> None:
     """But for the newline behind its end."""
     pdf = a_pdf(pages=3)
     for length in range(len(pdf.rstrip())):
@@ -99,7 +99,7 @@ def test_pdfium_is_used_by_one_thread_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_half_a_voucher_is_fetched_again_and_printed_when_it_is_whole(shop: Shop) -> None:
+async def test_a_truncated_voucher_is_fetched_again_until_it_is_whole(shop: Shop) -> None:
     half = {LINK: VOUCHER[:200]}
     shop.market.spoiled = half
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
@@ -140,7 +140,7 @@ def _day(folder: Path) -> str:
     return result.output
 
 
-def test_day_tells_what_could_not_be_read_from_what_is_gone(tmp_path: Path) -> None:
+def test_day_distinguishes_unreadable_from_missing_files(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "merchant.db")
     assert _day(tmp_path) == "No voucher was printed on 02/01/1970.\n"
     for voucher in _printed(tmp_path, 4):

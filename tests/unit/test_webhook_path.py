@@ -80,7 +80,7 @@ def test_below_a_mount_and_behind_a_prefix_the_path_is_counted_from_the_mount() 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("prefix", ["", "/api"])
-async def test_starlettes_own_mount_leads_to_it(prefix: str) -> None:
+async def test_the_path_matches_below_a_starlette_mount(prefix: str) -> None:
     path = WebhookPath("/change-me")
     seen: list[bool] = []
 

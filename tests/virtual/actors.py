@@ -9,7 +9,7 @@ from tests.market import OPERATOR_TOKEN, HttpAnswer, Market, Shop
 
 
 class Known(NamedTuple):
-    """An order: whose it is, and how the shop has last seen it."""
+    """An order: its shop, and its state as the shop last saw it."""
 
     shop: Shop
     shown: dict[str, Any]

@@ -30,7 +30,7 @@ LISTED: Final = (
     "pickup_address",
     "is_ready_for_dispatch",
 )
-# Which of them each action may change; an action that is not here is told to nobody.
+# The fields that each action may change; an action that is not here sends no webhook.
 TOLD: Final[dict[str, set[str]]] = {
     "accept": {"state", "pickup_window", "number_of_parcels", "pickup_address"},
     "reject": {"state"},
@@ -183,10 +183,10 @@ class Life:
             return self.chance.choice(list(ACTORS))
         return self.chance.choices(list(chances), list(chances.values()))[0]
 
-    # What the marketplace tells
+    # Webhooks of the marketplace
 
     async def hear(self, count: int) -> Events:
-        """The next `count` webhooks. One too many is found by whoever listens next."""
+        """Return the next `count` webhooks. The next call finds a surplus one."""
         posts = self.market.network.posts
         await until(lambda: len(posts) >= self._heard + count)
         heard = [body for _, body in posts[self._heard :]]
@@ -228,7 +228,7 @@ class Life:
             assert stock == self.stock[shop.id]
             assert min(stock.values()) >= 0
 
-    # What can happen
+    # Possible events
 
     async def place(self) -> None:
         """A customer buys of one shop or two; what is not in stock is refused and changes nothing."""
@@ -299,7 +299,7 @@ class Life:
         return known
 
     async def act(self, code: str, action: str) -> None:
-        """Somebody does something to one order; whoever may not is refused, and then nothing has changed."""
+        """An actor acts on one order; a forbidden action is refused and changes nothing."""
         known = self.orders[code]
         if action == "replace" and known.shown["state"] in {"partially_returned", "returned"}:
             return  # Which pieces that would be is no matter of this model.
@@ -344,7 +344,7 @@ class Life:
         self.update(code, shown)
 
     async def race(self, code: str) -> None:
-        """Two at once: each that succeeds is told once, in the order in which they won."""
+        """Run two actions at once: each success sends one webhook, in the order of the commits."""
         known = self.orders[code]
         names = self.chance.choices(("accept", "cancel", "extend", "support_rejects", "hand_over"), k=2)
         answers = await asyncio.gather(*(ACTORS[name](self.market, known, self.chance) for name in names))
@@ -385,7 +385,7 @@ class Life:
         return [left] if left else []
 
     def _settle_stock(self, known: Known, after: Shown) -> None:
-        """Pieces that nobody wants any more go back; what is in limited supply has gone into the successor."""
+        """Rejected pieces go back; those in limited supply are in the successor."""
         if after["state"] != "rejected" or "rejection_info" in after:
             self.give_back(known)
             return

@@ -108,7 +108,7 @@ class Returns:
         await self._order_after(asked, {})
 
     async def act(self) -> None:
-        """Somebody does something to a return; whoever may not is refused, and then nothing has changed."""
+        """An actor acts on a return; a forbidden action is refused and changes nothing."""
         chance = self.life.chance
         name = chance.choice(self.live if self.live and chance.random() < 0.9 else list(self.known))
         asked = self.known[name]
@@ -198,7 +198,7 @@ class Returns:
                 assert event["order"]["code"] == asked.order
 
     async def pass_time(self, now: datetime, events: list[Shown]) -> None:
-        """What nobody has reviewed expires by itself, is told, and may be asked for again."""
+        """Unreviewed returns expire, send a webhook, and can be requested again."""
         told = {event["return"]["return_code"]: event for event in events}
         for name in self.live:
             asked = self.known[name]

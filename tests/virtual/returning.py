@@ -1,4 +1,4 @@
-"""Orders that were delivered, and what is told of their returns."""
+"""Delivered orders, and the webhooks of their returns."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ async def delivered(shop: Shop, **wanted: int) -> str:
     return code
 
 
-async def ask(market: Market, code: str, *lines: dict[str, Any], status: int = 201, **more: object) -> Any:
+async def request_return(market: Market, code: str, *lines: dict[str, Any], status: int = 201, **more: object) -> Any:
     """A customer sends pieces back; without lines, one piece of the first line, which is faulty."""
     if not lines:
         first = (await market.order(code))["order"]["line_items"][0]["id"]
@@ -41,8 +41,8 @@ async def show(shop: Shop, code: str) -> Any:
     return (await shop.call("GET", f"/returns/{code}")).json["return"]
 
 
-async def told(market: Market, url: str = HOOK) -> list[tuple[str, str, set[str]]]:
-    """Event type, state and names of the changes of what a URL got of returns, in order."""
+async def sent_events(market: Market, url: str = HOOK) -> list[tuple[str, str, set[str]]]:
+    """Event type, state and changed fields of each return webhook of a URL, in order."""
     await market.settle()
     return [
         (body["event_type"].removeprefix("merchant_return_"), body["return"]["state"], set(body.get("changes", ())))

@@ -36,7 +36,7 @@ _LEASE_SECONDS: Final = 20.0
 
 
 class _Jumping(selectors.SelectSelector):
-    """Waits for nothing: what would be waited for is where the time then is."""
+    """Never waits: time jumps to the end of the wait."""
 
     loop: "VirtualLoop"
 
@@ -48,7 +48,7 @@ class _Jumping(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its time is counted from 0 and moves only when everybody waits."""
+    """Its time starts at 0 and moves only when all tasks wait."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -249,7 +249,7 @@ class _Process:
     async def crash(self) -> None:
         """What it was doing stops in the middle: what it has sent is sent, what it has not written is lost."""
         self._is_dead = True
-        # A task in wait_for may swallow its cancellation, so it is told twice.
+        # A task in wait_for may swallow its cancellation, so it is cancelled twice.
         self._worker.end()
         for task in [self._running, *self._worker._unfinished()]:
             task.cancel()

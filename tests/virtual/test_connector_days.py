@@ -44,7 +44,7 @@ VARIATION: Final = "A-44"
 LAGS_SECONDS: Final = (0, 600, 1200)
 # How far the clock of the shop's machine is ahead of the marketplace's.
 CLOCKS_SECONDS: Final = (0, 60, 7200, -7200)
-# What a marketplace of tomorrow may send in place of any member.
+# Values that a future marketplace may send in place of any member.
 STRANGE: Final[tuple[Any, ...]] = (None, "a_word_of_tomorrow", {"new": 1})
 FAULTS: Final[list[dict[str, Any]]] = [
     {"on": "api", "kind": "error", "status": 500, "probability": 0.03},
@@ -64,7 +64,7 @@ class Killed(BaseException):
     """What no except clause of the product catches, as kill -9 would not be caught."""
 
 
-class Paper(FolderPrinter):
+class FakePrinter(FolderPrinter):
     """Counts the labels."""
 
     may_repeat = False
@@ -212,7 +212,7 @@ class Days(FakeNetwork):
             client,
             self.inbox,
             CsvStock(self.folder / "stock.csv", clock=self.clock),
-            Paper(self.folder / "out", self.labels),
+            FakePrinter(self.folder / "out", self.labels),
             self.lines.append,
             recipient=FunctionRecipient(self._take),
             habits=Habits(stock_lag_seconds=self.lag_seconds),
@@ -252,7 +252,7 @@ class Days(FakeNetwork):
         what = self.chance.random()
         if what < 0.45:
             wanted = {uid: self.chance.randint(1, 4) for uid in self.chance.choice(("A", "B", "AB"))}
-            # The marketplace believes in more than there is; a rejection lowers what it believes.
+            # The marketplace lists more pieces than the shop has; a rejection lowers its number.
             await self.shop.count({})
             code = await self.shop.place(wanted)
             self.wanted[code] = wanted
@@ -349,7 +349,7 @@ class Days(FakeNetwork):
     async def _cancel_late(self) -> None:
         """A customer cancels what the courier has: it is shown as cancelled, and its pieces are on the transport."""
         order = await self._some("dispatched")
-        # Of a dispatch that no look and no event has shown, nobody can know.
+        # A dispatch that no fetch and no event has shown is unknown to the connector.
         if order is None or not self.inbox.subjects.has_left(order["code"]):
             return
         await self.market.operate("POST", f"/marketplace/orders/{order['code']}/cancel", {})
@@ -385,7 +385,7 @@ async def _orders(market: Market, query: str = "") -> list[dict[str, Any]]:
         page += 1
 
 
-async def test_after_days_of_faults_and_deaths_everything_is_answered_printed_and_counted(tmp_path: Path) -> None:
+async def test_days_of_faults_and_kills_lose_no_answer_label_or_piece(tmp_path: Path) -> None:
     seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
     print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
     days = Days(tmp_path, random.Random(seed))

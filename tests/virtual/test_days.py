@@ -25,9 +25,7 @@ EVERYTHING: Final = set(ACTORS) | {"ask_return", "return_expire", *(f"return_{ac
 @pytest.mark.parametrize(
     "start", [datetime(2026, 10, 20, 6, tzinfo=UTC), datetime(2027, 3, 22, 6, tzinfo=UTC)], ids=["autumn", "spring"]
 )
-async def test_days_of_random_orders_leave_nothing_untold_and_nothing_told_twice(
-    tmp_path: Path, start: datetime
-) -> None:
+async def test_days_of_random_orders_send_each_event_exactly_once(tmp_path: Path, start: datetime) -> None:
     seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
     print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
     async with open_market(tmp_path, time=FakeTime(start)) as market:

@@ -34,7 +34,7 @@ async def _some(market: Market) -> tuple[Shop, Shop, Shop]:
     return shop, dead, mute
 
 
-async def test_the_log_tells_of_every_event_and_what_became_of_it(tmp_path: Path) -> None:
+async def test_the_log_lists_every_event_with_its_outcome(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop, dead, mute = await _some(market)
         listed = await _listed(market)
@@ -93,7 +93,7 @@ async def test_failures_of_a_shop_are_sent_again_and_others_are_not(tmp_path: Pa
         assert {entry["state"] for entry in await _listed(market, f"?shop_id={dead.id}")} == {"delivered", "pending"}
 
 
-async def test_one_delivery_is_sent_again_once_under_one_key(tmp_path: Path) -> None:
+async def test_resending_a_delivery_is_idempotent_under_one_key(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         await shop.cart(A=1)
@@ -108,7 +108,7 @@ async def test_one_delivery_is_sent_again_once_under_one_key(tmp_path: Path) -> 
         assert len(market.network.bodies) == 2
 
 
-async def test_what_is_old_is_forgotten_but_not_what_still_waits(tmp_path: Path) -> None:
+async def test_old_events_are_deleted_but_not_pending_ones(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=Settings(delivery_log_days=1)) as market:
         market.network.statuses["http://dead/"] = [500] * 4
         shop, dead = await market.shop(), await market.shop("Dead", url="http://dead/")
@@ -123,7 +123,7 @@ async def test_what_is_old_is_forgotten_but_not_what_still_waits(tmp_path: Path)
         assert (await shop.show(code))["state"] == "open"
 
 
-async def test_forgetting_ends_when_the_marketplace_does(tmp_path: Path) -> None:
+async def test_deleting_old_events_stops_when_the_marketplace_stops(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         await shop.cart(A=1)

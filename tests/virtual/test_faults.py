@@ -44,7 +44,7 @@ async def test_an_injected_error_has_the_envelope_and_happens_before_or_after_th
         assert (await shop.show(code))["state"] == "rejected"
 
 
-async def test_an_injected_429_says_when_to_come_back(tmp_path: Path) -> None:
+async def test_an_injected_429_has_a_retry_after(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         await _lay_down(market, {"on": "api", "kind": "rate_limit", "retry_after_seconds": 7, "call": "list"})
@@ -54,7 +54,7 @@ async def test_an_injected_429_says_when_to_come_back(tmp_path: Path) -> None:
         assert (await shop.call("GET", "/orders/DEMO-OPEN")).status == 200
 
 
-async def test_a_dropped_call_gets_no_answer_and_its_work_is_done_or_not(tmp_path: Path) -> None:
+async def test_a_dropped_call_gets_no_answer_before_or_after_its_work(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         codes = [await shop.cart(A=1) for _ in range(3)]
@@ -71,7 +71,7 @@ async def test_a_dropped_call_gets_no_answer_and_its_work_is_done_or_not(tmp_pat
         assert states == ["open", "rejected", "open"]
 
 
-async def test_faults_of_one_shop_are_not_anothers_and_no_rules_end_them(tmp_path: Path) -> None:
+async def test_faults_of_one_shop_spare_others_and_end_with_an_empty_list(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop, other = await market.shop(), await market.shop("Other")
         await _lay_down(market, {"on": "api", "kind": "error", "shop_id": shop.id})
@@ -82,7 +82,7 @@ async def test_faults_of_one_shop_are_not_anothers_and_no_rules_end_them(tmp_pat
         assert (await shop.call("GET", "/orders")).status == 200
 
 
-async def test_faults_survive_a_restart_and_do_not_strike_in_production(tmp_path: Path) -> None:
+async def test_faults_survive_a_restart_and_do_not_apply_in_production(tmp_path: Path) -> None:
     rule = {"on": "api", "kind": "error", "status": 599}
     async with open_market(tmp_path) as market:
         shop = await market.shop()
@@ -117,7 +117,7 @@ async def _attempts(market: Market, code: str) -> list[tuple[int | None, str]]:
         ({"kind": "delay", "seconds": 0.01}, (200, ""), 1),
     ],
 )
-async def test_what_goes_wrong_with_a_delivery_is_recorded_and_tried_again(
+async def test_a_fault_of_a_delivery_is_recorded_and_retried(
     tmp_path: Path, rule: dict[str, Any], recorded: tuple[int | None, str], arrived: int
 ) -> None:
     async with open_market(tmp_path) as market:
@@ -134,7 +134,7 @@ async def test_what_goes_wrong_with_a_delivery_is_recorded_and_tried_again(
         assert len(set(market.network.bodies)) == 1
 
 
-async def test_a_reordered_event_comes_after_the_one_that_followed_it(tmp_path: Path) -> None:
+async def test_a_reordered_event_arrives_after_the_next_event(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         await _lay_down(market, {"on": "webhooks", "kind": "reorder", "call": "new_order", "seconds": 5})
@@ -145,18 +145,18 @@ async def test_a_reordered_event_comes_after_the_one_that_followed_it(tmp_path: 
         assert market.network.events(SHOP) == [("order_updated", "rejected"), ("new_order", "open")]
 
 
-async def test_the_same_seed_brings_the_same_faults(tmp_path: Path) -> None:
+async def test_a_rule_with_a_probability_fails_only_some_calls(tmp_path: Path) -> None:
     outcomes = []
     for run, seed in (("a", 5), ("b", 5), ("c", 6)):
         async with open_market(tmp_path / run) as market:
             shop = await market.shop()
             await _lay_down(market, {"on": "api", "kind": "error", "probability": 0.5, "call": "list"}, seed=seed)
             outcomes.append([(await shop.call("GET", "/orders")).status for _ in range(40)])
-    # The shops' ids are random, and a shop's chances are its own: so the rule itself is compared below.
+    # Shop ids are random and part of the decision, so the rule itself is compared below.
     assert all(set(statuses) == {200, 503} for statuses in outcomes)
 
 
-def test_whether_a_rule_strikes_depends_on_seed_place_and_name_only() -> None:
+def test_seed_place_and_call_decide_whether_a_rule_applies() -> None:
     rule = FaultRule(on=FaultPlace.API, kind=FaultKind.ERROR, probability=0.3)
     calls = [Struck(FaultPlace.API, "shop", "show", f"shop:{number}") for number in range(2000)]
 
@@ -183,7 +183,7 @@ def test_whether_a_rule_strikes_depends_on_seed_place_and_name_only() -> None:
         {"kind": "drop"},
     ],
 )
-async def test_rules_that_say_nothing_are_refused_and_the_old_ones_stay(tmp_path: Path, rule: dict[str, Any]) -> None:
+async def test_invalid_rules_are_refused_and_the_old_ones_stay(tmp_path: Path, rule: dict[str, Any]) -> None:
     async with open_market(tmp_path, worker=False) as market:
         laid = await _lay_down(market, {"on": "api", "kind": "delay", "seconds": 0.01})
         answer = await market.operate("PUT", "/marketplace/faults", {"rules": [rule]}, status=422)
@@ -191,7 +191,7 @@ async def test_rules_that_say_nothing_are_refused_and_the_old_ones_stay(tmp_path
         assert await market.operate("GET", "/marketplace/faults") == laid
 
 
-async def test_a_seed_strikes_the_same_calls_in_every_marketplace(tmp_path: Path) -> None:
+async def test_a_seed_fails_the_same_calls_in_every_marketplace(tmp_path: Path) -> None:
     patterns = []
     for place in ("one", "other"):
         async with open_market(tmp_path / place, worker=False) as market:
@@ -204,15 +204,15 @@ async def test_a_seed_strikes_the_same_calls_in_every_marketplace(tmp_path: Path
     assert set(patterns[0]) == {200, 503}
 
 
-class Unwritten:
+class NoDatabase:
     """A database that keeps nothing."""
 
     async def commit(self, changes: ChangeSet) -> None:
         """On disk at once."""
 
 
-async def test_a_reading_from_before_the_latest_rules_does_not_bring_the_old_ones_back() -> None:
-    book = FaultRules(cast(Database, Unwritten()), None, sandbox=True)
+async def test_a_stale_reading_does_not_restore_old_rules() -> None:
+    book = FaultRules(cast(Database, NoDatabase()), None, sandbox=True)
     old = Faults(rules=(FaultRule(on=FaultPlace.API, kind=FaultKind.DROP),))
     new = Faults(rules=(FaultRule(on=FaultPlace.WEBHOOKS, kind=FaultKind.DROP),))
     await book.lay_down(old)

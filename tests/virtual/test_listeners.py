@@ -1,4 +1,4 @@
-"""Listeners within the marketplace: no event is lost over a database that stumbles."""
+"""Listeners within the marketplace: database errors lose no event."""
 
 import asyncio
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ from tests.market import open_market
 pytestmark = pytest.mark.anyio
 
 
-class StumblingTail(LogTail):
-    """Its database is away at the first call of each kind."""
+class FailingTail(LogTail):
+    """The first call of each kind fails with a database error."""
 
     failures = 0
 
@@ -54,12 +54,12 @@ class Client:
                 self.stream.take_answer(Answered(number=message.number, status=200))
 
 
-async def test_a_database_that_stumbles_costs_a_listener_no_event(tmp_path: Path) -> None:
+async def test_database_errors_cost_a_listener_no_event(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(url=None)
         inside = market.marketplace
         database, clock, listeners = inside.database, inside._clock, inside._listeners
-        tail = StumblingTail(database, clock, shop.id)
+        tail = FailingTail(database, clock, shop.id)
         group = ShopListeners(
             shop.id, "test", database, tail, inside._faults, listeners._shops_road, listeners._make_worker
         )

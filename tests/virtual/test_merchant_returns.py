@@ -27,7 +27,7 @@ from kalathi.merchant.purchasing import PurchaseFileError, read_goods
 from kalathi.merchant.return_decisions import NothingToReview, ReturnPolicy, Review, WaitForPerson, decide_return
 from kalathi.merchant.stock import CsvStock, WarehouseStock
 from tests.market import Market, Shop, open_market
-from tests.virtual.returning import HOOK, ask, delivered, operate, review, show
+from tests.virtual.returning import HOOK, delivered, operate, request_return, review, show
 from tests.virtual.warehousing import receive, stocked
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,7 @@ def _returned(*reasons: str, state: str = "pending_merchant_review", options: bo
 
 
 @pytest.mark.parametrize("reason", ["faulty", "withdrawal", "other", "missing_part", "a_reason_of_tomorrow", ""])
-def test_by_default_nothing_is_approved_and_nothing_rejected_without_a_person(reason: str) -> None:
+def test_by_default_every_review_is_left_to_a_person(reason: str) -> None:
     decision = decide_return(_returned(reason), ReturnPolicy())
     assert isinstance(decision, WaitForPerson)
     assert "Βιβλίο" in decision.reason
@@ -72,14 +72,14 @@ def test_by_default_nothing_is_approved_and_nothing_rejected_without_a_person(re
         (_returned("faulty", state="a_state_of_tomorrow"), None),
     ],
 )
-def test_a_policy_approves_what_it_names_and_leaves_the_rest_to_a_person(
+def test_a_policy_approves_its_reasons_and_leaves_others_to_a_person(
     returned: Return, decision: Review | NothingToReview | None
 ) -> None:
     decided = decide_return(returned, ReturnPolicy(frozenset({"faulty", "wrong_product"})))
     assert decided == decision if decision is not None else isinstance(decided, WaitForPerson)
 
 
-def test_late_withdrawals_are_rejected_by_themselves_only_when_the_shop_says_so() -> None:
+def test_late_withdrawals_are_rejected_only_if_the_policy_allows_it() -> None:
     policy = ReturnPolicy(rejects_late_withdrawals=True)
     assert decide_return(_returned("withdrawal"), policy) == Review("out_of_policy_withdrawal")
     assert isinstance(decide_return(_returned("withdrawal", "faulty"), policy), WaitForPerson)
@@ -143,7 +143,7 @@ class Merchant:
 
     async def work(self) -> None:
         await self._market.settle()
-        # Both webhooks come through one receiver; the bodies are told apart by their event type.
+        # One receiver gets both webhooks and distinguishes them by event type.
         for body in self._market.network.bodies[self._seen :]:
             self.inbox.events.put(body)
         self._seen = len(self._market.network.bodies)
@@ -161,22 +161,22 @@ async def shop(market: Market) -> Shop:
     return await market.shop(returns_webhook_url=HOOK, returns_webhook_enabled=True)
 
 
-async def test_the_connector_approves_what_its_policy_names_and_tells_a_person_of_the_rest(
+async def test_the_connector_approves_its_policys_reasons_and_reports_others(
     tmp_path: Path, market: Market, shop: Shop
 ) -> None:
     merchant = Merchant(tmp_path, market, shop, ReturnPolicy(frozenset({"faulty"})))
     code = await delivered(shop)
     line = (await shop.show(code))["line_items"][0]["id"]
-    first = (await ask(market, code))["return_code"]
+    first = (await request_return(market, code))["return_code"]
     other = {"id": line, "quantity": 1, "reason": "other", "comment": "Δεν μου αρέσει."}
-    second = (await ask(market, code, other))["return_code"]
+    second = (await request_return(market, code, other))["return_code"]
     await merchant.work()
     assert (await show(shop, first))["state"] == "returning"
     assert (await show(shop, second))["state"] == "pending_merchant_review"
     assert f"reviewed {first}: approve" in merchant.told
     [(_, note)] = merchant.inbox.aside()
     assert note.startswith(f'Return {second}: of order {code}: 1 of Προϊόν A (other, "Δεν μου αρέσει.")')
-    # The person decides, and then nobody has to look at it any more.
+    # The person decides, and then the notice is settled.
     await review(shop, second, option="approve")
     await merchant.work()
     assert merchant.inbox.aside() == []
@@ -186,9 +186,9 @@ async def test_the_connector_approves_what_its_policy_names_and_tells_a_person_o
     merchant.inbox.close()
 
 
-async def test_a_review_that_somebody_else_has_given_is_no_error(tmp_path: Path, market: Market, shop: Shop) -> None:
+async def test_a_review_that_was_given_elsewhere_is_no_error(tmp_path: Path, market: Market, shop: Shop) -> None:
     merchant = Merchant(tmp_path, market, shop, ReturnPolicy(frozenset({"faulty"})))
-    returned = (await ask(market, await delivered(shop)))["return_code"]
+    returned = (await request_return(market, await delivered(shop)))["return_code"]
     await asyncio.gather(merchant.work(), review(shop, returned, option="approve"))
     await merchant.work()
     assert (await show(shop, returned))["state"] == "returning"
@@ -200,7 +200,7 @@ async def test_the_client_makes_every_call_of_returns_and_of_the_warehouse(
     market: Market, shop: Shop, tmp_path: Path
 ) -> None:
     async with AsyncClient("http://market", shop.token, transport=MarketTransport(market)) as client:
-        returned = (await ask(market, await delivered(shop)))["return_code"]
+        returned = (await request_return(market, await delivered(shop)))["return_code"]
         assert (await client.return_request(returned)).return_code == returned
         assert (await client.return_request("DEMO-RETURN")).courier == "ACS"
         listed = await client.return_requests(state="pending_merchant_review")
@@ -228,7 +228,7 @@ async def test_the_client_makes_every_call_of_returns_and_of_the_warehouse(
         assert foreign.value.status == 401
 
 
-async def test_the_warehouse_is_a_source_of_stock_that_is_asked_once_in_a_while(market: Market, shop: Shop) -> None:
+async def test_warehouse_stock_is_cached_for_five_seconds(market: Market, shop: Shop) -> None:
     await stocked(shop, A=5)
     seconds = [0.0]
     async with AsyncClient("http://market", shop.token, transport=MarketTransport(market)) as client:
@@ -240,9 +240,7 @@ async def test_the_warehouse_is_a_source_of_stock_that_is_asked_once_in_a_while(
         assert (await stock.read()).pieces == {"A": 6, "B": 0}
 
 
-async def test_a_shop_without_a_shelf_rejects_what_is_missing_and_the_marketplace_sends_the_rest(
-    tmp_path: Path, market: Market
-) -> None:
+async def test_a_shop_with_only_warehouse_stock_rejects_missing_lines(tmp_path: Path, market: Market) -> None:
     shop = await market.shop(quantity=10)
     await stocked(shop, A=2)
     merchant = Merchant(tmp_path, market, shop, ReturnPolicy(), from_warehouse=True)
@@ -258,7 +256,7 @@ async def test_a_shop_without_a_shelf_rejects_what_is_missing_and_the_marketplac
     merchant.inbox.close()
 
 
-class UnheardOf(MarketTransport):
+class FutureReturns(MarketTransport):
     """A marketplace of tomorrow, whose returns have another shape."""
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
@@ -267,11 +265,11 @@ class UnheardOf(MarketTransport):
         return await super().send(method, url, headers, body)
 
 
-async def test_a_return_that_cannot_be_read_is_told_to_a_person_instead_of_being_asked_for_for_ever(
+async def test_an_unreadable_return_is_reported_and_not_fetched_for_ever(
     tmp_path: Path, market: Market, shop: Shop
 ) -> None:
-    merchant = Merchant(tmp_path, market, shop, ReturnPolicy(), transport=UnheardOf(market))
-    returned = (await ask(market, await delivered(shop)))["return_code"]
+    merchant = Merchant(tmp_path, market, shop, ReturnPolicy(), transport=FutureReturns(market))
+    returned = (await request_return(market, await delivered(shop)))["return_code"]
     for seconds in (0, 10, 100, 1000):
         merchant.seconds = seconds
         await merchant.work()
@@ -280,7 +278,7 @@ async def test_a_return_that_cannot_be_read_is_told_to_a_person_instead_of_being
     merchant.inbox.close()
 
 
-def test_all_that_is_documented_of_a_purchase_orders_line_is_sent() -> None:
+def test_a_purchase_order_is_sent_with_all_documented_fields() -> None:
     line = PurchaseOrderLineRequest(product_uid="52781", expected_quantity=8)
     request = PurchaseOrderRequest(expected_date="2022-09-22", supplier_id="z", line_items=[line])
     recorded = msgspec.json.decode((EXAMPLES / "requests" / "fbs-purchase-order.json").read_bytes())
@@ -314,7 +312,7 @@ def test_a_purchase_order_is_read_from_a_csv(tmp_path: Path) -> None:
         ("product_uid,expected_quantity,has_expiration_date\nA,1,maybe\n", "has_expiration_date is yes or no"),
     ],
 )
-def test_a_faulty_csv_says_where_and_what(tmp_path: Path, text: str, told: str) -> None:
+def test_a_faulty_csv_is_refused_with_line_and_reason(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "goods.csv"
     path.write_text(text, "utf-8")
     with pytest.raises(PurchaseFileError, match=told):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 SHOP = "http://shop/"
 
 
-async def test_an_accepted_order_gets_its_voucher_and_the_shop_hears_of_each_step(tmp_path: Path) -> None:
+async def test_an_accepted_order_gets_its_voucher_and_a_webhook_for_each_step(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=2, B=1)
@@ -145,7 +145,7 @@ async def test_a_cancelled_order_gives_back_its_stock_and_gets_no_voucher(tmp_pa
         assert market.network.events(SHOP)[-1] == ("order_updated", "cancelled")
 
 
-async def test_a_delivered_order_is_told_until_dispatch_and_then_silently_done(tmp_path: Path) -> None:
+async def test_the_dispatch_sends_a_webhook_and_the_delivery_does_not(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
@@ -160,7 +160,7 @@ async def test_a_delivered_order_is_told_until_dispatch_and_then_silently_done(t
         assert events == ["place", "accept", "issue_voucher", "hand_over", "deliver"]
 
 
-async def test_a_dispatched_order_that_is_cancelled_travels_back(tmp_path: Path) -> None:
+async def test_an_order_cancelled_after_dispatch_is_not_restocked(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=10)
         code = await shop.cart(A=1)
@@ -172,7 +172,7 @@ async def test_a_dispatched_order_that_is_cancelled_travels_back(tmp_path: Path)
         assert await shop.stock() == {"A": 9, "B": 10}
 
 
-async def test_a_parcel_that_nobody_took_comes_back_and_the_order_is_returned(tmp_path: Path) -> None:
+async def test_an_undelivered_parcel_is_restocked_and_the_order_returned(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=10)
         code = await shop.accepted({"A": 2})
@@ -182,7 +182,7 @@ async def test_a_parcel_that_nobody_took_comes_back_and_the_order_is_returned(tm
         answer = await market.operate("POST", f"/marketplace/orders/{code}/bring_back")
         assert answer["order"]["state"] == "returned"
         assert await shop.stock() == {"A": 10, "B": 10}
-        assert (await shop.told(code))[-1] == ("returned", {"state"})
+        assert (await shop.sent_updates(code))[-1] == ("returned", {"state"})
 
 
 async def test_an_order_can_be_read_and_accepted_while_its_own_webhook_is_answered(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ async def test_the_next_event_waits_for_the_first_attempt_of_the_one_before_not_
         assert market.network.events(SHOP) == [("new_order", "open"), ("order_updated", "accepted")]
 
 
-async def test_a_slow_shop_has_its_slots_and_delays_nobody_else(tmp_path: Path) -> None:
+async def test_a_slow_shop_gets_one_slot_and_delays_no_other(tmp_path: Path) -> None:
 
     settings = Settings(webhook_slots=10, webhook_slots_per_shop=3)
     network = FakeNetwork()
@@ -230,7 +230,7 @@ async def test_a_slow_shop_has_its_slots_and_delays_nobody_else(tmp_path: Path) 
         assert len(market.network.events("http://slow/")) == 30
 
 
-async def test_what_was_due_and_how_late_it_is_survive_a_restart(tmp_path: Path) -> None:
+async def test_due_retries_and_the_clock_survive_a_restart(tmp_path: Path) -> None:
     network = FakeNetwork()
     async with open_market(tmp_path, network=network) as market:
         network.statuses[SHOP] = [503]
@@ -249,7 +249,7 @@ async def test_what_was_due_and_how_late_it_is_survive_a_restart(tmp_path: Path)
         assert (await market.call("GET", f"/merchants/ecommerce/orders/{code}", None, headers)).status == 200
 
 
-async def test_the_clock_moves_forward_only_and_says_so(tmp_path: Path) -> None:
+async def test_the_clock_moves_forward_only(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         before = (await market.operate("GET", "/marketplace/clock"))["now"]
         assert before == "2026-11-24T10:00:00+02:00"
@@ -262,7 +262,7 @@ async def test_the_clock_moves_forward_only_and_says_so(tmp_path: Path) -> None:
         assert moved["now"] == "2026-12-01T12:00:00+02:00"
 
 
-async def test_a_clock_move_that_waits_too_long_says_503_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_clock_move_that_takes_too_long_is_503_and_loses_nothing(tmp_path: Path) -> None:
 
     # Long enough for the second move on a busy machine.
     async with open_market(tmp_path, settings=Settings(clock_limit_seconds=1.0)) as market:
@@ -277,7 +277,7 @@ async def test_a_clock_move_that_waits_too_long_says_503_and_loses_nothing(tmp_p
         assert (await market.order(code))["deliveries"][0]["state"] == "delivered"
 
 
-async def test_orders_of_an_endpoint_that_hangs_are_tried_side_by_side_while_the_clock_moves(tmp_path: Path) -> None:
+async def test_a_clock_move_retries_orders_of_a_hanging_endpoint_in_parallel(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=100)
         market.network.statuses[SHOP] = [500] * 8
@@ -309,7 +309,7 @@ async def test_after_a_downtime_the_attempts_keep_their_distance(tmp_path: Path)
         assert [attempt["at"][11:16] for attempt in delivery["attempts"]] == ["10:25", "10:26", "10:30", "10:44"]
 
 
-async def test_a_window_that_was_offered_holds_until_it_begins_and_not_a_second_longer(tmp_path: Path) -> None:
+async def test_an_offered_window_is_valid_until_it_begins(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         first, second = await shop.cart(A=1), await shop.cart(A=1)
@@ -334,7 +334,7 @@ async def test_an_extension_names_only_what_has_changed(tmp_path: Path) -> None:
         assert set(changes) == {"expires_at"}
 
 
-async def test_the_clock_stops_before_times_that_are_no_dates(tmp_path: Path) -> None:
+async def test_the_clock_refuses_times_outside_the_calendar(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         before = (await market.operate("GET", "/marketplace/clock"))["now"]
         for now in ("9999-12-31T23:30:00Z", "9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+05:00"):
@@ -348,7 +348,7 @@ async def test_moves_of_the_clock_add_up_in_whatever_order_they_come(tmp_path: P
         assert (await market.operate("GET", "/marketplace/clock"))["now"] == "2026-11-24T11:01:01+02:00"
 
 
-async def test_dead_shops_delay_nobody(tmp_path: Path) -> None:
+async def test_unresponsive_shops_delay_no_other(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         for number in range(20):
             url = f"http://dead{number}/"
@@ -366,7 +366,7 @@ async def test_dead_shops_delay_nobody(tmp_path: Path) -> None:
         assert len(market.network.posts) == 125
 
 
-async def test_without_a_worker_what_is_due_waits_for_one(tmp_path: Path) -> None:
+async def test_without_a_worker_due_jobs_wait(tmp_path: Path) -> None:
     network = FakeNetwork()
     async with open_market(tmp_path, worker=False, network=network) as market:
         shop = await market.shop()

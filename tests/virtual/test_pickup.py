@@ -32,7 +32,7 @@ async def _options(shop: Shop, code: str) -> tuple[list[tuple[str, str]], list[s
     )
 
 
-async def test_options_are_shown_when_they_are_asked_for_and_never_in_webhooks(tmp_path: Path) -> None:
+async def test_action_options_are_shown_on_request_and_never_in_webhooks(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(**TWO_PLACES)
         code = await _accepted_in(market, shop, "12:00 - 15:00, Τρί 24/11/26")
@@ -72,7 +72,7 @@ async def test_a_rescheduled_pickup_keeps_its_hours_if_the_day_offers_them(tmp_p
         assert (await shop.call("POST", f"/orders/{code}/reschedule_pickup", move)).json == {"success": True}
         window = (await shop.show(code))["pickup_window"]
         assert window == {"from": "2026-11-26T15:00:00+02:00", "to": "2026-11-26T18:00:00+02:00"}
-        assert (await shop.told(code))[-1] == ("accepted", {"pickup_window"})
+        assert (await shop.sent_updates(code))[-1] == ("accepted", {"pickup_window"})
         changes = market.network.posts[-1][1]["changes"]
         assert changes["pickup_window"] == {
             "old": {"from": "2026-11-25T15:00:00+02:00", "to": "2026-11-25T18:00:00+02:00"},
@@ -104,7 +104,7 @@ async def test_a_relocated_pickup_keeps_its_window_and_gets_a_new_voucher(tmp_pa
         assert after["courier_voucher"] != before["courier_voucher"]
         assert not set(after["courier_tracking_codes"]) & set(before["courier_tracking_codes"])
         both = {"courier_voucher", "courier_tracking_codes"}
-        assert (await shop.told(code))[-2:] == [("accepted", {"pickup_address"}), ("accepted", both)]
+        assert (await shop.sent_updates(code))[-2:] == [("accepted", {"pickup_address"}), ("accepted", both)]
         # The label that is still in a printer's queue can be fetched, and both say what they must.
         for url in (before["courier_voucher"], after["courier_voucher"]):
             assert (await market.call("GET", url.removeprefix("http://market"))).status == 200
@@ -117,7 +117,7 @@ async def test_a_relocated_pickup_keeps_its_window_and_gets_a_new_voucher(tmp_pa
         ("change_courier", {"courier": "ACS"}, {"courier"}),
     ],
 )
-async def test_a_change_by_the_marketplace_makes_the_voucher_again(
+async def test_a_change_of_courier_or_parcels_creates_a_new_voucher(
     tmp_path: Path, word: str, body: dict[str, Any], told: set[str]
 ) -> None:
     async with open_market(tmp_path) as market:
@@ -134,12 +134,12 @@ async def test_a_change_by_the_marketplace_makes_the_voucher_again(
         assert len(after["courier_tracking_codes"]) == after["number_of_parcels"]
         assert not set(after["courier_tracking_codes"]) & set(before["courier_tracking_codes"])
         both = {"courier_voucher", "courier_tracking_codes"}
-        assert (await shop.told(code))[-2:] == [("accepted", told), ("accepted", both)]
+        assert (await shop.sent_updates(code))[-2:] == [("accepted", told), ("accepted", both)]
         await market.operate("POST", f"/marketplace/orders/{code}/{word}", body, status=422)
         await market.operate("POST", f"/marketplace/orders/{code}/hand_over")
 
 
-async def test_a_pickup_that_the_courier_missed_moves_by_itself(tmp_path: Path) -> None:
+async def test_a_missed_pickup_moves_to_a_later_window(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted()
@@ -147,7 +147,7 @@ async def test_a_pickup_that_the_courier_missed_moves_by_itself(tmp_path: Path) 
         await market.operate("POST", f"/marketplace/orders/{code}/miss_pickup")
         after = (await shop.show(code))["pickup_window"]
         assert after["from"] >= before["to"]
-        assert (await shop.told(code))[-1] == ("accepted", {"pickup_window"})
+        assert (await shop.sent_updates(code))[-1] == ("accepted", {"pickup_window"})
 
 
 async def test_set_as_ready_moves_the_pickup_to_an_earlier_window_and_the_undo_moves_it_back(tmp_path: Path) -> None:
@@ -158,17 +158,15 @@ async def test_set_as_ready_moves_the_pickup_to_an_earlier_window_and_the_undo_m
         assert (await shop.call("POST", f"/orders/{code}/set_as_ready", {})).json == {"success": True}
         ready = await shop.show(code)
         assert (ready["is_ready_for_dispatch"], ready["pickup_window"]) == (True, FIRST)
-        assert (await shop.told(code))[-1] == ("accepted", {"is_ready_for_dispatch", "pickup_window"})
+        assert (await shop.sent_updates(code))[-1] == ("accepted", {"is_ready_for_dispatch", "pickup_window"})
         assert (await shop.call("POST", f"/orders/{code}/set_as_not_ready")).json == {"success": True}
         undone = await shop.show(code)
         assert (undone["is_ready_for_dispatch"], undone["pickup_window"]) == (False, planned)
-        assert (await shop.told(code))[-1] == ("accepted", {"is_ready_for_dispatch", "pickup_window"})
+        assert (await shop.sent_updates(code))[-1] == ("accepted", {"is_ready_for_dispatch", "pickup_window"})
 
 
 @pytest.mark.parametrize(("at", "moves"), [("20:59:59", True), ("21:00:00", False)])
-async def test_the_earlier_window_is_for_those_who_call_before_nine_in_the_evening(
-    tmp_path: Path, at: str, moves: bool
-) -> None:
+async def test_the_earlier_window_is_given_only_before_9_pm(tmp_path: Path, at: str, moves: bool) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await _accepted_in(market, shop, "12:00 - 15:00, Τετ 25/11/26")
@@ -178,7 +176,7 @@ async def test_the_earlier_window_is_for_those_who_call_before_nine_in_the_eveni
         earlier = {"from": "2026-11-25T09:00:00+02:00", "to": "2026-11-25T12:00:00+02:00"}
         assert (await shop.show(code))["pickup_window"] == (earlier if moves else planned)
         names = {"is_ready_for_dispatch", "pickup_window"} if moves else {"is_ready_for_dispatch"}
-        assert (await shop.told(code))[-1] == ("accepted", names)
+        assert (await shop.sent_updates(code))[-1] == ("accepted", names)
 
 
 async def test_the_undo_stays_in_the_earlier_window_when_the_first_has_begun(tmp_path: Path) -> None:
@@ -189,10 +187,10 @@ async def test_the_undo_stays_in_the_earlier_window_when_the_first_has_begun(tmp
         await market.operate("POST", "/marketplace/clock", {"now": "2026-11-25T09:00:00+02:00"})
         assert (await shop.call("POST", f"/orders/{code}/set_as_not_ready")).json == {"success": True}
         assert (await shop.show(code))["pickup_window"] == FIRST
-        assert (await shop.told(code))[-1] == ("accepted", {"is_ready_for_dispatch"})
+        assert (await shop.sent_updates(code))[-1] == ("accepted", {"is_ready_for_dispatch"})
 
 
-async def test_an_undo_after_a_reschedule_stays_where_the_shop_has_moved_it(tmp_path: Path) -> None:
+async def test_an_undo_does_not_move_a_rescheduled_pickup(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await _accepted_in(market, shop, "09:00 - 12:00, Πέμ 26/11/26")
@@ -202,7 +200,7 @@ async def test_an_undo_after_a_reschedule_stays_where_the_shop_has_moved_it(tmp_
         assert (await shop.show(code))["pickup_window"]["from"] == "2026-11-25T12:00:00+02:00"
 
 
-async def test_the_courier_skips_what_an_enrolled_shop_has_not_marked(tmp_path: Path) -> None:
+async def test_the_courier_skips_unmarked_orders_of_an_enrolled_shop(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(set_as_ready_required=True)
         code = await shop.accepted()
@@ -220,17 +218,17 @@ async def test_downloading_the_voucher_marks_the_order_ready_unless_the_shop_is_
     async with open_market(tmp_path) as market:
         shop = await market.shop(set_as_ready_required=enrolled)
         code = await shop.accepted()
-        before = await shop.told(code)
+        before = await shop.sent_updates(code)
         url = (await shop.show(code))["courier_voucher"].removeprefix("http://market")
         for _ in range(2):
             assert (await market.call("GET", url)).body.startswith(b"%PDF")
         order = await shop.show(code)
         assert (order["set_as_ready_required"], order["is_ready_for_dispatch"]) == (enrolled, not enrolled)
         told = [] if enrolled else [("accepted", {"is_ready_for_dispatch"})]
-        assert await shop.told(code) == before + told
+        assert await shop.sent_updates(code) == before + told
 
 
-async def test_a_preorder_waits_for_its_day_or_for_the_shop_to_ask(tmp_path: Path) -> None:
+async def test_a_preorder_waits_for_its_day_or_the_shops_request(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(listing={"preorder_ships_on": "2026-12-10"})
         waiting, asked = await shop.cart(A=1), await shop.cart(A=1, B=1)
@@ -246,7 +244,7 @@ async def test_a_preorder_waits_for_its_day_or_for_the_shop_to_ask(tmp_path: Pat
         order = await shop.show(asked)
         assert order["courier_voucher"]
         assert order["pickup_window"]["from"] == "2026-11-25T12:00:00+02:00"
-        assert await shop.told(asked) == [
+        assert await shop.sent_updates(asked) == [
             ("accepted", {"state", "pickup_window", "number_of_parcels", "pickup_address"}),
             ("accepted", {"pickup_window"}),
             ("accepted", {"courier_voucher", "courier_tracking_codes"}),
@@ -267,12 +265,12 @@ async def test_support_moves_a_pickup_to_any_window_on_offer(tmp_path: Path) -> 
         path = f"/marketplace/orders/{code}/reschedule"
         answer = await market.operate("POST", path, {"pickup_window": window["id"]})
         assert answer["order"]["pickup_window"]["from"] == "2026-11-26T15:00:00+02:00"
-        assert (await shop.told(code))[-1] == ("accepted", {"pickup_window"})
+        assert (await shop.sent_updates(code))[-1] == ("accepted", {"pickup_window"})
         refused = await market.operate("POST", path, {"pickup_window": 1}, status=422)
         assert str(window["id"]) in refused["errors"][0]["messages"][0]
 
 
-async def test_a_voucher_that_was_rendered_for_the_place_before_is_made_again(tmp_path: Path) -> None:
+async def test_a_relocation_before_the_voucher_yields_one_voucher(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(**TWO_PLACES)
         code = await shop.cart(A=1)
@@ -281,7 +279,7 @@ async def test_a_voucher_that_was_rendered_for_the_place_before_is_made_again(tm
         other = (await shop.call("GET", f"/orders/{code}?action_options=1")).json["order"]["relocate_options"][0]["id"]
         await shop.call("POST", f"/orders/{code}/relocate_pickup", {"pickup_location": other})
         await market.advance(5)
-        assert [names for _, names in await shop.told(code)][1:] == [
+        assert [names for _, names in await shop.sent_updates(code)][1:] == [
             {"pickup_address"},
             {"courier_voucher", "courier_tracking_codes"},
         ]
@@ -303,7 +301,7 @@ async def test_a_preorder_is_never_moved_to_before_its_day(tmp_path: Path) -> No
         assert (await shop.show(code))["pickup_window"] == planned
 
 
-async def test_an_order_that_has_moved_waits_for_its_new_voucher(tmp_path: Path) -> None:
+async def test_a_relocated_order_is_not_handed_over_before_its_new_voucher(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(**TWO_PLACES)
         code = await shop.accepted()
@@ -323,7 +321,7 @@ async def test_an_order_that_has_moved_waits_for_its_new_voucher(tmp_path: Path)
         await market.operate("POST", f"/marketplace/orders/{code}/hand_over")
 
 
-async def test_asking_for_the_head_of_a_voucher_is_no_download(tmp_path: Path) -> None:
+async def test_a_head_request_for_a_voucher_does_not_mark_it_ready(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted()

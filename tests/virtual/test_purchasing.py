@@ -77,7 +77,7 @@ async def test_a_bad_supplier_gets_one_message_a_field_and_nothing_is_written(
     assert (await shop.call("GET", "/fbs/suppliers")).json == before
 
 
-async def test_a_suppliers_code_cannot_become_anothers(shop: Shop) -> None:
+async def test_a_suppliers_code_is_unique_in_its_shop(shop: Shop) -> None:
     first, _ = await supplier(shop), await supplier(shop, code="s2")
     before = (await shop.call("GET", "/fbs/suppliers")).json
     answer = await shop.call("PATCH", f"/fbs/suppliers/{first}", {"code": "s2"})
@@ -143,7 +143,7 @@ async def test_a_bad_purchase_order_gets_one_message_a_field_and_nothing_is_writ
     assert (await shop.call("POST", "/fbs/purchase_orders", good)).json["success"] is True
 
 
-async def test_the_recorded_purchase_order_is_taken_also_with_digits_as_texts(shop: Shop) -> None:
+async def test_a_purchase_order_may_have_numbers_as_texts(shop: Shop) -> None:
     line = {
         "product_uid": "A",
         "expected_quantity": "8",
@@ -171,7 +171,7 @@ async def test_another_shops_purchase_order_is_401_and_an_unknown_one_404(market
     assert (await other.call("GET", "/fbs/purchase_orders")).json["purchase_orders"] == []
 
 
-async def test_what_is_received_is_of_the_purchase_order_and_once(market: Market, shop: Shop) -> None:
+async def test_purchase_order_lines_are_received_once(market: Market, shop: Shop) -> None:
     code = (await announce(shop, await supplier(shop), A=2)).json["code"]
     await receive(market, code, status=422, B=1)
     path = f"/marketplace/warehouse/purchase_orders/{code}/receive"

@@ -29,7 +29,7 @@ async def _replacement(shop: Shop, code: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["from_service", "as_is_return"])
 @pytest.mark.parametrize("end", ["cancel", "reject", "reject lines", "limited", "expire"])
-async def test_the_same_items_come_from_no_listing_and_go_back_to_none(tmp_path: Path, kind: str, end: str) -> None:
+async def test_replacing_with_the_same_items_keeps_the_stock(tmp_path: Path, kind: str, end: str) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=10)
         code = await _delivered(market, shop)
@@ -74,7 +74,7 @@ async def test_a_replacement_is_not_paid_again(tmp_path: Path, kind: str | None,
         )
 
 
-async def test_only_what_was_delivered_is_replaced_and_that_once(tmp_path: Path) -> None:
+async def test_only_delivered_pieces_can_be_replaced_and_only_once(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=10)
         code = await _delivered(market, shop, quantity=3, pieces=2)
@@ -90,7 +90,7 @@ async def test_only_what_was_delivered_is_replaced_and_that_once(tmp_path: Path)
         assert (await shop.stock())["A"] == 5
 
 
-async def test_what_is_left_of_a_rejected_replacement_is_named_by_the_order_that_it_replaces(tmp_path: Path) -> None:
+async def test_the_replaced_order_names_the_successor_of_its_replacement(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await _delivered(market, shop, quantity=2)

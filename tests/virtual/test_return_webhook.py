@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.market import Market, Shop, open_market
-from tests.virtual.returning import HOOK, ask, delivered, operate, review, show, told
+from tests.virtual.returning import HOOK, delivered, operate, request_return, review, sent_events, show
 
 pytestmark = pytest.mark.anyio
 
@@ -39,9 +39,9 @@ async def _states(market: Market, code: str) -> list[tuple[str, str]]:
     "facts",
     [{"returns_webhook_enabled": False}, {"returns_webhook_url": None}, {"returns_webhook_url": None, "name": "Both"}],
 )
-async def test_the_url_and_the_switch_are_both_needed(market: Market, facts: dict[str, Any]) -> None:
+async def test_no_url_or_no_switch_means_no_webhook(market: Market, facts: dict[str, Any]) -> None:
     shop = await _shop(market, **facts)
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await review(shop, code, option="approve")
     await market.settle()
     assert [body for _, body in market.network.posts if "return" in body] == []
@@ -52,15 +52,15 @@ async def test_a_created_event_is_sent_once_right_after_the_return_is_placed_and
     market: Market,
 ) -> None:
     shop = await _shop(market)
-    returned = await ask(market, await delivered(shop))
-    assert await told(market) == [CREATED]
+    returned = await request_return(market, await delivered(shop))
+    assert await sent_events(market) == [CREATED]
     code = returned["return_code"]
     assert (await review(shop, code, option="approve")).json == {"success": True}
     await operate(market, code, "hand_over")
     await operate(market, code, "reassign", {"courier": "Speedex"})
     await operate(market, code, "arrive")
     await operate(market, code, "inspect")
-    assert await told(market) == [
+    assert await sent_events(market) == [
         CREATED,
         APPROVED,
         ("updated", "returning", {"courier_tracking_ids"}),
@@ -72,7 +72,7 @@ async def test_a_created_event_is_sent_once_right_after_the_return_is_placed_and
 
 async def test_a_webhook_shows_the_whole_return_as_a_get_does_with_its_times_in_utc(market: Market) -> None:
     shop = await _shop(market)
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.settle()
     body = market.network.posts[-1][1]
     assert body["return"] == await show(shop, code)
@@ -92,42 +92,40 @@ async def test_turning_the_hook_on_late_leaves_older_returns_silent_until_a_fres
     market: Market,
 ) -> None:
     shop = await _shop(market, returns_webhook_enabled=False)
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await _change(market, shop, returns_webhook_enabled=True)
     await review(shop, code, option="approve")
-    assert await told(market) == []
+    assert await sent_events(market) == []
     await operate(market, code, "webhook")
-    assert await told(market) == [("created", "returning", set())]
+    assert await sent_events(market) == [("created", "returning", set())]
     await operate(market, code, "hand_over")
-    assert (await told(market))[1:] == [("updated", "returning", {"courier_tracking_ids"})]
+    assert (await sent_events(market))[1:] == [("updated", "returning", {"courier_tracking_ids"})]
 
 
 async def test_changing_the_url_silences_older_returns_until_a_fresh_created_event(market: Market) -> None:
     shop = await _shop(market)
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.settle()
     await _change(market, shop, returns_webhook_url="http://shop/new")
     await review(shop, code, option="approve")
-    assert await told(market, "http://shop/new") == []
-    newer = (await ask(market, await delivered(shop)))["return_code"]
-    assert await told(market, "http://shop/new") == [CREATED], "a new return is told at the new URL"
+    assert await sent_events(market, "http://shop/new") == []
+    newer = (await request_return(market, await delivered(shop)))["return_code"]
+    assert await sent_events(market, "http://shop/new") == [CREATED], "a new return is announced at the new URL"
     await operate(market, code, "webhook")
     await operate(market, code, "hand_over")
-    assert (await told(market, "http://shop/new"))[1:] == [
+    assert (await sent_events(market, "http://shop/new"))[1:] == [
         ("created", "returning", set()),
         ("updated", "returning", {"courier_tracking_ids"}),
     ]
     assert newer != code
-    assert await told(market) == [CREATED]
+    assert await sent_events(market) == [CREATED]
 
 
 @pytest.mark.parametrize("way", ["off and on", "elsewhere and back"])
-async def test_turning_the_hook_on_again_or_going_back_to_a_url_silences_what_was_told_before(
-    market: Market, way: str
-) -> None:
-    """The shop has not heard what happened in between."""
+async def test_turning_the_hook_on_again_or_restoring_a_url_silences_returns(market: Market, way: str) -> None:
+    """The shop missed the events in between."""
     shop = await _shop(market)
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.settle()
     if way == "off and on":
         await _change(market, shop, returns_webhook_enabled=False)
@@ -136,21 +134,21 @@ async def test_turning_the_hook_on_again_or_going_back_to_a_url_silences_what_wa
         await _change(market, shop, returns_webhook_url="http://shop/new")
         await _change(market, shop, returns_webhook_url=HOOK)
     await review(shop, code, option="approve")
-    assert await told(market) == [CREATED]
+    assert await sent_events(market) == [CREATED]
     await _change(market, shop, name="Another name")
     await operate(market, code, "webhook")
     await operate(market, code, "hand_over")
-    assert (await told(market))[1:] == [
+    assert (await sent_events(market))[1:] == [
         ("created", "returning", set()),
         ("updated", "returning", {"courier_tracking_ids"}),
     ]
 
 
 @pytest.mark.parametrize("by", ["one", "many"])
-async def test_the_delivery_log_sends_a_return_that_was_given_up_from_the_beginning(market: Market, by: str) -> None:
+async def test_resending_a_failed_return_from_the_log_sends_a_created_event(market: Market, by: str) -> None:
     shop = await _shop(market)
     market.network.statuses[HOOK] = [500] * 4
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.settle()
     await review(shop, code, option="approve")
     await market.advance(3600)
@@ -160,17 +158,17 @@ async def test_the_delivery_log_sends_a_return_that_was_given_up_from_the_beginn
     else:
         since = {"shop_id": shop.id, "since": "2026-11-24T00:00:00+02:00"}
         await market.operate("POST", "/marketplace/deliveries/resend", since)
-    assert (await told(market))[4:] == [("created", "returning", set())], (
+    assert (await sent_events(market))[4:] == [("created", "returning", set())], (
         "its present state, and nothing that was dropped"
     )
     await operate(market, code, "hand_over")
-    assert (await told(market))[5:] == [("updated", "returning", {"courier_tracking_ids"})]
+    assert (await sent_events(market))[5:] == [("updated", "returning", {"courier_tracking_ids"})]
     # By now the shop knows it: an event that is sent again is sent as it was.
     detail = await market.operate("GET", f"/marketplace/returns/{code}")
     await market.operate("POST", f"/marketplace/deliveries/{detail['deliveries'][-1]['id']}/resend")
     await market.settle()
     await market.operate("POST", f"/marketplace/deliveries/{detail['deliveries'][0]['id']}/resend")
-    assert (await told(market))[6:] == [("updated", "returning", {"courier_tracking_ids"}), CREATED]
+    assert (await sent_events(market))[6:] == [("updated", "returning", {"courier_tracking_ids"}), CREATED]
     await _change(market, shop, returns_webhook_enabled=False)
     path = f"/marketplace/deliveries/{detail['deliveries'][0]['id']}/resend"
     refusal = await market.operate("POST", path, status=422)
@@ -185,19 +183,19 @@ async def test_triggered_updates_wait_behind_a_creation_that_is_being_retried(ma
         await market.operate("POST", f"{path}/{kind}")
         await market.advance(3)
     await market.advance(120)
-    assert await told(market) == [CREATED, CREATED, APPROVED, ("updated", "returning", {"courier_tracking_ids"})]
+    assert await sent_events(market) == [CREATED, CREATED, APPROVED, ("updated", "returning", {"courier_tracking_ids"})]
 
 
 async def test_a_url_that_changes_between_an_updates_attempts_ends_them(market: Market) -> None:
     shop = await _shop(market)
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.settle()
     market.network.statuses[HOOK] = [500]
     await review(shop, code, option="approve")
     await market.settle()
     await _change(market, shop, returns_webhook_url="http://shop/new")
     await market.advance(3600)
-    assert await told(market, "http://shop/new") == []
+    assert await sent_events(market, "http://shop/new") == []
     detail = await market.operate("GET", f"/marketplace/returns/{code}")
     attempts = detail["deliveries"][1]["attempts"]
     assert [(entry["outcome"], entry["error"]) for entry in attempts] == [("retry", ""), ("exhausted", "silenced")]
@@ -206,70 +204,70 @@ async def test_a_url_that_changes_between_an_updates_attempts_ends_them(market: 
 async def test_while_created_is_being_retried_updates_wait_in_order_behind_it(market: Market) -> None:
     shop = await _shop(market)
     market.network.statuses[HOOK] = [500, 500]
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.settle()
     await review(shop, code, option="approve")
     await operate(market, code, "hand_over")
     await market.advance(61)
-    assert await told(market) == [CREATED, CREATED], "nothing overtakes it"
+    assert await sent_events(market) == [CREATED, CREATED], "nothing overtakes it"
     await operate(market, code, "arrive")
     await market.advance(4 * 60)
-    assert await told(market) == [
+    assert await sent_events(market) == [
         *[CREATED] * 3,
         APPROVED,
         ("updated", "returning", {"courier_tracking_ids"}),
         ("updated", "pending_physical_review", {"state"}),
     ]
     await operate(market, code, "inspect", {"accepted": False})
-    assert (await told(market))[-1] == ("updated", "rejected", {"state"})
+    assert (await sent_events(market))[-1] == ("updated", "rejected", {"state"})
 
 
-async def test_a_created_event_that_is_given_up_drops_what_waits_and_a_resend_sends_a_fresh_one(
+async def test_a_failed_created_event_drops_updates_until_a_resend(
     market: Market,
 ) -> None:
     shop = await _shop(market)
     market.network.statuses[HOOK] = [500] * 4
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.settle()
     await review(shop, code, option="approve")
     await market.advance(3600)
-    assert await told(market) == [CREATED] * 4
+    assert await sent_events(market) == [CREATED] * 4
     assert await _states(market, code) == [("created", "exhausted"), ("updated", "not_sent")]
     await operate(market, code, "hand_over")
-    assert await told(market) == [CREATED] * 4, "nobody knows of it, so nobody is told more"
+    assert await sent_events(market) == [CREATED] * 4, "created never arrived, so no update is sent"
     await operate(market, code, "webhook")
     fresh = ("created", "returning", set[str]())
-    assert (await told(market))[4:] == [fresh]
+    assert (await sent_events(market))[4:] == [fresh]
     assert market.network.posts[-1][1]["return"] == await show(shop, code)
     await operate(market, code, "arrive")
-    assert (await told(market))[5:] == [("updated", "pending_physical_review", {"state"})]
+    assert (await sent_events(market))[5:] == [("updated", "pending_physical_review", {"state"})]
 
 
 async def test_a_resend_sends_the_latest_event_again_with_the_same_bytes(market: Market) -> None:
     shop = await _shop(market)
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.settle()
     await review(shop, code, option="approve")
     await market.settle()
     await operate(market, code, "webhook")
     await market.settle()
     assert market.network.bodies[-1] == market.network.bodies[-2]
-    assert await told(market) == [CREATED, APPROVED, APPROVED]
+    assert await sent_events(market) == [CREATED, APPROVED, APPROVED]
 
 
-async def test_a_resend_while_created_is_being_retried_tries_that_now_and_the_rest_behind_it(market: Market) -> None:
+async def test_a_resend_retries_a_pending_created_event_first(market: Market) -> None:
     shop = await _shop(market)
     market.network.statuses[HOOK] = [500]
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.settle()
     await review(shop, code, option="approve")
     await operate(market, code, "webhook")
-    assert await told(market) == [CREATED, CREATED, APPROVED]
+    assert await sent_events(market) == [CREATED, CREATED, APPROVED]
 
 
-async def test_a_resend_without_a_hook_says_what_is_missing(market: Market) -> None:
+async def test_a_resend_without_a_hook_is_422_and_names_the_setting(market: Market) -> None:
     shop = await _shop(market, returns_webhook_enabled=False)
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     refusal = await operate(market, code, "webhook", status=422)
     assert refusal["errors"][0]["code"] == "return_webhook"
     assert "returns_webhook_enabled" in refusal["errors"][0]["messages"][0]
@@ -279,7 +277,7 @@ async def test_retries_and_secrets_are_those_of_orders(market: Market) -> None:
     shop = await _shop(market)
     await market.operate("POST", f"/marketplace/shops/{shop.id}/signing_secret")
     market.network.statuses[HOOK] = [500] * 9
-    code = (await ask(market, await delivered(shop)))["return_code"]
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     await market.advance(3600)
     detail = await market.operate("GET", f"/marketplace/returns/{code}")
     [delivery] = detail["deliveries"]
@@ -292,7 +290,7 @@ async def test_retries_and_secrets_are_those_of_orders(market: Market) -> None:
     assert len(ids) == 1
 
 
-async def test_the_demo_returns_webhooks_are_triggered_in_the_order_of_its_life(market: Market) -> None:
+async def test_the_webhooks_of_the_demo_return_are_triggered_in_order(market: Market) -> None:
     shop = await _shop(market)
     path = f"/marketplace/shops/{shop.id}/trigger_return_webhook"
     refusal = await market.operate("POST", f"{path}/shipment", status=422)
@@ -300,7 +298,7 @@ async def test_the_demo_returns_webhooks_are_triggered_in_the_order_of_its_life(
     for kind in ("creation", "shipment", "tracking", "courier", "state"):
         assert await market.operate("POST", f"{path}/{kind}") == {"success": True}
         await market.advance(2)
-    assert await told(market) == [
+    assert await sent_events(market) == [
         CREATED,
         APPROVED,
         ("updated", "returning", {"courier_tracking_ids"}),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.market import OPERATOR_TOKEN, Market, Shop, open_market
-from tests.virtual.returning import HOOK, ask, delivered, operate, review, show
+from tests.virtual.returning import HOOK, delivered, operate, request_return, review, show
 
 pytestmark = pytest.mark.anyio
 
@@ -33,11 +33,11 @@ async def _told_of_order(market: Market, code: str) -> list[dict[str, Any]]:
     return [body for _, body in market.network.posts if body.get("order", {}).get("code") == code]
 
 
-async def test_a_return_changes_nothing_of_its_order_until_it_is_returned(market: Market, shop: Shop) -> None:
+async def test_an_order_keeps_its_state_until_its_return_is_complete(market: Market, shop: Shop) -> None:
     code = await delivered(shop)
     before = await shop.show(code)
     events = len(await _told_of_order(market, code))
-    returned = (await ask(market, code))["return_code"]
+    returned = (await request_return(market, code))["return_code"]
     assert await shop.show(code) == before
     await review(shop, returned, option="approve")
     shown = await shop.show(code)
@@ -63,7 +63,7 @@ async def test_several_returns_bring_every_piece_back_and_end_the_order_as_retur
     parts = [(first, 1, "faulty"), (second, 1, "withdrawal"), (first, 1, "delivery_issues")]
     states = []
     for line, quantity, reason in parts:
-        asked = await ask(market, code, {"id": line, "quantity": quantity, "reason": reason})
+        asked = await request_return(market, code, {"id": line, "quantity": quantity, "reason": reason})
         if asked["state"] == "pending_merchant_review":
             await review(shop, asked["return_code"], option="approve")
         await operate(market, asked["return_code"], "take_back")
@@ -72,31 +72,31 @@ async def test_several_returns_bring_every_piece_back_and_end_the_order_as_retur
     shown = await shop.show(code)
     assert [line.get("return_reason") for line in shown["line_items"]] == ["faulty", "withdrawal"]
     assert len(shown["returns"]) == 3
-    refusal = await ask(market, code, {"id": first, "quantity": 1}, status=422)
+    refusal = await request_return(market, code, {"id": first, "quantity": 1}, status=422)
     assert refusal["errors"][0] == {"code": "order_status", "messages": ["Order already returned."]}
 
 
-async def test_of_a_partial_delivery_only_what_was_delivered_comes_back(market: Market, shop: Shop) -> None:
+async def test_only_pieces_of_a_partial_delivery_can_be_returned(market: Market, shop: Shop) -> None:
     code = await shop.accepted({"A": 2, "B": 1})
     first, second = await _lines(market, code)
     await market.operate("POST", f"/marketplace/orders/{code}/hand_over")
     body = {"line_items": [{"id": first, "quantity": 1}]}
     await market.operate("POST", f"/marketplace/orders/{code}/deliver", body)
     for line, quantity in ((second, 1), (first, 2)):
-        refusal = await ask(market, code, {"id": line, "quantity": quantity, "reason": "faulty"}, status=422)
+        refusal = await request_return(market, code, {"id": line, "quantity": quantity, "reason": "faulty"}, status=422)
         assert f"{first} (1)" in refusal["errors"][0]["messages"][0]
-    asked = await ask(market, code, {"id": first, "quantity": 1, "reason": "withdrawal"})
+    asked = await request_return(market, code, {"id": first, "quantity": 1, "reason": "withdrawal"})
     await operate(market, asked["return_code"], "take_back")
     assert (await shop.show(code))["state"] == "returned"
 
 
 @pytest.mark.parametrize("ending", ["reject", "expire", "cancel", "send_part", "turn_down"])
-async def test_what_comes_to_nothing_may_be_asked_for_again(market: Market, shop: Shop, ending: str) -> None:
+async def test_a_failed_return_can_be_requested_again(market: Market, shop: Shop, ending: str) -> None:
     code = await delivered(shop, B=1)
     [line] = await _lines(market, code)
     reason = "missing_part" if ending == "send_part" else "faulty"
-    returned = (await ask(market, code, {"id": line, "quantity": 1, "reason": reason}))["return_code"]
-    await ask(market, code, {"id": line, "quantity": 1, "reason": "faulty"}, status=422)
+    returned = (await request_return(market, code, {"id": line, "quantity": 1, "reason": reason}))["return_code"]
+    await request_return(market, code, {"id": line, "quantity": 1, "reason": "faulty"}, status=422)
     match ending:
         case "reject":
             await review(shop, returned, option="not_faulty", comment="It works.")
@@ -113,11 +113,11 @@ async def test_what_comes_to_nothing_may_be_asked_for_again(market: Market, shop
     states = {"reject": "rejected", "expire": "expired", "turn_down": "rejected"}
     assert (await show(shop, returned))["state"] == states.get(ending, "cancelled")
     assert (await shop.show(code))["state"] == "delivered"
-    again = await ask(market, code, {"id": line, "quantity": 1, "reason": "faulty"})
+    again = await request_return(market, code, {"id": line, "quantity": 1, "reason": "faulty"})
     assert again["return_code"] != returned
 
 
-async def test_of_two_returns_at_once_only_one_gets_the_last_piece(market: Market, shop: Shop) -> None:
+async def test_of_concurrent_returns_only_one_gets_the_last_piece(market: Market, shop: Shop) -> None:
     code = await delivered(shop, B=1)
     [line] = await _lines(market, code)
     path, body = f"/marketplace/orders/{code}/returns", {"line_items": [{"id": line, "quantity": 1}]}
@@ -128,8 +128,8 @@ async def test_of_two_returns_at_once_only_one_gets_the_last_piece(market: Marke
     assert listed.json["meta"]["pagination"]["total_results"] == 1
 
 
-async def test_of_two_reviews_at_once_one_decides(market: Market, shop: Shop) -> None:
-    returned = (await ask(market, await delivered(shop)))["return_code"]
+async def test_of_concurrent_reviews_only_one_succeeds(market: Market, shop: Shop) -> None:
+    returned = (await request_return(market, await delivered(shop)))["return_code"]
     answers = await asyncio.gather(
         *(review(shop, returned, option="approve") for _ in range(4)),
         *(review(shop, returned, option="not_faulty", comment="no") for _ in range(4)),
@@ -139,8 +139,8 @@ async def test_of_two_reviews_at_once_one_decides(market: Market, shop: Shop) ->
     assert codes == {"return_status"}
 
 
-async def test_a_review_that_comes_with_its_deadline_is_too_late(market: Market, shop: Shop) -> None:
-    returned = (await ask(market, await delivered(shop)))["return_code"]
+async def test_a_review_at_its_deadline_is_too_late(market: Market, shop: Shop) -> None:
+    returned = (await request_return(market, await delivered(shop)))["return_code"]
     await market.advance(72 * 3600 - 5)
     assert (await show(shop, returned))["state"] == "pending_merchant_review"
     await market.advance(5)
@@ -154,20 +154,20 @@ async def test_a_withdrawal_within_the_policy_travels_back_without_a_review(mark
     code = await delivered(shop)
     [line, _] = await _lines(market, code)
     body = {"id": line, "quantity": 1, "reason": "withdrawal"}
-    asked = await ask(market, code, body)
+    asked = await request_return(market, code, body)
     assert asked["state"] == "returning"
     assert asked["courier"] == "Skroutz Last Mile"
     assert asked["returning_address"]["street_name"] == "Σταδίου"
     assert "review_options" not in asked
     assert len((await shop.show(code))["returns"]) == 1
     await market.advance(14 * 86_400 + 1)
-    late = await ask(market, code, body)
+    late = await request_return(market, code, body)
     assert [option["option"] for option in late["review_options"]] == ["approve", "out_of_policy_withdrawal"]
 
 
 async def test_a_virtual_return_is_reviewed_and_ended_without_a_shipment(market: Market, shop: Shop) -> None:
     code = await delivered(shop)
-    asked = await ask(market, code, virtual=True)
+    asked = await request_return(market, code, virtual=True)
     await review(shop, asked["return_code"], option="approve")
     shown = await show(shop, asked["return_code"])
     assert shown.keys() & {"courier", "returning_address", "courier_tracking_ids"} == set()
@@ -185,9 +185,9 @@ async def test_returns_are_listed_by_state_and_order_newest_first(market: Market
     code, another = await delivered(shop), await delivered(shop)
     codes = []
     for order in (code, another, code):
-        codes.append((await ask(market, order))["return_code"])
+        codes.append((await request_return(market, order))["return_code"])
         await market.advance(1)
-    await ask(market, await delivered(other))
+    await request_return(market, await delivered(other))
     await review(shop, codes[0], option="approve")
 
     async def listed(query: str) -> list[str]:
@@ -207,8 +207,8 @@ async def test_returns_are_listed_by_state_and_order_newest_first(market: Market
     assert len((await market.operate("GET", f"/marketplace/returns?shop_id={other.id}"))["returns"]) == 1
 
 
-async def test_the_operator_sees_how_a_return_came_to_be_what_it_is(market: Market, shop: Shop) -> None:
-    code = (await ask(market, await delivered(shop)))["return_code"]
+async def test_the_operator_sees_a_returns_decision_and_timeline(market: Market, shop: Shop) -> None:
+    code = (await request_return(market, await delivered(shop)))["return_code"]
     detail = await market.operate("GET", f"/marketplace/returns/{code}")
     assert detail["review_until"] == "2026-11-27T08:00:02Z"
     await review(shop, code, option="contact_manufacturer", comment=" Ask them. ")
@@ -233,7 +233,7 @@ async def test_the_operator_sees_how_a_return_came_to_be_what_it_is(market: Mark
         (("cancel",), "Order already cancelled."),
     ],
 )
-async def test_only_what_was_delivered_can_come_back(
+async def test_only_a_delivered_order_can_be_returned(
     market: Market, shop: Shop, moves: tuple[str, ...], message: str
 ) -> None:
     code = await shop.cart(A=1)
@@ -243,7 +243,7 @@ async def test_only_what_was_delivered_can_come_back(
             await market.advance(2)
         else:
             await market.operate("POST", f"/marketplace/orders/{code}/{move}")
-    refusal = await ask(market, code, status=422)
+    refusal = await request_return(market, code, status=422)
     assert refusal["errors"] == [{"code": "order_status", "messages": [message]}]
 
 
@@ -267,9 +267,9 @@ async def test_a_customers_bad_request_changes_nothing(market: Market, shop: Sho
     first, _ = await _lines(market, code)
     await market.settle()
     before = await market.order(code)
-    refusal = await ask(market, code, {"id": first, "quantity": 1, "reason": "faulty"} | line, status=422)
+    refusal = await request_return(market, code, {"id": first, "quantity": 1, "reason": "faulty"} | line, status=422)
     assert refusal["errors"][0]["code"] == "invalid_parameter"
-    twice = await ask(market, code, {"id": first, "quantity": 1}, {"id": first, "quantity": 1}, status=422)
+    twice = await request_return(market, code, {"id": first, "quantity": 1}, {"id": first, "quantity": 1}, status=422)
     assert twice["errors"][0]["messages"] == ["line_items: name each line once."]
     assert await market.order(code) == before
     assert (await shop.call("GET", "/returns")).json["returns"] == []

@@ -64,13 +64,13 @@ async def test_a_scenario_plays_to_its_end(tmp_path: Path, name: str) -> None:
         assert market.network.posts
 
 
-def test_each_scenario_says_in_a_sentence_why_it_exists() -> None:
+def test_each_scenario_has_a_sentence() -> None:
     for scenario in scenarios().values():
         assert len(scenario.sentence) > 40, scenario.name
         assert scenario.sentence.endswith("."), scenario.name
 
 
-async def test_scenarios_bring_about_what_they_are_named_after(tmp_path: Path) -> None:
+async def test_scenarios_create_the_case_that_they_are_named_after(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         shown = {
@@ -103,7 +103,7 @@ async def test_scenarios_bring_about_what_they_are_named_after(tmp_path: Path) -
         ("return_long_comment", ["rejected"]),
     ],
 )
-async def test_scenarios_of_returns_end_as_they_say(tmp_path: Path, name: str, states: list[str]) -> None:
+async def test_return_scenarios_end_as_expected(tmp_path: Path, name: str, states: list[str]) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(returns_webhook_url="http://shop/returns", returns_webhook_enabled=True)
         played = await _play(market, shop, name)
@@ -136,8 +136,8 @@ async def test_an_override_changes_the_value_at_its_path(tmp_path: Path) -> None
         assert (order["comments"], order["customer"]["first_name"]) == ("Γεια", "Άννα")
 
 
-async def test_texts_stand_for_what_is_wanted_at_their_place(tmp_path: Path) -> None:
-    """A command line gives texts: numbers become numbers where one is wanted, and stay texts elsewhere."""
+async def test_text_values_are_converted_to_the_type_of_the_field(tmp_path: Path) -> None:
+    """The command line passes texts: they become numbers in numeric fields and stay texts elsewhere."""
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         values = {
@@ -179,7 +179,7 @@ class AcceptingNetwork(FakeNetwork):
         return answer
 
 
-async def test_a_shop_that_is_faster_than_the_scenario_has_answered(tmp_path: Path) -> None:
+async def test_an_answer_of_the_shop_before_the_scenarios_counts(tmp_path: Path) -> None:
     network = AcceptingNetwork()
     async with open_market(tmp_path, network=network) as market:
         network.shop = shop = await market.shop()
@@ -213,9 +213,7 @@ async def test_a_shop_that_is_faster_than_the_scenario_has_answered(tmp_path: Pa
         ("order", {}),
     ],
 )
-async def test_an_override_that_leads_nowhere_is_refused_and_places_nothing(
-    tmp_path: Path, path: str, value: object
-) -> None:
+async def test_an_invalid_override_is_refused_and_places_no_order(tmp_path: Path, path: str, value: object) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         body = {"shop_id": shop.id, "set": {path: value}}
@@ -224,7 +222,7 @@ async def test_an_override_that_leads_nowhere_is_refused_and_places_nothing(
         assert (await market.operate("GET", "/marketplace/orders"))["orders"] == []
 
 
-async def test_an_unknown_scenario_names_those_that_there_are(tmp_path: Path) -> None:
+async def test_an_unknown_scenario_is_404_and_lists_the_names(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
         answer = await market.operate("POST", "/marketplace/scenarios/none", {"shop_id": shop.id}, status=404)
@@ -234,7 +232,7 @@ async def test_an_unknown_scenario_names_those_that_there_are(tmp_path: Path) ->
         await market.operate("POST", "/marketplace/scenarios/new_order", {"shop_id": "nobody"}, status=404)
 
 
-async def test_a_scenario_that_needs_another_kind_of_shop_says_what_to_do(tmp_path: Path) -> None:
+async def test_a_scenario_for_another_kind_of_shop_is_422_with_what_to_do(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
         body = {"shop_id": shop.id}

@@ -47,7 +47,7 @@ async def test_webhooks_are_signed_from_the_switch_on_until_the_switch_off(tmp_p
         assert market.network.headers[3:] == [{}, {}]
 
 
-async def test_secrets_of_unknown_shops_are_not_made(tmp_path: Path) -> None:
+async def test_an_unknown_shop_gets_no_signing_secret(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         for method in ("POST", "DELETE"):
             await market.operate(method, "/marketplace/shops/nobody/signing_secret", status=404)

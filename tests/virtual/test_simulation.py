@@ -75,7 +75,7 @@ async def _life(folder: Path, seed: int, events: int) -> tuple[Counter[str], int
 
 
 def _checked(view: View, world: World) -> Counter[str]:
-    """What is recorded agrees with what the shops have seen, and with the contract's four attempts in their minutes."""
+    """Check that the records agree with the shops' requests, and with the contract's four attempts and minutes."""
     assert world.broken == []
     outcomes: Counter[str] = Counter()
     attempts: dict[tuple[str, str, int], list[tuple[int, int, str]]] = {}
@@ -97,7 +97,7 @@ def _checked(view: View, world: World) -> Counter[str]:
         assert len(recorded) <= 4, event
         assert len(recorded) <= seen.ended, "what is recorded was sent"
         assert words[:-1] == ["retry"] * (len(words) - 1), event
-        # Fewer than four only of who has asked to be left alone until the minutes were over.
+        # Fewer than four only if the endpoint sent a Retry-After beyond the last attempt.
         asked_for_time = recorded[-1][1] >= told[event] + 20 * _MINUTE_MILLIS - 1
         assert words[-1] == "delivered" or (words[-1] == "exhausted" and (len(words) == 4 or asked_for_time)), event
         assert seen.is_answered or words[-1] == "exhausted", event
@@ -107,7 +107,7 @@ def _checked(view: View, world: World) -> Counter[str]:
     return outcomes
 
 
-def test_no_delivery_is_lost_among_crashes_failing_writes_and_endpoints_of_every_manner(memory: Path) -> None:
+def test_no_delivery_is_lost_despite_crashes_and_failing_writes(memory: Path) -> None:
     seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
     print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
     outcomes, sends, fingerprint = run_in_virtual_time(_life(memory, seed, DELIVERIES))
@@ -116,7 +116,7 @@ def test_no_delivery_is_lost_among_crashes_failing_writes_and_endpoints_of_every
     assert outcomes["delivered"] > outcomes["exhausted"] > 0
 
 
-def test_a_seed_makes_the_same_world_again(memory: Path) -> None:
+def test_a_seed_repeats_the_same_run(memory: Path) -> None:
     for name in ("one", "other"):
         (memory / name).mkdir()
     first = run_in_virtual_time(_life(memory / "one", 7, 500))
@@ -124,7 +124,7 @@ def test_a_seed_makes_the_same_world_again(memory: Path) -> None:
 
 
 @pytest.mark.parametrize("shops", [100, 1000])
-def test_a_tenth_of_the_shops_dead_or_slow_leaves_the_others_p99_as_it_was(memory: Path, shops: int) -> None:
+def test_dead_or_slow_shops_do_not_raise_the_p99_of_the_others(memory: Path, shops: int) -> None:
     async def p99(folder: Path, bad: int) -> float:
         world = World(folder, 11)
         manners = {Manner.HEALTHY: shops - bad, Manner.DEAD: bad // 2, Manner.SLOW: bad - bad // 2}

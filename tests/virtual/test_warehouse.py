@@ -1,5 +1,4 @@
-"""Goods fulfilled by the marketplace (docs/contract.md#section-9): announced, received, sold, sent with a delivery
-note."""
+"""Goods in the marketplace's warehouse (docs/contract.md#section-9): submitted, received, sold, sent with a note."""
 
 import asyncio
 import unicodedata
@@ -18,7 +17,7 @@ from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.queries import find_order
 from kalathi.marketplace.orders.terms import Terms
 from tests.market import CUSTOMER, NOON, OPERATOR_TOKEN, Market, Shop, open_market
-from tests.virtual.returning import ask, operate, review, show
+from tests.virtual.returning import operate, request_return, review, show
 from tests.virtual.warehousing import announce, in_warehouse, receive, stocked, supplier
 
 pytestmark = pytest.mark.anyio
@@ -35,9 +34,7 @@ async def shop(market: Market) -> Shop:
     return await market.shop(quantity=0)
 
 
-async def test_goods_are_announced_received_in_other_quantities_and_lie_in_the_warehouse(
-    market: Market, shop: Shop
-) -> None:
+async def test_received_quantities_become_warehouse_stock(market: Market, shop: Shop) -> None:
     assert await in_warehouse(shop) == {"A": 0, "B": 0}
     code = (await announce(shop, await supplier(shop), A=8, B=2)).json["code"]
     assert len(code) == len("220623-4078-5820")
@@ -68,9 +65,7 @@ async def test_goods_are_announced_received_in_other_quantities_and_lie_in_the_w
     assert await in_warehouse(shop) == {"A": 6, "B": 2}
 
 
-async def test_an_order_of_what_is_in_the_warehouse_is_born_accepted_and_gets_its_delivery_note(
-    market: Market, shop: Shop
-) -> None:
+async def test_a_warehouse_order_starts_accepted_and_gets_its_delivery_note(market: Market, shop: Shop) -> None:
     await stocked(shop, A=5, B=1)
     code = await shop.cart(A=2, B=1)
     await market.settle()
@@ -93,7 +88,7 @@ async def test_an_order_of_what_is_in_the_warehouse_is_born_accepted_and_gets_it
     assert (await shop.show(code))["fbs_delivery_note"] is None
     await market.advance(2)
     shown = await shop.show(code)
-    assert await shop.told(code) == [
+    assert await shop.sent_updates(code) == [
         ("dispatched", {"state"}),
         ("dispatched", {"fbs_delivery_note", "fbs_delivery_note_url"}),
     ]
@@ -108,7 +103,7 @@ async def test_an_order_of_what_is_in_the_warehouse_is_born_accepted_and_gets_it
     document.close()
 
 
-async def test_what_is_not_whole_in_the_warehouse_is_asked_of_the_shop(market: Market) -> None:
+async def test_an_order_not_fully_in_the_warehouse_goes_to_the_shop(market: Market) -> None:
     shop = await market.shop(quantity=10)
     await stocked(shop, A=1)
     kinds = [
@@ -126,9 +121,7 @@ async def test_what_is_not_whole_in_the_warehouse_is_asked_of_the_shop(market: M
     assert await shop.stock() == {"A": 10 - 5, "B": 9}
 
 
-async def test_a_cancelled_order_gives_its_pieces_back_to_the_warehouse_unless_they_are_on_their_way(
-    market: Market, shop: Shop
-) -> None:
+async def test_a_cancelled_order_is_restocked_unless_in_transit(market: Market, shop: Shop) -> None:
     await stocked(shop, A=3)
     first, second = await shop.cart(A=1), await shop.cart(A=1)
     await market.operate("POST", f"/marketplace/orders/{second}/hand_over")
@@ -170,7 +163,7 @@ async def test_stock_never_goes_below_zero_under_thirty_two_callers(market: Mark
     assert left["A"] == 0 or left["B"] == 0 or min(left.values()) < 2, "as much was sold as there was"
 
 
-async def test_what_is_left_of_a_rejection_comes_from_the_warehouse_when_all_of_it_lies_there(market: Market) -> None:
+async def test_a_successor_ships_from_the_warehouse_if_fully_in_stock(market: Market) -> None:
     shop = await market.shop(quantity=5)
     await stocked(shop, A=3)
     code = await shop.cart(A=3, B=1)
@@ -194,7 +187,7 @@ async def test_what_is_left_of_a_rejection_comes_from_the_warehouse_when_all_of_
     assert first["quantity"] == 3
 
 
-async def test_a_delivery_note_comes_however_quickly_the_order_lives(market: Market, shop: Shop) -> None:
+async def test_a_delivery_note_follows_a_quickly_ended_order(market: Market, shop: Shop) -> None:
     await stocked(shop, A=2)
     for pieces in (2, 1):
         await stocked(shop, A=2)
@@ -202,7 +195,7 @@ async def test_a_delivery_note_comes_however_quickly_the_order_lives(market: Mar
         for word in ("hand_over", "deliver"):
             await market.operate("POST", f"/marketplace/orders/{code}/{word}")
         line = (await shop.show(code))["line_items"][0]["id"]
-        asked = await ask(market, code, {"id": line, "quantity": pieces, "reason": "withdrawal"})
+        asked = await request_return(market, code, {"id": line, "quantity": pieces, "reason": "withdrawal"})
         await operate(market, asked["return_code"], "take_back")
         assert (await shop.show(code))["state"] == ("returned" if pieces == 2 else "partially_returned")
         await market.advance(5)
@@ -217,15 +210,13 @@ async def test_phones_of_customers_are_not_shown_of_an_order_from_the_warehouse(
     assert "shipping_cost" not in order
 
 
-async def test_a_return_of_an_order_from_the_warehouse_goes_back_there_and_is_not_sold_again_by_itself(
-    market: Market, shop: Shop
-) -> None:
+async def test_a_warehouse_return_goes_back_there_and_is_not_resold(market: Market, shop: Shop) -> None:
     await stocked(shop, A=1)
     code = await shop.cart(A=1)
     for word in ("hand_over", "deliver"):
         await market.operate("POST", f"/marketplace/orders/{code}/{word}")
     [line] = (await shop.show(code))["line_items"]
-    asked = await ask(market, code, {"id": line["id"], "quantity": 1, "reason": "missing_part"})
+    asked = await request_return(market, code, {"id": line["id"], "quantity": 1, "reason": "missing_part"})
     assert "send_missing_part" not in [option["option"] for option in asked["review_options"]]
     await review(shop, asked["return_code"], option="approve")
     assert (await show(shop, asked["return_code"]))["returning_address"] == {
@@ -241,7 +232,7 @@ async def test_a_return_of_an_order_from_the_warehouse_goes_back_there_and_is_no
     assert await in_warehouse(shop) == {"A": 0, "B": 0}
 
 
-async def test_an_order_from_the_warehouse_is_replaced_by_one_that_the_shop_sends(market: Market) -> None:
+async def test_a_warehouse_order_is_replaced_by_an_order_of_the_shop(market: Market) -> None:
     shop = await market.shop(quantity=3)
     await stocked(shop, A=1)
     code = await shop.cart(A=1)

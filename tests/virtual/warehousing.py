@@ -1,4 +1,4 @@
-"""What tests of the warehouse do: goods are announced, received, and counted."""
+"""Steps of warehouse tests: submit, receive and count goods."""
 
 from typing import Any
 

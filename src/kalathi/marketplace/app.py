@@ -166,7 +166,7 @@ class Marketplace:
             try:
                 await forget_old(self.database, to_millis(before), self._ending)
             except (StorageError, DomainError):
-                _log.warning("nothing_forgotten")  # The next time will do.
+                _log.warning("delivery_log_cleanup_failed")  # It is repeated at the next interval.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _FORGET_EVERY_SECONDS)
 

@@ -249,7 +249,7 @@ class Worker:
         except (ConditionFailedError, StorageError) as error:
             _not_written(row, error)
         except Exception:  # noqa: BLE001  (one faulty row must not end the worker; it is logged and repeated later)
-            _log.exception("due_work_failed", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
+            _log.exception("job_failed", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
             await self._put_off(row)
         finally:
             pool.noted(row.shop_id, loop.time() - started)
@@ -316,7 +316,7 @@ class Worker:
         try:
             await self._database.commit(ChangeSet(repeat_at(row, self._clock.now_millis() + pause_millis)))
         except (ConditionFailedError, StorageError) as error:
-            _log.warning("not_put_off", kind=row.kind, subject=row.subject, error=str(error))
+            _log.warning("postpone_failed", kind=row.kind, subject=row.subject, error=str(error))
 
 
 def _changes(results: list[_Result]) -> ChangeSet:

@@ -122,7 +122,7 @@ class Connector:
                 next_at = self.next_at()
                 seconds = _IDLE_SECONDS if next_at is None else max(next_at - self._context.clock(), 0.01)
             except Exception:  # noqa: BLE001  (a locked or full disk must not end the connector)
-                _log.exception("connector_stumbled")
+                _log.exception("connector_work_failed")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), min(seconds, _IDLE_SECONDS))
 
@@ -131,7 +131,7 @@ class Connector:
             try:
                 await self.look_after()
             except Exception:  # noqa: BLE001  (the same)
-                _log.exception("connector_stumbled")
+                _log.exception("connector_checks_failed")
             await asyncio.sleep(_IDLE_SECONDS)
 
     def next_at(self) -> float | None:
@@ -209,7 +209,7 @@ class Connector:
         except CallError as error:
             self._context.metrics.note_failure("reconcile")
             self._jobs.note_failure(error)
-            _log.warning("not_reconciled", error=str(error))
+            _log.warning("reconciliation_failed", error=str(error))
         else:
             if found.has_lists:
                 self._setup.note_answer()

@@ -46,7 +46,7 @@ class HandoverSteps:
     def _postpone(self, handover: Handover, failure: str) -> None:
         pause = pause_seconds(handover.tries)
         self._context.metrics.note_failure("handover")
-        _log.warning("not_handed_over", code=handover.code, error=failure, pause_seconds=pause)
+        _log.warning("hand_over_failed", code=handover.code, error=failure, pause_seconds=pause)
         if handover.tries + 1 == FAILURES_BEFORE_PERSON:
             self._context.tell_person(f"{handover.code} cannot be handed over: {failure}")
         self._context.inbox.handovers.postpone(handover, self._context.clock() + pause, failure)

@@ -105,7 +105,7 @@ class SubjectJobs:
         if job.tries + 1 < _TRIES_OF_UNKNOWN or not self._setup.has_answered:
             self._try_again(job, UNKNOWN_CODE if self._setup.has_answered else str(error))
             return
-        _log.warning("unknown_code_forgotten", kind=job.kind, code=job.code[:_CODE_SHOWN])
+        _log.warning("unknown_code_dropped", kind=job.kind, code=job.code[:_CODE_SHOWN])
         self._context.metrics.note_failure("unknown_code")
         self._inbox.jobs.forget(job)
 
@@ -124,7 +124,7 @@ class SubjectJobs:
         order = reading.order
         self._inbox.subjects.note_state(Subject.ORDER, code, order.state, answer_until(order))
         if reading.unread:
-            _log.warning("order_read_in_part", code=code, unread=reading.unread)
+            _log.warning("order_partly_unreadable", code=code, unread=reading.unread)
         places = places_that_decide(reading.unread)
         if order.state == OrderState.OPEN and places:
             return f"{', '.join(places)} cannot be read: accept or reject it in the marketplace's own pages"

@@ -88,7 +88,7 @@ class OrderDueWork:
         content = voucher_facts(found, self._clock.now())
         if letters := unreadable_address(found.order):
             # The log must not contain customer data, so only the number of letters.
-            _log.warning("address_needs_person", code=row.subject, shop_id=row.shop_id, unreadable_letters=len(letters))
+            _log.warning("address_unprintable", code=row.subject, shop_id=row.shop_id, unreadable_letters=len(letters))
         pdf = await self._render(render_voucher, content)
         voucher = RenderedVoucher(pdf, secret_token(), content.tracking_codes)
 

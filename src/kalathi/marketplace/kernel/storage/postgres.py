@@ -299,4 +299,4 @@ class _Notifier:
                                 break
             except (psycopg.Error, StorageError):
                 if not self._closing.wait(_LISTEN_AGAIN_SECONDS):
-                    _log.warning("listening_again")
+                    _log.warning("listen_connection_lost")

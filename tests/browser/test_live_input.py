@@ -1,12 +1,11 @@
-"""Hands on a page that renews itself: a click arrives, what a refused or an old form held stays, and no page shows
-another shop's things."""
+"""Live pages during input: an update loses no click and no form input, and no page shows another shop's data."""
 
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.browser.browsing import Desk, desk, refresh
+from tests.browser.browsing import BrowserSetup, marketplace_in_browser, refresh
 from tests.market import LOCATION
 
 pytestmark = pytest.mark.anyio
@@ -14,9 +13,9 @@ pytestmark = pytest.mark.anyio
 HELD = "It appears when you finish here"
 
 
-async def test_a_click_that_has_begun_arrives_whatever_comes_in_between(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
-        page = await _held_order(place)
+async def test_an_update_during_a_click_does_not_lose_the_click(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
+        page = await _focused_order(place)
         await page.get_by_role("button", name="Hand over to the courier").hover()
         await page.mouse.down()
         await refresh(page)
@@ -24,9 +23,9 @@ async def test_a_click_that_has_begun_arrives_whatever_comes_in_between(tmp_path
         await expect(page.locator("[data-fresh=head]")).to_contain_text("Dispatched")
 
 
-async def test_a_key_that_is_down_presses_its_button(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
-        page = await _held_order(place)
+async def test_an_update_during_a_key_press_does_not_lose_the_press(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
+        page = await _focused_order(place)
         button = page.get_by_role("button", name="Hand over to the courier")
         await button.evaluate("button => { window.dispatchEvent(new Event('focus')); button.focus() }")
         await page.keyboard.down("Space")
@@ -35,11 +34,11 @@ async def test_a_key_that_is_down_presses_its_button(tmp_path: Path) -> None:
         await expect(page.locator("[data-fresh=head]")).to_contain_text("Dispatched")
 
 
-async def test_a_press_whose_release_was_lost_holds_nothing_back_for_ever(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_updates_resume_after_a_press_without_a_release(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         await place.shop.cart(LAMP=1)
         page = await place.signed_in()
-        # A scrollbar tells of the press, and of no release.
+        # A scrollbar reports the press, but no release.
         await page.evaluate("document.dispatchEvent(new PointerEvent('pointerdown'))")
         code = await place.shop.cart(LAMP=1)
         await expect(page.locator("#news")).to_contain_text(HELD)
@@ -48,8 +47,8 @@ async def test_a_press_whose_release_was_lost_holds_nothing_back_for_ever(tmp_pa
         await expect(page.locator(f"#order-{code}")).to_be_visible()
 
 
-async def test_news_that_were_taken_back_are_held_no_more(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_change_that_was_undone_is_no_longer_announced(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         [code] = await place.shop.play("accept")
         page = await place.signed_in()
         await page.goto(f"/shop/orders/{code}")
@@ -61,8 +60,8 @@ async def test_news_that_were_taken_back_are_held_no_more(tmp_path: Path) -> Non
         await expect(page.get_by_label("New date")).to_be_focused()
 
 
-async def test_no_window_shows_the_orders_of_a_shop_that_another_window_has_opened(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_window_does_not_switch_to_a_shop_opened_in_another(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=1)
         window = await place.signed_in()
         of_the_order = await window.context.new_page()
@@ -83,7 +82,7 @@ async def test_no_window_shows_the_orders_of_a_shop_that_another_window_has_open
             await expect(shown.locator(".name")).to_have_text(place.shop.name)
         await expect(window.locator(f"#order-{code}")).to_be_visible()
         await expect(reason).to_have_value("Έσπασε")
-        # What is sent all the same is refused: it was written for the other shop.
+        # The form is refused if it is sent anyway: it was written for the other shop.
         place.expected_statuses.add(403)
         await of_the_order.get_by_role("button", name="Reject the order").click()
         await expect(of_the_order.get_by_text("Another shop has been opened in this browser since")).to_be_visible()
@@ -92,8 +91,8 @@ async def test_no_window_shows_the_orders_of_a_shop_that_another_window_has_open
         await expect(window.locator(".name")).to_have_text("Το άλλο")
 
 
-async def test_a_window_says_at_once_that_another_has_signed_out_and_a_form_is_given_back(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_sign_out_is_shown_in_every_window_and_keeps_form_input(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code, page = await place.at_an_order()
         settings = await page.context.new_page()
         await settings.goto("/shop/settings")
@@ -115,8 +114,8 @@ async def test_a_window_says_at_once_that_another_has_signed_out_and_a_form_is_g
         await page.wait_for_url(f"**/shop/orders/{code}")
 
 
-async def test_a_refused_form_holds_back_nothing_of_the_others_and_is_not_sent_again_by_loading(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_refused_form_blocks_no_updates_and_a_reload_does_not_resend(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code, page = await place.at_an_order()
         place.expected_statuses.add(422)
         await page.get_by_role("button", name="Reject these items").click()
@@ -130,8 +129,8 @@ async def test_a_refused_form_holds_back_nothing_of_the_others_and_is_not_sent_a
         await expect(page.get_by_role("alert")).to_have_count(0)
 
 
-async def test_a_refusal_on_a_page_with_the_forms_own_address_is_not_sent_again_by_loading(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_reload_does_not_resend_a_form_of_the_same_address(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         page = await place.signed_in()
         await page.goto("/shop/settings")
         await page.get_by_label("Address for orders").fill("ftp://x")
@@ -145,8 +144,8 @@ async def test_a_refusal_on_a_page_with_the_forms_own_address_is_not_sent_again_
         assert len(posts) == 1
 
 
-async def test_the_other_forms_of_a_page_are_renewed_after_a_refusal(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_the_other_forms_of_a_page_update_after_a_refusal(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         await place.caller.operate("PATCH", f"/marketplace/shops/{place.shop.id}", {"fulfillment_mode": "fbm"})
         code, page = await place.at_an_order()
         await page.get_by_role("button", name="Accept the order").click()
@@ -160,8 +159,8 @@ async def test_the_other_forms_of_a_page_are_renewed_after_a_refusal(tmp_path: P
         await expect(page.get_by_label("Tracking code").first).to_have_value("7")
 
 
-async def test_the_box_for_all_says_what_the_boxes_say(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_the_select_all_box_follows_the_other_boxes(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         [first] = await place.shop.play("accept")
         page = await place.signed_in()
         every = page.locator("#all")
@@ -178,8 +177,8 @@ async def test_the_box_for_all_says_what_the_boxes_say(tmp_path: Path) -> None:
         await expect(every).not_to_be_checked()
 
 
-async def test_vouchers_are_downloaded_twice_in_a_row(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_vouchers_can_be_downloaded_twice_in_a_row(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         codes = [code for _ in range(2) for code in await place.shop.play("accept")]
         page = await place.signed_in()
         # As in a browser that keeps PDFs instead of showing them.
@@ -192,8 +191,8 @@ async def test_vouchers_are_downloaded_twice_in_a_row(tmp_path: Path) -> None:
             await page.get_by_label(f"Voucher of {code}").uncheck()
 
 
-async def test_a_form_from_before_somebody_signed_in_anew_comes_back_filled_in(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_form_of_an_older_session_comes_back_filled_in(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=1)
         page = await place.page()
         await page.goto(f"/operator/orders/{code}")
@@ -211,8 +210,8 @@ async def test_a_form_from_before_somebody_signed_in_anew_comes_back_filled_in(t
         await expect(page.locator("[data-fresh=head]")).to_contain_text("Rejected")
 
 
-async def test_what_a_refused_form_held_stays_when_the_page_is_renewed(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_input_of_a_refused_form_survives_an_update(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await _delivered(place)
         page = await place.page()
         await page.goto(f"/operator/orders/{code}")
@@ -225,8 +224,8 @@ async def test_what_a_refused_form_held_stays_when_the_page_is_renewed(tmp_path:
         await expect(page.get_by_label("Nothing is sent back")).to_be_checked()
 
 
-async def test_a_text_that_a_refused_form_held_is_no_news(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_text_of_a_refused_form_is_not_announced_as_a_change(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await _delivered(place)
         line = (await place.caller.operate("GET", f"/marketplace/orders/{code}"))["order"]["line_items"][0]["id"]
         asked = {"line_items": [{"id": line, "quantity": 1, "reason": "faulty", "photos": ["https://x.example/1.jpg"]}]}
@@ -245,8 +244,8 @@ async def test_a_text_that_a_refused_form_held_is_no_news(tmp_path: Path) -> Non
         await expect(comment).to_have_value("Δεν είναι δικό μας")
 
 
-async def test_a_tick_goes_with_its_row_and_the_list_goes_on(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_selected_row_that_leaves_the_list_does_not_stop_updates(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         [code] = await place.shop.play("accept")
         page = await place.signed_in()
         await page.goto("/shop/orders?state=accepted")
@@ -262,8 +261,8 @@ async def _as_download(route: Route) -> None:
     await route.fulfill(response=answer, headers={**answer.headers, "content-disposition": "attachment"})
 
 
-async def _held_order(place: Desk) -> Page:
-    """An order's page at the operator's, on which somebody chooses among pickup windows that are not on offer now."""
+async def _focused_order(place: BrowserSetup) -> Page:
+    """An operator's order page with the focus on a choice of pickup windows that are no longer offered."""
     [code] = await place.shop.play("accept")
     page = await place.page()
     await page.goto(f"/operator/orders/{code}")
@@ -275,14 +274,14 @@ async def _held_order(place: Desk) -> Page:
     return page
 
 
-async def _delivered(place: Desk) -> str:
+async def _delivered(place: BrowserSetup) -> str:
     [code] = await place.shop.play("accept")
     for step in ("hand_over", "deliver"):
         await place.caller.operate("POST", f"/marketplace/orders/{code}/{step}")
     return code
 
 
-async def _call(place: Desk, code: str, action: str, body: object = None) -> None:
+async def _call(place: BrowserSetup, code: str, action: str, body: object = None) -> None:
     address = f"{place.address}/merchants/ecommerce/orders/{code}/{action}"
     headers = {"Authorization": f"Bearer {place.shop.token}", "Accept": "application/vnd.skroutz+json; version=3.0"}
     async with place.caller.session.post(address, headers=headers, json=body) as answer:

@@ -122,7 +122,7 @@ class Page:
         return found[0]
 
 
-class Surfer:
+class Visitor:
     """Somebody at a browser."""
 
     def __init__(
@@ -198,7 +198,7 @@ class Surfer:
 class Place:
     """A marketplace with a shop, somebody of that shop, and somebody at the operator's context."""
 
-    def __init__(self, market: Market, shop: Shop, merchant: Surfer, operator: Surfer) -> None:
+    def __init__(self, market: Market, shop: Shop, merchant: Visitor, operator: Visitor) -> None:
         self.market = market
         self.shop = shop
         self.merchant = merchant
@@ -211,7 +211,7 @@ async def open_place(folder: Path, *, settings: Settings | None = None, **facts:
     """Both have signed in."""
     async with open_market(folder, settings=settings) as market:
         shop = await market.shop(**facts)  # type: ignore[arg-type]  # Whatever a test names.
-        merchant, operator = Surfer(market), Surfer(market)
+        merchant, operator = Visitor(market), Visitor(market)
         await merchant.sign_in(shop.token)
         await operator.sign_in(OPERATOR_TOKEN)
         yield Place(market, shop, merchant, operator)

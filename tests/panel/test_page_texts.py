@@ -1,16 +1,16 @@
-"""Pages say what is so, of every kind of order."""
+"""The text of a page is true for every kind of order."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.panel.surfer import open_place
+from tests.panel.visitor import open_place
 from tests.virtual.warehousing import stocked
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_voucher_is_promised_only_where_one_comes(tmp_path: Path) -> None:
+async def test_a_voucher_is_announced_only_if_one_will_be_created(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         for facts, promised in (({}, True), ({"store_pickup": True}, False)):
             code = await place.shop.place({"A": 1}, **facts)
@@ -27,7 +27,7 @@ async def test_a_voucher_is_promised_only_where_one_comes(tmp_path: Path) -> Non
         assert "Ready for the courier" not in done.text
 
 
-async def test_no_courier_of_the_marketplace_is_named_where_the_shop_sends(tmp_path: Path) -> None:
+async def test_no_marketplace_pickup_is_shown_if_the_shop_ships(tmp_path: Path) -> None:
     async with open_place(tmp_path, fulfillment_mode="fbm") as place:
         code = await place.shop.accepted()
         page = await place.merchant.get(f"/shop/orders/{code}")
@@ -36,7 +36,7 @@ async def test_no_courier_of_the_marketplace_is_named_where_the_shop_sends(tmp_p
             assert word not in page.text.partition("Shipping")[2]
 
 
-async def test_support_moves_no_pickup_that_there_is_not(tmp_path: Path) -> None:
+async def test_reschedule_is_not_offered_without_a_pickup(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         for facts, is_offered in (({}, True), ({"store_pickup": True}, False)):
             code = await place.shop.accepted(**facts)  # type: ignore[arg-type]  # Either of two keywords.
@@ -49,8 +49,8 @@ async def test_blank_parts_of_an_address_leave_no_commas(tmp_path: Path) -> None
         company = {"company": "ΑΒΓ", "vat_number": "1", "profession": "", "doy": "", "address": {"city": "Αθήνα"}}
         customer = {"first_name": "Ε", "last_name": "Π", "address": {"street_name": "Ερμού", "city": "Αθήνα"}}
         code = await place.shop.place({"A": 1}, customer=customer, invoice_details=company)
-        for surfer, path in ((place.merchant, "/shop"), (place.operator, "/operator")):
-            text = (await surfer.get(f"{path}/orders/{code}")).text
+        for visitor, path in ((place.merchant, "/shop"), (place.operator, "/operator")):
+            text = (await visitor.get(f"{path}/orders/{code}")).text
             parts = text.partition("Customer Name")[2].partition("VAT number 1")
             customers = "".join(parts[:2]) + parts[2][:5]
             assert ", " not in customers
@@ -58,7 +58,7 @@ async def test_blank_parts_of_an_address_leave_no_commas(tmp_path: Path) -> None
             assert "VAT number 1Αθήνα" in customers
 
 
-async def test_what_the_warehouse_sends_has_no_deadline_for_the_shop(tmp_path: Path) -> None:
+async def test_a_warehouse_order_shows_the_shop_no_deadline(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         await stocked(place.shop, A=1)
         code = await place.shop.cart(A=1)
@@ -70,11 +70,11 @@ async def test_what_the_warehouse_sends_has_no_deadline_for_the_shop(tmp_path: P
             assert "overdue" not in page.text
 
 
-async def test_a_page_past_the_end_of_a_list_does_not_say_that_there_is_nothing(tmp_path: Path) -> None:
+async def test_a_page_past_the_end_links_back_to_the_list(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         await place.shop.cart(A=1)
-        for surfer, path in ((place.merchant, "/shop/orders"), (place.operator, "/operator/orders")):
-            page = await surfer.get(f"{path}?page=99")
+        for visitor, path in ((place.merchant, "/shop/orders"), (place.operator, "/operator/orders")):
+            page = await visitor.get(f"{path}?page=99")
             assert "The list ends before this page." in page.text
             assert "?page=1" in page.links
 
@@ -102,15 +102,15 @@ async def test_a_vat_exclusion_is_shown_with_its_proof(tmp_path: Path) -> None:
                 assert proof in page.text
 
 
-async def test_errors_lead_a_shop_to_its_own_pages(tmp_path: Path) -> None:
+async def test_error_pages_link_to_the_visitors_own_pages(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        for surfer, home in ((place.merchant, "/shop/orders"), (place.operator, "/")):
-            page = await surfer.get("/shop/orders/none" if home != "/" else "/operator/orders/none")
+        for visitor, home in ((place.merchant, "/shop/orders"), (place.operator, "/")):
+            page = await visitor.get("/shop/orders/none" if home != "/" else "/operator/orders/none")
             assert page.status == 404
             assert home in page.links
 
 
-async def test_the_log_is_narrowed_to_a_time_of_athens_and_a_wrong_one_keeps_the_filters(tmp_path: Path) -> None:
+async def test_the_log_filters_by_athens_time_and_an_error_keeps_the_filters(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=1)
         await place.market.settle()
@@ -125,7 +125,7 @@ async def test_the_log_is_narrowed_to_a_time_of_athens_and_a_wrong_one_keeps_the
 @pytest.mark.parametrize(
     ("written", "meant"), [("1.234,50", "1234.50"), ("1,234.50", "1234.50"), ("12,5", "12.50"), ("13", "13.00")]
 )
-async def test_a_price_is_read_as_people_write_it(tmp_path: Path, written: str, meant: str) -> None:
+async def test_a_price_is_read_in_usual_formats(tmp_path: Path, written: str, meant: str) -> None:
     async with open_place(tmp_path) as place:
         path = f"/operator/shops/{place.shop.id}"
         page = await place.operator.get(path)

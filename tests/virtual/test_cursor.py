@@ -29,7 +29,7 @@ async def _change(market: Market, shop: Shop, chance: random.Random, codes: list
         await shop.call("POST", f"/orders/{chance.choice(codes)}/reject", {"rejection_reason_other": "x"})
 
 
-async def test_a_walk_ends_with_every_order_in_its_last_state(tmp_path: Path) -> None:
+async def test_a_walk_returns_the_last_state_of_every_order(tmp_path: Path) -> None:
     seed = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**6)))
     print(f"seed {seed}: repeat with KALATHI_TEST_SEED={seed}")
     chance = random.Random(seed)
@@ -62,7 +62,7 @@ async def test_a_walk_ends_with_every_order_in_its_last_state(tmp_path: Path) ->
         assert {order["code"] for order in rejected} == {code for code, state in seen.items() if state == "rejected"}
 
 
-async def test_a_change_of_this_moment_comes_with_the_next_call(tmp_path: Path) -> None:
+async def test_a_change_of_this_moment_is_returned_by_a_later_call(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)

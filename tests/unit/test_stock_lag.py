@@ -157,7 +157,7 @@ class Day:
             self.reservations.see(self.file, self.seconds, lags=True, lag_seconds=self.lag_seconds)
 
 
-def test_no_day_makes_a_piece_free_that_is_promised_or_gone(tmp_path: Path) -> None:
+def test_no_promised_or_dispatched_piece_becomes_free(tmp_path: Path) -> None:
     first = int(os.environ.get("KALATHI_TEST_SEED", random.randrange(10**9)))
     for seed in range(first, first + DAYS):
         day = Day(tmp_path, seed)

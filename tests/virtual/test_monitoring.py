@@ -1,4 +1,4 @@
-"""What watches a marketplace: alive, ready, and what it measures."""
+"""Monitoring of a marketplace: liveness, readiness, metrics."""
 
 import re
 from pathlib import Path
@@ -44,7 +44,7 @@ async def test_a_marketplace_whose_worker_is_stuck_is_alive_but_not_ready(tmp_pa
         assert (await market.call("GET", "/healthz")).status == 200
 
 
-async def test_what_is_delivered_and_what_is_not_is_measured(tmp_path: Path) -> None:
+async def test_delivered_and_undelivered_events_are_measured(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         market.network.statuses["http://dead/"] = [500, 500, 200]
         shop, dead = await market.shop(), await market.shop("Dead", url="http://dead/")

@@ -1,4 +1,4 @@
-"""Pages for whoever looks: with the keyboard alone, on a phone, without a script, with a screen reader."""
+"""Accessibility of the pages: keyboard only, phone, no JavaScript, screen reader."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.browsing import Desk, check_accessible, desk
+from tests.browser.browsing import BrowserSetup, check_accessible, marketplace_in_browser
 
 pytestmark = pytest.mark.anyio
 
 
-async def _furnished(place: Desk) -> tuple[Sequence[str], Sequence[str]]:
+async def _create_pages(place: BrowserSetup) -> tuple[Sequence[str], Sequence[str]]:
     """Addresses of the shop's pages and of the operator's, each with something to see."""
     [open_order] = await place.shop.play("new_order")
     [accepted] = await place.shop.play("set_as_ready")
@@ -47,9 +47,9 @@ async def _furnished(place: Desk) -> tuple[Sequence[str], Sequence[str]]:
     return shops, operators
 
 
-async def test_no_page_is_hard_to_use_by_the_rules_of_axe_and_none_scrolls_sideways(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
-        shops, operators = await _furnished(place)
+async def test_every_page_passes_axe_and_fits_the_window_width(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
+        shops, operators = await _create_pages(place)
         for options in (
             {"color_scheme": "light"},
             {"color_scheme": "dark", "locale": "el-GR", "viewport": {"width": 360, "height": 740}},
@@ -75,7 +75,7 @@ async def test_no_page_is_hard_to_use_by_the_rules_of_axe_and_none_scrolls_sidew
 
 
 async def test_an_order_is_accepted_with_the_keyboard_alone(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=1)
         page = await place.page()
         await page.goto("/sign-in")
@@ -104,8 +104,8 @@ async def _tab_to(page: Page, text: str) -> None:
     raise AssertionError(f"{text} is not reached")
 
 
-async def test_the_focus_stays_where_it_is_when_the_list_changes(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_the_focused_row_keeps_the_focus_when_the_list_changes(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=1)
         page = await place.signed_in()
         await page.locator(f"#order-{code}").focus()
@@ -115,16 +115,16 @@ async def test_the_focus_stays_where_it_is_when_the_list_changes(tmp_path: Path)
         await expect(page.locator("#news")).to_contain_text("The list has changed.")
 
 
-async def test_two_clicks_are_one(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_a_double_click_submits_a_form_once(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         _, page = await place.at_an_order()
         await page.get_by_role("button", name="Accept the order").dblclick()
         await expect(page.locator("#done")).to_contain_text("The order is accepted.")
         assert await page.get_by_role("alert").count() == 0
 
 
-async def test_everything_is_there_and_works_without_a_script(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+async def test_pages_work_without_javascript(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
         code, other = await place.shop.cart(LAMP=2), await place.shop.cart(CABLE=2)
         page = await place.signed_in(java_script_enabled=False)
         await expect(page.get_by_role("link", name=code)).to_be_visible()
@@ -147,7 +147,7 @@ async def test_everything_is_there_and_works_without_a_script(tmp_path: Path) ->
 
 
 async def test_an_order_is_accepted_on_a_phone(tmp_path: Path) -> None:
-    async with desk(tmp_path) as place:
+    async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=1)
         page = await place.signed_in(
             viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, device_scale_factor=2

@@ -37,7 +37,7 @@ async def test_an_express_order_is_accepted_by_the_marketplace(tmp_path: Path) -
         await market.advance(3)
         order = await shop.show(code)
         assert (order["state"], order["express"], bool(order["courier_voucher"])) == ("accepted", True, True)
-        assert await shop.told(code) == [
+        assert await shop.sent_updates(code) == [
             ("accepted", {"state", "pickup_window", "number_of_parcels", "pickup_address"}),
             ("accepted", {"courier_voucher", "courier_tracking_codes"}),
         ]
@@ -65,7 +65,7 @@ async def test_a_store_pickup_has_no_courier_no_window_and_no_voucher(tmp_path: 
         order = await shop.show(code)
         assert (order["courier_voucher"], "pickup_window" in order) == (None, False)
         assert order["pickup_address"] == "Σταδίου 1, Τ.Κ. 10562, Αθήνα, Αττική"
-        assert await shop.told(code) == [("accepted", {"state", "number_of_parcels", "pickup_address"})]
+        assert await shop.sent_updates(code) == [("accepted", {"state", "number_of_parcels", "pickup_address"})]
         await market.operate("POST", f"/marketplace/orders/{code}/hand_over", status=422)
         assert await _operated(market, code, "collect") == "delivered"
 
@@ -91,13 +91,13 @@ async def test_an_order_that_the_merchant_sends_has_a_shipping_cost_phones_and_i
         assert (order["shipping_cost"], order["customer"]["mobile"]) == (3.5, "6900000000")
         assert order["fulfillment_mode"] == "fbm"
         assert (order["courier_voucher"], order["courier_tracking_codes"]) == (None, [])
-        told = await shop.told(code)
+        told = await shop.sent_updates(code)
         details = [{"courier": "geniki_taxydromiki", "tracking_code": "1"}, {"courier": "acs", "tracking_code": 2}]
         answer = await shop.call("POST", f"/orders/{code}/tracking_details", {"tracking_details": details})
         assert answer.json == {"success": True}
         order = await shop.show(code)
         assert (order["courier"], order["courier_tracking_codes"]) == ("Geniki Taxydromiki", ["1", "2"])
-        assert await shop.told(code) == told, "the contract names no event for it"
+        assert await shop.sent_updates(code) == told, "the contract names no event for it"
         assert await _operated(market, code, "hand_over", "deliver") == "delivered"
 
 
@@ -117,7 +117,7 @@ async def _invoiced(shop: Shop, **details: object) -> Any:
     return await shop.show(code)
 
 
-async def test_the_four_fiscal_documents(tmp_path: Path) -> None:
+async def test_each_fiscal_document_has_its_fields_and_prices(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(listing={"vat_exclusion_39a": True, "unit_price": 12.4})
         receipt = await shop.show(await shop.cart(A=1))
@@ -178,7 +178,7 @@ async def test_invoice_details_that_do_not_fit_together_are_refused(tmp_path: Pa
         assert await shop.stock() == {"A": 100, "B": 100}
 
 
-async def test_what_a_cart_says_beside_its_products_reaches_the_shop(tmp_path: Path) -> None:
+async def test_gift_wrap_fees_comments_and_listing_details_reach_the_shop(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         size = {"label": "Νούμερο", "value": "42", "shop_value": "42 EU", "shop_variation_uid": "A-42", "ean": "1"}
         shop = await market.shop(listing={"size": size, "tags": ["plus_deal"], "extra_info": "Χρώμα: Μπλε"})
@@ -191,7 +191,7 @@ async def test_what_a_cart_says_beside_its_products_reaches_the_shop(tmp_path: P
         assert (line["size"], line["tags"], line["extra_info"]) == (size, ["plus_deal"], "Χρώμα: Μπλε")
 
 
-async def test_an_items_own_facts_stand_for_its_listings(tmp_path: Path) -> None:
+async def test_the_fields_of_an_item_override_those_of_its_listing(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         item = {"shop_id": shop.id, "shop_uid": "A", "quantity": 1, "unit_price": 9.99, "serial_numbers": "SN1,SN2"}
@@ -234,7 +234,7 @@ async def test_a_cart_that_contradicts_itself_is_refused(tmp_path: Path, wrong: 
         assert refused["errors"][0]["code"] == "invalid_parameter"
 
 
-async def test_a_delivery_in_part_and_a_delivery_that_fails_are_told_only_when_a_setting_says_so(
+async def test_deliveries_send_webhooks_only_if_the_setting_is_on(
     tmp_path: Path,
 ) -> None:
     for tells in (False, True):
@@ -242,7 +242,7 @@ async def test_a_delivery_in_part_and_a_delivery_that_fails_are_told_only_when_a
             shop = await market.shop()
             codes = {word: await shop.accepted({"A": 2, "B": 1}) for word in ("part", "whole", "failed")}
             lines = (await shop.show(codes["part"]))["line_items"]
-            told = {word: await shop.told(code) for word, code in codes.items()}
+            told = {word: await shop.sent_updates(code) for word, code in codes.items()}
             for code in codes.values():
                 await _operated(market, code, "hand_over")
             part = {"line_items": [{"id": lines[0]["id"], "quantity": 1}]}
@@ -256,13 +256,13 @@ async def test_a_delivery_in_part_and_a_delivery_that_fails_are_told_only_when_a
             ends = {"part": "partially_delivered", "whole": "delivered", "failed": "for_return"}
             for word, code in codes.items():
                 more = [("dispatched", {"state"})] + ([(ends[word], {"state"})] if tells else [])
-                assert await shop.told(code) == told[word] + more
+                assert await shop.sent_updates(code) == told[word] + more
 
 
 @pytest.mark.parametrize(
     "lines", [[("other", 1)], [("0", 3)], [("0", 1), ("0", 1)]], ids=["unknown", "too many", "twice"]
 )
-async def test_a_delivery_names_pieces_of_the_order(tmp_path: Path, lines: list[tuple[str, int]]) -> None:
+async def test_a_delivery_of_wrong_pieces_is_422(tmp_path: Path, lines: list[tuple[str, int]]) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.accepted({"A": 2})
@@ -285,13 +285,13 @@ async def test_a_customer_may_cancel_at_every_stage_until_delivery(tmp_path: Pat
                 await shop.call("POST", f"/orders/{code}/set_as_ready")
             await _operated(market, code, *words)
             assert await _operated(market, code, "cancel") == "cancelled"
-            assert (await shop.told(code))[-1] == ("cancelled", {"state"})
+            assert (await shop.sent_updates(code))[-1] == ("cancelled", {"state"})
         assert await shop.stock() == {"A": 9, "B": 10}, "what travels back is not in stock"
         [code] = [code for code, stage in codes.items() if stage == "dispatched"]
-        told = await shop.told(code)
+        told = await shop.sent_updates(code)
         assert await _operated(market, code, "bring_back") == "cancelled"
         assert await shop.stock() == {"A": 10, "B": 10}
-        assert await shop.told(code) == told, "an order that stays cancelled has no news"
+        assert await shop.sent_updates(code) == told, "an order that stays cancelled has no news"
         await market.operate("POST", f"/marketplace/orders/{code}/bring_back", status=422)
         delivered = await shop.accepted({"A": 1})
         await _operated(market, delivered, "hand_over", "deliver")
@@ -305,31 +305,31 @@ async def test_support_rejects_with_a_reason_that_names_the_actor(tmp_path: Path
         body = {"reason": "Λάθος τιμή"}
         order = (await market.operate("POST", f"/marketplace/orders/{code}/reject", body))["order"]
         assert order["rejection_info"] == {"reason": "Λάθος τιμή", "actor": "skroutz"}
-        assert await shop.told(code) == [("rejected", {"state"})]
+        assert await shop.sent_updates(code) == [("rejected", {"state"})]
         assert await shop.stock() == {"A": 10, "B": 10}
 
 
-async def test_an_extension_may_say_how_many_hours(tmp_path: Path) -> None:
+async def test_an_extension_may_name_the_number_of_hours(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
         order = (await market.operate("POST", f"/marketplace/orders/{code}/extend", {"hours": 72}))["order"]
         assert order["expires_at"] == "2026-11-28T10:00:00+02:00"
-        assert await shop.told(code) == [("open", {"expires_at", "dispatch_until"})]
+        assert await shop.sent_updates(code) == [("open", {"expires_at", "dispatch_until"})]
 
 
 @pytest.mark.parametrize(
     ("kind", "custom", "left"),
     [(None, None, 5), ("from_service", "[RETURN-FROM-SERVICE]", 7), ("as_is_return", "[RETURN-AS-IS]", 7)],
 )
-async def test_a_replacement_is_a_new_order_that_both_name(
+async def test_a_replacement_and_the_replaced_order_name_each_other(
     tmp_path: Path, kind: str | None, custom: str | None, left: int
 ) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=10)
         code = await shop.accepted({"A": 3})
         await _operated(market, code, "hand_over", "deliver")
-        told = await shop.told(code)
+        told = await shop.sent_updates(code)
         line = (await shop.show(code))["line_items"][0]
         body = {"type": kind, "line_items": [{"id": line["id"], "quantity": 2}]}
         replaced = (await market.operate("POST", f"/marketplace/orders/{code}/replace", body))["order"]
@@ -339,11 +339,11 @@ async def test_a_replacement_is_a_new_order_that_both_name(
         assert (new["replaced"], new.get("custom"), new["state"]) == (code, custom, "open")
         assert [(entry["shop_uid"], entry["quantity"]) for entry in new["line_items"]] == [("A", 2)]
         assert await shop.stock() == {"A": left, "B": 10}
-        assert await shop.told(code) == told
+        assert await shop.sent_updates(code) == told
         assert market.network.events("http://shop/")[-1] == ("new_order", "open")
 
 
-async def test_a_replacement_takes_no_more_than_was_ordered_and_than_there_is(tmp_path: Path) -> None:
+async def test_a_replacement_is_limited_by_the_order_and_the_stock(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=3)
         code = await shop.accepted({"A": 2})
@@ -358,7 +358,7 @@ async def test_a_replacement_takes_no_more_than_was_ordered_and_than_there_is(tm
         assert "replacements" not in await shop.show(code)
 
 
-async def test_a_successor_keeps_what_the_customer_asked_for(tmp_path: Path) -> None:
+async def test_a_successor_keeps_the_customers_wishes_and_details(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.place({"A": 2, "B": 1}, gift_wrap=True, invoice_details=COMPANY, comments="Νωρίς")
