@@ -19,7 +19,7 @@ from kalathi.marketplace.kernel.errors import Refusal
 from kalathi.marketplace.kernel.refusals import NotOnOffer
 from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.orders.refusals import OrderAlready
-from kalathi.marketplace.panel import refusals, wording
+from kalathi.marketplace.panel import refusal_texts, wording
 from kalathi.marketplace.panel.operator.console import SWITCHES
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.returns.refusals import ReturnIs
@@ -30,10 +30,6 @@ PANEL: Final = Path(kalathi.marketplace.panel.__file__).parent
 ROOT: Final = Path(__file__).parents[1]
 # Refusals with one text for each value of a field.
 BY_FIELD: Final[frozenset[type[Refusal]]] = frozenset({OrderAlready, ReturnIs, NotOnOffer, BadAddress})
-# Functions of the pages that are called with English sentences.
-_SPEAKERS: Final = {"DomainError", "invalid_parameter", "_error_page", "_again"}
-
-
 Message = str | tuple[str, ...]
 
 
@@ -66,30 +62,22 @@ def list_refusals(of: type[Refusal] = Refusal) -> Iterator[type[Refusal]]:
             yield from list_refusals(kind) if kind.__subclasses__() else (kind,)
 
 
-def _list_sentences_of_pages() -> Iterator[str]:
-    """The sentences that pages say themselves, and the units of time."""
-    for path in PANEL.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not isinstance(node, ast.Call):
-                continue
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            own = name in _SPEAKERS or (name == "text" and path.name == "languages.py")
-            for part in ast.walk(node) if own else ():
-                if isinstance(part, ast.JoinedStr):
-                    break
-                if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    yield part.value
+def _list_units() -> Iterator[str]:
+    """Yield the units of time, which languages.py looks up by themselves."""
+    for node in ast.walk(ast.parse((PANEL / "languages.py").read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "text":
+            yield from (str(part.value) for part in node.args if isinstance(part, ast.Constant))
 
 
 def _list_texts_of_code() -> set[str]:
     texts: set[str] = {
-        *_list_sentences_of_pages(),
+        *_list_units(),
         *wording.DONE.values(),
         *wording.FIELDS.values(),
     }
-    for table in (refusals.TEXTS, refusals.ALREADY, refusals.CHOICES, refusals.ADDRESSES):
+    for table in (refusal_texts.TEXTS, refusal_texts.ALREADY, refusal_texts.CHOICES, refusal_texts.ADDRESSES):
         texts.update(table.values())
-    own_sentence = set(list_refusals()) - refusals.TEXTS.keys() - BY_FIELD
+    own_sentence = set(list_refusals()) - refusal_texts.TEXTS.keys() - BY_FIELD
     texts |= {kind.SENTENCE for kind in own_sentence}
     texts |= {text for words in wording.KINDS.values() for text in words.values() if text}
     texts |= {switch.sentence for switch in SWITCHES.values()} | {entry.sentence for entry in scenarios().values()}

@@ -66,7 +66,7 @@ async def test_a_wrong_token_is_reported_and_guessing_is_throttled(tmp_path: Pat
         visitor = Visitor(market)
         for _ in range(10):
             page = await visitor.sign_in("wrong")
-            assert (page.status, "This token is not valid." in page.text) == (401, True)
+            assert (page.status, page.refusals) == (401, ["WrongToken"])
         page = await visitor.sign_in(shop.token)
         assert page.status == 429
         assert not [name for name in visitor.cookies if name != "kalathi"]
@@ -136,7 +136,7 @@ async def test_sign_out_invalidates_every_copy_of_the_cookie(tmp_path: Path) -> 
         copy = dict(place.merchant.cookies)
         page = await place.merchant.get("/shop/orders")
         out = await place.merchant.submit(page, "/sign-out")
-        assert "You have signed out." in out.text
+        assert out.done == "signed_out"
         place.merchant.cookies = copy
         assert (await place.merchant.get("/shop/orders")).path.startswith("/sign-in")
 

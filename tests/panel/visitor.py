@@ -114,6 +114,10 @@ class Page:
             reader.feed(self.html)
         self.forms, self.links, self.loaded, self.tags = reader.forms, reader.links, reader.loaded, reader.tags
         self.text = " ".join(reader.text.split())
+        attributes = [given for _, given in self.tags]
+        # The action that is reported as done, and the kinds of the refusals that are shown.
+        self.done = next((given["data-done"] for given in attributes if "data-done" in given), None)
+        self.refusals = [given["data-refusal"] for given in attributes if "data-refusal" in given]
 
     def form(self, action: str) -> Form:
         """The first form that goes there."""

@@ -16,7 +16,7 @@ from kalathi.marketplace.kernel.refusals import NotOnOffer, refuse_shape
 from kalathi.marketplace.kernel.targets import BadUrl
 from kalathi.marketplace.orders.cart_refusals import TooFewInStock, UnknownListing
 from kalathi.marketplace.orders.refusals import OrderAlready
-from kalathi.marketplace.panel import refusals, wording
+from kalathi.marketplace.panel import refusal_texts, wording
 from kalathi.marketplace.panel.languages import Language, choose_language, words_of
 from kalathi.marketplace.panel.rendering import local, render
 from kalathi.marketplace.returns.refusals import ReturnIs
@@ -42,7 +42,7 @@ _VALUES: dict[str, Any] = {
 _CHOOSING: dict[type[Refusal], dict[str, list[Any]]] = {
     OrderAlready: {"state": [state for state in OrderState if state is not OrderState.OPEN]},
     ReturnIs: {"state": list(ReturnState)},
-    NotOnOffer: {"member": [*refusals.CHOICES, "line_items.reason_id", "another"]},
+    NotOnOffer: {"member": [*refusal_texts.CHOICES, "line_items.reason_id", "another"]},
     BadAddress: {"fault": list(BadUrl)},
 }
 
@@ -72,7 +72,7 @@ def test_every_text_is_translated_and_no_translation_is_unused() -> None:
 def test_each_refusal_reads_in_both_languages(kind: type[Refusal]) -> None:
     for refusal in _examples(kind):
         assert refusal.on_the_wire().isprintable()
-        english, greek = refusals.render_reason(refusal, ENGLISH), refusals.render_reason(refusal, GREEK)
+        english, greek = refusal_texts.render_reason(refusal, ENGLISH), refusal_texts.render_reason(refusal, GREEK)
         assert english
         assert greek
         assert re.search("[α-ω]", greek), (english, greek)
@@ -80,7 +80,7 @@ def test_each_refusal_reads_in_both_languages(kind: type[Refusal]) -> None:
 
 
 def test_a_refusal_names_the_pages_fields_and_values() -> None:
-    say = refusals.render_reason
+    say = refusal_texts.render_reason
     assert say(TooFewInStock("A", 9, 5), ENGLISH) == "Only 5 of A are in stock; 9 were ordered."
     assert say(BadAddress("webhook_url", BadUrl.SCHEME), GREEK).startswith("Διεύθυνση για παραγ")
     assert say(BadQuantity(0, 99), ENGLISH).startswith("Product 1: ")
@@ -120,7 +120,7 @@ def test_a_decoding_error_names_the_field(body: str, english: str) -> None:
     error = refuse_shape(str(refused.value))
     assert error.code is ErrorCode.INVALID_PARAMETER
     assert error.messages == (f"{refused.value}.",)
-    assert [refusals.render_reason(reason, ENGLISH) for reason in error.reasons] == [english]
+    assert [refusal_texts.render_reason(reason, ENGLISH) for reason in error.reasons] == [english]
 
 
 def test_every_internal_word_has_a_page_text() -> None:

@@ -1,8 +1,8 @@
 """The closed list of the domain's error codes, and refusals as data: one frozen struct for each reason.
 
 A refusal becomes a sentence at two edges. `on_the_wire` gives the contract's sentence. Pages have their own texts
-(`panel/refusals.py`), in the reader's language and with the names of their fields. `web/reply.py` gives each code its
-HTTP status.
+(`panel/refusal_texts.py`), in the reader's language and with the names of their fields. `web/reply.py` gives each code
+its HTTP status.
 """
 
 from collections.abc import Iterable, Sequence

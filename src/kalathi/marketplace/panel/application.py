@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kalathi.contract.words import BASE_PATH
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
+from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal, refuse
 from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_in_page, sign_out
@@ -27,6 +27,18 @@ from kalathi.marketplace.panel.languages import Language, Words, choose_language
 from kalathi.marketplace.panel.live import ChangeSignals
 from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Answer, Handler, Page, See, Shown, Who
+from kalathi.marketplace.panel.refusals import (
+    AnotherShopOpened,
+    DatabaseAway,
+    ForeignForm,
+    InternalFault,
+    NoCookies,
+    NoSuchPage,
+    NotSignedIn,
+    SessionChanged,
+    SignedInAsAnother,
+    UnreadableForm,
+)
 from kalathi.marketplace.panel.rendering import assets, assets_version, render
 from kalathi.marketplace.panel.sign_in.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
 from kalathi.marketplace.panel.visits import PanelContext, Visit
@@ -131,7 +143,7 @@ class _Edge:
             except HTTPException as error:
                 request = Request(scope, receive)
                 words = words_of(_language(request))
-                shown = _error_page(words, error.status_code, ("There is no such page.",))
+                shown = _error_page(words, error.status_code, (NoSuchPage(),))
                 await self._page(request, None, words, shown)(scope, receive, send)
 
         return app
@@ -202,7 +214,7 @@ class _Edge:
             "home": SHOP_HOME if visitor and visitor.shop and not visitor.is_operator else OPERATOR_HOME,
             "query": request.query_params,
             "language": words.language.value,
-            "done": wording.DONE.get(request.query_params.get("done", "")),
+            "done": done if (done := request.query_params.get("done", "")) in wording.DONE else "",
             "problems": (),
             # The page of a form shows why it was refused. If that page is gone, another one shows the form's content.
             "answers_form": request.method == "POST",
@@ -253,7 +265,7 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
         return _error_page(
             visit.words,
             403,
-            ("Another shop has been opened in this browser since this form was opened. Nothing was done for either.",),
+            (AnotherShopOpened(),),
         )
     if page.handler is sign_out and is_of_our_own(request.headers):
         # A person who has signed in again means the present session.
@@ -262,19 +274,17 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
         return _error_page(
             visit.words,
             403,
-            ("This form is too old, or your browser keeps no cookies. Load the page again, and repeat.",),
+            (NoCookies(),),
         )
     is_same_shop = page.who is not Who.SHOP or visit.visitor.had(form_token)
     if page.back is not None and is_of_our_own(request.headers) and is_same_shop:
         return await _again(
             page.back,
             visit,
-            ("Your session changed since you opened this form. Check it and send it again.",),
+            (SessionChanged(),),
             403,
         )
-    return _error_page(
-        visit.words, 403, ("This form is too old, or not ours. Go back, load the page again, and repeat.",)
-    )
+    return _error_page(visit.words, 403, (ForeignForm(),))
 
 
 async def _again(back: Handler, visit: Visit, problems: tuple[Refusal | str, ...], status: int) -> Answer:
@@ -319,8 +329,8 @@ async def _ask_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
         return See(f"/sign-in?then={quote(then, safe='')}", done="not_signed_in")
     if page.file is None:
         request.scope["kalathi.form"] = await _read_form(page, request)
-    told = wording.DONE["not_signed_in" if visit.visitor.is_nobody else "not_theirs"]
-    return sign_in_page(msgspec.structs.replace(visit, problems=(told,)), then)._replace(status=401)
+    reason = NotSignedIn() if visit.visitor.is_nobody else SignedInAsAnother()
+    return sign_in_page(msgspec.structs.replace(visit, problems=(reason,)), then)._replace(status=401)
 
 
 async def _read_form(page: Page, request: Request) -> Form:
@@ -332,7 +342,7 @@ async def _read_form(page: Page, request: Request) -> Form:
     try:
         values = dict(parse_qsl(encoded.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError:
-        raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.") from None
+        raise refuse(UnreadableForm()) from None
     return Form(encoded=encoded, values=values)
 
 
@@ -341,9 +351,9 @@ def _page_of(error: Exception, words: Words) -> Shown:
         return _error_page(words, ERRORS[error.code].status, error.reasons)
     if isinstance(error, StorageError):
         _log.error("storage_error", error=str(error))
-        return _error_page(words, 503, ("The marketplace cannot reach its database at the moment. Try again.",))
+        return _error_page(words, 503, (DatabaseAway(),))
     _log.error("internal_error", exc_info=error)
-    return _error_page(words, INTERNAL_ERROR.status, ("Something went wrong on our side. Nothing was saved.",))
+    return _error_page(words, INTERNAL_ERROR.status, (InternalFault(),))
 
 
 def _error_page(words: Words, status: int, messages: tuple[Refusal | str, ...]) -> Shown:

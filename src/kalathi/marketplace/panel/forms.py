@@ -9,10 +9,11 @@ import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import DomainError, refuse
 from kalathi.marketplace.kernel.refusals import refuse_shape
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import Words
+from kalathi.marketplace.panel.refusals import EmptyFile, UnreadableForm
 from kalathi.marketplace.web.forms import read_form
 from kalathi.marketplace.web.uploads import FileField, boundary_of, read_file_parts
 
@@ -63,7 +64,7 @@ class Form(Struct, frozen=True, kw_only=True):
         try:
             return read_form(self.encoded)
         except ValueError:
-            raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.") from None
+            raise refuse(UnreadableForm()) from None
 
     def read(self, wanted: type[T]) -> T:
         """The form as a struct that has its names. Raises INVALID_PARAMETER."""
@@ -82,12 +83,12 @@ async def read_file_form(request: Request, field: FileField) -> Form:
     """The values and the file's bytes, empty when none was chosen. Raises the field's refusal, UNREADABLE_BODY."""
     boundary = boundary_of(request.headers.get("content-type", "").encode("latin-1"))
     if boundary is None:
-        raise DomainError(ErrorCode.UNREADABLE_BODY, "The form cannot be read.")
+        raise refuse(UnreadableForm())
     parts = await read_file_parts(request.receive, boundary, field)
     values = {part.name: part.content.decode("utf-8", "replace") for part in parts if part.filename is None}
     chosen = [part for part in parts if part.filename and part.name == field.names[0]]
     if chosen and not chosen[0].content:
-        raise DomainError(field.missing, "The file is empty.")
+        raise DomainError(field.missing, EmptyFile())
     return Form(values=values, file=chosen[0].content if chosen else b"")
 
 

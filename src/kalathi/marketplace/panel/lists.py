@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from kalathi.contract.codec import decode
 from kalathi.contract.words import OrderState, ReturnState
-from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.panel.languages import Words
+from kalathi.marketplace.panel.refusals import NoSuchState
 from kalathi.marketplace.web.paging import Page, page_of
 
 PER_PAGE = 50
@@ -52,7 +53,7 @@ def state_of(query: Mapping[str, str]) -> str:
     """The state to which a list is narrowed, or none. Raises INVALID_PARAMETER."""
     state = query.get("state", "")
     if state and state not in set(ReturnState):
-        raise invalid_parameter("There is no such state.")
+        raise refuse(NoSuchState())
     return state
 
 
@@ -119,7 +120,7 @@ def filter_of(query: Mapping[str, str]) -> OrderFilter:
     """Raises INVALID_PARAMETER for a state that there is not."""
     state = query.get("state", "")
     if state and state not in set(OrderState):
-        raise invalid_parameter("There is no such state.")
+        raise refuse(NoSuchState())
     return OrderFilter(OrderState(state) if state else None, "".join(query.get("code", "").split()))
 
 

@@ -11,9 +11,10 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.kernel.storage.database import Database
+from kalathi.marketplace.panel.refusals import TooManyOpenPages
 
 # Pages may wait for new rows of these tables.
 LIVE_TABLES: Final = (
@@ -61,7 +62,7 @@ class ChangeSignals:
         of_shops = self._visitors.total() - self._visitors[OPERATOR]
         is_full = visitor != OPERATOR and of_shops >= _MOST_OF_SHOPS
         if is_full or self._visitors[visitor] >= _MOST_OF_ONE_VISITOR:
-            raise DomainError(ErrorCode.RATE_LIMITED, "Too many pages are open already.", retry_after_seconds=30)
+            raise refuse(TooManyOpenPages(), retry_after_seconds=30)
 
     def mark(self, *tables: str) -> str:
         """Return a mark that changes whenever one of these tables gets rows."""

@@ -1,26 +1,6 @@
-"""Refusals as people read them on pages: in their language, and with the names of the page's fields.
+"""The refusals of the pages themselves. Their texts in both languages are in refusal_texts.py."""
 
-The wire has other sentences, in English and with the contract's names (`Refusal.on_the_wire`).
-"""
-
-from collections.abc import Mapping
-from typing import Final
-
-import msgspec
-
-from kalathi.contract.words import OrderState
-from kalathi.marketplace.kernel import refusals as kernel
-from kalathi.marketplace.kernel.errors import ErrorCode, Refusal, show_value
-from kalathi.marketplace.kernel.targets import BadUrl
-from kalathi.marketplace.orders import cart_refusals as carts
-from kalathi.marketplace.orders import refusals as orders
-from kalathi.marketplace.panel import wording
-from kalathi.marketplace.panel.languages import Words
-from kalathi.marketplace.returns import refusals as returns
-from kalathi.marketplace.sandbox import refusals as sandbox
-from kalathi.marketplace.shops import refusals as shops
-from kalathi.marketplace.warehouse import refusals as warehouse
-from kalathi.marketplace.web import limits, uploads
+from kalathi.marketplace.kernel.errors import ErrorCode, Refusal
 
 
 class NotANumber(Refusal, frozen=True):
@@ -51,181 +31,186 @@ class OrderWithoutVoucher(Refusal, frozen=True):
     SENTENCE = "Order {code} has no voucher."
 
 
-_PIECES: Final = "Give pieces of the order's own lines, not more than there are."
-_TRACKING: Final = "Give a courier and a tracking code for each parcel."
-_MISSING: Final = "%(member)s is missing."
-_WRONG: Final = "%(member)s: this value is not possible."
-_TOO_LONG: Final = "%(member)s: it may have %(most)s characters."
-_TOO_FEW: Final = "Only %(there)s of %(product)s are in stock; %(wanted)s were ordered."
-_PROOF: Final = "The proof of the VAT exclusion is not complete."
-_VAT: Final = "The VAT is a percentage from 0 to 100 with at most two decimals."
-_PRICE: Final = "The price is an amount in euros with at most two decimals, such as 10.40."
-_WRONG_ROW: Final = "Product %(row)s: this value is not possible."
-_UNKEEPABLE: Final = "A text holds a character that cannot be kept."
-_WINDOW: Final = "This pickup window is not on offer any more. Choose another."
+class NoSuchPage(Refusal, frozen=True):
+    """An address that no page has."""
 
-# A refusal without an entry is shown with its own sentence, translated.
-TEXTS: Final[Mapping[type[Refusal], str]] = {
-    NotANumber: "%(member)s: write a number such as 10.40.",
-    UnknownOrder: "There is no order %(code)s.",
-    OrderWithoutVoucher: "Order %(code)s has no voucher.",
-    kernel.UnkeepableCharacter: _UNKEEPABLE,
-    kernel.FieldUnkeepable: _UNKEEPABLE,
-    kernel.MissingMember: _MISSING,
-    kernel.WrongMember: _WRONG,
-    kernel.LongMember: _TOO_LONG,
-    limits.TooManyCalls: "There were too many wrong tokens. Try again in %(seconds)s seconds.",
-    uploads.FileTooLarge: "The file is larger than %(most)s MB.",
-    uploads.WrongFileType: "The file is no PDF, PNG or JPG; it looks like %(found)s.",
-    uploads.FileMissing: "Choose a file first.",
-    orders.NoVoucherToRequest: "The voucher can be asked for only of an accepted preorder that has none yet.",
-    orders.NotSentByShop: "Tracking details are for orders that the shop sends itself.",
-    orders.NoRejection: "Choose a reason for at least one line, or write one for the whole order.",
-    orders.NeedsAvailablePieces: "Enter how many pieces are available, from 0 to %(most)s.",
-    orders.WrongPieces: _PIECES,
-    kernel.LinesNamedTwice: _PIECES,
-    orders.TooManyLines: _PIECES,
-    orders.LineNamedTwice: _PIECES,
-    carts.TooFewInStock: _TOO_FEW,
-    orders.TooFewToReplace: _TOO_FEW,
-    carts.UnknownListing: "The shop does not sell %(product)s.",
-    orders.UnknownWindow: _WINDOW,
-    orders.LongReason: "The reason is too long; it may have %(most)s characters.",
-    orders.BadTracking: _TRACKING,
-    orders.BadTrackingCode: _TRACKING,
-    orders.BadTrackingCourier: _TRACKING,
-    orders.HasParcels: "The order has %(number)s parcels already.",
-    orders.HasCourier: "The order goes with %(courier)s already.",
-    orders.NotRescheduled: "The pickup of this order cannot be moved to another day.",
-    carts.NoCompany: "An invoice needs the company and its VAT number.",
-    carts.LongInvoiceText: "A text about the company is longer than %(most)s characters.",
-    carts.LongCustomer: "A name or a part of the address is longer than %(most)s characters.",
-    carts.ExpressFromStore: "An order that the customer collects from the store cannot be express.",
-    orders.TwoFormsOfRejection: "Choose reasons for lines, or write one for the whole order; not both.",
-    carts.UnknownShop: "There is no shop %(shop)s.",
-    carts.NoCustomerName: "The customer needs a first or a last name.",
-    carts.NoCollectionPoint: "Write the address of the collection point.",
-    carts.NotAUnitPrice: _PRICE,
-    carts.NotAShippingCost: "The shipping cost is an amount in euros with at most two decimals, such as 3.50.",
-    carts.NotAFee: "A fee is an amount in euros above zero, such as 1.50.",
-    carts.NotAVatRatio: _VAT,
-    carts.NoIslandDiscount: "The islands' VAT discount needs an invoice with VAT.",
-    carts.ExclusionNotRequested: _PROOF,
-    carts.BadProof: _PROOF,
-    carts.BadProofDocuments: _PROOF,
-    carts.BadIdentityDocument: _PROOF,
-    carts.BadIdentityNumber: _PROOF,
-    returns.BadPhotos: "Photos are given as addresses that begin with http:// or https://.",
-    returns.ReturnIs: "The return cannot go on in this way. Its state is now: %(state)s.",
-    returns.LongComment: "The comment is too long; it may have %(most)s characters.",
-    returns.NoReturnHook: "The shop has no address for webhooks of returns, or they are switched off.",
-    shops.TooManyLocations: "The shop has %(most)s locations, and cannot have more.",
-    shops.NotAPrice: _PRICE,
-    shops.NotAVatRate: _VAT,
-    shops.ListedTwice: "A product is in the list twice.",
-    shops.NotACommission: "The commission is a percentage from 0 to 100 with at most two decimals.",
-    shops.ForeignDomain: "%(member)s: write an https address of %(domain)s or of a domain below it.",
-    warehouse.NotAText: _WRONG,
-    warehouse.BadId: "The id has 1 to %(most)s letters and digits.",
-    warehouse.TooManyLines: "A purchase order has at most %(most)s products.",
-    warehouse.NotAnnounced: "%(product)s is not in this purchase order.",
-    warehouse.ReceivedTwice: "Count each product in one row.",
-    warehouse.BadSwitch: _WRONG_ROW,
-    warehouse.NotALine: _WRONG_ROW,
-    warehouse.NoLines: "Choose at least one product and its quantity.",
-    warehouse.NoProduct: "Product %(row)s: choose which one comes.",
-    warehouse.UnknownProduct: "Product %(row)s: the shop does not sell %(product)s.",
-    warehouse.ProductTwice: ("Product %(row)s: %(product)s stands there already. Write all of its pieces in one row."),
-    warehouse.BadQuantity: "Product %(row)s: write how many pieces come, from 1 to %(most)s.",
-    warehouse.BadStorage: "Product %(row)s: it cannot be kept in this way.",
-    warehouse.NoDate: "Write the day on which the goods come, such as %(day)s.",
-    warehouse.PastDate: "The day on which the goods come is over. Choose another.",
-    warehouse.CodeTaken: "Another supplier has the code %(code)s already.",
-    warehouse.IdTaken: "Another supplier has this id already.",
-    warehouse.FieldMissing: _MISSING,
-    warehouse.FieldBlank: _MISSING,
-    warehouse.FieldTooLong: _TOO_LONG,
-    sandbox.UnknownScenario: "There is no such scenario.",
-    sandbox.NeedsAnotherShop: (
-        "This scenario needs a shop whose orders are sent by: %(mode)s. Change that at the shop, or choose another."
-    ),
-    sandbox.StepRefused: "Step %(number)s (%(action)s): %(reason)s",
-}
-# The states that an order can have after the one that an action needs.
-ALREADY: Final[Mapping[OrderState, str]] = {
-    OrderState.ACCEPTED: "Order already accepted.",
-    OrderState.REJECTED: "Order already rejected.",
-    OrderState.CANCELLED: "Order already cancelled.",
-    OrderState.EXPIRED: "Order already expired.",
-    OrderState.DISPATCHED: "Order already dispatched.",
-    OrderState.DELIVERED: "Order already delivered.",
-    OrderState.PARTIALLY_DELIVERED: "A part of the order is delivered already.",
-    OrderState.FOR_RETURN: "The order is already on its way back.",
-    OrderState.PARTIALLY_RETURNED: "A part of the order is already returned.",
-    OrderState.RETURNED: "The order is already returned.",
-}
-# By the contract's name of the field, or its last part.
-CHOICES: Final[Mapping[str, str]] = {
-    "pickup_window": _WINDOW,
-    "pickup_location": "This location is not on offer. Choose another.",
-    "number_of_parcels": "This number of parcels is not on offer.",
-    "reason_id": "This reason is not on offer. Choose another.",
-    "id": _PIECES,
-}
-ADDRESSES: Final[Mapping[BadUrl, str]] = {
-    BadUrl.NOT_ASCII: (
-        "%(member)s: write Latin letters only; other letters of the path percent-encoded, and the host in its xn--"
-        " form."
-    ),
-    BadUrl.SPACES: "%(member)s: write it without spaces and backslashes.",
-    BadUrl.SCHEME: "%(member)s: write a whole address that begins with https://.",
-    BadUrl.HOST: "%(member)s: write a host, such as shop.example, after https://.",
-    BadUrl.NUMBERS: "%(member)s: write all four numbers of the IP address, such as 192.0.2.1.",
-    BadUrl.PORT: "%(member)s: write a port between 1 and 65535, or none.",
-    BadUrl.USER: "%(member)s: the user name must have no colon.",
-    BadUrl.MASKED: "%(member)s: write user name and password instead of ***.",
-}
+    CODE = ErrorCode.NOT_FOUND
+    SENTENCE = "There is no such page."
 
 
-def render_reason(reason: Refusal | str, words: Words) -> str:
-    """Return a refusal in the reader's language. A sentence is looked up as it is."""
-    if isinstance(reason, str):
-        return words.text(reason)
-    text = _find_text(reason)
-    if text is None:
-        return words.text(reason.on_the_wire())
-    return words.text(text) % _name_fields(reason, words)
+class NoSuchState(Refusal, frozen=True):
+    """A list is filtered by a state that does not exist."""
+
+    SENTENCE = "There is no such state."
 
 
-def _find_text(reason: Refusal) -> str | None:
-    match reason:
-        case orders.OrderAlready():
-            return ALREADY.get(reason.state)
-        case kernel.NotOnOffer():
-            return CHOICES.get(reason.member.rpartition(".")[2], _WRONG)
-        case shops.BadAddress():
-            return ADDRESSES[reason.fault]
-        case _:
-            return TEXTS.get(type(reason))
+class NoSuchDemoOrder(Refusal, frozen=True):
+    """A webhook of a demo order that does not exist."""
+
+    CODE = ErrorCode.NOT_FOUND
+    SENTENCE = "There is no such demo order."
 
 
-def _name_fields(reason: Refusal, words: Words) -> dict[str, str]:
-    """Return the fields as the texts name them: the label of a form's field, a row counted from one, a state's word."""
-    fields = {name: show_value(value) for name, value in msgspec.structs.asdict(reason).items()}
-    match reason:
-        case kernel.MissingMember() | kernel.WrongMember() | kernel.LongMember():
-            fields["member"] = reason.member
-        case warehouse.LineRefusal():
-            fields["row"] = str(reason.place + 1)
-        case returns.ReturnIs():
-            fields["state"] = words.text(wording.KINDS["return_state"].get(str(reason.state), str(reason.state)))
-        case sandbox.NeedsAnotherShop():
-            fields["mode"] = words.text(wording.KINDS["mode"].get(reason.wanted, reason.wanted))
-        case sandbox.StepRefused():
-            fields["reason"] = render_reason(reason.reason, words)
-        case _:
-            pass
-    if "member" in fields:
-        name = fields["member"].rpartition(".")[2]
-        fields["member"] = words.text(wording.FIELDS.get(name, name))
-    return fields
+class NoVoucher(Refusal, frozen=True):
+    """An order without a voucher to show."""
+
+    CODE = ErrorCode.NOT_FOUND
+    SENTENCE = "Voucher not found"
+
+
+class TooManyOpenPages(Refusal, frozen=True):
+    """Too many pages of a visitor, or of all, follow changes at once."""
+
+    CODE = ErrorCode.RATE_LIMITED
+    SENTENCE = "Too many pages are open already."
+
+
+class UnreadableForm(Refusal, frozen=True):
+    """A form whose encoding cannot be read."""
+
+    CODE = ErrorCode.UNREADABLE_BODY
+    SENTENCE = "The form cannot be read."
+
+
+class EmptyFile(Refusal, frozen=True):
+    """A chosen file without content."""
+
+    SENTENCE = "The file is empty."
+
+
+class WrongToken(Refusal, frozen=True):
+    """A token to sign in with that is not valid."""
+
+    CODE = ErrorCode.UNAUTHORIZED
+    SENTENCE = "This token is not valid."
+
+
+class NotTheShop(Refusal, frozen=True):
+    """A page of a shop without the shop's session."""
+
+    CODE = ErrorCode.UNAUTHORIZED
+    SENTENCE = "Sign in with the shop's token."
+
+
+class NotSignedIn(Refusal, frozen=True):
+    """A form that was sent after the end of its session."""
+
+    CODE = ErrorCode.UNAUTHORIZED
+    SENTENCE = "Your session has ended. Nothing was done. Sign in and try again."
+
+
+class SignedInAsAnother(Refusal, frozen=True):
+    """A form for pages of another user."""
+
+    CODE = ErrorCode.UNAUTHORIZED
+    SENTENCE = "You are signed in as another user. Nothing was done. Sign in for this page and try again."
+
+
+class AnotherShopOpened(Refusal, frozen=True):
+    """A form of a shop in a browser that has opened another shop since."""
+
+    SENTENCE = "Another shop has been opened in this browser since this form was opened. Nothing was done for either."
+
+
+class NoCookies(Refusal, frozen=True):
+    """A form to sign in without the cookie that belongs to it."""
+
+    SENTENCE = "This form is too old, or your browser keeps no cookies. Load the page again, and repeat."
+
+
+class SessionChanged(Refusal, frozen=True):
+    """A form that was opened in an earlier session of the same user."""
+
+    SENTENCE = "Your session changed since you opened this form. Check it and send it again."
+
+
+class ForeignForm(Refusal, frozen=True):
+    """A form with a token of no session of this browser."""
+
+    SENTENCE = "This form is too old, or not ours. Go back, load the page again, and repeat."
+
+
+class DatabaseAway(Refusal, frozen=True):
+    """The database cannot be reached."""
+
+    CODE = ErrorCode.UNAVAILABLE
+    SENTENCE = "The marketplace cannot reach its database at the moment. Try again."
+
+
+class InternalFault(Refusal, frozen=True):
+    """A fault of the marketplace."""
+
+    SENTENCE = "Something went wrong on our side. Nothing was saved."
+
+
+class NothingBought(Refusal, frozen=True):
+    """A cart without a quantity."""
+
+    SENTENCE = "Say how many pieces of which listing the customer buys."
+
+
+class NoFullName(Refusal, frozen=True):
+    """A cart without the customer's name."""
+
+    SENTENCE = "The customer needs a first and a last name."
+
+
+class NothingSentBack(Refusal, frozen=True):
+    """A return without a quantity."""
+
+    SENTENCE = "Say how many pieces of which line come back."
+
+
+class NoOrdersHook(Refusal, frozen=True):
+    """A webhook is to be sent to a shop that receives none."""
+
+    SENTENCE = "The shop has no webhook URL, or its switch is off."
+
+
+class NothingDue(Refusal, frozen=True):
+    """The clock is to move to the next event, and there is none."""
+
+    SENTENCE = "Nothing is due."
+
+
+class NoClockMove(Refusal, frozen=True):
+    """A move of the clock without a distance."""
+
+    SENTENCE = "Choose how far the clock is moved."
+
+
+class CommentNotSent(Refusal, frozen=True):
+    """A comment with a decision that sends none."""
+
+    SENTENCE = "This decision sends no comment to the customer. Clear it, or decide otherwise."
+
+
+class PartNotNamed(Refusal, frozen=True):
+    """The address of a part with a decision that names none."""
+
+    SENTENCE = "This decision names no part. Clear its address, or decide otherwise."
+
+
+class NoAddressToTry(Refusal, frozen=True):
+    """A test webhook without a saved address."""
+
+    SENTENCE = "Keep a webhook URL first."
+
+
+class WebhookBeingTried(Refusal, frozen=True):
+    """A second test webhook at the same time."""
+
+    CODE = ErrorCode.RATE_LIMITED
+    SENTENCE = "A webhook is being tried already. Wait for its answer."
+
+
+class NoOrdersChosen(Refusal, frozen=True):
+    """Vouchers of no order."""
+
+    SENTENCE = "Choose orders that have a voucher first."
+
+
+class TooManyOrdersChosen(Refusal, frozen=True):
+    """Vouchers of more orders than fit one file."""
+
+    SENTENCE = "Choose at most 100 orders at once."

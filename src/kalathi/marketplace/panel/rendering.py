@@ -15,10 +15,11 @@ from markupsafe import Markup, escape
 from msgspec import UNSET
 
 from kalathi.marketplace.kernel.clock import athens
+from kalathi.marketplace.kernel.errors import Refusal
 from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import NAMES, Language, words_of
-from kalathi.marketplace.panel.refusals import render_reason
+from kalathi.marketplace.panel.refusal_texts import render_reason
 
 _TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css; charset=utf-8",
@@ -91,6 +92,9 @@ def _environment(language: Language) -> Environment:
         "local": local,
         # For sentences from outside the template: the template's own function would format percent signs in them.
         "translate": lambda reason: render_reason(reason, words),
+        # The kind of a refusal, for programs and tests that read the page.
+        "kind": lambda reason: type(reason).__name__ if isinstance(reason, Refusal) else "",
+        "done_text": lambda word: words.text(wording.DONE[word]),
         "masked": lambda url: mask_url(url) if url else "",
         "given": lambda value, other="": other if value is UNSET or value is None else value,
         "words": lambda word, kind: words.text(wording.KINDS[kind].get(str(word), str(word))),

@@ -6,10 +6,11 @@ import msgspec
 from msgspec import Struct
 from starlette.datastructures import QueryParams
 
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
+from kalathi.marketplace.kernel.errors import Refusal, refuse
 from kalathi.marketplace.panel.forms import Form
 from kalathi.marketplace.panel.languages import Words
 from kalathi.marketplace.panel.live import OPERATOR, ChangeSignals, Mark, Stream
+from kalathi.marketplace.panel.refusals import NotTheShop
 from kalathi.marketplace.panel.sign_in.sessions import Sessions, Visitor
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.web.context import Context
@@ -56,5 +57,5 @@ class Visit(Struct, frozen=True, kw_only=True):
     def shop(self) -> Shop:
         """The shop of these pages. Raises UNAUTHORIZED without a shop's session."""
         if self.visitor.shop is None:
-            raise DomainError(ErrorCode.UNAUTHORIZED, "Sign in with the shop's token.")
+            raise refuse(NotTheShop())
         return self.visitor.shop

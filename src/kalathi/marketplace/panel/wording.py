@@ -16,6 +16,7 @@ from kalathi.contract.words import (
 )
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.orders.machine import Action
+from kalathi.marketplace.panel.refusals import NotSignedIn
 from kalathi.marketplace.returns.machine import Action as ReturnAction
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
 from kalathi.marketplace.sandbox.triggers import TriggerKind
@@ -230,8 +231,7 @@ DONE: Final[Mapping[str, str]] = {
     "order": "Done.",
     "resent": "The webhook is sent again.",
     "signed_out": "You have signed out.",
-    "not_theirs": "You are signed in as another user. Nothing was done. Sign in for this page and try again.",
-    "not_signed_in": "Your session has ended. Nothing was done. Sign in and try again.",
+    "not_signed_in": NotSignedIn.SENTENCE,
     "clock": "The clock was moved.",
     "faults": "The faults are applied.",
     "trigger": "The webhook comes in a few seconds.",

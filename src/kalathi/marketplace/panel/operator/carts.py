@@ -4,13 +4,14 @@ from typing import Any, Final
 
 from kalathi.contract.orders import Address, InvoiceAddress
 from kalathi.contract.words import PaymentMethod
-from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import placing
 from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.panel.forms import Given, read_as
 from kalathi.marketplace.panel.lists import locate_page, read_page
 from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.refusals import NoFullName, NothingBought
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import store as shops
 
@@ -72,9 +73,9 @@ def _cart(visit: Visit) -> NewCart:
     form = visit.form
     lines = _lines(visit)
     if not lines:
-        raise invalid_parameter("Say how many pieces of which listing the customer buys.")
+        raise refuse(NothingBought())
     if not (form.text("first_name") and form.text("last_name")):
-        raise invalid_parameter("The customer needs a first and a last name.")
+        raise refuse(NoFullName())
     address = {name: form.text(name) for name in Address.__struct_fields__ if name in _SOMEBODY}
     content: dict[str, Any] = {
         "customer": {"first_name": form.text("first_name"), "last_name": form.text("last_name"), "address": address},

@@ -7,13 +7,14 @@ from typing import Any, Final, NamedTuple
 from kalathi.contract.words import OrderEventType
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.due import DueKind, DueRow, list_coming
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.refusals import NoClockMove, NoOrdersHook, NoSuchDemoOrder, NoSuchPage, NothingDue
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import store as returns
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults
@@ -103,10 +104,10 @@ async def move_clock(visit: Visit) -> Answer:
         expected = await visit.context.database.read(_list_due)
         later = [row for row in expected if from_millis(row.due_at) > now]
         if not later:
-            raise invalid_parameter("Nothing is due.")
+            raise refuse(NothingDue())
         await mover.move_to(from_millis(later[0].due_at))
     else:
-        raise invalid_parameter("Choose how far the clock is moved.")
+        raise refuse(NoClockMove())
     return See(CONSOLE, done="clock")
 
 
@@ -143,9 +144,9 @@ async def trigger(visit: Visit) -> Answer:
             return trigger_return_event(shop, ReturnTriggerKind(kind), facts), None
         found = context.demo.find(code)
         if found is None or kind not in set(TriggerKind):
-            raise DomainError(ErrorCode.NOT_FOUND, "There is no such demo order.")
+            raise refuse(NoSuchDemoOrder())
         if url_for(facts.view, shop, OrderEventType.NEW_ORDER) is None:
-            raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
+            raise refuse(NoOrdersHook())
         return trigger_event(shop, found, TriggerKind(kind), facts), None
 
     await context.commands.run(command)
@@ -212,4 +213,4 @@ def _others(faults: Faults) -> tuple[FaultRule, ...]:
 
 def _check_sandbox(visit: Visit) -> None:
     if visit.context.terms.settings.mode != "sandbox":
-        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
+        raise refuse(NoSuchPage())

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from kalathi.contract.words import OrderEventType, ReturnEventType
 from kalathi.marketplace.kernel.clock import ATHENS, real_millis, to_millis
-from kalathi.marketplace.kernel.errors import Refusal, invalid_parameter
+from kalathi.marketplace.kernel.errors import Refusal, refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.facts import Facts
@@ -14,7 +14,7 @@ from kalathi.marketplace.panel import json_view, wording
 from kalathi.marketplace.panel.lists import locate_page, read_page
 from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.pages import Answer, See, Shown
-from kalathi.marketplace.panel.refusals import NotATime
+from kalathi.marketplace.panel.refusals import NoSuchState, NotATime
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns.resending import resend_event
 from kalathi.marketplace.shops import commands as shop_commands
@@ -31,7 +31,7 @@ async def list_deliveries(visit: Visit) -> Answer:
     query, page, mark = visit.query, read_page(visit.query), mark_place(visit, "deliveries")
     state = query.get("state") or None
     if state is not None and state not in wording.DELIVERY_STATES:
-        raise invalid_parameter("There is no such state.")
+        raise refuse(NoSuchState())
     filters: dict[str, Value] = {name: query[name].strip() for name in _FILTERS if query.get(name, "").strip()}
     problems: tuple[Refusal | str, ...] = ()
     if query.get("since"):

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from kalathi.contract.words import REPLACEMENT_CUSTOMS, Courier, OrderEventType, OrderState, ReturnReason
 from kalathi.marketplace.couriers import store as couriers
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import machine, queries
@@ -21,6 +21,7 @@ from kalathi.marketplace.panel.lists import OrderFilter, filter_of, is_code, loc
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.refusals import NoOrdersHook, NoSuchPage, NothingSentBack, NoVoucher
 from kalathi.marketplace.panel.subject_pages import order_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands as returns
@@ -126,7 +127,7 @@ async def show_voucher(visit: Visit) -> Answer:
         link = (order.courier_voucher or "").rpartition("/")[2].removesuffix(".pdf")
         voucher = couriers.voucher(view, order.shop_id, link)
         if voucher is None:
-            raise DomainError(ErrorCode.NOT_FOUND, "Voucher not found")
+            raise refuse(NoVoucher())
         return voucher.pdf
 
     return Reply(200, await visit.context.database.look(query), PDF_HEADERS)
@@ -136,7 +137,7 @@ async def act(visit: Visit) -> Answer:
     """Run a form's operation. Raises the operation's errors."""
     operation = OPERATIONS.get(visit.parts["operation"])
     if operation is None or operation.body is None:
-        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
+        raise refuse(NoSuchPage())
     body = read_as(with_quantities(visit.form.nested()), operation.body)
 
     def command(facts: Facts) -> tuple[ChangeSet, None]:
@@ -150,7 +151,7 @@ async def ask_return(visit: Visit) -> Answer:
     """The customer sends pieces back. Raises ORDER_STATUS, INVALID_PARAMETER."""
     content = with_quantities(visit.form.nested())
     if "line_items" not in content:
-        raise invalid_parameter("Say how many pieces of which line come back.")
+        raise refuse(NothingSentBack())
     new = read_as(content, NewReturn)
 
     def command(facts: Facts) -> tuple[ChangeSet, str]:
@@ -167,7 +168,7 @@ async def resend_webhook(visit: Visit) -> Answer:
     def command(view: View) -> tuple[ChangeSet, None]:
         found = queries.find_order(view, visit.parts["code"])
         if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
-            raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
+            raise refuse(NoOrdersHook())
         return resent_latest(view, found.shop.id, found.order.code, visit.context.clock.now_millis())[0], None
 
     await visit.context.database.run(command)

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from kalathi.contract.words import Courier, ReturnState
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.forms import read_as
 from kalathi.marketplace.panel.lists import locate_page, read_page, state_of
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.refusals import NoSuchPage
 from kalathi.marketplace.panel.subject_pages import return_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands, queries, store
@@ -78,7 +79,7 @@ async def act(visit: Visit) -> Answer:
     """Run a form's operation. Raises RETURN_STATUS, INVALID_PARAMETER."""
     operation = OPERATIONS.get(visit.parts["operation"])
     if operation is None:
-        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
+        raise refuse(NoSuchPage())
     content = visit.form.nested()
     if "tracking_id" in content:
         content["tracking_ids"] = [content["tracking_id"]]

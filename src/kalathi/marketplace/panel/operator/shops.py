@@ -9,14 +9,14 @@ from msgspec import UNSET
 
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import Courier, FulfillmentMode
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.panel.entrance import SHOP_HOME
 from kalathi.marketplace.panel.forms import read_as
 from kalathi.marketplace.panel.lists import locate_page, read_page
 from kalathi.marketplace.panel.pages import Answer, See, Shown
-from kalathi.marketplace.panel.refusals import NotANumber
+from kalathi.marketplace.panel.refusals import NoSuchPage, NotANumber
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import NewListing, NewLocation, NewShop, ShopChanges
@@ -140,7 +140,7 @@ async def open_shop(visit: Visit) -> Answer:
     shop = await visit.context.database.look(lambda view: commands.find_shop(view, visit.parts["shop_id"]))
     cookie = await visit.panel.sessions.open_shop(shop, visit.visitor)
     if cookie is None:
-        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
+        raise refuse(NoSuchPage())
     return See(SHOP_HOME, session=cookie)
 
 

@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS, OrderEventType
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import commands
@@ -23,6 +23,7 @@ from kalathi.marketplace.panel.forms import read_as
 from kalathi.marketplace.panel.languages import Language, Words
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.refusals import NoOrdersHook, NoSuchPage
 from kalathi.marketplace.panel.subject_pages import order_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, check_upload
@@ -70,7 +71,7 @@ async def act(visit: Visit) -> Answer:
     word = visit.parts["action"]
     operation = SHOP_ACTIONS.get(word)
     if operation is None:
-        raise DomainError(ErrorCode.NOT_FOUND, "There is no such page.")
+        raise refuse(NoSuchPage())
     body = None if operation.body is None else read_as(_drop_blank_rows(word, visit.form.nested()), operation.body)
 
     def command(facts: Facts) -> tuple[ChangeSet, str]:
@@ -97,7 +98,7 @@ async def resend_webhook(visit: Visit) -> Answer:
     def command(view: View) -> tuple[ChangeSet, None]:
         found = find(visit, view)
         if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
-            raise invalid_parameter("The shop has no webhook URL, or its switch is off.")
+            raise refuse(NoOrdersHook())
         return resent_latest(view, found.shop.id, found.order.code, visit.context.clock.now_millis())[0], None
 
     await visit.context.database.run(command)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.couriers import store
 from kalathi.marketplace.couriers.merging import merge_pdfs
-from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import commands, queries
@@ -16,7 +16,7 @@ from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.panel.lists import OrderFilter, filter_of, is_code, locate_page, read_page, row_of
 from kalathi.marketplace.panel.pages import Answer, Shown
-from kalathi.marketplace.panel.refusals import OrderWithoutVoucher, UnknownOrder
+from kalathi.marketplace.panel.refusals import NoOrdersChosen, OrderWithoutVoucher, TooManyOrdersChosen, UnknownOrder
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 
@@ -80,9 +80,9 @@ async def merge_vouchers(visit: Visit) -> Answer:
     set-as-ready are ready from now on (docs/contract.md#section-3). Raises INVALID_PARAMETER, ORDER_NOT_FOUND."""
     codes = list(dict.fromkeys(visit.form.every("order")))
     if not codes:
-        raise invalid_parameter("Choose orders that have a voucher first.")
+        raise refuse(NoOrdersChosen())
     if len(codes) > _MOST_VOUCHERS:
-        raise invalid_parameter("Choose at most 100 orders at once.")
+        raise refuse(TooManyOrdersChosen())
     vouchers = await visit.context.database.read(lambda view: [_voucher(visit, view, code) for code in codes])
     loop = asyncio.get_running_loop()
     pdf = await loop.run_in_executor(visit.context.threads, merge_pdfs, [voucher.pdf for voucher in vouchers])

@@ -8,12 +8,13 @@ from msgspec import UNSET
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReviewOption
 from kalathi.contract.words import ReturnState
-from kalathi.marketplace.kernel.errors import invalid_parameter
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.panel.lists import locate_page, read_page, state_of
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.refusals import CommentNotSent, PartNotNamed
 from kalathi.marketplace.panel.subject_pages import return_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands, queries, store
@@ -93,9 +94,9 @@ def _check_nothing_is_dropped(answer: ReviewRequest, options: Sequence[ReviewOpt
     (docs/contract.md#section-7), and its writer would think that the customer reads it. Raises INVALID_PARAMETER."""
     option = next(option for option in options if option.option == answer.option)
     if answer.comment and option.comment_required is UNSET:
-        raise invalid_parameter("This decision sends no comment to the customer. Clear it, or decide otherwise.")
+        raise refuse(CommentNotSent())
     if answer.proposed_part_url and option.supports_proposed_part_url_required is not True:
-        raise invalid_parameter("This decision names no part. Clear its address, or decide otherwise.")
+        raise refuse(PartNotNamed())
 
 
 async def resend_webhook(visit: Visit) -> Answer:

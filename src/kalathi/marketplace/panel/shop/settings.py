@@ -5,13 +5,14 @@ from typing import Final
 
 from kalathi.contract.signatures import SECRET_BYTES, secret_text, sign_headers
 from kalathi.marketplace.kernel.clock import real_millis
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter, refuse
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.panel.forms import read_as
 from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.refusals import NoAddressToTry, WebhookBeingTried
 from kalathi.marketplace.panel.sign_in import store as sessions
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.sandbox import return_triggers, triggers
@@ -60,7 +61,7 @@ async def try_webhook(visit: Visit) -> Answer:
     is_return = visit.form.text("which") == "returns"
     url = shop.returns_webhook_url if is_return else shop.webhook_url
     if url is None:
-        raise invalid_parameter("Keep a webhook URL first.")
+        raise refuse(NoAddressToTry())
     now = context.clock.now()
     if is_return:
         body = return_triggers.sample_body(context.terms.settings, now)
@@ -81,7 +82,7 @@ async def _send_test(visit: Visit, url: str, body: bytes, headers: dict[str, str
     """Return the shop's answer. One shop tests one webhook at a time."""
     trying = visit.panel.trying
     if visit.shop.id in trying or len(trying) >= _MOST_TRYING:
-        raise DomainError(ErrorCode.RATE_LIMITED, "A webhook is being tried already. Wait for its answer.")
+        raise refuse(WebhookBeingTried())
     trying.add(visit.shop.id)
     try:
         return await visit.context.sender.post(url, body, headers)

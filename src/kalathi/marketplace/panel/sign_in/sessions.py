@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.requests import Request
 
-from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
+from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
+from kalathi.marketplace.panel.refusals import WrongToken
 from kalathi.marketplace.panel.sign_in import store
 from kalathi.marketplace.panel.sign_in.links import LinkRefused, SignInLink, read_sign_in_link
 from kalathi.marketplace.panel.sign_in.open_console import find_console_fault, is_local_visit
@@ -119,7 +120,7 @@ class Sessions:
         is_operator = hmac.compare_digest(token_hash, self._context.operator_token_hash)
         if not is_operator and not await self._context.database.peek(lambda view: shop_id_of_token(view, token_hash)):
             _log.warning("sign_in_refused", client=client)
-            raise DomainError(ErrorCode.UNAUTHORIZED, "This token is not valid.")
+            raise refuse(WrongToken())
         self._limit.give_back(network)
         cookie = await self._begin(token_hash, visitor)
         _log.info("signed_in", client=client, is_operator=is_operator)
