@@ -41,7 +41,7 @@ async def _accept_statements(path: Path, prepared: Prepared, codes: list[str]) -
     now = BusinessClock().now()
     sets = []
     for code in codes:
-        changes = await database.look(partial(_accept, code=code, request=request, terms=terms, now=now))
+        changes = await database.read(partial(_accept, code=code, request=request, terms=terms, now=now))
         statements = [make_guarded_statement(part) for part in changes.guarded]
         sets.append(statements + [insert_statement(part) for part in changes.inserts])
     await database.close()

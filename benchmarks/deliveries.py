@@ -32,7 +32,7 @@ async def _ours(folder: Path, database: str, endpoint: str, count: int) -> float
         await _plan(marketplace, endpoint, count)
         started = time.perf_counter()
         marketplace.start()
-        while DueKind.DELIVERY in await kept.peek(find_earliest_by_kind):
+        while DueKind.DELIVERY in await kept.read_point(find_earliest_by_kind):
             await asyncio.sleep(0.05)
         return count / (time.perf_counter() - started)
     finally:

@@ -27,7 +27,7 @@ def _counter(name: str, value: int) -> Insert:
 
 
 async def _values(database: Database) -> dict[str, int]:
-    return dict(await database.look(lambda view: view.all("SELECT name, value FROM counters", {})))
+    return dict(await database.read(lambda view: view.all("SELECT name, value FROM counters", {})))
 
 
 async def test_a_change_set_is_written_whole_and_readable_at_once(database: Database) -> None:
@@ -129,13 +129,13 @@ async def test_a_query_sees_one_snapshot_while_others_write(database: Database) 
         first = view.all("SELECT value FROM counters", {})
         return view.all("SELECT value FROM counters", {}) == first
 
-    assert await database.look(twice)
+    assert await database.read(twice)
     await writing
     assert await _values(database) == {"a": 2}
 
 
 async def test_a_reader_cannot_write(database: Database) -> None:
-    for reading in (database.look, database.read):
+    for reading in (database.read, database.read_list):
         with pytest.raises(StorageError):
             await reading(lambda view: view.all("DELETE FROM counters", {}))
 

@@ -18,7 +18,7 @@ def _plan(shop: str, subject: str, sequence: int = 1, at: int = 100, kind: DueKi
 
 
 async def _claimable(database: Database, *, now: int = 1000, real: int = 0, busy: tuple[str, ...] = ()) -> list[DueRow]:
-    found = await database.peek(
+    found = await database.read_point(
         lambda view: due.find_claimable(
             view,
             due.Wanted(
@@ -72,7 +72,7 @@ async def test_an_expired_lease_is_claimable_and_its_holder_cannot_record(databa
         with pytest.raises(ConditionFailedError):
             await database.commit(ChangeSet(late))
     await database.commit(ChangeSet(due.complete(quick)))
-    assert await database.look(due.find_next_due_millis) is None
+    assert await database.read(due.find_next_due_millis) is None
 
 
 async def test_a_retry_is_due_at_its_time_with_one_more_attempt(database: Database) -> None:
@@ -81,7 +81,7 @@ async def test_a_retry_is_due_at_its_time_with_one_more_attempt(database: Databa
     await database.commit(ChangeSet(due.repeat_at(row, 5000)))
     assert await _claimable(database, now=4999) == []
     [again] = await _claimable(database, now=5000)
-    assert (again.attempts, again.anchor_at, await database.look(due.find_next_due_millis)) == (1, 100, 5000)
+    assert (again.attempts, again.anchor_at, await database.read(due.find_next_due_millis)) == (1, 100, 5000)
 
 
 async def test_an_event_waits_for_the_first_attempt_of_the_previous_event(
@@ -114,7 +114,7 @@ async def test_a_shop_with_a_large_backlog_uses_only_its_own_slots(database: Dat
     await database.commit(ChangeSet(*(_plan(f"shop{number}", "o", at=5000 + number) for number in range(30))))
 
     async def claimed(limit: int, busy: dict[str, int]) -> list[str]:
-        rows = await database.peek(
+        rows = await database.read_point(
             lambda view: due.find_claimable(
                 view, due.Wanted(DueKind.DELIVERY, now_millis=9000, real_millis=0, limit=limit, per_shop=4, busy=busy)
             )
@@ -132,7 +132,7 @@ async def test_a_worker_finds_jobs_behind_those_leased_to_others(database: Datab
     await database.commit(ChangeSet(*(_plan(f"s{number:03}", "o", at=number) for number in range(300))))
 
     async def few(limit: int) -> list[DueRow]:
-        found = await database.peek(
+        found = await database.read_point(
             lambda view: due.find_claimable(
                 view, due.Wanted(DueKind.DELIVERY, now_millis=1000, real_millis=0, limit=limit, per_shop=4, busy={})
             )
@@ -152,7 +152,7 @@ async def test_a_shop_gets_no_more_jobs_than_it_has_slots(database: Database) ->
         asked.append(shop_id)
         return {"a": 0, "b": 1, "c": 9}[shop_id]
 
-    found = await database.peek(
+    found = await database.read_point(
         lambda view: due.find_claimable(
             view,
             due.Wanted(

@@ -26,8 +26,8 @@ class InterruptedDatabase(SqliteDatabase):
 
     meanwhile: Callable[[], Awaitable[None]] | None = None
 
-    async def look(self, query: Query[T]) -> T:
-        answer = await super().look(query)
+    async def read(self, query: Query[T]) -> T:
+        answer = await super().read(query)
         if self.meanwhile is not None:
             interrupt, self.meanwhile = self.meanwhile, None
             await interrupt()
@@ -58,7 +58,7 @@ async def _follow(database: SqliteDatabase, time: FakeTime, sequence: int) -> No
 
 
 async def _planned(database: SqliteDatabase) -> list[int]:
-    rows = await database.look(
+    rows = await database.read(
         lambda view: view.all(
             "SELECT sequence FROM due WHERE kind = :kind ORDER BY sequence", {"kind": DueKind.DELIVERY}
         )

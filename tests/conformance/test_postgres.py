@@ -98,7 +98,7 @@ async def test_every_commit_reports_its_outcome_while_connections_break(url: str
 
         async def read() -> None:
             while not ended.is_set():
-                await databases[0].look(_names)
+                await databases[0].read(_names)
 
         busy = [asyncio.create_task(write(worker)) for worker in range(8)] + [asyncio.create_task(read())]
         for _ in range(25):
@@ -109,7 +109,7 @@ async def test_every_commit_reports_its_outcome_while_connections_break(url: str
                     await asyncio.sleep(0.002)
         ended.set()
         await asyncio.gather(*busy)
-        present = await databases[1].look(_names)
+        present = await databases[1].read(_names)
         assert present == {name for name, written in outcomes.items() if written}
         assert len(present) > 250
 
@@ -176,13 +176,13 @@ def test_a_transaction_id_unknown_to_the_server_was_not_committed(url: str) -> N
 
 async def test_during_an_outage_later_callers_fail_without_waiting() -> None:
     database = PostgresDatabase("postgresql://nobody@127.0.0.1:1/none")
-    first = asyncio.gather(*(database.peek(_names) for _ in range(8)), return_exceptions=True)
+    first = asyncio.gather(*(database.read_point(_names) for _ in range(8)), return_exceptions=True)
     async with asyncio.timeout(14):
         assert {type(error) for error in await first} == {StorageError}
     async with asyncio.timeout(4):
         for _ in range(8):
             with pytest.raises(StorageError):
-                await database.peek(_names)
+                await database.read_point(_names)
     database.hurry()
     async with asyncio.timeout(4):
         await database.close()
@@ -233,7 +233,7 @@ async def test_counters_of_several_processes_add_up_and_never_deadlock(url: str)
                 await database.commit(ChangeSet(*parts))
 
         await asyncio.gather(*(bump(database) for database in databases * 4))
-        rows = await databases[0].look(lambda view: view.all("SELECT name, value FROM counters ORDER BY name", {}))
+        rows = await databases[0].read(lambda view: view.all("SELECT name, value FROM counters ORDER BY name", {}))
         assert rows == [("a", 480), ("b", 480)]
 
 
@@ -253,7 +253,7 @@ async def test_processes_that_start_together_create_the_tables_once() -> None:
     try:
         databases = await asyncio.gather(*(open_database(url) for _ in range(4)))
         await databases[0].commit(ChangeSet(_counter("a")))
-        assert await databases[3].look(_names) == {"a"}
+        assert await databases[3].read(_names) == {"a"}
         for database in databases:
             await database.close()
     finally:
@@ -273,7 +273,7 @@ async def test_a_text_with_a_nul_character_is_refused_alone(url: str) -> None:
         assert outcomes[1].code is ErrorCode.INVALID_PARAMETER
         assert isinstance(outcomes[2], ConditionFailedError)
         sql = "SELECT value FROM counters WHERE name = :name"
-        assert await database.look(lambda view: view.one(sql, {"name": "nul\0"})) is None
+        assert await database.read(lambda view: view.one(sql, {"name": "nul\0"})) is None
 
 
 async def test_an_unreachable_server_raises_storage_error() -> None:
@@ -285,7 +285,7 @@ async def test_the_texts_of_every_key_are_compared_byte_by_byte(url: str) -> Non
     async with _processes(url, 1) as [database]:
         names = ["Ω", "a", "B", "ά", "_", "1"]
         await database.commit(ChangeSet(*(_counter(name) for name in names)))
-        found = await database.look(
+        found = await database.read(
             lambda view: [row[0] for row in view.all("SELECT name FROM counters ORDER BY name", {})]
         )
         assert found == sorted(names)

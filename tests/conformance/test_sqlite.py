@@ -56,7 +56,7 @@ async def test_a_subscriber_is_notified_of_its_own_table_only(database: SqliteDa
 
 
 async def test_writes_are_durable_by_the_files_own_settings(database: SqliteDatabase) -> None:
-    assert await database.look(lambda view: view.all("PRAGMA journal_mode", {})) == [("wal",)]
+    assert await database.read(lambda view: view.all("PRAGMA journal_mode", {})) == [("wal",)]
     assert database._writing.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
@@ -72,11 +72,11 @@ async def test_the_write_ahead_log_restarts_during_reads_and_writes(
             database.commit(ChangeSet(Insert("carts", {"cart_id": key, "document": document})))
         )
         await asyncio.sleep(0)
-        assert await database.look(
+        assert await database.read(
             lambda view: view.one("SELECT value FROM counters WHERE name = :name", {"name": "a"})
         ) == (0,)
         await writing
-        assert await database.look(_cart(key)) == (key,)
+        assert await database.read(_cart(key)) == (key,)
     log = database_path.with_name(database_path.name + "-wal")
     assert log.stat().st_size < 3 * 1000 * 4096, "12 MB were written; the log holds about 4 MB before it starts over"
 
@@ -89,7 +89,7 @@ async def test_a_cancelled_commit_leaves_no_stale_snapshot(database: SqliteDatab
     await asyncio.gather(leaving, return_exceptions=True)
 
     async with asyncio.timeout(20):
-        while await database.look(_count) != 5000:
+        while await database.read(_count) != 5000:
             await asyncio.sleep(0.002)
 
 
@@ -99,9 +99,9 @@ async def test_no_snapshot_is_held_while_a_commit_is_pending(database: SqliteDat
     rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(20_000)))
     second = asyncio.create_task(database.commit(rows))
     await first
-    await database.look(_count)
+    await database.read(_count)
     await second
-    assert await database.look(_count) == 20_001
+    assert await database.read(_count) == 20_001
 
 
 async def test_a_foreign_lock_delays_writers_but_no_readers(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ async def test_a_foreign_lock_delays_writers_but_no_readers(tmp_path: Path) -> N
         async with asyncio.timeout(3):
             await asyncio.sleep(0)
             for _ in range(100):
-                assert await database.look(lambda view: view.all("SELECT name FROM counters", {})) == [("a",)]
+                assert await database.read(lambda view: view.all("SELECT name FROM counters", {})) == [("a",)]
                 await asyncio.sleep(0)
         assert not writing.done()
         other.execute("ROLLBACK")

@@ -25,12 +25,12 @@ class FailingDatabase(SqliteDatabase):
 
     stumbles = 0
 
-    async def look(self, query: Query[T]) -> T:
+    async def read(self, query: Query[T]) -> T:
         # Every read of a database ends here.
         if self.stumbles:
             self.stumbles -= 1
             raise StorageError("disk I/O error")
-        return await super().look(query)
+        return await super().read(query)
 
 
 class Handler:
@@ -67,7 +67,7 @@ async def _plan(database: Database, subject: str, time: FakeTime) -> None:
 
 async def _due_at(database: Database, millis: int) -> None:
     async with asyncio.timeout(20):
-        while await database.look(due.find_next_due_millis) != millis:
+        while await database.read(due.find_next_due_millis) != millis:
             await asyncio.sleep(0.002)
 
 
@@ -128,7 +128,7 @@ async def test_a_lost_lease_does_not_keep_other_results_from_being_recorded(tmp_
     gate.set()
 
     async def left() -> list[str]:
-        return await database.look(lambda view: [row[0] for row in view.all("SELECT subject FROM due", {})])
+        return await database.read(lambda view: [row[0] for row in view.all("SELECT subject FROM due", {})])
 
     async with asyncio.timeout(20):
         while await left() != ["o2"]:
@@ -162,7 +162,7 @@ async def test_jobs_claimed_ahead_are_released_when_the_worker_stops(tmp_path: P
     await running
     gate.set()
     await worker.drain()
-    rows = await database.look(lambda view: view.all("SELECT subject, lease FROM due", {}))
+    rows = await database.read(lambda view: view.all("SELECT subject, lease FROM due", {}))
     assert rows == [("o2", 0)]
     assert begun == ["o1"]
     await database.close()
@@ -192,7 +192,7 @@ async def test_claimed_jobs_stay_within_the_memory_limit(tmp_path: Path) -> None
     worker = Worker(database, BusinessClock(0, time), [job_kind], most_bytes=1000)
     running = asyncio.create_task(worker.run())
     await until(lambda: len(begun) >= 2)
-    leased = await database.look(lambda view: view.all("SELECT subject FROM due WHERE lease <> 0", {}))
+    leased = await database.read(lambda view: view.all("SELECT subject FROM due WHERE lease <> 0", {}))
     assert len(leased) in {2, 3}, "two fit, and one more begins while there is any room"
     gate.set()
     await until(lambda: len(begun) == 6)

@@ -148,20 +148,20 @@ def test_the_rate_limit_refills_evenly_up_to_one_minute() -> None:
     now = 0.0
     limit = RateLimit(6, lambda: now)
     for _ in range(6):
-        limit.take("shop")
+        limit.count("shop")
     with pytest.raises(DomainError) as refused:
-        limit.take("shop")
+        limit.count("shop")
     assert (refused.value.code, refused.value.retry_after_seconds) == (ErrorCode.RATE_LIMITED, 10)
     now = 9.99
     with pytest.raises(DomainError):
-        limit.take("shop")
+        limit.count("shop")
     now = 10.0
-    limit.take("shop")
+    limit.count("shop")
     now = 10_000.0
     for _ in range(6):
-        limit.take("shop")
+        limit.count("shop")
     with pytest.raises(DomainError):
-        limit.take("shop")
+        limit.count("shop")
 
 
 async def test_the_rate_limit_counts_every_call_with_a_token(tmp_path: Path) -> None:

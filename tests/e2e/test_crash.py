@@ -241,4 +241,4 @@ def _all_are_settled(folder: Path, codes: set[str]) -> bool:
 
 
 def _is_printed(inbox: Inbox, code: str) -> bool:
-    return any(entry.code == code for entry in inbox.vouchers.printed_between(0, 1e12))
+    return any(entry.code == code for entry in inbox.vouchers.list_printed(0, 1e12))

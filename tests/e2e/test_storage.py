@@ -194,7 +194,7 @@ async def test_the_write_ahead_log_shrinks_again_after_a_long_reader(tmp_path: P
         for name in names:
             row: dict[str, Value] = {"shop_id": "s", "link": str(name), "code": "c", "pdf": b"x" * 2**20}
             await database.commit(ChangeSet(Insert("vouchers", row)))
-            await database.look(lambda view: view.one("SELECT count(*) FROM vouchers", {}))
+            await database.read(lambda view: view.one("SELECT count(*) FROM vouchers", {}))
 
     with contextlib.closing(sqlite3.connect(tmp_path / "kalathi.db", isolation_level=None)) as reader:
         reader.execute("BEGIN")

@@ -299,15 +299,15 @@ async def test_a_hand_over_follows_redirects_only_as_a_post(site: Site, other: S
         for status in (301, 302, 303):
             site.redirect = lambda _, path, given=status: (given, "/thanks") if "hook" in path else None  # type: ignore[misc]
             with pytest.raises(HandoverError) as refused:
-                await recipient.take("o1", b"{}")
+                await recipient.receive("o1", b"{}")
             assert f"{site.url}/hook redirects to {site.url}/thanks ({status}), and a POST" in str(refused.value)
             assert "hidden" not in str(refused.value)
         assert {heard.method for heard in site.heard} == {"POST"}
         site.redirect = lambda _, __: (307, f"{other.url}/hook")
-        await recipient.take("o1", b'{"code": "o1"}')
+        await recipient.receive("o1", b'{"code": "o1"}')
         assert [(heard.method, heard.body) for heard in other.heard] == [("POST", b'{"code": "o1"}')]
         with pytest.raises(HandoverError, match=f"redirects to {other.url}/hook "):
-            await HttpRecipient(network, f"{site.url}/hook", {"X-Key": "hidden"}).take("o1", b"{}")
+            await HttpRecipient(network, f"{site.url}/hook", {"X-Key": "hidden"}).receive("o1", b"{}")
         assert len(other.heard) == 1
     finally:
         await network.close()
@@ -324,7 +324,7 @@ async def test_a_repeated_hand_over_keeps_its_headers_and_message_id(
     recipient = HttpRecipient(network, site.url, headers, secret=secret, clock=lambda: now[0])
     try:
         for body in (b"first", b"first", b"second"):
-            await recipient.take("o1", body)
+            await recipient.receive("o1", body)
             now[0] += 3600
     finally:
         await network.close()
@@ -376,7 +376,7 @@ def test_a_hand_over_that_times_out_names_the_setting() -> None:
         port = server.sockets[0].getsockname()[1]
         network = AsyncNetwork(0.2, setting="--hand-over-seconds")
         with pytest.raises(UnreachableError, match=r"^no whole answer within 0.2 s \(--hand-over-seconds\)$"):
-            await HttpRecipient(network, f"http://127.0.0.1:{port}/").take("o1", b"{}")
+            await HttpRecipient(network, f"http://127.0.0.1:{port}/").receive("o1", b"{}")
         await network.close()
         release.set()
         server.close()

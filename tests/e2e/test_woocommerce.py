@@ -59,7 +59,7 @@ class Context:
         content = order
         with contextlib.suppress(UnexpectedShapeError, UnreadableBodyError):
             content = read_received(read(json.dumps({"order": order}).encode(), OrderBody))["order"]
-        await self._recipient.take(str(order["code"]), order_body(content))
+        await self._recipient.receive(str(order["code"]), order_body(content))
 
     async def refuse(self, order: dict[str, Any], sentence: str) -> None:
         """Hand over, and nothing is made."""
@@ -584,7 +584,7 @@ async def test_orders_that_the_shop_does_not_send_are_not_entered(context: Conte
     for state in ("cancelled", "rejected", "expired", "returned", "for_return", "partially_returned"):
         await context.take(_recorded(state=state))
     await context.take(_recorded(fulfilled_by_skroutz=True))
-    await FunctionRecipient(EXAMPLE.hand_over).take("R-1", b'{"kind": "return", "return": {"return_code": "R-1"}}')
+    await FunctionRecipient(EXAMPLE.hand_over).receive("R-1", b'{"kind": "return", "return": {"return_code": "R-1"}}')
     assert context.shop.orders == {}
 
 

@@ -83,7 +83,7 @@ async def test_exactly_one_of_accept_reject_expire_and_cancel_wins(tmp_path: Pat
                 assert statuses.count(200) == len(winners), (seed, winners)
                 first[winners[0]] += 1
         assert set(first) == {"accept", "reject", "expire", "cancel"}, "each of them wins now and then"
-        taken = await market.marketplace._context.database.read(_accepted)
+        taken = await market.marketplace._context.database.read_list(_accepted)
         assert await shop.stock() == {"A": 100_000 - taken, "B": 100_000}
 
 
@@ -107,7 +107,7 @@ async def test_a_transition_is_written_only_at_the_version_it_was_decided_on(tmp
             facts = Facts(view, DrawnKeys([]), context.terms, context.clock.now())
             return record_ended(found, machine.cancel(found.order), facts).changes
 
-        stale = await context.database.look(cancel)
+        stale = await context.database.read(cancel)
         move = stale.guarded[0]
         assert (move.table, dict(move.when)) == ("orders", {"version": 1})
         await shop.accept(code)

@@ -88,7 +88,7 @@ async def test_used_links_are_deleted_once_expired(tmp_path: Path) -> None:
             await Visitor(market).get(_new_link(market))
             market.time.millis += HOUR
         database = market.marketplace.database
-        assert await database.look(lambda view: view.one("SELECT count(*) FROM used_links", {})) == (1,)
+        assert await database.read(lambda view: view.one("SELECT count(*) FROM used_links", {})) == (1,)
 
 
 async def test_a_sandbox_operator_can_also_open_a_shops_pages(tmp_path: Path) -> None:

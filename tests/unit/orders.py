@@ -11,7 +11,7 @@ from kalathi.contract.requests import AcceptRequest
 from kalathi.contract.words import Courier, OrderState, PaymentMethod
 from kalathi.marketplace.couriers.windows import WindowSchedule
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.orders.answers import Offer
+from kalathi.marketplace.orders.answer_checks import Offer
 from kalathi.marketplace.orders.lines import OrderedLine
 from kalathi.marketplace.orders.machine import Placement, place
 from kalathi.marketplace.orders.model import Order, OrderFacts

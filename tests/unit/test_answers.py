@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalathi.marketplace.webhooks.http1.answers import MOST_HEAD_BYTES, AnswerReader
+from kalathi.marketplace.webhooks.http1.responses import MOST_HEAD_BYTES, AnswerReader
 
 OK = b"HTTP/1.1 200 OK\r\n"
 # Every odd thing that receivers were seen to send after a status line.

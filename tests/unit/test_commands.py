@@ -196,7 +196,7 @@ def test_the_connectors_own_guard_follows_the_setting(tmp_path: Path, seconds: f
     class Hanging:
         waited: float | None = None
 
-        async def take(self, code: str, body: bytes) -> None:
+        async def receive(self, code: str, body: bytes) -> None:
             begun = asyncio.get_running_loop().time()
             try:
                 await asyncio.sleep(100_000)
@@ -242,5 +242,5 @@ async def test_a_slow_hand_over_does_not_delay_another_orders_retry(shop: Shop) 
 async def test_a_failed_command_raises_handover_error(tmp_path: Path) -> None:
     for words in (["sh", "-c", "exit 1"], ["sh", "-c", "kill -9 $$"], [str(tmp_path / "missing")]):
         with pytest.raises(HandoverError):
-            await CommandRecipient(words).take("o1", b"{}")
+            await CommandRecipient(words).receive("o1", b"{}")
     assert PRINTING.seconds == 60.0

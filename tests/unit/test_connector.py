@@ -184,9 +184,9 @@ class Shop:
             self.seconds = max(next_at, self.seconds)
             await self.connector.work()
 
-    async def look_after(self) -> None:
+    async def check(self) -> None:
         """Reconcile and check deadlines, and do the resulting work."""
-        await self.connector.look_after()
+        await self.connector.check()
         await self.connector.work()
 
     def order(self, code: str, quantity: int, state: OrderState = OrderState.OPEN, **different: object) -> Order:
@@ -313,7 +313,7 @@ async def test_dispatched_pieces_stay_reserved_until_the_file_shows_it(shop: Sho
     assert shop.market.orders["o2"].state == OrderState.REJECTED, "the file still counts what the courier has"
     shop.restart()
     shop.stock("shop_uid,quantity\nA,0\n")
-    await shop.look_after()
+    await shop.check()
     assert shop.inbox.reservations.pieces() == {}, "the file has fallen by what the courier has"
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.receive(shop.order("o3", 1))

@@ -18,7 +18,7 @@ from kalathi.merchant.habits import Habits
 from kalathi.merchant.handing_over import FunctionRecipient
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox.subjects import Subject
-from kalathi.merchant.overview import look_again, needs_of, print_again, status_of
+from kalathi.merchant.overview import needs_of, plan_again, print_again, status_of
 from kalathi.merchant.policy import OrderPolicy, Policy
 from kalathi.merchant.printing import FolderPrinter, PrinterError, UnsurePrinterError
 from tests.market import until
@@ -59,7 +59,7 @@ async def test_changes_of_lost_webhooks_are_found_with_or_without_list_calls(sho
     await shop.connector.work()
     shop.order("known", 1, OrderState.CANCELLED)
     shop.order("unheard", 1)
-    await shop.look_after()
+    await shop.check()
     assert shop.inbox.reservations.of("known") == {}, "the lost cancellation reaches the stock"
     if lists:
         assert shop.market.orders["unheard"].state == OrderState.ACCEPTED
@@ -76,7 +76,7 @@ async def test_the_connector_reconciles_at_the_start_and_at_its_interval(shop: S
         shop.seconds = seconds
         code = f"o{seconds:g}"
         shop.order(code, 1)
-        await shop.look_after()
+        await shop.check()
         assert (shop.market.orders[code].state == OrderState.ACCEPTED) is found, seconds
 
 
@@ -89,10 +89,10 @@ async def test_the_next_reconciliation_finds_a_change_without_a_webhook(shop: Sh
     )
     shop.receive(shop.order("o1", 1, OrderState.DISPATCHED))
     await shop.connector.work()
-    await shop.look_after()
+    await shop.check()
     shop.order("o1", 1, OrderState.DELIVERED)
     shop.seconds = 600
-    await shop.look_after()
+    await shop.check()
     assert told == ["dispatched", "delivered"]
 
 
@@ -100,7 +100,7 @@ async def test_a_lost_voucher_is_found_and_printed(shop: Shop) -> None:
     shop.receive(shop.order("o1", 1))
     await shop.connector.work()
     shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK)
-    await shop.look_after()
+    await shop.check()
     assert (shop.folder / "out" / "o1.pdf").exists()
 
 
@@ -111,10 +111,10 @@ async def test_a_near_deadline_is_reported_once(shop: Shop) -> None:
     shop.receive(shop.order("o1", 1, expires_at=until))
     for shop.seconds in (0.0, 9399.0):
         await shop.connector.work()
-        await shop.look_after()
+        await shop.check()
     assert not any("answered by" in line for line in shop.told)
     for shop.seconds in (9400.0, 9700.0):
-        await shop.look_after()
+        await shop.check()
     assert len([line for line in shop.told if "Order o1 is to be answered by" in line]) == 1
 
 
@@ -222,14 +222,14 @@ async def test_changes_are_handed_over_in_order_and_retried_until_accepted(
 async def test_an_order_that_was_handed_over_and_has_not_changed_is_not_fetched_again(shop: Shop) -> None:
     shop.restart(recipient=FunctionRecipient(lambda _: None))
     shop.receive(shop.order("o1", 1, OrderState.DISPATCHED))
-    await shop.look_after()
+    await shop.check()
     calls = len(shop.market.calls)
     shop.seconds += 10_000
-    await shop.look_after()
+    await shop.check()
     assert [call for call in shop.market.calls[calls:] if "o1" in call] == []
     shop.market.orders["o1"] = replace(shop.market.orders["o1"], comments="changed")
     shop.seconds += 10_000
-    await shop.look_after()
+    await shop.check()
     assert [call for call in shop.market.calls[calls:] if "o1" in call] == ["GET o1"]
 
 
@@ -246,7 +246,7 @@ async def test_correcting_a_fast_clock_delays_nothing(shop: Shop, *, restarted: 
     shop.restart(recipient=FunctionRecipient(take))
     ahead_seconds = 18_000.0
     shop.seconds = 1000 + ahead_seconds
-    await shop.look_after()
+    await shop.check()
     shop.receive(shop.order("o1", 1))
     await shop.work(until_seconds=shop.seconds + 10)
     shop.market.refuse = shop.market.busy(429, {"Retry-After": "300"})
@@ -264,7 +264,7 @@ async def test_correcting_a_fast_clock_delays_nothing(shop: Shop, *, restarted: 
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     else:
-        await shop.look_after()
+        await shop.check()
         await shop.work(until_seconds=1031)
     assert told == ["o1", "o2"]
     assert any("orders?" in call for call in shop.market.calls[calls:]), "it is compared at once"
@@ -285,7 +285,7 @@ async def test_status_shows_orders_deadlines_and_open_problems(shop: Shop) -> No
     json.dumps(found.needs_a_person)
     beside = Inbox(shop.folder / "inbox.db", beside=True)
     shop.stock("shop_uid,quantity\nA,1\n")
-    assert look_again(beside, None) == 2
+    assert plan_again(beside, None) == 2
     beside.close()
     await shop.work()
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
@@ -294,7 +294,7 @@ async def test_status_shows_orders_deadlines_and_open_problems(shop: Shop) -> No
 
 async def test_an_unknown_code_is_processed_when_replayed(shop: Shop) -> None:
     shop.order("o1", 1)
-    assert look_again(shop.inbox, "o1") == 1
+    assert plan_again(shop.inbox, "o1") == 1
     await shop.work()
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
@@ -316,11 +316,11 @@ async def test_an_order_without_stock_is_reported_once_and_decided_later(shop: S
     shop.receive(shop.order("o1", 1))
     for shop.seconds in (0.0, 300.0, 600.0):
         await shop.connector.work()
-        await shop.look_after()
+        await shop.check()
     assert shop.told == ["needs a person: Order o1: No stock is known for A."]
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.seconds = 900
-    await shop.look_after()
+    await shop.check()
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
@@ -329,10 +329,10 @@ async def test_an_order_left_open_by_a_dry_run_is_answered_by_the_next_run(shop:
     shop.receive(shop.order("o1", 1))
     for shop.seconds in (0.0, 300.0):
         await shop.connector.work()
-        await shop.look_after()
+        await shop.check()
     assert shop.told == ["would accept o1: all in stock, window 15:00 - 18:00, Τρί 03/12/19, 1 parcel"]
     shop.restart()
-    await shop.look_after()
+    await shop.check()
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
 
 
@@ -381,7 +381,7 @@ async def test_a_new_voucher_replaces_the_earlier_one_and_is_reported(shop: Shop
     shop.market.vouchers.add(LINK + "?2")
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK + "?2"), OrderEventType.ORDER_UPDATED)
     await shop.work()
-    assert [entry.url for entry in shop.inbox.vouchers.printed_between(0, 1)] == [LINK + "?2"]
+    assert [entry.url for entry in shop.inbox.vouchers.list_printed(0, 1)] == [LINK + "?2"]
     assert shop.told[-1].startswith("needs a person: Order o1: throw away its earlier label, there is a new one. ")
 
 
@@ -390,12 +390,12 @@ async def test_a_deadline_is_reported_again_after_an_extension(shop: Shop) -> No
     (shop.folder / "stock.csv").unlink()
     shop.receive(shop.order("o1", 1, expires_at=datetime.fromtimestamp(500, UTC)))
     await shop.connector.work()
-    await shop.connector.look_after()
+    await shop.connector.check()
     assert len([line for line in shop.told if "is to be answered by" in line]) == 1
     shop.order("o1", 1, expires_at=datetime.fromtimestamp(550, UTC))
     shop.seconds = 70
-    await shop.look_after()
-    await shop.look_after()
+    await shop.check()
+    await shop.check()
     assert len([line for line in shop.told if "is to be answered by" in line]) == 2
 
 
@@ -449,7 +449,7 @@ async def test_orders_of_an_unreadable_list_are_fetched_by_code(shop: Shop) -> N
     shop.order("known", 1, OrderState.CANCELLED)
     shop.order("unheard", 1)
     shop.market.listed = b'{"orders": [{"code": "unheard", "state": "a_state_of_tomorrow"}]}'
-    await shop.look_after()
+    await shop.check()
     assert shop.inbox.reservations.of("known") == {}
     assert shop.market.orders["unheard"].state == OrderState.ACCEPTED
 
@@ -478,7 +478,7 @@ async def test_the_time_since_the_last_reconciliation_is_known(shop: Shop) -> No
     shop.seconds = 100
     await shop.connector.work()
     assert shop.connector.seconds_since_round() == 100, "nothing was looked after"
-    await shop.connector.look_after()
+    await shop.connector.check()
     shop.seconds = 130
     assert shop.connector.seconds_since_round() == 30
 

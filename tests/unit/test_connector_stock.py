@@ -97,7 +97,7 @@ async def test_an_order_cancelled_after_dispatch_keeps_pieces_and_label(
     assert _held(shop) == {"A": 1}
     assert (shop.folder / "out" / "o1.pdf").exists()
     shop.stock("shop_uid,quantity\nA,2\n")
-    await shop.look_after()
+    await shop.check()
     assert _held(shop) == {"A": 1}, "the same number says nothing"
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.receive(shop.order("o2", 1))
@@ -121,7 +121,7 @@ async def test_a_dispatch_known_only_from_an_event_keeps_the_pieces(shop: Shop) 
         await _see(shop, code, OrderState.ACCEPTED, courier_voucher=LINK)
     shop.inbox.subjects.note_left("o1")
     await _see(shop, "o1", OrderState.ACCEPTED)
-    assert shop.inbox.reservations.left() == [], "what the marketplace shows now is stronger than an event"
+    assert shop.inbox.reservations.list_departed() == [], "what the marketplace shows now is stronger than an event"
     for code in ("o1", "o2"):
         await _see(shop, code, OrderState.CANCELLED)
     assert _held(shop) == {"A": 1}
@@ -190,13 +190,13 @@ async def test_pieces_dispatched_within_the_lag_stay_reserved_after_a_count(shop
     for minutes, held in ((0, {}), (60, {"A": 1})):
         shelves = FakeSource(lags=True, A=3)
         _connect(shop, shelves, habits=Habits(stock_lag_seconds=minutes * 60))
-        await shop.look_after()
+        await shop.check()
         code = f"o{minutes}"
         await _see(shop, code, OrderState.ACCEPTED)
         await _see(shop, code, OrderState.DISPATCHED)
         shelves.pieces["A"] = 5
         shop.seconds += 1800
-        await shop.look_after()
+        await shop.check()
         assert _held(shop) == held
 
 
@@ -232,7 +232,7 @@ async def test_a_hanging_source_delays_no_label_and_no_hand_over(shop: Shop, *, 
         while not lags and _held(shop) != {"A": 1}:
             await asyncio.sleep(0.01)
     shop.seconds += 7200
-    await shop.look_after()
+    await shop.check()
     # A source that lags has to be read once before its numbers can be compared.
     assert _held(shop) == {"A": 41 if lags else 1}
     shop.connector._stock.stop()
@@ -250,23 +250,23 @@ async def test_a_live_source_releases_dispatched_pieces_after_an_outage(shop: Sh
     shop.restart()
     _connect(shop, shelves)
     shelves.error = None
-    await shop.look_after()
+    await shop.check()
     assert _held(shop) == {}
 
 
 async def test_a_dispatch_during_an_outage_is_compared_with_the_next_reading(shop: Shop) -> None:
     shelves = FakeSource(lags=True, A=5)
     _connect(shop, shelves)
-    await shop.look_after()
+    await shop.check()
     await _see(shop, "o1", OrderState.ACCEPTED)
     shelves.error = StockError("the disk is away")
     await _see(shop, "o1", OrderState.DISPATCHED)
-    assert shop.inbox.reservations.left() == ["o1"]
+    assert shop.inbox.reservations.list_departed() == ["o1"]
     shelves.error = None
     for pieces, held in ((4, {"A": 1}), (4, {"A": 1}), (3, {})):
         shelves.pieces["A"] = pieces
         shop.seconds += 300
-        await shop.look_after()
+        await shop.check()
         assert _held(shop) == held
 
 
@@ -300,17 +300,17 @@ async def test_an_outage_of_the_source_is_reported_once_and_so_is_its_end(shop: 
     (shop.folder / "stock.csv").unlink()
     shop.receive(shop.order("o1", 1))
     for shop.seconds in (0.0, 300.0, 600.0):
-        await shop.look_after()
+        await shop.check()
     [line] = [line for line in shop.told if "stock cannot be read" in line]
     assert line.startswith("needs a person: the stock cannot be read: ")
     assert "stock.csv: No such file or directory. New orders wait for it" in line
     shop.stock("sku,quantity\nA,1\n")
     for shop.seconds in (900.0, 1200.0):
-        await shop.look_after()
+        await shop.check()
     assert len([line for line in shop.told if "must name the columns" in line]) == 1, "another reason is told too"
     shop.stock("shop_uid,quantity\nA,1\n")
     shop.seconds = 1500
-    await shop.look_after()
+    await shop.check()
     assert "the stock can be read again" in shop.told
     assert _state(shop, "o1") == OrderState.ACCEPTED
 
@@ -318,7 +318,7 @@ async def test_an_outage_of_the_source_is_reported_once_and_so_is_its_end(shop: 
 async def test_an_outage_is_reported_only_after_a_minute(shop: Shop) -> None:
     shelves = FakeSource(lags=False, A=5)
     _connect(shop, shelves)
-    await shop.look_after()
+    await shop.check()
     shelves.error = StockError("the address of the stock has answered 503")
     shop.receive(shop.order("o1", 1))
     await shop.work(until_seconds=50)
@@ -339,7 +339,7 @@ async def test_an_order_with_unreadable_stock_waits_with_reason_and_line(shop: S
     assert note.startswith("Order o1: The stock of A cannot be read: ")
     assert 'stock.csv, line 3: the quantity "1.000" may mean 1 or 1000.' in note
     shop.stock("shop_uid,quantity\nA,1\n")
-    await shop.look_after()
+    await shop.check()
     assert _state(shop, "o1") == OrderState.ACCEPTED
 
 
@@ -386,7 +386,7 @@ async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_waits_for_a_per
     # The reader of answers never yields such an order; the steps must still handle it.
     _, note = await shop.connector._steps.advance(OrderReading(order, {}))
     assert 'its state "on_the_moon" is unknown' in note
-    assert shop.inbox.reservations.holders() == ["o1"]
+    assert shop.inbox.reservations.list_holders() == ["o1"]
     assert (shop.folder / "out" / "o1.pdf").exists()
 
 

@@ -74,7 +74,7 @@ def _order(**changes: Any) -> dict[str, Any]:
 async def test_each_order_has_one_file_and_each_line_one_row(tmp_path: Path) -> None:
     folder = CsvFolder(tmp_path / "orders")
     for state in ("accepted", "dispatched"):
-        await folder.take("261128-1", json.dumps(_order(state=state), default=float).encode())
+        await folder.receive("261128-1", json.dumps(_order(state=state), default=float).encode())
     [path] = (tmp_path / "orders").iterdir()
     assert path.name == "261128-1.csv"
     text = path.read_bytes().decode("utf-8")
@@ -86,7 +86,7 @@ async def test_returns_have_files_of_their_own(tmp_path: Path) -> None:
     folder = CsvFolder(tmp_path)
     recorded = json.loads((EXAMPLES / "api/returns/DEMO-RETURN.json").read_bytes())["return"]
     told = {"kind": "return", "return": recorded | {"return_code": "R-261128-1"}}
-    await folder.take("R-261128-1", json.dumps(told).encode())
+    await folder.receive("R-261128-1", json.dumps(told).encode())
     [path] = tmp_path.iterdir()
     assert path.name == "R-261128-1.csv"
     rows = list(csv.DictReader(io.StringIO(path.read_bytes().decode(), newline="")))
@@ -174,13 +174,13 @@ def test_any_member_may_be_null(name: str, style: CsvStyle) -> None:
 async def test_excel_gets_a_semicolon_a_decimal_comma_and_a_bom(tmp_path: Path) -> None:
     folder = recipient_of(f"csv:{tmp_path}", NoNetwork(), csv_style=CsvStyle.EXCEL_EL)
     assert folder is not None
-    await folder.take("261128-1", json.dumps(_order(), default=float).encode())
+    await folder.receive("261128-1", json.dumps(_order(), default=float).encode())
     content = (tmp_path / "261128-1.csv").read_bytes()
     assert content.startswith(b"\xef\xbb\xbfcode;state;")
     assert b";2;10,40;" in content
     plain = recipient_of(f"csv:{tmp_path}", NoNetwork())
     assert plain is not None
-    await plain.take("261128-1", json.dumps(_order(), default=float).encode())
+    await plain.receive("261128-1", json.dumps(_order(), default=float).encode())
     assert (tmp_path / "261128-1.csv").read_bytes().startswith(b"code,state,")
 
 
@@ -313,21 +313,21 @@ def test_codes_that_look_alike_do_not_share_a_file() -> None:
 async def test_a_failed_write_is_reported_and_keeps_the_earlier_file(tmp_path: Path) -> None:
     folder = CsvFolder(tmp_path)
     body = json.dumps(_order(), default=float).encode()
-    await folder.take("261128-1", body)
+    await folder.receive("261128-1", body)
     before = (tmp_path / "261128-1.csv").read_bytes()
     (tmp_path / "261128-1.part").mkdir()
     with pytest.raises(HandoverError, match=r"261128-1\.csv: Is a directory"):
-        await folder.take("261128-1", body.replace(b"accepted", b"dispatched"))
+        await folder.receive("261128-1", body.replace(b"accepted", b"dispatched"))
     assert (tmp_path / "261128-1.csv").read_bytes() == before
     for unreadable in (b"{", b"[]", b'{"kind": "order"}', b'{"kind": "order", "order": null}'):
         with pytest.raises(HandoverError, match="261128-1 cannot be written as CSV"):
-            await folder.take("261128-1", unreadable)
-    await folder.take("261128-2", b'{"kind": "greeting"}')
+            await folder.receive("261128-1", unreadable)
+    await folder.receive("261128-2", b'{"kind": "greeting"}')
     assert not (tmp_path / "261128-2.csv").exists()
 
 
 async def test_a_lone_surrogate_does_not_lose_an_order(tmp_path: Path) -> None:
-    await CsvFolder(tmp_path).take("261128-1", json.dumps(_order(comments="\ud83d!"), default=float).encode())
+    await CsvFolder(tmp_path).receive("261128-1", json.dumps(_order(comments="\ud83d!"), default=float).encode())
     assert "?!" in (tmp_path / "261128-1.csv").read_text("utf-8")
 
 

@@ -39,7 +39,7 @@ async def test_an_address_gets_the_headers_and_the_signature_that_were_given() -
     network = Network()
     recipient = recipient_of(HOOK, network, ["X-Key: a: b ", "", "Authorization:Bearer hidden"], SECRET)
     assert recipient is not None
-    await recipient.take("o1", b"{}")
+    await recipient.receive("o1", b"{}")
     [headers] = network.headers
     assert headers["x-key"] == "a: b"
     assert headers["authorization"] == "Bearer hidden"
@@ -52,7 +52,7 @@ async def test_without_flags_only_the_content_type_is_sent() -> None:
     network = Network()
     recipient = recipient_of(HOOK, network)
     assert recipient is not None
-    await recipient.take("o1", b"{}")
+    await recipient.receive("o1", b"{}")
     assert list(network.headers[0]) == ["content-type"]
 
 

@@ -123,20 +123,20 @@ async def test_the_form_of_the_setting_chooses_the_recipient(tmp_path: Path) -> 
     network = Network(HttpAnswer(202, b""), HttpAnswer(500, b""))
     hook = recipient_of("https://shop.example/hook", network)
     assert isinstance(hook, HttpRecipient)
-    await hook.take("o1", b"{}")
+    await hook.receive("o1", b"{}")
     assert network.sent == [("POST", "https://shop.example/hook", b"{}")]
     with pytest.raises(HandoverError, match="500"):
-        await hook.take("o1", b"{}")
+        await hook.receive("o1", b"{}")
     assert isinstance(recipient_of("json:dumps", network), FunctionRecipient)
     assert recipient_of("", network) is None
     command = recipient_of(f"command:sh -c 'cat > {tmp_path}/told'", network)
     assert isinstance(command, CommandRecipient)
-    await command.take("o1", b"a body")
+    await command.receive("o1", b"a body")
     assert (tmp_path / "told").read_bytes() == b"a body"
     failing = recipient_of("command:sh -c 'echo broken >&2; exit 3'", network)
     assert failing is not None
     with pytest.raises(HandoverError, match="ended with status 3: broken"):
-        await failing.take("o1", b"")
+        await failing.receive("o1", b"")
     with pytest.raises(PartError):
         recipient_of("command:", network)
 

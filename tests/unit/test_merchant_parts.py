@@ -75,14 +75,14 @@ def test_a_deadline_is_reported_once(tmp_path: Path) -> None:
     [look] = inbox.jobs.due(0)
     inbox.subjects.note_state(Subject.ORDER, "o1", "open", 50.0)
     inbox.jobs.finish(look, 1.0, "Order o1: who knows")
-    assert inbox.subjects.unwarned(49, 49) == []
-    [known] = inbox.subjects.unwarned(50, 50)
-    assert inbox.subjects.unwarned(50, 50) == [known], "told it is when it was told"
+    assert inbox.subjects.list_unwarned(49, 49) == []
+    [known] = inbox.subjects.list_unwarned(50, 50)
+    assert inbox.subjects.list_unwarned(50, 50) == [known], "told it is when it was told"
     inbox.subjects.mark_warned(known)
     inbox.subjects.note_state(Subject.ORDER, "o1", "open", 50.0)
-    assert inbox.subjects.unwarned(60, 60) == []
+    assert inbox.subjects.list_unwarned(60, 60) == []
     inbox.subjects.note_state(Subject.ORDER, "o1", "open", 90.0)
-    assert [entry.answer_until for entry in inbox.subjects.unwarned(90, 90)] == [90.0], (
+    assert [entry.answer_until for entry in inbox.subjects.list_unwarned(90, 90)] == [90.0], (
         "an extension is another deadline"
     )
     inbox.close()

@@ -165,7 +165,7 @@ async def test_a_wrong_clock_is_reported_once_and_misses_no_change(shop: Shop, o
     shop.market.proxy = there
     for drift_seconds in (0, 3):
         shop.seconds = there.seconds + off_seconds + drift_seconds
-        await shop.look_after()
+        await shop.check()
         there.seconds += 4000
     told = f"this machine's clock is {side} the marketplace's by 7200 s; set it by NTP"
     assert [line for line in shop.told if "clock" in line] == [f"needs a person: {told}"], "not again as it drifts"
@@ -174,7 +174,7 @@ async def test_a_wrong_clock_is_reported_once_and_misses_no_change(shop: Shop, o
     assert datetime.fromisoformat(since).timestamp() == 1_795_860_000.0 - 3600
     shop.restart()
     shop.seconds = there.seconds
-    await shop.look_after()
+    await shop.check()
     assert [need for need in _needs(shop) if "clock" in need] == []
 
 
@@ -186,7 +186,7 @@ async def test_without_a_date_the_newest_order_bounds_the_changes(shop: Shop, of
         at = athens(datetime.fromtimestamp(there.seconds + hours * 3600, UTC))
         shop.order(f"o{number}", 1, OrderState.ACCEPTED, created_at=at)
         shop.seconds = there.seconds + off_seconds + hours * 3600
-        await shop.look_after()
+        await shop.check()
     asked = [parse_qs(urlsplit(url).query)["updated_since"][0] for url in there.asked if "updated_since" in url]
     since = [datetime.fromisoformat(text).timestamp() - there.seconds for text in asked]
     assert since == [-3600, 0]
@@ -197,7 +197,7 @@ async def test_a_deadline_is_reported_in_athens_time_around_the_clock_change(sho
         shop.inbox.jobs.plan(Subject.ORDER, code)
         shop.inbox.subjects.note_state(Subject.ORDER, code, "open", until)
         shop.seconds = until - 60
-        await shop.connector.look_after()
+        await shop.connector.check()
         assert f"needs a person: Order {code} is to be answered by {shown}" in shop.told
 
 
@@ -206,7 +206,7 @@ async def test_a_wrong_marketplace_url_is_reported_and_loses_no_order(shop: Shop
     shop.receive(shop.order("o1", 1))
     for hours in range(1, 4):
         await shop.work(until_seconds=hours * 3600)
-        await shop.look_after()
+        await shop.check()
     assert any("every call with 404; is --url right?" in need for need in _needs(shop))
     assert len([line for line in shop.told if "--url" in line]) == 1
     shop.market.refuse = None
@@ -229,7 +229,7 @@ async def test_an_order_waiting_for_a_person_stays_listed_during_a_job(shop: Sho
     await shop.work()
     [need] = _needs(shop)
     shop.market.refuse = shop.market.busy(429, {"Retry-After": "300"})
-    await shop.look_after()
+    await shop.check()
     await shop.work()
     assert _needs(shop)[0] == need
 
@@ -242,7 +242,7 @@ def test_a_warned_deadline_is_shown_behind_many_that_wait_for_a_person(tmp_path:
         if number < 11:
             look = next(look for look in inbox.jobs.due(0.0) if look.code == f"o{number:02}")
             inbox.jobs.finish(look, 1.0, f"Order o{number:02}: look")
-    for known in inbox.subjects.unwarned(9000.0, 9000.0):
+    for known in inbox.subjects.list_unwarned(9000.0, 9000.0):
         inbox.subjects.mark_warned(known)
     assert any(need.startswith("Order o11 is to be answered by") for need in needs_of(inbox, _at(4000)))
     inbox.close()
@@ -263,20 +263,20 @@ def test_a_burst_of_refusals_is_counted_whole_with_its_last_detail(tmp_path: Pat
 async def test_the_connector_saves_the_counted_refusals(shop: Shop) -> None:
     for _ in range(3):
         shop.inbox.notices.count_refusal(Refusal(403, RefusalReason.UNKNOWN_SOURCE, "unknown"), 0.0)
-    await shop.look_after()
+    await shop.check()
     assert _needs(shop) == ["3 webhooks were answered with 403 (unknown_source): unknown."]
 
 
 async def test_forged_codes_are_not_reported(shop: Shop) -> None:
-    await shop.look_after()
+    await shop.check()
     until = datetime.fromtimestamp(1500, UTC)
     for number in range(60):
         forged = shop.order(f"forged{number}", 1, expires_at=until)
         shop.receive(forged)
         del shop.market.orders[forged.code]
-    await shop.look_after()
+    await shop.check()
     await shop.work(until_seconds=30)
-    await shop.look_after()
+    await shop.check()
     assert _needs(shop) == []
     assert not [line for line in shop.told if "needs a person" in line]
     # A real order that cannot be fetched stays visible among them.
@@ -291,23 +291,23 @@ async def test_forged_codes_are_not_reported(shop: Shop) -> None:
 
 
 async def test_the_deadline_of_an_order_that_cannot_be_fetched_is_reported(shop: Shop) -> None:
-    await shop.look_after()
+    await shop.check()
     shop.receive(shop.order("o1", 1, expires_at=datetime.fromtimestamp(1500, UTC)))
     shop.market.refuse = shop.market.busy(500)
     await shop.work()
-    await shop.look_after()
+    await shop.check()
     assert [line for line in shop.told if "Order o1 is to be answered by" in line]
     shop.inbox.jobs.plan(Subject.ORDER, "o2")
     shop.inbox.subjects.watch_deadline("o2", 1600.0)
     shop.seconds = 1400
-    assert [entry.code for entry in shop.inbox.subjects.unwarned(9000.0, 1700.0)] == ["o2"], (
+    assert [entry.code for entry in shop.inbox.subjects.list_unwarned(9000.0, 1700.0)] == ["o2"], (
         "it is near, fetched or not"
     )
-    assert shop.inbox.subjects.unwarned(9000.0, 1500.0) == []
+    assert shop.inbox.subjects.list_unwarned(9000.0, 1500.0) == []
 
 
 async def test_one_refused_order_is_not_reported_as_a_refused_token(shop: Shop) -> None:
-    await shop.look_after()
+    await shop.check()
     shop.market.refuse = shop.market.busy(403)
     shop.receive(shop.order("o1", 1))
     await shop.work(until_seconds=1000)
@@ -330,12 +330,12 @@ async def test_a_returning_parcel_is_reported_until_a_person_settles_it(shop: Sh
 async def test_an_endless_list_is_read_only_up_to_a_limit(shop: Shop) -> None:
     pagination = {"page": 1, "per": 100, "total_pages": 2, "total_results": 200}
     shop.market.listed = msgspec.json.encode({"orders": [], "returns": [], "meta": {"pagination": pagination}})
-    await shop.look_after()
+    await shop.check()
     assert len(shop.market.calls) < 1000
 
 
 async def test_a_forged_event_of_an_unknown_code_is_forgotten_and_fills_no_status(shop: Shop) -> None:
-    await shop.look_after()
+    await shop.check()
     shop.market.refuse = shop.market.busy(404)
     shop.inbox.events.put(b'{"event_type": "new_order", "order": {"code": "261128-9999999"}}')
     await shop.work(until_seconds=3)

@@ -163,7 +163,7 @@ def test_money_times_and_spans_are_written_as_readers_write_them() -> None:
         (timedelta(days=2, hours=3, minutes=9), "2 d 3 h"),
         (timedelta(days=2, minutes=9), "2 d"),
     ):
-        assert ENGLISH.left(NOW + span, NOW).replace("\N{NO-BREAK SPACE}", " ") == text
+        assert ENGLISH.time_left(NOW + span, NOW).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 def test_an_address_of_ours_is_linked_without_its_host() -> None:

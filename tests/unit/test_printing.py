@@ -260,4 +260,4 @@ async def test_the_settings_reach_the_commands(tmp_path: Path) -> None:
     recipient = recipient_of(f"command:{slow}", AsyncNetwork(1.0), seconds=0.3)
     assert recipient is not None
     with pytest.raises(HandoverError, match=r"^sh did not end within 0.3 s \(--hand-over-seconds\)"):
-        await recipient.take("o1", b"{}")
+        await recipient.receive("o1", b"{}")

@@ -243,13 +243,13 @@ async def test_the_deadline_of_an_unreadable_order_is_watched(tmp_path: Path) ->
     await shop.work(until_seconds=30)
     assert [(kind, code) for kind, code in shop.inbox.jobs.waiting_for_person()] == [(Subject.ORDER, "o1")]
     assert "o1" in shop.told[-1]
-    [known] = shop.inbox.subjects.unanswered(10)
+    [known] = shop.inbox.subjects.list_unanswered(10)
     assert known.answer_until == 1795860000.0
     assert order.code == "o1"
     # It is fetched again with every reconciliation, and answered once it can be read.
     odd.place = ("order", "nothing")
     shop.seconds += 400
-    await shop.look_after()
+    await shop.check()
     assert shop.market.orders["o1"].state == OrderState.ACCEPTED
     shop.inbox.close()
 
@@ -322,7 +322,7 @@ async def test_an_impossible_time_stops_no_processing(tmp_path: Path, when: str)
     shop.market.proxy = odd
     shop.receive(shop.order("o1", 9, line_items=[]))
     await shop.work()
-    await shop.look_after()
+    await shop.check()
     assert len(needs_of(shop.inbox, datetime.fromtimestamp(10, ATHENS))) == 1
     assert status_of(shop.inbox, datetime.fromtimestamp(10, ATHENS)).deadlines == []
     shop.inbox.close()
@@ -390,6 +390,6 @@ async def test_an_order_in_an_unknown_state_keeps_pieces_and_is_fetched_again(tm
     assert shop.inbox.reservations.of("o1")
     odd.strange = "accepted"
     shop.seconds += 400
-    await shop.look_after()
+    await shop.check()
     assert shop.inbox.jobs.waiting_for_person() == []
     shop.inbox.close()

@@ -172,7 +172,7 @@ async def test_a_moved_marketplace_is_reported_once_and_orders_wait_for_it(tmp_p
     shop.receive(shop.order("o2", 1))
     for _ in range(3):
         shop.seconds += 400
-        await shop.look_after()
+        await shop.check()
         await shop.work(until_seconds=shop.seconds + 10)
     moved = "the marketplace's address http://market redirects to https://new (301): give that address with --url"
     assert shop.told.count(f"needs a person: {moved}") == 1
@@ -182,7 +182,7 @@ async def test_a_moved_marketplace_is_reported_once_and_orders_wait_for_it(tmp_p
     assert not [call for call in shop.market.calls if call.startswith("POST")]
     shop.market.proxy = None
     shop.seconds += 400
-    await shop.look_after()
+    await shop.check()
     assert {str(order.state) for order in shop.market.orders.values()} == {"accepted"}
     shop.inbox.close()
 

@@ -242,8 +242,8 @@ def test_a_live_source_releases_only_the_named_dispatched_orders(held: Held) -> 
     held.reserve("o3", ("A", 4))
     held.inbox.reservations.release_left(["o1", "o3"])
     assert held.inbox.reservations.pieces() == {"A": 6}
-    assert held.inbox.reservations.left() == ["o2"]
-    assert held.inbox.reservations.holders() == ["o3"]
+    assert held.inbox.reservations.list_departed() == ["o2"]
+    assert held.inbox.reservations.list_holders() == ["o3"]
 
 
 _SHELVES = st.lists(
@@ -284,7 +284,7 @@ def test_reserved_sums_match_the_file_and_never_exceed_the_orders(
             beside = Inbox(held.folder / "inbox.db", beside=True)
             assert beside.reservations.pieces() == held.inbox.reservations.pieces()
             beside.close()
-            for code in held.inbox.reservations.holders():
+            for code in held.inbox.reservations.list_holders():
                 assert sum(held.inbox.reservations.of(code).values()) == reserved[code], "it lies on the shelf"
             for code, quantity in reserved.items():
                 assert sum(held.inbox.reservations.of(code).values()) <= quantity

@@ -104,6 +104,6 @@ def test_a_path_at_which_no_call_could_arrive_is_refused(configured: str) -> Non
 
 
 def test_a_path_for_the_log_shows_no_value_of_its_query() -> None:
-    assert WebhookPath("/hook?key=s3cret&s4cret").shown == "/hook?key=***&***"
+    assert WebhookPath("/hook?key=s3cret&s4cret").mask_query == "/hook?key=***&***"
     assert show_path("/a\n\x1b[2J\u03ba") == "/a%0A%1B%5B2J%CE%BA"
     assert show_path("/" + "x" * 1000) == "/" + "x" * 199 + "..."

@@ -80,9 +80,9 @@ class SimulatedDatabase(SqliteDatabase):
         async with self._writes_one_by_one:
             await asyncio.sleep(self._chance.uniform(0.0002, 0.004))
             self._stumble()
-            self._let_go_of_the_snapshot()
+            self._end_snapshot()
             outcomes = begin_group(self._writing, sets)()
-        self._tell(
+        self._notify(
             {
                 table
                 for changes, refusal in zip(sets, outcomes, strict=True)
@@ -210,7 +210,7 @@ class World:
 
     async def settle(self) -> None:
         """Until nothing is due any more, retries included."""
-        while DueKind.DELIVERY in await self.database.peek(find_earliest_by_kind):
+        while DueKind.DELIVERY in await self.database.read_point(find_earliest_by_kind):
             await asyncio.sleep(10)
 
     async def stop(self) -> None:

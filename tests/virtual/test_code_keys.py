@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def _code_key(market: Market) -> bytes:
-    row = await market.marketplace.database.look(lambda view: view.one("SELECT value FROM secrets", {}))
+    row = await market.marketplace.database.read(lambda view: view.one("SELECT value FROM secrets", {}))
     assert row is not None
     key: bytes = row[0]
     return key
@@ -56,7 +56,7 @@ async def test_a_code_given_under_an_earlier_key_is_skipped(tmp_path: Path) -> N
         # Three orders of before have the codes that come next.
         numbers = range(1000)
         taken = [order_code(NOON.date(), number, key) for number in numbers]
-        known = {row[0] for row in await market.marketplace.database.look(lambda view: view.all(_CODES, {}))}
+        known = {row[0] for row in await market.marketplace.database.read(lambda view: view.all(_CODES, {}))}
         rows = [Insert("directory", {"code": code, "shop_id": shop.id}) for code in taken[:8] if code not in known]
         await market.marketplace.database.commit(ChangeSet(*rows[:3]))
         codes = [await shop.cart(A=1) for _ in range(10)]
@@ -75,7 +75,7 @@ async def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) ->
         drawn = [await reserve.draw(1) for reserve in (first, second)]
         codes = {keys.order_code(NOON) for keys in drawn}
         assert len(codes) == 2
-        keys = await database.look(lambda view: view.all("SELECT value FROM secrets", {}))
+        keys = await database.read(lambda view: view.all("SELECT value FROM secrets", {}))
         assert len(keys) == 1
         assert codes <= {order_code(NOON.date(), number, keys[0][0]) for number in range(2000)}
     finally:

@@ -228,7 +228,7 @@ class Days(FakeNetwork):
     async def work(self) -> None:
         try:
             await self.connector.work()
-            await self.connector.look_after()
+            await self.connector.check()
         except Killed:
             self.note("killed")
             self.start()

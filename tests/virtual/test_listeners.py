@@ -51,7 +51,7 @@ class Client:
         if isinstance(message, Event):
             self.events.append(message)
             if message.number:
-                self.stream.take_answer(Answered(number=message.number, status=200))
+                self.stream.receive_answer(Answered(number=message.number, status=200))
 
 
 async def test_database_errors_cost_a_listener_no_event(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ async def _life(folder: Path, seed: int, events: int) -> tuple[Counter[str], int
     crashing.cancel()
     await asyncio.gather(crashing, return_exceptions=True)
     await world.settle()
-    outcomes = await world.database.peek(lambda view: _checked(view, world))
+    outcomes = await world.database.read_point(lambda view: _checked(view, world))
     fingerprint = f"{world.sends} sends, {world.crashes} crashes, {world.loop.time():.6f} s"
     await world.stop()
     return outcomes, world.sends, fingerprint

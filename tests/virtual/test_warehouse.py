@@ -254,7 +254,7 @@ async def test_no_control_character_of_any_text_is_given_to_a_voucher_or_a_deliv
     }
     shop = await market.shop(name=hostile, locations=[place], listing={"product_name": hostile})
     code = await shop.place({"A": 1}, customer=customer)
-    found = await market.marketplace.database.look(lambda view: find_order(view, code))
+    found = await market.marketplace.database.read(lambda view: find_order(view, code))
     numbered = msgspec.structs.replace(found.order.lines()[0], serial_numbers=hostile, shop_uid=hostile)
     order = msgspec.structs.replace(found.order, line_items=(numbered,))
     terms = Terms(Settings(), "http://market")

@@ -62,12 +62,12 @@ def replay(code: str | None, data: Path, *, everything: bool) -> None:
     kalathi merchant replay 261124-2152744
     kalathi merchant replay --all
     """
-    from kalathi.merchant.overview import look_again
+    from kalathi.merchant.overview import plan_again
 
     if (code is None) is not everything:
         fail("give the code of an order or a return, or --all.")
     with _inbox(data) as inbox:
-        count = look_again(inbox, code)
+        count = plan_again(inbox, code)
     click.echo(f"{count} to be looked at again." if count else "Nothing waits for a person.")
 
 
@@ -130,7 +130,7 @@ def day(data: Path, date: datetime | None, out: Path | None) -> None:
     end = datetime.combine(start.date() + timedelta(days=1), time(), tzinfo=ATHENS)
     target = out or Path(f"vouchers-{start:%Y-%m-%d}.pdf")
     with _inbox(data) as inbox:
-        printed = inbox.vouchers.printed_between(start.timestamp(), end.timestamp())
+        printed = inbox.vouchers.list_printed(start.timestamp(), end.timestamp())
     try:
         merged = merge_vouchers(printed, target)
     except OSError as error:

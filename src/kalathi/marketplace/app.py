@@ -182,7 +182,7 @@ class Marketplace:
             self._news.clear()
             changes = self._faults.changes
             try:
-                kept = await self.database.peek(_load_kept)
+                kept = await self.database.read_point(_load_kept)
             except StorageError:
                 continue  # The database is away for a moment; writers get the error.
             self._faults.follow(kept.faults, changes)
@@ -224,7 +224,7 @@ async def open_marketplace(
     """
     database = await open_database(settings.database or f"sqlite:///{settings.data / DATABASE_FILE}")
     try:
-        kept = await database.look(_load_kept)
+        kept = await database.read(_load_kept)
         return Marketplace(settings, address, database, kept, real=real, sender=sender)
     except BaseException:
         await database.close()

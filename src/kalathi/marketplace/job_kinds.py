@@ -62,7 +62,7 @@ class WorkerPool:
         self.quick: set[str] = set()
         self.slow: set[str] = set()
 
-    def noted(self, shop_id: str, seconds: float) -> None:
+    def note_duration(self, shop_id: str, seconds: float) -> None:
         """How long the shop's work took."""
         if seconds < _QUICK_SECONDS:
             self.slow.discard(shop_id)

@@ -50,7 +50,7 @@ _GIVEN_BACK: Final = object()
 _Result = tuple[JobKind, DueRow, Any]
 
 
-def _within_bytes(work: list[Claimed], free_bytes: int) -> list[Claimed]:
+def _limit_bytes(work: list[Claimed], free_bytes: int) -> list[Claimed]:
     """As many as there is room for; one when there is any."""
     kept: list[Claimed] = []
     for claimed in work:
@@ -93,7 +93,7 @@ class Worker:
         self._recording: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Something may be due: look now."""
+        """Something may be due: claim now."""
         self._awake.set()
 
     async def run(self) -> None:
@@ -102,11 +102,11 @@ class Worker:
         self._database.subscribe("due", self.wake)
         try:
             while not self._stopping:
-                await self._take_turn()
+                await self._run_turn()
         finally:
             self._database.unsubscribe("due", self.wake)
 
-    async def _take_turn(self) -> None:
+    async def _run_turn(self) -> None:
         self._awake.clear()
         try:
             if not self._leases_are_free:
@@ -158,7 +158,7 @@ class Worker:
         pools = [pool for pool in self._pools if pool.room > 0]
         if not pools or self._bytes >= self._most_bytes or len(self._results) >= _MOST_RESULTS:
             return _LOOK_AGAIN_SECONDS
-        earliest = await self._database.peek(find_earliest_by_kind)
+        earliest = await self._database.read_point(find_earliest_by_kind)
         now = self._clock.now_millis()
         claimed = False
         for pool in pools:
@@ -196,7 +196,7 @@ class Worker:
             work = [
                 Claimed(row, what, job_kind.weigh(what), at) for (row, _), what in zip(found, prepared, strict=True)
             ]
-            work = _within_bytes(work, free_bytes)
+            work = _limit_bytes(work, free_bytes)
             changes, leased = claim([claimed.row for claimed in work], real)
             for claimed, row in zip(work, leased, strict=True):
                 claimed.row = row
@@ -252,15 +252,15 @@ class Worker:
             _log.exception("job_failed", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
             await self._put_off(row)
         finally:
-            pool.noted(row.shop_id, loop.time() - started)
-            self._let_go(pool, claimed)
+            pool.note_duration(row.shop_id, loop.time() - started)
+            self._free_slot(pool, claimed)
 
     def _give_back(self, pool: WorkerPool, claimed: Claimed) -> None:
         """It has waited so long that its lease might end while it is being done, or there is no time for it."""
         self._record(pool, claimed.row, _GIVEN_BACK)
-        self._let_go(pool, claimed)
+        self._free_slot(pool, claimed)
 
-    def _let_go(self, pool: WorkerPool, claimed: Claimed) -> None:
+    def _free_slot(self, pool: WorkerPool, claimed: Claimed) -> None:
         self._bytes -= claimed.weight
         pool.remove(claimed.row.shop_id)
         self.wake()
@@ -276,7 +276,7 @@ class Worker:
             while self._results:
                 results, self._results = self._results, []
                 for pause_seconds in (*_PAUSES_SECONDS, None):
-                    results = await self._written(results, is_last=pause_seconds is None)
+                    results = await self._write_results_once(results, is_last=pause_seconds is None)
                     if not results or pause_seconds is None:
                         break
                     await asyncio.sleep(pause_seconds)
@@ -285,7 +285,7 @@ class Worker:
         finally:
             self._recording = None
 
-    async def _written(self, results: list[_Result], *, is_last: bool) -> list[_Result]:
+    async def _write_results_once(self, results: list[_Result], *, is_last: bool) -> list[_Result]:
         """All at once; when that is refused, each for itself. Gives those for which the database had no room or no
         time, unless there is no other attempt."""
         refusals = await self._try_to_write([results])

@@ -106,14 +106,14 @@ class Connector:
         self._inbox.mark_moment("started", self._context.clock())
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_working())
+                group.create_task(self._run_jobs())
                 # A separate task, so that deadlines are watched even if other work hangs.
-                group.create_task(self._keep_looking_after())
+                group.create_task(self._run_checks())
         finally:
             self._stock.stop()
             self._inbox.notices.write_refusals(self._context.clock())
 
-    async def _keep_working(self) -> None:
+    async def _run_jobs(self) -> None:
         while True:
             self._awake.clear()
             seconds = FIRST_PAUSE_SECONDS
@@ -126,10 +126,10 @@ class Connector:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), min(seconds, _IDLE_SECONDS))
 
-    async def _keep_looking_after(self) -> None:
+    async def _run_checks(self) -> None:
         while True:
             try:
-                await self.look_after()
+                await self.check()
             except Exception:  # noqa: BLE001  (the same)
                 _log.exception("connector_checks_failed")
             await asyncio.sleep(_IDLE_SECONDS)
@@ -181,14 +181,14 @@ class Connector:
         for handover in [entry for entry in handovers if ("handover", entry.code) not in in_hand][:free]:
             in_hand["handover", handover.code] = asyncio.create_task(self._handovers.hand_over(handover))
 
-    async def look_after(self) -> None:
+    async def check(self) -> None:
         """Warn of deadlines and reconcile, at intervals."""
         now = self._context.clock()
         if now < self._looked_after_at - _STEP_BACK_SECONDS:
             self._follow_clock_back(now)
         self._looked_after_at = now
         self._inbox.notices.write_refusals(now)
-        for known in self._inbox.subjects.unwarned(now + self._context.habits.warn_seconds, now + _SOON_SECONDS):
+        for known in self._inbox.subjects.list_unwarned(now + self._context.habits.warn_seconds, now + _SOON_SECONDS):
             until = datetime.fromtimestamp(known.answer_until or now, ATHENS)
             self._context.tell_person(
                 f"{known.kind.capitalize()} {known.code} is to be answered by {until:%d/%m %H:%M %Z}"

@@ -157,7 +157,7 @@ class CsvFolder:
         # One separate thread: the folder may be a network share that hangs, and changes must stay in order.
         self._thread = ThreadPoolExecutor(1)
 
-    async def take(self, code: str, body: bytes) -> None:
+    async def receive(self, code: str, body: bytes) -> None:
         """Write the file, whole or not at all. Raises HandoverError."""
         try:
             told = json.loads(body, parse_float=Decimal)

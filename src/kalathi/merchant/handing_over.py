@@ -29,7 +29,7 @@ class HandoverError(Exception):
 class Recipient(Protocol):
     """The shop's system."""
 
-    async def take(self, code: str, body: bytes) -> None:
+    async def receive(self, code: str, body: bytes) -> None:
         """Raises HandoverError when it has not taken it."""
         ...
 
@@ -66,7 +66,7 @@ class HttpRecipient:
         self._clock = clock
         sign_headers(self._secrets, "", 0, b"")
 
-    async def take(self, code: str, body: bytes) -> None:
+    async def receive(self, code: str, body: bytes) -> None:
         """Raises HandoverError, UnreachableError."""
         # The same for each retry, so that the shop's system recognises duplicates.
         message_id = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
@@ -85,7 +85,7 @@ class CommandRecipient:
     def __init__(self, command: Sequence[str], *, limit: Limit = HANDING_OVER) -> None:
         self._command = Command(command, limit)
 
-    async def take(self, code: str, body: bytes) -> None:
+    async def receive(self, code: str, body: bytes) -> None:
         """Raises HandoverError. When the task is cancelled, the command has ended before this returns."""
         outcome = await self._command.run_beside(body=body)
         if not isinstance(outcome, Ended) or outcome.status:
@@ -100,7 +100,7 @@ class FunctionRecipient:
         # Its own thread: if the function hangs, nothing else of the connector does.
         self._thread = ThreadPoolExecutor(1)
 
-    async def take(self, code: str, body: bytes) -> None:
+    async def receive(self, code: str, body: bytes) -> None:
         """Raises HandoverError for every exception of the function."""
         try:
             content = json.loads(body)

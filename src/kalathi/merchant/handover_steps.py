@@ -34,7 +34,7 @@ class HandoverSteps:
         limit = Limit(self._context.habits.hand_over_seconds, HANDING_OVER.setting)
         try:
             async with asyncio.timeout(limit.seconds + _GRACE_SECONDS):
-                await self._recipient.take(handover.code, handover.body)
+                await self._recipient.receive(handover.code, handover.body)
         except _FAILURES as error:
             self._postpone(handover, str(error) or f"not taken within {limit}")
         else:

@@ -17,7 +17,7 @@ class Labels:
 
     async def print(self, order: Order, url: str) -> str:
         """Print a voucher that was not printed; return a sentence if a person has to check whether it was."""
-        printed = self._context.inbox.vouchers.printed(url)
+        printed = self._context.inbox.vouchers.find_printed(url)
         if printed is not None and printed.path:
             return ""
         unsure = f"look whether its label is there; if not, kalathi merchant reprint {order.code}"

@@ -117,7 +117,7 @@ class OrderSteps:
     def _decide(self, order: Order, shelf: Shelf) -> Decision:
         free = self._free_for(order, shelf)
         reason = unreadable_stock(order, shelf, self._policy.orders) or find_unassigned_pieces(
-            order, shelf, free, self._held_by_others(order)
+            order, shelf, free, self._count_held_by_others(order)
         )
         if reason:
             return LeaveToPerson(reason)
@@ -147,10 +147,10 @@ class OrderSteps:
     def _free_for(self, order: Order, shelf: Shelf) -> dict[str, int]:
         """Return the pieces that are free for this order: those on the shelf without those of other orders. Its own
         reservation, for example from before a crash, counts as free."""
-        held = self._held_by_others(order)
+        held = self._count_held_by_others(order)
         return {shop_uid: pieces - held.get(shop_uid, 0) for shop_uid, pieces in shelf.pieces.items()}
 
-    def _held_by_others(self, order: Order) -> dict[str, int]:
+    def _count_held_by_others(self, order: Order) -> dict[str, int]:
         held = self._reservations.pieces()
         for shop_uid, quantity in self._reservations.of(order.code).items():
             held[shop_uid] -= quantity

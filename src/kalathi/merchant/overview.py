@@ -75,7 +75,7 @@ class MergedVouchers(Struct, frozen=True):
 def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status:
     """Return the connector's status. Times are in the zone of `now`. `is_running`: a connector uses this inbox."""
     counts = inbox.counts()
-    urgent = inbox.subjects.unanswered(_DEADLINES_SHOWN)
+    urgent = inbox.subjects.list_unanswered(_DEADLINES_SHOWN)
     reconciled = inbox.moment("reconciled")
     zone = now.tzinfo
 
@@ -102,7 +102,7 @@ def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status
         refused_webhooks=[
             f"{entry.times} answered with {entry.status} ({entry.reason}), last at"
             f" {to_local_time(entry.last_at):%d/%m %H:%M:%S %Z}: {entry.detail}"
-            for entry in inbox.notices.refused(now.timestamp() - _REFUSED_SECONDS)
+            for entry in inbox.notices.list_refused(now.timestamp() - _REFUSED_SECONDS)
         ],
         needs_a_person=needs_of(inbox, now, is_running=is_running),
     )
@@ -144,7 +144,7 @@ def needs_now(inbox: Inbox) -> list[str]:
 
 def _deadlines(inbox: Inbox, now: datetime) -> list[str]:
     lines = []
-    for entry in inbox.subjects.unanswered(_DEADLINES_READ):
+    for entry in inbox.subjects.list_unanswered(_DEADLINES_READ):
         if entry.answer_until is None or entry.note:
             continue
         until = datetime.fromtimestamp(entry.answer_until, now.tzinfo)
@@ -157,7 +157,7 @@ def _deadlines(inbox: Inbox, now: datetime) -> list[str]:
 
 def _travelling(inbox: Inbox) -> list[str]:
     """Return a sentence for each order that was cancelled after dispatch and still holds pieces."""
-    left = set(inbox.reservations.left())
+    left = set(inbox.reservations.list_departed())
     return [
         f"Order {entry.code} was cancelled on its way: {sum(inbox.reservations.of(entry.code).values())} pieces are"
         f" held for its parcel. When it is back and counted: kalathi merchant settle {entry.code}"
@@ -172,7 +172,7 @@ def _refusals(inbox: Inbox, now: datetime) -> list[str]:
     taken_at = max((at for at, _, _ in inbox.events.newest(1)), default=0.0)
     refused = [
         entry
-        for entry in inbox.notices.refused(now.timestamp() - _REFUSED_SECONDS)
+        for entry in inbox.notices.list_refused(now.timestamp() - _REFUSED_SECONDS)
         if entry.last_at >= taken_at or now.timestamp() - entry.last_at < _REFUSAL_SETTLED_SECONDS
     ]
     return [
@@ -185,7 +185,7 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def look_again(inbox: Inbox, code: str | None) -> int:
+def plan_again(inbox: Inbox, code: str | None) -> int:
     """The order or return of this code, or without one all that waits for a person, is looked at again within seconds;
     gives how many. A code that is not known becomes known: the order's if nothing else."""
     found = inbox.jobs.plan_again(code)
@@ -199,7 +199,7 @@ def look_again(inbox: Inbox, code: str | None) -> int:
 def settle(inbox: Inbox, code: str) -> bool:
     """Remove the notice about the earlier label of this order, and release its departed pieces. Return whether there
     was either."""
-    held = sum(inbox.reservations.of(code).values()) if code in inbox.reservations.left() else 0
+    held = sum(inbox.reservations.of(code).values()) if code in inbox.reservations.list_departed() else 0
     if held:
         inbox.reservations.release(code)
     return inbox.notices.settle(label_topic(code)) or held > 0

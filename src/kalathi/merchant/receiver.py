@@ -169,7 +169,7 @@ class Receiver:
 
     def _wrong_path(self, scope: Scope, body: bytes) -> Refusal:
         path = show_path(scope["path"])
-        here = f"this connector listens on {show_path(scope.get('root_path', ''))}{self.path.shown}"
+        here = f"this connector listens on {show_path(scope.get('root_path', ''))}{self.path.mask_query}"
         is_webhook = scope["method"] == "POST" and looks_like_webhook(body)
         if not is_webhook:
             detail = f"{scope['method'][:20]} {path} is not a call of the marketplace."

@@ -84,7 +84,7 @@ async def reconcile(
     listing = _Listing(client)
     parts = (
         partial(_orders, client, listing, inbox, answers=answers),
-        partial(_changed, listing, inbox, hands_over=hands_over),
+        partial(_find_changed, listing, inbox, hands_over=hands_over),
         partial(_returns, client, inbox),
     )
     for part in parts:
@@ -121,7 +121,7 @@ async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answe
         if entry.kind is Subject.ORDER
     }
     # Orders that hold pieces must be looked at too.
-    known |= {code: "" for code in inbox.reservations.holders() if code not in known}
+    known |= {code: "" for code in inbox.reservations.list_holders() if code not in known}
     try:
         for state in _GOES_ON:
             async for listed in listing.orders(state=state):
@@ -131,7 +131,7 @@ async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answe
                     inbox.jobs.plan(Subject.ORDER, listed)
                     continue
                 order = listed.order
-                unprinted = order.courier_voucher and inbox.vouchers.printed(order.courier_voucher) is None
+                unprinted = order.courier_voucher and inbox.vouchers.find_printed(order.courier_voucher) is None
                 if known.pop(order.code, None) != order.state or unprinted:
                     inbox.jobs.plan(Subject.ORDER, order.code)
                     found += 1
@@ -174,7 +174,7 @@ async def _codes(client: AsyncClient) -> set[str]:
     return found
 
 
-async def _changed(listing: _Listing, inbox: Inbox, *, hands_over: bool) -> int:
+async def _find_changed(listing: _Listing, inbox: Inbox, *, hands_over: bool) -> int:
     last = inbox.moment(_LAST_THERE)
     if last is None:
         return 0

@@ -61,7 +61,7 @@ class StockReader:
         """Read the source although no order needs it: an unreadable source is reported, and numbers that change twice
         between two orders are noticed."""
         with contextlib.suppress(StockError, CallError):
-            if not self._stock.lags and self._reservations.left():
+            if not self._stock.lags and self._reservations.list_departed():
                 await self._release_left()
             else:
                 await self.read()
@@ -108,7 +108,7 @@ class StockReader:
 
     async def _release_left(self) -> None:
         """Read a live source, then release the pieces that left before. Raises StockError, CallError."""
-        codes = self._reservations.left()
+        codes = self._reservations.list_departed()
         await self.read(is_fresh=True)
         self._reservations.release_left(codes)
 

@@ -39,7 +39,7 @@ class WebhookPath:
         return quote(self._path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
 
     @property
-    def shown(self) -> str:
+    def mask_query(self) -> str:
         """The path for a log: of its query only the names of parameters that have a value."""
         query = "&".join("***" if value is None else f"{_encode(name)}=***" for name, value in self._parameters)
         return show_path(self._path) + (f"?{query}" if query else "")

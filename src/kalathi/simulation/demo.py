@@ -63,7 +63,7 @@ class Demo:
                 accepted = await self._accept(operator, books)
                 story.heading("Reject: one line has limited stock")
                 rejected = await self._reject(operator, electronics)
-                self._tell_endings(accepted, rejected)
+                self._report_endings(accepted, rejected)
                 if not once:
                     await self._traffic(operator, seed)
         finally:
@@ -169,7 +169,7 @@ class Demo:
             lines.append(f"{case:8} printed {path}")
         return Ending(good, lines)
 
-    def _tell_endings(self, *endings: Ending) -> None:
+    def _report_endings(self, *endings: Ending) -> None:
         self._story.heading("How it ended")
         for ending in endings:
             for line in ending.lines:

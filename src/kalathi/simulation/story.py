@@ -77,14 +77,14 @@ class Story:
             if entry["event"] == "issue_voucher" and not self.heard(code, "printed"):
                 return
             self._told[code] = version
-            self._tell_move(shop_name, code, entry["event"], detail["order"])
+            self._report_move(shop_name, code, entry["event"], detail["order"])
             if delivery:
                 status = delivery["attempts"][-1]["status"] if delivery["attempts"] else "no URL"
                 self.step(_MARKETPLACE, shop_name, f"webhook {delivery['event_type']}, answered {status}", code)
             if entry["event"] == "issue_voucher" and (path := self.heard(code, "printed")):
                 self.step(shop_name, "printer", path, code)
 
-    def _tell_move(self, shop_name: str, code: str, event: str, order: dict[str, Any]) -> None:
+    def _report_move(self, shop_name: str, code: str, event: str, order: dict[str, Any]) -> None:
         words = _WORDS.get(event, event)
         if event == "issue_voucher":
             codes = ", ".join(order["courier_tracking_codes"])

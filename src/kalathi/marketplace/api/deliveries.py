@@ -1,4 +1,4 @@
-"""The operator's calls on the delivery log: look, look closer, send again."""
+"""The operator's calls on the delivery log: list, show, resend."""
 
 from datetime import datetime
 from typing import Annotated, Final
@@ -55,7 +55,7 @@ async def list_deliveries(context: Context, call: Call) -> Reply:
     if "since" in call.query:
         filters["since"] = timestamp_of(call.query, "since")
     page = page_of(call.query)
-    found, count = await context.database.read(
+    found, count = await context.database.read_list(
         lambda view: log.list_deliveries(view, filters, state, page.per, page.offset)
     )
     return Reply(200, encode(DeliveryList(deliveries=found, meta=pagination(page, count))))
@@ -64,7 +64,7 @@ async def list_deliveries(context: Context, call: Call) -> Reply:
 async def show_delivery(context: Context, call: Call) -> Reply:
     """One event with its body, its headers and each attempt."""
     headers, now_seconds = webhook_headers(context.terms.settings.user_agent), real_millis() // 1000
-    detail = await context.database.look(lambda view: log.delivery_detail(view, call.path["id"], headers, now_seconds))
+    detail = await context.database.read(lambda view: log.delivery_detail(view, call.path["id"], headers, now_seconds))
     return Reply(200, encode(detail))
 
 
@@ -83,7 +83,7 @@ async def resend_failures(context: Context, call: Call) -> Reply:
     """Send a shop's failed events since a time again, the oldest first, each once."""
     asked: ResendFailures = call.body
     filters: dict[str, Value] = {"shop_id": asked.shop_id, "since": to_millis(asked.since)}
-    found, count = await context.database.read(
+    found, count = await context.database.read_list(
         lambda view: log.list_deliveries(view, filters, "exhausted", _MOST_RESENT, 0)
     )
     if count > _MOST_RESENT:

@@ -40,7 +40,7 @@ async def download_upload(context: Context, call: Call) -> Reply:
     if call.path["shop_id"] == DEMO_SHOP_ID and call.path["file"] == f"{SAMPLE_LINK}.pdf":
         found: Upload | None = Upload("application/pdf", await context.sample.pdf())
     else:
-        found = await context.database.peek(lambda view: orders.upload(view, call.path["shop_id"], name))
+        found = await context.database.read_point(lambda view: orders.upload(view, call.path["shop_id"], name))
     if found is None or extension_of(found.mime_type) != extension:
         raise DomainError(ErrorCode.NOT_FOUND, "File not found")
     headers = (

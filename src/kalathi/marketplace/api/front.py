@@ -79,7 +79,7 @@ class MerchantsFront:
         """Answers every request, the faulty ones too."""
         if self._context.faults.strikes_api:
             token_hash = _token_hash(_scan_headers(scope).authorization)
-            shop_id = await self._context.database.peek(lambda view: shops.shop_id_of_token(view, token_hash))
+            shop_id = await self._context.database.read_point(lambda view: shops.shop_id_of_token(view, token_hash))
             rules = self._context.faults.on_call(shop_id, self._name_of(scope))
             await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, send)
         else:
@@ -164,12 +164,12 @@ class MerchantsFront:
 
     async def _admitted(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
         """Return the caller, after the checks in their order: token, then the limit, then Accept."""
-        caller = await self._context.database.peek(lambda view: store.for_token(view, token_hash, code))
+        caller = await self._context.database.read_point(lambda view: store.for_token(view, token_hash, code))
         if caller is None:
             refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
             raise self._context.callers.refuse_token(scope, refusal)
         if self._limit.is_on:
-            self._limit.take(caller.shop.id)
+            self._limit.count(caller.shop.id)
         if accept != self._accept_bytes and not self._accepts(accept):
             raise DomainError(ErrorCode.NOT_ACCEPTABLE, f"Send the header Accept: {self._accept}")
         return caller

@@ -61,7 +61,7 @@ def listen_endpoint(context: Context) -> Callable[[WebSocket], Awaitable[None]]:
 async def _open(context: Context, websocket: WebSocket) -> tuple[Stream, str]:
     """Raises NOT_FOUND, INVALID_PARAMETER, RATE_LIMITED."""
     query, settings = websocket.query_params, context.terms.settings
-    shop = await context.database.look(lambda view: find_shop(view, websocket.path_params["id"]))
+    shop = await context.database.read(lambda view: find_shop(view, websocket.path_params["id"]))
     names = [name for part in query.get("events", "").split(",") if (name := part.strip())]
     if unknown := [name for name in names if name not in EVENT_TYPES]:
         raise invalid_parameter(
@@ -101,7 +101,7 @@ async def _read(websocket: WebSocket, stream: Stream) -> None:
     """Read answers until the listener disconnects or sends something else."""
     try:
         while True:
-            stream.take_answer(decode_for_marketplace(await websocket.receive_text()))
+            stream.receive_answer(decode_for_marketplace(await websocket.receive_text()))
     except (WebSocketDisconnect, KeyError):
         pass
     except msgspec.MsgspecError:

@@ -97,7 +97,7 @@ async def list_orders(context: Context, call: ShopCall) -> Reply:
         return await _walk_orders(context, call, states)
     since = timestamp_of(query, "updated_since")
     now = context.clock.now()
-    found, count = await context.database.read(
+    found, count = await context.database.read_list(
         lambda view: queries.shop_orders(view, shop.id, states, since, page.per, page.offset)
     )
     shown = [wire.render_order(entry.document, context.terms.offer(entry.shop), now) for entry in found]
@@ -109,7 +109,9 @@ async def _walk_orders(context: Context, call: ShopCall, states: tuple[OrderStat
     if "page" in query or "updated_since" in query:
         raise invalid_parameter("cursor: leave out page and updated_since.")
     after, per = cursor_of(query["cursor"]), page_of(query).per
-    found = await context.database.read(lambda view: queries.walk_shop_orders(view, shop.id, states, after, now, per))
+    found = await context.database.read_list(
+        lambda view: queries.walk_shop_orders(view, shop.id, states, after, now, per)
+    )
     at_millis, code = (found[-1][1], found[-1][0].order.code) if found else after
     meta = replace(pagination(Page(1, per), len(found)), next_cursor=cursor_to(at_millis, code))
     shown = [wire.render_order(entry.document, context.terms.offer(entry.shop), now) for entry, _ in found]

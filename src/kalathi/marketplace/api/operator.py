@@ -28,7 +28,7 @@ from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.paging import page_of, pagination
 from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.webhooks.listeners import url_for
-from kalathi.marketplace.webhooks.resending import resent_latest
+from kalathi.marketplace.webhooks.resending import plan_latest_resend
 
 _LONGEST_MOVE_SECONDS = 10 * 366 * 86_400
 
@@ -132,12 +132,12 @@ async def add_shop(context: Context, call: Call) -> Reply:
 
 async def list_shops(context: Context, call: Call) -> Reply:
     """Every shop."""
-    return reply(200, ShopList(shops=[without_passwords(shop) for shop in await context.database.look(shops.shops)]))
+    return reply(200, ShopList(shops=[without_passwords(shop) for shop in await context.database.read(shops.shops)]))
 
 
 async def show_shop(context: Context, call: Call) -> Reply:
     """One shop."""
-    shop = await context.database.look(lambda view: shop_commands.find_shop(view, call.path["shop_id"]))
+    shop = await context.database.read(lambda view: shop_commands.find_shop(view, call.path["shop_id"]))
     return reply(200, ShopBody(shop=without_passwords(shop)))
 
 
@@ -187,14 +187,15 @@ async def end_signing(context: Context, call: Call) -> Reply:
 async def put_listings(context: Context, call: Call) -> Reply:
     """Adds or replaces the listings that are named."""
     shop = await context.database.run(lambda view: shop_commands.put_listings(view, call.path["shop_id"], call.body))
-    return reply(200, await context.database.look(lambda view: _listings(view, shop.id)))
+    return reply(200, await context.database.read(lambda view: _listings(view, shop.id)))
 
 
 async def list_listings(context: Context, call: Call) -> Reply:
     """The shop's listings."""
     shop_id = call.path["shop_id"]
     return reply(
-        200, await context.database.look(lambda view: _listings(view, shop_commands.find_shop(view, shop_id).id))
+        200,
+        await context.database.read(lambda view: _listings(view, shop_commands.find_shop(view, shop_id).id)),
     )
 
 
@@ -216,7 +217,9 @@ async def list_orders(context: Context, call: Call) -> Reply:
     if state is not None and state not in set(OrderState):
         raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")
     page = page_of(call.query)
-    found, count = await context.database.read(lambda view: orders.recent_orders(view, state, page.per, page.offset))
+    found, count = await context.database.read_list(
+        lambda view: orders.recent_orders(view, state, page.per, page.offset)
+    )
     return reply(
         200,
         ShortOrderList(
@@ -232,7 +235,7 @@ async def list_orders(context: Context, call: Call) -> Reply:
 async def show_order(context: Context, call: Call) -> Reply:
     """An order, its cart, its timeline, its deliveries."""
     now = context.clock.now()
-    detail = await context.database.look(lambda view: queries.order_detail(view, call.path["code"], context.terms, now))
+    detail = await context.database.read(lambda view: queries.order_detail(view, call.path["code"], context.terms, now))
     return reply(200, detail)
 
 
@@ -244,7 +247,7 @@ async def resend_webhook(context: Context, call: Call) -> Reply:
         found = queries.find_order(view, call.path["code"])
         if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise invalid_parameter("The shop has no webhook_url, or its switch is off.")
-        changes, delivery = resent_latest(view, found.shop.id, call.path["code"], to_millis(facts.now))
+        changes, delivery = plan_latest_resend(view, found.shop.id, call.path["code"], to_millis(facts.now))
         return changes, reply(200, ResentWebhook(delivery=delivery))
 
     return await write(context, call, command)

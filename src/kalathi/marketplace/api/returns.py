@@ -46,14 +46,16 @@ async def list_returns(context: Context, call: ShopCall) -> Reply:
     """`?state=&order_code=&page=&per=`: the shop's returns, newest first."""
     page = page_of(call.query)
     filters: dict[str, Value] = {"shop_id": call.shop.id, **_filters(call.query)}
-    found, count = await context.database.read(lambda view: store.page_of_returns(view, filters, page.per, page.offset))
+    found, count = await context.database.read_list(
+        lambda view: store.page_of_returns(view, filters, page.per, page.offset)
+    )
     shown = [wire.render_return(entry.returned) for entry in found]
     return reply(200, ReturnList(returns=shown, meta=pagination(page, count)))
 
 
 async def show_return(context: Context, call: ShopCall) -> Reply:
     """The whole return, with its review_options while it waits for the shop's review."""
-    found = await context.database.look(lambda view: _of_shop(view, call))
+    found = await context.database.read(lambda view: _of_shop(view, call))
     return _show_return(200, wire.render_return(found.returned))
 
 
@@ -82,7 +84,9 @@ async def list_all_returns(context: Context, call: Call) -> Reply:
     filters = _filters(call.query)
     if "shop_id" in call.query:
         filters["shop_id"] = call.query["shop_id"]
-    found, count = await context.database.read(lambda view: store.page_of_returns(view, filters, page.per, page.offset))
+    found, count = await context.database.read_list(
+        lambda view: store.page_of_returns(view, filters, page.per, page.offset)
+    )
     shown = [
         ShortReturn(
             code=entry.returned.return_code,
@@ -97,7 +101,7 @@ async def list_all_returns(context: Context, call: Call) -> Reply:
 
 async def show_any_return(context: Context, call: Call) -> Reply:
     """A return, until when it may be reviewed and how it was, its timeline, its deliveries."""
-    return reply(200, await context.database.look(lambda view: queries.return_detail(view, call.path["code"])))
+    return reply(200, await context.database.read(lambda view: queries.return_detail(view, call.path["code"])))
 
 
 def return_operation(operation: Operation) -> Callable[[Context, Call], Awaitable[Reply]]:

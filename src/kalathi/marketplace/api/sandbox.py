@@ -37,7 +37,7 @@ async def put_faults(context: Context, call: Call) -> Reply:
     """Set the fault rules of API answers and deliveries; an empty list removes all."""
     faults: Faults = call.body
     named = {rule.shop_id for rule in faults.rules if rule.shop_id}
-    there = await context.database.look(lambda view: shops.shops_by_id(view, named) if named else {})
+    there = await context.database.read(lambda view: shops.shops_by_id(view, named) if named else {})
     wrong = [sentence for number, rule in enumerate(faults.rules) for sentence in _unknown(number, rule, there)]
     if wrong:
         raise invalid_parameter(*wrong[:10])

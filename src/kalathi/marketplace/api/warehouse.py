@@ -36,14 +36,16 @@ class ReceivedBody(Struct, frozen=True, kw_only=True):
 async def list_products(context: Context, call: ShopCall) -> Reply:
     """The shop's products, by `shop_uid`, and how many pieces of each lie in the warehouse."""
     page = page_of(call.query)
-    found, count = await context.database.read(lambda view: store.products(view, call.shop.id, page.per, page.offset))
+    found, count = await context.database.read_list(
+        lambda view: store.products(view, call.shop.id, page.per, page.offset)
+    )
     return reply(200, ProductList(products=found, meta=pagination(page, count)))
 
 
 async def list_purchase_orders(context: Context, call: ShopCall) -> Reply:
     """The shop's purchase orders, newest first; `received_at` is null until the goods are received."""
     page = page_of(call.query)
-    found, count = await context.database.read(
+    found, count = await context.database.read_list(
         lambda view: store.purchase_orders(view, call.shop.id, page.per, page.offset)
     )
     shown = [order.on_the_wire() for order in found]
@@ -72,13 +74,15 @@ async def list_purchase_order_lines(context: Context, call: ShopCall) -> Reply:
         shown = [line_on_the_wire(shop_id, line, there.get(line.product_uid, 0)) for line in lines]
         return PurchaseOrderLineList(purchase_order_line_items=shown, meta=pagination(page, len(order.line_items)))
 
-    return reply(200, await context.database.look(query))
+    return reply(200, await context.database.read(query))
 
 
 async def list_suppliers(context: Context, call: ShopCall) -> Reply:
     """The shop's suppliers, by code."""
     page = page_of(call.query)
-    found, count = await context.database.read(lambda view: store.suppliers(view, call.shop.id, page.per, page.offset))
+    found, count = await context.database.read_list(
+        lambda view: store.suppliers(view, call.shop.id, page.per, page.offset)
+    )
     return reply(200, SupplierList(suppliers=found, meta=pagination(page, count)))
 
 

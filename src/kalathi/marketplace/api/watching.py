@@ -66,7 +66,7 @@ async def show_ready(context: Context, _call: Call) -> Reply:
     """Whether the database answers in the shape that this version knows, and the worker has had its turn; 503 names the
     failing part."""
     try:
-        migrations = await context.database.peek(shape_of)
+        migrations = await context.database.read_point(shape_of)
         database = "ok"
     except StorageError:
         database, migrations = "unavailable", "unknown"
@@ -80,6 +80,6 @@ async def show_ready(context: Context, _call: Call) -> Reply:
 
 async def show_metrics(context: Context, _call: Call) -> Reply:
     """The metrics of this process, in the format of Prometheus."""
-    waiting = await context.database.read(backlog)
+    waiting = await context.database.read_list(backlog)
     age = 0.0 if waiting.oldest_at is None else max(0.0, (context.clock.now_millis() - waiting.oldest_at) / 1000)
     return Reply(200, context.database.metrics.text(age, waiting.events), _TEXT)

@@ -138,7 +138,7 @@ def find_claimable(view: View, wanted: Wanted) -> list[tuple[DueRow, Row]]:
         rows = view.all(_select(view, wanted, _FREE_AND_DUE), wanted.parameters)
         slots = dict.fromkeys((row[1] for row in rows), wanted.per_shop)
     rows.sort(key=lambda row: row[4])
-    return [(_as_due(row[:8]), row[8:]) for row in _within_slots(rows, slots, wanted.busy)[: wanted.limit]]
+    return [(_as_due(row[:8]), row[8:]) for row in _limit_to_slots(rows, slots, wanted.busy)[: wanted.limit]]
 
 
 def _select(view: View, wanted: Wanted, condition: str) -> str:
@@ -177,7 +177,7 @@ def _find_deliveries(view: View, wanted: Wanted, slots: Mapping[str, int]) -> li
     return rows
 
 
-def _within_slots(rows: list[Row], slots: Mapping[str, int], busy: Mapping[str, int]) -> list[Row]:
+def _limit_to_slots(rows: list[Row], slots: Mapping[str, int], busy: Mapping[str, int]) -> list[Row]:
     taken = Counter(busy)
     kept = []
     for row in rows:

@@ -67,7 +67,7 @@ class KeyReserve:
         keys.numbers = []
 
     async def _reserve(self, size: int) -> None:
-        first, code_key = await self._database.look(_load)
+        first, code_key = await self._database.read(_load)
         changes = ChangeSet()
         if first is None:
             changes.add(Insert("counters", {"name": _NAME, "value": size}))

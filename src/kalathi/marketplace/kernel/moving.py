@@ -66,7 +66,7 @@ class ClockMover:
             self._moved()
             while True:
                 await self._settle()
-                due_at = await self._database.look(find_next_due_millis)
+                due_at = await self._database.read(find_next_due_millis)
                 if due_at is None or due_at > target_millis or self._clock.now_millis() >= target_millis:
                     break
                 await self._set(due_at)
@@ -80,7 +80,7 @@ class ClockMover:
         ends_at = time.monotonic() + self._limit_seconds
         while True:
             # One snapshot: work that ends and plans other work must not slip through between two statements.
-            due_at = await self._database.look(find_next_due_millis)
+            due_at = await self._database.read(find_next_due_millis)
             if due_at is None or due_at > self._clock.now_millis():
                 return
             if time.monotonic() > ends_at:

@@ -94,7 +94,7 @@ class Listeners:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     def _pause_seconds(self) -> float:
-        """All listened shops together look at the log ten times a second."""
+        """All shops with listeners together read the log ten times a second."""
         return min(_PAUSE_SECONDS * len(self._by_shop), _LONGEST_PAUSE_SECONDS)
 
     async def _run(self, shop_id: str) -> None:

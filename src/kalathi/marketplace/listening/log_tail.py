@@ -39,7 +39,7 @@ class LogTail:
         while len(self._reads) > 1 and self._reads[1][0] <= now[0] - _COMMIT_MILLIS:
             self._reads.popleft()
         since = self._reads[0][1]
-        found = await self._database.read(lambda view: log.events_since(view, self._shop_id, since))
+        found = await self._database.read_list(lambda view: log.events_since(view, self._shop_id, since))
         new = [event for event in found if event not in self._seen][:_AT_ONCE]
         self._seen.update(new)
         if len(new) < _AT_ONCE:
@@ -55,7 +55,7 @@ class LogTail:
             found = {event: log.body_of(view, self._shop_id, event.subject, event.sequence) for event in wanted}
             return {event: body for event, body in found.items() if body is not None}
 
-        return await self._database.read(query)
+        return await self._database.read_list(query)
 
     async def adopt(self, events: Iterable[EventName]) -> "Adopted":
         """Plan the delivery of events for which the shop has no URL, because a listener stands in for it. Raises

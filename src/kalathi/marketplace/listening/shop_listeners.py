@@ -94,9 +94,9 @@ class ShopListeners:
             while self._streams:
                 self._changed.clear()
                 try:
-                    await self._keep_lease()
+                    await self._renew_lease()
                     for stream in list(self._streams):
-                        stream.tell_role(self._shop_id, answers_count=self._leads(stream))
+                        stream.send_role(self._shop_id, answers_count=self._leads(stream))
                     is_all = await self._pass_on()
                 except (StorageError, DomainError) as error:
                     _log.warning("listening_interrupted", shop_id=self._shop_id, error=str(error))
@@ -136,7 +136,7 @@ class ShopListeners:
     def _leads(self, stream: Stream) -> bool:
         return any(self._leader(event_type) is stream for event_type in stream.event_types)
 
-    async def _keep_lease(self) -> None:
+    async def _renew_lease(self) -> None:
         """Take, renew or end the lease, and start or stop the worker with it."""
         now = self._real()
         if all(stream.is_beside for stream in self._streams):

@@ -53,7 +53,7 @@ class Stream:
                 self.end()
             self._waiting_bytes -= len(text)
 
-    def tell_role(self, shop_id: str, *, answers_count: bool) -> None:
+    def send_role(self, shop_id: str, *, answers_count: bool) -> None:
         """Send the role if it has changed."""
         if self._role is not answers_count:
             self._role = answers_count
@@ -111,7 +111,7 @@ class Stream:
             answered.retry_after_seconds,
         )
 
-    def take_answer(self, answered: Answered) -> None:
+    def receive_answer(self, answered: Answered) -> None:
         """The listener has answered. An answer that comes too late is ignored."""
         waiting = self._waiting.get(answered.number)
         if waiting is not None and not waiting.done():

@@ -81,7 +81,7 @@ class OrderDueWork:
 
     async def make_voucher(self, row: DueRow) -> None:
         """Renders outside any transaction, then joins the voucher to the order as it is by then."""
-        found = await self._database.peek(lambda view: store.by_code(view, row.subject))
+        found = await self._database.read_point(lambda view: store.by_code(view, row.subject))
         if found is None or not _wants_voucher(found):
             await self._database.commit(ChangeSet(complete(row)))
             return
@@ -107,7 +107,7 @@ class OrderDueWork:
 
     async def make_delivery_note(self, row: DueRow) -> None:
         """The same for the note of an order that has left the marketplace's warehouse."""
-        found = await self._database.peek(lambda view: store.by_code(view, row.subject))
+        found = await self._database.read_point(lambda view: store.by_code(view, row.subject))
         if found is None or not _wants_note(found):
             await self._database.commit(ChangeSet(complete(row)))
             return

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from kalathi.contract.orders import LineItem
 from kalathi.contract.requests import RejectRequest
 from kalathi.marketplace.kernel.money import commission_of
-from kalathi.marketplace.orders.answers import LineRejection, read_rejections
+from kalathi.marketplace.orders.answer_checks import LineRejection, read_rejections
 
 
 class OrderedLine(NamedTuple):

@@ -30,7 +30,7 @@ from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.orders import refusals
-from kalathi.marketplace.orders.answers import Choice, Offer, check_rejections, choose, first_choice, free_text
+from kalathi.marketplace.orders.answer_checks import Choice, Offer, check_rejections, choose, first_choice, free_text
 from kalathi.marketplace.orders.lines import (
     OrderedLine,
     StockMove,

@@ -5,7 +5,7 @@ from typing import Final
 from kalathi.contract.returns import ReturningAddress
 from kalathi.marketplace.couriers.windows import WindowSchedule
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.orders.answers import Offer
+from kalathi.marketplace.orders.answer_checks import Offer
 from kalathi.marketplace.orders.uploads import extension_of
 from kalathi.marketplace.shops.model import Shop
 

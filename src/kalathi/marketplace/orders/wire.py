@@ -19,7 +19,7 @@ from kalathi.contract.orders import OrderBody, RejectionReasonOption, RejectOpti
 from kalathi.contract.webhooks import OrderChanges, OrderEvent
 from kalathi.contract.words import REJECTION_REASONS, FulfillmentMode, OrderEventType, OrderState, PaymentMethod
 from kalathi.marketplace.kernel.clock import athens
-from kalathi.marketplace.orders.answers import Offer
+from kalathi.marketplace.orders.answer_checks import Offer
 from kalathi.marketplace.orders.machine import pickup_moment
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.pickup import relocate_options, reschedule_options

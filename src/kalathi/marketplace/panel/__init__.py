@@ -1,1 +1,1 @@
-"""The pages that people look at: the shop's and the operator's, on Jinja, with plain forms that need no script."""
+"""The pages for people: the shop's and the operator's, with Jinja, and with plain forms that need no script."""

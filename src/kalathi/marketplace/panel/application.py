@@ -187,7 +187,7 @@ class _Edge:
         except DomainError as error:
             if page.back is None or (error.code in _PAGES_OF_THEIR_OWN and page.who is not Who.ANYBODY):
                 raise
-            return await _again(page.back, visit, error.reasons, ERRORS[error.code].status)
+            return await _show_again(page.back, visit, error.reasons, ERRORS[error.code].status)
 
     def _response(self, request: Request, visitor: Visitor | None, words: Words, answer: Answer) -> Response:
         if isinstance(answer, See):
@@ -278,7 +278,7 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
         )
     is_same_shop = page.who is not Who.SHOP or visit.visitor.had(form_token)
     if page.back is not None and is_of_our_own(request.headers) and is_same_shop:
-        return await _again(
+        return await _show_again(
             page.back,
             visit,
             (SessionChanged(),),
@@ -287,7 +287,7 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
     return _error_page(visit.words, 403, (ForeignForm(),))
 
 
-async def _again(back: Handler, visit: Visit, problems: tuple[Refusal | str, ...], status: int) -> Answer:
+async def _show_again(back: Handler, visit: Visit, problems: tuple[Refusal | str, ...], status: int) -> Answer:
     shown = await back(msgspec.structs.replace(visit, problems=problems))
     return shown._replace(status=status) if isinstance(shown, Shown) else shown
 

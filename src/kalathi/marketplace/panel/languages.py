@@ -78,7 +78,7 @@ class Words:
         start, end = window.start.astimezone(ATHENS), window.end.astimezone(ATHENS)
         return f"{self.day(start.date())}, {start:%H:%M}–{end:%H:%M}"
 
-    def left(self, until: datetime, now: datetime) -> str:
+    def time_left(self, until: datetime, now: datetime) -> str:
         """How long it is until then, in its two largest units; `2 d 3 h`, `14 min`. Not negative."""
         minutes = max(0, int((until - now) / timedelta(minutes=1)))
         days, rest = divmod(minutes, 24 * 60)

@@ -146,7 +146,7 @@ def row_of(found: FoundOrder, now: datetime, words: Words) -> OrderRow:
         total=words.money(total(line.total_price for line in order.line_items) + order.shipping_cost),
         created=words.moment(order.created_at),
         deadline=words.moment(until) if presses and until else "",
-        left=words.left(until, now) if presses and until else "",
+        left=words.time_left(until, now) if presses and until else "",
         is_late=bool(presses and until and until <= now),
         has_voucher=order.courier_voucher is not None,
         is_express=order.express,

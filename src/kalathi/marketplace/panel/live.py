@@ -58,7 +58,7 @@ class ChangeSignals:
             database.subscribe(table, lambda table=table: self._wake(table))  # type: ignore[misc]  # Of a lambda with a default.
 
     def check_room(self, visitor: str) -> None:
-        """Raises RATE_LIMITED when so many look already that no more are taken, of this visitor or in all."""
+        """Raises RATE_LIMITED if this visitor, or all together, follow as many pages as are allowed."""
         of_shops = self._visitors.total() - self._visitors[OPERATOR]
         is_full = visitor != OPERATOR and of_shops >= _MOST_OF_SHOPS
         if is_full or self._visitors[visitor] >= _MOST_OF_ONE_VISITOR:
@@ -119,12 +119,12 @@ class Stream:
         gone: asyncio.Future[object] = asyncio.ensure_future(_until_gone(receive))
         try:
             with self._signals.listening(self._tables, self._visitor) as signal:
-                await self._tell(signal, gone, send)
+                await self._notify(signal, gone, send)
         finally:
             gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _tell(self, signal: asyncio.Event, gone: asyncio.Future[object], send: Send) -> None:
+    async def _notify(self, signal: asyncio.Event, gone: asyncio.Future[object], send: Send) -> None:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + _LONGEST_SECONDS
         while not (gone.done() or self._signals.is_closed) and loop.time() < ends_at:

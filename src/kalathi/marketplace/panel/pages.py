@@ -53,7 +53,7 @@ class Page(NamedTuple):
 
 
 def get_page(who: Who, path: str, handler: Handler) -> Page:
-    """A page to look at."""
+    """A page without a form's action."""
     return Page(who, "GET", path, handler)
 
 

@@ -31,7 +31,7 @@ from kalathi.marketplace.returns.model import FoundReturn, NewReturn, NewReturnL
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.webhooks import openings
 from kalathi.marketplace.webhooks.listeners import url_for
-from kalathi.marketplace.webhooks.resending import resent, resent_latest
+from kalathi.marketplace.webhooks.resending import plan_latest_resend, plan_resend
 from kalathi.marketplace.webhooks.store import announce
 
 
@@ -129,9 +129,9 @@ def resend(found: FoundReturn, facts: Facts, sequence: int | None = None) -> Rec
     known = openings.reaches(view, shop.id, returned.return_code, url)
     if known:
         if sequence is None:
-            changes, _ = resent_latest(view, shop.id, returned.return_code, now_millis)
+            changes, _ = plan_latest_resend(view, shop.id, returned.return_code, now_millis)
         else:
-            changes = resent(view, shop.id, returned.return_code, sequence, now_millis)
+            changes = plan_resend(view, shop.id, returned.return_code, sequence, now_millis)
         return Recorded(changes, returned)
     step = machine.announce(returned)
     changes = store.update_return(found, step, now_millis)

@@ -9,7 +9,7 @@ from kalathi.marketplace.returns.commands import resend
 from kalathi.marketplace.webhooks import log
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.openings import OPENING
-from kalathi.marketplace.webhooks.resending import resent
+from kalathi.marketplace.webhooks.resending import plan_resend
 from kalathi.marketplace.webhooks.store import event_type_of
 
 
@@ -24,7 +24,7 @@ def resend_event(name: str, facts: Facts) -> ChangeSet:
         found = store.by_code(facts.view, subject)
         if found is not None:
             return resend(found, facts, sequence).changes
-    return resent(facts.view, shop_id, subject, sequence, to_millis(facts.now))
+    return plan_resend(facts.view, shop_id, subject, sequence, to_millis(facts.now))
 
 
 def opens_subject(view: View, shop_id: str, subject: str, sequence: int) -> bool:

@@ -128,10 +128,10 @@ class ScenarioPlayer:
         return line | {"preorder_ships_on": ships_on}
 
     async def _order(self, code: str) -> FoundOrder:
-        return await self._database.look(lambda view: queries.find_order(view, code))
+        return await self._database.read(lambda view: queries.find_order(view, code))
 
     async def _check_requirements(self, scenario: Scenario, shop_id: str) -> None:
-        shop = await self._database.look(lambda view: shop_commands.find_shop(view, shop_id))
+        shop = await self._database.read(lambda view: shop_commands.find_shop(view, shop_id))
         for name, wanted in scenario.requires.items():
             if getattr(shop, name) != wanted:
                 raise refuse(NeedsAnotherShop(scenario.name, name, wanted, shop_id))
@@ -163,12 +163,12 @@ class ScenarioPlayer:
         if word == "add_location":
             return await self._add_location(shop_id)
         if word == "ask_return":
-            returns.append(await self._returns.ask(_says(step), code))
+            returns.append(await self._returns.request_return(_body_of(step), code))
             asked = (await self._returns.find(returns[-1])).returned
             return PlayedStep(do=word, code=returns[-1], state=asked.state)
         if step.get("on") in {"return", "first_return"} and returns:
             name = returns[-1] if step["on"] == "return" else returns[0]
-            reached, note = await self._returns.move(word, _says(step), name)
+            reached, note = await self._returns.move(word, _body_of(step), name)
             return PlayedStep(do=word, code=name, state=reached, note=note)
         operation = (OPERATIONS if step.get("by") or word not in SHOP_ACTIONS else SHOP_ACTIONS).get(word)
         if operation is None:
@@ -193,7 +193,7 @@ class ScenarioPlayer:
             shown["order"]["windows"] = [{"id": window.id} for window in windows]
             body = None
             if operation.body is not None:
-                body = read_as(resolve(_says(step), shown["order"]), operation.body, str(step["do"]))
+                body = read_as(resolve(_body_of(step), shown["order"]), operation.body, str(step["do"]))
             recorded = operation.run(found, body, facts)
             return recorded.changes, recorded
 
@@ -208,7 +208,7 @@ class ScenarioPlayer:
         await self._mover.move_to(read_as(resolve(step["to"], order["order"]), datetime, "to"))
 
     async def _add_location(self, shop_id: str) -> PlayedStep:
-        shop = await self._database.look(lambda view: shop_commands.find_shop(view, shop_id))
+        shop = await self._database.read(lambda view: shop_commands.find_shop(view, shop_id))
         if len(shop.locations) > 1:
             return PlayedStep(do="add_location", note="The shop has more than one already.")
         location_id = opaque_id()
@@ -235,7 +235,7 @@ def _join_names(names: Collection[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _says(step: dict[str, Any]) -> dict[str, Any]:
+def _body_of(step: dict[str, Any]) -> dict[str, Any]:
     """The step's body: its members other than its action."""
     return {name: value for name, value in step.items() if name not in {"do", "on", "by", "refused"}}
 

@@ -31,9 +31,9 @@ class ReturnSteps:
 
     async def find(self, code: str) -> FoundReturn:
         """The return of this code."""
-        return await self._database.look(lambda view: queries.find_return(view, code))
+        return await self._database.read(lambda view: queries.find_return(view, code))
 
-    async def ask(self, says: dict[str, Any], order_code: str) -> str:
+    async def request_return(self, says: dict[str, Any], order_code: str) -> str:
         """A customer asks; paths are in the order. Gives the return's code."""
 
         def command(facts: Facts) -> tuple[ChangeSet, str]:

@@ -44,7 +44,7 @@ class Callers:
         if not self._wrong_tokens.is_on:
             return refusal
         try:
-            self._wrong_tokens.take(network_of(self.find_address(scope)))
+            self._wrong_tokens.count(network_of(self.find_address(scope)))
         except DomainError as limited:
             return limited
         return refusal

@@ -35,7 +35,7 @@ class RateLimit:
         """Whether there is a limit at all."""
         return self._per_minute > 0
 
-    def take(self, key: str) -> None:
+    def count(self, key: str) -> None:
         """Count one call of this shop or address. Raises RATE_LIMITED, which says when to come back."""
         now = self._clock()
         left, at = self._buckets.get(key, (float(self._per_minute), now))

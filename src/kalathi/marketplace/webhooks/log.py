@@ -212,7 +212,7 @@ async def forget_old(database: Database, before_millis: int, ending: asyncio.Eve
     return the number of deleted events."""
     count = 0
     while not ending.is_set():
-        changes = await database.read(lambda view: forgotten(view, before_millis, _AT_ONCE))
+        changes = await database.read_list(lambda view: forgotten(view, before_millis, _AT_ONCE))
         if changes.is_empty:
             return count
         await database.commit(changes)

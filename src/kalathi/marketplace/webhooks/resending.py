@@ -7,16 +7,16 @@ from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.webhooks import store
 
 
-def resent_latest(view: View, shop_id: str, subject: str, now_millis: int) -> tuple[ChangeSet, str]:
+def plan_latest_resend(view: View, shop_id: str, subject: str, now_millis: int) -> tuple[ChangeSet, str]:
     """Make the latest event of a subject due now, and return the name of its delivery. Raises NOT_FOUND if there is no
     event."""
     sequence = store.last_sequence(view, shop_id, subject)
     if not sequence:
         raise DomainError(ErrorCode.NOT_FOUND, "Nothing was told of this yet.")
-    return resent(view, shop_id, subject, sequence, now_millis), store.delivery_id(shop_id, subject, sequence)
+    return plan_resend(view, shop_id, subject, sequence, now_millis), store.delivery_id(shop_id, subject, sequence)
 
 
-def resent(view: View, shop_id: str, subject: str, sequence: int, now_millis: int) -> ChangeSet:
+def plan_resend(view: View, shop_id: str, subject: str, sequence: int, now_millis: int) -> ChangeSet:
     """An event becomes due now. Attempts go on being counted: one that used up its own is tried this once. What waits
     for the event that opens its subject goes after that one, which is tried now."""
     opening = store.opening_under_way(view, shop_id, subject)

@@ -11,9 +11,9 @@ from urllib.parse import urljoin
 from kalathi.marketplace.kernel.targets import BadUrl, Target, parse_target
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.guard import Allowed
-from kalathi.marketplace.webhooks.http1.answers import AnswerReader
 from kalathi.marketplace.webhooks.http1.connections import Connection, Pool
 from kalathi.marketplace.webhooks.http1.dialing import Dialer, explain_failure
+from kalathi.marketplace.webhooks.http1.responses import AnswerReader
 from kalathi.marketplace.webhooks.names import Names, PooledNames
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

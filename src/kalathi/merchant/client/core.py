@@ -99,12 +99,12 @@ class RequestCore:
         # By the `Date` of the newest call's answer, in seconds since 1970; None if it had none.
         self.marketplace_time: float | None = None
 
-    def made(self, call: Call, wanted: type[T]) -> Flow[T]:
+    def call(self, call: Call, wanted: type[T]) -> Flow[T]:
         """Makes the call, again where that is safe, and reads the answer as far as it can be read
         (docs/contract.md#section-11). Raises MarketplaceError, UnreachableError, RedirectedError."""
-        return (yield from self.made_reading(call, wanted)).value
+        return (yield from self.call_reading(call, wanted)).value
 
-    def made_reading(self, call: Call, wanted: type[T]) -> Flow[Reading[T]]:
+    def call_reading(self, call: Call, wanted: type[T]) -> Flow[Reading[T]]:
         """The same, with the places of the answer that could not be read."""
         send = Send(call.method, self.base + call.path, {**self._headers, **call.headers}, call.body)
         may_have_happened = False
@@ -116,7 +116,7 @@ class RequestCore:
             )
             failure = self._failure(came)
             if isinstance(failure, RedirectedError):
-                raise self._moved(failure, call)
+                raise self._name_new_address(failure, call)
             if failure is None and isinstance(came, HttpAnswer):
                 found = _read(came, wanted)
                 if not isinstance(found, UnreachableError):
@@ -124,7 +124,7 @@ class RequestCore:
                 failure = found
             if failure is None:
                 raise AssertionError("a request has an answer or an error")
-            if may_have_happened and _says(failure, call.done_says):
+            if may_have_happened and _has_message(failure, call.done_says):
                 return Reading(decode(b'{"success": true}', wanted))
             may_have_happened |= isinstance(failure, UnreachableError) or _is_of_the_server(failure)
             seconds = self._pause_seconds(call, failure, attempt)
@@ -173,7 +173,7 @@ class RequestCore:
             return None
         return marketplace_error(came.status, read_entries(came.body), _retry_after(came.headers, self._clock))
 
-    def _moved(self, error: RedirectedError, call: Call) -> RedirectedError:
+    def _name_new_address(self, error: RedirectedError, call: Call) -> RedirectedError:
         """Names the marketplace's new address, if the redirect changes nothing else of the call's."""
         new_base_url = new_base(error.refused, BASE_PATH + call.path)
         return RedirectedError(error.refused, base_url=show_address(self.base_url), new_base_url=new_base_url)
@@ -214,5 +214,5 @@ def _is_of_the_server(failure: CallError) -> bool:
     return isinstance(failure, MarketplaceError) and failure.status >= 500
 
 
-def _says(failure: CallError, sentence: str) -> bool:
+def _has_message(failure: CallError, sentence: str) -> bool:
     return bool(sentence) and isinstance(failure, MarketplaceError) and sentence in failure.messages

@@ -92,11 +92,11 @@ class Flows(RequestCore):
     def order(self, code: str, *, action_options: bool) -> Flow[Order]:
         """GET of an order."""
         query = "?action_options=1" if action_options else ""
-        return (yield from self.made(Call("GET", _of_order(code) + query, repeats=True), OrderBody)).order
+        return (yield from self.call(Call("GET", _of_order(code) + query, repeats=True), OrderBody)).order
 
     def read_order(self, code: str) -> Flow[OrderReading]:
         """The same, with the places that could not be read."""
-        reading = yield from self.made_reading(Call("GET", _of_order(code), repeats=True), OrderBody)
+        reading = yield from self.call_reading(Call("GET", _of_order(code), repeats=True), OrderBody)
         return OrderReading(reading.value.order, read_received(reading)["order"], reading.unread)
 
     def orders(self, state: str | None, updated_since: datetime | None, page: int, per: int) -> Flow[OrderPage]:
@@ -121,12 +121,12 @@ class Flows(RequestCore):
     ) -> Flow[Reading[OrderList]]:
         since = None if updated_since is None else updated_since.isoformat()
         path = _list("/orders", {"state": state, "updated_since": since, "page": page, "per": per})
-        return (yield from self.made_reading(Call("GET", path, repeats=True), OrderList))
+        return (yield from self.call_reading(Call("GET", path, repeats=True), OrderList))
 
     def order_codes(self, state: str | None, page: int, per: int) -> Flow[list[str]]:
         """The codes of a page, whatever its other content."""
         path = _list("/orders", {"state": state, "page": page, "per": per})
-        return [entry.code for entry in (yield from self.made(Call("GET", path, repeats=True), _Codes)).orders]
+        return [entry.code for entry in (yield from self.call(Call("GET", path, repeats=True), _Codes)).orders]
 
     def accept(self, code: str, pickup_location: str, pickup_window: int | None, number_of_parcels: int) -> Flow[None]:
         """Accept. After an answer that was lost, `Order already accepted.` means that ours has happened; an express
@@ -138,7 +138,7 @@ class Flows(RequestCore):
             "POST", _of_order(code, "accept"), encode(request), repeats=True, done_says="Order already accepted."
         )
         try:
-            yield from self.made(call, Success)
+            yield from self.call(call, Success)
         except MarketplaceError as error:
             if _EXPRESS not in error.messages:
                 raise
@@ -152,7 +152,7 @@ class Flows(RequestCore):
         call = Call(
             "POST", _of_order(code, "reject"), encode(request), repeats=True, done_says="Order already rejected."
         )
-        yield from self.made(call, Success)
+        yield from self.call(call, Success)
 
     def reschedule_pickup(self, code: str, day: date) -> Flow[None]:
         """Another day of reschedule_options."""
@@ -175,7 +175,7 @@ class Flows(RequestCore):
         """A file; a later one takes its place, so that it may be sent again."""
         body, content_type = _multipart(field, content, name)
         call = Call("POST", _of_order(code, action), body, {"Content-Type": content_type}, repeats=True)
-        yield from self.made(call, Success)
+        yield from self.call(call, Success)
 
     def return_request(self, return_code: str) -> Flow[Return]:
         """GET of a return."""
@@ -184,7 +184,7 @@ class Flows(RequestCore):
     def read_return(self, return_code: str) -> Flow[ReturnReading]:
         """The same, with the return as it was received."""
         call = Call("GET", f"/returns/{_part(return_code)}", repeats=True)
-        reading = yield from self.made_reading(call, ReturnBody)
+        reading = yield from self.call_reading(call, ReturnBody)
         lines = [place for place in reading.unread if place.startswith("$.return.return_line_items")]
         if lines:
             # A review without one of its lines could approve a line that no policy has checked.
@@ -194,7 +194,7 @@ class Flows(RequestCore):
     def return_requests(self, state: str | None, order_code: str | None, page: int, per: int) -> Flow[ReturnPage]:
         """The list of returns."""
         path = _list("/returns", {"state": state, "order_code": order_code, "page": page, "per": per})
-        reading = yield from self.made_reading(Call("GET", path, repeats=True), ReturnList)
+        reading = yield from self.call_reading(Call("GET", path, repeats=True), ReturnList)
         codes = _unread_codes(reading, "return_code")
         return ReturnPage(returns=reading.value.returns, meta=reading.value.meta, unread_codes=codes)
 
@@ -202,39 +202,39 @@ class Flows(RequestCore):
         """The decision on a return request."""
         request = ReviewRequest(option=option, comment=comment, proposed_part_url=proposed_part_url)
         call = Call("POST", f"/returns/{_part(return_code)}/review", encode(request))
-        yield from self.made(call, Success)
+        yield from self.call(call, Success)
 
     def products(self, page: int, per: int) -> Flow[ProductList]:
         """The list of products."""
-        return (yield from self.made(_page("/fbs/products", page, per), ProductList))
+        return (yield from self.call(_page("/fbs/products", page, per), ProductList))
 
     def purchase_orders(self, page: int, per: int) -> Flow[PurchaseOrderList]:
         """The list of purchase orders."""
-        return (yield from self.made(_page("/fbs/purchase_orders", page, per), PurchaseOrderList))
+        return (yield from self.call(_page("/fbs/purchase_orders", page, per), PurchaseOrderList))
 
     def create_purchase_order(self, request: PurchaseOrderRequest, idempotency_key: str | None) -> Flow[str]:
         """A new purchase order; gives its code."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         call = Call("POST", "/fbs/purchase_orders", encode(request), headers)
-        return (yield from self.made(call, CreatedPurchaseOrder)).code
+        return (yield from self.call(call, CreatedPurchaseOrder)).code
 
     def purchase_order_lines(self, code: str, page: int, per: int) -> Flow[PurchaseOrderLineList]:
         """The lines of a purchase order."""
         path = f"/fbs/purchase_orders/{_part(code)}/line_items"
-        return (yield from self.made(_page(path, page, per), PurchaseOrderLineList))
+        return (yield from self.call(_page(path, page, per), PurchaseOrderLineList))
 
     def suppliers(self, page: int, per: int) -> Flow[SupplierList]:
         """The list of suppliers."""
-        return (yield from self.made(_page("/fbs/suppliers", page, per), SupplierList))
+        return (yield from self.call(_page("/fbs/suppliers", page, per), SupplierList))
 
     def create_supplier(self, request: SupplierRequest) -> Flow[None]:
         """A new supplier."""
-        yield from self.made(Call("POST", "/fbs/suppliers", encode(request)), Success)
+        yield from self.call(Call("POST", "/fbs/suppliers", encode(request)), Success)
 
     def change_supplier(self, supplier_id: str, request: SupplierRequest) -> Flow[None]:
         """What changes of a supplier; said twice it is the same."""
         call = Call("PATCH", f"/fbs/suppliers/{_part(supplier_id)}", encode(request), repeats=True)
-        yield from self.made(call, Success)
+        yield from self.call(call, Success)
 
     def download(self, url: str) -> Flow[bytes]:
         """Download the file behind a link."""
@@ -245,7 +245,7 @@ class Flows(RequestCore):
 
     def _act(self, code: str, action: str, request: object) -> Flow[None]:
         body = b"" if request is None else encode(request)
-        yield from self.made(Call("POST", _of_order(code, action), body), Success)
+        yield from self.call(Call("POST", _of_order(code, action), body), Success)
 
 
 def _unread_codes(reading: Reading[Any], name: str) -> list[str]:

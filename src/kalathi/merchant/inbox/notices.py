@@ -91,7 +91,7 @@ class Notices:
             (refusal.reason, refusal.status, count, refusal.detail[:_LONGEST_DETAIL], at),
         )
 
-    def refused(self, since: float) -> list[RefusedWebhooks]:
+    def list_refused(self, since: float) -> list[RefusedWebhooks]:
         """Return the refused webhooks by reason, of the reasons that came since then (seconds since 1970)."""
         rows = self._connection.execute(
             "SELECT reason, status, count, detail, last_at FROM refused WHERE last_at >= ? ORDER BY last_at DESC",

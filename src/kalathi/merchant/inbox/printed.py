@@ -23,12 +23,12 @@ class PrintedVouchers:
         self._connection = connection
         self._transaction = transaction
 
-    def printed(self, url: str) -> Printed | None:
+    def find_printed(self, url: str) -> Printed | None:
         """The known facts of the voucher behind this link."""
         row = self._connection.execute("SELECT * FROM printed WHERE url = ?", (url,)).fetchone()
         return Printed(*row) if row else None
 
-    def printed_between(self, start: float, end: float) -> list[Printed]:
+    def list_printed(self, start: float, end: float) -> list[Printed]:
         """The vouchers of this time, seconds since 1970, in their order."""
         rows = self._connection.execute(
             "SELECT * FROM printed WHERE printed_at >= ? AND printed_at < ? AND path <> '' ORDER BY printed_at, code",

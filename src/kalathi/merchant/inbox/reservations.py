@@ -260,12 +260,12 @@ class Reservations:
             self._sums = Counter(dict(rows))
         return dict(self._sums)
 
-    def holders(self) -> list[str]:
+    def list_holders(self) -> list[str]:
         """Return the orders that hold pieces on the shelf."""
         rows = self._connection.execute("SELECT DISTINCT code FROM reservations WHERE left_at IS NULL ORDER BY code")
         return [row[0] for row in rows]
 
-    def left(self) -> list[str]:
+    def list_departed(self) -> list[str]:
         """Return the orders with pieces that have left and are held, since the source may count them still."""
         rows = self._connection.execute(
             "SELECT DISTINCT code FROM reservations WHERE left_at IS NOT NULL ORDER BY code"

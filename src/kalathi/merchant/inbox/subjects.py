@@ -112,7 +112,7 @@ class Subjects:
             "UPDATE looks SET answer_until = NULL WHERE kind = ? AND code = ? AND seen = ''", (kind, code)
         )
 
-    def unanswered(self, limit: int) -> list[Known]:
+    def list_unanswered(self, limit: int) -> list[Known]:
         """The unanswered orders and returns, the most urgent first."""
         rows = self._connection.execute(
             "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE answer_until IS NOT NULL"
@@ -126,7 +126,7 @@ class Subjects:
         row = self._connection.execute("SELECT min(answer_until) FROM looks WHERE answer_until IS NOT NULL").fetchone()
         return row[0] if row else None
 
-    def unwarned(self, before: float, soon: float) -> list[Known]:
+    def list_unwarned(self, before: float, soon: float) -> list[Known]:
         """Return the orders without a warning that must be answered by this time. A code whose first fetch is still to
         come is left out until `soon`: its event may be forged."""
         rows = self._connection.execute(

@@ -4,9 +4,9 @@ A source counts the pieces on the shelf. It knows nothing about orders: `order_s
 (`reservations.py`).
 """
 
-from kalathi.merchant.stock.asked import FunctionStock, HttpStock, WarehouseStock
 from kalathi.merchant.stock.csv_file import CsvStock
 from kalathi.merchant.stock.database import SqlStock
+from kalathi.merchant.stock.live_sources import FunctionStock, HttpStock, WarehouseStock
 from kalathi.merchant.stock.quantities import DecimalSign
 from kalathi.merchant.stock.shelf import Shelf, Stock, StockError, StockSetupError
 

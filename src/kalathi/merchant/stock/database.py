@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
-from kalathi.merchant.stock.asked import AskedStock, uid_of_value
+from kalathi.merchant.stock.live_sources import AskedStock, uid_of_value
 from kalathi.merchant.stock.quantities import DecimalSign
 from kalathi.merchant.stock.shelf import Shelf, ShelfBuilder, StockError, StockSetupError
 
@@ -69,7 +69,7 @@ class SqlStock(AskedStock):
         except (SQLAlchemyError, ImportError, ValueError, TypeError) as error:
             raise StockSetupError(f"{_WHERE}: {self._without_secrets(error)}") from None
 
-    async def _ask(self) -> Shelf:
+    async def _fetch(self) -> Shelf:
         from sqlalchemy import exc  # noqa: PLC0415  (only for shops with a database)
 
         try:

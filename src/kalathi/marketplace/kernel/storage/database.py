@@ -80,15 +80,15 @@ class Database(ABC):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @abstractmethod
-    async def peek(self, query: Query[T]) -> T:
+    async def read_point(self, query: Query[T]) -> T:
         """Read one point. Raises the query's own errors, StorageError."""
 
     @abstractmethod
-    async def look(self, query: Query[T]) -> T:
+    async def read(self, query: Query[T]) -> T:
         """Read a few points on one snapshot. Raises the query's own errors, StorageError."""
 
     @abstractmethod
-    async def read(self, query: Query[T]) -> T:
+    async def read_list(self, query: Query[T]) -> T:
         """Read a list, or anything else that takes longer than a point. Raises the query's own errors, StorageError."""
 
     @abstractmethod
@@ -120,7 +120,7 @@ class Database(ABC):
         Raises the command's own DomainError, DomainError CONFLICT after too many lost races, StorageError.
         """
         for _ in range(COMMAND_ATTEMPTS):
-            changes, answer = await self.look(command)
+            changes, answer = await self.read(command)
             if changes.is_empty:
                 return answer
             try:
@@ -139,7 +139,7 @@ class Database(ABC):
         """The listener is not called any more."""
         self._listeners.get(table, []).remove(listener)
 
-    def _tell(self, tables: set[str]) -> None:
+    def _notify(self, tables: set[str]) -> None:
         for table in tables:
             for listener in tuple(self._listeners.get(table, ())):
                 listener()

@@ -116,17 +116,17 @@ class PostgresDatabase(Database):
             measured=self.metrics.note_group,
         )
         self.metrics.watch_queue(self._writer.waiting)
-        self._notifier = _Notifier(self._connected, self._closing, self._tell_all)
+        self._notifier = _Notifier(self._connected, self._closing, self._notify_all)
 
-    async def peek(self, query: Query[T]) -> T:
+    async def read_point(self, query: Query[T]) -> T:
         """One statement needs no snapshot around it."""
         return await self._on_a_reader(partial(self._query, query, snapshot=False))
 
-    async def look(self, query: Query[T]) -> T:
+    async def read(self, query: Query[T]) -> T:
         """On a reader thread."""
         return await self._on_a_reader(partial(self._query, query, snapshot=True))
 
-    async def read(self, query: Query[T]) -> T:
+    async def read_list(self, query: Query[T]) -> T:
         """The same."""
         return await self._on_a_reader(partial(self._query, query, snapshot=True))
 
@@ -229,16 +229,16 @@ class PostgresDatabase(Database):
                 return connection
 
     def _written(self, tables: set[str]) -> None:
-        self._tell(tables)
+        self._notify(tables)
         if tables:
             self._notifier.notify()
 
-    def _tell_all(self) -> None:
+    def _notify_all(self) -> None:
         """Another process has written to unknown tables. Called on the thread that listens."""
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # The loop has ended, and with it whoever wanted to know.
-                loop.call_soon_threadsafe(self._tell, set(self._listeners))
+                loop.call_soon_threadsafe(self._notify, set(self._listeners))
 
 
 class _Notifier:

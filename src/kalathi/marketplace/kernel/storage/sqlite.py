@@ -82,17 +82,17 @@ class SqliteDatabase(Database):
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
         self._writer = GroupWriter(
             partial(begin_group, writing),
-            written=self._tell,
+            written=self._notify,
             answered=self._count_answers,
             measured=self.metrics.note_group,
         )
         self.metrics.watch_queue(self._writer.waiting)
 
-    async def peek(self, query: Query[T]) -> T:
-        """As look."""
-        return await self.look(query)
+    async def read_point(self, query: Query[T]) -> T:
+        """As read."""
+        return await self.read(query)
 
-    async def look(self, query: Query[T]) -> T:
+    async def read(self, query: Query[T]) -> T:
         """Inline, and never interrupted: a query does not await, so one connection serves all."""
         # One read transaction stays open over many reads while nothing is being written: taking and leaving WAL's locks
         # for each read cost a GET a fifth of its time. It ends after a moment, so that a change by another program (a
@@ -102,7 +102,7 @@ class SqliteDatabase(Database):
             self._reading.execute("BEGIN")
             self._holds_snapshot = True
             loop = asyncio.get_running_loop()
-            self._snapshot_end = loop.call_later(_SNAPSHOT_SECONDS, self._let_go_of_the_snapshot)
+            self._snapshot_end = loop.call_later(_SNAPSHOT_SECONDS, self._end_snapshot)
         try:
             if self._holds_snapshot:
                 return query(self._reads)
@@ -114,7 +114,7 @@ class SqliteDatabase(Database):
         except sqlite3.Error as error:
             raise StorageError(str(error)) from error
 
-    async def read(self, query: Query[T]) -> T:
+    async def read_list(self, query: Query[T]) -> T:
         """A snapshot of its own, on a reader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
@@ -125,17 +125,17 @@ class SqliteDatabase(Database):
         return await self._writer.turn(partial(self._claim, command))
 
     def _claim(self, command: Command[T]) -> T:
-        self._let_go_of_the_snapshot()
+        self._end_snapshot()
         return write_claim(self._writing, partial(command, self._writes))
 
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
         """Through the writer's queue."""
         self._check_open()
         self._commits_in_flight += 1
-        self._let_go_of_the_snapshot()
+        self._end_snapshot()
         return await self._writer.commit(sets)
 
-    def _let_go_of_the_snapshot(self) -> None:
+    def _end_snapshot(self) -> None:
         if self._holds_snapshot:
             self._reading.execute("COMMIT")
             self._holds_snapshot = False
@@ -150,7 +150,7 @@ class SqliteDatabase(Database):
     async def close(self) -> None:
         """Write all waiting sets and free the file for another process."""
         await self._writer.close()
-        self._let_go_of_the_snapshot()
+        self._end_snapshot()
         self._readers.shutdown()
         self._reading.close()
         self._writing.close()

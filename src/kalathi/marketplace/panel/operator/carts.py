@@ -50,7 +50,7 @@ async def show_cart(visit: Visit) -> Answer:
             "elsewhere": {uid: quantity for uid, quantity in wanted.items() if uid not in here},
         }
 
-    content = await visit.context.database.read(query)
+    content = await visit.context.database.read_list(query)
     more = {
         "problems": visit.problems,
         "given": Given(_SOMEBODY | dict(visit.form.values)),

@@ -101,7 +101,7 @@ async def move_clock(visit: Visit) -> Answer:
         await mover.advance(_STEPS[step])
     elif step == "next":
         now = visit.context.clock.now()
-        expected = await visit.context.database.read(_list_due)
+        expected = await visit.context.database.read_list(_list_due)
         later = [row for row in expected if from_millis(row.due_at) > now]
         if not later:
             raise refuse(NothingDue())
@@ -164,7 +164,7 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
             "shops": sorted(shops.shops(view), key=lambda shop: shop.name.casefold()),
         }
 
-    content = await context.database.read(query)
+    content = await context.database.read_list(query)
     rules = context.faults.faults.rules
     demo = [(code, found.order.state.value) for code in context.demo.codes() if (found := context.demo.find(code))]
     more = {
@@ -201,7 +201,7 @@ def _coming(visit: Visit, row: DueRow, now: datetime) -> Coming:
         subject=row.subject,
         shop_id=row.shop_id,
         at=athens(at),
-        left=visit.words.left(at, now),
+        left=visit.words.time_left(at, now),
         is_return=row.subject.startswith("R-"),
     )
 

@@ -46,7 +46,7 @@ async def list_deliveries(visit: Visit) -> Answer:
         named = {shop.id: shop.name for shop in shops.shops(view)}
         return {"deliveries": found, "position": locate_page(page, count), "shops": named}
 
-    content = await visit.context.database.read(read)
+    content = await visit.context.database.read_list(read)
     more = {
         "events": _EVENTS,
         "states": tuple(wording.DELIVERY_STATES),
@@ -68,7 +68,7 @@ async def show_delivery(visit: Visit) -> Answer:
         url = shop.url_for(detail.delivery.event_type) or ""
         return detail, log.body_before(view, name), detail.attempts[-1].url if detail.attempts else url
 
-    detail, before, url = await visit.context.database.look(read)
+    detail, before, url = await visit.context.database.read(read)
     body = bytes(detail.body)
     value = json_view.read(body)
     content = {

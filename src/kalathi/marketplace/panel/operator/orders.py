@@ -29,7 +29,7 @@ from kalathi.marketplace.returns.model import NewReturn
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 from kalathi.marketplace.webhooks.listeners import url_for
-from kalathi.marketplace.webhooks.resending import resent_latest
+from kalathi.marketplace.webhooks.resending import plan_latest_resend
 
 # Whether an order is in a state for an operation is the machine's own table; the operation itself has the last word.
 _ACTIONS: Final[Mapping[str, Action]] = {
@@ -60,7 +60,7 @@ async def list_orders(visit: Visit) -> Answer:
         named = sorted((shop.name, shop.id) for shop in shops.shops(view))
         return (*_page(view, shop_id, wanted, page.per, page.offset), named)
 
-    found, count, named = await visit.context.database.read(query)
+    found, count, named = await visit.context.database.read_list(query)
     content = {
         "rows": [row_of(entry, now, visit.words) for entry in found],
         "position": locate_page(page, count),
@@ -91,7 +91,7 @@ async def show_order(visit: Visit) -> Answer:
             "windows": context.terms.schedule.offer_windows(machine.pickups_from(found.order, now)),
         }
 
-    content = await context.database.look(query)
+    content = await context.database.read(query)
     page = content["page"]
     more = {
         "problems": visit.problems,
@@ -102,7 +102,7 @@ async def show_order(visit: Visit) -> Answer:
         "reasons": tuple(reason.value for reason in ReturnReason),
         "replacements": tuple(REPLACEMENT_CUSTOMS),
         "couriers": tuple(courier.value for courier in Courier),
-        "left": visit.words.left(page.deadline, now) if page.deadline else "",
+        "left": visit.words.time_left(page.deadline, now) if page.deadline else "",
     }
     return Shown("operator/order.html", content | more)
 
@@ -113,7 +113,7 @@ async def follow_order(visit: Visit) -> Answer:
 
     async def mark() -> str:
         now = context.clock.now()
-        return await context.database.look(lambda view: order_page(view, _find(visit, view), context.terms, now).mark)
+        return await context.database.read(lambda view: order_page(view, _find(visit, view), context.terms, now).mark)
 
     await mark()
     return visit.follow(SUBJECT_TABLES, mark)
@@ -130,7 +130,7 @@ async def show_voucher(visit: Visit) -> Answer:
             raise refuse(NoVoucher())
         return voucher.pdf
 
-    return Reply(200, await visit.context.database.look(query), PDF_HEADERS)
+    return Reply(200, await visit.context.database.read(query), PDF_HEADERS)
 
 
 async def act(visit: Visit) -> Answer:
@@ -169,7 +169,7 @@ async def resend_webhook(visit: Visit) -> Answer:
         found = queries.find_order(view, visit.parts["code"])
         if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise refuse(NoOrdersHook())
-        return resent_latest(view, found.shop.id, found.order.code, visit.context.clock.now_millis())[0], None
+        return plan_latest_resend(view, found.shop.id, found.order.code, visit.context.clock.now_millis())[0], None
 
     await visit.context.database.run(command)
     return See(_path(visit), done="webhook")

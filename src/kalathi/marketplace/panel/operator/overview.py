@@ -39,7 +39,7 @@ async def show_overview(visit: Visit) -> Answer:
             "shops": len(shops.shops(view)),
         }
 
-    content = await visit.context.database.read(query)
+    content = await visit.context.database.read_list(query)
     return Shown("operator/overview.html", content | {"seen": mark_place(visit, "overview"), "counted": _COUNTED})
 
 

@@ -32,7 +32,7 @@ async def list_returns(visit: Visit) -> Answer:
     """`?state=&page=`, the newest first."""
     page, state = read_page(visit.query), state_of(visit.query)
     filters: dict[str, Value] = {"state": state} if state else {}
-    found, count = await visit.context.database.read(
+    found, count = await visit.context.database.read_list(
         lambda view: store.page_of_returns(view, filters, page.per, page.offset)
     )
     content = {
@@ -47,7 +47,7 @@ async def list_returns(visit: Visit) -> Answer:
 async def show_return(visit: Visit) -> Answer:
     """Show a return with its timeline, its webhooks, and its possible operations."""
     now = visit.context.clock.now()
-    page = await visit.context.database.look(
+    page = await visit.context.database.read(
         lambda view: return_page(view, queries.find_return(view, visit.parts["code"]))
     )
     state = page.returned.state
@@ -59,7 +59,7 @@ async def show_return(visit: Visit) -> Answer:
         "given": visit.form.given,
         "operations": OPERATIONS,
         "couriers": tuple(courier.value for courier in Courier),
-        "left": visit.words.left(page.review_until, now) if page.review_until else "",
+        "left": visit.words.time_left(page.review_until, now) if page.review_until else "",
     }
     return Shown("operator/return.html", content)
 
@@ -69,7 +69,7 @@ async def follow_return(visit: Visit) -> Answer:
     database, code = visit.context.database, visit.parts["code"]
 
     async def mark() -> str:
-        return await database.look(lambda view: return_page(view, queries.find_return(view, code)).mark)
+        return await database.read(lambda view: return_page(view, queries.find_return(view, code)).mark)
 
     await mark()
     return visit.follow(SUBJECT_TABLES, mark)

@@ -30,7 +30,7 @@ _LATEST_PURCHASE_ORDERS: Final = 20
 
 async def list_shops(visit: Visit) -> Answer:
     """Every shop, and the form for another."""
-    found = await visit.context.database.read(store.shops)
+    found = await visit.context.database.read_list(store.shops)
     content = {
         "problems": visit.problems,
         "given": visit.form.given,
@@ -67,7 +67,7 @@ async def show_shop(visit: Visit) -> Answer:
             "purchase_orders": warehouse.purchase_orders(view, shop_id, _LATEST_PURCHASE_ORDERS, 0)[0],
         }
 
-    content = await visit.context.database.read(query)
+    content = await visit.context.database.read_list(query)
     more = {
         "problems": visit.problems,
         "given": visit.form.given,
@@ -137,7 +137,7 @@ async def put_listing(visit: Visit) -> Answer:
 
 async def open_shop(visit: Visit) -> Answer:
     """Open the shop's pages to the operator of a sandbox, without its token. Raises NOT_FOUND, also in production."""
-    shop = await visit.context.database.look(lambda view: commands.find_shop(view, visit.parts["shop_id"]))
+    shop = await visit.context.database.read(lambda view: commands.find_shop(view, visit.parts["shop_id"]))
     cookie = await visit.panel.sessions.open_shop(shop, visit.visitor)
     if cookie is None:
         raise refuse(NoSuchPage())

@@ -19,7 +19,7 @@ async def show_purchase_order(visit: Visit) -> Answer:
         found = commands.any_purchase_order(view, visit.parts["code"])
         return {"order": found.purchase_order, "shop": shop_commands.find_shop(view, found.shop_id)}
 
-    content = await visit.context.database.look(query)
+    content = await visit.context.database.read(query)
     more = {"problems": visit.problems, "given": visit.form.given}
     return Shown("operator/purchase_order.html", content | more)
 

@@ -28,7 +28,7 @@ from kalathi.marketplace.panel.subject_pages import order_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, check_upload
 from kalathi.marketplace.webhooks.listeners import url_for
-from kalathi.marketplace.webhooks.resending import resent_latest
+from kalathi.marketplace.webhooks.resending import plan_latest_resend
 
 # The form has fields for the tracking details of so many parcels.
 _PARCELS: Final = 3
@@ -38,7 +38,7 @@ async def show_order(visit: Visit) -> Answer:
     """Show the whole order with its possible actions."""
     context = visit.context
     now = context.clock.now()
-    page = await context.database.look(lambda view: order_page(view, find(visit, view), context.terms, now))
+    page = await context.database.read(lambda view: order_page(view, find(visit, view), context.terms, now))
     content = {
         "problems": visit.problems,
         "page": page,
@@ -49,7 +49,7 @@ async def show_order(visit: Visit) -> Answer:
         "windows": {window.id: window.on_the_wire() for window in context.terms.schedule.offer_windows(now)},
         "couriers": tuple(TRACKING_COURIERS),
         "parcels": _parcels(page.order),
-        "left": visit.words.left(page.deadline, now) if page.deadline else "",
+        "left": visit.words.time_left(page.deadline, now) if page.deadline else "",
     }
     return Shown("shop/order.html", content)
 
@@ -60,7 +60,7 @@ async def follow_order(visit: Visit) -> Answer:
 
     async def mark() -> str:
         now = context.clock.now()
-        return await context.database.look(lambda view: order_page(view, find(visit, view), context.terms, now).mark)
+        return await context.database.read(lambda view: order_page(view, find(visit, view), context.terms, now).mark)
 
     await mark()  # An order that is not the shop's is refused before the stream has begun.
     return visit.follow(SUBJECT_TABLES, mark)
@@ -99,7 +99,7 @@ async def resend_webhook(visit: Visit) -> Answer:
         found = find(visit, view)
         if url_for(view, found.shop, OrderEventType.NEW_ORDER) is None:
             raise refuse(NoOrdersHook())
-        return resent_latest(view, found.shop.id, found.order.code, visit.context.clock.now_millis())[0], None
+        return plan_latest_resend(view, found.shop.id, found.order.code, visit.context.clock.now_millis())[0], None
 
     await visit.context.database.run(command)
     return See(_path(visit), done="webhook")

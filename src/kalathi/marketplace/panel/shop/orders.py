@@ -35,7 +35,7 @@ async def list_orders(visit: Visit) -> Answer:
         seen = orders.change_mark(view, shop.id)
         return (*_page(view, shop.id, wanted, page.per, page.offset), seen)
 
-    found, count, seen = await context.database.read(query)
+    found, count, seen = await context.database.read_list(query)
     content = {
         "problems": visit.problems,
         "shop": shop,
@@ -53,7 +53,7 @@ async def follow_orders(visit: Visit) -> Answer:
     database, shop_id = visit.context.database, visit.shop.id
 
     async def mark() -> str:
-        return await database.look(lambda view: orders.change_mark(view, shop_id))
+        return await database.read(lambda view: orders.change_mark(view, shop_id))
 
     return visit.follow(("orders", "timeline"), mark)
 
@@ -83,7 +83,7 @@ async def merge_vouchers(visit: Visit) -> Answer:
         raise refuse(NoOrdersChosen())
     if len(codes) > _MOST_VOUCHERS:
         raise refuse(TooManyOrdersChosen())
-    vouchers = await visit.context.database.read(lambda view: [_voucher(visit, view, code) for code in codes])
+    vouchers = await visit.context.database.read_list(lambda view: [_voucher(visit, view, code) for code in codes])
     loop = asyncio.get_running_loop()
     pdf = await loop.run_in_executor(visit.context.threads, merge_pdfs, [voucher.pdf for voucher in vouchers])
     for code, voucher in zip(codes, vouchers, strict=True):

@@ -29,14 +29,14 @@ async def list_returns(visit: Visit) -> Answer:
     filters: dict[str, Value] = {"shop_id": visit.shop.id}
     if state:
         filters["state"] = state
-    found, count = await visit.context.database.read(
+    found, count = await visit.context.database.read_list(
         lambda view: store.page_of_returns(view, filters, page.per, page.offset)
     )
     now = visit.context.clock.now()
     content = {
         "returns": [entry.returned for entry in found],
         "left": {
-            entry.returned.return_code: visit.words.left(entry.returned.review_until, now)
+            entry.returned.return_code: visit.words.time_left(entry.returned.review_until, now)
             for entry in found
             if entry.returned.review_until is not None
         },
@@ -50,7 +50,7 @@ async def list_returns(visit: Visit) -> Answer:
 async def show_return(visit: Visit) -> Answer:
     """The whole return, with the form of its review while it waits for that."""
     shop_id, now = visit.shop.id, visit.context.clock.now()
-    page = await visit.context.database.look(
+    page = await visit.context.database.read(
         lambda view: return_page(view, queries.find_return(view, visit.parts["code"], shop_id))
     )
     content = {
@@ -58,7 +58,7 @@ async def show_return(visit: Visit) -> Answer:
         "page": page,
         "returned": page.returned,
         "given": visit.form.given,
-        "left": visit.words.left(page.review_until, now) if page.review_until else "",
+        "left": visit.words.time_left(page.review_until, now) if page.review_until else "",
     }
     return Shown("shop/return.html", content)
 
@@ -68,7 +68,7 @@ async def follow_return(visit: Visit) -> Answer:
     database, shop_id, code = visit.context.database, visit.shop.id, visit.parts["code"]
 
     async def mark() -> str:
-        return await database.look(lambda view: return_page(view, queries.find_return(view, code, shop_id)).mark)
+        return await database.read(lambda view: return_page(view, queries.find_return(view, code, shop_id)).mark)
 
     await mark()  # A return that is not the shop's is refused before the stream has begun.
     return visit.follow(SUBJECT_TABLES, mark)

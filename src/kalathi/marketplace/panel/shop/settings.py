@@ -28,7 +28,7 @@ _MOST_TRYING: Final = 8
 async def show_settings(visit: Visit) -> Answer:
     """Show the shop's settings."""
     shop_id = visit.shop.id
-    secrets_live = await visit.context.database.look(lambda view: len(store.signing_secrets(view, shop_id)))
+    secrets_live = await visit.context.database.read(lambda view: len(store.signing_secrets(view, shop_id)))
     content = {
         "problems": visit.problems,
         "shop": visit.shop,
@@ -70,7 +70,7 @@ async def try_webhook(visit: Visit) -> Answer:
         if found is None:
             raise refuse(OrderNotFound())
         body = triggers.sample_body(found, context.terms, now)
-    live = await context.database.look(lambda view: list(store.signing_secrets(view, shop.id).values()))
+    live = await context.database.read(lambda view: list(store.signing_secrets(view, shop.id).values()))
     headers = sign_headers(live, f"test-{opaque_id()}", real_millis() // 1000, body)
     answer = await _send_test(visit, url, body, headers)
     shown = await show_settings(visit)

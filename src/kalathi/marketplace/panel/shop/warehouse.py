@@ -27,7 +27,7 @@ _MOST_CHOICES: Final = 500
 async def list_products(visit: Visit) -> Answer:
     """`?page=`: the shop's products and how many pieces of each lie in the warehouse."""
     page = read_page(visit.query)
-    found, count = await visit.context.database.read(
+    found, count = await visit.context.database.read_list(
         lambda view: store.products(view, visit.shop.id, page.per, page.offset)
     )
     return Shown("shop/products.html", {"products": found, "position": locate_page(page, count)})
@@ -46,7 +46,7 @@ async def list_purchase_orders(visit: Visit) -> Answer:
             "products": store.products(view, shop_id, _MOST_CHOICES, 0)[0],
         }
 
-    content = await visit.context.database.read(query)
+    content = await visit.context.database.read_list(query)
     more = {
         "problems": visit.problems,
         "given": visit.form.given,
@@ -94,13 +94,13 @@ async def show_purchase_order(visit: Visit) -> Answer:
         supplier = store.supplier(view, shop_id, order.supplier_id)
         return {"order": order, "supplier": supplier and supplier.supplier}
 
-    return Shown("shop/purchase_order.html", await visit.context.database.look(query))
+    return Shown("shop/purchase_order.html", await visit.context.database.read(query))
 
 
 async def list_suppliers(visit: Visit) -> Answer:
     """`?page=`: the shop's suppliers, and the form for another."""
     page = read_page(visit.query)
-    found, count = await visit.context.database.read(
+    found, count = await visit.context.database.read_list(
         lambda view: store.suppliers(view, visit.shop.id, page.per, page.offset)
     )
     content = {
@@ -121,7 +121,7 @@ async def add_supplier(visit: Visit) -> Answer:
 
 async def show_supplier(visit: Visit) -> Answer:
     """A supplier, to be changed."""
-    found = await visit.context.database.look(lambda view: store.supplier(view, visit.shop.id, visit.parts["id"]))
+    found = await visit.context.database.read(lambda view: store.supplier(view, visit.shop.id, visit.parts["id"]))
     if found is None:
         raise refuse(SupplierNotFound())
     supplier = found.supplier

@@ -103,7 +103,7 @@ class Sessions:
         if len(cookie) != _COOKIE_LENGTH or not cookie.isascii():
             return Visitor(secrets.token_urlsafe(32), True, None, at_console)
         session_hash = hash_token(cookie)
-        found = await self._context.database.peek(lambda view: store.session(view, session_hash))
+        found = await self._context.database.read_point(lambda view: store.session(view, session_hash))
         if found is None or found.expires_at <= self._real():
             return Visitor(cookie, False, None, at_console)
         is_operator = hmac.compare_digest(found.token_hash, self._context.operator_token_hash)
@@ -115,10 +115,12 @@ class Sessions:
         """A new session in place of the one that the visitor has: its cookie, and whether it is the operator's.
         Raises UNAUTHORIZED, RATE_LIMITED."""
         network = network_of(client)
-        self._limit.take(network)
+        self._limit.count(network)
         token_hash = hash_token(token.strip()[:200])
         is_operator = hmac.compare_digest(token_hash, self._context.operator_token_hash)
-        if not is_operator and not await self._context.database.peek(lambda view: shop_id_of_token(view, token_hash)):
+        if not is_operator and not await self._context.database.read_point(
+            lambda view: shop_id_of_token(view, token_hash)
+        ):
             _log.warning("sign_in_refused", client=client)
             raise refuse(WrongToken())
         self._limit.give_back(network)

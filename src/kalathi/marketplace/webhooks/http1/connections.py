@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from typing import Final, cast
 
-from kalathi.marketplace.webhooks.http1.answers import AnswerReader
+from kalathi.marketplace.webhooks.http1.responses import AnswerReader
 
 # After the status line, the rest of the answer may take so long. It is for the log only.
 _REST_SECONDS: Final = 2.0

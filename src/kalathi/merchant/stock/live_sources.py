@@ -56,14 +56,14 @@ class AskedStock:
 
     async def _answer(self) -> Shelf:
         asked_at = self._clock()
-        shelf = await self._ask()
+        shelf = await self._fetch()
         # The same object for the same content: a comparison ends at once.
         if shelf != self._shelf:
             self._shelf = shelf
         self._fresh_until = asked_at + _FRESH_SECONDS
         return self._shelf
 
-    async def _ask(self) -> Shelf:
+    async def _fetch(self) -> Shelf:
         raise NotImplementedError
 
 
@@ -86,7 +86,7 @@ class HttpStock(AskedStock):
         self._decimal_sign = decimal_sign
         self._headers = {"Accept": "application/json", **(headers or {})}
 
-    async def _ask(self) -> Shelf:
+    async def _fetch(self) -> Shelf:
         """Raises UnreachableError too."""
         answer = await self._transport.send("GET", self._url, self._headers, None)
         where = "the address of the stock"
@@ -111,7 +111,7 @@ class FunctionStock(AskedStock):
         self._function = function
         self._decimal_sign = decimal_sign
 
-    async def _ask(self) -> Shelf:
+    async def _fetch(self) -> Shelf:
         try:
             if inspect.iscoroutinefunction(self._function):
                 content = await self._function()
@@ -142,7 +142,7 @@ class WarehouseStock(AskedStock):
         super().__init__(clock=clock)
         self._client = client
 
-    async def _ask(self) -> Shelf:
+    async def _fetch(self) -> Shelf:
         """Raises MarketplaceError, UnreachableError."""
         shelf = Shelf()
         async for product in self._client.all_products():
