@@ -183,7 +183,7 @@ async def test_during_an_outage_later_callers_fail_without_waiting() -> None:
         for _ in range(8):
             with pytest.raises(StorageError):
                 await database.read_point(_names)
-    database.hurry()
+    database.stop_waiting()
     async with asyncio.timeout(4):
         await database.close()
 

@@ -61,7 +61,7 @@ async def test_database_errors_cost_a_listener_no_event(tmp_path: Path) -> None:
         database, clock, listeners = inside.database, inside._clock, inside._listeners
         tail = FailingTail(database, clock, shop.id)
         group = ShopListeners(
-            shop.id, "test", database, tail, inside._faults, listeners._shops_road, listeners._make_worker
+            shop.id, "test", database, tail, inside._faults, listeners._shop_transport, listeners._make_worker
         )
         leading, beside = Client(is_beside=False), Client(is_beside=True)
         senders = [asyncio.create_task(client.stream.run_sender(client.take)) for client in (leading, beside)]

@@ -63,7 +63,7 @@ OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
 ADDRESS_FILE: Final = "address"
 DATABASE_FILE: Final = "kalathi.db"
 # How late another process's changes may be noticed without a notification, and how often this process looks at most.
-_LOOK_AGAIN_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
 _FORGET_EVERY_SECONDS: Final = 3600.0
 
@@ -176,7 +176,7 @@ class Marketplace:
             self.database.subscribe(table, self._news.set)
         while not self._stopping:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), _LOOK_AGAIN_SECONDS)
+                await asyncio.wait_for(self._news.wait(), _POLL_SECONDS)
             if self._stopping:
                 return
             self._news.clear()
@@ -196,7 +196,7 @@ class Marketplace:
             self._stopping = True
             self._ending.set()
             self.hang_up()
-            self.database.hurry()
+            self.database.stop_waiting()
             await self._listeners.stop()
             self.worker.end()
             if self._forgetting is not None:

@@ -30,7 +30,7 @@ from kalathi.marketplace.kernel.storage.database import Database, View
 _log = structlog.get_logger("kalathi.worker")
 
 # New due rows of this process wake the worker; rows of others, freed leases and errors are noticed this late.
-_LOOK_AGAIN_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 1.0
 # A claim costs as much for one row as for fifty: under load, here when so much is in flight, claims keep a distance.
 _BETWEEN_CLAIMS_SECONDS: Final = 0.005
 _LOAD: Final = 16
@@ -116,7 +116,7 @@ class Worker:
             self.last_turn_at = time.monotonic()
         except Exception:  # noqa: BLE001  (a database error must not end the worker; it tries repeat_at)
             _log.exception("claim_failed")
-            seconds = _LOOK_AGAIN_SECONDS
+            seconds = _POLL_SECONDS
         if seconds > 0:
             await self._rest(seconds)
 
@@ -157,7 +157,7 @@ class Worker:
             await asyncio.sleep(self._claimed_at + _BETWEEN_CLAIMS_SECONDS - now)
         pools = [pool for pool in self._pools if pool.room > 0]
         if not pools or self._bytes >= self._most_bytes or len(self._results) >= _MOST_RESULTS:
-            return _LOOK_AGAIN_SECONDS
+            return _POLL_SECONDS
         earliest = await self._database.read_point(find_earliest_by_kind)
         now = self._clock.now_millis()
         claimed = False
@@ -170,8 +170,8 @@ class Worker:
             (earliest[pool.job_kind.kind] for pool in self._pools if pool.job_kind.kind in earliest), default=None
         )
         if following is None or following <= now:
-            return _LOOK_AGAIN_SECONDS
-        return min(_LOOK_AGAIN_SECONDS, (following - now) / 1000)
+            return _POLL_SECONDS
+        return min(_POLL_SECONDS, (following - now) / 1000)
 
     async def _claim(self, pool: WorkerPool) -> bool:
         job_kind, room, busy, free_bytes = pool.job_kind, pool.room, dict(pool.by_shop), self._most_bytes - self._bytes

@@ -15,7 +15,7 @@ from kalathi.simulation.processes import KalathiProcess
 from kalathi.simulation.story import Story
 
 _STORY_SECONDS: Final = 20
-_LOOK_AGAIN_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.05
 _AVAILABLE: Final = 1  # how many USB sticks the second shop really has
 
 
@@ -127,7 +127,7 @@ class Demo:
                     pending = any(delivery["state"] == "pending" for delivery in detail["deliveries"])
                     if reached(detail) and not pending and self._story.has_told(detail):
                         break
-                    await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                    await asyncio.sleep(_POLL_SECONDS)
         return detail
 
     async def _accept(self, operator: OperatorClient, shop: _OpenShop) -> Ending:
@@ -198,7 +198,7 @@ class Demo:
                 for code in await operator.order_codes():
                     detail = await operator.order(code)
                     self._story.follow(self._shops[detail["shop_id"]].shop.name, detail)
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
 
 
 def fresh_folder() -> Path:

@@ -19,7 +19,7 @@ _LISTED_PIECES: Final = 1_000_000
 _LIMITED: Final = 0.1
 _LAST_PIECES: Final = 4
 _VOUCHER_LOOKS: Final = 20
-_LOOK_AGAIN_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.5
 
 
 class TrafficShop(NamedTuple):
@@ -132,7 +132,7 @@ class Traffic:
             return
         for _ in range(_VOUCHER_LOOKS):
             # The marketplace makes the voucher later; a courier has to poll for it.
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             if (await self._operator.order(code))["order"]["courier_voucher"]:
                 break
         await self._do(code, "hand_over", "dispatched")

@@ -51,7 +51,7 @@ class IdempotencyKeys:
 
     @contextlib.contextmanager
     def alone(self, request: KeyedRequest) -> Iterator[None]:
-        """Keeps a twin out while the first is being answered. Raises CONFLICT for the twin."""
+        """Answer one request with this key at a time. Raises CONFLICT for a second one meanwhile."""
         name = (request.owner, request.key)
         if name in self._in_flight:
             raise DomainError(

@@ -14,7 +14,7 @@ from kalathi.marketplace.kernel.storage.database import Database, View
 
 _COUNTER: Final = "clock_offset_millis"
 # The workers may be other processes, so their progress is read from the database; a read takes microseconds.
-_LOOK_AGAIN_SECONDS: Final = 0.005
+_POLL_SECONDS: Final = 0.005
 # The clock never goes back, so a sandbox must not be moved to where its deadlines are no dates any more.
 _LATEST_MILLIS: Final = to_millis(datetime(2100, 1, 1, tzinfo=UTC))
 
@@ -90,7 +90,7 @@ class ClockMover:
                     f"Work that is due has not ended within {self._limit_seconds:g} s; the clock stands at {now}."
                     " Try again, or look at slow webhook endpoints.",
                 )
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _set(self, now_millis: int) -> None:
         forward = now_millis - self._clock.now_millis()

@@ -28,14 +28,14 @@ class Listeners:
         database: Database,
         clock: BusinessClock,
         faults: FaultRules,
-        shops_road: Transport,
+        shop_transport: Transport,
         make_worker: Callable[[str, Transport], Worker],
     ) -> None:
         """`make_worker` makes the worker for the deliveries of one shop over a transport."""
         self._database = database
         self._clock = clock
         self._faults = faults
-        self._shops_road = shops_road
+        self._shop_transport = shop_transport
         self._make_worker = make_worker
         self._holder = secret_token()
         self._by_shop: dict[str, ShopListeners] = {}
@@ -69,7 +69,7 @@ class Listeners:
                 self._database,
                 LogTail(self._database, self._clock, shop_id),
                 self._faults,
-                self._shops_road,
+                self._shop_transport,
                 self._make_worker,
                 self._pause_seconds,
             )

@@ -29,8 +29,8 @@ from kalathi.marketplace.worker import Worker
 
 _log = structlog.get_logger("kalathi.listening")
 
-_LOOK_AGAIN_SECONDS: Final = 1.0
-# A look at the log reads the index of the last seconds' events of all shops.
+_POLL_SECONDS: Final = 1.0
+# Reading the log reads the index of the last seconds' events of all shops.
 _SHORTEST_PAUSE_SECONDS: Final = 0.1
 _RENEW_MILLIS: Final = LEASE_MILLIS // 4
 
@@ -45,20 +45,20 @@ class ShopListeners:
         database: Database,
         tail: LogTail,
         faults: FaultRules,
-        shops_road: Transport,
+        shop_transport: Transport,
         make_worker: Callable[[str, Transport], Worker],
         pause_seconds: Callable[[], float] = lambda: _SHORTEST_PAUSE_SECONDS,
         real: Callable[[], int] = real_millis,
     ) -> None:
-        """`holder` names this process. `shops_road` leads to the shop's own URL, for events that no listener wants.
-        After each look at the log follows a pause of `pause_seconds`."""
+        """`holder` names this process. `shop_transport` sends to the shop's own URL the events that no listener wants.
+        The log is read again after `pause_seconds`."""
         self._pause_seconds = pause_seconds
         self._shop_id = shop_id
         self._holder = holder
         self._database = database
         self._tail = tail
         self._faults = faults
-        self._shops_road = shops_road
+        self._shop_transport = shop_transport
         self._make_worker = make_worker
         self._real = real
         self._streams: list[Stream] = []
@@ -114,7 +114,7 @@ class ShopListeners:
             await asyncio.wait_for(self._came_or_left.wait(), self._pause_seconds())
         if not self._came_or_left.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN_SECONDS)
+                await asyncio.wait_for(self._changed.wait(), _POLL_SECONDS)
         self._came_or_left.clear()
 
     async def send(
@@ -127,7 +127,7 @@ class ShopListeners:
             return await transport.send(row, event_type, url, body, headers)
         if url == LISTENER_URL:
             return Answer("", None, SendError.NO_URL, b"", 0)
-        return await self._shops_road.send(row, event_type, url, body, headers)
+        return await self._shop_transport.send(row, event_type, url, body, headers)
 
     def _leader(self, event_type: str) -> Stream | None:
         candidates = (one for one in self._streams if not one.is_beside and event_type in one.event_types)

@@ -48,7 +48,7 @@ class ChangeSignals:
 
     def __init__(self, database: Database) -> None:
         """Must be made on the event loop on which it is used."""
-        self._rings: Counter[str] = Counter()
+        self._change_counts: Counter[str] = Counter()
         # Another process, or this one after it was started again, counts from its own beginning.
         self._name = secrets.token_hex(4)
         self._waiting: dict[asyncio.Event, tuple[str, ...]] = {}
@@ -66,7 +66,7 @@ class ChangeSignals:
 
     def mark(self, *tables: str) -> str:
         """Return a mark that changes whenever one of these tables gets rows."""
-        return f"{self._name}.{sum(self._rings[table] for table in tables)}"
+        return f"{self._name}.{sum(self._change_counts[table] for table in tables)}"
 
     @contextlib.contextmanager
     def listening(self, tables: tuple[str, ...], visitor: str) -> Iterator[asyncio.Event]:
@@ -88,7 +88,7 @@ class ChangeSignals:
             signal.set()
 
     def _wake(self, table: str) -> None:
-        self._rings[table] += 1
+        self._change_counts[table] += 1
         for signal, tables in self._waiting.items():
             if table in tables:
                 signal.set()

@@ -107,7 +107,7 @@ class Database(ABC):
         if refusal is not None:
             raise refusal
 
-    def hurry(self) -> None:  # noqa: B027  (most have nobody to wait for)
+    def stop_waiting(self) -> None:  # noqa: B027  (most have nobody to wait for)
         """The end has come: from now on nothing waits for a server that is not there."""
 
     @abstractmethod

@@ -140,7 +140,7 @@ class PostgresDatabase(Database):
             raise StorageError("The database is closed.")
         return await self._writer.commit(sets)
 
-    def hurry(self) -> None:
+    def stop_waiting(self) -> None:
         """A server that is not there is given up at once."""
         self._hurried.set()
 
