@@ -51,7 +51,7 @@ async def test_a_subscriber_is_notified_of_its_own_table_only(database: SqliteDa
     heard = asyncio.Event()
     database.subscribe("counters", heard.set)
     await database.commit(ChangeSet(Insert("carts", {"cart_id": "c", "document": b"{}"})))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # Let the other task begin.
     assert not heard.is_set()
 
 
@@ -71,7 +71,7 @@ async def test_the_write_ahead_log_restarts_during_reads_and_writes(
         writing = asyncio.create_task(
             database.commit(ChangeSet(Insert("carts", {"cart_id": key, "document": document})))
         )
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # Let the other task begin.
         assert await database.read(
             lambda view: view.one("SELECT value FROM counters WHERE name = :name", {"name": "a"})
         ) == (0,)
@@ -84,7 +84,7 @@ async def test_the_write_ahead_log_restarts_during_reads_and_writes(
 async def test_a_cancelled_commit_leaves_no_stale_snapshot(database: SqliteDatabase) -> None:
     rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(5000)))
     leaving = asyncio.create_task(database.commit(rows))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # Let the other task begin.
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
 
@@ -95,7 +95,7 @@ async def test_a_cancelled_commit_leaves_no_stale_snapshot(database: SqliteDatab
 
 async def test_no_snapshot_is_held_while_a_commit_is_pending(database: SqliteDatabase) -> None:
     first = asyncio.create_task(database.commit(ChangeSet(_counter("first", 1))))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # Let the other task begin.
     rows = ChangeSet(*(_counter(f"n{number}", 1) for number in range(20_000)))
     second = asyncio.create_task(database.commit(rows))
     await first
@@ -112,10 +112,10 @@ async def test_a_foreign_lock_delays_writers_but_no_readers(tmp_path: Path) -> N
         writing = asyncio.create_task(database.commit(ChangeSet(_counter("b", 1))))
         # Shorter than the wait for the lock.
         async with asyncio.timeout(3):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # Let the other task begin.
             for _ in range(100):
                 assert await database.read(lambda view: view.all("SELECT name FROM counters", {})) == [("a",)]
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # Let the other task begin.
         assert not writing.done()
         other.execute("ROLLBACK")
     await writing

@@ -165,7 +165,7 @@ def _fork(request: dict[str, Any], files: list[int], selector: selectors.BaseSel
 
 
 def _tell(status: int, number: int) -> None:
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError):  # The parent may have ended.
         os.write(status, b"%d\n" % number)
 
 
@@ -190,7 +190,7 @@ def _run(request: dict[str, Any], stdout: int, stderr: int, held: list[int]) -> 
         traceback.print_exc()
     finally:
         atexit._run_exitfuncs()
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):  # The parent may have closed it.
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)

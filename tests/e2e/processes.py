@@ -60,7 +60,7 @@ async def running(folder: Path, *arguments: str) -> AsyncIterator[Process]:
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # It may have ended by itself.
             await process.kill()
 
 
@@ -69,7 +69,7 @@ def serve(folder: Path, *more: str) -> tuple[str, ...]:
     third of a first start. The first starts of a shop are in test_demo.py and test_docs.py."""
     file = folder / DATABASE_FILE
     if "--database" not in more and not file.exists():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # The marketplace itself reports a folder that it cannot use.
             folder.mkdir(parents=True, exist_ok=True)
             file.write_bytes(tables_without_rows())
     return ("serve", "--port", "0", "--data", str(folder), *more)
@@ -89,7 +89,7 @@ class Endpoint:
         body = await request.read()
         self.requests.append(request)
         self.bodies.append(body)
-        with contextlib.suppress(ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # Other bodies than events of orders are only kept.
             event = json.loads(body)
             self.by_order[event["order"]["code"]].append((event["event_type"], event["order"]["state"]))
         answer = self.answers.get(request.path)
@@ -199,6 +199,6 @@ async def kalathi(*arguments: str, **variables: str) -> tuple[int, str, str]:
         async with asyncio.timeout(60):
             out, error = await process.communicate()
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # It may have ended by itself.
             process.kill()
     return process.returncode or 0, out.decode(), error.decode()

@@ -35,9 +35,10 @@ async def raw_server(serve: Serve, *, tls: ssl.SSLContext | None = None) -> Asyn
             writer.transport.abort()
         await asyncio.gather(*handlers, return_exceptions=True)
         for writer in writers:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # The client may have hung up.
                 await writer.wait_closed()
         await server.wait_closed()
     for handler in handlers:
+        # The client hangs up, or the test ends.
         with contextlib.suppress(asyncio.CancelledError, OSError, asyncio.IncompleteReadError):
             handler.result()

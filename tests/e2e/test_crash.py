@@ -29,7 +29,7 @@ CARTS_A_KILL = 5
 
 async def _traffic(caller: Caller, shop_id: str, token: str, placed: set[str], accepted: set[str]) -> None:
     """Place and accept orders until the marketplace dies; remember the successful answers."""
-    with contextlib.suppress(aiohttp.ClientError, ConnectionError, AssertionError):
+    with contextlib.suppress(aiohttp.ClientError, ConnectionError, AssertionError):  # It has been killed.
         while True:
             code = await caller.cart(shop_id)
             placed.add(code)
@@ -76,7 +76,7 @@ async def _nothing() -> None:
 
 
 async def _kill(starting: asyncio.Task[Process]) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError):  # It may have ended by itself.
         await (await starting).kill()
 
 

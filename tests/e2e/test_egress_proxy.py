@@ -31,7 +31,7 @@ class Proxy:
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # The other side may hang up at any byte.
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.heads.append(head)
             if self.is_silent:
@@ -48,7 +48,7 @@ class Proxy:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # The other side may hang up at any byte.
         while piece := await reader.read(65_536):
             writer.write(piece)
     writer.close()

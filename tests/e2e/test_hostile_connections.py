@@ -44,14 +44,14 @@ async def _send_without_end(address: str, kind: str) -> bytes:
     writer.write(begin)
     piece = more * (PIECE_BYTES // len(more))
     sent = 0
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError):  # The server may close the connection first.
         while sent < MOST_BYTES:
             writer.write(piece)
             await writer.drain()
             sent += len(piece)
     assert sent < MOST_BYTES, "it is read without end"
     answer = b""
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError):  # The server may close the connection first.
         answer = await reader.read()
     writer.transport.abort()
     return answer
@@ -87,14 +87,14 @@ async def test_incomplete_requests_do_not_shut_out_other_callers(tmp_path: Path)
         address = (await process.stdout.readline()).decode().split()[-1]
         host, _, port = address.removeprefix("http://").rpartition(":")
         for _ in range(400):
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError):  # The server may close the connection first.
                 _, writer = await asyncio.open_connection(host, int(port))
                 writer.write(b"GET / HTTP/1.1\r\nhost:")
                 writers.append(writer)
         # Long before the seconds of a head are over, connections that have waited for one make room.
         async with asyncio.timeout(8), calling(address) as caller:
             while True:
-                with contextlib.suppress(aiohttp.ClientError):
+                with contextlib.suppress(aiohttp.ClientError):  # It may be refused; the test counts the served ones.
                     if await caller.status("/healthz") == 200:
                         break
                 await asyncio.sleep(0.1)

@@ -67,7 +67,7 @@ async def listen(market: Process, shop_id: str, *options: str, role: str = IN_PL
         await listening.wait_for_line(role)
         yield listening
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # It may have ended by itself.
             await listening.kill()
 
 
@@ -281,7 +281,7 @@ async def test_an_endless_answer_costs_no_memory_and_its_status_counts(tmp_path:
         async def endless(request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse()
             await response.prepare(request)
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError):  # The marketplace may close the connection first.
                 while True:
                     await response.write(b"x" * 65_536)
             return response

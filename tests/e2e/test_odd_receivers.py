@@ -46,7 +46,7 @@ class Receiver:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answer = self.answers[min(self.connections, len(self.answers) - 1)]
         self.connections += 1
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # The sender may hang up at any byte.
             while True:
                 await reader.readuntil(b"{}")
                 self.requests += 1
@@ -123,7 +123,7 @@ async def test_bytes_between_two_webhooks_are_not_read_as_an_answer(sender: Webh
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         hung_up.append(asyncio.Event())
         event = hung_up[-1]
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # The sender may hang up at any byte.
             await reader.readuntil(b"{}")
             writer.write(NO_BODY)
             await writer.drain()
@@ -243,7 +243,7 @@ async def talking(server: ssl.SSLContext | bytes) -> AsyncIterator[int]:
     """A TLS server, or one that answers every request with these bytes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # The sender may have hung up.
             await reader.read(100)
             writer.write(server if isinstance(server, bytes) else b"")
             await writer.drain()

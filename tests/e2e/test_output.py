@@ -106,7 +106,7 @@ async def _connector(folder: Path, market: str, token: str, out: int) -> AsyncIt
         async with asyncio.timeout(20):
             assert await process.wait() == 0
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # It may have ended by itself.
             process.kill()
 
 
@@ -124,7 +124,7 @@ async def _post(address: str) -> int:
 async def test_a_connector_works_when_its_output_cannot_be_written(tmp_path: Path, where: str) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    with contextlib.suppress(BlockingIOError):
+    with contextlib.suppress(BlockingIOError):  # The pipe is full then.
         while where == "still":
             os.write(writing, b"x" * 4096)
     os.set_blocking(writing, True)

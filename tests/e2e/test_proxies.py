@@ -140,7 +140,7 @@ async def _behind(name: str, folder: Path) -> AsyncIterator[Front]:
             await _until_ready(front, process, folder / "proxy.log")
             yield front
         finally:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):  # It may have ended by itself.
                 process.terminate()
             await process.wait()
             log.close()
@@ -150,7 +150,7 @@ async def _until_ready(front: Front, process: asyncio.subprocess.Process, log: P
     async with asyncio.timeout(20), front.session() as session:
         while True:
             assert process.returncode is None, log.read_text("utf-8")
-            with contextlib.suppress(aiohttp.ClientError):
+            with contextlib.suppress(aiohttp.ClientError):  # The proxy does not listen yet.
                 async with session.get(f"{front.url}/healthz") as answer:
                     if answer.status == 200:
                         return

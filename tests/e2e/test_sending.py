@@ -115,7 +115,7 @@ async def test_a_redirect_to_undecodable_bytes_fails_with_a_storable_url(sender:
 
 async def test_one_time_limit_covers_an_endpoint_and_its_redirects(shop: Endpoint, sender: WebhookSender) -> None:
     async def slow(_request: web.Request) -> web.Response:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # Each redirect takes a part of the limit.
         return web.Response(status=302, headers={"Location": "/slow"})
 
     shop.answers["/slow"] = slow
@@ -146,7 +146,7 @@ async def test_an_endpoint_that_drips_its_answer_costs_no_more_than_the_time_lim
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"{}")
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):  # The sender hangs up, which is the point.
             for byte in b"HTTP/1.1 200 " + b"x" * 1000:
                 writer.write(bytes([byte]))
                 await writer.drain()

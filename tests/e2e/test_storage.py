@@ -203,7 +203,7 @@ async def test_the_write_ahead_log_shrinks_again_after_a_long_reader(tmp_path: P
         assert log.stat().st_size > 40 * 2**20
         reader.execute("COMMIT")
     # The snapshot of an idle marketplace must not hold it either.
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # Longer than the marketplace keeps an idle snapshot.
     await write(range(40, 50))
     assert log.stat().st_size <= 17 * 2**20
     await database.close()

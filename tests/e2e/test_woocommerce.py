@@ -57,6 +57,7 @@ class Context:
     async def take(self, order: dict[str, Any]) -> None:
         """Hand over as the connector does; also an order that the connector could not read at all."""
         content = order
+        # Then the connector hands it over as it is.
         with contextlib.suppress(UnexpectedShapeError, UnreadableBodyError):
             content = read_received(read(json.dumps({"order": order}).encode(), OrderBody))["order"]
         await self._recipient.receive(str(order["code"]), order_body(content))

@@ -41,7 +41,7 @@ both = pytest.mark.parametrize("how", ["on a thread", "on the event loop"])
 
 
 def has_child(folder: Path) -> bool:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):  # It is not written yet.
         return int((folder / "child").read_text("utf-8")) > 0
     return False
 
@@ -144,7 +144,7 @@ async def test_cancelling_a_command_ends_its_whole_process_group(tmp_path: Path,
     begun = time.monotonic()
     for _ in range(times):
         waiting.cancel()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # A person presses Ctrl-C again after a moment.
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert not is_running(tmp_path)
@@ -199,7 +199,7 @@ def test_the_connectors_own_guard_follows_the_setting(tmp_path: Path, seconds: f
         async def receive(self, code: str, body: bytes) -> None:
             begun = asyncio.get_running_loop().time()
             try:
-                await asyncio.sleep(100_000)
+                await asyncio.sleep(100_000)  # A system that never answers.
             finally:
                 self.waited = asyncio.get_running_loop().time() - begun
 

@@ -392,7 +392,7 @@ async def test_an_order_in_an_unknown_state_keeps_its_pieces_and_waits_for_a_per
 
 async def test_a_slow_source_lets_no_piece_be_sold_twice(shop: Shop) -> None:
     async def slow() -> dict[str, int]:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # Longer than two decisions take.
         return {"A": 3}
 
     _connect(shop, FunctionStock(slow))

@@ -112,7 +112,7 @@ async def test_of_two_simultaneous_connections_one_stays_open() -> None:
         await asyncio.sleep(0.01)
     both.set()
     opened = await connecting
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # Let the other task begin.
     assert [other.fileno() == -1 for other in hosts.opened if other is not opened] == [True] * (len(hosts.opened) - 1)
     opened.close()
 

@@ -214,7 +214,7 @@ async def test_an_unterminated_last_line_counts_once_the_file_stops_growing(tmp_
     path = tmp_path / "stock.csv"
     path.write_text("shop_uid,quantity\nA,5\nB,1")
     reading = asyncio.create_task(CsvStock(path).read())
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # The reader must still wait by then.
     assert not reading.done(), "the file is that young"
     path.write_text("shop_uid,quantity\nA,5\nB,12\n")
     assert (await reading).pieces == {"A": 5, "B": 12}
@@ -255,7 +255,7 @@ async def test_a_burst_of_orders_reads_a_large_file_once_without_blocking(tmp_pa
         nonlocal longest
         while True:
             before = time.perf_counter()
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # Measures how long the event loop is blocked.
             longest = max(longest, time.perf_counter() - before)
 
     ticking = asyncio.create_task(tick())

@@ -235,7 +235,7 @@ async def test_a_url_and_a_function_give_the_same_stock(content: Any, shelf: She
     assert address.asked == 1
 
     async def later() -> Any:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # Let the other task begin.
         return content
 
     functions: list[Callable[[], Any]] = [lambda: content, later]
@@ -322,9 +322,9 @@ async def test_refresh_returns_stock_requested_after_the_call() -> None:
     assert (await stock.read()).pieces == {"A": 3}
     address.waits = asyncio.Event()
     first = asyncio.create_task(stock.refresh())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # Let the other task begin.
     second = asyncio.create_task(stock.refresh())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # Let the other task begin.
     address.waits.set()
     assert (await first).pieces == {"A": 2}
     assert (await second).pieces == {"A": 1}, "the question that was under way is older than this call"

@@ -211,7 +211,7 @@ class World:
     async def settle(self) -> None:
         """Until nothing is due any more, retries included."""
         while DueKind.DELIVERY in await self.database.read_point(find_earliest_by_kind):
-            await asyncio.sleep(10)
+            await asyncio.sleep(10)  # Of the simulation's time.
 
     async def stop(self) -> None:
         """Ends the workers as SIGTERM does."""

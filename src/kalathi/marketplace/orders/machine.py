@@ -237,14 +237,14 @@ def accept(order: Order, request: AcceptRequest, offer: Offer, now: datetime) ->
     if order.express:
         # The marketplace accepts these itself; the answer is the same in every state.
         raise refuse(refusals.OrderIsExpress())
-    state = _open_door(order, Action.ACCEPT, now)
+    state = _state_if_open(order, Action.ACCEPT, now)
     choice = choose(request, offer, pickups_from(order, now), store_pickup=order.store_pickup)
     return _accept_order(order, state, choice)
 
 
 def accept_express(order: Order, offer: Offer, now: datetime) -> Step:
     """Accept an express order for its shop, with the first choices on offer. Raises ORDER_STATUS."""
-    state = _open_door(order, Action.ACCEPT, now)
+    state = _state_if_open(order, Action.ACCEPT, now)
     return _accept_order(order, state, first_choice(offer, pickups_from(order, now), store_pickup=order.store_pickup))
 
 
@@ -265,7 +265,7 @@ def reject(
     named, and the available pieces of limited lines. If all of that lies in the marketplace's warehouse, the new order
     is sent from there: `from_warehouse` are its facts. Raises ORDER_STATUS, INVALID_PARAMETER.
     """
-    state = _open_door(order, Action.REJECT, now)
+    state = _state_if_open(order, Action.REJECT, now)
     text = free_text(request)
     lines = order.lines()
     if text is not None:
@@ -315,7 +315,7 @@ def cancel(order: Order) -> Step:
 
 def extend(order: Order, settings: Settings, now: datetime, hours: int | None = None) -> Step:
     """More time to answer. Raises ORDER_STATUS."""
-    state = _open_door(order, Action.EXTEND, now)
+    state = _state_if_open(order, Action.EXTEND, now)
     expires_at = after(order.expires_at, timedelta(hours=hours or settings.extension_hours))
     dispatch_until = _dispatch_until(order, expires_at, settings)
     return make_step(
@@ -368,7 +368,7 @@ def _accept_order(order: Order, state: OrderState, choice: Choice) -> Step:
     return make_step(Action.ACCEPT, order, new)
 
 
-def _open_door(order: Order, action: Action, now: datetime) -> OrderState:
+def _state_if_open(order: Order, action: Action, now: datetime) -> OrderState:
     """Return the next state of a command that must come before the deadline; after it, the expiry has won even if it
     has yet to run."""
     state = next_state(order.state, action)
