@@ -162,7 +162,7 @@ async def test_a_scenario_is_played_and_a_return_reviewed(tmp_path: Path) -> Non
         await expect(page.get_by_role("heading", name="The scenario return_expired was played")).to_be_visible()
         [code] = await place.shop.play("partial_delivery")
         await page.goto(f"/operator/orders/{code}")
-        await page.get_by_text("The customer sends pieces back").click()
+        await page.get_by_text("Return requested by the customer").click()
         form = page.locator(f"form[action='/operator/orders/{code}/return']")
         await form.get_by_label("Pieces").first.fill("1")
         await form.get_by_role("button", name="Request the return").click()
@@ -171,7 +171,7 @@ async def test_a_scenario_is_played_and_a_return_reviewed(tmp_path: Path) -> Non
         await shop.goto(f"/shop/returns/{asked}")
         await shop.get_by_label("Approve the return").check()
         await shop.get_by_role("button", name="Submit decision").click()
-        await expect(shop.locator("#done")).to_contain_text("The review is kept.")
+        await expect(shop.locator("#done")).to_contain_text("Your decision is saved.")
         await expect(shop.get_by_role("button", name="Submit decision")).to_have_count(0)
 
 

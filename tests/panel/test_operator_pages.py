@@ -228,7 +228,7 @@ async def test_the_overview_counts_and_names_the_oldest_event_that_is_not_delive
         await place.market.settle()
         await place.shop.accepted()
         page = await place.operator.get("/")
-        for words in ("1 Open", "1 Accepted", "0 Rejected", "1 Waits", "3 Delivered", "1 shop"):
+        for words in ("1 Open", "1 Accepted", "0 Rejected", "1 Pending", "3 Delivered", "1 shop"):
             assert words in page.text, words
         assert f"/operator/deliveries/{place.shop.id}.{code}.1" in page.links
         assert "1 attempt" in page.text
@@ -360,5 +360,5 @@ async def test_rejected_order_and_successor_link_to_each_other(tmp_path: Path) -
             # The reader of pages puts no space between a term and its text.
             assert "Rejected byThe shop" in page.text
             assert f"Available of {line['product_name']}1 / 3" in page.text
-            assert f"The rest came as{successor}" in page.text
-            assert f"Comes for the rest of{code}" in (await visitor.get(f"{base}/orders/{successor}")).text
+            assert f"The rest became{successor}" in page.text
+            assert f"Created for the rest of{code}" in (await visitor.get(f"{base}/orders/{successor}")).text

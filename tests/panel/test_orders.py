@@ -149,8 +149,8 @@ async def test_invoices_are_accepted_or_refused_by_their_content(tmp_path: Path)
         path = f"/shop/orders/{code}"
         page = await place.merchant.get(path)
         for action, field, done in (
-            ("invoice", "invoice_file", "The invoice is kept."),
-            ("credit_invoice", "credit_invoice_file", "The credit invoice is kept."),
+            ("invoice", "invoice_file", "The invoice is saved."),
+            ("credit_invoice", "credit_invoice_file", "The credit invoice is saved."),
         ):
             for content, sentence in ((b"<html>", "it looks like text/html"), (b"", "The file is empty")):
                 refused = await place.merchant.upload(page, f"{path}/{action}", field, content)

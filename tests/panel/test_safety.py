@@ -282,7 +282,7 @@ async def test_an_address_that_is_too_long_is_refused_and_not_cut(tmp_path: Path
                 long = "https://shop.example/" + "x" * 1979
                 assert (await visitor.submit(page, path, {name: long})).status == 200
                 refused = await visitor.submit(page, path, {name: long + "x"})
-                assert (refused.status, "it may have 2000 characters" in refused.text) == (422, True)
+                assert (refused.status, refused.refusals) == (422, ["LongMember"])
                 assert refused.form(path).values[name] == long + "x"
                 shop = await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}")
                 assert shop["shop"][name] == long

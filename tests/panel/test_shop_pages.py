@@ -87,7 +87,7 @@ async def test_a_purchase_order_is_submitted_and_received(tmp_path: Path) -> Non
         page = await place.merchant.get("/shop/warehouse/purchase-orders")
         path = "/shop/warehouse/purchase-orders"
         refused = await place.merchant.submit(page, path, {"line_items[0][product_uid]": "A"})
-        assert (refused.status, "Product 1: write how many pieces come" in refused.text) == (422, True)
+        assert (refused.status, "Product 1: enter the number of pieces" in refused.text) == (422, True)
         values = {
             "line_items[0][product_uid]": "A",
             "line_items[0][expected_quantity]": "5",
@@ -121,18 +121,18 @@ async def test_refusals_name_the_row_and_keep_every_row_of_a_purchase_order(tmp_
         row = "line_items[{}]"
         for values, sentence in (
             ({}, "Choose at least one product"),
-            ({row.format(2) + "[expected_quantity]": "7"}, "Product 3: choose which one comes."),
-            ({row.format(3) + "[product_uid]": "A"}, "Product 4: write how many pieces come, from 1 to 1000000."),
+            ({row.format(2) + "[expected_quantity]": "7"}, "Product 3: choose a product."),
+            ({row.format(3) + "[product_uid]": "A"}, "Product 4: enter the number of pieces, from 1 to 1000000."),
             ({row.format(1) + "[product_uid]": "none", row.format(1) + "[expected_quantity]": "1"}, "Product 2: "),
             (
                 {row.format(n) + f"[{name}]": value for n in (0, 4) for name, value in _ONE_A.items()},
-                "Product 5: A stands there already.",
+                "Product 5: A is already in the list.",
             ),
             (
                 {row.format(1) + "[product_uid]": "line_items[99]", row.format(1) + "[expected_quantity]": "1"},
                 "Product 2: the shop does not sell line_items[99].",
             ),
-            ({"expected_date": "2026-11-01", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}}, "is over"),
+            ({"expected_date": "2026-11-01", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}}, "is in the past"),
             ({"expected_date": "x", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}}, "such as 2026-12-01"),
         ):
             refused = await place.merchant.submit(page, path, values)

@@ -107,11 +107,11 @@ class _Cart(Struct):
     ("body", "english"),
     [
         ("{}", "Name is missing."),
-        ('{"name": 1}', "Name: this value is not possible."),
-        ('{"name": "a", "items": [{"quantity": "b"}]}', "Pieces: this value is not possible."),
+        ('{"name": 1}', "Name: this value is not valid."),
+        ('{"name": "a", "items": [{"quantity": "b"}]}', "Pieces: this value is not valid."),
         ('{"name": "a", "items": [{}]}', "Pieces is missing."),
-        ('{"name": "a", "items": [{"quantity": 1, "note": "long"}]}', "note: it may have 3 characters."),
-        ('{"name": "a", "payment_method": "\'`- at `$.x`"}', "Payment: this value is not possible."),
+        ('{"name": "a", "items": [{"quantity": 1, "note": "long"}]}', "note: at most 3 characters are allowed."),
+        ('{"name": "a", "payment_method": "\'`- at `$.x`"}', "Payment: this value is not valid."),
     ],
 )
 def test_a_decoding_error_names_the_field(body: str, english: str) -> None:

@@ -23,17 +23,17 @@ from kalathi.marketplace.shops import refusals as shops
 from kalathi.marketplace.warehouse import refusals as warehouse
 from kalathi.marketplace.web import limits, uploads
 
-_PIECES: Final = "Give pieces of the order's own lines, not more than there are."
-_TRACKING: Final = "Give a courier and a tracking code for each parcel."
+_PIECES: Final = "Enter quantities of this order's items, at most as many as there are."
+_TRACKING: Final = "Enter a courier and a tracking code for each parcel."
 _MISSING: Final = "%(member)s is missing."
-_WRONG: Final = "%(member)s: this value is not possible."
-_TOO_LONG: Final = "%(member)s: it may have %(most)s characters."
+_WRONG: Final = "%(member)s: this value is not valid."
+_TOO_LONG: Final = "%(member)s: at most %(most)s characters are allowed."
 _TOO_FEW: Final = "Only %(there)s of %(product)s are in stock; %(wanted)s were ordered."
 _PROOF: Final = "The proof of the VAT exclusion is not complete."
 _VAT: Final = "The VAT is a percentage from 0 to 100 with at most two decimals."
 _PRICE: Final = "The price is an amount in euros with at most two decimals, such as 10.40."
-_WRONG_ROW: Final = "Product %(row)s: this value is not possible."
-_UNKEEPABLE: Final = "A text holds a character that cannot be kept."
+_WRONG_ROW: Final = "Product %(row)s: this value is not valid."
+_UNKEEPABLE: Final = "A text contains a character that cannot be stored."
 _WINDOW: Final = "This pickup window is not on offer any more. Choose another."
 
 # A refusal without an entry is shown with its own sentence, translated.
@@ -43,14 +43,15 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     OrderWithoutVoucher: "Order %(code)s has no voucher.",
     kernel.UnkeepableCharacter: _UNKEEPABLE,
     kernel.FieldUnkeepable: _UNKEEPABLE,
+    kernel.ConcurrentChange: "This is being changed at the same moment. Try again.",
     kernel.MissingMember: _MISSING,
     kernel.WrongMember: _WRONG,
     kernel.LongMember: _TOO_LONG,
     limits.TooManyCalls: "There were too many wrong tokens. Try again in %(seconds)s seconds.",
     uploads.FileTooLarge: "The file is larger than %(most)s MB.",
-    uploads.WrongFileType: "The file is no PDF, PNG or JPG; it looks like %(found)s.",
+    uploads.WrongFileType: "The file is not a PDF, PNG or JPG; it looks like %(found)s.",
     uploads.FileMissing: "Choose a file first.",
-    orders.NoVoucherToRequest: "The voucher can be asked for only of an accepted preorder that has none yet.",
+    orders.NoVoucherToRequest: "A voucher can be requested only for an accepted preorder that has none yet.",
     orders.NotSentByShop: "Tracking details are for orders that the shop sends itself.",
     orders.NoRejection: "Choose a reason for at least one line, or write one for the whole order.",
     orders.NeedsAvailablePieces: "Enter how many pieces are available, from 0 to %(most)s.",
@@ -66,8 +67,8 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     orders.BadTracking: _TRACKING,
     orders.BadTrackingCode: _TRACKING,
     orders.BadTrackingCourier: _TRACKING,
-    orders.HasParcels: "The order has %(number)s parcels already.",
-    orders.HasCourier: "The order goes with %(courier)s already.",
+    orders.HasParcels: "The order already has %(number)s parcels.",
+    orders.HasCourier: "The order already goes with %(courier)s.",
     orders.NotRescheduled: "The pickup of this order cannot be moved to another day.",
     carts.NoCompany: "An invoice needs the company and its VAT number.",
     carts.LongInvoiceText: "A text about the company is longer than %(most)s characters.",
@@ -87,7 +88,7 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     carts.BadProofDocuments: _PROOF,
     carts.BadIdentityDocument: _PROOF,
     carts.BadIdentityNumber: _PROOF,
-    returns.BadPhotos: "Photos are given as addresses that begin with http:// or https://.",
+    returns.BadPhotos: "Enter photos as addresses that begin with http:// or https://.",
     returns.ReturnIs: "The return cannot go on in this way. Its state is now: %(state)s.",
     returns.LongComment: "The comment is too long; it may have %(most)s characters.",
     returns.NoReturnHook: "The shop has no address for webhooks of returns, or they are switched off.",
@@ -105,13 +106,13 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     warehouse.BadSwitch: _WRONG_ROW,
     warehouse.NotALine: _WRONG_ROW,
     warehouse.NoLines: "Choose at least one product and its quantity.",
-    warehouse.NoProduct: "Product %(row)s: choose which one comes.",
+    warehouse.NoProduct: "Product %(row)s: choose a product.",
     warehouse.UnknownProduct: "Product %(row)s: the shop does not sell %(product)s.",
-    warehouse.ProductTwice: ("Product %(row)s: %(product)s stands there already. Write all of its pieces in one row."),
-    warehouse.BadQuantity: "Product %(row)s: write how many pieces come, from 1 to %(most)s.",
-    warehouse.BadStorage: "Product %(row)s: it cannot be kept in this way.",
-    warehouse.NoDate: "Write the day on which the goods come, such as %(day)s.",
-    warehouse.PastDate: "The day on which the goods come is over. Choose another.",
+    warehouse.ProductTwice: ("Product %(row)s: %(product)s is already in the list. Enter all of its pieces in one row."),
+    warehouse.BadQuantity: "Product %(row)s: enter the number of pieces, from 1 to %(most)s.",
+    warehouse.BadStorage: "Product %(row)s: choose another storage condition.",
+    warehouse.NoDate: "Enter the expected date, such as %(day)s.",
+    warehouse.PastDate: "The expected date is in the past. Choose another.",
     warehouse.CodeTaken: "Another supplier has the code %(code)s already.",
     warehouse.IdTaken: "Another supplier has this id already.",
     warehouse.FieldMissing: _MISSING,

@@ -13,7 +13,7 @@ class NotANumber(Refusal, frozen=True):
 class NotATime(Refusal, frozen=True):
     """A time that cannot be read."""
 
-    SENTENCE = "Give a day and a time of Athens, such as 2026-11-24T10:00."
+    SENTENCE = "Enter a date and a time in Athens, such as 2026-11-24T10:00."
 
 
 class UnknownOrder(Refusal, frozen=True):
@@ -146,7 +146,7 @@ class InternalFault(Refusal, frozen=True):
 class NothingBought(Refusal, frozen=True):
     """A cart without a quantity."""
 
-    SENTENCE = "Say how many pieces of which listing the customer buys."
+    SENTENCE = "Enter a quantity for at least one product."
 
 
 class NoFullName(Refusal, frozen=True):
@@ -158,7 +158,7 @@ class NoFullName(Refusal, frozen=True):
 class NothingSentBack(Refusal, frozen=True):
     """A return without a quantity."""
 
-    SENTENCE = "Say how many pieces of which line come back."
+    SENTENCE = "Enter a quantity for at least one item."
 
 
 class NoOrdersHook(Refusal, frozen=True):
@@ -176,32 +176,32 @@ class NothingDue(Refusal, frozen=True):
 class NoClockMove(Refusal, frozen=True):
     """A move of the clock without a distance."""
 
-    SENTENCE = "Choose how far the clock is moved."
+    SENTENCE = "Choose how far to move the clock."
 
 
 class CommentNotSent(Refusal, frozen=True):
     """A comment with a decision that sends none."""
 
-    SENTENCE = "This decision sends no comment to the customer. Clear it, or decide otherwise."
+    SENTENCE = "This decision sends no comment to the customer. Clear the comment, or choose another decision."
 
 
 class PartNotNamed(Refusal, frozen=True):
     """The address of a part with a decision that names none."""
 
-    SENTENCE = "This decision names no part. Clear its address, or decide otherwise."
+    SENTENCE = "This decision takes no link to a part. Clear the link, or choose another decision."
 
 
 class NoAddressToTry(Refusal, frozen=True):
     """A test webhook without a saved address."""
 
-    SENTENCE = "Keep a webhook URL first."
+    SENTENCE = "Save a webhook address first."
 
 
 class WebhookBeingTried(Refusal, frozen=True):
     """A second test webhook at the same time."""
 
     CODE = ErrorCode.RATE_LIMITED
-    SENTENCE = "A webhook is being tried already. Wait for its answer."
+    SENTENCE = "A test webhook is already being sent. Wait for its answer."
 
 
 class NoOrdersChosen(Refusal, frozen=True):
