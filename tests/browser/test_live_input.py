@@ -219,7 +219,7 @@ async def test_input_of_a_refused_form_survives_an_update(tmp_path: Path) -> Non
         await page.get_by_label("Nothing is sent back").check()
         place.expected_statuses.add(422)
         await page.get_by_role("button", name="Request the return").click()
-        await expect(page.get_by_role("alert")).to_contain_text("Say how many pieces")
+        await expect(page.get_by_role("alert")).to_contain_text("Enter a quantity")
         await refresh(page)
         await expect(page.get_by_label("Nothing is sent back")).to_be_checked()
 

@@ -132,7 +132,10 @@ async def test_refusals_name_the_row_and_keep_every_row_of_a_purchase_order(tmp_
                 {row.format(1) + "[product_uid]": "line_items[99]", row.format(1) + "[expected_quantity]": "1"},
                 "Product 2: the shop does not sell line_items[99].",
             ),
-            ({"expected_date": "2026-11-01", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}}, "is in the past"),
+            (
+                {"expected_date": "2026-11-01", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}},
+                "in the past",
+            ),
             ({"expected_date": "x", **{row.format(0) + f"[{k}]": v for k, v in _ONE_A.items()}}, "such as 2026-12-01"),
         ):
             refused = await place.merchant.submit(page, path, values)

@@ -108,7 +108,9 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     warehouse.NoLines: "Choose at least one product and its quantity.",
     warehouse.NoProduct: "Product %(row)s: choose a product.",
     warehouse.UnknownProduct: "Product %(row)s: the shop does not sell %(product)s.",
-    warehouse.ProductTwice: ("Product %(row)s: %(product)s is already in the list. Enter all of its pieces in one row."),
+    warehouse.ProductTwice: (
+        "Product %(row)s: %(product)s is already in the list. Enter all of its pieces in one row."
+    ),
     warehouse.BadQuantity: "Product %(row)s: enter the number of pieces, from 1 to %(most)s.",
     warehouse.BadStorage: "Product %(row)s: choose another storage condition.",
     warehouse.NoDate: "Enter the expected date, such as %(day)s.",
