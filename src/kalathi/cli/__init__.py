@@ -1,7 +1,7 @@
-"""The command line: `kalathi serve | merchant | demo | shop | clock | trigger | faults`.
+"""The command line: the group of all `kalathi` commands.
 
-Each command reads its settings and calls one thing. Its imports are inside of it, so that `kalathi --help` does not
-wait for a web server.
+Each command reads its settings and calls one function. It imports its parts only when it runs, so that `kalathi --help`
+does not load a web server.
 """
 
 import gc
@@ -39,7 +39,7 @@ class _CommandLine(click.Group):
         return super().main(*arguments, **settings)
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command; say so if its result could not be printed in whole."""
+        """Run the command. Report an error if its result could not be printed completely."""
         result = super().invoke(context)
         if problem := OUTPUT.problem():
             fail(problem)

@@ -107,7 +107,7 @@ def _sqlite_file(data: Path, database: str) -> Path:
 
 @contextmanager
 def _report_errors(file: Path, database: str) -> Iterator[None]:
-    """End with a sentence for every error that has one."""
+    """End with a message for every expected error."""
     import sqlite3
 
     import psycopg

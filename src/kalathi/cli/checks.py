@@ -9,14 +9,14 @@ from kalathi.marketplace.kernel.settings import Settings
 
 
 class Finding(NamedTuple):
-    """One thing that was checked. `text` says how it is, or what to do."""
+    """The result of one check. `text` describes the state, or the fix."""
 
     is_good: bool
     text: str
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
-    """Yield one finding for each thing that a start needs. Nothing is changed."""
+    """Yield one finding for each requirement of a start, without changing anything."""
     from kalathi.marketplace.kernel.production import production_faults
 
     if settings.mode == "sandbox":

@@ -1,7 +1,7 @@
-"""`kalathi.toml`: settings that neither a flag nor a variable gives.
+"""`kalathi.toml`: settings that are given neither by a flag nor by a variable.
 
-A line is a variable in another place: `webhook_slots` is `KALATHI_WEBHOOK_SLOTS`, for every command that reads it. A
-setting without a variable is in a table of its command under the name of its flag, for example in `[listen]` or
+Each line sets a variable: `webhook_slots` sets `KALATHI_WEBHOOK_SLOTS`, for every command that reads it. A setting
+without a variable goes into the table of its command, under the name of its flag, for example into `[listen]` or
 `[shop.add]`.
 """
 
@@ -30,7 +30,7 @@ def defaults_of(path: Path, group: click.Group) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: {error}") from None
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}
     lines = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    # The marketplace's settings may stand under its own name as well.
+    # The marketplace's settings may also be in a table `[serve]`.
     lines |= tables.pop("serve", {})
     defaults: dict[str, Any] = {}
     known = set()
@@ -84,7 +84,8 @@ def _take_table(
 
 
 def _convert_value(value: Any, parameter: click.Parameter) -> Any:
-    """As the command line would give it: a list is a list where the flag may be repeated, else one text."""
+    """Return the value as the command line would give it: a list for a flag that may be repeated, else one text (or a
+    boolean)."""
     if isinstance(value, list):
         return [str(entry) for entry in value] if parameter.multiple else ",".join(str(entry) for entry in value)
     if parameter.multiple:

@@ -1,4 +1,4 @@
-"""Flags of `kalathi merchant` for a shop's system behind an http address: how it knows the caller."""
+"""Flags of `kalathi merchant` that authenticate its calls to a shop's system at an http address."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""`kalathi listen`: receives a shop's webhooks over a stream, shows them, and forwards them."""
+"""`kalathi listen`: receive a shop's webhooks over a stream, print them, and forward them."""
 
 import asyncio
 import contextlib

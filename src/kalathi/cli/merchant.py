@@ -1,4 +1,4 @@
-"""`kalathi merchant`: a shop's connector. What looks at it from beside is in `merchant_desk.py`."""
+"""`kalathi merchant`: a shop's connector. `merchant_overview.py` has the commands that work while it runs."""
 
 import asyncio
 import sqlite3
@@ -72,7 +72,7 @@ for _command in (status, replay, settle, reprint, day):
 
 
 def _check_options(options: MerchantOptions) -> MerchantOptions:
-    """Return the options with the token. End with a message if it is missing."""
+    """Return the options with the token. End with a message if an option is missing or invalid."""
     if not options.url:
         fail("give the marketplace's address with --url or KALATHI_URL.")
     check_address(options.url)
@@ -166,7 +166,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
         form = StockForm(options.stock_encoding, options.stock_decimal or None, options.stock_lags)
         stock = stock_of(options.stock, options.stock_query, client, network, form)
         if stock.sends_itself:
-            # A wrong set-up is refused now and not at the first order.
+            # Refuse a wrong set-up now, not at the first order.
             await check_stock(stock)
         metrics = ConnectorMetrics()
         connector = Connector(
@@ -226,7 +226,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
 
 
 def _refusals_into(metrics: "ConnectorMetrics", inbox: "Inbox") -> "Callable[[Refusal], None]":
-    """Where the receiver's refusals go: into the metrics, and into the inbox file for `status`."""
+    """Return the function that records the receiver's refusals, in the metrics and, for `status`, in the inbox file."""
 
     def note(refusal: "Refusal") -> None:
         metrics.note_refusal(refusal)
@@ -236,7 +236,7 @@ def _refusals_into(metrics: "ConnectorMetrics", inbox: "Inbox") -> "Callable[[Re
 
 
 def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Until the stack is left, which waits for its end."""
+    """Run work in the background until the stack closes, which cancels the work and waits for its end."""
     task = asyncio.create_task(work)
 
     async def end() -> None:
@@ -247,7 +247,7 @@ def _in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> No
 
 
 def _rehearsal(options: MerchantOptions) -> "Inbox":
-    """Return a new, empty inbox for a dry run, so that a later real run does not take its events for done."""
+    """Return a new, empty inbox for a dry run, so that a later real run does not count its events as done."""
     from kalathi.merchant.inbox import Inbox
 
     for ending in ("", "-wal", "-shm"):
@@ -256,7 +256,8 @@ def _rehearsal(options: MerchantOptions) -> "Inbox":
 
 
 async def _load_ranges(options: MerchantOptions, handler: "WebhookHandler", network: "AsyncTransport") -> Any:
-    """Fetches the ranges, or takes those of the last time; gives what keeps them fresh."""
+    """Fetch the published ranges, or use the stored ones of an earlier run. Return the coroutine that keeps them up to
+    date."""
     from kalathi.merchant.client import CallError
     from kalathi.merchant.sources import SourceRanges, SourceRangesError, fetch_ranges, keep_fresh, ranges_of_file
 

@@ -55,8 +55,8 @@ def status(data: Path, *, as_json: bool) -> None:
 @_data
 @click.option("--all", "everything", is_flag=True, help="Everything that waits for a person.")
 def replay(code: str | None, data: Path, *, everything: bool) -> None:
-    """Look again at an order or a return by its CODE, or at all that waits for a person; the connector does it within
-    seconds.
+    """Process an order or a return again by its CODE, or everything that waits for a person. The connector does it
+    within seconds.
 
     \b
     kalathi merchant replay 261124-2152744

@@ -1,4 +1,4 @@
-"""The parts that the flags of `kalathi merchant` name: a source of stock, a printer, the shop's own system."""
+"""Create the parts that the flags of `kalathi merchant` name: a source of stock, a printer, the shop's own system."""
 
 import importlib
 import re
@@ -26,7 +26,7 @@ class PartError(ValueError):
 
 
 class StockForm(NamedTuple):
-    """How a source is to be read: `--stock-encoding` of a file, `--stock-decimal`, `--stock-lags`."""
+    """The form of a source of stock: `--stock-encoding` of a file, `--stock-decimal`, `--stock-lags`."""
 
     encoding: str = ""
     decimal_sign: DecimalSign | None = None
@@ -37,8 +37,8 @@ _PLAIN: Final = StockForm()
 
 
 def stock_of(told: str, query: str, client: AsyncClient, transport: AsyncTransport, form: StockForm = _PLAIN) -> Stock:
-    """`stock.csv`, `warehouse`, `https://shop.example/stock.json`, `module:function`, or any URL of SQLAlchemy with a
-    query. Raises PartError, StockSetupError."""
+    """Return the source of stock of `stock.csv`, `warehouse`, `https://shop.example/stock.json`, `module:function`, or
+    any URL of SQLAlchemy with a query. Raises PartError, StockSetupError."""
     encoding, decimal_sign, lags = form
     if told == "warehouse":
         return WarehouseStock(client)
@@ -54,7 +54,8 @@ def stock_of(told: str, query: str, client: AsyncClient, transport: AsyncTranspo
 
 
 def policy_of(told: str) -> Policy:
-    """`policy.toml`, or `module:name` of a Policy in Python; nothing: the usual one. Raises PartError, PolicyError."""
+    """Return the policy of `policy.toml`, or of `module:name` in Python; the default policy for an empty text. Raises
+    PartError, PolicyError."""
     if not told:
         return Policy()
     if not _names_something(told):
@@ -68,7 +69,8 @@ def policy_of(told: str) -> Policy:
 def printer_of(
     folder: Path, queue: str, command: str, *, options: str = "", seconds: float = PRINTING.seconds
 ) -> FolderPrinter:
-    """The folder alone, or with a queue of CUPS or a command behind it. Raises PartError."""
+    """Return a printer that writes to the folder, and then to a queue of CUPS or a command if one is given. Raises
+    PartError."""
     if queue and command:
         raise PartError("give --printer or --print-command, not both")
     if options and not queue:
@@ -97,8 +99,8 @@ def recipient_of(
     seconds: float = HANDING_OVER.seconds,
     csv_style: CsvStyle = CsvStyle.PLAIN,
 ) -> Recipient | None:
-    """`https://...`, which may have headers and a secret, `csv:folder`, `command:a command`, `module:function`, or
-    nothing. Raises PartError."""
+    """Return the recipient of `https://...` (which may have headers and a secret), `csv:folder`, `command:a command` or
+    `module:function`; None for an empty text. Raises PartError."""
     if told.startswith(("http://", "https://")):
         return _http_recipient(told, transport, headers, secret)
     if headers or secret:
@@ -117,7 +119,7 @@ def recipient_of(
 
 
 def _http_recipient(url: str, transport: AsyncTransport, headers: Sequence[str], secret: str) -> HttpRecipient:
-    """The messages never repeat the value, because it contains a secret."""
+    """Return the recipient at an address. The error messages never repeat a value, because it contains a secret."""
     given = dict(_header(line) for line in headers if line.strip())
     wrong = PartError("--hand-over-secret: give whsec_ and the base64 of the secret")
     if secret and not secret.strip().removeprefix("whsec_"):
@@ -137,7 +139,8 @@ def _header(line: str) -> tuple[str, str]:
 
 
 def read_proxy_options(told: str, *, is_one: bool) -> TrustedProxies | None:
-    """`2`, or `10.0.0.0/8,127.0.0.1`; `is_one` is what --trust-forwarded says. Raises PartError."""
+    """Return the trusted proxies of `2` or `10.0.0.0/8,127.0.0.1`. `is_one` is the value of --trust-forwarded. Raises
+    PartError."""
     if not told.strip():
         return TrustedProxies(hops=1) if is_one else None
     if is_one:
@@ -167,7 +170,7 @@ def _function(told: str) -> Callable[..., Any]:
     found = _load_named(told)
     if not callable(found):
         raise PartError(f"{told} is no function")
-    return found  # type: ignore[no-any-return]  # Whatever is callable is the shop's own affair.
+    return found  # type: ignore[no-any-return]  # The shop may name any callable.
 
 
 def _load_named(told: str) -> Any:

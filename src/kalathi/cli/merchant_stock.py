@@ -8,7 +8,7 @@ import click
 if TYPE_CHECKING:
     from kalathi.merchant.stock import Stock
 
-# A source that has not answered by then does not keep webhooks waiting; the connector itself reads it again.
+# The time limit of the check at the start. A slower source does not delay the receiver: the connector reads it again.
 _START_SECONDS: Final = 5.0
 
 STOCK_OPTIONS = (

@@ -12,7 +12,7 @@ import click
 from kalathi.cli.operating import address_and_token, fail, operator_options
 from kalathi.cli.output import echo_json
 
-# As long as a session of the pages lasts unless the setting says otherwise.
+# The default length of a session of the pages.
 _LINK_SECONDS: Final = 12 * 3600
 _PAGE: Final = "open.html"
 
@@ -49,8 +49,8 @@ def make_link(address: str, operator_token: str) -> str:
 
 
 def open_in_browser(link: str, folder: Path) -> None:
-    """Open a link in the user's browser, if this machine has one. `folder` gets a page that leads there: other users of
-    the machine can read the command line of a browser, but not this page."""
+    """Open a link in the user's browser, if this machine has one. A page in `folder` redirects to the link: other users
+    of the machine can read the command line of a browser, but not this page."""
     if not _has_desktop():
         click.echo("This machine has no desktop. Open the link in a browser yourself.", err=True)
         return
@@ -66,7 +66,7 @@ def open_in_browser(link: str, folder: Path) -> None:
 
 
 def _has_desktop() -> bool:
-    """Whether a browser would open in a window; in a terminal it would take the place of our output."""
+    """Whether a browser would open in a window. A browser in the terminal would overwrite our output."""
     if sys.platform in {"darwin", "win32"}:
         return True
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

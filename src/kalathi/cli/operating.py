@@ -1,4 +1,4 @@
-"""How commands reach a running marketplace and report the result."""
+"""How commands call a running marketplace and report the result."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ def token_of(given: str, file: Path | None) -> str:
 
 
 def operator_options(command: T) -> T:
-    """How a command finds the running marketplace: by address and token, else by the data folder."""
+    """Add the options that find the running marketplace, by address and token or by the data folder, and --json."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
         click.option("--token", envvar="KALATHI_OPERATOR_TOKEN", default="", help="The operator's token."),
@@ -72,7 +72,7 @@ def address_and_token(data: Path, url: str, token: str) -> tuple[str, str]:
 
 
 def check_address(url: str) -> None:
-    """End with a sentence if this is no address of a marketplace. An empty one is not given."""
+    """End with a message if the address is not valid. An empty one counts as not given."""
     from kalathi.marketplace.kernel.targets import BadUrl, mask_url, parse_target
 
     target = parse_target(url) if url else None
@@ -86,7 +86,7 @@ def is_proxy_wanted() -> bool:
 
 
 def operate(data: Path, url: str, token: str, call: Callable[[Any], Any]) -> Any:
-    """Runs one call of the operator's API and gives its answer."""
+    """Run one call of the operator's API and return its answer. End with a message if it fails."""
     from kalathi.simulation.operator import OperatorClient, OperatorError
 
     async def run(found_url: str, found_token: str) -> Any:
@@ -101,7 +101,7 @@ def operate(data: Path, url: str, token: str, call: Callable[[Any], Any]) -> Any
 
 
 def show(as_json: bool, value: object, text: str) -> None:
-    """The answer for a person, or as JSON for a machine."""
+    """Print the answer as a text, or as JSON with `as_json`."""
     if as_json:
         echo_json(value)
     else:

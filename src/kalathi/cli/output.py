@@ -1,9 +1,9 @@
-"""Standard output and standard error of every command: writing to them never fails the work.
+"""Standard output and standard error of every command: a failed write never ends the work.
 
-A character that a stream cannot encode is escaped (`\\xae`). Lines that cannot be written are dropped: the reader has
-gone (`kalathi merchant | head -1`), the disk is full, the terminal is closed. A command that only prints a result ends
-with status 1 then and says why, unless its reader has chosen to leave. A command that stays, such as a connector, goes
-on; it does not wait for a reader that stands still (`| less`, Ctrl-S) either.
+A character that a stream cannot encode is escaped (`\\xae`). Lines that cannot be written are dropped, for example if
+the reader has ended (`kalathi merchant | head -1`), the disk is full, or the terminal is closed. A command that only
+prints a result then ends with status 1 and a message, unless its reader has ended. A long-running command, such as a
+connector, continues. It does not wait for a stopped reader either (`| less`, Ctrl-S).
 """
 
 import codecs
@@ -20,10 +20,10 @@ import click
 
 from kalathi.terminal import EscapingText
 
-# click takes an ASCII stream for a mistake and writes UTF-8 to it.
+# click assumes that an ASCII stream is a mistake, and writes UTF-8 to it.
 _ESCAPED_ASCII: Final = "kalathi-ascii"
 _READER_SECONDS: Final = 1.0
-# A pipe that can be written to takes this much without waiting (PIPE_BUF).
+# A writable pipe accepts this many bytes without waiting (PIPE_BUF).
 _PIECE_BYTES: Final = 4096
 # JSON escapes the control characters below the space only.
 _CONTROL_IN_JSON: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -37,12 +37,12 @@ class _Stream(io.RawIOBase):
         self._is_terminal = file.isatty()
         self._is_stalled = False
         self.error: OSError | None = None
-        # Set by a command that stays: a reader that stands still must not hold it up.
+        # False for a long-running command, which must not wait for a stopped reader.
         self.may_wait = True
         self.ends_with_reader = False
 
     def write(self, content: Any, /) -> int:
-        """Write a piece of it, or drop it all; the number of bytes that are dealt with."""
+        """Write a piece of the content, or drop all of it. Return the number of bytes written or dropped."""
         if not self.may_wait and not self._has_room():
             return len(content)
         try:
@@ -57,7 +57,7 @@ class _Stream(io.RawIOBase):
     def _has_room(self) -> bool:
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
-        # Waited for once; from then on lines are dropped until the reader goes on.
+        # Wait for the reader once. After that, drop lines until it reads again.
         self._is_stalled = not poll.poll(0 if self._is_stalled else _READER_SECONDS * 1000)
         return not self._is_stalled
 
@@ -79,10 +79,12 @@ class Output:
         self._streams: dict[str, _Stream] = {}
 
     def take_over(self) -> None:
-        """Make both streams as this module says. Streams that are not the process's own, as in a test, only escape."""
+        """Replace both streams as described above. A stream that is not the process's own, as in a test, only gets
+        escaping."""
         self._stays = False
         codecs.register(_find_escaping_codec)
-        # Closed by the caller; their numbers must not become those of files that something is printed into.
+        # The caller may have closed these streams. Files must not get their numbers, because output would be printed
+        # into them.
         sys.stdin = sys.stdin or _nowhere("r")
         sys.stdout = sys.stdout or _nowhere("w")
         sys.stderr = sys.stderr or _nowhere("w")
@@ -90,15 +92,16 @@ class Output:
         sys.stderr = cast(TextIO, EscapingText(self._lenient(sys.stderr, "stderr", sys.__stderr__)))
 
     def stay(self, *, until_reader_leaves: bool = False) -> None:
-        """This command's work goes on without its output. With `until_reader_leaves` it ends as by SIGTERM when the
-        reader of its standard output leaves."""
+        """Mark the command as long-running: its work continues without its output. With `until_reader_leaves` it ends
+        as by SIGTERM when the reader of its standard output has ended."""
         self._stays = True
         for name, stream in self._streams.items():
             stream.may_wait = False
             stream.ends_with_reader = until_reader_leaves and name == "stdout"
 
     def problem(self) -> str:
-        """Why the result of this command is not complete, in words; empty when it is, or when nothing rests on it."""
+        """Return a sentence that says why the result of the command is incomplete; empty if it is complete or not
+        needed."""
         sys.stdout.flush()
         out = self._streams.get("stdout")
         if out is None or out.error is None or self._stays or isinstance(out.error, BrokenPipeError):

@@ -59,7 +59,8 @@ async def _announce_goods(given: dict[str, Any], token: str, lines: list[Any]) -
             codes = ", ".join(entry.code for entry in known) or "none; POST /fbs/suppliers makes one"
             fail(f"there is no supplier {given['supplier']}. Known: {codes}.")
         request = PurchaseOrderRequest(expected_date=_day(given["expected"]), supplier_id=found.id, line_items=lines)
-        # The same goods for the same day are announced once, however often the command is run after a lost answer.
+        # The key makes the command safe to repeat after a lost answer: the same goods for the same day are announced
+        # once.
         key = hashlib.sha256(f"{found.id} {_day(given['expected'])} ".encode() + given["goods"].read_bytes())
         return await client.create_purchase_order(request, idempotency_key=key.hexdigest())
 

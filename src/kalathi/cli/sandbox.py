@@ -99,7 +99,7 @@ def faults() -> None:
 @faults.command("list")
 @operator_options
 def faults_list(data: Path, url: str, token: str, as_json: bool) -> None:
-    """List the rules."""
+    """List the fault rules."""
     laid = operate(data, url, token, lambda operator: operator.faults())
     show(as_json, laid, _as_lines(laid))
 
@@ -144,7 +144,7 @@ def faults_add(
 @faults.command("clear")
 @operator_options
 def faults_clear(data: Path, url: str, token: str, as_json: bool) -> None:
-    """Remove all rules: nothing goes wrong on purpose any more."""
+    """Remove all fault rules."""
     laid = operate(data, url, token, lambda operator: operator.lay_down(1, []))
     show(as_json, laid, _as_lines(laid))
 
@@ -175,7 +175,7 @@ def _setting(text: str) -> tuple[str, Any]:
     if not separator:
         fail(f"--set {text}: give PATH=VALUE, such as order.line_items[0].quantity=3.")
     if not value.startswith(("{", "[", '"')):
-        return path, value  # A text or a number: whoever reads it knows which is wanted.
+        return path, value  # A text or a number; the marketplace decides by the field.
     try:
         return path, json.loads(value)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""Secrets on the command line: out of the process list, and never in a message.
+"""Hide secrets on the command line: keep them out of the process list and out of messages.
 
-Other users of a machine can read the command line of every process, but not its variables. So a command that stays,
-such as `kalathi serve`, runs itself again (same process) with the variables in place of the flags that hold a secret.
-The first command line can be read for some tenths of a second; only a variable or a file hides a secret altogether.
+Other users of a machine can read the command line of every process, but not its variables. So a long-running command,
+such as `kalathi serve`, executes itself again (same process) with variables in place of the flags that hold a secret.
+The first command line is readable for some tenths of a second; only a variable or a file hides a secret completely.
 """
 
 import os
@@ -79,7 +79,7 @@ def find_passwords(url: str) -> list[str]:
 def mask_passwords(text: str, url: str) -> str:
     """Return a text about an address without the passwords in it, such as an error message of a database driver."""
     for password in find_passwords(url):
-        # A driver takes everything after the first @ for the host.
+        # A driver treats everything after the first @ as the host.
         pieces = [piece for piece in password.split("@") if len(piece) >= _SHORTEST_PIECE]
         for form in (password, unquote(password), *pieces):
             text = text.replace(form, "***")

@@ -20,7 +20,7 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 
 def setting_options(command: T) -> T:
-    """A flag and a KALATHI_* variable for each row of the settings table."""
+    """Add a flag and a KALATHI_* variable for each row of the settings table."""
     for field in reversed(setting_fields()):
         # `--open-console` alone is `--open-console true`.
         alone: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if field.type is bool else {}
@@ -97,7 +97,7 @@ def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, 
     else:
         from kalathi.marketplace.app import operator_token
 
-        operator_token(settings)  # Made once, before there are several who could make it.
+        operator_token(settings)  # Create it once, before several processes could each create one.
         supervise(processes, run, say_ready)
 
 
@@ -110,8 +110,8 @@ def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, 
     help="Port for /healthz, /readyz and /metrics of this worker, on --host; 0 takes a free one.",
 )
 def worker(watch_port: int | None, **values: str) -> None:
-    """Run a worker only: deliveries, expiries, vouchers, until SIGTERM or Ctrl-C. Any number of them, on any number of
-    machines, share one PostgreSQL database.
+    """Run a worker only (deliveries, expiries, vouchers) until SIGTERM or Ctrl-C. Any number of workers, on any number
+    of machines, can share one PostgreSQL database.
 
     \b
     kalathi worker --database postgresql://kalathi@db.example/kalathi --public-url https://market.example

@@ -1,17 +1,17 @@
-"""Options that a group and its commands share: `merchant --data X status` is `merchant status --data X`.
+"""Options that a group and its commands share: `merchant --data X status` equals `merchant status --data X`.
 
-Without this, click reads the option at the group, and the command takes its own default in silence.
+Without this module, click would read the option for the group only, and the command would silently use its default.
 """
 
 import click
 from click.core import ParameterSource
 
-# The first of them wins: a flag, a variable, a line of kalathi.toml. At the same rank, the command's own.
+# The first source wins: a flag, a variable, a line of kalathi.toml. With equal sources, the command's own value wins.
 _RANKS = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 
 
 class SharingCommand(click.Command):
-    """A command of a group; an option of both counts at either place, and the inner wins."""
+    """A command of a group. An option that both have may be given in either place; the one after the command wins."""
 
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
         """Read the command's own arguments, then its group's values of the same options."""

@@ -75,6 +75,6 @@ def shop_list(data: Path, url: str, token: str, as_json: bool) -> None:
 @click.argument("shop_id")
 @operator_options
 def shop_token(shop_id: str, data: Path, url: str, token: str, as_json: bool) -> None:
-    """Make a new API token for a shop; the old one is dead at once."""
+    """Create a new API token for a shop; the old one stops working at once."""
     api_token = operate(data, url, token, lambda operator: operator.renew_token(shop_id))
     show(as_json, {"id": shop_id, "api_token": api_token}, f"API token (shown once) {api_token}")

@@ -24,7 +24,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 def simulate(
     rate: float, shops: int, seed: int, duration: str, data: Path, url: str, token: str, as_json: bool
 ) -> None:
-    """Make traffic: customers who buy, shops that answer, couriers who carry; seeded.
+    """Generate traffic: customers buy, shops answer, couriers deliver. The same seed makes the same decisions.
 
     \b
     kalathi simulate --rate 5 --shops 10 --seed 1 --for 60s

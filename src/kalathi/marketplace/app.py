@@ -1,4 +1,4 @@
-"""The composition root of the marketplace: it makes all parts, and says which handler runs which kind of due row."""
+"""The composition root of the marketplace: create every part, and give each kind of due row its handler."""
 
 import asyncio
 import contextlib
@@ -62,14 +62,15 @@ _log = structlog.get_logger("kalathi")
 OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
 ADDRESS_FILE: Final = "address"
 DATABASE_FILE: Final = "kalathi.db"
-# How late another process's changes may be noticed without a notification, and how often this process looks at most.
+# The longest delay until another process's change is noticed without a notification, and the shortest pause between two
+# reads of such changes.
 _POLL_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
 _FORGET_EVERY_SECONDS: Final = 3600.0
 
 
 class _Kept(NamedTuple):
-    """The state that the database keeps of a sandbox, read before the worker starts."""
+    """The stored state of a sandbox, read before the worker starts."""
 
     offset_millis: int
     faults: Faults | None
@@ -80,7 +81,7 @@ def _load_kept(view: View) -> _Kept:
 
 
 class Marketplace:
-    """Everything that runs in one process: API and worker over one database. `open_marketplace` makes it."""
+    """The API and the worker of one process over one database. Create it with `open_marketplace`."""
 
     _forgetting: asyncio.Task[None] | None = None
     _working: asyncio.Task[None] | None = None
@@ -97,7 +98,7 @@ class Marketplace:
         real: Callable[[], int],
         sender: Sender | None,
     ) -> None:
-        """Raises ValueError for a setting that cannot be read."""
+        """Create all parts. Raises ValueError for an invalid setting."""
         ip_ranges(settings.ip_ranges, settings.ip_ranges_modified)
         terms = Terms(settings, (settings.public_url or address).rstrip("/"))
         schedule = RetrySchedule(settings.webhook_attempt_minutes)
@@ -140,7 +141,7 @@ class Marketplace:
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
     def start(self) -> None:
-        """Starts the worker."""
+        """Start the worker and the hourly cleanup of the delivery log."""
         self._started_at = time.monotonic()
         self._working = asyncio.create_task(self.worker.run())
         self._forgetting = asyncio.create_task(self._forget())
@@ -160,7 +161,7 @@ class Marketplace:
         return time.monotonic() - (self.worker.last_turn_at or self._started_at)
 
     async def _forget(self) -> None:
-        """Now and then, and at the start, forgets webhooks that are older than the setting says."""
+        """Delete webhooks older than `delivery_log_days`, at the start and then every hour."""
         while not self._stopping:
             before = self._clock.now() - timedelta(days=self._settings.delivery_log_days)
             try:
@@ -171,7 +172,7 @@ class Marketplace:
                 await asyncio.wait_for(self._ending.wait(), _FORGET_EVERY_SECONDS)
 
     async def _follow(self) -> None:
-        """Follow the changes of other processes on the same database: business time, and the fault rules."""
+        """Apply the changes of business time and fault rules that other processes make in the same database."""
         for table in ("counters", "sandbox_faults"):
             self.database.subscribe(table, self._news.set)
         while not self._stopping:
@@ -184,7 +185,7 @@ class Marketplace:
             try:
                 kept = await self.database.read_point(_load_kept)
             except StorageError:
-                continue  # The database is away for a moment; writers get the error.
+                continue  # The database is unreachable for a moment; writers get the error.
             self._faults.follow(kept.faults, changes)
             if self._clock.follow(kept.offset_millis):
                 self._wake()
@@ -218,9 +219,10 @@ class Marketplace:
 async def open_marketplace(
     settings: Settings, address: str, *, real: Callable[[], int] = real_millis, sender: Sender | None = None
 ) -> Marketplace:
-    """`address` is where it listens. Tests give their own real time and their own network for webhooks.
+    """Open the database and create the marketplace, which listens on `address`. Tests pass their own real time
+    (milliseconds since 1970) and their own network for webhooks.
 
-    Raises DatabaseInUseError, NewerDatabaseError, StorageError, ValueError for a setting that cannot be read.
+    Raises DatabaseInUseError, NewerDatabaseError, StorageError, and ValueError for an invalid setting.
     """
     database = await open_database(settings.database or f"sqlite:///{settings.data / DATABASE_FILE}")
     try:
@@ -246,7 +248,7 @@ _Handler = Callable[[DueRow], Awaitable[None]]
 
 
 def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:
-    """The API, which pages of these origins may call from a browser if it is a sandbox."""
+    """Return the API. In a sandbox, pages of the origins of `cors_origins` may call it from a browser."""
     origins = [origin for part in settings.cors_origins.split(",") if (origin := part.strip())]
     if not origins or settings.mode != "sandbox":
         return api
@@ -262,7 +264,7 @@ def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:
 def _handlers(
     orders: OrderDueWork, reviews: ReturnDueWork, openings: Openings, idempotency: IdempotencyKeys
 ) -> dict[DueKind, _Handler]:
-    """The handlers of due rows other than deliveries."""
+    """Return the handlers of all due rows except deliveries."""
     return {
         DueKind.EXPIRY: orders.expire,
         DueKind.EXPRESS: orders.accept_express,
@@ -275,7 +277,7 @@ def _handlers(
 
 
 def _job_kinds(settings: Settings, dispatcher: Dispatcher, handlers: Mapping[DueKind, _Handler]) -> list[JobKind]:
-    """Which handler runs which kind of due row, and how many at once."""
+    """Return the job kinds: the handler of each kind of due row, and its number of slots."""
     return [
         _deliveries(settings, dispatcher),
         *(JobKind(kind, handler, slots=20, slots_per_shop=20) for kind, handler in handlers.items()),
@@ -307,7 +309,8 @@ def _listener_workers(
 
 
 def operator_token(settings: Settings) -> str:
-    """The operator's token: the setting, else the data folder's file, made at the first start, mode 600."""
+    """Return the operator's token: the setting, or the token in the data folder's file. The first start creates that
+    file with mode 600. Raises ValueError for an empty file, and in production for a short token."""
     if settings.operator_token:
         return settings.operator_token
     path: Path = settings.data / OPERATOR_TOKEN_FILE

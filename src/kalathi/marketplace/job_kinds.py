@@ -1,4 +1,4 @@
-"""The kinds of jobs that a worker runs, each with a pool of slots that is shared out among the shops."""
+"""The job kinds of a worker, and the pool of slots of each kind, which the shops share."""
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,21 +8,21 @@ from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import Row, View
 
-# An endpoint that answers within this is a healthy one; how many of them are remembered.
+# A job that ends faster than this is quick. The most quick shops that are remembered.
 _QUICK_SECONDS: Final = 1.0
 _MOST_KNOWN: Final = 100_000
 
 
 class JobKind(NamedTuple):
-    """One kind of job: its handler, and how many jobs run at once, in all and for one shop.
+    """One kind of job: its handler, and the most jobs that run at once, in all and for one shop.
 
-    The handler commits its own outcome together with the end of the row. Or it returns a result, and `record` turns the
-    results of many rows into one change set when their slots are free again: a delivery needs its slot while the
-    endpoint answers, not while the disk writes. If the change set cannot be written, the leases end and the jobs are
+    The handler either commits its own outcome together with the end of the row, or returns a result. `record` turns the
+    results of many rows into one change set after their slots are free: a delivery needs its slot while the endpoint
+    answers, not while the disk writes. If the change set cannot be written, the leases expire and the jobs are
     repeated. If the handler raises any other error, the row is put off.
 
-    `prepare` runs once for all claimed rows and the columns read `beside` them; the handler gets its part with its row.
-    `weigh` returns how many bytes of memory that part holds.
+    `prepare` runs once for all claimed rows and the columns read `beside` them; the handler receives each row with its
+    prepared part. `weigh` returns the size of that part in bytes.
     """
 
     kind: DueKind
@@ -38,7 +38,7 @@ class JobKind(NamedTuple):
 
 
 class Claimed:
-    """A claimed row, its prepared part and how many bytes that holds, and the time of the claim."""
+    """A claimed row, its prepared part with its size in bytes, and the event loop's time of the claim in seconds."""
 
     __slots__ = ("claimed_at", "prepared", "row", "weight")
 
@@ -50,20 +50,20 @@ class Claimed:
 
 
 class WorkerPool:
-    """The claimed jobs of one kind: how many each shop has, which ones wait for a slot, and how many slots are
-    taken."""
+    """The claimed jobs of one kind: their number by shop, the jobs that wait for a slot, and the number of slots in
+    use."""
 
     def __init__(self, job_kind: JobKind) -> None:
         self.job_kind = job_kind
         self.by_shop: Counter[str] = Counter()
         self.ready: deque[Claimed] = deque()
         self.slots_taken = 0
-        # Shops by the duration of their last job: quick ones, and slow ones.
+        # The shops whose last job was quick, and those whose last job was slow.
         self.quick: set[str] = set()
         self.slow: set[str] = set()
 
     def note_duration(self, shop_id: str, seconds: float) -> None:
-        """How long the shop's work took."""
+        """Record the duration of a shop's job."""
         if seconds < _QUICK_SECONDS:
             self.slow.discard(shop_id)
             if len(self.quick) >= _MOST_KNOWN:
@@ -74,8 +74,11 @@ class WorkerPool:
             self.slow.add(shop_id)
 
     def shares(self) -> Callable[[str], int]:
-        """How many slots a shop may have, for one claim: one until its work has ended quickly, so that dead endpoints
-        cannot take all; and those that were slow the last time have a quarter of the slots together."""
+        """Return a function that gives the number of slots of a shop, for one claim.
+
+        A shop has one slot until one of its jobs has ended quickly, so that dead endpoints cannot use all slots. All
+        shops whose last job was slow share a quarter of the slots.
+        """
         left = max(1, self.job_kind.slots // 4) - sum(
             self.by_shop[shop_id] for shop_id in self.slow & self.by_shop.keys()
         )
@@ -92,22 +95,23 @@ class WorkerPool:
         return share
 
     def limits(self, *, is_hurried: bool) -> tuple[int, Callable[[str], int] | None]:
-        """How many slots a shop may have at most, and `shares` if some shops may have less, for one claim. A move of
-        the clock (`is_hurried`) waits for all due work, so that a slow shop must not do it one by one."""
+        """Return the most slots of a shop for one claim, and `shares` if some shops may have fewer. A move of the clock
+        (`is_hurried`) waits for all due jobs, so a shop may then use all slots: a slow shop must not run its jobs one
+        by one."""
         return (self.job_kind.slots, None) if is_hurried else (self.job_kind.slots_per_shop, self.shares())
 
     @property
     def room(self) -> int:
-        """How many more may be claimed."""
+        """The number of further rows that may be claimed."""
         return 2 * self.job_kind.slots - self.by_shop.total()
 
     def add(self, claimed: Claimed) -> None:
-        """Its turn comes."""
+        """Queue a claimed row for a slot."""
         self.by_shop[claimed.row.shop_id] += 1
         self.ready.append(claimed)
 
     def remove(self, shop_id: str) -> None:
-        """The shop may have another one."""
+        """Remove a finished job of the shop, so that its next one can be claimed."""
         self.by_shop[shop_id] -= 1
         if not self.by_shop[shop_id]:
             del self.by_shop[shop_id]

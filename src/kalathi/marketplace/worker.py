@@ -1,8 +1,8 @@
-"""The worker claims free due rows, gives each to the handler of its kind, and keeps within the slots.
+"""The worker: claim free due rows, run the handler of each kind, and respect the limits on slots.
 
-A slow or dead endpoint must never delay another shop: a shop without a free slot is left out of the claim, and no more
-of its rows are claimed than it has slots. In all, twice as many rows are claimed as there are slots, so that the next
-ones are at hand when the earlier ones have ended.
+A slow or dead endpoint must never delay another shop. So the worker claims no more rows of a shop than the shop has
+slots, and none of a shop without a free slot. In all it claims twice as many rows as there are slots, so that a slot
+that becomes free has its next row at once.
 """
 
 import asyncio
@@ -29,17 +29,21 @@ from kalathi.marketplace.kernel.storage.database import Database, View
 
 _log = structlog.get_logger("kalathi.worker")
 
-# New due rows of this process wake the worker; rows of others, freed leases and errors are noticed this late.
+# The longest delay until the worker notices a due row that did not wake it: after a missed notification, an expired
+# lease, or an error.
 _POLL_SECONDS: Final = 1.0
-# A claim costs as much for one row as for fifty: under load, here when so much is in flight, claims keep a distance.
+# A claim of one row costs as much as a claim of fifty. So under load, with `_LOAD` slots in use, the worker pauses
+# between claims.
 _BETWEEN_CLAIMS_SECONDS: Final = 0.005
 _LOAD: Final = 16
-# How many results may wait for a slow disk, and how many bytes the claimed rows may hold in memory.
+# The most results that may wait for a slow disk, and the most bytes of memory that claimed rows may hold.
 _MOST_RESULTS: Final = 1000
 _MOST_BYTES: Final = 64 * 2**20
-# A row that has waited so long for a slot is given back: its job may take ten seconds, and its lease ends after twenty.
+# A row that has waited this long for a slot is released: its job may take 12 s (the largest `webhook_timeout_seconds`),
+# and its lease ends after 20 s.
 _MOST_WAIT_SECONDS: Final = 5.0
-# A result that could not be written is tried again while its lease may last, so that nothing is sent twice.
+# The pauses between attempts to write a result. They stop while the lease can still hold, because an expired lease
+# would send the webhook twice.
 _PAUSES_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 3.0)
 _DRAIN_SECONDS: Final = 5.0
 _FIRST_PAUSE_MILLIS: Final = 60_000
@@ -51,7 +55,7 @@ _Result = tuple[JobKind, DueRow, Any]
 
 
 def _limit_bytes(work: list[Claimed], free_bytes: int) -> list[Claimed]:
-    """As many as there is room for; one when there is any."""
+    """Return the first rows that fit into the free memory, and at least one if there is any."""
     kept: list[Claimed] = []
     for claimed in work:
         free_bytes -= claimed.weight
@@ -62,7 +66,7 @@ def _limit_bytes(work: list[Claimed], free_bytes: int) -> list[Claimed]:
 
 
 class Worker:
-    """One process's worker: `run`, then `end`, then `drain`."""
+    """The worker of one process: call `run`, then `end`, then `drain`."""
 
     def __init__(
         self,
@@ -74,8 +78,8 @@ class Worker:
         real: Callable[[], int] = real_millis,
         frees_leases: bool = True,
     ) -> None:
-        """`most_bytes` is what claimed work may hold in memory; `real` is the time of leases. Only the first worker of
-        a process `frees_leases`."""
+        """`most_bytes` limits the memory of claimed rows. `real` returns the time of leases, in milliseconds since
+        1970. Only the first worker of a process `frees_leases`."""
         self._database = database
         self._clock = clock
         self._most_bytes = most_bytes
@@ -83,7 +87,7 @@ class Worker:
         self._leases_are_free = database.is_shared or not frees_leases
         self._awake = asyncio.Event()
         self._stopping = False
-        # Real time of the last whole turn; None before the first.
+        # Monotonic time of the last whole turn, in seconds; None before the first.
         self.last_turn_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimed_at = 0.0
@@ -93,12 +97,12 @@ class Worker:
         self._recording: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Something may be due: claim now."""
+        """Wake the worker, because a job may be due."""
         self._awake.set()
 
     async def run(self) -> None:
-        """Works until stopped. Alone with its database it first frees the leases of the process before it; those of
-        one of many run out by themselves."""
+        """Claim and run jobs until `end` is called. If this is the only process of the database, first free the leases
+        of the process before it. With several processes, the leases of a dead process expire."""
         self._database.subscribe("due", self.wake)
         try:
             while not self._stopping:
@@ -114,20 +118,20 @@ class Worker:
                 self._leases_are_free = True
             seconds = await self._turn()
             self.last_turn_at = time.monotonic()
-        except Exception:  # noqa: BLE001  (a database error must not end the worker; it tries repeat_at)
+        except Exception:  # noqa: BLE001  (a database error must not end the worker; it tries again)
             _log.exception("claim_failed")
             seconds = _POLL_SECONDS
         if seconds > 0:
             await self._rest(seconds)
 
     def end(self) -> None:
-        """Claims nothing more: `run` returns."""
+        """Stop claiming, so that `run` returns."""
         self._stopping = True
         self.wake()
 
     async def drain(self) -> None:
-        """After `run` has returned: finish jobs in flight, and give back rows that wait for a slot. Unfinished jobs are
-        repeated when their leases end."""
+        """Finish the jobs in flight, and release the rows that wait for a slot. Call it after `run` has returned. A job
+        that is still unfinished after 5 seconds is cancelled, and repeated when its lease expires."""
         for pool in self._pools:
             while pool.ready:
                 self._give_back(pool, pool.ready.popleft())
@@ -145,13 +149,13 @@ class Worker:
         return self._tasks if self._recording is None else {*self._tasks, self._recording}
 
     async def _rest(self, seconds: float) -> None:
-        # The timer wakes the worker: it costs a tenth of the task that wait_for makes.
+        # A timer costs a tenth of `wait_for`, which creates a task.
         timer = asyncio.get_running_loop().call_later(seconds, self.wake)
         await self._awake.wait()
         timer.cancel()
 
     async def _turn(self) -> float:
-        """Claim free due rows, and return how long to sleep unless the worker is woken."""
+        """Claim free due rows, and return the seconds to sleep unless the worker is woken."""
         if len(self._tasks) >= _LOAD:
             now = asyncio.get_running_loop().time()
             await asyncio.sleep(self._claimed_at + _BETWEEN_CLAIMS_SECONDS - now)
@@ -206,7 +210,7 @@ class Worker:
             with self._database.metrics.claim_seconds.time():
                 work = await self._database.claim(command)
         except ConditionFailedError:
-            return True  # Another worker was faster with one of them: claim again.
+            return True  # Another worker has claimed one of them: claim again.
         self._claimed_at = asyncio.get_running_loop().time()
         self._begin(pool, work)
         return bool(work)
@@ -256,7 +260,8 @@ class Worker:
             self._free_slot(pool, claimed)
 
     def _give_back(self, pool: WorkerPool, claimed: Claimed) -> None:
-        """It has waited so long that its lease might end while it is being done, or there is no time for it."""
+        """Release a row whose lease might expire while its job runs, because it has waited too long, or that there is
+        no time for."""
         self._record(pool, claimed.row, _GIVEN_BACK)
         self._free_slot(pool, claimed)
 
@@ -266,7 +271,7 @@ class Worker:
         self.wake()
 
     def _record(self, pool: WorkerPool, row: DueRow, result: Any) -> None:
-        """Results of work that ends while others are being written are written together."""
+        """Queue a result. Results that arrive during a write are written together by the next one."""
         self._results.append((pool.job_kind, row, result))
         if self._recording is None:
             self._recording = asyncio.create_task(self._write_results())
@@ -280,14 +285,14 @@ class Worker:
                     if not results or pause_seconds is None:
                         break
                     await asyncio.sleep(pause_seconds)
-                # Deliveries that waited for these can go now.
+                # Deliveries that waited for these results can be claimed now.
                 self.wake()
         finally:
             self._recording = None
 
     async def _write_results_once(self, results: list[_Result], *, is_last: bool) -> list[_Result]:
-        """All at once; when that is refused, each for itself. Gives those for which the database had no room or no
-        time, unless there is no other attempt."""
+        """Write all results in one change set; if the database refuses it, write each result on its own. Return the
+        results to retry after a StorageError; none if this is the last attempt."""
         refusals = await self._try_to_write([results])
         if refusals == [None]:
             return []
@@ -299,7 +304,8 @@ class Worker:
             elif isinstance(refusal, StorageError | ConditionFailedError):
                 _not_written(result[1], refusal)
             elif refusal is not None:
-                # The database will never take this result: repeated at once, the work would be repeated for ever.
+                # The database will never accept this result. Put the row off: repeated at once, the job would be
+                # repeated for ever.
                 _log.error("outcome_refused", kind=result[1].kind, subject=result[1].subject, error=str(refusal))
                 await self._put_off(result[1])
         return later
@@ -320,7 +326,7 @@ class Worker:
 
 
 def _changes(results: list[_Result]) -> ChangeSet:
-    """The change sets of results, by kind of job."""
+    """Return one change set: the records of ended jobs, by kind, and the releases of rows given back."""
     changes = ChangeSet(*(release(row) for _, row, result in results if result is _GIVEN_BACK))
     for job_kind in {job_kind.kind: job_kind for job_kind, _, _ in results}.values():
         ended = [result for its, _, result in results if its is job_kind and result is not _GIVEN_BACK]
@@ -330,7 +336,7 @@ def _changes(results: list[_Result]) -> ChangeSet:
 
 
 def _not_written(row: DueRow, error: Exception) -> None:
-    """The lease runs out, and the work is repeated."""
+    """Log a result that was not written. Its lease expires, and the job is repeated."""
     if isinstance(error, ConditionFailedError):
         _log.warning("lease_lost", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
     else:

@@ -1,1 +1,1 @@
-"""HTTP: one route table, the merchants' API, the operator's API, and the one place where errors get their status."""
+"""HTTP: one route table for the merchants' API and the operator's API. Errors get their status in web/reply.py."""

@@ -1,6 +1,6 @@
-"""The ASGI application: the merchants' front, and Starlette's routing for the rest, both made from the route table.
+"""The ASGI application: the merchants' front, and Starlette's routing for the rest, both built from the route table.
 
-A `Reply` is an ASGI application, which is all that Starlette asks of a response; the casts say so to the type checker.
+A `Reply` is an ASGI application, and Starlette needs no more from a response. The casts satisfy the type checker.
 """
 
 from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ OPERATOR = "operator"
 
 
 def application(context: Context) -> ASGIApp:
-    """The whole HTTP face of the marketplace."""
+    """Return the marketplace's HTTP application."""
     merchants = _merchants_front(context)
     rest = Starlette(
         routes=[
@@ -49,19 +49,19 @@ def application(context: Context) -> ASGIApp:
     )
 
     for entry in rest.router.routes:
-        # A link checker that asks for the head only must not count as a download.
+        # A HEAD request, for example from a link checker, must not count as a download.
         if isinstance(entry, StarletteRoute):
             entry.methods = (entry.methods or set()) - {"HEAD"}
-    # A path with one slash too many is no path of ours; a redirect would answer without the envelope.
+    # Starlette's redirect for an extra slash would answer without the error envelope.
     rest.router.redirect_slashes = False
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
         if path.endswith("/") or path.startswith("//"):
-            # A base URL that ends with a slash before a path that begins with one, or a slash at the end.
+            # For example, a client joined a base URL and a path with two slashes, or added one at the end.
             path = "/" + path.strip("/")
         if "\0" in path:
-            # PostgreSQL refuses a text with this character, so nothing can have such a name.
+            # No stored name contains this character, because PostgreSQL cannot store it.
             await error_reply(DomainError(ErrorCode.NOT_FOUND, "There is no such path."))(scope, receive, send)
         elif scope["type"] == "http" and path.startswith(BASE_PATH):
             await merchants(scope if path == scope["path"] else {**scope, "path": path}, receive, send)
@@ -72,7 +72,7 @@ def application(context: Context) -> ASGIApp:
 
 
 def _merchants_front(context: Context) -> MerchantsFront:
-    """The shops' calls: those on one order by method and action, the others by their paths."""
+    """Return the front of the shops' calls. It finds calls on one order by method and action, the others by path."""
     merchant_prefix = f"{BASE_PATH}/orders/{{code}}"
     calls = {}
     for route in ROUTES:
@@ -128,7 +128,7 @@ def _check_sandbox(context: Context) -> None:
 
 async def _routing_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:
-        # Each method of a path is a route of its own, and the error lists the methods of one route only.
+        # Each method of a path is a separate route, and the error lists the methods of one route only.
         rows = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
         allowed = {method for row in rows for method in getattr(row, "methods", ())}
         sentence = f"{request.method} is not a method of this path."

@@ -1,4 +1,4 @@
-"""One request as its handler sees it, and how a handler writes."""
+"""A request as its handler receives it, and the function with which handlers run commands."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -24,7 +24,7 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class ShopCall(Call, frozen=True, kw_only=True):
-    """The same of a shop, known by its token."""
+    """A call of a shop, which its token identifies."""
 
     shop: Shop
 
@@ -33,10 +33,11 @@ ShopHandler = Callable[[Context, ShopCall], Awaitable[Reply]]
 
 
 async def write(context: Context, call: Call, command: Command[Reply], *, codes: int = 0) -> Reply:
-    """Run a command; with an Idempotency-Key its answer is written with it, and a repeat gets it again."""
+    """Run a command. With an Idempotency-Key, the answer is stored in the same change set, and a repeated request gets
+    the stored answer."""
     return await context.commands.run_once(call.keyed, command, Reply, codes=codes)
 
 
 def reply(status: int, payload: object) -> Reply:
-    """An answer of this struct."""
+    """Return an answer with this struct as its JSON body."""
     return Reply(status, encode(payload))

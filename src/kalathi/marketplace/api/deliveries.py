@@ -32,7 +32,7 @@ class DeliveryList(Struct, frozen=True, kw_only=True):
 
 
 class Resent(Struct, frozen=True, kw_only=True):
-    """How many events were made due."""
+    """The number of events that are sent again."""
 
     resent: int
 
@@ -62,14 +62,14 @@ async def list_deliveries(context: Context, call: Call) -> Reply:
 
 
 async def show_delivery(context: Context, call: Call) -> Reply:
-    """One event with its body, its headers and each attempt."""
+    """Show one event with its body, its headers and all attempts."""
     headers, now_seconds = webhook_headers(context.terms.settings.user_agent), real_millis() // 1000
     detail = await context.database.read(lambda view: log.delivery_detail(view, call.path["id"], headers, now_seconds))
     return Reply(200, encode(detail))
 
 
 async def resend_delivery(context: Context, call: Call) -> Reply:
-    """Sends one event again, the same bytes; one that still waits is sent now."""
+    """Send one event again, with the same bytes. A pending event is sent immediately."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
         log.delivery_detail(facts.view, call.path["id"], {}, 0)

@@ -15,10 +15,10 @@ _PAGE_HEADERS: Final = (
 
 
 async def show_openapi(context: Context, call: Call) -> Reply:
-    """The OpenAPI 3.1 document of every call."""
+    """Show the OpenAPI 3.1 document of all calls."""
     return Reply(200, context.description.document)
 
 
 async def show_docs(context: Context, call: Call) -> Reply:
-    """The same for people."""
+    """Show all calls as an HTML page."""
     return Reply(200, context.description.page, _PAGE_HEADERS)

@@ -1,7 +1,6 @@
-"""How the marketplace describes itself, for machines and for people.
+"""The description of the marketplace's calls, as JSON and as HTML.
 
-Both are made from the OpenAPI document when they are asked for first. The page loads nothing from elsewhere and needs
-no script.
+The first request renders each of them from the OpenAPI document. The page loads no other resources and needs no script.
 """
 
 import base64
@@ -34,7 +33,7 @@ class ApiDescription:
     """The document and the page as bytes."""
 
     def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
-        """`make` gives the OpenAPI document; it is called once."""
+        """`make` returns the OpenAPI document. It is called once."""
         self._make = make
 
     @cached_property
@@ -53,7 +52,7 @@ class ApiDescription:
 
 
 def page(document: dict[str, Any]) -> str:
-    """The document as HTML: one section a kind of caller, one fold a call."""
+    """Render the document as HTML, with a section for each kind of caller and a fold for each call."""
     sections: dict[str, list[str]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

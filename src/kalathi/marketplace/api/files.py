@@ -14,7 +14,7 @@ from kalathi.marketplace.web.reply import PDF_HEADERS, SECRET_FILE, Reply
 
 
 async def download_voucher(context: Context, call: Call) -> Reply:
-    """The PDF. If the shop is not enrolled in set-as-ready, downloading marks the order ready
+    """Download the voucher as a PDF. If the shop is not enrolled in set-as-ready, this marks the order as ready
     (docs/contract.md#section-3).
 
     Raises NOT_FOUND.
@@ -35,7 +35,7 @@ async def download_voucher(context: Context, call: Call) -> Reply:
 
 
 async def download_upload(context: Context, call: Call) -> Reply:
-    """The file behind an unguessable link; never as a page of this site. Raises NOT_FOUND."""
+    """Download the file behind an unguessable link. Browsers never show it as a page of this site. Raises NOT_FOUND."""
     name, _, extension = call.path["file"].rpartition(".")
     if call.path["shop_id"] == DEMO_SHOP_ID and call.path["file"] == f"{SAMPLE_LINK}.pdf":
         found: Upload | None = Upload("application/pdf", await context.sample.pdf())

@@ -34,13 +34,13 @@ from kalathi.marketplace.web.reply import SUCCESS, Reply, error_reply
 from kalathi.marketplace.web.uploads import FileField, read_upload
 
 _ORDERS: Final = f"{BASE_PATH}/orders/"
-# No token is nearly as long; longer ones are refused without being hashed or kept.
+# Far longer than any token. Longer values are refused without being hashed or cached.
 _LONGEST_AUTHORIZATION: Final = 200
 
 
 class MerchantCall(NamedTuple):
-    """One row of the table as the front runs it. `body` is a struct, a file field, or None; `part` is the rest of its
-    path behind the action."""
+    """One row of the table as the front runs it. `body` is a struct, a file field, or None; `part` is the part of the
+    path after the action."""
 
     handler: Handler
     body: Any
@@ -63,8 +63,8 @@ class MerchantsFront:
     def __init__(
         self, context: Context, calls: dict[tuple[str, str], MerchantCall], others: ShopRoutes, vendor: str
     ) -> None:
-        """`calls` maps method and action, such as ("POST", "accept"); GET of the order itself is ("GET", "").
-        `others` are not on one order."""
+        """`calls` has the calls on one order, by method and action, such as ("POST", "accept"). GET of the order itself
+        is ("GET", ""). `others` has the calls that are not on one order."""
         self._context = context
         self._calls = calls
         self._others = others
@@ -76,7 +76,7 @@ class MerchantsFront:
         self._limit = RateLimit(context.terms.settings.rate_limit_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers every request, the faulty ones too."""
+        """Answer a request, with injected faults if rules apply."""
         if self._context.faults.strikes_api:
             token_hash = _token_hash(_scan_headers(scope).authorization)
             shop_id = await self._context.database.read_point(lambda view: shops.shop_id_of_token(view, token_hash))
@@ -140,7 +140,7 @@ class MerchantsFront:
         )
 
     def _call(self, scope: Scope) -> tuple[MerchantCall, str]:
-        """Which call it is, and the order's code. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
+        """Return the call, and the order's code. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
         path: str = scope["path"]
         code, _, action = path[len(_ORDERS) :].partition("/")
         call = self._calls.get((scope["method"], action))
@@ -154,7 +154,7 @@ class MerchantsFront:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
 
     def _name_of(self, scope: Scope) -> str:
-        """How rules of faults call a call: `show` for an order, its action, or the name of the route."""
+        """Return the name of a call in fault rules: `show` for an order, the order's action, or the route's name."""
         path: str = scope["path"]
         if path.startswith(_ORDERS):
             return path[len(_ORDERS) :].partition("/")[2].partition("/")[0] or "show"
@@ -175,8 +175,7 @@ class MerchantsFront:
         return caller
 
     def _accepts(self, accept: bytes | None) -> bool:
-        """Whether one of the media ranges is ours, however it is spaced and cased. `version=3` and later minor versions
-        of 3 get 3.0."""
+        """Whether one of the media ranges is ours, regardless of blanks and case. Any minor version of 3 gets 3.0."""
         given = (accept or b"").decode("latin-1").replace(" ", "").replace("\t", "").replace('"', "").lower()
         return any(self._ours.fullmatch(media) for media in given.split(","))
 
@@ -217,7 +216,7 @@ async def _body(wanted: Any, receive: Receive, headers: _Headers) -> tuple[Any, 
 
 def _token_hash(authorization: bytes | None) -> bytes:
     if authorization is None or len(authorization) > _LONGEST_AUTHORIZATION:
-        return b""  # No token has an empty hash, so this finds nobody.
+        return b""  # No token has an empty hash, so no shop is found.
     return _hash_of(authorization)
 
 

@@ -51,7 +51,7 @@ def listen_endpoint(context: Context) -> Callable[[WebSocket], Awaitable[None]]:
                 task.cancel()
             context.listeners.leave(stream)
         with contextlib.suppress(TimeoutError):
-            # One that does not read does not read this either.
+            # A listener that has stopped reading would block the close frame.
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await _close(websocket, _RESTART)
 
@@ -59,7 +59,7 @@ def listen_endpoint(context: Context) -> Callable[[WebSocket], Awaitable[None]]:
 
 
 async def _open(context: Context, websocket: WebSocket) -> tuple[Stream, str]:
-    """Raises NOT_FOUND, INVALID_PARAMETER, RATE_LIMITED."""
+    """Check the request, and return its stream and its shop's id. Raises NOT_FOUND, INVALID_PARAMETER, RATE_LIMITED."""
     query, settings = websocket.query_params, context.terms.settings
     shop = await context.database.read(lambda view: find_shop(view, websocket.path_params["id"]))
     names = [name for part in query.get("events", "").split(",") if (name := part.strip())]

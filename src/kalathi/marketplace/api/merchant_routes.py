@@ -36,7 +36,7 @@ def _merchant(
     *errors: ErrorCode,
     draws_codes: bool = False,
 ) -> Route:
-    """An action on an order: `POST /orders/:code/<action>`, which answers success."""
+    """Return the route of an action on an order, `POST /orders/:code/<action>`, which answers with success."""
     reads = BODY_ERRORS if isinstance(body, type) else ()
     return Route(
         Access.MERCHANT,
@@ -60,7 +60,7 @@ def _shop(
     body: Any = None,
     query: tuple[Query, ...] = (),
 ) -> Route:
-    """A shop's call that is not on one order; a list has pages."""
+    """Return the route of a shop's call that is not on one order."""
     writes = () if method == "GET" else (ErrorCode.CONFLICT,)
     keyed = (ErrorCode.IDEMPOTENCY_KEY,) if method == "POST" else ()
     reads = BODY_ERRORS if body is not None else ()
@@ -80,11 +80,11 @@ def _shop(
 
 
 def fault_name(route: Route) -> str:
-    """How rules of faults call a shop's call that is not on one order."""
+    """Return the name, in fault rules, of a shop's call that is not on one order."""
     return "list" if route.path == _LIST else route.handler.__name__
 
 
-# The errors of each action of a shop, beside those of every action.
+# The errors of each action of a shop, in addition to those of every action.
 _REFUSALS: Final[dict[str, tuple[ErrorCode, ...]]] = {
     "accept": (_E.ORDER_STATUS,),
     "reject": (_E.ORDER_STATUS,),
@@ -205,5 +205,5 @@ def _call_name(route: Route) -> str:
     return route.path.removeprefix(_ORDER).strip("/").partition("/")[0] or "show"
 
 
-# The names by which rules of faults call the shops' calls.
+# The names of the shops' calls in fault rules.
 API_CALLS: Final = sorted({_call_name(route) for route in MERCHANT_ROUTES})

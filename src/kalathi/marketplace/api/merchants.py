@@ -30,8 +30,8 @@ from kalathi.marketplace.web.reply import Reply
 
 
 class OrderCall(NamedTuple):
-    """One call on one order: the shop, the order as it was read, the body and the time. `part` is the rest of the path
-    behind its action."""
+    """One call on one order: the shop, the order as it was read, the body and the time. `part` is the part of the path
+    after the action."""
 
     shop: Shop
     found: FoundOrder
@@ -49,7 +49,8 @@ _ACTION_OPTIONS: Final = ("action_options", "1")
 
 
 def show_order(context: Context, call: OrderCall) -> Reply:
-    """The whole order, with its options while it is open; `action_options=1` adds where its pickup can be moved to."""
+    """Show the whole order, with its options while it is open. `action_options=1` adds the options for moving the
+    pickup."""
     offer = context.terms.offer(call.found.shop)
     if call.query and _ACTION_OPTIONS in parse_qsl(call.query.decode("latin-1")):
         return Reply(200, wire.order_body_with_actions(call.found, offer, call.now))
@@ -57,7 +58,7 @@ def show_order(context: Context, call: OrderCall) -> Reply:
 
 
 def order_action(operation: Operation) -> Handler:
-    """The handler of one thing that a shop does to an order."""
+    """Return the handler of a shop's operation on an order."""
 
     def handle(call: OrderCall, facts: Facts) -> ChangeSet:
         return _drop_if_demo(call, operation.run(call.found, call.body, _facts_for(call, facts)))
@@ -67,26 +68,27 @@ def order_action(operation: Operation) -> Handler:
 
 
 def upload_invoice(call: OrderCall, facts: Facts) -> ChangeSet:
-    """Keeps the fiscal document (multipart, `invoice_file`: pdf, png or jpg, at most 7 MB); a later one replaces it."""
+    """Upload the invoice. It is a multipart form with `invoice_file`: pdf, png or jpg, at most 7 MB. A later upload
+    replaces it."""
     body: Upload = call.body
     return _drop_if_demo(call, commands.attach_invoice(call.found, body, _facts_for(call, facts)))
 
 
 def upload_credit_invoice(call: OrderCall, facts: Facts) -> ChangeSet:
-    """Keeps the credit invoice (multipart, `credit_invoice_file`), which the order itself does not show."""
+    """Upload the credit invoice. It is a multipart form with `credit_invoice_file`. The order does not show it."""
     body: Upload = call.body
     return _drop_if_demo(call, commands.attach_credit_invoice(call.found, body, facts))
 
 
 def trigger_webhook(call: OrderCall, facts: Facts) -> ChangeSet:
-    """Sends the webhook that goes with a demo order to the shop's live URL, seconds later."""
+    """Send a webhook of a demo order to the shop's webhook URL, after a few seconds."""
     return trigger_event(call.shop, call.found, TriggerKind(call.part), facts)
 
 
 async def list_orders(context: Context, call: ShopCall) -> Reply:
-    """`?state=&updated_since=&page=&per=`: the shop's orders, newest change first. An order that changes while pages
-    are read moves to the front, so a later page can miss another one. To miss none, walk with `?cursor=start` and then
-    with each answer's `meta.next_cursor`: earliest change first; keep the last cursor to ask for later changes."""
+    """`?state=&updated_since=&page=&per=`: the shop's orders, newest change first. An order that changes between two
+    requests moves to the first page, so orders can be missed or repeated. To miss none, read with `?cursor=start` and
+    then with the `meta.next_cursor` of each answer, oldest change first. Keep the last cursor to read later changes."""
     shop, query = call.shop, call.query
     state = query.get("state")
     if state is not None and state not in set(OrderState):
@@ -119,10 +121,10 @@ async def _walk_orders(context: Context, call: ShopCall, states: tuple[OrderStat
 
 
 def _facts_for(call: OrderCall, facts: Facts) -> Facts:
-    """The facts with the time at which a demo order stands."""
+    """Return the facts, with a demo order's fixed time as `now`."""
     return facts._replace(now=call.now) if call.is_demo else facts
 
 
 def _drop_if_demo(call: OrderCall, recorded: Recorded) -> ChangeSet:
-    """A demo order answers as its state demands, and stays as it is."""
+    """Return the rows to write. A demo order never changes, so it has none."""
     return ChangeSet() if call.is_demo else recorded.changes

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the route table; schemas come from the structs that requests and answers are."""
+"""The OpenAPI 3.1 document, generated from the route table. The schemas come from the structs of bodies and answers."""
 
 import re
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ _TAGS: Final = {
     Access.MONITOR: "Links",
     Access.ANYBODY: "Links",
 }
-# What any call of this access may be refused with.
+# The errors of every call with this access.
 _OF_ACCESS: Final = {
     Access.MERCHANT: (ErrorCode.UNAUTHORIZED, ErrorCode.NOT_ACCEPTABLE, ErrorCode.RATE_LIMITED),
     Access.OPERATOR: (ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED),
@@ -37,7 +37,7 @@ _OF_ACCESS: Final = {
 
 
 def document(vendor: str) -> dict[str, Any]:
-    """The whole document as plain data; `vendor` is the word of the Accept header."""
+    """Return the whole document as plain data. `vendor` is the vendor's name in the Accept header."""
     wanted = [ErrorEnvelope, *_structs()]
     schemas, components = msgspec.json.schema_components(wanted, ref_template=_REF)
     by_type = {_key(kind): _plain(schema) for kind, schema in zip(wanted, schemas, strict=True)}
@@ -161,7 +161,7 @@ def without_references(sentence: str) -> str:
 
 
 def _plain(schema: Any) -> Any:
-    """Plain data, with money as the numbers that it is on the wire."""
+    """Return plain data. Money becomes a number, as on the wire."""
     if isinstance(schema, str):
         return without_references(schema)
     if isinstance(schema, dict):
@@ -173,5 +173,5 @@ def _plain(schema: Any) -> Any:
         return [_plain(value) for value in schema]
     if isinstance(schema, Enum):
         return schema.value
-    # Defaults may be amounts or structs, which the schema's reader needs as JSON.
+    # A default can be an amount or a struct; both must become plain JSON values.
     return schema if schema is None or isinstance(schema, str | int | float | bool) else msgspec.to_builtins(schema)

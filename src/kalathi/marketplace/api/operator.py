@@ -40,7 +40,7 @@ class ShopBody(Struct, frozen=True, kw_only=True):
 
 
 class ShopWithToken(Struct, frozen=True, kw_only=True):
-    """The one answer that shows a token; only its hash is kept."""
+    """A shop with its new API token. No other answer shows it, because only its hash is stored."""
 
     shop: Shop
     api_token: str
@@ -53,7 +53,7 @@ class ShopList(Struct, frozen=True, kw_only=True):
 
 
 class ListingShown(Struct, frozen=True, kw_only=True):
-    """A listing and how many pieces are left."""
+    """A listing and its stock."""
 
     shop_uid: str
     product_name: str
@@ -61,7 +61,7 @@ class ListingShown(Struct, frozen=True, kw_only=True):
 
 
 class ListingList(Struct, frozen=True, kw_only=True):
-    """The shop's listings after the change."""
+    """The shop's listings."""
 
     listings: list[ListingShown]
 
@@ -73,7 +73,7 @@ class CartShown(Struct, frozen=True, kw_only=True):
 
 
 class OrderShown(Struct, frozen=True, kw_only=True):
-    """An order in short."""
+    """An order in brief."""
 
     code: str
     shop_id: str
@@ -81,7 +81,7 @@ class OrderShown(Struct, frozen=True, kw_only=True):
 
 
 class PlacedCart(Struct, frozen=True, kw_only=True):
-    """What became of a cart: one order per shop."""
+    """A placed cart, and its order for each shop."""
 
     cart: CartShown
     orders: list[OrderShown]
@@ -95,7 +95,7 @@ class ShortOrderList(Struct, frozen=True, kw_only=True):
 
 
 class ShopWithSecret(Struct, frozen=True, kw_only=True):
-    """The secret is shown this once."""
+    """A shop with its new signing secret. No other answer shows it."""
 
     shop: Shop
     signing_secret: str
@@ -121,7 +121,7 @@ class ClockShown(Struct, frozen=True, kw_only=True):
 
 
 async def add_shop(context: Context, call: Call) -> Reply:
-    """A shop with its locations; the answer shows its API token once."""
+    """Add a shop with its locations. Only this answer shows its API token."""
     new: NewShop = call.body
     token = secret_token()
     ids = [opaque_id() for _ in range(1 + len(new.locations))]
@@ -136,7 +136,7 @@ async def list_shops(context: Context, call: Call) -> Reply:
 
 
 async def show_shop(context: Context, call: Call) -> Reply:
-    """One shop."""
+    """Show a shop."""
     shop = await context.database.read(lambda view: shop_commands.find_shop(view, call.path["shop_id"]))
     return reply(200, ShopBody(shop=without_passwords(shop)))
 
@@ -152,7 +152,7 @@ async def change_shop(context: Context, call: Call) -> Reply:
 
 
 async def add_location(context: Context, call: Call) -> Reply:
-    """Another location where the courier picks up."""
+    """Add a pickup location to a shop."""
     location_id = opaque_id()
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
@@ -163,14 +163,15 @@ async def add_location(context: Context, call: Call) -> Reply:
 
 
 async def renew_token(context: Context, call: Call) -> Reply:
-    """A new API token; the old one is dead."""
+    """Replace the shop's API token. The old token stops working immediately."""
     token = secret_token()
     shop = await context.database.run(lambda view: shop_commands.renew_token(view, call.path["shop_id"], token))
     return reply(200, ShopWithToken(shop=without_passwords(shop), api_token=token))
 
 
 async def renew_signing_secret(context: Context, call: Call) -> Reply:
-    """Signs the shop's webhooks (Standard Webhooks) with a new secret, shown once; the one before stays live too."""
+    """Sign the shop's webhooks (Standard Webhooks) with a new secret. Only this answer shows it. The previous secret
+    remains valid too."""
     secret = secret_text(token_bytes(SECRET_BYTES))
     shop = await context.database.run(
         lambda view: shop_commands.renew_signing_secret(view, call.path["shop_id"], secret)
@@ -179,19 +180,19 @@ async def renew_signing_secret(context: Context, call: Call) -> Reply:
 
 
 async def end_signing(context: Context, call: Call) -> Reply:
-    """Ends signing: webhooks go out exactly as the contract has them."""
+    """Turn off signing. Webhooks are then sent exactly as in the contract."""
     shop = await context.database.run(lambda view: shop_commands.end_signing(view, call.path["shop_id"]))
     return reply(200, ShopBody(shop=without_passwords(shop)))
 
 
 async def put_listings(context: Context, call: Call) -> Reply:
-    """Adds or replaces the listings that are named."""
+    """Add or replace these listings. Other listings stay unchanged."""
     shop = await context.database.run(lambda view: shop_commands.put_listings(view, call.path["shop_id"], call.body))
     return reply(200, await context.database.read(lambda view: _listings(view, shop.id)))
 
 
 async def list_listings(context: Context, call: Call) -> Reply:
-    """The shop's listings."""
+    """List the shop's listings."""
     shop_id = call.path["shop_id"]
     return reply(
         200,
@@ -200,7 +201,7 @@ async def list_listings(context: Context, call: Call) -> Reply:
 
 
 async def place_cart(context: Context, call: Call) -> Reply:
-    """A customer's cart: one order per shop."""
+    """Place a customer's cart: one order for each shop."""
     new: NewCart = call.body
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
@@ -233,14 +234,14 @@ async def list_orders(context: Context, call: Call) -> Reply:
 
 
 async def show_order(context: Context, call: Call) -> Reply:
-    """An order, its cart, its timeline, its deliveries."""
+    """Show an order with its cart, timeline and deliveries."""
     now = context.clock.now()
     detail = await context.database.read(lambda view: queries.order_detail(view, call.path["code"], context.terms, now))
     return reply(200, detail)
 
 
 async def resend_webhook(context: Context, call: Call) -> Reply:
-    """Sends the order's latest event once more, the same bytes; one that still waits is sent now."""
+    """Send the order's latest event again, with the same bytes. A pending event is sent immediately."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
         view = facts.view
@@ -254,7 +255,7 @@ async def resend_webhook(context: Context, call: Call) -> Reply:
 
 
 def order_operation(operation: Operation) -> Callable[[Context, Call], Awaitable[Reply]]:
-    """The handler of one thing that customers, support or couriers do to an order; it answers with the order."""
+    """Return the handler of an operation of customers, support or couriers on an order. It answers with the order."""
 
     async def handle(context: Context, call: Call) -> Reply:
         def command(facts: Facts) -> tuple[ChangeSet, Reply]:
@@ -270,12 +271,12 @@ def order_operation(operation: Operation) -> Callable[[Context, Call], Awaitable
 
 
 async def show_clock(context: Context, call: Call) -> Reply:
-    """Business time."""
+    """Show the business time."""
     return reply(200, ClockShown(now=athens(context.clock.now())))
 
 
 async def move_clock(context: Context, call: Call) -> Reply:
-    """Moves business time forward; answers when all that came due has been done."""
+    """Move the business time forward. All jobs that are due by then run before the answer."""
     move: ClockMove = call.body
     if (move.advance_seconds is UNSET) == (move.now is UNSET):
         raise invalid_parameter("Give advance_seconds or now, not both.")

@@ -228,10 +228,10 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.INVALID_PARAMETER,
         query=(
             Query("shop_id", str, "Only of this shop."),
-            Query("subject", str, "Only of this order."),
+            Query("subject", str, "Only of this order or return."),
             Query("event_type", str, "Only of this type."),
             Query("state", DeliveryState, "Only in this state."),
-            Query("since", str, "Only what was told at or after this timestamp."),
+            Query("since", str, "Only events at or after this timestamp."),
             *PAGES,
         ),
     ),

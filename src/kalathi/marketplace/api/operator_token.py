@@ -1,4 +1,4 @@
-"""The operator's token, or the one of a monitoring system, on a request."""
+"""Checks of the token of the operator, or of a monitoring system."""
 
 import hmac
 from typing import Final
@@ -9,7 +9,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.web.context import Context
 
-# The key of an ASGI scope for calls on a port that monitoring systems alone can reach.
+# A key in the ASGI scope of calls on the watch port, which is for monitoring systems only.
 WATCH_PORT: Final = "kalathi.watch_port"
 
 

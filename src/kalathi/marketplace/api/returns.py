@@ -27,7 +27,7 @@ from kalathi.marketplace.web.reply import SUCCESS, Reply
 
 
 class ShortReturn(Struct, frozen=True, kw_only=True):
-    """A return in short."""
+    """A return in brief."""
 
     code: str
     shop_id: str
@@ -54,13 +54,13 @@ async def list_returns(context: Context, call: ShopCall) -> Reply:
 
 
 async def show_return(context: Context, call: ShopCall) -> Reply:
-    """The whole return, with its review_options while it waits for the shop's review."""
+    """Show the whole return, with its `review_options` while it waits for the shop's review."""
     found = await context.database.read(lambda view: _of_shop(view, call))
     return _show_return(200, wire.render_return(found.returned))
 
 
 async def review_return(context: Context, call: ShopCall) -> Reply:
-    """Decides on a return request, once, with one of its review_options."""
+    """Decide on a return request with one of its `review_options`. The decision is final."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
         return commands.review(_of_shop(facts.view, call), call.body, facts).changes, SUCCESS
@@ -69,7 +69,7 @@ async def review_return(context: Context, call: ShopCall) -> Reply:
 
 
 async def ask_return(context: Context, call: Call) -> Reply:
-    """A customer sends pieces of a delivered order back; whether the shop must review that depends on the reason."""
+    """Request a return of delivered pieces, for a customer. Its reasons determine whether the shop must review it."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
         recorded = commands.request(find_order(facts.view, call.path["code"]), call.body, facts)
@@ -100,12 +100,12 @@ async def list_all_returns(context: Context, call: Call) -> Reply:
 
 
 async def show_any_return(context: Context, call: Call) -> Reply:
-    """A return, until when it may be reviewed and how it was, its timeline, its deliveries."""
+    """Show a return with the deadline and the decision of its review, its timeline and its deliveries."""
     return reply(200, await context.database.read(lambda view: queries.return_detail(view, call.path["code"])))
 
 
 def return_operation(operation: Operation) -> Callable[[Context, Call], Awaitable[Reply]]:
-    """The handler of one thing that customers, couriers or support do to a return; it answers with the return."""
+    """Return the handler of an operation on a return. It answers with the return."""
 
     async def handle(context: Context, call: Call) -> Reply:
         def command(facts: Facts) -> tuple[ChangeSet, Reply]:
@@ -119,8 +119,8 @@ def return_operation(operation: Operation) -> Callable[[Context, Call], Awaitabl
 
 
 async def resend_return_webhook(context: Context, call: Call) -> Reply:
-    """Sends the return's latest event once more; when no created event has reached the shop's present URL, a fresh
-    one with the present state."""
+    """Send the return's latest event again. If no created event has reached the shop's current URL, a new one with the
+    current state is sent instead."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
         recorded = commands.resend(queries.find_return(facts.view, call.path["code"]), facts)
@@ -130,7 +130,7 @@ async def resend_return_webhook(context: Context, call: Call) -> Reply:
 
 
 async def trigger_return_webhook(context: Context, call: Call) -> Reply:
-    """Sends a webhook of the demo return to the shop's return webhook URL, seconds later."""
+    """Send a webhook of the demo return to the shop's return webhook URL, after a few seconds."""
     if call.path["kind"] not in set(ReturnTriggerKind):
         raise invalid_parameter(f"kind: valid values: {', '.join(ReturnTriggerKind)}.")
     kind = ReturnTriggerKind(call.path["kind"])

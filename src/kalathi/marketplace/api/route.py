@@ -1,4 +1,4 @@
-"""The rows of the route table, and the parts that many rows share."""
+"""The types of the route table's rows, and values that many rows share."""
 
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
@@ -19,13 +19,13 @@ class Access(Enum):
 
     MERCHANT = auto()
     OPERATOR = auto()
-    # A monitoring system: in production it has the operator's token or `metrics_token`, or it calls a port of its own.
+    # A monitoring system: in production it has the operator's token or `metrics_token`, or it calls the watch port.
     MONITOR = auto()
     ANYBODY = auto()
 
 
 class Query(NamedTuple):
-    """A parameter of the query, which may always be left out."""
+    """An optional query parameter."""
 
     name: str
     type: Any
@@ -33,7 +33,7 @@ class Query(NamedTuple):
 
 
 class Route(NamedTuple):
-    """One call: method and path, body, answer, and its errors beside those of its access.
+    """One call: method and path, body, answer, and its errors in addition to those of its access.
 
     `body` is a struct, a file field, or None; the docstring of `handler` describes the call.
     """
@@ -55,7 +55,7 @@ class Route(NamedTuple):
 BODY_ERRORS: Final = (ErrorCode.UNREADABLE_BODY, ErrorCode.BODY_TOO_LARGE, ErrorCode.INVALID_PARAMETER)
 PAGES: Final = (
     Query("page", Annotated[int, Meta(ge=1)], "From 1."),
-    Query("per", Annotated[int, Meta(ge=1, le=100)], "Results a page; 100 unless told."),
+    Query("per", Annotated[int, Meta(ge=1, le=100)], "Results per page; by default 100."),
 )
 ORDER_STATE: Final = Query("state", OrderState, "Only orders in this state.")
 RETURN_STATE: Final = Query("state", ReturnState, "Only returns in this state.")

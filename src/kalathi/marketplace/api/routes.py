@@ -1,4 +1,4 @@
-"""The route table: every call of the marketplace, once. Routing reads it, and so does everything that describes it."""
+"""The route table: every call of the marketplace, once. Routing and the API's descriptions are generated from it."""
 
 from typing import Final
 

@@ -21,7 +21,7 @@ from kalathi.marketplace.web.reply import Reply
 
 
 class IpRanges(Struct, frozen=True, kw_only=True):
-    """`GET /ip_ranges.json`: from where webhooks come; `last_modified` is UTC."""
+    """`GET /ip_ranges.json`: the source addresses of webhooks. `last_modified` is UTC."""
 
     ipv4: list[str]
     ipv6: list[str]
@@ -29,7 +29,7 @@ class IpRanges(Struct, frozen=True, kw_only=True):
 
 
 async def show_faults(context: Context, call: Call) -> Reply:
-    """The fault rules of API answers and deliveries."""
+    """Show the fault rules of API answers and deliveries."""
     return Reply(200, encode(context.faults.faults))
 
 
@@ -46,7 +46,7 @@ async def put_faults(context: Context, call: Call) -> Reply:
 
 
 def _unknown(number: int, rule: FaultRule, there: Collection[str]) -> Iterator[str]:
-    """Yield a sentence for each name of the rule that names nothing."""
+    """Yield a sentence for each call or shop of the rule that does not exist."""
     calls = API_CALLS if rule.on is FaultPlace.API else sorted(EVENT_TYPES)
     if rule.call is not None and rule.call not in calls:
         yield f"rules[{number}].call: there is no {rule.call}; there are {', '.join(calls)}."
@@ -55,7 +55,7 @@ def _unknown(number: int, rule: FaultRule, there: Collection[str]) -> Iterator[s
 
 
 class ScenarioShown(Struct, frozen=True, kw_only=True):
-    """A scenario, and why it exists."""
+    """A scenario and its purpose."""
 
     name: str
     sentence: str
@@ -68,20 +68,20 @@ class ScenarioList(Struct, frozen=True, kw_only=True):
 
 
 class PlayScenario(Struct, frozen=True, kw_only=True, rename={"values": "set"}):
-    """For which shop, and which values stand at which paths instead: `{"order.line_items[0].quantity": 3}`."""
+    """The shop, and values to override by path, such as `{"order.line_items[0].quantity": 3}`."""
 
     shop_id: Annotated[str, Meta(max_length=50)]
     values: Annotated[dict[str, Any], Meta(max_length=100)] = {}
 
 
 async def list_scenarios(_context: Context, call: Call) -> Reply:
-    """The scenarios that can be played."""
+    """List the available scenarios."""
     shown = [ScenarioShown(name=entry.name, sentence=entry.sentence) for entry in scenarios().values()]
     return Reply(200, encode(ScenarioList(scenarios=shown)))
 
 
 async def play_scenario(context: Context, call: Call) -> Reply:
-    """Plays a scenario for a shop, step by step, and answers when it is over; it may move the clock."""
+    """Play a scenario for a shop, and answer when it has ended. A scenario can move the clock."""
     wanted: PlayScenario = call.body
     scenario = overridden(find_scenario(call.path["name"]), wanted.values)
     player = ScenarioPlayer(context.database, context.commands, context.clock, context.terms, context.mover)
@@ -89,12 +89,12 @@ async def play_scenario(context: Context, call: Call) -> Reply:
 
 
 async def show_ip_ranges(context: Context, call: Call) -> Reply:
-    """The ranges from which both webhooks are sent."""
+    """Show the IP ranges from which all webhooks are sent."""
     return Reply(200, encode(ip_ranges(context.terms.settings.ip_ranges, context.terms.settings.ip_ranges_modified)))
 
 
 def ip_ranges(ranges: str, modified: str) -> IpRanges:
-    """The settings' texts as they are published. Raises ValueError."""
+    """Read the two settings, and return the published ranges. Raises ValueError."""
     networks = [ip_network(part.strip()) for part in ranges.split(",") if part.strip()]
     try:
         moment = datetime.fromisoformat(modified)

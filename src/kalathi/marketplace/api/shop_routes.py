@@ -1,4 +1,4 @@
-"""Which of a shop's calls a path is, for those that are not on one order: lists, returns, goods in the warehouse."""
+"""Routing of a shop's calls that are not on one order: lists, returns, and goods in the warehouse."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 
 
 class ShopRoute(NamedTuple):
-    """One row of the table as the front runs it. `name` is how rules of faults call it."""
+    """One row of the table as the front runs it. `name` is the call's name in fault rules."""
 
     method: str
     path: str
@@ -18,7 +18,7 @@ class ShopRoute(NamedTuple):
 
 
 class ShopRoutes:
-    """Finds the row by the parts of the path; there are a dozen, so each is tried."""
+    """Finds a call's row by the parts of its path. There are about a dozen rows, so it tries each."""
 
     def __init__(self, routes: Iterable[ShopRoute]) -> None:
         self._routes = [(route, route.path.split("/")) for route in routes]

@@ -34,7 +34,7 @@ class ReceivedBody(Struct, frozen=True, kw_only=True):
 
 
 async def list_products(context: Context, call: ShopCall) -> Reply:
-    """The shop's products, by `shop_uid`, and how many pieces of each lie in the warehouse."""
+    """List the shop's products, ordered by `shop_uid`, with their stock in the warehouse."""
     page = page_of(call.query)
     found, count = await context.database.read_list(
         lambda view: store.products(view, call.shop.id, page.per, page.offset)
@@ -43,7 +43,7 @@ async def list_products(context: Context, call: ShopCall) -> Reply:
 
 
 async def list_purchase_orders(context: Context, call: ShopCall) -> Reply:
-    """The shop's purchase orders, newest first; `received_at` is null until the goods are received."""
+    """List the shop's purchase orders, newest first. `received_at` is null until the goods are received."""
     page = page_of(call.query)
     found, count = await context.database.read_list(
         lambda view: store.purchase_orders(view, call.shop.id, page.per, page.offset)
@@ -53,7 +53,7 @@ async def list_purchase_orders(context: Context, call: ShopCall) -> Reply:
 
 
 async def create_purchase_order(context: Context, call: ShopCall) -> Reply:
-    """Announces goods to the warehouse; the answer gives the purchase order's code."""
+    """Create a purchase order, which announces goods to the warehouse. The answer contains its code."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
         changes, code = commands.announce_goods(facts.view, call.shop.id, call.body, facts.keys, facts.now)
@@ -63,7 +63,7 @@ async def create_purchase_order(context: Context, call: ShopCall) -> Reply:
 
 
 async def list_purchase_order_lines(context: Context, call: ShopCall) -> Reply:
-    """The announced and the received quantity of each product."""
+    """List the announced and the received quantity of each product."""
     page = page_of(call.query)
     shop_id = call.shop.id
 
@@ -78,7 +78,7 @@ async def list_purchase_order_lines(context: Context, call: ShopCall) -> Reply:
 
 
 async def list_suppliers(context: Context, call: ShopCall) -> Reply:
-    """The shop's suppliers, by code."""
+    """List the shop's suppliers, ordered by code."""
     page = page_of(call.query)
     found, count = await context.database.read_list(
         lambda view: store.suppliers(view, call.shop.id, page.per, page.offset)
@@ -87,7 +87,7 @@ async def list_suppliers(context: Context, call: ShopCall) -> Reply:
 
 
 async def create_supplier(context: Context, call: ShopCall) -> Reply:
-    """A new supplier; without an `id`, the marketplace gives one. Its `code` is unique in the shop."""
+    """Add a supplier. Without an `id`, the marketplace generates one. The `code` must be unique in the shop."""
     fresh_id = opaque_id()
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
@@ -108,7 +108,7 @@ async def change_supplier(context: Context, call: ShopCall) -> Reply:
 
 
 async def receive_purchase_order(context: Context, call: Call) -> Reply:
-    """The goods have come: as announced, or in the quantities that are named."""
+    """Receive the goods, in the announced quantities unless the body names others."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
         found = commands.any_purchase_order(facts.view, call.path["code"])

@@ -15,14 +15,14 @@ from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply, error_reply
 from kalathi.marketplace.webhooks.store import backlog
 
-# A turn of the worker ends within a second, and after a stumble within a few.
+# A worker's turn takes at most a second, or a few seconds after an error.
 _LONGEST_TURN_SECONDS: Final = 15.0
 _TEXT: Final = ((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),)
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """Each part in a word: `ok`, or its fault. The worker is `none` if another process works; the migrations are
-    `newer` if another version has changed the tables since this process started."""
+    """The state of each part: `ok`, or a word for its fault. The worker is `none` if this process has none. The
+    migrations are `newer` if another version has migrated the tables since this process started."""
 
     database: str = "ok"
     migrations: str = "ok"
@@ -46,7 +46,7 @@ def limit_to_monitoring(asgi: ASGIApp) -> ASGIApp:
 
 
 def with_watch_port(asgi: ASGIApp, port: int) -> ASGIApp:
-    """Return the application with a watch port beside the port of the marketplace."""
+    """Return the application with a watch port in addition to the marketplace's own port."""
     watched = limit_to_monitoring(asgi)
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,13 +58,12 @@ def with_watch_port(asgi: ASGIApp, port: int) -> ASGIApp:
 
 
 async def show_alive(_context: Context, _call: Call) -> Reply:
-    """The process answers."""
+    """Answer while the process is alive."""
     return Reply(200, encode(Health()))
 
 
 async def show_ready(context: Context, _call: Call) -> Reply:
-    """Whether the database answers in the shape that this version knows, and the worker has had its turn; 503 names the
-    failing part."""
+    """Check the database, its migrations and the worker. A 503 names the failing part."""
     try:
         migrations = await context.database.read_point(shape_of)
         database = "ok"

@@ -1,1 +1,1 @@
-"""What couriers do: pickup windows, tracking codes and vouchers. Knows nothing of orders."""
+"""The couriers' side: pickup windows, tracking codes and vouchers. Knows nothing of orders."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 def merge_pdfs(pdfs: Sequence[bytes]) -> bytes:
-    """The pages of all these documents, in their order. Not thread-safe, as its library is not."""
+    """Return one PDF with the pages of all documents, in order. Not thread-safe, because its library is not."""
     import pypdfium2  # noqa: PLC0415  (few processes merge, and it takes a fifteenth of a start)
 
     target = pypdfium2.PdfDocument.new()

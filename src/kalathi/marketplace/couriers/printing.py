@@ -18,14 +18,14 @@ class Party(Struct, frozen=True, kw_only=True):
 
 
 class DocumentPrinter:
-    """Renders with one reused compiler: 1 ms a label against 12 ms with a fresh one. Thread-safe."""
+    """Render documents with one reused compiler: 1 ms a label, against 12 ms with a new one. Thread-safe."""
 
     def __init__(self) -> None:
         self._compiler = typst.Compiler(ignore_system_fonts=True)
         self._lock = threading.Lock()
 
     def render(self, template: bytes, data: bytes, made_at: datetime) -> bytes:
-        """The template's PDF of this JSON data; the same data at the same time give the same bytes."""
+        """Return the PDF of a template with this JSON data. The same data and `made_at` give the same bytes."""
         with self._lock:
             pdf = self._compiler.compile(
                 input=template,
@@ -33,6 +33,6 @@ class DocumentPrinter:
                 sys_inputs={"data": data.decode()},
                 timestamp=int(made_at.timestamp()),
             )
-        if not isinstance(pdf, bytes):  # Only a request for images gives pages apart.
+        if not isinstance(pdf, bytes):  # Only a request for images returns separate pages.
             raise TypeError("typst gave no single document")
         return pdf

@@ -24,9 +24,9 @@ _PREFIXES: Final[dict[str, str]] = {
 
 
 def tracking_codes(courier: str, order_code: str, number_of_parcels: int, issued: int = 0) -> tuple[str, ...]:
-    """One code a parcel: `SLM261124513047401`. A courier that the documentation does not name, as a shop that sends
-    its orders itself may use, has the beginning of its own name. `issued` is the number of codes of earlier vouchers,
-    which are passed over."""
+    """Return one code for each parcel, such as `SLM261124513047401`. A courier that the documentation does not name,
+    for example of a shop that ships by itself, gets the first three characters of its own name as prefix. `issued` is
+    the number of codes of earlier vouchers; the numbering continues after them."""
     digits = order_code.replace("-", "")
     prefix = _PREFIXES.get(courier) or "".join(filter(str.isalnum, courier))[:3].upper()
     return tuple(f"{prefix}{digits}{parcel:02d}" for parcel in range(issued + 1, issued + number_of_parcels + 1))

@@ -48,7 +48,7 @@ def render_voucher(printer: DocumentPrinter, facts: VoucherFacts) -> bytes:
 
 
 def _breakable(party: Party) -> Party:
-    """The same, with places where a word that is longer than half a line may be broken."""
+    """Return the party with places where a word longer than half a line (18 characters or more) may be broken."""
     name, *lines = (_LONG_WORD.sub(lambda word: "\u200b".join(word[0]), text) for text in (party.name, *party.lines))
     return Party(name=name, lines=tuple(lines))
 

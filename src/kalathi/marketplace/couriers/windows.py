@@ -50,10 +50,11 @@ def day_label(day: date) -> str:
 
 
 class WindowSchedule:
-    """The hours of a working day and how many days are offered: a pure function of the time asked at."""
+    """The hours of a working day and the number of days on offer. The offer is a pure function of the requested
+    time."""
 
     def __init__(self, hours: str, days: int) -> None:
-        """`hours` such as `09-12,12-15,15-18`, in order. Raises ValueError for anything else."""
+        """`hours` is a text such as `09-12,12-15,15-18`, in order. Raises ValueError for any other text."""
         self._hours = parse_hours(hours)
         self._days = days
         # The key is a day and how many of its windows have begun, so a few entries serve days of traffic.
@@ -62,11 +63,12 @@ class WindowSchedule:
         self._progress_of_hour = lru_cache(maxsize=64)(self._progress_at)
 
     def offer_windows(self, now: datetime) -> Sequence[Window]:
-        """The windows that have not begun, on the next working days, today included while it has one left."""
+        """Return the windows that have not begun, on the next working days. Today is included while one of its windows
+        is left."""
         return self._offer(*self._progress(now))
 
     def find(self, window_id: int, now: datetime) -> Window | None:
-        """The window of this id if it is on offer, else None."""
+        """Return the window with this id if it is on offer, else None."""
         return next((window for window in self.offer_windows(now) if window.id == window_id), None)
 
     def options(self, now: datetime) -> msgspec.Raw:
@@ -96,7 +98,8 @@ class WindowSchedule:
 
 
 def parse_hours(text: str) -> tuple[tuple[int, int], ...]:
-    """`09-12,12-15` as pairs of hours. Raises ValueError when the windows are not hours in order."""
+    """Return the pairs of hours of a text such as `09-12,12-15`. Raises ValueError if the windows are not hours in
+    order."""
     pairs = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,2})-(\d{1,2})\s*", part)

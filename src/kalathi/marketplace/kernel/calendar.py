@@ -20,7 +20,7 @@ def _greek_holidays() -> Container[date]:
 
 @lru_cache(maxsize=4096)
 def working_days_from(first: date, count: int) -> tuple[date, ...]:
-    """The next `count` working days, beginning with `first` when it is one."""
+    """Return the next `count` working days, starting with `first` if it is one."""
     days: list[date] = []
     day = first
     while len(days) < count:

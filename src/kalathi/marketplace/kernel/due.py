@@ -23,13 +23,14 @@ from kalathi.marketplace.kernel.storage.changes import (
 )
 from kalathi.marketplace.kernel.storage.database import Row, View
 
-# Longer than any piece of work (a delivery takes 10 s at most), shorter than the 25 s that a lost lease may last.
+# Longer than any job (a webhook takes 12 s at most), and shorter than the 25 s for which a lost lease may block its
+# row.
 LEASE_MILLIS: Final = 20_000
 _FREE: Final = 0
 
 
 class DueKind(StrEnum):
-    """The kinds of due jobs; app.py says which handler runs which kind."""
+    """The kinds of due jobs. app.py gives each kind its handler."""
 
     DELIVERY = "delivery"
     EXPIRY = "expiry"
@@ -42,7 +43,7 @@ class DueKind(StrEnum):
 
 
 class DueRow(NamedTuple):
-    """One piece of due work. Times in milliseconds since 1970; `subject` and `sequence` are the kind's own key."""
+    """One due job. Times are in milliseconds since 1970. `subject` and `sequence` identify the job within its kind."""
 
     kind: DueKind
     shop_id: str
@@ -54,15 +55,15 @@ class DueRow(NamedTuple):
     lease: int
 
     def key(self) -> dict[str, Value]:
-        """The columns that name this row."""
+        """Return the key columns of this row."""
         return {"shop_id": self.shop_id, "kind": self.kind, "subject": self.subject, "sequence": self.sequence}
 
 
 def plan(
     kind: DueKind, shop_id: str, subject: str, sequence: int, *, due_at: int, anchor_at: int, attempts: int = 0
 ) -> Insert:
-    """Work that is due at `due_at`; `anchor_at` is the moment from which its repeats are counted, `attempts` how often
-    it was done before."""
+    """Return the row of a job that is due at `due_at`. Its retries are counted from `anchor_at`; `attempts` is the
+    number of earlier attempts."""
     row: dict[str, Value] = {
         "shop_id": shop_id,
         "kind": kind,
@@ -80,7 +81,7 @@ def plan(
 _COLUMNS: Final = "d.kind, d.shop_id, d.subject, d.sequence, d.due_at, d.anchor_at, d.attempts, d.lease"
 _FREE_AND_DUE: Final = "d.kind = :kind AND d.due_at <= :now AND d.leased_until <= :real"
 
-# In order: the next event of a subject waits until the first attempt of the one before has ended, not its retries.
+# Deliver in order: an event waits until the first attempt at the event before it has ended, but not for its retries.
 _EARLIER_FIRST: Final = """
   AND NOT EXISTS (SELECT 1 FROM due e WHERE e.kind = d.kind AND e.shop_id = d.shop_id AND e.subject = d.subject
                   AND e.sequence < d.sequence AND e.attempts = 0)"""
@@ -107,9 +108,9 @@ class Beside(NamedTuple):
 class Wanted(NamedTuple):
     """The due rows that a worker has room for. Times are in milliseconds since 1970.
 
-    Each shop gets at most `per_shop` rows, its `busy` ones included. For deliveries, `slots_of` may allow a shop less;
-    it is called once for each shop, the longest waiting first. With `only_shop` only deliveries of this shop are
-    found; without it, none of shops whose listeners take their deliveries.
+    Each shop gets at most `per_shop` rows, including its `busy` ones. For deliveries, `slots_of` may allow a shop
+    fewer; it is called once for each shop, the longest waiting first. With `only_shop`, only deliveries of this shop
+    are found. Without it, shops whose deliveries go to listeners are left out.
     """
 
     kind: DueKind
@@ -160,16 +161,16 @@ def _list_slots(view: View, wanted: Wanted) -> dict[str, int]:
 
 
 def _find_deliveries(view: View, wanted: Wanted, slots: Mapping[str, int]) -> list[Row]:
-    """Return free deliveries of shops with a free slot, some shops at a time until there are enough: those that have
-    waited longest may all be in the hands of other workers."""
+    """Return free deliveries of shops with a free slot. Read some shops at a time until there are enough rows, because
+    other workers may be claiming the rows of the shops that have waited longest."""
     sql = _select(view, wanted, f"d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}")
     names = [name for name, count in slots.items() if wanted.busy.get(name, 0) < count]
     rows: list[Row] = []
-    # Beside the busy ones, which may have nothing more.
+    # Read as many further shops as there are busy ones, which may have no further rows.
     step = wanted.limit + len(wanted.busy)
     for start in range(0, len(names), step):
         some = names[start : start + step]
-        # Each shop gets its share first: columns beside further rows would be read for nothing.
+        # Read only each shop's share: the columns beside further rows would be read for nothing.
         share: Value = min(wanted.per_shop, -(-wanted.limit // len(some)))
         rows += view.for_each("shop_id", some, sql, wanted.parameters | {"limit": share})
         if len(rows) >= wanted.limit:
@@ -191,7 +192,8 @@ _KEY: Final = ("shop_id", "kind", "subject", "sequence")
 
 
 def claim(rows: Sequence[DueRow], real_millis: int) -> tuple[ChangeSet, list[DueRow]]:
-    """The change set that leases the rows, and the rows under their new token. Fails whole if one was taken."""
+    """Return the change set that leases the rows, and the rows with their new token. The set fails as a whole if
+    another worker has leased one of the rows."""
     if not rows:
         return ChangeSet(), []
     token = secrets.randbits(62) + 1
@@ -205,29 +207,31 @@ def claim(rows: Sequence[DueRow], real_millis: int) -> tuple[ChangeSet, list[Due
 
 
 def complete_all(rows: Iterable[DueRow]) -> DeleteMany:
-    """The work of all of them has ended; holds only while our lease does, of every one."""
+    """Return the deletion of rows whose jobs have ended. It fails unless we still hold the lease of every row."""
     gone = [(shop_id, kind, subject, sequence, lease) for kind, shop_id, subject, sequence, _, _, _, lease in rows]
     return DeleteMany("due", _KEY, ("lease",), gone)
 
 
 def complete(row: DueRow) -> Delete:
-    """The work has ended; holds only while our lease does."""
+    """Return the deletion of a row whose job has ended. It fails unless we still hold the lease."""
     return Delete("due", row.key(), when={"lease": row.lease})
 
 
 def repeat_at(row: DueRow, due_at: int) -> Update:
-    """The work is due again at `due_at`, with one more attempt behind it; holds only while our lease does."""
+    """Return the update that makes a job due again at `due_at`, with one more attempt. It fails unless we still hold
+    the lease."""
     values: dict[str, Value | Add] = {"due_at": due_at, "attempts": Add(1), "lease": _FREE, "leased_until": 0}
     return Update("due", row.key(), values, when={"lease": row.lease})
 
 
 def release(row: DueRow) -> Update:
-    """Free a row without its job being done, for the next claim; holds only while our lease does."""
+    """Return the update that frees a row for the next claim, with its job not done. It fails unless we still hold the
+    lease."""
     return Update("due", row.key(), {"lease": _FREE, "leased_until": 0}, when={"lease": row.lease})
 
 
 def find_planned(view: View, kind: DueKind, shop_id: str, subject: str, sequence: int) -> DueRow | None:
-    """The row of this work while it waits or is being done."""
+    """Return the row of a job that waits or runs, or None."""
     row = view.one(
         f"SELECT {_COLUMNS} FROM due d WHERE d.kind = :kind AND d.shop_id = :shop_id AND d.subject = :subject"  # noqa: S608  (names only)
         " AND d.sequence = :sequence",
@@ -237,7 +241,7 @@ def find_planned(view: View, kind: DueKind, shop_id: str, subject: str, sequence
 
 
 def bring_forward(row: DueRow, due_at: int) -> ChangeSet:
-    """The work is due at this time instead of later. Empty when it is being done at this moment."""
+    """Return the change set that makes a job due at this time instead of later. It is empty if the job is running."""
     if row.lease != _FREE:
         return ChangeSet()
     return ChangeSet(Update("due", row.key(), {"due_at": due_at}, when={"lease": _FREE, "attempts": row.attempts}))
@@ -277,7 +281,7 @@ def list_coming(view: View, most: int, only: Mapping[DueKind, str]) -> list[DueR
 
 
 def find_next_due_millis(view: View) -> int | None:
-    """When the next piece of work is or was due, leased ones included; None when nothing is planned."""
+    """Return when the next job is due, leased ones included, in milliseconds since 1970; None if no job is planned."""
     return min(find_earliest_by_kind(view).values(), default=None)
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 class ErrorCode(Enum):
-    """Why a call is refused. The words on the wire and the statuses stand in one table of the api."""
+    """The code of a refused call. `web/reply.py` has the word on the wire and the HTTP status of each code."""
 
     UNAUTHORIZED = auto()
     NOT_ACCEPTABLE = auto()
@@ -66,9 +66,9 @@ class Refusal(Struct, frozen=True):
 
 
 class DomainError(Exception):
-    """A refused call, with its code and its reasons. Raised before anything has been changed.
+    """A refused call, with its code and its reasons. It is raised before any change is made.
 
-    A reason is a refusal, or a sentence where no page shows it in another wording.
+    A reason is a `Refusal`, or a plain sentence if no page words it differently.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ def refuse(*refusals: Refusal, retry_after_seconds: int | None = None) -> Domain
 
 
 def invalid_parameter(*sentences: str) -> DomainError:
-    """Return the error of parameters whose fault only the wire names."""
+    """Return an INVALID_PARAMETER error with sentences that only the wire shows."""
     return DomainError(ErrorCode.INVALID_PARAMETER, *sentences)
 
 

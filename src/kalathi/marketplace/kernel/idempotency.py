@@ -1,7 +1,7 @@
-"""A POST that names an Idempotency-Key happens once (docs/decisions/0013).
+"""Idempotency keys: a POST with an Idempotency-Key runs only once (docs/decisions/0013).
 
-Key, digest of the request and answer are rows of the command's own change set, so that a repeat gets the very answer of
-the first. They are forgotten after a day, by a due row like everything that happens later.
+The change set of the command also stores the key, a digest of the request, and the answer. A repeat gets the stored
+answer. A due row deletes it after `idempotency_hours`.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class RememberedAnswer(NamedTuple):
 
 
 def make_keyed_request(owner: str, key: str, method: str, path: str, body: bytes) -> KeyedRequest:
-    """Raises IDEMPOTENCY_KEY for a key that is none."""
+    """Return the request with its key and digest. Raises IDEMPOTENCY_KEY for an invalid key."""
     if not (1 <= len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
         raise DomainError(ErrorCode.IDEMPOTENCY_KEY, f"Idempotency-Key: give 1 to {_LONGEST_KEY} ASCII characters.")
     digest = hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
@@ -66,13 +66,13 @@ class IdempotencyKeys:
             self._in_flight.discard(name)
 
     async def forget(self, row: DueRow) -> None:
-        """The time for which a key is remembered is over: `shop_id` is its owner, `subject` the key."""
+        """Delete a key whose time is over. In the row, `shop_id` is its owner and `subject` the key."""
         key: dict[str, Value] = {"owner": row.shop_id, "key": row.subject}
         await self._database.commit(ChangeSet(complete(row), Delete("idempotency_keys", key, touches=None)))
 
 
 def answer_of(view: View, request: KeyedRequest) -> RememberedAnswer | None:
-    """The first answer, or None. Raises IDEMPOTENCY_KEY when the key belongs to another request."""
+    """Return the stored answer, or None. Raises IDEMPOTENCY_KEY if the key was used for a different request."""
     row = view.one(
         "SELECT digest, status, answer FROM idempotency_keys WHERE owner = :owner AND key = :key",
         {"owner": request.owner, "key": request.key},
@@ -87,7 +87,7 @@ def answer_of(view: View, request: KeyedRequest) -> RememberedAnswer | None:
 
 
 def remember(request: KeyedRequest, status: int, body: bytes, now: datetime, hours: int) -> list[Insert]:
-    """The rows that join the command's change set: the answer, and when it is forgotten."""
+    """Return the rows for the command's change set: the answer, and the due row that deletes it after `hours`."""
     row: dict[str, Value] = {
         "owner": request.owner,
         "key": request.key,

@@ -14,8 +14,8 @@ CODE_KEY_BYTES: Final = 32
 
 
 def opaque_id() -> str:
-    """Ten characters such as `YlpD0KROym` (docs/contract.md#section-1): 59 random bits, so that a collision is not
-    met."""
+    """Return ten random characters such as `YlpD0KROym` (docs/contract.md#section-1): 59 bits, so collisions are
+    practically impossible."""
     value = int.from_bytes(secrets.token_bytes(8))
     characters = []
     for _ in range(10):
@@ -46,12 +46,12 @@ def scramble(number: int, key: bytes) -> int:
 
 
 def return_code(day: date, number: int, key: bytes) -> str:
-    """`R-YYMMDD-NNNNNNN`, unique as order codes are."""
+    """Return a return code, `R-YYMMDD-NNNNNNN`, as unique as an order code."""
     return f"R-{order_code(day, number, key)}"
 
 
 def purchase_order_code(day: date, number: int, key: bytes) -> str:
-    """`YYMMDD-NNNN-NNNN`, unique as order codes are."""
+    """Return the code of a purchase order, `YYMMDD-NNNN-NNNN`, as unique as an order code."""
     digits = f"{scramble(number % _CODE_RANGE, key):08d}"
     return f"{day:%y%m%d}-{digits[:4]}-{digits[4:]}"
 

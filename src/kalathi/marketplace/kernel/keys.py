@@ -44,8 +44,7 @@ class DrawnKeys:
 
 
 class KeyReserve:
-    """A reserve of codes, so that most commands need no read; the unused codes of a stopped process are never given
-    out."""
+    """A reserve of codes, so that most commands need no read. When a process stops, its unused codes are lost."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,7 +61,7 @@ class KeyReserve:
         return DrawnKeys(drawn[::-1], self._code_key)
 
     def give_back(self, keys: DrawnKeys) -> None:
-        """The codes that a command has not used."""
+        """Put the unused codes of a command back into the reserve."""
         self._numbers += keys.numbers
         keys.numbers = []
 
@@ -74,14 +73,14 @@ class KeyReserve:
         else:
             changes.add(Update("counters", {"name": _NAME}, {"value": first + size}, when={"value": first}))
         if code_key is None:
-            # The first block of this installation, or of this version. Codes of before stay as they are; a new code
-            # that one of them already has is refused by the directory, and the command takes the next.
+            # This is the first block of this installation, or of this version. Earlier codes stay as they are. If a new
+            # code equals one of them, the directory refuses it, and the command draws the next code.
             code_key = secrets.token_bytes(ids.CODE_KEY_BYTES)
             changes.add(Insert("secrets", {"name": _NAME, "value": code_key}))
         try:
             await self._database.commit(changes)
         except ConditionFailedError:
-            return  # Another process has taken this block; the caller's loop takes the next.
+            return  # Another process has reserved this block; the caller's loop reserves the next.
         self._code_key, start = code_key, first or 0
         self._numbers += range(start + size - 1, start - 1, -1)
 

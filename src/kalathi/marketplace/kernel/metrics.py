@@ -44,7 +44,7 @@ class Metrics:
         self._queue.set_function(length)
 
     def note_attempt(self, outcome: str, seconds: float) -> None:
-        """An attempt at a delivery has ended."""
+        """Count an ended delivery attempt, and record its duration."""
         counter = self._by_outcome.get(outcome)
         if counter is None:
             counter = self._by_outcome[outcome] = self.deliveries.labels(outcome)
@@ -52,12 +52,13 @@ class Metrics:
         self.attempt_seconds.observe(seconds)
 
     def note_group(self, size: int, seconds: float) -> None:
-        """A group was written."""
+        """Record the size of a written group, and the duration of its write."""
         self.group_size.observe(size)
         self.commit_seconds.observe(seconds)
 
     def text(self, oldest_seconds: float, pending: int) -> bytes:
-        """All of it in Prometheus' text format."""
+        """Return all metrics in Prometheus's text format. The arguments are the age of the oldest undelivered event and
+        the number of undelivered events."""
         self._oldest.set(oldest_seconds)
         self._pending.set(pending)
         return generate_latest(self._registry)

@@ -9,22 +9,23 @@ LARGEST_AMOUNT = Decimal(10_000_000)
 
 
 def as_amount(value: Decimal) -> Decimal | None:
-    """The amount in whole cents, or None when it is none: not finite, negative, parts of a cent, above the bound.
+    """Return the amount in whole cents. Return None if it is not finite, is negative, has parts of a cent, or is above
+    the bound.
 
-    However it was spelt (`1E+3`, `10.4000`), it is written with two decimals from here on.
+    The result always has two decimals, for example for `1E+3` and `10.4000`.
     """
     return _exact(value, CENT, LARGEST_AMOUNT)
 
 
 def as_rate(value: Decimal) -> Decimal | None:
-    """A commission rate from 0 to 100 percent with at most two decimals, or None when it is none."""
+    """Return a rate from 0 to 100 percent with at most two decimals, or None for any other value."""
     return _exact(value, CENT, Decimal(100))
 
 
 def _exact(value: Decimal, step: Decimal, largest: Decimal) -> Decimal | None:
     if not value.is_finite() or value < 0 or value > largest:
         return None
-    exact = abs(value).quantize(step)  # -0 is 0, however it was spelt.
+    exact = abs(value).quantize(step)  # -0 becomes 0.
     return exact if exact == value else None
 
 
@@ -34,7 +35,7 @@ def commission_of(total_price: Decimal, rate_percent: Decimal) -> Decimal:
 
 
 def without_vat(amount: Decimal, vat_rate_percent: Decimal) -> Decimal:
-    """A price that includes VAT as it is without it, rounded half up to cents."""
+    """Return a price without the VAT that it includes, rounded half up to cents."""
     return (amount * 100 / (100 + vat_rate_percent)).quantize(CENT, ROUND_HALF_UP)
 
 

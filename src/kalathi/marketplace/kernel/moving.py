@@ -1,4 +1,4 @@
-"""Moving business time forward (docs/decisions/0009): from due time to due time, and never past work that is due."""
+"""Move business time forward (docs/decisions/0009): from due time to due time, and never past an unfinished job."""
 
 import asyncio
 import time
@@ -15,18 +15,18 @@ from kalathi.marketplace.kernel.storage.database import Database, View
 _COUNTER: Final = "clock_offset_millis"
 # The workers may be other processes, so their progress is read from the database; a read takes microseconds.
 _POLL_SECONDS: Final = 0.005
-# The clock never goes back, so a sandbox must not be moved to where its deadlines are no dates any more.
+# The clock never goes back, so it must not reach a time at which deadlines are beyond the range of dates.
 _LATEST_MILLIS: Final = to_millis(datetime(2100, 1, 1, tzinfo=UTC))
 
 
 def load_offset_millis(view: View) -> int:
-    """How far business time runs ahead of real time; it survives restarts."""
+    """Return the milliseconds by which business time is ahead of real time. The offset survives restarts."""
     row = view.one("SELECT value FROM counters WHERE name = :name", {"name": _COUNTER})
     return row[0] if row else 0
 
 
 class ClockMover:
-    """Moves the clock of a sandbox. One move at a time; a second waits for the first."""
+    """Move the clock of a sandbox, one move at a time; a second move waits for the first."""
 
     def __init__(
         self, database: Database, clock: BusinessClock, *, limit_seconds: float, moved: Callable[[], None]
@@ -39,15 +39,16 @@ class ClockMover:
         self._moving = asyncio.Lock()
 
     async def advance(self, seconds: int) -> datetime:
-        """Move by so many seconds from the time at which the turn of this call comes. Otherwise like `move_to`."""
+        """Move the clock forward by `seconds`, counted from the start of this move, which may have to wait for another
+        one. Otherwise like `move_to`."""
         async with self._moving:
             return await self._move(self._clock.now_millis() + seconds * 1000)
 
     async def move_to(self, target: datetime) -> datetime:
-        """Answers when nothing at or before the new time is due or leased any more, with the time it then is.
+        """Move the clock to `target`. Return the new time when no job at or before it is due or leased any more.
 
-        Raises INVALID_PARAMETER for a time that has passed or lies too far ahead, UNAVAILABLE when the work does not
-        end within the limit; the clock then stays at the last step, where nothing has been lost.
+        Raises INVALID_PARAMETER for a time that has passed or is too far ahead, UNAVAILABLE if the jobs do not end
+        within the limit. The clock then stays at its last step, and no job is lost.
         """
         async with self._moving:
             try:
@@ -102,7 +103,7 @@ class ClockMover:
             stored = load_offset_millis(view)
             if stored >= offset:
                 return ChangeSet(), None  # Another process has moved it further.
-            # The row is written again, so that subscribers of new rows of this table are called.
+            # Delete and insert the row instead of updating it, because subscribers are called for new rows only.
             row = Insert("counters", {"name": _COUNTER, "value": offset})
             gone = Delete("counters", {"name": _COUNTER}, when={"value": stored})
             return ChangeSet(gone, row) if stored else ChangeSet(row), None

@@ -1,4 +1,4 @@
-"""What production mode needs of the settings before it takes real orders."""
+"""The requirements of production mode on the settings, checked before it accepts real orders."""
 
 import ipaddress
 from typing import Final
@@ -44,7 +44,7 @@ def is_short(token: str) -> bool:
 
 
 def _range_faults(settings: Settings) -> list[str]:
-    """Shops' firewalls let webhooks in by these ranges."""
+    """Return the faults of `--ip-ranges`. Shops' firewalls accept webhooks from these ranges."""
     listed = [part for text in settings.ip_ranges.split(",") if (part := text.strip())]
     if not listed:
         return ["--ip-ranges is empty: list the public addresses from which your webhooks leave"]

@@ -17,7 +17,7 @@ def quote_value(given: object) -> str:
 
 
 class ConcurrentChange(Refusal, frozen=True):
-    """Too many races were lost."""
+    """A command has lost too many races with other writers."""
 
     CODE = ErrorCode.CONFLICT
     SENTENCE = "Somebody else is changing this at the same moment. Try again."
@@ -42,7 +42,7 @@ class NotOnOffer(Refusal, frozen=True):
 
 
 class FieldUnkeepable(Refusal, frozen=True):
-    """This text has U+0000."""
+    """The named text has U+0000, which PostgreSQL cannot store."""
 
     member: str
     SENTENCE = "{member}: it holds a character that cannot be kept: U+0000."
@@ -76,7 +76,7 @@ class MissingMember(_Shape, frozen=True):
 
 
 class WrongMember(_Shape, frozen=True):
-    """A member has another type, or a word outside of its list."""
+    """A member has the wrong type, or a value outside of its list."""
 
 
 class LongMember(_Shape, frozen=True):
@@ -91,7 +91,7 @@ _WRONG: Final = re.compile(r"(?:Expected|Invalid enum value) .* - at `(\$[^`]*)`
 
 
 def read_shape_error(text: str) -> Refusal | str:
-    """Return the refusal that a sentence of the decoder (msgspec) means; the sentence itself if it is another one."""
+    """Return the refusal for a sentence of the decoder (msgspec), or the sentence itself if it has no refusal."""
     if found := _MISSING.match(text):
         return MissingMember(found[1], text)
     if found := _LONG.fullmatch(text):

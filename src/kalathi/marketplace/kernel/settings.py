@@ -1,4 +1,4 @@
-"""Every setting, once: the command line's flags, the `KALATHI_*` variables and the docs are made from this table."""
+"""The table of all settings. The flags, the `KALATHI_*` variables and the docs are generated from it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,9 +109,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = 30
     idempotency_hours: Annotated[int, Meta(ge=1, description="Hours for which an Idempotency-Key is remembered.")] = 24
-    session_hours: Annotated[
-        int, Meta(ge=1, le=24 * 30, description="Hours for which somebody who has signed in to the pages stays so.")
-    ] = 12
+    session_hours: Annotated[int, Meta(ge=1, le=24 * 30, description="Hours that a sign-in to the pages lasts.")] = 12
     webhook_timeout_seconds: Annotated[float, Meta(gt=0, le=12, description="Time limit of one webhook delivery.")] = (
         10.0
     )
@@ -140,7 +138,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 class SettingField(Struct, frozen=True):
-    """One row of the table, for making flags, variables and docs of it."""
+    """One row of the table, from which a flag, a variable and a line of the docs are generated."""
 
     name: str
     type: type
@@ -159,7 +157,7 @@ class SettingField(Struct, frozen=True):
 
 
 def setting_fields() -> list[SettingField]:
-    """The table's rows in its own order."""
+    """Return the rows of the table, in its order."""
     hints = get_type_hints(Settings, include_extras=True)
     defaults = Settings()
     fields = []
@@ -170,7 +168,7 @@ def setting_fields() -> list[SettingField]:
 
 
 def read_settings(values: Mapping[str, str]) -> Settings:
-    """Return the settings of texts, as flags and variables give them. Raises ValueError with a sentence that names the
+    """Return the settings for the texts of flags and variables. Raises ValueError with a sentence that names the
     setting and its valid values."""
     try:
         settings: Settings = _convert(values, Settings)

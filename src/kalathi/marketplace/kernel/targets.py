@@ -34,7 +34,7 @@ class BadUrl(StrEnum):
 
 
 class Target(NamedTuple):
-    """Where a request goes. `host` has no brackets. `path` includes the query, byte for byte as in the URL."""
+    """The target of a request. `host` has no brackets. `path` includes the query, byte for byte as in the URL."""
 
     is_tls: bool
     host: str
@@ -98,7 +98,7 @@ def _split_port(place: str, default: int) -> tuple[str, int | None]:
 def _check_host(host: str) -> str | BadUrl:
     if host.startswith("["):
         try:
-            # A zone (%eth0) means something on one machine only.
+            # A zone (%eth0) is valid on one machine only.
             return BadUrl.HOST if "%" in host else str(ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]")))
         except ValueError:
             return BadUrl.HOST

@@ -21,7 +21,7 @@ _LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class Listeners:
-    """Groups the streams by shop. `close`, then `stop`, at the end."""
+    """The streams of this process, by shop. At the end call `close`, then `stop`."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Listeners:
         shop_transport: Transport,
         make_worker: Callable[[str, Transport], Worker],
     ) -> None:
-        """`make_worker` makes the worker for the deliveries of one shop over a transport."""
+        """`make_worker` creates the worker that delivers one shop's webhooks over a transport."""
         self._database = database
         self._clock = clock
         self._faults = faults
@@ -46,7 +46,7 @@ class Listeners:
             database.subscribe(table, self.wake)
 
     def wake(self) -> None:
-        """Something may be new for listeners: events, or business time."""
+        """Wake the listeners of all shops, because there may be new events or a new business time."""
         for shop in self._by_shop.values():
             shop.wake()
 
@@ -59,7 +59,7 @@ class Listeners:
             raise DomainError(ErrorCode.RATE_LIMITED, sentence, retry_after_seconds=30)
 
     def join(self, shop_id: str, stream: Stream) -> None:
-        """A listener of this shop has connected. Its role is sent once it is known."""
+        """Add a listener of this shop. It receives its role as soon as that is known."""
         self._streams[stream] = shop_id
         shop = self._by_shop.get(shop_id)
         if shop is None:
@@ -78,23 +78,24 @@ class Listeners:
             self._running[shop_id] = asyncio.create_task(self._run(shop_id))
 
     def leave(self, stream: Stream) -> None:
-        """A listener has disconnected."""
+        """Remove a listener that has disconnected."""
         self._by_shop[self._streams.pop(stream)].leave(stream)
 
     def close(self) -> None:
-        """The process ends: all streams end."""
+        """End all streams, because the process is stopping."""
         self._is_closed = True
         for stream in self._streams:
             stream.end()
 
     async def stop(self) -> None:
-        """After `close`: let all listeners leave, and end the leases."""
+        """Remove all listeners, and end the leases. Call it after `close`."""
         for stream in list(self._streams):
             self.leave(stream)
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     def _pause_seconds(self) -> float:
-        """All shops with listeners together read the log ten times a second."""
+        """Return the pause between two reads of the log for one shop, in seconds. Up to ten shops together read it ten
+        times a second; with more shops, each reads it once a second."""
         return min(_PAUSE_SECONDS * len(self._by_shop), _LONGEST_PAUSE_SECONDS)
 
     async def _run(self, shop_id: str) -> None:

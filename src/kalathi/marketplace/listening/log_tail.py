@@ -20,7 +20,7 @@ _AT_ONCE: Final = 100
 
 
 class LogTail:
-    """Reads each event of a shop once, from now on."""
+    """Read each new event of a shop once."""
 
     def __init__(
         self, database: Database, clock: BusinessClock, shop_id: str, real: Callable[[], int] = real_millis
@@ -72,7 +72,7 @@ class LogTail:
                 if find_planned(view, DueKind.DELIVERY, *key) or store.count_attempts(view, *key):
                     adopted.delivered.add(event)
                 elif shop is None or shop.url_for(event.event_type) is not None:
-                    continue  # The shop's own URL is not to hear of it (docs/contract.md#section-8).
+                    continue  # The shop's own URL must not receive it (docs/contract.md#section-8).
                 elif event.event_type == FOLLOWING and (
                     event.subject in opening or store.opening_under_way(view, *key[:2]) is not None
                 ):

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from kalathi.contract.words import OrderEventType, ReturnEventType
 
 EVENT_TYPES: Final = frozenset({*OrderEventType, *ReturnEventType})
-# The longest beginning of an answer's body that the delivery log keeps.
+# The longest body of a listener's answer, which the delivery log stores.
 MOST_ANSWER_CHARACTERS: Final = 2000
 
 

@@ -30,13 +30,13 @@ from kalathi.marketplace.worker import Worker
 _log = structlog.get_logger("kalathi.listening")
 
 _POLL_SECONDS: Final = 1.0
-# Reading the log reads the index of the last seconds' events of all shops.
+# Each read of the log scans the index of the last seconds' events of all shops.
 _SHORTEST_PAUSE_SECONDS: Final = 0.1
 _RENEW_MILLIS: Final = LEASE_MILLIS // 4
 
 
 class ShopListeners:
-    """Runs from the first listener of a shop to its last."""
+    """The listeners of one shop, from the first to connect until the last has left."""
 
     def __init__(
         self,
@@ -70,20 +70,20 @@ class ShopListeners:
         self._waiting: list[EventName] = []
 
     def join(self, stream: Stream) -> None:
-        """A listener has connected."""
+        """Add a listener that has connected."""
         self._streams.append(stream)
         self._came_or_left.set()
         self.wake()
 
     def leave(self, stream: Stream) -> None:
-        """A listener has disconnected."""
+        """Remove a listener that has disconnected."""
         stream.end()
         self._streams.remove(stream)
         self._came_or_left.set()
         self.wake()
 
     def wake(self) -> None:
-        """Something may be new: read it now."""
+        """Read the log now, because there may be new events."""
         self._changed.set()
         if self._worker is not None:
             self._worker.wake()
@@ -173,7 +173,7 @@ class ShopListeners:
     async def _pass_on(self) -> bool:
         """Send copies of new events to the listeners that do not lead. Return whether there are no further events."""
         new = await self._tail.read_new()
-        # Kept until everything is done with them, because the tail gives each event once.
+        # Keep the events until all are processed, because the tail returns each event only once.
         self._waiting = events = [*self._waiting, *new]
         if not events:
             return True

@@ -11,9 +11,9 @@ from kalathi.marketplace.listening.messages import Answered, Event, Role, encode
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.listeners import LISTENER_URL
 
-# For the way to the listener and back, beside the time limit that the listener itself keeps.
+# Network time to the listener and back, added to the listener's own time limit.
 _MARGIN_SECONDS: Final = 2.0
-# A listener for which more waits does not read, and is disconnected.
+# A listener with more waiting bytes does not read, and is disconnected.
 _MOST_WAITING_BYTES: Final = 8 * 2**20
 
 
@@ -30,7 +30,7 @@ class Stream:
         timeout_seconds: float,
         user_agent: str,
     ) -> None:
-        """With `is_beside` it gets copies only. `target` is shown in the delivery log."""
+        """With `is_beside`, the listener receives copies only. `target` is shown in the delivery log."""
         self.event_types = event_types
         self.is_beside = is_beside
         self._url = f"{LISTENER_URL}{target}"
@@ -44,7 +44,8 @@ class Stream:
         self.ended = asyncio.Event()
 
     async def run_sender(self, send: Callable[[str], Awaitable[None]]) -> None:
-        """Send what waits, until the listener has disconnected: `send` sends one text, and then raises OSError."""
+        """Send waiting messages until the listener disconnects. `send` sends one text, and raises OSError after a
+        disconnect."""
         while not self.ended.is_set():
             text = await self._outgoing.get()
             try:
@@ -112,13 +113,13 @@ class Stream:
         )
 
     def receive_answer(self, answered: Answered) -> None:
-        """The listener has answered. An answer that comes too late is ignored."""
+        """Pass the listener's answer to its attempt. A late answer is ignored."""
         waiting = self._waiting.get(answered.number)
         if waiting is not None and not waiting.done():
             waiting.set_result(answered)
 
     def end(self) -> None:
-        """The listener has disconnected, or the process stops: running attempts do not count."""
+        """End the stream, because the listener has disconnected or the process stops. Running attempts do not count."""
         self.ended.set()
         for waiting in self._waiting.values():
             if not waiting.done():
@@ -136,7 +137,7 @@ class Stream:
 
 
 class StreamSender:
-    """Sends one attempt to a listener through the interface of the network, so that the sandbox's faults apply."""
+    """Send one attempt to a listener through the interface of the network, so that the sandbox's faults apply."""
 
     def __init__(self, stream: Stream, row: DueRow, event_type: str) -> None:
         self._stream = stream
@@ -148,7 +149,7 @@ class StreamSender:
         return await self._stream.deliver(self._row, self._event_type, body, headers)
 
     async def close(self) -> None:
-        """Nothing to close: the stream outlives the attempt."""
+        """Do nothing, because the stream outlives the attempt."""
 
 
 def _word(answered: Answered) -> SendError:

@@ -17,7 +17,7 @@ from kalathi.marketplace.orders import refusals
 from kalathi.marketplace.shops.model import Location
 
 _LONGEST_REASON = 1000
-# A person reads them; the rest shows when these are mended. The bound also keeps the answer small.
+# A person reads the sentences and sees the next ones after correcting these. The limit also keeps the answer small.
 _MOST_SENTENCES = 10
 _REASONS_BY_ID = {reason.id: reason for reason in REJECTION_REASONS}
 
@@ -35,7 +35,7 @@ class Offer:
         self._options = msgspec.Raw()
 
     def accept_options(self, now: datetime) -> msgspec.Raw:
-        """accept_options as JSON (docs/contract.md#section-2), made anew only when the windows have changed."""
+        """Return accept_options as JSON (docs/contract.md#section-2); encoded again only if the windows change."""
         windows = self.schedule.options(now)
         if windows is not self._windows:
             self._options = self._encode_windows(cast(list[WindowOption], windows))
@@ -43,7 +43,7 @@ class Offer:
         return self._options
 
     def store_options(self) -> msgspec.Raw:
-        """accept_options of an order that the customer collects: no courier comes, so there is no window."""
+        """Return the accept_options of a store pickup. No courier collects it, so there are no windows."""
         return self._encode_windows([])
 
     def _encode_windows(self, windows: list[WindowOption]) -> msgspec.Raw:
@@ -55,7 +55,7 @@ class Offer:
 
 
 class Choice(NamedTuple):
-    """The choice of an accept; all of it was on offer. No window for a store pickup."""
+    """The checked choice of an accept. A store pickup has no window."""
 
     location: Location
     window: Window | None
@@ -63,7 +63,7 @@ class Choice(NamedTuple):
 
 
 class LineRejection(NamedTuple):
-    """A line that the shop rejects, and how many pieces it still has (None where the reason asks for none)."""
+    """A line that the shop rejects, and its available quantity (None if the reason needs none)."""
 
     line: LineItem
     reason: RejectionReason
@@ -71,7 +71,7 @@ class LineRejection(NamedTuple):
 
 
 def choose(request: AcceptRequest, offer: Offer, now: datetime, *, store_pickup: bool = False) -> Choice:
-    """Raises INVALID_PARAMETER, one sentence for each parameter that was not on offer, with the valid values.
+    """Check the choice of an accept. Raises INVALID_PARAMETER with the valid values of each parameter not on offer.
 
     A store pickup needs no window, and no location when there is only one.
     """
@@ -97,7 +97,7 @@ def choose(request: AcceptRequest, offer: Offer, now: datetime, *, store_pickup:
 
 
 def first_choice(offer: Offer, now: datetime, *, store_pickup: bool) -> Choice:
-    """The choice of the marketplace when it accepts for the shop: the first of everything."""
+    """Return the marketplace's own choice for an express order: the first of each option."""
     window = None if store_pickup else offer.schedule.offer_windows(now)[0]
     return Choice(offer.locations[0], window, offer.parcel_counts[0])
 
@@ -109,7 +109,7 @@ def _location(request: AcceptRequest, offer: Offer, *, store_pickup: bool) -> Lo
 
 
 def free_text(request: RejectRequest) -> str | None:
-    """The free-text reason, or None when lines are named. Raises INVALID_PARAMETER for both forms and for neither."""
+    """Return the free-text reason, or None if lines are named. Raises INVALID_PARAMETER for both forms or neither."""
     text = (request.rejection_reason_other or "").strip()
     if text and request.line_items:
         raise refuse(refusals.TwoFormsOfRejection())

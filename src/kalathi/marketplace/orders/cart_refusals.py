@@ -17,33 +17,33 @@ class NoCustomerName(Refusal, frozen=True):
 
 
 class NoCollectionPoint(Refusal, frozen=True):
-    """A pickup from a collection point that is not named."""
+    """The address of a collection point is missing."""
 
     SENTENCE = "customer.address.collection_point_address: name the collection point."
 
 
 class NotAUnitPrice(Refusal, frozen=True):
-    """A cart names a price that is no amount."""
+    """A price in a cart is not a valid amount."""
 
     product: str
     SENTENCE = "items.unit_price of {product} must be an amount in euros, not negative, with at most two decimals."
 
 
 class NotAShippingCost(Refusal, frozen=True):
-    """A cart names a shipping cost that is no amount."""
+    """The shipping cost of a cart is not a valid amount."""
 
     SENTENCE = "shipping_cost must be an amount in euros, not negative, with at most two decimals."
 
 
 class NotAFee(Refusal, frozen=True):
-    """A fee that is no amount, or zero."""
+    """A fee is zero or not a valid amount."""
 
     fee: str
     SENTENCE = "fees.{fee} must be an amount in euros above zero, with at most two decimals."
 
 
 class NotAVatRatio(Refusal, frozen=True):
-    """A VAT ratio that is no number."""
+    """A VAT ratio is not a valid number."""
 
     product: str
     SENTENCE = "items.vat_ratio of {product} must be a number with at most two decimals."
@@ -56,20 +56,20 @@ class NoIslandDiscount(Refusal, frozen=True):
 
 
 class ExclusionNotRequested(Refusal, frozen=True):
-    """A VAT exclusion is proven that was not requested."""
+    """A cart has a proof for a VAT exclusion that it does not request."""
 
     SENTENCE = "invoice_details.vat_exclusion_requested: it must be true when a VAT exclusion is proven."
 
 
 class BadProof(Refusal, frozen=True):
-    """A VAT exclusion is proven in a way that does not exist."""
+    """The verification method of a VAT exclusion does not exist."""
 
     valid: tuple[str, ...]
     SENTENCE = "invoice_details.vat_exclusion_verification_method: valid values: {valid}."
 
 
 class BadProofDocuments(Refusal, frozen=True):
-    """A number of documents that does not fit the way of proof."""
+    """The number of documents does not fit the verification method."""
 
     most: int
     SENTENCE = (
@@ -79,13 +79,13 @@ class BadProofDocuments(Refusal, frozen=True):
 
 
 class BadIdentityDocument(Refusal, frozen=True):
-    """An identity document of a kind that does not exist."""
+    """The type of the identity document does not exist."""
 
     SENTENCE = "invoice_details.vat_exclusion_representative.id_type: it is not one of the 25 documents."
 
 
 class BadIdentityNumber(Refusal, frozen=True):
-    """Only the end of the identity document's number is kept."""
+    """The number has more than the last five characters of an identity document, or none."""
 
     SENTENCE = "invoice_details.vat_exclusion_representative.id_number: give the last 5 characters."
 

@@ -1,8 +1,8 @@
 """The commands of the shop and of the clock on orders, one function each.
 
-Each takes the order as it was read, its request, and the facts; it lets the machine decide, and returns the rows to
-write. Nothing here waits, sends, or writes. The commands of customers, support and couriers are in operations.py, those
-that place orders in placing.py and replacements.py.
+A command gets the order as it was read, the request, and the facts. The machine decides, and the command returns the
+rows to write. It does no I/O itself. The commands of customers, support and couriers are in operations.py; those that
+place orders are in placing.py and replacements.py.
 """
 
 from typing import NamedTuple
@@ -36,7 +36,7 @@ from kalathi.marketplace.warehouse import store as warehouse
 
 
 class RenderedVoucher(NamedTuple):
-    """A voucher that joins its order: the PDF, the link to it, and the tracking code of each parcel."""
+    """A new voucher of an order: the PDF, its link, and the tracking code of each parcel."""
 
     pdf: bytes
     link: str
@@ -44,7 +44,7 @@ class RenderedVoucher(NamedTuple):
 
 
 class RenderedNote(NamedTuple):
-    """A delivery note that joins its order: the PDF, the link to it, and its number."""
+    """A new delivery note of an order: the PDF, its link, and its number."""
 
     pdf: bytes
     link: str
@@ -52,20 +52,20 @@ class RenderedNote(NamedTuple):
 
 
 def accept(found: FoundOrder, request: AcceptRequest, facts: Facts) -> Recorded:
-    """The shop takes the order, and its voucher becomes due. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    """Accept the order for the shop, and plan its voucher. Raises ORDER_STATUS, INVALID_PARAMETER."""
     step = machine.accept(found.order, request, facts.terms.offer(found.shop), facts.now)
     return _record_accepted(found, step, facts)
 
 
 def accept_express(found: FoundOrder, _request: None, facts: Facts) -> Recorded:
-    """The marketplace takes an express order for the shop. Raises ORDER_STATUS."""
+    """Accept an express order on behalf of the shop. Raises ORDER_STATUS."""
     step = machine.accept_express(found.order, facts.terms.offer(found.shop), facts.now)
     return _record_accepted(found, step, facts)
 
 
 def reject(found: FoundOrder, request: RejectRequest, facts: Facts) -> Recorded:
-    """Reject the order; the available pieces come back as a new order in the same change set. The warehouse sends that
-    order if it has the pieces. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    """Reject the order, and place a new order for the available pieces in the same change set. The warehouse sends the
+    new order if it has all of its pieces. Raises ORDER_STATUS, INVALID_PARAMETER."""
     order, terms = found.order, facts.terms
     rest = pieces_left(order.lines(), request) if request.line_items else {}
     is_from_warehouse = bool(rest) and not order.store_pickup and warehouse.has(facts.view, order.shop_id, rest)
@@ -85,7 +85,7 @@ def reject(found: FoundOrder, request: RejectRequest, facts: Facts) -> Recorded:
 
 
 def record_rejection(found: FoundOrder, rejection: machine.Rejection, facts: Facts) -> Recorded:
-    """The rows of a rejection: the order that ended, its stock, and the new order for the rest."""
+    """Return the rows of a rejection: the rejected order, its stock, and the new order for the rest."""
     recorded = record_moved(found, rejection.rejected, facts)
     move_stock(recorded.changes, found.order, rejection.stock)
     if rejection.successor is None:
@@ -101,7 +101,7 @@ def expire(found: FoundOrder, _request: None, facts: Facts) -> Recorded:
 
 
 def issue_voucher(found: FoundOrder, voucher: RenderedVoucher, facts: Facts) -> Recorded:
-    """The rendered voucher joins the order. Raises ORDER_STATUS."""
+    """Store the rendered voucher, and set it on the order. Raises ORDER_STATUS."""
     order = found.order
     url = facts.terms.voucher_url(order.shop_id, voucher.link)
     recorded = record_moved(found, pickup.issue_voucher(order, url, voucher.tracking_codes), facts)
@@ -110,7 +110,7 @@ def issue_voucher(found: FoundOrder, voucher: RenderedVoucher, facts: Facts) -> 
 
 
 def issue_delivery_note(found: FoundOrder, note: RenderedNote, facts: Facts) -> Recorded:
-    """The note of an order that has left the warehouse joins it. Raises ORDER_STATUS."""
+    """Store the delivery note of an order sent by the warehouse, and set it on the order. Raises ORDER_STATUS."""
     upload = Upload("application/pdf", note.pdf)
     url = facts.terms.upload_url(found.order.shop_id, note.link, upload.mime_type)
     recorded = record_moved(found, pickup.issue_delivery_note(found.order, note.number, url), facts)
@@ -119,18 +119,18 @@ def issue_delivery_note(found: FoundOrder, note: RenderedNote, facts: Facts) -> 
 
 
 def request_voucher(found: FoundOrder, _request: None, facts: Facts) -> Recorded:
-    """A preorder is sent early; its voucher becomes due. Raises ORDER_NOT_ELIGIBLE."""
+    """Plan the voucher of a preorder before its day. Raises ORDER_NOT_ELIGIBLE."""
     recorded = record_moved(found, pickup.request_voucher(found.order, facts.terms.schedule, facts.now), facts)
     return plan_voucher(recorded, found, facts.voucher_at, facts)
 
 
 def reschedule(found: FoundOrder, request: RescheduleRequest, facts: Facts) -> Recorded:
-    """The shop moves the pickup to another day. Raises ORDER_STATUS, RESCHEDULE_DATE."""
+    """Move the pickup to another day, for the shop. Raises ORDER_STATUS, RESCHEDULE_DATE."""
     return record_moved(found, pickup.reschedule(found.order, request, facts.terms.schedule, facts.now), facts)
 
 
 def relocate(found: FoundOrder, request: RelocateRequest, facts: Facts) -> Recorded:
-    """The courier comes to another location; a voucher that names the old one is made again.
+    """Move the pickup to another location. A voucher with the old location is replaced.
 
     Raises ORDER_STATUS, PICKUP_LOCATION.
     """
@@ -138,18 +138,18 @@ def relocate(found: FoundOrder, request: RelocateRequest, facts: Facts) -> Recor
 
 
 def set_as_ready(found: FoundOrder, _request: None, facts: Facts) -> Recorded:
-    """The parcel is packed. Raises ORDER_NOT_ELIGIBLE."""
+    """Mark the order as ready for the courier. Raises ORDER_NOT_ELIGIBLE."""
     return record_moved(found, pickup.set_as_ready(found.order, facts.terms.schedule, facts.now), facts)
 
 
 def set_as_not_ready(found: FoundOrder, _request: None, facts: Facts) -> Recorded:
-    """The mark is undone. Raises ORDER_NOT_ELIGIBLE."""
+    """Undo the "ready" mark. Raises ORDER_NOT_ELIGIBLE."""
     return record_moved(found, pickup.set_as_not_ready(found.order, facts.now), facts)
 
 
 def note_voucher_download(found: FoundOrder, link: str, facts: Facts) -> Recorded | None:
-    """The voucher of a shop that is not enrolled in set-as-ready was downloaded; None when that changes nothing, as
-    with an older voucher of an order that has moved."""
+    """Mark the order as ready because its shop, which is not enrolled in set-as-ready, downloaded the voucher. Return
+    None if nothing changes, for example if the voucher is outdated."""
     if found.order.courier_voucher != facts.terms.voucher_url(found.order.shop_id, link):
         return None
     step = pickup.mark_ready_by_download(found.order)
@@ -163,7 +163,7 @@ def track(found: FoundOrder, request: TrackingRequest, facts: Facts) -> Recorded
 
 
 def attach_invoice(found: FoundOrder, upload: Upload, facts: Facts) -> Recorded:
-    """The fiscal document of an order that was accepted; a later one takes its place. Raises INVOICE_REFUSED."""
+    """Attach the invoice to an order that was accepted. A later upload replaces it. Raises INVOICE_REFUSED."""
     link = facts.keys.secret_link()
     url = facts.terms.upload_url(found.order.shop_id, link, upload.mime_type)
     recorded = record_moved(found, machine.attach_invoice(found.order, url), facts)

@@ -1,5 +1,4 @@
-"""Pure steps of a parcel: the courier collects it, the customer gets it or does not, and it may come back to the
-shop."""
+"""Pure steps of a parcel: the courier's pickup, the delivery or its failure, and the way back to the shop."""
 
 from datetime import datetime
 
@@ -14,8 +13,8 @@ from kalathi.marketplace.orders.model import Order
 
 
 def hand_over(order: Order) -> Step:
-    """Hand the parcel over to the courier. Raises ORDER_STATUS, also for an order that no courier collects, or not
-    yet."""
+    """Hand the parcel over to the courier. Raises ORDER_STATUS, also if no courier collects this order, or if it is
+    not ready for pickup."""
     new = through(order, Action.HAND_OVER)
     if order.store_pickup:
         raise refuse(refusals.CollectedFromStore())
@@ -23,7 +22,7 @@ def hand_over(order: Order) -> Step:
         raise refuse(refusals.NoVoucherYet())
     if order.voucher_is_outdated:
         raise refuse(refusals.VoucherOutdated())
-    # Another courier knows no set-as-ready, so an order of it could never be marked.
+    # Only Skroutz Last Mile supports set-as-ready. With another courier the order could never be marked.
     waits_for_mark = order.set_as_ready_required and order.needs_voucher and order.courier == Courier.SKROUTZ_LAST_MILE
     if waits_for_mark and not order.is_ready_for_dispatch:
         raise refuse(refusals.NotReady())
@@ -31,7 +30,7 @@ def hand_over(order: Order) -> Step:
 
 
 def collect(order: Order, now: datetime) -> Step:
-    """The customer has come to the store. Raises ORDER_STATUS."""
+    """Record that the customer has collected a store pickup. Raises ORDER_STATUS."""
     new = through(order, Action.COLLECT)
     if not order.store_pickup:
         raise refuse(refusals.NotAStorePickup())
@@ -39,7 +38,7 @@ def collect(order: Order, now: datetime) -> Step:
 
 
 def deliver(order: Order, now: datetime, pieces: dict[str, int] | None = None) -> Step:
-    """The customer has it, or the pieces of each line that are named. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    """Deliver the whole order, or the given pieces by line id. Raises ORDER_STATUS, INVALID_PARAMETER."""
     next_state(order.state, Action.DELIVER)
     ordered = _all_pieces(order)
     delivered = ordered if pieces is None else pieces
@@ -51,15 +50,15 @@ def deliver(order: Order, now: datetime, pieces: dict[str, int] | None = None) -
 
 
 def fail_delivery(order: Order) -> Step:
-    """The customer did not take it; the parcel travels back. Raises ORDER_STATUS."""
+    """Record a failed delivery and send the parcel back to the shop. Raises ORDER_STATUS."""
     new = replace(through(order, Action.FAIL_DELIVERY), is_travelling_back=True)
     return make_step(Action.FAIL_DELIVERY, order, new)
 
 
 def bring_back(order: Order) -> Step:
-    """The parcel is back at the shop, after a failed delivery or a cancellation on its way. Raises ORDER_STATUS."""
+    """Record the parcel's arrival back at the shop. Raises ORDER_STATUS if it is not on its way back."""
     new = through(order, Action.BRING_BACK)
-    # An order of an earlier version can be for_return without the mark.
+    # Orders written by an earlier version can be in state for_return without this flag.
     if not (order.is_travelling_back or order.state is OrderState.FOR_RETURN):
         raise refuse(refusals.NotOnItsWayBack())
     return make_step(Action.BRING_BACK, order, replace(new, is_travelling_back=False))

@@ -45,13 +45,13 @@ def voucher_facts(found: FoundOrder, now: datetime) -> VoucherFacts:
 
 
 def recipient_of(order: Order) -> Party:
-    """The recipient as documents show it."""
+    """Return the recipient in printable form, for documents."""
     return _recipient(order.recipient())
 
 
 def unreadable_address(order: Order) -> str:
-    """Return the letters of the recipient's name and address that a label cannot show, so that a person writes the
-    address by hand."""
+    """Return the letters of the recipient's name and address that a label cannot print. If there are any, a person
+    must write the address by hand."""
     recipient = recipient_of(order)
     return unreadable_letters(recipient.name, *recipient.lines)
 

@@ -1,5 +1,4 @@
-"""Due jobs of orders: the expiry of an open one, the voucher of an accepted one, the delivery note of one that has left
-the warehouse."""
+"""Due jobs of orders: expiry, express acceptance, vouchers and delivery notes."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,8 +30,8 @@ T = TypeVar("T")
 
 
 class OrderDueWork:
-    """The handlers of an order's due rows. Each ends its row in the change set of its effect, or without one when the
-    order has gone another way in the meantime."""
+    """The handlers of an order's due rows. A handler completes its row in the same change set as its effect. If the
+    order's state has changed so that there is nothing to do, it only completes the row."""
 
     def __init__(
         self,
@@ -43,7 +42,7 @@ class OrderDueWork:
         printer: DocumentPrinter,
         threads: Executor,
     ) -> None:
-        """`threads` is where vouchers are rendered, so that the event loop never waits for one."""
+        """`threads` renders the documents, so that rendering never blocks the event loop."""
         self._database = database
         self._commands = commands
         self._clock = clock
@@ -52,7 +51,7 @@ class OrderDueWork:
         self._threads = threads
 
     async def expire(self, row: DueRow) -> None:
-        """The deadline has come; if it was extended, the row waits for the new one."""
+        """Expire an open order at its deadline. If the deadline was extended, plan the row for the new one."""
 
         def command(facts: Facts) -> tuple[ChangeSet, None]:
             found = store.by_code(facts.view, row.subject)
@@ -67,7 +66,7 @@ class OrderDueWork:
         await self._commands.run(command)
 
     async def accept_express(self, row: DueRow) -> None:
-        """The marketplace accepts for the shop, unless the shop has rejected it or the customer was faster."""
+        """Accept an express order for the shop, unless it is no longer open or has expired."""
 
         def command(facts: Facts) -> tuple[ChangeSet, None]:
             found = store.by_code(facts.view, row.subject)
@@ -80,14 +79,14 @@ class OrderDueWork:
         await self._commands.run(command)
 
     async def make_voucher(self, row: DueRow) -> None:
-        """Renders outside any transaction, then joins the voucher to the order as it is by then."""
+        """Render the voucher outside of a transaction, then set it on the current version of the order."""
         found = await self._database.read_point(lambda view: store.by_code(view, row.subject))
         if found is None or not _wants_voucher(found):
             await self._database.commit(ChangeSet(complete(row)))
             return
         content = voucher_facts(found, self._clock.now())
         if letters := unreadable_address(found.order):
-            # The log must not contain customer data, so only the number of letters.
+            # The log must not contain customer data, so it has only the number of letters.
             _log.warning("address_unprintable", code=row.subject, shop_id=row.shop_id, unreadable_letters=len(letters))
         pdf = await self._render(render_voucher, content)
         voucher = RenderedVoucher(pdf, secret_token(), content.tracking_codes)
@@ -97,7 +96,7 @@ class OrderDueWork:
             if present is None or not _wants_voucher(present):
                 return ChangeSet(complete(row)), None
             if present.order.pickup_location_id != found.order.pickup_location_id:
-                # It has moved while its voucher was rendered: the label would name the place that it has left.
+                # The pickup location changed while the voucher was rendered, so the label has the old address.
                 return ChangeSet(repeat_at(row, to_millis(facts.now))), None
             changes = commands.issue_voucher(present, voucher, facts).changes
             changes.add(complete(row))
@@ -106,7 +105,7 @@ class OrderDueWork:
         await self._commands.run(command)
 
     async def make_delivery_note(self, row: DueRow) -> None:
-        """The same for the note of an order that has left the marketplace's warehouse."""
+        """Render the delivery note of an order sent by the warehouse, and set it on the order, as with a voucher."""
         found = await self._database.read_point(lambda view: store.by_code(view, row.subject))
         if found is None or not _wants_note(found):
             await self._database.commit(ChangeSet(complete(row)))

@@ -9,8 +9,8 @@ from kalathi.marketplace.orders.terms import Terms
 
 
 class Facts(NamedTuple):
-    """Everything that a command uses beside its order or return and its request: one snapshot of the database, fresh
-    keys, the marketplace's terms, and the business time."""
+    """The context of a command besides its order or return and its request: a database snapshot, new codes and ids, the
+    marketplace's terms, and the business time."""
 
     view: View
     keys: DrawnKeys
@@ -19,5 +19,5 @@ class Facts(NamedTuple):
 
     @property
     def voucher_at(self) -> datetime:
-        """When the worker makes the documents that this command asks for."""
+        """The business time at which the worker renders the documents planned by this command."""
         return self.now + timedelta(seconds=self.terms.settings.voucher_delay_seconds)

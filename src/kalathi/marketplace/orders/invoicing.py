@@ -1,4 +1,4 @@
-"""The fiscal document that a customer asks for, and checks of its details (docs/contract.md#section-2)."""
+"""The customer's choice of receipt or invoice, and checks of the invoice details (docs/contract.md#section-2)."""
 
 from typing import Final
 
@@ -15,7 +15,8 @@ _MOST_DOCUMENTS: Final = 20
 
 
 def invoice_document(details: InvoiceDetails | UnsetType) -> InvoiceDocument:
-    """A receipt unless a company asks; without VAT by article 39α when it says how that is proven, else by VIES."""
+    """Return the kind of fiscal document: a receipt without invoice details, else an invoice. An invoice without VAT
+    follows article 39α if the details contain a proof of the exclusion, else VIES."""
     if details is UNSET:
         return "receipt"
     if not details.vat_exclusion_requested:
@@ -24,7 +25,7 @@ def invoice_document(details: InvoiceDetails | UnsetType) -> InvoiceDocument:
 
 
 def check_invoice(details: InvoiceDetails | UnsetType, longest_text: int) -> None:
-    """Raises INVALID_PARAMETER, one sentence for each fault."""
+    """Check the invoice details. Raises INVALID_PARAMETER with one sentence for each fault."""
     if details is UNSET:
         return
     wrong: list[Refusal] = []

@@ -1,4 +1,4 @@
-"""Pure arithmetic on the lines of an order: prices, the rest of a rejection, pieces that go back to the listings."""
+"""Pure arithmetic on an order's lines: prices, the rest after a rejection, and pieces returned to the listings."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from kalathi.marketplace.orders.answer_checks import LineRejection, read_rejecti
 
 
 class OrderedLine(NamedTuple):
-    """A product, how many pieces of it and at which price, on the way into an order. No id yet."""
+    """A line of an order that is being placed: product, price and quantity. It has no id yet."""
 
     line: LineItem
     quantity: int
 
 
 class StockMove(NamedTuple):
-    """A change of a listing's quantity: pieces come back, or the shop has counted them."""
+    """A change of a listing's quantity. `pieces` is added to it; with `counted`, it replaces the quantity."""
 
     shop_uid: str
     pieces: int
@@ -27,7 +27,7 @@ class StockMove(NamedTuple):
 
 
 def price_line(ordered: OrderedLine, line_id: str) -> LineItem:
-    """The line with its id, its total and its commission, which is rounded here, once (docs/decisions/0010)."""
+    """Return the line with its id, total and commission. Only this step rounds the commission (docs/decisions/0010)."""
     line, quantity = ordered
     total_price = line.unit_price * quantity
     return replace(
@@ -40,7 +40,7 @@ def price_line(ordered: OrderedLine, line_id: str) -> LineItem:
 
 
 def remaining_lines(lines: Sequence[LineItem], rejections: dict[str, LineRejection]) -> list[OrderedLine]:
-    """Lines that were not named, and of those in limited supply the pieces that there are."""
+    """Return the lines that the shop did not reject, and the available pieces of lines in limited supply."""
     left = []
     for line in lines:
         rejection = rejections.get(line.id)
@@ -51,7 +51,7 @@ def remaining_lines(lines: Sequence[LineItem], rejections: dict[str, LineRejecti
 
 
 def pieces_left(lines: Sequence[LineItem], request: RejectRequest) -> dict[str, int]:
-    """The same by product; nothing is left of a request that cannot be carried out."""
+    """Return the pieces left after a rejection, by product; empty if the request is invalid."""
     rejections, wrong = read_rejections(request, lines)
     if wrong:
         return {}
@@ -62,16 +62,19 @@ def pieces_left(lines: Sequence[LineItem], request: RejectRequest) -> dict[str, 
 
 
 def return_all(lines: Sequence[LineItem]) -> tuple[StockMove, ...]:
-    """All of it goes back to the listings."""
+    """Return all pieces to the listings."""
     return tuple(StockMove(line.shop_uid, line.quantity) for line in lines)
 
 
 def stock_after(
     lines: Sequence[LineItem], rejections: dict[str, LineRejection], *, stays: bool
 ) -> tuple[StockMove, ...]:
-    """Lines that were not named move into the successor, piece for piece. A limited line's listing is set to the shop's
-    count, and all of that goes into the successor, so nothing is left of it. With `stays`, the successor's pieces come
-    from elsewhere: those of the lines that were not named go back, and what was counted stays."""
+    """Return the stock moves of a rejection.
+
+    The pieces of rejected lines return to their listings, and the successor keeps those of the other lines. The
+    available pieces of a limited line go into the successor, so its listing is set to zero. With `stays`, the warehouse
+    supplies the successor: the other lines return to their listings as well, and the listing of a limited line is set
+    to its available quantity."""
     limited = tuple(
         StockMove(entry.line.shop_uid, entry.available_quantity if stays else 0, counted=True)
         for entry in rejections.values()

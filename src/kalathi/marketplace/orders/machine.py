@@ -1,8 +1,8 @@
 """The order machine (docs/decisions/0001): every state and transition in one table.
 
-An order is placed, and then the shop and the clock race: accept, reject, expire and cancel all leave `open`, so exactly
-one of them can win. An accepted order gets its voucher, is handed to the courier and delivered. A customer may cancel
-until the parcel is delivered; once it has been dispatched it travels back.
+After an order is placed, the shop and the clock race: accept, reject, expire and cancel all leave `open`, so exactly
+one of them can win. An accepted order gets its voucher, is handed to the courier and is delivered. A customer may
+cancel until the delivery; the parcel of a dispatched order travels back.
 
 Each command here, in pickup.py, returning.py and replacing.py takes the order, facts and `now`, looks up `next_state`,
 and returns the new order with its changes. Nothing reads a clock, draws an id, or touches a database. An illegal
@@ -43,7 +43,7 @@ from kalathi.marketplace.orders.model import Order, OrderFacts, facts_of
 
 
 class Action(StrEnum):
-    """The actions on an order; also the words of its timeline."""
+    """The actions on an order. Its timeline uses the same words."""
 
     PLACE = "place"
     PLACE_FROM_WAREHOUSE = "place_from_warehouse"
@@ -75,7 +75,7 @@ class Action(StrEnum):
     DROP_RETURN = "drop_return"
     TAKE_BACK_PARTLY = "take_back_partly"
     TAKE_BACK = "take_back"
-    # Possible in every state of an order that was ever accepted, so it is no row of the table.
+    # Allowed in every state of an order that was ever accepted, so the table has no row for it.
     ATTACH_INVOICE = "attach_invoice"
 
 
@@ -136,8 +136,8 @@ TRANSITIONS: Final[dict[tuple[OrderState | None, Action], OrderState]] = {
     (_S.PARTIALLY_RETURNED, Action.TAKE_BACK): _S.RETURNED,
 }
 
-# Transitions without an event in the contract (docs/contract.md#section-4). A setting turns on those of a delivery and
-# its failure.
+# Transitions for which the contract has no event (docs/contract.md#section-4). The setting `tell_deliveries` turns on
+# events for DELIVERIES.
 DELIVERIES: Final = frozenset({Action.COLLECT, Action.DELIVER, Action.DELIVER_PARTLY, Action.FAIL_DELIVERY})
 SILENT: Final = frozenset(
     {
@@ -152,7 +152,7 @@ SILENT: Final = frozenset(
 
 
 def next_state(state: OrderState | None, action: Action) -> OrderState:
-    """The state that the action leads to. Raises ORDER_STATUS when the table has no such move."""
+    """Return the state after the action. Raises ORDER_STATUS if the table has no such transition."""
     following = TRANSITIONS.get((state, action))
     if following is None:
         if state is None or state is OrderState.OPEN:
@@ -162,7 +162,7 @@ def next_state(state: OrderState | None, action: Action) -> OrderState:
 
 
 def through(order: Order, action: Action) -> Order:
-    """The order in the state that the action leads to. Raises ORDER_STATUS."""
+    """Return the order in its state after the action. Raises ORDER_STATUS."""
     return replace(order, state=next_state(order.state, action))
 
 
@@ -174,7 +174,7 @@ class Step(Struct, frozen=True, kw_only=True):
     changes: OrderChanges | None = None
 
     def event(self, *, tells_deliveries: bool) -> OrderEventType | None:
-        """Which webhook the move causes, if any: none when nothing that the contract lists has changed."""
+        """Return the type of the webhook, or None if no field of the contract's list has changed."""
         if self.action in {Action.PLACE, Action.PLACE_FROM_WAREHOUSE}:
             return OrderEventType.NEW_ORDER
         if self.action in SILENT or (self.action in DELIVERIES and not tells_deliveries):
@@ -186,7 +186,7 @@ _NO_CHANGES: Final = OrderChanges()
 
 
 def make_step(action: Action, old: Order, new: Order) -> Step:
-    """The step from one order to the next; its `changes` are the fields of the contract's list that differ."""
+    """Return the step from one order to the next. `changes` has the fields of the contract's list that differ."""
     changes = {}
     for name in OrderChanges.__struct_fields__:
         before, now = getattr(old, name), getattr(new, name)
@@ -196,7 +196,7 @@ def make_step(action: Action, old: Order, new: Order) -> Step:
 
 
 class Placement(NamedTuple):
-    """The facts of a new order. Code and ids are fresh; `lines` carry the listing's facts."""
+    """The facts of a new order. The code and the ids are new; `lines` contain the listings' facts."""
 
     code: str
     facts: OrderFacts
@@ -205,7 +205,7 @@ class Placement(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A rejection: the order that ended, the one that the marketplace sends for the rest, and the stock's moves."""
+    """The steps of a rejection: the rejected order, the new order for the rest (if any), and the stock moves."""
 
     rejected: Step
     successor: Step | None
@@ -261,9 +261,9 @@ def reject(
 ) -> Rejection:
     """Reject the order for the shop, or for support by free text (docs/contract.md#section-3).
 
-    By free text the order ends. By lines it ends too, and the rest comes back as a new order: lines that were not
-    named, and the available pieces of limited lines. If all of that lies in the marketplace's warehouse, the new order
-    is sent from there: `from_warehouse` are its facts. Raises ORDER_STATUS, INVALID_PARAMETER.
+    Both forms end the order. A rejection by lines also places a new order for the rest: the lines that were not named,
+    and the available pieces of limited lines. If the marketplace's warehouse has all of these pieces, it sends the new
+    order, and `from_warehouse` contains its facts. Raises ORDER_STATUS, INVALID_PARAMETER.
     """
     state = _state_if_open(order, Action.REJECT, now)
     text = free_text(request)
@@ -308,13 +308,13 @@ def expire(order: Order, now: datetime) -> Step:
 
 
 def cancel(order: Order) -> Step:
-    """The customer or support wants it no more; a parcel under way travels back. Raises ORDER_STATUS."""
+    """Cancel the order, for the customer or support. A dispatched parcel travels back. Raises ORDER_STATUS."""
     new = replace(through(order, Action.CANCEL), is_travelling_back=order.state is OrderState.DISPATCHED)
     return make_step(Action.CANCEL, order, new)
 
 
 def extend(order: Order, settings: Settings, now: datetime, hours: int | None = None) -> Step:
-    """More time to answer. Raises ORDER_STATUS."""
+    """Give the shop more time to answer, in hours. Raises ORDER_STATUS."""
     state = _state_if_open(order, Action.EXTEND, now)
     expires_at = after(order.expires_at, timedelta(hours=hours or settings.extension_hours))
     dispatch_until = _dispatch_until(order, expires_at, settings)
@@ -324,14 +324,14 @@ def extend(order: Order, settings: Settings, now: datetime, hours: int | None = 
 
 
 def attach_invoice(order: Order, url: str) -> Step:
-    """The shop's fiscal document is there. Raises INVOICE_REFUSED when the order was never accepted."""
+    """Attach the shop's invoice. Raises INVOICE_REFUSED if the order was never accepted."""
     if not order.was_accepted:
         raise refuse(refusals.InvoiceTooEarly())
     return make_step(Action.ATTACH_INVOICE, order, replace(order, uploaded_invoice_file=url))
 
 
 def stock_to_return(step: Step) -> tuple[StockMove, ...]:
-    """The pieces that an ended order gives back to its listings; a parcel that travels back is not in stock yet."""
+    """Return the stock moves of an order that has ended. A parcel on its way back is not in stock yet."""
     order = step.order
     has_ended = order.state in {OrderState.CANCELLED, OrderState.EXPIRED} and not order.is_travelling_back
     if has_ended or step.action is Action.BRING_BACK:
@@ -340,17 +340,17 @@ def stock_to_return(step: Step) -> tuple[StockMove, ...]:
 
 
 def _from_listings(order: Order, moves: tuple[StockMove, ...]) -> tuple[StockMove, ...]:
-    """Pieces of an order that sends the same items once more came from no listing and go back to none."""
+    """Drop the stock moves of an order that sends the same items again: its pieces came from no listing."""
     return () if order.is_of_the_same_items else moves
 
 
 def pickups_from(order: Order, now: datetime) -> datetime:
-    """From when on pickups of an order are offered: now, for a preorder not before its day."""
+    """Return the earliest time of a pickup: now, but not before the day of a preorder (midnight in Athens)."""
     return pickup_moment(order.scheduled_shipment, now)
 
 
 def pickup_moment(scheduled_shipment: date | None, now: datetime) -> datetime:
-    """The same for an order that was not decoded."""
+    """Return the earliest time of a pickup, as `pickups_from` does, without a decoded order."""
     if scheduled_shipment is None:
         return now
     return max(now, datetime(scheduled_shipment.year, scheduled_shipment.month, scheduled_shipment.day, tzinfo=ATHENS))
@@ -369,8 +369,8 @@ def _accept_order(order: Order, state: OrderState, choice: Choice) -> Step:
 
 
 def _state_if_open(order: Order, action: Action, now: datetime) -> OrderState:
-    """Return the next state of a command that must come before the deadline; after it, the expiry has won even if it
-    has yet to run."""
+    """Return the next state of a command that is allowed only before the deadline. After the deadline the order counts
+    as expired, even if the expiry job has not run yet."""
     state = next_state(order.state, action)
     if now >= order.expires_at:
         raise refuse(refusals.OrderAlready(OrderState.EXPIRED))
@@ -378,7 +378,8 @@ def _state_if_open(order: Order, action: Action, now: datetime) -> OrderState:
 
 
 def _dispatch_until(facts: OrderFacts, expires_at: datetime, settings: Settings) -> datetime | None:
-    """Working days after the last moment to accept, or after the day of a preorder; none when nothing is sent."""
+    """Return the deadline of the dispatch: some working days after the acceptance deadline, or after the day of a
+    preorder. None for a store pickup, which no courier collects."""
     if facts.store_pickup:
         return None
     start = pickup_moment(facts.scheduled_shipment, expires_at)

@@ -1,4 +1,4 @@
-"""The order as the marketplace keeps it, the cart that it came from, and pure rules on them."""
+"""The order as the marketplace stores it, its cart, and pure rules on them."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -29,14 +29,14 @@ from kalathi.contract.words import (
 )
 from kalathi.marketplace.shops.model import LARGEST_QUANTITY, NewSize, Shop
 
-# Members that no command touches are carried as the JSON that they are stored as (docs/decisions/0017): an accept then
-# neither decodes nor encodes the customer and the lines again.
+# Members that most commands do not read stay in their stored JSON (docs/decisions/0017). So an accept neither decodes
+# nor encodes the customer and the lines.
 StoredCustomer = msgspec.Raw
 StoredLines = msgspec.Raw
 
 
 class OrderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The facts with which an order was placed. Money is in euros; `customer` is a contract struct in JSON."""
+    """The facts of an order at its placing. Money is in euros; `customer` is a contract struct in JSON."""
 
     shop_id: str
     cart_id: str
@@ -64,8 +64,8 @@ class OrderFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     """An order's document. Times are Athens time in whole seconds.
 
-    Members that the wire shows have the wire's names and its JSON, so that showing an order needs no translation
-    (orders/wire.py). `line_items` are contract structs in JSON.
+    Members that are on the wire have the names and the JSON of the contract, so that rendering an order needs no
+    translation (orders/wire.py). `line_items` are contract structs in JSON.
     """
 
     code: str
@@ -88,15 +88,15 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     rejection_info: RejectionInfo | None = None
     replacements: tuple[Replacement, ...] = ()
     returns: tuple[OrderReturn, ...] = ()
-    # Not on the wire: the window to which an undone set-as-ready goes back, whether the voucher names a location that
-    # the order has left, how many pieces of each line the customer has got, and how many were sent once more.
+    # Not on the wire: the window that an undone set-as-ready restores; whether the voucher is outdated (old location,
+    # courier or number of parcels); and, by line id, the delivered pieces and the replaced ones.
     window_before_ready: PickupWindow | None = None
     voucher_is_outdated: bool = False
     delivered: dict[str, int] | None = None
     sent_again: dict[str, int] | None = None
     # The number of tracking codes issued so far, because a new voucher gets new codes.
     tracking_codes_issued: int = 0
-    # The parcel is on its way back to the shop, after a failed delivery or a cancellation.
+    # Whether the parcel is on its way back to the shop, after a failed delivery or a cancellation.
     is_travelling_back: bool = False
     # For a rejected order: the actor, the available quantity of each line in limited supply, and the code of the new
     # order for the rest. That order has the rejected one as its predecessor.
@@ -104,7 +104,8 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     available: dict[str, int] | None = None
     successor: str | None = None
     predecessor: str | None = None
-    # When the customer got it, and of each line the pieces that are asked back or back, and those that are back.
+    # The time of the delivery; and, by line id, the pieces in live or finished returns, and the pieces that the shop
+    # has received back.
     delivered_at: datetime | None = None
     asked_back: dict[str, int] | None = None
     came_back: dict[str, int] | None = None
@@ -124,24 +125,24 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_of_the_same_items(self) -> bool:
-        """Whether it sends the very items of another order once more: its pieces come from no listing."""
+        """Whether the order sends the same items as another order again, so that no listing supplies its pieces."""
         return self.custom in REPLACEMENT_CUSTOMS.values()
 
     @property
     def needs_voucher(self) -> bool:
-        """Whether the marketplace's courier carries it for the shop."""
+        """Whether the marketplace's courier collects the order from the shop, which needs a voucher."""
         return not (self.store_pickup or self.fulfilled_by_skroutz) and self.mode is FulfillmentMode.CORE
 
 
 def facts_of(order: Order) -> OrderFacts:
-    """The facts of an order, for one that takes its place."""
+    """Return the facts of an order, for a new order that takes its place."""
     return OrderFacts(**{name: getattr(order, name) for name in OrderFacts.__struct_fields__})
 
 
 class FoundOrder:
-    """An order as it was read: its version guards every change, and its shop comes with it.
+    """An order as it was read, with its version and its shop. A write succeeds only if the version is unchanged.
 
-    It is decoded on first use of the order itself; rendering does not decode it.
+    `order` decodes the document on first use; rendering does not need it.
     """
 
     __slots__ = ("_order", "document", "shop", "version")
@@ -164,7 +165,7 @@ Text = Annotated[str, Meta(max_length=500)]
 
 
 class NewCartItem(Struct, frozen=True, kw_only=True):
-    """A product in a cart. Price, size, tags and extra_info stand for the listing's own, as in a campaign."""
+    """A product in a cart. Price, size, tags and extra_info override the listing, for example in a campaign."""
 
     shop_id: Annotated[str, Meta(max_length=50)]
     shop_uid: Annotated[str, Meta(max_length=200)]
@@ -192,13 +193,13 @@ class NewCart(Struct, frozen=True, kw_only=True):
     express: bool = False
     gift_wrap: bool = False
     store_pickup: bool = False
-    # Of every order of the cart; the shipping cost of those that the merchant sends.
+    # The fees apply to every order of the cart, the shipping cost only to orders that the merchant sends.
     fees: Fees | UnsetType = UNSET
     shipping_cost: Decimal | UnsetType = UNSET
 
 
 class Cart(Struct, frozen=True, kw_only=True):
-    """A cart as it is kept: the reprocessing of a rejection belongs to the same one."""
+    """A stored cart. The new order after a rejection belongs to the same cart."""
 
     id: str
     created_at: datetime

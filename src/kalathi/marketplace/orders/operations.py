@@ -1,7 +1,7 @@
 """The operations on orders, one row each: of the shop, and of customers, support and couriers.
 
-The merchants' API, the operator's API and the sandbox's scenarios are made from these two tables. Operations of
-customers, support and couriers happen at once, whatever the pickup window.
+The merchants' API, the operator's API and the sandbox's scenarios are generated from these two tables. Operations of
+customers, support and couriers take effect immediately, regardless of the pickup window.
 """
 
 from collections.abc import Callable
@@ -33,17 +33,17 @@ from kalathi.marketplace.orders.replacements import Replace, replace_order
 
 
 class Nothing(Struct, frozen=True):
-    """No body is needed."""
+    """An empty body."""
 
 
 class Extend(Struct, frozen=True, kw_only=True):
-    """How many hours more; without, as many as the settings say."""
+    """The additional hours; by default the value of the setting `extension_hours`."""
 
     hours: Annotated[int, Meta(ge=1, le=24 * 60)] | UnsetType = UNSET
 
 
 class SupportRejects(Struct, frozen=True, kw_only=True):
-    """Why support rejects the order; the shop sees it with the actor `skroutz`."""
+    """The reason of support's rejection. The shop sees it with the actor `skroutz`."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=1000)]
 
@@ -55,32 +55,32 @@ class MovePickup(Struct, frozen=True, kw_only=True):
 
 
 class ChangeParcels(Struct, frozen=True, kw_only=True):
-    """How many parcels the order has now."""
+    """The new number of parcels."""
 
     number_of_parcels: Annotated[int, Meta(ge=1, le=99)]
 
 
 class ChangeCourier(Struct, frozen=True, kw_only=True):
-    """The courier that picks the order up instead."""
+    """The new courier."""
 
     courier: Courier
 
 
 class DeliveredLine(Struct, frozen=True, kw_only=True):
-    """How many pieces of a line the customer has got."""
+    """The delivered quantity of a line."""
 
     id: Annotated[str, Meta(max_length=50)]
     quantity: Annotated[int, Meta(ge=1)]
 
 
 class Deliver(Struct, frozen=True, kw_only=True):
-    """Without lines, all of the order; with them, only these."""
+    """The delivered lines; by default the whole order."""
 
     line_items: Annotated[tuple[DeliveredLine, ...], Meta(min_length=1, max_length=500)] | UnsetType = UNSET
 
 
 class Operation(NamedTuple):
-    """One row: its actor, its body, and its function."""
+    """One row of a table: the actor, a description, the type of the body, and the function."""
 
     actor: str
     sentence: str
@@ -93,7 +93,7 @@ def _cancel(found: FoundOrder, _body: Nothing, facts: Facts) -> Recorded:
 
 
 def _extend(found: FoundOrder, body: Extend, facts: Facts) -> Recorded:
-    # Its expiry row finds the new deadline when it comes due.
+    # The expiry job reads the new deadline when it runs.
     step = machine.extend(found.order, facts.terms.settings, facts.now, body.hours or None)
     return record_moved(found, step, facts)
 

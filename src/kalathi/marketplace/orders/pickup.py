@@ -1,5 +1,6 @@
-"""Pure steps of an accepted order before the courier has it (docs/contract.md#section-3). Its state stays; the place
-and time of its pickup, its readiness and its voucher change."""
+"""Pure steps of an accepted order before the courier collects it (docs/contract.md#section-3). They change the pickup's
+location and window, the "ready" mark, the voucher and the tracking details, but not the state.
+"""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -18,14 +19,14 @@ from kalathi.marketplace.orders.machine import TRANSITIONS, Action, Step, make_s
 from kalathi.marketplace.orders.model import Order
 from kalathi.marketplace.shops.model import Location
 
-# An earlier pickup is arranged for a set-as-ready before this hour of the day before the planned one.
+# A set-as-ready can bring the pickup forward only before this time (Athens) on the day before the planned pickup.
 _READY_CALLED_BEFORE: Final = time(21)
 _MOST_PARCELS: Final = 99
 _LONGEST_TRACKING_CODE: Final = 100
 
 
 def issue_voucher(order: Order, link: str, tracking_codes: tuple[str, ...]) -> Step:
-    """The courier's voucher is made, or made again for another location. Raises ORDER_STATUS."""
+    """Set the courier's voucher, or replace an outdated one. Raises ORDER_STATUS."""
     new = through(order, Action.ISSUE_VOUCHER)
     if not order.needs_voucher:
         raise refuse(refusals.NeedsNoVoucher())
@@ -37,7 +38,7 @@ def issue_voucher(order: Order, link: str, tracking_codes: tuple[str, ...]) -> S
 
 
 def issue_delivery_note(order: Order, number: str, url: str) -> Step:
-    """The note of an order that the marketplace's warehouse has sent. Raises ORDER_STATUS."""
+    """Set the delivery note of an order sent by the marketplace's warehouse. Raises ORDER_STATUS."""
     new = through(order, Action.ISSUE_DELIVERY_NOTE)
     if not order.fulfilled_by_skroutz or order.fbs_delivery_note is not None:
         raise refuse(refusals.NoDeliveryNote())
@@ -46,7 +47,7 @@ def issue_delivery_note(order: Order, number: str, url: str) -> Step:
 
 
 def can_request_voucher(order: Order) -> bool:
-    """Whether it is an accepted preorder that waits for its voucher."""
+    """Whether the order is an accepted preorder without a voucher."""
     return (
         order.state is OrderState.ACCEPTED
         and order.needs_voucher
@@ -56,8 +57,8 @@ def can_request_voucher(order: Order) -> bool:
 
 
 def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
-    """The voucher of a preorder is made now, before its day or after. The marketplace keeps the location and takes the
-    next window.
+    """Request the voucher of a preorder, before its day or after. The pickup keeps its location and moves to the next
+    window.
 
     Raises ORDER_NOT_ELIGIBLE.
     """
@@ -65,19 +66,19 @@ def request_voucher(order: Order, schedule: WindowSchedule, now: datetime) -> St
         raise refuse(refusals.NoVoucherToRequest())
     new = through(order, Action.REQUEST_VOUCHER)
     window = schedule.offer_windows(now)[0].on_the_wire()
-    # Sent from now on like any other order.
+    # From now on the order is handled like any other order.
     return make_step(Action.REQUEST_VOUCHER, order, replace(new, pickup_window=window, scheduled_shipment=None))
 
 
 def reschedule_options(order: Order, schedule: WindowSchedule, now: datetime) -> list[RescheduleOption]:
-    """The days to which the pickup can be moved, the present one left out; empty when it cannot be moved."""
+    """Return the other days on offer for the pickup; empty if the pickup cannot be moved."""
     if order.state is not OrderState.ACCEPTED or _kind_without_pickup(order) is not None:
         return []
     return [RescheduleOption(date=day, label=day_label(day)) for day in _other_days(order, schedule, now)]
 
 
 def reschedule(order: Order, request: RescheduleRequest, schedule: WindowSchedule, now: datetime) -> Step:
-    """The pickup moves to another day, at the same hours if that day offers them, else in its first window.
+    """Move the pickup to another day: at the same hours if that day offers them, else in its first window.
 
     Raises ORDER_STATUS, RESCHEDULE_DATE.
     """
@@ -94,7 +95,7 @@ def reschedule(order: Order, request: RescheduleRequest, schedule: WindowSchedul
 
 
 def reschedule_to(order: Order, window: Window) -> Step:
-    """Support moves the pickup to any window on offer. Raises ORDER_STATUS."""
+    """Move the pickup to any window on offer, for support. Raises ORDER_STATUS."""
     new = through(order, Action.RESCHEDULE)
     if order.pickup_window is None:
         raise refuse(refusals.NoPickupToMove())
@@ -102,7 +103,7 @@ def reschedule_to(order: Order, window: Window) -> Step:
 
 
 def relocate_options(order: Order, locations: Sequence[Location]) -> list[LocationOption]:
-    """The shop's other locations; empty when the order cannot be moved."""
+    """Return the shop's other locations; empty if the pickup cannot be moved."""
     if order.state is not OrderState.ACCEPTED or not _can_be_relocated(order, locations):
         return []
     return [
@@ -111,7 +112,7 @@ def relocate_options(order: Order, locations: Sequence[Location]) -> list[Locati
 
 
 def relocate(order: Order, request: RelocateRequest, locations: Sequence[Location]) -> Step:
-    """The courier comes to another location, in the same window; a voucher that names the old one is made again.
+    """Move the pickup to another location, in the same window. A voucher with the old location becomes outdated.
 
     Raises ORDER_STATUS, PICKUP_LOCATION.
     """
@@ -131,7 +132,7 @@ def relocate(order: Order, request: RelocateRequest, locations: Sequence[Locatio
 
 
 def can_set_as_ready(order: Order) -> bool:
-    """Whether the marketplace's own courier fetches it, and waits for the mark."""
+    """Whether the shop can mark the order as ready: the marketplace's own courier collects it, and it has no mark."""
     return (
         order.state is OrderState.ACCEPTED
         and not order.is_ready_for_dispatch
@@ -141,8 +142,8 @@ def can_set_as_ready(order: Order) -> bool:
 
 
 def set_as_ready(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
-    """The parcel is packed. Before nine in the evening of the day before the pickup, the courier comes in an earlier
-    window when there is one. Raises ORDER_NOT_ELIGIBLE."""
+    """Mark the order as ready. Before 21:00 (Athens) on the day before the pickup, this moves the pickup to an earlier
+    window if there is one. Raises ORDER_NOT_ELIGIBLE."""
     if not can_set_as_ready(order):
         raise refuse(refusals.CannotBeReady())
     new = replace(through(order, Action.SET_AS_READY), is_ready_for_dispatch=True)
@@ -155,7 +156,7 @@ def set_as_ready(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
 
 
 def mark_ready_by_download(order: Order) -> Step | None:
-    """A shop that is not enrolled has downloaded the voucher: the order is ready. None when nothing changes."""
+    """Mark the order of a shop that is not enrolled in set-as-ready as ready. Return None if nothing changes."""
     if order.state is not OrderState.ACCEPTED or order.set_as_ready_required or order.is_ready_for_dispatch:
         return None
     if order.voucher_is_outdated:
@@ -166,12 +167,12 @@ def mark_ready_by_download(order: Order) -> Step | None:
 
 
 def can_set_as_not_ready(order: Order) -> bool:
-    """Whether it has the mark, and the courier has not fetched it."""
+    """Whether the order is marked as ready, and the courier has not collected it."""
     return order.state is OrderState.ACCEPTED and order.is_ready_for_dispatch
 
 
 def set_as_not_ready(order: Order, now: datetime) -> Step:
-    """The mark is undone, and the pickup goes back to its first window if that has not begun.
+    """Undo the "ready" mark. The pickup returns to its original window if that has not started.
 
     Raises ORDER_NOT_ELIGIBLE.
     """
@@ -189,7 +190,7 @@ def set_as_not_ready(order: Order, now: datetime) -> Step:
 
 
 def change_parcels(order: Order, number_of_parcels: int) -> Step:
-    """Support changes the number of parcels; a voucher for the old number is made again. Raises ORDER_STATUS."""
+    """Change the number of parcels, for support. A voucher for the old number is outdated. Raises ORDER_STATUS."""
     new = _outdate_voucher(order, through(order, Action.CHANGE_PARCELS))
     if number_of_parcels == order.number_of_parcels:
         raise refuse(refusals.HasParcels(number_of_parcels))
@@ -197,7 +198,7 @@ def change_parcels(order: Order, number_of_parcels: int) -> Step:
 
 
 def change_courier(order: Order, courier: Courier) -> Step:
-    """Another courier picks the order up; the voucher of the first is made again. Raises ORDER_STATUS."""
+    """Change the courier, for support. A voucher of the old courier is outdated. Raises ORDER_STATUS."""
     new = _outdate_voucher(order, through(order, Action.CHANGE_COURIER))
     if courier == order.courier:
         raise refuse(refusals.HasCourier(courier))
@@ -205,7 +206,7 @@ def change_courier(order: Order, courier: Courier) -> Step:
 
 
 def miss_pickup(order: Order, schedule: WindowSchedule, now: datetime) -> Step:
-    """The courier did not come, and the marketplace moves the pickup to the next window. Raises ORDER_STATUS."""
+    """Record a missed pickup, and move the pickup to the next window. Raises ORDER_STATUS."""
     through(order, Action.MISS_PICKUP)
     if order.pickup_window is None:
         raise refuse(refusals.NoPickupToMiss())
@@ -221,13 +222,13 @@ def _outdate_voucher(order: Order, new: Order) -> Order:
 
 
 def can_track(order: Order) -> bool:
-    """Whether the shop sends it by its own courier, and can still say by which."""
+    """Whether the shop sends the order with its own courier, and its state allows tracking details."""
     return order.mode is FulfillmentMode.MERCHANT and (order.state, Action.TRACK) in TRANSITIONS
 
 
 def track(order: Order, request: TrackingRequest) -> Step:
-    """The shop sends the order by its own courier and says which. Raises ORDER_NOT_ELIGIBLE, ORDER_STATUS,
-    INVALID_PARAMETER."""
+    """Set the tracking details of an order that the shop sends with its own courier. Raises ORDER_NOT_ELIGIBLE,
+    ORDER_STATUS, INVALID_PARAMETER."""
     if order.mode is not FulfillmentMode.MERCHANT:
         raise refuse(refusals.NotSentByShop())
     new = through(order, Action.TRACK)
@@ -251,7 +252,7 @@ def track(order: Order, request: TrackingRequest) -> Step:
 
 
 def _in_window(order: Order, new: Order, window: Window) -> Step:
-    # A shop that has chosen a new window is not sent back to an older one by an undone set-as-ready.
+    # After a reschedule, undoing set-as-ready must not restore an older window.
     return make_step(
         Action.RESCHEDULE, order, replace(new, pickup_window=window.on_the_wire(), window_before_ready=None)
     )
@@ -285,7 +286,7 @@ def _day(text: str | None) -> date | None:
         day = date.fromisoformat(text or "")
     except ValueError:
         return None
-    # The library also reads `20260925` and `2026-W39-5`; the contract has one form.
+    # `date.fromisoformat` also accepts `20260925` and `2026-W39-5`; the contract allows one form only.
     return day if day.isoformat() == text else None
 
 

@@ -1,4 +1,4 @@
-"""Placing: a customer's cart becomes one order per shop."""
+"""Placing a cart: one order for each of its shops."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -38,9 +38,9 @@ _ADDRESS_TEXTS: Final = ("street_name", "street_number", "floor", "zip", "city",
 
 
 def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
-    """A customer's cart becomes one order per shop; stock is taken only while there is enough of it.
+    """Place one order for each shop of a cart. The stock updates succeed only while there is enough of each product.
 
-    Raises INVALID_PARAMETER for an unknown shop or listing, a quantity above the listing's, an amount that is none.
+    Raises INVALID_PARAMETER for an unknown shop or listing, too little stock, or an invalid amount.
     """
     by_shop: dict[str, list[NewCartItem]] = defaultdict(list)
     for item in new.items:
@@ -80,8 +80,8 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
 
 
 def warehouse_facts(facts: OrderFacts, terms: Terms) -> OrderFacts:
-    """The same for an order that the marketplace sends (docs/contract.md#section-9): its fee is due, and nothing that
-    is between a shop and its courier. Phones are shown with an invoice only."""
+    """Change an order's facts for an order sent by the marketplace's warehouse (docs/contract.md#section-9): add its
+    fee, and drop everything between a shop and its courier. Phones are shown only with an invoice."""
     fees = Fees() if facts.fees is UNSET else facts.fees
     cents = terms.settings.fbs_fee_cents
     if fees.fbs_fee is UNSET and cents:
@@ -154,7 +154,7 @@ def _check(new: NewCart) -> None:
 
 
 def _show_customer(customer: Customer, customer_id: str, *, with_phones: bool) -> Customer:
-    """The customer as shops see them: under an id, with phones only where the contract gives them (section 2)."""
+    """Return the customer as shops see them: with an id, and with phones only if the contract has them (section 2)."""
     address: Address = replace(customer.address, floor=customer.address.floor or "")
     if address.pickup_from_collection_point:
         address = replace(address, **dict.fromkeys(_ADDRESS_TEXTS, ""))
@@ -196,7 +196,7 @@ def _order_line(item: NewCartItem, listings: dict[str, ListingInStock], new: New
 
 
 def _vat_ratio(item: NewCartItem, listed_rate: Decimal) -> Decimal:
-    """In percent; the listing's own unless the cart names another (docs/contract.md#section-2)."""
+    """Return the VAT rate in percent: the cart's value, or by default the listing's (docs/contract.md#section-2)."""
     if item.vat_ratio is UNSET:
         return listed_rate
     if as_amount(item.vat_ratio) is None:
@@ -205,7 +205,7 @@ def _vat_ratio(item: NewCartItem, listed_rate: Decimal) -> Decimal:
 
 
 def _count_wanted(items: Sequence[NewCartItem]) -> dict[str, int]:
-    """How many pieces of each listing the cart takes."""
+    """Return the ordered quantity of each product."""
     wanted: dict[str, int] = defaultdict(int)
     for item in items:
         wanted[item.shop_uid] += item.quantity
@@ -213,13 +213,13 @@ def _count_wanted(items: Sequence[NewCartItem]) -> dict[str, int]:
 
 
 def _last_preorder(listings: Iterable[ListingInStock]) -> date | None:
-    """The latest of the days on which preorders are sent, since all of an order goes together."""
+    """Return the latest shipping day of the preorders, because all products of an order are sent together."""
     days = (entry.listing.preorder_ships_on for entry in listings)
     return max((day for day in days if day), default=None)
 
 
 def _check_listed(wanted: dict[str, int], listings: dict[str, ListingInStock]) -> None:
-    """Raises INVALID_PARAMETER when the cart takes more than the shop has."""
+    """Check the listings' stock. Raises INVALID_PARAMETER if the cart orders more than a listing has."""
     for shop_uid, quantity in wanted.items():
         if quantity > listings[shop_uid].quantity:
             raise refuse(cart_refusals.TooFewInStock(shop_uid, quantity, listings[shop_uid].quantity))

@@ -38,7 +38,7 @@ class OrderDetail(Struct, frozen=True, kw_only=True):
 
     order: OrderOnTheWire
     shop_id: str
-    # Of a rejected order, and of the order that came for its rest.
+    # `rejection` belongs to a rejected order, `predecessor` to the order for its rest.
     rejection: Rejection | None
     predecessor: str | None
     cart: Cart | None
@@ -48,7 +48,7 @@ class OrderDetail(Struct, frozen=True, kw_only=True):
 
 
 def find_order(view: View, code: str) -> FoundOrder:
-    """The order of this code. Raises ORDER_NOT_FOUND."""
+    """Return the order with this code. Raises ORDER_NOT_FOUND."""
     found = store.by_code(view, code)
     if found is None:
         raise refuse(refusals.OrderNotFound())
@@ -56,7 +56,7 @@ def find_order(view: View, code: str) -> FoundOrder:
 
 
 def order_detail(view: View, code: str, terms: Terms, now: datetime) -> OrderDetail:
-    """Everything about an order. Raises ORDER_NOT_FOUND."""
+    """Return an order with its cart, timeline and deliveries. Raises ORDER_NOT_FOUND."""
     found = find_order(view, code)
     order = found.order
     files = store.upload_links(view, order.shop_id, code)
@@ -74,27 +74,29 @@ def order_detail(view: View, code: str, terms: Terms, now: datetime) -> OrderDet
 
 
 def rejection_of(order: Order) -> Rejection | None:
-    """Return how the order was rejected; None if it was not, or by an earlier version."""
+    """Return the order's rejection; None without one, or if an earlier version of the software recorded it."""
     if order.rejected_by is None:
         return None
     pieces = [AvailablePieces(id=line, available_quantity=count) for line, count in (order.available or {}).items()]
     return Rejection(actor=order.rejected_by, line_items=pieces, successor=order.successor)
 
 
-# An order becomes visible when it is committed, a moment after the time of its change.
+# A change becomes visible with its commit, which is later than its timestamp by up to this time.
 _COMMIT_MILLIS: Final = 2_000
 
 
 def walk_shop_orders(
     view: View, shop_id: str, states: Sequence[OrderState], after: tuple[int, str], now: datetime, limit: int
 ) -> list[tuple[FoundOrder, int]]:
-    """A shop's next orders in the order of their changes, which misses none: an order that changes meanwhile comes
-    again later. Changes of the last two seconds come with the next call."""
+    """Return a shop's next orders after a cursor, oldest change first, each with the time of its change.
+
+    No order is missed: one that changes in the meantime appears again at a later position. Changes of the last two
+    seconds are left for the next call, because they may not be committed yet."""
     return store.orders_after(view, shop_id, states, after, to_millis(now) - _COMMIT_MILLIS, limit)
 
 
 def shop_orders(
     view: View, shop_id: str, states: Sequence[OrderState], since_millis: int, limit: int, offset: int
 ) -> tuple[list[FoundOrder], int]:
-    """A page of a shop's orders, newest change first, and how many there are in all."""
+    """Return a page of a shop's orders, newest change first, and their total number."""
     return store.orders_of_shop(view, shop_id, states, since_millis, limit, offset)

@@ -1,5 +1,5 @@
-"""From a step of the machine to the rows that record it: the order, its timeline, its webhook's frozen body, its stock,
-and its due jobs. They are one change set: all or nothing."""
+"""The rows that record a step of the machine: the order, its timeline, the webhook with its final body, stock and due
+jobs. They are one change set: all or nothing."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ class Recorded(NamedTuple):
 
 
 def record_placed(step: Step, shop: Shop, facts: Facts) -> Recorded:
-    """The rows of a new order: itself, its webhook, its expiry; an express order is soon accepted for the shop."""
+    """Record a new order, its webhook and its expiry job. An express order also gets a job that accepts it."""
     order = step.order
     document = encode(order)
     now_millis = to_millis(facts.now)
@@ -47,7 +47,7 @@ def record_placed(step: Step, shop: Shop, facts: Facts) -> Recorded:
 
 
 def record_moved(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
-    """The rows of a move: the order at its next version, and its webhook."""
+    """Record a transition: the order at its next version, and its webhook."""
     document = encode(step.order)
     changes = store.update_order(found, step, document, to_millis(facts.now))
     _announce(changes, step, document, found.shop, found.version + 1, facts)
@@ -55,20 +55,20 @@ def record_moved(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
 
 
 def record_ended(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
-    """The same, with the pieces that go back to their listings."""
+    """Record a transition that ends the order, with the pieces that return to stock."""
     recorded = record_moved(found, step, facts)
     move_stock(recorded.changes, step.order, machine.stock_to_return(step))
     return recorded
 
 
 def record_relabelled(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
-    """Record a move, and plan a new voucher if the order already had one."""
+    """Record a transition, and plan a new voucher if the order already had one."""
     recorded = record_moved(found, step, facts)
     return plan_voucher(recorded, found, facts.voucher_at, facts) if step.order.voucher_is_outdated else recorded
 
 
 def plan_voucher(recorded: Recorded, found: FoundOrder, due_at: datetime, facts: Facts) -> Recorded:
-    """The worker makes the voucher at this time; the move's version keeps two such plans apart."""
+    """Plan the voucher's job at this business time. The order's version tells several plans of one order apart."""
     order = found.order
     row = plan(
         DueKind.VOUCHER,
@@ -83,7 +83,7 @@ def plan_voucher(recorded: Recorded, found: FoundOrder, due_at: datetime, facts:
 
 
 def plan_delivery_note(recorded: Recorded, found: FoundOrder, facts: Facts) -> Recorded:
-    """The worker makes the note of an order that has left the warehouse."""
+    """Plan the delivery note's job for an order sent by the warehouse."""
     order, now_millis = found.order, to_millis(facts.now)
     due_at = to_millis(facts.voucher_at)
     recorded.changes.add(plan(DueKind.DELIVERY_NOTE, order.shop_id, order.code, 1, due_at=due_at, anchor_at=now_millis))
@@ -91,8 +91,7 @@ def plan_delivery_note(recorded: Recorded, found: FoundOrder, facts: Facts) -> R
 
 
 def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove]) -> None:
-    """Move pieces back to where they came from: the warehouse, or listings, which may also be set to the shop's
-    count."""
+    """Return pieces to the warehouse or to their listings. A counted move sets a listing to the given quantity."""
     shop_id = order.shop_id
     for move in moves:
         if order.fulfilled_by_skroutz:

@@ -82,7 +82,7 @@ class NoVoucherYet(_Status, frozen=True):
 
 
 class HasVoucher(_Status, frozen=True):
-    """The voucher was made already."""
+    """The order already has a voucher that is up to date."""
 
     SENTENCE = "Order already has a voucher."
 
@@ -94,7 +94,7 @@ class NeedsNoVoucher(_Status, frozen=True):
 
 
 class VoucherOutdated(_Status, frozen=True):
-    """The pickup moved, and the new voucher is not made yet."""
+    """The order has changed since its voucher was issued, and the new voucher is not ready."""
 
     SENTENCE = "Order has moved: its voucher is being made again."
 
@@ -106,7 +106,7 @@ class NotReady(_Status, frozen=True):
 
 
 class NoDeliveryNote(_Status, frozen=True):
-    """The order has its delivery note, or gets none."""
+    """The order already has its delivery note, or never gets one."""
 
     SENTENCE = "Order has no delivery note to come."
 
@@ -152,7 +152,7 @@ class BadRescheduleDate(Refusal, frozen=True):
 
 
 class BadPickupLocation(Refusal, frozen=True):
-    """The location is missing, another shop's or the present one."""
+    """The location is missing, not one of the shop's, or already the pickup location."""
 
     CODE = ErrorCode.PICKUP_LOCATION
     SENTENCE = "Invalid pickup location"
@@ -255,7 +255,8 @@ class NeedsAvailablePieces(Refusal, frozen=True):
 
 
 class WrongPieces(Refusal, frozen=True):
-    """Lines and quantities that an operation cannot have. `rule` is its rule, `pieces` the possible ones by line."""
+    """An operation does not allow these lines and quantities. `rule` is its rule; `pieces` are the allowed quantities
+    by line id."""
 
     rule: str
     pieces: Mapping[str, int]
@@ -275,7 +276,7 @@ class UnknownWindow(Refusal, frozen=True):
 
 
 class BadTracking(Refusal, frozen=True):
-    """Tracking details that are none."""
+    """The tracking details have no entries, or too many."""
 
     most: int
     SENTENCE = "tracking_details: give 1 to {most} entries, each a courier and its code."
@@ -289,7 +290,7 @@ class BadTrackingCode(Refusal, frozen=True):
 
 
 class BadTrackingCourier(Refusal, frozen=True):
-    """A courier that tracking details do not know."""
+    """The courier is not in the contract's list for tracking details."""
 
     courier: str
     valid: tuple[str, ...]

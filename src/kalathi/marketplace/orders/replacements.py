@@ -1,5 +1,5 @@
-"""Replacing: a new order stands in for one that was delivered (docs/contract.md#section-2, `replacements`). The pure
-steps are in replacing.py."""
+"""Replacements: new orders for items that were delivered (docs/contract.md#section-2, `replacements`). The pure steps
+are in replacing.py."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -30,22 +30,22 @@ from kalathi.marketplace.shops.model import Shop
 
 
 class ReplacedLine(Struct, frozen=True, kw_only=True):
-    """A line of the order that is replaced, and how many pieces of it."""
+    """A line of the replaced order, and the quantity to replace."""
 
     id: str
     quantity: Annotated[int, Meta(ge=1)]
 
 
 class Replace(Struct, frozen=True, kw_only=True):
-    """`POST /marketplace/orders/{code}/replace`: without lines, all of it; without a type, by new pieces."""
+    """`POST /marketplace/orders/{code}/replace`: by default the whole order, with new pieces."""
 
     type: ReplacementType | None = None
     line_items: Annotated[tuple[ReplacedLine, ...], Meta(min_length=1, max_length=500)] | UnsetType = UNSET
 
 
 def replace_order(found: FoundOrder, body: Replace, facts: Facts) -> Recorded:
-    """A new order stands in for one that was delivered: with new pieces, which are taken from the listings, or with
-    the very items that come back from service or as they were. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    """Place a replacement for items that were delivered. Without a type, it takes new pieces from the listings; with
+    one, it sends the same items again, from service or as they are. Raises ORDER_STATUS, INVALID_PARAMETER."""
     code = facts.keys.order_code(facts.now)
     pieces = _count_replaced(found.order, body)
     recorded = record_moved(found, replacing.note_replacement(found.order, code, body.type, pieces), facts)
@@ -69,7 +69,7 @@ def replace_order(found: FoundOrder, body: Replace, facts: Facts) -> Recorded:
 
 
 def name_successor(found: FoundOrder, recorded: Recorded, facts: Facts) -> Recorded:
-    """A replacement was rejected in part: the replaced order names the successor as well."""
+    """Add the successor of a partly rejected replacement to the replacements of the original order."""
     if found.order.replaced is UNSET or not recorded.placed:
         return recorded
     original = store.by_code(facts.view, found.order.replaced)
@@ -83,8 +83,8 @@ def name_successor(found: FoundOrder, recorded: Recorded, facts: Facts) -> Recor
 
 
 def _replacement_facts(order: Order, shop: Shop, kind: ReplacementType | None) -> OrderFacts:
-    """Nothing is paid again: no fees, no shipping cost, and no money for the courier to collect. The shop sends it,
-    also in place of an order from the warehouse."""
+    """Return the facts of a replacement. The customer pays nothing again: no fees, no shipping cost, no cash on
+    delivery. The shop sends it, even if the warehouse sent the original order."""
     facts = facts_of(order)
     cash = order.payment_method is PaymentMethod.CASH_ON_DELIVERY
     custom = (GIFT_WRAP_CUSTOM if order.gift_wrap else UNSET) if kind is None else REPLACEMENT_CUSTOMS[kind]
@@ -103,7 +103,8 @@ def _replacement_facts(order: Order, shop: Shop, kind: ReplacementType | None) -
 
 
 def _count_replaced(order: Order, body: Replace) -> dict[str, int]:
-    """How many pieces of each line; without lines, all that the customer has got. Raises INVALID_PARAMETER."""
+    """Return the quantity to replace by line id; by default everything that can still be replaced. Raises
+    INVALID_PARAMETER."""
     if body.line_items is UNSET:
         return replacing.still_replaceable(order)
     pieces = {named.id: named.quantity for named in body.line_items}
@@ -113,8 +114,8 @@ def _count_replaced(order: Order, body: Replace) -> dict[str, int]:
 
 
 def _new_pieces(view: View, shop_id: str, lines: Sequence[OrderedLine]) -> dict[str, int]:
-    """Return the pieces that the listings give to a standard replacement. Raises INVALID_PARAMETER if there are too
-    few."""
+    """Return the pieces that a replacement with new items takes, by listing. Raises INVALID_PARAMETER if the stock is
+    too small."""
     listings = shops.listings(view, shop_id, {line.shop_uid for line, _ in lines})
     wanted: dict[str, int] = defaultdict(int)
     for line, quantity in lines:
@@ -127,6 +128,6 @@ def _new_pieces(view: View, shop_id: str, lines: Sequence[OrderedLine]) -> dict[
 
 
 def _fresh(line: LineItem, *, same_items: bool) -> LineItem:
-    """As it is sent once more; the same items are not sold again, so no commission is due."""
+    """Return the line as a new order has it. The same items are not sold twice, so they have no commission."""
     rate = Decimal(0) if same_items else line.commission_rate
     return replace(line, rejection_reason=UNSET, return_reason=UNSET, serial_numbers=None, commission_rate=rate)

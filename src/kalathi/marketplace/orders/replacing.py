@@ -1,5 +1,5 @@
-"""Orders that replace others: which pieces may be sent once more, and how the orders name each other
-(docs/contract.md#section-2, `replacements`). Pure steps."""
+"""Pure steps of replacements: the pieces that can be replaced, and the references between the orders
+(docs/contract.md#section-2, `replacements`)."""
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -13,14 +13,14 @@ from kalathi.marketplace.orders.model import Order
 
 
 def still_replaceable(order: Order) -> dict[str, int]:
-    """The pieces of each line that the customer has got and that were not sent once more."""
+    """Return the delivered pieces that were not replaced yet, by line id."""
     sent = order.sent_again or {}
     left = {line_id: count - sent.get(line_id, 0) for line_id, count in (order.delivered or {}).items()}
     return {line_id: count for line_id, count in left.items() if count > 0}
 
 
 def note_replacement(order: Order, code: str, kind: ReplacementType | None, pieces: dict[str, int]) -> Step:
-    """Another order replaces these pieces of this one. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    """Note on the order that another one replaces these pieces. Raises ORDER_STATUS, INVALID_PARAMETER."""
     new = through(order, Action.REPLACE)
     left = still_replaceable(order)
     if not pieces or any(not 0 < count <= left.get(line_id, 0) for line_id, count in pieces.items()):

@@ -1,7 +1,7 @@
 """The effects of returns on their order (docs/contract.md#section-6): pure steps.
 
-A return changes nothing that a shop sees until it is `returned`, but the order counts its pieces from the first moment:
-no two returns can have the same piece, since each of them raises the order's version.
+The shop sees no change of the order's state before the return is `returned`. But the order counts the pieces of a
+return from its request on, and each return raises the order's version. So two returns can never contain the same piece.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,14 +22,14 @@ Pieces = Mapping[str, int]
 
 
 def still_returnable(order: Order) -> dict[str, int]:
-    """The pieces of each line that the customer has got and that no live or finished return has."""
+    """Return the delivered pieces that are in no live or finished return, by line id."""
     asked = order.asked_back or {}
     left = {line_id: count - asked.get(line_id, 0) for line_id, count in (order.delivered or {}).items()}
     return {line_id: count for line_id, count in left.items() if count > 0}
 
 
 def ask_return(order: Order, pieces: Pieces) -> Step:
-    """A customer asks to send these pieces back. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    """Reserve these pieces for a requested return. Raises ORDER_STATUS, INVALID_PARAMETER."""
     new = through(order, Action.ASK_RETURN)
     left = still_returnable(order)
     if not pieces or any(not 0 < count <= left.get(line_id, 0) for line_id, count in pieces.items()):
@@ -38,14 +38,14 @@ def ask_return(order: Order, pieces: Pieces) -> Step:
 
 
 def drop_return(order: Order, pieces: Pieces) -> Step:
-    """Their return came to nothing: the customer keeps them, and may ask again. Raises ORDER_STATUS."""
+    """Release the pieces of a return that was rejected, expired or cancelled. Raises ORDER_STATUS."""
     new = through(order, Action.DROP_RETURN)
     asked = _sum(order.asked_back, {line_id: -count for line_id, count in pieces.items()})
     return make_step(Action.DROP_RETURN, order, replace(new, asked_back=asked))
 
 
 def ship_return(order: Order, return_uuid: str, tracking_ids: Iterable[str]) -> Step:
-    """A return has a shipment, or its shipment has other tracking ids. Raises ORDER_STATUS."""
+    """Note the shipment of a return, or its new tracking ids. Raises ORDER_STATUS."""
     new = through(order, Action.SHIP_RETURN)
     entry = OrderReturn(return_uuid=return_uuid, tracking_ids=list(tracking_ids))
     known = {noted.return_uuid: noted for noted in order.returns} | {return_uuid: entry}
@@ -53,8 +53,8 @@ def ship_return(order: Order, return_uuid: str, tracking_ids: Iterable[str]) -> 
 
 
 def take_back(order: Order, pieces: Pieces, reasons: Mapping[str, str]) -> Step:
-    """The shop has them back: the order is partially returned, or returned once every piece is. `reasons` are the
-    customer's, by line. Raises ORDER_STATUS."""
+    """Record pieces that the shop has received back. The order becomes partially returned, or returned once all
+    delivered pieces are back. `reasons` are the customer's, by line id. Raises ORDER_STATUS."""
     back = _sum(order.came_back, pieces)
     action = Action.TAKE_BACK if back == order.delivered else Action.TAKE_BACK_PARTLY
     lines = [_with_reason(line, reasons.get(line.id)) for line in order.lines()]

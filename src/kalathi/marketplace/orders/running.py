@@ -1,4 +1,4 @@
-"""The one place that runs commands."""
+"""The runner of all commands."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -35,8 +35,8 @@ A = TypeVar("A", bound=Answer)
 
 
 class CommandRunner:
-    """Runs commands: draws the codes that they need, commits their change sets, runs a command again that lost a race
-    (docs/decisions/0003), gives unused codes back, and remembers answers under their Idempotency-Keys."""
+    """Runs commands: reserves codes for them, commits their change sets, retries a command that lost a race
+    (docs/decisions/0003), releases unused codes, and stores answers under their Idempotency-Keys."""
 
     def __init__(
         self, database: Database, clock: BusinessClock, keys: KeyReserve, terms: Terms, idempotency: IdempotencyKeys
@@ -48,7 +48,7 @@ class CommandRunner:
         self._idempotency = idempotency
 
     async def run(self, command: Command[T], *, codes: int = 0) -> T:
-        """Return the command's result once its change set is on disk. `codes` is how many codes one attempt may use.
+        """Return the command's result once its change set is on disk. `codes` is the most codes that one attempt uses.
 
         Raises the command's own DomainError, CONFLICT after too many lost races, StorageError.
         """
@@ -63,8 +63,8 @@ class CommandRunner:
     async def run_once(
         self, request: KeyedRequest | None, command: Command[A], recall: Callable[[int, bytes], A], *, codes: int = 0
     ) -> A:
-        """The same for a request that may have an Idempotency-Key (docs/decisions/0013): a repeat gets the first
-        answer, which `recall` makes of its status and body.
+        """Run the command of a request with an optional Idempotency-Key (docs/decisions/0013). A repeated request gets
+        the first answer, which `recall` restores from the stored status and body.
 
         Raises IDEMPOTENCY_KEY for a key of another request, CONFLICT while the first request is still being answered.
         """

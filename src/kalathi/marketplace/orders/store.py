@@ -17,7 +17,7 @@ from kalathi.marketplace.orders.uploads import Upload, UploadKind
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.shops.store import shop_of
 
-# Of a due row `d`: whether its order still waits for an answer.
+# A condition on a due row `d`: its order is still open.
 STILL_OPEN: Final = (
     "EXISTS (SELECT 1 FROM orders o WHERE o.shop_id = d.shop_id AND o.code = d.subject"  # noqa: S608  (fixed text only)
     f" AND o.state = '{OrderState.OPEN}')"
@@ -32,7 +32,7 @@ class Caller(NamedTuple):
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):
-    """One move of an order: when (business time), which action, and the state that it led to."""
+    """One transition of an order: its business time, its action as `event`, and the new state."""
 
     at: datetime
     event: str
@@ -51,7 +51,7 @@ JOIN orders o ON o.shop_id = d.shop_id AND o.code = d.code WHERE d.code = :code"
 
 
 def for_token(view: View, token_hash: bytes, code: str) -> Caller | None:
-    """The shop of this token with its order of this code; None when the token is not known."""
+    """Return the shop of this token, with its order of this code if there is one. None for an unknown token."""
     row = view.one(_CALLER, {"token_hash": token_hash, "code": code})
     if row is None:
         return None
@@ -83,7 +83,7 @@ def timeline(view: View, shop_id: str, code: str) -> list[TimelineEntry]:
 
 
 def recent_orders(view: View, state: str | None, limit: int, offset: int) -> tuple[list[FoundOrder], int]:
-    """Orders of all shops, newest first, and how many there are in all."""
+    """Return a page of the orders of all shops, newest first, and their total number."""
     where = "WHERE o.state = :state" if state else ""
     parameters: dict[str, Value] = {"state": state} if state else {}
     rows = view.all(
@@ -98,10 +98,10 @@ def recent_orders(view: View, state: str | None, limit: int, offset: int) -> tup
 def orders_of_shop(
     view: View, shop_id: str, states: Sequence[OrderState], since_millis: int, limit: int, offset: int
 ) -> tuple[list[FoundOrder], int]:
-    """A shop's orders in these states that changed at or after a time, newest change first, and their number.
+    """Return a page of a shop's orders in these states, changed at or after a time, newest change first; and the total.
 
-    Each state is walked along its own part of the index, so that a page costs as much as it shows and not as much as
-    there is.
+    The statement reads each state's part of the index separately, so the cost depends on the page and not on the number
+    of orders.
     """
     parameters: dict[str, Value] = {"shop_id": shop_id, "since": since_millis, "limit": limit, "offset": offset}
     parameters["most"] = limit + offset
@@ -133,8 +133,8 @@ def orders_of_shop(
 def orders_after(
     view: View, shop_id: str, states: Sequence[OrderState], after: tuple[int, str], until_millis: int, limit: int
 ) -> list[tuple[FoundOrder, int]]:
-    """A shop's orders in these states that changed after a place in the order of changes (time in milliseconds, then
-    code) and until a time, the earliest change first, each with the time of its change."""
+    """Return a shop's orders in these states that changed after a position (time in milliseconds since 1970, then code)
+    and until a time, oldest change first. Each order comes with the time of its change, in milliseconds."""
     parameters: dict[str, Value] = {"shop_id": shop_id, "at": after[0], "code": after[1], "until": until_millis}
     parameters["limit"] = limit
     places = []
@@ -159,8 +159,8 @@ def orders_after(
 def orders_of_code(
     view: View, shop_id: str | None, state: str | None, part_of_code: str, limit: int, offset: int
 ) -> tuple[list[FoundOrder], int]:
-    """A page of the orders whose code contains this text of letters, digits and dashes, the newest code first, and
-    their number; of one shop or of all, in one state or in any. The index is read whole."""
+    """Return a page of the orders whose code contains this text (letters, digits and dashes), newest code first, and
+    the total. None as shop or state means any. The query scans the whole index."""
     named: dict[str, Value] = {"shop_id": shop_id, "state": state}
     parameters: dict[str, Value] = {name: value for name, value in named.items() if value is not None}
     where = " AND ".join([*(f"o.{name} = :{name}" for name in parameters), "o.code LIKE :part"])
@@ -177,13 +177,13 @@ def orders_of_code(
 
 
 def counts_by_state(view: View) -> dict[str, int]:
-    """How many orders there are in each state; states without any are left out."""
+    """Return the number of orders by state; states without orders are left out."""
     return dict(view.all("SELECT state, count(*) FROM orders GROUP BY state", {}))
 
 
 def change_mark(view: View, shop_id: str) -> str:
-    """A text that changes with every change of an order of the shop: when the last one was, and the versions of what
-    changed in that millisecond. Each state's part of the index is asked for its last entry."""
+    """Return a mark that changes whenever one of the shop's orders changes: the time of the latest change, and the sum
+    of the versions of the orders that changed in that millisecond. It reads the last index entry of each state."""
     parameters: dict[str, Value] = {"shop_id": shop_id}
     latest = []
     for number, state in enumerate(OrderState):
@@ -203,12 +203,12 @@ def change_mark(view: View, shop_id: str) -> str:
 
 
 def insert_cart(new: Cart) -> Insert:
-    """A cart as the customer left it."""
+    """Return the row of a new cart."""
     return Insert("carts", {"cart_id": new.id, "document": encode(new)})
 
 
 def insert_order(step: Step, document: bytes, at_millis: int) -> ChangeSet:
-    """The rows of a new order without its event."""
+    """Return the rows of a new order, without its event."""
     order = step.order
     row: dict[str, Value] = {
         "shop_id": order.shop_id,
@@ -227,7 +227,7 @@ def insert_order(step: Step, document: bytes, at_millis: int) -> ChangeSet:
 
 
 def update_order(found: FoundOrder, step: Step, document: bytes, at_millis: int) -> ChangeSet:
-    """The rows of a move, if the order is still at the version that was read."""
+    """Return the rows of a transition. They apply only if the order is still at the version that was read."""
     order = step.order
     version = found.version + 1
     values: dict[str, Value] = {"state": order.state, "version": version, "updated_at": at_millis, "document": document}
@@ -238,7 +238,7 @@ def update_order(found: FoundOrder, step: Step, document: bytes, at_millis: int)
 
 
 def replace_upload(order: Order, kind: UploadKind, link: str, upload: Upload) -> ChangeSet:
-    """A file of an order; one that was there before is gone, and its link with it."""
+    """Store a file of an order. It replaces an earlier file of this kind, whose link stops working."""
     key: dict[str, Value] = {"shop_id": order.shop_id, "code": order.code, "kind": kind}
     row: dict[str, Value] = {**key, "link": link, "mime_type": upload.mime_type, "content": upload.content}
     return ChangeSet(Delete("uploads", key, touches=None), Insert("uploads", row))
@@ -254,7 +254,7 @@ def upload(view: View, shop_id: str, link: str) -> Upload | None:
 
 
 def upload_links(view: View, shop_id: str, code: str) -> dict[str, tuple[str, str]]:
-    """Link and type of an order's files, by kind."""
+    """Return the link and the MIME type of an order's files, by kind."""
     rows = view.all(
         "SELECT kind, link, mime_type FROM uploads WHERE shop_id = :shop_id AND code = :code",
         {"shop_id": shop_id, "code": code},

@@ -1,4 +1,4 @@
-"""The settings as orders use them, computed once at the start."""
+"""The marketplace's terms for orders, computed from the settings once at the start."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from kalathi.marketplace.orders.answer_checks import Offer
 from kalathi.marketplace.orders.uploads import extension_of
 from kalathi.marketplace.shops.model import Shop
 
-# As many as there are shops' documents in the cache of reads.
+# The same size as the cache of shop documents.
 _MOST_OFFERS: Final = 4096
 
 
@@ -24,10 +24,10 @@ def _address(text: str) -> ReturningAddress:
 
 
 class Terms:
-    """The marketplace's terms: its settings, the pickup windows, the address under which links are given out."""
+    """The marketplace's terms: its settings, the pickup windows, and the public URL for links."""
 
     def __init__(self, settings: Settings, public_url: str) -> None:
-        """Raises ValueError when a setting's text cannot be read."""
+        """Read the settings. Raises ValueError for an invalid setting."""
         self.settings = settings
         self.public_url = public_url
         self.schedule = WindowSchedule(settings.pickup_hours, settings.pickup_days)
@@ -47,9 +47,9 @@ class Terms:
         return offer
 
     def voucher_url(self, shop_id: str, link: str) -> str:
-        """The absolute, unguessable address of a voucher (docs/decisions/0014)."""
+        """Return the absolute, unguessable URL of a voucher (docs/decisions/0014)."""
         return f"{self.public_url}/vouchers/{shop_id}/{link}.pdf"
 
     def upload_url(self, shop_id: str, link: str, mime_type: str) -> str:
-        """The same for an uploaded file."""
+        """Return the absolute, unguessable URL of an uploaded file (docs/decisions/0014)."""
         return f"{self.public_url}/uploads/{shop_id}/{link}.{extension_of(mime_type)}"

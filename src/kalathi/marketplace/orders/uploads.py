@@ -1,4 +1,4 @@
-"""Uploaded invoices (docs/contract.md#section-3): their types, known by content and not by name."""
+"""Uploaded invoices (docs/contract.md#section-3). Their content determines their type; the file name does not count."""
 
 from enum import StrEnum
 from typing import Final
@@ -9,7 +9,7 @@ LARGEST_UPLOAD_BYTES: Final = 7 * 1024 * 1024
 
 
 class UploadKind(StrEnum):
-    """Which document of an order it is; each order has at most one of each. The last is the marketplace's own."""
+    """The kinds of an order's documents. An order has at most one of each; the marketplace writes the delivery note."""
 
     INVOICE = "invoice"
     CREDIT_INVOICE = "credit_invoice"
@@ -17,14 +17,14 @@ class UploadKind(StrEnum):
 
 
 class Upload(Struct, frozen=True):
-    """A file that was taken; `content` is its bytes."""
+    """An accepted file, with its bytes as `content`."""
 
     mime_type: str
     content: bytes
 
 
 _ACCEPTED: Final = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}
-# What files begin with; the types that are not accepted are here so that a refusal can name them.
+# The first bytes of file types. Types that are not accepted are listed too, so that a refusal can name them.
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -37,7 +37,7 @@ _SIGNATURES: Final = (
     (b"\xd0\xcf\x11\xe0", "application/msword"),
     (b"BM", "image/bmp"),
 )
-# Pictures of phones: the brand in the `ftyp` box at the beginning (ISO/IEC 14496-12).
+# Image formats of phones, by the brand in the `ftyp` box at the start of the file (ISO/IEC 14496-12).
 _BRANDS: Final = {b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heif", b"msf1": "image/heif"} | {
     b"avif": "image/avif",
     b"avis": "image/avif",
@@ -72,5 +72,5 @@ def mime_type(beginning: bytes) -> str:
 
 
 def extension_of(name: str) -> str | None:
-    """`pdf`, `png` or `jpg` for a type that is taken, else None."""
+    """Return `pdf`, `png` or `jpg` for an accepted type, else None."""
     return _ACCEPTED.get(name)

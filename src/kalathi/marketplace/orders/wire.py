@@ -1,9 +1,9 @@
 """Render an order: the contract's object from the stored document and the shop's facts (docs/decisions/0005).
 
-The document's members have the contract's names. So rendering an order is one decoding of the document into a struct
-with the contract's fields in the contract's order, and every value left as JSON. Members that the document lacks, such
-as `fees` or a voucher that is not made yet, come from the contract's own defaults; its other members, such as the cart,
-fall away. Then the members that depend on the moment are set, and the struct is encoded. Building the object from a
+The document's members have the contract's names. So rendering decodes the document once into a struct with the
+contract's fields, in the contract's order, and leaves most values as JSON. Members that the document lacks, such as
+`fees` or a voucher that is not issued yet, get the contract's defaults. Members that the contract lacks, such as the
+cart, are dropped. Then the time-dependent members are set, and the struct is encoded. Building the object from a
 decoded order took twice as long.
 """
 
@@ -38,7 +38,7 @@ _REJECT_OPTIONS: Final = msgspec.Raw(
         )
     )
 )
-# The members that decide about others are read; the rest passes through.
+# The members that rendering reads; all others pass through as JSON.
 _READ: Final[dict[str, Any]] = {
     "state": str,
     "payment_method": str,
@@ -57,9 +57,9 @@ def _default_raw() -> Any:
             fields.append((field.name, kind, field.default))
         else:
             fields.append((field.name, kind))
-    # Not of the wire: read to know from when on pickups are offered, and taken away again.
+    # Not on the wire: determines the first pickup window on offer, and is removed before encoding.
     fields.append(("scheduled_shipment", date | UnsetType, UNSET))
-    # Has another name there.
+    # On the wire its name is `fulfillment_mode`.
     fields.append(("mode", str | UnsetType, UNSET))
     return msgspec.defstruct("ShownOrder", fields, kw_only=True)
 
@@ -68,7 +68,7 @@ _ShownOrder: Final = _default_raw()
 
 
 def render_order(document: bytes, offer: Offer, now: datetime) -> OrderOnTheWire:
-    """The order as answers and webhooks show it at this moment, to be encoded. Only an open order has options."""
+    """Render the order for answers and webhooks at this time, ready to be encoded. Only an open order has options."""
     order = decode(document, _ShownOrder)
     order.paid_by_user = order.payment_method != PaymentMethod.CASH_ON_DELIVERY
     if order.state == OrderState.OPEN:
@@ -90,7 +90,7 @@ def order_body(document: bytes, offer: Offer, now: datetime) -> bytes:
 
 
 def order_body_with_actions(found: FoundOrder, offer: Offer, now: datetime) -> bytes:
-    """The same with `?action_options=1`: where and when the pickup can be moved to."""
+    """Render the answer of `GET /orders/:code?action_options=1`, with the days and locations for another pickup."""
     order: Any = render_order(found.document, offer, now)
     order.reschedule_options = reschedule_options(found.order, offer.schedule, now)
     order.relocate_options = relocate_options(found.order, offer.locations)
@@ -106,8 +106,8 @@ def event_body(
     *,
     shown_at: datetime | None = None,
 ) -> bytes:
-    """The webhook's bytes (docs/contract.md#section-4), frozen from here on. The options are those of `shown_at`, which
-    is `now` but for an order that stands still."""
+    """Render the body of a webhook (docs/contract.md#section-4); it never changes afterwards. The options are those at
+    `shown_at`: by default `now`, and for a demo order its fixed time."""
     event = OrderEvent(
         event_type=event_type,
         event_time=athens(now),

@@ -1,1 +1,1 @@
-"""The pages for people: the shop's and the operator's, with Jinja, and with plain forms that need no script."""
+"""The HTML pages of shops and the operator, rendered with Jinja. All forms work without a script."""

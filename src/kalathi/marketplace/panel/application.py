@@ -1,4 +1,4 @@
-"""The edge of the pages: permissions, reading forms, and making HTTP of the handlers' answers.
+"""The HTTP edge of the pages: permissions, reading of forms, and responses from the handlers' answers.
 
 Every page carries one strict Content-Security-Policy (W3C CSP level 3): no inline script, no inline style, nothing from
 another host.
@@ -57,13 +57,13 @@ POLICY: Final = (
 HEADERS: Final = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
-    # Addresses of vouchers are secrets of their own.
+    # The URLs of vouchers are secrets.
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
-# These refusals are not about the form's content; the page of the form cannot show them.
+# These refusals are not about a form's content, so the form's page cannot show them.
 _PAGES_OF_THEIR_OWN: Final = frozenset(
     {
         ErrorCode.NOT_FOUND,
@@ -75,13 +75,13 @@ _PAGES_OF_THEIR_OWN: Final = frozenset(
 )
 
 
-# Where the page stands that shows a form again, by the form's own path.
+# The path of the page that shows a refused form again, by the form's path.
 _SHOWN_AT: Final = {page.handler: page.path for page in PAGES if page.method == "GET"}
 _BACK: Final = {page.path: _SHOWN_AT[page.back] for page in PAGES if page.back in _SHOWN_AT}
 
 
 def with_pages(api: ASGIApp, context: Context, signals: ChangeSignals, real: Callable[[], int]) -> ASGIApp:
-    """The API, and the pages beside it under their own first names."""
+    """Return an application that serves the API, and the pages under their own first path segments."""
     pages = _Edge(PanelContext(context=context, sessions=Sessions(context, real), signals=signals)).router()
     roots = {"", "assets", "favicon.ico", *(page.path.split("/")[1] for page in PAGES)}
 
@@ -90,7 +90,7 @@ def with_pages(api: ASGIApp, context: Context, signals: ChangeSignals, real: Cal
         if scope["type"] != "http" or path.startswith(BASE_PATH):
             await api(scope, receive, send)
         elif path.lstrip("/").partition("/")[0] in roots:
-            # A slash too many, as people and browsers leave it behind.
+            # Users and browsers sometimes add a slash.
             await pages({**scope, "path": "/" + path.strip("/")}, receive, send)
         elif _is_opened_in_a_browser(scope):
             await _answer_with_page(api, pages, scope, receive, send)
@@ -128,12 +128,12 @@ class _Edge:
 
     def router(self) -> ASGIApp:
         routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
-        # A person reloads or bookmarks the address of a form's answer.
+        # Users reload or bookmark the URL of a form's answer.
         routes += [Route(path, _lead_back, methods=["GET"]) for path in _BACK if path not in _SHOWN_AT.values()]
         routes.append(Route("/assets/{version}/{name}", _show_asset, methods=["GET"]))
         routes.append(Route("/favicon.ico", _show_icon, methods=["GET"]))
         for route in routes:
-            # A request for the head only must neither count as a download nor hold a stream.
+            # A HEAD request must neither count as a download nor hold a stream open.
             route.methods = (route.methods or set()) - {"HEAD"}
         router = Router(routes, redirect_slashes=False)
 
@@ -201,22 +201,23 @@ class _Edge:
             return response
         if isinstance(answer, Shown):
             return self._page(request, visitor, words, answer)
-        # A reply and a stream are ASGI applications, which is all that Starlette asks of a response.
+        # A reply and a stream are ASGI applications, and Starlette needs no more from a response.
         return cast(Response, answer)
 
     def _page(self, request: Request, visitor: Visitor | None, words: Words, shown: Shown) -> Response:
         content = {
             "visitor": visitor,
             "path": _place(request),
-            # Pages of a shop name it, so that one which renews itself never shows another's.
+            # Pages of a shop contain its id, so that a page that refreshes itself never shows another shop's data.
             "whose": visitor.whose if visitor and request.url.path.startswith("/shop") else "",
-            # The operator's pages are no place for a shop.
+            # A shop's home is its own list of orders, not the operator's page.
             "home": SHOP_HOME if visitor and visitor.shop and not visitor.is_operator else OPERATOR_HOME,
             "query": request.query_params,
             "language": words.language.value,
             "done": done if (done := request.query_params.get("done", "")) in wording.DONE else "",
             "problems": (),
-            # The page of a form shows why it was refused. If that page is gone, another one shows the form's content.
+            # The form's page shows why the form was refused. If that page no longer exists, an error page shows the
+            # texts that the user typed.
             "answers_form": request.method == "POST",
             "refused": request.url.path,
             "written": list_typed_texts(request.scope.get("kalathi.form", Form()), words)
@@ -228,7 +229,7 @@ class _Edge:
         }
         body = render(shown.template, words.language, content)
         response = Response(body, shown.status, HEADERS, "text/html; charset=utf-8")
-        # A form of another site comes without the cookie; a new one would take the place of the visitor's own.
+        # A form that another site sends arrives without the cookie. A new cookie would replace the visitor's own.
         is_planted = request.method == "POST" and self._is_of_another_site(request)
         if visitor is not None and visitor.is_new and not is_planted:
             self._set_session(response, visitor.cookie)
@@ -247,7 +248,7 @@ class _Edge:
         return is_of_another_site(request.headers, self._panel.context.terms.public_url)
 
     def _set_session(self, response: Response, cookie: str) -> None:
-        """Set the cookie until the browser is closed; the session's end is in the database."""
+        """Set a cookie that lasts until the browser is closed. The session's expiry is in the database."""
         response.set_cookie(
             self._sessions.cookie_name, cookie, httponly=True, samesite="lax", secure=self._sessions.is_secure
         )
@@ -256,9 +257,9 @@ class _Edge:
 async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
     """Answer a form with another session's token.
 
-    A person who has signed in again since the form was opened gets it back with its content, and sends it with a second
-    click. That is offered for forms of the person's own pages only, and only if the browser says that these pages sent
-    it.
+    A user who has signed in again since opening the form gets it back with its content, and can send it with a second
+    click. This applies only to pages that the user may open, and only if the browser reports that our own page sent the
+    form.
     """
     form_token = visit.form.text("form_token")
     if page.who is Who.SHOP and visit.visitor.is_another_shop_than(form_token):
@@ -268,7 +269,7 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
             (AnotherShopOpened(),),
         )
     if page.handler is sign_out and is_of_our_own(request.headers):
-        # A person who has signed in again means the present session.
+        # A user who has signed in again wants to end the current session.
         return await page.handler(visit)
     if page.who is Who.ANYBODY:
         return _error_page(
@@ -293,7 +294,7 @@ async def _show_again(back: Handler, visit: Visit, problems: tuple[Refusal | str
 
 
 def _place(request: Request) -> str:
-    """The address of the shown page: for a form that is answered with a page, the address of the form's page."""
+    """Return the path of the shown page. If a form is answered with a page, it is the path of the form's page."""
     back = _BACK.get(request.scope.get("kalathi.page", ""), "")
     return _fill_path(back, request) if back else request.url.path
 
@@ -318,8 +319,8 @@ def _is_open(page: Page, visitor: Visitor) -> bool:
 async def _ask_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
     """Ask a visitor without permission to sign in.
 
-    If the session ended while a person filled in a form, the page says so and shows the content of the form. A file is
-    not read for visitors without permission.
+    If the session ended while the user filled in a form, the page says so and shows the content of the form. Uploaded
+    files are not read for visitors without permission.
     """
     query = f"?{request.url.query}" if request.url.query else ""
     then = _place(request) + query
@@ -334,7 +335,7 @@ async def _ask_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
 
 
 async def _read_form(page: Page, request: Request) -> Form:
-    """Raises UNREADABLE_BODY, BODY_TOO_LARGE, and the refusals of the page's file."""
+    """Read the request's form. Raises UNREADABLE_BODY, BODY_TOO_LARGE, and the refusals of the page's file."""
     if page.file is not None:
         return await read_file_form(request, page.file)
     length = request.headers.get("content-length")
@@ -368,7 +369,7 @@ def _language(request: Request) -> Language:
 
 
 async def _show_asset(request: Request) -> Response:
-    """Serve an asset; under the address of another version without a permission to keep it."""
+    """Serve an asset. Browsers may cache it only under the URL of the current version."""
     found = assets().get(request.path_params["name"])
     if found is None:
         raise HTTPException(404)

@@ -13,7 +13,7 @@ OPERATOR_HOME = "/"
 
 
 async def show_sign_in(visit: Visit) -> Answer:
-    """Show the form to a visitor who wants to see a closed page."""
+    """Show the sign-in form."""
     return sign_in_page(visit, visit.query.get("then", ""))
 
 
@@ -21,7 +21,7 @@ async def sign_in(visit: Visit) -> Answer:
     """Begin a session, and redirect to the wanted page. Raises UNAUTHORIZED, RATE_LIMITED."""
     cookie, is_operator = await visit.panel.sessions.sign_in(visit.form.text("token"), visit.client, visit.visitor)
     then = _then(visit.form.text("then"))
-    # A shop is not sent to the operator's page that it happened to ask for, nor the other way round.
+    # Do not redirect a shop to one of the operator's pages, or the operator to a shop's page.
     is_shops = then.startswith("/shop")
     home = OPERATOR_HOME if is_operator else SHOP_HOME
     return See(then if then and is_shops is not is_operator else home, session=cookie)
@@ -34,7 +34,7 @@ async def sign_in_again(visit: Visit) -> Answer:
 
 async def open_link(visit: Visit) -> Answer:
     """Sign the operator of a sandbox in by a link, once. Raises UNAUTHORIZED."""
-    # Browsers load pages ahead of a click; that must not use the link up.
+    # Browsers prefetch pages before a click. A prefetch must not use up the link.
     if visit.is_prefetch:
         return Shown("error.html", {"messages": (LinkRefused(),), "status": 503}, 503)
     if visit.visitor.has_session and visit.visitor.is_operator:
@@ -48,13 +48,13 @@ async def open_link(visit: Visit) -> Answer:
 
 
 async def sign_out(visit: Visit) -> Answer:
-    """The end of the session."""
+    """End the session."""
     await visit.panel.sessions.sign_out(visit.visitor)
     return See("/sign-in", done="signed_out", session="")
 
 
 def sign_in_page(visit: Visit, then: str) -> Shown:
-    """The form, with the reason of a refusal; signing in leads to `then`."""
+    """Return the sign-in page, with the reason of a refusal. After signing in, the user is redirected to `then`."""
     # Other windows of the same browser learn from this that the session has ended.
     whose = "nobody" if visit.visitor.is_nobody else visit.visitor.whose
     return Shown("sign_in.html", {"problems": visit.problems, "then": _then(then), "whose": whose})
@@ -62,6 +62,6 @@ def sign_in_page(visit: Visit, then: str) -> Shown:
 
 def _then(path: str) -> str:
     """Return a path of this site; empty for any other text."""
-    # What begins with one slash has no host; browsers read a backslash as a slash, and leave out line ends.
+    # A path with exactly one slash at the start has no host. Browsers read a backslash as a slash and drop line breaks.
     is_ours = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if is_ours else ""

@@ -1,4 +1,4 @@
-"""Forms as browsers send them: their values, a file, and the typed texts of a form that no page shows again."""
+"""Forms as browsers send them: their values, a file, and the texts that the user typed."""
 
 import re
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ from kalathi.marketplace.web.forms import read_form
 from kalathi.marketplace.web.uploads import FileField, boundary_of, read_file_parts
 
 T = TypeVar("T")
-# More than any form of ours has. Percent-encoding of this length takes 30 ms to read.
+# More than any of our forms has. Decoding a form of MOST_FORM_BYTES takes up to 30 ms.
 MOST_FIELDS: Final = 2000
 MOST_FORM_BYTES: Final = 262_144
-# Fields of a table's row that hold no typed text: a choice's word, and the hidden field of each listing.
+# Fields of table rows without typed text: the value of a choice, and the hidden field of each listing.
 _NOT_IN_ROWS: Final = frozenset({"reason", "shop_uid"})
 _MOST: Final = 100
 _NAME: Final = re.compile(r"(?:\w+\[(?P<row>\d{1,6})\]\[)?(?P<last>\w+)\]?")
 
 
 class Given(dict[str, str]):
-    """The values of a form's fields; blank for a field that the form does not have, which `in` distinguishes."""
+    """The values of a form's fields; blank for a missing field. `in` tells whether the form has a field."""
 
     def __missing__(self, name: str) -> str:
         return ""
@@ -43,15 +43,15 @@ class Form(Struct, frozen=True, kw_only=True):
 
     @property
     def given(self) -> Given:
-        """For the page that shows the form again."""
+        """The values for the page that shows the form again."""
         return Given(self.values)
 
     def text(self, name: str) -> str:
-        """A value without the blanks around it; empty when it is not there."""
+        """Return a value without the blanks around it; empty for a missing one."""
         return self.values.get(name, "").strip()
 
     def every(self, name: str) -> list[str]:
-        """The values of a name that the form has several times, in its order."""
+        """Return all values of a repeated name, in the form's order."""
         pairs = parse_qsl(self.encoded.decode(), max_num_fields=MOST_FIELDS)
         return [value.strip() for other, value in pairs if other == name]
 
@@ -60,19 +60,20 @@ class Form(Struct, frozen=True, kw_only=True):
         return self.text(name) not in {"", "0", "false"}
 
     def nested(self) -> dict[str, Any]:
-        """Names in brackets as the lists that they stand for; values that were left blank are left out."""
+        """Return the form as nested data: names in brackets become lists. Blank values are left out. Raises
+        UNREADABLE_BODY."""
         try:
             return read_form(self.encoded)
         except ValueError:
             raise refuse(UnreadableForm()) from None
 
     def read(self, wanted: type[T]) -> T:
-        """The form as a struct that has its names. Raises INVALID_PARAMETER."""
+        """Return the form as a struct with the same names. Raises INVALID_PARAMETER, UNREADABLE_BODY."""
         return read_as(self.nested(), wanted)
 
 
 def read_as(content: Any, wanted: type[T]) -> T:
-    """Texts as the struct that they mean. Raises INVALID_PARAMETER."""
+    """Convert texts to a struct. Raises INVALID_PARAMETER."""
     try:
         return msgspec.convert(content, wanted, strict=False)
     except msgspec.ValidationError as error:
@@ -80,7 +81,7 @@ def read_as(content: Any, wanted: type[T]) -> T:
 
 
 async def read_file_form(request: Request, field: FileField) -> Form:
-    """The values and the file's bytes, empty when none was chosen. Raises the field's refusal, UNREADABLE_BODY."""
+    """Read a form's values and its file, empty if the user chose none. Raises the field's refusal, UNREADABLE_BODY."""
     boundary = boundary_of(request.headers.get("content-type", "").encode("latin-1"))
     if boundary is None:
         raise refuse(UnreadableForm())

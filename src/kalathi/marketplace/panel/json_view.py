@@ -1,4 +1,4 @@
-"""JSON as a page shows it: folded, coloured, and how it differs from another."""
+"""JSON on pages: folded and coloured, and its differences from another JSON value."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _MOST_DIFFERENCES: Final = 500
 
 
 class Difference(NamedTuple):
-    """One place where two bodies differ; None where one has nothing there."""
+    """A difference between two bodies. `old` or `new` is None if that body has no value at this path."""
 
     path: str
     old: Markup | None
@@ -22,18 +22,18 @@ class Difference(NamedTuple):
 
 
 class _Number(str):
-    """A number as it was written: `10.40` stays that."""
+    """A number with its original digits, so that `10.40` stays `10.40`."""
 
     __slots__ = ()
 
 
 def read(body: bytes) -> Any:
-    """The value, with its numbers as they were written. Raises ValueError."""
+    """Decode JSON, keeping the original digits of numbers. Raises ValueError."""
     return json.loads(body, parse_float=_Number, parse_int=_Number)
 
 
 def colour_json(value: Any, depth: int = 0, name: str | None = None) -> Markup:
-    """The value as HTML, behind its name when it has one; objects and lists can be folded without a script."""
+    """Render the value as HTML, after its name if there is one. Objects and lists can be folded without a script."""
     key = Markup() if name is None else Markup('<span class="key">{}</span>: ').format(_quote(name))
     if isinstance(value, dict) and value:
         return _fold(key, "{}", [colour_json(entry, depth + 1, inner) for inner, entry in value.items()], depth)
@@ -45,7 +45,7 @@ def colour_json(value: Any, depth: int = 0, name: str | None = None) -> Markup:
 
 
 def differences(old: Any, new: Any) -> list[Difference]:
-    """The places where they differ, in the order of the new one, a bounded number of them."""
+    """Return the differences in the order of the new value, up to 500."""
     return list(islice(_compare(old, new, ""), _MOST_DIFFERENCES))
 
 

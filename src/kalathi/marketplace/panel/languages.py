@@ -62,7 +62,7 @@ class Words:
         self._separators = str.maketrans(",.", ".,") if language is Language.GREEK else {}
 
     def text(self, english: str) -> str:
-        """The text in this language, and the English one where there is no other."""
+        """Return the text in this language, or in English without a translation."""
         return self._translations.gettext(english) if english else ""
 
     def count(self, one: str, many: str, number: int) -> str:
@@ -79,7 +79,7 @@ class Words:
         return f"{self.day(start.date())}, {start:%H:%M}–{end:%H:%M}"
 
     def time_left(self, until: datetime, now: datetime) -> str:
-        """How long it is until then, in its two largest units; `2 d 3 h`, `14 min`. Not negative."""
+        """Return the time left in its two largest units, such as `2 d 3 h` or `14 min`; `0 min` if it is over."""
         minutes = max(0, int((until - now) / timedelta(minutes=1)))
         days, rest = divmod(minutes, 24 * 60)
         hours, minutes = divmod(rest, 60)

@@ -22,7 +22,7 @@ _CODE: Final = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 
 class ListPosition(NamedTuple):
-    """Where a page stands in its list; the page before and the one after, None at the ends."""
+    """The position of a page in its list."""
 
     number: int
     pages: int
@@ -30,27 +30,27 @@ class ListPosition(NamedTuple):
 
     @property
     def before(self) -> int | None:
-        """The page before."""
+        """The number of the previous page; None on the first."""
         return min(self.number - 1, self.pages) if self.number > 1 else None
 
     @property
     def after(self) -> int | None:
-        """The page after."""
+        """The number of the next page; None on the last."""
         return self.number + 1 if self.number < self.pages else None
 
 
 def read_page(query: Mapping[str, str]) -> Page:
-    """Which part of the list is asked for. Raises INVALID_PARAMETER."""
+    """Return the requested page of the list. Raises INVALID_PARAMETER."""
     return page_of({"per": str(PER_PAGE), "page": query.get("page", "1")})
 
 
 def locate_page(page: Page, count: int) -> ListPosition:
-    """Where it stands, once the results are counted."""
+    """Return the page's position in a list of `count` results."""
     return ListPosition(page.number, max(1, -(-count // page.per)), count)
 
 
 def state_of(query: Mapping[str, str]) -> str:
-    """The state to which a list is narrowed, or none. Raises INVALID_PARAMETER."""
+    """Return the state of a filter for returns, or an empty text. Raises INVALID_PARAMETER."""
     state = query.get("state", "")
     if state and state not in set(ReturnState):
         raise refuse(NoSuchState())
@@ -108,7 +108,7 @@ class OrderRow(NamedTuple):
     pieces: int
     total: str
     created: str
-    # Until when the shop has to answer, or to give it to the courier; empty when nothing presses.
+    # The deadline of the shop's answer or of the dispatch; empty without one.
     deadline: str
     left: str
     is_late: bool
@@ -117,7 +117,7 @@ class OrderRow(NamedTuple):
 
 
 def filter_of(query: Mapping[str, str]) -> OrderFilter:
-    """Raises INVALID_PARAMETER for a state that there is not."""
+    """Return the filter of a query. Raises INVALID_PARAMETER for an unknown state."""
     state = query.get("state", "")
     if state and state not in set(OrderState):
         raise refuse(NoSuchState())
@@ -125,12 +125,12 @@ def filter_of(query: Mapping[str, str]) -> OrderFilter:
 
 
 def is_code(text: str) -> bool:
-    """Whether a code may hold this; nothing else is looked for."""
+    """Whether the text can be part of a code. Other texts are not searched for."""
     return _CODE.fullmatch(text) is not None
 
 
 def row_of(found: FoundOrder, now: datetime, words: Words) -> OrderRow:
-    """An order as its row."""
+    """Return the row of an order."""
     order = decode(found.document, _Listed)
     until = order.expires_at if order.state is OrderState.OPEN else order.dispatch_until
     waits = order.state in {OrderState.OPEN, OrderState.ACCEPTED}

@@ -16,22 +16,23 @@ from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.panel.refusals import TooManyOpenPages
 
-# Pages may wait for new rows of these tables.
+# The tables whose changes a page can follow.
 LIVE_TABLES: Final = (
     *("orders", "timeline", "webhook_events", "delivery_attempts", "uploads"),
     *("counters", "sandbox_faults"),
 )
-# Those of one order or one return.
+# The tables for the page of one order or return.
 SUBJECT_TABLES: Final = ("timeline", "webhook_events", "delivery_attempts", "uploads")
 _AT_MOST_EVERY_SECONDS: Final = 1.0
-# Proxies close connections that are silent for a minute.
+# Proxies close connections that are idle for a minute.
 _PING_SECONDS: Final = 20.0
-# Then the browser comes again, and its session is looked at anew.
+# After this time the stream ends. The browser reconnects, and its session is checked again.
 _LONGEST_SECONDS: Final = 600.0
 _MOST_STREAMS: Final = 256
-# Of all people of a shop together; a cookie is no bound, as a token gets any number of them.
+# The limit for all users of one shop together. Counting by cookie would limit nothing, because signing in gives a new
+# cookie each time.
 _MOST_OF_ONE_VISITOR: Final = 32
-# The rest is kept for the operator, even if shops use all of theirs.
+# The remaining streams are reserved for the operator.
 _MOST_OF_SHOPS: Final = _MOST_STREAMS - _MOST_OF_ONE_VISITOR
 OPERATOR: Final = "the operator"
 
@@ -39,7 +40,7 @@ Mark = Callable[[], Awaitable[str]]
 
 
 def mark_of(*facts: object) -> str:
-    """A short word that is another one as soon as one of these facts is."""
+    """Return a short hash that changes when one of these facts changes."""
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
@@ -49,7 +50,7 @@ class ChangeSignals:
     def __init__(self, database: Database) -> None:
         """Must be made on the event loop on which it is used."""
         self._change_counts: Counter[str] = Counter()
-        # Another process, or this one after it was started again, counts from its own beginning.
+        # Makes marks unique to this run of the process, because each run counts from zero.
         self._name = secrets.token_hex(4)
         self._waiting: dict[asyncio.Event, tuple[str, ...]] = {}
         self._visitors: Counter[str] = Counter()
@@ -58,7 +59,7 @@ class ChangeSignals:
             database.subscribe(table, lambda table=table: self._wake(table))  # type: ignore[misc]  # Of a lambda with a default.
 
     def check_room(self, visitor: str) -> None:
-        """Raises RATE_LIMITED if this visitor, or all together, follow as many pages as are allowed."""
+        """Check the limits of open streams, for this visitor and in total. Raises RATE_LIMITED."""
         of_shops = self._visitors.total() - self._visitors[OPERATOR]
         is_full = visitor != OPERATOR and of_shops >= _MOST_OF_SHOPS
         if is_full or self._visitors[visitor] >= _MOST_OF_ONE_VISITOR:
@@ -70,7 +71,7 @@ class ChangeSignals:
 
     @contextlib.contextmanager
     def listening(self, tables: tuple[str, ...], visitor: str) -> Iterator[asyncio.Event]:
-        """Gives an event that is set when one of these tables gets rows, and at the end."""
+        """Yield an event that is set when one of these tables gets rows, and when the process ends."""
         signal = asyncio.Event()
         self._waiting[signal] = tables
         self._visitors[visitor] += 1
@@ -79,10 +80,10 @@ class ChangeSignals:
         finally:
             del self._waiting[signal]
             self._visitors[visitor] -= 1
-            self._visitors += Counter()  # Who looks at nothing any more is forgotten.
+            self._visitors += Counter()  # Drop visitors without open streams.
 
     def close(self) -> None:
-        """The process ends, and all streams with it."""
+        """End all streams, because the process ends."""
         self.is_closed = True
         for signal in self._waiting:
             signal.set()
@@ -95,11 +96,11 @@ class ChangeSignals:
 
 
 class Stream:
-    """One stream, an ASGI application. `mark` returns the present mark; an event is sent when it differs from the
-    page's."""
+    """One stream, as an ASGI application. `mark` returns the current mark. The stream sends an event when it differs
+    from the mark that the page has seen."""
 
     def __init__(self, signals: ChangeSignals, tables: tuple[str, ...], mark: Mark, *, visitor: str, seen: str) -> None:
-        """Raises RATE_LIMITED when too many are followed already."""
+        """`seen` is the mark of the page. Raises RATE_LIMITED if too many streams are open."""
         signals.check_room(visitor)
         self._signals = signals
         self._visitor = visitor
@@ -108,7 +109,7 @@ class Stream:
         self._seen = seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Goes on until the browser leaves, the process ends, or ten minutes are over."""
+        """Send events until the browser disconnects, the process ends, or ten minutes have passed."""
         headers = [
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-store"),

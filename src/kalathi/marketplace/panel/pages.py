@@ -1,4 +1,4 @@
-"""A row of the page table, and the answers of its handler; the edge makes HTTP of them."""
+"""A row of the page table, and the answers of handlers, which the edge converts to HTTP."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
@@ -19,8 +19,8 @@ class Shown(NamedTuple):
 
 
 class See(NamedTuple):
-    """A redirect after a completed action. `done` is a word of wording.DONE; `session` is a new cookie's value, and an
-    empty one removes the cookie."""
+    """A redirect after a completed action. `done` is a key of wording.DONE. `session` is the value of a new cookie; an
+    empty text removes the cookie."""
 
     path: str
     done: str = ""
@@ -53,12 +53,12 @@ class Page(NamedTuple):
 
 
 def get_page(who: Who, path: str, handler: Handler) -> Page:
-    """A page without a form's action."""
+    """Return the row of a page."""
     return Page(who, "GET", path, handler)
 
 
 def post_page(
     who: Who, path: str, handler: Handler, back: Handler | None = None, file: FileField | None = None
 ) -> Page:
-    """An action of a form."""
+    """Return the row of a form's action."""
     return Page(who, "POST", path, handler, back, file)

@@ -1,6 +1,6 @@
-"""Refusals as people read them on pages: in their language, and with the names of the page's fields.
+"""Refusals as pages show them: in the reader's language, and with the labels of the page's fields.
 
-The wire has other sentences, in English and with the contract's names (`Refusal.on_the_wire`).
+On the wire, refusals have other sentences, in English and with the contract's names (`Refusal.on_the_wire`).
 """
 
 from collections.abc import Mapping
@@ -126,7 +126,7 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     ),
     sandbox.StepRefused: "Step %(number)s (%(action)s): %(reason)s",
 }
-# The states that an order can have after the one that an action needs.
+# The texts of OrderAlready, by the order's state.
 ALREADY: Final[Mapping[OrderState, str]] = {
     OrderState.ACCEPTED: "Order already accepted.",
     OrderState.REJECTED: "Order already rejected.",
@@ -163,7 +163,7 @@ ADDRESSES: Final[Mapping[BadUrl, str]] = {
 
 
 def render_reason(reason: Refusal | str, words: Words) -> str:
-    """Return a refusal in the reader's language. A sentence is looked up as it is."""
+    """Return a refusal in the reader's language. A plain sentence is translated as it is."""
     if isinstance(reason, str):
         return words.text(reason)
     text = _find_text(reason)
@@ -185,7 +185,7 @@ def _find_text(reason: Refusal) -> str | None:
 
 
 def _name_fields(reason: Refusal, words: Words) -> dict[str, str]:
-    """Return the fields as the texts name them: the label of a form's field, a row counted from one, a state's word."""
+    """Return the values for the placeholders of the texts: labels of fields, row numbers from 1, names of states."""
     fields = {name: show_value(value) for name, value in msgspec.structs.asdict(reason).items()}
     match reason:
         case kernel.MissingMember() | kernel.WrongMember() | kernel.LongMember():

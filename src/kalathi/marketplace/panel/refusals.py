@@ -17,7 +17,7 @@ class NotATime(Refusal, frozen=True):
 
 
 class UnknownOrder(Refusal, frozen=True):
-    """Of several chosen orders, one that the shop does not have."""
+    """One of several chosen orders does not exist, or is another shop's."""
 
     code: str
     CODE = ErrorCode.ORDER_NOT_FOUND
@@ -25,7 +25,7 @@ class UnknownOrder(Refusal, frozen=True):
 
 
 class OrderWithoutVoucher(Refusal, frozen=True):
-    """Of several chosen orders, one without a voucher."""
+    """One of several chosen orders has no voucher."""
 
     code: str
     SENTENCE = "Order {code} has no voucher."
@@ -59,7 +59,7 @@ class NoVoucher(Refusal, frozen=True):
 
 
 class TooManyOpenPages(Refusal, frozen=True):
-    """Too many pages of a visitor, or of all, follow changes at once."""
+    """Too many pages follow changes, of one visitor or in total."""
 
     CODE = ErrorCode.RATE_LIMITED
     SENTENCE = "Too many pages are open already."
@@ -93,7 +93,7 @@ class NotTheShop(Refusal, frozen=True):
 
 
 class NotSignedIn(Refusal, frozen=True):
-    """A form that was sent after the end of its session."""
+    """A form that was sent after its session ended."""
 
     CODE = ErrorCode.UNAUTHORIZED
     SENTENCE = "Your session has ended. Nothing was done. Sign in and try again."
@@ -125,7 +125,7 @@ class SessionChanged(Refusal, frozen=True):
 
 
 class ForeignForm(Refusal, frozen=True):
-    """A form with a token of no session of this browser."""
+    """The form's token does not belong to this browser's session."""
 
     SENTENCE = "This form is too old, or not ours. Go back, load the page again, and repeat."
 

@@ -1,4 +1,4 @@
-"""Templates into HTML: one environment a language, everything escaped, and a name that is not there is an error."""
+"""Rendering of templates: one environment per language. All values are escaped, and an undefined name is an error."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -37,28 +37,28 @@ class Asset(NamedTuple):
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """Every asset by its name."""
+    """Return all assets by name."""
     files = sorted((resources.files(__package__) / "assets").iterdir(), key=lambda file: file.name)
     return {file.name: Asset(file.read_bytes(), _TYPES[PurePath(file.name).suffix]) for file in files}
 
 
 @cache
 def assets_version() -> str:
-    """A part of every asset's address that changes with their content, so that browsers may keep assets for ever.
-    Modules import each other by relative addresses, so all assets share one version."""
+    """Return the version in every asset's URL. It changes with their content, so browsers may cache assets forever.
+    Modules import each other by relative URLs, so all assets share one version."""
     digest = hashlib.sha256(b"".join(entry.content for entry in assets().values()))
     return digest.hexdigest()[:12]
 
 
 def asset_url(name: str) -> str:
-    """The address of an asset. Raises KeyError for a name that no asset has."""
+    """Return the URL of an asset. Raises KeyError for an unknown name."""
     if name not in assets():
         raise KeyError(name)
     return f"/assets/{assets_version()}/{name}"
 
 
 def render(template: str, language: Language, content: Mapping[str, Any]) -> bytes:
-    """The page in UTF-8."""
+    """Render a page as UTF-8."""
     return _environment(language).get_template(template).render(content).encode()
 
 
@@ -116,7 +116,7 @@ def _time(moment: datetime | None, written: Callable[[datetime], str]) -> Markup
 
 
 def _query_of(query: Mapping[str, str], **changed: object) -> Markup:
-    """The present query with other values, as a link needs it; None takes one away."""
+    """Return the current query with changed values, for a link. None removes a value."""
     kept = {name: value for name, value in query.items() if name not in {*changed, "done", "language"}}
     kept |= {name: str(value) for name, value in changed.items() if value is not None}
     return escape("?" + urlencode(kept))

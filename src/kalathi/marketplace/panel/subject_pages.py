@@ -1,4 +1,4 @@
-"""An order and a return as their pages show them, the shop's and the operator's."""
+"""The content of the pages of an order and of a return, for the shop and the operator."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -40,7 +40,7 @@ class Possible(NamedTuple):
 
 
 class OrderPage(NamedTuple):
-    """Everything that the page shows. `order` is as on the wire, its options included; times are Athens time."""
+    """The content of an order's page. `order` is the order on the wire with its options. Times are Athens time."""
 
     order: OrderOnTheWire
     shop: Shop
@@ -50,7 +50,7 @@ class OrderPage(NamedTuple):
     deadline: datetime | None
     is_late: bool
     preorder_until: date | None
-    # Whether a courier of the marketplace fetches it from the shop.
+    # Whether a courier of the marketplace collects it from the shop.
     is_fetched: bool
     # Whether the shop sends it by a courier of its own.
     is_sent_by_shop: bool
@@ -114,7 +114,8 @@ def _possible(order: Order) -> Possible:
 
 
 class ReturnPage(NamedTuple):
-    """Everything that the page shows. `options` are those of a review, while one is waited for until `review_until`."""
+    """The content of a return's page. While it waits for a review, `options` are the possible decisions, and
+    `review_until` is the deadline."""
 
     returned: Return
     shop: Shop

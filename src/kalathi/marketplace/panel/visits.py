@@ -1,4 +1,4 @@
-"""One request of a person's browser, as the handler of a page sees it."""
+"""A browser's request, as the handler of a page receives it."""
 
 from collections.abc import Mapping
 
@@ -17,18 +17,19 @@ from kalathi.marketplace.web.context import Context
 
 
 class PanelContext(Struct, frozen=True, kw_only=True):
-    """The parts that every page uses; the edge makes it."""
+    """The parts that every page uses. The edge creates it."""
 
     context: Context
     sessions: Sessions
     signals: ChangeSignals
-    # The shops that are testing a webhook: a test takes connections from deliveries.
+    # The ids of shops with a running test webhook. The number is limited, because tests share the connections of
+    # deliveries.
     trying: set[str] = msgspec.field(default_factory=set)
 
 
 class Visit(Struct, frozen=True, kw_only=True):
-    """One request for a page: visitor, page and form. `parts` are the parameters of the path; `problems` are the
-    reasons for which the form was refused that was sent last."""
+    """One request for a page: visitor, page and form. `parts` are the parameters of the path. `problems` are the
+    reasons why the sent form was refused."""
 
     panel: PanelContext
     visitor: Visitor
@@ -37,7 +38,7 @@ class Visit(Struct, frozen=True, kw_only=True):
     parts: Mapping[str, str]
     query: QueryParams
     words: Words
-    # The browser loads the page ahead of a click.
+    # Whether the browser prefetches the page.
     is_prefetch: bool = False
     form: Form = Form()
     problems: tuple[Refusal | str, ...] = ()

@@ -1,4 +1,4 @@
-"""The English names of closed words on pages; the catalogues have the other languages."""
+"""The English names of fixed values on pages. The catalogues translate them."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -124,7 +124,7 @@ _REVIEWS: Final[Mapping[str, str]] = {
     ReviewWord.INCORRECT_SKROUTZ_CONTENT: "Reject: wrong description on the marketplace",
     ReviewWord.OUT_OF_POLICY_WITHDRAWAL: "Reject: withdrawal too late",
 }
-# The marketplace's own labels are Greek and on the wire; these are for readers of English.
+# The labels on the wire are Greek. These are for readers of English.
 _REJECTIONS: Final[Mapping[str, str]] = dict(
     zip(
         (reason.word for reason in REJECTION_REASONS),
@@ -208,7 +208,7 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "return_trigger": _RETURN_TRIGGERS,
 }
 
-# The sentence after a completed action: its word is in the page's address.
+# The sentence after a completed action, by the word in the page's URL.
 DONE: Final[Mapping[str, str]] = {
     "accept": "The order is accepted. The voucher is on its way.",
     "accept_without_voucher": "The order is accepted.",
@@ -239,7 +239,7 @@ DONE: Final[Mapping[str, str]] = {
     "listing": "The listing is saved.",
 }
 
-# The labels of text fields, and the choices that give them a meaning.
+# The labels of text fields, and of the choices that give such texts a meaning.
 TYPED_FIELDS: Final[Mapping[str, str]] = {
     "actual_quantity": "Pieces",
     "address": "Address",

@@ -43,8 +43,8 @@ class Recorded(NamedTuple):
 
 
 def request(found: FoundOrder, new: NewReturn, facts: Facts) -> Recorded:
-    """A customer sends pieces of a delivered order back. The order is moved too, so that two returns at once never
-    have the same piece. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    """Request a return of delivered pieces, for a customer. The order changes too, so that two concurrent returns never
+    contain the same piece. Raises ORDER_STATUS, INVALID_PARAMETER."""
     order = found.order
     pieces = {line.id: line.quantity for line in new.line_items}
     if len(pieces) < len(new.line_items):
@@ -84,8 +84,8 @@ def request(found: FoundOrder, new: NewReturn, facts: Facts) -> Recorded:
 
 
 def review(found: FoundReturn, answer: ReviewRequest, facts: Facts) -> Recorded:
-    """The shop decides. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH."""
-    # Before the order is looked at: the demo return has none.
+    """Record the shop's decision. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH."""
+    # This check comes before reading the order, because the demo return has no order.
     machine.check_under_review(found.returned, facts.now)
     order = _order_of(facts.view, found)
     shipment = _shipment(order.order, found.shop, facts.terms)
@@ -93,7 +93,7 @@ def review(found: FoundReturn, answer: ReviewRequest, facts: Facts) -> Recorded:
 
 
 def record(found: FoundReturn, step: Step, facts: Facts) -> Recorded:
-    """The rows of a step: the return at its next version, its order if the step changes it, and the event."""
+    """Record a step: the return at its next version, its order if the step changes it, and the event."""
     now_millis = to_millis(facts.now)
     changes = store.update_return(found, step, now_millis)
     order = _order_of(facts.view, found)
@@ -118,9 +118,9 @@ def record(found: FoundReturn, step: Step, facts: Facts) -> Recorded:
 
 
 def resend(found: FoundReturn, facts: Facts, sequence: int | None = None) -> Recorded:
-    """The latest event, or that of the sequence, once more with the same bytes; when no created event has reached the
-    present URL and none is under way, a fresh one with the present state (docs/contract.md#section-8). Raises
-    RETURN_HOOK without a URL."""
+    """Send the latest event again, or the one with this sequence, with the same bytes. If no created event has reached
+    the shop's current URL and none is being delivered, send a new created event with the current state instead
+    (docs/contract.md#section-8). Raises RETURN_HOOK without a URL."""
     shop, returned, view = found.shop, found.returned, facts.view
     now_millis = to_millis(facts.now)
     url = url_for(view, shop, openings.OPENING)
@@ -204,8 +204,7 @@ def _check_photos(line: NewReturnLine) -> None:
 
 
 def _shipment(order: Order, shop: Shop, terms: Terms) -> Shipment:
-    """Return the shipment: back to the pickup location, by the shop's courier; goods from the warehouse go back
-    there."""
+    """Return the shipment: by the order's courier to the pickup location, or to the warehouse that sent the order."""
     courier = str(order.courier or shop.courier or Courier.SKROUTZ_LAST_MILE)
     if order.fulfilled_by_skroutz:
         return Shipment(courier, terms.warehouse_address)

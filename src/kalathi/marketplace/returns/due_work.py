@@ -1,4 +1,4 @@
-"""Due jobs of returns: the end of the time for a shop's review."""
+"""Due jobs of returns: the expiry of a shop's review."""
 
 from kalathi.contract.words import ReturnState
 from kalathi.marketplace.kernel.clock import to_millis
@@ -11,8 +11,8 @@ from kalathi.marketplace.returns.commands import record
 
 
 class ReturnDueWork:
-    """The handler of a return's due row. It ends the row in the change set of its effect, or without one when the
-    return has gone another way in the meantime."""
+    """The handler of a return's due row. It completes the row in the same change set as its effect. If the return is no
+    longer under review, it only completes the row."""
 
     def __init__(self, commands: CommandRunner) -> None:
         self._commands = commands

@@ -1,9 +1,9 @@
 """The return machine (docs/decisions/0001): every state and transition in one table.
 
-A customer requests a return, and the shop reviews it unless it needs no review; it travels back, may be inspected, and
-ends. Only the marketplace moves it after the review. Each command takes the return, facts and `now`, looks up
-`next_state`, and returns the new return with its changes; it reads no clock and touches nothing. The diagram in
-docs/returns.md is drawn from TRANSITIONS.
+A customer requests a return. The shop reviews it, unless the reason needs no review. Then the goods travel back and may
+be inspected. After the review, only the marketplace changes the state. Each command takes the return, facts and `now`,
+looks up `next_state`, and returns the new return with its changes. It reads no clock and has no side effects. The
+diagram in docs/returns.md is drawn from TRANSITIONS.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from kalathi.marketplace.returns.review import decide, needs_review, options_of
 
 
 class Action(StrEnum):
-    """The actions on a return; also the words of its timeline."""
+    """The actions on a return. Its timeline uses the same words."""
 
     REQUEST = "request"
     REQUEST_WITHOUT_REVIEW = "request_without_review"
@@ -39,7 +39,7 @@ class Action(StrEnum):
     ARRIVE = "arrive"
     TAKE_BACK = "take_back"
     TURN_DOWN = "turn_down"
-    # Announces the present state again; possible in every state, so it is no row of the table.
+    # Announces the current state again. Allowed in every state, so the table has no row for it.
     ANNOUNCE = "announce"
 
 
@@ -60,13 +60,13 @@ TRANSITIONS: Final[dict[tuple[ReturnState | None, Action], ReturnState]] = {
     (_S.PENDING_PHYSICAL_REVIEW, Action.TAKE_BACK): _S.RETURNED,
     (_S.PENDING_PHYSICAL_REVIEW, Action.TURN_DOWN): _S.REJECTED,
 }
-# The customer keeps the pieces, and may ask for them again.
+# The customer keeps the pieces, and can request another return of them.
 CAME_TO_NOTHING: Final = frozenset({_S.REJECTED, _S.EXPIRED, _S.CANCELLED})
 _ANSWERS: Final = {ReviewWord.APPROVE: Action.APPROVE, ReviewWord.SEND_MISSING_PART: Action.SEND_PART}
 
 
 def next_state(state: ReturnState | None, action: Action) -> ReturnState:
-    """The state that the action leads to. Raises RETURN_STATUS when the table has no such move."""
+    """Return the state after the action. Raises RETURN_STATUS if the table has no such transition."""
     following = TRANSITIONS.get((state, action))
     if following is None:
         raise refuse(refusals.ReturnIs(state, is_final=state not in _STATES_THAT_GO_ON))
@@ -85,7 +85,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
     @property
     def event(self) -> ReturnEventType | None:
-        """Which webhook the move causes: none when nothing that the contract lists has changed."""
+        """The type of the webhook, or None if no field of the contract's list has changed."""
         if self.changes is None:
             return ReturnEventType.CREATED
         return ReturnEventType.UPDATED if self.changes != _NO_CHANGES else None
@@ -118,8 +118,8 @@ def request(goods: ReturnedGoods, settings: Settings, now: datetime) -> Step:
 
 
 def review(returned: Return, answer: ReviewRequest, shipment: Shipment, now: datetime) -> Step:
-    """The shop decides, once. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH, in this order
-    (docs/contract.md#section-7)."""
+    """Record the shop's only decision on a return. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT,
+    REVIEW_COMMENT_LENGTH, in this order (docs/contract.md#section-7)."""
     check_under_review(returned, now)
     decision = decide(answer, options_of(returned))
     action = _ANSWERS.get(decision.option, Action.REFUSE)
@@ -128,7 +128,7 @@ def review(returned: Return, answer: ReviewRequest, shipment: Shipment, now: dat
 
 
 def check_under_review(returned: Return, now: datetime) -> None:
-    """Raises RETURN_STATUS when there is nothing to decide any more, or nothing ever was."""
+    """Check that the return waits for the shop's review and its deadline has not passed. Raises RETURN_STATUS."""
     if returned.state is not ReturnState.PENDING_MERCHANT_REVIEW or _is_late(returned, now):
         raise refuse(refusals.NotInReview())
 
@@ -142,12 +142,12 @@ def expire(returned: Return, now: datetime) -> Step:
 
 
 def cancel(returned: Return) -> Step:
-    """The customer keeps the goods after all. Raises RETURN_STATUS."""
+    """Cancel the return: the customer keeps the goods. Raises RETURN_STATUS."""
     return _make_step(Action.CANCEL, returned, _through(returned, Action.CANCEL))
 
 
 def hand_over(returned: Return, tracking_ids: Sequence[str]) -> Step:
-    """The courier has it: its tracking ids are known. Raises RETURN_STATUS."""
+    """Record the hand-over to the courier, with its tracking ids. Raises RETURN_STATUS."""
     new = _through(returned, Action.HAND_OVER)
     _check_shipment(returned)
     known = tuple(dict.fromkeys((*returned.courier_tracking_ids, *tracking_ids)))
@@ -155,7 +155,7 @@ def hand_over(returned: Return, tracking_ids: Sequence[str]) -> Step:
 
 
 def reassign(returned: Return, courier: str, tracking_ids: Sequence[str]) -> Step:
-    """Another courier carries it, under other tracking ids once they are known. Raises RETURN_STATUS."""
+    """Change the courier. Without new tracking ids, the old ones remain. Raises RETURN_STATUS."""
     new = _through(returned, Action.REASSIGN)
     _check_shipment(returned)
     known = tuple(dict.fromkeys(tracking_ids)) or returned.courier_tracking_ids
@@ -163,14 +163,14 @@ def reassign(returned: Return, courier: str, tracking_ids: Sequence[str]) -> Ste
 
 
 def arrive(returned: Return) -> Step:
-    """It is there, and is inspected. Raises RETURN_STATUS."""
+    """Record the arrival; an inspection follows. Raises RETURN_STATUS."""
     new = _through(returned, Action.ARRIVE)
     _check_shipment(returned)
     return _make_step(Action.ARRIVE, returned, new)
 
 
 def take_back(returned: Return) -> Step:
-    """The shop has it back. Raises RETURN_STATUS."""
+    """Complete the return: the shop takes the goods back. Raises RETURN_STATUS."""
     return _make_step(Action.TAKE_BACK, returned, _through(returned, Action.TAKE_BACK))
 
 
@@ -183,7 +183,7 @@ def inspect(returned: Return, *, accepted: bool) -> Step:
 
 
 def announce(returned: Return) -> Step:
-    """Announce the return from the beginning, in its present state (docs/contract.md#section-8)."""
+    """Announce the return with a new created event, in its current state (docs/contract.md#section-8)."""
     return Step(action=Action.ANNOUNCE, returned=returned)
 
 
@@ -207,8 +207,8 @@ def _is_late(returned: Return, now: datetime) -> bool:
 
 
 def _make_step(action: Action, old: Return, new: Return) -> Step:
-    """Return the step from one return to the next; its `changes` are those of the contract's four fields that differ.
-    An empty old value is announced as null, and tracking ids only if there are some."""
+    """Return the step from one return to the next. `changes` has those of the contract's four fields that differ. An
+    empty old value becomes null. Tracking ids appear only if the new return has some."""
     changes = ReturnChanges(
         state=Change(old=old.state, new=new.state) if old.state != new.state else UNSET,
         courier=Change(old=old.courier, new=new.courier) if old.courier != new.courier else UNSET,

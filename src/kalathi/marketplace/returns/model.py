@@ -13,7 +13,7 @@ MOST_PHOTOS = 10
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """How the shop has decided; the comment is the shop's, or the canned one of an option that has one."""
+    """The shop's decision. A withdrawal rejected as too late gets a standard comment if the shop writes none."""
 
     option: ReviewWord
     comment: str = ""
@@ -23,8 +23,8 @@ class Decision(Struct, frozen=True, kw_only=True):
 class Return(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A return's document. Times are UTC in whole seconds. `return_line_items` are contract structs.
 
-    `return_uuid` names it in its order. A virtual return has no shipment: the customer keeps the goods, or they are
-    gone. Without a `review_until` it never needed a review.
+    The order refers to the return by `return_uuid`. A virtual return has no shipment, because the customer keeps the
+    goods or they no longer exist. A return without `review_until` never needed a review.
     """
 
     return_code: str
@@ -44,20 +44,20 @@ class Return(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def has_shipment(self) -> bool:
-        """Whether a courier carries it, or did."""
+        """Whether the return has a courier."""
         return self.courier is not None
 
     def pieces(self) -> dict[str, int]:
-        """How many pieces of each line of the order."""
+        """Return the quantity of each line, by line id."""
         return {line.id: line.returning_quantity for line in self.return_line_items}
 
     def reasons(self) -> dict[str, str]:
-        """The customer's reasons, by line."""
+        """Return the customer's reasons, by line id."""
         return {line.id: line.return_reason for line in self.return_line_items if line.return_reason}
 
 
 class FoundReturn(NamedTuple):
-    """A return as it was read: its version guards every change, its shop's facts go with it."""
+    """A return as it was read, with its version and its shop. A write succeeds only if the version is unchanged."""
 
     returned: Return
     version: int
@@ -72,7 +72,7 @@ class Shipment(NamedTuple):
 
 
 class NewReturnLine(Struct, frozen=True, kw_only=True):
-    """A line of the order that a customer sends back, and why."""
+    """A line of the order that a customer sends back, with the quantity and the reason."""
 
     id: Annotated[str, Meta(max_length=50)]
     quantity: Annotated[int, Meta(ge=1)]

@@ -18,17 +18,17 @@ _TrackingId = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class Nothing(Struct, frozen=True):
-    """No body is needed."""
+    """An empty body."""
 
 
 class HandOver(Struct, frozen=True, kw_only=True):
-    """The courier's tracking ids; without, one is made."""
+    """The courier's tracking ids; by default a generated one."""
 
     tracking_ids: Annotated[tuple[_TrackingId, ...], Meta(max_length=50)] = ()
 
 
 class Reassign(Struct, frozen=True, kw_only=True):
-    """The new courier; its tracking ids if they are known."""
+    """The new courier, and optionally its tracking ids."""
 
     courier: Courier
     tracking_ids: Annotated[tuple[_TrackingId, ...], Meta(max_length=50)] = ()
@@ -41,7 +41,7 @@ class Inspect(Struct, frozen=True, kw_only=True):
 
 
 class Operation(NamedTuple):
-    """One row: its actor, its body, and its function."""
+    """One row of the table: the actor, a description, the type of the body, and the function."""
 
     actor: str
     sentence: str
@@ -49,7 +49,7 @@ class Operation(NamedTuple):
     step: Callable[[FoundReturn, Any], Step]
 
     def run(self, found: FoundReturn, body: Any, facts: Facts) -> Recorded:
-        """Raises RETURN_STATUS."""
+        """Run the operation and return its rows. Raises RETURN_STATUS."""
         return record(found, self.step(found, body), facts)
 
 

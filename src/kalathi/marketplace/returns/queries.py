@@ -25,7 +25,7 @@ class ReturnDetail(Struct, frozen=True, kw_only=True, rename={"returned": "retur
 
 
 def find_return(view: View, code: str, shop_id: str | None = None) -> FoundReturn:
-    """The return of this code; with a shop, only if it is that shop's. Raises RETURN_NOT_FOUND."""
+    """Return the return with this code; with `shop_id`, only if it belongs to that shop. Raises RETURN_NOT_FOUND."""
     found = store.by_code(view, code)
     if found is None or shop_id not in {None, found.shop.id}:
         raise refuse(refusals.ReturnNotFound())
@@ -33,7 +33,7 @@ def find_return(view: View, code: str, shop_id: str | None = None) -> FoundRetur
 
 
 def return_detail(view: View, code: str) -> ReturnDetail:
-    """Everything about a return. Raises RETURN_NOT_FOUND."""
+    """Return a return with its timeline and deliveries. Raises RETURN_NOT_FOUND."""
     found = find_return(view, code)
     returned = found.returned
     return ReturnDetail(

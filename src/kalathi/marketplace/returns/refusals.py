@@ -27,7 +27,7 @@ class ReturnIs(_Status, frozen=True):
 
 
 class NotInReview(_Status, frozen=True):
-    """The return does not wait for the shop's review (any more)."""
+    """The return is not, or no longer, waiting for the shop's review."""
 
     SENTENCE = "Return is not pending merchant review."
 
@@ -74,6 +74,6 @@ class NoReturnHook(Refusal, frozen=True):
 
 
 class BadPhotos(Refusal, frozen=True):
-    """A photo's address is none."""
+    """The address of a photo is not a complete URL."""
 
     SENTENCE = "line_items.photos: give whole http or https addresses."

@@ -1,4 +1,4 @@
-"""Send any event of the log again. The subject of an event is an order or a return, and each has its own rule."""
+"""Resending of any event in the log. An event's subject is an order or a return, and each has its own rule."""
 
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
@@ -16,7 +16,7 @@ from kalathi.marketplace.webhooks.store import event_type_of
 def resend_event(name: str, facts: Facts) -> ChangeSet:
     """Send one event again, with the same bytes. `name` is the id of its delivery.
 
-    A return that the shop's present URL does not know begins again with a created event
+    If no created event of a return has reached the shop's current URL, a new one is sent instead
     (docs/contract.md#section-8). Raises RETURN_HOOK.
     """
     shop_id, subject, sequence = log.parts_of(name)
@@ -33,6 +33,7 @@ def opens_subject(view: View, shop_id: str, subject: str, sequence: int) -> bool
 
 
 def can_be_resent(view: View, shop_id: str, subject: str, sequence: int) -> bool:
-    """Whether the event can be sent again: not the created event of a return whose shop has its webhook off."""
+    """Whether the event can be sent again. A return's created event cannot if the shop has no webhook for returns, or
+    has switched it off."""
     found = store.by_code(view, subject) if opens_subject(view, shop_id, subject, sequence) else None
     return found is None or url_for(view, found.shop, OPENING) is not None

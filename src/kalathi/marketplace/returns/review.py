@@ -46,7 +46,8 @@ WITHDRAWAL: Final = (_APPROVE, _rejects(_W.OUT_OF_POLICY_WITHDRAWAL))
 def needs_review(
     reasons: Collection[str | None | UnsetType], delivered_at: datetime | None, policy_days: int, now: datetime
 ) -> bool:
-    """Every reason does except a withdrawal within the policy, which is counted from the delivery."""
+    """Whether the shop must review a return with these reasons. Only withdrawals need no review, within `policy_days`
+    of the delivery."""
     if any(reason != ReturnReason.WITHDRAWAL for reason in reasons):
         return True
     return delivered_at is None or now > delivered_at + timedelta(days=policy_days)

@@ -11,7 +11,7 @@ from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import FoundReturn, Return
 from kalathi.marketplace.shops.store import shop_of
 
-# Of a due row `d`: whether its return still waits for the shop's review.
+# A condition on a due row `d`: its return still waits for the shop's review.
 STILL_UNDER_REVIEW: Final = (
     "EXISTS (SELECT 1 FROM returns r WHERE r.shop_id = d.shop_id AND r.code = d.subject"  # noqa: S608  (fixed text only)
     f" AND r.state = '{ReturnState.PENDING_MERCHANT_REVIEW}')"
@@ -32,7 +32,8 @@ def by_code(view: View, code: str) -> FoundReturn | None:
 
 
 def page_of_returns(view: View, filters: dict[str, Value], limit: int, offset: int) -> tuple[list[FoundReturn], int]:
-    """A page of returns, newest first, and how many there are. `filters` are of `shop_id`, `state`, `order_code`."""
+    """Return a page of returns, newest first, and their total number. `filters` can have `shop_id`, `state` and
+    `order_code`."""
     conditions = " AND ".join(f"r.{name} = :{name}" for name in filters)
     where = f"WHERE {conditions}" if conditions else ""
     rows = view.all(
@@ -45,7 +46,7 @@ def page_of_returns(view: View, filters: dict[str, Value], limit: int, offset: i
 
 
 def insert_return(step: Step, at_millis: int) -> ChangeSet:
-    """The rows of a new return without its event."""
+    """Return the rows of a new return, without its event."""
     returned = step.returned
     row: dict[str, Value] = {
         "shop_id": returned.shop_id,
@@ -61,7 +62,7 @@ def insert_return(step: Step, at_millis: int) -> ChangeSet:
 
 
 def update_return(found: FoundReturn, step: Step, at_millis: int) -> ChangeSet:
-    """The rows of a move, if the return is still at the version that was read."""
+    """Return the rows of a transition. They apply only if the return is still at the version that was read."""
     returned, version = step.returned, found.version + 1
     values: dict[str, Value] = {"state": returned.state, "version": version, "document": encode(returned)}
     key: dict[str, Value] = {"shop_id": returned.shop_id, "code": returned.return_code}

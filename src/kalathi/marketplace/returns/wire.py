@@ -1,4 +1,4 @@
-"""How a return is shown (docs/contract.md#section-6 and #section-8): the same object in answers and in webhooks."""
+"""Render a return (docs/contract.md#section-6 and #section-8): one object for answers and webhooks."""
 
 from datetime import UTC, datetime
 
@@ -29,7 +29,7 @@ def render_return(returned: Return) -> ReturnOnTheWire:
 
 
 def event_body(event_type: ReturnEventType, returned: Return, now: datetime, changes: ReturnChanges | None) -> bytes:
-    """The webhook's bytes, frozen from here on."""
+    """Render the body of a webhook. It never changes afterwards."""
     event = ReturnEvent(
         event_type=event_type,
         event_time=now.astimezone(UTC).replace(microsecond=0),

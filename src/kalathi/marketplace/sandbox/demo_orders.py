@@ -1,8 +1,8 @@
-"""The thirteen demo orders (docs/contract.md#section-5): they answer every shop's token, in production mode too, and
-never change.
+"""The thirteen demo orders (docs/contract.md#section-5). Every shop's token can use them, in production mode too, and
+they never change.
 
-Each is an order of the usual kind that is stored nowhere. So the machine decides calls on it as on any other order, at
-its own fixed time, and the change set is dropped.
+A demo order is a normal order that is not stored. The machine decides a call on it as on any other order, at the demo
+order's fixed time, and the change set is dropped.
 """
 
 from datetime import datetime
@@ -34,7 +34,7 @@ from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.shops.model import Location, Shop
 
 DEMO_SHOP_ID: Final = "DEMO"
-# The name of the link behind which every document of a demo order is one sample PDF.
+# The name of the link under which every document of a demo order is the same sample PDF.
 SAMPLE_LINK: Final = "sample"
 TRACKING_CODES: Final = ("123456789",)
 _RATE: Final = Decimal("8.34")
@@ -137,7 +137,7 @@ _FEES: Final = Fees(
     installments_fee=Decimal("3.50"),
     plus_user_fee=Decimal("1.00"),
 )
-# The lines of the order with returns have ids of their own, which are those of the returns too.
+# The lines of the order with returns have their own ids, which are also the ids of the returns.
 _RETURNED: Final = (
     replace(_SWIMSUIT, id="KmdDmkl0xb"),
     replace(_PHONE, id="xWMlznlYJR"),
@@ -160,7 +160,7 @@ _ACCEPTED: Final[dict[str, Any]] = {
 
 
 class DemoOrders:
-    """The demo orders of one marketplace; their links lead to its own sample document."""
+    """The demo orders of one marketplace. Their links lead to its sample document."""
 
     def __init__(self, public_url: str) -> None:
         voucher = f"{public_url}/vouchers/{DEMO_SHOP_ID}/{SAMPLE_LINK}.pdf"
@@ -176,12 +176,12 @@ class DemoOrders:
         return self._found.get(code)
 
     def codes(self) -> list[str]:
-        """Every code."""
+        """Return the codes of all demo orders."""
         return list(self._found)
 
 
 def stands_at(found: FoundOrder) -> datetime:
-    """The moment at which a demo order stands still: that of its placing, so that an open one can be answered."""
+    """Return a demo order's fixed time. It is the time of its placing, so that an open one can be answered."""
     return found.order.created_at
 
 

@@ -1,7 +1,7 @@
-"""The demo return (docs/contract.md#section-5): it answers for every shop's token, in production mode too, and never
+"""The demo return (docs/contract.md#section-5). Every shop's token can read it, in production mode too, and it never
 changes.
 
-It travels back, so a review of it is refused by the machine as any other of its state.
+Its state is `returning`, so the machine refuses a review of it.
 """
 
 from datetime import UTC, datetime
@@ -43,5 +43,5 @@ DEMO_RETURN: Final = Return(
 
 
 def demo_return(code: str, shop: Shop) -> FoundReturn | None:
-    """The demo return as this shop's, if it is asked for."""
+    """Return the demo return, as a return of this shop, if the code is the demo return's; else None."""
     return FoundReturn(DEMO_RETURN, 1, shop) if code == DEMO_RETURN_CODE else None

@@ -1,4 +1,4 @@
-"""The faults that are laid down, over restarts, and the transport of deliveries on which they strike."""
+"""The stored fault rules, which survive restarts, and the transport that applies them to deliveries."""
 
 import asyncio
 from collections import Counter
@@ -25,13 +25,13 @@ class FaultRules:
         self._sandbox = sandbox
         self.faults = laid_down if sandbox and laid_down is not None else Faults()
         self._places = {rule.on for rule in self.faults.rules}
-        # Shops by the order of their first call: their ids are random, and a seed is to decide the same again.
+        # Shops are numbered by their first call. Their ids are random, and a seed must give the same faults again.
         self._places_of_shops: dict[str, int] = {}
         self._calls: Counter[str] = Counter()
         self.changes = 0
 
     async def lay_down(self, faults: Faults) -> None:
-        """From now on this goes wrong, and nothing else. Raises INVALID_PARAMETER."""
+        """Replace the fault rules with these. Raises INVALID_PARAMETER."""
         check_faults(faults)
         # Count twice, because a reading that overlaps the commit can still show the earlier rules.
         self.changes += 1
@@ -56,7 +56,7 @@ class FaultRules:
 
     @property
     def strikes_api(self) -> bool:
-        """Whether a call may go wrong at all: asked before each call."""
+        """Whether there are rules for calls. The front checks this before each call."""
         return FaultPlace.API in self._places
 
     def on_call(self, shop_id: str, call: str) -> Sequence[FaultRule]:
@@ -74,7 +74,7 @@ class FaultRules:
 
 
 class FaultyTransport:
-    """The way to the network, on which deliveries go wrong as the fault book says."""
+    """A transport of deliveries that injects the faults of the rules."""
 
     def __init__(
         self, sender: Sender, book: FaultRules, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -100,7 +100,7 @@ class FaultyTransport:
         self, rule: FaultRule, row: DueRow, url: str, body: bytes, headers: Mapping[str, str]
     ) -> Answer:
         if rule.kind is FaultKind.REORDER:
-            # Only its first attempt is held back: by then the order's next event may go.
+            # Only the first attempt is held back, so that the subject's next event can be sent in the meantime.
             if row.attempts:
                 return await self._sender.post(url, body, headers)
             return Answer(url, None, SendError.HELD_BACK, b"", 0, hold_seconds=rule.seconds)

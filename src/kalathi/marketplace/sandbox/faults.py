@@ -1,5 +1,5 @@
-"""Seeded faults of the API's answers and of deliveries. Whether a rule applies is a pure function of the seed, the
-rule's place and its target, so that a run can be repeated."""
+"""Seeded faults of API answers and deliveries. Whether a rule applies depends only on the seed, the rule's position in
+the list, and its target, so that a run can be repeated."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from kalathi.marketplace.kernel.errors import invalid_parameter
 
 
 class FaultPlace(StrEnum):
-    """Where it goes wrong."""
+    """The places of faults: answers of the API, or deliveries of webhooks."""
 
     API = "api"
     WEBHOOKS = "webhooks"
@@ -36,11 +36,11 @@ _LONGEST_OF_WEBHOOKS_SECONDS: Final = 8.0
 
 
 class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that goes wrong.
+    """A rule for one kind of fault.
 
-    `probability` of each call or attempt; `shop_id` and `call` narrow it to one shop and one action (`accept`, `show`,
-    `list`) or event type. `seconds` is how long a delay, a timeout or a reordered event takes, in real time for the
-    first two. `after` lets the work be done and loses only the answer.
+    `probability` applies to each call or attempt. `shop_id` and `call` limit the rule to one shop, and to one action
+    (`accept`, `show`, `list`) or event type. `seconds` is the length of a delay or a timeout, in real time, or the time
+    for which a reordered event is held back. With `after`, the work is done and only its answer is lost.
     """
 
     on: FaultPlace
@@ -55,14 +55,15 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Faults(Struct, frozen=True, kw_only=True):
-    """`PUT /marketplace/faults`: all that goes wrong from now on; without rules, nothing does."""
+    """`PUT /marketplace/faults`: the fault rules, which replace all earlier ones."""
 
     seed: int = 1
     rules: Annotated[tuple[FaultRule, ...], Meta(max_length=100)] = ()
 
 
 class Struck(NamedTuple):
-    """A possible target: its place, its shop, its call or event type, and its number among its like."""
+    """A possible target of a fault: its place, its shop, its call or event type, and a name that tells it from others
+    of its kind."""
 
     on: FaultPlace
     shop_id: str
@@ -71,7 +72,7 @@ class Struck(NamedTuple):
 
 
 def check_faults(faults: Faults) -> None:
-    """Raises INVALID_PARAMETER for rules that say nothing."""
+    """Check the rules. Raises INVALID_PARAMETER for a kind or a duration that a rule's place does not allow."""
     wrong = []
     for place, rule in enumerate(faults.rules):
         if rule.on is FaultPlace.API and rule.kind in _OF_WEBHOOKS_ONLY:
@@ -83,7 +84,7 @@ def check_faults(faults: Faults) -> None:
 
 
 def strikes(faults: Faults, what: Struck) -> Sequence[FaultRule]:
-    """The rules that strike this, in their order."""
+    """Return the rules that apply to this target, in their order."""
     return [
         rule
         for place, rule in enumerate(faults.rules)
@@ -99,6 +100,6 @@ def _waits(rule: FaultRule) -> bool:
 
 
 def _chance(seed: int, place: int, name: str) -> float:
-    """A number from 0 to 1 that only these three decide."""
+    """Return a pseudo-random number from 0 to 1 that depends only on the arguments."""
     digest = hashlib.blake2b(f"{seed}:{place}:{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

@@ -1,4 +1,4 @@
-"""Play a scenario for a shop: its listings, its cart, and then step by step the actions of the shop, the customer,
+"""The player of scenarios. For a shop, it adds listings, places a cart, and runs the steps of the shop, the customer,
 support, the courier and the clock. Each step uses the same tables of operations as the APIs."""
 
 from collections.abc import Collection, Sequence
@@ -31,7 +31,7 @@ from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewListing, NewLocation
 from kalathi.marketplace.warehouse import store as warehouse
 
-# A shop with a connected system may be faster than the scenario; its answer counts.
+# If the shop's connected system answers before the scenario does, its answer counts.
 _ANSWERS: Final = frozenset({"accept", "reject"})
 _SPARE_PIECES: Final = 20
 _OWN_LISTINGS: Final = "KALATHI-"
@@ -53,21 +53,21 @@ class PlayedStep(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PlayedOrder(Struct, frozen=True, kw_only=True):
-    """An order that the scenario has brought about, as it was at the end."""
+    """An order that the scenario created, with its state at the end."""
 
     code: str
     state: OrderState
 
 
 class PlayedReturn(Struct, frozen=True, kw_only=True):
-    """A return that the scenario has brought about, as it was at the end."""
+    """A return that the scenario created, with its state at the end."""
 
     code: str
     state: ReturnState
 
 
 class Played(Struct, frozen=True, kw_only=True):
-    """What became of a scenario."""
+    """The result of a scenario."""
 
     scenario: str
     shop_id: str
@@ -91,7 +91,8 @@ class ScenarioPlayer:
         self._returns = ReturnSteps(database, commands)
 
     async def play(self, scenario: Scenario, shop_id: str) -> Played:
-        """Raises NOT_FOUND, INVALID_PARAMETER, and the error of a step with its number; earlier steps stay done."""
+        """Play the scenario for this shop. Raises NOT_FOUND, INVALID_PARAMETER, and the error of a step with the step's
+        number; the effects of earlier steps remain."""
         await self._check_requirements(scenario, shop_id)
         _check_names(scenario)
         lines = [self._date_line(line) for line in lines_of(scenario)]
@@ -120,7 +121,7 @@ class ScenarioPlayer:
         )
 
     def _date_line(self, line: dict[str, Any]) -> dict[str, Any]:
-        """A preorder's day is counted from when it is played."""
+        """Return the line with the day of a preorder, counted from the current business time."""
         days = line.get("preorder_ships_in_days")
         if days is None:
             return line
@@ -144,7 +145,8 @@ class ScenarioPlayer:
         return placed[0].code
 
     async def _refusable(self, step: dict[str, Any], shop_id: str, codes: list[str], returns: list[str]) -> PlayedStep:
-        """A step that says it is `refused` shows how; the scenario goes on from there."""
+        """Run a step. If the step expects to be `refused`, return the refusal as its note, and the scenario continues.
+        Raises INVALID_PARAMETER if such a step succeeds."""
         try:
             played = await self._step(step, shop_id, codes, returns)
         except DomainError as error:
@@ -217,7 +219,7 @@ class ScenarioPlayer:
 
 
 def _check_names(scenario: Scenario) -> None:
-    """Raises INVALID_PARAMETER for a name that no order has."""
+    """Check the scenario's members. Raises INVALID_PARAMETER for a name that an order or a line cannot have."""
     of_an_order, of_a_line = _OF_AN_ORDER, _OF_A_LINE | {"times"}
     wrong = [(f"order.{name[:40]}", of_an_order) for name in scenario.order if name not in of_an_order]
     for line in scenario.order.get("line_items", []):
@@ -236,14 +238,14 @@ def _join_names(names: Collection[str]) -> str:
 
 
 def _body_of(step: dict[str, Any]) -> dict[str, Any]:
-    """The step's body: its members other than its action."""
+    """Return the step's body: the members that do not describe the step itself."""
     return {name: value for name, value in step.items() if name not in {"do", "on", "by", "refused"}}
 
 
 def _add_stock(
     view: View, shop_id: str, lines: Sequence[dict[str, Any]], *, from_warehouse: bool
 ) -> tuple[ChangeSet, None]:
-    """Add the missing listings, and enough pieces of all; goods from the warehouse are put there."""
+    """Add missing listings, and enough stock of all. With `from_warehouse`, add stock to the warehouse too."""
     wanted: dict[str, int] = {}
     for line in lines:
         item = read_as(_only(line, NewCartItem) | {"shop_id": shop_id}, NewCartItem, "order.line_items")
@@ -260,7 +262,7 @@ def _add_stock(
             missing[listing.shop_uid] = listing
     changes, _ = shop_commands.put_listings(view, shop_id, list(missing.values()))
     for uid, entry in present.items():
-        # What later steps take is more than the order: a replacement needs its pieces once more.
+        # Later steps can need more stock than the order, because a replacement takes the same quantity again.
         if uid not in missing and entry.quantity < 2 * wanted[uid]:
             changes.add(shops.set_stock(shop_id, uid, wanted[uid] + _SPARE_PIECES))
     if from_warehouse:

@@ -1,4 +1,4 @@
-"""The steps of a scenario on returns: of the customer, the shop and the courier."""
+"""The steps of a scenario on returns, by the customer, the shop and the courier."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ _REVIEW = "review"
 
 
 class ReturnSteps:
-    """Plays single steps; each reads, decides and commits like a call."""
+    """Plays single steps. Each step runs as a command, as a call does."""
 
     def __init__(self, database: Database, commands: CommandRunner) -> None:
         self._database = database
@@ -34,7 +34,7 @@ class ReturnSteps:
         return await self._database.read(lambda view: queries.find_return(view, code))
 
     async def request_return(self, says: dict[str, Any], order_code: str) -> str:
-        """A customer asks; paths are in the order. Gives the return's code."""
+        """Request a return for a customer, and return its code. Paths in the step refer to the order."""
 
         def command(facts: Facts) -> tuple[ChangeSet, str]:
             found = orders.find_order(facts.view, order_code)
@@ -46,8 +46,8 @@ class ReturnSteps:
         return await self._commands.run(command, codes=1)
 
     async def move(self, word: str, says: dict[str, Any], code: str) -> tuple[str, str]:
-        """Run a review or another operation; paths are in the return. Return its state, and a note if the shop's own
-        system was faster."""
+        """Run a review or another operation. Return the return's state, and a note if the shop's own system was faster.
+        Paths in the step refer to the return."""
 
         def command(facts: Facts) -> tuple[ChangeSet, tuple[str, str]]:
             found = queries.find_return(facts.view, code)

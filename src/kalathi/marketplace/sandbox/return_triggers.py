@@ -1,5 +1,5 @@
-"""Webhooks of the demo return's life, sent on demand to a shop's return webhook URL. The contract names no such trigger
-(section 5); this one keeps section 8's rule, so that a shop sees it at work."""
+"""Webhooks of the demo return, sent on demand to a shop's return webhook URL. The contract has no such trigger
+(section 5). This one follows the rule of section 8 for created events, so that a shop can test it."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -27,7 +27,7 @@ from kalathi.marketplace.webhooks.store import announce, last_sequence
 
 
 class ReturnTriggerKind(StrEnum):
-    """Which webhook is asked for, in the order of the demo return's life."""
+    """The webhooks of the demo return, in the order of its life."""
 
     CREATION = "creation"
     SHIPMENT = "shipment"
@@ -37,7 +37,7 @@ class ReturnTriggerKind(StrEnum):
 
 
 def trigger_return_event(shop: Shop, kind: ReturnTriggerKind, facts: Facts) -> ChangeSet:
-    """The rows of one triggered webhook. Raises RETURN_HOOK without a URL, and for an update before a creation."""
+    """Return the rows of a triggered webhook. Raises RETURN_HOOK without a URL, or for an update before a creation."""
     view, settings = facts.view, facts.terms.settings
     url = url_for(view, shop, ReturnEventType.CREATED)
     if url is None:
@@ -60,7 +60,7 @@ def trigger_return_event(shop: Shop, kind: ReturnTriggerKind, facts: Facts) -> C
 
 
 def sample_body(settings: Settings, now: datetime) -> bytes:
-    """The first event of the demo return, for testing a shop's URL."""
+    """Render the created event of the demo return, for testing a shop's URL."""
     return wire.event_body(ReturnEventType.CREATED, _step(ReturnTriggerKind.CREATION, settings).returned, now, None)
 
 
@@ -68,7 +68,7 @@ _SHIPMENT: Final = Shipment(str(DEMO_RETURN.courier), DEMO_RETURN.returning_addr
 
 
 def _step(kind: ReturnTriggerKind, settings: Settings) -> Step:
-    """Each step is made by the machine from the demo return, from the customer's request on."""
+    """Return the machine's step for this webhook, on the demo return or a new request of it."""
     now = DEMO_RETURN.created_at
     goods = ReturnedGoods(
         return_code=DEMO_RETURN_CODE,

@@ -1,4 +1,4 @@
-"""The one document behind every link of a demo order: a voucher that says it is a sample."""
+"""The document behind every link of a demo order: a voucher that is marked as a sample."""
 
 import asyncio
 from concurrent.futures import Executor
@@ -19,7 +19,7 @@ _FACTS: Final = VoucherFacts(
 
 
 class SampleDocument:
-    """Rendered when it is asked for first, and kept."""
+    """The sample document. The first request renders it."""
 
     def __init__(self, printer: DocumentPrinter, threads: Executor) -> None:
         self._printer = printer

@@ -1,5 +1,5 @@
-"""Named scenarios as data: each is a file of scenarios/, with a sentence that says why it exists, the order that it
-places, and the steps that follow. Overrides change any value by its path."""
+"""Named scenarios as data. Each is a file in scenarios/ with its purpose in a sentence, the order that it places, and
+the steps that follow. Overrides can change any value by its path."""
 
 import re
 import tomllib
@@ -19,16 +19,17 @@ from kalathi.marketplace.sandbox.refusals import UnknownScenario
 _PATH: Final = re.compile(r"(\w+)|\[(\d{1,4})\]")
 _WHOLE_PATH: Final = re.compile(r"\w+(?:\.\w+|\[\d{1,4}\])*")
 _COMMON: Final = "_common"
-# A line with `times` stands for so many lines of its kind.
+# The largest value of `times`, which repeats a line.
 _MOST_TIMES: Final = 500
 
 
 class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One scenario.
 
-    `order` has the wire's names (customer, line_items, payment_method, ...); a line item also has the members of its
-    listing and its cart item, and a preorder's day as `preorder_ships_in_days`. Each step has its action as `do`, and
-    further members; texts that begin with @ are paths in the order as it is then. `requires` are facts of the shop.
+    `order` uses the names of the wire (customer, line_items, payment_method, ...). A line item also has the members of
+    its listing and its cart item, and the day of a preorder as `preorder_ships_in_days`. Each step has its action as
+    `do`, and further members. Texts that begin with @ are paths in the order at the time of the step. `requires` are
+    the shop settings that the scenario needs.
     """
 
     name: str = ""
@@ -40,7 +41,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @cache
 def scenarios() -> dict[str, Scenario]:
-    """Every scenario by its name, in the order of the names."""
+    """Return all scenarios by name, sorted by name."""
     folder = resources.files(__package__).joinpath("scenarios")
     files = {
         path.name.removesuffix(".toml"): tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
@@ -55,7 +56,7 @@ def scenarios() -> dict[str, Scenario]:
 
 
 def find_scenario(name: str) -> Scenario:
-    """Raises NOT_FOUND with the names that there are."""
+    """Return the scenario with this name. Raises NOT_FOUND with similar names or all names."""
     found = scenarios().get(name)
     if found is None:
         raise refuse(UnknownScenario(tuple(get_close_matches(name, scenarios(), n=3)), tuple(scenarios())))
@@ -63,9 +64,9 @@ def find_scenario(name: str) -> Scenario:
 
 
 def overridden(scenario: Scenario, values: dict[str, Any]) -> Scenario:
-    """The scenario with other values at these paths, such as `order.line_items[0].quantity`.
+    """Return the scenario with these values at their paths, such as `order.line_items[0].quantity`.
 
-    Raises INVALID_PARAMETER for a path that leads nowhere.
+    Raises INVALID_PARAMETER for a path that does not exist.
     """
     content: dict[str, Any] = {"order": deepcopy(scenario.order), "steps": deepcopy(scenario.steps)}
     wrong = [
@@ -97,7 +98,7 @@ def value_at(content: Any, path: str) -> Any:
 
 
 def resolve(value: Any, order: Any) -> Any:
-    """Replace texts that begin with @ by the order's value at that path."""
+    """Replace each text that begins with @ with the order's value at that path."""
     if isinstance(value, str) and value.startswith("@"):
         return value_at(order, value[1:])
     if isinstance(value, dict):
@@ -106,7 +107,7 @@ def resolve(value: Any, order: Any) -> Any:
 
 
 def read_as(value: Any, wanted: Any, where: str) -> Any:
-    """Convert a member of a scenario to a struct; texts stand for numbers, as on a command line."""
+    """Convert a member of a scenario to a type. Numbers can be given as texts, as on a command line."""
     try:
         return msgspec.convert(value, wanted, strict=False)
     except msgspec.ValidationError as error:
@@ -114,7 +115,7 @@ def read_as(value: Any, wanted: Any, where: str) -> Any:
 
 
 def lines_of(scenario: Scenario) -> list[dict[str, Any]]:
-    """The lines of its order, each as often as it says; the copies have uids of their own."""
+    """Return the lines of the scenario's order, each repeated `times` times. Copies have their own `shop_uid`."""
     lines: list[dict[str, Any]] = []
     for line in scenario.order.get("line_items", []):
         if not isinstance(line, dict):
@@ -138,7 +139,7 @@ def _copy(line: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _set_value(content: Any, path: str, value: Any) -> bool:
-    """Whether the value could be put there: in an object under any name, in a list at a place that it has."""
+    """Set the value at a path, and return whether it exists. Objects accept any name, lists an existing index."""
     if not _WHOLE_PATH.fullmatch(path) or not path.startswith(("order.", "steps[")):
         return False
     steps = [int(place) if place else name for name, place in _PATH.findall(path)]

@@ -1,4 +1,4 @@
-"""The sandbox in the database: the faults that are laid down."""
+"""The sandbox in the database: the stored fault rules."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ def faults(view: View) -> Faults | None:
 
 
 def replace_faults(new: Faults) -> list[Delete | Insert]:
-    """All that goes wrong from now on."""
+    """Return the rows that replace the stored fault rules."""
     return [
         Delete("sandbox_faults", {"name": _NAME}, touches=None),
         Insert("sandbox_faults", {"name": _NAME, "document": encode(new)}),

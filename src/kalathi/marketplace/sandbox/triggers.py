@@ -1,7 +1,7 @@
 """`trigger_webhook_request` (docs/contract.md#section-5): the webhooks of a demo order's life, sent to a shop's live
 URL.
 
-The machine makes each body from that demo order, from its placing on.
+The machine produces each event from the demo order, starting with its placing.
 """
 
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ _EXTENSION: Final = timedelta(hours=72)
 
 
 class TriggerKind(StrEnum):
-    """Which webhook is asked for."""
+    """The webhooks that can be triggered."""
 
     CREATION = "creation"
     VOUCHER_UPDATE = "voucher_update"
@@ -39,7 +39,7 @@ class TriggerKind(StrEnum):
 
 
 def trigger_event(shop: Shop, found: FoundOrder, kind: TriggerKind, facts: Facts) -> ChangeSet:
-    """The rows of one triggered webhook. Raises ORDER_NOT_ELIGIBLE for an order that has none."""
+    """Return the rows of a triggered webhook. Raises ORDER_NOT_ELIGIBLE for an order without triggers."""
     order = found.order
     if order.shop_id != DEMO_SHOP_ID or order.code == _WITHOUT_TRIGGERS:
         raise DomainError(
@@ -60,7 +60,7 @@ def trigger_event(shop: Shop, found: FoundOrder, kind: TriggerKind, facts: Facts
 
 
 def sample_body(found: FoundOrder, terms: Terms, now: datetime) -> bytes:
-    """The `new_order` of a demo order, for testing a shop's URL."""
+    """Render the `new_order` event of a demo order, for testing a shop's URL."""
     return _make_event(found, TriggerKind.CREATION, terms, now)[1]
 
 
@@ -76,8 +76,8 @@ def _make_event(found: FoundOrder, kind: TriggerKind, terms: Terms, now: datetim
 
 
 def _step(found: FoundOrder, kind: TriggerKind, terms: Terms) -> Step:
-    """The event depends on the kind of webhook and not on the possible actions of this order: a shop tests its receiver
-    with every demo order."""
+    """Return the step that causes this webhook. A shop can test its receiver with every demo order, so the step ignores
+    most rules for the order's state."""
     now = stands_at(found)
     placed = _place_step(found.order, terms)
     order = placed.order
@@ -103,14 +103,14 @@ def _step(found: FoundOrder, kind: TriggerKind, terms: Terms) -> Step:
 
 
 def _place_step(order: Order, terms: Terms) -> Step:
-    """The demo order as it was on its first day; one from the marketplace's warehouse is accepted from the start."""
+    """Return the step that placed the demo order. An order from the warehouse is accepted from the start."""
     if order.fulfilled_by_skroutz:
         return Step(action=machine.Action.PLACE, order=order)
     lines = [OrderedLine(line, line.quantity) for line in order.lines()]
     placement = Placement(order.code, facts_of(order), lines, [line.line.id for line in lines])
     placed = machine.place(placement, terms.settings, order.created_at)
-    # Its deadlines are those that it shows. The recorded webhook of an order that is replaced names its replacement
-    # from the first day on.
+    # Keep the demo order's own deadlines. In the recorded webhooks, a replaced order names its replacement from the
+    # first event on.
     new = replace(
         placed.order,
         expires_at=order.expires_at,

@@ -26,9 +26,10 @@ from kalathi.marketplace.shops.model import (
 
 
 def add_shop(new: NewShop, ids: Sequence[str], token: str, *, own_domain_only: bool = False) -> tuple[ChangeSet, Shop]:
-    """A shop with its locations and its first token. `ids` are fresh: one for the shop, one per location.
+    """Add a shop with its locations and its first token. `ids` are new: one for the shop, one for each location.
 
-    Raises INVALID_PARAMETER, in production mode also for a webhook URL that is not https on the shop's own domain.
+    Raises INVALID_PARAMETER. With `own_domain_only` (production mode), a webhook URL must be https on the shop's own
+    domain.
     """
     _check_urls(new, own_domain_only=own_domain_only)
     shop_id, *location_ids = ids
@@ -59,7 +60,7 @@ def change_shop(
     for name in ("webhook_url", "returns_webhook_url"):
         present = getattr(old, name)
         if present is not None and given.get(name) == mask_url(present):
-            del given[name]  # As it was shown: without user name and password.
+            del given[name]  # The caller sent the masked URL back, so the stored one stays.
     new = msgspec.structs.replace(old, **given)
     _check_urls(new, own_domain_only=own_domain_only)
     written = ChangeSet(store.update_shop(new, store.shop_version(view, shop_id)))
@@ -69,7 +70,7 @@ def change_shop(
 
 
 def add_location(view: View, shop_id: str, new: NewLocation, location_id: str) -> tuple[ChangeSet, Shop]:
-    """Another place where the courier picks up. Raises NOT_FOUND, INVALID_PARAMETER when the shop has enough."""
+    """Add a pickup location. Raises NOT_FOUND, INVALID_PARAMETER if the shop has the largest number of locations."""
     old = find_shop(view, shop_id)
     if len(old.locations) >= MOST_LOCATIONS:
         raise refuse(refusals.TooManyLocations(MOST_LOCATIONS))
@@ -78,13 +79,14 @@ def add_location(view: View, shop_id: str, new: NewLocation, location_id: str) -
 
 
 def renew_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:
-    """A new token; the one before is dead at the same moment. Raises NOT_FOUND."""
+    """Replace the shop's token. The old one stops working at the same moment. Raises NOT_FOUND."""
     shop = find_shop(view, shop_id)
     return ChangeSet(store.drop_token(shop.id), store.insert_token(shop.id, hash_token(token))), shop
 
 
 def renew_signing_secret(view: View, shop_id: str, secret: str) -> tuple[ChangeSet, Shop]:
-    """Webhooks are signed with this secret from now on, and with the newest before it, until there is another."""
+    """Add a signing secret. Webhooks are signed with it and with the one before it, until the next renewal; older
+    secrets are deleted. Raises NOT_FOUND."""
     shop = find_shop(view, shop_id)
     numbers = list(store.signing_secrets(view, shop_id))
     changes = ChangeSet(store.insert_signing_secret(shop_id, max(numbers, default=0) + 1, secret))
@@ -93,14 +95,14 @@ def renew_signing_secret(view: View, shop_id: str, secret: str) -> tuple[ChangeS
 
 
 def end_signing(view: View, shop_id: str) -> tuple[ChangeSet, Shop]:
-    """Webhooks go out as the contract has them, without a signature. Raises NOT_FOUND."""
+    """Turn off signing: webhooks are sent without a signature, as in the contract. Raises NOT_FOUND."""
     shop = find_shop(view, shop_id)
     drops = [store.drop_signing_secret(shop_id, number) for number in store.signing_secrets(view, shop_id)]
     return ChangeSet(*drops), shop
 
 
 def put_listings(view: View, shop_id: str, entries: Sequence[NewListing]) -> tuple[ChangeSet, Shop]:
-    """Adds or replaces the listings that are named, all or none. Raises NOT_FOUND, INVALID_PARAMETER."""
+    """Add or replace the given listings, all or none. Raises NOT_FOUND, INVALID_PARAMETER."""
     shop = find_shop(view, shop_id)
     uids = [entry.shop_uid for entry in entries]
     if len(set(uids)) < len(uids):
@@ -148,7 +150,8 @@ def _check_urls(shop: NewShop | Shop, *, own_domain_only: bool) -> None:
 
 
 def _check_url(name: str, url: str | None, domain: str | None) -> None:
-    """With a domain, it must be https there or on a subdomain of it (docs/contract.md#section-4)."""
+    """Check a webhook URL. With a domain, it must be https there or on a subdomain (docs/contract.md#section-4). Raises
+    INVALID_PARAMETER."""
     if url is None:
         return
     target = parse_target(url)

@@ -32,7 +32,8 @@ class Location(Struct, frozen=True, kw_only=True):
     region: str
 
     def label(self) -> str:
-        """As accept_options show it (docs/contract.md#section-2): `Σταδίου 1, Τ.Κ. 12345, Αθήνα, Αττική`."""
+        """Return the address as accept_options show it (docs/contract.md#section-2): `Σταδίου 1, Τ.Κ. 12345, Αθήνα,
+        Αττική`."""
         return f"{self.street_name} {self.street_number}, Τ.Κ. {self.zip}, {self.city}, {self.region}"
 
 
@@ -58,16 +59,16 @@ class Shop(Struct, frozen=True, kw_only=True):
 
     @property
     def orders_url(self) -> str | None:
-        """Where order webhooks are sent to; None while they are not."""
+        """The URL for order webhooks; None if none are sent."""
         return self.webhook_url if self.webhook_enabled else None
 
     @property
     def returns_url(self) -> str | None:
-        """Where return webhooks are sent to; None while they are not."""
+        """The URL for return webhooks; None if none are sent."""
         return self.returns_webhook_url if self.returns_webhook_enabled else None
 
     def url_for(self, event_type: str) -> str | None:
-        """Where an event of this type is sent to."""
+        """Return the URL for events of this type; None if none are sent."""
         return self.returns_url if event_type in _OF_RETURNS else self.orders_url
 
     def location(self, location_id: str) -> Location | None:
@@ -76,7 +77,7 @@ class Shop(Struct, frozen=True, kw_only=True):
 
 
 def without_passwords(shop: Shop) -> Shop:
-    """Return the shop as it is shown: its URLs without user name and password."""
+    """Return the shop with the user names and passwords in its URLs masked."""
     webhook_url, returns_webhook_url = (url and mask_url(url) for url in (shop.webhook_url, shop.returns_webhook_url))
     return replace(shop, webhook_url=webhook_url, returns_webhook_url=returns_webhook_url)
 
@@ -172,5 +173,6 @@ class NewListing(Struct, frozen=True, kw_only=True):
 
 
 def hash_token(token: str) -> bytes:
-    """Tokens are stored as SHA-256 only; they are random, so that no salt and no slow hash is needed."""
+    """Return the SHA-256 of a token, the only form that is stored. Tokens are random, so they need no salt and no slow
+    hash."""
     return hashlib.sha256(token.encode()).digest()

@@ -12,7 +12,7 @@ class ShopNotFound(Refusal, frozen=True):
 
 
 class TooManyLocations(Refusal, frozen=True):
-    """The shop has as many locations as possible."""
+    """The shop has the largest number of locations already."""
 
     most: int
     SENTENCE = "The shop has {most} locations; that is as many as there may be."

@@ -11,7 +11,7 @@ from kalathi.marketplace.shops.model import Listing, Shop
 
 
 class ListingInStock(NamedTuple):
-    """A listing and how many pieces of it are left."""
+    """A listing, and the number of pieces in stock."""
 
     listing: Listing
     quantity: int
@@ -19,7 +19,8 @@ class ListingInStock(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def shop_of(document: bytes) -> Shop:
-    """A shop's document is the same from read to read and its struct immutable, so the bytes are a safe key."""
+    """Decode a shop's document. The struct is immutable, and the same document is read often, so the bytes are a safe
+    cache key."""
     return decode(document, Shop)
 
 
@@ -30,13 +31,13 @@ def shop(view: View, shop_id: str) -> Shop | None:
 
 
 def shop_version(view: View, shop_id: str) -> int:
-    """The version that guards a change of the shop; 0 when there is none."""
+    """Return the version that guards a change of the shop; 0 if there is no such shop."""
     row = view.one("SELECT version FROM shops WHERE shop_id = :shop_id", {"shop_id": shop_id})
     return row[0] if row else 0
 
 
 def shop_id_of_token(view: View, token_hash: bytes) -> str:
-    """The shop of a token; empty for an unknown token."""
+    """Return the id of a token's shop; empty for an unknown token."""
     row = view.one("SELECT shop_id FROM api_tokens WHERE token_hash = :token_hash", {"token_hash": token_hash})
     return row[0] if row else ""
 
@@ -47,16 +48,16 @@ def shops(view: View) -> list[Shop]:
 
 
 def shops_by_id(view: View, shop_ids: Collection[str]) -> dict[str, Shop]:
-    """The shops of these ids that there are."""
+    """Return the existing shops among these ids, by id."""
     names, parameters = _name_values("id", pad_rows([*shop_ids]))
     rows = view.all(f"SELECT document FROM shops WHERE shop_id IN ({names})", parameters)  # noqa: S608  (names only)
     return {found.id: found for found in (shop_of(row[0]) for row in rows)}
 
 
 def listings(view: View, shop_id: str, shop_uids: Collection[str]) -> dict[str, ListingInStock]:
-    """The listings of these uids that the shop has."""
+    """Return the shop's existing listings among these uids, by uid."""
     if not shop_uids:
-        return {}  # An empty list is no SQL.
+        return {}  # SQL has no empty IN list.
     names, parameters = _name_values("uid", shop_uids)
     sql = f"SELECT document, quantity FROM listings WHERE shop_id = :shop_id AND shop_uid IN ({names})"  # noqa: S608  (names only)
     found = [
@@ -72,7 +73,7 @@ def all_listings(view: View, shop_id: str) -> list[ListingInStock]:
 
 
 def page_of_listings(view: View, shop_id: str, limit: int, offset: int) -> tuple[list[ListingInStock], int]:
-    """A page of the shop's listings, by uid, and how many there are."""
+    """Return a page of the shop's listings, by uid, and their total number."""
     sql = (
         "SELECT document, quantity FROM listings WHERE shop_id = :shop_id ORDER BY shop_uid LIMIT :limit OFFSET :offset"
     )
@@ -87,18 +88,19 @@ def insert_shop(new: Shop) -> Insert:
 
 
 def update_shop(new: Shop, version: int) -> Update:
-    """The shop changes, if it is still at the version that was read."""
+    """Return the update of a shop. It fails if the shop is no longer at the version that was read."""
     values: dict[str, Value | Add] = {"version": version + 1, "document": encode(new)}
     return Update("shops", {"shop_id": new.id}, values, when={"version": version})
 
 
 def forget_openings(shop_id: str) -> Delete:
-    """The shop's return webhook has another URL, or was switched: its URL knows no return yet."""
+    """Return the deletion of the shop's openings. Its return webhook has a new URL or was switched, and that URL has
+    received no return yet."""
     return Delete("openings", {"shop_id": shop_id}, touches=None)
 
 
 def drop_token(shop_id: str) -> Delete:
-    """The shop's token, if it has one, is dead."""
+    """Return the deletion of the shop's token, if it has one."""
     return Delete("api_tokens", {"shop_id": shop_id}, touches=None)
 
 
@@ -108,7 +110,7 @@ def insert_token(shop_id: str, token_hash: bytes) -> Insert:
 
 
 def signing_secrets_by_shop(view: View, shop_ids: Collection[str]) -> dict[str, list[str]]:
-    """The live secrets of these shops that sign, the newest last."""
+    """Return the active signing secrets by shop, the newest last. Shops that do not sign are left out."""
     names, parameters = _name_values("id", pad_rows([*shop_ids]))
     secrets: dict[str, list[str]] = {}
     for shop_id, secret in view.all(
@@ -120,7 +122,7 @@ def signing_secrets_by_shop(view: View, shop_ids: Collection[str]) -> dict[str, 
 
 
 def signing_secrets(view: View, shop_id: str) -> dict[int, str]:
-    """The secrets that are live, by number; the newest has the highest."""
+    """Return the active signing secrets by number; the newest has the highest."""
     rows = view.all(
         "SELECT number, secret FROM signing_secrets WHERE shop_id = :shop_id ORDER BY number", {"shop_id": shop_id}
     )
@@ -133,7 +135,7 @@ def insert_signing_secret(shop_id: str, number: int, secret: str) -> Insert:
 
 
 def drop_signing_secret(shop_id: str, number: int) -> Delete:
-    """A secret is dead."""
+    """Return the deletion of a secret."""
     return Delete("signing_secrets", {"shop_id": shop_id, "number": number}, touches=None)
 
 
@@ -158,23 +160,24 @@ def replace_listing(shop_id: str, listing: Listing, quantity: int) -> Update:
 
 
 def take_stock(shop_id: str, shop_uid: str, quantity: int) -> Update:
-    """Pieces go into an order; holds only while so many are left (docs/decisions/0003)."""
+    """Return the update that takes pieces for an order. It fails if fewer pieces are left (docs/decisions/0003)."""
     key: dict[str, Value] = {"shop_id": shop_id, "shop_uid": shop_uid}
     return Update("listings", key, {"quantity": Add(-quantity)}, when={"quantity": AtLeast(quantity)})
 
 
 def give_back_stock(shop_id: str, shop_uid: str, quantity: int) -> Update:
-    """Pieces come back from an order; a listing that has gone in the meantime takes nothing back."""
+    """Return the update that puts an order's pieces back into stock. It does nothing if the listing was deleted in the
+    meantime."""
     key: dict[str, Value] = {"shop_id": shop_id, "shop_uid": shop_uid}
     return Update("listings", key, {"quantity": Add(quantity)}, touches=None)
 
 
 def set_stock(shop_id: str, shop_uid: str, quantity: int) -> Update:
-    """The shop itself has said how many pieces there are."""
+    """Return the update that sets the stock that the shop itself has reported."""
     return Update("listings", {"shop_id": shop_id, "shop_uid": shop_uid}, {"quantity": quantity}, touches=None)
 
 
 def _name_values(prefix: str, values: Collection[str]) -> tuple[str, dict[str, Value]]:
-    """Names for an IN list, and their values: `:uid0, :uid1`."""
+    """Return the names of an IN list, such as `:uid0, :uid1`, and their values."""
     parameters: dict[str, Value] = {f"{prefix}{number}": value for number, value in enumerate(values)}
     return ", ".join(f":{name}" for name in parameters), parameters

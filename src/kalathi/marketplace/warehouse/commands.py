@@ -32,22 +32,22 @@ from kalathi.marketplace.warehouse.requests import (
 
 
 class FreshCodes(Protocol):
-    """Where new codes of purchase orders come from; a fake in tests."""
+    """A source of new codes for purchase orders. Tests use a fake."""
 
     def purchase_order_code(self, now: datetime) -> str:
-        """A new code of this business day."""
+        """Return a new code for this business day."""
         ...
 
 
 class ReceivedGoods(NamedTuple):
-    """A purchase order that has arrived, with its lines as the wire shows them."""
+    """A received purchase order, with its lines as on the wire."""
 
     purchase_order: PurchaseOrder
     lines: list[PurchaseOrderLine]
 
 
 def add_supplier(view: View, shop_id: str, request: SupplierRequest, fresh_id: str) -> tuple[ChangeSet, Supplier]:
-    """A new supplier of the shop. Raises INVALID_PARAMETER, also for an id or a code that is taken."""
+    """Add a supplier to the shop. Raises INVALID_PARAMETER, also for an id or a code that is already in use."""
     supplier = new_supplier(request, fresh_id)
     taken: list[Refusal] = []
     if store.supplier(view, shop_id, supplier.id) is not None:
@@ -75,7 +75,7 @@ def change_supplier(view: View, shop_id: str, supplier_id: str, request: Supplie
 def announce_goods(
     view: View, shop_id: str, request: PurchaseOrderRequest, codes: FreshCodes, now: datetime
 ) -> tuple[ChangeSet, str]:
-    """A purchase order of the shop, and its code. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
+    """Create a purchase order, and return its rows and code. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
     supplier_id = text_of(request.supplier_id)
     if supplier_id and store.supplier(view, shop_id, supplier_id) is None:
         raise refuse(refusals.SupplierNotFound())
@@ -111,7 +111,7 @@ def any_purchase_order(view: View, code: str) -> FoundPurchaseOrder:
 
 
 def receive_goods(view: View, code: str, counted: Receive, now: datetime) -> tuple[ChangeSet, ReceivedGoods]:
-    """The goods are counted and lie in the warehouse from now on.
+    """Receive a purchase order: put the counted pieces into the warehouse's stock.
 
     Raises PURCHASE_ORDER_NOT_FOUND, PURCHASE_ORDER_STATUS, INVALID_PARAMETER.
     """

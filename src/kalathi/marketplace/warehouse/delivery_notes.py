@@ -1,6 +1,6 @@
-"""The delivery note of an order that is sent from the marketplace's warehouse: one A4 page or more, made by typst from
-`delivery_note.typ`. Its number is derived from the order's own code, so that a note that is made twice after a crash
-has the same one."""
+"""The delivery note of an order that the marketplace's warehouse sends: A4 pages, rendered by typst from
+`delivery_note.typ`. The note's number is derived from the order's code, so a note that is rendered again after a crash
+has the same number."""
 
 from datetime import datetime
 from importlib import resources
@@ -22,8 +22,8 @@ class NoteLine(Struct, frozen=True, kw_only=True):
 
 
 class NoteFacts(Struct, frozen=True, kw_only=True):
-    """The content of a delivery note: from the warehouse, on behalf of the shop, to the customer. `made_on` is
-    `made_at` for people."""
+    """The content of a delivery note: from the warehouse, on behalf of the shop, to the customer. `made_on` is the date
+    of `made_at` in Athens, as the note prints it."""
 
     number: str
     order_code: str
@@ -36,15 +36,15 @@ class NoteFacts(Struct, frozen=True, kw_only=True):
 
 
 _TEMPLATE: Final = resources.files(__package__).joinpath("delivery_note.typ").read_bytes()
-# The recorded numbers are five Greek letters and digits; these stand for a note of dispatch (Δελτίο Αποστολής).
+# Recorded numbers have five Greek letters before the digits. These letters mean "delivery note" (Δελτίο Αποστολής).
 _PREFIX: Final = "ΔΑΠΟΣ"
 
 
 def note_number(order_code: str) -> str:
-    """`ΔΑΠΟΣ2611245130474` of order `261124-5130474`."""
+    """Return the note's number: `ΔΑΠΟΣ2611245130474` for order `261124-5130474`."""
     return _PREFIX + order_code.replace("-", "")
 
 
 def render_note(printer: DocumentPrinter, facts: NoteFacts) -> bytes:
-    """The PDF."""
+    """Render the note as a PDF."""
     return printer.render(_TEMPLATE, encode(facts), facts.made_at)

@@ -1,4 +1,4 @@
-"""Suppliers and purchase orders as the warehouse keeps them, and pure rules on them."""
+"""Purchase orders as the warehouse stores them, and pure rules on them."""
 
 import hashlib
 from datetime import date, datetime
@@ -29,7 +29,7 @@ class PurchasedLine(Struct, frozen=True, kw_only=True):
 
 
 class PurchaseOrder(Struct, frozen=True, kw_only=True):
-    """Goods on their way to the warehouse. Times are Athens time; `received_at` None: they are not there yet."""
+    """Goods that a shop sends to the warehouse. Times are Athens time. `received_at` is None until then."""
 
     code: str
     supplier_id: str
@@ -39,7 +39,7 @@ class PurchaseOrder(Struct, frozen=True, kw_only=True):
     line_items: tuple[PurchasedLine, ...]
 
     def on_the_wire(self) -> PurchaseOrderOnTheWire:
-        """As the list shows it."""
+        """Return the purchase order as lists on the wire show it."""
         return PurchaseOrderOnTheWire(
             code=self.code,
             received_at=self.received_at,
@@ -57,7 +57,7 @@ class FoundPurchaseOrder(Struct, frozen=True):
 
 
 class ReceivedLine(Struct, frozen=True, kw_only=True):
-    """How many pieces of a product have come."""
+    """The received quantity of a product."""
 
     product_uid: Annotated[str, Meta(max_length=200)]
     actual_quantity: Annotated[int, Meta(ge=0, le=LARGEST_QUANTITY)]
@@ -71,7 +71,8 @@ class Receive(Struct, frozen=True, kw_only=True):
 
 
 def receive(order: PurchaseOrder, counted: Receive, now: datetime) -> PurchaseOrder:
-    """The goods are there. Raises PURCHASE_ORDER_STATUS the second time, INVALID_PARAMETER for other products."""
+    """Receive the goods in the announced or the counted quantities. Raises PURCHASE_ORDER_STATUS if they were received
+    before, INVALID_PARAMETER for products that the purchase order does not have."""
     if order.received_at is not None:
         raise refuse(refusals.AlreadyReceived())
     actual = {line.product_uid: line.actual_quantity for line in counted.line_items}
@@ -88,7 +89,7 @@ def receive(order: PurchaseOrder, counted: Receive, now: datetime) -> PurchaseOr
 
 
 def line_on_the_wire(shop_id: str, line: PurchasedLine, in_stock: int) -> PurchaseOrderLine:
-    """As the list of a purchase order's lines shows it."""
+    """Return the line as it is on the wire. `in_stock` is the product's quantity in the warehouse."""
     return PurchaseOrderLine(
         product_id=product_id(shop_id, line.product_uid),
         shop_uid=line.product_uid,
@@ -99,7 +100,8 @@ def line_on_the_wire(shop_id: str, line: PurchasedLine, in_stock: int) -> Purcha
 
 
 def product_id(shop_id: str, shop_uid: str) -> int:
-    """A product's number in the warehouse. Every listing has one from its first moment, and no call takes it, so it is
-    derived and not kept: twelve digits of a hash, which of 5,000 products give the same to two once in 80,000 shops."""
+    """Return a product's number in the warehouse: twelve digits of a hash. Every listing has one from the start, and no
+    call has it as a parameter, so it is derived and not stored. Among shops with 5,000 products, about one in 72,000
+    has two products with the same number."""
     digest = hashlib.sha256(f"{shop_id}\0{shop_uid}".encode()).digest()
     return 100_000_000_000 + int.from_bytes(digest[:8]) % 900_000_000_000

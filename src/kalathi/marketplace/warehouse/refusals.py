@@ -1,7 +1,7 @@
 """The refusals of the warehouse (docs/contract.md#section-9), one for each wrong field.
 
-`member` is the field's name. A field of a line has `place`, the line's place from 0, and goes over the wire as
-`line_items[0].product_uid`.
+`member` is the field's name. For a field of a line, `place` is the line's index from 0; on the wire the field is named
+as in `line_items[0].product_uid`.
 """
 
 from datetime import date
@@ -60,7 +60,7 @@ class FieldTooLong(Refusal, frozen=True):
 
 
 class NotAText(Refusal, frozen=True):
-    """A value that is no text."""
+    """A value is not a text."""
 
     member: str
     SENTENCE = "{member}: give a text."
@@ -147,14 +147,14 @@ class UnknownProduct(LineRefusal, frozen=True):
 
 
 class ProductTwice(LineRefusal, frozen=True):
-    """A product that another line has already."""
+    """A product that an earlier line already has."""
 
     product: str
     SENTENCE = "line_items[{place}].product_uid: {product} is named twice; name each product once."
 
 
 class BadQuantity(LineRefusal, frozen=True):
-    """A quantity that is none."""
+    """A quantity is not a whole number in the allowed range."""
 
     most: int
     SENTENCE = "line_items[{place}].expected_quantity: give a whole number from 1 to {most}."
@@ -175,6 +175,6 @@ class BadSwitch(LineRefusal, frozen=True):
 
 
 class NotALine(LineRefusal, frozen=True):
-    """A line that is no object."""
+    """A line is not a JSON object."""
 
     SENTENCE = "line_items[{place}]: give an object."

@@ -1,5 +1,4 @@
-"""A shop's requests to the warehouse, checked field by field: every wrong field gets one sentence
-(docs/contract.md#section-9)."""
+"""Checks of a shop's requests to the warehouse. Each wrong field gets one sentence (docs/contract.md#section-9)."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -38,7 +37,7 @@ _OF_A_SUPPLIER: Final = (
 
 
 def new_supplier(request: SupplierRequest, fresh_id: str) -> Supplier:
-    """A supplier under its own id, or the fresh one. Raises INVALID_PARAMETER, one sentence a field."""
+    """Return the supplier, by default with `fresh_id`. Raises INVALID_PARAMETER with one sentence per field."""
     wrong: dict[str, Refusal] = {}
     supplier_id = fresh_id
     if request.id is not UNSET and request.id is not None:
@@ -54,7 +53,7 @@ def new_supplier(request: SupplierRequest, fresh_id: str) -> Supplier:
 
 
 def supplier_changes(request: SupplierRequest) -> dict[str, Any]:
-    """What changes of a supplier, by field. Raises INVALID_PARAMETER, one sentence a field."""
+    """Return the changed fields of a supplier. Raises INVALID_PARAMETER, one sentence per field."""
     wrong: dict[str, Refusal] = {}
     texts = _supplier_texts(request, wrong)
     _refuse(wrong)
@@ -62,8 +61,8 @@ def supplier_changes(request: SupplierRequest) -> dict[str, Any]:
 
 
 def read_lines(request: PurchaseOrderRequest, listed: Collection[str], today: date) -> list[PurchasedLine]:
-    """The lines of a purchase order; `listed` are the shop's own products. Raises INVALID_PARAMETER, one sentence a
-    field, those of the supplier and the date included."""
+    """Check a request for a purchase order, and return its lines. `listed` are the shop's own products. Raises
+    INVALID_PARAMETER with one sentence per field, including the supplier and the date."""
     wrong: dict[str, Refusal] = {}
     if not text_of(request.supplier_id):
         wrong["supplier_id"] = refusals.FieldMissing("supplier_id")
@@ -93,7 +92,7 @@ def read_lines(request: PurchaseOrderRequest, listed: Collection[str], today: da
 
 
 def read_expected_date(request: PurchaseOrderRequest) -> date | None:
-    """The day, or None when it is none."""
+    """Return the expected date, or None if it is missing or malformed."""
     text = request.expected_date
     if not isinstance(text, str) or not _DATE.fullmatch(text):
         return None
@@ -104,12 +103,12 @@ def read_expected_date(request: PurchaseOrderRequest) -> date | None:
 
 
 def line_of(entry: Any) -> PurchaseOrderLineRequest | None:
-    """A line as it was sent; None if it is no object."""
+    """Return a line of the request, or None if it is not an object."""
     return msgspec.convert(entry, PurchaseOrderLineRequest) if isinstance(entry, dict) else None
 
 
 def text_of(value: Any) -> str:
-    """A text as a client may write it; empty if it is none."""
+    """Return a text or whole number as a text; empty for any other value."""
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 

@@ -12,14 +12,14 @@ from kalathi.marketplace.warehouse.model import FoundPurchaseOrder, PurchaseOrde
 
 
 class FoundSupplier(NamedTuple):
-    """A supplier as it was read; its version guards every change."""
+    """A supplier as it was read, with its version. A write succeeds only if the version is unchanged."""
 
     supplier: Supplier
     version: int
 
 
 def in_stock(view: View, shop_id: str, shop_uids: Collection[str]) -> dict[str, int]:
-    """The pieces of these products in the warehouse; products that never had any are left out."""
+    """Return the quantity of these products in the warehouse. Products that were never received are left out."""
     if not shop_uids:
         return {}
     uids = pad_rows([*shop_uids])
@@ -30,31 +30,31 @@ def in_stock(view: View, shop_id: str, shop_uids: Collection[str]) -> dict[str, 
 
 
 def has(view: View, shop_id: str, wanted: Mapping[str, int]) -> bool:
-    """Whether all of these pieces lie in the warehouse."""
+    """Whether the warehouse has all of these pieces in stock."""
     there = in_stock(view, shop_id, wanted.keys())
     return all(there.get(uid, 0) >= quantity for uid, quantity in wanted.items())
 
 
 def take(shop_id: str, shop_uid: str, quantity: int) -> Update:
-    """Pieces go into an order; holds only while so many are left, so that none is sent twice."""
+    """Take pieces for an order. The update succeeds only if enough are left, so that no piece is sold twice."""
     key: dict[str, Value] = {"shop_id": shop_id, "shop_uid": shop_uid}
     return Update("warehouse_stock", key, {"quantity": Add(-quantity)}, when={"quantity": AtLeast(quantity)})
 
 
 def give_back(shop_id: str, shop_uid: str, quantity: int) -> Update:
-    """Pieces come back from an order that is not sent."""
+    """Return the pieces of an order to the stock."""
     return Update("warehouse_stock", {"shop_id": shop_id, "shop_uid": shop_uid}, {"quantity": Add(quantity)})
 
 
 def put_in(shop_id: str, shop_uid: str, quantity: int, *, is_known: bool) -> Insert | Update:
-    """Pieces arrive; the first ones of a product make its row."""
+    """Add received pieces to the stock. The first ones of a product insert its row."""
     if is_known:
         return give_back(shop_id, shop_uid, quantity)
     return Insert("warehouse_stock", {"shop_id": shop_id, "shop_uid": shop_uid, "quantity": quantity})
 
 
 def products(view: View, shop_id: str, limit: int, offset: int) -> tuple[list[Product], int]:
-    """A page of the shop's products, by uid, and how many there are: every listing is one."""
+    """Return a page of the shop's products, ordered by `shop_uid`, and the total. Every listing is a product."""
     rows = view.all(
         "SELECT l.shop_uid, coalesce(s.quantity, 0) FROM listings l LEFT JOIN warehouse_stock s"
         " ON s.shop_id = l.shop_id AND s.shop_uid = l.shop_uid WHERE l.shop_id = :shop_id"
@@ -69,7 +69,7 @@ def products(view: View, shop_id: str, limit: int, offset: int) -> tuple[list[Pr
 
 
 def suppliers(view: View, shop_id: str, limit: int, offset: int) -> tuple[list[Supplier], int]:
-    """A page of the shop's suppliers, by code, and how many there are."""
+    """Return a page of the shop's suppliers, ordered by code, and their total number."""
     rows = view.all(
         "SELECT document FROM suppliers WHERE shop_id = :shop_id ORDER BY code LIMIT :limit OFFSET :offset",
         {"shop_id": shop_id, "limit": limit, "offset": offset},
@@ -96,7 +96,7 @@ def supplier_of_code(view: View, shop_id: str, code: str) -> str | None:
 
 
 def insert_supplier(shop_id: str, new: Supplier) -> Insert:
-    """A new supplier. Fails while another of the shop has its id or its code."""
+    """Return the row of a new supplier. It fails if another supplier of the shop has its id or its code."""
     row: dict[str, Value] = {
         "shop_id": shop_id,
         "supplier_id": new.id,
@@ -108,14 +108,14 @@ def insert_supplier(shop_id: str, new: Supplier) -> Insert:
 
 
 def update_supplier(shop_id: str, found: FoundSupplier, new: Supplier) -> Update:
-    """The supplier changes, if it is still at the version that was read."""
+    """Return the update of a supplier. It applies only if the supplier is still at the version that was read."""
     values: dict[str, Value | Add] = {"code": new.code, "version": found.version + 1, "document": encode(new)}
     key: dict[str, Value] = {"shop_id": shop_id, "supplier_id": new.id}
     return Update("suppliers", key, values, when={"version": found.version})
 
 
 def purchase_orders(view: View, shop_id: str, limit: int, offset: int) -> tuple[list[PurchaseOrder], int]:
-    """A page of the shop's purchase orders, newest first, and how many there are."""
+    """Return a page of the shop's purchase orders, newest first, and their total number."""
     rows = view.all(
         "SELECT document FROM purchase_orders WHERE shop_id = :shop_id"
         " ORDER BY created_at DESC, code LIMIT :limit OFFSET :offset",
@@ -147,7 +147,7 @@ def insert_purchase_order(shop_id: str, new: PurchaseOrder) -> tuple[Insert, Ins
 
 
 def update_purchase_order(found: FoundPurchaseOrder, new: PurchaseOrder) -> Update:
-    """The purchase order changes, if it is still at the version that was read."""
+    """Return the update of a purchase order. It applies only if the version is still the one that was read."""
     key: dict[str, Value] = {"shop_id": found.shop_id, "code": new.code}
     values: dict[str, Value | Add] = {"version": found.version + 1, "document": encode(new)}
     return Update("purchase_orders", key, values, when={"version": found.version})

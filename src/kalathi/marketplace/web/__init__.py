@@ -1,1 +1,1 @@
-"""What the API and the pages both stand on: the context, bodies, forms, uploads, limits and answers."""
+"""The parts that the API and the pages share: context, bodies, forms, uploads, limits and answers."""

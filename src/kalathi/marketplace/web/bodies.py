@@ -1,4 +1,4 @@
-"""Reading request bodies: bounded, and lenient where the contract is (section 1)."""
+"""Reading of request bodies, limited in size, and as lenient as the contract (section 1)."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -18,7 +18,7 @@ _NUL_SENTENCE: Final = "a text must not have the character U+0000."
 
 
 async def read_body(receive: Receive, content_length: bytes | None, most_bytes: int = LARGEST_BODY_BYTES) -> bytes:
-    """The whole body. Raises BODY_TOO_LARGE, before reading if the length is given."""
+    """Read the whole body. Raises BODY_TOO_LARGE (without reading, if Content-Length shows it), UNREADABLE_BODY."""
     if content_length is not None and content_length.isdigit() and int(content_length[:20]) > most_bytes:
         raise _too_large(most_bytes)
     parts: list[bytes] = []
@@ -38,7 +38,7 @@ async def read_body(receive: Receive, content_length: bytes | None, most_bytes: 
 
 
 def decode_body(body: bytes, wanted: Any, content_type: bytes | None = None) -> Any:
-    """Decode a body into a struct; no content is an empty object, and a form has the same names.
+    """Decode a body into a struct. An empty body is an empty object, and a form has the same names as JSON.
 
     A body without the content type of a form is read as JSON: clients send any content type. Raises UNREADABLE_BODY,
     INVALID_PARAMETER.
@@ -58,7 +58,7 @@ def decode_body(body: bytes, wanted: Any, content_type: bytes | None = None) -> 
 
 
 def check_encoding(content_encoding: bytes | None) -> None:
-    """Raises COMPRESSED_BODY for a body that is not sent as it is."""
+    """Check that the body is not compressed. Raises COMPRESSED_BODY."""
     if content_encoding is not None and content_encoding.strip().lower() not in {b"", b"identity"}:
         named = content_encoding[:40].decode("latin-1")
         raise DomainError(
@@ -76,8 +76,8 @@ def read_query(query: bytes) -> dict[str, str]:
 
 
 def _check_nul(body: bytes) -> None:
-    """Raises INVALID_PARAMETER if a text has a NUL character, which PostgreSQL cannot keep and SQLite can."""
-    # Rarely there. A backslash before it may itself be escaped, so the texts have the last word.
+    """Check the body's texts for NUL characters, which PostgreSQL cannot store. Raises INVALID_PARAMETER."""
+    # Most bodies have no such escape. In the others its backslash may itself be escaped, so the decoded texts decide.
     if b"\\u0000" not in body:
         return
     places = list(dict.fromkeys(_places_of_nul(decode(body, Any), "")))
@@ -100,7 +100,8 @@ def _places_of_nul(content: Any, place: str) -> Iterator[str]:
 
 
 def _is_form(body: bytes, content_type: bytes | None) -> bool:
-    """Clients that say nothing else are taken to send a form, so a JSON object under that name is JSON all the same."""
+    """Whether the body is a form. Many clients send the content type of a form by default, so a body that begins like a
+    JSON object is JSON."""
     called_a_form = content_type is not None and content_type.lower().startswith(forms.CONTENT_TYPE)
     return called_a_form and not body.lstrip().startswith(b"{")
 

@@ -21,15 +21,15 @@ _FORWARDED_FOR: Final = b"x-forwarded-for"
 
 
 class Callers:
-    """The addresses of callers, and how many wrong tokens each sent."""
+    """The addresses of callers, and the number of wrong tokens from each."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ValueError if `trusted_proxies` cannot be read."""
+        """Read the settings. Raises ValueError for an invalid `trusted_proxies`."""
         self._proxies = read_trusted_proxies(settings.trusted_proxies) if settings.trusted_proxies.strip() else None
         self._wrong_tokens = RateLimit(settings.wrong_tokens_per_minute, what="wrong tokens")
 
     def find_address(self, scope: Mapping[str, Any]) -> str:
-        """Return the caller's address, with the proxy's in its place if the proxy names none."""
+        """Return the caller's address, or the proxy's if the proxy names none."""
         client = scope.get("client")
         peer: str = client[0] if client else ""
         if self._proxies is None:
@@ -40,7 +40,7 @@ class Callers:
     def refuse_token(self, scope: Mapping[str, Any], refusal: DomainError) -> DomainError:
         """Count a wrong token of this caller. Return `refusal`, or RATE_LIMITED if there were too many.
 
-        Only a request without a valid token comes here, so a valid token always works."""
+        Requests with a valid token are not counted and never refused here."""
         if not self._wrong_tokens.is_on:
             return refusal
         try:

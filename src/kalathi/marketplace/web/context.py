@@ -1,4 +1,4 @@
-"""The parts of the marketplace that calls use; the composition root makes it."""
+"""The context: the parts of the marketplace that calls use. The composition root creates it."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -47,10 +47,10 @@ class Context(Struct, frozen=True, kw_only=True):
     sample: SampleDocument
     faults: FaultRules
     description: Description
-    # The network on which webhooks are sent; it dials public addresses only, where that is the rule.
+    # Sends webhooks. In production it connects to public addresses only, unless `allow_private_webhooks` is on.
     sender: Sender
     listeners: Listeners
-    # For what takes long, such as documents.
+    # For slow work, such as rendering documents.
     threads: Executor
-    # Real seconds since the worker of this process had its turn; None where there is none.
+    # Real seconds since the last turn of this process's worker; None without a worker.
     worker_idle_seconds: Callable[[], float | None]

@@ -1,4 +1,4 @@
-"""How a call goes wrong in a sandbox: late, with another answer, or without any."""
+"""Injected faults of calls in a sandbox: a delay, a false answer, or no answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,7 +10,7 @@ from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultRule
 from kalathi.marketplace.web.reply import INTERNAL_ERROR, Reply, envelope_reply
 
-# The server puts a function under this name into a request's extensions that cuts its connection off.
+# The server adds a function under this name to a request's extensions. The function aborts the connection.
 CUT_OFF: Final = "kalathi.cut_off"
 _SENTENCE: Final = "The sandbox was told to fail this call."
 
@@ -18,7 +18,7 @@ _SENTENCE: Final = "The sandbox was told to fail this call."
 async def go_wrong(
     rules: Sequence[FaultRule], answer: Callable[[], Awaitable[Reply]], scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answers as the rules say: delays first, then the first rule that takes the answer away."""
+    """Answer a call according to the rules: all delays first, then the first rule that replaces or drops the answer."""
     for rule in rules:
         if rule.kind is FaultKind.DELAY:
             await asyncio.sleep(rule.seconds)
@@ -50,7 +50,7 @@ async def _abort_connection(scope: Scope, receive: Receive, send: Send) -> None:
     if cut is not None:
         cut()
         while (await receive())["type"] != "http.disconnect":
-            pass  # What is left of the request; the server needs a moment to see that nobody is there.
+            pass  # Drop the rest of the request until the server notices the disconnect.
         return
-    # Without the server's help, an answer that ends before its length is the nearest thing.
+    # Without this extension, an answer that is shorter than its Content-Length comes closest.
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})

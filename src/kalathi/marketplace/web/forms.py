@@ -1,7 +1,7 @@
 """Form-encoded bodies with the JSON body's names (docs/contract.md#section-1), nested names in brackets.
 
-`pickup_window=2` · `line_items[0][id]=a&line_items[0][reason_id]=1` · `line_items[][id]=a&line_items[][reason_id]=1`,
-where a name that comes again begins the next element, as browsers and the usual client libraries write it.
+`pickup_window=2` · `line_items[0][id]=a&line_items[0][reason_id]=1` · `line_items[][id]=a&line_items[][reason_id]=1`.
+In the last form, a repeated name starts the next element, as browsers and common client libraries write it.
 """
 
 import re
@@ -9,16 +9,16 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 CONTENT_TYPE: Final = b"application/x-www-form-urlencoded"
-# Far above the needs of any call; it bounds the memory of a hostile body.
+# Far more than any call needs. The limit bounds the memory for a hostile body.
 _MOST_FIELDS: Final = 5000
 _NAME: Final = re.compile(r"(\w+)(?:\[(\d{0,4})\]\[(\w+)\])?")
 
 
 def read_form(body: bytes) -> dict[str, Any]:
-    """The form as the JSON object that it stands for; every value is a text.
+    """Return a form as the equivalent JSON object. Every value is a text.
 
-    Names that stand for nothing here and fields that were left blank are ignored. Raises ValueError when it is not
-    UTF-8, has too many fields, or one name for a value and a list.
+    Names in another notation and blank fields are ignored. Raises ValueError if the form is not UTF-8, has too many
+    fields, or uses one name for a value and a list.
     """
     form: dict[str, Any] = {}
     for name, value in parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=_MOST_FIELDS):
@@ -37,7 +37,7 @@ def read_form(body: bytes) -> dict[str, Any]:
 
 
 def _element(elements: dict[str, dict[str, str]], place: str, inner: str) -> str:
-    """Which element of a list a field belongs to: the one of its number, or the last until a name comes again."""
+    """Return the key of the list element that a field belongs to: its number, or the last until a name repeats."""
     if place:
         return place
     last = next(reversed(elements), None)

@@ -11,7 +11,7 @@ _MOST_BUCKETS: Final = 10_000
 
 
 class TooManyCalls(Refusal, frozen=True):
-    """A shop or an address used up its calls; the next one is possible in so many seconds."""
+    """A shop or an address has used up its calls. The next one is possible after `seconds`."""
 
     most: int
     what: str
@@ -21,10 +21,10 @@ class TooManyCalls(Refusal, frozen=True):
 
 
 class RateLimit:
-    """A bucket for each shop or address: it holds a minute's calls and fills evenly ("token bucket")."""
+    """A token bucket for each shop or address. It holds one minute's calls and refills evenly."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic, what: str = "calls") -> None:
-        """`what` is the word for the refusal's sentence."""
+        """`what` names the counted calls in the refusal's sentence."""
         self._per_minute = per_minute
         self._clock = clock
         self._what = what
@@ -32,11 +32,11 @@ class RateLimit:
 
     @property
     def is_on(self) -> bool:
-        """Whether there is a limit at all."""
+        """Whether the limit is on."""
         return self._per_minute > 0
 
     def count(self, key: str) -> None:
-        """Count one call of this shop or address. Raises RATE_LIMITED, which says when to come back."""
+        """Count one call of this shop or address. Raises RATE_LIMITED with the seconds to wait."""
         now = self._clock()
         left, at = self._buckets.get(key, (float(self._per_minute), now))
         left = min(float(self._per_minute), left + (now - at) * self._per_minute / 60)
@@ -50,12 +50,12 @@ class RateLimit:
         self._buckets[key] = (left - 1, now)
 
     def give_back(self, key: str) -> None:
-        """Take the last call back."""
+        """Undo the count of one call."""
         left, at = self._buckets.get(key, (float(self._per_minute), self._clock()))
         self._buckets[key] = (min(left + 1, float(self._per_minute)), at)
 
     def _drop_buckets(self, now: float) -> None:
-        """Drop the buckets that have filled up again; all of them if too many callers come at once."""
+        """Drop the buckets that are full again, or all buckets if there are still too many."""
         per_second = self._per_minute / 60
         self._buckets = {
             key: (left, at)

@@ -1,5 +1,4 @@
-"""Pages of lists (docs/contract.md#section-1): `?page=` from 1, `?per=` at most 100, and where a page stands in its
-list."""
+"""Pages of lists (docs/contract.md#section-1): `?page=` from 1, `?per=` up to 100, and cursors."""
 
 import re
 from collections.abc import Mapping
@@ -16,19 +15,19 @@ _LAST_PAGE: Final = 1_000_000
 
 
 class Page(NamedTuple):
-    """Which part of a list is asked for."""
+    """The requested page of a list."""
 
     number: int
     per: int
 
     @property
     def offset(self) -> int:
-        """How many results come before it."""
+        """The number of results before this page."""
         return (self.number - 1) * self.per
 
 
 def page_of(query: Mapping[str, str]) -> Page:
-    """Raises INVALID_PARAMETER."""
+    """Return the page that a query requests. Raises INVALID_PARAMETER."""
     return Page(_number(query, "page", 1, _LAST_PAGE), _number(query, "per", _MOST_PER_PAGE, _MOST_PER_PAGE))
 
 
@@ -39,12 +38,12 @@ def pagination(page: Page, count: int) -> ListMeta:
     )
 
 
-# Where a walk through changing orders begins.
+# The cursor that starts at the oldest change.
 START: Final = "start"
 
 
 def cursor_of(text: str) -> tuple[int, str]:
-    """The place in the order of changes: milliseconds since 1970, and a code. Raises INVALID_PARAMETER."""
+    """Return a cursor's position among the changes: milliseconds since 1970, and a code. Raises INVALID_PARAMETER."""
     if text == START:
         return (0, "")
     found = _CURSOR.fullmatch(text)
@@ -54,17 +53,18 @@ def cursor_of(text: str) -> tuple[int, str]:
 
 
 def cursor_to(at_millis: int, code: str) -> str:
-    """The cursor of a place."""
+    """Return the cursor of a position."""
     return f"{at_millis}.{code}" if code else START
 
 
 def timestamp_of(query: Mapping[str, str], name: str) -> int:
-    """Milliseconds since 1970 of a timestamp with its offset; 0 without one. Raises INVALID_PARAMETER."""
+    """Return a timestamp parameter as milliseconds since 1970, or 0 without the parameter. Raises INVALID_PARAMETER if
+    it is not a timestamp with an offset."""
     text = query.get(name)
     if text is None:
         return 0
     try:
-        # A plus that was not escaped arrives as a space.
+        # A plus sign that is not percent-encoded arrives as a space.
         moment = datetime.fromisoformat(text.replace(" ", "+"))
         millis = None if moment.utcoffset() is None else to_millis(moment)
     except (ValueError, OverflowError):

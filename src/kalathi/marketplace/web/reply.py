@@ -1,4 +1,4 @@
-"""Answers, and the one place where an error gets its status and its word on the wire (docs/decisions/0012)."""
+"""Answers, and the only table that maps errors to status codes and error words on the wire (docs/decisions/0012)."""
 
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,7 @@ _log = structlog.get_logger("kalathi.api")
 JSON: Final = (b"content-type", b"application/json; charset=utf-8")
 
 
-# Files behind links that are secrets of their own: no cache keeps them, and they are never read as a page.
+# Headers of files behind secret links: no cache stores them, and no browser interprets them as a page.
 SECRET_FILE: Final = (
     (b"cache-control", b"private, no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -25,7 +25,7 @@ SECRET_FILE: Final = (
 PDF_HEADERS: Final = (
     (b"content-type", b"application/pdf"),
     (b"content-disposition", b'inline; filename="voucher.pdf"'),
-    # Browsers show a PDF as an object inside of a page of their own, with a style of its own.
+    # Browsers show a PDF as an object in a page that they create, with an inline style.
     (b"content-security-policy", b"default-src 'none'; object-src 'self'; style-src 'unsafe-inline'"),
     *SECRET_FILE,
 )
@@ -78,14 +78,14 @@ _STORAGE_SENTENCE: Final = "The marketplace cannot write at the moment. Nothing 
 
 
 class Reply(NamedTuple):
-    """A whole answer as ASGI sends it."""
+    """A complete answer, which is also an ASGI application."""
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = (JSON,)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends itself: a reply is an ASGI application."""
+        """Send the answer."""
         length = (b"content-length", str(len(self.body)).encode())
         start: dict[str, Any] = {
             "type": "http.response.start",
@@ -100,7 +100,8 @@ SUCCESS: Final = Reply(200, encode(Success()))
 
 
 def error_reply(error: Exception) -> Reply:
-    """The answer to an error. A refusal says its sentences; anything else is logged, and its text stays inside."""
+    """Return the answer to an error. A refusal is answered with its sentences. Any other error is logged, and its text
+    is not sent."""
     if isinstance(error, DomainError):
         answer = ERRORS[error.code]
         reply = _envelope(answer, error.messages, error.retry_after_seconds)
@@ -115,7 +116,7 @@ def error_reply(error: Exception) -> Reply:
 
 
 def envelope_reply(code: ErrorCode | None, sentence: str, retry_after_seconds: int | None) -> Reply:
-    """A failure that is made on purpose; without a code, an internal one."""
+    """Return the answer of an injected fault: the code's error, or an internal error without a code."""
     return _envelope(INTERNAL_ERROR if code is None else ERRORS[code], (sentence,), retry_after_seconds)
 
 

@@ -1,5 +1,5 @@
-"""Receive a file (docs/contract.md#section-3): multipart in any form, spooled to a temporary file, bounded, its type
-known by its content."""
+"""Receive a file (docs/contract.md#section-3): lenient multipart, limited in size, spooled to a temporary file. The
+content determines the type."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -13,12 +13,13 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal
 from kalathi.marketplace.orders.uploads import LARGEST_UPLOAD_BYTES, Upload, extension_of, mime_type
 from kalathi.marketplace.web.multipart import Part, read_parts
 
-# The caller gets the errors of a form; the parser would also write them to standard error.
+# The caller receives the errors of a form. The parser would also write them to standard error.
 logging.getLogger("python_multipart").disabled = True
 
 # The bytes of a form around its file.
 _ENVELOPE_BYTES: Final = 100_000
-# Read and thrown away of a body that is too large, so that the sender reads the refusal instead of a broken pipe.
+# A body that is too large is read and dropped up to this size, so that the sender reads the refusal instead of a broken
+# pipe.
 _DRAINED_BYTES: Final = 64 * 1024 * 1024
 _IN_MEMORY_BYTES: Final = 256 * 1024
 
@@ -42,7 +43,7 @@ class FileTooLarge(Refusal, frozen=True):
 
 
 class WrongFileType(Refusal, frozen=True):
-    """A file of another type, which its content shows."""
+    """A file whose content has a type that is not accepted."""
 
     document: str
     found: str
@@ -53,7 +54,7 @@ class WrongFileType(Refusal, frozen=True):
 
 
 class FileField(NamedTuple):
-    """Which form fields hold the file, the best name first, how messages call it, and the codes of its refusals."""
+    """A file in a form: its field names in order of preference, its name in messages, and the codes of its refusals."""
 
     names: tuple[str, ...]
     title: str
@@ -70,7 +71,7 @@ CREDIT_INVOICE_FILE: Final = FileField(
 
 
 async def read_upload(receive: Receive, content_type: bytes | None, field: FileField) -> Upload:
-    """The file of a multipart body. Raises the field's two refusals, UNREADABLE_BODY when the connection ends."""
+    """Read the file of a multipart body. Raises the field's two refusals, or UNREADABLE_BODY if the connection ends."""
     boundary = boundary_of(content_type)
     if boundary is None:
         raise DomainError(field.missing, FileMissing(field.title))
@@ -89,7 +90,7 @@ async def read_file_parts(receive: Receive, boundary: bytes, field: FileField) -
     body = _BoundedBody(receive, LARGEST_UPLOAD_BYTES + _ENVELOPE_BYTES)
     with SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as spool:
         async for part in body.parts():
-            # Written on the event loop: some hundred writes into the page cache, far shorter than a thread hop each.
+            # These writes run on the event loop. Each goes to the page cache and is faster than a switch to a thread.
             spool.write(part)
         if body.too_large:
             raise too_large(field)
@@ -98,13 +99,13 @@ async def read_file_parts(receive: Receive, boundary: bytes, field: FileField) -
 
 
 def _choose(parts: list[Part], names: tuple[str, ...]) -> bytes:
-    """Return the content of the field with the best name; of fields with content if there are any."""
+    """Return the first content that is not empty, by the order of the field names; else empty bytes."""
     found = [part for name in names for part in parts if part.name == name]
     return next((part.content for part in found if part.content), b"")
 
 
 def check_upload(content: bytes, field: FileField) -> Upload:
-    """Return the file with its type, which its content shows. Raises the field's two refusals."""
+    """Return the file with the type of its content. Raises the field's two refusals."""
     if not content:
         raise DomainError(field.missing, FileMissing(field.title))  # A form in which no file was chosen.
     if len(content) > LARGEST_UPLOAD_BYTES:

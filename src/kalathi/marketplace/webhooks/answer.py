@@ -82,7 +82,8 @@ SENTENCES: Final[Mapping[str, str]] = {
 
 
 def explanation_of(error: str | None) -> str:
-    """Return the sentence for a word of the log; the word itself if another version has written it."""
+    """Return the sentence for an error word of the log. A word that only another version knows is returned
+    unchanged."""
     return SENTENCES.get(error or "", error or "")
 
 

@@ -1,4 +1,4 @@
-"""A due delivery: read the event, send it without a transaction, return the outcome (docs/decisions/0008)."""
+"""Deliver a due event: read it, send it outside of any transaction, and return the outcome (docs/decisions/0008)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
@@ -28,12 +28,12 @@ class Sender(Protocol):
         ...
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         ...
 
 
 class Transport(Protocol):
-    """The way to the network; a sandbox's has faults."""
+    """The layer between the dispatcher and the network, in which a sandbox injects faults."""
 
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
@@ -43,8 +43,8 @@ class Transport(Protocol):
 
 
 class Outgoing(NamedTuple):
-    """An event on its way: its type and frozen bytes, the shop's URL for it as it is now, and the secrets that sign;
-    without a URL, why it is not sent."""
+    """A prepared delivery: the event's type and frozen bytes, the shop's current URL for it, and the signing secrets.
+    Without a URL, `why_not` is the reason why it is not sent."""
 
     event_type: str
     body: bytes
@@ -61,15 +61,15 @@ FREED: Final = Freed()
 
 
 class Attempted(NamedTuple):
-    """A due row's attempt that has ended at this business time; no answer for an event that was gone, and for an
-    attempt that did not take place."""
+    """An ended attempt at a due row, at this business time (milliseconds since 1970). The answer is None if the event
+    was deleted, or if no attempt took place."""
 
     row: DueRow
     answer: Answer | None
     outcome: Outcome | Freed = Exhausted()
     word: str = ""
     at_millis: int = 0
-    # The URL that an event which opens its subject has reached.
+    # The URL to which an opening event was delivered; else empty.
     opens: str = ""
 
 
@@ -93,8 +93,8 @@ class Dispatcher:
         self._schedule = schedule
 
     def prepare(self, view: View, found: Sequence[tuple[DueRow, Row]]) -> list[Outgoing | None]:
-        """Return the shops and URLs of the claimed deliveries, in two statements for all of them; None for an event
-        that is gone."""
+        """Return the prepared deliveries of claimed rows, read with two or three statements for all of them. A row
+        whose event or shop is gone gets None."""
         shop_ids = {row.shop_id for row, _ in found}
         owners = shops.shops_by_id(view, shop_ids)
         secrets = shops.signing_secrets_by_shop(view, shop_ids)
@@ -114,11 +114,12 @@ class Dispatcher:
 
     @staticmethod
     def weigh(outgoing: Outgoing | None) -> int:
-        """How many bytes of memory a prepared delivery holds."""
+        """Return the size of a prepared delivery in bytes."""
         return 0 if outgoing is None else len(outgoing.body)
 
     async def deliver(self, row: DueRow, outgoing: Outgoing | None) -> Attempted:
-        """One attempt, and how it ended. A crash before that is recorded repeats it with the same bytes."""
+        """Make one attempt and return how it ended. If the process crashes before the attempt is recorded, it is
+        repeated with the same bytes."""
         if outgoing is None:
             return Attempted(row, None)
         event_type, body, url, secrets, why_not = outgoing
@@ -159,7 +160,7 @@ class Dispatcher:
     async def _send(self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
             return await self._transport.send(row, event_type, url, body, headers)
-        except Exception:  # noqa: BLE001  (whatever an endpoint brings about counts as one of its attempts)
+        except Exception:  # noqa: BLE001  (any error that an endpoint causes counts as one of its attempts)
             _log.exception("webhook_failed")
             return Answer(url, None, SendError.UNFORESEEN, b"", 0)
 
@@ -179,7 +180,7 @@ class Dispatcher:
             outcome = Exhausted()
         word = _WORDS[type(outcome)]
         self._database.metrics.note_attempt(word, answer.duration_millis / 1000)
-        # One wide line an attempt; no body, and no URL, since it may carry a secret.
+        # Write one log line for each attempt, without the body, and without the URL, which may contain a secret.
         _log.info(
             "webhook_attempt",
             shop_id=row.shop_id,

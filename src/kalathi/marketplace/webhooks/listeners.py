@@ -1,7 +1,7 @@
 """Listeners that stand in for a shop's webhook URL: the lease of the process to which they are connected.
 
-While the lease lasts, only its holder delivers the shop's webhooks: `claimable` in kernel/due.py leaves the shop to it.
-The shop's settings stay as they are. A process that dies leaves a lease that expires.
+While the lease lasts, only its holder delivers the shop's webhooks: `find_claimable` in kernel/due.py leaves the shop
+out for other workers. The shop's settings stay as they are. The lease of a dead process expires.
 """
 
 from typing import Final
@@ -43,5 +43,5 @@ def take_lease(view: View, shop_id: str, holder: str, now_millis: int) -> tuple[
 
 
 def end_lease(shop_id: str, holder: str) -> Delete:
-    """The row of a lease that its holder ends."""
+    """Return the deletion of a lease by its holder."""
     return Delete("listeners", {"shop_id": shop_id, "holder": holder}, touches=None)

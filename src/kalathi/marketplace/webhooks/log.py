@@ -1,4 +1,4 @@
-"""The delivery log: events, their deliveries and outcomes, and how old ones are deleted."""
+"""The delivery log: events, their deliveries and outcomes, and the deletion of old ones."""
 
 import asyncio
 from collections.abc import Mapping
@@ -51,8 +51,8 @@ class EventName(NamedTuple):
 
 
 def events_since(view: View, shop_id: str, since_millis: int) -> list[EventName]:
-    """The shop's events that were made at or after a business time, the oldest first."""
-    # The expression keeps the key's index out: a large shop has many events, and few of them are new.
+    """Return the shop's events made at or after a business time (milliseconds since 1970), the oldest first."""
+    # `|| ''` keeps the database from using the key's index: a large shop has many events, and few of them are new.
     rows = view.all(
         "SELECT subject, sequence, event_type, created_at FROM webhook_events"
         " WHERE shop_id || '' = :shop_id AND created_at >= :since ORDER BY created_at, subject, sequence",
@@ -62,7 +62,7 @@ def events_since(view: View, shop_id: str, since_millis: int) -> list[EventName]
 
 
 def body_of(view: View, shop_id: str, subject: str, sequence: int) -> bytes | None:
-    """The frozen bytes of an event; None if it has been forgotten."""
+    """Return the frozen bytes of an event; None if it was deleted."""
     row = view.one(
         "SELECT body FROM webhook_events WHERE shop_id = :shop_id AND subject = :subject AND sequence = :sequence",
         {"shop_id": shop_id, "subject": subject, "sequence": sequence},
@@ -100,8 +100,8 @@ class DeliveryDetail(Struct, frozen=True, kw_only=True):
 def list_deliveries(
     view: View, filters: Mapping[str, Value], state: str | None, limit: int, offset: int
 ) -> tuple[list[LoggedDelivery], int]:
-    """A page of the log, newest first, and how many there are in all. `filters` are of `shop_id`, `subject`,
-    `event_type`, `since` (milliseconds since 1970)."""
+    """Return a page of the log, newest first, and the total number of entries. `filters` may have `shop_id`, `subject`,
+    `event_type` and `since` (business time in milliseconds since 1970)."""
     conditions = " AND ".join(_FILTERS[name] for name in filters)
     inner = f"{_ENTRIES} WHERE {conditions}" if conditions else _ENTRIES
     outer = f"WHERE {_STATE} = :state" if state else ""
@@ -120,7 +120,7 @@ def list_deliveries(
 
 
 def counts_by_state(view: View, most: int) -> dict[str, int]:
-    """How many of the latest events are in each state; at most so many are looked at."""
+    """Return the number of events in each state, among the latest `most` events."""
     rows = view.all(
         f"SELECT y.state, count(*) FROM (SELECT {_STATE} AS state FROM"  # noqa: S608  (fixed text only)
         f" ({_ENTRIES} ORDER BY e.created_at DESC LIMIT :most) x) y GROUP BY y.state",
@@ -130,7 +130,7 @@ def counts_by_state(view: View, most: int) -> dict[str, int]:
 
 
 def oldest_waiting(view: View) -> LoggedDelivery | None:
-    """The event that has waited longest for its delivery; None when none waits."""
+    """Return the event that has waited longest for its delivery; None if no event waits."""
     row = view.one(
         f"SELECT x.*, 'pending' AS state FROM ({_ENTRIES} JOIN (SELECT shop_id, subject, sequence FROM due"  # noqa: S608  (fixed text only)
         " WHERE kind = :kind ORDER BY anchor_at LIMIT 1) d ON d.shop_id = e.shop_id AND d.subject = e.subject"
@@ -141,7 +141,7 @@ def oldest_waiting(view: View) -> LoggedDelivery | None:
 
 
 def oldest_given_up(view: View, most: int) -> LoggedDelivery | None:
-    """The oldest failed delivery of so many of the latest events; None if there is none."""
+    """Return the oldest failed delivery among the latest `most` events; None if there is none."""
     row = view.one(
         f"SELECT y.* FROM (SELECT x.*, {_STATE} AS state FROM ({_ENTRIES} ORDER BY e.created_at DESC LIMIT :most) x) y"  # noqa: S608  (fixed text only)
         " WHERE y.state = 'exhausted' ORDER BY y.created_at LIMIT 1",
@@ -151,7 +151,7 @@ def oldest_given_up(view: View, most: int) -> LoggedDelivery | None:
 
 
 def body_before(view: View, name: str) -> bytes | None:
-    """The body of the same subject's previous event; None for the first. Raises NOT_FOUND."""
+    """Return the body of the subject's previous event; None for its first event. Raises NOT_FOUND."""
     shop_id, subject, sequence = parts_of(name)
     row = view.one(
         "SELECT body FROM webhook_events WHERE shop_id = :shop_id AND subject = :subject AND sequence < :sequence"
@@ -162,8 +162,8 @@ def body_before(view: View, name: str) -> bytes | None:
 
 
 def delivery_detail(view: View, name: str, headers: dict[str, str], now_seconds: int) -> DeliveryDetail:
-    """Everything about one delivery. `headers` are those of every webhook; a shop that signs gets the signature's as
-    they would be at this real time. Raises NOT_FOUND."""
+    """Return one delivery with its body, its headers and all attempts. `headers` are those of every webhook. If the
+    shop signs, the signature's headers for this real time (seconds since 1970) are added. Raises NOT_FOUND."""
     shop_id, subject, sequence = parts_of(name)
     key: dict[str, Value] = {"shop_id": shop_id, "subject": subject, "sequence": sequence}
     row = view.one(
@@ -186,7 +186,7 @@ def delivery_detail(view: View, name: str, headers: dict[str, str], now_seconds:
 
 
 def parts_of(name: str) -> tuple[str, str, int]:
-    """Shop, subject and sequence of a delivery's name. Raises NOT_FOUND for any other text."""
+    """Return shop, subject and sequence of a delivery's id. Raises NOT_FOUND for any other text."""
     parts = name.split(".")
     if len(parts) != 3 or not (parts[2].isascii() and parts[2].isdigit() and len(parts[2]) <= 9):
         raise refuse(DeliveryNotFound())
@@ -194,7 +194,8 @@ def parts_of(name: str) -> tuple[str, str, int]:
 
 
 def forgotten(view: View, before_millis: int, limit: int) -> ChangeSet:
-    """The rows of old events that are not waiting any more, a bounded number of them; empty when there are none."""
+    """Return the deletion of up to `limit` events that are older than a business time and no longer wait; empty if
+    there are none."""
     rows = view.all(
         "SELECT e.shop_id, e.subject, e.sequence FROM webhook_events e WHERE e.created_at < :before"  # noqa: S608  (fixed text only)
         f" AND NOT EXISTS (SELECT 1 FROM due WHERE {_THIS} AND kind = :kind) ORDER BY e.created_at LIMIT :limit",
@@ -208,8 +209,8 @@ def forgotten(view: View, before_millis: int, limit: int) -> ChangeSet:
 
 
 async def forget_old(database: Database, before_millis: int, ending: asyncio.Event) -> int:
-    """Delete in small sets, so that other commits do not wait, until all old events are gone or the process ends;
-    return the number of deleted events."""
+    """Delete all old events, in small sets so that other commits do not wait. Stop when the process ends. Return the
+    number of deleted events."""
     count = 0
     while not ending.is_set():
         changes = await database.read_list(lambda view: forgotten(view, before_millis, _AT_ONCE))

@@ -1,8 +1,8 @@
-"""Looking names up, on threads of its own.
+"""Resolve host names on separate threads.
 
-The system's resolver blocks for as long as a name server keeps silent, and a time limit does not free its thread. The
-loop has four threads for that: four such names would stop every other delivery that needs a lookup. Here a name that
-is being looked up is not looked up a second time, so that a silent server holds one thread a name.
+The system's resolver blocks for as long as a name server does not answer, and a time limit does not free its thread.
+asyncio's own pool has few threads: some such names would stop every other delivery that needs a lookup. Here a name is
+never looked up twice at the same time, so a silent server holds one thread per name.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, Protocol
 
-# More than there are slow shops with a delivery in flight; threads are made as they are needed.
+# More than the number of slow shops that can have a delivery in flight. Threads are created on demand.
 _THREADS: Final = 128
 
 
 class Address(NamedTuple):
-    """An address to dial: its family, and its place as `socket.connect` takes it."""
+    """An address to dial: its family, and its place as `socket.connect` expects it."""
 
     family: int
     place: tuple[Any, ...]
@@ -28,7 +28,7 @@ class Address(NamedTuple):
 
 
 class Names(Protocol):
-    """What looks up host names."""
+    """A resolver of host names."""
 
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         """Return the addresses of a host, at least one. Raises OSError if there is none."""
@@ -46,20 +46,20 @@ class PooledNames:
     """The system's resolver, on threads."""
 
     def __init__(self, look_up: LookUp | None = None) -> None:
-        """`look_up` blocks; without one, the system's."""
+        """`look_up` may block. The default is the system's resolver."""
         self._look_up = look_up or _look_up
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="kalathi-names")
         self._asked: dict[tuple[str, int], asyncio.Future[Sequence[Address]]] = {}
 
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
-        """Raises OSError when the name has no address."""
+        """Return the addresses of a host. Raises OSError if it has none."""
         name = (host, port)
         answer = self._asked.get(name)
         if answer is None:
             answer = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port)
             self._asked[name] = answer
             answer.add_done_callback(lambda ended: self._forget(name, ended))
-        # A caller that gives up leaves the others waiting.
+        # A cancelled caller must not cancel the lookup of the others.
         return await asyncio.shield(answer)
 
     def _forget(self, name: tuple[str, int], ended: asyncio.Future[Sequence[Address]]) -> None:

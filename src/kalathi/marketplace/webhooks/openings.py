@@ -1,10 +1,10 @@
 """Events that follow another: an update of a return is sent only to a URL that received the return's created event
 (docs/contract.md#section-8).
 
-While the created event is being delivered, later events are kept without a delivery of their own. After its delivery,
-theirs are planned, in order; if it fails for good, they never are. So the state of a later event follows from three
-facts in the database: the URL that received the created event, whether one is being delivered, and the event's own
-place in the order.
+While the created event is being delivered, later events are stored without a delivery of their own. After its delivery,
+their deliveries are planned, in order. If it fails for good, they are never planned. So the state of a later event
+follows from three facts in the database: the URL that received the created event, whether a created event is being
+delivered, and the event's own place in the order.
 """
 
 from kalathi.contract.words import ReturnEventType
@@ -30,7 +30,8 @@ def announce_following(
     at_millis: int,
     url: str | None,
 ) -> list[Insert | Update]:
-    """The rows of an event that follows. The present `url` is the shop's, None while nothing is to be sent."""
+    """Return the rows of an event that follows an opening event. `url` is the shop's current URL; None if nothing is to
+    be sent."""
     waits_for = None if url is None else store.opening_under_way(view, shop_id, subject)
     reached = url is not None and store.find_opened_url(view, shop_id, subject) == url
     rows: list[Insert | Update] = [

@@ -17,8 +17,9 @@ def plan_latest_resend(view: View, shop_id: str, subject: str, now_millis: int) 
 
 
 def plan_resend(view: View, shop_id: str, subject: str, sequence: int, now_millis: int) -> ChangeSet:
-    """An event becomes due now. Attempts go on being counted: one that used up its own is tried this once. What waits
-    for the event that opens its subject goes after that one, which is tried now."""
+    """Make an event due now. Its attempts are counted on, so an event that has used up its attempts gets exactly one
+    more. If the event waits for the event that opens its subject, that one is made due now instead, and this one
+    follows it."""
     opening = store.opening_under_way(view, shop_id, subject)
     if opening is not None and opening.sequence < sequence:
         return bring_forward(opening, now_millis) if opening.kind is DueKind.DELIVERY else ChangeSet()

@@ -1,4 +1,4 @@
-"""When a webhook is tried again: a pure function, anchored at the event (docs/contract.md#section-4;
+"""The retry schedule of webhooks: a pure function, anchored at the event's time (docs/contract.md#section-4;
 docs/decisions/0008)."""
 
 from typing import Final, NamedTuple
@@ -7,7 +7,7 @@ _MILLIS_PER_MINUTE: Final = 60_000
 
 
 class Delivered(NamedTuple):
-    """The endpoint has taken it: exactly 200."""
+    """The endpoint has answered with status 200."""
 
 
 class RetryAt(NamedTuple):
@@ -27,7 +27,8 @@ class RetrySchedule:
     """Minutes after the event at which attempts are planned, the first at 0: by default 0, 1, 5 and 19."""
 
     def __init__(self, minutes: str) -> None:
-        """`minutes` such as `0,1,5,19`. Raises ValueError when they are not whole numbers in order."""
+        """`minutes` is a text such as `0,1,5,19`. Raises ValueError unless these are rising whole numbers that begin
+        with 0."""
         try:
             self._offsets = [int(part) for part in minutes.split(",")]
         except ValueError:

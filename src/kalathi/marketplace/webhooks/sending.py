@@ -27,8 +27,8 @@ def webhook_headers(user_agent: str) -> dict[str, str]:
 
 
 class _TimeLimit:
-    """One limit for many tasks. asyncio's own makes a timer for each, which costs a tenth of a request; this one looks
-    at all of them a few times a second."""
+    """One time limit for many tasks. asyncio's own makes a timer for each task, which costs a tenth of a request. This
+    one checks all tasks a few times a second."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -39,22 +39,22 @@ class _TimeLimit:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, task: asyncio.Task[Any]) -> None:
-        """The task has so long from now; when it is over, it is cancelled."""
+        """Start the time limit of a task. At its end the task is cancelled."""
         self._ends_at[task] = self._loop.time() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_later(self._look_again_seconds, self._look)
 
     def end(self, task: asyncio.Task[Any]) -> None:
-        """The task has done it."""
+        """Stop the time limit of a task that has finished."""
         self._ends_at.pop(task, None)
         self._expired.discard(task)
 
     def has_expired(self, task: asyncio.Task[Any]) -> bool:
-        """Whether a cancellation that the task has met is ours alone, and no longer counts."""
+        """Whether the time limit alone has cancelled the task. If so, the cancellation is undone."""
         return task in self._expired and task.uncancel() == 0
 
     def stop(self) -> None:
-        """Nothing is sent any more."""
+        """Stop the timer, because nothing is sent any more."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -95,7 +95,7 @@ class _Attempt:
 
 
 class WebhookSender:
-    """Posts webhooks over one pool of connections."""
+    """Post webhooks over one pool of connections."""
 
     def __init__(
         self,
@@ -109,9 +109,10 @@ class WebhookSender:
         tls: ssl.SSLContext | None = None,
         proxy: Target | None = None,
     ) -> None:
-        """With `https_only` neither a URL nor a redirect may be plain http. `allowed` says which addresses may be
-        dialled; None lets everything through. `connections` are kept for another request. `tls` replaces the system's
-        certificates, and `proxy` is an egress proxy. Call `close` when done; must be made on a running event loop."""
+        """With `https_only`, neither a URL nor a redirect may be plain http. `allowed` decides which addresses may be
+        dialled; None allows all. Up to `connections` idle connections are kept for later requests. `tls` replaces the
+        system's certificates, and `proxy` is an egress proxy. Create the sender on a running event loop, and call
+        `close` at the end."""
         self._https_only = https_only
         self._limit = _TimeLimit(timeout_seconds)
         self._dialer = Dialer(names or PooledNames(), allowed, tls, proxy=proxy)
@@ -119,13 +120,14 @@ class WebhookSender:
         self._fixed = _lines(webhook_headers(user_agent) | {"Accept": "*/*", "Accept-Encoding": "identity"})
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._limit.stop()
         self._pool.close()
         await self._dialer.close()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
-        """POSTs the bytes; on a redirect the method and the bytes stay, and one time limit holds for all of it."""
+        """POST the bytes and return the outcome. A redirect keeps the method and the bytes. One time limit covers the
+        request and its redirects."""
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         started = time.perf_counter()
         attempt = _Attempt(url)
@@ -144,7 +146,7 @@ class WebhookSender:
         return attempt.answer(int((time.perf_counter() - started) * 1000))
 
     async def _follow(self, attempt: _Attempt, rest: bytes) -> None:
-        """From redirect to redirect; `attempt` has the URL that was asked last."""
+        """Send the request and follow its redirects. `attempt` has the URL of the last request."""
         for _ in range(_MOST_REDIRECTS + 1):
             target = parse_target(attempt.url)
             if isinstance(target, BadUrl) or (self._https_only and not target.is_tls):
@@ -173,7 +175,8 @@ class WebhookSender:
             try:
                 return self._done(attempt, place, await kept.exchange(request))
             except OSError:
-                # The server closed the idle connection. No byte arrived, so it has hardly seen the request.
+                # The server closed the idle connection. No byte arrived, so it has most likely not received the
+                # request.
                 pass
         attempt.connection = attempt.reader = None
         attempt.connection = await self._dialer.dial(target)
@@ -187,7 +190,8 @@ class WebhookSender:
 
 
 def seconds_of(retry_after: str) -> float:
-    """How long a `Retry-After` asks to wait: seconds, or until a date (RFC 9110, 10.2.3); 0 when it is neither."""
+    """Return the wait in seconds that a `Retry-After` requests, at most a day. Its value is seconds or a date (RFC
+    9110, 10.2.3); 0 for any other value."""
     if retry_after.isascii() and retry_after.isdigit():
         return float(min(int(retry_after[:9]), _LONGEST_WAIT_SECONDS))
     try:

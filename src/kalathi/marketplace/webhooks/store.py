@@ -67,7 +67,7 @@ EVENT: Final = Beside(
 
 
 def last_sequence(view: View, shop_id: str, subject: str) -> int:
-    """The sequence of a subject's latest event; 0 without one."""
+    """Return the sequence of a subject's latest event; 0 if it has none."""
     row = view.one(
         "SELECT max(sequence) FROM webhook_events WHERE shop_id = :shop_id AND subject = :subject",
         {"shop_id": shop_id, "subject": subject},
@@ -76,7 +76,7 @@ def last_sequence(view: View, shop_id: str, subject: str) -> int:
 
 
 def find_opened_url(view: View, shop_id: str, subject: str) -> str | None:
-    """To which URL the event that opens a subject was delivered; None when to none."""
+    """Return the URL to which a subject's opening event was delivered; None if it was not delivered."""
     row = view.one(
         "SELECT url FROM openings WHERE shop_id = :shop_id AND subject = :subject",
         {"shop_id": shop_id, "subject": subject},
@@ -85,7 +85,7 @@ def find_opened_url(view: View, shop_id: str, subject: str) -> str | None:
 
 
 def find_opened_urls(view: View, events: Sequence[DueRow]) -> dict[tuple[str, str], str]:
-    """The same of many, by shop and subject."""
+    """Return the URLs to which the opening events of many subjects were delivered, by shop and subject."""
     pairs, parameters = any_of(("shop_id", "subject"), [(event.shop_id, event.subject) for event in events])
     rows = view.all(f"SELECT shop_id, subject, url FROM openings WHERE {pairs}", parameters)  # noqa: S608  (names only)
     return {(shop_id, subject): url for shop_id, subject, url in rows}
@@ -111,7 +111,7 @@ def opening_under_way(view: View, shop_id: str, subject: str) -> DueRow | None:
 
 
 def event_type_of(view: View, shop_id: str, subject: str, sequence: int) -> str | None:
-    """The type of an event; None when it is not known any more."""
+    """Return the type of an event; None if it was deleted."""
     row = view.one(
         "SELECT event_type FROM webhook_events"
         " WHERE shop_id = :shop_id AND subject = :subject AND sequence = :sequence",
@@ -121,7 +121,8 @@ def event_type_of(view: View, shop_id: str, subject: str, sequence: int) -> str 
 
 
 def find_held_events(view: View, shop_id: str, subject: str) -> list[int]:
-    """Sequences of the events since the latest opening one that were neither tried nor wait to be, in order."""
+    """Return the sequences, in order, of the events since the latest opening event that have neither an attempt nor a
+    planned delivery."""
     rows = view.all(
         "SELECT e.sequence FROM webhook_events e WHERE e.shop_id = :shop_id AND e.subject = :subject"
         " AND e.event_type = :updated AND e.sequence > (SELECT max(o.sequence) FROM webhook_events o"
@@ -142,11 +143,11 @@ def find_held_events(view: View, shop_id: str, subject: str) -> list[int]:
 
 
 def record_opening(row: DueRow, url: str, at_millis: int) -> list[Delete | Insert]:
-    """Record that an opening event was delivered to this URL, and plan a look at the events since."""
+    """Record that an opening event was delivered to this URL, and plan the job that releases later events."""
     key: dict[str, Value] = {"shop_id": row.shop_id, "subject": row.subject}
     release: dict[str, Value] = {**key, "kind": DueKind.OPENED, "sequence": row.sequence}
     return [
-        # Delivered once more, by hand: the rows of the time before give way.
+        # After a manual resend, the new rows replace those of the earlier delivery.
         Delete("openings", key, touches=None),
         Delete("due", release, touches=None),
         Insert("openings", {**key, "url": url}),
@@ -181,7 +182,7 @@ def backlog(view: View) -> Backlog:
 
 
 def count_attempts(view: View, shop_id: str, subject: str, sequence: int) -> int:
-    """How often an event was tried."""
+    """Return the number of attempts at an event."""
     row = view.one(
         "SELECT count(*) FROM delivery_attempts"
         " WHERE shop_id = :shop_id AND subject = :subject AND sequence = :sequence",
@@ -191,12 +192,13 @@ def count_attempts(view: View, shop_id: str, subject: str, sequence: int) -> int
 
 
 def delivery_id(shop_id: str, subject: str, sequence: int) -> str:
-    """How an event is called in the log and by calls: demo orders have events of every shop under one code."""
+    """Return the id of a delivery in the log and the API. It contains the shop, because a demo order has the same code
+    in every shop."""
     return f"{shop_id}.{subject}.{sequence}"
 
 
 def message_id(shop_id: str, subject: str, sequence: int) -> str:
-    """The same as signatures name it: the event's, at each attempt; it must hold no full stop."""
+    """Return the id of an event in its signatures, the same for each attempt. It must not contain a full stop."""
     return delivery_id(shop_id, subject, sequence).replace(".", "_")
 
 
@@ -216,8 +218,8 @@ _ATTEMPT: Final = (
 
 
 def insert_attempts(attempts: Iterable[tuple[DueRow, Answer, str, int]]) -> InsertMany:
-    """The records of attempts: the due row, the answer, the outcome's word, the business time in milliseconds. The
-    number of an attempt is one of its key, so that none is recorded twice."""
+    """Return the records of attempts. Each attempt is its due row, the answer, the outcome's word, and the business
+    time in milliseconds since 1970. The number of an attempt is part of the key, so that none is recorded twice."""
     rows = [
         (
             row.shop_id,

@@ -60,7 +60,7 @@ class _PostgresSource:
 
 @contextmanager
 def postgres_source(url: str) -> Iterator[Source]:
-    """Read the database at one moment, also while it is served. Raises psycopg.Error."""
+    """Open a snapshot of the database, also while a marketplace uses it. Raises psycopg.Error."""
     with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
@@ -72,7 +72,7 @@ def restore_postgres(archive: zipfile.ZipFile, url: str, progress: Progress) -> 
     psycopg.Error."""
     about = read_about(archive)
     with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS, autocommit=True) as guard:
-        # Another restore waits for nothing: the database will not be empty then.
+        # A second restore does not wait for the first: the database would not be empty afterwards.
         if not _fetch(guard, SQL("SELECT pg_try_advisory_lock({})").format(_LOCK)):
             raise BackupError("Another restore into this database is running.")
         if _fetch(guard, SQL(_ANY_TABLE)):
@@ -80,7 +80,7 @@ def restore_postgres(archive: zipfile.ZipFile, url: str, progress: Progress) -> 
         try:
             return _fill(archive, about, url, progress)
         except BaseException:
-            # All tables are ours: there was none before.
+            # All tables are ours, because the database was empty before.
             _drop_tables(url)
             raise
 
@@ -124,7 +124,7 @@ def _holds_tables(connection: psycopg.Connection) -> bool:
 
 
 def _drop_tables(url: str) -> None:
-    """Leave the database as empty as it was."""
+    """Drop all our tables, so that the database is empty again."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
     try:
         with engine.begin() as connection:

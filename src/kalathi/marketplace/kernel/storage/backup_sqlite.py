@@ -42,7 +42,7 @@ class _SqliteSource:
 
 @contextmanager
 def sqlite_source(path: Path) -> Iterator[Source]:
-    """Read the file at one moment, also while a marketplace serves it. Raises BackupError, sqlite3.Error."""
+    """Open a snapshot of the file, also while a marketplace serves it. Raises BackupError, sqlite3.Error."""
     if not path.is_file():
         raise BackupError(f"There is no marketplace in {path.parent}: {path.name} is missing.")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

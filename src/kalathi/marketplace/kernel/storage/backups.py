@@ -1,7 +1,7 @@
-"""Backups of a whole marketplace in one file, of either database, and back into either.
+"""Back up a whole marketplace into one file, from either database, and restore it into either.
 
-The file is a zip archive, because a cut off archive cannot be opened. It holds `backup.json`, and for each table a
-member of rows in MessagePack, in groups of some hundred, each behind its length in four bytes. A backup of a running
+The file is a zip archive, because a truncated archive cannot be opened. It contains `backup.json`, and one member for
+each table: groups of up to 500 rows in MessagePack, each after its length in four bytes. A backup of a running
 marketplace is one snapshot.
 """
 
@@ -28,7 +28,7 @@ _ROWS_AT_ONCE: Final = 500
 _LENGTH: Final = struct.Struct(">I")
 _COLUMN: Final = re.compile(r"[a-z_]+")
 _SHAPE: Final = re.compile(r"(?!0000)[0-9]{4}")
-# These say what processes do at the moment, which means nothing later.
+# Tables about running processes, which mean nothing later, and the version, which `backup.json` has.
 _LEFT_OUT: Final = frozenset({"alembic_version", "commit_marks", "listeners"})
 
 Row = Sequence[Any]
@@ -51,7 +51,7 @@ class About(Struct, frozen=True, kw_only=True):
 
 
 class Source(Protocol):
-    """A database at one moment."""
+    """A snapshot of a database."""
 
     def shape(self) -> str:
         """The shape of its tables; empty if it holds no marketplace."""
@@ -122,7 +122,7 @@ def read_about(archive: zipfile.ZipFile) -> About:
 
 @contextmanager
 def open_backup(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a backup. Raises BackupError, also for half a file."""
+    """Open a backup. Raises BackupError, also for a truncated file."""
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile:
@@ -152,7 +152,7 @@ def _write_group(member: IO[bytes], encoded: bytes) -> None:
 
 
 def restore_rows(archive: zipfile.ZipFile, table: str, insert: Callable[[list[Row]], object]) -> int:
-    """Give the rows of a table to `insert`, group by group, and return their number. Raises BackupError."""
+    """Pass the rows of a table to `insert`, group by group, and return their number. Raises BackupError."""
     count = 0
     try:
         with archive.open(f"tables/{table}") as member:

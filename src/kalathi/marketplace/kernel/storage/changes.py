@@ -8,7 +8,7 @@ Value = int | str | bytes | None
 
 
 class Add(NamedTuple):
-    """A new value counted from the old one, so that counters never depend on an earlier read."""
+    """A change relative to the old value, so that counters never depend on an earlier read."""
 
     amount: int
 
@@ -20,14 +20,14 @@ class AtLeast(NamedTuple):
 
 
 class Insert(NamedTuple):
-    """One new row. A row with this key that is already there is a condition that does not hold."""
+    """One new row. If a row with its key exists already, the condition of the change set fails."""
 
     table: str
     row: Mapping[str, Value]
 
 
 class Update(NamedTuple):
-    """New values for the row under `key`, if `when` holds; `touches` None takes any number of rows."""
+    """New values for the row with this `key`, if `when` holds. With `touches` None, any number of rows may match."""
 
     table: str
     key: Mapping[str, Value]
@@ -37,7 +37,7 @@ class Update(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """The row under `key` goes, if `when` holds."""
+    """The deletion of the row with this `key`, if `when` holds. With `touches` None, any number of rows may match."""
 
     table: str
     key: Mapping[str, Value]
@@ -79,8 +79,7 @@ Part = Insert | InsertMany | Guarded | GuardedMany
 
 
 class ChangeSet:
-    """All of it is written, or nothing. Updates and deletes run first, in order, and then the inserts; parts of many
-    rows before the others of their kind."""
+    """Parts that are written together or not at all. All updates and deletes run before the inserts."""
 
     __slots__ = ("guarded", "guarded_many", "inserts", "inserts_many")
 
@@ -92,7 +91,7 @@ class ChangeSet:
         self.add(*parts)
 
     def add(self, *parts: Part) -> None:
-        """Puts more into the same set."""
+        """Add parts to the set."""
         for part in parts:
             if isinstance(part, Insert):
                 self.inserts.append(part)
@@ -104,7 +103,7 @@ class ChangeSet:
                 self.guarded.append(part)
 
     def extend(self, others: Iterable["ChangeSet"]) -> None:
-        """Puts other sets into this one: they then hold or fail together."""
+        """Merge other sets into this one. They then hold or fail together."""
         for other in others:
             self.guarded += other.guarded
             self.guarded_many += other.guarded_many
@@ -113,7 +112,7 @@ class ChangeSet:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be written."""
+        """Whether the set has no parts."""
         return not (self.guarded or self.inserts or self.guarded_many or self.inserts_many)
 
     def tables(self) -> set[str]:
@@ -123,7 +122,7 @@ class ChangeSet:
 
 
 class ConditionFailedError(Exception):
-    """A row was not as the change set demands; nothing of it was written. The command may read and decide anew."""
+    """A condition of the change set did not hold, so nothing was written. The command may read and decide again."""
 
 
 class StorageError(Exception):

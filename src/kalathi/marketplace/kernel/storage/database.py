@@ -37,24 +37,24 @@ class View(Protocol):
         ...
 
     def for_each(self, name: str, keys: Sequence[str], sql: str, parameters: Mapping[str, Value]) -> list[Row]:
-        """The rows of the statement for each key in turn, which it calls `:name`; one round trip for all of them."""
+        """Run the statement for each key in turn, as its parameter `:name`, and return all rows, in one round trip."""
         ...
 
     def unlocked(self, alias: str) -> str:
-        """The end of a claim's SELECT that skips rows which other workers are claiming; empty if there are no other
-        workers."""
+        """Return the end of a claim's SELECT, which skips rows that other workers are claiming; empty if there are no
+        other workers."""
         ...
 
 
 def pad_rows(rows: Sequence[T]) -> list[T]:
-    """At least one row, the last of them again and again up to a power of two: so a list in a statement has few
-    lengths, and a database meets few texts of it."""
+    """Repeat the last row until their number is a power of two. So lists in a statement have few lengths, and the
+    database meets few different statements. Needs at least one row."""
     length = 1 << (len(rows) - 1).bit_length()
     return [*rows, *([rows[-1]] * (length - len(rows)))]
 
 
 def any_of(columns: tuple[str, str], pairs: Sequence[tuple[str, str]]) -> tuple[str, dict[str, Value]]:
-    """The condition that two columns hold one of these pairs, at least one, and its parameters."""
+    """Return the condition that two columns hold one of these pairs, and its parameters. Needs at least one pair."""
     first, second = columns
     parameters: dict[str, Value] = {}
     conditions = []
@@ -69,7 +69,7 @@ Command = Callable[[View], tuple[ChangeSet, T]]
 
 
 class Database(ABC):
-    """Where everything is kept; used from one event loop."""
+    """The database of a process, used from one event loop."""
 
     # Whether other processes may serve the same database.
     is_shared = False
@@ -81,11 +81,11 @@ class Database(ABC):
 
     @abstractmethod
     async def read_point(self, query: Query[T]) -> T:
-        """Read one point. Raises the query's own errors, StorageError."""
+        """Run a query of one statement. Raises the query's own errors, StorageError."""
 
     @abstractmethod
     async def read(self, query: Query[T]) -> T:
-        """Read a few points on one snapshot. Raises the query's own errors, StorageError."""
+        """Run a short query of a few statements on one snapshot. Raises the query's own errors, StorageError."""
 
     @abstractmethod
     async def read_list(self, query: Query[T]) -> T:
@@ -98,17 +98,18 @@ class Database(ABC):
 
     @abstractmethod
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
-        """Returns when every set is on disk or refused, each on its own: for each None, or the ConditionFailedError or
-        StorageError for which nothing of it was written."""
+        """Commit each set on its own, and return when every set is on disk or refused. The result has None for a
+        written set, else its ConditionFailedError or StorageError; nothing of a refused set was written."""
 
     async def commit(self, changes: ChangeSet) -> None:
-        """Returns when the set is on disk. Raises ConditionFailedError or StorageError; then nothing was written."""
+        """Commit a set, and return when it is on disk. Raises ConditionFailedError or StorageError; then nothing was
+        written."""
         (refusal,) = await self.commit_each((changes,))
         if refusal is not None:
             raise refusal
 
-    def stop_waiting(self) -> None:  # noqa: B027  (most have nobody to wait for)
-        """The end has come: from now on nothing waits for a server that is not there."""
+    def stop_waiting(self) -> None:  # noqa: B027  (only PostgreSQL waits for a server)
+        """Stop waiting for an unreachable server, because the process is stopping."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -131,12 +132,12 @@ class Database(ABC):
         raise refuse(ConcurrentChange())
 
     def subscribe(self, table: str, listener: Callable[[], None]) -> None:
-        """The listener is called on the present event loop after a commit has put rows into the table."""
+        """Call the listener on the running event loop after each commit that inserts rows into the table."""
         self._loop = asyncio.get_running_loop()
         self._listeners.setdefault(table, []).append(listener)
 
     def unsubscribe(self, table: str, listener: Callable[[], None]) -> None:
-        """The listener is not called any more."""
+        """Stop calling the listener."""
         self._listeners.get(table, []).remove(listener)
 
     def _notify(self, tables: set[str]) -> None:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 # Enough to take every caller that can wait at once; a bound only so that one transaction stays short.
 _LARGEST_GROUP: Final = 512
 
-# For each set None when it is written, else why not.
+# For each set: None if it was written, else the error.
 Outcomes = list[Exception | None]
 # The rest of a group, for the writer's thread.
 Begun = Callable[[], Outcomes]
@@ -41,7 +41,7 @@ class _Group(NamedTuple):
 
 
 class GroupWriter:
-    """Takes change sets from an event loop, writes them in groups, one after the other, answers when they are on
+    """Write the change sets of an event loop in groups, one after the other. Callers continue when their sets are on
     disk."""
 
     def __init__(
@@ -70,14 +70,14 @@ class GroupWriter:
         self._thread.start()
 
     async def commit(self, sets: Sequence[ChangeSet]) -> Outcomes:
-        """Returns when all sets are on disk, or refused: for each None, or ConditionFailedError or StorageError, and
-        then nothing of it was written."""
+        """Write the sets, and return when each is on disk or refused. The result has None for a written set, else its
+        ConditionFailedError or StorageError; nothing of a refused set was written."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Outcomes] = loop.create_future()
         self._waiting.append(_Waiting(sets, answer))
         if self._is_idle.is_set():
             self._is_idle.clear()
-            # Not at once: other callers that commit in this turn of the loop join the group.
+            # Begin the group later, so that other callers that commit in this turn of the loop join it.
             loop.call_soon(self._next_group, loop)
         return await answer
 
@@ -92,7 +92,7 @@ class GroupWriter:
         return cast(T, await answer)
 
     def waiting(self) -> int:
-        """How many callers wait for their turn."""
+        """Return the number of waiting callers."""
         return len(self._waiting) + len(self._turns)
 
     async def close(self) -> None:
@@ -107,7 +107,7 @@ class GroupWriter:
             work, answer = self._turns.popleft()
             try:
                 done = work()
-            except Exception as error:  # noqa: BLE001  (its caller hears of it)
+            except Exception as error:  # noqa: BLE001  (the caller gets it)
                 if not answer.done():
                     answer.set_exception(error)
             else:
@@ -129,7 +129,7 @@ class GroupWriter:
             group, finish = job
             try:
                 outcomes = finish()
-            except Exception as error:  # noqa: BLE001  (it should not, but a thread that has ended answers nobody ever)
+            except Exception as error:  # noqa: BLE001  (unexpected; without its thread the writer would never answer again)
                 outcomes = [error] * group.size
             # A loop that has ended takes no more answers.
             with contextlib.suppress(RuntimeError):
@@ -145,7 +145,7 @@ class GroupWriter:
             for changes, outcome in zip(caller.sets, own, strict=True):
                 if outcome is None and (changes.inserts or changes.inserts_many):
                     tables |= changes.tables()
-            if not caller.answer.done():  # Else the caller has gone; its set is written all the same.
+            if not caller.answer.done():  # Else the caller was cancelled; its set is written all the same.
                 caller.answer.set_result(own)
         # The next group begins after the answered callers have had their turn: they may commit again.
         group.loop.call_soon(self._next_group, group.loop)

@@ -1,8 +1,8 @@
-"""Bring the tables of a database to the shape that this program knows (Alembic), in the first process that starts.
+"""Migrate the tables of a database to the shape of this version (Alembic), in the first process that starts.
 
-SQLite's file is locked by its one process; on PostgreSQL an advisory lock makes the others wait. One SELECT recognises
-a database that is up to date, so that Alembic is imported only if there is something to do: its import takes longer
-than the rest of a start.
+On SQLite, one process holds the lock on the file; on PostgreSQL, an advisory lock makes the other processes wait. One
+SELECT recognises a database that is up to date, so that Alembic is imported only if there are steps to run: its import
+takes longer than the rest of a start.
 """
 
 from pathlib import Path
@@ -21,15 +21,15 @@ _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
 class NewerDatabaseError(Exception):
-    """The database was brought to a shape that this version does not know."""
+    """A newer version of Kalathi has migrated the database."""
 
 
 def migrate_sqlite(path: Path, shape: str = HEAD) -> None:
-    """Bring a file that no other process has open to this shape. An earlier `shape` is for a new file only. Raises
+    """Migrate a file that no other process has open. Give an earlier `shape` for a new file only. Raises
     NewerDatabaseError."""
     engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
-    # Left to itself the driver commits before each statement that changes a table, and a process that is killed in
-    # between leaves half a shape that no start can mend.
+    # By default the driver commits before each statement that changes a table. A process that is killed in between
+    # would leave a half-migrated file, which no start can repair.
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     event.listen(engine, "commit", lambda connection: connection.exec_driver_sql("COMMIT"))
     event.listen(engine, "rollback", lambda connection: connection.exec_driver_sql("ROLLBACK"))
@@ -37,7 +37,8 @@ def migrate_sqlite(path: Path, shape: str = HEAD) -> None:
 
 
 def migrate_postgres(url: str, shape: str = HEAD) -> None:
-    """The database of a `postgresql://` URL. Raises NewerDatabaseError, SQLAlchemy's errors when it is not there."""
+    """Migrate the database of a `postgresql://` URL. Raises NewerDatabaseError, and SQLAlchemy's errors if it cannot be
+    reached."""
     _migrate(create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1)), shape)
 
 

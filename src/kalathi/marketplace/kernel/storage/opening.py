@@ -1,4 +1,4 @@
-"""Which database a URL means. Only the driver that is used is imported."""
+"""Open the database of a URL. Only the driver that is used is imported."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ _FORMS = "database: give sqlite:///path or postgresql://user@host/name"
 
 
 async def open_database(url: str) -> Database:
-    """`sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://...`, brought to its present shape.
+    """Open the database at `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://...`, and migrate it.
 
     Raises ValueError for any other URL, DatabaseInUseError, NewerDatabaseError, StorageError.
     """
@@ -24,12 +24,12 @@ async def open_database(url: str) -> Database:
 
 
 def is_postgres(url: str) -> bool:
-    """Whether any number of processes may serve it."""
+    """Whether the URL is of PostgreSQL, which any number of processes can share."""
     return url.startswith(("postgresql://", "postgres://"))
 
 
 def sqlite_path(url: str) -> Path:
-    """The file of a `sqlite:///` URL. Raises ValueError."""
+    """Return the file of a `sqlite:///` URL. Raises ValueError for any other URL."""
     parts = urlsplit(url)
     if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
         raise ValueError(_FORMS)

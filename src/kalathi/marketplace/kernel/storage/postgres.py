@@ -1,8 +1,8 @@
-"""PostgreSQL, 15 and later: any number of processes serve one database.
+"""PostgreSQL, 15 and later: any number of processes share one database.
 
-Reads run on a few threads, each with a connection of its own; writes run through one more, in groups. After a group
-another thread sends one NOTIFY without payload, and one listens for those of other processes; a process that misses one
-looks again within a second. A lost connection is made again without a restart.
+Reads run on a few threads, each with its own connection. Writes run in groups over one more connection. After each
+group, one thread sends a NOTIFY without payload; another thread listens for the NOTIFYs of other processes. A process
+that misses one polls within a second. A lost connection is opened again without a restart.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from kalathi.marketplace.kernel.storage.statements import positional
 _log = structlog.get_logger("kalathi.database")
 
 _READER_THREADS: Final = 4
-# Errors that are no fault of the statement: the server is gone, full, or does not write.
+# Errors of the server, not of the statement: it is gone, full, or refuses to write.
 _OF_THE_SERVER: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-# How often a read is tried on another connection when its own was cut.
+# The most attempts at a read, each on another connection because the one before was lost.
 _MOST_ATTEMPTS: Final = 5
 _CHANNEL: Final = "kalathi"
 _CONNECT_SECONDS: Final = 5
@@ -38,7 +38,7 @@ _PATIENCE_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.1
 _LISTEN_AGAIN_SECONDS: Final = 0.5
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# A server that is gone without a word is noticed within half a minute.
+# Notice a server that vanished without closing the connection within half a minute.
 _KEEPALIVE: Final[dict[str, Any]] = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -55,7 +55,7 @@ _OF_EACH_CONNECTION: Final = (
 
 
 class _PostgresView:
-    """One snapshot for a query of several statements: taken together with the first of them."""
+    """A snapshot for a query of several statements. The first statement begins it, in one round trip."""
 
     __slots__ = ("_connection", "_snapshot", "begun")
 
@@ -72,7 +72,7 @@ class _PostgresView:
         text, names = positional(sql, "%s")
         values = [parameters[name] for name in names]
         if any(isinstance(value, str) and "\0" in value for value in values):
-            return []  # No text of this database has that character.
+            return []  # No text of this database has U+0000.
         values = [str(value) if isinstance(value, str) else value for value in values]
         if self._snapshot and not self.begun:
             self.begun = True
@@ -98,12 +98,12 @@ class PostgresDatabase(Database):
     is_shared = True
 
     def __init__(self, url: str) -> None:
-        """Opens connections as they are needed. Raises nothing yet."""
+        """Prepare threads and connections. Connections are opened later, so this raises no error."""
         super().__init__()
         self._url = url
         self._closing = threading.Event()
         self._hurried = threading.Event()
-        # Since when no connection could be made: one caller after the other must not spend its own patience.
+        # The monotonic time of the first failed connection. All callers share one time limit, which counts from it.
         self._down_since: float | None = None
         self._local = threading.local()
         self._open: set[Connection] = set()
@@ -119,29 +119,29 @@ class PostgresDatabase(Database):
         self._notifier = _Notifier(self._connected, self._closing, self._notify_all)
 
     async def read_point(self, query: Query[T]) -> T:
-        """One statement needs no snapshot around it."""
+        """Read on a reader thread, without a snapshot: one statement needs none."""
         return await self._on_a_reader(partial(self._query, query, snapshot=False))
 
     async def read(self, query: Query[T]) -> T:
-        """On a reader thread."""
+        """Read one snapshot on a reader thread."""
         return await self._on_a_reader(partial(self._query, query, snapshot=True))
 
     async def read_list(self, query: Query[T]) -> T:
-        """The same."""
+        """Read one snapshot on a reader thread."""
         return await self._on_a_reader(partial(self._query, query, snapshot=True))
 
     async def claim(self, command: Command[T]) -> T:
-        """In a transaction of its own, on a reader thread: the rows that it selects are locked until they are ours."""
+        """Claim in a separate transaction, on a reader thread. The selected rows stay locked until it ends."""
         return await self._on_a_reader(partial(self._claim, command))
 
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
-        """Through the writer's queue."""
+        """Commit through the writer's queue."""
         if self._writer.closed:
             raise StorageError("The database is closed.")
         return await self._writer.commit(sets)
 
     def stop_waiting(self) -> None:
-        """A server that is not there is given up at once."""
+        """Fail at once from now on if the server cannot be reached."""
         self._hurried.set()
 
     async def close(self) -> None:
@@ -168,7 +168,8 @@ class PostgresDatabase(Database):
             except psycopg.Error as error:
                 if not isinstance(error, _OF_THE_SERVER):
                     raise
-                # It has read only, or its transaction is gone with the connection: it may run again on another one.
+                # The work has only read, or its transaction ended with the connection, so it can run again on another
+                # one.
                 lost = is_lost(connection, error)
                 if lost:
                     connection.close()
@@ -213,8 +214,8 @@ class PostgresDatabase(Database):
         return connection
 
     def _connected(self) -> Connection:
-        """A new connection; waits for the server a while, as when it is restarted, counted from when it was first
-        missed. Raises StorageError."""
+        """Return a new connection. Wait for a server that is unreachable, for example during its restart, until 10
+        seconds after the first failure. Raises StorageError."""
         while True:
             try:
                 connection = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, **_KEEPALIVE)
@@ -234,15 +235,17 @@ class PostgresDatabase(Database):
             self._notifier.notify()
 
     def _notify_all(self) -> None:
-        """Another process has written to unknown tables. Called on the thread that listens."""
+        """Call the subscribers of all tables, because another process has written to unknown ones. Runs on the thread
+        that listens."""
         loop = self._loop
         if loop is not None:
-            with contextlib.suppress(RuntimeError):  # The loop has ended, and with it whoever wanted to know.
+            with contextlib.suppress(RuntimeError):  # The loop has ended, and its subscribers with it.
                 loop.call_soon_threadsafe(self._notify, set(self._listeners))
 
 
 class _Notifier:
-    """One NOTIFY after a group, sent and heard on threads and connections of their own."""
+    """Send one NOTIFY after each group, and receive those of other processes. Each side has its own thread and
+    connection."""
 
     def __init__(self, connect: Callable[[], Connection], closing: threading.Event, heard: Callable[[], None]) -> None:
         self._connect = connect
@@ -262,7 +265,7 @@ class _Notifier:
         self._wanted.set()
 
     def close(self) -> None:
-        """Ends the threads; `closing` is set by then."""
+        """End the threads. The caller must have set `closing` before."""
         self._wanted.set()
         for thread in self._threads:
             thread.join()
@@ -273,7 +276,7 @@ class _Notifier:
         while not ends:
             self._wanted.wait()
             self._wanted.clear()
-            # The last one wakes our own listener, so that it sees that it is to end.
+            # The last NOTIFY wakes our own listener, so that it ends.
             ends = self._closing.is_set()
             try:
                 if connection is None or connection.closed:
@@ -281,7 +284,7 @@ class _Notifier:
                     self._own_pid = connection.info.backend_pid
                 connection.execute(f"NOTIFY {_CHANNEL}")
             except (psycopg.Error, StorageError):
-                _log.warning("notify_failed")  # Others look again by themselves.
+                _log.warning("notify_failed")  # Other processes poll as well.
         if connection is not None:
             connection.close()
 

@@ -1,14 +1,14 @@
-"""A group of change sets on PostgreSQL, in one transaction and two round trips.
+"""Write a group of change sets on PostgreSQL, in one transaction and two round trips.
 
-The first flight has BEGIN, the transaction's id and every update and delete. The second, once all row counts are read,
-has the inserts and COMMIT. Parts of one shape, from all sets, are one statement over arrays, and its rows say which
-parts found theirs; only counters, whose rows several sets may change, are sent one by one. So thirty-two accepts are
-seven statements instead of 160.
+The first round trip sends BEGIN, the query for the transaction's id, and every update and delete. The second sends the
+inserts and COMMIT, after all row counts are known. Parts of one shape, from all sets, become one statement over arrays,
+and the rows that it returns show which parts found their row. Only counters, whose rows several sets may change, are
+sent one by one. For example, thirty-two accepts need seven statements instead of 160.
 
-A set whose condition does not hold leaves the group; if it has changed a row by then, the transaction is rolled back
-and the rest runs again. After any other SQL error the sets run one by one, so that each gets its own answer. A deadlock
-or a serialization error runs again. If the connection is lost before COMMIT was sent, the group runs again on another
-one; after that, its mark says whether it was written.
+A set whose condition does not hold leaves the group. If it has already changed a row, the transaction is rolled back,
+and the remaining sets run again. After any other SQL error the sets run one by one, so that each gets its own outcome.
+After a deadlock or a serialization error the group runs again. If the connection is lost before COMMIT is sent, the
+group runs again on another one. If it is lost later, the group's mark shows whether the group was written.
 """
 
 import logging
@@ -54,7 +54,8 @@ Shape = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
 
 
 class _LostError(Exception):
-    """Internal: the connection broke. `transaction` is its id when COMMIT had been sent, and so may have happened."""
+    """Internal: the connection broke. `transaction` is the id of a transaction whose COMMIT was sent, and may have
+    succeeded; None before that."""
 
     def __init__(self, transaction: str | None) -> None:
         self.transaction = transaction
@@ -79,17 +80,17 @@ class _Effect(NamedTuple):
 
 
 class PostgresWriter:
-    """Writes groups over one connection, which is made anew whenever it is lost."""
+    """Write groups over one connection, and open a new one when it is lost."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
-        """`connect` waits for the server as long as it may, then raises StorageError."""
+        """`connect` waits for the server up to its time limit, then raises StorageError."""
         self._connect = connect
         self._connection: Connection | None = None
         self._name = secrets.token_hex(8)
         self._mark = 0
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 
@@ -105,7 +106,7 @@ class PostgresWriter:
                 refused, ended = self._attempt(group)
             except StorageError as error:
                 return [error if place in remaining else outcome for place, outcome in enumerate(outcomes)]
-            except Exception as error:  # noqa: BLE001  (whatever it is, its caller hears of it and the thread lives on)
+            except Exception as error:  # noqa: BLE001  (any error is an outcome for its caller; the thread must live on)
                 return self._one_by_one(sets, remaining, outcomes, error)
             for number in refused:
                 outcomes[remaining[number]] = ConditionFailedError()
@@ -126,7 +127,8 @@ class PostgresWriter:
         return outcomes
 
     def _attempt(self, group: Sequence[ChangeSet]) -> tuple[list[int], bool]:
-        """The sets that were refused, and whether the others are on disk; if not, the rest is to run again."""
+        """Write a group once. Return the places of the refused sets, and whether the others are on disk; if not, they
+        must run again."""
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
         connection = self._connection
@@ -145,18 +147,18 @@ class PostgresWriter:
                 return [], False
             return [], self._has_happened(lost.transaction, pid)
         except Exception:
-            # In a pipeline that was aborted the driver no longer knows which of its statements the server has prepared,
-            # so an error ends the connection. They are rare: a key that was taken by another process.
+            # After an aborted pipeline the driver no longer knows which of its statements the server has prepared, so
+            # an error closes the connection. Errors are rare, for example a key that another process has inserted.
             connection.close()
             raise
 
     def _has_happened(self, transaction: str, pid: int) -> bool:
-        """Return whether a transaction is on disk if the answer to its COMMIT was lost: then its mark is. Raises
-        StorageError if that cannot be found out.
+        """Return whether a transaction is on disk although the answer to its COMMIT was lost. Its mark shows it. Raises
+        StorageError if the mark cannot be read.
 
-        The transaction's id only says whether it still runs: after a crash a server gives the ids of lost transactions
-        to new ones. If the server has not noticed the lost connection, for example behind a firewall that forgot it, it
-        goes on waiting for COMMIT; then its process `pid` is ended.
+        The transaction's id only shows whether it still runs: after a crash, a server gives the ids of lost
+        transactions to new ones. If the server has not noticed the lost connection, for example behind a firewall that
+        dropped it, it still waits for COMMIT. Then its process `pid` is ended.
         """
         self.close()
         connection = self._connection = self._connect()
@@ -178,11 +180,11 @@ class PostgresWriter:
 
 
 def _goes_on(connection: Connection, transaction: str) -> bool:
-    """Whether a transaction is neither committed nor aborted; one that the server does not know is neither."""
+    """Whether a transaction is still in progress. A server that does not know its id answers no."""
     try:
         row = connection.execute("SELECT pg_xact_status(%s::xid8)", [transaction]).fetchone()
     except psycopg.errors.InvalidParameterValue:
-        return False  # A server that was put in the other's place, and has not given out this id yet.
+        return False  # A replacement server, which has not assigned this id yet.
     return row is not None and row[0] == "in progress"
 
 
@@ -196,7 +198,8 @@ def _write_group(connection: Connection, group: Sequence[ChangeSet], mark: list[
         effect = _effect(group, sent)
         refused = [place for place, changes in enumerate(group) if effect.held[place] < _conditions(changes)]
         if any(effect.changed[place] for place in refused):
-            # The others may have met rows as these left them, so only these are sure to be refused.
+            # The conditions of the other refused sets may have failed on rows that these sets changed, so only these
+            # are certainly refused.
             connection.execute("ROLLBACK")
             return [place for place in refused if effect.changed[place]], False
         kept = [changes for place, changes in enumerate(group) if place not in set(refused)]
@@ -214,9 +217,9 @@ def _write_group(connection: Connection, group: Sequence[ChangeSet], mark: list[
 
 
 def is_lost(connection: Connection, error: psycopg.Error) -> bool:
-    """Whether the error ends the connection: it broke, or the server says that it goes away (classes 08 and 57P).
+    """Whether the error ends the connection: it broke, or the server reports that it closes it (classes 08 and 57P).
 
-    The server may say so in the place of the answer to a COMMIT that it has carried out.
+    The server may send this report in place of the answer to a COMMIT that it has carried out.
     """
     if connection.broken or connection.closed:
         return True
@@ -232,7 +235,7 @@ def write_guarded(connection: Connection, changes: ChangeSet) -> bool:
 
 
 def _conditions(changes: ChangeSet) -> int:
-    """How many rows a set must find as it demands them."""
+    """Return the number of conditions of a set: one for each update and delete of a row."""
     return len(changes.guarded) + sum(len(part.rows) for part in changes.guarded_many)
 
 
@@ -240,9 +243,11 @@ _Sent = tuple[Cursor[Any], list[int] | None, int]
 
 
 def _send_guarded(connection: Connection, group: Sequence[ChangeSet]) -> list[_Sent]:
-    """Sends updates and deletes, by table and key, so that processes that write the same rows take them in one order.
+    """Send updates and deletes, sorted by table and key, so that processes that write the same rows lock them in one
+    order.
 
-    Gives for each statement its cursor, and the places of its rows in the group: of one row, or of an array of them.
+    Return for each statement its cursor, the place of its set in the group, and the number of rows that it must change
+    (-1: any number). A statement over an array has no place: its rows return theirs.
     """
     alone: list[tuple[str, str, int, int, Guarded]] = []
     together: dict[Shape, list[tuple[int, Guarded]]] = {}
@@ -274,7 +279,7 @@ def _send_guarded(connection: Connection, group: Sequence[ChangeSet]) -> list[_S
 
 def _send_many(connection: Connection, part: GuardedMany, place: int) -> Cursor[Any]:
     values = part.values if isinstance(part, UpdateMany) else ()
-    # By key, as above: the key follows the new values.
+    # Sorted by key, as above. In each row the key follows the new values.
     rows = sorted(part.rows, key=lambda row: [str(value) for value in row[len(values) : len(values) + len(part.key)]])
     columns: list[list[Any]] = [[place] * len(rows)]
     columns += [[_plain(value) for value in column] for column in zip(*rows, strict=True)]
@@ -308,7 +313,8 @@ def _send_inserts(connection: Connection, group: Sequence[ChangeSet]) -> None:
 
 
 def _is_plain(part: Guarded) -> bool:
-    """Whether it sets values and compares them, of one row, as every part but those of counters does."""
+    """Whether a part changes one row, sets plain values and compares for equality. Every part does, except those of
+    counters."""
     values = part.values.values() if isinstance(part, Update) else ()
     special = any(isinstance(value, Add) for value in values) or any(
         isinstance(value, AtLeast) for value in part.when.values()
@@ -358,7 +364,7 @@ def _array(table: str, name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Words of the code as plain texts: the driver looks for a dumper by class."""
+    """Return the plain text of a StrEnum, because the driver chooses its dumper by class."""
     return str(value) if isinstance(value, str) else value
 
 

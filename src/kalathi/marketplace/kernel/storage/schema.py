@@ -28,8 +28,8 @@ def _bytes(name: str) -> Column[bytes]:
 
 
 def _table(name: str, *items: SchemaItem, small_rows: bool = True) -> Table:
-    # A row of a table without row ids lies in its key's own tree: one tree to write instead of two. Rows above a
-    # quarter of a page would spill out of it, so tables with documents keep their row ids.
+    # In a table without row ids, a row is stored in its key's own tree, so a write changes one tree instead of two. A
+    # row above a quarter of a page would overflow, so tables with documents keep their row ids.
     return Table(name, METADATA, *items, sqlite_with_rowid=not small_rows)
 
 
@@ -51,7 +51,7 @@ _table(
     Column("shop_id", _TEXT, nullable=False, unique=True),  # one live token a shop (docs/contract.md#section-1)
     PrimaryKeyConstraint("token_hash"),
 )
-# The live secrets with which a shop's webhooks are signed; two while one is being changed, none when it is off.
+# The active signing secrets of a shop: two while a secret is being changed, none if signing is off.
 _table(
     "signing_secrets",
     _text("shop_id"),
@@ -84,7 +84,7 @@ _table(
     Index("orders_by_change", "shop_id", "state", "updated_at"),
     small_rows=False,
 )
-# The shop of a code: of an order, a return or a purchase order, which never have the same codes.
+# The shop of each code. Orders, returns and purchase orders never have the same code.
 _table("directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))
 _table(
     "returns",
@@ -228,8 +228,8 @@ _table(
     small_rows=False,
 )
 
-# Sessions of the pages: one lives as long as the token with which it began, and until a real time. The operator's may
-# have a shop open in a sandbox.
+# Sessions of the pages. A session ends with the token that it began with, or at a real time. In a sandbox, the
+# operator's session may have a shop open.
 _table(
     "sessions",
     _bytes("session_hash"),

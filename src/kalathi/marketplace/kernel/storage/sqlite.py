@@ -23,9 +23,9 @@ from kalathi.marketplace.kernel.storage.statements import positional
 from kalathi.private_files import make_private_folder, open_lock_file
 
 _READER_THREADS = 2
-# How late a change by another program may be noticed.
+# The longest delay until a change by another program is visible.
 _SNAPSHOT_SECONDS = 0.25
-# The write-ahead log is cut to this size when it is started over after a large reader, such as a backup, has ended.
+# SQLite truncates the write-ahead log to this size when it restarts the log after a large reader, such as a backup.
 _LARGEST_LOG_BYTES = 16 * 2**20
 
 
@@ -45,7 +45,7 @@ class _SqliteView:
         return self._connection.execute(text, [parameters[name] for name in names]).fetchall()
 
     def for_each(self, name: str, keys: Sequence[str], sql: str, parameters: Mapping[str, Value]) -> list[Row]:
-        # There is no trip to be saved: one text of many parts takes as long as the parts.
+        # There is no round trip to save: one combined statement takes as long as its parts.
         text, names = positional(sql)
         rows: list[Row] = []
         for key in keys:
@@ -61,7 +61,7 @@ class SqliteDatabase(Database):
     """One file in WAL mode with `synchronous=FULL`."""
 
     def __init__(self, path: Path) -> None:
-        """Opens the file, its tables in their present shape. Raises DatabaseInUseError, NewerDatabaseError."""
+        """Open the file and migrate its tables. Raises DatabaseInUseError, NewerDatabaseError."""
         super().__init__()
         make_private_folder(path.parent)
         # It holds signing secrets and people's addresses; SQLite gives the files beside it the same mode.
@@ -89,15 +89,16 @@ class SqliteDatabase(Database):
         self.metrics.watch_queue(self._writer.waiting)
 
     async def read_point(self, query: Query[T]) -> T:
-        """As read."""
+        """Read inline, like `read`."""
         return await self.read(query)
 
     async def read(self, query: Query[T]) -> T:
-        """Inline, and never interrupted: a query does not await, so one connection serves all."""
-        # One read transaction stays open over many reads while nothing is being written: taking and leaving WAL's locks
-        # for each read cost a GET a fifth of its time. It ends after a moment, so that a change by another program (a
-        # token deleted with SQLite's own shell) is seen. During writes no snapshot is held, because it would keep the
-        # log from being started over.
+        """Read inline on the event loop. A query does not await, so nothing interrupts it, and one connection serves
+        all."""
+        # One read transaction stays open over many reads while nothing is being written: locking and unlocking the
+        # write-ahead log for each read cost a fifth of the time of a GET. The transaction ends after a moment, so that
+        # a change by another program (for example a token deleted in SQLite's own shell) becomes visible. During writes
+        # no snapshot is held, because it would keep SQLite from restarting the log.
         if not (self._holds_snapshot or self._commits_in_flight):
             self._reading.execute("BEGIN")
             self._holds_snapshot = True
@@ -115,7 +116,7 @@ class SqliteDatabase(Database):
             raise StorageError(str(error)) from error
 
     async def read_list(self, query: Query[T]) -> T:
-        """A snapshot of its own, on a reader thread."""
+        """Read a separate snapshot on a reader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
     async def claim(self, command: Command[T]) -> T:
@@ -129,7 +130,7 @@ class SqliteDatabase(Database):
         return write_claim(self._writing, partial(command, self._writes))
 
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
-        """Through the writer's queue."""
+        """Commit through the writer's queue."""
         self._check_open()
         self._commits_in_flight += 1
         self._end_snapshot()
@@ -148,7 +149,7 @@ class SqliteDatabase(Database):
             raise StorageError("The database is closed.")
 
     async def close(self) -> None:
-        """Write all waiting sets and free the file for another process."""
+        """Write all waiting sets, and unlock the file."""
         await self._writer.close()
         self._end_snapshot()
         self._readers.shutdown()
@@ -185,7 +186,7 @@ def lock_database(database: Path) -> IO[str]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Transactions are ours, so the driver's own are off; the writer's connection is used from its thread.
+    # We begin and end transactions, so the driver's own are off. The writer's connection is also used from its thread.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")

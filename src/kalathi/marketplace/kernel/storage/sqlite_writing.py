@@ -1,13 +1,13 @@
-"""A group of change sets on SQLite, in one transaction.
+"""Write a group of change sets on SQLite, in one transaction.
 
 Parts of one shape are collected over the whole group and run with executemany, which is three times as fast as one call
-each. For updates and deletes this returns only the total of changed rows; if that is not one for each, the group starts
-again with one call each. A set whose condition then fails on its first statement has written nothing and simply leaves;
-one that fails later makes the group start again without it. After any other error the sets run one by one, so that each
-gets its own answer.
+each. For updates and deletes, executemany returns only the total of changed rows. If that total is not one row for each
+part, the group starts again with one call each. A set whose condition fails on its first statement has written nothing
+and leaves the group. A set that fails later makes the group start again without it. After any other error the sets run
+one by one, so that each gets its own outcome.
 
-With `synchronous=FULL`, a COMMIT that has returned is on disk. Claims need not be, and are written with `NORMAL`: the
-file stays whole, and a claim that is lost in a crash is free again.
+With `synchronous=FULL`, a COMMIT that has returned is on disk. Claims need not be on disk, and are written with
+`NORMAL`: the file stays consistent, and a claim that is lost in a crash is free again.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ T = TypeVar("T")
 
 _FULL: Final = "PRAGMA synchronous=FULL"
 _NORMAL: Final = "PRAGMA synchronous=NORMAL"
-# The event loop waits for no other program's lock.
+# The event loop must not wait for another program's lock.
 _IMPATIENT: Final = "PRAGMA busy_timeout=0"
 _PATIENT: Final = "PRAGMA busy_timeout=5000"
-# Below this, preparing costs more than it saves.
+# In a smaller group, collecting costs more than it saves.
 _WORTH_COLLECTING: Final = 4
 
 
@@ -46,21 +46,22 @@ class _RefusedError(Exception):
 
 
 def prepare_writer(connection: sqlite3.Connection) -> None:
-    """Once, before the first group."""
+    """Prepare the writer's connection, once, before the first group."""
     connection.execute(_IMPATIENT)
 
 
 def begin_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Begun:
-    """Runs the sets' statements in one transaction, and leaves its COMMIT, which waits for the disk, to the thread.
+    """Run the sets' statements in one transaction. Return the function that commits, for the writer's thread, because
+    COMMIT waits for the disk.
 
-    On a thread, each of a group's statements would give the interpreter away and wait for it; of a worker's deliveries
-    that took half the time.
+    On a thread, each statement would release the interpreter lock and wait for it again, which took half the time of a
+    worker's deliveries.
     """
     try:
         connection.execute(_FULL)
         connection.execute("BEGIN IMMEDIATE")
         kept = _run(connection, sets)
-    except Exception:  # noqa: BLE001  (it comes again when the sets run singly, and there it is told)
+    except Exception:  # noqa: BLE001  (the error returns when the sets run singly, and is reported there)
         _roll_back(connection)
         return partial(_write_with_patience, connection, sets)
     return partial(_finish, connection, sets, kept)
@@ -98,7 +99,8 @@ def _finish(connection: sqlite3.Connection, sets: Sequence[ChangeSet], kept: lis
 
 
 def _run(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> list[int]:
-    """The places of the sets that are written; raises when the group cannot go on as it is."""
+    """Run the statements of the sets. Return the places of the written sets. Raises _RefusedError if the group must
+    start again."""
     places = list(range(len(sets)))
     for place, changes in enumerate(sets):
         _run_many(connection, changes, place)
@@ -114,8 +116,8 @@ def _run(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> list[int]
 
 
 def _write_with_patience(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Outcomes:
-    """Write on the thread, where another program's lock on the file can be waited for, such as a shell that writes to
-    it."""
+    """Write on the thread, which can wait for another program's lock on the file, such as that of SQLite's own
+    shell."""
     connection.execute(_PATIENT)
     try:
         return _write_singly(connection, sets)
@@ -124,7 +126,7 @@ def _write_with_patience(connection: sqlite3.Connection, sets: Sequence[ChangeSe
 
 
 def _write_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Outcomes:
-    """The careful way: every statement for itself, so that it is known which set was refused."""
+    """Write with one call for each statement, so that the refused set is known."""
     outcomes: Outcomes = [None] * len(sets)
     remaining = list(range(len(sets)))
     while remaining:
@@ -141,7 +143,7 @@ def _write_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> 
             _roll_back(connection)
             outcomes[refused.place] = ConditionFailedError()
             remaining = [place for place in remaining if outcomes[place] is None]
-        except Exception as error:  # noqa: BLE001  (whatever it is, its caller hears of it and the thread lives on)
+        except Exception as error:  # noqa: BLE001  (any error is an outcome for its caller; the thread must live on)
             _roll_back(connection)
             if len(remaining) == 1 or _is_locked(error):
                 for place in remaining:
@@ -156,12 +158,13 @@ def _write_singly(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> 
 
 
 def _is_locked(error: Exception) -> bool:
-    """Whether another program kept the file locked for too long: the next set would wait for as long."""
+    """Whether another program has locked the file for too long. The next set would wait just as long."""
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _collect_guarded(sets: Sequence[ChangeSet]) -> dict[str, list[Parameters]] | None:
-    """All updates and deletes by shape; None when their order matters, or how many rows each of them touches."""
+    """Return all updates and deletes by shape. Return None if their order matters, or if one of them may touch a number
+    of rows other than one."""
     by_shape: dict[str, list[Parameters]] = {}
     for changes in sets:
         if len(changes.guarded) > 1 and _touches_a_row_twice(changes):

@@ -1,4 +1,4 @@
-"""SQL of the parts of a change set: made once per shape with SQLAlchemy Core, then run on the bare driver."""
+"""The SQL for the parts of a change set: compiled once per shape with SQLAlchemy Core, then run on the bare driver."""
 
 import re
 from functools import cache, lru_cache
@@ -50,7 +50,7 @@ def make_guarded_statement(part: Guarded, dialect: Dialect = SQLITE) -> tuple[st
 
 
 def many_statement(part: GuardedMany) -> str:
-    """SQLite's SQL for one row of many; the row is its parameters."""
+    """Return SQLite's SQL for one row of the part. The row's values are its parameters."""
     when = tuple((name, False) for name in part.when)
     if isinstance(part, UpdateMany):
         return _update_sql(SQLITE, part.table, tuple((name, False) for name in part.values), part.key, when)
@@ -58,14 +58,15 @@ def many_statement(part: GuardedMany) -> str:
 
 
 def insert_many_statement(part: InsertMany) -> str:
-    """SQLite's SQL for one row of many; the row is its parameters."""
+    """Return SQLite's SQL for one row of the part. The row's values are its parameters."""
     return _insert_sql(part.table, part.columns)
 
 
 # Bounded, because an IN list makes a new text for each length.
 @lru_cache(maxsize=1024)
 def positional(sql: str, placeholder: str = "?") -> tuple[str, tuple[str, ...]]:
-    """A read's SQL as the driver takes it fastest, and the names in its order: names cost it 3 µs a call."""
+    """Return a read's SQL with positional parameters, and their names in order. Named parameters cost the driver 3 µs a
+    call."""
     return re.sub(r":(\w+)", placeholder, sql), tuple(re.findall(r":(\w+)", sql))
 
 

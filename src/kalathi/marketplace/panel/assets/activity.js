@@ -1,9 +1,9 @@
-// What the user is doing at this moment. A part of the page in which the user types, chooses, selects text or is about
-// to click is not replaced.
+// The user's current activity. A part of the page is not replaced while the user types, chooses or selects text in it,
+// or presses a key or a mouse button.
 
 import { TYPED } from "./controls.js";
 
-// The event of the present press: a press and its release on two different elements are no click.
+// The type of the event that began the current press. A page that is replaced during a press would lose the click.
 let press = "";
 
 /**
@@ -42,7 +42,7 @@ export function watchActivity(onPause) {
   };
   for (const name of ["pointerdown", "keydown"]) document.addEventListener(name, begin);
   for (const name of ["pointerup", "pointercancel", "keyup"]) document.addEventListener(name, end);
-  // Another window or another page may get the release.
+  // Another window or page can receive the release.
   for (const name of ["blur", "pagehide"]) window.addEventListener(name, end);
   // Scrollbars and lists of options send no release.
   document.addEventListener("pointermove", (event) => {

@@ -1,7 +1,7 @@
-// A checkbox that stands for all checkboxes of one name in its form (`data-all`).
+// "Select all": a checkbox that checks or clears all checkboxes with one name in its form (`data-all`).
 
 /**
- * The checkboxes that it stands for.
+ * Return the checkboxes that a "select all" checkbox controls.
  * @param {HTMLInputElement} all
  * @returns {HTMLInputElement[]}
  */
@@ -10,7 +10,7 @@ export function boxesOf(all) {
 }
 
 /**
- * Show on it whether all, some or none of them are checked.
+ * Show on a "select all" checkbox whether all, some or none of its checkboxes are checked.
  * @param {HTMLInputElement} all
  */
 export function summarize(all) {
@@ -20,7 +20,7 @@ export function summarize(all) {
 }
 
 /**
- * The checkboxes for all in a part of a page.
+ * Return the "select all" checkboxes in a part of a page.
  * @param {ParentNode} part
  * @returns {HTMLInputElement[]}
  */
@@ -28,7 +28,7 @@ export function findAllBoxes(part) {
   return Array.from(part.querySelectorAll("input[data-all]"));
 }
 
-/** Keep them in step with the user's clicks. */
+/** Update the checkboxes after the user's clicks. */
 export function watchCheckboxes() {
   document.addEventListener("change", ({ target }) => {
     if (!(target instanceof HTMLInputElement) || !target.form) return;

@@ -15,7 +15,7 @@ export function isBox(element) {
 }
 
 /**
- * Whether the user has changed the control. The server fills a refused form in, so every control of that form counts.
+ * Whether the user has changed the control. Every control of a refused form counts, because the server fills it in.
  * @param {Control} control
  * @returns {boolean}
  */
@@ -29,7 +29,7 @@ export function isChanged(control) {
 }
 
 /**
- * Whether it belongs to the form that was refused last.
+ * Whether the control belongs to the refused form.
  * @param {Control} control
  * @returns {boolean}
  */
@@ -66,8 +66,8 @@ function keyOf(element) {
 }
 
 /**
- * Carry the user's changes in a region over into a newer copy of it. Changes nothing and returns false if the copy has
- * no place for a text that the user has typed.
+ * Copy the user's changes in a region to a newer version of it. Return false, without any change, if the newer version
+ * has no control for a text that the user typed.
  * @param {Element} region
  * @param {Element} fresh
  * @returns {boolean}
@@ -96,8 +96,8 @@ export function carryOver(region, fresh) {
 }
 
 /**
- * Whether a change may be dropped. Ticks, choices, files and blanks go with the thing they belonged to; a typed text is
- * the user's work.
+ * Whether a change can be dropped. Checked boxes, choices, files and blank texts disappear with their control. Typed
+ * texts are kept, because they are the user's work.
  * @param {Control} control
  * @param {Control | null} twin
  * @returns {boolean}

@@ -1,4 +1,4 @@
-// Forms: a second click sends nothing, and a button copies a text.
+// Forms: protection against a double click, and buttons that copy a text.
 
 import { showNews } from "./news.js";
 
@@ -21,7 +21,7 @@ export function sendFormsOnce() {
   });
 }
 
-/** Copy the text of another element by a button (`data-copy`), or select it if the browser allows no copying. */
+/** Let buttons (`data-copy`) copy the text of another element, or select it if the browser does not allow copying. */
 export function watchCopyButtons() {
   document.addEventListener("click", async ({ target }) => {
     const button = target instanceof Element ? target.closest("[data-copy]") : null;

@@ -1,4 +1,4 @@
-// The script of every page. Pages work without it; with it they show changes by themselves.
+// The script of every page. Pages work without it; with it they refresh themselves.
 
 import { isBusyAnywhere, watchActivity } from "./activity.js";
 import { watchCheckboxes } from "./checkboxes.js";
@@ -13,7 +13,7 @@ watchCheckboxes();
 watchCopyButtons();
 noteRegions();
 revealScripted(document);
-// The answer to a form is no page to return to: loading it again would send the form again.
+// Replace the URL of a form's answer with the URL of its page, because a reload would send the form again.
 if ("answers" in document.body.dataset) {
   history.replaceState(history.state, "", (document.body.dataset.page ?? "") + location.search);
 }

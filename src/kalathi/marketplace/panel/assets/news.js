@@ -1,11 +1,11 @@
-// The line of news at the top of a page.
+// The page's line of news.
 
 let timer = 0;
 
 /**
  * Show a text in the page's line of news; an empty one clears it.
  * @param {string} text
- * @param {number} [millis] How long to show it; without, until the next text.
+ * @param {number} [millis] How long to show it; by default until the next text.
  */
 export function showNews(text, millis) {
   const line = document.getElementById("news");

@@ -1,11 +1,11 @@
-// Loading the page again, and showing what has changed.
+// Reloading of the page, to show its changes.
 
 import { showNews } from "./news.js";
 import { replaceRegions, waiting } from "./regions.js";
 
 const NEWS_MILLIS = 10000;
 
-// After another sign-in in this browser the page stays as it is: the user may be in the middle of a sentence.
+// Whether the page's session has ended. The page then stays as it is, because the user may be typing.
 let isEnded = false;
 /** @type {Promise<boolean> | null} */
 let loading = null;
@@ -43,13 +43,13 @@ async function loadUntilCurrent() {
 
 async function load() {
   const body = document.body.dataset;
-  // The answer to a form has the form's address; the page that it shows has its own.
+  // The answer to a form has the form's URL, so the URL of its page is used.
   const answer = await fetch((body.page ?? "") + location.search, { redirect: "manual" }).catch(() => null);
   if (answer?.type === "opaqueredirect") return end("ended");
   if (!answer || !(answer.ok || answer.status === 404)) return false;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const whose = page.body.dataset.whose;
-  // A page that is not ours, such as a proxy's while the marketplace restarts, says nothing about the session.
+  // A page from elsewhere, such as a proxy's error page during a restart, does not show whether the session has ended.
   if (whose === undefined || body.whose === "nobody") return false;
   if (whose === "nobody") return end("ended");
   if (whose !== body.whose) return end("another-shop");

@@ -4,10 +4,10 @@ import { isBusy } from "./activity.js";
 import { findAllBoxes, summarize } from "./checkboxes.js";
 import { carryOver, findTwin } from "./controls.js";
 
-// Each region as the server last sent it: a fold or a tick of the user since then is not a change.
+// The HTML of each region as the server last sent it, without the user's changes since then.
 /** @type {Map<string, string>} */
 const received = new Map();
-/** The names of regions with a change that waits until the user is no longer busy there. @type {Set<string>} */
+/** The names of regions with a newer version that is not shown while the user is busy there. @type {Set<string>} */
 export const waiting = new Set();
 
 /** Note the regions of the page as it was loaded. */
@@ -72,7 +72,7 @@ export function replaceRegion(region, fresh) {
 }
 
 /**
- * Show the elements that are of use with a script only.
+ * Show the elements that need a script.
  * @param {ParentNode} part
  */
 export function revealScripted(part) {
@@ -82,7 +82,7 @@ export function revealScripted(part) {
 }
 
 /**
- * The region's text without the parts that change by themselves, such as the time that is left, and without typed text.
+ * Return the region's text without parts that always change, such as the time left, and without typed text.
  * @param {HTMLElement} region
  * @returns {string}
  */

@@ -1,4 +1,4 @@
-// The stream of changes: the server announces a change, and the page loads itself again.
+// The stream of changes: the server announces a change, and the page reloads itself.
 
 import { hasEnded, refresh } from "./refresh.js";
 
@@ -25,7 +25,7 @@ class Follower {
   /** @type {(() => void) | null} */
   #giveBack = null;
   #timer = 0;
-  // Counts the calls of stop: a slot that arrives after one is given back.
+  // The number of calls of stop. A slot that was requested before the latest call is released.
   #turn = 0;
   #retryMillis = FIRST_RETRY_MILLIS;
 
@@ -51,7 +51,7 @@ class Follower {
     else this.#checkIn(POLL_MILLIS);
   }
 
-  /** Load the page again, and go on. */
+  /** Reload the page, and continue to follow it. */
   async check() {
     if (document.hidden) return;
     const isLoaded = await refresh();
@@ -90,9 +90,9 @@ class Follower {
 }
 
 /**
- * Take one of this browser's streams.
- * @returns {Promise<(() => void) | null>} A function that gives it back; null if all are in use, or the browser has no
- *   locks.
+ * Reserve one of this browser's streams.
+ * @returns {Promise<(() => void) | null>} A function that releases it; null if all are in use, or the browser has no
+ *   Web Locks.
  */
 async function takeSlot() {
   if (!navigator.locks) return null;

@@ -15,7 +15,7 @@ from kalathi.marketplace.panel.refusals import NoFullName, NothingBought
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import store as shops
 
-# A customer for people who only want to see an order arrive.
+# The default customer of the form.
 _SOMEBODY: Final = {
     "first_name": "Ελένη",
     "last_name": "Παπαδοπούλου",
@@ -31,8 +31,8 @@ _COMPANY: Final = ("company", "profession", "vat_number", "doy")
 
 
 async def show_cart(visit: Visit) -> Answer:
-    """`?shop=&page=`: the listings of a shop, and the form of a cart. Quantities on other pages of the list travel with
-    the form from page to page."""
+    """`?shop=&page=`: the listings of a shop, and the form of a cart. The form keeps the quantities from other pages of
+    the list."""
     shop_id = visit.form.text("shop_id") or visit.query.get("shop", "")
     page = read_page({"page": visit.form.text("turn_to") or visit.form.text("page") or visit.query.get("page", "1")})
     wanted = {line["shop_uid"]: line["quantity"] for line in _lines(visit)}
@@ -61,7 +61,7 @@ async def show_cart(visit: Visit) -> Answer:
 
 
 async def place_cart(visit: Visit) -> Answer:
-    """The cart becomes an order. Raises INVALID_PARAMETER."""
+    """Place the cart, or show another page of the listings. Raises INVALID_PARAMETER."""
     if visit.form.text("turn_to"):
         return await show_cart(visit)
     new = _cart(visit)
@@ -91,7 +91,7 @@ def _cart(visit: Visit) -> NewCart:
 
 
 def _lines(visit: Visit) -> list[dict[str, str]]:
-    """The listings with a quantity."""
+    """Return the listings that have a quantity."""
     lines = visit.form.nested().get("items", [])
     named = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
     return [

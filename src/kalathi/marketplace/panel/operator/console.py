@@ -75,7 +75,7 @@ SWITCHES: Final[dict[str, Switch]] = {
 
 
 class Coming(NamedTuple):
-    """Something that will happen, and how long it is until then."""
+    """A due job, with its time and the time left."""
 
     kind: str
     subject: str
@@ -112,7 +112,7 @@ async def move_clock(visit: Visit) -> Answer:
 
 
 async def lay_down_faults(visit: Visit) -> Answer:
-    """Set the fault rules: the switches that are on, beside rules from other sources."""
+    """Set the fault rules to the switches that are on and, unless removed, the rules from other sources."""
     _check_sandbox(visit)
     faults = visit.context.faults.faults
     chosen = [switch.rule for name, switch in SWITCHES.items() if visit.form.has(name)]
@@ -131,7 +131,7 @@ async def play_scenario(visit: Visit) -> Answer:
 
 
 async def trigger(visit: Visit) -> Answer:
-    """Sends a webhook of a demo order, or of the demo return, to a shop. Raises NOT_FOUND, ORDER_NOT_ELIGIBLE,
+    """Send a webhook of a demo order, or of the demo return, to a shop. Raises NOT_FOUND, ORDER_NOT_ELIGIBLE,
     RETURN_HOOK."""
     _check_sandbox(visit)
     context = visit.context

@@ -58,7 +58,7 @@ async def list_deliveries(visit: Visit) -> Answer:
 
 
 async def show_delivery(visit: Visit) -> Answer:
-    """One event: its body, how that differs from the body before, its headers, each attempt, and it as a command."""
+    """Show one event: its body, the differences from the previous body, headers, attempts, and a curl command."""
     name, mark = visit.parts["id"], mark_place(visit, "deliveries")
     headers, now_seconds = webhook_headers(visit.context.terms.settings.user_agent), real_millis() // 1000
 
@@ -83,7 +83,7 @@ async def show_delivery(visit: Visit) -> Answer:
 
 
 async def resend(visit: Visit) -> Answer:
-    """Sends the event again, the same bytes; one that waits is sent now. Raises RETURN_HOOK."""
+    """Send the event again, with the same bytes. A pending event is sent immediately. Raises RETURN_HOOK."""
     name = visit.parts["id"]
 
     def command(facts: Facts) -> tuple[ChangeSet, None]:
@@ -104,7 +104,7 @@ def _since(text: str) -> int | Refusal:
 
 
 def _as_curl(url: str, headers: dict[str, str], body: bytes) -> str:
-    """The request as a shell command, for any body."""
+    """Return the request as a shell command."""
     parts = ["curl -i -X POST", shlex.quote(url)]
     parts += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
     parts.append(f"--data-raw {shlex.quote(body.decode())}")

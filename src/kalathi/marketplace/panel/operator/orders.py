@@ -31,7 +31,7 @@ from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import plan_latest_resend
 
-# Whether an order is in a state for an operation is the machine's own table; the operation itself has the last word.
+# The machine's table decides which operations a page offers. The operation itself can still refuse.
 _ACTIONS: Final[Mapping[str, Action]] = {
     "cancel": Action.CANCEL,
     "extend": Action.EXTEND,
@@ -74,7 +74,7 @@ async def list_orders(visit: Visit) -> Answer:
 
 
 async def show_order(visit: Visit) -> Answer:
-    """Show an order with its cart, its timeline, its webhooks, and its possible operations. Demo orders too."""
+    """Show an order, or a demo order, with its cart, timeline, webhooks and possible operations."""
     context, code = visit.context, visit.parts["code"]
     now = context.clock.now()
 
@@ -85,7 +85,7 @@ async def show_order(visit: Visit) -> Answer:
         return {
             "page": page,
             "order": page.order,
-            # A demo order's shop, voucher and other orders are stored nowhere.
+            # The shop, the voucher and the related orders of a demo order are not stored.
             "is_demo": is_demo,
             "possible": frozenset() if is_demo else _possible(found.order),
             "windows": context.terms.schedule.offer_windows(machine.pickups_from(found.order, now)),
@@ -96,7 +96,7 @@ async def show_order(visit: Visit) -> Answer:
     more = {
         "problems": visit.problems,
         "given": visit.form.given,
-        # The form that was refused, to be unfolded again.
+        # The refused form, which the page unfolds.
         "sent": visit.path.rpartition("/")[2] if visit.problems else "",
         "operations": OPERATIONS,
         "reasons": tuple(reason.value for reason in ReturnReason),
@@ -108,7 +108,7 @@ async def show_order(visit: Visit) -> Answer:
 
 
 async def follow_order(visit: Visit) -> Answer:
-    """Says when something has happened to the order."""
+    """Stream the changes of the order."""
     context = visit.context
 
     async def mark() -> str:
@@ -120,7 +120,7 @@ async def follow_order(visit: Visit) -> Answer:
 
 
 async def show_voucher(visit: Visit) -> Answer:
-    """The order's voucher. Unlike the shop's own download, this marks nothing as ready. Raises NOT_FOUND."""
+    """Show the order's voucher. Unlike the shop's download, this does not mark it as ready. Raises NOT_FOUND."""
 
     def query(view: View) -> bytes:
         order = queries.find_order(view, visit.parts["code"]).order
@@ -148,7 +148,7 @@ async def act(visit: Visit) -> Answer:
 
 
 async def ask_return(visit: Visit) -> Answer:
-    """The customer sends pieces back. Raises ORDER_STATUS, INVALID_PARAMETER."""
+    """Request a return for the customer. Raises ORDER_STATUS, INVALID_PARAMETER."""
     content = with_quantities(visit.form.nested())
     if "line_items" not in content:
         raise refuse(NothingSentBack())
@@ -163,7 +163,7 @@ async def ask_return(visit: Visit) -> Answer:
 
 
 async def resend_webhook(visit: Visit) -> Answer:
-    """Sends the latest webhook of the order once more."""
+    """Send the latest webhook of the order again."""
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = queries.find_order(view, visit.parts["code"])
@@ -176,7 +176,7 @@ async def resend_webhook(visit: Visit) -> Answer:
 
 
 def with_quantities(content: dict[str, Any]) -> dict[str, Any]:
-    """A form's lines without those for which no quantity was given; without any, the form names none."""
+    """Drop the form's lines without a quantity. If none remain, drop `line_items` too."""
     lines = content.get("line_items")
     if isinstance(lines, list):
         named = [line for line in lines if "quantity" in line]

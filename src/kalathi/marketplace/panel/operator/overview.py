@@ -13,9 +13,9 @@ from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import log
 from kalathi.marketplace.webhooks.store import backlog
 
-# So many of the latest webhooks are counted: all of a busy log would take seconds.
+# Only the latest webhooks are counted, because counting a large log takes seconds.
 _COUNTED: Final = 10_000
-# New rows of these tables change a page of the operator.
+# The tables whose new rows change a page of the operator, by page.
 _PLACES: Final = {
     "overview": LIVE_TABLES,
     "orders": ("orders", "timeline"),
@@ -25,7 +25,7 @@ _PLACES: Final = {
 
 
 async def show_overview(visit: Visit) -> Answer:
-    """Orders by state, deliveries by outcome, the oldest event that is not delivered."""
+    """Show the number of orders by state and of deliveries by outcome, and the oldest undelivered event."""
 
     def query(view: View) -> dict[str, Any]:
         by_state = orders.counts_by_state(view)
@@ -44,7 +44,7 @@ async def show_overview(visit: Visit) -> Answer:
 
 
 async def follow(visit: Visit) -> Answer:
-    """Says when something has changed that a page of the operator shows."""
+    """Stream the changes of one of the operator's pages."""
     place = visit.parts["place"]
     tables = _PLACES.get(place, LIVE_TABLES)
     signals = visit.panel.signals
@@ -56,5 +56,5 @@ async def follow(visit: Visit) -> Answer:
 
 
 def mark_place(visit: Visit, place: str) -> str:
-    """What such a page has seen when it is made."""
+    """Return the current mark of one of the operator's pages."""
     return visit.panel.signals.mark(*_PLACES[place])

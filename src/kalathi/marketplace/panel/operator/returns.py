@@ -65,7 +65,7 @@ async def show_return(visit: Visit) -> Answer:
 
 
 async def follow_return(visit: Visit) -> Answer:
-    """Says when something has happened to the return."""
+    """Stream the changes of the return."""
     database, code = visit.context.database, visit.parts["code"]
 
     async def mark() -> str:
@@ -93,7 +93,7 @@ async def act(visit: Visit) -> Answer:
 
 
 async def resend_webhook(visit: Visit) -> Answer:
-    """Sends the latest webhook of the return once more. Raises RETURN_HOOK."""
+    """Send the latest webhook of the return again. Raises RETURN_HOOK."""
 
     def command(facts: Facts) -> tuple[ChangeSet, None]:
         return commands.resend(queries.find_return(facts.view, visit.parts["code"]), facts).changes, None

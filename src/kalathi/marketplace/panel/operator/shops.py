@@ -1,4 +1,4 @@
-"""The shops: a list, a new shop, the settings and listings of each."""
+"""Pages of shops: their list, a new shop, and the settings and listings of each."""
 
 import secrets
 from decimal import Decimal, InvalidOperation
@@ -29,7 +29,7 @@ _LATEST_PURCHASE_ORDERS: Final = 20
 
 
 async def list_shops(visit: Visit) -> Answer:
-    """Every shop, and the form for another."""
+    """List all shops, with the form for a new one."""
     found = await visit.context.database.read_list(store.shops)
     content = {
         "problems": visit.problems,
@@ -42,7 +42,7 @@ async def list_shops(visit: Visit) -> Answer:
 
 
 async def add_shop(visit: Visit) -> Answer:
-    """A shop with its first location; its API token is shown this once. Raises INVALID_PARAMETER."""
+    """Add a shop with its first location. Only this page shows its API token. Raises INVALID_PARAMETER."""
     content = visit.form.nested()
     place = {name: content[name] for name in NewLocation.__struct_fields__ if name in content}
     new = read_as(content | {"locations": [place]}, NewShop)
@@ -92,27 +92,27 @@ async def change_shop(visit: Visit) -> Answer:
 
 
 async def renew_token(visit: Visit) -> Answer:
-    """A new API token, shown this once; the old one is dead, and the shop's sessions with it."""
+    """Replace the shop's API token, and show the new one once. The old token and the shop's sessions end."""
     token = secret_token()
     shop = await visit.context.database.run(lambda view: commands.renew_token(view, visit.parts["shop_id"], token))
     return Shown("operator/secret.html", {"kind": "token", "secret": token, "shop": shop})
 
 
 async def renew_signing_secret(visit: Visit) -> Answer:
-    """Webhooks are signed with a new secret, shown this once; the one before it stays live too."""
+    """Sign webhooks with a new secret, and show it once. The previous secret remains valid too."""
     secret, shop_id = secret_text(secrets.token_bytes(SECRET_BYTES)), visit.parts["shop_id"]
     shop = await visit.context.database.run(lambda view: commands.renew_signing_secret(view, shop_id, secret))
     return Shown("operator/secret.html", {"kind": "signing", "secret": secret, "shop": shop})
 
 
 async def end_signing(visit: Visit) -> Answer:
-    """Webhooks are not signed any more."""
+    """Turn off signing of webhooks."""
     await visit.context.database.run(lambda view: commands.end_signing(view, visit.parts["shop_id"]))
     return See(_path(visit), done="signing_ended")
 
 
 async def add_location(visit: Visit) -> Answer:
-    """Another location where the courier picks up. Raises NOT_FOUND, INVALID_PARAMETER."""
+    """Add a pickup location. Raises NOT_FOUND, INVALID_PARAMETER."""
     shop_id, location_id, new = visit.parts["shop_id"], opaque_id(), visit.form.read(NewLocation)
     await visit.context.database.run(lambda view: commands.add_location(view, shop_id, new, location_id))
     return See(_path(visit), done="location")
@@ -155,7 +155,8 @@ def _change_listing(known: msgspec.Struct, new: NewListing) -> NewListing:
 
 
 def _amount(text: str, name: str) -> Decimal:
-    """An amount as people write it: the last comma or point is before the cents, others part the thousands."""
+    """Read an amount as users write it. The last comma or point separates the decimals, others separate thousands.
+    Raises INVALID_PARAMETER."""
     whole, point, cents = text.replace(" ", "").replace(",", ".").rpartition(".")
     try:
         return Decimal(f"{whole.replace('.', '')}{point}{cents}")

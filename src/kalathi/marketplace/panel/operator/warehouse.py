@@ -1,4 +1,4 @@
-"""What arrives at the marketplace's warehouse."""
+"""The receipt of purchase orders at the marketplace's warehouse."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ async def show_purchase_order(visit: Visit) -> Answer:
 
 
 async def receive(visit: Visit) -> Answer:
-    """The goods have come, in the quantities that were counted. Raises PURCHASE_ORDER_STATUS, INVALID_PARAMETER."""
+    """Receive the goods in the counted quantities. Raises PURCHASE_ORDER_STATUS, INVALID_PARAMETER."""
     code, counted = visit.parts["code"], read_as(visit.form.nested(), Receive)
 
     def command(view: View) -> tuple[ChangeSet, None]:

@@ -1,4 +1,4 @@
-"""An order of a shop, and the shop's actions: each form is one row of the table of actions."""
+"""The page of a shop's order, and the shop's actions. Each form corresponds to one row of the table of actions."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -30,7 +30,7 @@ from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, F
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import plan_latest_resend
 
-# The form has fields for the tracking details of so many parcels.
+# The number of rows for tracking details in the form.
 _PARCELS: Final = 3
 
 
@@ -45,7 +45,7 @@ async def show_order(visit: Visit) -> Answer:
         "order": page.order,
         "given": visit.form.given,
         "reasons": _reasons(page.order, visit.words),
-        # The wire's labels are Greek; a page has the reader's language.
+        # The labels on the wire are Greek, but the page is in the reader's language.
         "windows": {window.id: window.on_the_wire() for window in context.terms.schedule.offer_windows(now)},
         "couriers": tuple(TRACKING_COURIERS),
         "parcels": _parcels(page.order),
@@ -55,14 +55,14 @@ async def show_order(visit: Visit) -> Answer:
 
 
 async def follow_order(visit: Visit) -> Answer:
-    """Says when something has happened to the order."""
+    """Stream the changes of the order."""
     context = visit.context
 
     async def mark() -> str:
         now = context.clock.now()
         return await context.database.read(lambda view: order_page(view, find(visit, view), context.terms, now).mark)
 
-    await mark()  # An order that is not the shop's is refused before the stream has begun.
+    await mark()  # Refuse another shop's order before the stream starts.
     return visit.follow(SUBJECT_TABLES, mark)
 
 
@@ -83,17 +83,17 @@ async def act(visit: Visit) -> Answer:
 
 
 async def upload_invoice(visit: Visit) -> Answer:
-    """Keeps the fiscal document."""
+    """Store the uploaded invoice."""
     return await _upload(visit, INVOICE_FILE, commands.attach_invoice, done="invoice")
 
 
 async def upload_credit_invoice(visit: Visit) -> Answer:
-    """Keeps the credit invoice."""
+    """Store the uploaded credit invoice."""
     return await _upload(visit, CREDIT_INVOICE_FILE, commands.attach_credit_invoice, done="credit_invoice")
 
 
 async def resend_webhook(visit: Visit) -> Answer:
-    """Sends the latest webhook of the order once more."""
+    """Send the latest webhook of the order again."""
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = find(visit, view)
@@ -106,7 +106,7 @@ async def resend_webhook(visit: Visit) -> Answer:
 
 
 def find(visit: Visit, view: View) -> FoundOrder:
-    """The shop's order that the path names. Raises ORDER_NOT_FOUND, for another shop's too."""
+    """Return the shop's order in the path. Raises ORDER_NOT_FOUND, also for another shop's order."""
     found = orders.by_code(view, visit.parts["code"])
     if found is None or found.shop.id != visit.shop.id:
         raise refuse(OrderNotFound())
@@ -126,21 +126,21 @@ async def _upload(
 
 
 def _describe_done(word: str, order: Order) -> str:
-    """Return the word for a completed action. A preorder's voucher is not made at once, and an order without a courier
-    of ours has none."""
+    """Return the key of wording.DONE for a completed action. A preorder's voucher is not issued immediately, and an
+    order without our courier has none."""
     has_voucher = order.needs_voucher and order.scheduled_shipment is None
     return "accept_without_voucher" if word == "accept" and not has_voucher else word
 
 
 def _drop_blank_rows(word: str, content: dict[str, Any]) -> dict[str, Any]:
-    """Drop the rows that were left as they were: lines that are not rejected, parcels that do not exist."""
+    """Drop the lines of a rejection for which the user chose no reason."""
     if word == "reject" and "line_items" in content:
         content["line_items"] = [line for line in content["line_items"] if "reason_id" in line]
     return content
 
 
 def _reasons(order: OrderOnTheWire, words: Words) -> list[tuple[int, str]]:
-    """The reasons of the order's reject_options. Their labels are Greek, which is what Greek readers are shown."""
+    """Return the reasons of the order's reject_options in the reader's language. Their own labels are Greek."""
     if order.reject_options is UNSET:
         return []
     names = {reason.id: wording.KINDS["rejection"][reason.word] for reason in REJECTION_REASONS}
@@ -151,8 +151,8 @@ def _reasons(order: OrderOnTheWire, words: Words) -> list[tuple[int, str]]:
 
 
 def _parcels(order: OrderOnTheWire) -> list[tuple[str, str]]:
-    """Courier and tracking code of each row of the form: the stored ones, then blank rows. Of several parcels the
-    marketplace keeps one courier."""
+    """Return the courier and the tracking code of each row of the form: the stored ones, then blank rows. The
+    marketplace stores one courier for all parcels of an order."""
     words = {name: word for word, name in TRACKING_COURIERS.items()}
     kept = [(words.get(str(order.courier or ""), ""), code) for code in order.courier_tracking_codes or ()]
     return kept + [("", "")] * (_PARCELS - len(kept))

@@ -20,7 +20,7 @@ from kalathi.marketplace.panel.refusals import NoOrdersChosen, OrderWithoutVouch
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 
-# What presses comes first, then the rest in the order of an order's life.
+# The states in the order of an order's life; the open ones, which need an answer, come first.
 STATES = tuple(state.value for state in OrderState)
 _MOST_VOUCHERS: Final = 100
 
@@ -49,7 +49,7 @@ async def list_orders(visit: Visit) -> Answer:
 
 
 async def follow_orders(visit: Visit) -> Answer:
-    """Says when an order of the shop has changed."""
+    """Stream the changes of the shop's orders."""
     database, shop_id = visit.context.database, visit.shop.id
 
     async def mark() -> str:
@@ -69,15 +69,16 @@ def _page(view: View, shop_id: str, wanted: OrderFilter, per: int, offset: int) 
 
 
 class _Taken(NamedTuple):
-    """A voucher, as its order had it when it was read."""
+    """A voucher and its link, as read from the order."""
 
     link: str
     pdf: bytes
 
 
 async def merge_vouchers(visit: Visit) -> Answer:
-    """`order=&order=`: the vouchers in this order. As with a single one, the orders of a shop that is not enrolled in
-    set-as-ready are ready from now on (docs/contract.md#section-3). Raises INVALID_PARAMETER, ORDER_NOT_FOUND."""
+    """`order=&order=`: the vouchers of these orders as one PDF, in this sequence. As with a single download, this marks
+    the orders as ready if the shop is not enrolled in set-as-ready (docs/contract.md#section-3). Raises
+    INVALID_PARAMETER, ORDER_NOT_FOUND."""
     codes = list(dict.fromkeys(visit.form.every("order")))
     if not codes:
         raise refuse(NoOrdersChosen())

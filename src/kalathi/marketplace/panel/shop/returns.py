@@ -1,4 +1,4 @@
-"""A shop's returns, and its review of those that wait for it (docs/contract.md#section-6 and #section-7)."""
+"""Pages of a shop's returns, and of its reviews (docs/contract.md#section-6 and #section-7)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -48,7 +48,7 @@ async def list_returns(visit: Visit) -> Answer:
 
 
 async def show_return(visit: Visit) -> Answer:
-    """The whole return, with the form of its review while it waits for that."""
+    """Show the whole return, with the review form while it waits for the shop's review."""
     shop_id, now = visit.shop.id, visit.context.clock.now()
     page = await visit.context.database.read(
         lambda view: return_page(view, queries.find_return(view, visit.parts["code"], shop_id))
@@ -64,13 +64,13 @@ async def show_return(visit: Visit) -> Answer:
 
 
 async def follow_return(visit: Visit) -> Answer:
-    """Says when something has happened to the return."""
+    """Stream the changes of the return."""
     database, shop_id, code = visit.context.database, visit.shop.id, visit.parts["code"]
 
     async def mark() -> str:
         return await database.read(lambda view: return_page(view, queries.find_return(view, code, shop_id)).mark)
 
-    await mark()  # A return that is not the shop's is refused before the stream has begun.
+    await mark()  # Refuse another shop's return before the stream starts.
     return visit.follow(SUBJECT_TABLES, mark)
 
 
@@ -90,8 +90,9 @@ async def review(visit: Visit) -> Answer:
 
 
 def _check_nothing_is_dropped(answer: ReviewRequest, options: Sequence[ReviewOption]) -> None:
-    """Refuse a comment or a part that the decision does not use. The wire drops it silently
-    (docs/contract.md#section-7), and its writer would think that the customer reads it. Raises INVALID_PARAMETER."""
+    """Refuse a comment or a part that the decision does not use. The API drops it silently
+    (docs/contract.md#section-7), but here the user would believe that the customer reads it. Raises INVALID_PARAMETER.
+    """
     option = next(option for option in options if option.option == answer.option)
     if answer.comment and option.comment_required is UNSET:
         raise refuse(CommentNotSent())
@@ -100,7 +101,7 @@ def _check_nothing_is_dropped(answer: ReviewRequest, options: Sequence[ReviewOpt
 
 
 async def resend_webhook(visit: Visit) -> Answer:
-    """Sends the latest webhook of the return once more. Raises RETURN_HOOK."""
+    """Send the latest webhook of the return again. Raises RETURN_HOOK."""
     shop_id = visit.shop.id
 
     def command(facts: Facts) -> tuple[ChangeSet, None]:

@@ -1,4 +1,4 @@
-"""A shop's settings: its token, its webhooks and whether they arrive, the signing secret, its locations."""
+"""A shop's settings: token, webhooks with a test, signing secret, and locations."""
 
 import secrets
 from typing import Final
@@ -40,7 +40,7 @@ async def show_settings(visit: Visit) -> Answer:
 
 
 async def change_settings(visit: Visit) -> Answer:
-    """Both webhooks, their switches, and set-as-ready. Raises INVALID_PARAMETER."""
+    """Save both webhook URLs, their switches, and set-as-ready. Raises INVALID_PARAMETER."""
     form, shop_id = visit.form, visit.shop.id
     urls = {name: form.text(name) or None for name in ("webhook_url", "returns_webhook_url")}
     switches = {
@@ -55,8 +55,8 @@ async def change_settings(visit: Visit) -> Answer:
 
 
 async def try_webhook(visit: Visit) -> Answer:
-    """Send the webhook of a demo order, or of the demo return, to the shop's URL and show the answer. It is sent like
-    every webhook, but is neither repeated nor kept."""
+    """Send the webhook of a demo order, or of the demo return, to the shop's URL, and show the answer. It is sent like
+    any webhook, but it is not retried and not in the log."""
     context, shop = visit.context, visit.shop
     is_return = visit.form.text("which") == "returns"
     url = shop.returns_webhook_url if is_return else shop.webhook_url
@@ -79,7 +79,7 @@ async def try_webhook(visit: Visit) -> Answer:
 
 
 async def _send_test(visit: Visit, url: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
-    """Return the shop's answer. One shop tests one webhook at a time."""
+    """Send a test webhook, and return the answer. A shop can run one test at a time. Raises RATE_LIMITED."""
     trying = visit.panel.trying
     if visit.shop.id in trying or len(trying) >= _MOST_TRYING:
         raise refuse(WebhookBeingTried())
@@ -91,7 +91,7 @@ async def _send_test(visit: Visit, url: str, body: bytes, headers: dict[str, str
 
 
 async def renew_token(visit: Visit) -> Answer:
-    """A new API token, shown this once; the old one is dead, and every session but this one with it."""
+    """Replace the shop's API token, and show the new one once. The old token and all other sessions of it end."""
     shop_id, token = visit.shop.id, secret_token()
     session_hash = hash_token(visit.visitor.cookie)
 
@@ -107,21 +107,21 @@ async def renew_token(visit: Visit) -> Answer:
 
 
 async def renew_signing_secret(visit: Visit) -> Answer:
-    """Webhooks are signed with a new secret, shown this once; the one before it stays live too."""
+    """Sign webhooks with a new secret, and show it once. The previous secret remains valid too."""
     shop_id, secret = visit.shop.id, secret_text(secrets.token_bytes(SECRET_BYTES))
     await visit.context.database.run(lambda view: commands.renew_signing_secret(view, shop_id, secret))
     return Shown("shop/secret.html", {"kind": "signing", "secret": secret})
 
 
 async def end_signing(visit: Visit) -> Answer:
-    """Webhooks are not signed any more."""
+    """Turn off signing of webhooks."""
     shop_id = visit.shop.id
     await visit.context.database.run(lambda view: commands.end_signing(view, shop_id))
     return See(_SETTINGS, done="signing_ended")
 
 
 async def add_location(visit: Visit) -> Answer:
-    """Another location where the courier picks up. Raises INVALID_PARAMETER."""
+    """Add a pickup location. Raises INVALID_PARAMETER."""
     shop_id, location_id, new = visit.shop.id, opaque_id(), visit.form.read(NewLocation)
     await visit.context.database.run(lambda view: commands.add_location(view, shop_id, new, location_id))
     return See(_SETTINGS, done="location")

@@ -18,14 +18,14 @@ from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.warehouse import commands, store
 from kalathi.marketplace.warehouse.refusals import LineRefusal, SupplierNotFound
 
-# Products of one form; for more there are the API and its command.
+# The number of product rows in the form. Larger purchase orders need the API.
 _LINES: Final = 5
-# Of a list to choose from.
+# The largest number of options in a select list.
 _MOST_CHOICES: Final = 500
 
 
 async def list_products(visit: Visit) -> Answer:
-    """`?page=`: the shop's products and how many pieces of each lie in the warehouse."""
+    """`?page=`: the shop's products, with their stock in the warehouse."""
     page = read_page(visit.query)
     found, count = await visit.context.database.read_list(
         lambda view: store.products(view, visit.shop.id, page.per, page.offset)
@@ -58,7 +58,7 @@ async def list_purchase_orders(visit: Visit) -> Answer:
 
 
 async def announce_goods(visit: Visit) -> Answer:
-    """Announces goods to the warehouse. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
+    """Create a purchase order. Raises SUPPLIER_NOT_FOUND, INVALID_PARAMETER."""
     shop_id = visit.shop.id
     content = visit.form.nested()
     rows = content.get("line_items")
@@ -76,12 +76,12 @@ async def announce_goods(visit: Visit) -> Answer:
 
 
 def _is_filled_in(row: Any) -> bool:
-    """Whether a person has typed into this row of the form. Its default values and a tick alone name no product."""
+    """Whether the user has filled in this row of the form. Default values and a checked box alone do not count."""
     return isinstance(row, dict) and ("product_uid" in row or "expected_quantity" in row)
 
 
 def _as_on_the_page(reason: Refusal | str, filled: Sequence[int]) -> Refusal | str:
-    """Return the refusal of a line with the line's place on the page, where blank rows count too."""
+    """Return a line's refusal with the line's row on the page, where blank rows count too."""
     return replace(reason, place=filled[reason.place]) if isinstance(reason, LineRefusal) else reason
 
 
@@ -113,14 +113,14 @@ async def list_suppliers(visit: Visit) -> Answer:
 
 
 async def add_supplier(visit: Visit) -> Answer:
-    """Another supplier. Raises INVALID_PARAMETER."""
+    """Add a supplier. Raises INVALID_PARAMETER."""
     shop_id, fresh_id, request = visit.shop.id, opaque_id(), visit.form.read(SupplierRequest)
     await visit.context.database.run(lambda view: commands.add_supplier(view, shop_id, request, fresh_id))
     return See("/shop/warehouse/suppliers", done="supplier")
 
 
 async def show_supplier(visit: Visit) -> Answer:
-    """A supplier, to be changed."""
+    """Show a supplier in a form. Raises SUPPLIER_NOT_FOUND."""
     found = await visit.context.database.read(lambda view: store.supplier(view, visit.shop.id, visit.parts["id"]))
     if found is None:
         raise refuse(SupplierNotFound())

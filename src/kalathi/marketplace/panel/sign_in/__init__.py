@@ -1,1 +1,1 @@
-"""Who is signed in: sessions, links for the operator, and the open console."""
+"""Signing in: sessions, sign-in links for the operator, and the open console."""

@@ -1,9 +1,9 @@
 """The console of a sandbox without signing in (`--open-console`), for requests of a browser on the same machine.
 
-The rule takes no hint from other headers. A request counts if its connection comes from a loopback address, if it names
-exactly one Host, which is a loopback name with our own port, and if no other site brought it about. It cannot see a
-proxy on this machine that forwards calls under our own name, or another user of this machine. So the setting is off by
-default, and the start prints a warning.
+A request may use the console if it comes from a loopback address, if it has exactly one Host header, which is a
+loopback name with our own port, and if no header shows that another site caused it. The rule uses no other headers. It
+cannot detect a proxy on this machine that forwards calls under our own name, or another user of this machine. So the
+setting is off by default, and `kalathi serve` prints a warning at its start.
 """
 
 import ipaddress

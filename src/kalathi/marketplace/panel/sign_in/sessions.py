@@ -1,9 +1,9 @@
 """Sessions of the pages: cookies, signing in, and form tokens.
 
 A shop signs in with its API token, the operator with the operator's token or, in a sandbox, with a link
-(`sign_in_links.py`); there are no other accounts. The cookie holds 32 random bytes, the database their hash. Each form
-holds a token that only the cookie's owner can know (RFC 6265 leaves cookies on requests that another site has brought
-about).
+(`links.py`). There are no other accounts. The cookie contains 32 random bytes, and the database stores their hash. Each
+form contains a token that only the cookie's owner can know, because browsers can also send cookies with requests that
+another site caused (RFC 6265).
 """
 
 import hashlib
@@ -33,15 +33,15 @@ _log = structlog.get_logger("kalathi.panel")
 
 _HOUR_MILLIS: Final = 3_600_000
 _COOKIE_LENGTH: Final = 43
-# Tokens are far too long to be guessed; guessing is slowed down all the same.
+# Tokens are too long to be guessed. The limit still slows down attempts.
 _SIGN_INS_PER_MINUTE: Final = 10
-# Browsers of one shop, or of the operator: a program that signs in all day must not fill the database.
+# Sessions of one shop, or of the operator. A program that signs in again and again must not fill the database.
 _MOST_OF_A_TOKEN: Final = 100
 
 
 class Visitor(NamedTuple):
-    """The sender of a request: the cookie's value, from which form tokens are derived, and the open pages. `is_new`
-    when the browser has no cookie of ours yet. The operator of a sandbox may have a shop open, too."""
+    """The sender of a request: the cookie's value, from which form tokens are derived, and the permissions. `is_new` is
+    true if the browser has no cookie of ours. The operator of a sandbox can have a shop's pages open too."""
 
     cookie: str
     is_new: bool
@@ -52,7 +52,7 @@ class Visitor(NamedTuple):
 
     @property
     def whose(self) -> str:
-        """The id of the shop that has signed in; empty for none."""
+        """The id of the shop whose pages are open; empty without one."""
         return self.shop.id if self.shop else ""
 
     @property
@@ -62,22 +62,21 @@ class Visitor(NamedTuple):
 
     @property
     def form_token(self) -> str:
-        """The token that every form has to send back: the shop's id, and a value that only this cookie's owner
-        knows."""
+        """The token that every form must contain: the shop's id, and a value that only this cookie's owner knows."""
         known = hmac.new(self.cookie.encode(), f"form {self.whose}".encode(), hashlib.sha256).hexdigest()
         return f"{self.whose}.{known}"
 
     def owns(self, form_token: str) -> bool:
         """Whether a form was made for this visitor."""
-        # A form may name a charset of its own, by which half a character comes in.
+        # A form can declare its own charset, so the text can contain an unpaired surrogate.
         return hmac.compare_digest(form_token.encode(errors="replace"), self.form_token.encode())
 
     def had(self, form_token: str) -> bool:
-        """Whether a form says that it was made for the same shop, in any session; that proves nothing."""
+        """Whether the form token names the same shop, from any session. This is only a claim of the form."""
         return form_token.rpartition(".")[0] == self.whose
 
     def is_another_shop_than(self, form_token: str) -> bool:
-        """Whether a form says that it was made for another shop; that proves nothing either."""
+        """Whether the form token names another shop. This is only a claim of the form."""
         return form_token.rpartition(".")[0] not in {"", self.whose}
 
 
@@ -85,13 +84,13 @@ class Sessions:
     """The sessions of this marketplace."""
 
     def __init__(self, context: Context, real: Callable[[], int]) -> None:
-        """`real` is real time in milliseconds: no clock of a sandbox lengthens a session."""
+        """`real` returns real time in milliseconds since 1970, so that a sandbox's clock does not affect sessions."""
         self._context = context
         self._real = real
         self._limit = RateLimit(_SIGN_INS_PER_MINUTE, what="attempts to sign in")
         settings = context.terms.settings
         self.is_secure = settings.mode == "production"
-        # The prefix makes browsers refuse it from subdomains and without TLS (RFC 6265bis, 4.1.3.2).
+        # With this prefix, browsers refuse the cookie from subdomains and without TLS (RFC 6265bis, 4.1.3.2).
         self.cookie_name = "__Host-kalathi" if self.is_secure else "kalathi"
         self._is_sandbox = settings.mode == "sandbox"
         self._is_console_open = settings.open_console and find_console_fault(settings) is None
@@ -107,12 +106,12 @@ class Sessions:
         if found is None or found.expires_at <= self._real():
             return Visitor(cookie, False, None, at_console)
         is_operator = hmac.compare_digest(found.token_hash, self._context.operator_token_hash)
-        # A session that began with an operator's token of the past opens nothing, not even the shop that it has open.
+        # A session from an earlier operator's token gives no permission, not even for the shop that it opened.
         shop = found.shop if is_operator or found.is_shops_own else None
         return Visitor(cookie, False, shop, is_operator or at_console, shop is not None or is_operator)
 
     async def sign_in(self, token: str, client: str, visitor: Visitor) -> tuple[str, bool]:
-        """A new session in place of the one that the visitor has: its cookie, and whether it is the operator's.
+        """Begin a session that replaces the visitor's. Return its cookie, and whether it is the operator's.
         Raises UNAUTHORIZED, RATE_LIMITED."""
         network = network_of(client)
         self._limit.count(network)
@@ -146,7 +145,7 @@ class Sessions:
         return await self._begin(self._context.operator_token_hash, visitor, opened_shop_id=shop.id)
 
     async def sign_out(self, visitor: Visitor) -> None:
-        """The session is over, on every device that has its cookie."""
+        """End the session, for every browser that has its cookie."""
         await self._context.database.commit(ChangeSet(store.drop_session(hash_token(visitor.cookie))))
 
     async def _begin(
@@ -157,8 +156,8 @@ class Sessions:
         opened_shop_id: str | None = None,
         link: SignInLink | None = None,
     ) -> str:
-        """Begin a session with a new cookie, so that a cookie that was planted before is never a session's. The old
-        session ends, because its cookie is gone. Raises UNAUTHORIZED for a used link."""
+        """Begin a session with a new cookie, so that an attacker cannot fix a session by planting a cookie. The old
+        session ends, because the new cookie replaces its cookie. Raises UNAUTHORIZED for a used link."""
         cookie = secrets.token_urlsafe(32)
         now = self._real()
         expires_at = now + self._context.terms.settings.session_hours * _HOUR_MILLIS
@@ -179,8 +178,8 @@ class Sessions:
 
 
 def is_of_another_site(headers: Mapping[str, str], public_url: str) -> bool:
-    """Whether a browser says that another site brought this request about: `Sec-Fetch-Site` (Fetch Metadata), or an
-    `Origin` (RFC 6454) that is neither the Host that the browser called nor the marketplace's public address."""
+    """Whether the headers show that another site caused this request: by `Sec-Fetch-Site` (Fetch Metadata), or by an
+    `Origin` (RFC 6454) that is neither the request's Host nor the marketplace's public URL."""
     if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return True
     origin = headers.get("origin")
@@ -189,10 +188,10 @@ def is_of_another_site(headers: Mapping[str, str], public_url: str) -> bool:
 
 
 def is_prefetch(headers: Mapping[str, str]) -> bool:
-    """Whether a browser loads this page ahead of a click (`Sec-Purpose`, Fetch Metadata)."""
+    """Whether the browser prefetches this page (`Sec-Purpose`, Fetch Metadata)."""
     return headers.get("sec-purpose", headers.get("purpose", "")).startswith("prefetch")
 
 
 def is_of_our_own(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that a page of ours has brought this request about."""
+    """Whether the browser reports that one of our pages caused this request (`Sec-Fetch-Site`)."""
     return headers.get("sec-fetch-site") == "same-origin"

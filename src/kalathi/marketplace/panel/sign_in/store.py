@@ -9,8 +9,8 @@ from kalathi.marketplace.shops.store import shop_of
 
 
 class Session(NamedTuple):
-    """The token with which it began, its end, and its shop: the shop of that token, or the one that the operator has
-    open."""
+    """A session: the hash of the token that began it, its expiry, and its shop. That is the token's shop, or the shop
+    that the operator has open."""
 
     token_hash: bytes
     expires_at: int
@@ -20,7 +20,7 @@ class Session(NamedTuple):
 
 
 def session(view: View, session_hash: bytes) -> Session | None:
-    """The session of a cookie. A shop's is dead as soon as its token is."""
+    """Return the session of a cookie. A shop's session has no shop once its token is replaced, which ends it."""
     row = view.one(
         "SELECT x.token_hash, x.expires_at, s.document, t.shop_id FROM sessions x"
         " LEFT JOIN api_tokens t ON t.token_hash = x.token_hash"
@@ -34,7 +34,7 @@ def session(view: View, session_hash: bytes) -> Session | None:
 
 
 def token_hash_of(view: View, shop_id: str) -> bytes | None:
-    """The hash of the shop's live token; None when it has none."""
+    """Return the hash of the shop's live token, or None."""
     row = view.one("SELECT token_hash FROM api_tokens WHERE shop_id = :shop_id", {"shop_id": shop_id})
     return row[0] if row else None
 
@@ -42,13 +42,13 @@ def token_hash_of(view: View, shop_id: str) -> bytes | None:
 def insert_session(
     session_hash: bytes, token_hash: bytes, expires_at: int, opened_shop_id: str | None = None
 ) -> Insert:
-    """A new session. `opened_shop_id` is the shop that an operator's session has open."""
+    """Return the row of a new session. `opened_shop_id` is the shop that an operator's session has open."""
     row: dict[str, Value] = {"session_hash": session_hash, "token_hash": token_hash, "expires_at": expires_at}
     return Insert("sessions", row | {"opened_shop_id": opened_shop_id})
 
 
 def use_link(link_hash: bytes, expires_at: int) -> Insert:
-    """The mark of a used sign-in link. A second one of the same link is a condition that fails."""
+    """Return the row that marks a sign-in link as used. A second insert for the same link fails."""
     return Insert("used_links", {"link_hash": link_hash, "expires_at": expires_at})
 
 
@@ -58,7 +58,7 @@ def is_link_used(view: View, link_hash: bytes) -> bool:
 
 
 def delete_expired_links(view: View, now_millis: int) -> ChangeSet:
-    """Delete the marks of links that are refused for their age, up to 500 at once."""
+    """Delete the marks of expired links, up to 500 at once."""
     rows = view.all("SELECT link_hash FROM used_links WHERE expires_at <= :now LIMIT 500", {"now": now_millis})
     return ChangeSet(*(Delete("used_links", {"link_hash": row[0]}, touches=None) for row in rows))
 
@@ -69,14 +69,14 @@ def drop_session(session_hash: bytes) -> Delete:
 
 
 def follow_token(session_hash: bytes, old_hash: bytes, new_hash: bytes) -> Update:
-    """Let this session go on with the new token if it began with the old one."""
+    """Move this session to the new token, if it began with the old one."""
     key, values = {"session_hash": session_hash}, {"token_hash": new_hash}
     return Update("sessions", key, values, when={"token_hash": old_hash}, touches=None)
 
 
 def delete_ended(view: View, now_millis: int, token_hash: bytes, most_of_a_token: int) -> ChangeSet:
-    """The rows of sessions that are over, and of a token's oldest beside which there are as many as it may have; a
-    bounded number of them."""
+    """Delete expired sessions, and the token's oldest so that it has at most `most_of_a_token` with one more. Up to 500
+    of each at once."""
     over = view.all("SELECT session_hash FROM sessions WHERE expires_at <= :now LIMIT 500", {"now": now_millis})
     oldest = view.all(
         "SELECT session_hash FROM sessions WHERE token_hash = :token_hash AND expires_at > :now"

@@ -7,9 +7,9 @@ from typing import Final, cast
 
 from kalathi.marketplace.webhooks.http1.responses import AnswerReader
 
-# After the status line, the rest of the answer may take so long. It is for the log only.
+# The time limit for the rest of the answer after the status line. The rest is for the log only.
 _REST_SECONDS: Final = 2.0
-# Many servers close a connection that was idle for 5 s or more, and a request may cross that on its way.
+# Many servers close a connection that was idle for 5 s or more. A request that is sent at that moment gets no answer.
 _IDLE_SECONDS: Final = 4.0
 
 
@@ -110,7 +110,7 @@ class Pool:
         self._most = most
         self._loop = asyncio.get_running_loop()
         self._sweeping: asyncio.TimerHandle | None = None
-        # By place; the connection that was used last comes first.
+        # By id of the connection, the longest idle one first. In `_by_place`, the last used one comes last.
         self._idle: OrderedDict[int, tuple[object, Connection]] = OrderedDict()
         self._by_place: dict[object, list[Connection]] = {}
 
@@ -129,7 +129,8 @@ class Pool:
         return None
 
     def keep(self, place: object, connection: Connection) -> None:
-        """Keep a connection for the next request. The one that is idle longest makes room, if there is none."""
+        """Keep a connection for the next request. If the pool is full, close the connection that has been idle
+        longest."""
         if not connection.is_open:
             return
         connection.idle_since = time.monotonic()

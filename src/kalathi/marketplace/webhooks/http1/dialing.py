@@ -75,7 +75,8 @@ class Dialer:
         return addresses
 
     async def _tunnel(self, proxy: Target, addresses: Sequence[Address]) -> socket.socket:
-        """Return a socket behind which is the first address to which the proxy connects. Raises ProxyError."""
+        """Return a socket that is connected through the proxy to the first address that the proxy can reach. Raises
+        ProxyError."""
         failure = ProxyError("the name has no address")
         for address in alternate(addresses):
             try:
@@ -118,8 +119,8 @@ Connect = Callable[[Address], Awaitable[socket.socket]]
 
 
 async def connect_first(addresses: Sequence[Address], connect: Connect | None = None) -> socket.socket:
-    """Return a socket that is connected to the first address that answers. If none
-    does, raise the most specific OSError."""
+    """Return a socket that is connected to the first address that answers. If none does, raise the most specific
+    OSError."""
     waiting = alternate(addresses)
     running: set[asyncio.Future[socket.socket]] = set()
     failures: list[OSError] = []
@@ -142,7 +143,7 @@ async def connect_first(addresses: Sequence[Address], connect: Connect | None = 
         for task in running:
             task.add_done_callback(_close_late)
             task.cancel()
-    # A refusal says more than an IPv6 network that this machine does not have.
+    # A refusal is more specific than the error for an IPv6 network that this machine does not have.
     failures.sort(key=lambda failure: not isinstance(failure, ConnectionRefusedError))
     raise failures[0] if failures else OSError("the name has no address")
 

@@ -15,7 +15,7 @@ MOST_HEAD_BYTES: Final = 65_536
 _MOST_INTERIM: Final = 8
 # The beginning of the body, for the log.
 _BEGINNING_BYTES: Final = 500
-# A longer rest is not read to the end for the sake of keeping the connection.
+# A longer body is not read to its end. Its connection is closed instead of kept.
 _MOST_BODY_BYTES: Final = 65_536
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
@@ -70,7 +70,7 @@ class AnswerReader:
 
     @property
     def has_begun(self) -> bool:
-        """Whether any byte has come."""
+        """Whether any byte has arrived."""
         return bool(self.first_bytes)
 
     @property
@@ -83,7 +83,7 @@ class AnswerReader:
         return self.headers.get(name, b"").decode("latin-1")
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Process the next bytes."""
         if not self.first_bytes:
             self.first_bytes = data[:7]
         if self.part is Part.DONE:
@@ -96,7 +96,7 @@ class AnswerReader:
             self._is_odd = True  # Surplus bytes: nothing that follows can be trusted.
 
     def end(self) -> None:
-        """The connection has ended."""
+        """Finish the answer, because the connection has ended."""
         if self.part is Part.HEADERS and self.status is not None:
             self._take_lines(self._buffer.split(b"\n"))
         self._finish(is_odd=True)

@@ -1,4 +1,4 @@
-"""What Alembic runs: the steps on the connection that it was given, all or none."""
+"""Alembic's entry point: run the steps on the given connection, all or none."""
 
 from alembic import context
 

@@ -30,7 +30,7 @@ def _table(name: str, *items: SchemaItem, small_rows: bool = True) -> None:
 
 
 def upgrade() -> None:
-    """Makes every table."""
+    """Create every table."""
     _table("counters", _text("name"), _integer("value"), PrimaryKeyConstraint("name"))
     _table(
         "shops",

@@ -30,7 +30,7 @@ def _table(name: str, *items: SchemaItem, small_rows: bool = True) -> None:
 
 
 def upgrade() -> None:
-    """Makes the new tables; the directory of orders becomes that of returns and purchase orders too."""
+    """Create the new tables, and extend the directory of orders to returns and purchase orders."""
     _table("commit_marks", _text("writer"), _integer("mark"), _integer("at"), PrimaryKeyConstraint("writer"))
     _table("directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))
     op.execute("INSERT INTO directory (code, shop_id) SELECT code, shop_id FROM order_directory")

@@ -12,7 +12,7 @@ _INTEGER = Integer().with_variant(BigInteger(), "postgresql")
 
 
 def upgrade() -> None:
-    """Makes the table of sessions."""
+    """Create the table of sessions."""
     op.create_table(
         "sessions",
         Column("session_hash", LargeBinary, nullable=False),

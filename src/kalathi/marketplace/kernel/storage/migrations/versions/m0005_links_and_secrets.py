@@ -25,7 +25,7 @@ _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     """Create both tables, and give sessions the shop that is open. Sessions stay."""
-    # SQLite writes an added column behind the constraints, so the table is made anew.
+    # SQLite appends an added column after the constraints, so the table is rebuilt.
     before = table("sessions", column("session_hash"), column("token_hash"), column("expires_at"))
     rows = op.get_bind().execute(select(before)).all()
     op.drop_table("sessions")
