@@ -1,4 +1,4 @@
-"""The yardstick of reads: an ASGI app on the same server that answers the same bytes and does nothing else."""
+"""The baseline of reads: an ASGI app on the same server that only returns the same bytes."""
 
 import sys
 from pathlib import Path

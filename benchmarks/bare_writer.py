@@ -1,7 +1,7 @@
-"""The yardstick of accepts: the bare sqlite3 driver runs the very statements of accepts, 32 to a transaction.
+"""The baseline of accepts: the bare sqlite3 driver runs the same statements, in transactions of 32 accepts.
 
-The statements and their values are made beforehand; only running and committing them is timed. Same file settings:
-WAL, `synchronous=FULL`.
+The statements and their values are prepared first; only their execution and the commits are timed. The file settings
+are the same: WAL, `synchronous=FULL`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ Statements = list[tuple[str, Parameters]]
 
 
 def accept_statements(path: Path, prepared: Prepared, codes: list[str]) -> list[Statements]:
-    """What an accept of each order writes, as SQL and values."""
+    """Return the statements that accept each order, as SQL and values."""
     return asyncio.run(_accept_statements(path, prepared, codes))
 
 
@@ -55,7 +55,8 @@ def _accept(view: View, code: str, request: AcceptRequest, terms: Terms, now: da
 
 
 def run_bare(path: Path, sets: list[Statements], *, collected: bool = False) -> float:
-    """Accepts per second. `collected` runs the inserts of a group by shape with executemany, as our writer does."""
+    """Return accepts per second. With `collected`, run the inserts of a group by shape with executemany, as our writer
+    does."""
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")

@@ -1,5 +1,5 @@
-"""Claims and records of due deliveries on PostgreSQL in batches, nothing being sent: by our code, and by bare psycopg
-with the same statements. Each worker is a process: KIND URL, then a line on standard input starts it."""
+"""Claim and record due deliveries on PostgreSQL in batches, without sending them: with our code, and with bare psycopg
+and the same statements. Each worker is a process with the arguments KIND URL. A line on standard input starts it."""
 
 import sys
 import time
@@ -25,7 +25,7 @@ ANSWER = Answer("http://127.0.0.1:1/hook", 200, SendError.NONE, b"", 3)
 
 
 async def ours(url: str) -> int:
-    """How many were claimed and recorded until nothing was left."""
+    """Claim and record all due deliveries with our code. Return their number."""
     database = PostgresDatabase(url)
     count = 0
 
@@ -78,7 +78,7 @@ SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::big
 
 
 def bare(url: str) -> int:
-    """The same by hand."""
+    """Claim and record all due deliveries with bare psycopg. Return their number."""
     count = 0
     with psycopg.connect(url, autocommit=True) as connection:
         while rows := _bare_claim(connection):

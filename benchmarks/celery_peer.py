@@ -1,4 +1,4 @@
-"""Celery with Redis and requests, in an environment that pip fills for this run only, posting to our receiver."""
+"""Measure Celery with Redis and requests, posting to our receiver. pip installs it into a temporary environment."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _PATIENCE_SECONDS = 60.0
 
 
 def install(folder: Path) -> str | None:
-    """Makes the environment; gives the reason when that cannot be done here."""
+    """Create the environment. Return None, or the reason if this is impossible on this machine."""
     if shutil.which("redis-server") is None:
         return "redis-server is not on this machine, so Celery is not measured; install Redis to see it."
     print("  pip installs Celery into a temporary folder (some seconds)", flush=True)
@@ -31,7 +31,7 @@ def install(folder: Path) -> str | None:
 
 @contextmanager
 def redis(folder: Path) -> Iterator[str]:
-    """A Redis that writes each change to its file within a second; gives its URL."""
+    """Run a Redis that writes each change to its file within a second. Yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
@@ -45,7 +45,7 @@ def redis(folder: Path) -> Iterator[str]:
 
 
 def deliveries_per_second(folder: Path, broker: str, endpoint: str, count: int, received: Callable[[], int]) -> float:
-    """Deliveries a second of one worker from the first that arrives to the last, all of them being queued before."""
+    """Return the deliveries a second of one worker, from the first arrival to the last. All are queued before."""
     tasks = Path(__file__).with_name("celery_tasks.py")
     environment = {**os.environ, "KALATHI_BENCH_BROKER": broker}
     subprocess.run(

@@ -12,14 +12,14 @@ import requests
 from celery import Celery
 
 app = Celery("webhooks", broker=os.environ["KALATHI_BENCH_BROKER"])
-# A task that a worker has taken and not finished is given to another one: at least once, as ours.
+# If a worker does not finish a task, another worker runs it: at-least-once delivery, like ours.
 app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True, task_ignore_result=True)
 _local = threading.local()
 
 
 @app.task(bind=True, name="deliver", max_retries=3)
 def deliver(self, url: str, body: str) -> None:
-    """One webhook."""
+    """Send one webhook."""
     if not hasattr(_local, "session"):
         _local.session = requests.Session()
     headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "Skroutz OrderNotifier v1"}

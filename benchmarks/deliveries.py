@@ -1,4 +1,4 @@
-"""Deliveries a second of one worker, each with its durable record, and of a bare loop of the same HTTP client."""
+"""Measure the deliveries a second of one worker with durable records, and of a bare loop with the same HTTP client."""
 
 import asyncio
 import sys
@@ -80,7 +80,8 @@ async def _bare(endpoint: str, count: int) -> float:
 
 
 if __name__ == "__main__":
-    # In a process of its own, because a worker is one: KIND ENDPOINT COUNT [FOLDER DATABASE], or plan COUNT DATABASE
+    # This runs as a separate process, like a worker. Arguments: KIND ENDPOINT COUNT [FOLDER DATABASE], or
+    # plan COUNT DATABASE.
     spare_the_collector()
     log_json_lines()
     kind, endpoint, count, *where = sys.argv[1:]

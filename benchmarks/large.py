@@ -1,11 +1,11 @@
-"""Makes a small database large: rows of its first order again and again, under codes of a year's days."""
+"""Enlarge a small database: copy the rows of its first order many times, under codes from all days of a year."""
 
 import random
 import sqlite3
 from pathlib import Path
 
-# Each table that an order has rows in, but for its cart, which neither a GET nor an accept looks at. In the columns of
-# the second part the code is replaced inside of the document.
+# Each table with rows of an order: its code column, and its document column, in which the code is replaced. The cart is
+# left out, because neither a GET nor an accept reads it.
 _TABLES = {
     "orders": ("code", "document"),
     "directory": ("code", None),
@@ -20,7 +20,7 @@ SELECT printf('25%02d%02d-%07d', n % 12 + 1, n % 28 + 1, (n * 7368787) % 1000000
 
 
 def grow(path: Path, template: str, total: int) -> list[str]:
-    """Adds orders until there are `total`, open like the template; gives some of the codes, drawn at random."""
+    """Add orders until there are `total`, open like the template. Return 20,000 of the new codes, chosen at random."""
     connection = sqlite3.connect(path, isolation_level=None)
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-1000000"):
         connection.execute(f"PRAGMA {pragma}")

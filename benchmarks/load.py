@@ -1,7 +1,7 @@
-"""The load: keep-alive connections that each send a request, wait for its answer, and send the next.
+"""Generate load: each keep-alive connection sends a request, waits for the answer, and sends the next request.
 
-Raw bytes over asyncio protocols on uvloop, in a process of its own, so that the client costs a fraction of what any of
-the servers under test does.
+The client sends raw bytes with asyncio protocols on uvloop, in a separate process from the server, so that it uses only
+a fraction of the server's CPU time.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import uvloop
 
 
 class Load(NamedTuple):
-    """What a load has seen."""
+    """The result of a load."""
 
     answers: int
     seconds: float
@@ -97,7 +97,7 @@ async def _run(host: str, port: int, requests: Iterator[bytes], callers: int, se
 
 
 def run_load(address: str, requests: Iterator[bytes], *, callers: int = 32, seconds: float = 60.0) -> Load:
-    """Sends the requests until there are no more or time is up."""
+    """Send the requests until there are no more or the time is over."""
     host, _, port = address.removeprefix("http://").rpartition(":")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(host, int(port), requests, callers, seconds))

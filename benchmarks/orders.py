@@ -1,4 +1,4 @@
-"""Makes a database with many open orders, through the marketplace's own commands."""
+"""Create a database with many open orders, with the marketplace's own commands."""
 
 import asyncio
 from decimal import Decimal
@@ -33,7 +33,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(where: Path | str, count: int) -> Prepared:
-    """A fresh database, a file or PostgreSQL's URL, with `count` open orders of one shop that has a webhook URL."""
+    """Fill a new database (a file or a PostgreSQL URL) with `count` open orders of one shop that has a webhook URL."""
     return asyncio.run(_prepare(where, count))
 
 

@@ -1,4 +1,4 @@
-"""The page of a shop's list of orders against the API's list call of the same rows, in a shop of 100,000 orders."""
+"""Compare the page with a shop's orders to the API's list call for the same rows, in a shop with 100,000 orders."""
 
 import http.client
 import sqlite3
@@ -16,7 +16,7 @@ TURNS = 20
 
 
 def prepare_list(data: Path) -> None:
-    """A database with so many open orders of one shop, each of which changed at a time of its own."""
+    """Create a database with `ORDERS` open orders of one shop, each with a different time of change."""
     path = data / "kalathi.db"
     prepared = prepare(path, 1)
     grow(path, prepared.codes[0], ORDERS)
@@ -25,14 +25,14 @@ def prepare_list(data: Path) -> None:
 
 
 class Reader:
-    """One caller with one kept connection."""
+    """One caller with one keep-alive connection."""
 
     def __init__(self, address: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(address).netloc)
         self._cookie = ""
 
     def sign_in(self) -> None:
-        """As the shop, by the form that people use."""
+        """Sign in as the shop, through the form of the panel."""
         page = self._get("/sign-in", {})
         token = page.partition(b'name="form_token" value="')[2].partition(b'"')[0].decode()
         body = urlencode({"form_token": token, "token": TOKEN})
@@ -44,11 +44,11 @@ class Reader:
         self._cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
 
     def page_millis(self, query: str = "") -> float:
-        """The list as a page, on average over some turns."""
+        """Return the average time of the page with the list, in milliseconds."""
         return self._millis(f"/shop/orders{query}", {"Cookie": self._cookie})
 
     def call_millis(self, query: str = "") -> float:
-        """The same rows by the API."""
+        """Return the average time of the API's list call for the same rows, in milliseconds."""
         headers = {"Authorization": f"Bearer {TOKEN}", "Accept": "application/vnd.skroutz+json; version=3.0"}
         return self._millis(f"/merchants/ecommerce/orders?per={ROWS}{query.replace('?', '&')}", headers)
 

@@ -1,5 +1,5 @@
-"""Mock servers of the kind that integrators use today, serving the same order: Prism and Mockoon, in a folder of their
-own that npm fills for this run only."""
+"""Run the mock servers that integrators use today, Prism and Mockoon, with the same order. npm installs them into a
+temporary folder."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ _PATIENCE_SECONDS = 60.0
 
 
 def install(folder: Path) -> str | None:
-    """Installs both; gives the reason when that cannot be done here."""
+    """Install both. Return None, or the reason if this is impossible on this machine."""
     if shutil.which("npm") is None:
         return "npm is not on this machine, so Prism and Mockoon are not measured; install Node.js and npm to see them."
     print("  npm installs Prism and Mockoon into a temporary folder (about half a minute)", flush=True)
@@ -27,10 +27,10 @@ def install(folder: Path) -> str | None:
 
 
 def commands(folder: Path, path: str, body: Path) -> dict[str, tuple[list[str], int]]:
-    """How each is started to answer GET of `path` with the body, and on which port.
+    """Return, by name, the command that starts each mock server and its port. It answers GET of `path` with the body.
 
-    Prism twice: as people start it with the description of this API, and with all left out that can be, which is one
-    path without a schema, and no log.
+    Prism runs in two ways: as usual with the description of this API, and in its fastest form, with one path, no schema
+    and no log.
     """
     first, second, third = _free_port(), _free_port(), _free_port()
     described, plain, environment = (folder / f"{name}.json" for name in ("described", "plain", "mockoon"))
@@ -49,7 +49,7 @@ def commands(folder: Path, path: str, body: Path) -> dict[str, tuple[list[str], 
 
 @contextmanager
 def running(command: list[str], port: int) -> Iterator[str]:
-    """A mock server as a process; gives its address once it listens."""
+    """Run a mock server as a process. Yield its address once it listens."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         ends_at = time.monotonic() + _PATIENCE_SECONDS
@@ -74,7 +74,7 @@ def _free_port() -> int:
 
 
 def _described(body: Path) -> object:
-    """The description of this API, with the body as the example of the call."""
+    """Return the description of this API, with the body as the example of the call."""
     description = json.loads((Path(__file__).parents[1] / "docs" / "openapi.json").read_bytes())
     answer = description["paths"]["/merchants/ecommerce/orders/{code}"]["get"]["responses"]["200"]
     answer["content"]["application/json"]["example"] = json.loads(body.read_bytes())
@@ -101,7 +101,7 @@ def _mockoon(path: str, body: Path, port: int) -> object:
         "sendFileAsBody": False,
         "rules": [],
         "rulesOperator": "OR",
-        # Answered as it stands, without looking for templates in it.
+        # Return the body unchanged, without template processing.
         "disableTemplating": True,
         "fallbackTo404": False,
         "default": True,

@@ -1,5 +1,5 @@
-"""A shop's endpoint that does nothing but answer 200, so that what is measured is the sender. GET tells how many POSTs
-have come."""
+"""A shop's endpoint that only answers 200, so that the benchmark measures the sender. GET returns the number of
+received POSTs."""
 
 import asyncio
 from typing import cast
@@ -8,7 +8,7 @@ import uvloop
 
 
 class Shop(asyncio.Protocol):
-    """Answers each request when its body is there."""
+    """Answer each request once its body is complete."""
 
     received = 0
 

@@ -1,4 +1,4 @@
-"""`make bench`: each figure is a ratio of two rates that were measured in turn, A B A B, in this one run."""
+"""`make bench`: each figure is a ratio of two rates, measured alternately (A B A B) in the same run."""
 
 import itertools
 import json
@@ -41,7 +41,7 @@ HEAD = "Host: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nAccept: application/
 
 @contextmanager
 def served(command: list[str]) -> Iterator[str]:
-    """A server as a process; gives its address, and how long it took is printed by the caller."""
+    """Run a server as a process. Yield its address once it is ready."""
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     try:
@@ -53,7 +53,7 @@ def served(command: list[str]) -> Iterator[str]:
 
 
 def marketplace(data: Path, *more: str) -> list[str]:
-    """The real command, without its worker, so that nothing but the calls is measured."""
+    """Return the real `serve` command without its worker, so that only the calls are measured."""
     return ["-m", "kalathi.cli", "serve", "--port", "0", "--data", str(data), "--no-worker", *more]
 
 
@@ -68,7 +68,7 @@ def accept_request(code: str, prepared: Prepared) -> bytes:
 
 
 def in_turn(name: str, ours: Callable[[], float], other: Callable[[], float], names: tuple[str, str]) -> float:
-    """Prints each pair of figures and gives the median of their ratios."""
+    """Print each pair of figures. Return the median of their ratios."""
     ratios = []
     for pair in range(1, PAIRS + 1):
         a, b = ours(), other()
@@ -80,7 +80,7 @@ def in_turn(name: str, ours: Callable[[], float], other: Callable[[], float], na
 
 
 def rate(address: str, request: bytes) -> float:
-    """Answers a second to the same request over and over."""
+    """Return the answers a second to one repeated request."""
     load = run_load(address, itertools.repeat(request), seconds=READ_SECONDS)
     assert not load.failures, load
     return load.per_second
@@ -239,7 +239,7 @@ def deliveries(folder: Path) -> None:
 
 
 def celery(folder: Path) -> None:
-    """The same deliveries by Celery with Redis and requests, against one worker of ours on PostgreSQL."""
+    """Deliveries by one worker of ours, on each database, against Celery with Redis and requests."""
     here, environment = Path(__file__).parent, folder / "celery"
     reason = celery_peer.install(environment)
     if reason is not None:
@@ -263,7 +263,7 @@ def celery(folder: Path) -> None:
 
 
 def batches(folder: Path) -> None:
-    """Claims and records in batches on PostgreSQL, nothing being sent, against bare psycopg."""
+    """Claims and records of deliveries in batches on PostgreSQL, without sending, against bare psycopg."""
     for workers in (1, 4):
         print(f"Batches of 200 on PostgreSQL, {workers} at work: {BATCHED} deliveries a turn, 100 shops")
         in_turn(
@@ -275,7 +275,8 @@ def batches(folder: Path) -> None:
 
 
 def batched(folder: Path, kind: str, workers: int) -> float:
-    """Deliveries a second that so many processes claim and record together, from the first start to the last end."""
+    """Return the deliveries a second that `workers` processes claim and record together, from the first start to the
+    last end."""
     here, url = Path(__file__).parent, fresh_postgres()
     subprocess.run([sys.executable, str(here / "deliveries.py"), "plan", str(BATCHED), url], check=True)
     command = [sys.executable, str(here / "batches.py"), kind, url]
@@ -344,14 +345,14 @@ def pages(folder: Path) -> None:
 
 
 def output_of(command: list[str]) -> str:
-    """What a script of ours prints."""
+    """Run a Python script and return its output."""
     return subprocess.run(
         [sys.executable, *command], stdout=subprocess.PIPE, text=True, check=True, stderr=subprocess.DEVNULL
     ).stdout
 
 
 def count(endpoint: str) -> int:
-    """How many POSTs the receiver has seen."""
+    """Return the number of POSTs that the receiver has received."""
     host, _, port = endpoint.removeprefix("http://").rpartition(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n\r\n")

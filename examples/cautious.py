@@ -1,6 +1,6 @@
 """A policy in Python: `kalathi merchant --policy cautious:policy`.
 
-What the usual decision would accept waits for a person when it is gift-wrapped; everything else is as usual.
+It leaves gift-wrapped orders to a person if the default decision would accept them. All other decisions are unchanged.
 """
 
 from typing import Any
@@ -11,12 +11,12 @@ from kalathi.merchant.policy import OrderPolicy, Policy
 
 
 def wrap_by_hand(order: Order, available: dict[str, int], usual: OrderPolicy, **more: Any) -> Decision:
-    """Pure: the order, the free pieces and the shop's own policy in, the answer out."""
+    """Return the answer to an order, from the order, the free pieces and the shop's policy. This function is pure."""
     decision = decide(order, available, usual, **more)
-    # The marketplace says it in two places, and either may be missing.
+    # The marketplace marks a gift in two places, and either may be missing.
     is_gift = order.gift_wrap or (isinstance(order.custom, str) and "[GIFT-WRAP]" in order.custom)
     if is_gift and isinstance(decision, Accept):
-        return LeaveToPerson("It is to be wrapped as a gift: is there paper?")
+        return LeaveToPerson("It must be gift-wrapped: is there paper?")
     return decision
 
 

@@ -1,4 +1,4 @@
-"""Webhooks received inside of Django: a view that calls one plain function. Every other framework does the same.
+"""Receive webhooks in Django, with a view that calls one plain method. This works in any other framework too.
 
     KALATHI_MERCHANT_DATA=merchant python django_receiver.py runserver 8000
 
@@ -29,14 +29,14 @@ settings.configure(
     DATA_UPLOAD_MAX_MEMORY_SIZE=LARGEST_BODY_BYTES,
 )
 
-# One for the whole process: it may be used from any thread.
+# One handler for the whole process. Any thread may use it.
 handler = WebhookHandler(Inbox(Path(os.environ["KALATHI_MERCHANT_DATA"]) / "merchant.db", beside=True))
 
 
 @csrf_exempt
 @require_POST
 def webhook(request: HttpRequest) -> HttpResponse:
-    """The event is on disk when 200 is answered."""
+    """Store one webhook. The event is on disk before the answer 200."""
     answer = handler.handle(request.body, request.headers, request.META.get("REMOTE_ADDR"))
     return HttpResponse(answer.body, status=answer.status)
 

@@ -1,4 +1,4 @@
-"""Webhooks received inside of a FastAPI application.
+"""Receive webhooks in a FastAPI application.
 
     KALATHI_MERCHANT_DATA=merchant uvicorn fastapi_receiver:app --port 8000
 
@@ -20,7 +20,7 @@ app = FastAPI()
 
 @app.get("/")
 def about() -> dict[str, str]:
-    """Whatever else the application does."""
+    """Stand for the rest of the application."""
     return {"shop": "ours"}
 
 

@@ -3,9 +3,9 @@
     export WOOCOMMERCE_URL=https://shop.example WOOCOMMERCE_KEY=ck_... WOOCOMMERCE_SECRET=cs_...
     kalathi merchant ... --hand-over-to woocommerce:hand_over --told-orders-are-counted
 
-WooCommerce gets an order once it is accepted, and every change after that. What this module cannot enter correctly it
-does not enter at all: it raises an error with a sentence, the connector shows that sentence to a person and tries again
-with growing pauses. So put the cause right in WooCommerce, and the order is entered by itself.
+WooCommerce receives an order once it is accepted, and every change after that. If this module cannot enter an order
+correctly, it does not enter it. It raises an error with a sentence, which the connector shows to a person, and the
+connector retries with growing pauses. Correct the cause in WooCommerce; the next attempt then enters the order.
 
 Not entered: orders that the marketplace fulfills from its own warehouse (nothing leaves this shop's shelf), orders that
 ended before WooCommerce knew them, and returns (an order's state says `returned`; WooCommerce then has it as refunded,
@@ -34,8 +34,8 @@ from urllib.parse import urljoin
 
 import niquests
 
-# What WooCommerce has no word for, `partially_returned`, keeps the status that it has. States that this table does not
-# know leave the order alone.
+# The WooCommerce status for each state. `partially_returned` has none in WooCommerce, so the status stays unchanged.
+# For a state that is not in this table, the order is not changed at all.
 STATUSES = {
     "accepted": "processing",
     "dispatched": "completed",
@@ -65,7 +65,7 @@ PREFIX = "smart_cart_"
 
 
 class WooCommerceError(Exception):
-    """The order is not entered, or not changed; the sentence says why and what to do."""
+    """The order was not entered or changed. The sentence gives the reason and the remedy."""
 
 
 def hand_over(told: dict[str, Any]) -> None:
@@ -109,8 +109,9 @@ def _setting(name: str) -> str:
 def _call(shop: niquests.Session, method: str, path: str, **more: Any) -> Any:
     """Send one request and return the JSON of its answer. Raises WooCommerceError.
 
-    Redirects are not followed. A POST that is redirected arrives as a GET, whose 200 says nothing of the order; and
-    WooCommerce redirects when the address is not its own (http for https, www or not), so that is the thing to mend.
+    Do not follow redirects. A redirected POST becomes a GET, whose 200 does not prove that the order was entered.
+    WooCommerce redirects if the configured address is not its own (for example http for https, or with www), so a
+    person must correct the address.
     """
     address = f"{_setting('WOOCOMMERCE_URL').rstrip('/')}/wp-json/wc/v3/{path}"
     # Longer than PHP's usual limit. If a POST were still running during the next attempt, the order would exist twice.
@@ -140,10 +141,10 @@ def _call(shop: niquests.Session, method: str, path: str, **more: Any) -> Any:
 
 
 def _find_order(shop: niquests.Session, code: str) -> dict[str, Any] | None:
-    """The order as WooCommerce has it; None when it has to be entered.
+    """Return WooCommerce's order, or None if there is none yet.
 
-    A search may run behind (some shops have theirs in another server), and the answer of an earlier try may have been
-    lost seconds ago. So the newest orders are looked through as well, and so is the trash.
+    The search may lag, because some shops run it on another server, and the answer of an attempt a few seconds ago may
+    have been lost. So check the newest orders and the trash too.
     """
     for where in ({"search": code}, {}, {"search": code, "status": "trash"}):
         fields = "id,status,total,billing,transaction_id,meta_data"
@@ -187,9 +188,10 @@ def _find_product(shop: niquests.Session, code: str, line: dict[str, Any]) -> di
 
 
 def _new_order(shop: niquests.Session, order: dict[str, Any]) -> dict[str, Any]:
-    """The body of a new order. Raises WooCommerceError before anything is made.
+    """Build the body of a new order. Raises WooCommerceError before WooCommerce creates anything.
 
-    It is made `on-hold`, which is WooCommerce's word for "a person has to look", and goes on once its total is right.
+    The order begins as `on-hold`, WooCommerce's status for orders that need a person. It continues if its total is
+    right.
     """
     code = _text(order["code"])
     lines = _lines(order)
@@ -394,8 +396,8 @@ def _quantity(code: str, line: dict[str, Any]) -> int:
 def _net_shipping(order: dict[str, Any]) -> Decimal:
     """The shipping cost without VAT; only orders that the shop ships by itself have one.
 
-    It comes without a vat_ratio. It follows the goods, and the higher rate where there are two, as WooCommerce has it
-    with its setting "based on cart items". Where the shop has another setting, the order stays on hold.
+    The marketplace sends no vat_ratio for it. So use the rate of the goods, or the highest of several rates, as
+    WooCommerce does with its setting "based on cart items". If the shop has another setting, the order stays on hold.
     """
     cost = _shipping_cost(order)
     ratios = [_decimal(line["vat_ratio"]) or Decimal(0) for line in _lines(order) if line["price_includes_vat"]]
@@ -463,7 +465,8 @@ def _text(value: Any) -> str:
 
 
 def _decimal(value: Any) -> Decimal | None:
-    """By way of its text: the float 35.98 is 35.98, and not the binary fraction next to it."""
+    """Return a decimal number, or None. Convert a float through its text: 35.98 is 35.98, not the nearest binary
+    fraction."""
     if value is None or isinstance(value, bool):
         return None
     try:
@@ -478,7 +481,7 @@ def _meta(found: dict[str, Any]) -> dict[str, str]:
 
 
 def _lines(order: dict[str, Any]) -> list[dict[str, Any]]:
-    """Raise WooCommerceError for a line that is none, because the order would lack it."""
+    """Return the order's lines. Raises WooCommerceError for a malformed line, because the order would lack it."""
     lines = order.get("line_items") or []
     if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
         raise WooCommerceError(f"Order {_text(order['code'])}: one of its lines cannot be read. {BY_HAND}")

@@ -21,7 +21,7 @@ from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
 
 _log = structlog.get_logger("kalathi.server")
 
-# Reserved for the database, the log and the connections to shops.
+# Open files that are reserved for the database, the log and the connections to shops.
 _FILES_OF_ITS_OWN: Final = 256
 # Child processes inherit the limit, for example a print command. Some close every possible file when they start.
 _MOST_FILES: Final = 65_536
@@ -33,7 +33,7 @@ _LINES_A_MINUTE: Final = 10
 class Limits(msgspec.Struct, frozen=True):
     """The limits of a server's connections."""
 
-    # The request line and all headers. It is also the limit of the bytes between two pieces of a body.
+    # Limit of the request line and all headers, and of the bytes between two pieces of a body.
     head_bytes: int = 65_536
     headers: int = 200
     # Measured from the first check of a new connection or of an unfinished head.
@@ -87,7 +87,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     # The base class narrows asyncio's signature in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # The server is for streams only.
-        """Take the connection, or close it if there are too many."""
+        """Accept the connection, or close it if there are too many."""
         super().connection_made(transport)
         self._begin(_Phase.HEAD)
         self._has_progress = False
@@ -123,7 +123,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Pass a piece of the body on."""
+        """Pass a piece of the body to the application."""
         self._has_progress = True
         self._body_bytes += len(body)
         super().on_body(body)
@@ -190,14 +190,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 class Room:
-    """Closes unfinished requests at the limit of connections. Writes one log line a minute."""
+    """Close connections with an unfinished head when the server is at its limit. Log this at most once a minute."""
 
     def __init__(self) -> None:
         self._checked_at = self._logged_at = float("-inf")
         self._refused = 0
 
     def make(self, connections: set[Any], now: float) -> bool:
-        """Close connections with an unfinished head. Return whether there were any."""
+        """Close connections with an unfinished head, to free their places. Return whether there were any."""
         self._refused += 1
         if now - self._logged_at >= _LOG_SECONDS:
             _log.warning("too_many_connections", connections=len(connections), since_last_line=self._refused)
@@ -237,7 +237,7 @@ def most_connections() -> int:
 
 
 class JsonHandler(logging.Handler):
-    """Writes log lines of libraries as JSON, at most ten a minute for each logger: any caller can cause such lines."""
+    """Write log lines of libraries as JSON, at most ten a minute for each logger, because any caller can cause them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds."""

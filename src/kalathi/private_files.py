@@ -17,7 +17,7 @@ def make_private_folder(path: Path) -> None:
 def open_lock_file(path: Path) -> IO[str]:
     """Open a lock file with mode 600 and create it if it is missing. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    # An earlier version made it readable for everybody.
+    # An earlier version created the file with permission for every user to read it.
     with contextlib.suppress(PermissionError):
         os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "r+", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Several processes behind one listening socket: started and ended together, each started again when it dies."""
+"""Run several processes behind one listening socket: start and end them together, and replace a process that dies."""
 
 import contextlib
 import ctypes
@@ -17,10 +17,11 @@ _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def supervise(count: int, serve: Callable[[Callable[[], None]], None], ready: Callable[[], None]) -> None:
-    """Forks `count` processes that each run `serve`, which calls back once it takes requests; then calls `ready`.
+    """Fork `count` processes that run `serve`, and call `ready` when all of them accept requests.
 
-    Returns when all have ended after SIGTERM or SIGINT. Call it before any thread or event loop is there. A process
-    that ends before it was ever ready ends all of them: its message says why.
+    `serve` gets a function to call once it accepts requests. Return when all processes have ended after SIGTERM or
+    SIGINT. Call this before the process starts any thread or event loop. If a process ends before it was ready, end
+    all of them and exit with status 1; that process has printed the reason.
     """
     children: set[int] = set()
     ending = False
@@ -35,7 +36,7 @@ def supervise(count: int, serve: Callable[[Callable[[], None]], None], ready: Ca
     for number in _ENDING:
         signal.signal(number, end)
     waited_for = [_start_process(serve, children) for _ in range(count)]
-    # One that has died has closed its end.
+    # A process that died has closed its end of the pipe.
     ready_ones = [_is_ready(reading) for reading in waited_for]
     all_ready = all(ready_ones)
     if all_ready and not ending:
@@ -56,7 +57,7 @@ def supervise(count: int, serve: Callable[[Callable[[], None]], None], ready: Ca
 
 
 def _is_ready(reading: int) -> bool:
-    """Waits until the process at the other end is ready, or has died."""
+    """Wait until the process at the other end of the pipe is ready or has died. Return whether it is ready."""
     try:
         return os.read(reading, 1) == _READY
     finally:
@@ -72,7 +73,7 @@ def _end_with_the_parent() -> None:
 def _start_process(serve: Callable[[Callable[[], None]], None], children: set[int]) -> int:
     """Start one more process. Return the end of a pipe that becomes readable when it is ready.
 
-    Signals are blocked in between: a process that is not among the children yet would not get them.
+    Block signals until the child is in `children`, because `end` signals only those.
     """
     reading, writing = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)

@@ -1,9 +1,9 @@
-"""Text on its way to a terminal: control characters of data never reach it raw.
+"""Write text to a terminal, with control characters in the data escaped.
 
 Product names, customers' texts and other programs' messages come from outside. With control characters they could move
-the cursor, hide text or change the terminal's title. So the output escapes every control character (`\\x1b`), and our
-own styles are written with a mark in place of ESC. The mark is a private character that each process draws anew, so no
-text from outside can contain it on purpose.
+the cursor, hide text or change the terminal's title. So the output escapes every control character (`\\x1b`). Our own
+styles contain a mark in place of ESC. Each process chooses a random private-use character as its mark, so that a text
+from outside cannot contain it on purpose.
 """
 
 import re
@@ -15,11 +15,11 @@ import click
 _ESC: Final = "\x1b"
 _MARK: Final = chr(0xF0000 + secrets.randbelow(0xFFFE))
 _STYLE: Final = re.compile(f"{_MARK}\\[[0-9;]*[A-Za-z]")
-# C0 and C1 without tab and line feed, separators of lines, and characters that change the direction of writing.
+# C0 and C1 except tab and line feed, line separators, and characters that change the direction of writing.
 _CONTROL: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
 )
-# To the first column, and clear the line.
+# Move the cursor to the first column and clear the line.
 REWRITE_LINE: Final = f"{_MARK}[G{_MARK}[K"
 
 
@@ -39,7 +39,7 @@ def in_one_line(text: str) -> str:
 
 
 class EscapingText:
-    """A text stream that escapes control characters. Everything else is the stream's own."""
+    """A text stream that escapes control characters. All other methods are those of the wrapped stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -3,7 +3,7 @@
 import codecs
 from pathlib import Path
 
-# Windows PowerShell writes UTF-16 with a mark, editors on Windows UTF-8 with one.
+# Windows PowerShell writes UTF-16 with a byte order mark; editors on Windows write UTF-8 with one.
 _ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),

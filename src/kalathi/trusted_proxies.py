@@ -1,13 +1,13 @@
-"""The source of a call behind proxies, from the trustworthy right end of `X-Forwarded-For`.
+"""Find the source of a call behind proxies, from the trustworthy right end of `X-Forwarded-For`.
 
-Each proxy appends the address of its own caller. So the last entry was written by the proxy in front of us, the one
-before it by the proxy in front of that one, and everything further left by the caller itself, which may write anything.
-The trustworthy part is known by the number of our proxies or by their addresses. A number is only safe if no caller can
-bypass the proxies.
+Each proxy appends the address of its own caller. So the proxy in front of us wrote the last entry, the proxy in front
+of that one wrote the entry before it, and so on. The caller itself wrote the entries further left, and they can contain
+anything. The number of our proxies, or their addresses, show which entries are trustworthy. A number is only safe if no
+caller can bypass the proxies.
 
-`Forwarded` (RFC 7239) is not read. A proxy that sets one of the two headers passes the other one on as the caller has
-written it, so a receiver that reads both can be lied to. nginx, Caddy, Apache, HAProxy and the load balancers of the
-large clouds all write `X-Forwarded-For`.
+This module does not read `Forwarded` (RFC 7239). A proxy that sets one of the two headers forwards the other one as the
+caller sent it, so a caller could deceive a receiver that reads both. nginx, Caddy, Apache, HAProxy and the load
+balancers of the large clouds all write `X-Forwarded-For`.
 """
 
 import ipaddress
@@ -20,12 +20,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MOST_HOPS: Final = 20
 _MAPPED_PREFIX: Final = 96
-# `1.2.3.4:51234`, `[2a03::1]` and `[2a03::1]:443`. Of an address in brackets and one in dots only, the rest is a port.
+# `1.2.3.4:51234`, `[2a03::1]` and `[2a03::1]:443`. A port can follow only an IPv4 address or an address in brackets.
 _WITH_PORT: Final = re.compile(r"(?:\[(?P<inside>[^\[\]]+)\]|(?P<dotted>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
 class TrustedProxies(NamedTuple):
-    """The proxies in front: how many there are (`hops`), or from which networks they call."""
+    """The proxies in front of the receiver: their number (`hops`), or their networks."""
 
     hops: int = 0
     networks: tuple[Network, ...] = ()
@@ -36,7 +36,8 @@ class TrustedProxies(NamedTuple):
 
 
 def read_trusted_proxies(text: str) -> TrustedProxies:
-    """`2`, or `10.0.0.0/8,127.0.0.1`. Raises ValueError with a sentence that quotes the wrong part."""
+    """Read the setting, such as `2` or `10.0.0.0/8,127.0.0.1`. Raises ValueError, whose sentence quotes the invalid
+    part."""
     parts = [part for entry in text.split(",") if (part := entry.strip())]
     if len(parts) == 1 and parts[0].isascii() and parts[0].isdigit():
         hops = int(parts[0][:6])
@@ -49,9 +50,10 @@ def read_trusted_proxies(text: str) -> TrustedProxies:
 
 
 def read_address(text: str) -> Address | None:
-    """The address of one entry: with or without a port, brackets, quotes, spaces and a zone; None for anything else.
+    """Return the address of one entry, or None if the entry is not an address.
 
-    An IPv4 address inside IPv6 (`::ffff:1.2.3.4`) is the IPv4 address.
+    The entry may have a port, brackets, quotes, spaces and a zone. An IPv4 address inside IPv6 (`::ffff:1.2.3.4`) is
+    returned as the IPv4 address.
     """
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
@@ -75,14 +77,14 @@ def read_address(text: str) -> Address | None:
 def source_of(peer: str | None, forwarded_for: Sequence[str], trusted: TrustedProxies | None) -> str | None:
     """Return the address of the caller, or None if it is not known.
 
-    `peer` is the other end of the socket, `forwarded_for` the lines of `X-Forwarded-For` in their order. By number, it
-    is that entry from the right. By networks, it is the first address from the right, the peer included, that is not
-    a trusted proxy, or the leftmost if all are. An entry that is not an address is never skipped, because no trusted
-    proxy wrote the entries to its left.
+    `peer` is the other end of the socket, `forwarded_for` the lines of `X-Forwarded-For` in their order. With a number
+    of proxies, the caller is the entry at that position from the right. With networks, the caller is the first address
+    from the right, the peer included, that is not a trusted proxy, or the leftmost address if all are trusted. An entry
+    that is not an address ends the search, because no trusted proxy wrote the entries to its left.
     """
     if trusted is None:
         return peer
-    # Lines in their order and entries between commas, never by quotes: a caller's open quote must not swallow ours.
+    # Split at commas and ignore quotes: an open quote in the caller's part must not absorb the entries of our proxies.
     entries = [entry for line in forwarded_for for entry in line.split(",")]
     if trusted.hops:
         found = read_address(entries[-trusted.hops]) if len(entries) >= trusted.hops else None
@@ -110,5 +112,5 @@ def _read_network(text: str) -> Network:
     if mapped is not None and network.prefixlen >= _MAPPED_PREFIX:
         network = ipaddress.ip_network((int(mapped), network.prefixlen - _MAPPED_PREFIX))
     if network.prefixlen == 0:
-        raise ValueError(f"{text} is everybody, and then a caller could name any source")
+        raise ValueError(f"{text} includes every address, so any caller could fake its source")
     return network

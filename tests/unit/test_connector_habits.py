@@ -343,7 +343,7 @@ async def test_a_print_that_timed_out_is_reported_and_not_retried(shop: Shop) ->
     shop.receive(shop.order("o1", 1, OrderState.ACCEPTED, courier_voucher=LINK))
     await shop.work(until_seconds=1000)
     assert shop.market.calls.count(f"GET {LINK}") == 1
-    assert shop.told[0].startswith("needs a person: Order o1: lp has not ended within 60 s: look whether")
+    assert shop.told[0].startswith("needs a person: Order o1: lp has not ended within 60 s: check whether")
 
 
 @pytest.mark.parametrize("fails", [None, UnsurePrinterError("lp did not end within 60 s")])

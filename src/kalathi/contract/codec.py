@@ -23,24 +23,24 @@ class UnexpectedShapeError(ValueError):
 
 @cache
 def _decoder_for(wanted: Any) -> msgspec.json.Decoder[Any]:
-    """The decoder of a type, made once: making one costs a hundred times what using it does."""
+    """Return the cached decoder of a type. Creating a decoder takes a hundred times longer than using it."""
     return msgspec.json.Decoder(wanted)
 
 
 def encode(value: object) -> bytes:
-    """JSON bytes of a struct of this package. Amounts must be finite: infinities and NaN would be written bare."""
+    """Encode a struct of this package as JSON. Amounts must be finite: infinity and NaN would produce invalid JSON."""
     return _ENCODER.encode(value)
 
 
 def decode(body: bytes | str | msgspec.Raw, wanted: type[T]) -> T:
-    """A struct read from JSON; unknown members are ignored.
+    """Decode JSON into a struct. Ignore unknown members.
 
-    Raises UnreadableBodyError when the bytes are not JSON, UnexpectedShapeError when they do not fit the struct.
+    Raises UnreadableBodyError if the bytes are not JSON, UnexpectedShapeError if they do not fit the struct.
     """
     try:
         value: T = _decoder_for(cast(Hashable, wanted)).decode(body)
     except msgspec.ValidationError as error:
-        # The decoder may meet a wrong shape before it meets the place where the text stops being JSON.
+        # The decoder may report a wrong shape although the rest of the text is not JSON.
         _check_readable(body)
         raise UnexpectedShapeError(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

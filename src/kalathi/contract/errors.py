@@ -4,7 +4,7 @@ import msgspec
 
 
 class ErrorEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One code with the sentences that go with it; clients show them to people as they are."""
+    """One error code and its sentences, which clients show to people unchanged."""
 
     code: str
     messages: list[str]

@@ -1,4 +1,4 @@
-"""Goods fulfilled by the marketplace, as they cross the wire (docs/contract.md#section-9). Times are Athens time."""
+"""The wire format of goods that the marketplace fulfils (docs/contract.md#section-9). Times are Athens time."""
 
 from datetime import date, datetime
 
@@ -8,13 +8,13 @@ from kalathi.contract.orders import ListMeta
 
 
 class Product(Struct, frozen=True, kw_only=True):
-    """A product of the shop and how many pieces of it lie in the warehouse. Sent with an integer id; readers take
-    the documented text as well."""
+    """A product of the shop, with its quantity in the warehouse. The id is sent as an integer; readers also accept the
+    documented text."""
 
     id: int | str
     shop_uid: str = ""
     active: bool = True
-    # Always sent; None for a reader that could not read it.
+    # Always sent. None only on the reader's side, if the value is unreadable.
     quantity: int | None = None
 
 
@@ -26,7 +26,7 @@ class ProductList(Struct, frozen=True, kw_only=True):
 
 
 class PurchaseOrder(Struct, frozen=True, kw_only=True):
-    """Goods that a shop sends to the warehouse; `received_at` is null until they are there."""
+    """Goods that a shop sends to the warehouse. `received_at` is null until the warehouse has received them."""
 
     code: str
     received_at: datetime | None = None
@@ -49,7 +49,7 @@ class CreatedPurchaseOrder(Struct, frozen=True, kw_only=True):
 
 
 class PurchaseOrderLine(Struct, frozen=True, kw_only=True):
-    """One product of a purchase order: how many pieces were announced, and how many came."""
+    """One product of a purchase order: the announced and the received quantity."""
 
     product_id: int | str
     shop_uid: str = ""
@@ -66,7 +66,7 @@ class PurchaseOrderLineList(Struct, frozen=True, kw_only=True):
 
 
 class Supplier(Struct, frozen=True, kw_only=True):
-    """Where the shop's goods come from; its `code` is unique in its shop."""
+    """A supplier of the shop's goods. Its `code` is unique in the shop."""
 
     id: str
     code: str = ""

@@ -1,4 +1,4 @@
-"""The order as it crosses the wire (docs/contract.md#section-2), the same in answers and in webhooks."""
+"""The wire format of an order (docs/contract.md#section-2), the same in answers and in webhooks."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ Timestamp = Annotated[datetime, Meta(tz=True)]
 
 
 class Address(Struct, frozen=True, kw_only=True):
-    """Where the order goes. For a collection point the texts are empty and `collection_point_address` names it."""
+    """The delivery address. For a collection point, `collection_point_address` is set and the other texts are empty."""
 
     street_name: str = ""
     street_number: str = ""
@@ -34,7 +34,8 @@ class Address(Struct, frozen=True, kw_only=True):
 
 
 class Customer(Struct, frozen=True, kw_only=True):
-    """The customer. Phones only for orders with an invoice or fulfilled by the merchant; never an e-mail."""
+    """The customer. Phone numbers are sent only for orders with an invoice or fulfilled by the merchant. An e-mail
+    address is never sent."""
 
     id: str = ""
     first_name: str = ""
@@ -79,7 +80,7 @@ class InvoiceDetails(Struct, frozen=True, kw_only=True):
 
 
 class Size(Struct, frozen=True, kw_only=True):
-    """The size that was ordered, in the marketplace's words and in the shop's."""
+    """The ordered size, in the marketplace's terms and in the shop's."""
 
     label: str = ""
     value: str = ""
@@ -90,7 +91,8 @@ class Size(Struct, frozen=True, kw_only=True):
 
 
 class LineItem(Struct, frozen=True, kw_only=True):
-    """One product of the order. Money in euros; `total_price` is unit times quantity, rate in percent."""
+    """One product of the order. Money is in euros, `commission_rate` in percent. `total_price` is `unit_price` times
+    `quantity`."""
 
     id: str
     shop_uid: str = ""
@@ -116,7 +118,7 @@ class LineItem(Struct, frozen=True, kw_only=True):
 
 
 class Fees(Struct, frozen=True, kw_only=True):
-    """Fees that apply to this order, each only when positive; `{}` when none does."""
+    """The fees of this order, in euros. A fee is sent only if it is positive; without any fee the object is `{}`."""
 
     handling_fee: Decimal | UnsetType = UNSET
     skroutz_coins_fee: Decimal | UnsetType = UNSET
@@ -126,21 +128,21 @@ class Fees(Struct, frozen=True, kw_only=True):
 
 
 class PickupWindow(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
-    """When the courier comes: `from` and `to` on the wire, `start` and `end` here."""
+    """The time window of the courier's pickup. `start` and `end` are `from` and `to` on the wire."""
 
     start: Timestamp
     end: Timestamp
 
 
 class LocationOption(Struct, frozen=True, kw_only=True):
-    """A pickup location on offer: `Σταδίου 1, Τ.Κ. 12345, Αθήνα, Αττική`."""
+    """A pickup location on offer, with a label such as `Σταδίου 1, Τ.Κ. 12345, Αθήνα, Αττική`."""
 
     id: str
     label: str = ""
 
 
 class WindowOption(Struct, frozen=True, kw_only=True):
-    """A pickup window on offer: `15:00 - 18:00, Τρί 03/12/19`. Clients parse the label."""
+    """A pickup window on offer, with a label such as `15:00 - 18:00, Τρί 03/12/19`. Clients parse the label."""
 
     id: int
     label: str = ""
@@ -176,7 +178,7 @@ class RescheduleOption(Struct, frozen=True, kw_only=True):
 
 
 class RejectionInfo(Struct, frozen=True, kw_only=True):
-    """The free text of a rejection, and its actor."""
+    """The free text of a rejection, and the party that rejected."""
 
     reason: str
     actor: RejectionActorText
@@ -243,7 +245,7 @@ class Order(Struct, frozen=True, kw_only=True):
     reject_options: RejectOptions | UnsetType = UNSET
     reschedule_options: list[RescheduleOption] | UnsetType = UNSET
     relocate_options: list[LocationOption] | UnsetType = UNSET
-    # A recording holds this other name of `replaced`. It is read only.
+    # One recording contains this other name of `replaced`. Readers accept it; it is never sent.
     replaced_suborder: str | UnsetType = UNSET
     # `core`, or `fbm` if the merchant sends the order; always sent.
     fulfillment_mode: str | UnsetType = UNSET
@@ -262,7 +264,7 @@ class Success(Struct, frozen=True, kw_only=True):
 
 
 class Pagination(Struct, frozen=True, kw_only=True):
-    """Where a page stands in its list (section 1)."""
+    """The position of a page in its list (section 1)."""
 
     total_results: int
     total_pages: int

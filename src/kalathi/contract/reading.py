@@ -2,14 +2,14 @@
 
 A body that fits its struct is decoded in one step. Any other body is read member by member:
 
-- a member that is null or missing takes the struct's default,
-- ids may be numbers or texts, numbers and switches may be texts, one text may stand for a list of texts,
+- a member that is null or missing gets the struct's default,
+- ids may be numbers or texts, numbers and booleans may be texts, and a single text may replace a list of texts,
 - a time without an offset is Athens time,
-- a member of any other shape takes its default too and is listed in `Reading.unread`, so that the caller can decide
+- a member of any other shape also gets its default and is listed in `Reading.unread`, so that the caller can decide
   whether the rest is enough,
-- an entry of a list that cannot be read is left out and listed in `Reading.unread` and `Reading.dropped`.
+- an unreadable entry of a list is left out and listed in `Reading.unread` and `Reading.dropped`.
 
-Only a struct that lacks a member without a default, such as the code of an order, cannot be read at all.
+A struct is unreadable only if a member without a default, such as the code of an order, is missing or unreadable.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _JSON: Final = msgspec.json.Decoder(float_hook=Decimal)
 _TRUE: Final = frozenset({True, "true", "1", "yes"})
 _FALSE: Final = frozenset({False, "false", "0", "no", ""})
 _MOST_DIGITS: Final = 18
-# `1.000` as a text is a thousand in Greek and one in English, so it is neither.
+# The text `1.000` is a thousand in Greek and one in English, so it is refused.
 _WHOLE_TEXT: Final = re.compile(r"[+-]?[0-9]+(?:\.0{1,2})?")
 # Characters of an unreadable value in a message.
 _SHOWN_CHARACTERS: Final = 40
@@ -47,14 +47,14 @@ _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def seconds_of(moment: datetime | None) -> float | None:
-    """Return the time in seconds since 1970, or None for a missing time and for one before 1970 or after 2100."""
+    """Return the time in seconds since 1970. Return None if it is missing, before 1970 or after 2099."""
     if moment is None or not _EARLIEST <= moment <= _LATEST:
         return None
     return moment.timestamp()
 
 
 class Dropped(NamedTuple):
-    """An entry of a list that could not be read: its place, such as `$.orders[2]`, and what stood there."""
+    """An unreadable entry of a list: its place, such as `$.orders[2]`, and its content."""
 
     path: str
     content: Any
@@ -72,8 +72,8 @@ class Reading(NamedTuple, Generic[T]):
 def read(body: bytes, wanted: type[T]) -> Reading[T]:
     """Read a body as `wanted`, as far as it can be read.
 
-    Raises UnreadableBodyError when the bytes are not JSON, UnexpectedShapeError when a member that has no default is
-    missing or of another shape.
+    Raises UnreadableBodyError if the bytes are not JSON, UnexpectedShapeError if a member without a default is missing
+    or of another shape.
     """
     with contextlib.suppress(UnexpectedShapeError, UnreadableBodyError):
         return Reading(decode(body, wanted), body=body)
@@ -81,7 +81,7 @@ def read(body: bytes, wanted: type[T]) -> Reading[T]:
 
 
 def convert(content: object, wanted: type[T]) -> Reading[T]:
-    """The same for JSON that is decoded already, with its fractions as Decimal."""
+    """Read decoded JSON as `wanted`. Fractions must be Decimal. Raises UnexpectedShapeError."""
     reader = _Reader()
     try:
         value: T = reader.take(content, _type_of(cast(Hashable, wanted)), "$")
@@ -114,7 +114,7 @@ def _type_of(wanted: Any) -> inspect.Type:
 
 
 class _NoValueError(Exception):
-    """A value cannot be read as the type that is wanted there; the text names the place."""
+    """A value cannot be read as the expected type. The text names the place."""
 
 
 class _Reader:
@@ -125,7 +125,7 @@ class _Reader:
         self.dropped: list[Dropped] = []
 
     def take(self, value: Any, wanted: inspect.Type, path: str) -> Any:
-        """The value as the wanted type. Raises _NoValueError."""
+        """Return the value as the expected type. Raises _NoValueError."""
         match wanted:
             case inspect.Metadata():
                 return self.take(value, wanted.type, path)
@@ -152,7 +152,7 @@ class _Reader:
 
     def _take_struct(self, value: Any, wanted: inspect.StructType, path: str) -> Any:
         if value == []:
-            value = {}  # PHP writes an empty object so.
+            value = {}  # PHP encodes an empty object as a list.
         if not isinstance(value, dict):
             raise _NoValueError(f"{path}: {_show_value(value)} is not an object")
         members: dict[str, Any] = {}
@@ -205,7 +205,7 @@ def _show_value(value: Any) -> str:
     return repr(value)[:_SHOWN_CHARACTERS]
 
 
-# Each of these gives None for a value that it cannot read.
+# Each of these functions returns None for a value that it cannot read.
 
 
 def _text(value: Any) -> str | None:
@@ -243,7 +243,7 @@ def _switch(value: Any) -> bool | None:
 def _moment(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
-    # `2019-11-28 13:24:37 +0200` is written by some languages for `2019-11-28T13:24:37+02:00`.
+    # Some languages write `2019-11-28 13:24:37 +0200` for `2019-11-28T13:24:37+02:00`.
     text = re.sub(r"\s+([+-]\d\d:?\d\d)$", r"\1", value.strip()).removesuffix(" UTC")
     try:
         found = datetime.fromisoformat(text + ("Z" if value.strip().endswith(" UTC") else ""))

@@ -1,8 +1,8 @@
-"""A body as it was received, for another system: nothing is made up, and nothing is left out.
+"""A received body for another system, without added and without omitted members.
 
-The tolerant reader (reading.py) gives a missing price its default, 0, and leaves an unreadable line out. That is right
-for the reader's own decisions, but a system that books the order would take the 0 for the price. Such a system gets the
-body itself: readable members as the reader takes them, everything else as it came.
+The tolerant reader (reading.py) gives a missing price its default, 0, and omits an unreadable line. That is right for
+the connector's own decisions, but a system that books the order would use 0 as the price. So such a system gets the
+body itself: readable members in the reader's form, everything else unchanged.
 """
 
 import math
@@ -17,8 +17,8 @@ from kalathi.contract.reading import Reading, plain_json
 def read_received(reading: Reading[Any]) -> Any:
     """Return the body of a reading as plain JSON.
 
-    A readable member has the reader's form, for example an id that came as a number is a text. A missing member stays
-    missing, null stays null, and a member that is unreadable or unknown stays as it came. Numbers with a fraction are
+    A readable member has the reader's form: for example, an id that was received as a number is a text. A missing
+    member stays missing, null stays null, and an unreadable or unknown member is unchanged. Numbers with a fraction are
     floats.
     """
     content = plain_json(reading.body)
@@ -40,7 +40,7 @@ def _merge(content: Any, value: Any, unread: Collection[str], path: str) -> Any:
 
 
 def _merge_lists(content: list[Any], value: list[Any], unread: Collection[str], path: str) -> list[Any]:
-    """The reader leaves out unreadable entries, and null in a list of texts."""
+    """Merge the received entries with the read ones, which lack unreadable entries and, in a list of texts, nulls."""
     rest = iter(value)
     merged = []
     for index, entry in enumerate(content):

@@ -1,9 +1,9 @@
 """Request bodies of a shop for an order, a return, or its goods in the warehouse (docs/contract.md#section-3,
 #section-7, #section-9).
 
-Real clients send whole numbers as numbers or as digit strings, so those fields take both and are read by
-`whole_number`. The valid values depend on the order and are checked where the order is known. Where each field gets its
-own error, members take any value, so that one wrong field does not hide the others.
+Real clients send whole numbers as numbers or as digit strings. So those fields accept both, and `whole_number` reads
+them. The valid values depend on the order, so the order's commands check them. In requests whose errors are reported
+field by field, members accept any value, so that one wrong field does not hide the others.
 """
 
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ class AcceptRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RejectedLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of a rejection; `available_quantity` goes with reason 4 only."""
+    """One line of a rejection. `available_quantity` is valid only with reason 4."""
 
     id: str | int
     reason_id: int | str | None = None
@@ -29,7 +29,7 @@ class RejectedLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RejectRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`POST /orders/:code/reject`: either form, never both."""
+    """`POST /orders/:code/reject`: with `line_items` or with `rejection_reason_other`, never with both."""
 
     line_items: list[RejectedLine] | None = None
     rejection_reason_other: str | None = None
@@ -112,9 +112,9 @@ class SupplierRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def whole_number(value: int | str | None) -> int | None:
-    """The integer that a client meant by `2` or `"2"`, or None when it meant none."""
+    """Return the integer for `2` or `"2"`, or None if the value is not a whole number."""
     if isinstance(value, str):
-        # Nine digits hold every number of the contract and fit the columns of every database.
+        # Nine digits are enough for every number of the contract, and fit the columns of every database.
         text = value.strip()
         return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
     return value

@@ -1,5 +1,5 @@
-"""The return as it crosses the wire (docs/contract.md#section-6 and #section-7). Its documentation calls it under
-development, so that readers take null where a member is documented as left out."""
+"""The wire format of a return (docs/contract.md#section-6 and #section-7). Skroutz documents it as under development,
+so readers also accept null for a member that is documented as omitted."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from kalathi.contract.orders import ListMeta
 
 
 class ReturningAddress(Struct, frozen=True, kw_only=True):
-    """Where the shop receives the goods."""
+    """The address at which the shop receives the returned goods."""
 
     street_name: str = ""
     street_number: str = ""
@@ -20,7 +20,7 @@ class ReturningAddress(Struct, frozen=True, kw_only=True):
 
 
 class ReturnLineItem(Struct, frozen=True, kw_only=True):
-    """A line that comes back; `id` is the order's line item id."""
+    """A returned line. `id` is the id of the order's line item."""
 
     id: str
     ean: str | None | UnsetType = UNSET
@@ -32,7 +32,7 @@ class ReturnLineItem(Struct, frozen=True, kw_only=True):
 
 
 class ReviewOption(Struct, frozen=True, kw_only=True):
-    """A valid answer of a review; only options that reject have the two booleans."""
+    """A valid answer of a review. Only options that reject the return have the two booleans."""
 
     option: str
     comment_required: bool | None | UnsetType = UNSET

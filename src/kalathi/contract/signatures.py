@@ -37,12 +37,12 @@ class SignatureTimeError(SignatureError):
 
 
 def secret_text(random_bytes: bytes) -> str:
-    """How a secret is shown and configured: `whsec_` and its base64."""
+    """Return the text form of a secret, for display and settings: `whsec_` and the base64 of its bytes."""
     return _PREFIX + base64.b64encode(random_bytes).decode()
 
 
 def sign_headers(secrets: Sequence[str], message_id: str, timestamp_seconds: int, body: bytes) -> dict[str, str]:
-    """The three headers; none without a secret. Raises ValueError for a secret that is none."""
+    """Return the three headers, or none without a secret. Raises ValueError for a malformed secret."""
     if not secrets:
         return {}
     signatures = [f"{_VERSION},{_signature(secret, message_id, timestamp_seconds, body)}" for secret in secrets]
@@ -54,8 +54,11 @@ def sign_headers(secrets: Sequence[str], message_id: str, timestamp_seconds: int
 
 
 def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_seconds: int) -> str:
-    """Gives the message's id. `headers` have lower-case names. Raises SignatureError, and of its kinds NotSignedError
-    and SignatureTimeError; the latter only if a known secret has signed the message."""
+    """Verify the signature and return the message's id. `headers` have lower-case names.
+
+    Raises NotSignedError without readable signature headers, SignatureTimeError if a known secret signed the message
+    but its time is too far from now, and SignatureError for any other wrong signature.
+    """
     try:
         message_id, stamp = headers["webhook-id"], int(headers["webhook-timestamp"])
         given = headers["webhook-signature"].split(" ")
@@ -77,7 +80,7 @@ def _signature(secret: str, message_id: str, timestamp_seconds: int, body: bytes
     except binascii.Error:
         key = b""
     if not key:
-        # An empty key, from a variable that is not set, would accept everybody's signatures.
+        # Any sender can sign with an empty key, for example from an unset variable, so it is refused.
         raise ValueError("a signing secret is whsec_ and base64") from None
     signed = f"{message_id}.{timestamp_seconds}.".encode() + body
     return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

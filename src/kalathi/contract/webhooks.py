@@ -40,7 +40,7 @@ class OrderChanges(Struct, frozen=True, kw_only=True):
 
 
 class OrderEvent(Struct, frozen=True, kw_only=True):
-    """The order webhook (section 4); `changes` on updates only."""
+    """The order webhook (section 4). Only `order_updated` events have `changes`."""
 
     event_type: OrderEventType
     event_time: datetime
@@ -83,17 +83,17 @@ def decode_event(body: bytes) -> OrderEvent | ReturnEvent:
     raise UnexpectedShapeError(f"Unknown event_type {event_type!r}")
 
 
-# A code in bytes that are not JSON, such as a truncated body.
+# These patterns find a code in bytes that are not JSON, such as a truncated body.
 _ORDER_CODE: Final = re.compile(rb"(?<![\w-])\d{6}-\d{4,}(?:-\d+)?(?![\w-])")
 _RETURN_CODE: Final = re.compile(rb"(?<![\w-])R-\d{6}-\d{4,}(?![\w-])")
 _RETURN_EVENT: Final = b"merchant_return_"
 
 
 class EventHead(NamedTuple):
-    """The part of an event that a merchant's side needs (docs/contract.md#section-11): the order or return that it
-    names.
+    """The part of an event that the merchant's side needs (docs/contract.md#section-11), with the code of its order or
+    return.
 
-    `expires_at` is the order's deadline. `states` are the states that the event names, the present one first.
+    `expires_at` is the order's deadline. `states` are the states in the event, the current one first.
     """
 
     is_return: bool
@@ -114,11 +114,9 @@ class _ReturnHead(Struct, frozen=True, kw_only=True):
 
 
 def read_event_head(body: bytes) -> EventHead:
-    """Read which order or return an event names, even if the rest is unreadable.
+    """Read the code of an event's order or return, even if the rest is unreadable.
 
-    Bytes that are not JSON, or lack the member, are searched for a code.
-
-    Raises UnexpectedShapeError when none is found.
+    If the bytes are not JSON or lack the member, search them for a code. Raises UnexpectedShapeError if there is none.
     """
     try:
         content = plain_json(body)

@@ -27,7 +27,7 @@ class OrderState(StrEnum):
 
 
 class PaymentMethod(StrEnum):
-    """How the customer pays (section 2). Readers compare without case, because one recording says `Card`."""
+    """The payment method (section 2). Readers ignore the case, because one recording contains `Card`."""
 
     CARD = "card"
     CASH_ON_DELIVERY = "cash_on_delivery"
@@ -66,7 +66,7 @@ class ReturnState(StrEnum):
 
 
 class ReturnReason(StrEnum):
-    """Why a customer returns a line (section 6). Readers take any other text as well."""
+    """The customer's reason for the return of a line (section 6). Readers also accept any other text."""
 
     FAULTY = "faulty"
     WRONG_PRODUCT = "wrong_product"
@@ -94,7 +94,7 @@ class ReviewWord(StrEnum):
 
 
 class Courier(StrEnum):
-    """The couriers that the documentation names (section 2); readers take any other text as well."""
+    """The documented couriers (section 2). Readers also accept any other text."""
 
     SKROUTZ_LAST_MILE = "Skroutz Last Mile"
     ACS = "ACS"
@@ -109,7 +109,7 @@ class Courier(StrEnum):
     GENIKI_TAXYDROMIKI = "Geniki Taxydromiki"
 
 
-# The words of tracking_details (section 3), and the courier that the order then shows.
+# The courier words of tracking_details (section 3), each with the name that the order then shows.
 TRACKING_COURIERS: Final = {
     "acs": Courier.ACS.value,
     "dhl": Courier.DHL.value,
@@ -138,7 +138,8 @@ InvoiceDocument = Literal["receipt", "invoice", "invoice_39a", "invoice_vies"]
 LineRejectionReason = Literal["limited_stock", "no_stock", "discontinuation", "wrong_price", "content_mistake"]
 LineTag = Literal["plus_deal", "coupon_deal", "two_plus_deal", "coupons", "price_optimizer", "cc_installments"]
 LineReturnReason = Literal["faulty", "wrong_product", "withdrawal", "wrong_size"]
-# The order line's reason for each of the return's reasons (docs/contract.md#section-6); the other reasons leave it out.
+# The return reason of the order's line, by the reason in the return (docs/contract.md#section-6). For other reasons the
+# order's line has none.
 LINE_RETURN_REASONS: Final[dict[str, LineReturnReason]] = {
     ReturnReason.FAULTY: "faulty",
     ReturnReason.DAMAGED_PRODUCT: "faulty",
@@ -148,7 +149,7 @@ LINE_RETURN_REASONS: Final[dict[str, LineReturnReason]] = {
     ReturnReason.AUTHENTICITY_DOUBT: "wrong_product",
     ReturnReason.WITHDRAWAL: "withdrawal",
 }
-# How a purchase order's goods are to be stored (section 9), by the number on the wire.
+# The storage conditions of a purchase order's goods (section 9), by the number on the wire.
 STORAGE_CONDITIONS: Final = {0: "dry", 1: "air conditioned", 2: "refrigerated", 3: "frozen"}
 RejectionActor = Literal["merchant", "skroutz"]
 
@@ -174,7 +175,7 @@ REJECTION_REASONS: Final = (
     RejectionReason(6, "Λάθος ταξινόμηση προϊόντος", False, "content_mistake"),
 )
 
-# The number is the tax authority's and is not on the wire (there is no 10 and no 21).
+# The identity documents, by the tax authority's number, which is not sent on the wire. There is no 10 and no 21.
 IDENTITY_DOCUMENTS: Final = {
     1: "ΑΤ Αστυνομική Ταυτότητα",
     2: "ΕΣ Ελληνικός Στρατός",
@@ -208,8 +209,8 @@ def _one_of(words: Iterable[str]) -> Meta:
     return Meta(extra_json_schema={"enum": [str(word) for word in words]})
 
 
-# Members that hold one of a list of words. The writer sends no other word. The reader takes any text and keeps it as it
-# came (docs/contract.md#section-11), so that a word that is new on the wire does not make the rest unreadable.
+# Members with a closed list of words. The writer sends no other word. The reader keeps any other text unchanged
+# (docs/contract.md#section-11), so that a new word does not make the rest unreadable.
 OrderStateText = Annotated[str, _one_of(OrderState)]
 InvoiceDocumentText = Annotated[str, _one_of(get_args(InvoiceDocument))]
 LineRejectionReasonText = Annotated[str, _one_of(get_args(LineRejectionReason))]

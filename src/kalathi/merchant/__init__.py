@@ -1,7 +1,7 @@
-"""The merchant's side: it receives orders, checks stock, accepts or rejects, prints vouchers, and loses nothing.
+"""The merchant's side: it receives orders, checks stock, accepts or rejects, prints vouchers, and loses no order.
 
-It imports `contract` only, so it works against every marketplace that speaks the contract. The names exported here are
-the public surface; a test holds it.
+It imports only `contract`, so it works with every marketplace that implements the contract. The names exported here are
+the public API; a test freezes them.
 """
 
 from kalathi.merchant.client import (

@@ -2,11 +2,11 @@
 
 Two rules.
 
-1. The end of the process decides. Its input, output and errors are files, not pipes. A background process would keep
-   a pipe open, and a command that does not read its input would block the writer.
-2. No command runs beside its successor. Each one runs in its own process group. When it meets its time limit, fails or
-   is cancelled, the whole group ends: SIGTERM, a grace period, SIGKILL. After a success, background processes
-   (`something &`) continue. A process that leaves the group (`setsid`) is out of reach.
+1. A command is finished when its process ends. Its input, output and errors are files, not pipes. A background process
+   would keep a pipe open, and a command that does not read its input would block the writer.
+2. A command never overlaps with its retry. Each one runs in its own process group. If it reaches its time limit, fails
+   or is cancelled, the whole group is ended: SIGTERM, a grace period, SIGKILL. After a success, background processes
+   (`something &`) continue. A process that leaves the group (`setsid`) cannot be ended.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _SHOWN_CHARACTERS: Final = 200
 
 
 class Limit(Struct, frozen=True):
-    """How long a command may take, and the flag that sets it."""
+    """The time limit of a command, and the flag that sets it."""
 
     seconds: float
     setting: str
@@ -47,7 +47,7 @@ HANDING_OVER: Final = Limit(60.0, "--hand-over-seconds")
 
 
 class Ended(Struct, frozen=True):
-    """The command ended by itself. The status of a command that a signal ended is the signal's number below zero."""
+    """The command ended by itself. If a signal ended it, `status` is the negative number of the signal."""
 
     status: int
     output: str
@@ -55,8 +55,8 @@ class Ended(Struct, frozen=True):
 
 
 class LimitMet(Struct, frozen=True):
-    """The command ran into its time limit. `is_running`: its process could not be ended either, for example because it
-    belongs to another user."""
+    """The command reached its time limit. `is_running`: the process could not be ended, for example because it belongs
+    to another user."""
 
     limit: Limit
     output: str
@@ -65,7 +65,7 @@ class LimitMet(Struct, frozen=True):
 
 
 class NotStarted(Struct, frozen=True):
-    """The command cannot be run; the reason is the operating system's."""
+    """The command cannot be started. `reason` is the operating system's message."""
 
     reason: str
 
@@ -82,13 +82,13 @@ class Command:
         self._variables = dict(variables or {})
 
     def run(self, *arguments: str, body: bytes = b"") -> Outcome:
-        """Wait on this thread for the end of the command, which gets `body` on its standard input."""
+        """Run the command with `body` on its standard input, and block this thread until it ends."""
         with contextlib.ExitStack() as stack:
             try:
                 running = self._start(stack, arguments, body)
             except (OSError, ValueError) as error:
                 return _not_started(error)
-            # The system has no wait for the end of a whole group, so its state is polled with growing pauses. This
+            # The operating system cannot wait for the end of a whole group, so poll with growing pauses. This code
             # runs on a printing thread, never on the event loop.
             for pause_seconds in running.until_end(self._limit.seconds):
                 time.sleep(pause_seconds)
@@ -97,7 +97,8 @@ class Command:
             return running.outcome(self._limit)
 
     async def run_beside(self, *arguments: str, body: bytes = b"") -> Outcome:
-        """The same on the event loop. When the task is cancelled, the command's group ends first."""
+        """Run the command as `run` does, but on the event loop. If the task is cancelled, end the command's group
+        first."""
         with contextlib.ExitStack() as stack:
             try:
                 running = self._start(stack, arguments, body)
@@ -112,7 +113,7 @@ class Command:
             return running.outcome(self._limit)
 
     def describe(self, outcome: Outcome) -> str:
-        """A sentence for a person, without the full stop: `lp did not end within 60 s (--print-seconds)`."""
+        """Return a sentence for a person, without the full stop: `lp did not end within 60 s (--print-seconds)`."""
         name = self._words[0]
         match outcome:
             case NotStarted(reason):
@@ -146,26 +147,26 @@ class Command:
 
 
 class _Running:
-    """A command that was started. Its waits are iterators of pauses, the same for a thread and for an event loop."""
+    """A started command. Its waits yield pauses in seconds, so that a thread and an event loop share one code."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", output: IO[bytes], errors: IO[bytes]) -> None:
         self._process = process
         self._output = output
         self._errors = errors
-        # The command's own exit status; None if it met its limit.
+        # The command's exit status; None if it reached its time limit.
         self._status: int | None = None
         self._said = ("", "")
         self._has_group = True
 
     def until_end(self, limit_seconds: float) -> Iterator[float]:
-        """Pauses until the process has ended or the limit is met."""
+        """Yield pauses until the process has ended or its time limit is reached."""
         yield from self._wait(lambda: self._process.poll() is not None, limit_seconds)
         self._status = self._process.poll()
         # Read before any signal: a shell's "Terminated" would hide the reason.
         self._said = _tail(self._output), _tail(self._errors)
 
     def end_group(self) -> Iterator[float]:
-        """End the group of a command that did not succeed, and wait for its end."""
+        """End the process group of a command that did not succeed. Yield pauses until the group has ended."""
         if self._status == 0:
             return
         for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
@@ -173,16 +174,16 @@ class _Running:
             yield from self._wait(self._is_gone, seconds)
 
     def kill(self) -> None:
-        """End the group with SIGKILL if it still runs, after an interrupted wait."""
+        """After an interrupted wait, end the group with SIGKILL if it still runs."""
         if self._status == 0 or self._is_gone():
             return
         self._send(signal.SIGKILL)
-        # Also on the event loop, which is ending then: a second cancellation must not leave the group behind.
+        # This blocks even the event loop, which is ending: after a second cancellation, no process may stay behind.
         for pause_seconds in self._wait(self._is_gone, _KILL_SECONDS):
             time.sleep(pause_seconds)
 
     def outcome(self, limit: Limit) -> Outcome:
-        """How it ended, when both waits are over."""
+        """Return the outcome, after both waits."""
         output, errors = self._said
         if self._status is None:
             return LimitMet(limit, output, errors, self._process.poll() is None)
@@ -196,33 +197,33 @@ class _Running:
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
     def _is_gone(self) -> bool:
-        # The process is reaped first: until then it is a member of its group.
+        # Reap the process first, because a zombie still belongs to its group.
         if self._process.poll() is None:
             return False
         self._has_group = self._send(0) and _has_living_member(self._process.pid)
         return not self._has_group
 
     def _send(self, number: int) -> bool:
-        """Send a signal to the group, or none with 0; False when the group has no member any more. From then on its
-        number may be given to another process, so nothing is sent again."""
+        """Send a signal to the group, or only check it with 0. Return False if the group has no members. After that,
+        never send again, because the operating system may assign the number to another process."""
         if self._has_group:
             try:
                 os.killpg(self._process.pid, number)
             except ProcessLookupError:
                 self._has_group = False
             except PermissionError:
-                pass  # All its members belong to another user.
+                pass  # All members of the group belong to another user.
         return self._has_group
 
 
 def _has_living_member(group: int) -> bool:
-    """False if only zombies are left of a process group that there is. In a container they may wait for ever for the
-    first process to reap them. Without /proc a zombie counts as living."""
+    """Whether an existing process group has a member that is not a zombie. In a container whose first process reaps no
+    children, zombies stay for ever. Without /proc, a zombie counts as living."""
     if not _PROCESSES.exists():
         return True
     for stat in _PROCESSES.glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # Behind the name, which stands in brackets: state, parent, group.
+            # After the name, which is in parentheses: state, parent, group.
             state, _, its_group = stat.read_bytes().rpartition(b")")[2].split()[:3]
             if int(its_group) == group and state not in {b"Z", b"X"}:
                 return True
@@ -230,7 +231,7 @@ def _has_living_member(group: int) -> bool:
 
 
 def _tail(stream: IO[bytes]) -> str:
-    # Without moving the position, which a process in the background may share.
+    # Use pread, because a background process may share the file position.
     length = os.fstat(stream.fileno()).st_size
     return os.pread(stream.fileno(), _TAIL_BYTES, max(length - _TAIL_BYTES, 0)).decode("utf-8", "replace")
 

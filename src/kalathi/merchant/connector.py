@@ -1,9 +1,9 @@
-"""The connector: inbox → decision → action → proof. Every step is a row and can be repeated, so a process that is
-killed at any moment loses nothing.
+"""The connector: inbox → decision → action → proof. Every step is a row in the inbox and can be repeated. So the
+connector loses no work if it is killed.
 
-An event is only the reason for a job (`subject_jobs.py`), which fetches its order or return. Several jobs run at a
-time; a failed one is retried with growing pauses. Orders without a webhook are found by listing, at the start and every
-few minutes (`reconciling.py`).
+An event only causes a job (`subject_jobs.py`), which fetches the order or return. Several jobs run at a time. A failed
+job is retried with growing pauses. At the start and every few minutes, the connector lists orders to find those without
+a webhook (`reconciling.py`).
 """
 
 import asyncio
@@ -40,13 +40,14 @@ from kalathi.merchant.subject_jobs import SubjectJobs, deadline_of
 
 _log = structlog.get_logger("kalathi.merchant")
 
-# Another process may have put something into the inbox: a framework that receives, `kalathi merchant reprint`.
+# Read the inbox this often, because other processes write to it: a web framework that receives webhooks, or
+# `kalathi merchant reprint`.
 _IDLE_SECONDS: Final = 1.0
-# A smaller step back of the clock is an ordinary correction.
+# The clock was ahead if it moves back by more than this. A smaller step is an ordinary correction.
 _STEP_BACK_SECONDS: Final = 5.0
-# A deadline so near is reported although its order was never fetched.
+# A deadline that is nearer than this is reported even if its order was never fetched.
 _SOON_SECONDS: Final = 300.0
-# Jobs that run at a time: a printer that hangs, or a link that does not answer, holds up one.
+# Jobs that run at a time. A printer that hangs, or a link that does not answer, blocks only one of them.
 _JOBS_AT_A_TIME: Final = 16
 _HANDOVERS_AT_A_TIME: Final = 4
 # The number of handled events that are kept, to recognise repeats; older ones are deleted.
@@ -54,7 +55,7 @@ _EVENTS_KEPT: Final = 100_000
 
 
 class Connector:
-    """Ties the inbox, the stock, the printer and the marketplace together."""
+    """Connect the inbox, the stock, the printer and the marketplace."""
 
     def __init__(
         self,
@@ -93,11 +94,11 @@ class Connector:
         self._worked_at = self._looked_after_at = clock()
 
     def seconds_since_round(self) -> float:
-        """Return how long ago the slower of its two rounds began: handling events, and reconciling."""
+        """Return the seconds since the slower of the two loops last started a round: jobs, or checks."""
         return self._context.clock() - min(self._worked_at, self._looked_after_at)
 
     def wake(self) -> None:
-        """There is something new in the inbox."""
+        """Make the connector read the inbox now, because it has a new entry."""
         self._awake.set()
 
     async def run(self) -> None:
@@ -130,12 +131,12 @@ class Connector:
         while True:
             try:
                 await self.check()
-            except Exception:  # noqa: BLE001  (the same)
+            except Exception:  # noqa: BLE001  (a locked or full disk must not end the connector)
                 _log.exception("connector_checks_failed")
             await asyncio.sleep(_IDLE_SECONDS)
 
     def next_at(self) -> float | None:
-        """When there is something to do, in seconds since 1970; None when nothing waits."""
+        """Return the time of the next due work, in seconds since 1970, or None if there is none."""
         next_at = self._inbox.next_at(handovers=self._hands_over)
         return None if next_at is None else max(next_at, self._jobs.not_before)
 
@@ -164,7 +165,7 @@ class Connector:
             await asyncio.gather(*in_hand.values(), return_exceptions=True)
 
     def _begin(self, in_hand: dict[tuple[str, str], asyncio.Task[None]]) -> None:
-        """Read new events, and begin with the due orders for which there is a place."""
+        """Read new events, and start due jobs and hand-overs up to their limits."""
         self._worked_at = self._context.clock()
         while events := self._inbox.events.unread():
             for event in events:
@@ -222,8 +223,8 @@ class Connector:
         await self._stock.check()
 
     def _follow_clock_back(self, now: float) -> None:
-        """The clock was ahead and has been corrected, perhaps while the connector was not running: pauses that were
-        counted by it would last for hours."""
+        """Shorten pauses that a clock that was ahead has planned; they could last for hours. The clock may have been
+        corrected while the connector was not running."""
         self._inbox.bring_forward(now + LONGEST_PAUSE_SECONDS)
         for name in ("reconciled", "started"):
             moment = self._inbox.moment(name)
@@ -245,6 +246,6 @@ class Connector:
             self._inbox.plan_from_event(event, Subject.RETURN, head.code)
             return
         self._inbox.plan_from_event(event, Subject.ORDER, head.code, deadline_of(head))
-        # A forger who knows a code must not be able to keep a cancelled order's label and pieces.
+        # Use only verified events. Otherwise a forged event could keep the label and the pieces of a cancelled order.
         if event.is_verified and HAS_LEFT & set(head.states):
             self._inbox.subjects.note_left(head.code)

@@ -28,7 +28,7 @@ class Context(Struct, frozen=True, kw_only=True):
     clock: Callable[[], float] = time.time
 
     def report(self, what: str, code: str, line: str) -> None:
-        """Report a completed step: `what` is its word in the metrics, `line` is for a person."""
+        """Report a completed step. `what` is its name in the metrics and the log, `line` is for a person."""
         self.metrics.note_done(what)
         _log.info(what, code=code)
         self.tell(line)

@@ -1,14 +1,14 @@
 """A folder of CSV files for a shop's own system: one file for each order and each return, one row for each line.
 
-Two styles, because a program and a spreadsheet want different things of the same file. `plain` is for programs: comma,
-decimal point, no BOM, values as they came. `excel-el` is for a double click in Excel with Greek regional settings:
-semicolon, decimal comma, BOM. Excel guesses the type of each cell of a CSV, and quotes do not stop it: `0123` loses its
-zero, an EAN of 16 digits its last digits, the size `12-14` becomes a date. What stops it is a formula that is only a
-text, `="0123"`. So that style writes identifiers in this form always, and other texts when they begin with anything but
+There are two styles, because programs and spreadsheets need different files. `plain` is for programs: comma, decimal
+point, no BOM, unchanged values. `excel-el` can be opened with a double click in Excel with Greek regional settings:
+semicolon, decimal comma, BOM. Excel guesses the type of each cell of a CSV, even of a quoted one: `0123` loses its
+zero, an EAN of 16 digits loses its last digits, and the size `12-14` becomes a date. A formula that consists of a text,
+`="0123"`, prevents this. So this style writes every identifier in this form, and other texts if they do not begin with
 a letter.
 
-Names, addresses and comments come from customers. A cell that begins with `=`, `+`, `-` or `@` would run as a formula
-in a spreadsheet, so no text reaches a cell in that form.
+Names, addresses and comments come from customers. A spreadsheet would run a cell that begins with `=`, `+`, `-` or `@`
+as a formula, so this module never writes a text in that form.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from kalathi.merchant.handing_over import HandoverError
 
 
 class CsvStyle(StrEnum):
-    """How the files are written; the values are those of `--csv-style`."""
+    """The styles of the files. The values are those of `--csv-style`."""
 
     PLAIN = "plain"
     EXCEL_EL = "excel-el"
@@ -39,7 +39,7 @@ class CsvStyle(StrEnum):
 
 class _Kind(Enum):
     TEXT = "text"
-    # Text that a spreadsheet would take for a number or a date: codes, EANs, sizes, phones, VAT numbers.
+    # Text that a spreadsheet could read as a number or a date: codes, EANs, sizes, phones, VAT numbers.
     IDENTIFIER = "identifier"
     MONEY = "money"
     NUMBER = "number"
@@ -55,7 +55,8 @@ class _Column(NamedTuple):
 
 
 def _columns(*rows: tuple[_Kind, str]) -> tuple[_Column, ...]:
-    """Each row is a kind and a list of `path` or `name=path`; the name is the path's last member by default."""
+    """Build the columns. Each row is a kind and a list of `path` or `name=path`. The default name is the last member of
+    the path."""
     found = []
     for kind, listed in rows:
         for entry in listed.split():
@@ -64,7 +65,7 @@ def _columns(*rows: tuple[_Kind, str]) -> tuple[_Column, ...]:
     return tuple(found)
 
 
-# The first six are those of the first version of these files: importers that go by position keep working.
+# The first six columns never change, because some importers read the file by position.
 ORDER_COLUMNS: Final = _columns(
     (_Kind.IDENTIFIER, "order.code"),
     (_Kind.TEXT, "order.state"),
@@ -154,11 +155,11 @@ class CsvFolder:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._style = style
-        # One separate thread: the folder may be a network share that hangs, and changes must stay in order.
+        # Use one separate thread, because the folder may be a network share that hangs, and changes must stay in order.
         self._thread = ThreadPoolExecutor(1)
 
     async def receive(self, code: str, body: bytes) -> None:
-        """Write the file, whole or not at all. Raises HandoverError."""
+        """Write the file atomically. Raises HandoverError."""
         try:
             told = json.loads(body, parse_float=Decimal)
             kind = told["kind"]
@@ -185,10 +186,10 @@ class CsvFolder:
 
 
 def file_name(code: str, *, is_return: bool) -> str:
-    """The name of an order's or a return's file, without its ending. Returns begin with `R-`, orders never do.
+    """Return the file name of an order or a return, without the extension. Only the names of returns begin with `R-`.
 
-    A code such as `261128-1234567` is its own name. Any other is made safe for every file system and gets a mark of
-    its exact text, so that two codes such as `a/b` and `a_b`, or `A1-b` and `A1-B`, do not share a file.
+    For a code such as `261128-1234567`, the name is the code. Any other code is made safe for every file system and
+    gets a hash of its exact text, so that two codes such as `a/b` and `a_b`, or `A1-b` and `A1-B`, do not share a file.
     """
     if len(code) <= 60 and _FILE_NAME.fullmatch(code) and code.startswith("R-") == is_return:
         return code
@@ -199,7 +200,7 @@ def file_name(code: str, *, is_return: bool) -> str:
 
 
 def render_csv(told: dict[str, Any], style: CsvStyle) -> str:
-    """Return the file of a hand-over's body. Members may be missing or null; an order without lines is one row."""
+    """Render the CSV of a hand-over's body. Members may be missing or null. An order without lines is one row."""
     kind = told["kind"]
     columns, lines = (ORDER_COLUMNS, "line_items") if kind == "order" else (RETURN_COLUMNS, "return_line_items")
     subject = told[kind]
@@ -213,7 +214,7 @@ def render_csv(told: dict[str, Any], style: CsvStyle) -> str:
 
 
 def _members(value: Any, path: list[str]) -> Iterator[Any]:
-    """The values at a path, through lists as well; nothing where a member is missing or null."""
+    """Yield the values at a path. Lists are searched too. Yield nothing for a missing or null member."""
     if isinstance(value, list):
         for entry in value:
             yield from _members(entry, path)
@@ -240,7 +241,7 @@ def _cell(kind: _Kind, values: list[Any], style: CsvStyle) -> str:
 
 
 def _number(value: Any) -> Decimal | None:
-    """The number, which older marketplaces send as a text; None for anything else."""
+    """Return the number, which older marketplaces send as a text, or None for any other value."""
     if isinstance(value, bool):
         return None
     try:
@@ -251,7 +252,7 @@ def _number(value: Any) -> Decimal | None:
 
 
 def _number_cell(number: Decimal, style: CsvStyle, *, places: int) -> str:
-    """Without an exponent, and with at least so many decimals. Nothing is rounded."""
+    """Render a number without an exponent and with at least `places` decimals. Do not round it."""
     text = f"{number:f}"
     whole, _, decimals = text.partition(".")
     decimals = decimals.rstrip("0").ljust(places, "0")
@@ -261,7 +262,7 @@ def _number_cell(number: Decimal, style: CsvStyle, *, places: int) -> str:
 
 
 def _moment(value: Any) -> str | None:
-    """A time of the wire as Greek Excel reads one, in Athens."""
+    """Render a time in the format of Excel with Greek settings, in Athens time. Return None without an offset."""
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
@@ -270,7 +271,7 @@ def _moment(value: Any) -> str | None:
 
 
 def _one_line(text: str) -> str:
-    """Each row is one line of the file, as many importers take it: a line break within a text becomes ` / `."""
+    """Replace line breaks in a text with ` / `, because many importers read one line of the file as one row."""
     parts = (_CONTROL_CHARACTERS.sub(" ", part).strip() for part in text.splitlines())
     return " / ".join(part for part in parts if part).lstrip("\ufeff\u200b ")
 
@@ -285,5 +286,5 @@ def _excel_text(text: str, *, is_identifier: bool) -> str:
     inside = text.replace('"', '""')
     if len(inside.encode("utf-16-le", errors="replace")) // 2 <= _LONGEST_FORMULA_TEXT:
         return f'="{inside}"'
-    # Too long for a formula, and no number of that length exists: the apostrophe shows, and nothing is lost.
+    # The text is too long for a formula, and too long to be a number. An apostrophe is visible, but no text is lost.
     return text if text[0].isalpha() else f"'{text}"

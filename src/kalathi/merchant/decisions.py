@@ -1,4 +1,4 @@
-"""What to answer to an order: a pure function of the order, the stock, and the shop's policy."""
+"""Decide how to answer an order: a pure function of the order, the stock, and the shop's policy."""
 
 import re
 from collections.abc import Container, Mapping, Sequence
@@ -17,7 +17,7 @@ from kalathi.merchant.stock.shelf import Shelf
 
 
 class Accept(NamedTuple):
-    """Every line is in stock. A store pickup has no window."""
+    """Accept the order, because every line is in stock. A store pickup has no window."""
 
     pickup_location: str
     pickup_window: int | None
@@ -25,25 +25,26 @@ class Accept(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """Some lines are not there, or not in this number."""
+    """Reject the order, because some lines are out of stock or have too few pieces."""
 
     lines: tuple[RejectedLine, ...]
 
 
 class LeaveToPerson(NamedTuple):
-    """The facts do not decide; the sentence says what a person has to check."""
+    """Leave the order to a person. The sentence says what that person must check."""
 
     reason: str
 
 
 class Nothing(NamedTuple):
-    """There is nothing to answer: the order is not open."""
+    """Do not answer: the order is not open, or the marketplace accepts it itself."""
 
 
 Decision = Accept | Reject | LeaveToPerson | Nothing
-# Orders that send back the items which came as a return, as they are or after service (docs/contract.md#section-2).
+# Texts in `custom` of an order that sends a returned item back to the customer, unchanged or after service
+# (docs/contract.md#section-2).
 _SENT_BACK: Final = ("[RETURN-AS-IS]", "[RETURN-FROM-SERVICE]")
-# Members that the decision uses. If one is unreadable, a person answers the order. Labels, for example, decide nothing.
+# Members that the decision uses. If one is unreadable, a person answers the order. Labels, for example, are not used.
 _DECIDING: Final = re.compile(
     r"custom|express|store_pickup|fulfilled_by_skroutz"
     r"|line_items(\[\d+\](\.(shop_uid|shop_variation_uid|quantity|unit_price|total_price|price_includes_vat"
@@ -63,18 +64,20 @@ def decide(
     prices: Mapping[str, Decimal] = _NO_PRICES,
     sends_itself: bool = True,
 ) -> Decision:
-    """`available` holds the free pieces by shop_uid; a product that it does not name is unknown to the shop. `prices`
-    are the shop's own, for the products that have one. A shop whose pieces lie in the marketplace's warehouse can only
-    reject the missing ones: the rest comes back as an order that the marketplace sends.
+    """Return the answer to an order.
 
-    Pieces are given to lines in their order, so that two lines of one product never get the same piece.
+    `available` contains the free pieces by shop_uid; the shop does not know a product that is missing there. `prices`
+    are the shop's own prices, for the products that have one. A shop whose pieces are in the marketplace's warehouse
+    can only reject the missing ones; the rest becomes a new order that the marketplace sends.
+
+    Pieces are assigned line by line, so that two lines of one product never get the same piece.
     """
     if order.state != OrderState.OPEN:
         return Nothing()
     if order.express:
-        return Nothing()  # The marketplace accepts it itself, and refuses everybody else.
+        return Nothing()  # The marketplace accepts an express order itself, and refuses the shop's answer.
     if order.custom and any(word in order.custom for word in _SENT_BACK):
-        return LeaveToPerson(f"It sends back what has come from the customer ({order.custom}): no stock is counted.")
+        return LeaveToPerson(f"It sends a returned item back to the customer ({order.custom}), so no stock is counted.")
     if uncounted := find_uncounted_lines(order):
         return LeaveToPerson(uncounted)
     unknown = [_name(line) for line in order.line_items if stock_uid(line, available) not in available]
@@ -87,7 +90,7 @@ def decide(
     if missing:
         return Reject(missing)
     if not sends_itself:
-        return LeaveToPerson("All of it lies in the marketplace's warehouse, from which the shop cannot send.")
+        return LeaveToPerson("All items are in the marketplace's warehouse, from which the shop cannot send.")
     return _choose_accept(order, policy)
 
 
@@ -103,13 +106,13 @@ def answer_until(order: Order) -> float | None:
 
 
 def may_be_open(state: str) -> bool:
-    """Whether an order in this state may wait for an answer: it is open, or the state is missing or of tomorrow."""
+    """Whether an order in this state may need an answer: the state is open, missing, or unknown to this version."""
     return state not in _ANSWERED
 
 
 def unreadable_stock(order: Order, shelf: Shelf, policy: OrderPolicy = _USUAL) -> str:
-    """Return why an open order waits for a person before anything is decided, also by a shop's own `decide`: the stock
-    names a product of it and cannot be read. Empty: it does not wait for that."""
+    """Return the reason to leave an open order to a person because the stock or price of one of its products is
+    unreadable. Empty if there is none. This check comes before a shop's own `decide` too."""
     if order.state != OrderState.OPEN or order.express:
         return ""
     reasons: dict[str, str] = {}
@@ -127,8 +130,9 @@ def unreadable_stock(order: Order, shelf: Shelf, policy: OrderPolicy = _USUAL) -
 def find_unassigned_pieces(
     order: Order, shelf: Shelf, free: Mapping[str, int], held_by_others: Mapping[str, int]
 ) -> str:
-    """Return why an open order waits for a person: other orders hold pieces of the product without a size, and they
-    could be of the very size that this order needs. Empty: there is enough of it in any case, or too little anyway."""
+    """Return the reason to leave an open order to a person because other orders hold pieces of a product without a
+    size. These pieces could be of the size that this order needs. Empty if the stock is sufficient, or insufficient, in
+    any case."""
     if order.state != OrderState.OPEN or order.express:
         return ""
     wanted: dict[str, int] = {}
@@ -148,7 +152,7 @@ def find_unassigned_pieces(
 
 
 def find_uncounted_lines(order: Order) -> str:
-    """Return why it is not known how many pieces the order takes; empty if it is."""
+    """Return the reason why the order's number of pieces is unknown. Empty if it is known."""
     if not order.line_items:
         return "It names no lines."
     unclear = [_name(line) for line in order.line_items if line.quantity <= 0]
@@ -156,7 +160,7 @@ def find_uncounted_lines(order: Order) -> str:
 
 
 def claims(order: Order) -> list[Claim]:
-    """Return the pieces that the order takes, each with the uids under which the shop may count them."""
+    """Return the pieces of the order, with the uids under which the shop may count them."""
     wanted: dict[tuple[str, ...], int] = {}
     for line in order.line_items:
         if line.quantity > 0:
@@ -182,7 +186,7 @@ def _name(line: LineItem) -> str:
 
 def _waits_for_a_person(order: Order, policy: OrderPolicy, prices: Mapping[str, Decimal]) -> str:
     if policy.person_above is not None:
-        # Either of the two may be missing.
+        # Use the larger amount, because either of the two may be missing.
         amounts = [max(line.total_price, line.unit_price * line.quantity) for line in order.line_items]
         if not all(amounts):
             return f"The amount of the order is not known; above {policy.person_above} a person decides."
@@ -190,7 +194,7 @@ def _waits_for_a_person(order: Order, policy: OrderPolicy, prices: Mapping[str, 
             return f"It is an order of {sum(amounts)} euros; above {policy.person_above} a person decides."
     if policy.price_tolerance is None:
         return ""
-    # A price without VAT is another price, which the shop's own says nothing of.
+    # Skip lines with a price without VAT, because the shop's own prices include VAT.
     others = [
         f"{line.product_name or line.shop_uid} at {line.unit_price} instead of {prices[stock_uid(line, prices)]}"
         for line in order.line_items

@@ -1,4 +1,4 @@
-"""How a connector goes about its work: intervals, limits and switches."""
+"""The settings of a connector's work: intervals, limits and switches."""
 
 from msgspec import Struct
 
@@ -6,18 +6,18 @@ from kalathi.merchant.commands import HANDING_OVER
 
 
 class Habits(Struct, frozen=True, kw_only=True):
-    """How the connector goes about it. Seconds."""
+    """The settings of the connector's work."""
 
     reconcile_seconds: float = 300.0
-    # After a reconciliation that failed.
+    # The pause after a reconciliation that failed.
     reconcile_again_seconds: float = 30.0
-    # How long before the deadline of an unanswered order a person is warned.
+    # Warn a person this long before the deadline of an unanswered order.
     warn_seconds: float = 7200.0
-    # Say what would be done, and do nothing.
+    # Report the answers, but send none.
     dry_run: bool = False
-    # How long the shop's own system may take for an order or a change.
+    # The time limit of a hand-over of one order or change to the shop's own system.
     hand_over_seconds: float = HANDING_OVER.seconds
-    # The shop's own system lowers the stock when it receives an order.
+    # The shop's own system lowers the stock when it receives an order (`--told-orders-are-counted`).
     told_orders_are_counted: bool = False
-    # How old the numbers of a lagging source may be when it shows them.
+    # The greatest age of the numbers that a lagging source shows.
     stock_lag_seconds: float = 0.0

@@ -1,7 +1,7 @@
-"""Telling the shop's own system of each order and each change: at least once, in an order's own order.
+"""Hand every order, return and change over to the shop's own system: at least once, and in sequence for each code.
 
-The body is `{"kind": "order" | "return", "order" | "return": <as received>}` (contract/received.py). The hand-over has
-succeeded when a command ends with status 0, an address answers with 200 to 299, or a function returns.
+The body is `{"kind": "order" | "return", "order" | "return": <as received>}` (contract/received.py). A hand-over
+succeeds if the command ends with status 0, the address answers with 200 to 299, or the function returns.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ _JSON: Final = {"content-type": "application/json; charset=utf-8"}
 
 
 class HandoverError(Exception):
-    """The shop's system has not accepted the order; the hand-over is retried later."""
+    """The shop's system did not accept the order or return. The connector retries the hand-over later."""
 
 
 class Recipient(Protocol):
     """The shop's system."""
 
     async def receive(self, code: str, body: bytes) -> None:
-        """Raises HandoverError when it has not taken it."""
+        """Hand one body over. Raises HandoverError if the shop's system does not accept it."""
         ...
 
 
@@ -41,12 +41,12 @@ def order_body(received: Mapping[str, Any]) -> bytes:
 
 
 def return_body(received: Mapping[str, Any]) -> bytes:
-    """The same of a return."""
+    """Return the body of a return as it was received."""
     return json.dumps({"kind": "return", "return": dict(received)}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 class HttpRecipient:
-    """An address that takes POSTs of JSON. Only a 2xx answer to the POST itself counts as taken."""
+    """An address that accepts POSTs of JSON. Only a 2xx answer to the POST itself is a success."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class HttpRecipient:
         secret: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """With a secret each POST is signed as Standard Webhooks are. `clock` gives seconds since 1970. Raises
-        ValueError for a secret that is none."""
+        """With a secret, sign each POST according to Standard Webhooks. `clock` returns seconds since 1970. Raises
+        ValueError for a malformed secret."""
         self._transport = transport
         self._url = url
         self._headers = _JSON | {name.lower(): value for name, value in (headers or {}).items()}
@@ -67,16 +67,16 @@ class HttpRecipient:
         sign_headers(self._secrets, "", 0, b"")
 
     async def receive(self, code: str, body: bytes) -> None:
-        """Raises HandoverError, UnreachableError."""
-        # The same for each retry, so that the shop's system recognises duplicates.
+        """POST one body. Raises HandoverError, UnreachableError."""
+        # The id is the same for each retry, so that the shop's system recognises duplicates.
         message_id = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
         signature = sign_headers(self._secrets, message_id, int(self._clock()), body)
         try:
             answer = await self._transport.send("POST", self._url, {**self._headers, **signature}, body)
         except RedirectedError as error:
-            raise HandoverError(f"the shop's system has not taken it: {error}") from None
+            raise HandoverError(f"the shop's system did not accept it: {error}") from None
         if not 200 <= answer.status < 300:
-            raise HandoverError(f"the shop's system has answered {answer.status}")
+            raise HandoverError(f"the shop's system answered {answer.status}")
 
 
 class CommandRecipient:
@@ -86,22 +86,22 @@ class CommandRecipient:
         self._command = Command(command, limit)
 
     async def receive(self, code: str, body: bytes) -> None:
-        """Raises HandoverError. When the task is cancelled, the command has ended before this returns."""
+        """Run the command with the body. Raises HandoverError. If the task is cancelled, end the command first."""
         outcome = await self._command.run_beside(body=body)
         if not isinstance(outcome, Ended) or outcome.status:
             raise HandoverError(self._command.describe(outcome))
 
 
 class FunctionRecipient:
-    """A function of Python. With await it runs on the event loop; without, in a thread, where it may take its time."""
+    """A Python function. A coroutine runs on the event loop; a plain function runs in a thread and may block."""
 
     def __init__(self, function: Callable[[dict[str, object]], Awaitable[None] | None]) -> None:
         self._function = function
-        # Its own thread: if the function hangs, nothing else of the connector does.
+        # Use a separate thread, so that a function that hangs does not block the rest of the connector.
         self._thread = ThreadPoolExecutor(1)
 
     async def receive(self, code: str, body: bytes) -> None:
-        """Raises HandoverError for every exception of the function."""
+        """Call the function with the decoded body. Raises HandoverError for every exception of the function."""
         try:
             content = json.loads(body)
             if inspect.iscoroutinefunction(self._function):

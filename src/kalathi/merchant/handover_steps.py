@@ -1,4 +1,4 @@
-"""One hand-over of an order or a return to the shop's own system, and the time of the next try if it fails."""
+"""Run one hand-over of an order or a return to the shop's own system, and schedule the next attempt if it fails."""
 
 import asyncio
 import sqlite3
@@ -16,7 +16,7 @@ from kalathi.merchant.stock_reader import StockReader
 
 _log = structlog.get_logger("kalathi.merchant")
 
-# Added to the limit of a hand-over, so that a command at its limit is ended first and names it.
+# Added to the time limit of a hand-over, so that a command reaches its own limit first, whose message names the flag.
 _GRACE_SECONDS: Final = 5.0
 _FAILURES: Final = (HandoverError, CallError, OSError, sqlite3.Error)
 
@@ -30,7 +30,7 @@ class HandoverSteps:
         self._stock = stock
 
     async def hand_over(self, handover: Handover) -> None:
-        """Hand over once. A failure is kept with the time of the next try."""
+        """Hand over once. Store a failure with the time of the next attempt."""
         limit = Limit(self._context.habits.hand_over_seconds, HANDING_OVER.setting)
         try:
             async with asyncio.timeout(limit.seconds + _GRACE_SECONDS):

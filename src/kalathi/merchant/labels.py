@@ -1,4 +1,4 @@
-"""The labels of orders: print a voucher once, and take the label of an order back that is not sent."""
+"""The labels of orders: print each voucher once, and withdraw the label of an order that will not be sent."""
 
 import asyncio
 
@@ -9,18 +9,19 @@ from kalathi.merchant.printing import FolderPrinter, UnsurePrinterError
 
 
 class Labels:
-    """Prints vouchers. The inbox notes each before and after it, so that a crash prints no label twice."""
+    """Print vouchers. Each printing is recorded in the inbox before and after, so that no label is printed twice after
+    a crash."""
 
     def __init__(self, context: Context, printer: FolderPrinter) -> None:
         self._context = context
         self._printer = printer
 
     async def print(self, order: Order, url: str) -> str:
-        """Print a voucher that was not printed; return a sentence if a person has to check whether it was."""
+        """Print the voucher unless it is already printed. Return a sentence if a person must check whether it is."""
         printed = self._context.inbox.vouchers.find_printed(url)
         if printed is not None and printed.path:
             return ""
-        unsure = f"look whether its label is there; if not, kalathi merchant reprint {order.code}"
+        unsure = f"check whether its label is there. If not, run: kalathi merchant reprint {order.code}"
         if printed is not None and not self._printer.may_repeat:
             return f"it is not known whether its voucher was printed: {unsure}"
         pdf = await self._context.client.download(url)
@@ -30,7 +31,7 @@ class Labels:
         try:
             path = await asyncio.shield(printing)
         except asyncio.CancelledError:
-            # An orderly end waits for the label, so that no person has to check it.
+            # An orderly stop waits for the label, so that no person has to check it.
             self._context.inbox.vouchers.mark_printed(url, order.code, str(await printing), self._context.clock())
             if is_another:
                 self._note_earlier_label(order.code)
@@ -49,7 +50,7 @@ class Labels:
         return ""
 
     async def withdraw(self, code: str) -> None:
-        """Take the label of an order back that is not sent. Raises PrinterError."""
+        """Withdraw the label of an order that will not be sent. Raises PrinterError, OSError."""
         if self._context.habits.dry_run:
             return
         path = await asyncio.to_thread(self._printer.withdraw, code)

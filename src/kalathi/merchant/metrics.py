@@ -8,7 +8,7 @@ from kalathi.merchant.refusals import Refusal
 
 
 class ConnectorMetrics:
-    """The instruments; each is named once, here."""
+    """The instruments of the metrics. Their names are only here."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -17,45 +17,45 @@ class ConnectorMetrics:
         )
         self._refused = Counter(
             "kalathi_merchant_refused",
-            "Calls that were refused, by status, reason, and whether it was a webhook or noise.",
+            "Refused calls, by status, reason, and kind of call (webhook or noise).",
             ["status", "reason", "call"],
             registry=self._registry,
         )
-        self._done = Counter("kalathi_merchant_done", "What was done.", ["what"], registry=self._registry)
+        self._done = Counter("kalathi_merchant_done", "Completed steps, by kind.", ["what"], registry=self._registry)
         self._failures = Counter(
-            "kalathi_merchant_failures", "What was tried in vain and is tried again.", ["of"], registry=self._registry
+            "kalathi_merchant_failures", "Failed attempts that are retried, by kind.", ["of"], registry=self._registry
         )
-        self._kept = Gauge("kalathi_merchant_kept", "What the inbox holds, by kind.", ["kind"], registry=self._registry)
+        self._kept = Gauge("kalathi_merchant_kept", "Rows in the inbox, by kind.", ["kind"], registry=self._registry)
         self._answer_until = Gauge(
             "kalathi_merchant_next_deadline_timestamp_seconds",
-            "Until when the most urgent order is to be answered, in seconds since 1970; 0 when nothing waits.",
+            "Deadline of the most urgent order, in seconds since 1970; 0 if no order waits for an answer.",
             registry=self._registry,
         )
 
         self._needs = Gauge(
             "kalathi_merchant_needs_a_person",
-            "How many things need a person, as kalathi merchant status lists them.",
+            "Number of problems that need a person, as listed by kalathi merchant status.",
             registry=self._registry,
         )
 
     def note_webhook(self, status: int) -> None:
-        """A webhook was answered."""
+        """Count an answered webhook."""
         self._webhooks.labels(str(status)).inc()
 
     def note_refusal(self, refusal: Refusal) -> None:
-        """A call was refused."""
+        """Count a refused call."""
         self._refused.labels(str(refusal.status), refusal.reason, "webhook" if refusal.is_webhook else "noise").inc()
 
     def note_done(self, what: str) -> None:
-        """Something was accepted, rejected, printed, withdrawn, reviewed or handed over."""
+        """Count a completed step, such as accepted, rejected, printed, withdrawn, reviewed or handed_over."""
         self._done.labels(what).inc()
 
     def note_failure(self, of: str) -> None:
-        """A look, a handover or a reconciliation has failed."""
+        """Count a failed job (`look`), hand-over or reconciliation, or an unknown code that was dropped."""
         self._failures.labels(of).inc()
 
     def text(self, inbox: Inbox) -> bytes:
-        """All of it in Prometheus' text format. Raises sqlite3.Error."""
+        """Render all metrics in the text format of Prometheus. Raises sqlite3.Error."""
         self._kept.clear()
         for kind, count in inbox.counts().items():
             self._kept.labels(kind).set(count)

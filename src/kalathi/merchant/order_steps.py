@@ -1,4 +1,4 @@
-"""The next step of one order: answer it, hold its pieces, print its voucher, or take the label back."""
+"""The next step of one order: answer it, reserve its pieces, print its voucher, or withdraw the label."""
 
 import contextlib
 from collections.abc import Awaitable
@@ -29,12 +29,12 @@ from kalathi.merchant.sentences import describe_answer, would_answer
 from kalathi.merchant.stock import Shelf
 from kalathi.merchant.stock_reader import StockReader
 
-# States in which no parcel is sent any more: a printed label must leave the pile.
+# States in which the parcel will not be sent, so a printed label must be withdrawn.
 _NOT_SENT: Final = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
 
 
 class OrderSteps:
-    """Each step is a row before and after it, and can be repeated."""
+    """Run steps. Each step is recorded in the inbox before and after, and can be repeated."""
 
     def __init__(self, context: Context, stock: StockReader, labels: Labels, policy: Policy) -> None:
         self._context = context
@@ -45,7 +45,7 @@ class OrderSteps:
         self._policy = policy
 
     async def advance(self, reading: OrderReading) -> tuple[OrderReading, str]:
-        """Take the order's next step; return the order as it then is, and a sentence if a person has to look at it."""
+        """Run the order's next step. Return the order after it, and a sentence if the order needs a person."""
         order, note = reading.order, ""
         if order.state in HAS_LEFT or order.state in _NOT_SENT:
             # One of its labels is on the parcel, or none is needed.
@@ -61,7 +61,7 @@ class OrderSteps:
             # The goods are back in the shop.
             self._reservations.release(order.code)
         elif order.state in HAS_LEFT or (order.state in _NOT_SENT and self._subjects.has_left(order.code)):
-            # Cancelled after the dispatch, the parcel is on its way for days; its label is on it.
+            # A parcel that was cancelled after dispatch travels for days, with its label on it.
             await self._stock.leave(order.code)
         elif order.state in _NOT_SENT:
             self._reservations.release(order.code)
@@ -76,8 +76,8 @@ class OrderSteps:
             self._reservations.reserve(order.code, claims(order))
 
     async def _hold_and_print(self, order: Order) -> str:
-        """Reserve an accepted order's pieces and print its voucher, also if the marketplace or a person accepted it.
-        Neither needs the stock source."""
+        """Reserve the pieces of an accepted order and print its voucher, even if the marketplace or a person accepted
+        it. Neither step needs the stock source."""
         notes = []
         is_counted = self._context.habits.told_orders_are_counted and self._subjects.was_handed_over(order.code)
         if not order.fulfilled_by_skroutz and not is_counted:
@@ -91,7 +91,7 @@ class OrderSteps:
     async def _answer(self, reading: OrderReading) -> tuple[str, OrderReading]:
         order = reading.order
         shelf = await self._stock.read()
-        # From here to the reservation nothing is waited for: no other order is decided in between.
+        # There must be no await from here to the reservation, so that no other order is decided in between.
         decision = self._decide(order, shelf)
         if self._context.habits.dry_run:
             self._context.tell(f"would {would_answer(order, decision)}")
@@ -101,12 +101,13 @@ class OrderSteps:
         if isinstance(decision, Nothing):
             return "", reading
         if isinstance(decision, Accept):
-            # Reserved before the call: after a crash in between, no other order has got the pieces.
+            # Reserve before the call, so that no other order gets the pieces if the connector crashes in between.
             self._reservations.reserve(order.code, claims(order))
         present = await self._read_after(order, self._call(order, decision))
         wanted = OrderState.ACCEPTED if isinstance(decision, Accept) else OrderState.REJECTED
         if present.order.state == OrderState.OPEN:
-            # The answer was refused for where the order was, and it is open still: the next job decides anew.
+            # The marketplace refused the answer because of the order's state, but the order is still open. The next job
+            # decides again.
             self._reservations.release(order.code)
         if present.order.state == wanted:
             self._context.report(str(wanted), order.code, describe_answer(order, decision))
@@ -138,15 +139,15 @@ class OrderSteps:
         return self._context.client.reject_lines(order.code, decision.lines)
 
     async def _read_after(self, order: Order, call: Awaitable[None]) -> OrderReading:
-        """Return the order after our answer, as the marketplace shows it: that is the proof. If a race was lost,
-        perhaps to ourselves before a crash, it shows the winner's answer."""
+        """Send the answer and return the order that the marketplace then shows, as proof. If another answer came first,
+        perhaps our own before a crash, the order shows that one."""
         with contextlib.suppress(OrderStatusError):
             await call
         return await self._context.client.read_order(order.code)
 
     def _free_for(self, order: Order, shelf: Shelf) -> dict[str, int]:
-        """Return the pieces that are free for this order: those on the shelf without those of other orders. Its own
-        reservation, for example from before a crash, counts as free."""
+        """Return the free pieces for this order: the pieces on the shelf minus the reservations of other orders. The
+        order's own reservation, for example from before a crash, counts as free."""
         held = self._count_held_by_others(order)
         return {shop_uid: pieces - held.get(shop_uid, 0) for shop_uid, pieces in shelf.pieces.items()}
 

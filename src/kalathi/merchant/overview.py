@@ -1,4 +1,5 @@
-"""The status of a connector, and the requests of a person at the shop, from another process while it runs."""
+"""The status of a connector and the requests of a person at the shop. They run in another process beside the
+connector."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,14 +22,14 @@ _REFUSED_SECONDS: Final = 86_400.0
 # Three rounds of reconciliation.
 _RECONCILED_SECONDS: Final = 900.0
 _DEADLINES_SHOWN: Final = 10
-# Enough that orders with a note of their own, which are listed elsewhere, cannot hide a deadline.
+# Large enough that orders with a note, which are listed elsewhere, do not hide other deadlines.
 _DEADLINES_READ: Final = 1000
 # The marketplace retries a webhook for twenty minutes, so a problem that still exists appears again within an hour.
 _REFUSAL_SETTLED_SECONDS: Final = 3600.0
 
 
 class ShownEvent(Struct, frozen=True):
-    """An event: its time, and its order or return, or its problem."""
+    """An event: its time, its state, and its order, return or problem."""
 
     received_at: datetime
     state: str
@@ -36,7 +37,7 @@ class ShownEvent(Struct, frozen=True):
 
 
 class Deadline(Struct, frozen=True):
-    """An order that is to be answered."""
+    """The deadline of an unanswered order."""
 
     code: str
     answer_until: datetime
@@ -44,9 +45,9 @@ class Deadline(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """The connector at one moment. Times are in the zone of the reader that was given."""
+    """The connector's status at one moment. Times are in the time zone that `status_of` received."""
 
-    # Events that were not read yet, orders and returns to look at, changes to hand over.
+    # Unread events, due jobs, and queued hand-overs.
     events_waiting: int
     looks_waiting: int
     handovers_waiting: int
@@ -57,15 +58,15 @@ class Status(Struct, frozen=True, kw_only=True):
     reconciled_at: datetime | None
     last_events: list[ShownEvent]
     deadlines: list[Deadline]
-    # Of the last day, by reason.
+    # One line for each reason of the last 24 hours.
     refused_webhooks: list[str]
-    # One sentence for each thing that waits for a person.
+    # One sentence for each problem that needs a person.
     needs_a_person: list[str]
 
 
 class MergedVouchers(Struct, frozen=True):
-    """The number of merged pages, and the orders whose vouchers were left out: missing files, as of cancelled orders,
-    and unreadable ones with the reason."""
+    """The number of merged pages, and the orders without their voucher: those with a missing file, for example because
+    they were cancelled, and those with an unreadable file, with the reason."""
 
     pages: int
     gone: list[str]
@@ -109,10 +110,10 @@ def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status
 
 
 def needs_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> list[str]:
-    """Return one sentence for each thing that needs a person, until it is settled.
+    """Return one sentence for each open problem that needs a person.
 
-    These are notices, orders and returns that the connector leaves to a person, deadlines, work that keeps failing, and
-    webhooks that are refused. `status`, `/metrics` and `/healthz` show this list. Times are in the zone of `now`.
+    These are notices, orders and returns that the connector leaves to a person, deadlines, work that fails repeatedly,
+    and refused webhooks. `status`, `/metrics` and `/healthz` show this list. Times are in the time zone of `now`.
     """
     needs = [] if is_running else ["No connector runs on this inbox. Start it: kalathi merchant --data ..."]
     needs += [_sentence(notice.text) for notice in inbox.notices.open()]
@@ -138,7 +139,7 @@ def needs_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> list[st
 
 
 def needs_now(inbox: Inbox) -> list[str]:
-    """The same for the running connector itself, at this moment."""
+    """Return the sentences of `needs_of` for the running connector now, in Athens time."""
     return needs_of(inbox, datetime.now(ATHENS))
 
 
@@ -167,8 +168,8 @@ def _travelling(inbox: Inbox) -> list[str]:
 
 
 def _refusals(inbox: Inbox, now: datetime) -> list[str]:
-    """Return a sentence for each reason of refusals. A reason is settled if a webhook was taken later, and it has not
-    come for an hour: one address can be right while the other is wrong."""
+    """Return a sentence for each open reason of refusals. A reason is settled if a later webhook was accepted and the
+    reason has not occurred for an hour. One of the two webhook addresses can be right while the other is wrong."""
     taken_at = max((at for at, _, _ in inbox.events.newest(1)), default=0.0)
     refused = [
         entry
@@ -186,8 +187,9 @@ def _sentence(text: str) -> str:
 
 
 def plan_again(inbox: Inbox, code: str | None) -> int:
-    """The order or return of this code, or without one all that waits for a person, is looked at again within seconds;
-    gives how many. A code that is not known becomes known: the order's if nothing else."""
+    """Plan to fetch the order or return with this code, or, without a code, everything that waits for a person. Return
+    the number of planned jobs and events. An unknown code becomes a new order, or a new return if it begins with `R-`.
+    """
     found = inbox.jobs.plan_again(code)
     if code is None:
         return found + inbox.events.read_again()
@@ -206,7 +208,7 @@ def settle(inbox: Inbox, code: str) -> bool:
 
 
 def print_again(inbox: Inbox, code: str) -> bool:
-    """Request another print of the order's voucher; False for an order that was not accepted when it was last seen."""
+    """Plan to print the order's voucher again. Return False if the order's last fetched state is not `accepted`."""
     if code not in {entry.code for entry in inbox.subjects.in_state(OrderState.ACCEPTED)}:
         return False
     inbox.vouchers.unmark_printed(code)
@@ -215,7 +217,7 @@ def print_again(inbox: Inbox, code: str) -> bool:
 
 
 def merge_vouchers(printed: Sequence[Printed], target: Path) -> MergedVouchers:
-    """Merge the vouchers into one PDF, in their order. Without any page no file is written.
+    """Merge the vouchers into one PDF, in the given order. Write no file if there is no page.
 
     Raises OSError if the target cannot be written."""
     gone: list[str] = []

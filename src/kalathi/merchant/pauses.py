@@ -1,11 +1,10 @@
-"""How long failed work waits for its next try."""
+"""The pauses between the attempts of failed work."""
 
 from typing import Final
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 60.0
-# A notice is added after this many failures. A single failure often passes,
-# for example when a rate-limit window began a second ago.
+# A person is informed after this many failures. A single failure often passes, for example a rate limit.
 FAILURES_BEFORE_PERSON: Final = 3
 
 

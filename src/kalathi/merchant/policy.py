@@ -1,10 +1,17 @@
-"""A shop's policy: the rules for answers without a person. Small enough to be read whole; written in TOML:
+"""A shop's policy: the rules for answers without a person. It is a short TOML file:
 
-[orders] window = "last" # of the pickup windows on offer; "first" unless told location = "YlpD0KROym" # where the
-courier picks up; the first on offer unless told parcels = 1 person_above = 500 # euros: bigger orders wait for a person
-price_tolerance = 0.05 # euros a piece: other differences from the shop's own price wait for a person
+    [orders]
+    window = "last"            # Which pickup window on offer: "first" (default) or "last".
+    location = "YlpD0KROym"    # The id of the pickup location. Default: the first on offer.
+    parcels = 1
+    person_above = 500         # In euros. Larger orders wait for a person.
+    price_tolerance = 0.05     # In euros a piece. Larger differences from the shop's price wait for a person.
 
-[returns] approve = ["withdrawal"] reject_late_withdrawals = false
+    [returns]
+    approve = ["withdrawal"]   # Returns with only these reasons are approved.
+    reject_late_withdrawals = false
+
+Every line is optional.
 """
 
 import tomllib
@@ -22,11 +29,11 @@ from kalathi.texts import read_text
 
 
 class PolicyError(ValueError):
-    """The policy cannot be read; the sentence says where."""
+    """The policy cannot be read. The sentence names the file and the error."""
 
 
 class OrderPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How orders are answered. Amounts in euros; None: no such limit."""
+    """The rules for orders. Amounts are in euros; None means no limit."""
 
     window: Literal["first", "last"] = "first"
     location: str | None = None
@@ -46,8 +53,8 @@ class _Written(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """Both parts. `decide` is a shop's own decision in Python in place of `decisions.decide`, which it may call: the
-    same arguments, the same answers, and pure as that is."""
+    """The rules for orders and returns. `decide` is a shop's own Python function that replaces `decisions.decide`. It
+    has the same arguments and answers, must be pure, and may call `decisions.decide`."""
 
     orders: OrderPolicy = field(default_factory=OrderPolicy)
     returns: ReturnPolicy = ReturnPolicy()
@@ -55,7 +62,7 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy of a file. Raises PolicyError."""
+    """Read a policy from a TOML file. Raises PolicyError."""
     try:
         content = tomllib.loads(read_text(path), parse_float=Decimal)
         written = msgspec.convert(content, _Written)

@@ -1,4 +1,4 @@
-"""Printing: each voucher into a folder, whole or not at all; and from there, if need be, to a printer."""
+"""Print vouchers: write each one to a folder atomically, and optionally send the file to a printer."""
 
 import os
 import re
@@ -13,22 +13,22 @@ _LONGEST_NAME: Final = 60
 _WITHDRAWN: Final = "cancelled"
 # CUPS translates its sentences; `request id is label-42` is one of them.
 _UNTRANSLATED: Final = {"LC_ALL": "C"}
-# What CUPS says of a job that is not in the queue any more.
+# The errors of `cancel` for a job that is no longer in the queue.
 _HAS_ENDED: Final = re.compile(r"does not exist|already (?:completed|cancell?ed|aborted)", re.IGNORECASE)
 
 
 class PrinterError(Exception):
-    """The printer's command has failed; the file is in the folder."""
+    """The print command failed. The file is in the folder."""
 
 
 class UnsurePrinterError(PrinterError):
-    """The command has not ended in time: only a look at the printer shows whether there is a label."""
+    """The print command reached its time limit. A person must check at the printer whether there is a label."""
 
 
 class FolderPrinter:
-    """Puts each voucher into a folder under the order's code."""
+    """Write each voucher to a folder, under the order's code."""
 
-    # The same file again is the same file; paper would come twice.
+    # Printing again only replaces the file. A printer would print a second label.
     may_repeat = True
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +36,8 @@ class FolderPrinter:
         self._folder = folder
 
     def print_voucher(self, code: str, pdf: bytes) -> Path:
-        """The whole path of the printed file. A later voucher of the same order replaces the earlier one.
+        """Write the voucher and return the file's absolute path. A later voucher of the same order replaces the
+        earlier.
 
         Raises NotAVoucherError, OSError, PrinterError.
         """
@@ -51,8 +52,8 @@ class FolderPrinter:
         return path.absolute()
 
     def withdraw(self, code: str) -> Path | None:
-        """The order is not sent any more: its voucher leaves the pile, and lies among the cancelled ones. None when it
-        is not there. Raises OSError."""
+        """Move the voucher of an order that will not be sent to the subfolder `cancelled`. Return its new path, or None
+        if there is no voucher. Raises OSError."""
         path = self._folder / _file_name(code)
         if not path.exists():
             return None
@@ -63,7 +64,8 @@ class FolderPrinter:
 
 
 class CommandPrinter(FolderPrinter):
-    """The same, and then a command that gets the file's path as its last argument, such as `lp -d labels`."""
+    """Write each voucher to a folder, then run a command such as `lp -d labels` with the file's path as last
+    argument."""
 
     may_repeat = False
 
@@ -80,7 +82,7 @@ class CommandPrinter(FolderPrinter):
         self._command = Command(command, limit, variables=variables)
 
     def print_voucher(self, code: str, pdf: bytes) -> Path:
-        """The file's path, when the command has ended well."""
+        """Write the file, run the command, and return the file's path. Raises what FolderPrinter raises."""
         path = super().print_voucher(code, pdf)
         outcome = self._command.run(str(path))
         match outcome:
@@ -98,7 +100,7 @@ class CommandPrinter(FolderPrinter):
 
 
 class QueuePrinter(CommandPrinter):
-    """A queue of CUPS, by `lp`. A job that is still in the queue when its order is cancelled is removed."""
+    """Print through a CUPS queue, with `lp`. If an order is cancelled, its job is removed from the queue."""
 
     def __init__(self, folder: Path, queue: str, *, options: Sequence[str] = (), limit: Limit = PRINTING) -> None:
         """`options` are options of `lp`, such as `media=a6`. The queue may be an instance, such as `labels/a6`."""
@@ -107,16 +109,16 @@ class QueuePrinter(CommandPrinter):
             words += ["-o", option]
         super().__init__(folder, words, limit=limit, variables=_UNTRANSLATED)
         self._cancel = Command(["cancel"], limit, variables=_UNTRANSLATED)
-        # An instance is a set of options; its jobs bear the name of the queue alone.
+        # An instance is a set of options. The ids of its jobs contain only the name of the queue.
         self._job = re.escape(queue.partition("/")[0]) + r"-\d+"
 
     def print_voucher(self, code: str, pdf: bytes) -> Path:
-        """The same; an earlier voucher of the order leaves the queue if it still waits."""
+        """Print as CommandPrinter does, but first cancel the order's earlier job if it is still in the queue."""
         self._cancel_job(code)
         return super().print_voucher(code, pdf)
 
     def withdraw(self, code: str) -> Path | None:
-        """The same, after the print job was cancelled if it still waits. Raises OSError, PrinterError."""
+        """Cancel the print job if it is still in the queue, then withdraw the file. Raises OSError, PrinterError."""
         self._cancel_job(code)
         return super().withdraw(code)
 
@@ -125,12 +127,13 @@ class QueuePrinter(CommandPrinter):
         if not file.exists():
             return
         job = file.read_bytes().decode("utf-8", "replace")
-        # The queue may be an earlier one, whose printer broke while jobs waited. Any other text is not an id.
+        # The job may be in another queue that was configured before, for example until its printer broke. Any other
+        # text is not an id.
         if re.fullmatch(r"[^\s/]+-[0-9]+", job):
             # `cancel` tries its argument as a queue's name first: if a queue is called label-42, `cancel label-42`
             # cancels that queue's current job. A slash cannot be part of a queue's name, so only the id matches.
             outcome = self._cancel.run(f"/{job}")
-            # A job that has ended cannot be cancelled, which is no failure: the label is on paper.
+            # A job that has ended cannot be cancelled. That is not a failure.
             if not isinstance(outcome, Ended) or (outcome.status != 0 and not _HAS_ENDED.search(outcome.errors)):
                 raise PrinterError(f"the print job {job} was not cancelled: {self._cancel.describe(outcome)}")
         file.unlink()
@@ -139,7 +142,7 @@ class QueuePrinter(CommandPrinter):
         # As in "request id is label-42 (1 file(s))".
         found = re.search(rf"request id is ({self._job})(?!\S)", output, re.ASCII)
         if found:
-            # Whole or not at all, because half an id could be that of another job.
+            # Write atomically, because a truncated id could be the id of another job.
             unfinished = self._job_file(path).with_suffix(".job-part")
             unfinished.write_text(found.group(1), "utf-8")
             unfinished.replace(self._job_file(path))
@@ -149,5 +152,5 @@ class QueuePrinter(CommandPrinter):
 
 
 def _file_name(code: str) -> str:
-    """A code comes from outside: only letters, digits and dashes become part of a path."""
+    """Return a safe file name for a code. Codes come from outside, so keep only letters, digits, `_` and `-`."""
     return re.sub(r"[^\w-]", "_", code)[:_LONGEST_NAME] + ".pdf"

@@ -12,12 +12,13 @@ _SWITCHES: Final = {"": False, "no": False, "false": False, "0": False, "yes": T
 
 
 class PurchaseFileError(Exception):
-    """The file cannot be read; the sentence says where."""
+    """The file cannot be read. The sentence names the file and the line."""
 
 
 def read_goods(path: Path) -> list[PurchaseOrderLineRequest]:
-    """The lines of a file with the columns product_uid and expected_quantity, and if need be keep_serial_numbers,
-    has_expiration_date (yes or no) and storage_conditions (0 to 3). Raises PurchaseFileError."""
+    """Read the lines of a purchase order. The file has the columns product_uid and expected_quantity, and optionally
+    keep_serial_numbers and has_expiration_date (yes or no), and storage_conditions (0 to 3). Raises PurchaseFileError.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
@@ -31,7 +32,7 @@ def read_goods(path: Path) -> list[PurchaseOrderLineRequest]:
     except csv.Error as error:
         raise PurchaseFileError(f"{path}: {error}") from error
     if not lines:
-        raise PurchaseFileError(f"{path}: there are no goods in it")
+        raise PurchaseFileError(f"{path}: the file contains no goods")
     return lines
 
 

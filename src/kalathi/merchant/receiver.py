@@ -1,8 +1,8 @@
-"""The webhook receiver (docs/contract.md#section-4): the event is on disk before 200 is answered.
+"""The webhook receiver (docs/contract.md#section-4): write each event to disk, then answer 200.
 
-`WebhookHandler.handle` is a plain function for any framework; `Receiver` is the same as an ASGI application. Both take
-orders' and returns' webhooks, which the connector distinguishes later by their `event_type`. Both report refusals to
-one callback (`refusals.py`).
+`WebhookHandler.handle` is a plain method for any framework; `Receiver` is an ASGI application that uses it. Both accept
+webhooks of orders and returns, which the connector distinguishes later by `event_type`. Both report refusals to one
+callback (`refusals.py`).
 """
 
 import time
@@ -32,11 +32,11 @@ class Answer(NamedTuple):
 
 
 class WebhookHandler:
-    """Put the bodies of webhooks into the inbox.
+    """Store the bodies of webhooks in the inbox.
 
-    With `secrets`, only bodies that are signed with one of them are accepted (Standard Webhooks); with `ranges`, only
-    calls from one of them. The marketplace itself signs nothing unless signing is switched on. An event that comes
-    twice is one event, known by its bytes and not by its headers; an unreadable one is kept and reported to a person.
+    With `secrets`, accept only bodies that are signed with one of them (Standard Webhooks). With `ranges`, accept only
+    calls from one of these networks. The marketplace signs nothing unless signing is switched on. Two events with the
+    same bytes are one event; headers do not count. An unreadable event is stored and reported to a person.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class WebhookHandler:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`received` is called after a new event is on disk, `answered` with the status of each answer, `refused` for
-        each refused call; `clock` gives seconds since 1970. A rehearsal stores webhooks in its own inbox, and with
+        each refused call. `clock` returns seconds since 1970. A dry run stores webhooks in its own inbox, and with
         `copy_to` in the real one first. Raises ValueError for a malformed secret."""
         sign_headers(secrets, "", 0, b"")
         self._inbox = inbox
@@ -66,14 +66,14 @@ class WebhookHandler:
         self._clock = clock
 
     def handle(self, body: bytes, headers: Mapping[str, str], source: str | None = None) -> Answer:
-        """One webhook: its whole body, its headers under any case, and the address that it came from, if that is to
-        be looked at. Never raises."""
+        """Handle one webhook: its whole body, its headers with names in any case, and the caller's address, which is
+        only needed with `ranges`. Never raises."""
         answer = self._answer(body, headers, source)
         self._answered(answer.status)
         return answer
 
     def refuse(self, refusal: Refusal, error: Exception | None = None) -> Answer:
-        """Count and log a call that is not taken, and return its answer. Never raises."""
+        """Count and log a refused call, and return its answer. Never raises."""
         self._refusal_log.note(refusal, error)
         try:
             self._refused(refusal)
@@ -91,7 +91,7 @@ class WebhookHandler:
         if refused is not None:
             return self.refuse(refused)
         try:
-            # Inline: the write takes a millisecond, and nothing may be answered before it has ended.
+            # Write on this thread: it takes a millisecond, and the answer must wait for it.
             if self._copy_to is not None:
                 self._copy_to.events.put(body, self._clock())
             is_verified = bool(self._secrets) or self.ranges is not None
@@ -116,14 +116,14 @@ class WebhookHandler:
             detail = clock_words(ahead_seconds)
         except SignatureError:
             reason = RefusalReason.BAD_SIGNATURE
-            detail = "The signature is of none of the secrets of --secrets, or the webhook was changed on its way."
+            detail = "The signature matches none of the secrets of --secrets, or the webhook was changed in transit."
         else:
             return None
         return Refusal(401, reason, detail, looks_like_webhook(body), ahead_seconds)
 
 
 class Receiver:
-    """An ASGI application that takes POSTs on one path, which may carry a secret; to mount, or to serve as it is."""
+    """An ASGI application that accepts POSTs on one path, which may contain a secret. Mount it, or serve it alone."""
 
     def __init__(
         self,
@@ -133,17 +133,17 @@ class Receiver:
         trusts_forwarded: bool = False,
         trusted_proxies: TrustedProxies | None = None,
     ) -> None:
-        """`path` may have a query (`webhook_path.py`). With `trusted_proxies` the source is taken from X-Forwarded-For
-        (`forwarded.py`); `trusts_forwarded` is one proxy. Raises ValueError for a path at which no call could
-        arrive."""
+        """`path` may have a query (`webhook_path.py`). With `trusted_proxies`, read the source from X-Forwarded-For
+        (`trusted_proxies.py`); `trusts_forwarded` means exactly one proxy. Raises ValueError for a path that no call
+        can reach."""
         self._handler = handler
         self.path = WebhookPath(path)
         self._trusted_proxies = TrustedProxies(hops=1) if trusts_forwarded else trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if scope["type"] != "http":
-            return  # A mounted application also gets the messages of the server's life.
+            return  # A mounted application may also receive lifespan messages.
         answer = await self._answer(scope, receive)
         length = str(len(answer.body)).encode()
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", length)]
@@ -154,7 +154,7 @@ class Receiver:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         is_here = self.path.matches(scope)
-        # The body of a call to another path says whether the marketplace has the wrong address.
+        # Read the body even for another path: it shows whether the marketplace has a wrong address.
         body = await _whole_body(receive)
         if isinstance(body, Refusal):
             body = body._replace(is_webhook=scope["method"] == "POST")
@@ -194,7 +194,7 @@ async def _whole_body(receive: Receive) -> bytes | Refusal:
     while more:
         message = await receive()
         if message["type"] != "http.request":
-            detail = "The sender went away before the webhook was whole; it will send it again."
+            detail = "The sender closed the connection before the end of the webhook. It will send it again."
             return Refusal(400, RefusalReason.INCOMPLETE, detail)
         parts.append(message.get("body", b""))
         size += len(parts[-1])
@@ -210,7 +210,7 @@ def _too_large() -> Refusal:
 
 def _source_words(source: str | None) -> str:
     if source is None:
-        return "X-Forwarded-For names no source that can be believed. Does --trusted-proxies fit your proxies?"
+        return "X-Forwarded-For contains no trustworthy source. Does --trusted-proxies match your proxies?"
     address = read_address(source)
     if address is None:
         return "The source of the call is not an address."

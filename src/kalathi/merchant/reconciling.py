@@ -1,8 +1,8 @@
 """Find the orders of lost webhooks: compare the marketplace's orders with the known ones.
 
-If the list calls exist (the contract marks them as undocumented), open and accepted orders and returns in review are
-listed, and the changes since the last time. If they do not, or cannot be read, every order and return that was last in
-such a state is fetched by its code.
+The connector lists open and accepted orders, returns in review, and the changes since the last time. The contract marks
+these list calls as undocumented. If they do not exist or are unreadable, the connector fetches every order and return
+that was last in such a state by its code.
 """
 
 from collections.abc import AsyncIterator
@@ -23,27 +23,27 @@ from kalathi.merchant.inbox.subjects import Subject
 
 _log = structlog.get_logger("kalathi.merchant")
 
-# States that an order, or a return, does not stay in.
+# States that an order, or a return, leaves again.
 _GOES_ON: Final = (OrderState.OPEN, OrderState.ACCEPTED)
 _RETURN_GOES_ON: Final = (ReturnState.RETURNING, ReturnState.PENDING_PHYSICAL_REVIEW)
 # The marketplace's clock may differ from ours, so changes are requested from this much earlier.
 _TO_SPARE: Final = timedelta(hours=1)
 _LAST: Final = "reconciled"
 _LAST_THERE: Final = "reconciled by the marketplace's clock"
-# Of a list that does not say where it ends.
+# Limit for a list whose pagination never ends.
 _MOST_PAGES: Final = 200
 
 
 class Found(NamedTuple):
-    """The number of orders and returns that are not known as the marketplace shows them. `has_lists`: it has shown a
-    list."""
+    """The number of orders and returns that were unknown or in another state. `has_lists`: the marketplace returned a
+    list of orders."""
 
     unknown: int
     has_lists: bool
 
 
 class _Listing:
-    """The list of orders, and the newest time that it has shown."""
+    """The list of orders, and the newest creation time in it."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
@@ -66,18 +66,18 @@ class _Listing:
                 yield reading
             for code in listed.unread_codes:
                 yield code
-            # By our own count: a list that always says that it is its first page would never end.
+            # Count the pages here, because a list that always reports page 1 would never end.
             page = None if following_page(listed.meta) is None else page + 1
 
 
 async def reconcile(
     client: AsyncClient, inbox: Inbox, now: float, *, answers: bool = True, hands_over: bool = False
 ) -> Found:
-    """Plan a fetch of every order and return that is not known as the marketplace shows it. Open orders are fetched
-    again too if orders are answered at all, because the stock may have changed.
+    """Plan to fetch every order and return that is unknown or changed. With `answers`, also plan to fetch every open
+    order, because the stock may have changed.
 
-    `now` is in seconds since 1970. With `hands_over`, changes are handed over to the shop's own system. Raises
-    CallError, after everything else was done.
+    `now` is in seconds since 1970. `hands_over`: a change is also one that was not handed over to the shop's own
+    system. If a part fails, complete the others, then raise CallError.
     """
     found = 0
     failed: CallError | None = None
@@ -98,14 +98,14 @@ async def reconcile(
     if failed is not None:
         raise failed
     inbox.mark_moment(_LAST, now)
-    # By the marketplace's clock: if ours is hours ahead, it would skip the changes in between.
+    # Use the marketplace's clock. If ours is hours ahead, the next reconciliation would skip the changes in between.
     inbox.mark_moment(_LAST_THERE, client.marketplace_time or _time_without_date(listing, inbox, now))
     return Found(found, listing.was_shown)
 
 
 def _time_without_date(listing: _Listing, inbox: Inbox, now: float) -> float:
-    """Return a time that the marketplace has reached, in seconds since 1970, if its answers have no `Date`: that of the
-    newest order in the list, or the time of before. Our own clock counts only if there is neither."""
+    """Return a time that the marketplace's clock has reached, in seconds since 1970, for answers without `Date`: the
+    creation time of the newest listed order, or else the previous time, or else our own time."""
     if listing.newest_at is not None:
         return listing.newest_at
     before = inbox.moment(_LAST_THERE)
@@ -120,13 +120,13 @@ async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answe
         for entry in inbox.subjects.in_state(state)
         if entry.kind is Subject.ORDER
     }
-    # Orders that hold pieces must be looked at too.
+    # Fetch orders with reserved pieces too.
     known |= {code: "" for code in inbox.reservations.list_holders() if code not in known}
     try:
         for state in _GOES_ON:
             async for listed in listing.orders(state=state):
                 if isinstance(listed, str):
-                    # Its entry in the list cannot be read; the order itself may be.
+                    # The entry in the list is unreadable, but the order itself may be readable.
                     known.pop(listed, None)
                     inbox.jobs.plan(Subject.ORDER, listed)
                     continue
@@ -145,20 +145,20 @@ async def _orders(client: AsyncClient, listing: _Listing, inbox: Inbox, *, answe
             if code not in known:
                 inbox.jobs.plan(Subject.ORDER, code)
                 found += 1
-    # Orders that are not listed any more, or cannot be listed.
+    # The rest is no longer listed, or could not be listed.
     for code in known:
         inbox.jobs.plan(Subject.ORDER, code)
     return found + len(known)
 
 
 def _has_no_list(error: CallError) -> bool:
-    """Whether the marketplace has no such list, or none that can be read. Behind a redirect nothing is known of it."""
+    """Whether the marketplace has no such list, or an unreadable one. A redirect does not show that."""
     return not error.may_pass and not isinstance(error, RedirectedError)
 
 
 async def _codes(client: AsyncClient) -> set[str]:
-    """Return the codes of a list that is otherwise unreadable, for example one without its end, or with an order in an
-    unknown state. None without a list."""
+    """Return the codes of a list that is otherwise unreadable, for example one without pagination. Return an empty set
+    if there is no list."""
     found: set[str] = set()
     for state in _GOES_ON:
         for page in range(1, _MOST_PAGES + 1):
@@ -169,7 +169,7 @@ async def _codes(client: AsyncClient) -> set[str]:
                     raise
                 break
             if codes <= found:
-                break  # The last page is behind us, or it is always the same.
+                break  # The list has ended, or every page is the same.
             found |= codes
     return found
 

@@ -1,8 +1,8 @@
-"""Webhooks that were not taken: why, in a closed set of reasons, and how the log bears a flood of them.
+"""Refused webhooks: a closed set of reasons, and a log that limits repeated refusals.
 
-A refusal is data. `WebhookHandler` and `Receiver` give each one to one callback; metrics and the status of the
-connector show it, and nothing reads the sentences. Calls of browsers and scanners are refused by the same rules;
-`is_webhook` distinguishes the marketplace's calls.
+A refusal is data. `WebhookHandler` and `Receiver` pass each one to one callback. The connector's metrics and status
+show it, and no code parses the sentences. The same rules refuse calls of browsers and scanners; `is_webhook`
+distinguishes the marketplace's calls.
 """
 
 from collections.abc import Callable
@@ -19,16 +19,16 @@ _COUNT_AGAIN_SECONDS: Final = 60.0
 
 
 class RefusalReason(StrEnum):
-    """Why a call was not answered with 200."""
+    """The reason why a call was not answered with 200."""
 
-    WRONG_PATH = "wrong_path"  # 404: another path, or the right one without the query that belongs to it
+    WRONG_PATH = "wrong_path"  # 404: another path, or the right one without its query
     WRONG_METHOD = "wrong_method"  # 405: the right path, but no POST
-    INCOMPLETE = "incomplete"  # 400: the sender went away before the body was whole
+    INCOMPLETE = "incomplete"  # 400: the sender closed the connection before the end of the body
     TOO_LARGE = "too_large"  # 413
     UNKNOWN_SOURCE = "unknown_source"  # 403: not from the marketplace's published ranges
     NOT_SIGNED = "not_signed"  # 401: `secrets` are set, and the call carries no signature
-    BAD_SIGNATURE = "bad_signature"  # 401: signed with another secret, or changed on its way
-    SIGNATURE_TOO_OLD = "signature_too_old"  # 401: signed rightly, but at another time than our clock says
+    BAD_SIGNATURE = "bad_signature"  # 401: signed with another secret, or changed in transit
+    SIGNATURE_TOO_OLD = "signature_too_old"  # 401: the signature is right, but its time differs too much from our clock
     INBOX_FAILED = "inbox_failed"  # 500: it could not be written to the inbox file
 
 
@@ -39,7 +39,8 @@ class Refusal(NamedTuple):
     reason: RefusalReason
     detail: str  # A sentence for the operator: no secret, no value of a query.
     is_webhook: bool = True  # False: a call of a browser or a scanner.
-    # Of SIGNATURE_TOO_OLD: how far our clock is ahead of the webhook's timestamp; negative: behind.
+    # For SIGNATURE_TOO_OLD: our clock minus the webhook's timestamp, so a negative number means that our clock is
+    # behind.
     clock_ahead_seconds: int | None = None
 
 
@@ -53,8 +54,8 @@ _EVENT_HEAD: Final = msgspec.json.Decoder(_EventHead)
 
 
 def looks_like_webhook(body: bytes) -> bool:
-    """Whether a body is an event as the marketplace posts them (docs/contract.md#section-4), readable in whole or
-    not."""
+    """Whether a body looks like an event of the marketplace (docs/contract.md#section-4), even if it is partly
+    unreadable."""
     try:
         head = _EVENT_HEAD.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -63,7 +64,8 @@ def looks_like_webhook(body: bytes) -> bool:
 
 
 class RefusalLog:
-    """Logs the first refusal of each reason in full, and from then on only their number, at most once a minute."""
+    """Log the first refusal of each reason at once, and after that at most one a minute, with the number of the
+    others."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` gives seconds."""
@@ -72,7 +74,7 @@ class RefusalLog:
         self._since: dict[tuple[RefusalReason, bool], tuple[float, int]] = {}
 
     def note(self, refusal: Refusal, error: Exception | None = None) -> None:
-        """A call was refused; because of this error, if it is ours."""
+        """Log or count a refusal. `error` is our own error that caused it, if there is one."""
         key = (refusal.reason, refusal.is_webhook)
         now = self._clock()
         logged_at, count = self._since.get(key, (None, 0))
@@ -93,7 +95,7 @@ class RefusalLog:
 
 
 def clock_words(ahead_seconds: int) -> str:
-    """A sentence about two clocks that differ."""
+    """Describe the difference between this machine's clock and a webhook's timestamp, for a person."""
     direction = "ahead of" if ahead_seconds > 0 else "behind"
     return (
         f"This machine's clock is {abs(ahead_seconds)} s {direction} the webhook's timestamp, and at most 300 s are"

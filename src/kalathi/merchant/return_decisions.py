@@ -1,4 +1,4 @@
-"""What to answer to a return request: a pure function of the return and the shop's policy."""
+"""Decide how to answer a return request: a pure function of the return and the shop's policy."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,10 +8,10 @@ from kalathi.contract.words import ReturnReason, ReturnState, ReviewWord
 
 
 class ReturnPolicy(NamedTuple):
-    """The decisions without a person: none by default.
+    """The rules for decisions without a person. By default there are none.
 
-    A return is approved if the reason of each of its lines is among `approved_reasons`. Only withdrawals out of the
-    marketplace's policy are rejected, if `rejects_late_withdrawals` says so.
+    Approve a return if the reason of every line is in `approved_reasons`. With `rejects_late_withdrawals`, reject
+    withdrawals that the marketplace's policy does not cover. Nothing else is rejected.
     """
 
     approved_reasons: frozenset[str] = frozenset()
@@ -25,20 +25,20 @@ class Review(NamedTuple):
 
 
 class WaitForPerson(NamedTuple):
-    """The policy does not decide it; the sentence says what a person has to check, and the possible answers."""
+    """The policy does not decide this return. The sentence describes it for a person and names the possible answers."""
 
     reason: str
 
 
 class NothingToReview(NamedTuple):
-    """The return waits for no review."""
+    """The return is not waiting for a review."""
 
 
 ReturnDecision = Review | WaitForPerson | NothingToReview
 
 
 def decide_return(returned: Return, policy: ReturnPolicy) -> ReturnDecision:
-    """Looks at the return as it is now. Unknown states and reasons wait for a person as well, if they wait at all."""
+    """Return the decision on a return. A return with an unknown state or reason is left to a person."""
     if returned.state not in set(ReturnState):
         return WaitForPerson(f'its state "{returned.state}" is unknown to this version: check what it means')
     if returned.state != ReturnState.PENDING_MERCHANT_REVIEW:

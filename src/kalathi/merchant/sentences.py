@@ -6,7 +6,7 @@ from kalathi.merchant.return_decisions import ReturnDecision, Review, WaitForPer
 
 
 def describe_answer(order: Order, decision: Decision) -> str:
-    """An answer that was given."""
+    """Describe the answer that was sent."""
     if isinstance(decision, Accept):
         window = "" if decision.pickup_window is None else f", window {_window(order, decision.pickup_window)}"
         return f"accepted {order.code}: all in stock{window}, {decision.number_of_parcels} parcel"
@@ -15,7 +15,7 @@ def describe_answer(order: Order, decision: Decision) -> str:
 
 
 def would_answer(order: Order, decision: Decision) -> str:
-    """The answer that a dry run would give, and the reason."""
+    """Describe the answer that a dry run would send, and the reason."""
     match decision:
         case LeaveToPerson(reason):
             return f"leave {order.code} to a person: {reason}"
@@ -25,7 +25,7 @@ def would_answer(order: Order, decision: Decision) -> str:
 
 
 def would_review(return_code: str, decision: ReturnDecision) -> str:
-    """The same of a return."""
+    """Describe the review that a dry run would send, and the reason."""
     match decision:
         case WaitForPerson(reason):
             return f"leave {return_code} to a person: {reason}"
@@ -35,7 +35,7 @@ def would_review(return_code: str, decision: ReturnDecision) -> str:
 
 
 def _window(order: Order, window_id: int) -> str:
-    """The label of a window on offer, such as `15:00 - 18:00, Τρί 03/12/19`: a number says nothing to a person."""
+    """Return the label of a window on offer, such as `15:00 - 18:00, Τρί 03/12/19`, or its number without a label."""
     offered = order.accept_options.pickup_window if order.accept_options else []
     return next((window.label for window in offered if window.id == window_id and window.label), str(window_id))
 

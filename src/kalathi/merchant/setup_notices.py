@@ -9,7 +9,7 @@ from kalathi.merchant.inbox.notices import Notices
 
 # The token or the vendor word is wrong, which affects every call.
 _REFUSED: Final = frozenset({401, 403, 406})
-# The topics. Any answer of the marketplace settles the first two.
+# The topics. Any answer of the marketplace settles the first three.
 _REDIRECTED: Final = "redirect"
 _REFUSED_CALLS: Final = "token"
 _UNKNOWN: Final = "address"
@@ -18,7 +18,7 @@ _CLOCK_TOLERANCE_SECONDS: Final = 120.0
 
 
 class SetupNotices:
-    """Reports a wrong set-up once, and keeps it as a notice until it is corrected."""
+    """Report a wrong set-up once, and store it as a notice until it is corrected."""
 
     def __init__(self, notices: Notices, tell: Callable[[str], None], clock: Callable[[], float]) -> None:
         """`clock` gives seconds since 1970."""
@@ -32,7 +32,7 @@ class SetupNotices:
         self._moves_told: set[object] = set()
 
     def note_failure(self, error: CallError) -> None:
-        """Keep a notice if this failure of a call is one of the set-up."""
+        """Store a notice if a wrong set-up caused this failure of a call."""
         if isinstance(error, RedirectedError) and error.is_marketplace:
             self._notices.add(_REDIRECTED, str(error), self._clock())
             if error.move not in self._moves_told:
@@ -41,7 +41,7 @@ class SetupNotices:
         if not isinstance(error, MarketplaceError) or error.status not in _REFUSED:
             return
         if error.status == HTTPStatus.FORBIDDEN and self.has_answered:
-            return  # One order is refused, and others are not.
+            return  # The marketplace refuses only this order.
         if not self._is_refused:
             self._is_refused = True
             text = f"the marketplace refuses every call ({error}); are token and --vendor right?"
@@ -49,9 +49,9 @@ class SetupNotices:
             self._tell(f"needs a person: {text}")
 
     def note_all_unknown(self) -> None:
-        """Keep a notice that every call so far was answered with 404."""
+        """Store a notice that the marketplace has answered every call with 404."""
         text = (
-            "the marketplace has answered every call with 404; is --url right? Give its address alone, without"
+            "the marketplace has answered every call with 404; is --url right? It must be the address alone, without"
             " /merchants/ecommerce"
         )
         if self._notices.add(_UNKNOWN, text, self._clock()):
@@ -65,9 +65,10 @@ class SetupNotices:
             self._notices.settle(topic)
 
     def compare_clocks(self, marketplace_time: float | None) -> None:
-        """Keep a notice while this machine's clock is off: signatures fail, and deadlines are watched at a wrong time.
+        """Store a notice while this machine's clock is wrong, because signatures then fail and warnings of deadlines
+        come at a wrong time.
 
-        `marketplace_time` is in seconds since 1970, None while it is not known.
+        `marketplace_time` is in seconds since 1970; None if unknown.
         """
         ahead_seconds = 0.0 if marketplace_time is None else self._clock() - marketplace_time
         if abs(ahead_seconds) <= _CLOCK_TOLERANCE_SECONDS:

@@ -1,8 +1,8 @@
-"""The addresses of webhooks: the ranges that the marketplace publishes (docs/contract.md#section-4, `/ip_ranges.json`).
+"""The source addresses of webhooks: the marketplace's published ranges (docs/contract.md#section-4, `/ip_ranges.json`).
 
-They are kept in a file, so that a start without the network knows them, and fetched again once a day. An unreadable
-answer leaves the ranges as they are: a shop that is closed to its marketplace loses more than one that is open to
-strangers, whose events are only a reason to look.
+The ranges are stored in a file, for a start without network, and fetched again once a day. An unreadable answer leaves
+the ranges unchanged. It is worse to refuse the marketplace's webhooks than to accept forged ones, because a forged
+event only causes a fetch.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from kalathi.trusted_proxies import Network, read_address
 
 _log = structlog.get_logger("kalathi.merchant")
 
-# A range of a whole address family would let everyone in.
+# A shorter prefix is refused: it would cover too much of the address space.
 _SHORTEST_PREFIX: Final = 8
 _DAY_SECONDS: Final = 86_400.0
 
 
 class SourceRangesError(ValueError):
-    """The ranges cannot be read; the sentence says why."""
+    """The ranges cannot be read. The sentence gives the reason."""
 
 
 class _Published(Struct):
@@ -43,8 +43,8 @@ class SourceRanges:
         self.networks = networks
 
     def __contains__(self, address: str) -> bool:
-        """Whether this address, as text and with a port if it has one, is one of them; an IPv4 address inside of IPv6
-        is the one inside."""
+        """Whether the address is in one of the networks. It is a text, with or without a port. An IPv4 address inside
+        IPv6 counts as the IPv4 address."""
         parsed = read_address(address)
         if parsed is None:
             return False
@@ -52,7 +52,8 @@ class SourceRanges:
 
 
 def read_ranges(content: bytes) -> SourceRanges:
-    """The published document. Raises SourceRangesError for one that is none, or names nothing."""
+    """Read the published document. Raises SourceRangesError if it is malformed, contains no range, or a far too large
+    one."""
     try:
         published = msgspec.json.decode(content, type=_Published)
         networks = tuple(ipaddress.ip_network(text, strict=False) for text in (*published.ipv4, *published.ipv6))
@@ -66,7 +67,7 @@ def read_ranges(content: bytes) -> SourceRanges:
 
 
 def ranges_of_file(path: Path) -> SourceRanges:
-    """The ranges of a file. Raises SourceRangesError."""
+    """Read the ranges from a file. Raises SourceRangesError."""
     try:
         return read_ranges(path.read_bytes())
     except OSError as error:
@@ -87,7 +88,7 @@ async def keep_fresh(
     take: Callable[[SourceRanges], None],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> NoReturn:
-    """Once a day, until cancelled. What fails is logged and leaves the ranges as they are."""
+    """Fetch the ranges once a day and pass them to `take`, until cancelled. Log a failure and keep the ranges."""
     while True:
         await sleep(_DAY_SECONDS)
         try:

@@ -1,4 +1,4 @@
-"""The source of stock, and the pieces that have left the shelf."""
+"""Read the stock source, and release the pieces that have left the shelf."""
 
 import asyncio
 import contextlib
@@ -8,9 +8,9 @@ from kalathi.merchant.client import CallError
 from kalathi.merchant.context import Context
 from kalathi.merchant.stock import Shelf, Stock, StockError
 
-# An outage of the source that is shorter, such as a server's restart, is not worth a person's while.
+# A shorter outage of the source, such as a server's restart, is not reported to a person.
 _OUTAGE_SECONDS: Final = 60.0
-# Orders that are not open wait no longer for the source.
+# The longest time that an order that is not open waits for the source.
 _PATIENCE_SECONDS: Final = 1.0
 # The topic of the notice (inbox/notices.py) that the source of stock cannot be read.
 _STOCK: Final = "stock"
@@ -34,11 +34,12 @@ class StockReader:
 
     @property
     def sends_itself(self) -> bool:
-        """Whether the marketplace's warehouse sends the goods, so that no pieces of the shop are counted."""
+        """Whether the shop can dispatch the pieces itself. False if they are in the marketplace's warehouse."""
         return self._stock.sends_itself
 
     async def read(self, *, is_fresh: bool = False) -> Shelf:
-        """Raises StockError, CallError."""
+        """Read the shelf and apply it to the reservations. With `is_fresh`, use no earlier reading. Raises StockError,
+        CallError."""
         try:
             shelf = await (self._stock.refresh() if is_fresh else self._stock.read())
         except (StockError, CallError) as error:
@@ -51,15 +52,15 @@ class StockReader:
             self._away_told = ""
             self._context.tell("the stock can be read again")
         if not was_read:
-            # Also a notice from before a restart.
+            # This settles a notice from before a restart too.
             self._context.inbox.notices.settle(_STOCK)
         lag_seconds = self._context.habits.stock_lag_seconds
         self._reservations.see(shelf, self._context.clock(), lags=self._stock.lags, lag_seconds=lag_seconds)
         return shelf
 
     async def check(self) -> None:
-        """Read the source although no order needs it: an unreadable source is reported, and numbers that change twice
-        between two orders are noticed."""
+        """Read the source even if no order needs it, to report an unreadable source and to see every change of its
+        numbers."""
         with contextlib.suppress(StockError, CallError):
             if not self._stock.lags and self._reservations.list_departed():
                 await self._release_left()
@@ -92,8 +93,8 @@ class StockReader:
             self._releasing.cancel()
 
     async def _release_soon(self) -> None:
-        """Release departed pieces, but let the caller wait no longer than a moment: a source that hangs must not hold
-        up labels. One task reads the source for all."""
+        """Release departed pieces in one common task. Wait for it at most one second, because a source that hangs must
+        not delay labels."""
         self._has_departures = True
         if self._releasing is None or self._releasing.done():
             self._releasing = asyncio.create_task(self._release_all())
@@ -121,7 +122,7 @@ class StockReader:
             self._away_told, self._away_told_at = str(error), now
             text = (
                 f"the stock cannot be read: {error}. New orders wait for it; accepted ones are printed and handed over."
-                " It is tried again by itself."
+                " The connector tries again by itself."
             )
             self._context.inbox.notices.add(_STOCK, text, now)
             self._context.tell_person(text)

@@ -1,4 +1,4 @@
-"""One job of the inbox: fetch an order or a return, take its next step, and plan the next attempt if that fails."""
+"""Run one job of the inbox: fetch an order or a return, run its next step, and plan the next attempt if that fails."""
 
 import contextlib
 import sqlite3
@@ -29,19 +29,19 @@ from kalathi.merchant.vouchers import NotAVoucherError
 
 _log = structlog.get_logger("kalathi.merchant")
 
-# A marketplace that asks for more patience than this is asked all the same: orders have deadlines.
+# The longest `Retry-After` that the connector respects, because orders have deadlines.
 _LONGEST_WAIT_SECONDS: Final = 300.0
 # About four minutes with growing pauses: a marketplace may announce an order before each of its servers shows it.
 _TRIES_OF_UNKNOWN: Final = 12
 _CODE_SHOWN: Final = 40
-# The word of the error for an order that the marketplace does not have (docs/contract.md#section-3).
+# The error code for an order that does not exist (docs/contract.md#section-3).
 _NO_SUCH_ORDER: Final = "order_error"
 _MAY_PASS: Final = (StockError, NotAVoucherError, PrinterError, OSError, sqlite3.Error)
 
 
 class SubjectJobs:
-    """Runs jobs. An event is only the reason for one: it acts on the answer to its own call. So events may come twice,
-    late, out of order or forged, and the answer uses options that are still on offer."""
+    """Run jobs. An event only causes a job, which acts on the order that it fetches. So events may be duplicated, late,
+    out of order or forged, and an answer uses only options that are still on offer."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class SubjectJobs:
         self._setup = setup
         self._returns = returns
         self._hands_over = hands_over and not context.habits.dry_run
-        # The marketplace wants no calls before this time, in seconds since 1970.
+        # Make no calls before this time (seconds since 1970), because of a `Retry-After`.
         self.not_before = 0.0
 
     async def run(self, job: Job) -> None:
@@ -71,7 +71,7 @@ class SubjectJobs:
             self.note_failure(error)
             is_unknown = isinstance(error, MarketplaceError) and error.status == HTTPStatus.NOT_FOUND
             if isinstance(error, MarketplaceError) and error.has_code(_NO_SUCH_ORDER):
-                self._setup.note_answer()  # Only the marketplace itself says so.
+                self._setup.note_answer()  # Only a marketplace sends this code, so the address is right.
             if is_unknown and not self._inbox.subjects.was_fetched(job.kind, job.code):
                 self._wait_for_unknown(job, error)
                 return
@@ -82,8 +82,8 @@ class SubjectJobs:
         except _MAY_PASS as error:
             self._try_again(job, str(error))
             return
-        except Exception as error:  # noqa: BLE001  (unforeseen, so it is logged whole)
-            # It must not hold up the others either.
+        except Exception as error:  # noqa: BLE001  (unforeseen, so log it with its traceback)
+            # An unforeseen error must not stop the other jobs.
             _log.exception("job_failed", kind=job.kind, code=job.code)
             self._try_again(job, str(error))
             return
@@ -91,7 +91,7 @@ class SubjectJobs:
             self._setup.note_answer()
         note = f"{title}: {note}" if note else ""
         self._inbox.jobs.finish(job, self._context.clock(), note)
-        # Once: reconciliation plans the same order again and again, and one line is enough.
+        # Report a note once, because reconciliation plans the same order repeatedly.
         if note and note != job.note:
             self._context.tell_person(note)
 
@@ -110,17 +110,17 @@ class SubjectJobs:
         self._inbox.jobs.forget(job)
 
     async def _order(self, code: str) -> str:
-        """Take the order's next step; return a sentence if a person has to look at it."""
+        """Fetch the order and run its next step. Return a sentence if the order needs a person."""
         try:
             reading = await self._context.client.read_order(code)
         except UnreadableAnswerError as error:
-            # Its deadline may be readable all the same.
+            # The deadline may still be readable.
             with contextlib.suppress(UnexpectedShapeError):
                 head = read_event_head(error.body)
                 if head.code == code:
                     self._inbox.subjects.watch_deadline(code, deadline_of(head))
             raise
-        # Before anything can fail: its deadline is watched from now on.
+        # Record the deadline first, so that it is watched even if a later step fails.
         order = reading.order
         self._inbox.subjects.note_state(Subject.ORDER, code, order.state, answer_until(order))
         if reading.unread:
@@ -136,13 +136,13 @@ class SubjectJobs:
             note = f"{note} {', '.join(places)} cannot be read: {check}".strip()
         if self._hands_over:
             if self._context.habits.told_orders_are_counted and order.state == OrderState.OPEN:
-                # The shop's system lowers its stock for this order too, and a file shows that only later.
+                # The shop's system lowers its stock for open orders too, but a file shows that only later.
                 self._steps.hold(order)
             self._inbox.handovers.queue(Subject.ORDER, code, order_body(reading.received))
         return note
 
     async def _return(self, return_code: str) -> str:
-        """The same for a return request: decide by the policy, and leave the rest to a person."""
+        """Fetch the return and decide on it by the policy. Return a sentence if the return needs a person."""
         returned, received = await self._context.client.read_return(return_code)
         self._inbox.subjects.note_state(Subject.RETURN, return_code, returned.state, None)
         decision = decide_return(returned, self._returns)

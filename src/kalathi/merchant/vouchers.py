@@ -1,4 +1,4 @@
-"""A voucher is one whole PDF: checked before it is written, so that half a download is never printed."""
+"""Check that a voucher is one complete PDF before it is written, so that a truncated download is never printed."""
 
 import re
 import threading
@@ -6,16 +6,16 @@ from typing import Final
 
 import pypdfium2
 
-# A reader looks for the header and for the end within so many bytes of both ends, which leaves room for a byte order
-# mark, a newline or a proxy's text.
+# PDF readers accept the header within this many bytes of the beginning, and the end mark within this many bytes of the
+# end. There may be other bytes outside: a byte order mark, a newline or a proxy's text.
 _ROOM_BYTES: Final = 1024
 _HEADER: Final = b"%PDF-"
 _END: Final = b"%%EOF"
-# The beginning of an update that was appended to the PDF; a whole one has its own %%EOF.
+# The beginning of an update that was appended to the PDF. A complete update ends with its own %%EOF.
 _MORE: Final = re.compile(rb"\b(?:obj|xref|startxref|trailer)\b")
 _SHOWN_BYTES: Final = 40
 
-# pdfium may be used by one thread at a time in a process: hold this from opening a document to closing it.
+# Only one thread of a process may use pdfium at a time. Hold this lock from opening a document to closing it.
 PDFIUM: Final = threading.Lock()
 
 

@@ -1,4 +1,4 @@
-"""Monitoring of a connector: `/healthz` and `/metrics` on a port of their own, which only the monitoring has to
+"""Monitoring of a connector: `/healthz` and `/metrics` on a separate port, which only the monitoring system needs to
 reach."""
 
 import sqlite3
@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# Everything that a round of the connector waits for has a limit below this.
+# Every wait in a round of the connector has a time limit below this.
 _LONGEST_ROUND_SECONDS: Final = 300.0
 
 
@@ -18,8 +18,11 @@ def with_watching(
     seconds_since_round: Callable[[], float],
     needs: Callable[[], list[str]] = list,
 ) -> ASGIApp:
-    """The application, and on this port what watches it: the inbox can be read, and the connector goes its rounds.
-    `needs` returns a sentence for each open problem. /healthz lists them and stays 200: a restart solves none."""
+    """Add /healthz and /metrics to the application, on this port only.
+
+    /healthz answers 503 if the inbox is unreadable or the connector has stopped working. `needs` returns a sentence for
+    each open problem. /healthz lists these with status 200, because a restart does not solve them.
+    """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         server = scope.get("server")
@@ -38,7 +41,7 @@ def _answer(
     path: str, metrics: Callable[[], bytes], since_round_seconds: float, needs: Callable[[], list[str]]
 ) -> tuple[int, bytes]:
     if path not in {"/healthz", "/metrics"}:
-        return 404, b"There are /healthz and /metrics.\n"
+        return 404, b"This port serves only /healthz and /metrics.\n"
     try:
         text = metrics()
         waiting = "".join(f"needs a person: {sentence}\n" for sentence in needs())

@@ -1,9 +1,8 @@
-"""The path that webhooks are posted to, which may hold a secret: in itself or in a query.
+"""The path to which webhooks are posted. It may contain a secret, in the path or in a query.
 
-A call is for this path when its path is the same, with a slash at the end or without, and when its query begins with
-the configured parameters in their order. Further parameters may follow. Percent-encoding is decoded on both sides. In
-a query a plus and a space are the same, since callers write one for the other. Without configured parameters any query
-fits.
+A call matches if its path is the same, with or without a slash at the end, and if its query begins with the configured
+parameters in their order. Further parameters may follow. Percent-encoding is decoded on both sides. In a query, a plus
+and a space are the same, because callers use both for a space. Without configured parameters, any query matches.
 """
 
 import hmac
@@ -19,7 +18,7 @@ class WebhookPath:
     """`/smart_cart_orders`, `/hook/secret` or `/hook?key=secret`."""
 
     def __init__(self, configured: str) -> None:
-        """Raises ValueError with a sentence for a path at which no call could arrive."""
+        """Raises ValueError, with a sentence, for a path that no call can reach."""
         path, _, query = configured.partition("?")
         self._path = unquote(path)
         self._parameters = _parameters(query.encode("utf-8", "replace"))
@@ -28,7 +27,7 @@ class WebhookPath:
         if not configured.isprintable() or "\ufffd" in self._path:
             raise ValueError("the path holds characters that are not UTF-8 or cannot be printed")
         if {".", ".."} & set(self._path.split("/")):
-            raise ValueError(f"the path {path} holds . or .., which callers take out before they call")
+            raise ValueError(f"the path {path} contains . or .., which callers remove before they send the request")
 
     @property
     def address(self) -> str:
@@ -40,13 +39,13 @@ class WebhookPath:
 
     @property
     def mask_query(self) -> str:
-        """The path for a log: of its query only the names of parameters that have a value."""
+        """The path and query for a log, with the values of the query hidden."""
         query = "&".join("***" if value is None else f"{_encode(name)}=***" for name, value in self._parameters)
         return show_path(self._path) + (f"?{query}" if query else "")
 
     def matches(self, scope: Scope) -> bool:
-        """Whether an HTTP request is for this path, as it came or below the place where this application is mounted.
-        Every comparison runs to its end, so that the time reveals nothing about a secret."""
+        """Whether an HTTP request is for this path, absolute or relative to the mount point of this application.
+        Comparisons take constant time, so that the time reveals nothing about a secret."""
         return self.matches_path(scope) & self._is_query(scope)
 
     def matches_path(self, scope: Scope) -> bool:
@@ -63,14 +62,14 @@ class WebhookPath:
 
 
 def show_path(path: str) -> str:
-    """A request's path for a log: in ASCII, and cut if it is long."""
+    """Return a request's path for a log: in ASCII, and truncated if it is long."""
     encoded = quote(path, safe="/:@!$&'()*+,;=~", errors="replace")
     return encoded if len(encoded) <= _LONGEST_SHOWN else f"{encoded[:_LONGEST_SHOWN]}..."
 
 
 def _paths(scope: Scope) -> set[str]:
-    """The request's path, whole and without the place of the mount. A proxy that takes a prefix away (`root_path` of
-    the outer application) leaves it in `root_path` all the same."""
+    """Return the request's path, absolute and relative to the mount point. If a proxy removes a prefix (`root_path` of
+    the outer application), `root_path` still contains that prefix."""
     path, root_path = scope["path"], scope.get("root_path", "")
     mount = root_path.removeprefix(scope.get("app_root_path", ""))
     return {path, *(path.removeprefix(prefix) for prefix in (root_path, mount))}

@@ -1,1 +1,2 @@
-"""The demo, and later traffic of realistic customers and couriers. Talks to the marketplace over HTTP only."""
+"""The demo, traffic of simulated customers, shops and couriers, and the listener. They use the marketplace only through
+its HTTP API."""

@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 
 class DemoShop(NamedTuple):
-    """A shop with its listings (as the marketplace believes) and its shelf (as it really is)."""
+    """A shop with its listings (the quantities that the marketplace knows) and its shelf (the real quantities)."""
 
     name: str
     domain: str
@@ -69,7 +69,7 @@ ELECTRONICS: Final = DemoShop(
             "quantity": 500,
         },
     ],
-    # The marketplace believes in 500 sticks; on the shelf there is one.
+    # The listing says 500 sticks, but there is only one on the shelf.
     shelf={"MEM-64": 1, "CABLE-C": 400},
 )
 

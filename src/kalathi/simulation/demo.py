@@ -1,4 +1,4 @@
-"""The demo: a marketplace and two shops' connectors as processes, and both use cases of the Smart Cart between them."""
+"""The demo: run a marketplace and two shops' connectors as processes, and both use cases of the Smart Cart."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ _AVAILABLE: Final = 1  # how many USB sticks the second shop really has
 
 
 class Ending(NamedTuple):
-    """The end of a use case: whether it is as expected, and its lines."""
+    """The result of a use case: whether it is as expected, and the lines to print."""
 
     good: bool
     lines: list[str]
@@ -33,7 +33,7 @@ class _OpenShop(NamedTuple):
 
 
 class Demo:
-    """One run in its own folder, which is kept."""
+    """One run of the demo in its own folder, which is not deleted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -44,7 +44,8 @@ class Demo:
         self._sign_in_link = ""
 
     async def run(self, *, once: bool, seed: int) -> bool:
-        """Both use cases; without `once` more carts follow until cancelled. Says whether both ended as they must."""
+        """Run both use cases and, without `once`, place more carts until cancelled. Return whether both use cases ended
+        as expected."""
         story = self._story
         try:
             story.heading("Starting a marketplace and two shops")
@@ -117,7 +118,7 @@ class Demo:
     async def _until(
         self, operator: OperatorClient, shop: _OpenShop, code: str, reached: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
-        """Follow an order until it is as expected and its webhooks are delivered, or time is up."""
+        """Follow an order until it is as expected and its webhooks are delivered, at most 20 seconds."""
         detail: dict[str, Any] = {}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STORY_SECONDS):
@@ -181,7 +182,7 @@ class Demo:
             self._sign_in_link = line.rsplit(maxsplit=1)[-1]
 
     async def _traffic(self, operator: OperatorClient, seed: int) -> None:
-        """More carts, one every few seconds, until cancelled."""
+        """Place more carts, one every few seconds, until cancelled."""
         self._story.heading(
             f"Traffic goes on (seed {seed}); Ctrl-C ends it. Watch it in a browser: {self._sign_in_link}"
         )
@@ -192,7 +193,7 @@ class Demo:
             try:
                 await self._place(operator, shop, {listing["shop_uid"]: chance.randint(1, 3)}, chance.randint(0, 1))
             except OperatorError as error:
-                # Sold out, as the reject case has left it: a customer's bad luck and no end of the traffic.
+                # The product is sold out after the reject case. The traffic continues.
                 self._story.step("marketplace", "customer", str(error))
             for _ in range(40):
                 for code in await operator.order_codes():
@@ -202,8 +203,8 @@ class Demo:
 
 
 def fresh_folder() -> Path:
-    """A new folder for one run: here, or in the temporary folder when this path has a space in it, since the paths
-    that the demo prints are meant to be copied."""
+    """Create a folder for one run. It is in the current folder, or in the temporary folder if the current path contains
+    a space, so that the printed paths are easy to copy."""
     here = Path.cwd()
     parent = tempfile.gettempdir() if any(character.isspace() for character in str(here)) else str(here)
     return Path(tempfile.mkdtemp(prefix="kalathi-demo-", dir=parent)).resolve()

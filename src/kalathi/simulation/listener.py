@@ -38,7 +38,7 @@ class RefusedError(Exception):
 
 
 class Subscription(NamedTuple):
-    """The wanted stream: no `event_types` means all of them; with `is_beside` the shop's own URL stays in use."""
+    """The requested stream. Empty `event_types` means all types. With `is_beside`, the shop's own URL stays in use."""
 
     shop_id: str
     event_types: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Subscription(NamedTuple):
 
 
 class Forwarding(NamedTuple):
-    """Where webhooks are forwarded to, with which headers, and whether a self-signed certificate is accepted."""
+    """The target of forwarded webhooks, the additional headers, and whether a self-signed certificate is accepted."""
 
     url: str
     headers: Mapping[str, str]
@@ -54,7 +54,7 @@ class Forwarding(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """A received webhook and the outcome of forwarding it: no answer without a target."""
+    """A received webhook and the target's answer, which is None without a target."""
 
     event: Event
     content: dict[str, Any]
@@ -63,11 +63,11 @@ class Heard(NamedTuple):
 
     @property
     def has_failed(self) -> bool:
-        """Whether the target did not take it."""
+        """Whether the target did not accept the webhook."""
         return self.answer is not None and not self.answer.delivered
 
     def outcome(self) -> str:
-        """`200 in 12 ms`, or the reason of the failure."""
+        """Return the outcome, such as `200 in 12 ms`, or the reason of the failure."""
         answer = self.answer
         if answer is None:
             return ""
@@ -77,7 +77,7 @@ class Heard(NamedTuple):
         return f"{answer.status} in {answer.duration_millis} ms{reason}"
 
     def line(self) -> str:
-        """For a person: event, code, state or changes, and the outcome."""
+        """Render a line for a person: event, code, state or changes, and the outcome."""
         about = self.content.get("order") or self.content.get("return") or {}
         changes = self.content.get("changes") or {}
         shown = ", ".join(f"{name}: {_shorten(change)}" for name, change in changes.items())
@@ -87,7 +87,7 @@ class Heard(NamedTuple):
         return "  ".join(parts) + (f"  -> {outcome}" if outcome else "")
 
     def record(self) -> dict[str, Any]:
-        """For a machine. Without a target, `status` is null."""
+        """Return the webhook and its outcome as JSON for a program. Without a target, `status` is null."""
         answer = self.answer
         return {
             "event_type": self.event.event_type,
@@ -103,7 +103,7 @@ class Heard(NamedTuple):
 
 
 class Listener:
-    """Keeps a stream open, over restarts of the marketplace and lost connections."""
+    """Keep a stream open, and reconnect after restarts of the marketplace and lost connections."""
 
     def __init__(
         self,
@@ -117,8 +117,9 @@ class Listener:
         interrupted: Callable[[float], None],
         uses_proxy: bool = False,
     ) -> None:
-        """`heard` gets each webhook, `role_changed` whether the answers count, at the start and after each change, and
-        `interrupted` the seconds until the next try. Without `forwarding` each webhook is answered with 200."""
+        """`heard` receives each webhook. `role_changed` receives whether the answers count, at the start and after each
+        change. `interrupted` receives the seconds until the next attempt. Without `forwarding`, answer each webhook
+        with 200."""
         query = {"target": mask_url(forwarding.url)[:_LONGEST_TARGET] if forwarding else ""}
         if subscription.event_types:
             query["events"] = ",".join(subscription.event_types)

@@ -1,4 +1,4 @@
-"""The operator's API as the demo and the command line call it."""
+"""A client of the operator's API, for the demo and the command line."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -14,19 +14,19 @@ from kalathi.merchant.client.transport import environment
 
 
 class OperatorError(Exception):
-    """The marketplace refused, or could not be reached; the text is for a person."""
+    """The marketplace refused the call, or could not be reached. The text is for a person."""
 
 
 class OperatorClient:
     """Plain JSON in and out, with the operator's token."""
 
     def __init__(self, url: str, token: str, *, uses_proxy: bool = False) -> None:
-        """With `uses_proxy` a marketplace on another machine is called through the proxy of the environment."""
+        """With `uses_proxy`, calls to another machine use the proxy of the environment."""
         self._url = url.rstrip("/")
         self._uses_proxy = uses_proxy
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._session = niquests.AsyncSession(disable_http3=True)
-        self._session.trust_env = False  # It is what reads `.netrc`.
+        self._session.trust_env = False  # Otherwise the library reads `.netrc`.
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,7 +37,7 @@ class OperatorClient:
         await self._session.close()
 
     async def add_shop(self, shop: dict[str, Any]) -> tuple[str, str]:
-        """The new shop's id and its API token."""
+        """Create a shop. Return its id and its API token."""
         answer = await self._call("POST", "/marketplace/shops", shop)
         return answer["shop"]["id"], answer["api_token"]
 
@@ -51,16 +51,16 @@ class OperatorClient:
         await self._call("PATCH", f"/marketplace/shops/{shop_id}", changes)
 
     async def renew_token(self, shop_id: str) -> str:
-        """A new API token; the old one is dead."""
+        """Replace the shop's API token and return the new one. The old token stops working immediately."""
         token: str = (await self._call("POST", f"/marketplace/shops/{shop_id}/api_token"))["api_token"]
         return token
 
     async def put_listings(self, shop_id: str, listings: Sequence[dict[str, Any]]) -> None:
-        """Adds or replaces listings."""
+        """Add or replace listings."""
         await self._call("PUT", f"/marketplace/shops/{shop_id}/listings", listings)
 
     async def place_cart(self, cart: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-        """The cart's id, and its orders in short."""
+        """Place a cart. Return its id and summaries of its orders."""
         answer = await self._call("POST", "/marketplace/carts", cart)
         return answer["cart"]["id"], answer["orders"]
 
@@ -86,7 +86,7 @@ class OperatorClient:
         await self._call("POST", f"/marketplace/orders/{code}/{word}")
 
     async def clock(self, move: dict[str, Any] | None) -> dict[str, Any]:
-        """Business time, after a move when one is given."""
+        """Return business time. If `move` is given, move the clock first."""
         return await self._call("GET" if move is None else "POST", "/marketplace/clock", move, seconds=600)
 
     async def scenarios(self) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ class OperatorClient:
         return entries
 
     async def play(self, scenario: str, shop_id: str, values: dict[str, Any]) -> dict[str, Any]:
-        """Plays a scenario with other values at these paths."""
+        """Play a scenario. `values` replaces values of its document, by their paths."""
         body = {"shop_id": shop_id, "set": values}
         return await self._call("POST", f"/marketplace/scenarios/{quote(scenario, safe='')}", body, seconds=600)
 
@@ -131,7 +131,7 @@ class OperatorClient:
 
 
 def sentences_of(answer: bytes) -> str:
-    """Return the sentences of an error's envelope; empty if the answer is none."""
+    """Return the sentences of an error envelope. Empty if the answer is not an error envelope."""
     try:
         return decode(answer, ErrorEnvelope).sentences()
     except (UnreadableBodyError, UnexpectedShapeError):

@@ -1,4 +1,4 @@
-"""The outcomes of the webhooks of some orders and returns, as the delivery log has them."""
+"""Read the outcomes of the webhooks of orders and returns from the delivery log."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ class WebhookOutcome(NamedTuple):
 
     @property
     def is_delivered(self) -> bool:
-        """Whether the endpoint has taken it."""
+        """Whether the endpoint accepted the webhook."""
         return self.state == "delivered"
 
     def line(self) -> str:
-        """For a person: `new_order  261129-1  → http://127.0.0.1:8000/hook 200 in 12 ms`."""
+        """Render a line for a person: `new_order  261129-1  → http://127.0.0.1:8000/hook 200 in 12 ms`."""
         return f"{self.event_type:23}  {self.subject}  {self._outcome()}"
 
     def _outcome(self) -> str:

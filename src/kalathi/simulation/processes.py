@@ -13,11 +13,12 @@ _END_SECONDS: Final = 10
 
 
 class ProcessFailedError(Exception):
-    """A process did not become ready; the text says where its log is."""
+    """A process did not start. The text names its log file."""
 
 
 class KalathiProcess:
-    """One running command. Its first line has its address; later lines go to `heard`, its log to a file."""
+    """A running command. Its first output line contains its address. `heard` receives later lines; its log is a
+    file."""
 
     def __init__(self, process: asyncio.subprocess.Process, address: str, reading: "asyncio.Task[None]") -> None:
         self._process = process
@@ -26,7 +27,7 @@ class KalathiProcess:
 
     @classmethod
     async def start(cls, arguments: list[str], log: Path, heard: Callable[[str], None]) -> "KalathiProcess":
-        """Returns when the command is ready. Raises ProcessFailedError."""
+        """Start a command and wait until it is ready, at most 20 seconds. Raises ProcessFailedError."""
         # The user's settings for another marketplace must not reach this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
         with log.open("ab") as log_file:
@@ -45,7 +46,7 @@ class KalathiProcess:
         try:
             line = await asyncio.wait_for(process.stdout.readline(), _READY_SECONDS)
         except TimeoutError:
-            pass  # Told below, together with a process that has ended.
+            pass  # Handled below, like a process that has ended.
         except asyncio.CancelledError:
             process.kill()
             raise

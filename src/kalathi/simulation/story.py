@@ -32,12 +32,12 @@ class Story:
         self._heard: dict[tuple[str, str], str] = {}
 
     def heading(self, text: str) -> None:
-        """A part of the story begins."""
+        """Print the heading of a part of the story."""
         click.echo()
         click.echo(style(text, bold=True))
 
     def line(self, text: str, *, good: bool) -> None:
-        """A plain line with a mark that says whether it is as it must be."""
+        """Print a line with a mark: `ok` or `FAIL`."""
         click.echo(f"{style('ok  ', fg='green') if good else style('FAIL', fg='red')}  {text}")
 
     def step(self, who: str, whom: str, what: str, code: str = "") -> None:
@@ -49,13 +49,13 @@ class Story:
         click.echo(f"{at}  {arrow}{padding}{what}" + (f"  [{style(code, bold=True)}]" if code else ""))
 
     def hear(self, line: str) -> None:
-        """Take a line of a connector, such as `printed 261124-5130474: ...`, and print it in its place of the story."""
+        """Store a connector's line, such as `printed 261124-5130474: ...`, so that `follow` prints it with its step."""
         what, _, rest = line.partition(" ")
         code, _, details = rest.partition(": ")
         self._heard[code, what] = details
 
     def heard(self, code: str, what: str) -> str:
-        """The connector's line about this step; empty before it has come."""
+        """Return the details of the connector's line about this step. Empty if there is none yet."""
         return self._heard.get((code, what), "")
 
     def has_told(self, detail: dict[str, Any]) -> bool:
@@ -73,7 +73,7 @@ class Story:
                 continue
             delivery = deliveries.get(version)
             if delivery and delivery["state"] == "pending":
-                return  # Told in order: a move together with its webhook, and a voucher together with its print.
+                return  # Print a transition together with its webhook, and a voucher together with its printing.
             if entry["event"] == "issue_voucher" and not self.heard(code, "printed"):
                 return
             self._told[code] = version
@@ -92,5 +92,5 @@ class Story:
         elif event in {"accept", "reject"}:
             reason = self.heard(code, f"{event}ed")
             self.step(shop_name, _MARKETPLACE, f"{event} ({reason})" if reason else f"{event}: {words}", code)
-        elif event != "place":  # The customer's own line has told that already.
+        elif event != "place":  # The customer's line has already been printed.
             self.step(_MARKETPLACE, _MARKETPLACE, words, code)

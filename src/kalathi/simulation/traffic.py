@@ -1,5 +1,5 @@
-"""Traffic of realistic customers, shops and couriers, over HTTP only. The decisions for the n-th order depend on the
-seed and n alone, whatever the timing of the answers."""
+"""Traffic of simulated customers, shops and couriers, over HTTP only. The decisions for the n-th order depend only on
+the seed and n, not on the timing of the answers."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ class TrafficShop(NamedTuple):
 
 
 class Traffic:
-    """Carts at a rate, each with its own fate."""
+    """Place carts at a rate, and simulate the further events of each order."""
 
     def __init__(self, operator: OperatorClient, url: str, seed: int, told: Callable[[Counter[str]], None]) -> None:
         """`told` is called with the counts after each cart."""
@@ -42,7 +42,7 @@ class Traffic:
         self.counts: Counter[str] = Counter()
 
     async def run(self, *, shops: int, rate: float, seconds: float) -> None:
-        """Places carts for so many seconds and waits until each has had its fate."""
+        """Place `rate` carts a second for this time, then wait until every order has reached its end."""
         opened = [await self._open(number) for number in range(shops)]
         started = time.monotonic()
         fates: set[asyncio.Task[None]] = set()

@@ -38,11 +38,11 @@ T = TypeVar("T")
 class AsyncClient:
     """One shop's access to a marketplace.
 
-    `base_url` is the marketplace's address without the contract's own path, such as `https://api.example`; `vendor` is
-    the word in the Accept header. Every call raises MarketplaceError, or the class of its code, when it is refused,
-    RedirectedError when the address redirects elsewhere, and UnreachableError when nothing is known of it. Reads,
-    accept and reject are repeated as `retries` says. With `uses_proxy` calls to other machines go through the proxy of
-    the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
+    `base_url` is the marketplace's address without the contract's own path, such as `https://api.example`. `vendor` is
+    the vendor word in the Accept header. Every call raises MarketplaceError, or its subclass for the error code, if
+    the marketplace refuses it, RedirectedError if the address redirects elsewhere, and UnreachableError if there is no
+    readable answer, so that the outcome is unknown. `retries` sets how often reads, accept and reject are retried. With
+    `uses_proxy`, calls to other machines use the proxy of the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
     """
 
     def __init__(
@@ -74,19 +74,19 @@ class AsyncClient:
 
     @property
     def marketplace_time(self) -> float | None:
-        """The marketplace's clock by its newest answer, in seconds since 1970; None while it is not known."""
+        """The marketplace's time according to its newest answer, in seconds since 1970; None if unknown."""
         return self._flows.marketplace_time
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         await self._transport.close()
 
     async def order(self, code: str, *, action_options: bool = False) -> Order:
-        """The order as it is now; with `action_options`, also where and when its pickup can be moved to."""
+        """Return the current order. With `action_options`, include the options to move its pickup."""
         return await self._run(self._flows.order(code, action_options=action_options))
 
     async def read_order(self, code: str) -> OrderReading:
-        """The order as it is now, as it was received, and the places of the answer that could not be read
+        """Return the current order, its body as received, and the unreadable places of the answer
         (docs/contract.md#section-11)."""
         return await self._run(self._flows.read_order(code))
 
@@ -99,11 +99,11 @@ class AsyncClient:
     async def read_orders(
         self, *, state: str | None = None, updated_since: datetime | None = None, page: int = 1, per: int = 100
     ) -> OrderReadings:
-        """The same page with each order as it was received (docs/contract.md#section-11)."""
+        """Return the page of `orders`, with the body of each order as received (docs/contract.md#section-11)."""
         return await self._run(self._flows.read_orders(state, updated_since, page, per))
 
     async def order_codes(self, *, state: str | None = None, page: int = 1, per: int = 100) -> list[str]:
-        """The codes of a page and nothing else: for a list with unreadable orders, or without its end."""
+        """Return only the codes of a page, for a list with unreadable orders or without pagination."""
         return await self._run(self._flows.order_codes(state, page, per))
 
     async def all_orders(
@@ -120,7 +120,7 @@ class AsyncClient:
     async def accept(
         self, code: str, pickup_location: str, pickup_window: int | None = None, number_of_parcels: int = 1
     ) -> None:
-        """Takes the order; the values come from its accept_options. A store pickup has no window."""
+        """Accept the order with values from its accept_options. A store pickup has no window."""
         await self._run(self._flows.accept(code, pickup_location, pickup_window, number_of_parcels))
 
     async def reject_lines(self, code: str, lines: Sequence[RejectedLine]) -> None:
@@ -128,52 +128,53 @@ class AsyncClient:
         await self._run(self._flows.reject(code, lines, ""))
 
     async def reject(self, code: str, reason: str) -> None:
-        """Rejects the whole order with a free text."""
+        """Reject the whole order with a free text."""
         await self._run(self._flows.reject(code, (), reason))
 
     async def reschedule_pickup(self, code: str, day: date) -> None:
-        """Moves the pickup to another day of reschedule_options."""
+        """Move the pickup to another day of reschedule_options."""
         await self._run(self._flows.reschedule_pickup(code, day))
 
     async def relocate_pickup(self, code: str, pickup_location: str) -> None:
-        """Moves the pickup to another location of relocate_options."""
+        """Move the pickup to another location of relocate_options."""
         await self._run(self._flows.relocate_pickup(code, pickup_location))
 
     async def set_as_ready(self, code: str) -> None:
-        """The parcel is packed."""
+        """Mark the parcel as packed and ready for the courier."""
         await self._run(self._flows.act(code, "set_as_ready"))
 
     async def set_as_not_ready(self, code: str) -> None:
-        """Undoes that, while the courier has not picked it up."""
+        """Undo `set_as_ready`, if the courier has not picked the parcel up yet."""
         await self._run(self._flows.act(code, "set_as_not_ready"))
 
     async def request_voucher(self, code: str) -> None:
-        """Asks for the voucher of an accepted preorder before its day."""
+        """Request the voucher of an accepted preorder before its day."""
         await self._run(self._flows.act(code, "request_voucher"))
 
     async def tracking_details(self, code: str, details: Sequence[tuple[str, str]]) -> None:
-        """Send the tracking details of an order that the shop sends itself: courier's word and tracking code of each
-        parcel."""
+        """Send the tracking details of an order that the shop sends itself: for each parcel, the courier (one of
+        words.TRACKING_COURIERS) and the tracking code."""
         await self._run(self._flows.tracking_details(code, details))
 
     async def upload_invoice(self, code: str, content: bytes, name: str = "invoice.pdf") -> None:
-        """The fiscal document: pdf, png or jpg, at most 7 MB. A later one takes its place."""
+        """Upload the invoice or receipt: pdf, png or jpg, at most 7 MB. A later upload replaces it."""
         await self._run(self._flows.upload(code, "invoices", "invoice_file", content, name))
 
     async def upload_credit_invoice(self, code: str, content: bytes, name: str = "credit_invoice.pdf") -> None:
-        """The credit invoice, in the same way."""
+        """Upload the credit invoice: same formats and limit as the invoice. A later upload replaces it."""
         await self._run(self._flows.upload(code, "credit_invoices", "credit_invoice_file", content, name))
 
     async def trigger_webhook(self, code: str, kind: str) -> None:
-        """Has the webhook of a demo order sent: `creation`, `voucher_update`, `extension` or `cancellation`."""
+        """Make the marketplace send a webhook of a demo order. `kind` is `creation`, `voucher_update`, `extension` or
+        `cancellation`."""
         await self._run(self._flows.act(code, f"trigger_webhook_request/{kind}"))
 
     async def return_request(self, return_code: str) -> Return:
-        """The return as it is now."""
+        """Return the current state of the return."""
         return await self._run(self._flows.return_request(return_code))
 
     async def read_return(self, return_code: str) -> ReturnReading:
-        """The return as it is now, and as it was received (docs/contract.md#section-11)."""
+        """Return the current state of the return, and its body as received (docs/contract.md#section-11)."""
         return await self._run(self._flows.read_return(return_code))
 
     async def return_requests(
@@ -196,11 +197,11 @@ class AsyncClient:
     async def review(
         self, return_code: str, option: str, comment: str | None = None, proposed_part_url: str | None = None
     ) -> None:
-        """Decides on a return request, once; the option is one of its review_options."""
+        """Submit the final decision on a return request. `option` is one of its review_options."""
         await self._run(self._flows.review(return_code, option, comment, proposed_part_url))
 
     async def products(self, page: int = 1, per: int = 100) -> ProductList:
-        """A page of the shop's products, and how many pieces of each lie in the marketplace's warehouse."""
+        """A page of the shop's products with their quantities in the marketplace's warehouse."""
         return await self._run(self._flows.products(page, per))
 
     async def all_products(self) -> AsyncIterator[Product]:
@@ -226,8 +227,8 @@ class AsyncClient:
             page = following_page(listed.meta)
 
     async def create_purchase_order(self, request: PurchaseOrderRequest, *, idempotency_key: str | None = None) -> str:
-        """Announces goods to the warehouse. Gives the purchase order's code. Under one key a marketplace that knows
-        keys, as this project's does, makes it once."""
+        """Create a purchase order, which announces goods to the warehouse, and return its code. A marketplace that
+        supports idempotency keys, such as this project's, creates at most one purchase order for each key."""
         return await self._run(self._flows.create_purchase_order(request, idempotency_key))
 
     async def purchase_order_lines(self, code: str, page: int = 1, per: int = 100) -> PurchaseOrderLineList:
@@ -248,7 +249,7 @@ class AsyncClient:
             page = following_page(listed.meta)
 
     async def create_supplier(self, request: SupplierRequest) -> None:
-        """A new supplier; its `code` is unique in the shop."""
+        """Create a supplier. Its `code` must be unique in the shop."""
         await self._run(self._flows.create_supplier(request))
 
     async def change_supplier(self, supplier_id: str, request: SupplierRequest) -> None:
@@ -256,7 +257,7 @@ class AsyncClient:
         await self._run(self._flows.change_supplier(supplier_id, request))
 
     async def download(self, url: str) -> bytes:
-        """A voucher or a file behind its link. Links need no token, and the token is not sent to them."""
+        """Download a voucher or another file from its link. The token is not sent, because links need none."""
         return await self._run(self._flows.download(url))
 
     async def _run(self, flow: Flow[T]) -> T:

@@ -1,7 +1,7 @@
 """The request core, without any input or output: requests, retries, and the meaning of answers.
 
-A call is a generator. It yields an effect (send this, wait so long) and gets its outcome, so that the same code serves
-a client with an event loop and one without.
+A call is a generator. It yields an effect (`Send` or `Pause`) and receives its outcome. So the same code serves clients
+with and without an event loop.
 """
 
 import random
@@ -34,7 +34,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class Send(NamedTuple):
-    """A request to be made."""
+    """An effect: send this request."""
 
     method: str
     url: str
@@ -43,7 +43,7 @@ class Send(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Nothing happens for so long."""
+    """An effect: wait."""
 
     seconds: float
 
@@ -53,8 +53,11 @@ Flow = Generator[Send | Pause, Came, T]
 
 
 class Retries(NamedTuple):
-    """How often a call is made that may be repeated, and how long is waited in between: twice as long each time, at
-    random between half of that and all of it; a `Retry-After` is waited for if it is not longer than the longest."""
+    """The retry schedule of calls that are safe to repeat.
+
+    The pause doubles after each attempt, up to `longest_pause_seconds`; the actual pause is random, between half of it
+    and all of it. A longer `Retry-After` is respected, but the call fails if it exceeds `longest_pause_seconds`.
+    """
 
     attempts: int = 4
     first_pause_seconds: float = 0.5
@@ -62,8 +65,8 @@ class Retries(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call. `repeats`: it can be repeated safely, like a read, or like a call that is refused after it has
-    succeeded: `done_says` is that refusal's sentence."""
+    """One call. `repeats`: it is safe to repeat. Examples are a read, and a call that the marketplace refuses after it
+    has succeeded once; `done_says` is the sentence of that refusal."""
 
     method: str
     path: str
@@ -74,7 +77,7 @@ class Call(NamedTuple):
 
 
 class RequestCore:
-    """What all calls of one shop have in common."""
+    """The common part of all calls of one shop: headers, retries, and the interpretation of answers."""
 
     def __init__(
         self,
@@ -96,21 +99,21 @@ class RequestCore:
         self._retries = retries
         self._chance = chance
         self._clock = clock
-        # By the `Date` of the newest call's answer, in seconds since 1970; None if it had none.
+        # The `Date` header of the newest answer, in seconds since 1970; None if the answer had none.
         self.marketplace_time: float | None = None
 
     def call(self, call: Call, wanted: type[T]) -> Flow[T]:
-        """Makes the call, again where that is safe, and reads the answer as far as it can be read
+        """Make the call, with retries if they are safe, and read as much of the answer as possible
         (docs/contract.md#section-11). Raises MarketplaceError, UnreachableError, RedirectedError."""
         return (yield from self.call_reading(call, wanted)).value
 
     def call_reading(self, call: Call, wanted: type[T]) -> Flow[Reading[T]]:
-        """The same, with the places of the answer that could not be read."""
+        """Make the call as `call` does, and return the unreadable places of the answer too."""
         send = Send(call.method, self.base + call.path, {**self._headers, **call.headers}, call.body)
         may_have_happened = False
         for attempt in range(1, self._retries.attempts + 1):
             came = yield send
-            # Links do not count, because another server may answer them.
+            # Downloads from links do not set this time, because another server may answer them.
             self.marketplace_time = (
                 _seconds_of_date(came.headers.get("date", "")) if isinstance(came, HttpAnswer) else None
             )
@@ -134,7 +137,7 @@ class RequestCore:
         raise AssertionError("the last attempt returns or raises")
 
     def plain(self, url: str) -> Flow[HttpAnswer]:
-        """A GET of a link, without the token: links need none, and it must not reach other hosts."""
+        """GET a link without the token. Links need no token, and other hosts must not receive it."""
         call = Call("GET", url, repeats=True)
         for attempt in range(1, self._retries.attempts + 1):
             came = yield Send("GET", url, _NO_HEADERS, None)
@@ -150,7 +153,7 @@ class RequestCore:
         raise AssertionError("the last attempt returns or raises")
 
     def _pause_seconds(self, call: Call, failure: CallError, attempt: int) -> float | None:
-        """How long to wait before the next attempt; None when there is to be none."""
+        """Return the pause before the next attempt, or None if the call must not be repeated."""
         if attempt >= self._retries.attempts or not failure.may_pass:
             return None
         # The server did not process a request that it answered with 429, so even a call that must not happen twice can
@@ -158,7 +161,7 @@ class RequestCore:
         if not (call.repeats or isinstance(failure, RateLimitedError)):
             return None
         if isinstance(failure, MarketplaceError) and failure.status in {401, 403, 406}:
-            return None  # Until the setup is mended.
+            return None  # A retry cannot help until a person corrects the set-up.
         longest = self._retries.longest_pause_seconds
         asked = failure.retry_after_seconds if isinstance(failure, MarketplaceError) else None
         if asked is not None and asked > longest:
@@ -174,14 +177,15 @@ class RequestCore:
         return marketplace_error(came.status, read_entries(came.body), _retry_after(came.headers, self._clock))
 
     def _name_new_address(self, error: RedirectedError, call: Call) -> RedirectedError:
-        """Names the marketplace's new address, if the redirect changes nothing else of the call's."""
+        """Return the error with the marketplace's new address, if the redirect changes only the server and keeps the
+        path of the call."""
         new_base_url = new_base(error.refused, BASE_PATH + call.path)
         return RedirectedError(error.refused, base_url=show_address(self.base_url), new_base_url=new_base_url)
 
 
 def _retry_after(headers: Mapping[str, str], clock: Callable[[], float]) -> float | None:
-    """Seconds, of a number or of an HTTP date. A date is counted from the answer's own, so that a clock of ours that is
-    off does not matter."""
+    """Return the `Retry-After` header in seconds. The header is a number or an HTTP date. A date is compared with the
+    `Date` of the answer, so that a wrong clock of this machine does not matter."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit() and len(text) <= 9:
         return float(text)

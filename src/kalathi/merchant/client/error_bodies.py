@@ -1,7 +1,7 @@
-"""The sentences of a refusal: from the contract's envelope, from a body of almost that shape, or from a web page.
+"""Read the sentences of a refusal from the contract's envelope, from a body of similar shape, or from a web page.
 
-The status decides the class of the refusal (`failures.py`). The body gives the reason for a person, so another shape
-must not hide it.
+The status decides the class of the refusal (`failures.py`). The body contains the reason for a person. So the reason is
+read from bodies of other shapes too.
 """
 
 import re
@@ -23,7 +23,7 @@ _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTA
 
 
 def read_entries(body: bytes) -> list[ErrorEntry]:
-    """Return codes and sentences of a refusal's body, never none; the code is `unknown` where the body names none."""
+    """Return the codes and sentences of a refusal's body, at least one entry. A missing code is `unknown`."""
     text = body.removeprefix(b"\xef\xbb\xbf").strip()
     try:
         content = msgspec.json.decode(text)
@@ -38,7 +38,7 @@ def _entries(content: Any) -> Iterator[ErrorEntry]:
     if isinstance(content, dict):
         inner = next((content[name] for name in ("errors", "error") if content.get(name)), None)
         if isinstance(inner, dict) and not _is_entry(inner):
-            # Sentences by the name of a field: {"errors": {"pickup_window": ["is not valid"]}}.
+            # Sentences by field name: {"errors": {"pickup_window": ["is not valid"]}}.
             yield from (ErrorEntry(code=str(name), messages=_sentences(value)) for name, value in inner.items())
         elif isinstance(inner, list):
             yield from (_entry(entry) for entry in inner if entry is not None)
@@ -63,7 +63,7 @@ def _entry(value: Any) -> ErrorEntry:
 
 
 def _sentences(value: Any) -> list[str]:
-    """Every text in it, in order."""
+    """Return every text in the value, in order."""
     if value is None:
         return []
     if isinstance(value, list):
@@ -74,7 +74,8 @@ def _sentences(value: Any) -> list[str]:
 
 
 def _plain(text: bytes) -> list[str]:
-    """A short text as it is. Of a page, which comes from something before the marketplace, only its title."""
+    """Return the beginning of a plain text. For a web page, for example of a proxy in front of the marketplace, return
+    only its title."""
     shown = text.decode("utf-8", "replace")
     if text.startswith(b"<"):
         found = _TITLE.search(shown)

@@ -7,7 +7,8 @@ from typing import Final
 from kalathi.contract.errors import ErrorEntry
 from kalathi.merchant.client.redirects import Refused, origin_of
 
-# Temporary refusals: a wrong token or vendor word until the setup is mended, a lost race, a rate limit.
+# Statuses that may pass: a person can correct a wrong token or vendor word; lost races and rate limits pass by
+# themselves.
 _COME_BACK: Final = frozenset({401, 403, 406, 409, 429})
 
 
@@ -16,17 +17,17 @@ class CallError(Exception):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same call may succeed later, without anything about it being changed."""
+        """Whether the same call may succeed later without a change to the call."""
         return True
 
 
 class UnreachableError(CallError):
-    """No answer, or none that can be read: whether the call has happened is not known."""
+    """There is no readable answer, so it is unknown whether the marketplace processed the call."""
 
 
 class UnreadableAnswerError(UnreachableError):
-    """A success status with a body that does not follow the contract. A retry gets the same body, so it does not help.
-    `body` is that body."""
+    """An answer with a success status and a body that does not follow the contract. A retry would get the same body, so
+    it does not help. `body` is the body."""
 
     def __init__(self, sentence: str, body: bytes = b"") -> None:
         super().__init__(sentence)
@@ -34,14 +35,16 @@ class UnreadableAnswerError(UnreachableError):
 
     @property
     def may_pass(self) -> bool:
-        """A page of something in between passes; a shape that is new to this client does not."""
+        """Return False: an unknown shape stays until this client supports it."""
         return False
 
 
 class RedirectedError(CallError):
-    """The address redirects, and the call is not repeated at the new one: give the new one. `refused` has both, without
-    their queries. `is_marketplace`: it is a call to the marketplace and not a link; `new_base_url` is then the
-    marketplace's new address if that is all that the redirect changes."""
+    """The address redirects, and the client does not repeat the call at the new address. Configure the new address.
+
+    `refused` has both addresses without their queries. `is_marketplace`: the call was to the marketplace, not to a
+    link. In that case `new_base_url` is the marketplace's new address, if the redirect changes only the server.
+    """
 
     def __init__(self, refused: Refused, *, base_url: str = "", new_base_url: str = "") -> None:
         """`base_url` is the marketplace's address, for a call to it."""
@@ -61,17 +64,17 @@ class RedirectedError(CallError):
 
     @property
     def may_pass(self) -> bool:
-        """Until one of the two addresses is changed the same redirect comes again."""
+        """Return False: the redirect stays until the configured address or the server changes."""
         return False
 
     @property
     def move(self) -> tuple[object, object]:
-        """From which server to which: the same for all calls that one change of address has caught."""
+        """The old and the new server. All calls that one change of address affects have the same value."""
         return origin_of(self.refused.address), origin_of(self.refused.new_address)
 
 
 class MarketplaceError(CallError):
-    """The marketplace has refused the call. `entries` are its own codes and sentences; `status` is that of HTTP."""
+    """The marketplace refused the call. `entries` are its codes and sentences; `status` is the HTTP status."""
 
     def __init__(self, status: int, entries: Sequence[ErrorEntry], retry_after_seconds: float | None = None) -> None:
         sentences = "; ".join(message for entry in entries for message in entry.messages)
@@ -87,7 +90,7 @@ class MarketplaceError(CallError):
 
     @property
     def may_pass(self) -> bool:
-        """A wrong setup, a lost race, a rate limit, or the marketplace's own trouble."""
+        """Whether the reason is a wrong set-up, a lost race, a rate limit, or a failure of the marketplace."""
         return self.status in _COME_BACK or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     def has_code(self, code: str) -> bool:
@@ -96,7 +99,7 @@ class MarketplaceError(CallError):
 
 
 class UnauthorizedError(MarketplaceError):
-    """401, `unauthorized`, and 403: the token is missing, is not the live one, or may not do this."""
+    """401 (`unauthorized`) or 403: the token is missing, is not the current one, or lacks the permission."""
 
 
 class NotAcceptableError(MarketplaceError):
@@ -112,7 +115,7 @@ class OrderError(MarketplaceError):
 
 
 class OrderStatusError(MarketplaceError):
-    """`order_status`: the order is no longer, or not yet, where this can be done."""
+    """`order_status`: the order's state does not allow this action, or no longer allows it."""
 
 
 class InvalidParameterError(MarketplaceError):
@@ -124,7 +127,7 @@ class RescheduleDateError(MarketplaceError):
 
 
 class PickupLocationError(MarketplaceError):
-    """`pickup_location`: the location is not one to which the pickup can be moved."""
+    """`pickup_location`: the pickup cannot be moved to this location."""
 
 
 class InvoiceFileError(MarketplaceError):
@@ -132,19 +135,19 @@ class InvoiceFileError(MarketplaceError):
 
 
 class CreditInvoiceFileError(MarketplaceError):
-    """`credit_invoice_file`: the same for a credit invoice."""
+    """`credit_invoice_file`: the file of the credit invoice is missing or refused, or the order was never accepted."""
 
 
 class ReturnStatusError(MarketplaceError):
-    """`return_status`: the return waits for no review any more."""
+    """`return_status`: the return is no longer waiting for a review."""
 
 
 class ReviewOptionError(MarketplaceError):
-    """`option`: it is none of the return's review_options."""
+    """`option`: the option is not one of the return's review_options."""
 
 
 class ReviewCommentError(MarketplaceError):
-    """`comment`: this option needs one."""
+    """`comment`: the option requires a comment."""
 
 
 class ReviewCommentLengthError(MarketplaceError):
@@ -156,7 +159,7 @@ class PurchaseOrderError(MarketplaceError):
 
     @property
     def may_pass(self) -> bool:
-        """Its 401 is about the purchase order and not about the token."""
+        """Whether the marketplace failed. A 401 does not pass: it is about the purchase order, not about the token."""
         return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
@@ -169,7 +172,7 @@ class ConflictError(MarketplaceError):
 
 
 class RateLimitedError(MarketplaceError):
-    """429, `rate_limited`: too many calls; `retry_after_seconds` says when to come back."""
+    """429, `rate_limited`: too many calls; retry after `retry_after_seconds`."""
 
 
 class UnavailableError(MarketplaceError):
@@ -208,7 +211,8 @@ _CLASSES_BY_STATUS: Final[Mapping[int, type[MarketplaceError]]] = {
     HTTPStatus.SERVICE_UNAVAILABLE: UnavailableError,
 }
 _ABOUT_THE_REQUEST: Final = frozenset(ERRORS_BY_CODE.values()) - frozenset(_CLASSES_BY_STATUS.values())
-# Within these statuses the word says more. A 401 may be about a purchase order (docs/contract.md#section-9).
+# For these statuses the code is more exact. For example, a 401 may be about a purchase order
+# (docs/contract.md#section-9).
 _CLASSES_OF_WORDS: Final[Mapping[int, frozenset[type[MarketplaceError]]]] = {
     HTTPStatus.BAD_REQUEST: _ABOUT_THE_REQUEST,
     HTTPStatus.UNAUTHORIZED: frozenset({PurchaseOrderError}),
@@ -222,8 +226,8 @@ _CLASSES_OF_WORDS: Final[Mapping[int, frozenset[type[MarketplaceError]]]] = {
 def marketplace_error(
     status: int, entries: Sequence[ErrorEntry], retry_after_seconds: float | None
 ) -> MarketplaceError:
-    """Return the exception of the status. The first word that fits the status may choose a narrower one; marketplaces
-    have been seen with words of their own, so a word never overrules the status."""
+    """Return the exception for the status. The first code that fits the status can choose a more exact class. A code
+    never overrules the status, because some marketplaces use codes of their own."""
     fitting = _CLASSES_OF_WORDS.get(status, frozenset())
     named = (ERRORS_BY_CODE.get(entry.code) for entry in entries)
     usual = _CLASSES_BY_STATUS.get(status, MarketplaceError)

@@ -1,5 +1,5 @@
-"""Every call of a shop (docs/contract.md#section-3, #section-5 to #section-7, #section-9): its request, and the
-returned part of the answer."""
+"""Every call of a shop (docs/contract.md#section-3, #section-5 to #section-7, #section-9): build its request,
+and return the useful part of the answer."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -50,21 +50,21 @@ class _Codes(Struct):
 
 
 class OrderPage(OrderList, frozen=True, kw_only=True):
-    """A page of orders. An entry that cannot be read is not among `orders`; its code stands in `unread_codes`, so that
-    the order can be asked for by itself."""
+    """A page of orders. The code of an unreadable entry is in `unread_codes` instead, so that the caller can fetch this
+    order alone."""
 
     unread_codes: list[str] = field(default_factory=list)
 
 
 class ReturnPage(ReturnList, frozen=True, kw_only=True):
-    """The same for returns."""
+    """A page of returns. The codes of unreadable entries are in `unread_codes`."""
 
     unread_codes: list[str] = field(default_factory=list)
 
 
 class OrderReading(NamedTuple):
-    """An order, the order as it was received (contract/received.py), and the places of the answer that could not be
-    read and have their default, such as `$.order.line_items[0].size`."""
+    """An order, its body as received (contract/received.py), and the unreadable places of the answer, such as
+    `$.order.line_items[0].size`. In `order`, an unreadable member has its default."""
 
     order: Order
     received: dict[str, Any]
@@ -87,7 +87,7 @@ class ReturnReading(NamedTuple):
 
 
 class Flows(RequestCore):
-    """The calls, one method each; times with their offset, dates as dates."""
+    """The calls, one method each. Every `datetime` argument must have an offset."""
 
     def order(self, code: str, *, action_options: bool) -> Flow[Order]:
         """GET of an order."""
@@ -95,7 +95,7 @@ class Flows(RequestCore):
         return (yield from self.call(Call("GET", _of_order(code) + query, repeats=True), OrderBody)).order
 
     def read_order(self, code: str) -> Flow[OrderReading]:
-        """The same, with the places that could not be read."""
+        """GET of an order, with its body as received and the unreadable places."""
         reading = yield from self.call_reading(Call("GET", _of_order(code), repeats=True), OrderBody)
         return OrderReading(reading.value.order, read_received(reading)["order"], reading.unread)
 
@@ -108,7 +108,7 @@ class Flows(RequestCore):
     def read_orders(
         self, state: str | None, updated_since: datetime | None, page: int, per: int
     ) -> Flow[OrderReadings]:
-        """The same, with each order as it was received."""
+        """The list of orders, with the body of each order as received."""
         reading = yield from self._orders(state, updated_since, page, per)
         dropped = {entry.path for entry in reading.dropped}
         listed = enumerate(read_received(reading).get("orders") or [])
@@ -124,13 +124,13 @@ class Flows(RequestCore):
         return (yield from self.call_reading(Call("GET", path, repeats=True), OrderList))
 
     def order_codes(self, state: str | None, page: int, per: int) -> Flow[list[str]]:
-        """The codes of a page, whatever its other content."""
+        """Return the codes of a page, even if the rest of the page is unreadable."""
         path = _list("/orders", {"state": state, "page": page, "per": per})
         return [entry.code for entry in (yield from self.call(Call("GET", path, repeats=True), _Codes)).orders]
 
     def accept(self, code: str, pickup_location: str, pickup_window: int | None, number_of_parcels: int) -> Flow[None]:
-        """Accept. After an answer that was lost, `Order already accepted.` means that ours has happened; an express
-        order that is accepted by the marketplace itself is accepted."""
+        """Accept. If an answer was lost and the retry is refused with `Order already accepted.`, the first call
+        succeeded. A refusal of an express order counts as success if the marketplace itself has accepted the order."""
         request = AcceptRequest(
             pickup_location=pickup_location, pickup_window=pickup_window, number_of_parcels=number_of_parcels
         )
@@ -147,7 +147,8 @@ class Flows(RequestCore):
                 raise
 
     def reject(self, code: str, lines: Sequence[RejectedLine], reason: str) -> Flow[None]:
-        """Reject, by lines or by a text. After an answer that was lost, `Order already rejected.` means success."""
+        """Reject, by lines or by a text. If an answer was lost and the retry is refused with `Order already rejected.`,
+        the first call succeeded."""
         request = RejectRequest(line_items=list(lines)) if lines else RejectRequest(rejection_reason_other=reason)
         call = Call(
             "POST", _of_order(code, "reject"), encode(request), repeats=True, done_says="Order already rejected."
@@ -155,24 +156,24 @@ class Flows(RequestCore):
         yield from self.call(call, Success)
 
     def reschedule_pickup(self, code: str, day: date) -> Flow[None]:
-        """Another day of reschedule_options."""
+        """Move the pickup to another day of reschedule_options."""
         yield from self._act(code, "reschedule_pickup", RescheduleRequest(reschedule_date=day.isoformat()))
 
     def relocate_pickup(self, code: str, pickup_location: str) -> Flow[None]:
-        """Another location of relocate_options."""
+        """Move the pickup to another location of relocate_options."""
         yield from self._act(code, "relocate_pickup", RelocateRequest(pickup_location=pickup_location))
 
     def act(self, code: str, action: str) -> Flow[None]:
-        """An action without a body."""
+        """Send an action without a body."""
         yield from self._act(code, action, None)
 
     def tracking_details(self, code: str, details: Sequence[tuple[str, str]]) -> Flow[None]:
-        """Courier's word and tracking code of each parcel."""
+        """Send the courier (one of words.TRACKING_COURIERS) and the tracking code of each parcel."""
         parcels = [TrackingDetail(courier=courier, tracking_code=tracking_code) for courier, tracking_code in details]
         yield from self._act(code, "tracking_details", TrackingRequest(tracking_details=parcels))
 
     def upload(self, code: str, action: str, field: str, content: bytes, name: str) -> Flow[None]:
-        """A file; a later one takes its place, so that it may be sent again."""
+        """Upload a file. It is safe to repeat, because a later upload replaces the file."""
         body, content_type = _multipart(field, content, name)
         call = Call("POST", _of_order(code, action), body, {"Content-Type": content_type}, repeats=True)
         yield from self.call(call, Success)
@@ -182,7 +183,7 @@ class Flows(RequestCore):
         return (yield from self.read_return(return_code)).returned
 
     def read_return(self, return_code: str) -> Flow[ReturnReading]:
-        """The same, with the return as it was received."""
+        """GET of a return, with its body as received. Raises UnreadableAnswerError if a line is unreadable."""
         call = Call("GET", f"/returns/{_part(return_code)}", repeats=True)
         reading = yield from self.call_reading(call, ReturnBody)
         lines = [place for place in reading.unread if place.startswith("$.return.return_line_items")]
@@ -199,7 +200,7 @@ class Flows(RequestCore):
         return ReturnPage(returns=reading.value.returns, meta=reading.value.meta, unread_codes=codes)
 
     def review(self, return_code: str, option: str, comment: str | None, proposed_part_url: str | None) -> Flow[None]:
-        """The decision on a return request."""
+        """Submit the decision on a return request."""
         request = ReviewRequest(option=option, comment=comment, proposed_part_url=proposed_part_url)
         call = Call("POST", f"/returns/{_part(return_code)}/review", encode(request))
         yield from self.call(call, Success)
@@ -213,7 +214,7 @@ class Flows(RequestCore):
         return (yield from self.call(_page("/fbs/purchase_orders", page, per), PurchaseOrderList))
 
     def create_purchase_order(self, request: PurchaseOrderRequest, idempotency_key: str | None) -> Flow[str]:
-        """A new purchase order; gives its code."""
+        """Create a purchase order and return its code."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         call = Call("POST", "/fbs/purchase_orders", encode(request), headers)
         return (yield from self.call(call, CreatedPurchaseOrder)).code
@@ -228,11 +229,11 @@ class Flows(RequestCore):
         return (yield from self.call(_page("/fbs/suppliers", page, per), SupplierList))
 
     def create_supplier(self, request: SupplierRequest) -> Flow[None]:
-        """A new supplier."""
+        """Create a supplier."""
         yield from self.call(Call("POST", "/fbs/suppliers", encode(request)), Success)
 
     def change_supplier(self, supplier_id: str, request: SupplierRequest) -> Flow[None]:
-        """What changes of a supplier; said twice it is the same."""
+        """Change the named members of a supplier. The call is idempotent."""
         call = Call("PATCH", f"/fbs/suppliers/{_part(supplier_id)}", encode(request), repeats=True)
         yield from self.call(call, Success)
 
@@ -255,13 +256,13 @@ def _unread_codes(reading: Reading[Any], name: str) -> list[str]:
 
 
 def following_page(meta: ListMeta) -> int | None:
-    """The page after this one, if there is one."""
+    """Return the number of the next page, or None on the last page."""
     at = meta.pagination
     return at.page + 1 if at.page < at.total_pages else None
 
 
 def _part(name: str) -> str:
-    """A code as a part of a path."""
+    """Encode a code as one segment of a path."""
     return quote(name, safe="")
 
 
@@ -278,5 +279,5 @@ def _page(path: str, page: int, per: int) -> Call:
 
 
 def _multipart(field: str, content: bytes, name: str) -> tuple[bytes, str]:
-    """One file as a form (RFC 7578), and its content type."""
+    """Encode one file as a form (RFC 7578). Return the body and its content type."""
     return encode_multipart_formdata({field: (name, content, "application/octet-stream")})

@@ -1,12 +1,12 @@
 """Decide about redirects, without any input or output.
 
-1. A GET or a HEAD is repeated at the new address, at most five times.
-2. Any other method is repeated by 307 and 308 only, which keep the method and the body. 301, 302 and 303 would make a
-   GET of it, and the 200 of a GET does not say that the POST has happened.
-3. A request that may carry a secret stays within its origin (scheme, host and port). From https to http no body goes
-   either.
+1. Repeat a GET or a HEAD at the new address, at most five times.
+2. Repeat any other method only for 307 and 308, which keep the method and the body. 301, 302 and 303 would turn it into
+   a GET, and the 200 of a GET does not prove that the POST was processed.
+3. Keep a request that may carry a secret within its origin (scheme, host and port). Do not send a body from https to
+   http.
 
-An address may hold a secret in its query or before its host, so messages show scheme, host and path only.
+An address may contain a secret in its query or before its host, so messages show only scheme, host and path.
 """
 
 import re
@@ -28,7 +28,7 @@ _LONGEST_SHOWN: Final = 200
 
 
 class Request(NamedTuple):
-    """A request as it is sent."""
+    """A request to send."""
 
     method: str
     url: str
@@ -37,19 +37,19 @@ class Request(NamedTuple):
 
 
 class Reason(Enum):
-    """Why a redirect is not followed."""
+    """The reason why a redirect is not followed."""
 
-    UNREADABLE = auto()  # It names no address of http or https.
-    NOT_ENCRYPTED = auto()  # From https to http, with something that may be secret.
-    METHOD = auto()  # It would make a GET of another method.
-    HTTPS = auto()  # To https on the same host: another origin, and the most frequent one.
-    ORIGIN = auto()  # To another origin, with something that may be a secret.
-    STEPS = auto()  # The sixth one.
+    UNREADABLE = auto()  # The header contains no http or https address.
+    NOT_ENCRYPTED = auto()  # From https to http, with a body or a possible secret.
+    METHOD = auto()  # The redirect would turn another method into a GET.
+    HTTPS = auto()  # From http to https on the same host, with a possible secret: the most frequent change of origin.
+    ORIGIN = auto()  # To any other origin, with a possible secret.
+    STEPS = auto()  # The sixth redirect.
 
 
 class Refused(NamedTuple):
-    """A redirect that is not followed. The addresses are as they may be shown; `new_address` is empty if there is
-    none."""
+    """A redirect that is not followed. The addresses contain no secrets (`show_address`); `new_address` is empty if the
+    redirect names none."""
 
     reason: Reason
     method: str
@@ -58,7 +58,7 @@ class Refused(NamedTuple):
     new_address: str
 
     def sentence(self) -> str:
-        """For people."""
+        """Describe the refusal for a person, without a full stop."""
         way = f"{self.address} redirects to {self.new_address} ({self.status})"
         match self.reason:
             case Reason.UNREADABLE:
@@ -76,10 +76,10 @@ class Refused(NamedTuple):
 
 
 def decide(request: Request, status: int, location: str, earlier: Sequence[str] = ()) -> Request | Refused | None:
-    """Return the request to make next, or why none is made, or None: the answer stands as it is.
+    """Return the next request, or the refused redirect, or None if the answer is not a redirect.
 
-    `location` is the header of the answer, empty if there is none; `earlier` are the addresses that have led to this
-    request, the first one first.
+    `location` is the header of the answer, empty if there is none. `earlier` are the addresses of the previous
+    requests in this chain of redirects, the first one first.
     """
     if status not in _REDIRECTS:
         return None
@@ -104,7 +104,7 @@ def show_address(url: str) -> str:
 
 
 def origin_of(url: str) -> tuple[str, str, int | None] | None:
-    """Return scheme, host and port; None for an address that has none."""
+    """Return scheme, host and port, or None if the address has no host or is invalid."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -116,8 +116,8 @@ def origin_of(url: str) -> tuple[str, str, int | None] | None:
 
 
 def new_base(refused: Refused, path: str) -> str:
-    """Return the new address of a whole server, from the redirect of its call to `path`; empty if the redirect changes
-    the path as well, for example to a log-in page."""
+    """Return the new address of the whole server, derived from the redirect of a call to `path`. Empty if the redirect
+    changes the path too, for example to a log-in page."""
     plain = path.partition("?")[0]
     if refused.reason not in {Reason.METHOD, Reason.HTTPS, Reason.ORIGIN} or not refused.new_address.endswith(plain):
         return ""
@@ -149,8 +149,8 @@ def _user_of(url: str) -> str:
 
 
 def _target(url: str, location: str) -> str | None:
-    """Return the address of the header, rebuilt from its parts, so that the HTTP library connects to the host that was
-    checked here. A user and password in the header are ignored."""
+    """Return the address in the header, rebuilt from its parts, so that the HTTP library connects to the host that was
+    checked here. Ignore a user and password in the header."""
     text = _decode_location(location.strip())
     if not text or "\\" in text or not all(letter.isprintable() and not letter.isspace() for letter in text):
         return None
@@ -175,7 +175,8 @@ def _target(url: str, location: str) -> str | None:
 
 
 def _decode_location(location: str) -> str:
-    """Headers come as Latin-1; servers that write Greek paths write them in UTF-8."""
+    """Decode a header as UTF-8 if possible. The HTTP library decodes headers as Latin-1, but servers write Greek paths
+    in UTF-8."""
     try:
         return location.encode("latin-1").decode("utf-8")
     except (UnicodeEncodeError, UnicodeDecodeError):

@@ -1,7 +1,7 @@
-"""The seams to the network: a request goes in, an answer comes out. Tests give others.
+"""The interfaces to the network: `send` takes a request and returns an answer. Tests replace them.
 
 The HTTP library follows no redirects and does not read `.netrc`. `redirects.py` decides about redirects, and only the
-caller's headers are sent. Proxies and certificates come from the environment as usual.
+caller's headers are sent. Certificates come from the environment, and proxies too if the caller wants that.
 """
 
 import asyncio
@@ -29,32 +29,32 @@ class HttpAnswer(NamedTuple):
 
 
 class AsyncTransport(Protocol):
-    """Sends one request."""
+    """A transport with an event loop."""
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        """Raises UnreachableError when there is no answer, RedirectedError for a redirect that is not followed."""
+        """Send one request. Raises UnreachableError without an answer, RedirectedError for a refused redirect."""
         ...
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         ...
 
 
 class Transport(Protocol):
-    """The same without an event loop."""
+    """A transport without an event loop."""
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        """Raises UnreachableError when there is no answer, RedirectedError for a redirect that is not followed."""
+        """Send one request. Raises UnreachableError without an answer, RedirectedError for a refused redirect."""
         ...
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         ...
 
 
 # Both sessions override `resolve_redirects`. Even with allow_redirects=False the library prepares the next request, and
-# raises if its address is malformed. The signature is shorter than the library's, because no argument is needed: hence
-# the two ignored overrides.
+# raises an error if its address is malformed. The overrides use no argument, so their signature is shorter than the
+# library's; mypy is told to ignore that.
 
 
 class _AsyncSession(niquests.AsyncSession):
@@ -67,7 +67,7 @@ class _AsyncSession(niquests.AsyncSession):
 
 class _Session(niquests.Session):
     def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:  # type: ignore[override]  # Any arguments.
-        """The same."""
+        """Yield no request."""
         return iter(())
 
 
@@ -75,23 +75,23 @@ class AsyncNetwork:
     """The real network, over one pool of connections."""
 
     def __init__(self, timeout_seconds: float, *, setting: str = "", uses_proxy: bool = False) -> None:
-        """`setting` is the flag that sets the time limit; a message about the limit names it. `uses_proxy`: calls to
-        other machines go through the proxy of the environment."""
+        """`setting` is the flag that sets the time limit, for messages about the limit. `uses_proxy`: calls to other
+        machines use the proxy of the environment."""
         self._uses_proxy = uses_proxy
         self._session = _AsyncSession(disable_http3=True)
-        self._session.trust_env = False  # It is what reads `.netrc`.
+        self._session.trust_env = False  # Otherwise the library reads `.netrc`.
         self._timeout_seconds = timeout_seconds
         self._named_limit = f"{timeout_seconds:g} s ({setting})" if setting else f"{timeout_seconds:g} s"
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        """Raises UnreachableError when there is no answer, RedirectedError for a redirect that is not followed."""
+        """Send one request. Raises UnreachableError without an answer, RedirectedError for a refused redirect."""
         try:
-            # The library's own limit is one for each read; this one is for the whole answer, redirects included.
+            # The library applies its time limit to each read. This limit is for the whole answer, with redirects.
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._follow(Request(method, url, headers, body))
         except TimeoutError:
             raise UnreachableError(f"no whole answer within {self._named_limit}") from None
-        except (niquests.RequestException, ValueError) as error:  # ValueError: a link that is no address
+        except (niquests.RequestException, ValueError) as error:  # ValueError: the link is not an address.
             raise _no_answer(error) from None
 
     async def _follow(self, request: Request) -> HttpAnswer:
@@ -104,12 +104,12 @@ class AsyncNetwork:
         return sending
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         await self._session.close()
 
 
 class Network:
-    """The same without an event loop. The time limit is one for connecting and one for each read."""
+    """The real network without an event loop. The time limit applies to connecting, and to each read."""
 
     def __init__(self, timeout_seconds: float, *, uses_proxy: bool = False) -> None:
         self._uses_proxy = uses_proxy
@@ -118,7 +118,7 @@ class Network:
         self._timeout_seconds = timeout_seconds
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
-        """Raises UnreachableError when there is no answer, RedirectedError for a redirect that is not followed."""
+        """Send one request. Raises UnreachableError without an answer, RedirectedError for a refused redirect."""
         try:
             return self._follow(Request(method, url, headers, body))
         except (niquests.RequestException, ValueError) as error:
@@ -134,15 +134,15 @@ class Network:
         return sending
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._session.close()
 
 
 def environment(url: str, *, uses_proxy: bool) -> dict[str, Any]:
-    """Return proxies and certificates of the environment, for a session that does not read `.netrc`.
+    """Return the proxies and certificates of the environment, for a session that does not read `.netrc`.
 
-    A proxy sees every token that goes to a marketplace without TLS, so it is used only by choice, and never for an
-    address of this machine.
+    Without TLS, a proxy sees every token that is sent to the marketplace. So a proxy is used only with `uses_proxy`,
+    and never for an address of this machine.
     """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     proxies = get_environ_proxies(url) if uses_proxy and not is_this_machine(url) else {}
@@ -159,9 +159,9 @@ def is_this_machine(url: str) -> bool:
 
 
 def _steps(request: Request) -> Generator[Request | HttpAnswer, niquests.Response, None]:
-    """Yield each request to send, for which the caller sends the library's response, and at last the answer.
+    """Yield each request to send, receive the library's response to it, and finally yield the answer.
 
-    Both networks drive this one loop. Raises RedirectedError.
+    Both networks use this loop. Raises RedirectedError.
     """
     earlier: list[str] = []
     while True:
@@ -187,7 +187,7 @@ def _arguments(request: Request, timeout_seconds: float, *, uses_proxy: bool) ->
 
 
 def _following(request: Request, answer: HttpAnswer, earlier: Sequence[str]) -> Request | None:
-    """The request that the answer leads to, if it leads to one. Raises RedirectedError."""
+    """Return the request for a redirect, or None if the answer is not a redirect. Raises RedirectedError."""
     decision = decide(request, answer.status, answer.headers.get("location", ""), earlier)
     if isinstance(decision, Refused):
         raise RedirectedError(decision)
@@ -195,7 +195,7 @@ def _following(request: Request, answer: HttpAnswer, earlier: Sequence[str]) -> 
 
 
 def _no_answer(error: Exception) -> UnreachableError:
-    # The text of the library's error may hold the whole URL, and a URL may hold a secret.
+    # The text of the library's error may contain the whole URL, and a URL may contain a secret.
     return UnreachableError(f"no answer ({type(error).__name__})")
 
 

@@ -1,8 +1,8 @@
 """The received events.
 
-An event is on disk before it is answered. The wire gives events no id, so an event is known by the digest of its bytes:
-a retry and a resend have the same ones. An event is only the reason to fetch its order or return, and many events of
-one order lead to one fetch.
+The receiver writes an event to disk before it answers 200. Events have no id on the wire, so the inbox identifies an
+event by the digest of its bytes, which are the same in a retry and a resend. An event only causes a fetch of its order
+or return. Many events of one order cause one fetch.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ class EventState(StrEnum):
 
     NEW = "new"
     DONE = "done"
-    ASIDE = "aside"  # it cannot be read, and waits for a person
+    ASIDE = "aside"  # The event is unreadable and waits for a person.
 
 
 class InboxEvent(NamedTuple):
-    """An event as it came. `is_verified`: its signature or its source shows that the marketplace has sent it."""
+    """An event as received. `is_verified`: its signature or its source address proves that the marketplace sent it."""
 
     id: int
     body: bytes
@@ -34,10 +34,10 @@ class Events:
         self._connection = connection
 
     def put(self, body: bytes, received_at: float = 0.0, *, is_verified: bool = False) -> bool:
-        """Return when the event is on disk; False if the same event is there already and no person waits for it.
+        """Write the event to disk. Return whether it is to be processed: False for a duplicate.
 
-        A resend after a problem was solved plans the order anew that waited for a person. `received_at`
-        is in seconds since 1970; `is_verified` is of InboxEvent.
+        A duplicate is processed again if the event was unreadable, or if its order or return waits for a person. So a
+        resend helps after the problem is solved. `received_at` is in seconds since 1970.
         """
         cursor = self._connection.execute(
             "INSERT INTO events (digest, body, received_at, state, note, is_verified) VALUES (?, ?, ?, 'new', '', ?)"
@@ -56,18 +56,19 @@ class Events:
         return [InboxEvent(number, body, bool(is_verified)) for number, body, is_verified in rows]
 
     def put_aside(self, event: InboxEvent, note: str) -> None:
-        """Mark an event that cannot be read, so that a person looks at it."""
+        """Mark an unreadable event, so that it waits for a person. `note` is the reason."""
         self._connection.execute("UPDATE events SET state = 'aside', note = ? WHERE id = ?", (note, event.id))
 
     def newest(self, limit: int) -> list[tuple[float, EventState, str]]:
-        """The newest events first: their time in seconds since 1970, and their order or return, or their problem."""
+        """Return the newest events, the newest first: time in seconds since 1970, state, and order, return or
+        problem."""
         rows = self._connection.execute(
             "SELECT received_at, state, note FROM events ORDER BY id DESC LIMIT ?", (limit,)
         )
         return [(at, EventState(state), note) for at, state, note in rows]
 
     def read_again(self) -> int:
-        """Read unreadable events again; return their number."""
+        """Mark the unreadable events as new, so that they are read again. Return their number."""
         return self._connection.execute("UPDATE events SET state = 'new', note = '' WHERE state = 'aside'").rowcount
 
     def settle_unreadable(self) -> int:

@@ -25,15 +25,18 @@ class Inbox:
     """One SQLite file of the merchant."""
 
     def __init__(self, path: Path, *, beside: bool = False) -> None:
-        """`beside` is for a process that reads, requests something or receives webhooks while the connector works on
-        this file; then single calls may come from any thread. Raises InboxInUseError if another connector works on it,
-        and InboxVersionError."""
+        """Open the file, and create it if it is missing.
+
+        Set `beside` in a process other than the connector: one that reads, requests something or receives webhooks.
+        Then single calls are allowed from any thread. Raises InboxInUseError if another connector uses the file, and
+        InboxVersionError.
+        """
         self._lock: IO[str] | None = None
         make_private_folder(path.parent)
         if not beside:
             self._lock = lock(path.with_name(path.name + ".lock"))
-        path.touch(mode=0o600, exist_ok=True)  # It holds customers' addresses.
-        # The connector's transactions have several statements, between which no other thread may come.
+        path.touch(mode=0o600, exist_ok=True)  # The file contains customers' addresses.
+        # The connector's transactions have several statements, so only one thread may use its connection.
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not beside)
         self.events = Events(self._connection)
         self.jobs = Jobs(self._connection)
@@ -49,7 +52,7 @@ class Inbox:
             raise
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file and release its lock."""
         self._connection.close()
         if self._lock is not None:
             self._lock.close()
@@ -68,8 +71,8 @@ class Inbox:
             )
 
     def next_at(self, *, handovers: bool = True) -> float | None:
-        """When the next event, job or, with `handovers`, hand-over is due, in seconds since 1970; None when nothing
-        waits."""
+        """Return the due time of the next event, job or, with `handovers`, hand-over, in seconds since 1970. None if
+        there is none."""
         row = self._connection.execute(
             "SELECT min(at) FROM (SELECT min(not_before) AS at FROM looks WHERE state = 'due'"
             " UNION ALL SELECT min(h.not_before) FROM handovers h WHERE ? AND NOT EXISTS"
@@ -80,14 +83,15 @@ class Inbox:
         return None if row is None else row[0]
 
     def bring_forward(self, latest: float) -> None:
-        """Make work due that is planned for later than `latest` (seconds since 1970), because it was planned by a clock
-        that was ahead."""
+        """Make work due now that is planned for later than `latest` (seconds since 1970). A clock that was ahead has
+        planned it."""
         with self._transaction():
             self._connection.execute("UPDATE looks SET not_before = 0 WHERE not_before > ?", (latest,))
             self._connection.execute("UPDATE handovers SET not_before = 0 WHERE not_before > ?", (latest,))
 
     def aside(self) -> list[tuple[bytes, str]]:
-        """The events and subjects that wait for a person: an unreadable body or a code, and the note."""
+        """Return the events, orders and returns that wait for a person: the unreadable body or the code, and the
+        note."""
         unread = self._connection.execute(
             "SELECT body, note FROM events WHERE state = 'aside' ORDER BY id LIMIT 100"
         ).fetchall()
@@ -98,8 +102,8 @@ class Inbox:
         return unread + [(code.encode(), note) for code, note in waiting]
 
     def failing(self) -> list[tuple[str, int, str]]:
-        """Return work that failed more than twice and is retried: its title, the attempts, and the last failure. Codes
-        that the marketplace does not know are left out: they may be forged, and are forgotten within minutes."""
+        """Return work that failed more than twice and is retried: its title, the attempts, and the last failure. Omit
+        codes that the marketplace does not know: they may be forged, and are deleted within minutes."""
         return self._connection.execute(
             "SELECT upper(substr(kind, 1, 1)) || substr(kind, 2) || ' ' || code, tries, failure FROM looks"
             " WHERE state = 'due' AND tries > 2 AND NOT (seen = '' AND failure = ?)"
@@ -109,7 +113,7 @@ class Inbox:
         ).fetchall()
 
     def counts(self) -> dict[str, int]:
-        """How many rows there are: events by state, jobs by state, waiting hand-overs, printed vouchers."""
+        """Count the rows: events by state, jobs by state, waiting hand-overs, printed vouchers."""
         counted = dict(self._connection.execute("SELECT 'events_' || state, count(*) FROM events GROUP BY state"))
         counted |= dict(self._connection.execute("SELECT 'looks_' || state, count(*) FROM looks GROUP BY state"))
         return counted | {
@@ -118,12 +122,12 @@ class Inbox:
         }
 
     def moment(self, name: str) -> float | None:
-        """When this was last done, in seconds since 1970."""
+        """Return the stored time of this name, in seconds since 1970, or None."""
         row = self._connection.execute("SELECT at FROM moments WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
     def mark_moment(self, name: str, at: float) -> None:
-        """Note that it was done at this time."""
+        """Store a time (seconds since 1970) under this name, for example `reconciled`."""
         self._connection.execute("INSERT OR REPLACE INTO moments VALUES (?, ?)", (name, at))
 
     @contextlib.contextmanager

@@ -1,5 +1,5 @@
-"""Jobs: each fetches an order or a return and takes its next step. A row stays until the job is finished, so that a
-killed process continues where it was."""
+"""Jobs: each fetches an order or a return and runs its next step. A job stays due until it is finished, so that a
+killed connector runs it again after its restart."""
 
 import sqlite3
 from typing import NamedTuple
@@ -8,8 +8,8 @@ from kalathi.merchant.inbox.subjects import Subject
 
 
 class Job(NamedTuple):
-    """An order or return to be fetched. `planned` counts the reasons so far: a job that gets another reason while it
-    runs is due again. `note` is the last message to a person."""
+    """An order or return to fetch. `planned` counts how often it was planned: if it is planned again while the job
+    runs, the job stays due. `note` is the last message to a person."""
 
     kind: Subject
     code: str
@@ -25,7 +25,7 @@ class Jobs:
         self._connection = connection
 
     def plan(self, kind: Subject, code: str) -> None:
-        """Plan to fetch it now."""
+        """Plan to fetch this order or return now."""
         self._connection.execute(
             "INSERT INTO looks (kind, code, state, wanted, tries, not_before, note, seen, warned, has_left)"
             " VALUES (?, ?, 'due', 1, 0, 0, '', '', 0, 0) ON CONFLICT (kind, code)"
@@ -34,7 +34,8 @@ class Jobs:
         )
 
     def plan_again(self, code: str | None = None) -> int:
-        """Plan to fetch the order or return of this code, or every one that waits for a person; return their number."""
+        """Plan to fetch the order or return with this code, or, without a code, every one that waits for a person.
+        Return their number."""
         return self._connection.execute(
             "UPDATE looks SET state = 'due', wanted = wanted + 1, tries = 0, not_before = 0"
             " WHERE CASE WHEN ?1 IS NULL THEN state = 'person' ELSE code = ?1 END",
@@ -51,7 +52,7 @@ class Jobs:
         return [Job(Subject(kind), *rest) for kind, *rest in rows]
 
     def postpone(self, job: Job, not_before: float, failure: str = "") -> None:
-        """Store the failure and the time of the next attempt, unless a newer event came in between."""
+        """Store the failure and the time of the next attempt, unless the job was planned again in the meantime."""
         self._connection.execute(
             "UPDATE looks SET tries = tries + 1, not_before = ?, failure = ?"
             " WHERE kind = ? AND code = ? AND wanted = ?",
@@ -59,7 +60,7 @@ class Jobs:
         )
 
     def finish(self, job: Job, now: float, note: str = "") -> None:
-        """Mark it as done, or, with a note for a person, as waiting for one. A job with a newer reason stays due."""
+        """Mark the job as done, or, with a note, as waiting for a person. A job that was planned again stays due."""
         state = "person" if note else "done"
         self._connection.execute(
             "UPDATE looks SET note = ?, looked_at = ?, state = CASE WHEN wanted = ? THEN ? ELSE state END"
@@ -68,7 +69,7 @@ class Jobs:
         )
 
     def forget(self, job: Job) -> None:
-        """Delete the row of a code that was never fetched, unless a newer event came in between."""
+        """Delete the row of a code that was never fetched, unless the job was planned again in the meantime."""
         self._connection.execute(
             "DELETE FROM looks WHERE kind = ? AND code = ? AND wanted = ? AND seen = ''",
             (job.kind, job.code, job.planned),

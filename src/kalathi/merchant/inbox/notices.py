@@ -15,8 +15,8 @@ _LONGEST_DETAIL: Final = 300
 
 
 class Notice(NamedTuple):
-    """Something that needs a person. `topic` names it, such as `stock` or `label 261128-0000001`; `since` is in seconds
-    since 1970."""
+    """An open problem that needs a person. `topic` is its key, such as `stock` or `label 261128-0000001`; `since` is in
+    seconds since 1970."""
 
     topic: str
     text: str
@@ -29,7 +29,7 @@ def label_topic(code: str) -> str:
 
 
 class RefusedWebhooks(NamedTuple):
-    """How many webhooks were refused for one reason; `last_at` is in seconds since 1970."""
+    """The number of webhooks that were refused for one reason. `last_at` is in seconds since 1970."""
 
     reason: RefusalReason
     status: int
@@ -47,7 +47,7 @@ class Notices:
         self._unwritten: dict[RefusalReason, tuple[float, int, Refusal]] = {}
 
     def add(self, topic: str, text: str, at: float) -> bool:
-        """Keep a notice until `settle`. Return whether it says something new of its topic."""
+        """Store a notice until `settle`. Return whether its topic is new or its text has changed."""
         cursor = self._connection.execute(
             "INSERT INTO notices (topic, text, since) VALUES (?, ?, ?)"
             " ON CONFLICT (topic) DO UPDATE SET text = excluded.text, since = excluded.since"
@@ -76,8 +76,8 @@ class Notices:
         self._write(refusal, unwritten + 1, at)
 
     def write_refusals(self, at: float) -> None:
-        """Write the refusals that were counted since the last write. The connector calls it every second, and at its
-        end."""
+        """Write the refusals that were counted since the last write. The connector calls this every second and when it
+        stops."""
         for _, unwritten, refusal in list(self._unwritten.values()):
             if unwritten:
                 self._write(refusal, unwritten, at)
@@ -92,7 +92,7 @@ class Notices:
         )
 
     def list_refused(self, since: float) -> list[RefusedWebhooks]:
-        """Return the refused webhooks by reason, of the reasons that came since then (seconds since 1970)."""
+        """Return the refused webhooks by reason, for reasons with a refusal since then (seconds since 1970)."""
         rows = self._connection.execute(
             "SELECT reason, status, count, detail, last_at FROM refused WHERE last_at >= ? ORDER BY last_at DESC",
             (since,),

@@ -1,4 +1,4 @@
-"""The vouchers that were printed: which, when, and into which file."""
+"""The printed vouchers: link, order, file and time."""
 
 import sqlite3
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Printed(NamedTuple):
-    """A voucher on paper, or in its folder. Its path is empty as long as the result of the printing is unknown;
+    """A printed voucher, on paper or in its folder. `path` is empty while the result of printing is unknown;
     `printed_at` is in seconds since 1970."""
 
     url: str
@@ -24,12 +24,12 @@ class PrintedVouchers:
         self._transaction = transaction
 
     def find_printed(self, url: str) -> Printed | None:
-        """The known facts of the voucher behind this link."""
+        """Return the record of the voucher with this link, or None."""
         row = self._connection.execute("SELECT * FROM printed WHERE url = ?", (url,)).fetchone()
         return Printed(*row) if row else None
 
     def list_printed(self, start: float, end: float) -> list[Printed]:
-        """The vouchers of this time, seconds since 1970, in their order."""
+        """Return the vouchers printed from `start` to before `end` (seconds since 1970), the oldest first."""
         rows = self._connection.execute(
             "SELECT * FROM printed WHERE printed_at >= ? AND printed_at < ? AND path <> '' ORDER BY printed_at, code",
             (start, end),
@@ -37,8 +37,8 @@ class PrintedVouchers:
         return [Printed(*row) for row in rows]
 
     def mark_printed(self, url: str, code: str, path: str, printed_at: float = 0.0) -> None:
-        """This voucher is printed and is not printed again, and takes the place of an earlier one of its order; or,
-        without a path, its printing begins now."""
+        """Record that a voucher is printed, so that it is not printed again. It replaces earlier vouchers of its order.
+        With an empty path, record that printing begins now."""
         with self._transaction():
             if path:
                 self._connection.execute("DELETE FROM printed WHERE code = ? AND url <> ?", (code, url))
@@ -46,7 +46,7 @@ class PrintedVouchers:
             self._connection.execute("INSERT OR REPLACE INTO printed VALUES (?, ?, ?, ?)", row)
 
     def forget_printing(self, url: str) -> None:
-        """Its printing has begun and failed."""
+        """Delete the record of a printing that has begun and failed."""
         self._connection.execute("DELETE FROM printed WHERE url = ? AND path = ''", (url,))
 
     def was_printed(self, code: str) -> bool:
@@ -54,5 +54,5 @@ class PrintedVouchers:
         return self._connection.execute("SELECT 1 FROM printed WHERE code = ?", (code,)).fetchone() is not None
 
     def unmark_printed(self, code: str) -> int:
-        """The order's vouchers are to be printed again; gives how many there are."""
+        """Delete the records of the order's vouchers, so that they are printed again. Return their number."""
         return self._connection.execute("DELETE FROM printed WHERE code = ?", (code,)).rowcount

@@ -1,11 +1,11 @@
-"""The pieces of orders: reserved from the moment an order is accepted until the source of stock counts without them.
+"""Reservations: pieces are reserved from the acceptance of an order until the stock source no longer counts them.
 
-While an order waits for the courier, its pieces lie on the shelf and are counted by the source. When they have left, a
-source that lags, such as a file, still counts them. Only the source itself shows when it does not: by another number
-of that product. The rule stands in `recount`, and its reasons in docs/decisions/0026.
+While an order waits for the courier, its pieces are on the shelf, and the source counts them. After they have left, a
+source that lags, such as a file, still counts them. When it stops doing so, its number of that product changes; there
+is no other sign. `recount` contains the rule, and docs/decisions/0026 the reasons.
 
-A reservation keeps every uid of its order line: the size, the variation, the product. It counts under the one that the
-source names now, so that it goes on counting when an export begins to name sizes, or stops.
+A reservation stores every uid of its order line: the size, the variation, the product. It counts under the uid that the
+source names now. So it stays correct if an export begins or stops to name sizes.
 """
 
 import json
@@ -17,15 +17,15 @@ from typing import Final, NamedTuple
 
 from kalathi.merchant.stock.shelf import Shelf
 
-# A product that is not in the source may be missing from half a file. When it has been missing for an hour, it is gone.
+# A product may be missing because the file is incomplete. After this time, the source no longer lists it.
 _GONE_SECONDS: Final = 3600.0
 _STOCK_READ: Final = "stock read"
-# The time of the last reading is written to the file this often.
+# The time of the last reading is written to the inbox file at most this often.
 _READ_KEPT_SECONDS: Final = 60.0
 
 
 class Claim(NamedTuple):
-    """Pieces that an order takes, and the uids under which a source may count them: the most special one first."""
+    """Pieces of an order, and the uids under which a source may count them, the most specific one first."""
 
     uids: tuple[str, ...]
     quantity: int
@@ -37,33 +37,34 @@ class Reservation(NamedTuple):
     code: str
     uids: tuple[str, ...]
     quantity: int
-    # When the pieces left, as far as the connector knows; None while they lie on the shelf.
+    # The time at which the pieces left, as far as the connector knows; None while they are on the shelf.
     left_at: float | None
-    # The uid under which it counts, and the source's last readable number of that uid; None: there was none yet.
+    # The uid under which the reservation counts.
     counted_as: str
+    # The source's last readable number of that uid; None if there was none yet.
     number: int | None
-    # Since when the source does not name the product.
+    # The first reading in which the source did not name the product; None while it names it.
     gone_at: float | None
-    # When the source last showed that number, if readings without a usable number have followed; else None.
+    # The last time at which the source showed `number`, if readings without a usable number have followed; else None.
     shown_until: float | None = None
 
 
 class Reading(NamedTuple):
-    """When a lagging source was read. Times are in seconds since 1970."""
+    """The time at which a lagging source was read, and the lag. Times are in seconds since 1970."""
 
     at: float
     # The reading before this one.
     before: float
-    # How long the source's numbers may be behind the shelf.
+    # The greatest delay of the source's numbers behind the shelf.
     lag_seconds: float
 
 
 def recount(held: Sequence[Reservation], shelf: Shelf, reading: Reading) -> list[Reservation]:
-    """Return the reservations after reading a lagging source; those without pieces are released.
+    """Return the reservations after reading a lagging source. A reservation with quantity 0 is released.
 
-    An unchanged number releases nothing. If a product's number fell, as many pieces are released, the oldest departures
-    first. If it rose, the shop has counted again: all departed pieces are released, except those that the source may
-    not know yet. They left within the lag before the earlier number was last read, or after that.
+    An unchanged number releases nothing. If a product's number fell, release as many pieces, the oldest departures
+    first. If it rose, the shop has counted its stock again: release all departed pieces, except those that the source
+    may not know yet. Those left after the earlier number was last read, or within the lag before.
     """
     if shelf.is_empty():
         return [_without_number(entry, reading) for entry in held]
@@ -83,7 +84,7 @@ def recount(held: Sequence[Reservation], shelf: Shelf, reading: Reading) -> list
 
 
 def _move_to_present_uid(entry: Reservation, shelf: Shelf) -> Reservation:
-    """Return it under the uid that the source names now. Under a new uid there is no remembered number."""
+    """Return the reservation under the uid that the source names now. Under a new uid, it has no earlier number."""
     uid = shelf.uid_of(entry.uids) or entry.counted_as
     if uid == entry.counted_as:
         return entry
@@ -108,13 +109,13 @@ def _recount_product(entries: list[Reservation], number: int, reading: Reading) 
 
 
 def _find_last_shown(entry: Reservation, reading: Reading) -> float:
-    """Return when the source last showed the entry's number: the present number was written after that. A half file is
-    no proof: the export may write the rest of it later, with numbers from before."""
+    """Return the last time at which the source showed the entry's number. The current number was written after that. An
+    incomplete file is no proof, because the export may write the rest later with old numbers."""
     return reading.before if entry.shown_until is None else entry.shown_until
 
 
 def _without_number(entry: Reservation, reading: Reading) -> Reservation:
-    """Return it after a reading that shows no usable number of its product."""
+    """Return the reservation after a reading without a usable number of its product."""
     return entry if entry.shown_until is not None else entry._replace(shown_until=reading.before)
 
 
@@ -137,7 +138,7 @@ def _fullness(claims: Sequence[Claim]) -> tuple[int, int]:
 
 
 class Reservations:
-    """The reservations of the merchant's file. Their sums are kept in memory: summed up for every order, ten thousand
+    """The reservations of the merchant's file. Their sums are cached in memory, because adding up ten thousand
     reservations made each order take 2.5 ms longer."""
 
     def __init__(self, connection: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
@@ -145,16 +146,16 @@ class Reservations:
         self._transaction = transaction
         self._sums: Counter[str] | None = None
         self._seen: Shelf | None = None
-        # When the source was last read, and when that was last written to the file.
+        # The time of the last reading, and the one that is stored in the file.
         self._last_read: float | None = None
         self._kept_read = 0.0
 
     def reserve(self, code: str, claims: Iterable[Claim]) -> None:
-        """Reserve the pieces of an order. The source is not needed: a claim counts under another uid as soon as the
-        source names that.
+        """Reserve the pieces of an order. This works without the source: a claim moves to another uid as soon as the
+        source names that uid.
 
-        A second call changes nothing, with one exception: the first answer of the marketplace may have lacked a uid or
-        a quantity. Fuller claims then replace the first ones, as long as the pieces are on the shelf.
+        A second call changes nothing, with one exception: if the marketplace's first answer lacked a uid or a quantity,
+        more complete claims replace the first ones while the pieces are on the shelf.
         """
         claims = list(claims)
         with self._changing():
@@ -192,15 +193,16 @@ class Reservations:
         self._subtract(gone)
 
     def mark_left(self, code: str, at: float, *, starts_anew: bool = False) -> None:
-        """Note that the pieces of an order have left the shelf; the first time counts. `starts_anew`: the source is
-        unreadable now, so its next number becomes the one to compare with."""
+        """Record that the pieces of an order have left the shelf at `at` (seconds since 1970); a later call does not
+        change the time. `starts_anew`: the source is unreadable now, so later numbers are compared with its next
+        one."""
         self._connection.execute(
             "UPDATE reservations SET left_at = ?, number = CASE WHEN ? THEN NULL ELSE number END"
             " WHERE code = ? AND left_at IS NULL",
             (at, starts_anew, code),
         )
         if starts_anew:
-            # The next shelf is compared even if it is the one of before.
+            # Compare the next shelf even if it is the same object.
             self._seen = None
 
     def release_left(self, codes: Iterable[str]) -> None:
@@ -214,7 +216,7 @@ class Reservations:
                 self._subtract(gone)
 
     def see(self, shelf: Shelf, now: float, *, lags: bool, lag_seconds: float = 0.0) -> None:
-        """Apply the shelf to all reservations. The same object a second time costs nothing."""
+        """Apply the shelf to all reservations. Skip the work if it is the same object as before."""
         if shelf is self._seen:
             self._note_read(now)
             return
@@ -233,7 +235,7 @@ class Reservations:
         self._note_read(now)
 
     def _read_at(self) -> float:
-        """Return when the source was last read, in seconds since 1970; a restart forgets the last minute."""
+        """Return the time of the last reading, in seconds since 1970. After a restart it can be a minute too old."""
         if self._last_read is None:
             row = self._connection.execute("SELECT at FROM moments WHERE name = ?", (_STOCK_READ,)).fetchone()
             self._last_read = self._kept_read = row[0] if row else 0.0
@@ -266,7 +268,7 @@ class Reservations:
         return [row[0] for row in rows]
 
     def list_departed(self) -> list[str]:
-        """Return the orders with pieces that have left and are held, since the source may count them still."""
+        """Return the orders whose departed pieces are still reserved, because the source may still count them."""
         rows = self._connection.execute(
             "SELECT DISTINCT code FROM reservations WHERE left_at IS NOT NULL ORDER BY code"
         )
@@ -302,6 +304,6 @@ class Reservations:
             with self._transaction():
                 yield
         except BaseException:
-            # Rolled back: the sums in memory are those of before.
+            # After a rollback, the cached sums are wrong.
             self._sums = None
             raise

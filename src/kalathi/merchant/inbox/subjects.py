@@ -1,4 +1,4 @@
-"""The state of each order and return when it was last fetched, its deadline, and the warnings about it."""
+"""The last fetched state of each order and return, its deadline, and the warnings about the deadline."""
 
 import hashlib
 import sqlite3
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from kalathi.contract.words import OrderState
 
-# States of an order that the courier has, or has had.
+# States of an order after its pickup by the courier.
 HAS_LEFT: Final = frozenset(
     {
         OrderState.DISPATCHED,
@@ -28,8 +28,8 @@ class Subject(StrEnum):
 
 
 class Known(NamedTuple):
-    """A known order or return: its last state, its deadline (seconds since 1970), and why it waits for a person, if it
-    does."""
+    """A known order or return: the state of its job, its last fetched state (`seen`), its deadline (seconds since
+    1970), and the reason to wait for a person, if there is one."""
 
     kind: Subject
     code: str
@@ -46,8 +46,8 @@ class Subjects:
         self._connection = connection
 
     def note_state(self, kind: Subject, code: str, seen: str, answer_until: float | None) -> None:
-        """Record the fetched state and deadline (seconds since 1970). A person who was warned of another deadline is
-        warned of this one too."""
+        """Record the fetched state and deadline (seconds since 1970). If the deadline changed, a person is warned
+        again."""
         has_left = kind is Subject.ORDER and seen in HAS_LEFT
         self._connection.execute(
             "UPDATE looks SET seen = ?1, answer_until = ?2, warned = warned AND answer_until IS ?2,"
@@ -56,15 +56,15 @@ class Subjects:
         )
 
     def was_fetched(self, kind: Subject, code: str) -> bool:
-        """Whether a fetch of it ever succeeded."""
+        """Whether a fetch of this order or return ever succeeded."""
         row = self._connection.execute("SELECT seen FROM looks WHERE kind = ? AND code = ?", (kind, code)).fetchone()
         return row is not None and row[0] != ""
 
     def is_unchanged(
         self, kind: Subject, code: str, seen: str, answer_until: float | None, handed: bytes | None
     ) -> bool:
-        """Whether it was last fetched with this state and deadline, and, with hand-overs, whether this body was handed
-        over."""
+        """Whether the last fetch had this state and deadline. With `handed`, also whether this body was the last one
+        queued for hand-over."""
         row = self._connection.execute(
             "SELECT handed FROM looks WHERE kind = ? AND code = ? AND seen = ? AND answer_until IS ?",
             (kind, code, seen, answer_until),
@@ -77,28 +77,28 @@ class Subjects:
         self._connection.execute("UPDATE looks SET has_left = 1 WHERE kind = 'order' AND code = ?", (code,))
 
     def has_left(self, code: str) -> bool:
-        """Whether the courier has had this order, as far as was ever seen or noted."""
+        """Whether the courier ever picked this order up, according to the fetched states and verified events."""
         row = self._connection.execute("SELECT has_left FROM looks WHERE kind = 'order' AND code = ?", (code,))
         return bool((row.fetchone() or (0,))[0])
 
     def was_handed_over(self, code: str) -> bool:
-        """Whether this order was handed over to the shop's own system, or is about to be."""
+        """Whether this order was handed over to the shop's own system, or is queued for it."""
         row = self._connection.execute("SELECT handed FROM looks WHERE kind = 'order' AND code = ?", (code,)).fetchone()
         return row is not None and row[0] is not None
 
     def in_state(self, seen: str) -> list[Known]:
-        """Every order and return that was in this state when it was last fetched."""
+        """Return every order and return whose last fetched state is this one."""
         rows = self._connection.execute(
             "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE seen = ? ORDER BY code", (seen,)
         )
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
 
     def states(self, kind: Subject) -> dict[str, int]:
-        """How many orders, or returns, were last fetched in each state; under the empty text those never fetched."""
+        """Count the orders, or returns, by their last fetched state. The key of those never fetched is empty."""
         return dict(self._connection.execute("SELECT seen, count(*) FROM looks WHERE kind = ? GROUP BY seen", (kind,)))
 
     def watch_deadline(self, code: str, answer_until: float | None) -> None:
-        """Watch the deadline (seconds since 1970) of an order with other unreadable members."""
+        """Record the deadline (seconds since 1970) of an order whose other members are unreadable."""
         self._connection.execute(
             "UPDATE looks SET warned = warned AND answer_until IS ?1, answer_until = ?1"
             " WHERE kind = 'order' AND code = ?2",
@@ -106,8 +106,8 @@ class Subjects:
         )
 
     def drop_deadline(self, kind: Subject, code: str) -> None:
-        """Watch the deadline no longer that an event named, because the marketplace does not know the code: the event
-        may be forged. A fetch that succeeds sets the deadline again."""
+        """Delete the deadline from an event, because the marketplace does not know the code and the event may be
+        forged. A successful fetch sets the deadline again."""
         self._connection.execute(
             "UPDATE looks SET answer_until = NULL WHERE kind = ? AND code = ? AND seen = ''", (kind, code)
         )
@@ -122,13 +122,14 @@ class Subjects:
         return [Known(Subject(kind), *rest) for kind, *rest in rows]
 
     def next_deadline(self) -> float | None:
-        """The nearest deadline, in seconds since 1970; None when nothing waits for an answer."""
+        """Return the nearest deadline, in seconds since 1970, or None if nothing waits for an answer."""
         row = self._connection.execute("SELECT min(answer_until) FROM looks WHERE answer_until IS NOT NULL").fetchone()
         return row[0] if row else None
 
     def list_unwarned(self, before: float, soon: float) -> list[Known]:
-        """Return the orders without a warning that must be answered by this time. A code whose first fetch is still to
-        come is left out until `soon`: its event may be forged."""
+        """Return the orders with a deadline until `before` and without a warning. Until the first attempt to fetch a
+        code, omit it unless its deadline is until `soon`, because its event may be forged. Times are in seconds since
+        1970."""
         rows = self._connection.execute(
             "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE warned = 0 AND answer_until <= ?"
             " AND (seen <> '' OR tries > 0 OR answer_until <= ?) ORDER BY answer_until LIMIT 100",
@@ -145,7 +146,7 @@ class Subjects:
         return row is not None and bool(row[0])
 
     def mark_warned(self, known: Known) -> None:
-        """A person was warned of this deadline."""
+        """Record that a person was warned of this deadline."""
         self._connection.execute(
             "UPDATE looks SET warned = 1 WHERE kind = ? AND code = ? AND answer_until IS ?",
             (known.kind, known.code, known.answer_until),

@@ -1,4 +1,4 @@
-"""The tables of the merchant's one file, made all at once or not at all, and the lock that one connector holds."""
+"""The tables of the merchant's file, created in one transaction, and the lock that the connector holds."""
 
 import fcntl
 import sqlite3
@@ -7,10 +7,10 @@ from typing import IO, Final
 
 from kalathi.private_files import open_lock_file
 
-# Raised with every change of the tables. The file has the only copy of nothing: open and accepted orders are found
-# again by asking the marketplace.
+# Increase this with every change of the tables. A new file is no loss: the connector fetches open and accepted orders
+# from the marketplace again.
 _VERSION: Final = 4
-# The statement that makes each version from the one before it. Older files cannot be upgraded.
+# For each older version, the statement that upgrades it to the next one. Other versions cannot be upgraded.
 _UPGRADES: Final = {3: "ALTER TABLE reservations ADD COLUMN shown_until REAL"}
 # A process that only reads, or requests a voucher, waits for the connector's own short writes.
 _WAIT_MILLISECONDS: Final = 5000
@@ -52,16 +52,17 @@ class InboxInUseError(Exception):
 
 
 class InboxVersionError(Exception):
-    """The file is there and is not one of this version; the sentence says what to do."""
+    """The file has the format of another version. The sentence says what to do."""
 
 
 def prepare(connection: sqlite3.Connection, path: Path, *, may_upgrade: bool) -> None:
-    """Make the tables of a new file, or upgrade those of an older one. Only the connector may upgrade: while it runs,
-    an older program could not write to the new tables. Raises InboxVersionError for a file of another version."""
+    """Create the tables of a new file, or upgrade those of an older one. Only the connector may upgrade, because an
+    older connector that is still running cannot write to the new tables. Raises InboxVersionError for a file of another
+    version."""
     connection.execute(f"PRAGMA busy_timeout={_WAIT_MILLISECONDS}")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    # In one transaction: a process that is killed on the way leaves an empty file, which is begun anew.
+    # Use one transaction: a process that is killed in between leaves an empty file, and the next one starts again.
     connection.execute("BEGIN IMMEDIATE")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0 and connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
@@ -81,8 +82,8 @@ def prepare(connection: sqlite3.Connection, path: Path, *, may_upgrade: bool) ->
         )
     if version != _VERSION:
         raise InboxVersionError(
-            f"{path} is of another version of Kalathi. Start with another --data: what is open or accepted is found"
-            " again, and its vouchers are printed again."
+            f"{path} is of another version of Kalathi. Start with another --data folder: the connector finds open and"
+            " accepted orders again, and prints their vouchers again."
         )
 
 
@@ -99,7 +100,7 @@ def is_locked(path: Path) -> bool:
 
 
 def lock(path: Path) -> IO[str]:
-    """Held until it is closed, or the process is gone. Raises InboxInUseError."""
+    """Lock the inbox until the returned file is closed or the process ends. Raises InboxInUseError."""
     handle = open_lock_file(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

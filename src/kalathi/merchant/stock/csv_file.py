@@ -1,4 +1,4 @@
-"""A file of stock, which is read again when it has changed."""
+"""A stock file, which is read again if it has changed."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from kalathi.merchant.stock.shelf import Shelf, StockError
 
 # About a thousand rows: reading them takes less than a millisecond.
 _READ_AT_ONCE_BYTES: Final = 32_768
-# A file that was written so short a time ago may be written once more without a sign: the file's time is that coarse.
+# The resolution of a file's time can be this coarse. So a second write within this time may leave the time unchanged.
 _COARSE_SECONDS: Final = 2.0
 # In a file this young, a last line without a line end may be half a line.
 _YOUNG_SECONDS: Final = 1.0
@@ -23,7 +23,7 @@ _Stamp = tuple[int, int, int]
 
 
 class CsvStock:
-    """A file with the columns shop_uid and quantity, and price if the shop likes."""
+    """A file with the columns shop_uid and quantity, and optionally price."""
 
     sends_itself = True
     lags = True
@@ -36,8 +36,7 @@ class CsvStock:
         decimal_sign: DecimalSign | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` gives seconds since 1970, as the file's time does. Raises StockSetupError for an encoding that there
-        is not."""
+        """`clock` returns seconds since 1970, like the file's time. Raises StockSetupError for an unknown encoding."""
         if encoding:
             check_encoding(encoding)
         self._path = path
@@ -65,11 +64,11 @@ class CsvStock:
             return self._shelf
 
     async def refresh(self) -> Shelf:
-        """The same: `read` always checks the file."""
+        """Read the shelf, as `read` does, because `read` always checks the file. Raises StockError."""
         return await self.read()
 
     async def _read_whole(self, stamp: _Stamp) -> tuple[Shelf, _Stamp]:
-        """Read until the file stays as it is meanwhile."""
+        """Read the file again until it does not change during the reading. Raises StockError."""
         for _ in range(_TRIES):
             read = await self._read_once()
             before, stamp = stamp, self._present_stamp()
@@ -85,7 +84,7 @@ class CsvStock:
         try:
             if self._path.stat().st_size <= _READ_AT_ONCE_BYTES:
                 return read_csv(self._path, self._encoding, self._decimal_sign)
-            # A file of many thousand rows takes its time: in a thread nothing else waits for it.
+            # Read a large file in a thread, so that it does not block the event loop.
             return await asyncio.to_thread(read_csv, self._path, self._encoding, self._decimal_sign)
         except OSError as error:
             raise StockError(f"{self._path}: {error.strerror}") from error

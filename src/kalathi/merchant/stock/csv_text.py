@@ -1,7 +1,8 @@
-"""A stock file as shops export it: comma, semicolon or tab; with a `sep=` line, a byte order mark, another encoding.
+"""Read a stock file in the forms that shops export: with comma, semicolon or tab, and with or without a `sep=` line or
+a byte order mark, in any encoding.
 
-The header decides how the rows are read. A broken row makes only its own product unreadable. An unclosed quote
-swallows the rows after it: their products are unreadable too, so none is silently missing.
+The header defines the columns. A broken row makes only its own product unreadable. An unclosed quote absorbs the rows
+after it. Their products become unreadable too, so that none is silently missing.
 """
 
 import codecs
@@ -31,14 +32,14 @@ _MARKS: Final = (
 
 
 class ReadFile(NamedTuple):
-    """A file's shelf, and whether its last line has an end: one without may be half a line."""
+    """A file's shelf, and whether its last line ends with a line break. Without one, the line may be incomplete."""
 
     shelf: Shelf
     has_end: bool
 
 
 class _Columns(NamedTuple):
-    """Where the columns stand; -1 for a price that is not there."""
+    """The positions of the columns. `price` is -1 if there is no such column."""
 
     separator: str
     width: int
@@ -48,7 +49,7 @@ class _Columns(NamedTuple):
 
 
 class _Lines:
-    """The file's lines, with those that the record at hand is made of."""
+    """The lines of the file. `taken` collects the lines of the current record."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -70,8 +71,8 @@ def read_csv(path: Path, encoding: str, decimal_sign: DecimalSign | None) -> Rea
 
     Raises StockError, OSError.
     """
-    # The bytes at once, the rows one by one. A thread that reads the file piece by piece takes the interpreter back
-    # after each piece: with 100,000 rows the event loop stood still for 0.2 s.
+    # Read all bytes at once. A thread that reads the file piece by piece takes the interpreter lock again after each
+    # piece: with 100,000 rows, the event loop stopped for 0.2 s.
     content = path.read_bytes()
     found = next((name for mark, name in _MARKS if content.startswith(mark)), encoding or "utf-8")
     try:
@@ -101,7 +102,7 @@ def _read_lines(lines: _Lines, source: str, decimal_sign: DecimalSign | None) ->
         except StopIteration:
             break
         except csv.Error:
-            cells = None  # An unclosed field: read the swallowed lines one by one.
+            cells = None  # A field is not closed, so read the absorbed lines one by one.
         last = lines.taken[-1]
         is_suspicious = cells is None or len(lines.taken) > 1
         if is_suspicious and _add_swallowed(builder, columns, lines, is_broken=cells is None):
@@ -113,7 +114,7 @@ def _read_lines(lines: _Lines, source: str, decimal_sign: DecimalSign | None) ->
 
 
 def _columns(lines: _Lines, source: str) -> _Columns:
-    """Return the columns of the first line that is not empty; a `sep=` line may stand before it."""
+    """Return the columns of the first line that is not empty. A `sep=` line may come before it."""
     separators: tuple[str, ...] = _SEPARATORS
     for line in lines:
         told = _SEPARATOR_LINE.fullmatch(line.rstrip("\r\n"))
@@ -154,7 +155,7 @@ def _nul_sentence(source: str) -> str:
 
 
 def _add(builder: ShelfBuilder, columns: _Columns, cells: list[str], number: int, taken: list[str]) -> None:
-    """Take a row, which was made of these lines."""
+    """Add one record. `taken` are its lines in the file."""
     is_whole = taken[-1].endswith(("\n", "\r"))
     shop_uid = cells[columns.shop_uid].strip() if len(cells) > columns.shop_uid else ""
     named = f"the first line names {columns.width}"
@@ -173,8 +174,8 @@ def _add(builder: ShelfBuilder, columns: _Columns, cells: list[str], number: int
 
 
 def _add_swallowed(builder: ShelfBuilder, columns: _Columns, lines: _Lines, *, is_broken: bool) -> bool:
-    """Make the products of a record of several lines unreadable if a quote in it is not closed where it should be. A
-    text with a line break in it is left alone. Return whether the record was taken."""
+    """Make the products in a record of several lines unreadable if the record contains a misplaced or unclosed quote.
+    Leave a record alone if it only contains a text with a line break. Return whether its products were added."""
     if not (is_broken or _is_malformed(columns, lines.taken) or _holds_rows(columns, lines.taken)):
         return False
     first = lines.number - len(lines.taken) + 1
@@ -189,7 +190,7 @@ def _add_swallowed(builder: ShelfBuilder, columns: _Columns, lines: _Lines, *, i
 
 
 def _is_malformed(columns: _Columns, taken: list[str]) -> bool:
-    """Whether a quote is followed by something else than the end of its cell, or is never closed."""
+    """Whether a quote is not closed, or is closed before the end of its cell."""
     try:
         for _ in csv.reader(taken, delimiter=columns.separator, strict=True):
             pass

@@ -1,4 +1,4 @@
-"""A database, by any URL of SQLAlchemy, and a query that gives shop_uid, quantity, and the price if the shop likes."""
+"""Stock in a database: any SQLAlchemy URL, and a query that returns shop_uid, quantity and optionally the price."""
 
 import asyncio
 import sqlite3
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ROWS_SECONDS: Final = 30.0
 _LONGEST_SENTENCE: Final = 300
-# A shorter password cannot be struck out of a sentence without showing where it stood.
+# A shorter password cannot be removed from an error text safely: the replaced places would reveal it.
 _SHORTEST_SECRET: Final = 4
 _NAMED: Final = ("shop_uid", "quantity")
 # Usual names of the three columns. One of them in another place means that the order is not the expected one.
@@ -26,13 +26,13 @@ _USUAL_NAMES: Final = (
     frozenset({"quantity", "qty", "stock", "pieces", "available", "balance", "ποσότητα", "απόθεμα", "υπόλοιπο"}),
     frozenset({"price", "unit_price", "retail_price", "cost", "τιμή"}),
 )
-# Errors of SQLite's driver that only another query mends; other drivers have a class for them.
+# Errors of SQLite's driver that only a corrected query avoids. Other drivers have an exception class for them.
 _WRONG_QUERY: Final = ("no such column", "no such table", "no such function", "syntax error", "incomplete input")
 _WHERE: Final = "the database of the stock"
 
 
 class SqlStock(AskedStock):
-    """A query that is sent as the shop has written it, with its colons and percent signs."""
+    """A query that is sent exactly as the shop has written it, including colons and percent signs."""
 
     def __init__(
         self,
@@ -86,10 +86,10 @@ class SqlStock(AskedStock):
             raise StockError(f"{_WHERE}: {self._without_secrets(error)}") from None
 
     def _rows(self) -> Shelf:
-        """Runs in a thread."""
+        """Run the query in the current thread and return the shelf."""
         ends_at = time.monotonic() + _ROWS_SECONDS
         builder = ShelfBuilder("the query of the stock", self._decimal_sign, "row")
-        # Without parameters the driver is given none, so that a percent sign is one.
+        # Pass no parameters to the driver, so that it does not interpret percent signs.
         with self._engine.connect().execution_options(no_parameters=True) as connection:
             result = connection.exec_driver_sql(self._query)
             shop_uid, quantity, price = _places(result)
@@ -101,7 +101,8 @@ class SqlStock(AskedStock):
         return builder.shelf()
 
     def _without_secrets(self, error: BaseException) -> str:
-        """Return the driver's own sentence, in one line, without the password; only its name where that cannot be."""
+        """Return the driver's error in one line without the password. Return only its class name if the password is too
+        short to remove."""
         name = type(error).__name__
         if any(len(secret) < _SHORTEST_SECRET for secret in self._secrets):
             return name
@@ -112,8 +113,8 @@ class SqlStock(AskedStock):
 
 
 def _places(result: "CursorResult[Any]") -> tuple[int, int, int | None]:
-    """Return where shop_uid, quantity and price stand: by their names, or else in this order. Raises StockSetupError if
-    a name contradicts the order."""
+    """Return the positions of shop_uid, quantity and price: by their names, or else in this order. Raises
+    StockSetupError if a name contradicts the order."""
     names: Sequence[str] = [name.strip().lower() for name in result.keys()]  # noqa: SIM118  (no mapping)
     if set(_NAMED) <= set(names):
         return names.index("shop_uid"), names.index("quantity"), names.index("price") if "price" in names else None
@@ -143,7 +144,7 @@ def _secrets(url: "URL") -> set[str]:
 
 
 def _sqlite_file(url: "URL") -> Path:
-    """Return the file that an SQLite URL names. Raises StockSetupError where it names none."""
+    """Return the file of an SQLite URL. Raises StockSetupError if the URL contains none."""
     database = url.database or ""
     if database.startswith("file:"):
         parts = urlsplit(database)
@@ -157,7 +158,7 @@ def _sqlite_file(url: "URL") -> Path:
 
 
 def _open_sqlite(file: Path) -> sqlite3.Connection:
-    """Open a file that is there, for reading only: connecting must not make an empty one."""
+    """Open an existing file for reading only, so that connecting does not create an empty one. Raises StockError."""
     if not file.is_file():
         raise StockError(f"{_WHERE}: there is no file {file}")
     return sqlite3.connect(f"file:{quote(str(file.absolute()))}?mode=ro", uri=True)

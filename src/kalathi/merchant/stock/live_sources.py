@@ -1,5 +1,5 @@
-"""Live sources: an address, a function, and the marketplace's own warehouse. They return the present stock. A burst of
-orders reads them once."""
+"""Live sources: an address, a function, and the marketplace's own warehouse. They return the current stock, and a burst
+of orders reads them only once."""
 
 import asyncio
 import inspect
@@ -15,18 +15,18 @@ from kalathi.merchant.client.transport import AsyncTransport
 from kalathi.merchant.stock.quantities import DecimalSign
 from kalathi.merchant.stock.shelf import Shelf, ShelfBuilder, StockError, StockSetupError
 
-# A source is read again after so many seconds.
+# A reading is reused for this time.
 _FRESH_SECONDS: Final = 5.0
 _TIMEOUT_SECONDS: Final = 30.0
 
 
 class AskedStock:
-    """A source that is asked again when its last answer is some seconds old."""
+    """A source whose reading is reused for five seconds. Subclasses implement `_fetch`."""
 
     sends_itself = True
 
     def __init__(self, *, lags: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
-        """`lags`: the source counts dispatched pieces for some time (`--stock-lags`). `clock` gives seconds."""
+        """`lags`: the source still counts dispatched pieces for some time (`--stock-lags`). `clock` returns seconds."""
         self.lags = lags
         self._clock = clock
         self._fresh_until: float | None = None
@@ -34,10 +34,10 @@ class AskedStock:
         self._shelf = Shelf()
 
     async def read(self) -> Shelf:
-        """Return the shelf; ask if the last answer is older than five seconds. Raises StockError."""
+        """Return the shelf. Fetch it if the last reading is older than five seconds. Raises StockError."""
         if self._fresh_until is not None and self._clock() < self._fresh_until:
             return self._shelf
-        # One question for all waiting decisions. One that hangs is abandoned, and hangs once.
+        # One fetch serves all waiting decisions. If it hangs, all of them give up, and no second fetch is started.
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._answer())
         try:
@@ -47,17 +47,17 @@ class AskedStock:
             raise StockError(f"the source of the stock has not answered within {_TIMEOUT_SECONDS:g} s") from None
 
     async def refresh(self) -> Shelf:
-        """Return the answer to a question that is asked after this call. Raises StockError."""
+        """Return the result of a fetch that starts after this call. Raises StockError."""
         if self._asking is not None and not self._asking.done():
             self._fresh_until = None
-            await self.read()  # A question that is under way may be older than this call.
+            await self.read()  # The running fetch started before this call, so wait for it and fetch again.
         self._fresh_until = None
         return await self.read()
 
     async def _answer(self) -> Shelf:
         asked_at = self._clock()
         shelf = await self._fetch()
-        # The same object for the same content: a comparison ends at once.
+        # Keep the object if the content is the same, so that callers can compare by identity.
         if shelf != self._shelf:
             self._shelf = shelf
         self._fresh_until = asked_at + _FRESH_SECONDS
@@ -68,7 +68,7 @@ class AskedStock:
 
 
 class HttpStock(AskedStock):
-    """An address that answers `{"shop_uid": quantity, ...}` or `[{"shop_uid", "quantity", "price"?}, ...]`."""
+    """A URL that returns `{"shop_uid": quantity, ...}` or `[{"shop_uid", "quantity", "price"?}, ...]`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class HttpStock(AskedStock):
         self._headers = {"Accept": "application/json", **(headers or {})}
 
     async def _fetch(self) -> Shelf:
-        """Raises UnreachableError too."""
+        """GET the stock. Raises StockError, UnreachableError."""
         answer = await self._transport.send("GET", self._url, self._headers, None)
         where = "the address of the stock"
         if answer.status != 200:
@@ -122,7 +122,7 @@ class FunctionStock(AskedStock):
         return shelf_of_content(content, "the function of the stock", self._decimal_sign)
 
 
-# Members of an answer that is an error although its status is 200. No product has such a uid.
+# Members of an error answer with status 200. No product has such a uid.
 _ERROR_MEMBERS: Final = frozenset(
     {"error", "errors", "message", "status", "code", "detail", "success", "ok", "exception"}
 )
@@ -154,7 +154,7 @@ class WarehouseStock(AskedStock):
 
 
 class _Members(list[tuple[str, Any]]):
-    """A JSON object with every member, also where a name comes twice."""
+    """A JSON object as a list of members, so that repeated names are kept."""
 
 
 def shelf_of_json(body: bytes, where: str, decimal_sign: DecimalSign | None = None) -> Shelf:
@@ -214,7 +214,7 @@ def _add_objects(builder: ShelfBuilder, entries: Sequence[Any], where: str) -> N
 
 
 def uid_of_value(value: Any) -> str:
-    """Return a uid as text without the spaces around it, such as those of a CHAR column; empty where there is none."""
+    """Return a uid as text without surrounding spaces, for example of a CHAR column. Empty if there is none."""
     if value is None or isinstance(value, bool):
         return ""
     if isinstance(value, bytes | bytearray):

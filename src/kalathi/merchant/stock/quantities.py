@@ -1,8 +1,8 @@
 """Numbers of a stock source: whole pieces and prices, written as shops write them.
 
-A text can be read in one way, or it is refused with the reason. `1.000` is one piece in an English file and a thousand
-in a Greek one: such a text is refused unless the shop has said which sign stands before the decimals. Typed numbers of
-JSON and SQL mean one thing only.
+An ambiguous text is refused with the reason. For example, `1.000` is one piece in an English file and a thousand in a
+Greek one. It is refused unless the shop has configured the decimal sign (`--stock-decimal`). Typed numbers of JSON and
+SQL are never ambiguous.
 """
 
 import math
@@ -23,11 +23,11 @@ _CURRENCY: Final = re.compile(r"(?i)^\s*(?:€|eur)\s*|\s*(?:€|eur)\s*$")
 
 
 class UnreadableNumberError(ValueError):
-    """The value is not a number, or an ambiguous one; the sentence says why."""
+    """The value is not a number, or it is ambiguous. The sentence gives the reason."""
 
 
 def read_quantity(value: object, decimal_sign: DecimalSign | None = None) -> int:
-    """Return whole pieces. A negative count is zero: shops note owed pieces so.
+    """Return whole pieces. A negative number counts as zero, because shops use it for pieces that they owe.
 
     Raises UnreadableNumberError.
     """
@@ -86,13 +86,13 @@ def _number_of_text(text: str, decimal_sign: DecimalSign | None, what: str) -> D
 
 
 def _decimal_sign_of(digits: str, text: str, what: str) -> str:
-    """Return the sign before the decimals, as the text itself shows it; a sign that is not in it if there are none."""
+    """Return the decimal sign that the text itself shows, or NUL, which is not in the text, if it has no decimals."""
     signs = [character for character in digits if character in "., "]
     if not signs or signs[-1] == " " or signs.count(signs[-1]) > 1:
-        return "\0"  # A sign that comes twice can only group thousands.
+        return "\0"  # A repeated sign can only group thousands.
     point = signs[-1]
     whole, _, fraction = digits.partition(point)
-    # Beside another sign, which groups the thousands, the last one is clear.
+    # If there is another sign, it groups the thousands, and the last one is the decimal sign.
     if len(signs) == 1 and len(fraction) == 3 and 1 <= len(whole) <= 3 and not whole.startswith("0"):
         raise UnreadableNumberError(
             f"the {what} {_show_value(text)} may mean {whole} or {whole}{fraction}."

@@ -16,7 +16,7 @@ from kalathi.merchant.stock.quantities import DecimalSign, UnreadableNumberError
 
 _log = structlog.get_logger("kalathi.merchant")
 
-# Of a product that stands in a source many times, the first few places are named.
+# If a product is in a source many times, the message names only this many places.
 _PLACES_NAMED: Final = 5
 _PLURALS: Final = {"line": "lines", "row": "rows", "entry": "entries"}
 _LOGGED: Final = 5
@@ -69,12 +69,12 @@ class Stock(Protocol):
         ...
 
     async def refresh(self) -> Shelf:
-        """Return the shelf as the source shows it after this call. Raises the same."""
+        """Return the shelf, read after this call. Raises what `read` raises."""
         ...
 
 
 class ShelfBuilder:
-    """Collects a source's rows. A row that cannot be read makes its own product unreadable, and no other one."""
+    """Collect a source's rows. An unreadable row makes only its own product unreadable."""
 
     def __init__(
         self, source: str, decimal_sign: DecimalSign | None, place: Literal["line", "row", "entry"] = "line"
@@ -90,7 +90,7 @@ class ShelfBuilder:
         self._shifted: dict[str, str] = {}
 
     def add(self, shop_uid: str, quantity: object, price: object, number: int) -> None:
-        """Take a row; `number` is that of its line."""
+        """Add a row. `number` is the number of its line, row or entry."""
         if not self._is_first(shop_uid, number):
             return
         try:
@@ -106,13 +106,13 @@ class ShelfBuilder:
                 self._shelf.prices[shop_uid] = read
 
     def add_unreadable(self, shop_uid: str, number: int, reason: str) -> None:
-        """Take a row that names a product and nothing else that can be believed."""
+        """Add a row in which only the product's uid is trustworthy."""
         if self._is_first(shop_uid, number):
             self._shelf.unreadable[shop_uid] = self._reason(number, reason)
 
     def add_shifted(self, cells: Sequence[str], number: int, reason: str) -> None:
-        """Take a row of too many or too few cells. Its uid may stand in any of them, so that each could be the name of
-        a product that must not be sold under another number."""
+        """Add a row with too many or too few cells. Any cell could be its uid, so make the product of each cell
+        unreadable, unless the product has a row of its own."""
         for cell in dict.fromkeys(cell.strip() for cell in cells):
             if cell:
                 self._shifted.setdefault(cell, self._reason(number, reason))
@@ -120,7 +120,7 @@ class ShelfBuilder:
     def shelf(self) -> Shelf:
         """Return the shelf of all rows."""
         for shop_uid, reason in self._shifted.items():
-            # A row of its own says more: such a cell is often a plain word or number.
+            # A product's own row takes precedence, because a shifted cell is often a plain word or number.
             if shop_uid not in self._shelf.pieces:
                 self._shelf.unreadable.setdefault(shop_uid, reason)
         for shop_uid, numbers in self._repeated.items():
