@@ -38,6 +38,24 @@ async def test_a_change_set_is_written_whole_and_readable_at_once(database: Data
 
 
 @pytest.mark.parametrize(
+    ("parts", "result"),
+    [
+        ((Update("counters", {"name": "a"}, {"value": 5}), Update("counters", {"name": "a"}, {"value": Add(2)})), 7),
+        ((Update("counters", {"name": "a"}, {"value": Add(2)}), Update("counters", {"name": "a"}, {"value": 5})), 5),
+        ((Update("counters", {"name": "a"}, {"value": 5}), Update("counters", {"name": "a"}, {"value": 6})), 6),
+    ],
+)
+async def test_two_updates_of_one_row_are_applied_in_their_order(
+    database: Database, parts: tuple[Update, ...], result: int
+) -> None:
+    await database.commit(ChangeSet(_counter("a", 1), _counter("b", 1)))
+    # Another set of the group has updates of the same shape.
+    other = ChangeSet(Update("counters", {"name": "b"}, {"value": 5}))
+    assert await database.commit_each([ChangeSet(*parts), other]) == [None, None]
+    assert await _values(database) == {"a": result, "b": 5}
+
+
+@pytest.mark.parametrize(
     "failing",
     [
         pytest.param(Update("counters", {"name": "a"}, {"value": 9}, when={"value": 7}), id="another value"),

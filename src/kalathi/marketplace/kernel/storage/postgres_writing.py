@@ -14,6 +14,7 @@ group runs again on another one. If it is lost later, the group's mark shows whe
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -252,14 +253,13 @@ def _send_guarded(connection: Connection, group: Sequence[ChangeSet]) -> list[_S
     alone: list[tuple[str, str, int, int, Guarded]] = []
     together: dict[Shape, list[tuple[int, Guarded]]] = {}
     for place, changes in enumerate(group):
-        keys = set()
+        # Parts that change one row more than once are sent by themselves, so that they keep their order.
+        changed = Counter((part.table, *part.key.values()) for part in changes.guarded)
         for position, part in enumerate(changes.guarded):
-            row = (part.table, *part.key.values())
-            if row in keys or not _is_plain(part):
+            if changed[part.table, *part.key.values()] > 1 or not _is_plain(part):
                 alone.append((part.table, str(list(part.key.values())), place, position, part))
             else:
                 together.setdefault(_shape(part), []).append((place, part))
-            keys.add(row)
     sent: list[_Sent] = []
     for _, _, place, _, part in sorted(alone, key=lambda entry: entry[:4]):
         sql, parameters = make_guarded_statement(part, _DIALECT)
