@@ -251,9 +251,9 @@ class _Process:
         self._is_dead = True
         # A task in wait_for may swallow its cancellation, so it is cancelled twice.
         self._worker.end()
-        for task in [self._running, *self._worker._unfinished()]:
+        for task in [self._running, *self._worker._list_unfinished()]:
             task.cancel()
-        await asyncio.gather(self._running, *self._worker._unfinished(), return_exceptions=True)
+        await asyncio.gather(self._running, *self._worker._list_unfinished(), return_exceptions=True)
 
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS

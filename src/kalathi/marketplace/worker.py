@@ -137,15 +137,15 @@ class Worker:
                 self._give_back(pool, pool.ready.popleft())
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + _DRAIN_SECONDS
-        while unfinished := self._unfinished():
+        while unfinished := self._list_unfinished():
             if loop.time() > ends_at:
                 break
             await asyncio.wait(unfinished, timeout=ends_at - loop.time())
-        for task in self._unfinished():
+        for task in self._list_unfinished():
             task.cancel()
-        await asyncio.gather(*self._unfinished(), return_exceptions=True)
+        await asyncio.gather(*self._list_unfinished(), return_exceptions=True)
 
-    def _unfinished(self) -> set[asyncio.Task[None]]:
+    def _list_unfinished(self) -> set[asyncio.Task[None]]:
         return self._tasks if self._recording is None else {*self._tasks, self._recording}
 
     async def _rest(self, seconds: float) -> None:
@@ -317,7 +317,7 @@ class Worker:
             return [error] * len(groups)
 
     async def _put_off(self, row: DueRow) -> None:
-        """Put off a row whose job failed unexpectedly, each time for longer."""
+        """Put off a row after an unexpected failure of its job, each time for longer."""
         pause_millis = min(_FIRST_PAUSE_MILLIS * 2 ** min(row.attempts, 10), _LONGEST_PAUSE_MILLIS)
         try:
             await self._database.commit(ChangeSet(repeat_at(row, self._clock.now_millis() + pause_millis)))

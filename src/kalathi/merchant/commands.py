@@ -120,11 +120,11 @@ class Command:
                 return f"{name} cannot be started: {reason}"
             case LimitMet():
                 still = ", and its process cannot be ended" if outcome.is_running else ""
-                return f"{name} did not end within {outcome.limit}{still}{_said(outcome)}"
+                return f"{name} did not end within {outcome.limit}{still}{_quote_output(outcome)}"
             case Ended(status) if status < 0:
-                return f"{name} was ended by {_signal_name(-status)}{_said(outcome)}"
+                return f"{name} was ended by {_signal_name(-status)}{_quote_output(outcome)}"
             case Ended(status):
-                return f"{name} ended with status {status}{_said(outcome)}"
+                return f"{name} ended with status {status}{_quote_output(outcome)}"
 
     def _start(self, stack: contextlib.ExitStack, arguments: Sequence[str], body: bytes) -> "_Running":
         given, output, errors = (
@@ -155,7 +155,7 @@ class _Running:
         self._errors = errors
         # The command's exit status; None if it reached its time limit.
         self._status: int | None = None
-        self._said = ("", "")
+        self._tails = ("", "")
         self._has_group = True
 
     def until_end(self, limit_seconds: float) -> Iterator[float]:
@@ -163,7 +163,7 @@ class _Running:
         yield from self._wait(lambda: self._process.poll() is not None, limit_seconds)
         self._status = self._process.poll()
         # Read before any signal: a shell's "Terminated" would hide the reason.
-        self._said = _tail(self._output), _tail(self._errors)
+        self._tails = _tail(self._output), _tail(self._errors)
 
     def end_group(self) -> Iterator[float]:
         """End the process group of a command that did not succeed. Yield pauses until the group has ended."""
@@ -184,7 +184,7 @@ class _Running:
 
     def outcome(self, limit: Limit) -> Outcome:
         """Return the outcome, after both waits."""
-        output, errors = self._said
+        output, errors = self._tails
         if self._status is None:
             return LimitMet(limit, output, errors, self._process.poll() is None)
         return Ended(self._status, output, errors)
@@ -236,7 +236,7 @@ def _tail(stream: IO[bytes]) -> str:
     return os.pread(stream.fileno(), _TAIL_BYTES, max(length - _TAIL_BYTES, 0)).decode("utf-8", "replace")
 
 
-def _said(outcome: Ended | LimitMet) -> str:
+def _quote_output(outcome: Ended | LimitMet) -> str:
     said = " ".join((outcome.errors.strip() or outcome.output).split())
     return f": {said[-_SHOWN_CHARACTERS:]}" if said else ""
 

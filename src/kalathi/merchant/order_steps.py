@@ -29,7 +29,7 @@ from kalathi.merchant.sentences import describe_answer, would_answer
 from kalathi.merchant.stock import Shelf
 from kalathi.merchant.stock_reader import StockReader
 
-# States in which the parcel will not be sent, so a printed label must be withdrawn.
+# The parcel will not be sent in these states, so a printed label must be withdrawn.
 _NOT_SENT: Final = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
 
 

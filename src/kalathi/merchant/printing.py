@@ -87,15 +87,15 @@ class CommandPrinter(FolderPrinter):
         outcome = self._command.run(str(path))
         match outcome:
             case Ended(status=0, output=output):
-                self._printed(path, output)
+                self._note_job(path, output)
             case LimitMet(output=output):
-                self._printed(path, output)
+                self._note_job(path, output)
                 raise UnsurePrinterError(self._command.describe(outcome))
             case _:
                 raise PrinterError(self._command.describe(outcome))
         return path
 
-    def _printed(self, path: Path, output: str) -> None:
+    def _note_job(self, path: Path, output: str) -> None:
         """Store the id of the print job, if the command printed one."""
 
 
@@ -138,7 +138,7 @@ class QueuePrinter(CommandPrinter):
                 raise PrinterError(f"the print job {job} was not cancelled: {self._cancel.describe(outcome)}")
         file.unlink()
 
-    def _printed(self, path: Path, output: str) -> None:
+    def _note_job(self, path: Path, output: str) -> None:
         # As in "request id is label-42 (1 file(s))".
         found = re.search(rf"request id is ({self._job})(?!\S)", output, re.ASCII)
         if found:

@@ -30,7 +30,7 @@ _RETURN_GOES_ON: Final = (ReturnState.RETURNING, ReturnState.PENDING_PHYSICAL_RE
 _TO_SPARE: Final = timedelta(hours=1)
 _LAST: Final = "reconciled"
 _LAST_THERE: Final = "reconciled by the marketplace's clock"
-# Limit for a list whose pagination never ends.
+# Limit for a list with endless pagination.
 _MOST_PAGES: Final = 200
 
 

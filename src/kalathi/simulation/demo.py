@@ -133,7 +133,7 @@ class Demo:
 
     async def _accept(self, operator: OperatorClient, shop: _OpenShop) -> Ending:
         code = await self._place(operator, shop, {"BOOK-ODYSSEY": 1, "PEN-BLUE": 2}, customer=0)
-        return await self._printed(operator, shop, code, "accept")
+        return await self._wait_for_label(operator, shop, code, "accept")
 
     async def _reject(self, operator: OperatorClient, shop: _OpenShop) -> Ending:
         code = await self._place(operator, shop, {"MEM-64": 3, "CABLE-C": 1}, customer=1)
@@ -148,7 +148,7 @@ class Demo:
         if successor is None:
             return Ending(False, [*ended.lines, "reject   no new order came for what is available"])
         self._story.step("marketplace", shop.shop.name, "what is available comes back as a new order", successor)
-        printed = await self._printed(operator, shop, successor, "reject")
+        printed = await self._wait_for_label(operator, shop, successor, "reject")
         sticks = (await operator.order(successor))["order"]["line_items"][0]["quantity"]
         return Ending(printed.good and sticks == _AVAILABLE, [*ended.lines, *printed.lines])
 
@@ -158,7 +158,7 @@ class Demo:
                 return other
         return None
 
-    async def _printed(self, operator: OperatorClient, shop: _OpenShop, code: str, case: str) -> Ending:
+    async def _wait_for_label(self, operator: OperatorClient, shop: _OpenShop, code: str, case: str) -> Ending:
         path = shop.prints / f"{code}.pdf"
         detail = await self._until(
             operator, shop, code, lambda seen: bool(seen["order"]["courier_voucher"]) and path.exists()

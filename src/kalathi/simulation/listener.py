@@ -195,7 +195,7 @@ class Listener:
             answer = await sender.post(self._forwarding.url, event.body.encode(), headers)
         is_copy = event.number == 0
         if not is_copy:
-            await connection.send(encode(_answered(event.number, answer)).decode())
+            await connection.send(encode(_make_answer(event.number, answer)).decode())
         self._heard(Heard(event, _content(event.body), answer, is_copy))
 
     def _sender(self, role: Role) -> WebhookSender:
@@ -209,7 +209,7 @@ class Listener:
         )
 
 
-def _answered(number: int, answer: Answer | None) -> Answered:
+def _make_answer(number: int, answer: Answer | None) -> Answered:
     if answer is None:
         return Answered(number=number, status=200)
     return Answered(

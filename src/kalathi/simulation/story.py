@@ -54,7 +54,7 @@ class Story:
         code, _, details = rest.partition(": ")
         self._heard[code, what] = details
 
-    def heard(self, code: str, what: str) -> str:
+    def connector_line(self, code: str, what: str) -> str:
         """Return the details of the connector's line about this step. Empty if there is none yet."""
         return self._heard.get((code, what), "")
 
@@ -74,14 +74,14 @@ class Story:
             delivery = deliveries.get(version)
             if delivery and delivery["state"] == "pending":
                 return  # Print a transition together with its webhook, and a voucher together with its printing.
-            if entry["event"] == "issue_voucher" and not self.heard(code, "printed"):
+            if entry["event"] == "issue_voucher" and not self.connector_line(code, "printed"):
                 return
             self._told[code] = version
             self._report_move(shop_name, code, entry["event"], detail["order"])
             if delivery:
                 status = delivery["attempts"][-1]["status"] if delivery["attempts"] else "no URL"
                 self.step(_MARKETPLACE, shop_name, f"webhook {delivery['event_type']}, answered {status}", code)
-            if entry["event"] == "issue_voucher" and (path := self.heard(code, "printed")):
+            if entry["event"] == "issue_voucher" and (path := self.connector_line(code, "printed")):
                 self.step(shop_name, "printer", path, code)
 
     def _report_move(self, shop_name: str, code: str, event: str, order: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ class Story:
             codes = ", ".join(order["courier_tracking_codes"])
             self.step("courier", _MARKETPLACE, f"{words}: {codes}", code)
         elif event in {"accept", "reject"}:
-            reason = self.heard(code, f"{event}ed")
+            reason = self.connector_line(code, f"{event}ed")
             self.step(shop_name, _MARKETPLACE, f"{event} ({reason})" if reason else f"{event}: {words}", code)
         elif event != "place":  # The customer's line has already been printed.
             self.step(_MARKETPLACE, _MARKETPLACE, words, code)

@@ -75,14 +75,14 @@ class Traffic:
         shop = chance.choice(shops)
         try:
             if chance.random() < _LIMITED:
-                await self._limited(chance, shop, number)
+                await self._sell_last_pieces(chance, shop, number)
             else:
-                await self._answered(chance, shop, await self._place(chance, shop, shop.listings))
+                await self._answer_order(chance, shop, await self._place(chance, shop, shop.listings))
         except (OperatorError, MarketplaceError, UnreachableError):
             # A race was lost, or a fault rule applied: both are part of the traffic.
             self.counts["refused"] += 1
 
-    async def _limited(self, chance: random.Random, shop: TrafficShop, number: int) -> None:
+    async def _sell_last_pieces(self, chance: random.Random, shop: TrafficShop, number: int) -> None:
         """Sell the last pieces of a product, fewer than its listing says. The product is used for nothing else: the
         rejection sets its listing to the real number, and other carts must not depend on when that happens."""
         listing = shop.listings[0] | {"shop_uid": f"LAST-{number}", "quantity": _LAST_PIECES}
@@ -111,7 +111,7 @@ class Traffic:
         code: str = orders[0]["code"]
         return code
 
-    async def _answered(self, chance: random.Random, shop: TrafficShop, code: str) -> None:
+    async def _answer_order(self, chance: random.Random, shop: TrafficShop, code: str) -> None:
         order = await shop.client.order(code)
         kind = chance.random()
         if kind < 0.05:
@@ -124,9 +124,9 @@ class Traffic:
             window = chance.choice(options.pickup_window)
             await shop.client.accept(code, options.pickup_location[0].id, window.id, 1)
             self.counts["accepted"] += 1
-            await self._carried(chance, code)
+            await self._carry(chance, code)
 
-    async def _carried(self, chance: random.Random, code: str) -> None:
+    async def _carry(self, chance: random.Random, code: str) -> None:
         if chance.random() < 0.05:
             await self._do(code, "cancel", "cancelled")
             return

@@ -98,9 +98,9 @@ class MerchantsFront:
             return await self._other(scope, receive, token_hash, headers)
         call, code = self._call(scope)
 
-        caller = await self._admitted(scope, token_hash, code, headers.accept)
+        caller = await self._admit(scope, token_hash, code, headers.accept)
 
-        def asked_of(caller: store.Caller | None) -> OrderCall:
+        def make_call(caller: store.Caller | None) -> OrderCall:
             found = caller and (caller.found or self._context.demo.find(code))
             if caller is None or found is None:
                 raise refuse(OrderNotFound())
@@ -109,9 +109,9 @@ class MerchantsFront:
             return OrderCall(caller.shop, found, scope["query_string"], call.part, now, is_demo=is_demo)
 
         def find(view: View) -> OrderCall:
-            return asked_of(store.for_token(view, token_hash, code))
+            return make_call(store.for_token(view, token_hash, code))
 
-        asked = asked_of(caller)
+        asked = make_call(caller)
         if scope["method"] == "GET":
             return show_order(self._context, asked)
         body, content = await _body(call.body, receive, headers)
@@ -129,7 +129,7 @@ class MerchantsFront:
 
     async def _other(self, scope: Scope, receive: Receive, token_hash: bytes, headers: _Headers) -> Reply:
         route, named = self._others.find(scope["method"], scope["path"])
-        caller = await self._admitted(scope, token_hash, "", headers.accept)
+        caller = await self._admit(scope, token_hash, "", headers.accept)
         query = read_query(scope["query_string"])
         body, content = await _body(route.body, receive, headers)
         keyed = None
@@ -162,7 +162,7 @@ class MerchantsFront:
             return self._others.find(scope["method"], path)[0].name
         return ""
 
-    async def _admitted(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
+    async def _admit(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
         """Return the caller, after the checks in their order: token, then the limit, then Accept."""
         caller = await self._context.database.read_point(lambda view: store.for_token(view, token_hash, code))
         if caller is None:

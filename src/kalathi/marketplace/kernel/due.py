@@ -207,13 +207,13 @@ def claim(rows: Sequence[DueRow], real_millis: int) -> tuple[ChangeSet, list[Due
 
 
 def complete_all(rows: Iterable[DueRow]) -> DeleteMany:
-    """Return the deletion of rows whose jobs have ended. It fails unless we still hold the lease of every row."""
+    """Return the deletion of rows with finished jobs. It fails unless we still hold the lease of every row."""
     gone = [(shop_id, kind, subject, sequence, lease) for kind, shop_id, subject, sequence, _, _, _, lease in rows]
     return DeleteMany("due", _KEY, ("lease",), gone)
 
 
 def complete(row: DueRow) -> Delete:
-    """Return the deletion of a row whose job has ended. It fails unless we still hold the lease."""
+    """Return the deletion of a row with a finished job. It fails unless we still hold the lease."""
     return Delete("due", row.key(), when={"lease": row.lease})
 
 
@@ -260,7 +260,7 @@ _EARLIEST: Final = f"SELECT {', '.join(f'(SELECT min(due_at) FROM due WHERE kind
 
 def find_earliest_by_kind(view: View) -> dict[DueKind, int]:
     """Return when the next job of each kind is due, leased ones included; kinds without jobs are left out. One
-    statement, each part of which takes the first entry of an index."""
+    statement; each of its parts reads the first entry of an index."""
     row = view.one(_EARLIEST, {kind: kind for kind in DueKind}) or ()
     return {kind: due_at for kind, due_at in zip(DueKind, row, strict=False) if due_at is not None}
 

@@ -66,7 +66,7 @@ class IdempotencyKeys:
             self._in_flight.discard(name)
 
     async def forget(self, row: DueRow) -> None:
-        """Delete a key whose time is over. In the row, `shop_id` is its owner and `subject` the key."""
+        """Delete an expired key. In the row, `shop_id` is its owner and `subject` the key."""
         key: dict[str, Value] = {"owner": row.shop_id, "key": row.subject}
         await self._database.commit(ChangeSet(complete(row), Delete("idempotency_keys", key, touches=None)))
 

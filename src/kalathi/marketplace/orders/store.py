@@ -238,7 +238,7 @@ def update_order(found: FoundOrder, step: Step, document: bytes, at_millis: int)
 
 
 def replace_upload(order: Order, kind: UploadKind, link: str, upload: Upload) -> ChangeSet:
-    """Store a file of an order. It replaces an earlier file of this kind, whose link stops working."""
+    """Store a file of an order. It replaces an earlier file of this kind; the earlier link stops working."""
     key: dict[str, Value] = {"shop_id": order.shop_id, "code": order.code, "kind": kind}
     row: dict[str, Value] = {**key, "link": link, "mime_type": upload.mime_type, "content": upload.content}
     return ChangeSet(Delete("uploads", key, touches=None), Insert("uploads", row))

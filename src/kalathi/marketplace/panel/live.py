@@ -16,7 +16,7 @@ from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.panel.refusals import TooManyOpenPages
 
-# The tables whose changes a page can follow.
+# The tables that a page can follow.
 LIVE_TABLES: Final = (
     *("orders", "timeline", "webhook_events", "delivery_attempts", "uploads"),
     *("counters", "sandbox_faults"),

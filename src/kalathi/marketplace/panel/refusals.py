@@ -66,7 +66,7 @@ class TooManyOpenPages(Refusal, frozen=True):
 
 
 class UnreadableForm(Refusal, frozen=True):
-    """A form whose encoding cannot be read."""
+    """A form with an unreadable encoding."""
 
     CODE = ErrorCode.UNREADABLE_BODY
     SENTENCE = "The form cannot be read."

@@ -43,7 +43,7 @@ class FileTooLarge(Refusal, frozen=True):
 
 
 class WrongFileType(Refusal, frozen=True):
-    """A file whose content has a type that is not accepted."""
+    """A file with content of a type that is not accepted."""
 
     document: str
     found: str
@@ -107,7 +107,7 @@ def _choose(parts: list[Part], names: tuple[str, ...]) -> bytes:
 def check_upload(content: bytes, field: FileField) -> Upload:
     """Return the file with the type of its content. Raises the field's two refusals."""
     if not content:
-        raise DomainError(field.missing, FileMissing(field.title))  # A form in which no file was chosen.
+        raise DomainError(field.missing, FileMissing(field.title))  # A form without a chosen file.
     if len(content) > LARGEST_UPLOAD_BYTES:
         raise too_large(field)
     found = mime_type(content[:1024])

@@ -33,7 +33,7 @@ class Sender(Protocol):
 
 
 class Transport(Protocol):
-    """The layer between the dispatcher and the network, in which a sandbox injects faults."""
+    """The layer between the dispatcher and the network. A sandbox injects faults here."""
 
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
@@ -133,7 +133,7 @@ class Dispatcher:
             answer = await self._send(row, event_type, url, body, headers)
         if answer.error is SendError.LISTENER_GONE:
             return Attempted(row, None, FREED)
-        ended = self._ended(row, event_type, answer)
+        ended = self._make_outcome(row, event_type, answer)
         if event_type == OPENING and isinstance(ended.outcome, Delivered):
             return ended._replace(opens=url or "")
         return ended
@@ -164,7 +164,7 @@ class Dispatcher:
             _log.exception("webhook_failed")
             return Answer(url, None, SendError.UNFORESEEN, b"", 0)
 
-    def _ended(self, row: DueRow, event_type: str, answer: Answer) -> Attempted:
+    def _make_outcome(self, row: DueRow, event_type: str, answer: Answer) -> Attempted:
         at_millis = self._clock.now_millis()
         outcome = self._schedule.outcome(
             delivered=answer.delivered,

@@ -173,16 +173,16 @@ class WebhookSender:
         if kept is not None:
             attempt.connection = kept
             try:
-                return self._done(attempt, place, await kept.exchange(request))
+                return self._finish(attempt, place, await kept.exchange(request))
             except OSError:
                 # The server closed the idle connection. No byte arrived, so it has most likely not received the
                 # request.
                 pass
         attempt.connection = attempt.reader = None
         attempt.connection = await self._dialer.dial(target)
-        return self._done(attempt, place, await attempt.connection.exchange(request))
+        return self._finish(attempt, place, await attempt.connection.exchange(request))
 
-    def _done(self, attempt: _Attempt, place: object, reader: AnswerReader) -> AnswerReader:
+    def _finish(self, attempt: _Attempt, place: object, reader: AnswerReader) -> AnswerReader:
         attempt.reader = reader
         if attempt.connection is not None:
             self._pool.keep(place, attempt.connection)

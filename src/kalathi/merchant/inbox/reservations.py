@@ -43,7 +43,7 @@ class Reservation(NamedTuple):
     counted_as: str
     # The source's last readable number of that uid; None if there was none yet.
     number: int | None
-    # The first reading in which the source did not name the product; None while it names it.
+    # The time of the first reading without the product; None while the source names it.
     gone_at: float | None
     # The last time at which the source showed `number`, if readings without a usable number have followed; else None.
     shown_until: float | None = None
@@ -268,7 +268,7 @@ class Reservations:
         return [row[0] for row in rows]
 
     def list_departed(self) -> list[str]:
-        """Return the orders whose departed pieces are still reserved, because the source may still count them."""
+        """Return the orders with departed pieces that are still reserved, because the source may still count them."""
         rows = self._connection.execute(
             "SELECT DISTINCT code FROM reservations WHERE left_at IS NOT NULL ORDER BY code"
         )

@@ -87,7 +87,7 @@ class Subjects:
         return row is not None and row[0] is not None
 
     def in_state(self, seen: str) -> list[Known]:
-        """Return every order and return whose last fetched state is this one."""
+        """Return every order and return that was last fetched in this state."""
         rows = self._connection.execute(
             "SELECT kind, code, state, seen, answer_until, note FROM looks WHERE seen = ? ORDER BY code", (seen,)
         )
@@ -98,7 +98,7 @@ class Subjects:
         return dict(self._connection.execute("SELECT seen, count(*) FROM looks WHERE kind = ? GROUP BY seen", (kind,)))
 
     def watch_deadline(self, code: str, answer_until: float | None) -> None:
-        """Record the deadline (seconds since 1970) of an order whose other members are unreadable."""
+        """Record the deadline (seconds since 1970) of an order with other, unreadable members."""
         self._connection.execute(
             "UPDATE looks SET warned = warned AND answer_until IS ?1, answer_until = ?1"
             " WHERE kind = 'order' AND code = ?2",

@@ -21,7 +21,7 @@ _TIMEOUT_SECONDS: Final = 30.0
 
 
 class AskedStock:
-    """A source whose reading is reused for five seconds. Subclasses implement `_fetch`."""
+    """A source with readings that are reused for five seconds. Subclasses implement `_fetch`."""
 
     sends_itself = True
 

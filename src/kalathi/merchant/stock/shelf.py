@@ -106,7 +106,7 @@ class ShelfBuilder:
                 self._shelf.prices[shop_uid] = read
 
     def add_unreadable(self, shop_uid: str, number: int, reason: str) -> None:
-        """Add a row in which only the product's uid is trustworthy."""
+        """Add a row with nothing but a trustworthy uid of the product."""
         if self._is_first(shop_uid, number):
             self._shelf.unreadable[shop_uid] = self._reason(number, reason)
 

@@ -108,15 +108,15 @@ class PostgresDatabase(Database):
         self._local = threading.local()
         self._open: set[Connection] = set()
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
-        self._writing = PostgresWriter(self._connected)
+        self._writing = PostgresWriter(self._connect_patiently)
         self._writer = GroupWriter(
             lambda sets: partial(self._writing.write, sets),
-            written=self._written,
+            written=self._note_written,
             answered=lambda _count: None,
             measured=self.metrics.note_group,
         )
         self.metrics.watch_queue(self._writer.waiting)
-        self._notifier = _Notifier(self._connected, self._closing, self._notify_all)
+        self._notifier = _Notifier(self._connect_patiently, self._closing, self._notify_all)
 
     async def read_point(self, query: Query[T]) -> T:
         """Read on a reader thread, without a snapshot: one statement needs none."""
@@ -208,12 +208,12 @@ class PostgresDatabase(Database):
         if connection is None or connection.closed:
             if connection is not None:
                 self._open.discard(connection)
-            connection = self._connected()
+            connection = self._connect_patiently()
             self._local.connection = connection
             self._open.add(connection)
         return connection
 
-    def _connected(self) -> Connection:
+    def _connect_patiently(self) -> Connection:
         """Return a new connection. Wait for a server that is unreachable, for example during its restart, until 10
         seconds after the first failure. Raises StorageError."""
         while True:
@@ -229,7 +229,7 @@ class PostgresDatabase(Database):
                 self._down_since = None
                 return connection
 
-    def _written(self, tables: set[str]) -> None:
+    def _note_written(self, tables: set[str]) -> None:
         self._notify(tables)
         if tables:
             self._notifier.notify()

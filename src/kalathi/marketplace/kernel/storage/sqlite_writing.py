@@ -68,7 +68,7 @@ def begin_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Be
 
 
 def write_claim(connection: sqlite3.Connection, command: Callable[[], tuple[ChangeSet, T]]) -> T:
-    """Read and write in one transaction whose commit does not wait for the disk. Raises the command's own errors,
+    """Read and write in one transaction. Its commit does not wait for the disk. Raises the command's own errors,
     ConditionFailedError, StorageError."""
     try:
         connection.execute(_NORMAL)

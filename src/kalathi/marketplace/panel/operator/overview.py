@@ -15,7 +15,7 @@ from kalathi.marketplace.webhooks.store import backlog
 
 # Only the latest webhooks are counted, because counting a large log takes seconds.
 _COUNTED: Final = 10_000
-# The tables whose new rows change a page of the operator, by page.
+# The tables that change a page of the operator by new rows, by page.
 _PLACES: Final = {
     "overview": LIVE_TABLES,
     "orders": ("orders", "timeline"),

@@ -52,7 +52,7 @@ class Visitor(NamedTuple):
 
     @property
     def whose(self) -> str:
-        """The id of the shop whose pages are open; empty without one."""
+        """The id of the shop with open pages; empty without one."""
         return self.shop.id if self.shop else ""
 
     @property
