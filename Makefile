@@ -66,7 +66,7 @@ types:
 	@$(BIN)/python -m tests.browser.check_types
 
 unit:
-	$(BIN)/pytest -q -n $(CROWD) tests/unit tests/contract tests/test_tidy.py
+	$(BIN)/pytest -q -n 3 tests/unit tests/contract tests/test_tidy.py
 
 browser: .venv/made-dev
 	@$(BIN)/python -m tests.browser.get_browser

@@ -427,4 +427,4 @@ class OrderLife(RuleBasedStateMachine):
 
 
 TestOrderLife = OrderLife.TestCase
-TestOrderLife.settings = settings(max_examples=250)
+TestOrderLife.settings = settings(max_examples=150)

@@ -333,4 +333,4 @@ class ReturnLife(RuleBasedStateMachine):
 
 
 TestReturnLife = ReturnLife.TestCase
-TestReturnLife.settings = settings(max_examples=200)
+TestReturnLife.settings = settings(max_examples=120)

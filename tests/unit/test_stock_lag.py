@@ -17,7 +17,7 @@ from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox.reservations import Claim, Reservations
 from kalathi.merchant.stock import Shelf
 
-DAYS = int(os.environ.get("KALATHI_TEST_STOCK_DAYS", "30"))
+DAYS = int(os.environ.get("KALATHI_TEST_STOCK_DAYS", "20"))
 _STEPS: Final = 1000
 _LONGEST_EXPORT_SECONDS: Final = 3600.0
 _LAGS: Final = (0.0, 600.0, 1200.0)
