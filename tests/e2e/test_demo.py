@@ -36,7 +36,7 @@ async def test_the_demo_narrates_both_use_cases_and_exits_with_zero(tmp_path: Pa
     assert "\x1b" not in told, "plain lines when piped"
     assert "FAIL" not in told
     assert "1 of 3 available" in told
-    assert "what is available comes back as a new order" in told
+    assert "a new order for the available pieces" in told
     paths = re.findall(r"^ok +\w+ +printed (\S+\.pdf)$", told, re.MULTILINE)
     assert len(paths) == 2
     for path in paths:

@@ -147,7 +147,7 @@ class Demo:
         successor = await self._successor(operator, detail["cart"]["id"], code)
         if successor is None:
             return Ending(False, [*ended.lines, "reject   no new order came for what is available"])
-        self._story.step("marketplace", shop.shop.name, "what is available comes back as a new order", successor)
+        self._story.step("marketplace", shop.shop.name, "a new order for the available pieces", successor)
         printed = await self._wait_for_label(operator, shop, successor, "reject")
         sticks = (await operator.order(successor))["order"]["line_items"][0]["quantity"]
         return Ending(printed.good and sticks == _AVAILABLE, [*ended.lines, *printed.lines])

@@ -15,10 +15,10 @@ _WORDS: Final = {
     "expire": "the order has expired",
     "cancel": "the order is cancelled",
     "extend": "the deadline is extended",
-    "issue_voucher": "the courier's voucher is made",
-    "set_as_ready": "the voucher was downloaded: the order is ready",
-    "hand_over": "the courier has picked it up",
-    "deliver": "the customer has it",
+    "issue_voucher": "the courier's voucher is created",
+    "set_as_ready": "voucher downloaded: the order is ready",
+    "hand_over": "the courier has picked the order up",
+    "deliver": "the order is delivered",
 }
 _COLOURS: Final = {"customer": "magenta", _MARKETPLACE: "cyan", "courier": "yellow", "printer": "green"}
 
