@@ -35,10 +35,12 @@ Message = str | tuple[str, ...]
 
 def extract_code(
     file: IO[bytes], keywords: Mapping[str, Any], comment_tags: Collection[str], options: Mapping[str, Any]
-) -> Iterator[tuple[int, str, str, list[str]]]:
+) -> Iterator[tuple[int, str, Message, list[str]]]:
     """An extraction method of Babel: yield every text of the code. The file only says when to do so."""
     for text in sorted(_list_texts_of_code()):
         yield 0, "gettext", text, []
+    for text in sorted({text for words in wording.COUNTED.values() for text in words.values()}):
+        yield 0, "ngettext", (text, text), []
 
 
 def extract_texts() -> Iterator[Message]:

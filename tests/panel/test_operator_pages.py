@@ -228,7 +228,7 @@ async def test_the_overview_counts_and_names_the_oldest_event_that_is_not_delive
         await place.market.settle()
         await place.shop.accepted()
         page = await place.operator.get("/")
-        for words in ("1 Open", "1 Accepted", "0 Rejected", "1 Pending", "3 Delivered", "1 shop"):
+        for words in ("1 open", "1 accepted", "0 rejected", "1 pending", "3 delivered", "1 shop"):
             assert words in page.text, words
         assert f"/operator/deliveries/{place.shop.id}.{code}.1" in page.links
         assert "1 attempt" in page.text

@@ -175,3 +175,8 @@ def test_an_address_of_ours_is_linked_without_its_host() -> None:
 def test_an_undefined_name_in_a_template_is_an_error() -> None:
     with pytest.raises(Exception, match="undefined"):
         render("error.html", Language.ENGLISH, {})
+
+
+def test_a_counted_state_follows_the_plural_rule_of_the_catalogue() -> None:
+    assert [GREEK.count("open", "open", number) for number in (0, 1, 13)] == ["ανοιχτές", "ανοιχτή", "ανοιχτές"]
+    assert [ENGLISH.count("open", "open", number) for number in (1, 13)] == ["open", "open"]

@@ -97,6 +97,7 @@ def _environment(language: Language) -> Environment:
         "done_text": lambda word: words.text(wording.DONE[word]),
         "masked": lambda url: mask_url(url) if url else "",
         "given": lambda value, other="": other if value is UNSET or value is None else value,
+        "counted": lambda word, kind, number: words.count(*2 * (wording.COUNTED[kind][word],), number),
         "words": lambda word, kind: words.text(wording.KINDS[kind].get(str(word), str(word))),
     }
     environment.globals |= {

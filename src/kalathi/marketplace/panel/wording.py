@@ -185,6 +185,11 @@ _RETURN_TRIGGERS: Final[Mapping[str, str]] = {
     ReturnTriggerKind.STATE: "State",
 }
 
+# States behind a number, such as "13 open". Greek has a plural of them.
+COUNTED: Final[Mapping[str, Mapping[str, str]]] = {
+    "order_state": {state: name.lower() for state, name in _ORDER_STATES.items()},
+    "delivery_state": {state: name.lower() for state, name in DELIVERY_STATES.items()},
+}
 KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "order_state": _ORDER_STATES,
     "return_state": _RETURN_STATES,
