@@ -159,7 +159,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "return operations": return_operations,
     "merchants calls": lambda: calls(Access.MERCHANT),
     "operators calls": lambda: calls(Access.OPERATOR),
-    "links": lambda: calls(Access.ANYBODY, Access.MONITOR),
+    "links": lambda: calls(Access.PUBLIC, Access.MONITOR),
     "client calls": client_calls,
     "client failures": client_failures,
     "settings": settings,

@@ -99,13 +99,17 @@ async def test_a_shops_lists_contain_nothing_of_another_shop(tmp_path: Path) -> 
 async def test_every_private_page_requires_the_right_session(tmp_path: Path) -> None:
     async with open_remote(tmp_path) as market:
         mine, theirs = await fill_shop(market, "Mine"), await fill_shop(market, "Theirs")
-        nobody, merchant, operator = Visitor(market), Visitor(market), Visitor(market)
+        anonymous, merchant, operator = Visitor(market), Visitor(market), Visitor(market)
         await merchant.sign_in(mine.shop.token)
         await operator.sign_in(OPERATOR_TOKEN)
         token = (await merchant.get("/shop/settings")).forms[0].values["form_token"]
         before = await facts_of(market, theirs)
         tried = 0
-        for visitor, who in ((nobody, (Who.SHOP, Who.OPERATOR)), (merchant, (Who.OPERATOR,)), (operator, (Who.SHOP,))):
+        for visitor, who in (
+            (anonymous, (Who.SHOP, Who.OPERATOR)),
+            (merchant, (Who.OPERATOR,)),
+            (operator, (Who.SHOP,)),
+        ):
             for page in (*pages_of(*who), *pages_of(*who, live=True), *pages_of(*who, method="POST")):
                 for path in theirs.paths(page):
                     body = None if page.method == "GET" else f"form_token={token}".encode()
@@ -128,11 +132,11 @@ async def test_every_private_page_requires_the_right_session(tmp_path: Path) -> 
 async def test_anonymous_callers_cannot_open_update_streams(tmp_path: Path) -> None:
     async with open_remote(tmp_path) as market:
         world = await fill_shop(market, "First")
-        nobody = Visitor(market)
+        anonymous = Visitor(market)
         for page in pages_of(Who.SHOP, Who.OPERATOR, live=True):
             for path in world.paths(page):
                 for _ in range(40):
-                    assert (await nobody.request("GET", path)).status == 303
+                    assert (await anonymous.request("GET", path)).status == 303
         websocket = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
         key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
         answer = await market.call("GET", f"/marketplace/shops/{world.shop.id}/listen", headers=websocket | key)

@@ -186,7 +186,7 @@ async def test_the_focus_stays_on_the_same_element_or_goes_to_the_page() -> None
 @pytest.mark.parametrize(
     ("later", "shown"),
     [
-        (_region("x").replace('data-whose="s1"', 'data-whose="nobody"'), "ended"),
+        (_region("x").replace('data-whose="s1"', 'data-whose="anonymous"'), "ended"),
         (_region("x").replace('data-whose="s1"', 'data-whose="s2"'), "another-shop"),
     ],
 )

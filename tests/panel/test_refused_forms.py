@@ -198,8 +198,8 @@ async def test_a_cart_keeps_its_shop_and_quantities_across_pages(tmp_path: Path)
         refused = await place.operator.submit(page, path, {last: "99"})
         assert (refused.status, refused.form(path).values[last]) == (422, "99")
         assert "2 × A" in refused.text
-        nobody = await place.operator.submit(refused, path, {last: "3", "first_name": " "})
-        assert nobody.status == 422
+        nameless = await place.operator.submit(refused, path, {last: "3", "first_name": " "})
+        assert nameless.status == 422
         placed = await place.operator.submit(refused, path, {last: "3"})
         order = await place.shop.show(placed.path.partition("?")[0].rpartition("/")[2])
         assert order["customer"]["first_name"] == "Νίκος"
@@ -282,12 +282,12 @@ async def test_sign_out_works_from_a_page_of_an_older_session(tmp_path: Path) ->
 
 async def test_a_late_form_gets_the_message_for_its_reason(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        nobody = Visitor(place.market)
-        nobody.headers["Sec-Fetch-Site"] = place.merchant.headers["Sec-Fetch-Site"] = "same-origin"
-        assert 'data-whose="nobody"' in (await nobody.get("/sign-in")).html
+        anonymous = Visitor(place.market)
+        anonymous.headers["Sec-Fetch-Site"] = place.merchant.headers["Sec-Fetch-Site"] = "same-origin"
+        assert 'data-whose="anonymous"' in (await anonymous.get("/sign-in")).html
         assert f'data-whose="{place.shop.id}"' in (await place.merchant.get("/sign-in")).html
         # A browser that keeps no cookies cannot sign in, however often it tries.
-        refused = await nobody.post("/sign-in", {"token": place.shop.token})
+        refused = await anonymous.post("/sign-in", {"token": place.shop.token})
         assert (refused.status, "your browser keeps no cookies" in refused.text) == (403, True)
         # A visitor who is signed in as a shop has not signed out.
         refused = await place.merchant.post("/operator/shops", {"name": "Νέο"})

@@ -14,7 +14,7 @@ from tests.panel.world import HOSTILE, World, facts_of, fill_shop, pages_of
 
 pytestmark = pytest.mark.anyio
 
-ALL = (Who.ANYBODY, Who.SHOP, Who.OPERATOR)
+ALL = (Who.PUBLIC, Who.SHOP, Who.OPERATOR)
 
 
 async def _seen(visitor: Visitor, world: World, *who: Who) -> list[Page]:
@@ -30,7 +30,7 @@ async def test_every_page_has_the_strict_policy_and_obeys_it(tmp_path: Path) -> 
     async with open_market(tmp_path) as market:
         world = await fill_shop(market, "First")
         for visitor, token, who in (
-            (Visitor(market), world.shop.token, (Who.ANYBODY, Who.SHOP)),
+            (Visitor(market), world.shop.token, (Who.PUBLIC, Who.SHOP)),
             (Visitor(market, language="el"), OPERATOR_TOKEN, (Who.OPERATOR,)),
         ):
             await visitor.sign_in(token)
@@ -139,12 +139,16 @@ async def test_no_address_shows_or_changes_another_shops_data(tmp_path: Path) ->
 async def test_visitors_without_the_right_session_are_sent_to_sign_in(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         world = await fill_shop(market, "First")
-        nobody, merchant, operator = Visitor(market), Visitor(market), Visitor(market)
+        anonymous, merchant, operator = Visitor(market), Visitor(market), Visitor(market)
         await merchant.sign_in(world.shop.token)
         await operator.sign_in(OPERATOR_TOKEN)
         before = await facts_of(market, world)
         token = (await merchant.get("/shop/settings")).forms[0].values["form_token"]
-        for visitor, who in ((nobody, (Who.SHOP, Who.OPERATOR)), (merchant, (Who.OPERATOR,)), (operator, (Who.SHOP,))):
+        for visitor, who in (
+            (anonymous, (Who.SHOP, Who.OPERATOR)),
+            (merchant, (Who.OPERATOR,)),
+            (operator, (Who.SHOP,)),
+        ):
             for page in (*pages_of(*who), *pages_of(*who, live=True)):
                 for path in world.paths(page):
                     answer = await visitor.request("GET", path)
@@ -168,7 +172,7 @@ async def test_no_form_does_anything_without_its_own_token(tmp_path: Path) -> No
         strange = (await stranger.get("/sign-in")).forms[0].values["form_token"]
         mine = (await merchant.get("/shop/settings")).forms[0].values["form_token"]
         before = await facts_of(market, world)
-        for visitor, who in ((merchant, (Who.SHOP, Who.ANYBODY)), (operator, (Who.OPERATOR,))):
+        for visitor, who in ((merchant, (Who.SHOP, Who.PUBLIC)), (operator, (Who.OPERATOR,))):
             for page in pages_of(*who, method="POST"):
                 for path in world.paths(page):
                     for token, headers in (("", {}), (strange, {}), (mine, {"Sec-Fetch-Site": "cross-site"})):

@@ -250,7 +250,7 @@ async def test_at_the_limit_incomplete_requests_are_dropped_and_logged_once() ->
         for protocol, _ in half:
             protocol.check_rate(0.0)
         _, too_many = server.connect()
-        assert too_many.is_aborted, "nobody has waited for long"
+        assert too_many.is_aborted, "no other connection has waited for long"
         server.loop.seconds = 2.0
         _, next_one = server.connect()
         assert not next_one.is_aborted

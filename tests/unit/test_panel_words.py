@@ -27,6 +27,8 @@ from tests.texts import extract_texts, list_refusals, read_catalogue
 
 GREEK, ENGLISH = words_of(Language.GREEK), words_of(Language.ENGLISH)
 NOW = datetime(2026, 11, 24, 8, 0, 7, tzinfo=UTC)
+# Shorter texts, such as two names of one state, may share their Greek.
+_SENTENCE_LENGTH = 45
 _VALUES: dict[str, Any] = {
     "valid": (1, 2),
     "place": 0,
@@ -180,3 +182,12 @@ def test_an_undefined_name_in_a_template_is_an_error() -> None:
 def test_a_counted_state_follows_the_plural_rule_of_the_catalogue() -> None:
     assert [GREEK.count("open", "open", number) for number in (0, 1, 13)] == ["ανοιχτές", "ανοιχτή", "ανοιχτές"]
     assert [ENGLISH.count("open", "open", number) for number in (1, 13)] == ["open", "open"]
+
+
+def test_no_two_sentences_have_the_same_greek() -> None:
+    """A Greek sentence that stands for two English ones has overwritten one of them."""
+    by_greek: dict[str, list[str]] = {}
+    for message in read_catalogue():
+        if isinstance(message.id, str) and len(message.id) > _SENTENCE_LENGTH:
+            by_greek.setdefault(str(message.string), []).append(message.id.rstrip("."))
+    assert {greek: texts for greek, texts in by_greek.items() if len(set(texts)) > 1} == {}

@@ -67,7 +67,7 @@ class Day:
             self.seconds += self.chance.choice((0, 1, 30, 300, 4000))
 
     def find_free(self) -> int:
-        """Return how many pieces a decision finds free now: all of them are on the shelf, and promised to nobody."""
+        """Return how many pieces a decision finds free now: they are on the shelf, and promised to no order."""
         self.see()
         if self.file is None or "A" not in self.file.pieces:
             return 0

@@ -80,7 +80,7 @@ async def test_a_warehouse_order_starts_accepted_and_gets_its_delivery_note(mark
     assert await in_warehouse(shop) == {"A": 3, "B": 0}
     assert await shop.stock() == {"A": 0, "B": 0}
     await market.advance(30 * 86_400)
-    assert (await shop.show(code))["state"] == "accepted", "nobody has to answer it, so it does not expire"
+    assert (await shop.show(code))["state"] == "accepted", "it needs no answer, so it does not expire"
     for action, body in (("accept", {}), ("reject", {"rejection_reason_other": "no"})):
         refusal = await shop.call("POST", f"/orders/{code}/{action}", body)
         assert refusal.json["errors"][0] == {"code": "order_status", "messages": ["Order already accepted."]}

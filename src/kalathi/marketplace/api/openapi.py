@@ -25,14 +25,14 @@ _TAGS: Final = {
     Access.MERCHANT: "Orders API",
     Access.OPERATOR: "Operator",
     Access.MONITOR: "Links",
-    Access.ANYBODY: "Links",
+    Access.PUBLIC: "Links",
 }
 # The errors of every call with this access.
 _OF_ACCESS: Final = {
     Access.MERCHANT: (ErrorCode.UNAUTHORIZED, ErrorCode.NOT_ACCEPTABLE, ErrorCode.RATE_LIMITED),
     Access.OPERATOR: (ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED),
     Access.MONITOR: (ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED),
-    Access.ANYBODY: (),
+    Access.PUBLIC: (),
 }
 
 

@@ -21,7 +21,7 @@ class Access(Enum):
     OPERATOR = auto()
     # A monitoring system: in production it has the operator's token or `metrics_token`, or it calls the watch port.
     MONITOR = auto()
-    ANYBODY = auto()
+    PUBLIC = auto()
 
 
 class Query(NamedTuple):

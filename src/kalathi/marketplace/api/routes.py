@@ -13,14 +13,14 @@ _E = ErrorCode
 ROUTES: Final[tuple[Route, ...]] = (
     *MERCHANT_ROUTES,
     *OPERATOR_ROUTES,
-    Route(Access.ANYBODY, "GET", "/ip_ranges.json", sandbox.show_ip_ranges, None, sandbox.IpRanges),
-    Route(Access.ANYBODY, "GET", "/healthz", watching.show_alive, None, watching.Health),
-    Route(Access.ANYBODY, "GET", "/readyz", watching.show_ready, None, watching.Health, (_E.UNAVAILABLE,)),
+    Route(Access.PUBLIC, "GET", "/ip_ranges.json", sandbox.show_ip_ranges, None, sandbox.IpRanges),
+    Route(Access.PUBLIC, "GET", "/healthz", watching.show_alive, None, watching.Health),
+    Route(Access.PUBLIC, "GET", "/readyz", watching.show_ready, None, watching.Health, (_E.UNAVAILABLE,)),
     Route(Access.MONITOR, "GET", "/metrics", watching.show_metrics, None, str),
-    Route(Access.ANYBODY, "GET", "/openapi.json", description.show_openapi, None, dict),
-    Route(Access.ANYBODY, "GET", "/docs", description.show_docs, None, str),
+    Route(Access.PUBLIC, "GET", "/openapi.json", description.show_openapi, None, dict),
+    Route(Access.PUBLIC, "GET", "/docs", description.show_docs, None, str),
     Route(
-        Access.ANYBODY,
+        Access.PUBLIC,
         "GET",
         "/vouchers/{shop_id}/{link}.pdf",
         files.download_voucher,
@@ -28,5 +28,5 @@ ROUTES: Final[tuple[Route, ...]] = (
         bytes,
         (_E.NOT_FOUND, _E.CONFLICT),
     ),
-    Route(Access.ANYBODY, "GET", "/uploads/{shop_id}/{file}", files.download_upload, None, bytes, (_E.NOT_FOUND,)),
+    Route(Access.PUBLIC, "GET", "/uploads/{shop_id}/{file}", files.download_upload, None, bytes, (_E.NOT_FOUND,)),
 )

@@ -68,7 +68,7 @@ def record_relabelled(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
 
 
 def plan_voucher(recorded: Recorded, found: FoundOrder, due_at: datetime, facts: Facts) -> Recorded:
-    """Plan the voucher's job at this business time. The order's version tells several plans of one order apart."""
+    """Plan the voucher's job at this business time. The order's version distinguishes several plans of one order."""
     order = found.order
     row = plan(
         DueKind.VOUCHER,

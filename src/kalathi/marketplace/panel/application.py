@@ -185,7 +185,7 @@ class _Edge:
                     return await _not_theirs(page, visit, request)
             return await page.handler(visit)
         except DomainError as error:
-            if page.back is None or (error.code in _PAGES_OF_THEIR_OWN and page.who is not Who.ANYBODY):
+            if page.back is None or (error.code in _PAGES_OF_THEIR_OWN and page.who is not Who.PUBLIC):
                 raise
             return await _show_again(page.back, visit, error.reasons, ERRORS[error.code].status)
 
@@ -271,7 +271,7 @@ async def _not_theirs(page: Page, visit: Visit, request: Request) -> Answer:
     if page.handler is sign_out and is_of_our_own(request.headers):
         # A user who has signed in again wants to end the current session.
         return await page.handler(visit)
-    if page.who is Who.ANYBODY:
+    if page.who is Who.PUBLIC:
         return _error_page(
             visit.words,
             403,
@@ -313,7 +313,7 @@ def _fill_path(path: str, request: Request) -> str:
 def _is_open(page: Page, visitor: Visitor) -> bool:
     if page.who is Who.SHOP:
         return visitor.shop is not None
-    return page.who is Who.ANYBODY or visitor.is_operator
+    return page.who is Who.PUBLIC or visitor.is_operator
 
 
 async def _ask_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
@@ -330,7 +330,7 @@ async def _ask_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
         return See(f"/sign-in?then={quote(then, safe='')}", done="not_signed_in")
     if page.file is None:
         request.scope["kalathi.form"] = await _read_form(page, request)
-    reason = NotSignedIn() if visit.visitor.is_nobody else SignedInAsAnother()
+    reason = NotSignedIn() if visit.visitor.is_anonymous else SignedInAsAnother()
     return sign_in_page(msgspec.structs.replace(visit, problems=(reason,)), then)._replace(status=401)
 
 

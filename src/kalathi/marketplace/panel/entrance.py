@@ -56,7 +56,7 @@ async def sign_out(visit: Visit) -> Answer:
 def sign_in_page(visit: Visit, then: str) -> Shown:
     """Return the sign-in page, with the reason of a refusal. After signing in, the user is redirected to `then`."""
     # Other windows of the same browser learn from this that the session has ended.
-    whose = "nobody" if visit.visitor.is_nobody else visit.visitor.whose
+    whose = "anonymous" if visit.visitor.is_anonymous else visit.visitor.whose
     return Shown("sign_in.html", {"problems": visit.problems, "then": _then(then), "whose": whose})
 
 

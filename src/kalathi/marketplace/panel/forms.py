@@ -28,7 +28,7 @@ _NAME: Final = re.compile(r"(?:\w+\[(?P<row>\d{1,6})\]\[)?(?P<last>\w+)\]?")
 
 
 class Given(dict[str, str]):
-    """The values of a form's fields; blank for a missing field. `in` tells whether the form has a field."""
+    """The values of a form's fields; blank for a missing field. `in` checks whether the form has a field."""
 
     def __missing__(self, name: str) -> str:
         return ""

@@ -12,10 +12,10 @@ from kalathi.marketplace.panel.shop import order, orders, returns, settings, war
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE
 
 PAGES: Final[tuple[Page, ...]] = (
-    get_page(Who.ANYBODY, "/sign-in", entrance.show_sign_in),
-    post_page(Who.ANYBODY, "/sign-in", entrance.sign_in, entrance.sign_in_again),
-    get_page(Who.ANYBODY, "/sign-in/{link}", entrance.open_link),
-    post_page(Who.ANYBODY, "/sign-out", entrance.sign_out),
+    get_page(Who.PUBLIC, "/sign-in", entrance.show_sign_in),
+    post_page(Who.PUBLIC, "/sign-in", entrance.sign_in, entrance.sign_in_again),
+    get_page(Who.PUBLIC, "/sign-in/{link}", entrance.open_link),
+    post_page(Who.PUBLIC, "/sign-out", entrance.sign_out),
     get_page(Who.SHOP, "/shop/orders", orders.list_orders),
     get_page(Who.SHOP, "/shop/orders/live", orders.follow_orders),
     post_page(Who.SHOP, "/shop/vouchers.pdf", orders.merge_vouchers, orders.list_orders),

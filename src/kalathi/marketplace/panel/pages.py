@@ -35,7 +35,7 @@ Handler = Callable[[Visit], Awaitable[Answer]]
 class Who(Enum):
     """The kinds of visitors."""
 
-    ANYBODY = auto()
+    PUBLIC = auto()
     SHOP = auto()
     OPERATOR = auto()
 

@@ -62,8 +62,8 @@ class Faults(Struct, frozen=True, kw_only=True):
 
 
 class Struck(NamedTuple):
-    """A possible target of a fault: its place, its shop, its call or event type, and a name that tells it from others
-    of its kind."""
+    """A possible target of a fault: its place, its shop, its call or event type, and a name that is
+    unique in its kind."""
 
     on: FaultPlace
     shop_id: str

@@ -54,7 +54,7 @@ class Transport(Protocol):
 
 # Both sessions override `resolve_redirects`. Even with allow_redirects=False the library prepares the next request, and
 # raises an error if its address is malformed. The overrides use no argument, so their signature is shorter than the
-# library's; mypy is told to ignore that.
+# library's, and mypy ignores that.
 
 
 class _AsyncSession(niquests.AsyncSession):

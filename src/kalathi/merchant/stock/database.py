@@ -46,8 +46,8 @@ class SqlStock(AskedStock):
         """Raises StockSetupError for a URL that cannot be used."""
         super().__init__(lags=lags, clock=clock)
         from sqlalchemy import create_engine, make_url  # noqa: PLC0415  (only for shops with a database)
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  (the same)
-        from sqlalchemy.pool import NullPool  # noqa: PLC0415  (the same)
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  (only for a database as the source)
+        from sqlalchemy.pool import NullPool  # noqa: PLC0415  (only for a database as the source)
 
         try:
             parsed = make_url(url)

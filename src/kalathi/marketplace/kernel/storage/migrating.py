@@ -77,7 +77,7 @@ def _is_current(connection: Connection) -> bool:
 
 def _run(connection: Connection, shape: str) -> None:
     from alembic import command  # noqa: PLC0415  (only when there is something to do)
-    from alembic.config import Config  # noqa: PLC0415  (the same)
+    from alembic.config import Config  # noqa: PLC0415  (Alembic is slow to import)
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))

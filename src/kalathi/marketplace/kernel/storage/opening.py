@@ -43,10 +43,10 @@ async def _sqlite(path: Path) -> Database:
 
 
 async def _postgres(url: str) -> Database:
-    from sqlalchemy import make_url  # noqa: PLC0415  (the same)
+    from sqlalchemy import make_url  # noqa: PLC0415  (only for PostgreSQL)
 
-    from kalathi.marketplace.kernel.storage.migrating import migrate_postgres  # noqa: PLC0415  (the same)
-    from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase  # noqa: PLC0415  (the same)
+    from kalathi.marketplace.kernel.storage.migrating import migrate_postgres  # noqa: PLC0415  (only for PostgreSQL)
+    from kalathi.marketplace.kernel.storage.postgres import PostgresDatabase  # noqa: PLC0415  (only for PostgreSQL)
 
     url = url.replace("postgres://", "postgresql://", 1)
     try:

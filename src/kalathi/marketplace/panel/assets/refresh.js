@@ -50,8 +50,8 @@ async function load() {
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const whose = page.body.dataset.whose;
   // A page from elsewhere, such as a proxy's error page during a restart, does not show whether the session has ended.
-  if (whose === undefined || body.whose === "nobody") return false;
-  if (whose === "nobody") return end("ended");
+  if (whose === undefined || body.whose === "anonymous") return false;
+  if (whose === "anonymous") return end("ended");
   if (whose !== body.whose) return end("another-shop");
   if (!answer.ok) return false;
   const wasWaiting = waiting.size > 0;

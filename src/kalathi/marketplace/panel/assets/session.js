@@ -10,7 +10,7 @@ export function watchSession() {
   const { whose, live } = document.body.dataset;
   const channel = new BroadcastChannel("kalathi-whose");
   channel.postMessage(whose);
-  if (whose === "nobody") return;
+  if (whose === "anonymous") return;
   const check = () => {
     if (!document.hidden && !hasEnded()) refresh();
   };

@@ -56,7 +56,7 @@ class Visitor(NamedTuple):
         return self.shop.id if self.shop else ""
 
     @property
-    def is_nobody(self) -> bool:
+    def is_anonymous(self) -> bool:
         """Whether neither a shop nor the operator has signed in."""
         return not self.has_session
 
