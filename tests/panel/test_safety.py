@@ -320,3 +320,18 @@ async def test_a_form_of_another_origin_does_nothing_even_with_the_right_token(
         assert answer.status == (200 if is_ours else 403)
         shop = await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}")
         assert (shop["shop"]["webhook_url"] == "https://new.example/") is is_ours
+
+
+async def test_browsers_may_keep_assets_of_this_version_only(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/orders")
+        addresses = [address for address in page.loaded if address.startswith("/assets/")]
+        assert {address.rpartition(".")[2] for address in addresses} == {"css", "js", "svg"}
+        for address in addresses:
+            kept = await place.merchant.request("GET", address)
+            assert (kept.status, "immutable" in kept.headers["cache-control"]) == (200, True)
+            other = await place.merchant.request("GET", f"/assets/000000000000/{address.rpartition('/')[2]}")
+            assert (other.status, other.headers["cache-control"]) == (200, "no-store")
+            assert other.body == kept.body
+        missing = await place.merchant.request("GET", "/assets/000000000000/none.js")
+        assert missing.status == 404

@@ -121,6 +121,16 @@ async def test_return_scenarios_end_as_expected(tmp_path: Path, name: str, state
             )
 
 
+@pytest.mark.parametrize("name", ["limited_stock", "replacement", "replacement_from_service"])
+async def test_a_scenario_lists_each_order_that_it_placed_once(tmp_path: Path, name: str) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        codes = [order["code"] for order in (await _play(market, shop, name))["orders"]]
+        listed = await market.operate("GET", "/marketplace/orders")
+        assert sorted(codes) == sorted(order["code"] for order in listed["orders"])
+        assert len(codes) == 2
+
+
 async def test_an_override_changes_the_value_at_its_path(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop()
