@@ -1,9 +1,10 @@
 """Live pages: an update loses no input, and only changes of this page are announced."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.browser.browsing import call_script, marketplace_in_browser, refresh
 
@@ -99,6 +100,23 @@ async def test_an_ended_session_is_shown_and_keeps_form_input(tmp_path: Path) ->
         await expect(reason).to_have_value("Έσπασε")
         await page.get_by_role("link", name="sign in again").click()
         await page.wait_for_url(f"**/sign-in?then=%2Fshop%2Forders%2F{code}")
+
+
+async def test_a_session_that_ends_before_the_page_follows_changes_is_shown_without_an_error(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
+        page = await place.signed_in()
+        code = await place.shop.cart(LAMP=1)
+        may_follow = asyncio.Event()
+
+        async def hold_back(route: Route) -> None:
+            await may_follow.wait()
+            await route.continue_()
+
+        await page.route("**/live?*", hold_back)
+        await page.goto(f"/shop/orders/{code}")
+        await place.caller.operate("POST", f"/marketplace/shops/{place.shop.id}/api_token")
+        may_follow.set()
+        await expect(page.get_by_role("alert")).to_contain_text("Your session has ended.")
 
 
 async def test_more_windows_than_browser_connections_all_update(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kalathi.marketplace.panel.page_table import PAGES
 from tests.market import Market, until
 from tests.panel.visitor import Place, Visitor, open_place
 
@@ -46,7 +47,7 @@ async def following(market: Market, visitor: Visitor, path: str) -> AsyncIterato
         "server": ("market", 80),
         "client": ("test", 1),
         "http_version": "1.1",
-        "headers": [(b"cookie", cookies.encode()), (b"host", b"market")],
+        "headers": [(b"cookie", cookies.encode()), (b"host", b"market"), (b"accept", b"text/event-stream")],
     }
 
     async def receive() -> dict[str, Any]:
@@ -122,6 +123,14 @@ async def test_streams_end_when_the_process_does(tmp_path: Path) -> None:
         assert not follower.ended
         place.market.marketplace.hang_up()
         await until(lambda: follower.ended)
+
+
+@pytest.mark.parametrize("path", [page.path for page in PAGES if "/live" in page.path])
+async def test_every_stream_without_a_session_tells_the_page_to_reload_and_ends(tmp_path: Path, path: str) -> None:
+    async with open_place(tmp_path) as place:
+        filled = path.format(code="SS0000000000", place="orders")
+        async with following(place.market, Visitor(place.market), filled) as follower:
+            assert (follower.status, follower.ended, follower.news) == (200, True, ["ended"])
 
 
 async def test_one_shop_cannot_use_up_the_streams_with_several_sessions(tmp_path: Path) -> None:

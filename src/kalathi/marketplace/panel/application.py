@@ -24,7 +24,7 @@ from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_in_page, sign_out
 from kalathi.marketplace.panel.forms import MOST_FIELDS, MOST_FORM_BYTES, Form, list_typed_texts, read_file_form
 from kalathi.marketplace.panel.languages import Language, Words, choose_language, words_of
-from kalathi.marketplace.panel.live import ChangeSignals
+from kalathi.marketplace.panel.live import ChangeSignals, EndedStream
 from kalathi.marketplace.panel.page_table import PAGES
 from kalathi.marketplace.panel.pages import Answer, Handler, Page, See, Shown, Who
 from kalathi.marketplace.panel.refusals import (
@@ -324,6 +324,8 @@ async def _ask_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
     """
     query = f"?{request.url.query}" if request.url.query else ""
     then = _place(request) + query
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return EndedStream()
     if page.method == "GET":
         return See(f"/sign-in?then={quote(then, safe='')}")
     if not is_of_our_own(request.headers):

@@ -95,6 +95,17 @@ class ChangeSignals:
                 signal.set()
 
 
+_START: Final = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+    ],
+}
+
+
 class Stream:
     """One stream, as an ASGI application. `mark` returns the current mark. The stream sends an event when it differs
     from the mark that the page has seen."""
@@ -110,12 +121,7 @@ class Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until the browser disconnects, the process ends, or ten minutes have passed."""
-        headers = [
-            (b"content-type", b"text/event-stream; charset=utf-8"),
-            (b"cache-control", b"no-store"),
-            (b"x-accel-buffering", b"no"),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send(_START)
         await send({"type": "http.response.body", "body": b"retry: 3000\n\n", "more_body": True})
         gone: asyncio.Future[object] = asyncio.ensure_future(_until_gone(receive))
         try:
@@ -144,6 +150,16 @@ class Stream:
                     await asyncio.wait({gone}, timeout=_AT_MOST_EVERY_SECONDS)
             finally:
                 waking.cancel()
+
+
+class EndedStream:
+    """The answer to a stream whose session has ended, as an ASGI application: the page reloads itself once, and then
+    shows that the session has ended. The browser would report a redirect to the sign-in page as an error."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send one event, and end the stream."""
+        await send(_START)
+        await send({"type": "http.response.body", "body": b"event: changed\ndata: ended\n\n", "more_body": False})
 
 
 async def _until_gone(receive: Receive) -> None:

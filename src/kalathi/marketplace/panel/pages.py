@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from kalathi.marketplace.panel.live import Stream
+from kalathi.marketplace.panel.live import EndedStream, Stream
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.web.uploads import FileField
@@ -27,7 +27,7 @@ class See(NamedTuple):
     session: str | None = None
 
 
-Answer = Shown | See | Reply | Stream
+Answer = Shown | See | Reply | Stream | EndedStream
 
 Handler = Callable[[Visit], Awaitable[Answer]]
 
