@@ -263,11 +263,11 @@ def celery(folder: Path) -> None:
 
 
 def batches(folder: Path) -> None:
-    """Claims and records of deliveries in batches on PostgreSQL, without sending, against bare psycopg."""
+    """Reads and records of deliveries in batches on PostgreSQL, without sending, against bare psycopg."""
     for workers in (1, 4):
-        print(f"Batches of 200 on PostgreSQL, {workers} at work: {BATCHED} deliveries a turn, 100 shops")
+        print(f"Batches of 400 on PostgreSQL, {workers} at work: {BATCHED} deliveries a turn, 100 shops")
         in_turn(
-            f"Claim and record, {workers} at work / bare psycopg",
+            f"Read and record, {workers} at work / bare psycopg",
             partial(batched, folder, "ours", workers),
             partial(batched, folder, "bare", workers),
             ("ours/s", "bare/s"),
@@ -275,13 +275,14 @@ def batches(folder: Path) -> None:
 
 
 def batched(folder: Path, kind: str, workers: int) -> float:
-    """Return the deliveries a second that `workers` processes claim and record together, from the first start to the
+    """Return the deliveries a second that `workers` processes read and record together, from the first start to the
     last end."""
     here, url = Path(__file__).parent, fresh_postgres()
     subprocess.run([sys.executable, str(here / "deliveries.py"), "plan", str(BATCHED), url], check=True)
     command = [sys.executable, str(here / "batches.py"), kind, url]
     processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(workers)
+        subprocess.Popen([*command, str(place), str(workers)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for place in range(workers)
     ]
     for process in processes:
         assert process.stdout is not None

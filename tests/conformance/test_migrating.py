@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 from alembic import command
@@ -74,6 +75,32 @@ def test_migrating_from_the_first_version_keeps_the_rows(kind: str, tmp_path: Pa
         drop_postgres(url)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_migrating_from_leases_keeps_every_due_row(kind: str, tmp_path: Path) -> None:
+    """Also the rows that a worker of the version before had leased."""
+    url = f"sqlite:///{tmp_path / 'kalathi.db'}" if kind == "sqlite" else empty_postgres()
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrating.__file__).with_name("migrations")))
+    columns = "shop_id, kind, subject, sequence, due_at, anchor_at, attempts"
+    rows = [("s", "delivery", f"o{number}", number, 100 + number, 100, number % 4) for number in range(50)]
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        for number, row in enumerate(rows):
+            values = ", ".join(repr(value) for value in (*row, number % 2, number % 2 * 10**13))
+            connection.execute(text(f"INSERT INTO due ({columns}, lease, leased_until) VALUES ({values})"))
+    if kind == "sqlite":
+        migrating.migrate_sqlite(tmp_path / "kalathi.db")
+    else:
+        migrating.migrate_postgres(url)
+    with engine.begin() as connection:
+        assert [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM due ORDER BY due_at"))] == rows
+    engine.dispose()
+    if kind == "postgresql":
+        drop_postgres(url)
+
+
 def test_head_is_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrating.__file__).with_name("migrations")))
@@ -94,6 +121,8 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 class _VersionView:
     """A view of a database whose tables have this shape."""
 
+    dialect: Final = "sqlite"
+
     def __init__(self, version: str) -> None:
         self._version = version
 
@@ -103,10 +132,9 @@ class _VersionView:
     def all(self, _sql: str, _parameters: Mapping[str, Value]) -> list[Row]:
         raise NotImplementedError
 
-    def for_each(self, _name: str, _keys: Sequence[str], _sql: str, _parameters: Mapping[str, Value]) -> list[Row]:
-        raise NotImplementedError
-
-    def unlocked(self, _alias: str) -> str:
+    def for_each(
+        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+    ) -> list[Row]:
         raise NotImplementedError
 
 

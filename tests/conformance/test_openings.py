@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.due import DueKind, DueRow, Wanted, claim, find_claimable
+from kalathi.marketplace.kernel.due import DueKind, DueRow, Wanted, find_due
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import Query, T, View
 from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
@@ -34,16 +34,10 @@ class InterruptedDatabase(SqliteDatabase):
         return answer
 
 
-async def _leased(database: SqliteDatabase, time: FakeTime) -> DueRow:
-    """Lease the row of a delivered opening event, as the worker does."""
-
-    def command(view: View) -> tuple[ChangeSet, list[DueRow]]:
-        found = find_claimable(
-            view, Wanted(DueKind.OPENED, now_millis=time.millis, real_millis=0, limit=1, per_shop=1, busy={})
-        )
-        return claim([row for row, _ in found], 0)
-
-    [row] = await database.claim(command)
+async def _find_released(database: SqliteDatabase, time: FakeTime) -> DueRow:
+    """Return the row of a delivered opening event, as the worker finds it."""
+    wanted = Wanted(DueKind.OPENED, now_millis=time.millis, real_millis=0, limit=1, most_of=lambda _shop_id: 1)
+    [row] = await database.read_ahead(lambda view: find_due(view, wanted))
     return row
 
 
@@ -79,22 +73,22 @@ async def test_an_event_sent_during_the_opening_is_not_lost(tmp_path: Path, firs
     changes, _ = add_shop(new, ["s", "l"], "token")
     await database.commit(changes)
     opening = store.announce("s", "R-1", 1, event_type=OPENING, body=b"{}", at_millis=time.millis, has_url=False)
-    row = DueRow(DueKind.DELIVERY, "s", "R-1", 1, time.millis, time.millis, 0, 0)
+    row = DueRow(DueKind.DELIVERY, "s", "R-1", 1, time.millis, time.millis, 0)
     await database.commit(ChangeSet(*opening, *store.record_opening(row, URL, time.millis)))
     openings = Openings(database, BusinessClock(0, time))
     await _follow(database, time, 2)
-    leased = await _leased(database, time)
+    found = await _find_released(database, time)
     if first == "the release":
 
         async def meanwhile() -> None:
             await _follow(database, time, 3)
 
         database.meanwhile = meanwhile
-        await openings.release(leased)
+        await openings.release(found)
     else:
 
         async def released() -> None:
-            await openings.release(leased)
+            await openings.release(found)
 
         database.meanwhile = released
         await _follow(database, time, 3)

@@ -3,15 +3,12 @@
 import asyncio
 import contextlib
 import random
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
 
-from kalathi.marketplace.kernel import due
-from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.storage import migrating
 from kalathi.marketplace.kernel.storage.changes import (
@@ -186,39 +183,6 @@ async def test_during_an_outage_later_callers_fail_without_waiting() -> None:
     database.stop_waiting()
     async with asyncio.timeout(4):
         await database.close()
-
-
-async def test_no_row_is_claimed_twice_by_workers_of_one_database(url: str) -> None:
-    async with _processes(url, 3) as databases:
-        rows = [due.plan(DueKind.DELIVERY, "s", f"o{n}", 1, due_at=n, anchor_at=n) for n in range(600)]
-        await databases[0].commit(ChangeSet(*rows))
-        claimed: Counter[str] = Counter()
-
-        async def work(database: Database, seed: int) -> None:
-            chance = random.Random(seed)
-
-            def command(view: View) -> tuple[ChangeSet, list[DueRow]]:
-                found = due.find_claimable(
-                    view,
-                    due.Wanted(
-                        DueKind.DELIVERY,
-                        now_millis=1000,
-                        real_millis=0,
-                        limit=chance.randint(1, 40),
-                        per_shop=100,
-                        busy={},
-                    ),
-                )
-                return due.claim([row for row, _ in found], 0)
-
-            while leased := await database.claim(command):
-                claimed.update(row.subject for row in leased)
-                for row in leased:
-                    await database.commit(ChangeSet(due.complete(row)))
-
-        await asyncio.gather(*(work(database, seed) for seed, database in enumerate(databases * 2)))
-        assert set(claimed.values()) == {1}
-        assert len(claimed) == 600
 
 
 async def test_counters_of_several_processes_add_up_and_never_deadlock(url: str) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.marketplace.job_kinds import JobKind
 from kalathi.marketplace.kernel import due
-from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
+from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.storage.database import Database, Query, T
 from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
-from kalathi.marketplace.worker import Worker
+from kalathi.marketplace.worker.job_kinds import JobKind
+from kalathi.marketplace.worker.running import Worker
 from tests.market import FakeTime, until
 
 pytestmark = pytest.mark.anyio
@@ -57,6 +57,14 @@ async def _working(database: Database, handler: Handler, time: FakeTime) -> Asyn
     worker.end()
     await running
     await worker.drain()
+
+
+async def worker_rests(worker: Worker) -> None:
+    """Wait until the worker has had two more turns."""
+    for _ in range(2):
+        before = worker.last_turn_at
+        worker.wake()
+        await until(lambda before=before: worker.last_turn_at != before)  # type: ignore[misc]  # Of a lambda with a default.
 
 
 async def _plan(database: Database, subject: str, time: FakeTime) -> None:
@@ -104,71 +112,123 @@ async def test_a_failed_job_is_retried_later_and_delays_no_other(tmp_path: Path)
     await database.close()
 
 
-async def test_a_lost_lease_does_not_keep_other_results_from_being_recorded(tmp_path: Path) -> None:
-    database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
-    gate = asyncio.Event()
-    begun: list[DueRow] = []
+class Gate:
+    """A job kind whose jobs end when the gate opens, and whose results are written together."""
 
-    async def handle(row: DueRow) -> DueRow:
-        begun.append(row)
-        await gate.wait()
+    def __init__(self, slots: int = 10) -> None:
+        self.opened = asyncio.Event()
+        self.begun: list[DueRow] = []
+        self.kind = JobKind(
+            DueKind.EXPIRY, self._handle, slots, slots, record=lambda rows: ChangeSet(due.complete_all(rows))
+        )
+
+    async def _handle(self, row: DueRow) -> DueRow:
+        self.begun.append(row)
+        await self.opened.wait()
         return row
 
-    def record(rows: Sequence[DueRow]) -> ChangeSet:
-        return ChangeSet(due.complete_all(rows))
 
-    worker = Worker(database, BusinessClock(0, time), [JobKind(DueKind.EXPIRY, handle, 10, 10, record)])
+async def _left(database: Database) -> list[str]:
+    return await database.read(lambda view: [row[0] for row in view.all("SELECT subject FROM due", {})])
+
+
+async def test_a_refused_result_does_not_keep_other_results_from_being_recorded(tmp_path: Path) -> None:
+    database, time, gate = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime(), Gate()
+    worker = Worker(database, BusinessClock(0, time), [gate.kind])
     running = asyncio.create_task(worker.run())
     for subject in ("o1", "o2", "o3"):
         await _plan(database, subject, time)
-    await until(lambda: len(begun) == 3)
-    lost = next(row for row in begun if row.subject == "o2")
-    stolen, [theirs] = due.claim([lost], real_millis())
-    await database.commit(stolen)
-    gate.set()
-
-    async def left() -> list[str]:
-        return await database.read(lambda view: [row[0] for row in view.all("SELECT subject FROM due", {})])
-
+    await until(lambda: len(gate.begun) == 3)
+    stolen = next(row for row in gate.begun if row.subject == "o2")
+    await database.commit(ChangeSet(due.repeat_at(stolen, time.millis + 1000)))
+    gate.opened.set()
     async with asyncio.timeout(20):
-        while await left() != ["o2"]:
+        while await _left(database) != ["o2"]:
             await asyncio.sleep(0.002)
-    await database.commit(ChangeSet(due.complete(theirs)))
     worker.end()
     await running
     await worker.drain()
     await database.close()
 
 
-async def test_jobs_claimed_ahead_are_released_when_the_worker_stops(tmp_path: Path) -> None:
-    database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
-    gate = asyncio.Event()
-    begun: list[str] = []
-
-    async def handle(row: DueRow) -> DueRow:
-        begun.append(row.subject)
-        await gate.wait()
-        return row
-
-    def record(rows: Sequence[DueRow]) -> ChangeSet:
-        return ChangeSet(due.complete_all(rows))
-
-    worker = Worker(database, BusinessClock(0, time), [JobKind(DueKind.EXPIRY, handle, 1, 10, record)])
+async def test_jobs_read_ahead_do_not_start_when_the_worker_stops(tmp_path: Path) -> None:
+    database, time, gate = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime(), Gate(slots=1)
+    worker = Worker(database, BusinessClock(0, time), [gate.kind])
     for subject in ("o1", "o2"):
         await _plan(database, subject, time)
     running = asyncio.create_task(worker.run())
-    await until(lambda: begun == ["o1"])
+    await until(lambda: len(gate.begun) == 1)
     worker.end()
     await running
-    gate.set()
+    gate.opened.set()
     await worker.drain()
-    rows = await database.read(lambda view: view.all("SELECT subject, lease FROM due", {}))
-    assert rows == [("o2", 0)]
-    assert begun == ["o1"]
+    assert await _left(database) == ["o2"]
+    assert [row.subject for row in gate.begun] == ["o1"]
     await database.close()
 
 
-async def test_claimed_jobs_stay_within_the_memory_limit(tmp_path: Path) -> None:
+class FullDisk(SqliteDatabase):
+    """A database that can be read, but not written."""
+
+    is_full = False
+    writes = 0
+
+    async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
+        self.writes += 1
+        if self.is_full:
+            return [StorageError("database or disk is full") for _ in sets]
+        return await super().commit_each(sets)
+
+
+async def test_a_result_waits_for_a_full_disk_and_its_job_does_not_run_again(tmp_path: Path) -> None:
+    database, time, gate = FullDisk(tmp_path / "kalathi.db"), FakeTime(), Gate()
+    worker = Worker(database, BusinessClock(0, time), [gate.kind])
+    running = asyncio.create_task(worker.run())
+    await _plan(database, "o1", time)
+    await until(lambda: len(gate.begun) == 1)
+    await _plan(database, "o2", time)
+    await until(lambda: len(gate.begun) == 2)
+    database.is_full = True
+    writes = database.writes
+    gate.opened.set()
+    await until(lambda: database.writes >= writes + 4)
+    assert sorted(await _left(database)) == ["o1", "o2"]
+    database.is_full = False
+    await _plan(database, "o3", time)
+    async with asyncio.timeout(20):
+        while await _left(database):
+            await asyncio.sleep(0.002)
+    assert sorted(row.subject for row in gate.begun) == ["o1", "o2", "o3"], "once each"
+    worker.end()
+    await running
+    await worker.drain()
+    await database.close()
+
+
+async def test_no_job_starts_while_results_cannot_be_written(tmp_path: Path) -> None:
+    database, time, gate = FullDisk(tmp_path / "kalathi.db"), FakeTime(), Gate(slots=2)
+    for number in range(20):
+        await _plan(database, f"o{number}", time)
+    worker = Worker(database, BusinessClock(0, time), [gate.kind])
+    running = asyncio.create_task(worker.run())
+    await until(lambda: len(gate.begun) == 2)
+    database.is_full = True
+    gate.opened.set()
+    writes = database.writes
+    await until(lambda: database.writes >= writes + 4)
+    begun = len(gate.begun)
+    await until(lambda: database.writes >= writes + 6)
+    assert len(gate.begun) == begun < 20
+    database.is_full = False
+    await until(lambda: len(gate.begun) == 20)
+    worker.end()
+    await running
+    await worker.drain()
+    assert await _left(database) == []
+    await database.close()
+
+
+async def test_jobs_read_ahead_stay_within_the_memory_limit(tmp_path: Path) -> None:
     database, time = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime()
     gate = asyncio.Event()
     begun: list[str] = []
@@ -192,8 +252,8 @@ async def test_claimed_jobs_stay_within_the_memory_limit(tmp_path: Path) -> None
     worker = Worker(database, BusinessClock(0, time), [job_kind], most_bytes=1000)
     running = asyncio.create_task(worker.run())
     await until(lambda: len(begun) >= 2)
-    leased = await database.read(lambda view: view.all("SELECT subject FROM due WHERE lease <> 0", {}))
-    assert len(leased) in {2, 3}, "two fit, and one more begins while there is any room"
+    await worker_rests(worker)
+    assert len(begun) in {2, 3}, "two fit, and one more begins while there is any room"
     gate.set()
     await until(lambda: len(begun) == 6)
     worker.end()

@@ -13,11 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from kalathi.marketplace.job_kinds import JobKind
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.due import DueKind, DueRow, find_earliest_by_kind
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
-from kalathi.marketplace.kernel.storage.database import Command, T
+from kalathi.marketplace.kernel.storage.database import Query, T
 from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 from kalathi.marketplace.kernel.storage.sqlite_writing import begin_group
 from kalathi.marketplace.shops import commands as shop_commands
@@ -25,8 +24,9 @@ from kalathi.marketplace.shops.model import NewLocation, NewShop
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher
 from kalathi.marketplace.webhooks.retry import RetrySchedule
-from kalathi.marketplace.webhooks.store import EVENT, announce
-from kalathi.marketplace.worker import Worker
+from kalathi.marketplace.webhooks.store import announce
+from kalathi.marketplace.worker.job_kinds import JobKind
+from kalathi.marketplace.worker.running import Worker
 
 START_MILLIS: Final = 1_800_000_000_000
 SLOTS: Final = 200
@@ -92,10 +92,10 @@ class SimulatedDatabase(SqliteDatabase):
         )
         return outcomes
 
-    async def claim(self, command: Command[T]) -> T:
+    async def read_ahead(self, query: Query[T]) -> T:
         await asyncio.sleep(0.0001)
         self._stumble()
-        return await super().claim(command)
+        return await super().read_ahead(query)
 
     def _stumble(self) -> None:
         if self._chance.random() < self._failures:
@@ -152,7 +152,7 @@ class World:
         self.latencies: defaultdict[Manner, list[float]] = defaultdict(list)
         self.sends = self.crashes = 0
         self.broken: list[tuple[Event, str]] = []
-        self._workers: list[_Process] = []
+        self.workers: list[_Process] = []
         self._subjects = 0
 
     async def open_shops(self, manners: Mapping[Manner, int]) -> None:
@@ -198,14 +198,18 @@ class World:
                 await asyncio.sleep(self.chance.random())
         return count
 
-    def start_worker(self) -> None:
-        """One more process."""
-        self._workers.append(_Process(self))
+    def start_worker(self, skew_millis: int = 0) -> None:
+        """One more process, whose real time is off by so much."""
+        self.workers.append(_Process(self, skew_millis))
+
+    async def leave_one(self) -> None:
+        """One ends as SIGTERM ends it."""
+        await self.workers.pop(self.chance.randrange(len(self.workers))).stop()
 
     async def crash_one(self) -> None:
         """One dies at whatever it is doing, and another one starts."""
         self.crashes += 1
-        await self._workers.pop(self.chance.randrange(len(self._workers))).crash()
+        await self.workers.pop(self.chance.randrange(len(self.workers))).crash()
         self.start_worker()
 
     async def settle(self) -> None:
@@ -215,7 +219,7 @@ class World:
 
     async def stop(self) -> None:
         """Ends the workers as SIGTERM does."""
-        for process in self._workers:
+        for process in self.workers:
             await process.stop()
         await self.database.close()
 
@@ -223,7 +227,7 @@ class World:
 class _Process:
     """A worker with its own way to the network."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, skew_millis: int) -> None:
         self._world = world
         clock = BusinessClock(0, world.millis)
         dispatcher = Dispatcher(world.database, clock, self, RetrySchedule("0,1,5,19"))
@@ -233,11 +237,16 @@ class _Process:
             SLOTS,
             SLOTS_PER_SHOP,
             record=dispatcher.record,
-            beside=EVENT,
             prepare=dispatcher.prepare,
             weigh=dispatcher.weigh,
         )
-        self._worker = Worker(world.database, clock, [job_kind], real=world.millis)
+        self._worker = Worker(
+            world.database,
+            clock,
+            [job_kind],
+            real=lambda: world.millis() + skew_millis,
+            name=f"{world.chance.getrandbits(60):x}",
+        )
         self._running = asyncio.create_task(self._worker.run())
         self._is_dead = False
 
@@ -251,9 +260,11 @@ class _Process:
         self._is_dead = True
         # A task in wait_for may swallow its cancellation, so it is cancelled twice.
         self._worker.end()
-        for task in [self._running, *self._worker._list_unfinished()]:
+        tasks = [self._running, *self._worker._list_unfinished()]
+        tasks += [self._worker._owning] if self._worker._owning is not None else []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._running, *self._worker._list_unfinished(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS

@@ -58,7 +58,7 @@ async def test_delivered_and_undelivered_events_are_measured(tmp_path: Path) -> 
         assert measured["kalathi_oldest_undelivered_seconds"] == 30
         assert measured["kalathi_writer_queue"] == 0
         assert measured["kalathi_commit_group_size_count"] == measured["kalathi_commit_seconds_count"] > 5
-        assert measured["kalathi_claim_seconds_count"] > 0
+        assert measured["kalathi_read_ahead_seconds_count"] > 0
         await market.advance(3600)
         measured = await _measured(market)
         assert measured["kalathi_undelivered_events"] == measured["kalathi_oldest_undelivered_seconds"] == 0

@@ -58,15 +58,28 @@ async def _crashes(world: World, seconds: float) -> None:
         await world.crash_one()
 
 
+async def _comings_and_goings(world: World, seconds: float) -> None:
+    """Workers join and leave. The clocks of some are off by more than a lease, so that two workers believe they own the
+    same shops."""
+    while True:
+        await asyncio.sleep(world.chance.uniform(0, 2 * seconds))
+        if len(world.workers) > 2 and world.chance.random() < 0.5:
+            await world.leave_one()
+        else:
+            world.start_worker(skew_millis=world.chance.choice((0, 0, -30_000, 30_000)))
+
+
 async def _life(folder: Path, seed: int, events: int) -> tuple[Counter[str], int, str]:
     world = World(folder, seed, failures=0.002)
     await world.open_shops({manner: 30 if manner is Manner.HEALTHY else 4 for manner in Manner})
     for _ in range(3):
         world.start_worker()
-    crashing = asyncio.create_task(_crashes(world, 8.0))
+    changing = [asyncio.create_task(_crashes(world, 8.0)), asyncio.create_task(_comings_and_goings(world, 8.0))]
     await _traffic(world, events, 100.0)
-    crashing.cancel()
-    await asyncio.gather(crashing, return_exceptions=True)
+    for task in changing:
+        task.cancel()
+    await asyncio.gather(*changing, return_exceptions=True)
+    world.start_worker()
     await world.settle()
     outcomes = await world.database.read_point(lambda view: _checked(view, world))
     fingerprint = f"{world.sends} sends, {world.crashes} crashes, {world.loop.time():.6f} s"

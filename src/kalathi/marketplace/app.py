@@ -18,7 +18,6 @@ from kalathi.marketplace.api.docs_page import ApiDescription
 from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
-from kalathi.marketplace.job_kinds import JobKind
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_millis
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.errors import DomainError
@@ -28,7 +27,7 @@ from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, load_offset_millis
 from kalathi.marketplace.kernel.production import TOO_SHORT, is_short
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.kernel.storage.changes import StorageError
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.kernel.storage.opening import open_database
 from kalathi.marketplace.listening.listeners import Listeners
@@ -49,12 +48,13 @@ from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender, Transport
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
+from kalathi.marketplace.webhooks.listeners import forget_listeners
 from kalathi.marketplace.webhooks.log import forget_old
 from kalathi.marketplace.webhooks.openings import Openings
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
-from kalathi.marketplace.webhooks.store import EVENT
-from kalathi.marketplace.worker import Worker
+from kalathi.marketplace.worker.job_kinds import JobKind
+from kalathi.marketplace.worker.running import Worker
 from kalathi.private_files import make_private_folder
 
 _log = structlog.get_logger("kalathi")
@@ -143,8 +143,16 @@ class Marketplace:
     def start(self) -> None:
         """Start the worker and the hourly cleanup of the delivery log."""
         self._started_at = time.monotonic()
-        self._working = asyncio.create_task(self.worker.run())
+        self._working = asyncio.create_task(self._work())
         self._forgetting = asyncio.create_task(self._forget())
+
+    async def _work(self) -> None:
+        if not self.database.is_shared:
+            # No listener can be connected to the one process that serves a database when it starts. If this cannot be
+            # written, the leases of the process before it expire.
+            with contextlib.suppress(StorageError):
+                await self.database.commit(ChangeSet(forget_listeners()))
+        await self.worker.run()
 
     def hang_up(self) -> None:
         """End the streams of pages and listeners, so that the server need not wait for them."""
@@ -291,7 +299,6 @@ def _deliveries(settings: Settings, dispatcher: Dispatcher, only_shop: str = "")
         settings.webhook_slots_per_shop if only_shop else settings.webhook_slots,
         settings.webhook_slots_per_shop,
         record=dispatcher.record,
-        beside=EVENT,
         prepare=dispatcher.prepare,
         weigh=dispatcher.weigh,
         only_shop=only_shop,
@@ -303,7 +310,7 @@ def _listener_workers(
 ) -> Callable[[str, Transport], Worker]:
     def make_worker(shop_id: str, transport: Transport) -> Worker:
         dispatcher = Dispatcher(database, clock, transport, schedule, has_listeners=True)
-        return Worker(database, clock, [_deliveries(settings, dispatcher, shop_id)], frees_leases=False)
+        return Worker(database, clock, [_deliveries(settings, dispatcher, shop_id)], is_alone=True)
 
     return make_worker
 

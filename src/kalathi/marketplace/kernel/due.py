@@ -1,32 +1,25 @@
 """Everything due later is a row with a due time, never a timer in memory (docs/decisions/0007).
 
-Due times are business time, leases real time. A claim puts a fencing token into `lease`. The change set with the job's
-effect names that token, so a worker that was too slow changes nothing. A lease that ends without an outcome is free
-again, and its job is repeated.
+Due times are business time. No row says whether its job is running: only the owner of a shop runs the shop's jobs
+(docs/decisions/0056), and it knows them. The change set with a job's effect names the number of attempts that the
+job's reader saw. So if two workers run the same job, one of them changes nothing.
 """
 
-import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
+from itertools import chain
 from typing import Final, NamedTuple
 
 from kalathi.marketplace.kernel.storage.changes import (
-    Add,
     ChangeSet,
     Delete,
     DeleteMany,
     Insert,
     Update,
-    UpdateMany,
     Value,
 )
-from kalathi.marketplace.kernel.storage.database import Row, View
-
-# Longer than any job (a webhook takes 12 s at most), and shorter than the 25 s for which a lost lease may block its
-# row.
-LEASE_MILLIS: Final = 20_000
-_FREE: Final = 0
+from kalathi.marketplace.kernel.storage.database import Dialect, Row, View
 
 
 class DueKind(StrEnum):
@@ -52,7 +45,6 @@ class DueRow(NamedTuple):
     due_at: int
     anchor_at: int
     attempts: int
-    lease: int
 
     def key(self) -> dict[str, Value]:
         """Return the key columns of this row."""
@@ -72,19 +64,32 @@ def plan(
         "due_at": due_at,
         "anchor_at": anchor_at,
         "attempts": attempts,
-        "lease": _FREE,
-        "leased_until": 0,
     }
     return Insert("due", row)
 
 
-_COLUMNS: Final = "d.kind, d.shop_id, d.subject, d.sequence, d.due_at, d.anchor_at, d.attempts, d.lease"
-_FREE_AND_DUE: Final = "d.kind = :kind AND d.due_at <= :now AND d.leased_until <= :real"
+_COLUMNS: Final = "d.kind, d.shop_id, d.subject, d.sequence, d.due_at, d.anchor_at, d.attempts"
 
+_DELIVERIES: Final = f"""
+SELECT {_COLUMNS} FROM due d WHERE d.shop_id = :shop_id AND d.kind = :kind AND d.due_at <= :now
+  AND NOT EXISTS (SELECT 1 FROM due e WHERE %s AND e.attempts = 0)
+ORDER BY d.due_at LIMIT :most"""  # noqa: S608  (names only)
 # Deliver in order: an event waits until the first attempt at the event before it has ended, but not for its retries.
-_EARLIER_FIRST: Final = """
-  AND NOT EXISTS (SELECT 1 FROM due e WHERE e.kind = d.kind AND e.shop_id = d.shop_id AND e.subject = d.subject
-                  AND e.sequence < d.sequence AND e.attempts = 0)"""
+# On PostgreSQL only the primary key serves a comparison of rows. Without statistics, it would choose the index by shop
+# for the other form, and read the shop's whole backlog for each row.
+_DELIVERIES_IN_ORDER: Final[Mapping[Dialect, str]] = {
+    "sqlite": _DELIVERIES
+    % "e.shop_id = d.shop_id AND e.kind = d.kind AND e.subject = d.subject AND e.sequence < d.sequence",
+    "postgresql": _DELIVERIES
+    % (
+        "(e.shop_id, e.kind, e.subject, e.sequence) >= (d.shop_id, d.kind, d.subject, 0)"
+        " AND (e.shop_id, e.kind, e.subject, e.sequence) < (d.shop_id, d.kind, d.subject, d.sequence)"
+    ),
+}
+
+_BY_TIME: Final = (
+    f"SELECT {_COLUMNS} FROM due d WHERE d.kind = :kind AND d.due_at <= :now ORDER BY d.due_at LIMIT :most"  # noqa: S608  (names only)
+)
 
 # Walk from shop to shop through the index and skip the rows between: the backlog of a dead endpoint costs the others
 # nothing.
@@ -97,137 +102,118 @@ SELECT (SELECT min(due_at) FROM due WHERE kind = :kind AND shop_id = s.shop_id),
 FROM s WHERE shop_id IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM listeners l WHERE l.shop_id = s.shop_id AND l.expires_at > :real)"""
 
-
-class Beside(NamedTuple):
-    """Columns that are read together with due rows, and the join that finds them; the due row is `d`."""
-
-    columns: str
-    join: str
+# The subject and the sequence, which name a job within its kind and shop.
+JobName = tuple[str, int]
 
 
 class Wanted(NamedTuple):
-    """The due rows that a worker has room for. Times are in milliseconds since 1970.
+    """The due rows for which a worker has room. Times are in milliseconds since 1970.
 
-    Each shop gets at most `per_shop` rows, including its `busy` ones. For deliveries, `slots_of` may allow a shop
-    fewer; it is called once for each shop, the longest waiting first. With `only_shop`, only deliveries of this shop
-    are found. Without it, shops whose deliveries go to listeners are left out.
+    Each shop gets at most as many rows as `most_of` returns for it, and none of its `held` ones, which the worker has
+    already. Only shops that the worker `owns` are read. With `only_shop`, only deliveries of this shop are found.
+    Without it, shops whose deliveries go to listeners are left out.
     """
 
     kind: DueKind
     now_millis: int
     real_millis: int
     limit: int
-    per_shop: int
-    busy: Mapping[str, int]
-    beside: Beside | None = None
-    slots_of: Callable[[str], int] | None = None
+    most_of: Callable[[str], int]
+    held: Mapping[str, Collection[JobName]] = {}
+    owns: Callable[[str], bool] = lambda _shop_id: True
     only_shop: str = ""
 
-    @property
-    def parameters(self) -> dict[str, Value]:
-        """The parameters of the statements."""
-        return {"kind": self.kind, "now": self.now_millis, "real": self.real_millis, "limit": self.limit}
 
-
-def find_claimable(view: View, wanted: Wanted) -> list[tuple[DueRow, Row]]:
-    """Return free due rows, the longest due first, each with its columns of `beside`. Rows that other workers are
-    claiming are left out."""
-    if wanted.kind is DueKind.DELIVERY:
-        slots = _list_slots(view, wanted)
-        rows = _find_deliveries(view, wanted, slots)
-    else:
-        rows = view.all(_select(view, wanted, _FREE_AND_DUE), wanted.parameters)
-        slots = dict.fromkeys((row[1] for row in rows), wanted.per_shop)
+def find_due(view: View, wanted: Wanted) -> list[DueRow]:
+    """Return due rows, the longest due first."""
+    rows = _find_deliveries(view, wanted) if wanted.kind is DueKind.DELIVERY else _find_by_time(view, wanted)
     rows.sort(key=lambda row: row[4])
-    return [(_as_due(row[:8]), row[8:]) for row in _limit_to_slots(rows, slots, wanted.busy)[: wanted.limit]]
+    return [_as_due(row) for row in rows]
 
 
-def _select(view: View, wanted: Wanted, condition: str) -> str:
-    columns, source = _COLUMNS, "due d"
-    if wanted.beside is not None:
-        columns, source = f"{_COLUMNS}, {wanted.beside.columns}", f"due d {wanted.beside.join}"
-    return f"SELECT {columns} FROM {source} WHERE {condition} ORDER BY d.due_at LIMIT :limit{view.unlocked('d')}"  # noqa: S608  (names only)
-
-
-def _list_slots(view: View, wanted: Wanted) -> dict[str, int]:
-    """Return the slots of each shop with due deliveries, the longest waiting shop first."""
+def _find_deliveries(view: View, wanted: Wanted) -> list[Row]:
+    """Return due deliveries shop by shop, the longest waiting shop first. Read some shops at a time until there are
+    enough rows."""
     if wanted.only_shop:
-        names = [wanted.only_shop]
+        shops = [wanted.only_shop]
     else:
-        shops = view.all(_SHOPS, {"kind": wanted.kind, "real": wanted.real_millis})
-        names = [name for _, name in sorted((at, name) for at, name in shops if at <= wanted.now_millis)]
-    slots_of = wanted.slots_of
-    return {name: wanted.per_shop if slots_of is None else min(wanted.per_shop, slots_of(name)) for name in names}
-
-
-def _find_deliveries(view: View, wanted: Wanted, slots: Mapping[str, int]) -> list[Row]:
-    """Return free deliveries of shops with a free slot. Read some shops at a time until there are enough rows, because
-    other workers may be claiming the rows of the shops that have waited longest."""
-    sql = _select(view, wanted, f"d.shop_id = :shop_id AND {_FREE_AND_DUE}{_EARLIER_FIRST}")
-    names = [name for name, count in slots.items() if wanted.busy.get(name, 0) < count]
+        waiting = view.all(_SHOPS, {"kind": wanted.kind, "real": wanted.real_millis})
+        due = sorted((at, shop_id) for at, shop_id in waiting if at <= wanted.now_millis and wanted.owns(shop_id))
+        shops = [shop_id for _, shop_id in due]
+    most = {shop_id: count for shop_id in shops if (count := wanted.most_of(shop_id)) > 0}
+    shops = list(most)
     rows: list[Row] = []
-    # Read as many further shops as there are busy ones, which may have no further rows.
-    step = wanted.limit + len(wanted.busy)
-    for start in range(0, len(names), step):
-        some = names[start : start + step]
-        # Read only each shop's share: the columns beside further rows would be read for nothing.
-        share: Value = min(wanted.per_shop, -(-wanted.limit // len(some)))
-        rows += view.for_each("shop_id", some, sql, wanted.parameters | {"limit": share})
+    for start in range(0, len(shops), wanted.limit):
+        some = shops[start : start + wanted.limit]
+        # Each shop's share of the rows. The rows that we hold are usually the first ones.
+        share = -(-wanted.limit // len(some))
+        keys = [(shop_id, min(most[shop_id], share) + len(wanted.held.get(shop_id, ()))) for shop_id in some]
+        found = view.for_each(("shop_id", "most"), keys, _DELIVERIES_IN_ORDER[view.dialect], _times(wanted))
+        rows += _limit_new(found, most, wanted)
         if len(rows) >= wanted.limit:
             break
-    return rows
+    return _cut_evenly(rows, wanted.limit)
 
 
-def _limit_to_slots(rows: list[Row], slots: Mapping[str, int], busy: Mapping[str, int]) -> list[Row]:
-    taken = Counter(busy)
+def _find_by_time(view: View, wanted: Wanted) -> list[Row]:
+    """Return due rows of all owned shops. The rows of other owners and held rows may come first, so read further until
+    there are enough rows."""
+    most = wanted.limit + sum(map(len, wanted.held.values()))
+    while True:
+        found = view.all(_BY_TIME, {**_times(wanted), "most": most})
+        owned = [row for row in found if wanted.owns(row[1])]
+        rows = _limit_new(owned, {row[1]: wanted.most_of(row[1]) for row in owned}, wanted)
+        if len(rows) >= wanted.limit or len(found) < most:
+            return rows[: wanted.limit]
+        most *= 4
+
+
+def _times(wanted: Wanted) -> dict[str, Value]:
+    return {"kind": wanted.kind, "now": wanted.now_millis}
+
+
+def _limit_new(rows: list[Row], most: Mapping[str, int], wanted: Wanted) -> list[Row]:
+    """Return the rows that we do not hold, up to each shop's limit."""
+    taken: Counter[str] = Counter()
     kept = []
     for row in rows:
-        if taken[row[1]] < slots[row[1]]:
-            taken[row[1]] += 1
+        shop_id = row[1]
+        if taken[shop_id] < most[shop_id] and (row[2], row[3]) not in wanted.held.get(shop_id, ()):
+            taken[shop_id] += 1
             kept.append(row)
     return kept
+
+
+def _cut_evenly(rows: list[Row], limit: int) -> list[Row]:
+    """Return at most `limit` rows: the first row of each shop, then the second one of each, and so on."""
+    if len(rows) <= limit:
+        return rows
+    places: Counter[str] = Counter()
+    by_place: dict[int, list[Row]] = {}
+    for row in rows:
+        by_place.setdefault(places[row[1]], []).append(row)
+        places[row[1]] += 1
+    return list(chain.from_iterable(by_place.values()))[:limit]
 
 
 _KEY: Final = ("shop_id", "kind", "subject", "sequence")
 
 
-def claim(rows: Sequence[DueRow], real_millis: int) -> tuple[ChangeSet, list[DueRow]]:
-    """Return the change set that leases the rows, and the rows with their new token. The set fails as a whole if
-    another worker has leased one of the rows."""
-    if not rows:
-        return ChangeSet(), []
-    token = secrets.randbits(62) + 1
-    until = real_millis + LEASE_MILLIS
-    leases = [
-        (token, until, shop_id, kind, subject, sequence, lease, attempts)
-        for kind, shop_id, subject, sequence, _, _, attempts, lease in rows
-    ]
-    changes = ChangeSet(UpdateMany("due", ("lease", "leased_until"), _KEY, ("lease", "attempts"), leases))
-    return changes, [DueRow(*row[:7], token) for row in rows]
-
-
 def complete_all(rows: Iterable[DueRow]) -> DeleteMany:
-    """Return the deletion of rows with finished jobs. It fails unless we still hold the lease of every row."""
-    gone = [(shop_id, kind, subject, sequence, lease) for kind, shop_id, subject, sequence, _, _, _, lease in rows]
-    return DeleteMany("due", _KEY, ("lease",), gone)
+    """Return the deletion of rows with finished jobs. It fails unless every row has the attempts that were read."""
+    gone = [(shop_id, kind, subject, sequence, attempts) for kind, shop_id, subject, sequence, _, _, attempts in rows]
+    return DeleteMany("due", _KEY, ("attempts",), gone)
 
 
 def complete(row: DueRow) -> Delete:
-    """Return the deletion of a row with a finished job. It fails unless we still hold the lease."""
-    return Delete("due", row.key(), when={"lease": row.lease})
+    """Return the deletion of a row with a finished job. It fails unless the row has the attempts that were read."""
+    return Delete("due", row.key(), when={"attempts": row.attempts})
 
 
 def repeat_at(row: DueRow, due_at: int) -> Update:
-    """Return the update that makes a job due again at `due_at`, with one more attempt. It fails unless we still hold
-    the lease."""
-    values: dict[str, Value | Add] = {"due_at": due_at, "attempts": Add(1), "lease": _FREE, "leased_until": 0}
-    return Update("due", row.key(), values, when={"lease": row.lease})
-
-
-def release(row: DueRow) -> Update:
-    """Return the update that frees a row for the next claim, with its job not done. It fails unless we still hold the
-    lease."""
-    return Update("due", row.key(), {"lease": _FREE, "leased_until": 0}, when={"lease": row.lease})
+    """Return the update that makes a job due again at `due_at`, with one more attempt. It fails unless the row has the
+    attempts that were read."""
+    return Update("due", row.key(), {"due_at": due_at, "attempts": row.attempts + 1}, when={"attempts": row.attempts})
 
 
 def find_planned(view: View, kind: DueKind, shop_id: str, subject: str, sequence: int) -> DueRow | None:
@@ -241,25 +227,18 @@ def find_planned(view: View, kind: DueKind, shop_id: str, subject: str, sequence
 
 
 def bring_forward(row: DueRow, due_at: int) -> ChangeSet:
-    """Return the change set that makes a job due at this time instead of later. It is empty if the job is running."""
-    if row.lease != _FREE:
+    """Return the change set that makes a job due at this time instead of later. If the job is running, it has no
+    effect."""
+    if row.due_at <= due_at:
         return ChangeSet()
-    return ChangeSet(Update("due", row.key(), {"due_at": due_at}, when={"lease": _FREE, "attempts": row.attempts}))
-
-
-def free_all() -> ChangeSet:
-    """Free every lease: for the start of the one process that serves a database, where no claimant or listener can be
-    connected."""
-    return ChangeSet(
-        Update("due", {}, {"lease": _FREE, "leased_until": 0}, touches=None), Delete("listeners", {}, touches=None)
-    )
+    return ChangeSet(Update("due", row.key(), {"due_at": due_at}, when={"attempts": row.attempts}))
 
 
 _EARLIEST: Final = f"SELECT {', '.join(f'(SELECT min(due_at) FROM due WHERE kind = :{kind})' for kind in DueKind)}"  # noqa: S608  (numbers only)
 
 
 def find_earliest_by_kind(view: View) -> dict[DueKind, int]:
-    """Return when the next job of each kind is due, leased ones included; kinds without jobs are left out. One
+    """Return when the next job of each kind is due, running ones included; kinds without jobs are left out. One
     statement; each of its parts reads the first entry of an index."""
     row = view.one(_EARLIEST, {kind: kind for kind in DueKind}) or ()
     return {kind: due_at for kind, due_at in zip(DueKind, row, strict=False) if due_at is not None}
@@ -281,7 +260,7 @@ def list_coming(view: View, most: int, only: Mapping[DueKind, str]) -> list[DueR
 
 
 def find_next_due_millis(view: View) -> int | None:
-    """Return when the next job is due, leased ones included, in milliseconds since 1970; None if no job is planned."""
+    """Return when the next job is due, running ones included, in milliseconds since 1970; None if no job is planned."""
     return min(find_earliest_by_kind(view).values(), default=None)
 
 

@@ -20,8 +20,8 @@ class Metrics:
         self.attempt_seconds = Histogram(
             "kalathi_webhook_attempt_seconds", "Time of one attempt.", buckets=_SECONDS, registry=self._registry
         )
-        self.claim_seconds = Histogram(
-            "kalathi_claim_seconds", "Time to claim due work.", buckets=_SECONDS, registry=self._registry
+        self.read_ahead_seconds = Histogram(
+            "kalathi_read_ahead_seconds", "Time to read due work.", buckets=_SECONDS, registry=self._registry
         )
         self.commit_seconds = Histogram(
             "kalathi_commit_seconds", "Time to write a group.", buckets=_SECONDS, registry=self._registry

@@ -13,7 +13,7 @@ from kalathi.marketplace.listening.shop_listeners import ShopListeners
 from kalathi.marketplace.listening.stream import Stream
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.webhooks.dispatcher import Transport
-from kalathi.marketplace.worker import Worker
+from kalathi.marketplace.worker.running import Worker
 
 _MOST_STREAMS: Final = 64
 _PAUSE_SECONDS: Final = 0.1

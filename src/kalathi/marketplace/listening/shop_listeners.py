@@ -25,7 +25,7 @@ from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.dispatcher import Transport
 from kalathi.marketplace.webhooks.listeners import LEASE_MILLIS, LISTENER_URL, end_lease, take_lease
 from kalathi.marketplace.webhooks.log import EventName
-from kalathi.marketplace.worker import Worker
+from kalathi.marketplace.worker.running import Worker
 
 _log = structlog.get_logger("kalathi.listening")
 

@@ -31,7 +31,7 @@ class FaultKind(StrEnum):
 
 
 _OF_WEBHOOKS_ONLY: Final = frozenset({FaultKind.DUPLICATE, FaultKind.REORDER})
-# A delivery's lease must outlast its delay and the endpoint's own time.
+# A worker that ends waits for its running deliveries, but not for long.
 _LONGEST_OF_WEBHOOKS_SECONDS: Final = 8.0
 
 

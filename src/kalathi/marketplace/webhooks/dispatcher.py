@@ -7,9 +7,9 @@ import structlog
 
 from kalathi.contract.signatures import sign_headers
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.due import DueRow, complete_all, release, repeat_at
+from kalathi.marketplace.kernel.due import DueRow, complete_all, repeat_at
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
-from kalathi.marketplace.kernel.storage.database import Database, Row, View
+from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, SENTENCES, Answer, SendError
@@ -54,7 +54,7 @@ class Outgoing(NamedTuple):
 
 
 class Freed(NamedTuple):
-    """The attempt did not take place; the row is free for another claim."""
+    """The attempt did not take place; the row can be read again."""
 
 
 FREED: Final = Freed()
@@ -92,20 +92,22 @@ class Dispatcher:
         self._transport = transport
         self._schedule = schedule
 
-    def prepare(self, view: View, found: Sequence[tuple[DueRow, Row]]) -> list[Outgoing | None]:
-        """Return the prepared deliveries of claimed rows, read with two or three statements for all of them. A row
-        whose event or shop is gone gets None."""
-        shop_ids = {row.shop_id for row, _ in found}
+    def prepare(self, view: View, rows: Sequence[DueRow]) -> list[Outgoing | None]:
+        """Return the prepared deliveries of due rows, read with three or four statements for all of them. A row whose
+        event or shop is gone gets None."""
+        events = store.find_events(view, rows)
+        shop_ids = {row.shop_id for row in rows}
         owners = shops.shops_by_id(view, shop_ids)
         secrets = shops.signing_secrets_by_shop(view, shop_ids)
-        following = [row for row, (event_type, _) in found if event_type == FOLLOWING]
+        following = [row for row in rows if events.get(store.key_of(row), _GONE).event_type == FOLLOWING]
         reached = store.find_opened_urls(view, following) if following else {}
         prepared: list[Outgoing | None] = []
-        for row, (event_type, body) in found:
-            shop = owners.get(row.shop_id)
-            if body is None or shop is None:
+        for row in rows:
+            event, shop = events.get(store.key_of(row)), owners.get(row.shop_id)
+            if event is None or shop is None:
                 prepared.append(None)
                 continue
+            event_type, body = event
             url, why_not = shop.url_for(event_type) or self._no_url, SendError.NO_URL
             if event_type == FOLLOWING and reached.get((row.shop_id, row.subject)) != url:
                 url, why_not = None, SendError.SILENCED
@@ -149,9 +151,7 @@ class Dispatcher:
         if tries:
             changes.add(store.insert_attempts(tries))
         for attempted in ended:
-            if attempted.outcome is FREED:
-                changes.add(release(attempted.row))
-            elif isinstance(attempted.outcome, RetryAt):
+            if isinstance(attempted.outcome, RetryAt):
                 changes.add(repeat_at(attempted.row, attempted.outcome.due_at))
             if attempted.opens:
                 changes.add(*store.record_opening(attempted.row, attempted.opens, attempted.at_millis))
@@ -196,5 +196,6 @@ class Dispatcher:
         return Attempted(row, answer, outcome, word, at_millis)
 
 
+_GONE: Final = store.FrozenEvent("", b"")
 # The words that the log shows.
 _WORDS: Final = {Delivered: "delivered", Exhausted: "exhausted", RetryAt: "retry"}

@@ -1,7 +1,7 @@
 """Listeners that stand in for a shop's webhook URL: the lease of the process to which they are connected.
 
-While the lease lasts, only its holder delivers the shop's webhooks: `find_claimable` in kernel/due.py leaves the shop
-out for other workers. The shop's settings stay as they are. The lease of a dead process expires.
+While the lease lasts, only its holder delivers the shop's webhooks: `find_due` in kernel/due.py leaves the shop out for
+other workers. The shop's settings stay as they are. The lease of a dead process expires.
 """
 
 from typing import Final
@@ -40,6 +40,11 @@ def take_lease(view: View, shop_id: str, holder: str, now_millis: int) -> tuple[
         return ChangeSet(), False
     renewed: dict[str, Value | Add] = {"holder": holder, "expires_at": expires_at}
     return ChangeSet(Update("listeners", {"shop_id": shop_id}, renewed, when={"holder": lease.holder})), True
+
+
+def forget_listeners() -> Delete:
+    """Return the deletion of all leases."""
+    return Delete("listeners", {}, touches=None)
 
 
 def end_lease(shop_id: str, holder: str) -> Delete:

@@ -9,8 +9,8 @@ delivered, and the event's own place in the order.
 
 from kalathi.contract.words import ReturnEventType
 from kalathi.marketplace.kernel.clock import BusinessClock
-from kalathi.marketplace.kernel.due import DueKind, DueRow, find_planned, plan
-from kalathi.marketplace.kernel.storage.changes import Add, ChangeSet, Delete, Insert, Update
+from kalathi.marketplace.kernel.due import DueKind, DueRow, complete, find_planned, plan
+from kalathi.marketplace.kernel.storage.changes import Add, ChangeSet, Insert, Update
 from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.webhooks import store
@@ -72,11 +72,9 @@ class Openings:
 
         def command(view: View) -> tuple[ChangeSet, None]:
             present = find_planned(view, row.kind, row.shop_id, row.subject, row.sequence)
-            if present is None or present.lease != row.lease:
-                return ChangeSet(), None  # Another worker has it by now.
-            changes = ChangeSet(
-                Delete("due", present.key(), when={"lease": present.lease, "attempts": present.attempts})
-            )
+            if present is None:
+                return ChangeSet(), None  # Another worker has released them by now.
+            changes = ChangeSet(complete(present))
             shop = shops.shop(view, row.shop_id)
             url = None if shop is None else shop.returns_url
             if url is None or store.find_opened_url(view, row.shop_id, row.subject) != url:

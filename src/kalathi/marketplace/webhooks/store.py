@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kalathi.contract.words import ReturnEventType
 from kalathi.marketplace.kernel.clock import athens, from_millis
-from kalathi.marketplace.kernel.due import Beside, DueKind, DueRow, find_planned, plan
+from kalathi.marketplace.kernel.due import DueKind, DueRow, find_planned, plan
 from kalathi.marketplace.kernel.storage.changes import Delete, Insert, InsertMany, Value
 from kalathi.marketplace.kernel.storage.database import View, any_of
 from kalathi.marketplace.kernel.targets import mask_url
@@ -59,11 +59,31 @@ def announce(
     return rows
 
 
-# A due delivery's event, read together with its row: the type and the frozen bytes, both None when it is gone.
-EVENT: Final = Beside(
-    "w.event_type, w.body",
-    "LEFT JOIN webhook_events w ON w.shop_id = d.shop_id AND w.subject = d.subject AND w.sequence = d.sequence",
+class FrozenEvent(NamedTuple):
+    """An event as it is sent: its type and its bytes."""
+
+    event_type: str
+    body: bytes
+
+
+EventKey = tuple[str, str, int]
+
+
+def key_of(row: DueRow) -> EventKey:
+    """Return the key of a delivery's event."""
+    return row.shop_id, row.subject, row.sequence
+
+
+_EVENT: Final = (
+    "SELECT w.shop_id, w.subject, w.sequence, w.event_type, w.body FROM webhook_events w"
+    " WHERE w.shop_id = :shop_id AND w.subject = :subject AND w.sequence = :sequence"
 )
+
+
+def find_events(view: View, rows: Sequence[DueRow]) -> dict[EventKey, FrozenEvent]:
+    """Return the events of due deliveries; deleted ones are left out. Needs at least one row."""
+    found = view.for_each(("shop_id", "subject", "sequence"), [key_of(row) for row in rows], _EVENT, {})
+    return {(row[0], row[1], row[2]): FrozenEvent(row[3], row[4]) for row in found}
 
 
 def last_sequence(view: View, shop_id: str, subject: str) -> int:

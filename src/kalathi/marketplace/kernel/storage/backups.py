@@ -29,7 +29,7 @@ _LENGTH: Final = struct.Struct(">I")
 _COLUMN: Final = re.compile(r"[a-z_]+")
 _SHAPE: Final = re.compile(r"(?!0000)[0-9]{4}")
 # Tables about running processes, which mean nothing later, and the version, which `backup.json` has.
-_LEFT_OUT: Final = frozenset({"alembic_version", "commit_marks", "listeners"})
+_LEFT_OUT: Final = frozenset({"alembic_version", "commit_marks", "listeners", "workers", "shards"})
 
 Row = Sequence[Any]
 Progress = Callable[[str, int], None]

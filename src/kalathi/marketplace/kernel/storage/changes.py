@@ -45,6 +45,19 @@ class Delete(NamedTuple):
     touches: int | None = 1
 
 
+class Holds(NamedTuple):
+    """A condition alone: the row with this `key` has the values of `when`, and nobody changes it before the commit."""
+
+    table: str
+    key: Mapping[str, Value]
+    when: Mapping[str, Value | AtLeast]
+
+    @property
+    def touches(self) -> int:
+        """The number of rows that must meet the condition."""
+        return 1
+
+
 class InsertMany(NamedTuple):
     """Many new rows of one shape: the values of each in the order of `columns`."""
 
@@ -73,7 +86,7 @@ class DeleteMany(NamedTuple):
     rows: Sequence[tuple[Value, ...]]
 
 
-Guarded = Update | Delete
+Guarded = Update | Delete | Holds
 GuardedMany = UpdateMany | DeleteMany
 Part = Insert | InsertMany | Guarded | GuardedMany
 

@@ -7,7 +7,7 @@ This is the interface for all other parts: a query is a function of a view, and 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.metrics import Metrics
@@ -25,8 +25,17 @@ class DatabaseInUseError(Exception):
     """Another process serves this database file."""
 
 
+# For the few statements that need a form of their own for each database.
+Dialect = Literal["sqlite", "postgresql"]
+
+
 class View(Protocol):
     """Reads of one snapshot: plain SQL with named parameters (`:code`), all rows fetched."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """The database's dialect of SQL."""
+        ...
 
     def one(self, sql: str, parameters: Mapping[str, Value]) -> Row | None:
         """The first row, or None."""
@@ -36,13 +45,11 @@ class View(Protocol):
         """Every row."""
         ...
 
-    def for_each(self, name: str, keys: Sequence[str], sql: str, parameters: Mapping[str, Value]) -> list[Row]:
-        """Run the statement for each key in turn, as its parameter `:name`, and return all rows, in one round trip."""
-        ...
-
-    def unlocked(self, alias: str) -> str:
-        """Return the end of a claim's SELECT, which skips rows that other workers are claiming; empty if there are no
-        other workers."""
+    def for_each(
+        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+    ) -> list[Row]:
+        """Run the statement for each key in turn, with the key's values as its parameters `names`, and return all rows,
+        in one round trip. Needs at least one key."""
         ...
 
 
@@ -92,9 +99,8 @@ class Database(ABC):
         """Read a list, or anything else that takes longer than a point. Raises the query's own errors, StorageError."""
 
     @abstractmethod
-    async def claim(self, command: Command[T]) -> T:
-        """Read and write in one transaction. The commit need not be on disk yet: a claim that is lost in a crash is
-        free again. Raises ConditionFailedError, StorageError."""
+    async def read_ahead(self, query: Query[T]) -> T:
+        """Read the worker's next jobs, on one snapshot. Raises the query's own errors, StorageError."""
 
     @abstractmethod
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
@@ -139,6 +145,10 @@ class Database(ABC):
     def unsubscribe(self, table: str, listener: Callable[[], None]) -> None:
         """Stop calling the listener."""
         self._listeners.get(table, []).remove(listener)
+
+    def announce(self, table: str) -> None:
+        """Call the subscribers of the table, here and in other processes, although it got no new row."""
+        self._notify({table})
 
     def _notify(self, tables: set[str]) -> None:
         for table in tables:

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -35,6 +36,7 @@ from kalathi.marketplace.kernel.storage.changes import (
     ConditionFailedError,
     Guarded,
     GuardedMany,
+    Holds,
     StorageError,
     Update,
     UpdateMany,
@@ -228,28 +230,24 @@ def is_lost(connection: Connection, error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.OperationalError) and (not state or state.startswith(("08", "57P")))
 
 
-def write_guarded(connection: Connection, changes: ChangeSet) -> bool:
-    """Run the updates and deletes of one set in the open transaction; return whether all conditions held."""
-    with connection.pipeline():
-        sent = _send_guarded(connection, [changes])
-    return _effect([changes], sent).held[0] == _conditions(changes)
-
-
 def _conditions(changes: ChangeSet) -> int:
     """Return the number of conditions of a set: one for each update and delete of a row."""
     return len(changes.guarded) + sum(len(part.rows) for part in changes.guarded_many)
 
 
-_Sent = tuple[Cursor[Any], list[int] | None, int]
+class _Sent(NamedTuple):
+    """A sent statement. `touches` is the number of rows that it must change; None means any number. A statement over an
+    array has no `place`: its rows return their places. One of conditions alone changes no row."""
+
+    cursor: Cursor[Any]
+    place: int | None
+    touches: int | None = 1
+    is_change: bool = True
 
 
 def _send_guarded(connection: Connection, group: Sequence[ChangeSet]) -> list[_Sent]:
     """Send updates and deletes, sorted by table and key, so that processes that write the same rows lock them in one
-    order.
-
-    Return for each statement its cursor, the place of its set in the group, and the number of rows that it must change
-    (-1: any number). A statement over an array has no place: its rows return theirs.
-    """
+    order."""
     alone: list[tuple[str, str, int, int, Guarded]] = []
     together: dict[Shape, list[tuple[int, Guarded]]] = {}
     for place, changes in enumerate(group):
@@ -263,24 +261,25 @@ def _send_guarded(connection: Connection, group: Sequence[ChangeSet]) -> list[_S
     sent: list[_Sent] = []
     for _, _, place, _, part in sorted(alone, key=lambda entry: entry[:4]):
         sql, parameters = make_guarded_statement(part, _DIALECT)
-        touches = -1 if part.touches is None else part.touches
-        sent.append((connection.execute(sql, [_plain(value) for value in parameters]), [place], touches))
+        cursor = connection.execute(sql, [_plain(value) for value in parameters])
+        sent.append(_Sent(cursor, place, part.touches, is_change=not isinstance(part, Holds)))
     for shape in sorted(together):
         rows = sorted(together[shape], key=lambda entry: [str(value) for value in entry[1].key.values()])
         columns: list[list[Any]] = [[place for place, _ in rows]]
         columns += [
             [_plain(value) for value in column] for column in zip(*(_row(part) for _, part in rows), strict=True)
         ]
-        sent.append((connection.execute(_batch_sql(shape), columns, binary=True), None, 1))
+        cursor = connection.execute(_batch_sql(shape), columns, binary=True)
+        sent.append(_Sent(cursor, None, is_change=shape[0] != Holds.__name__))
     for place, changes in enumerate(group):
-        sent += [(_send_many(connection, many, place), None, 1) for many in changes.guarded_many if many.rows]
+        sent += [_Sent(_send_many(connection, many, place), None) for many in changes.guarded_many if many.rows]
     return sent
 
 
 def _send_many(connection: Connection, part: GuardedMany, place: int) -> Cursor[Any]:
     values = part.values if isinstance(part, UpdateMany) else ()
     # Sorted by key, as above. In each row the key follows the new values.
-    rows = sorted(part.rows, key=lambda row: [str(value) for value in row[len(values) : len(values) + len(part.key)]])
+    rows = sorted(part.rows, key=itemgetter(*range(len(values), len(values) + len(part.key))))
     columns: list[list[Any]] = [[place] * len(rows)]
     columns += [[_plain(value) for value in column] for column in zip(*rows, strict=True)]
     kind = "Update" if values else "Delete"
@@ -289,14 +288,14 @@ def _send_many(connection: Connection, part: GuardedMany, place: int) -> Cursor[
 
 def _effect(group: Sequence[ChangeSet], sent: list[_Sent]) -> _Effect:
     held, changed = [0] * len(group), [False] * len(group)
-    for cursor, places, touches in sent:
-        if places is None:
-            for (place,) in cursor.fetchall():
-                held[place] += 1
-                changed[place] = True
+    for cursor, place, touches, is_change in sent:
+        if place is None:
+            for (its,) in cursor.fetchall():
+                held[its] += 1
+                changed[its] |= is_change
         else:
-            held[places[0]] += touches in {-1, cursor.rowcount}
-            changed[places[0]] |= cursor.rowcount > 0
+            held[place] += touches in {None, cursor.rowcount}
+            changed[place] |= is_change and cursor.rowcount > 0
     return _Effect(held, changed)
 
 
@@ -340,6 +339,8 @@ def _batch_sql(shape: Shape) -> bytes:
     source = f"unnest({arrays}) AS v(place, {', '.join(names)})"
     conditions = [f"t.{name} = v.k_{name}" for name in key] + [f"t.{name} = v.w_{name}" for name in when]
     where = " AND ".join(conditions)
+    if kind == "Holds":
+        return f"SELECT v.place FROM {table} t, {source} WHERE {where} FOR SHARE OF t".encode()  # noqa: S608  (names only)
     if kind == "Delete":
         return f"DELETE FROM {table} t USING {source} WHERE {where} RETURNING v.place".encode()  # noqa: S608  (names only)
     new = ", ".join(f"{name} = v.s_{name}" for name in values)

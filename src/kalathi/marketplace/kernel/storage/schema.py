@@ -1,7 +1,8 @@
 """The tables. Columns are integers, texts and bytes, so that no driver converts a value (docs/decisions/0004 and 0005).
 
 Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, directory, counters,
-commit_marks, sandbox_faults, secrets, sessions, used_links and the operator's idempotency_keys are the exceptions.
+commit_marks, workers, shards, sandbox_faults, secrets, sessions, used_links and the operator's idempotency_keys are the
+exceptions.
 Times are milliseconds since 1970, in UTC; documents are JSON of the slices' own structs.
 """
 
@@ -159,6 +160,15 @@ _table(
     _integer("expires_at"),
     PrimaryKeyConstraint("shop_id"),
 )
+# The owners of shops, where several processes share a database (kernel/shards.py); real time.
+_table("workers", _text("worker"), _integer("expires_at"), PrimaryKeyConstraint("worker"))
+_table(
+    "shards",
+    _integer("shard"),
+    _text("worker"),
+    _integer("token"),
+    PrimaryKeyConstraint("shard"),
+)
 _table(
     "due",
     _text("shop_id"),
@@ -168,8 +178,6 @@ _table(
     _integer("due_at"),
     _integer("anchor_at"),
     _integer("attempts"),
-    _integer("lease"),
-    _integer("leased_until"),
     PrimaryKeyConstraint("shop_id", "kind", "subject", "sequence"),
     Index("due_by_time", "kind", "due_at"),
     Index("due_by_shop", "kind", "shop_id", "due_at"),

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError, Value
-from kalathi.marketplace.kernel.storage.database import Command, Database, DatabaseInUseError, Query, Row, T, View
+from kalathi.marketplace.kernel.storage.database import Database, DatabaseInUseError, Query, Row, T, View
 from kalathi.marketplace.kernel.storage.group import GroupWriter
 from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
-from kalathi.marketplace.kernel.storage.sqlite_writing import begin_group, prepare_writer, write_claim
+from kalathi.marketplace.kernel.storage.sqlite_writing import begin_group, prepare_writer
 from kalathi.marketplace.kernel.storage.statements import positional
 from kalathi.private_files import make_private_folder, open_lock_file
 
@@ -31,6 +31,7 @@ _LARGEST_LOG_BYTES = 16 * 2**20
 
 class _SqliteView:
     __slots__ = ("_connection",)
+    dialect: Final = "sqlite"
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -44,17 +45,17 @@ class _SqliteView:
         text, names = positional(sql)
         return self._connection.execute(text, [parameters[name] for name in names]).fetchall()
 
-    def for_each(self, name: str, keys: Sequence[str], sql: str, parameters: Mapping[str, Value]) -> list[Row]:
+    def for_each(
+        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+    ) -> list[Row]:
         # There is no round trip to save: one combined statement takes as long as its parts.
-        text, names = positional(sql)
+        text, wanted = positional(sql)
         rows: list[Row] = []
+        values = dict(parameters)
         for key in keys:
-            values = {**parameters, name: key}
-            rows += self._connection.execute(text, [values[column] for column in names]).fetchall()
+            values.update(zip(names, key, strict=True))
+            rows += self._connection.execute(text, [values[name] for name in wanted]).fetchall()
         return rows
-
-    def unlocked(self, alias: str) -> str:
-        return ""
 
 
 class SqliteDatabase(Database):
@@ -119,15 +120,22 @@ class SqliteDatabase(Database):
         """Read a separate snapshot on a reader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
-    async def claim(self, command: Command[T]) -> T:
-        """Claim in the writer's turn and on its connection, whose cache survives each commit. The readers' cache is
+    async def read_ahead(self, query: Query[T]) -> T:
+        """Read in the writer's turn and on its connection, whose cache survives each commit. The readers' cache is
         empty after every commit, and reading the due rows from the file again took as long as sending them."""
         self._check_open()
-        return await self._writer.turn(partial(self._claim, command))
+        return await self._writer.turn(partial(self._read_in_turn, query))
 
-    def _claim(self, command: Command[T]) -> T:
+    def _read_in_turn(self, query: Query[T]) -> T:
         self._end_snapshot()
-        return write_claim(self._writing, partial(command, self._writes))
+        try:
+            self._writing.execute("BEGIN")
+            try:
+                return query(self._writes)
+            finally:
+                self._writing.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StorageError(str(error)) from error
 
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
         """Commit through the writer's queue."""

@@ -6,15 +6,14 @@ part, the group starts again with one call each. A set whose condition fails on 
 and leaves the group. A set that fails later makes the group start again without it. After any other error the sets run
 one by one, so that each gets its own outcome.
 
-With `synchronous=FULL`, a COMMIT that has returned is on disk. Claims need not be on disk, and are written with
-`NORMAL`: the file stays consistent, and a claim that is lost in a crash is free again.
+The connection has `synchronous=FULL`, so a COMMIT that has returned is on disk.
 """
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
-from typing import Final, TypeVar
+from typing import Final
 
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, StorageError
 from kalathi.marketplace.kernel.storage.group import Begun, Outcomes
@@ -27,10 +26,6 @@ from kalathi.marketplace.kernel.storage.statements import (
     many_statement,
 )
 
-T = TypeVar("T")
-
-_FULL: Final = "PRAGMA synchronous=FULL"
-_NORMAL: Final = "PRAGMA synchronous=NORMAL"
 # The event loop must not wait for another program's lock.
 _IMPATIENT: Final = "PRAGMA busy_timeout=0"
 _PATIENT: Final = "PRAGMA busy_timeout=5000"
@@ -58,33 +53,12 @@ def begin_group(connection: sqlite3.Connection, sets: Sequence[ChangeSet]) -> Be
     worker's deliveries.
     """
     try:
-        connection.execute(_FULL)
         connection.execute("BEGIN IMMEDIATE")
         kept = _run(connection, sets)
     except Exception:  # noqa: BLE001  (the error returns when the sets run singly, and is reported there)
         _roll_back(connection)
         return partial(_write_with_patience, connection, sets)
     return partial(_finish, connection, sets, kept)
-
-
-def write_claim(connection: sqlite3.Connection, command: Callable[[], tuple[ChangeSet, T]]) -> T:
-    """Read and write in one transaction. Its commit does not wait for the disk. Raises the command's own errors,
-    ConditionFailedError, StorageError."""
-    try:
-        connection.execute(_NORMAL)
-        connection.execute("BEGIN IMMEDIATE")
-        changes, answer = command()
-        holds = changes.is_empty or bool(_run(connection, [changes]))
-        connection.execute("COMMIT" if holds else "ROLLBACK")
-    except _RefusedError:
-        _roll_back(connection)
-        raise ConditionFailedError from None
-    except Exception as error:
-        _roll_back(connection)
-        raise _as_outcome(error) from error
-    if not holds:
-        raise ConditionFailedError
-    return answer
 
 
 def _finish(connection: sqlite3.Connection, sets: Sequence[ChangeSet], kept: list[int]) -> Outcomes:

@@ -14,6 +14,7 @@ from kalathi.marketplace.kernel.storage.changes import (
     AtLeast,
     Guarded,
     GuardedMany,
+    Holds,
     Insert,
     InsertMany,
     Update,
@@ -41,6 +42,8 @@ def make_guarded_statement(part: Guarded, dialect: Dialect = SQLITE) -> tuple[st
         values = tuple((name, isinstance(value, Add)) for name, value in part.values.items())
         sql = _update_sql(dialect, part.table, values, key, when)
         parameters += [value.amount if isinstance(value, Add) else value for value in part.values.values()]
+    elif isinstance(part, Holds):
+        sql = _holds_sql(dialect, part.table, key, when)
     else:
         sql = _delete_sql(dialect, part.table, key, when)
     parameters += part.key.values()
@@ -91,6 +94,13 @@ def _update_sql(dialect: Dialect, table: str, values: _Conditions, key: tuple[st
 @cache
 def _delete_sql(dialect: Dialect, table: str, key: tuple[str, ...], when: _Conditions) -> str:
     return _compile(dialect, delete(METADATA.tables[table]).where(_where(table, key, when)), ())
+
+
+@cache
+def _holds_sql(dialect: Dialect, table: str, key: tuple[str, ...], when: _Conditions) -> str:
+    """Return an update that changes nothing, because drivers count the rows of updates only."""
+    target = METADATA.tables[table]
+    return _compile(dialect, update(target).values({key[0]: target.c[key[0]]}).where(_where(table, key, when)), ())
 
 
 def _where(table: str, key: tuple[str, ...], when: _Conditions) -> ColumnElement[bool]:

@@ -1,0 +1,170 @@
+"""The jobs of one kind that a worker has read, and the rules by which the shops share the slots.
+
+A slow or dead endpoint must never delay another shop. So the shops take turns, and none has more jobs running than it
+has slots.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import Final
+
+from kalathi.marketplace.kernel.due import DueKind, DueRow, JobName
+from kalathi.marketplace.worker.job_kinds import Job, JobKind
+
+# A job that ends faster than this is quick. The most quick shops that are remembered.
+_QUICK_SECONDS: Final = 1.0
+_MOST_KNOWN: Final = 100_000
+# The jobs that are read for one quick shop beyond those that run, and for all shops, by the number of slots.
+_AHEAD_OF_A_SHOP: Final = 16
+_AHEAD: Final = 3
+
+
+class JobQueue:
+    """The jobs of one kind: those that wait for a slot, those that run, and the names of all that are not to be read
+    again yet."""
+
+    def __init__(self, job_kind: JobKind) -> None:
+        self.job_kind = job_kind
+        # Waiting, running, and ended without a written result.
+        self.held: dict[str, set[JobName]] = {}
+        self.running: Counter[str] = Counter()
+        self.waiting_jobs = 0
+        # The shops whose last job was quick, and those whose last job was slow.
+        self._quick: set[str] = set()
+        self._slow: set[str] = set()
+        self._waiting: dict[str, deque[Job]] = {}
+        # The shops that may have a job to start, and the slow ones that wait for their turn.
+        self._turns: deque[str] = deque()
+        self._has_turn: set[str] = set()
+        self._parked: deque[str] = deque()
+
+    @property
+    def slots_taken(self) -> int:
+        """The number of running jobs."""
+        return self._slots_taken
+
+    _slots_taken = 0
+
+    @property
+    def room(self) -> int:
+        """The number of further jobs to read. 0 while more than half of the places are taken, because one read of many
+        rows costs less than many reads of few."""
+        most = _AHEAD * self.job_kind.slots
+        return most - self.waiting_jobs if 2 * self.waiting_jobs <= most else 0
+
+    def most_to_read(self, shop_id: str, *, is_hurried: bool) -> int:
+        """Return the most further jobs to read for a shop."""
+        if is_hurried:
+            ahead = self.job_kind.slots
+        elif self._is_quick(shop_id):
+            ahead = self.job_kind.slots_per_shop * _AHEAD_OF_A_SHOP
+        else:
+            ahead = 1
+        return ahead - len(self._waiting.get(shop_id, ()))
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Queue jobs that were read."""
+        for job in jobs:
+            row = job.row
+            self.held.setdefault(row.shop_id, set()).add((row.subject, row.sequence))
+            self._waiting.setdefault(row.shop_id, deque()).append(job)
+            self.waiting_jobs += 1
+            self._give_turn(row.shop_id)
+
+    def start(self, *, is_hurried: bool) -> Job | None:
+        """Return the next job that may start, and take a slot for it; None if there is none.
+
+        For deliveries, a shop has one slot until one of its jobs has ended quickly, so that dead endpoints cannot use
+        all slots. All shops whose last job was slow share a quarter of the slots. A move of the clock (`is_hurried`)
+        waits for all due jobs, so a shop may then use all slots: a slow shop must not run its jobs one by one.
+        """
+        if self._slots_taken >= self.job_kind.slots:
+            return None
+        if is_hurried:
+            for shop_id in self._waiting:
+                self._give_turn(shop_id)
+        while self._turns:
+            shop_id = self._turns.popleft()
+            self._has_turn.discard(shop_id)
+            waiting = self._waiting.get(shop_id)
+            if not waiting or not (is_hurried or self._has_slot(shop_id)):
+                continue
+            job = waiting.popleft()
+            self._forget_waiting(shop_id, 1)
+            self.running[shop_id] += 1
+            self._slots_taken += 1
+            if waiting:
+                self._give_turn(shop_id)
+            return job
+        return None
+
+    def end(self, row: DueRow, seconds: float) -> None:
+        """Free the slot of a job that took so many seconds. Its row stays held."""
+        shop_id = row.shop_id
+        self._slots_taken -= 1
+        self.running[shop_id] -= 1
+        if not self.running[shop_id]:
+            del self.running[shop_id]
+        if seconds < _QUICK_SECONDS:
+            self._slow.discard(shop_id)
+            if len(self._quick) >= _MOST_KNOWN:
+                self._quick.clear()
+            self._quick.add(shop_id)
+        else:
+            self._quick.discard(shop_id)
+            self._slow.add(shop_id)
+        # A parked shop comes first: else the same slow shops would start again and again.
+        if self._parked:
+            self._give_turn(self._parked.popleft())
+        if shop_id in self._waiting:
+            self._give_turn(shop_id)
+
+    def let_go(self, row: DueRow) -> None:
+        """Allow a row to be read again: its result is written, or its job did not take place."""
+        names = self.held[row.shop_id]
+        names.discard((row.subject, row.sequence))
+        if not names:
+            del self.held[row.shop_id]
+
+    def drop_waiting(self, shop_ids: Iterable[str]) -> list[Job]:
+        """Remove the waiting jobs of these shops. Their rows can be read again."""
+        dropped: list[Job] = []
+        for shop_id in shop_ids:
+            waiting = self._waiting.get(shop_id, ())
+            dropped += waiting
+            if waiting:
+                self._forget_waiting(shop_id, len(waiting), is_all=True)
+        for job in dropped:
+            self.let_go(job.row)
+        return dropped
+
+    def waiting_shops(self) -> list[str]:
+        """Return the shops with waiting jobs."""
+        return list(self._waiting)
+
+    def _is_quick(self, shop_id: str) -> bool:
+        return shop_id in self._quick or self.job_kind.kind is not DueKind.DELIVERY
+
+    def _forget_waiting(self, shop_id: str, count: int, *, is_all: bool = False) -> None:
+        self.waiting_jobs -= count
+        if is_all or not self._waiting[shop_id]:
+            del self._waiting[shop_id]
+
+    def _give_turn(self, shop_id: str) -> None:
+        if shop_id not in self._has_turn:
+            self._has_turn.add(shop_id)
+            self._turns.append(shop_id)
+
+    def _has_slot(self, shop_id: str) -> bool:
+        """Whether the shop may start a further job. A slow shop that may not only because of the others is parked."""
+        running = self.running.get(shop_id, 0)
+        if self._is_quick(shop_id):
+            return running < self.job_kind.slots_per_shop
+        if running:
+            return False
+        if shop_id in self._slow:
+            of_slow = sum(self.running[slow] for slow in self._slow & self.running.keys())
+            if of_slow >= max(1, self.job_kind.slots // 4):
+                self._parked.append(shop_id)
+                return False
+        return True

@@ -1,0 +1,332 @@
+"""The worker: read due rows of our shops, run the handler of each kind, and write the results.
+
+Rows are read ahead, so that a slot that becomes free has its next row at once. Which rows wait, run, or have a result
+that is not written yet is known in memory only (`job_queue.py`): nobody else runs jobs of our shops.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
+from kalathi.marketplace.kernel.due import DueRow, Wanted, find_due, find_earliest_by_kind, repeat_at
+from kalathi.marketplace.kernel.shards import shard_of
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, StorageError
+from kalathi.marketplace.kernel.storage.database import Database, View
+from kalathi.marketplace.worker.job_kinds import Job, JobKind
+from kalathi.marketplace.worker.job_queue import JobQueue
+from kalathi.marketplace.worker.ownership import Ownership
+from kalathi.marketplace.worker.recording import Recorder, Result, note_lost
+
+_log = structlog.get_logger("kalathi.worker")
+
+# The longest delay until the worker notices a due row that did not wake it: after a missed notification, a change of
+# owners, or an error.
+_POLL_SECONDS: Final = 1.0
+# A read of one row costs as much as a read of fifty. So under load, with `_LOAD` slots in use, the worker pauses
+# between reads.
+_BETWEEN_READS_SECONDS: Final = 0.005
+_LOAD: Final = 16
+# The most results that may wait for a slow disk, and the most bytes of memory that rows may hold.
+_MOST_RESULTS: Final = 1000
+_MOST_BYTES: Final = 64 * 2**20
+# A row that has waited this long for a slot is read again, because the shop's URL may have changed.
+_MOST_WAIT_SECONDS: Final = 5.0
+# The pause before a job whose outcome could not be written runs again.
+_COOLING_SECONDS: Final = 5.0
+_DRAIN_SECONDS: Final = 5.0
+_FIRST_PAUSE_MILLIS: Final = 60_000
+_LONGEST_PAUSE_MILLIS: Final = 3_600_000
+
+
+def _limit_bytes(jobs: list[Job], free_bytes: int) -> list[Job]:
+    """Return the first jobs that fit into the free memory, and at least one if there is any."""
+    kept: list[Job] = []
+    for job in jobs:
+        free_bytes -= job.weight
+        if kept and free_bytes < 0:
+            break
+        kept.append(job)
+    return kept
+
+
+class Worker:
+    """The worker of one process: call `run`, then `end`, then `drain`."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: BusinessClock,
+        job_kinds: Sequence[JobKind],
+        *,
+        most_bytes: int = _MOST_BYTES,
+        real: Callable[[], int] = real_millis,
+        is_alone: bool = False,
+        name: str = "",
+    ) -> None:
+        """`most_bytes` limits the memory of rows that were read. `real` returns the time of leases, in milliseconds
+        since 1970. A worker that `is_alone` owns all the shops that it reads: on a database that no other process
+        serves, and for the listeners of one shop. `name` is unique among the workers of the database; by default it is
+        random."""
+        self._database = database
+        self._clock = clock
+        self._most_bytes = most_bytes
+        self._real = real
+        self._ownership: Ownership | None = None
+        if database.is_shared and not is_alone:
+            self._ownership = Ownership(database, real, self._change_shards, name)
+            self._ownership.busy = self._list_busy
+        self._recorder = Recorder(
+            database, lambda shops: self._ownership.fence(shops) if self._ownership else [], self._settle, self._put_off
+        )
+        self._awake = asyncio.Event()
+        self._stopping = False
+        # Monotonic time of the last whole turn, in seconds; None before the first.
+        self.last_turn_at: float | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._owning: asyncio.Task[None] | None = None
+        self._cooling: set[asyncio.TimerHandle] = set()
+        self._read_at = 0.0
+        self._queues = [JobQueue(job_kind) for job_kind in job_kinds]
+        self._bytes = 0
+
+    def wake(self) -> None:
+        """Wake the worker, because a job may be due."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Read and run jobs until `end` is called."""
+        self._database.subscribe("due", self.wake)
+        if self._ownership is not None:
+            self._owning = asyncio.create_task(self._ownership.run())
+        try:
+            while not self._stopping:
+                await self._run_turn()
+        finally:
+            self._database.unsubscribe("due", self.wake)
+            if self._ownership is not None and self._owning is not None:
+                self._ownership.end()
+                await self._owning
+
+    async def _run_turn(self) -> None:
+        self._awake.clear()
+        try:
+            seconds = await self._turn()
+            self.last_turn_at = time.monotonic()
+        except Exception:  # noqa: BLE001  (a database error must not end the worker; it tries again)
+            _log.exception("read_ahead_failed")
+            seconds = _POLL_SECONDS
+        if seconds > 0:
+            await self._rest(seconds)
+
+    def end(self) -> None:
+        """Stop reading, so that `run` returns."""
+        self._stopping = True
+        self.wake()
+
+    async def drain(self) -> None:
+        """Finish the jobs in flight, and hand our shops over to other workers. Call it after `run` has returned. A job
+        that is still unfinished after 5 seconds is cancelled, and runs again later."""
+        for queue in self._queues:
+            self._drop(queue, queue.waiting_shops())
+        if self._ownership is not None:
+            await self._ownership.hand_over(only_idle=True)
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + _DRAIN_SECONDS
+        while unfinished := self._list_unfinished():
+            if loop.time() >= ends_at:
+                break
+            await asyncio.wait(unfinished, timeout=ends_at - loop.time())
+        for task in self._list_unfinished():
+            task.cancel()
+        await asyncio.gather(*self._list_unfinished(), return_exceptions=True)
+        for timer in self._cooling:
+            timer.cancel()
+        if self._ownership is not None:
+            await self._ownership.hand_over()
+
+    def _list_unfinished(self) -> set[asyncio.Task[None]]:
+        return self._tasks if self._recorder.task is None else {*self._tasks, self._recorder.task}
+
+    async def _rest(self, seconds: float) -> None:
+        # A timer costs a tenth of `wait_for`, which creates a task.
+        timer = asyncio.get_running_loop().call_later(seconds, self.wake)
+        await self._awake.wait()
+        timer.cancel()
+
+    async def _turn(self) -> float:
+        """Read due rows, and return the seconds to sleep unless the worker is woken."""
+        if len(self._tasks) >= _LOAD:
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(self._read_at + _BETWEEN_READS_SECONDS - now)
+        for queue in self._queues:
+            self._start_jobs(queue)  # They may have waited for results to be written.
+        queues = [queue for queue in self._queues if queue.room > 0]
+        if not queues or self._bytes >= self._most_bytes or self._is_behind():
+            return _POLL_SECONDS
+        earliest = await self._database.read_point(find_earliest_by_kind)
+        now = self._clock.now_millis()
+        found = False
+        for queue in queues:
+            if earliest.get(queue.job_kind.kind, now + 1) <= now:
+                found |= await self._read(queue)
+        if found:
+            return 0.0
+        following = min(
+            (earliest[queue.job_kind.kind] for queue in self._queues if queue.job_kind.kind in earliest), default=None
+        )
+        if following is None or following <= now:
+            return _POLL_SECONDS
+        return min(_POLL_SECONDS, (following - now) / 1000)
+
+    def _is_behind(self) -> bool:
+        """Whether too many results wait for the disk. What cannot be recorded is not sent."""
+        return self._recorder.is_stuck or len(self._recorder.unwritten()) >= _MOST_RESULTS
+
+    async def _read(self, queue: JobQueue) -> bool:
+        job_kind, free_bytes = queue.job_kind, self._most_bytes - self._bytes
+        is_hurried = self._clock.is_moving
+        at = asyncio.get_running_loop().time()
+        wanted = Wanted(
+            job_kind.kind,
+            now_millis=self._clock.now_millis(),
+            real_millis=self._real(),
+            limit=queue.room,
+            most_of=lambda shop_id: queue.most_to_read(shop_id, is_hurried=is_hurried),
+            # A copy from before the read: the row of a result that is written during the read may still be found.
+            held={shop_id: frozenset(names) for shop_id, names in queue.held.items()},
+            owns=self._owns,
+            only_shop=job_kind.only_shop,
+        )
+
+        def query(view: View) -> list[Job]:
+            rows = find_due(view, wanted)
+            prepared = job_kind.prepare(view, rows) if job_kind.prepare and rows else [None] * len(rows)
+            return [Job(row, what, job_kind.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
+
+        with self._database.metrics.read_ahead_seconds.time():
+            jobs = await self._database.read_ahead(query)
+        self._read_at = asyncio.get_running_loop().time()
+        # The shop may have another owner since the read began.
+        jobs = _limit_bytes([job for job in jobs if self._owns(job.row.shop_id)], free_bytes)
+        self._bytes += sum(job.weight for job in jobs)
+        queue.add(jobs)
+        self._start_jobs(queue)
+        return bool(jobs)
+
+    def _owns(self, shop_id: str) -> bool:
+        return self._ownership is None or self._ownership.owns(shop_id)
+
+    def _start_jobs(self, queue: JobQueue) -> None:
+        """Start a task for each job that may start now."""
+        while (job := self._next_job(queue)) is not None:
+            task = asyncio.create_task(self._work_off(queue, job))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _next_job(self, queue: JobQueue) -> Job | None:
+        """Take a slot for the next job that may start. Jobs that waited too long, or whose shop is no longer ours, are
+        dropped."""
+        if self._is_behind():
+            return None
+        loop = asyncio.get_running_loop()
+        while (job := queue.start(is_hurried=self._clock.is_moving)) is not None:
+            if loop.time() - job.read_at <= _MOST_WAIT_SECONDS and self._owns(job.row.shop_id):
+                return job
+            queue.end(job.row, 0.0)
+            self._let_go(queue, job)
+        return None
+
+    async def _work_off(self, queue: JobQueue, first: Job) -> None:
+        """Run jobs in one slot, one after the other."""
+        job: Job | None = first
+        while job is not None:
+            await self._work(queue, job)
+            job = self._next_job(queue)
+            # The end of a job may allow more than one other to start.
+            self._start_jobs(queue)
+        self.wake()
+
+    async def _work(self, queue: JobQueue, job: Job) -> None:
+        job_kind, row = queue.job_kind, job.row
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            result = await (job_kind.handle(row) if job_kind.prepare is None else job_kind.handle(row, job.prepared))
+        except (ConditionFailedError, StorageError) as error:
+            _not_written(row, error)
+            self._cool(queue, row)
+        except Exception:  # noqa: BLE001  (one faulty row must not end the worker; it is logged and repeated later)
+            _log.exception("job_failed", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
+            await self._put_off(Result(queue, row, None))
+        else:
+            if job_kind.record is not None:
+                self._recorder.add(Result(queue, row, result))
+            else:
+                queue.let_go(row)
+        finally:
+            queue.end(row, loop.time() - started)
+            self._bytes -= job.weight
+            if queue.room:
+                self.wake()
+
+    def _settle(self, result: Result) -> None:
+        """Let go of a row whose result is written or refused: its retry, or the event that waited for it, can be read
+        now."""
+        result.queue.let_go(result.row)
+        self.wake()
+        if self._ownership is not None:
+            self._ownership.jobs_ended()
+
+    def _cool(self, queue: JobQueue, row: DueRow) -> None:
+        """Hold a row whose outcome was not written for a while: at once, the job would most likely fail again."""
+
+        def let_go() -> None:
+            self._cooling.discard(timer)
+            queue.let_go(row)
+            self.wake()
+
+        timer = asyncio.get_running_loop().call_later(_COOLING_SECONDS, let_go)
+        self._cooling.add(timer)
+
+    def _let_go(self, queue: JobQueue, job: Job) -> None:
+        self._bytes -= job.weight
+        queue.let_go(job.row)
+        self.wake()
+
+    def _drop(self, queue: JobQueue, shop_ids: Sequence[str]) -> None:
+        for job in queue.drop_waiting(shop_ids):
+            self._bytes -= job.weight
+
+    def _change_shards(self) -> None:
+        """Drop the waiting jobs of shops that are no longer ours, and read those of new ones."""
+        for queue in self._queues:
+            self._drop(queue, [shop_id for shop_id in queue.waiting_shops() if not self._owns(shop_id)])
+        self.wake()
+
+    def _list_busy(self) -> set[int]:
+        """Return the shards of shops with jobs that run, or whose results are not written."""
+        return {shard_of(shop_id) for queue in self._queues for shop_id in queue.held}
+
+    async def _put_off(self, result: Result) -> None:
+        """Put off a row after an unexpected failure of its job, each time for longer."""
+        row = result.row
+        pause_millis = min(_FIRST_PAUSE_MILLIS * 2 ** min(row.attempts, 10), _LONGEST_PAUSE_MILLIS)
+        try:
+            await self._database.commit(ChangeSet(repeat_at(row, self._clock.now_millis() + pause_millis)))
+        except (ConditionFailedError, StorageError) as error:
+            _log.warning("postpone_failed", kind=row.kind, subject=row.subject, error=str(error))
+            self._cool(result.queue, row)
+        else:
+            result.queue.let_go(row)
+
+
+def _not_written(row: DueRow, error: Exception) -> None:
+    """Log an outcome that was not written. The job runs again."""
+    if isinstance(error, ConditionFailedError):
+        note_lost(row)
+    else:
+        _log.error("outcome_not_written", kind=row.kind, subject=row.subject, error=str(error))
