@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from kalathi.marketplace.kernel.targets import BadUrl, Target, parse_target
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.guard import Allowed
-from kalathi.marketplace.webhooks.http1.connections import Connection, Pool
+from kalathi.marketplace.webhooks.http1.connections import Connection, Pool, RequestBatch
 from kalathi.marketplace.webhooks.http1.dialing import Dialer, explain_failure
 from kalathi.marketplace.webhooks.http1.responses import AnswerReader
 from kalathi.marketplace.webhooks.names import Names, PooledNames
@@ -117,6 +117,8 @@ class WebhookSender:
         self._limit = _TimeLimit(timeout_seconds)
         self._dialer = Dialer(names or PooledNames(), allowed, tls, proxy=proxy)
         self._pool = Pool(connections)
+        self._batch = RequestBatch()
+        self._loop = asyncio.get_running_loop()
         self._fixed = _lines(webhook_headers(user_agent) | {"Accept": "*/*", "Accept-Encoding": "identity"})
 
     async def close(self) -> None:
@@ -128,7 +130,7 @@ class WebhookSender:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
         """POST the bytes and return the outcome. A redirect keeps the method and the bytes. One time limit covers the
         request and its redirects."""
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
         started = time.perf_counter()
         attempt = _Attempt(url)
         rest = _rest_of_request(self._fixed, body, headers)
@@ -173,14 +175,14 @@ class WebhookSender:
         if kept is not None:
             attempt.connection = kept
             try:
-                return self._finish(attempt, place, await kept.exchange(request))
+                return self._finish(attempt, place, await kept.exchange(request, self._batch))
             except OSError:
                 # The server closed the idle connection. No byte arrived, so it has most likely not received the
                 # request.
                 pass
         attempt.connection = attempt.reader = None
         attempt.connection = await self._dialer.dial(target)
-        return self._finish(attempt, place, await attempt.connection.exchange(request))
+        return self._finish(attempt, place, await attempt.connection.exchange(request, self._batch))
 
     def _finish(self, attempt: _Attempt, place: object, reader: AnswerReader) -> AnswerReader:
         attempt.reader = reader

@@ -28,6 +28,7 @@ class JobQueue:
         # Waiting, running, and ended without a written result.
         self.held: dict[str, set[JobName]] = {}
         self.running: Counter[str] = Counter()
+        self.slots_taken = 0
         self.waiting_jobs = 0
         # The shops whose last job was quick, and those whose last job was slow.
         self._quick: set[str] = set()
@@ -39,11 +40,9 @@ class JobQueue:
         self._parked: deque[str] = deque()
 
     @property
-    def slots_taken(self) -> int:
-        """The number of running jobs."""
-        return self._slots_taken
-
-    _slots_taken = 0
+    def may_start(self) -> bool:
+        """Whether a further job may be able to start."""
+        return bool(self._turns) and self.slots_taken < self.job_kind.slots
 
     @property
     def room(self) -> int:
@@ -78,7 +77,7 @@ class JobQueue:
         all slots. All shops whose last job was slow share a quarter of the slots. A move of the clock (`is_hurried`)
         waits for all due jobs, so a shop may then use all slots: a slow shop must not run its jobs one by one.
         """
-        if self._slots_taken >= self.job_kind.slots:
+        if self.slots_taken >= self.job_kind.slots:
             return None
         if is_hurried:
             for shop_id in self._waiting:
@@ -92,7 +91,7 @@ class JobQueue:
             job = waiting.popleft()
             self._forget_waiting(shop_id, 1)
             self.running[shop_id] += 1
-            self._slots_taken += 1
+            self.slots_taken += 1
             if waiting:
                 self._give_turn(shop_id)
             return job
@@ -101,7 +100,7 @@ class JobQueue:
     def end(self, row: DueRow, seconds: float) -> None:
         """Free the slot of a job that took so many seconds. Its row stays held."""
         shop_id = row.shop_id
-        self._slots_taken -= 1
+        self.slots_taken -= 1
         self.running[shop_id] -= 1
         if not self.running[shop_id]:
             del self.running[shop_id]

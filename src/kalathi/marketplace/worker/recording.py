@@ -63,9 +63,10 @@ class Recorder:
         """The running write; None if every result is written."""
         return self._writing
 
-    def unwritten(self) -> list[Result]:
-        """Return all results that are not written yet."""
-        return self._being_written + self._results
+    @property
+    def unwritten(self) -> int:
+        """The number of results that are not written yet."""
+        return len(self._being_written) + len(self._results)
 
     async def _write_all(self) -> None:
         try:

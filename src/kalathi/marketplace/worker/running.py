@@ -70,7 +70,7 @@ class Worker:
         """`most_bytes` limits the memory of rows that were read. `real` returns the time of leases, in milliseconds
         since 1970. A worker that `is_alone` owns all the shops that it reads: on a database that no other process
         serves, and for the listeners of one shop. `name` is unique among the workers of the database; by default it is
-        random."""
+        random. Create the worker on a running event loop."""
         self._database = database
         self._clock = clock
         self._most_bytes = most_bytes
@@ -82,6 +82,7 @@ class Worker:
         self._recorder = Recorder(
             database, lambda shops: self._ownership.fence(shops) if self._ownership else [], self._settle, self._put_off
         )
+        self._loop = asyncio.get_running_loop()
         self._awake = asyncio.Event()
         self._stopping = False
         # Monotonic time of the last whole turn, in seconds; None before the first.
@@ -134,7 +135,7 @@ class Worker:
             self._drop(queue, queue.waiting_shops())
         if self._ownership is not None:
             await self._ownership.hand_over(only_idle=True)
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         ends_at = loop.time() + _DRAIN_SECONDS
         while unfinished := self._list_unfinished():
             if loop.time() >= ends_at:
@@ -153,14 +154,14 @@ class Worker:
 
     async def _rest(self, seconds: float) -> None:
         # A timer costs a tenth of `wait_for`, which creates a task.
-        timer = asyncio.get_running_loop().call_later(seconds, self.wake)
+        timer = self._loop.call_later(seconds, self.wake)
         await self._awake.wait()
         timer.cancel()
 
     async def _turn(self) -> float:
         """Read due rows, and return the seconds to sleep unless the worker is woken."""
         if len(self._tasks) >= _LOAD:
-            now = asyncio.get_running_loop().time()
+            now = self._loop.time()
             await asyncio.sleep(self._read_at + _BETWEEN_READS_SECONDS - now)
         for queue in self._queues:
             self._start_jobs(queue)  # They may have waited for results to be written.
@@ -184,12 +185,12 @@ class Worker:
 
     def _is_behind(self) -> bool:
         """Whether too many results wait for the disk. What cannot be recorded is not sent."""
-        return self._recorder.is_stuck or len(self._recorder.unwritten()) >= _MOST_RESULTS
+        return self._recorder.is_stuck or self._recorder.unwritten >= _MOST_RESULTS
 
     async def _read(self, queue: JobQueue) -> bool:
         job_kind, free_bytes = queue.job_kind, self._most_bytes - self._bytes
         is_hurried = self._clock.is_moving
-        at = asyncio.get_running_loop().time()
+        at = self._loop.time()
         wanted = Wanted(
             job_kind.kind,
             now_millis=self._clock.now_millis(),
@@ -209,7 +210,7 @@ class Worker:
 
         with self._database.metrics.read_ahead_seconds.time():
             jobs = await self._database.read_ahead(query)
-        self._read_at = asyncio.get_running_loop().time()
+        self._read_at = self._loop.time()
         # The shop may have another owner since the read began.
         jobs = _limit_bytes([job for job in jobs if self._owns(job.row.shop_id)], free_bytes)
         self._bytes += sum(job.weight for job in jobs)
@@ -232,9 +233,9 @@ class Worker:
         dropped."""
         if self._is_behind():
             return None
-        loop = asyncio.get_running_loop()
+        now = self._loop.time()
         while (job := queue.start(is_hurried=self._clock.is_moving)) is not None:
-            if loop.time() - job.read_at <= _MOST_WAIT_SECONDS and self._owns(job.row.shop_id):
+            if now - job.read_at <= _MOST_WAIT_SECONDS and self._owns(job.row.shop_id):
                 return job
             queue.end(job.row, 0.0)
             self._let_go(queue, job)
@@ -246,13 +247,13 @@ class Worker:
         while job is not None:
             await self._work(queue, job)
             job = self._next_job(queue)
-            # The end of a job may allow more than one other to start.
-            self._start_jobs(queue)
+            if queue.may_start:  # The end of a job may allow more than one other to start.
+                self._start_jobs(queue)
         self.wake()
 
     async def _work(self, queue: JobQueue, job: Job) -> None:
         job_kind, row = queue.job_kind, job.row
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         started = loop.time()
         try:
             result = await (job_kind.handle(row) if job_kind.prepare is None else job_kind.handle(row, job.prepared))
@@ -289,7 +290,7 @@ class Worker:
             queue.let_go(row)
             self.wake()
 
-        timer = asyncio.get_running_loop().call_later(_COOLING_SECONDS, let_go)
+        timer = self._loop.call_later(_COOLING_SECONDS, let_go)
         self._cooling.add(timer)
 
     def _let_go(self, queue: JobQueue, job: Job) -> None:
