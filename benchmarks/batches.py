@@ -38,7 +38,7 @@ async def ours(url: str, place: int, workers: int) -> int:
     )
 
     def query(view: View) -> list[DueRow]:
-        rows = find_due(view, wanted)
+        rows = find_due(view, wanted).rows
         assert not rows or len(store.find_events(view, rows)) == len(rows)
         return rows
 

@@ -30,7 +30,7 @@ async def _find(
     owns: Callable[[str], bool] = lambda _shop_id: True,
 ) -> list[DueRow]:
     wanted = due.Wanted(kind, now, 0, limit, most, held, owns)
-    return await database.read_ahead(lambda view: due.find_due(view, wanted))
+    return (await database.read_ahead(lambda view: due.find_due(view, wanted))).rows
 
 
 async def test_only_due_jobs_of_the_kind_are_found_oldest_first(database: Database) -> None:

@@ -37,7 +37,7 @@ class InterruptedDatabase(SqliteDatabase):
 async def _find_released(database: SqliteDatabase, time: FakeTime) -> DueRow:
     """Return the row of a delivered opening event, as the worker finds it."""
     wanted = Wanted(DueKind.OPENED, now_millis=time.millis, real_millis=0, limit=1, most_of=lambda _shop_id: 1)
-    [row] = await database.read_ahead(lambda view: find_due(view, wanted))
+    [row] = (await database.read_ahead(lambda view: find_due(view, wanted))).rows
     return row
 
 

@@ -6,7 +6,7 @@ job's reader saw. So if two workers run the same job, one of them changes nothin
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 from typing import Final, NamedTuple
@@ -110,8 +110,8 @@ class Wanted(NamedTuple):
     """The due rows for which a worker has room. Times are in milliseconds since 1970.
 
     Each shop gets at most as many rows as `most_of` returns for it, and none of its `held` ones, which the worker has
-    already. Only shops that the worker `owns` are read. With `only_shop`, only deliveries of this shop are found.
-    Without it, shops whose deliveries go to listeners are left out.
+    already. Only shops that the worker `owns` are read. With `shops`, only deliveries of these shops are found. Without
+    it, shops whose deliveries go to listeners are left out.
     """
 
     kind: DueKind
@@ -121,21 +121,29 @@ class Wanted(NamedTuple):
     most_of: Callable[[str], int]
     held: Mapping[str, Collection[JobName]] = {}
     owns: Callable[[str], bool] = lambda _shop_id: True
-    only_shop: str = ""
+    shops: Sequence[str] | None = None
 
 
-def find_due(view: View, wanted: Wanted) -> list[DueRow]:
-    """Return due rows, the longest due first."""
-    rows = _find_deliveries(view, wanted) if wanted.kind is DueKind.DELIVERY else _find_by_time(view, wanted)
+class Found(NamedTuple):
+    """Due rows, the longest due first, and the shops that may have further due deliveries."""
+
+    rows: list[DueRow]
+    more: list[str]
+
+
+def find_due(view: View, wanted: Wanted) -> Found:
+    """Return due rows."""
+    more: list[str] = []
+    rows = _find_deliveries(view, wanted, more) if wanted.kind is DueKind.DELIVERY else _find_by_time(view, wanted)
     rows.sort(key=lambda row: row[4])
-    return [_as_due(row) for row in rows]
+    return Found([_as_due(row) for row in rows], more)
 
 
-def _find_deliveries(view: View, wanted: Wanted) -> list[Row]:
+def _find_deliveries(view: View, wanted: Wanted, more: list[str]) -> list[Row]:
     """Return due deliveries shop by shop, the longest waiting shop first. Read some shops at a time until there are
-    enough rows."""
-    if wanted.only_shop:
-        shops = [wanted.only_shop]
+    enough rows. Add the shops that have further ones to `more`."""
+    if wanted.shops is not None:
+        shops = [shop_id for shop_id in wanted.shops if wanted.owns(shop_id)]
     else:
         waiting = view.all(_SHOPS, {"kind": wanted.kind, "real": wanted.real_millis})
         due = sorted((at, shop_id) for at, shop_id in waiting if at <= wanted.now_millis and wanted.owns(shop_id))
@@ -149,10 +157,15 @@ def _find_deliveries(view: View, wanted: Wanted) -> list[Row]:
         share = -(-wanted.limit // len(some))
         keys = [(shop_id, min(most[shop_id], share) + len(wanted.held.get(shop_id, ()))) for shop_id in some]
         found = view.for_each(("shop_id", "most"), keys, _DELIVERIES_IN_ORDER[view.dialect], _times(wanted))
+        counts = Counter(row[1] for row in found)
+        more += [shop_id for shop_id, asked in keys if counts[shop_id] >= asked]
         rows += _limit_new(found, most, wanted)
         if len(rows) >= wanted.limit:
+            more += shops[start + wanted.limit :]
             break
-    return _cut_evenly(rows, wanted.limit)
+    rows, rest = _cut_evenly(rows, wanted.limit)
+    more += {row[1] for row in rest}
+    return rows
 
 
 def _find_by_time(view: View, wanted: Wanted) -> list[Row]:
@@ -184,16 +197,17 @@ def _limit_new(rows: list[Row], most: Mapping[str, int], wanted: Wanted) -> list
     return kept
 
 
-def _cut_evenly(rows: list[Row], limit: int) -> list[Row]:
-    """Return at most `limit` rows: the first row of each shop, then the second one of each, and so on."""
+def _cut_evenly(rows: list[Row], limit: int) -> tuple[list[Row], list[Row]]:
+    """Return at most `limit` rows, and the rest: the first row of each shop, then the second one of each, and so on."""
     if len(rows) <= limit:
-        return rows
+        return rows, []
     places: Counter[str] = Counter()
     by_place: dict[int, list[Row]] = {}
     for row in rows:
         by_place.setdefault(places[row[1]], []).append(row)
         places[row[1]] += 1
-    return list(chain.from_iterable(by_place.values()))[:limit]
+    in_turn = list(chain.from_iterable(by_place.values()))
+    return in_turn[:limit], in_turn[limit:]
 
 
 _KEY: Final = ("shop_id", "kind", "subject", "sequence")

@@ -16,7 +16,7 @@ _QUICK_SECONDS: Final = 1.0
 _MOST_KNOWN: Final = 100_000
 # The jobs that are read for one quick shop beyond those that run, and for all shops, by the number of slots.
 _AHEAD_OF_A_SHOP: Final = 16
-_AHEAD: Final = 3
+_AHEAD: Final = 5
 
 
 class JobQueue:
@@ -30,6 +30,8 @@ class JobQueue:
         self.running: Counter[str] = Counter()
         self.slots_taken = 0
         self.waiting_jobs = 0
+        # The shops that may have further due rows, in the order in which they are read.
+        self.more: dict[str, None] = {}
         # The shops whose last job was quick, and those whose last job was slow.
         self._quick: set[str] = set()
         self._slow: set[str] = set()
@@ -119,7 +121,9 @@ class JobQueue:
             self._give_turn(shop_id)
 
     def let_go(self, row: DueRow) -> None:
-        """Allow a row to be read again: its result is written, or its job did not take place."""
+        """Allow a row to be read again: its result is written, or its job did not take place. The shop is read again,
+        because another event of the same subject may have waited for this one."""
+        self.more[row.shop_id] = None
         names = self.held[row.shop_id]
         names.discard((row.subject, row.sequence))
         if not names:

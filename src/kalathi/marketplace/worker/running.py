@@ -84,6 +84,9 @@ class Worker:
         )
         self._loop = asyncio.get_running_loop()
         self._awake = asyncio.Event()
+        # Whether jobs of any shop may be due. If not, only shops are read that are known to have more jobs.
+        self._has_news = True
+        self._next_due_at: int | None = None
         self._stopping = False
         # Monotonic time of the last whole turn, in seconds; None before the first.
         self.last_turn_at: float | None = None
@@ -95,7 +98,8 @@ class Worker:
         self._bytes = 0
 
     def wake(self) -> None:
-        """Wake the worker, because a job may be due."""
+        """Wake the worker, because a job of any shop may be due."""
+        self._has_news = True
         self._awake.set()
 
     async def run(self) -> None:
@@ -119,6 +123,8 @@ class Worker:
             self.last_turn_at = time.monotonic()
         except Exception:  # noqa: BLE001  (a database error must not end the worker; it tries again)
             _log.exception("read_ahead_failed")
+            self._awake.clear()  # Also if a job has ended since: an error repeated at once would help nobody.
+            self._has_news = True
             seconds = _POLL_SECONDS
         if seconds > 0:
             await self._rest(seconds)
@@ -168,26 +174,30 @@ class Worker:
         queues = [queue for queue in self._queues if queue.room > 0]
         if not queues or self._bytes >= self._most_bytes or self._is_behind():
             return _POLL_SECONDS
-        earliest = await self._database.read_point(find_earliest_by_kind)
-        now = self._clock.now_millis()
-        found = False
-        for queue in queues:
-            if earliest.get(queue.job_kind.kind, now + 1) <= now:
-                found |= await self._read(queue)
-        if found:
-            return 0.0
-        following = min(
-            (earliest[queue.job_kind.kind] for queue in self._queues if queue.job_kind.kind in earliest), default=None
-        )
-        if following is None or following <= now:
+        if self._has_news:
+            self._has_news = False
+            earliest = await self._database.read_point(find_earliest_by_kind)
+            now = self._clock.now_millis()
+            found = [await self._read(queue) for queue in queues if earliest.get(queue.job_kind.kind, now + 1) <= now]
+            wanted = {queue.job_kind.kind for queue in self._queues}
+            self._next_due_at = min((at for kind, at in earliest.items() if kind in wanted), default=None)
+        else:
+            found = [await self._read(queue, list(queue.more)) for queue in queues if queue.more]
+        return 0.0 if any(found) else self._seconds_to_rest()
+
+    def _seconds_to_rest(self) -> float:
+        """Return the time until the next job is due, and at most the time after which all shops are looked at again."""
+        if self._next_due_at is None:
             return _POLL_SECONDS
-        return min(_POLL_SECONDS, (following - now) / 1000)
+        seconds = (self._next_due_at - self._clock.now_millis()) / 1000
+        return min(seconds, _POLL_SECONDS) if seconds > 0 else _POLL_SECONDS
 
     def _is_behind(self) -> bool:
         """Whether too many results wait for the disk. What cannot be recorded is not sent."""
         return self._recorder.is_stuck or self._recorder.unwritten >= _MOST_RESULTS
 
-    async def _read(self, queue: JobQueue) -> bool:
+    async def _read(self, queue: JobQueue, shops: Sequence[str] | None = None) -> bool:
+        """Read due rows, of these shops or of all. Return whether there were any."""
         job_kind, free_bytes = queue.job_kind, self._most_bytes - self._bytes
         is_hurried = self._clock.is_moving
         at = self._loop.time()
@@ -200,19 +210,26 @@ class Worker:
             # A copy from before the read: the row of a result that is written during the read may still be found.
             held={shop_id: frozenset(names) for shop_id, names in queue.held.items()},
             owns=self._owns,
-            only_shop=job_kind.only_shop,
+            shops=(job_kind.only_shop,) if job_kind.only_shop else shops,
         )
+        for shop_id in list(queue.more) if shops is None else shops:
+            queue.more.pop(shop_id, None)
 
-        def query(view: View) -> list[Job]:
-            rows = find_due(view, wanted)
+        def query(view: View) -> tuple[list[Job], list[str]]:
+            rows, more = find_due(view, wanted)
             prepared = job_kind.prepare(view, rows) if job_kind.prepare and rows else [None] * len(rows)
-            return [Job(row, what, job_kind.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
+            jobs = [Job(row, what, job_kind.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
+            return jobs, more
 
         with self._database.metrics.read_ahead_seconds.time():
-            jobs = await self._database.read_ahead(query)
+            jobs, more = await self._database.read_ahead(query)
+        queue.more.update(dict.fromkeys(more))
         self._read_at = self._loop.time()
         # The shop may have another owner since the read began.
-        jobs = _limit_bytes([job for job in jobs if self._owns(job.row.shop_id)], free_bytes)
+        jobs = [job for job in jobs if self._owns(job.row.shop_id)]
+        kept = _limit_bytes(jobs, free_bytes)
+        queue.more.update((job.row.shop_id, None) for job in jobs[len(kept) :])
+        jobs = kept
         self._bytes += sum(job.weight for job in jobs)
         queue.add(jobs)
         self._start_jobs(queue)
@@ -249,7 +266,7 @@ class Worker:
             job = self._next_job(queue)
             if queue.may_start:  # The end of a job may allow more than one other to start.
                 self._start_jobs(queue)
-        self.wake()
+        self._awake.set()
 
     async def _work(self, queue: JobQueue, job: Job) -> None:
         job_kind, row = queue.job_kind, job.row
@@ -272,13 +289,13 @@ class Worker:
             queue.end(row, loop.time() - started)
             self._bytes -= job.weight
             if queue.room:
-                self.wake()
+                self._awake.set()
 
     def _settle(self, result: Result) -> None:
         """Let go of a row whose result is written or refused: its retry, or the event that waited for it, can be read
         now."""
         result.queue.let_go(result.row)
-        self.wake()
+        self._awake.set()
         if self._ownership is not None:
             self._ownership.jobs_ended()
 
@@ -288,7 +305,7 @@ class Worker:
         def let_go() -> None:
             self._cooling.discard(timer)
             queue.let_go(row)
-            self.wake()
+            self._awake.set()
 
         timer = self._loop.call_later(_COOLING_SECONDS, let_go)
         self._cooling.add(timer)
@@ -296,7 +313,7 @@ class Worker:
     def _let_go(self, queue: JobQueue, job: Job) -> None:
         self._bytes -= job.weight
         queue.let_go(job.row)
-        self.wake()
+        self._awake.set()
 
     def _drop(self, queue: JobQueue, shop_ids: Sequence[str]) -> None:
         for job in queue.drop_waiting(shop_ids):

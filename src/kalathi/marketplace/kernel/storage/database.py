@@ -100,7 +100,8 @@ class Database(ABC):
 
     @abstractmethod
     async def read_ahead(self, query: Query[T]) -> T:
-        """Read the worker's next jobs, on one snapshot. Raises the query's own errors, StorageError."""
+        """Read the worker's next jobs. The statements of the query need not see the same snapshot. Raises the query's
+        own errors, StorageError."""
 
     @abstractmethod
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:

@@ -71,7 +71,9 @@ class _PostgresView:
 
     def all(self, sql: str, parameters: Mapping[str, Value]) -> list[Row]:
         text, names = positional(sql, "%s")
-        values = [parameters[name] for name in names]
+        return self._fetch(text.encode(), [parameters[name] for name in names])
+
+    def _fetch(self, text: bytes, values: list[Any]) -> list[Row]:
         if any(isinstance(value, str) and "\0" in value for value in values):
             return []  # No text of this database has U+0000.
         values = [str(value) if isinstance(value, str) else value for value in values]
@@ -79,28 +81,27 @@ class _PostgresView:
             self.begun = True
             with self._connection.pipeline():
                 self._connection.execute(_BEGIN)
-                cursor = self._connection.execute(text.encode(), values, binary=True)
+                cursor = self._connection.execute(text, values, binary=True)
             return cursor.fetchall()
-        return self._connection.execute(text.encode(), values, binary=True).fetchall()
+        return self._connection.execute(text, values, binary=True).fetchall()
 
     def for_each(
         self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
     ) -> list[Row]:
         types = tuple("bigint" if isinstance(value, int) else "text" for value in keys[0])
-        columns = zip(*keys, strict=True)
-        with_keys: dict[str, Any] = {
-            **parameters,
-            **{f"keys_{name}": list(column) for name, column in zip(names, columns, strict=True)},
-        }
-        return self.all(_for_each_sql(tuple(names), types, sql), with_keys)
+        text, others = _for_each_statement(tuple(names), types, sql)
+        columns: list[Any] = [list(column) for column in zip(*keys, strict=True)]
+        return self._fetch(text, [*columns, *(parameters[name] for name in others)])
 
 
 @cache
-def _for_each_sql(names: tuple[str, ...], types: tuple[str, ...], sql: str) -> str:
-    each = re.sub(rf":({'|'.join(names)})\b", r"k.\1", sql)
-    arrays = ", ".join(f"CAST(:keys_{name} AS {type_}[])" for name, type_ in zip(names, types, strict=True))
+def _for_each_statement(names: tuple[str, ...], types: tuple[str, ...], sql: str) -> tuple[bytes, tuple[str, ...]]:
+    """Return the statement over arrays of keys, and the names of the parameters after the arrays."""
+    each, others = positional(re.sub(rf":({'|'.join(names)})\b", r"k.\1", sql), "%s")
+    arrays = ", ".join(f"%b::{type_}[]" for type_ in types)
     # OFFSET keeps the planner from joining whole tables instead: it would read 30,000 events for the bodies of 400.
-    return f"SELECT r.* FROM unnest({arrays}) k({', '.join(names)}) CROSS JOIN LATERAL ({each} OFFSET 0) r"  # noqa: S608  (names only)
+    text = f"SELECT r.* FROM unnest({arrays}) k({', '.join(names)}) CROSS JOIN LATERAL ({each} OFFSET 0) r"  # noqa: S608  (names only)
+    return text.encode(), others
 
 
 class PostgresDatabase(Database):
@@ -142,8 +143,8 @@ class PostgresDatabase(Database):
         return await self._on_a_reader(partial(self._query, query, snapshot=True))
 
     async def read_ahead(self, query: Query[T]) -> T:
-        """Read one snapshot on a reader thread."""
-        return await self._on_a_reader(partial(self._query, query, snapshot=True))
+        """Read on a reader thread, without a snapshot: the row of a job is read once, and what belongs to it later."""
+        return await self._on_a_reader(partial(self._query, query, snapshot=False))
 
     def announce(self, table: str) -> None:
         """Call the subscribers here, and send a NOTIFY."""
