@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
 
@@ -20,7 +20,6 @@ import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
-from structlog.typing import EventDict
 
 from kalathi.connections import JsonHandler, Limits, limit_protocol, most_connections, watch_rates
 
@@ -178,39 +177,62 @@ def log_json_lines() -> None:
     lines = _Lines(sys.stderr.buffer)
     atexit.register(lines.flush)
     structlog.configure(
-        processors=[
-            _Stamp().add,
-            _render_line,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        processors=[],
+        wrapper_class=_JsonLogger,
         logger_factory=structlog.BytesLoggerFactory(cast(BinaryIO, lines)),
-        # Create each logger once, not for each line. With this, msgspec's encoder and two processors instead of four, a
-        # line takes 5.4 µs, not 8.
+        # Create each logger once, not for each line. With this, msgspec's encoder and no processors, a line takes
+        # 3 µs, not 8.
         cache_logger_on_first_use=True,
     )
 
 
+class _JsonLogger(structlog.BoundLoggerBase):
+    """Writes one JSON object for each event, without debug events."""
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write something that is usual."""
+        self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write something that someone may have to look at."""
+        self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Write an error."""
+        self._write("error", event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Write an error with the exception that is being handled."""
+        self._write(
+            "error", event, structlog.processors.format_exc_info(self._logger, "error", {**fields, "exc_info": True})
+        )
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Write nothing."""
+
+    def _write(self, level: str, event: str, fields: MutableMapping[str, Any]) -> None:
+        fields["event"] = event
+        fields["level"] = level
+        fields["timestamp"] = _STAMP.text()
+        self._logger.msg(_as_json({**self._context, **fields} if self._context else fields))
+
+
 class _Stamp:
-    """The time of a log line, in UTC. The text of a second is made once: the first part of most lines is the same."""
+    """The time of a log line, in UTC. The text of a second is made once."""
 
     def __init__(self) -> None:
         self._second = -1
         self._text = ""
 
-    def add(self, _logger: object, level: str, line: EventDict) -> EventDict:
-        """Add the level and the time."""
+    def text(self) -> str:
+        """Return the time, such as `2026-11-29T21:49:01.407405Z`."""
         second, nanos = divmod(time.time_ns(), 1_000_000_000)
         if second != self._second:
             self._second, self._text = second, f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
-        line["level"] = level
-        line["timestamp"] = f"{self._text}.{nanos // 1000:06}Z"
-        return line
+        return f"{self._text}.{nanos // 1000:06}Z"
 
 
-def _render_line(logger: object, level: str, line: EventDict) -> bytes:
-    if "exc_info" in line:
-        line = structlog.processors.format_exc_info(cast(Any, logger), level, line)
-    return _as_json(line)
+_STAMP = _Stamp()
 
 
 class _Lines:

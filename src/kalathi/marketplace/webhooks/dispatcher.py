@@ -166,18 +166,7 @@ class Dispatcher:
 
     def _make_outcome(self, row: DueRow, event_type: str, answer: Answer) -> Attempted:
         at_millis = self._clock.now_millis()
-        outcome = self._schedule.outcome(
-            delivered=answer.delivered,
-            anchor_at=row.anchor_at,
-            now=at_millis,
-            recorded_before=row.attempts,
-            due_at=row.due_at,
-            retry_after_millis=int(answer.retry_after_seconds * 1000),
-        )
-        if answer.error is SendError.HELD_BACK and isinstance(outcome, RetryAt):
-            outcome = RetryAt(at_millis + int(answer.hold_seconds * 1000))
-        elif answer.error is SendError.SILENCED:
-            outcome = Exhausted()
+        outcome = _DELIVERED if answer.delivered else self._plan_next(row, answer, at_millis)
         word = _WORDS[type(outcome)]
         self._database.metrics.note_attempt(word, answer.duration_millis / 1000)
         # Write one log line for each attempt, without the body, and without the URL, which may contain a secret.
@@ -191,11 +180,33 @@ class Dispatcher:
             status=answer.status,
             error=answer.error,
             duration_millis=answer.duration_millis,
-            **({"explanation": SENTENCES[answer.error]} if answer.error else {}),
+            **(_explain(answer.error) if answer.error else _NOTHING),
         )
         return Attempted(row, answer, outcome, word, at_millis)
 
+    def _plan_next(self, row: DueRow, answer: Answer, at_millis: int) -> Outcome:
+        """Return the outcome of an attempt that failed."""
+        if answer.error is SendError.SILENCED:
+            return Exhausted()
+        outcome = self._schedule.outcome(
+            delivered=False,
+            anchor_at=row.anchor_at,
+            now=at_millis,
+            recorded_before=row.attempts,
+            due_at=row.due_at,
+            retry_after_millis=int(answer.retry_after_seconds * 1000),
+        )
+        if answer.error is SendError.HELD_BACK and isinstance(outcome, RetryAt):
+            return RetryAt(at_millis + int(answer.hold_seconds * 1000))
+        return outcome
 
+
+def _explain(error: SendError) -> dict[str, str]:
+    return {"explanation": SENTENCES[error]}
+
+
+_NOTHING: Final[dict[str, str]] = {}
+_DELIVERED: Final = Delivered()
 _GONE: Final = store.FrozenEvent("", b"")
 # The words that the log shows.
 _WORDS: Final = {Delivered: "delivered", Exhausted: "exhausted", RetryAt: "retry"}

@@ -30,6 +30,9 @@ class JobQueue:
         self.running: Counter[str] = Counter()
         self.slots_taken = 0
         self.waiting_jobs = 0
+        # The number of jobs that have ended.
+        self.ended = 0
+        self._few = _AHEAD * job_kind.slots
         # The shops that may have further due rows, in the order in which they are read.
         self.more: dict[str, None] = {}
         # The shops whose last job was quick, and those whose last job was slow.
@@ -48,10 +51,14 @@ class JobQueue:
 
     @property
     def room(self) -> int:
-        """The number of further jobs to read. 0 while more than half of the places are taken, because one read of many
-        rows costs less than many reads of few."""
+        """The number of further jobs to read; 0 while enough are waiting. One read of many rows costs less than many
+        reads of few, so it begins late: when few more jobs wait than will start during the read."""
         most = _AHEAD * self.job_kind.slots
-        return most - self.waiting_jobs if 2 * self.waiting_jobs <= most else 0
+        return most - self.waiting_jobs if self.waiting_jobs <= min(self._few, most // 2) else 0
+
+    def note_read(self, ended_before: int) -> None:
+        """Note the end of a read, with the value of `ended` at its beginning."""
+        self._few = 2 * (self.ended - ended_before) + self.job_kind.slots // 2
 
     def most_to_read(self, shop_id: str, *, is_hurried: bool) -> int:
         """Return the most further jobs to read for a shop."""
@@ -102,6 +109,7 @@ class JobQueue:
     def end(self, row: DueRow, seconds: float) -> None:
         """Free the slot of a job that took so many seconds. Its row stays held."""
         shop_id = row.shop_id
+        self.ended += 1
         self.slots_taken -= 1
         self.running[shop_id] -= 1
         if not self.running[shop_id]:

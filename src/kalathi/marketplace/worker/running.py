@@ -221,8 +221,10 @@ class Worker:
             jobs = [Job(row, what, job_kind.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
             return jobs, more
 
+        ended_before = queue.ended
         with self._database.metrics.read_ahead_seconds.time():
             jobs, more = await self._database.read_ahead(query)
+        queue.note_read(ended_before)
         queue.more.update(dict.fromkeys(more))
         self._read_at = self._loop.time()
         # The shop may have another owner since the read began.
