@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from kalathi.marketplace.kernel.due import DueKind, DueRow
+from kalathi.marketplace.kernel.due import DueKind, DueRow, Found
 from kalathi.marketplace.worker.job_kinds import Job, JobKind
 from kalathi.marketplace.worker.job_queue import JobQueue
 
@@ -88,6 +88,15 @@ def test_a_shop_that_becomes_slow_keeps_one_slot() -> None:
     assert len(_start_all(queue)) == 1
 
 
+def test_a_job_that_is_given_back_does_not_make_its_shop_quick() -> None:
+    queue = _queue()
+    queue.add(_jobs("s", 3))
+    [job] = _start_all(queue)
+    queue.give_back(job.row)
+    assert list(queue.more) == ["s"]
+    assert len(_start_all(queue)) == 1, "one slot, as before"
+
+
 def test_a_hurried_shop_may_use_all_slots() -> None:
     queue = _queue(slots=8)
     queue.add(_jobs("s", 9))
@@ -119,12 +128,51 @@ def test_a_dropped_job_can_be_read_again_and_a_running_one_cannot() -> None:
 
 def test_it_reads_many_jobs_at_once_and_few_of_a_slow_shop() -> None:
     queue = _queue(slots=10, per_shop=2)
-    assert queue.room == 30
-    queue.add(_jobs("s", 15))
-    assert queue.room == 15
+    assert queue.room == 50
+    assert queue.most_to_read("slow", is_hurried=False) == 1
+    assert queue.most_to_read("slow", is_hurried=True) == 10
+    _run(queue, "quick", 0.1)
+    assert queue.most_to_read("quick", is_hurried=False) == 32
+    queue.add(_jobs("s", 25))
+    assert queue.room == 25, "half of the places are free"
     queue.add(_jobs("t", 1))
     assert queue.room == 0
-    _run(_empty := _queue(slots=10, per_shop=2), "quick", 0.1)
-    assert _empty.most_to_read("quick", is_hurried=False) == 32
-    assert _empty.most_to_read("slow", is_hurried=False) == 1
-    assert _empty.most_to_read("slow", is_hurried=True) == 10
+
+
+def test_the_next_read_begins_when_few_more_jobs_wait_than_end_during_a_read() -> None:
+    queue = _queue(slots=10, per_shop=10)
+    queue.add(_jobs("s", 20))
+    before = queue.ended
+    for _ in range(6):
+        [job, *_] = _start_all(queue)
+        queue.end(job.row, 0.1)
+        queue.let_go(job.row)
+    queue.note_read(Found([], [], []), {}, (), before)
+    assert queue.waiting_jobs <= 2 * 6 + 5
+    assert queue.room > 0
+    queue.note_read(Found([], [], []), {}, (), queue.ended)
+    queue.add(_jobs("t", 20))
+    assert queue.room == 0, "a quick read begins late"
+
+
+def test_a_shop_is_read_again_when_the_job_that_its_events_wait_for_has_ended() -> None:
+    queue = _queue()
+    queue.add(_jobs("s", 1))
+    [job] = _start_all(queue)
+    queue.note_read(Found([], ["more"], ["s", "ended already"]), {}, ("s", "ended already"), queue.ended)
+    assert list(queue.take_more()) == ["more", "ended already"]
+    queue.end(job.row, 0.1)
+    queue.let_go(job.row)
+    assert list(queue.more) == ["s"]
+
+
+def test_a_shop_is_read_again_only_if_not_all_of_its_new_rows_were_found() -> None:
+    for noted, is_read_again in ((1, False), (2, True), (0, True)):
+        queue = _queue()
+        [job] = _jobs("s", 1)
+        queue.note_read(Found([job.row], [], ["s"]), {"s": noted}, (), queue.ended)
+        queue.add([job])
+        _start_all(queue)
+        queue.end(job.row, 0.1)
+        queue.let_go(job.row)
+        assert list(queue.more) == (["s"] if is_read_again else [])

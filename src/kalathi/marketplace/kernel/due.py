@@ -72,6 +72,7 @@ _COLUMNS: Final = "d.kind, d.shop_id, d.subject, d.sequence, d.due_at, d.anchor_
 
 _DELIVERIES: Final = f"""
 SELECT {_COLUMNS} FROM due d WHERE d.shop_id = :shop_id AND d.kind = :kind AND d.due_at <= :now
+  AND NOT EXISTS (SELECT 1 FROM listeners l WHERE l.shop_id = :shop_id AND l.expires_at > :listened_until)
   AND NOT EXISTS (SELECT 1 FROM due e WHERE %s AND e.attempts = 0)
 ORDER BY d.due_at LIMIT :most"""  # noqa: S608  (names only)
 # Deliver in order: an event waits until the first attempt at the event before it has ended, but not for its retries.
@@ -99,8 +100,9 @@ WITH RECURSIVE s(shop_id) AS (
   UNION ALL
   SELECT (SELECT min(shop_id) FROM due WHERE kind = :kind AND shop_id > s.shop_id) FROM s WHERE s.shop_id IS NOT NULL)
 SELECT (SELECT min(due_at) FROM due WHERE kind = :kind AND shop_id = s.shop_id), shop_id
-FROM s WHERE shop_id IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM listeners l WHERE l.shop_id = s.shop_id AND l.expires_at > :real)"""
+FROM s WHERE shop_id IS NOT NULL"""
+
+_NEVER: Final = 2**62
 
 # The subject and the sequence, which name a job within its kind and shop.
 JobName = tuple[str, int]
@@ -110,8 +112,8 @@ class Wanted(NamedTuple):
     """The due rows for which a worker has room. Times are in milliseconds since 1970.
 
     Each shop gets at most as many rows as `most_of` returns for it, and none of its `held` ones, which the worker has
-    already. Only shops that the worker `owns` are read. With `shops`, only deliveries of these shops are found. Without
-    it, shops whose deliveries go to listeners are left out.
+    already. Only shops that the worker `owns` are read, and with `shops` only deliveries of these shops. Shops whose
+    deliveries go to listeners are left out, unless the worker is that of the listeners (`of_listeners`).
     """
 
     kind: DueKind
@@ -122,53 +124,60 @@ class Wanted(NamedTuple):
     held: Mapping[str, Collection[JobName]] = {}
     owns: Callable[[str], bool] = lambda _shop_id: True
     shops: Sequence[str] | None = None
+    of_listeners: bool = False
 
 
 class Found(NamedTuple):
-    """Due rows, the longest due first, and the shops that may have further due deliveries."""
+    """Due rows, the longest due first; the shops that may have further due deliveries; and the shops that were read, or
+    for which the worker has enough rows already."""
 
     rows: list[DueRow]
     more: list[str]
+    shops: list[str]
 
 
 def find_due(view: View, wanted: Wanted) -> Found:
     """Return due rows."""
-    more: list[str] = []
-    rows = _find_deliveries(view, wanted, more) if wanted.kind is DueKind.DELIVERY else _find_by_time(view, wanted)
-    rows.sort(key=lambda row: row[4])
-    return Found([_as_due(row) for row in rows], more)
+    found = _find_deliveries(view, wanted) if wanted.kind is DueKind.DELIVERY else _find_by_time(view, wanted)
+    found.rows.sort(key=lambda row: row.due_at)
+    return found
 
 
-def _find_deliveries(view: View, wanted: Wanted, more: list[str]) -> list[Row]:
+def _find_deliveries(view: View, wanted: Wanted) -> Found:
     """Return due deliveries shop by shop, the longest waiting shop first. Read some shops at a time until there are
-    enough rows. Add the shops that have further ones to `more`."""
+    enough rows."""
     if wanted.shops is not None:
         shops = [shop_id for shop_id in wanted.shops if wanted.owns(shop_id)]
     else:
-        waiting = view.all(_SHOPS, {"kind": wanted.kind, "real": wanted.real_millis})
+        waiting = view.all(_SHOPS, {"kind": wanted.kind})
         due = sorted((at, shop_id) for at, shop_id in waiting if at <= wanted.now_millis and wanted.owns(shop_id))
         shops = [shop_id for _, shop_id in due]
-    most = {shop_id: count for shop_id in shops if (count := wanted.most_of(shop_id)) > 0}
-    shops = list(most)
+    most = {shop_id: wanted.most_of(shop_id) for shop_id in shops}
+    # These have enough waiting jobs already.
+    asked = [shop_id for shop_id, count in most.items() if count <= 0]
+    shops = [shop_id for shop_id, count in most.items() if count > 0]
     rows: list[Row] = []
+    more: list[str] = []
     for start in range(0, len(shops), wanted.limit):
         some = shops[start : start + wanted.limit]
         # Each shop's share of the rows. The rows that we hold are usually the first ones.
         share = -(-wanted.limit // len(some))
         keys = [(shop_id, min(most[shop_id], share) + len(wanted.held.get(shop_id, ()))) for shop_id in some]
-        found = view.for_each(("shop_id", "most"), keys, _DELIVERIES_IN_ORDER[view.dialect], _times(wanted))
+        parameters = {**_times(wanted), "listened_until": _NEVER if wanted.of_listeners else wanted.real_millis}
+        found = view.for_each(("shop_id", "most"), keys, _DELIVERIES_IN_ORDER[view.dialect], parameters)
         counts = Counter(row[1] for row in found)
-        more += [shop_id for shop_id, asked in keys if counts[shop_id] >= asked]
+        asked += some
+        more += [shop_id for shop_id, count in keys if counts[shop_id] >= count]
         rows += _limit_new(found, most, wanted)
         if len(rows) >= wanted.limit:
             more += shops[start + wanted.limit :]
             break
     rows, rest = _cut_evenly(rows, wanted.limit)
     more += {row[1] for row in rest}
-    return rows
+    return Found([_as_due(row) for row in rows], more, asked)
 
 
-def _find_by_time(view: View, wanted: Wanted) -> list[Row]:
+def _find_by_time(view: View, wanted: Wanted) -> Found:
     """Return due rows of all owned shops. The rows of other owners and held rows may come first, so read further until
     there are enough rows."""
     most = wanted.limit + sum(map(len, wanted.held.values()))
@@ -177,7 +186,7 @@ def _find_by_time(view: View, wanted: Wanted) -> list[Row]:
         owned = [row for row in found if wanted.owns(row[1])]
         rows = _limit_new(owned, {row[1]: wanted.most_of(row[1]) for row in owned}, wanted)
         if len(rows) >= wanted.limit or len(found) < most:
-            return rows[: wanted.limit]
+            return Found([_as_due(row) for row in rows[: wanted.limit]], [], [])
         most *= 4
 
 

@@ -5,10 +5,10 @@ has slots.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from kalathi.marketplace.kernel.due import DueKind, DueRow, JobName
+from kalathi.marketplace.kernel.due import DueKind, DueRow, Found, JobName
 from kalathi.marketplace.worker.job_kinds import Job, JobKind
 
 # A job that ends faster than this is quick. The most quick shops that are remembered.
@@ -33,8 +33,11 @@ class JobQueue:
         # The number of jobs that have ended.
         self.ended = 0
         self._few = _AHEAD * job_kind.slots
-        # The shops that may have further due rows, in the order in which they are read.
-        self.more: dict[str, None] = {}
+        # The shops that may have further due rows, in the order in which they are read, with the number of rows that
+        # are known to be new.
+        self.more: dict[str, int] = {}
+        # The shops of which an event may wait for a job that is held.
+        self._blocked: set[str] = set()
         # The shops whose last job was quick, and those whose last job was slow.
         self._quick: set[str] = set()
         self._slow: set[str] = set()
@@ -56,8 +59,31 @@ class JobQueue:
         most = _AHEAD * self.job_kind.slots
         return most - self.waiting_jobs if self.waiting_jobs <= min(self._few, most // 2) else 0
 
-    def note_read(self, ended_before: int) -> None:
-        """Note the end of a read, with the value of `ended` at its beginning."""
+    def note_jobs(self, shop_id: str) -> None:
+        """Note a new due row of a shop."""
+        self.more[shop_id] = self.more.get(shop_id, 0) + 1
+
+    def take_more(self) -> dict[str, int]:
+        """Return the shops to read, with the number of their new rows, and forget them."""
+        more, self.more = self.more, {}
+        return more
+
+    def note_read(self, found: Found, noted: Mapping[str, int], held: Collection[str], ended_before: int) -> None:
+        """Note what a read has found. At its beginning, these new rows were `noted`, jobs of these shops were `held`,
+        and so many jobs had `ended_before`.
+
+        Further events of a shop may wait for the first attempt at an event that we hold, or have just read. So the shop
+        is read again after the attempt.
+        """
+        for shop_id in found.more:
+            self.more.setdefault(shop_id, 0)
+        rows = Counter(row.shop_id for row in found.rows)
+        for shop_id in found.shops:
+            if shop_id in held or rows[shop_id] != noted.get(shop_id, 0):
+                if shop_id in self.held or rows[shop_id]:
+                    self._blocked.add(shop_id)
+                else:
+                    self.more.setdefault(shop_id, 0)  # The attempt has ended during the read.
         self._few = 2 * (self.ended - ended_before) + self.job_kind.slots // 2
 
     def most_to_read(self, shop_id: str, *, is_hurried: bool) -> int:
@@ -110,10 +136,6 @@ class JobQueue:
         """Free the slot of a job that took so many seconds. Its row stays held."""
         shop_id = row.shop_id
         self.ended += 1
-        self.slots_taken -= 1
-        self.running[shop_id] -= 1
-        if not self.running[shop_id]:
-            del self.running[shop_id]
         if seconds < _QUICK_SECONDS:
             self._slow.discard(shop_id)
             if len(self._quick) >= _MOST_KNOWN:
@@ -122,6 +144,19 @@ class JobQueue:
         else:
             self._quick.discard(shop_id)
             self._slow.add(shop_id)
+        self._free_slot(shop_id)
+
+    def give_back(self, row: DueRow) -> None:
+        """Free the slot of a job that did not take place, and read its row again."""
+        self._free_slot(row.shop_id)
+        self.let_go(row)
+        self.more.setdefault(row.shop_id, 0)
+
+    def _free_slot(self, shop_id: str) -> None:
+        self.slots_taken -= 1
+        self.running[shop_id] -= 1
+        if not self.running[shop_id]:
+            del self.running[shop_id]
         # A parked shop comes first: else the same slow shops would start again and again.
         if self._parked:
             self._give_turn(self._parked.popleft())
@@ -129,9 +164,11 @@ class JobQueue:
             self._give_turn(shop_id)
 
     def let_go(self, row: DueRow) -> None:
-        """Allow a row to be read again: its result is written, or its job did not take place. The shop is read again,
-        because another event of the same subject may have waited for this one."""
-        self.more[row.shop_id] = None
+        """Allow a row to be read again: its result is written, or its job did not take place. The shop is read again if
+        another event may have waited for this one."""
+        if row.shop_id in self._blocked:
+            self._blocked.discard(row.shop_id)
+            self.more.setdefault(row.shop_id, 0)
         names = self.held[row.shop_id]
         names.discard((row.subject, row.sequence))
         if not names:

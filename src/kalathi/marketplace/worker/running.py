@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
-from kalathi.marketplace.kernel.due import DueRow, Wanted, find_due, find_earliest_by_kind, repeat_at
+from kalathi.marketplace.kernel.due import DueRow, Found, Wanted, find_due, find_earliest_by_kind, repeat_at
 from kalathi.marketplace.kernel.shards import shard_of
-from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, StorageError
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, NewJob, StorageError
 from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.worker.job_kinds import Job, JobKind
 from kalathi.marketplace.worker.job_queue import JobQueue
@@ -30,6 +30,7 @@ _POLL_SECONDS: Final = 1.0
 # between reads.
 _BETWEEN_READS_SECONDS: Final = 0.005
 _LOAD: Final = 16
+_FEW_SHOPS: Final = 8
 # The most results that may wait for a slow disk, and the most bytes of memory that rows may hold.
 _MOST_RESULTS: Final = 1000
 _MOST_BYTES: Final = 64 * 2**20
@@ -95,6 +96,7 @@ class Worker:
         self._cooling: set[asyncio.TimerHandle] = set()
         self._read_at = 0.0
         self._queues = [JobQueue(job_kind) for job_kind in job_kinds]
+        self._by_kind: dict[str, JobQueue] = {queue.job_kind.kind: queue for queue in self._queues}
         self._bytes = 0
 
     def wake(self) -> None:
@@ -102,16 +104,32 @@ class Worker:
         self._has_news = True
         self._awake.set()
 
+    def _note_jobs(self, jobs: Sequence[NewJob] | None) -> None:
+        """Note new due rows. So the next read asks only for the shops that have some."""
+        if jobs is None:
+            self.wake()
+            return
+        now = self._clock.now_millis()
+        for kind, shop_id, due_at in jobs:
+            queue = self._by_kind.get(kind)
+            if queue is None or not self._owns(shop_id):
+                continue
+            if due_at <= now:
+                queue.note_jobs(shop_id)
+            elif self._next_due_at is None or due_at < self._next_due_at:
+                self._next_due_at = due_at
+            self._awake.set()
+
     async def run(self) -> None:
         """Read and run jobs until `end` is called."""
-        self._database.subscribe("due", self.wake)
+        self._database.subscribe_jobs(self._note_jobs)
         if self._ownership is not None:
             self._owning = asyncio.create_task(self._ownership.run())
         try:
             while not self._stopping:
                 await self._run_turn()
         finally:
-            self._database.unsubscribe("due", self.wake)
+            self._database.unsubscribe_jobs(self._note_jobs)
             if self._ownership is not None and self._owning is not None:
                 self._ownership.end()
                 await self._owning
@@ -178,11 +196,15 @@ class Worker:
             self._has_news = False
             earliest = await self._database.read_point(find_earliest_by_kind)
             now = self._clock.now_millis()
-            found = [await self._read(queue) for queue in queues if earliest.get(queue.job_kind.kind, now + 1) <= now]
+            found = [
+                await self._read(queue, is_whole=True)
+                for queue in queues
+                if earliest.get(queue.job_kind.kind, now + 1) <= now
+            ]
             wanted = {queue.job_kind.kind for queue in self._queues}
             self._next_due_at = min((at for kind, at in earliest.items() if kind in wanted), default=None)
         else:
-            found = [await self._read(queue, list(queue.more)) for queue in queues if queue.more]
+            found = [await self._read(queue, is_whole=False) for queue in queues if queue.more]
         return 0.0 if any(found) else self._seconds_to_rest()
 
     def _seconds_to_rest(self) -> float:
@@ -196,11 +218,13 @@ class Worker:
         """Whether too many results wait for the disk. What cannot be recorded is not sent."""
         return self._recorder.is_stuck or self._recorder.unwritten >= _MOST_RESULTS
 
-    async def _read(self, queue: JobQueue, shops: Sequence[str] | None = None) -> bool:
-        """Read due rows, of these shops or of all. Return whether there were any."""
+    async def _read(self, queue: JobQueue, *, is_whole: bool) -> bool:
+        """Read due rows: `is_whole` of all shops, else of those that may have more. Return whether there were any."""
         job_kind, free_bytes = queue.job_kind, self._most_bytes - self._bytes
         is_hurried = self._clock.is_moving
         at = self._loop.time()
+        noted = queue.take_more()
+        shops = None if is_whole else list(noted)
         wanted = Wanted(
             job_kind.kind,
             now_millis=self._clock.now_millis(),
@@ -211,26 +235,27 @@ class Worker:
             held={shop_id: frozenset(names) for shop_id, names in queue.held.items()},
             owns=self._owns,
             shops=(job_kind.only_shop,) if job_kind.only_shop else shops,
+            of_listeners=bool(job_kind.only_shop),
         )
-        for shop_id in list(queue.more) if shops is None else shops:
-            queue.more.pop(shop_id, None)
 
-        def query(view: View) -> tuple[list[Job], list[str]]:
-            rows, more = find_due(view, wanted)
+        def query(view: View) -> tuple[Found, list[Job]]:
+            found = find_due(view, wanted)
+            rows = found.rows
             prepared = job_kind.prepare(view, rows) if job_kind.prepare and rows else [None] * len(rows)
-            jobs = [Job(row, what, job_kind.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
-            return jobs, more
+            return found, [Job(row, what, job_kind.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
 
         ended_before = queue.ended
         with self._database.metrics.read_ahead_seconds.time():
-            jobs, more = await self._database.read_ahead(query)
-        queue.note_read(ended_before)
-        queue.more.update(dict.fromkeys(more))
+            found, jobs = await self._database.read_ahead(
+                query, is_small=shops is not None and len(shops) <= _FEW_SHOPS
+            )
+        queue.note_read(found, noted, wanted.held, ended_before)
         self._read_at = self._loop.time()
         # The shop may have another owner since the read began.
         jobs = [job for job in jobs if self._owns(job.row.shop_id)]
         kept = _limit_bytes(jobs, free_bytes)
-        queue.more.update((job.row.shop_id, None) for job in jobs[len(kept) :])
+        for job in jobs[len(kept) :]:
+            queue.more.setdefault(job.row.shop_id, 0)
         jobs = kept
         self._bytes += sum(job.weight for job in jobs)
         queue.add(jobs)
@@ -256,8 +281,9 @@ class Worker:
         while (job := queue.start(is_hurried=self._clock.is_moving)) is not None:
             if now - job.read_at <= _MOST_WAIT_SECONDS and self._owns(job.row.shop_id):
                 return job
-            queue.end(job.row, 0.0)
-            self._let_go(queue, job)
+            self._bytes -= job.weight
+            queue.give_back(job.row)
+            self._awake.set()
         return None
 
     async def _work_off(self, queue: JobQueue, first: Job) -> None:
@@ -311,11 +337,6 @@ class Worker:
 
         timer = self._loop.call_later(_COOLING_SECONDS, let_go)
         self._cooling.add(timer)
-
-    def _let_go(self, queue: JobQueue, job: Job) -> None:
-        self._bytes -= job.weight
-        queue.let_go(job.row)
-        self._awake.set()
 
     def _drop(self, queue: JobQueue, shop_ids: Sequence[str]) -> None:
         for job in queue.drop_waiting(shop_ids):

@@ -2,7 +2,7 @@
 touch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 Value = int | str | bytes | None
 
@@ -91,6 +91,21 @@ GuardedMany = UpdateMany | DeleteMany
 Part = Insert | InsertMany | Guarded | GuardedMany
 
 
+class NewJob(NamedTuple):
+    """A new due row. Its time is business time, in milliseconds since 1970."""
+
+    kind: str
+    shop_id: str
+    due_at: int
+
+
+class News(NamedTuple):
+    """What a commit has added: the tables with new rows, and the new due rows; None if they are not known."""
+
+    tables: set[str]
+    jobs: list[NewJob] | None = None
+
+
 class ChangeSet:
     """Parts that are written together or not at all. All updates and deletes run before the inserts."""
 
@@ -127,6 +142,14 @@ class ChangeSet:
     def is_empty(self) -> bool:
         """Whether the set has no parts."""
         return not (self.guarded or self.inserts or self.guarded_many or self.inserts_many)
+
+    def new_jobs(self) -> list["NewJob"]:
+        """The new due rows."""
+        rows = [insert.row for insert in self.inserts if insert.table == "due"]
+        for many in self.inserts_many:
+            if many.table == "due":
+                rows += [dict(zip(many.columns, row, strict=True)) for row in many.rows]
+        return [NewJob(str(row["kind"]), str(row["shop_id"]), cast(int, row["due_at"])) for row in rows]
 
     def tables(self) -> set[str]:
         """The tables that get new rows."""

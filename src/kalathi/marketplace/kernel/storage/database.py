@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.metrics import Metrics
 from kalathi.marketplace.kernel.refusals import ConcurrentChange
-from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, Value
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, NewJob, News, Value
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -71,6 +71,7 @@ def any_of(columns: tuple[str, str], pairs: Sequence[tuple[str, str]]) -> tuple[
     return " OR ".join(conditions), parameters
 
 
+JobListener = Callable[[Sequence[NewJob] | None], None]
 Query = Callable[[View], T]
 Command = Callable[[View], tuple[ChangeSet, T]]
 
@@ -84,6 +85,7 @@ class Database(ABC):
     def __init__(self) -> None:
         self.metrics = Metrics()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._job_listeners: list[JobListener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @abstractmethod
@@ -99,9 +101,9 @@ class Database(ABC):
         """Read a list, or anything else that takes longer than a point. Raises the query's own errors, StorageError."""
 
     @abstractmethod
-    async def read_ahead(self, query: Query[T]) -> T:
-        """Read the worker's next jobs. The statements of the query need not see the same snapshot. Raises the query's
-        own errors, StorageError."""
+    async def read_ahead(self, query: Query[T], *, is_small: bool = False) -> T:
+        """Read the worker's next jobs; `is_small` if they are few. The statements of the query need not see the same
+        snapshot. Raises the query's own errors, StorageError."""
 
     @abstractmethod
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
@@ -147,11 +149,24 @@ class Database(ABC):
         """Stop calling the listener."""
         self._listeners.get(table, []).remove(listener)
 
+    def subscribe_jobs(self, listener: JobListener) -> None:
+        """Call the listener on the running event loop after each commit that inserts due rows, with these rows; with
+        None if they are not known."""
+        self._loop = asyncio.get_running_loop()
+        self._job_listeners.append(listener)
+
+    def unsubscribe_jobs(self, listener: JobListener) -> None:
+        """Stop calling the listener."""
+        self._job_listeners.remove(listener)
+
     def announce(self, table: str) -> None:
         """Call the subscribers of the table, here and in other processes, although it got no new row."""
-        self._notify({table})
+        self._notify(News({table}, []))
 
-    def _notify(self, tables: set[str]) -> None:
-        for table in tables:
+    def _notify(self, news: News) -> None:
+        for table in news.tables:
             for listener in tuple(self._listeners.get(table, ())):
                 listener()
+        if news.jobs is None or news.jobs:
+            for job_listener in tuple(self._job_listeners):
+                job_listener(news.jobs)

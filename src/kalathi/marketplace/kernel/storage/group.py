@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, NewJob, News
 
 T = TypeVar("T")
 
@@ -48,14 +48,13 @@ class GroupWriter:
         self,
         begin: Callable[[Sequence[ChangeSet]], Begun],
         *,
-        written: Callable[[set[str]], None],
+        written: Callable[[News], None],
         answered: Callable[[int], None],
         measured: Callable[[int, float], None],
     ) -> None:
         """`begin` begins to write a group in one transaction and returns a function for the writer's thread; neither
         raises. Back on the event loop, `answered` is called with the number of callers, right before they continue,
-        including cancelled ones; then `written` with the tables that got new rows, and `measured` with the group's size
-        and seconds."""
+        including cancelled ones; then `written` with what is new, and `measured` with the group's size and seconds."""
         self._begin = begin
         self._written = written
         self._answered = answered
@@ -138,16 +137,20 @@ class GroupWriter:
     def _end(self, group: _Group, outcomes: Outcomes) -> None:
         self._answered(len(group.callers))
         tables: set[str] = set()
+        jobs: list[NewJob] = []
         at = 0
         for caller in group.callers:
             own = outcomes[at : at + len(caller.sets)]
             at += len(caller.sets)
             for changes, outcome in zip(caller.sets, own, strict=True):
                 if outcome is None and (changes.inserts or changes.inserts_many):
-                    tables |= changes.tables()
+                    new = changes.tables()
+                    tables |= new
+                    if "due" in new:
+                        jobs += changes.new_jobs()
             if not caller.answer.done():  # Else the caller was cancelled; its set is written all the same.
                 caller.answer.set_result(own)
         # The next group begins after the answered callers have had their turn: they may commit again.
         group.loop.call_soon(self._next_group, group.loop)
-        self._written(tables)
+        self._written(News(tables, jobs))
         self._measured(group.size, time.perf_counter() - group.started)

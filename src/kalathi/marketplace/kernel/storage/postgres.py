@@ -10,6 +10,7 @@ import contextlib
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -19,7 +20,7 @@ import psycopg
 import structlog
 from psycopg import Connection
 
-from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError, Value
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, NewJob, News, StorageError, Value
 from kalathi.marketplace.kernel.storage.database import Database, Query, Row, T
 from kalathi.marketplace.kernel.storage.group import GroupWriter
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter, is_lost
@@ -33,6 +34,9 @@ _OF_THE_SERVER: Final = (psycopg.OperationalError, psycopg.InterfaceError, psyco
 # The most attempts at a read, each on another connection because the one before was lost.
 _MOST_ATTEMPTS: Final = 5
 _CHANNEL: Final = "kalathi"
+# PostgreSQL's own limit is 8,000 bytes.
+_LONGEST_PAYLOAD: Final = 7_900
+_UNKNOWN_JOBS: Final = "?"
 _CONNECT_SECONDS: Final = 5
 _PATIENCE_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.1
@@ -142,13 +146,13 @@ class PostgresDatabase(Database):
         """Read one snapshot on a reader thread."""
         return await self._on_a_reader(partial(self._query, query, snapshot=True))
 
-    async def read_ahead(self, query: Query[T]) -> T:
+    async def read_ahead(self, query: Query[T], *, is_small: bool = False) -> T:
         """Read on a reader thread, without a snapshot: the row of a job is read once, and what belongs to it later."""
         return await self._on_a_reader(partial(self._query, query, snapshot=False))
 
     def announce(self, table: str) -> None:
         """Call the subscribers here, and send a NOTIFY."""
-        self._note_written({table})
+        self._note_written(News({table}, []))
 
     async def commit_each(self, sets: Sequence[ChangeSet]) -> list[Exception | None]:
         """Commit through the writer's queue."""
@@ -229,29 +233,45 @@ class PostgresDatabase(Database):
                 self._down_since = None
                 return connection
 
-    def _note_written(self, tables: set[str]) -> None:
-        self._notify(tables)
-        if tables:
-            self._notifier.notify()
+    def _note_written(self, news: News) -> None:
+        self._notify(news)
+        if news.tables:
+            self._notifier.notify(news.jobs)
 
-    def _notify_all(self) -> None:
+    def _notify_all(self, jobs: list[NewJob] | None) -> None:
         """Call the subscribers of all tables, because another process has written to unknown ones. Runs on the thread
         that listens."""
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # The loop has ended, and its subscribers with it.
-                loop.call_soon_threadsafe(self._notify, set(self._listeners))
+                loop.call_soon_threadsafe(self._notify, News(set(self._listeners), jobs))
+
+
+def _read_payload(payload: str) -> list[NewJob] | None:
+    """Return the due rows of a NOTIFY, also of another version."""
+    if not payload:
+        return []
+    parts = [entry.split(" ") for entry in payload.split(",")]
+    if not all(len(part) == 3 and part[2].isascii() and part[2].isdigit() for part in parts):
+        return None
+    return [NewJob(kind, shop_id, int(due_at)) for kind, shop_id, due_at in parts]
 
 
 class _Notifier:
-    """Send one NOTIFY after each group, and receive those of other processes. Each side has its own thread and
-    connection."""
+    """Send one NOTIFY after each group, with the new due rows, and receive those of other processes. Each side has its
+    own thread and connection."""
 
-    def __init__(self, connect: Callable[[], Connection], closing: threading.Event, heard: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        closing: threading.Event,
+        heard: Callable[[list[NewJob] | None], None],
+    ) -> None:
         self._connect = connect
         self._closing = closing
         self._heard = heard
         self._wanted = threading.Event()
+        self._jobs: deque[list[NewJob] | None] = deque()
         self._own_pid = 0
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
@@ -260,8 +280,10 @@ class _Notifier:
         for thread in self._threads:
             thread.start()
 
-    def notify(self) -> None:
+    def notify(self, jobs: list[NewJob] | None) -> None:
         """Wake the other processes. Many calls become one NOTIFY."""
+        if jobs is None or jobs:
+            self._jobs.append(jobs)
         self._wanted.set()
 
     def close(self) -> None:
@@ -282,22 +304,33 @@ class _Notifier:
                 if connection is None or connection.closed:
                     connection = self._connect()
                     self._own_pid = connection.info.backend_pid
-                connection.execute(f"NOTIFY {_CHANNEL}")
+                connection.execute("SELECT pg_notify(%s, %s)", [_CHANNEL, self._take_payload()])
             except (psycopg.Error, StorageError):
                 _log.warning("notify_failed")  # Other processes poll as well.
         if connection is not None:
             connection.close()
+
+    def _take_payload(self) -> str:
+        """Return the new due rows since the last NOTIFY, as one text."""
+        jobs: list[NewJob] = []
+        is_known = True
+        while self._jobs:
+            more = self._jobs.popleft()
+            is_known = is_known and more is not None
+            jobs += more or ()
+        text = ",".join(f"{kind} {shop_id} {due_at}" for kind, shop_id, due_at in jobs)
+        return text if is_known and len(text) <= _LONGEST_PAYLOAD else _UNKNOWN_JOBS
 
     def _listen(self) -> None:
         while not self._closing.is_set():
             try:
                 with self._connect() as connection:
                     connection.execute(f"LISTEN {_CHANNEL}")
-                    self._heard()  # Notifications may have been missed before.
+                    self._heard(None)  # Notifications may have been missed before.
                     while not self._closing.is_set():
                         for notice in connection.notifies(timeout=0.5):
                             if notice.pid != self._own_pid:
-                                self._heard()
+                                self._heard(_read_payload(notice.payload))
                             if self._closing.is_set():
                                 break
             except (psycopg.Error, StorageError):

@@ -381,7 +381,9 @@ def _plain(value: Any) -> Any:
 def _as_outcome(error: Exception) -> Exception:
     if isinstance(error, psycopg.IntegrityError):
         return ConditionFailedError()
-    if isinstance(error, psycopg.DataError) and "NUL" in str(error):
+    if isinstance(error, psycopg.errors.CharacterNotInRepertoire) or (
+        isinstance(error, psycopg.DataError) and "NUL" in str(error)
+    ):
         return refuse(UnkeepableCharacter())
     if isinstance(error, psycopg.OperationalError | psycopg.InternalError | psycopg.InterfaceError):
         return StorageError(str(error))

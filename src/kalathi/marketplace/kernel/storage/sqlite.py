@@ -120,10 +120,13 @@ class SqliteDatabase(Database):
         """Read a separate snapshot on a reader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
-    async def read_ahead(self, query: Query[T]) -> T:
+    async def read_ahead(self, query: Query[T], *, is_small: bool = False) -> T:
         """Read in the writer's turn and on its connection, whose cache survives each commit. The readers' cache is
-        empty after every commit, and reading the due rows from the file again took as long as sending them."""
+        empty after every commit, and reading the due rows from the file again took as long as sending them. A small
+        read does not wait for the writer, so that a single webhook is sent at once."""
         self._check_open()
+        if is_small:
+            return await self.read(query)
         return await self._writer.turn(partial(self._read_in_turn, query))
 
     def _read_in_turn(self, query: Query[T]) -> T:

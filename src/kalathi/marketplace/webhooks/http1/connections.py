@@ -18,7 +18,7 @@ class NoAnswerError(ConnectionError):
 
 
 class RequestBatch:
-    """The requests of one turn of the event loop, which are written together at its end.
+    """The requests of one turn of the event loop. The first one is written at once, the others together at the end.
 
     A receiver that is busy with one request finds the next ones without being woken again. This saves a tenth of a
     delivery here, and two fifths of the receiver's time.
@@ -27,15 +27,20 @@ class RequestBatch:
     def __init__(self) -> None:
         """Must be made on a running event loop."""
         self._loop = asyncio.get_running_loop()
+        self._has_begun = False
         self._requests: list[tuple[asyncio.Transport, bytes]] = []
 
     def write(self, transport: asyncio.Transport, request: bytes) -> None:
-        """Write the request to its connection at the end of this turn."""
-        if not self._requests:
-            self._loop.call_soon(self._write_all)
-        self._requests.append((transport, request))
+        """Write the request to its connection, at the end of this turn at the latest."""
+        if self._has_begun:
+            self._requests.append((transport, request))
+            return
+        self._has_begun = True
+        self._loop.call_soon(self._write_all)
+        transport.write(request)
 
     def _write_all(self) -> None:
+        self._has_begun = False
         requests, self._requests = self._requests, []
         for transport, request in requests:
             if not transport.is_closing():
