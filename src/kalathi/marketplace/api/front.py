@@ -14,11 +14,11 @@ from starlette.types import Receive, Scope, Send
 from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.api.merchants import Handler, OrderCall, show_order
+from kalathi.marketplace.api.rendered_orders import RenderedOrders
 from kalathi.marketplace.api.shop_routes import ShopRoutes
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.idempotency import KeyedRequest, make_keyed_request
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
-from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.refusals import OrderNotFound
@@ -73,6 +73,7 @@ class MerchantsFront:
         self._accept_bytes = self._accept.encode()
         media = re.escape(f"application/vnd.{vendor}+json".lower())
         self._ours = re.compile(rf"{media};(?:[^;]+;)*version=3(?:\.\d{{1,4}})?(?:;.*)?")
+        self._rendered = RenderedOrders(context.database)
         self._limit = RateLimit(context.terms.settings.rate_limit_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,23 +98,10 @@ class MerchantsFront:
         if not scope["path"].startswith(_ORDERS):
             return await self._other(scope, receive, token_hash, headers)
         call, code = self._call(scope)
-
-        caller = await self._admit(scope, token_hash, code, headers.accept)
-
-        def make_call(caller: store.Caller | None) -> OrderCall:
-            found = caller and (caller.found or self._context.demo.find(code))
-            if caller is None or found is None:
-                raise refuse(OrderNotFound())
-            is_demo = caller.found is None
-            now = stands_at(found) if is_demo else self._context.clock.now()
-            return OrderCall(caller.shop, found, scope["query_string"], call.part, now, is_demo=is_demo)
-
-        def find(view: View) -> OrderCall:
-            return make_call(store.for_token(view, token_hash, code))
-
-        asked = make_call(caller)
         if scope["method"] == "GET":
-            return show_order(self._context, asked)
+            return await self._show(scope, token_hash, code, headers.accept)
+        caller = await self._admit(scope, token_hash, code, headers.accept)
+        asked = self._make_call(scope, caller, code, call.part)
         body, content = await _body(call.body, receive, headers)
         request = None
         if headers.idempotency_key is not None:
@@ -122,10 +110,36 @@ class MerchantsFront:
         read_already = [asked]
 
         def command(facts: Facts) -> tuple[ChangeSet, Reply]:
-            present = read_already.pop() if read_already else find(facts.view)
+            if read_already:
+                present = read_already.pop()
+            else:
+                present = self._make_call(scope, store.for_token(facts.view, token_hash, code), code, call.part)
             return call.handler(present._replace(body=body), facts), SUCCESS
 
         return await self._context.commands.run_once(request, command, Reply, codes=1 if call.draws_codes else 0)
+
+    async def _show(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> Reply:
+        """Show an order, from the kept answers if its answer is there."""
+        now_millis, query = self._context.clock.now_millis(), scope["query_string"]
+        kept = None if query else await self._rendered.find(token_hash, code, now_millis)
+        if kept is not None:
+            self._check_limits(kept.shop_id, accept)
+            return Reply(200, kept.body)
+        changes = self._rendered.changes
+        caller = await self._admit(scope, token_hash, code, accept)
+        reply = show_order(self._context, self._make_call(scope, caller, code, ""))
+        if not query:
+            self._rendered.keep(token_hash, code, caller, now_millis, changes, reply.body)
+        return reply
+
+    def _make_call(self, scope: Scope, caller: store.Caller | None, code: str, part: str) -> OrderCall:
+        """Return the call on the shop's order, or on a demo order. Raises ORDER_NOT_FOUND."""
+        found = caller and (caller.found or self._context.demo.find(code))
+        if caller is None or found is None:
+            raise refuse(OrderNotFound())
+        is_demo = caller.found is None
+        now = stands_at(found) if is_demo else self._context.clock.now()
+        return OrderCall(caller.shop, found, scope["query_string"], part, now, is_demo=is_demo)
 
     async def _other(self, scope: Scope, receive: Receive, token_hash: bytes, headers: _Headers) -> Reply:
         route, named = self._others.find(scope["method"], scope["path"])
@@ -168,11 +182,15 @@ class MerchantsFront:
         if caller is None:
             refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
             raise self._context.callers.refuse_token(scope, refusal)
+        self._check_limits(caller.shop.id, accept)
+        return caller
+
+    def _check_limits(self, shop_id: str, accept: bytes | None) -> None:
+        """Count the call, and check Accept. Raises RATE_LIMITED, NOT_ACCEPTABLE."""
         if self._limit.is_on:
-            self._limit.count(caller.shop.id)
+            self._limit.count(shop_id)
         if accept != self._accept_bytes and not self._accepts(accept):
             raise DomainError(ErrorCode.NOT_ACCEPTABLE, f"Send the header Accept: {self._accept}")
-        return caller
 
     def _accepts(self, accept: bytes | None) -> bool:
         """Whether one of the media ranges is ours, regardless of blanks and case. Any minor version of 3 gets 3.0."""

@@ -25,10 +25,19 @@ STILL_OPEN: Final = (
 
 
 class Caller(NamedTuple):
-    """The shop of a token, and the requested order if it is the shop's."""
+    """The shop of a token with its version, and the requested order if it is the shop's."""
 
     shop: Shop
     found: FoundOrder | None
+    shop_version: int = 0
+
+
+class Versions(NamedTuple):
+    """The shop of a token with its version, and the version of the requested order."""
+
+    shop_id: str
+    shop_version: int
+    version: int
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):
@@ -42,8 +51,11 @@ class TimelineEntry(Struct, frozen=True, kw_only=True):
 
 # Token, shop and order in one statement: the hot path of the merchants' API reads the database once.
 _CALLER = """
-SELECT s.document, o.document, o.version FROM api_tokens t JOIN shops s ON s.shop_id = t.shop_id
+SELECT s.document, o.document, o.version, s.version FROM api_tokens t JOIN shops s ON s.shop_id = t.shop_id
 LEFT JOIN orders o ON o.shop_id = t.shop_id AND o.code = :code WHERE t.token_hash = :token_hash"""
+_VERSIONS = """
+SELECT t.shop_id, s.version, o.version FROM api_tokens t JOIN shops s ON s.shop_id = t.shop_id
+JOIN orders o ON o.shop_id = t.shop_id AND o.code = :code WHERE t.token_hash = :token_hash"""
 
 _BY_CODE = """
 SELECT s.document, o.document, o.version FROM directory d JOIN shops s ON s.shop_id = d.shop_id
@@ -55,7 +67,13 @@ def for_token(view: View, token_hash: bytes, code: str) -> Caller | None:
     row = view.one(_CALLER, {"token_hash": token_hash, "code": code})
     if row is None:
         return None
-    return Caller(shop_of(row[0]), None if row[1] is None else _read_order(row))
+    return Caller(shop_of(row[0]), None if row[1] is None else _read_order(row), row[3])
+
+
+def versions_for_token(view: View, token_hash: bytes, code: str) -> Versions | None:
+    """Return the versions of a token's shop and its order of this code; None if one of them does not exist."""
+    row = view.one(_VERSIONS, {"token_hash": token_hash, "code": code})
+    return None if row is None else Versions(*row)
 
 
 def by_code(view: View, code: str) -> FoundOrder | None:

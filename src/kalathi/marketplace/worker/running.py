@@ -220,12 +220,35 @@ class Worker:
 
     async def _read(self, queue: JobQueue, *, is_whole: bool) -> bool:
         """Read due rows: `is_whole` of all shops, else of those that may have more. Return whether there were any."""
-        job_kind, free_bytes = queue.job_kind, self._most_bytes - self._bytes
-        is_hurried = self._clock.is_moving
-        at = self._loop.time()
+        job_kind, at = queue.job_kind, self._loop.time()
         noted = queue.take_more()
-        shops = None if is_whole else list(noted)
-        wanted = Wanted(
+        wanted = self._make_wanted(queue, None if is_whole else list(noted))
+
+        def query(view: View) -> tuple[Found, list[Job]]:
+            found = find_due(view, wanted)
+            rows = found.rows
+            prepared = job_kind.prepare(view, rows) if job_kind.prepare and rows else [None] * len(rows)
+            return found, [Job(row, what, job_kind.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
+
+        ended_before = queue.ended
+        is_small = not is_whole and len(noted) <= _FEW_SHOPS
+        with self._database.metrics.read_ahead_seconds.time():
+            found, jobs = await self._database.read_ahead(query, is_small=is_small)
+        queue.note_read(found, noted, wanted.held, ended_before)
+        self._read_at = self._loop.time()
+        # The shop may have another owner since the read began.
+        jobs = [job for job in jobs if self._owns(job.row.shop_id)]
+        kept = _limit_bytes(jobs, self._most_bytes - self._bytes)
+        for job in jobs[len(kept) :]:
+            queue.more.setdefault(job.row.shop_id, 0)
+        self._bytes += sum(job.weight for job in kept)
+        queue.add(kept)
+        self._start_jobs(queue)
+        return bool(kept)
+
+    def _make_wanted(self, queue: JobQueue, shops: Sequence[str] | None) -> Wanted:
+        job_kind, is_hurried = queue.job_kind, self._clock.is_moving
+        return Wanted(
             job_kind.kind,
             now_millis=self._clock.now_millis(),
             real_millis=self._real(),
@@ -237,30 +260,6 @@ class Worker:
             shops=(job_kind.only_shop,) if job_kind.only_shop else shops,
             of_listeners=bool(job_kind.only_shop),
         )
-
-        def query(view: View) -> tuple[Found, list[Job]]:
-            found = find_due(view, wanted)
-            rows = found.rows
-            prepared = job_kind.prepare(view, rows) if job_kind.prepare and rows else [None] * len(rows)
-            return found, [Job(row, what, job_kind.weigh(what), at) for row, what in zip(rows, prepared, strict=True)]
-
-        ended_before = queue.ended
-        with self._database.metrics.read_ahead_seconds.time():
-            found, jobs = await self._database.read_ahead(
-                query, is_small=shops is not None and len(shops) <= _FEW_SHOPS
-            )
-        queue.note_read(found, noted, wanted.held, ended_before)
-        self._read_at = self._loop.time()
-        # The shop may have another owner since the read began.
-        jobs = [job for job in jobs if self._owns(job.row.shop_id)]
-        kept = _limit_bytes(jobs, free_bytes)
-        for job in jobs[len(kept) :]:
-            queue.more.setdefault(job.row.shop_id, 0)
-        jobs = kept
-        self._bytes += sum(job.weight for job in jobs)
-        queue.add(jobs)
-        self._start_jobs(queue)
-        return bool(jobs)
 
     def _owns(self, shop_id: str) -> bool:
         return self._ownership is None or self._ownership.owns(shop_id)

@@ -2,7 +2,7 @@
 touch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 Value = int | str | bytes | None
 
@@ -91,6 +91,10 @@ GuardedMany = UpdateMany | DeleteMany
 Part = Insert | InsertMany | Guarded | GuardedMany
 
 
+# Every change of these tables is announced: what was read from them is kept in memory.
+WATCHED: Final = frozenset({"api_tokens", "shops"})
+
+
 class NewJob(NamedTuple):
     """A new due row. Its time is business time, in milliseconds since 1970."""
 
@@ -100,10 +104,12 @@ class NewJob(NamedTuple):
 
 
 class News(NamedTuple):
-    """What a commit has added: the tables with new rows, and the new due rows; None if they are not known."""
+    """What a commit has changed: the tables with new rows, the new due rows (None if they are not known), and the
+    orders that have another version, by shop and code."""
 
     tables: set[str]
     jobs: list[NewJob] | None = None
+    orders: Sequence[tuple[str, str]] = ()
 
 
 class ChangeSet:
@@ -151,10 +157,18 @@ class ChangeSet:
                 rows += [dict(zip(many.columns, row, strict=True)) for row in many.rows]
         return [NewJob(str(row["kind"]), str(row["shop_id"]), cast(int, row["due_at"])) for row in rows]
 
+    def changed_orders(self) -> list[tuple[str, str]]:
+        """The orders that get another version, by shop and code."""
+        return [(str(part.key["shop_id"]), str(part.key["code"])) for part in self.guarded if part.table == "orders"]
+
     def tables(self) -> set[str]:
-        """The tables that get new rows."""
+        """The tables that get new rows, and those of `WATCHED` whose rows change."""
         tables = {insert.table for insert in self.inserts}
-        return tables.union(many.table for many in self.inserts_many) if self.inserts_many else tables
+        if self.inserts_many:
+            tables.update(many.table for many in self.inserts_many)
+        if self.guarded:
+            tables.update(part.table for part in self.guarded if part.table in WATCHED)
+        return tables
 
 
 class ConditionFailedError(Exception):

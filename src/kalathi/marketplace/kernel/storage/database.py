@@ -72,6 +72,7 @@ def any_of(columns: tuple[str, str], pairs: Sequence[tuple[str, str]]) -> tuple[
 
 
 JobListener = Callable[[Sequence[NewJob] | None], None]
+OrderListener = Callable[[Sequence[tuple[str, str]]], None]
 Query = Callable[[View], T]
 Command = Callable[[View], tuple[ChangeSet, T]]
 
@@ -86,6 +87,7 @@ class Database(ABC):
         self.metrics = Metrics()
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self._job_listeners: list[JobListener] = []
+        self._order_listeners: list[OrderListener] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @abstractmethod
@@ -141,7 +143,8 @@ class Database(ABC):
         raise refuse(ConcurrentChange())
 
     def subscribe(self, table: str, listener: Callable[[], None]) -> None:
-        """Call the listener on the running event loop after each commit that inserts rows into the table."""
+        """Call the listener on the running event loop after each commit that inserts rows into the table, or changes
+        rows of a table of `WATCHED`."""
         self._loop = asyncio.get_running_loop()
         self._listeners.setdefault(table, []).append(listener)
 
@@ -159,6 +162,10 @@ class Database(ABC):
         """Stop calling the listener."""
         self._job_listeners.remove(listener)
 
+    def subscribe_orders(self, listener: OrderListener) -> None:
+        """Call the listener after each commit of this process that changes orders, with their shops and codes."""
+        self._order_listeners.append(listener)
+
     def announce(self, table: str) -> None:
         """Call the subscribers of the table, here and in other processes, although it got no new row."""
         self._notify(News({table}, []))
@@ -167,6 +174,9 @@ class Database(ABC):
         for table in news.tables:
             for listener in tuple(self._listeners.get(table, ())):
                 listener()
+        if news.orders:
+            for order_listener in self._order_listeners:
+                order_listener(news.orders)
         if news.jobs is None or news.jobs:
             for job_listener in tuple(self._job_listeners):
                 job_listener(news.jobs)

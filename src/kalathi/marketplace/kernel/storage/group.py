@@ -138,12 +138,15 @@ class GroupWriter:
         self._answered(len(group.callers))
         tables: set[str] = set()
         jobs: list[NewJob] = []
+        orders: list[tuple[str, str]] = []
         at = 0
         for caller in group.callers:
             own = outcomes[at : at + len(caller.sets)]
             at += len(caller.sets)
             for changes, outcome in zip(caller.sets, own, strict=True):
-                if outcome is None and (changes.inserts or changes.inserts_many):
+                if outcome is None:
+                    if changes.guarded:
+                        orders += changes.changed_orders()
                     new = changes.tables()
                     tables |= new
                     if "due" in new:
@@ -152,5 +155,5 @@ class GroupWriter:
                 caller.answer.set_result(own)
         # The next group begins after the answered callers have had their turn: they may commit again.
         group.loop.call_soon(self._next_group, group.loop)
-        self._written(News(tables, jobs))
+        self._written(News(tables, jobs, orders))
         self._measured(group.size, time.perf_counter() - group.started)
