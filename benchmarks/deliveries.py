@@ -1,4 +1,4 @@
-"""Measure the deliveries a second of one worker with durable records, and of a bare loop with the same HTTP client."""
+"""Measure the deliveries a second of one worker with durable records, and of bare loops: aiohttp, and our sender."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.shops import commands
 from kalathi.marketplace.shops.model import NewLocation, NewShop
-from kalathi.marketplace.webhooks.sending import webhook_headers
+from kalathi.marketplace.webhooks.sending import WebhookSender, webhook_headers
 from kalathi.marketplace.webhooks.store import announce
 from kalathi.serving import log_json_lines, spare_the_collector
 
@@ -58,11 +58,27 @@ async def _plan(marketplace: object, endpoint: str, count: int) -> None:
         await context.database.commit(rows)
 
 
-async def _only_plan(count: int, database: str) -> None:
+async def _only_plan(count: int, database: str, endpoint: str) -> None:
     settings = Settings(data=Path(), database=database, operator_token="t")
     marketplace = await open_marketplace(settings, "http://127.0.0.1")
-    await _plan(marketplace, "http://127.0.0.1:1", count)
+    await _plan(marketplace, endpoint, count)
     await marketplace.stop()
+
+
+async def _bare_sender(endpoint: str, count: int) -> float:
+    sender = WebhookSender(user_agent=USER_AGENT, timeout_seconds=10, connections=50)
+    left = iter(range(count))
+
+    async def send() -> None:
+        for _ in left:
+            answer = await sender.post(endpoint + "/hook", BODY)
+            assert answer.delivered
+
+    started = time.perf_counter()
+    await asyncio.gather(*(send() for _ in range(50)))
+    seconds = time.perf_counter() - started
+    await sender.close()
+    return count / seconds
 
 
 async def _bare(endpoint: str, count: int) -> float:
@@ -81,14 +97,16 @@ async def _bare(endpoint: str, count: int) -> float:
 
 if __name__ == "__main__":
     # This runs as a separate process, like a worker. Arguments: KIND ENDPOINT COUNT [FOLDER DATABASE], or
-    # plan COUNT DATABASE.
+    # plan COUNT DATABASE [ENDPOINT].
     spare_the_collector()
     log_json_lines()
     kind, endpoint, count, *where = sys.argv[1:]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if kind == "plan":
-            runner.run(_only_plan(int(endpoint), count))
-        elif kind == "bare":
+            runner.run(_only_plan(int(endpoint), count, where[0] if where else "http://127.0.0.1:1"))
+        elif kind == "aiohttp":
             print(runner.run(_bare(endpoint, int(count))))
+        elif kind == "sender":
+            print(runner.run(_bare_sender(endpoint, int(count))))
         else:
             print(runner.run(_ours(Path(where[0]), where[1] if len(where) > 1 else "", endpoint, int(count))))

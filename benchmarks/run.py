@@ -18,6 +18,7 @@ from pathlib import Path
 
 import celery_peer
 from bare_writer import accept_statements, run_bare
+from figures import Figures
 from large import grow
 from load import run_load
 from orders import TOKEN, Prepared, prepare
@@ -25,10 +26,11 @@ from pages import ORDERS, ROWS, TURNS, Reader, prepare_list
 from peers import commands, install, running
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tests.databases import drop_postgres, fresh_postgres
+from tests.databases import drop_postgres, empty_postgres, fresh_postgres
 
 # A commit waits for the disk on PostgreSQL as it does on SQLite.
 os.environ["KALATHI_TEST_FSYNC"] = "on"
+FIGURES = Figures()
 PAIRS = 5
 READ_SECONDS = 2.0
 ACCEPTS = 3000
@@ -70,12 +72,16 @@ def accept_request(code: str, prepared: Prepared) -> bytes:
 def in_turn(name: str, ours: Callable[[], float], other: Callable[[], float], names: tuple[str, str]) -> float:
     """Print each pair of figures. Return the median of their ratios."""
     ratios = []
+    columns: dict[str, list[float]] = {name: [] for name in names}
     for pair in range(1, PAIRS + 1):
         a, b = ours(), other()
         ratios.append(a / b)
+        columns[names[0]].append(a)
+        columns[names[1]].append(b)
         print(f"  pair {pair}: {names[0]} {a:10.6g}   {names[1]} {b:10.6g}   ratio {a / b:.3f}", flush=True)
     median = statistics.median(ratios)
     print(f"{name}: {median:.3f} (from {min(ratios):.3f} to {max(ratios):.3f})\n", flush=True)
+    FIGURES.keep(name, ratios, columns)
     return median
 
 
@@ -219,23 +225,71 @@ def peers(folder: Path) -> None:
 
 
 def deliveries(folder: Path) -> None:
-    """Deliveries with durable records by one worker, on each database, against a bare loop of the same client."""
+    """Deliveries with durable records by one worker, on each database, against bare loops of aiohttp and of our own
+    sender."""
     here = Path(__file__).parent
     with served([str(here / "receiver.py")]) as endpoint:
+
+        def measured(kind: str, *more: str) -> float:
+            return float(output_of([str(here / "deliveries.py"), kind, endpoint, str(DELIVERIES), *more]))
+
         for name in ("SQLite", "PostgreSQL"):
             turns = itertools.count()
-            print(f"Deliveries on {name}: {DELIVERIES} a turn, 100 shops")
 
-            def measured(kind: str, *more: str, endpoint: str = endpoint) -> float:
-                return float(output_of([str(here / "deliveries.py"), kind, endpoint, str(DELIVERIES), *more]))
-
-            def ours(
-                name: str = name, turns: Iterator[int] = turns, measured: Callable[..., float] = measured
-            ) -> float:
+            def ours(name: str = name, turns: Iterator[int] = turns) -> float:
                 database = [fresh_postgres()] if name == "PostgreSQL" else []
                 return measured("ours", str(folder / f"{name}{next(turns)}"), *database)
 
-            in_turn(f"Deliveries on {name} / bare client", ours, partial(measured, "bare"), ("ours/s", "bare/s"))
+            for floor in ("aiohttp", "sender"):
+                print(f"Deliveries on {name}: {DELIVERIES} a turn, 100 shops, against a bare loop of {floor}")
+                names = ("ours/s", f"{floor}/s")
+                in_turn(f"Deliveries on {name} / bare {floor}", ours, partial(measured, floor), names)
+
+
+def workers(folder: Path) -> None:
+    """Four workers on one PostgreSQL against one, each a process, with HTTP to the receiver."""
+    here = Path(__file__).parent
+    turns = itertools.count()
+    with served([str(here / "receiver.py")]) as endpoint:
+
+        def delivered(count: int) -> float:
+            url = fresh_postgres()
+            run = [sys.executable, str(here / "deliveries.py")]
+            subprocess.run([*run, "plan", str(DELIVERIES), url, endpoint], check=True, stderr=subprocess.DEVNULL)
+            rate = float(output_of([str(here / "fleet.py"), str(count), url, str(folder / f"fleet{next(turns)}")]))
+            drop_postgres(url)
+            return rate
+
+        print(f"Four workers on one PostgreSQL: {DELIVERIES} deliveries a turn, 100 shops")
+        in_turn("Four workers / one", partial(delivered, 4), partial(delivered, 1), ("four/s", "one/s"))
+
+
+def latency(folder: Path) -> None:
+    """The time from an event to the first byte at the endpoint, and how ten slow shops change it. With
+    KALATHI_BENCH_OLD, the folder of a checkout of an earlier version, also side by side with that version."""
+    here, turns = Path(__file__).parent, itertools.count()
+
+    def percentile(name: str, column: str, rate: int, slow: int, old: str = "") -> float:
+        database = [empty_postgres()] if name == "PostgreSQL" else []
+        where = str(folder / f"latency{next(turns)}")
+        with served([str(here / "clocked_receiver.py")]) as endpoint:
+            arguments = [endpoint, str(max(400, 4 * rate)), str(rate), str(slow), where, *database]
+            environment = os.environ | ({"PYTHONPATH": f"{old}/src"} if old else {})
+            command = [sys.executable, str(here / "latency.py"), *arguments]
+            run = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, check=True, stderr=subprocess.DEVNULL, env=environment
+            )
+        return float(json.loads(run.stdout)[column])
+
+    old = os.environ.get("KALATHI_BENCH_OLD", "")
+    for name in ("SQLite", "PostgreSQL"):
+        print(f"Latency on {name}: from the cart's commit to the first byte, median, 50 events a second")
+        alone, slow = partial(percentile, name, "call_p50", 50, 0), partial(percentile, name, "call_p50", 50, 10)
+        in_turn(f"Median on {name} with ten slow shops / without", slow, alone, ("ms, with", "ms, without"))
+        for column in ("commit_p50", "commit_p99") if old else ():
+            print(f"Latency on {name}: from the end of the commit to the first byte, 1000 events a second, {column}")
+            now, before = partial(percentile, name, column, 1000, 0), partial(percentile, name, column, 1000, 0, old)
+            in_turn(f"Latency on {name}, {column} / before", now, before, ("ms, now", "ms, before"))
 
 
 def celery(folder: Path) -> None:
@@ -388,6 +442,8 @@ if __name__ == "__main__":
             "accepts": accepts,
             "databases": databases,
             "deliveries": deliveries,
+            "workers": workers,
+            "latency": latency,
             "batches": batches,
             "celery": celery,
             "peers": peers,
@@ -396,3 +452,4 @@ if __name__ == "__main__":
         }
         for figure in sys.argv[1:] or figures:
             figures[figure](Path(name))
+            FIGURES.save()
