@@ -1,6 +1,7 @@
 """Guarantees of the database: change sets, races, group commit, snapshots."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -12,10 +13,13 @@ from kalathi.marketplace.kernel.storage.changes import (
     ConditionFailedError,
     Delete,
     Insert,
+    InsertMany,
+    NewJob,
     StorageError,
     Update,
+    Value,
 )
-from kalathi.marketplace.kernel.storage.database import Database, View
+from kalathi.marketplace.kernel.storage.database import Database, Row, View
 from kalathi.marketplace.kernel.storage.opening import open_database
 from kalathi.marketplace.kernel.storage.schema import METADATA
 
@@ -183,3 +187,89 @@ def test_primary_keys_start_with_the_shop_except_in_listed_tables() -> None:
     for name, table in METADATA.tables.items():
         first = next(iter(table.primary_key.columns)).name
         assert first == "shop_id" or name in exceptions, name
+
+
+async def test_point_reads_of_one_turn_fail_and_answer_each_on_its_own(database: Database) -> None:
+    await database.commit(ChangeSet(*(_counter(f"c{number:02}", number) for number in range(40))))
+
+    def query_of(number: int) -> Callable[[View], int]:
+        def query(view: View) -> int:
+            if number % 7 == 3:
+                raise ValueError(f"bug {number}")
+            row = view.one("SELECT value FROM counters WHERE name = :name", {"name": f"c{number:02}"})
+            assert row is not None
+            return int(row[0])
+
+        return query
+
+    tasks = [asyncio.create_task(database.read_point(query_of(number))) for number in range(40)]
+    tasks[5].cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for number, outcome in enumerate(outcomes):
+        if number == 5:
+            assert isinstance(outcome, asyncio.CancelledError)
+        elif number % 7 == 3:
+            assert str(outcome) == f"bug {number}"
+        else:
+            assert outcome == number
+
+
+async def test_a_prepared_command_that_reads_all_the_same_is_decided_on_a_view(database: Database) -> None:
+    await database.commit(ChangeSet(_counter("a", 1)))
+
+    def command(view: View) -> tuple[ChangeSet, int]:
+        row = view.one("SELECT value FROM counters WHERE name = :name", {"name": "a"})
+        assert row is not None
+        return ChangeSet(Update("counters", {"name": "a"}, {"value": Add(1)})), row[0]
+
+    assert await database.run(command, is_prepared=True) == 1
+    assert await database.run(command, is_prepared=True) == 2
+
+
+async def test_a_statement_for_each_key_returns_the_rows_of_every_key(database: Database) -> None:
+    await database.commit(ChangeSet(*(_counter(name, number) for number, name in enumerate("abcd"))))
+    sql = "SELECT name, value FROM counters WHERE name = :name AND value >= :least AND value < :below"
+
+    def query(view: View) -> list[Row]:
+        return view.for_each(("name", "least"), [("a", 0), ("b", 5), ("d", 3), ("x", 0)], sql, {"below": 9})
+
+    assert await database.read_ahead(query) == [("a", 0), ("d", 3)]
+    assert await database.read_ahead(query, is_small=True) == [("a", 0), ("d", 3)]
+
+
+async def test_new_due_rows_and_changed_orders_are_announced(database: Database) -> None:
+    jobs: list[NewJob] = []
+    orders: list[tuple[str, str]] = []
+    database.subscribe_jobs(lambda new: jobs.extend(new or ()))
+    database.subscribe_orders(orders.extend)
+    row: dict[str, Value] = {
+        "shop_id": "s",
+        "kind": "expiry",
+        "subject": "o",
+        "sequence": 1,
+        "due_at": 7,
+        "anchor_at": 7,
+        "attempts": 0,
+    }
+    many = [("s", "delivery", f"o{number}", 1, number, 0, 0) for number in range(2)]
+    order: dict[str, Value] = {
+        "shop_id": "s",
+        "code": "c",
+        "state": "open",
+        "version": 1,
+        "created_at": 1,
+        "updated_at": 1,
+    }
+    await database.commit(
+        ChangeSet(
+            Insert("due", row), InsertMany("due", tuple(row), many), Insert("orders", {**order, "document": b"{}"})
+        )
+    )
+    refused = Update("orders", {"shop_id": "s", "code": "c"}, {"version": 9}, when={"version": 8})
+    changed = Update("orders", {"shop_id": "s", "code": "c"}, {"version": 2}, when={"version": 1})
+    assert [type(outcome) for outcome in await database.commit_each([ChangeSet(refused), ChangeSet(changed)])] == [
+        ConditionFailedError,
+        type(None),
+    ]
+    assert sorted(jobs) == [("delivery", "s", 0), ("delivery", "s", 1), ("expiry", "s", 7)]
+    assert orders == [("s", "c")]

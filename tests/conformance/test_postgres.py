@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
+from kalathi.marketplace.kernel import due
+from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.storage import migrating
 from kalathi.marketplace.kernel.storage.changes import (
@@ -16,6 +18,7 @@ from kalathi.marketplace.kernel.storage.changes import (
     ChangeSet,
     ConditionFailedError,
     Insert,
+    NewJob,
     StorageError,
     Update,
 )
@@ -210,6 +213,27 @@ async def test_other_processes_are_notified_of_new_rows(url: str) -> None:
             heard.clear()
             await writer.commit(ChangeSet(_counter("a")))
             await heard.wait()
+
+
+async def test_other_processes_are_told_which_jobs_are_due(url: str) -> None:
+    """Unless they are too many for one NOTIFY: then all shops are looked at."""
+    async with _processes(url, 2) as (writer, listener):
+        heard: asyncio.Queue[list[NewJob] | None] = asyncio.Queue()
+        listener.subscribe_jobs(lambda jobs: heard.put_nowait(None if jobs is None else list(jobs)))
+
+        async def plan(count: int) -> list[NewJob] | None:
+            rows = [
+                due.plan(DueKind.DELIVERY, f"shop{number}", f"{count}", 1, due_at=number, anchor_at=number)
+                for number in range(count)
+            ]
+            await writer.commit(ChangeSet(*rows))
+            return await heard.get()
+
+        async with asyncio.timeout(20):
+            assert await heard.get() is None, "at its start it may have missed some"
+            assert sorted(await plan(3) or []) == [NewJob("delivery", f"shop{number}", number) for number in range(3)]
+            assert await plan(1000) is None
+            assert len(await plan(2) or []) == 2
 
 
 async def test_processes_that_start_together_create_the_tables_once() -> None:

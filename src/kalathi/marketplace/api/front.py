@@ -121,7 +121,10 @@ class MerchantsFront:
     async def _show(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> Reply:
         """Show an order, from the kept answers if its answer is there."""
         now_millis, query = self._context.clock.now_millis(), scope["query_string"]
-        kept = None if query else await self._rendered.find(token_hash, code, now_millis)
+        kept = None
+        if not query:
+            kept = self._rendered.find_unchanged(token_hash, code, now_millis)
+            kept = kept or await self._rendered.find(token_hash, code, now_millis)
         if kept is not None:
             self._check_limits(kept.shop_id, accept)
             return Reply(200, kept.body)

@@ -46,17 +46,22 @@ class RenderedOrders:
         for table in ("api_tokens", "shops"):
             database.subscribe(table, self._note_change)
 
+    def find_unchanged(self, token_hash: bytes, code: str, now_millis: int) -> Rendered | None:
+        """Return the answer if it is certainly the present one at this business time."""
+        known = self._rendered.get((token_hash, code))
+        if known is None or known.changes != self.changes or known.hour != now_millis // _MILLIS_PER_HOUR:
+            return None
+        is_checked = self._loop.time() - known.checked_at < _CHECKED_SECONDS and not self._database.is_shared
+        return known if is_checked and (known.shop_id, code) in self._unchanged else None
+
     async def find(self, token_hash: bytes, code: str, now_millis: int) -> Rendered | None:
-        """Return the answer if it is the present one at this business time. None for a token that is not valid, and if
-        the answer must be rendered."""
+        """Return the answer if its versions are the present ones. None for a token that is not valid, and if the answer
+        must be rendered."""
         known = self._rendered.get((token_hash, code))
         if known is None or known.hour != now_millis // _MILLIS_PER_HOUR:
             return None
-        changes, now, name = self.changes, self._loop.time(), (known.shop_id, code)
-        is_unchanged = known.changes == changes and name in self._unchanged
-        if is_unchanged and not self._database.is_shared and now - known.checked_at < _CHECKED_SECONDS:
-            return known
-        self._unchanged.add(name)
+        changes, now = self.changes, self._loop.time()
+        self._unchanged.add((known.shop_id, code))
         versions = await self._database.read_point(lambda view: store.versions_for_token(view, token_hash, code))
         if versions != (known.shop_id, known.shop_version, known.version):
             return None

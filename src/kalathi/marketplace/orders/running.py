@@ -53,7 +53,7 @@ class CommandRunner:
         Raises the command's own DomainError, CONFLICT after too many lost races, StorageError.
         """
         if not codes:
-            return await self._run(command, DrawnKeys([]))
+            return await self._run(command, DrawnKeys([]), is_prepared=True)
         keys = await self._keys.draw(COMMAND_ATTEMPTS * codes)
         try:
             return await self._run(command, keys)
@@ -83,6 +83,9 @@ class CommandRunner:
         with self._idempotency.alone(request):
             return await self.run(answer_once, codes=codes)
 
-    async def _run(self, command: Command[T], keys: DrawnKeys) -> T:
+    async def _run(self, command: Command[T], keys: DrawnKeys, *, is_prepared: bool = False) -> T:
         clock, terms = self._clock, self._terms
-        return await self._database.run(lambda view: command(Facts(view, keys, terms, clock.now())))
+        # An attempt that runs twice would use codes twice.
+        return await self._database.run(
+            lambda view: command(Facts(view, keys, terms, clock.now())), is_prepared=is_prepared
+        )

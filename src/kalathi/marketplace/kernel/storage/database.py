@@ -126,13 +126,14 @@ class Database(ABC):
     async def close(self) -> None:
         """Write all waiting change sets and close the database."""
 
-    async def run(self, command: Command[T]) -> T:
-        """Read, decide and commit; repeat after a lost race. Return the command's result.
+    async def run(self, command: Command[T], *, is_prepared: bool = False) -> T:
+        """Read, decide and commit; repeat after a lost race. Return the command's result. A command that `is_prepared`
+        has most likely read already what its first attempt needs.
 
         Raises the command's own DomainError, DomainError CONFLICT after too many lost races, StorageError.
         """
-        for _ in range(COMMAND_ATTEMPTS):
-            changes, answer = await self.read(command)
+        for attempt in range(COMMAND_ATTEMPTS):
+            changes, answer = await self._decide(command, is_prepared=is_prepared and not attempt)
             if changes.is_empty:
                 return answer
             try:
@@ -141,6 +142,9 @@ class Database(ABC):
                 continue
             return answer
         raise refuse(ConcurrentChange())
+
+    async def _decide(self, command: Command[T], *, is_prepared: bool) -> tuple[ChangeSet, T]:
+        return await self.read(command)
 
     def subscribe(self, table: str, listener: Callable[[], None]) -> None:
         """Call the listener on the running event loop after each commit that inserts rows into the table, or changes

@@ -1,8 +1,8 @@
 """PostgreSQL, 15 and later: any number of processes share one database.
 
 Reads run on a few threads, each with its own connection. Writes run in groups over one more connection. After each
-group, one thread sends a NOTIFY without payload; another thread listens for the NOTIFYs of other processes. A process
-that misses one polls within a second. A lost connection is opened again without a restart.
+group, other processes get a NOTIFY (`postgres_notifying.py`). A process that misses one polls within a second. A lost
+connection is opened again without a restart.
 """
 
 import asyncio
@@ -10,37 +10,33 @@ import contextlib
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psycopg
 import structlog
 from psycopg import Connection
 
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, NewJob, News, StorageError, Value
-from kalathi.marketplace.kernel.storage.database import Database, Query, Row, T
+from kalathi.marketplace.kernel.storage.database import Command, Database, Query, Row, T
 from kalathi.marketplace.kernel.storage.group import GroupWriter
+from kalathi.marketplace.kernel.storage.postgres_notifying import Notifier
 from kalathi.marketplace.kernel.storage.postgres_writing import PostgresWriter, is_lost
 from kalathi.marketplace.kernel.storage.statements import positional
 
 _log = structlog.get_logger("kalathi.database")
 
 _READER_THREADS: Final = 4
+_POINTS_OF_A_THREAD: Final = 8
 # Errors of the server, not of the statement: it is gone, full, or refuses to write.
 _OF_THE_SERVER: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 # The most attempts at a read, each on another connection because the one before was lost.
 _MOST_ATTEMPTS: Final = 5
-_CHANNEL: Final = "kalathi"
-# PostgreSQL's own limit is 8,000 bytes.
-_LONGEST_PAYLOAD: Final = 7_900
-_UNKNOWN_JOBS: Final = "?"
 _CONNECT_SECONDS: Final = 5
 _PATIENCE_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.1
-_LISTEN_AGAIN_SECONDS: Final = 0.5
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Notice a server that vanished without closing the connection within half a minute.
 _KEEPALIVE: Final[dict[str, Any]] = {
@@ -108,6 +104,42 @@ def _for_each_statement(names: tuple[str, ...], types: tuple[str, ...], sql: str
     return text.encode(), others
 
 
+class _ViewNeededError(Exception):
+    """Internal: a prepared command reads all the same."""
+
+
+class _NoView:
+    """The view of a prepared command, which needs none."""
+
+    dialect: Final = "postgresql"
+
+    def one(self, sql: str, parameters: Mapping[str, Value]) -> Row | None:
+        raise _ViewNeededError
+
+    def all(self, sql: str, parameters: Mapping[str, Value]) -> list[Row]:
+        raise _ViewNeededError
+
+    def for_each(
+        self, names: Sequence[str], keys: Sequence[tuple[str | int, ...]], sql: str, parameters: Mapping[str, Value]
+    ) -> list[Row]:
+        raise _ViewNeededError
+
+
+_NO_VIEW: Final = _NoView()
+# A point read that waits, and its answer.
+_Point = tuple[Query[Any], asyncio.Future[Any]]
+
+
+def _set_answers(outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    for answer, found, error in outcomes:
+        if answer.done():
+            continue  # Its caller was cancelled.
+        if error is None:
+            answer.set_result(found)
+        else:
+            answer.set_exception(error)
+
+
 class PostgresDatabase(Database):
     """One process's access to a PostgreSQL database with its tables."""
 
@@ -121,6 +153,7 @@ class PostgresDatabase(Database):
         self._hurried = threading.Event()
         # The monotonic time of the first failed connection. All callers share one time limit, which counts from it.
         self._down_since: float | None = None
+        self._points: list[_Point] = []
         self._local = threading.local()
         self._open: set[Connection] = set()
         self._readers = ThreadPoolExecutor(max_workers=_READER_THREADS, thread_name_prefix="kalathi-reader")
@@ -132,11 +165,36 @@ class PostgresDatabase(Database):
             measured=self.metrics.note_group,
         )
         self.metrics.watch_queue(self._writer.waiting)
-        self._notifier = _Notifier(self._connect_patiently, self._closing, self._notify_all)
+        self._notifier = Notifier(self._connect_patiently, self._closing, self._notify_all)
 
     async def read_point(self, query: Query[T]) -> T:
-        """Read on a reader thread, without a snapshot: one statement needs none."""
-        return await self._on_a_reader(partial(self._query, query, snapshot=False))
+        """Read on a reader thread, without a snapshot: one statement needs none. The reads of one turn of the event
+        loop share a thread, because passing work to a thread and back takes longer than the statement."""
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        if not self._points:
+            loop.call_soon(self._read_points, loop)
+        self._points.append((query, answer))
+        return cast(T, await answer)
+
+    def _read_points(self, loop: asyncio.AbstractEventLoop) -> None:
+        points, self._points = self._points, []
+        for start in range(0, len(points), _POINTS_OF_A_THREAD):
+            self._readers.submit(self._answer_points, points[start : start + _POINTS_OF_A_THREAD], loop)
+
+    def _answer_points(self, points: list[_Point], loop: asyncio.AbstractEventLoop) -> None:
+        """Run the queries of some point reads, and answer them together. Runs on a reader thread."""
+        outcomes: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        for query, answer in points:
+            try:
+                found = self._on_a_connection(partial(self._query, query, snapshot=False))
+            except Exception as error:  # noqa: BLE001  (the caller gets it)
+                outcomes.append((answer, None, error))
+            else:
+                outcomes.append((answer, found, None))
+        with contextlib.suppress(RuntimeError):  # A loop that has ended takes no more answers.
+            loop.call_soon_threadsafe(_set_answers, outcomes)
 
     async def read(self, query: Query[T]) -> T:
         """Read one snapshot on a reader thread."""
@@ -175,9 +233,19 @@ class PostgresDatabase(Database):
         for connection in self._open:
             connection.close()
 
-    async def _on_a_reader(self, work: Callable[[Connection], T]) -> T:
+    async def _decide(self, command: Command[T], *, is_prepared: bool) -> tuple[ChangeSet, T]:
+        """Decide on a reader thread. A prepared command decides on the event loop, unless it reads all the same."""
+        if is_prepared:
+            with contextlib.suppress(_ViewNeededError):
+                return command(_NO_VIEW)
+        return await self.read(command)
+
+    def _check_open(self) -> None:
         if self._closing.is_set():
             raise StorageError("The database is closed.")
+
+    async def _on_a_reader(self, work: Callable[[Connection], T]) -> T:
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._on_a_connection, work)
 
     def _on_a_connection(self, work: Callable[[Connection], T]) -> T:
@@ -245,94 +313,3 @@ class PostgresDatabase(Database):
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # The loop has ended, and its subscribers with it.
                 loop.call_soon_threadsafe(self._notify, News(set(self._listeners), jobs))
-
-
-def _read_payload(payload: str) -> list[NewJob] | None:
-    """Return the due rows of a NOTIFY, also of another version."""
-    if not payload:
-        return []
-    parts = [entry.split(" ") for entry in payload.split(",")]
-    if not all(len(part) == 3 and part[2].isascii() and part[2].isdigit() for part in parts):
-        return None
-    return [NewJob(kind, shop_id, int(due_at)) for kind, shop_id, due_at in parts]
-
-
-class _Notifier:
-    """Send one NOTIFY after each group, with the new due rows, and receive those of other processes. Each side has its
-    own thread and connection."""
-
-    def __init__(
-        self,
-        connect: Callable[[], Connection],
-        closing: threading.Event,
-        heard: Callable[[list[NewJob] | None], None],
-    ) -> None:
-        self._connect = connect
-        self._closing = closing
-        self._heard = heard
-        self._wanted = threading.Event()
-        self._jobs: deque[list[NewJob] | None] = deque()
-        self._own_pid = 0
-        self._threads = [
-            threading.Thread(target=target, name=name, daemon=True)
-            for target, name in ((self._send, "kalathi-notify"), (self._listen, "kalathi-listen"))
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def notify(self, jobs: list[NewJob] | None) -> None:
-        """Wake the other processes. Many calls become one NOTIFY."""
-        if jobs is None or jobs:
-            self._jobs.append(jobs)
-        self._wanted.set()
-
-    def close(self) -> None:
-        """End the threads. The caller must have set `closing` before."""
-        self._wanted.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _send(self) -> None:
-        connection: Connection | None = None
-        ends = False
-        while not ends:
-            self._wanted.wait()
-            self._wanted.clear()
-            # The last NOTIFY wakes our own listener, so that it ends.
-            ends = self._closing.is_set()
-            try:
-                if connection is None or connection.closed:
-                    connection = self._connect()
-                    self._own_pid = connection.info.backend_pid
-                connection.execute("SELECT pg_notify(%s, %s)", [_CHANNEL, self._take_payload()])
-            except (psycopg.Error, StorageError):
-                _log.warning("notify_failed")  # Other processes poll as well.
-        if connection is not None:
-            connection.close()
-
-    def _take_payload(self) -> str:
-        """Return the new due rows since the last NOTIFY, as one text."""
-        jobs: list[NewJob] = []
-        is_known = True
-        while self._jobs:
-            more = self._jobs.popleft()
-            is_known = is_known and more is not None
-            jobs += more or ()
-        text = ",".join(f"{kind} {shop_id} {due_at}" for kind, shop_id, due_at in jobs)
-        return text if is_known and len(text) <= _LONGEST_PAYLOAD else _UNKNOWN_JOBS
-
-    def _listen(self) -> None:
-        while not self._closing.is_set():
-            try:
-                with self._connect() as connection:
-                    connection.execute(f"LISTEN {_CHANNEL}")
-                    self._heard(None)  # Notifications may have been missed before.
-                    while not self._closing.is_set():
-                        for notice in connection.notifies(timeout=0.5):
-                            if notice.pid != self._own_pid:
-                                self._heard(_read_payload(notice.payload))
-                            if self._closing.is_set():
-                                break
-            except (psycopg.Error, StorageError):
-                if not self._closing.wait(_LISTEN_AGAIN_SECONDS):
-                    _log.warning("listen_connection_lost")
