@@ -55,7 +55,7 @@ class JobQueue:
     @property
     def room(self) -> int:
         """The number of further jobs to read; 0 while enough are waiting. One read of many rows costs less than many
-        reads of few, so it begins late: when few more jobs wait than will start during the read."""
+        reads of few, so it begins late: when few more jobs wait than will probably start during the read."""
         most = _AHEAD * self.job_kind.slots
         return most - self.waiting_jobs if self.waiting_jobs <= min(self._few, most // 2) else 0
 
@@ -84,7 +84,7 @@ class JobQueue:
                     self._blocked.add(shop_id)
                 else:
                     self.more.setdefault(shop_id, 0)  # The attempt has ended during the read.
-        self._few = 2 * (self.ended - ended_before) + self.job_kind.slots // 2
+        self._few = (self.ended - ended_before) * 3 // 2 + self.job_kind.slots // 4
 
     def most_to_read(self, shop_id: str, *, is_hurried: bool) -> int:
         """Return the most further jobs to read for a shop."""

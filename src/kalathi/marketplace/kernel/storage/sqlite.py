@@ -50,11 +50,14 @@ class _SqliteView:
     ) -> list[Row]:
         # There is no round trip to save: one combined statement takes as long as its parts.
         text, wanted = positional(sql)
+        values = [parameters.get(name) for name in wanted]
+        places = [(place, names.index(name)) for place, name in enumerate(wanted) if name in names]
         rows: list[Row] = []
-        values = dict(parameters)
+        cursor = self._connection.cursor()
         for key in keys:
-            values.update(zip(names, key, strict=True))
-            rows += self._connection.execute(text, [values[name] for name in wanted]).fetchall()
+            for place, number in places:
+                values[place] = key[number]
+            rows += cursor.execute(text, values).fetchall()
         return rows
 
 
