@@ -31,7 +31,7 @@ from tests.databases import drop_postgres, empty_postgres, fresh_postgres
 # A commit waits for the disk on PostgreSQL as it does on SQLite.
 os.environ["KALATHI_TEST_FSYNC"] = "on"
 FIGURES = Figures()
-PAIRS = 5
+PAIRS = int(os.environ.get("KALATHI_BENCH_PAIRS", "5"))
 READ_SECONDS = 2.0
 ACCEPTS = 3000
 DELIVERIES = 30_000

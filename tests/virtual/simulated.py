@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.due import DueKind, DueRow, find_earliest_by_kind
-from kalathi.marketplace.kernel.storage.changes import ChangeSet, News, StorageError
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, NewJob, News, StorageError
 from kalathi.marketplace.kernel.storage.database import Query, T
 from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase
 from kalathi.marketplace.kernel.storage.sqlite_writing import begin_group
@@ -82,9 +82,12 @@ class SimulatedDatabase(SqliteDatabase):
             self._stumble()
             self._end_snapshot()
             outcomes = begin_group(self._writing, sets)()
-        written = [changes for changes, refusal in zip(sets, outcomes, strict=True) if not refusal]
-        tables = {table for changes in written for table in changes.tables()}
-        self._notify(News(tables, [job for changes in written for job in changes.new_jobs()]))
+        tables: set[str] = set()
+        jobs: list[NewJob] = []
+        for changes, refusal in zip(sets, outcomes, strict=True):
+            if not refusal:
+                changes.add_news(tables, jobs, [])
+        self._notify(News(tables, jobs))
         return outcomes
 
     async def read_ahead(self, query: Query[T], *, is_small: bool = False) -> T:

@@ -2,7 +2,7 @@
 touch."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 Value = int | str | bytes | None
 
@@ -149,26 +149,26 @@ class ChangeSet:
         """Whether the set has no parts."""
         return not (self.guarded or self.inserts or self.guarded_many or self.inserts_many)
 
-    def new_jobs(self) -> list["NewJob"]:
-        """The new due rows."""
-        rows = [insert.row for insert in self.inserts if insert.table == "due"]
+    def add_news(self, tables: set[str], jobs: list[NewJob], orders: list[tuple[str, str]]) -> None:
+        """Add what this set changes, as `News` has it. One pass over the parts, because every commit does this."""
+        for insert in self.inserts:
+            tables.add(insert.table)
+            if insert.table == "due":
+                row: Mapping[str, Any] = insert.row
+                jobs.append(NewJob(row["kind"], row["shop_id"], row["due_at"]))
         for many in self.inserts_many:
+            tables.add(many.table)
             if many.table == "due":
-                rows += [dict(zip(many.columns, row, strict=True)) for row in many.rows]
-        return [NewJob(str(row["kind"]), str(row["shop_id"]), cast(int, row["due_at"])) for row in rows]
-
-    def changed_orders(self) -> list[tuple[str, str]]:
-        """The orders that get another version, by shop and code."""
-        return [(str(part.key["shop_id"]), str(part.key["code"])) for part in self.guarded if part.table == "orders"]
-
-    def tables(self) -> set[str]:
-        """The tables that get new rows, and those of `WATCHED` whose rows change."""
-        tables = {insert.table for insert in self.inserts}
-        if self.inserts_many:
-            tables.update(many.table for many in self.inserts_many)
-        if self.guarded:
-            tables.update(part.table for part in self.guarded if part.table in WATCHED)
-        return tables
+                rows = (dict(zip(many.columns, values, strict=True)) for values in many.rows)
+                jobs += [
+                    NewJob(cast(Any, row["kind"]), cast(Any, row["shop_id"]), cast(Any, row["due_at"])) for row in rows
+                ]
+        for part in self.guarded:
+            if part.table == "orders":
+                key: Mapping[str, Any] = part.key
+                orders.append((key["shop_id"], key["code"]))
+            elif part.table in WATCHED:
+                tables.add(part.table)
 
 
 class ConditionFailedError(Exception):

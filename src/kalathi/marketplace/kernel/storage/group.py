@@ -145,12 +145,7 @@ class GroupWriter:
             at += len(caller.sets)
             for changes, outcome in zip(caller.sets, own, strict=True):
                 if outcome is None:
-                    if changes.guarded:
-                        orders += changes.changed_orders()
-                    new = changes.tables()
-                    tables |= new
-                    if "due" in new:
-                        jobs += changes.new_jobs()
+                    changes.add_news(tables, jobs, orders)
             if not caller.answer.done():  # Else the caller was cancelled; its set is written all the same.
                 caller.answer.set_result(own)
         # The next group begins after the answered callers have had their turn: they may commit again.
