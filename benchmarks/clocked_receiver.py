@@ -16,7 +16,7 @@ _NAME = re.compile(rb'"order":"([^"]+)"')
 class Shop(asyncio.Protocol):
     """Answer each request once its body is complete."""
 
-    times: dict[str, float] = {}  # noqa: RUF012  (shared by all connections)
+    times: dict[str, float] = {}  # noqa: RUF012  (one table for all connections of the process)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

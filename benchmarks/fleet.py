@@ -28,13 +28,13 @@ def main(workers: int, database: str, folder: Path) -> float:
             assert process.stdout is not None
             process.stdout.readline()
         while _count(connection, "SELECT count(DISTINCT worker) FROM shards") < workers:
-            time.sleep(0.05)
-        time.sleep(1)
+            time.sleep(0.05)  # Poll the table, because the workers are other processes.
+        time.sleep(1)  # Let the workers finish their first steps; their start does not count.
         total = _count(connection, "SELECT count(*) FROM due")
         connection.execute("UPDATE due SET due_at = due_at - 86400000")
         started = time.perf_counter()
         while _count(connection, "SELECT count(*) FROM due"):
-            time.sleep(0.02)
+            time.sleep(0.02)  # Poll rarely, because each count costs the database time.
         return total / (time.perf_counter() - started)
 
 

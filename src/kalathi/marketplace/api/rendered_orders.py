@@ -19,7 +19,7 @@ _MILLIS_PER_HOUR: Final = 3_600_000
 
 
 class Rendered(NamedTuple):
-    """An answer, and what it depends on."""
+    """A rendered answer, with the versions and the hour for which it was rendered."""
 
     shop_id: str
     version: int

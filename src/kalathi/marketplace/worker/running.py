@@ -1,7 +1,7 @@
 """The worker: read due rows of our shops, run the handler of each kind, and write the results.
 
-Rows are read ahead, so that a slot that becomes free has its next row at once. Which rows wait, run, or have a result
-that is not written yet is known in memory only (`job_queue.py`): nobody else runs jobs of our shops.
+Rows are read ahead, so that a free slot always finds a row. Only this worker runs the jobs of its shops, so it keeps
+their progress in memory (`job_queue.py`): jobs that wait, jobs that run, and results that are not written yet.
 """
 
 import asyncio
@@ -141,7 +141,7 @@ class Worker:
             self.last_turn_at = time.monotonic()
         except Exception:  # noqa: BLE001  (a database error must not end the worker; it tries again)
             _log.exception("read_ahead_failed")
-            self._awake.clear()  # Also if a job has ended since: an error repeated at once would help nobody.
+            self._awake.clear()  # Pause before the next attempt, even if a job has ended in the meantime.
             self._has_news = True
             seconds = _POLL_SECONDS
         if seconds > 0:

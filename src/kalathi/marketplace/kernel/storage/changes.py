@@ -46,7 +46,8 @@ class Delete(NamedTuple):
 
 
 class Holds(NamedTuple):
-    """A condition alone: the row with this `key` has the values of `when`, and nobody changes it before the commit."""
+    """A condition without a change: the row with this `key` has the values of `when`. The row is locked until the
+    commit."""
 
     table: str
     key: Mapping[str, Value]
@@ -91,7 +92,7 @@ GuardedMany = UpdateMany | DeleteMany
 Part = Insert | InsertMany | Guarded | GuardedMany
 
 
-# Every change of these tables is announced: what was read from them is kept in memory.
+# Subscribers of these tables are also called for updates and deletes, because they cache rows in memory.
 WATCHED: Final = frozenset({"api_tokens", "shops"})
 
 

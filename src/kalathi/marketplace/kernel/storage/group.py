@@ -54,7 +54,8 @@ class GroupWriter:
     ) -> None:
         """`begin` begins to write a group in one transaction and returns a function for the writer's thread; neither
         raises. Back on the event loop, `answered` is called with the number of callers, right before they continue,
-        including cancelled ones; then `written` with what is new, and `measured` with the group's size and seconds."""
+        including cancelled ones; then `written` with the news of the group, and `measured` with its size and its
+        duration in seconds."""
         self._begin = begin
         self._written = written
         self._answered = answered
