@@ -205,6 +205,23 @@ async def test_a_result_waits_for_a_full_disk_and_its_job_does_not_run_again(tmp
     await database.close()
 
 
+async def test_a_backlog_of_any_kind_is_worked_off_without_waiting_for_the_next_look(tmp_path: Path) -> None:
+    database, time, gate = SqliteDatabase(tmp_path / "kalathi.db"), FakeTime(), Gate(slots=2)
+    gate.opened.set()
+    for number in range(100):
+        await _plan(database, f"o{number}", time)
+    worker = Worker(database, BusinessClock(0, time), [gate.kind])
+    running = asyncio.create_task(worker.run())
+    # Ten jobs are read at a time. With a look once a second, these would take ten seconds.
+    async with asyncio.timeout(5):
+        while await _left(database):
+            await asyncio.sleep(0.002)
+    worker.end()
+    await running
+    await worker.drain()
+    await database.close()
+
+
 async def test_no_job_starts_while_results_cannot_be_written(tmp_path: Path) -> None:
     database, time, gate = FullDisk(tmp_path / "kalathi.db"), FakeTime(), Gate(slots=2)
     for number in range(20):

@@ -186,12 +186,19 @@ def _find_by_time(view: View, wanted: Wanted) -> Found:
         owned = [row for row in found if wanted.owns(row[1])]
         rows = _limit_new(owned, {row[1]: wanted.most_of(row[1]) for row in owned}, wanted)
         if len(rows) >= wanted.limit or len(found) < most:
-            return Found([_as_due(row) for row in rows[: wanted.limit]], [], [])
+            kept = [_as_due(row) for row in rows[: wanted.limit]]
+            # Which shops have further rows does not matter: the next read goes by time again.
+            is_all = len(found) < most and len(kept) == sum(_is_new(row, wanted) for row in owned)
+            return Found(kept, [] if is_all else list(dict.fromkeys(row[1] for row in owned)), [])
         most *= 4
 
 
 def _times(wanted: Wanted) -> dict[str, Value]:
     return {"kind": wanted.kind, "now": wanted.now_millis}
+
+
+def _is_new(row: Row, wanted: Wanted) -> bool:
+    return (row[2], row[3]) not in wanted.held.get(row[1], ())
 
 
 def _limit_new(rows: list[Row], most: Mapping[str, int], wanted: Wanted) -> list[Row]:
@@ -200,7 +207,7 @@ def _limit_new(rows: list[Row], most: Mapping[str, int], wanted: Wanted) -> list
     kept = []
     for row in rows:
         shop_id = row[1]
-        if taken[shop_id] < most[shop_id] and (row[2], row[3]) not in wanted.held.get(shop_id, ()):
+        if taken[shop_id] < most[shop_id] and _is_new(row, wanted):
             taken[shop_id] += 1
             kept.append(row)
     return kept
