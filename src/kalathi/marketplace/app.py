@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
 from kalathi.marketplace.api.docs_page import ApiDescription
+from kalathi.marketplace.api.merchant_routes import name_call
 from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
@@ -36,6 +37,7 @@ from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
 from kalathi.marketplace.panel.live import ChangeSignals
+from kalathi.marketplace.request_log.log import RequestIds, RequestLog
 from kalathi.marketplace.returns.due_work import ReturnDueWork
 from kalathi.marketplace.sandbox import store as sandbox
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
@@ -45,6 +47,8 @@ from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.web.callers import Callers
 from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.request_ids import with_request_ids
+from kalathi.marketplace.web.waiting import Waits
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender, Transport
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
@@ -62,11 +66,13 @@ _log = structlog.get_logger("kalathi")
 OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
 ADDRESS_FILE: Final = "address"
 DATABASE_FILE: Final = "kalathi.db"
+REQUESTS_FOLDER: Final = "requests"
 # The longest delay until another process's change is noticed without a notification, and the shortest pause between two
 # reads of such changes.
 _POLL_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
 _FORGET_EVERY_SECONDS: Final = 3600.0
+_DAY_MILLIS: Final = 86_400_000
 
 
 class _Kept(NamedTuple):
@@ -100,21 +106,39 @@ class Marketplace:
     ) -> None:
         """Create all parts. Raises ValueError for an invalid setting."""
         ip_ranges(settings.ip_ranges, settings.ip_ranges_modified)
+        self.database, schedule = database, RetrySchedule(settings.webhook_attempt_minutes)
         terms = Terms(settings, (settings.public_url or address).rstrip("/"))
-        schedule = RetrySchedule(settings.webhook_attempt_minutes)
-        self.database = database
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
         self._network = sender or _network(settings)
         clock = BusinessClock(kept.offset_millis, real)
-        printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
+        self._printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
         faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox")
         transport = FaultyTransport(self._network, faults)
         commands = CommandRunner(database, clock, KeyReserve(database), terms, idempotency)
-        due_work = OrderDueWork(database, commands, clock, terms, printer, self._threads)
+        due_work = OrderDueWork(database, commands, clock, terms, self._printer, self._threads)
         handlers = _handlers(due_work, ReturnDueWork(commands), Openings(database, clock), idempotency)
-        job_kinds = _job_kinds(settings, Dispatcher(database, clock, transport, schedule), handlers)
-        self.worker = Worker(database, clock, job_kinds)
-        self._context = Context(
+        dispatcher = Dispatcher(database, clock, transport, schedule)
+        self.worker = Worker(database, clock, _job_kinds(settings, dispatcher, handlers))
+        self.request_log = _open_request_log(settings, clock, real)
+        self._context = self._make_context(terms, clock, commands, faults, transport, schedule)
+        self._signals, self._listeners = ChangeSignals(database), self._context.listeners
+        self.asgi = _make_asgi(self._context, self._signals, real)
+        self._clock, self._faults, self._settings, self._real = clock, faults, settings, real
+        self._news, self._ending = asyncio.Event(), asyncio.Event()
+        self._following = asyncio.create_task(self._follow()) if database.is_shared else None
+
+    def _make_context(
+        self,
+        terms: Terms,
+        clock: BusinessClock,
+        commands: CommandRunner,
+        faults: FaultRules,
+        transport: FaultyTransport,
+        schedule: RetrySchedule,
+    ) -> Context:
+        database, settings = self.database, terms.settings
+        make_worker = _listener_workers(settings, database, clock, schedule)
+        return Context(
             database=database,
             clock=clock,
             commands=commands,
@@ -122,23 +146,18 @@ class Marketplace:
             operator_token_hash=hash_token(operator_token(settings)),
             callers=Callers(settings),
             mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self._wake),
+            request_ids=RequestIds(),
+            request_log=self.request_log,
+            waits=Waits(database),
             demo=DemoOrders(terms.public_url),
-            sample=SampleDocument(printer, self._threads),
+            sample=SampleDocument(self._printer, self._threads),
             faults=faults,
             description=ApiDescription(lambda: document(settings.vendor)),
             sender=self._network,
-            listeners=Listeners(
-                database, clock, faults, transport, _listener_workers(settings, database, clock, schedule)
-            ),
+            listeners=Listeners(database, clock, faults, transport, make_worker),
             threads=self._threads,
             worker_idle_seconds=self._idle_seconds,
         )
-        self._signals, self._listeners = ChangeSignals(database), self._context.listeners
-        api = _with_cors(application(self._context), settings)
-        self.asgi: ASGIApp = with_pages(api, self._context, self._signals, real)
-        self._clock, self._faults, self._settings = clock, faults, settings
-        self._news, self._ending = asyncio.Event(), asyncio.Event()
-        self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
     def start(self) -> None:
         """Start the worker and the hourly cleanup of the delivery log."""
@@ -155,8 +174,10 @@ class Marketplace:
         await self.worker.run()
 
     def hang_up(self) -> None:
-        """End the streams of pages and listeners, so that the server need not wait for them."""
+        """End the streams of pages and listeners, and answer the waiting calls, so that the server need not wait for
+        them."""
         self._signals.close()
+        self._context.waits.close()
         self._listeners.close()
 
     def _wake(self) -> None:
@@ -176,6 +197,8 @@ class Marketplace:
                 await forget_old(self.database, to_millis(before), self._ending)
             except (StorageError, DomainError):
                 _log.warning("delivery_log_cleanup_failed")  # It is repeated at the next interval.
+            if self.request_log is not None:
+                self.request_log.drop_before(self._real() - self._settings.request_log_days * _DAY_MILLIS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _FORGET_EVERY_SECONDS)
 
@@ -221,6 +244,8 @@ class Marketplace:
                 await self._following
             await self._network.close()
             self._threads.shutdown()
+            if self.request_log is not None:
+                self.request_log.close()
             await self.database.close()
 
 
@@ -252,7 +277,27 @@ def _network(settings: Settings) -> WebhookSender:
     )
 
 
+def _open_request_log(settings: Settings, clock: BusinessClock, real: Callable[[], int]) -> RequestLog | None:
+    """Return the request log, or None if it is off."""
+    is_sandbox = settings.mode == "sandbox"
+    if settings.request_log == "off" or (settings.request_log == "auto" and not is_sandbox):
+        return None
+    return RequestLog(
+        settings.data / REQUESTS_FOLDER,
+        megabytes=settings.request_log_megabytes,
+        has_bodies=is_sandbox,
+        clock=clock,
+        real=real,
+        name_call=name_call,
+    )
+
+
 _Handler = Callable[[DueRow], Awaitable[None]]
+
+
+def _make_asgi(context: Context, signals: ChangeSignals, real: Callable[[], int]) -> ASGIApp:
+    api = _with_cors(application(context), context.terms.settings)
+    return with_request_ids(with_pages(api, context, signals, real), context.request_ids.make)
 
 
 def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:
@@ -265,7 +310,7 @@ def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:
         allow_origins=origins,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["Retry-After"],
+        expose_headers=["Retry-After", "Request-Id"],
     )
 
 

@@ -21,6 +21,7 @@ from kalathi.marketplace.returns.machine import Action as ReturnAction
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
 from kalathi.marketplace.sandbox.triggers import TriggerKind
 from kalathi.marketplace.webhooks.answer import SENTENCES
+from kalathi.marketplace.webhooks.log import DeliveryState
 
 _ORDER_STATES: Final[Mapping[str, str]] = {
     OrderState.OPEN: "Open",
@@ -138,7 +139,7 @@ _EVENTS: Final[Mapping[str, str]] = {
     ReturnEventType.CREATED: "Return created",
     ReturnEventType.UPDATED: "Return updated",
 }
-DELIVERY_STATES: Final[Mapping[str, str]] = {
+DELIVERY_STATES: Final[Mapping[DeliveryState, str]] = {
     "pending": "Pending",
     "delivered": "Delivered",
     "exhausted": "Failed",
@@ -200,7 +201,7 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "review": _REVIEWS,
     "rejection": _REJECTIONS,
     "event": _EVENTS,
-    "delivery_state": DELIVERY_STATES,
+    "delivery_state": {str(state): name for state, name in DELIVERY_STATES.items()},
     "outcome": _OUTCOMES,
     "send_error": SENTENCES,
     "rejection_actor": {"merchant": "The shop", "skroutz": "Support"},

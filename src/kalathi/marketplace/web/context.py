@@ -12,10 +12,12 @@ from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.request_log.log import RequestIds, RequestLog
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.web.callers import Callers
+from kalathi.marketplace.web.waiting import Waits
 from kalathi.marketplace.webhooks.dispatcher import Sender
 
 
@@ -43,6 +45,10 @@ class Context(Struct, frozen=True, kw_only=True):
     operator_token_hash: bytes
     callers: Callers
     mover: ClockMover
+    request_ids: RequestIds
+    # None if the log is off.
+    request_log: RequestLog | None
+    waits: Waits
     demo: DemoOrders
     sample: SampleDocument
     faults: FaultRules

@@ -20,6 +20,8 @@ from kalathi.marketplace.webhooks.refusals import DeliveryNotFound
 from kalathi.marketplace.webhooks.store import Attempt, attempts_of, delivery_id, message_id
 
 DeliveryState = Literal["pending", "delivered", "exhausted", "not_sent"]
+# What a list can be limited to: `ended` are all states but pending.
+DeliveryFilter = Literal["pending", "delivered", "exhausted", "not_sent", "ended"]
 
 _THIS: Final = "shop_id = e.shop_id AND subject = e.subject AND sequence = e.sequence"
 _LAST: Final = f"FROM delivery_attempts WHERE {_THIS} ORDER BY number DESC LIMIT 1"
@@ -98,14 +100,15 @@ class DeliveryDetail(Struct, frozen=True, kw_only=True):
 
 
 def list_deliveries(
-    view: View, filters: Mapping[str, Value], state: str | None, limit: int, offset: int
+    view: View, filters: Mapping[str, Value], state: DeliveryFilter | None, limit: int, offset: int
 ) -> tuple[list[LoggedDelivery], int]:
     """Return a page of the log, newest first, and the total number of entries. `filters` may have `shop_id`, `subject`,
     `event_type` and `since` (business time in milliseconds since 1970)."""
     conditions = " AND ".join(_FILTERS[name] for name in filters)
     inner = f"{_ENTRIES} WHERE {conditions}" if conditions else _ENTRIES
-    outer = f"WHERE {_STATE} = :state" if state else ""
-    asked: dict[str, Value] = {**filters, "kind": DueKind.DELIVERY} | ({"state": state} if state else {})
+    outer = "" if not state else f"WHERE {_STATE} <> :state" if state == "ended" else f"WHERE {_STATE} = :state"
+    asked: dict[str, Value] = {**filters, "kind": DueKind.DELIVERY}
+    asked |= {"state": "pending" if state == "ended" else state} if state else {}
     rows = view.all(
         f"SELECT x.*, {_STATE} AS state FROM ({inner}) x {outer}"  # noqa: S608  (fixed text only)
         " ORDER BY x.created_at DESC, x.shop_id, x.subject, x.sequence DESC LIMIT :limit OFFSET :offset",
