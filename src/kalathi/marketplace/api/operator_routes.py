@@ -307,6 +307,18 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         ),
     ),
     _operator("GET", "/marketplace/requests/{id}", requests.show_request, None, requests.RequestShown, _E.NOT_FOUND),
+    _operator(
+        "GET",
+        "/marketplace/timeline",
+        requests.show_traffic,
+        None,
+        requests.TrafficList,
+        _E.INVALID_PARAMETER,
+        query=(
+            Query("shop_id", str, "Of this shop."),
+            Query("subject", str, "Of this order or return."),
+        ),
+    ),
     _operator("GET", "/marketplace/clock", operator.show_clock, None, operator.ClockShown),
     _operator(
         "POST",

@@ -179,6 +179,12 @@ def orders_after(
     return [(_read_order(row[:3]), row[3]) for row in rows]
 
 
+def shop_of_code(view: View, code: str) -> str | None:
+    """Return the id of the shop of an order, a return or a purchase order; None for an unknown code."""
+    row = view.one("SELECT shop_id FROM directory WHERE code = :code", {"code": code})
+    return None if row is None else row[0]
+
+
 def orders_of_code(
     view: View, shop_id: str | None, state: str | None, part_of_code: str, limit: int, offset: int
 ) -> tuple[list[FoundOrder], int]:

@@ -87,7 +87,7 @@ class RequestLog:
         self._most_bytes = megabytes * 1_000_000
         self.has_bodies = has_bodies
         self._clock, self._real = clock, real
-        self._name_call = name_call
+        self.name_call = name_call
         self._waiting: list[_Waiting] = []
         # The headers of the last call in the file, and recent answers by their identity: a client sends the same
         # headers each time, and an order that has not changed has the same answer (docs/decisions/0057).
@@ -116,17 +116,24 @@ class RequestLog:
         self._write()
         return await asyncio.to_thread(self._find, request_id.encode())
 
+    async def read_stored(self, wanted: CallFilter, most: int) -> list[StoredCall]:
+        """Return the latest calls that match, oldest first, as they are stored."""
+        self._write()
+        return await asyncio.to_thread(lambda: self._select(wanted)[-most:])
+
+    def _select(self, wanted: CallFilter) -> list[StoredCall]:
+        return [call for call in read_all(self._folder) if wanted.allows(call, self.name_call)]
+
     def _read(self, wanted: CallFilter, per: int, offset: int) -> FoundCalls:
-        stored = [call for call in read_all(self._folder) if wanted.allows(call, self._name_call)]
-        stored.reverse()
+        stored = self._select(wanted)[::-1]
         if wanted.after:
             place = next((at for at, call in enumerate(stored) if call.id == wanted.after.encode()), len(stored))
             stored = stored[:place]
-        return FoundCalls([show_call(call, self._name_call) for call in stored[offset : offset + per]], len(stored))
+        return FoundCalls([show_call(call, self.name_call) for call in stored[offset : offset + per]], len(stored))
 
     def _find(self, request_id: bytes) -> LoggedCall | None:
         found = next((call for call in read_all(self._folder) if call.id == request_id), None)
-        return None if found is None else show_call(found, self._name_call)
+        return None if found is None else show_call(found, self.name_call)
 
     def follow(self, wanted: CallFilter) -> "Following":
         """Return a context in which `arrived` is set by the next call of this process that matches."""
@@ -161,7 +168,7 @@ class RequestLog:
         else:
             self._fails = False
         for follower in self._followers:
-            if any(follower.wanted.allows(StoredCall(*row), self._name_call) for row in rows):
+            if any(follower.wanted.allows(StoredCall(*row), self.name_call) for row in rows):
                 follower.arrived.set()
 
     def _make_rows(self, waiting: list[_Waiting]) -> list[tuple[Any, ...]]:

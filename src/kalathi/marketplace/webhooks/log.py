@@ -122,6 +122,39 @@ def list_deliveries(
     return [_entry(row) for row in rows], counted[0] if counted else 0
 
 
+class SentAttempt(NamedTuple):
+    """One attempt of an event, or an event without an attempt. Times are business time in milliseconds since 1970.
+    The `outcome` of an event without an attempt is `pending` or `not_sent`."""
+
+    subject: str
+    sequence: int
+    event_type: str
+    begun_at: int
+    url: str
+    outcome: str
+    status: int | None
+    error: str
+    duration_millis: int
+
+
+def latest_attempts(view: View, shop_id: str, subject: str, limit: int) -> list[SentAttempt]:
+    """Return the attempts of a shop's latest events, and the events without an attempt; with `subject`, of this order
+    or return only."""
+    of_subject = " AND e.subject = :subject" if subject else ""
+    rows = view.all(
+        "SELECT x.subject, x.sequence, x.event_type, COALESCE(a.at - a.duration_millis, x.created_at),"  # noqa: S608  (fixed text only)
+        " COALESCE(a.url, ''), COALESCE(a.outcome, CASE WHEN x.due_at IS NULL THEN 'not_sent' ELSE 'pending' END),"
+        " a.status, COALESCE(a.error, ''), COALESCE(a.duration_millis, 0)"
+        f" FROM ({_ENTRIES} WHERE e.shop_id = :shop_id{of_subject} ORDER BY e.created_at DESC LIMIT :limit) x"
+        " LEFT JOIN delivery_attempts a ON a.shop_id = x.shop_id AND a.subject = x.subject AND a.sequence = x.sequence"
+        " ORDER BY x.created_at, x.subject, x.sequence, a.number",
+        {"shop_id": shop_id, "subject": subject, "limit": limit, "kind": DueKind.DELIVERY}
+        if subject
+        else {"shop_id": shop_id, "limit": limit, "kind": DueKind.DELIVERY},
+    )
+    return [SentAttempt(*row) for row in rows]
+
+
 def counts_by_state(view: View, most: int) -> dict[str, int]:
     """Return the number of events in each state, among the latest `most` events."""
     rows = view.all(
