@@ -391,6 +391,7 @@ async def _sandbox(notes: Notebook) -> None:
     notes.write("scenarios", "GET", "/marketplace/scenarios", None, {}, shown)
     answer = await notes.market.call("GET", "/ip_ranges.json")
     notes.write("ip ranges", "GET", "/ip_ranges.json", None, {}, answer)
+    await notes.operator("reset", "POST", f"/marketplace/shops/{shop.id}/reset")
 
 
 async def _returns(notes: Notebook) -> None:

@@ -90,6 +90,16 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         keyed=True,
     ),
     _operator(
+        "POST",
+        f"{_SHOP}/reset",
+        sandbox.reset_one_shop,
+        None,
+        operator.ShopBody,
+        _E.NOT_FOUND,
+        _E.CONFLICT,
+        sandbox_only=True,
+    ),
+    _operator(
         "POST", f"{_SHOP}/api_token", operator.renew_token, None, operator.ShopWithToken, _E.NOT_FOUND, _E.CONFLICT
     ),
     _operator(
