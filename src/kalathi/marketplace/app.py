@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
@@ -23,10 +22,9 @@ from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_mill
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
-from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, load_offset_millis
-from kalathi.marketplace.kernel.production import TOO_SHORT, is_short
+from kalathi.marketplace.kernel.operator_token_file import operator_token
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.storage.database import Database, View
@@ -40,6 +38,8 @@ from kalathi.marketplace.panel.live import ChangeSignals
 from kalathi.marketplace.request_log.log import RequestIds, RequestLog
 from kalathi.marketplace.returns.due_work import ReturnDueWork
 from kalathi.marketplace.sandbox import store as sandbox
+from kalathi.marketplace.sandbox.declared import NOTHING_DECLARED, Declaration
+from kalathi.marketplace.sandbox.declared_start import apply_declaration
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_rules import FaultRules, FaultyTransport
 from kalathi.marketplace.sandbox.faults import Faults
@@ -59,11 +59,9 @@ from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from kalathi.marketplace.worker.job_kinds import JobKind
 from kalathi.marketplace.worker.running import Worker
-from kalathi.private_files import make_private_folder
 
 _log = structlog.get_logger("kalathi")
 
-OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
 ADDRESS_FILE: Final = "address"
 DATABASE_FILE: Final = "kalathi.db"
 REQUESTS_FOLDER: Final = "requests"
@@ -101,6 +99,7 @@ class Marketplace:
         database: Database,
         kept: _Kept,
         *,
+        declared: Declaration,
         real: Callable[[], int],
         sender: Sender | None,
     ) -> None:
@@ -120,7 +119,7 @@ class Marketplace:
         dispatcher = Dispatcher(database, clock, transport, schedule)
         self.worker = Worker(database, clock, _job_kinds(settings, dispatcher, handlers))
         self.request_log = _open_request_log(settings, clock, real)
-        self._context = self._make_context(terms, clock, commands, faults, transport, schedule)
+        self._context = self._make_context(terms, clock, commands, faults, transport, schedule, declared)
         self._signals, self._listeners = ChangeSignals(database), self._context.listeners
         self.asgi = _make_asgi(self._context, self._signals, real)
         self._clock, self._faults, self._settings, self._real = clock, faults, settings, real
@@ -135,6 +134,7 @@ class Marketplace:
         faults: FaultRules,
         transport: FaultyTransport,
         schedule: RetrySchedule,
+        declared: Declaration,
     ) -> Context:
         database, settings = self.database, terms.settings
         make_worker = _listener_workers(settings, database, clock, schedule)
@@ -152,6 +152,7 @@ class Marketplace:
             demo=DemoOrders(terms.public_url),
             sample=SampleDocument(self._printer, self._threads),
             faults=faults,
+            declared=declared,
             description=ApiDescription(lambda: document(settings.vendor)),
             sender=self._network,
             listeners=Listeners(database, clock, faults, transport, make_worker),
@@ -250,20 +251,50 @@ class Marketplace:
 
 
 async def open_marketplace(
-    settings: Settings, address: str, *, real: Callable[[], int] = real_millis, sender: Sender | None = None
+    settings: Settings,
+    address: str,
+    *,
+    declared: Declaration = NOTHING_DECLARED,
+    is_applied: bool = False,
+    real: Callable[[], int] = real_millis,
+    sender: Sender | None = None,
 ) -> Marketplace:
-    """Open the database and create the marketplace, which listens on `address`. Tests pass their own real time
-    (milliseconds since 1970) and their own network for webhooks.
+    """Open the database, apply the declared start unless it `is_applied` already, and create the marketplace, which
+    listens on `address`. Tests pass their own real time (milliseconds since 1970) and their own network for webhooks.
 
-    Raises DatabaseInUseError, NewerDatabaseError, StorageError, and ValueError for an invalid setting.
+    Raises DatabaseInUseError, NewerDatabaseError, StorageError, and ValueError for an invalid setting or declaration.
     """
-    database = await open_database(settings.database or f"sqlite:///{settings.data / DATABASE_FILE}")
+    database = await open_database(_database_url(settings))
     try:
+        if not is_applied:
+            await _apply_declared(database, settings, declared)
         kept = await database.read(_load_kept)
-        return Marketplace(settings, address, database, kept, real=real, sender=sender)
+        return Marketplace(settings, address, database, kept, declared=declared, real=real, sender=sender)
     except BaseException:
         await database.close()
         raise
+
+
+async def apply_declared(settings: Settings, declared: Declaration) -> None:
+    """Apply the declared start before several processes open the same database. Raises as `open_marketplace` does."""
+    database = await open_database(_database_url(settings))
+    try:
+        await _apply_declared(database, settings, declared)
+    finally:
+        await database.close()
+
+
+async def _apply_declared(database: Database, settings: Settings, declared: Declaration) -> None:
+    if declared.is_empty:
+        return
+    operator = hash_token(operator_token(settings))
+    reasons = await database.run(lambda view: apply_declaration(view, declared, operator))
+    if reasons:
+        raise ValueError("\n  ".join(reasons))
+
+
+def _database_url(settings: Settings) -> str:
+    return settings.database or f"sqlite:///{settings.data / DATABASE_FILE}"
 
 
 def _network(settings: Settings) -> WebhookSender:
@@ -358,25 +389,3 @@ def _listener_workers(
         return Worker(database, clock, [_deliveries(settings, dispatcher, shop_id)], is_alone=True)
 
     return make_worker
-
-
-def operator_token(settings: Settings) -> str:
-    """Return the operator's token: the setting, or the token in the data folder's file. The first start creates that
-    file with mode 600. Raises ValueError for an empty file, and in production for a short token."""
-    if settings.operator_token:
-        return settings.operator_token
-    path: Path = settings.data / OPERATOR_TOKEN_FILE
-    if not path.exists():
-        make_private_folder(settings.data)
-        # Whole or not at all: a crash in between must not leave an empty token behind.
-        unfinished = path.with_suffix(".part")
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)
-        unfinished.write_text(secret_token() + "\n", "utf-8")
-        unfinished.replace(path)
-    token = path.read_text("utf-8").strip()
-    if not token:
-        raise ValueError(f"{path} is empty. Remove it to have a new token made, or give --operator-token.")
-    if settings.mode == "production" and is_short(token):
-        raise ValueError(f"the token in {path} has {TOO_SHORT}. Remove the file to have a new token made.")
-    return token

@@ -13,6 +13,7 @@ from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.request_log.log import RequestIds, RequestLog
+from kalathi.marketplace.sandbox.declared import Declaration
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.samples import SampleDocument
@@ -52,6 +53,8 @@ class Context(Struct, frozen=True, kw_only=True):
     demo: DemoOrders
     sample: SampleDocument
     faults: FaultRules
+    # The shops and fault rules of the settings file; empty in production and in `kalathi worker`.
+    declared: Declaration
     description: Description
     # Sends webhooks. In production it connects to public addresses only, unless `allow_private_webhooks` is on.
     sender: Sender
