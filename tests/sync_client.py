@@ -1,6 +1,7 @@
-"""Makes the client without an event loop from the one with an event loop, so that both always have the same calls.
+"""Makes the classes without an event loop from those with an event loop, so that both always have the same calls: the
+shop's client, and the sandbox for tests.
 
-`make client` writes the file again; a test compares it.
+`make client` writes the files again; a test compares them.
 """
 
 import re
@@ -9,27 +10,38 @@ import sys
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = Path(__file__).parents[1] / "src" / "kalathi" / "merchant" / "client"
-SOURCE: Final = FOLDER / "async_client.py"
-TARGET: Final = FOLDER / "sync_client.py"
+_PACKAGE: Final = Path(__file__).parents[1] / "src" / "kalathi"
+# The made modules by their sources.
+MODULES: Final = {
+    _PACKAGE / "merchant" / "client" / "async_client.py": _PACKAGE / "merchant" / "client" / "sync_client.py",
+    _PACKAGE / "testing" / "async_kalathi.py": _PACKAGE / "testing" / "sync_kalathi.py",
+}
 _REPLACEMENTS: Final = (
     (
         r'^"""The shop\'s client with an event loop\."""',
         '"""The shop\'s client without an event loop. `make client` makes it from async_client.py."""',
     ),
+    (
+        r'^"""A shop of its own in a sandbox, for one test with an event loop\."""',
+        '"""A shop of its own in a sandbox, for one test. `make client` makes it from async_kalathi.py."""',
+    ),
     (r"\bAsyncIterator, Awaitable, Callable\b", "Callable, Iterator"),
+    (r"\bAsyncIterator, Callable, Mapping\b", "Callable, Iterator, Mapping"),
     (r"\bAsync(Client|Network|Transport|Iterator)\b", r"\1"),
+    (r"\bAsync(Kalathi|Order|Played|Clock|Faults|Deliveries|Requests)\b", r"\1"),
+    (r"\basync(contextmanager)\b", r"\1"),
+    (r"\basync_run\b", "run"),
     (r"\bAwaitable\[None\]", "None"),
     (r"\basyncio\b", "time"),
     (r"\b__a(enter|exit)__", r"__\1__"),
-    (r"\basync (def|for)\b", r"\1"),
+    (r"\basync (def|for|with)\b", r"\1"),
     (r"\bawait ", ""),
     (r"\bfor (\w+) in (.+):\n +yield \1\n", r"yield from \2\n"),
 )
 
 
-def make_sync_client(source: str) -> str:
-    """Return the module of the synchronous client for the module of the asynchronous one."""
+def make_sync(source: str, target: Path) -> str:
+    """Return the module without an event loop for the text of the one with an event loop."""
     for pattern, replacement in _REPLACEMENTS:
         source = re.sub(pattern, replacement, source)
     sort = [
@@ -42,14 +54,15 @@ def make_sync_client(source: str) -> str:
         "--fix",
         "--quiet",
         "--stdin-filename",
-        str(TARGET),
+        str(target),
         "-",
     ]
-    layout = [sys.executable, "-m", "ruff", "format", "--quiet", "--stdin-filename", str(TARGET), "-"]
+    layout = [sys.executable, "-m", "ruff", "format", "--quiet", "--stdin-filename", str(target), "-"]
     for command in (sort, layout):
         source = subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
     return source
 
 
 if __name__ == "__main__":
-    TARGET.write_text(make_sync_client(SOURCE.read_text("utf-8")), "utf-8")
+    for with_loop, without in MODULES.items():
+        without.write_text(make_sync(with_loop.read_text("utf-8"), without), "utf-8")

@@ -22,7 +22,7 @@ from kalathi.marketplace.web.reply import ERRORS
 from kalathi.merchant import AsyncClient, Client, MarketplaceError, Retries, UnreachableError
 from kalathi.merchant.client.failures import ERRORS_BY_CODE, marketplace_error
 from kalathi.merchant.client.transport import HttpAnswer
-from tests.sync_client import SOURCE, TARGET, make_sync_client
+from tests.sync_client import MODULES, make_sync
 
 pytestmark = pytest.mark.anyio
 
@@ -345,7 +345,8 @@ def _calls(kind: type) -> dict[str, list[str]]:
 
 
 def test_the_client_without_an_event_loop_is_made_from_the_other_one() -> None:
-    assert TARGET.read_text("utf-8") == make_sync_client(SOURCE.read_text("utf-8")), "run make client"
+    for source, target in MODULES.items():
+        assert target.read_text("utf-8") == make_sync(source.read_text("utf-8"), target), "run make client"
 
 
 def test_both_clients_have_the_same_listed_calls() -> None:

@@ -94,7 +94,7 @@ async def play_scenario(context: Context, call: Call) -> Reply:
 async def reset_one_shop(context: Context, call: Call) -> Reply:
     """Delete the shop's orders, returns, webhooks, listings, stock and goods in the warehouse. Its settings, locations
     and token remain. Jobs in flight end without an effect."""
-    shop = await resetting.run_reset(context.database, call.path["shop_id"])
+    shop = await resetting.run_reset(context.database, call.path["shop_id"], context.declared)
     return Reply(200, encode(ShopBody(shop=without_passwords(shop))))
 
 

@@ -5,6 +5,8 @@ from typing import Final
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete
 from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.kernel.storage.schema import METADATA
+from kalathi.marketplace.sandbox.declared import Declaration
+from kalathi.marketplace.sandbox.declared_start import set_listings
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import Shop
@@ -17,15 +19,19 @@ RESET_TABLES: Final = tuple(
 )
 
 
-async def run_reset(database: Database, shop_id: str) -> Shop:
-    """Reset a shop. Raises NOT_FOUND, CONFLICT.
+async def run_reset(database: Database, shop_id: str, declaration: Declaration) -> Shop:
+    """Reset a shop. A declared shop gets its declared listings again. Raises NOT_FOUND, CONFLICT.
 
     It deletes twice. A change set of the same group can insert rows after the first deletion, because a group runs its
     deletions before its inserts: for example the attempt of a webhook in flight. After the first commit no order and no
     due job is left on which such a change set could depend.
     """
     await database.run(lambda view: reset_shop(view, shop_id))
-    return await database.run(lambda view: reset_shop(view, shop_id))
+    shop = await database.run(lambda view: reset_shop(view, shop_id))
+    declared = declaration.shop(shop_id)
+    if declared is not None:
+        await database.run(lambda view: (set_listings(view, declared), None))
+    return shop
 
 
 def reset_shop(view: View, shop_id: str) -> tuple[ChangeSet, Shop]:

@@ -1,0 +1,89 @@
+"""A test's own shop: how it is made, and what must not have happened to its webhooks."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from kalathi.testing.calling import Caller
+from kalathi.testing.receivers import Receiver
+
+_LOCATION: Final = {
+    "street_name": "Σταδίου",
+    "street_number": "1",
+    "zip": "10562",
+    "city": "Αθήνα",
+    "region": "Αττική",
+}
+# A customer for carts whose customer does not matter.
+CUSTOMER: Final[dict[str, Any]] = {
+    "first_name": "Ελένη",
+    "last_name": "Παπαδοπούλου",
+    "address": {
+        "street_name": "Ερμού",
+        "street_number": "12",
+        "zip": "10563",
+        "city": "Αθήνα",
+        "region": "Αττική",
+        "country_code": "GR",
+    },
+}
+# Webhooks that a test has just caused are waited for, this long, before they are judged.
+_LAST_WEBHOOKS_SECONDS: Final = 5.0
+_PAUSE_SECONDS: Final = 0.05
+
+
+class Shop(NamedTuple):
+    """A shop with its API token and the id of its pickup location."""
+
+    id: str
+    token: str
+    location_id: str
+
+
+@dataclass
+class State:
+    """What `Kalathi` and `AsyncKalathi` of one test share."""
+
+    caller: Caller
+    shop: Shop
+    receivers: list[Receiver] = field(default_factory=list)
+    # The shop's fault rules.
+    rules: list[dict[str, Any]] = field(default_factory=list)
+    expects_failures: bool = False
+
+
+def create_shop(caller: Caller, **facts: object) -> Shop:
+    """Create a shop. `facts` are members of a new shop, such as `webhook_url`."""
+    new = {"name": "Test shop", "domain": "shop.example", "locations": [_LOCATION], **facts}
+    answer = caller.call("POST", "/marketplace/shops", new)
+    return Shop(answer["shop"]["id"], answer["api_token"], answer["shop"]["locations"][0]["id"])
+
+
+def find_failed_webhooks(caller: Caller, shop: Shop) -> list[str]:
+    """Return a sentence for each attempt of a webhook that was not answered with 200. Attempts that a fault rule failed
+    do not count. Webhooks without a first attempt are waited for."""
+    _wait_for_first_attempts(caller, shop)
+    entries = caller.call("GET", "/marketplace/timeline", query={"shop_id": shop.id})["timeline"]
+    return [
+        f"{entry['name']} of {entry['subject']} was answered with {entry['status'] or entry['error']} by"
+        f" {entry['target']}, not with 200."
+        for entry in entries
+        if entry["kind"] == "webhook" and _has_failed(entry)
+    ]
+
+
+def _has_failed(entry: dict[str, Any]) -> bool:
+    is_attempt = entry["outcome"] not in {"pending", "not_sent"}
+    return is_attempt and entry["status"] != 200 and not entry["error"].startswith("injected")
+
+
+def _wait_for_first_attempts(caller: Caller, shop: Shop) -> None:
+    until = time.monotonic() + _LAST_WEBHOOKS_SECONDS
+    while time.monotonic() < until:
+        listed = caller.call("GET", "/marketplace/deliveries", query={"shop_id": shop.id})
+        if all(entry["state"] != "pending" or entry["attempts"] for entry in listed["deliveries"]):
+            return
+        # This call comes back as soon as all have ended. A failed attempt does not end a delivery, so it waits briefly.
+        total = listed["meta"]["pagination"]["total_results"]
+        ended = {"shop_id": shop.id, "state": "ended", "count": total, "wait": _PAUSE_SECONDS}
+        caller.call("GET", "/marketplace/deliveries", query=ended)
