@@ -39,9 +39,10 @@ from kalathi.marketplace.panel.live import ChangeSignals
 from kalathi.marketplace.returns.due_work import ReturnDueWork
 from kalathi.marketplace.sandbox import store as sandbox
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
-from kalathi.marketplace.sandbox.fault_rules import FaultRules, FaultyTransport
-from kalathi.marketplace.sandbox.faults import Faults
+from kalathi.marketplace.sandbox.fault_rules import FaultRules
+from kalathi.marketplace.sandbox.faulty_transport import FaultyTransport
 from kalathi.marketplace.sandbox.samples import SampleDocument
+from kalathi.marketplace.sandbox.store import StoredFaults
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.web.callers import Callers
 from kalathi.marketplace.web.context import Context
@@ -73,11 +74,11 @@ class _Kept(NamedTuple):
     """The stored state of a sandbox, read before the worker starts."""
 
     offset_millis: int
-    faults: Faults | None
+    faults: StoredFaults
 
 
 def _load_kept(view: View) -> _Kept:
-    return _Kept(load_offset_millis(view), sandbox.faults(view))
+    return _Kept(load_offset_millis(view), sandbox.load_faults(view))
 
 
 class Marketplace:
