@@ -72,7 +72,7 @@ def _check_order(before: Any, after: Any, kind: FaultKind) -> None:
         plenty = {uid: 1000 for line in before.line_items for uid in (line.shop_uid, line.shop_variation_uid) if uid}
         assert decide(after, plenty) == decide(before, plenty), kind
     for line, same in zip(before.line_items, after.line_items, strict=True):
-        assert (line.id, line_uids(line)) == (same.id, line_uids(same))
+        assert (line.id, line_uids(line), bool(line.size)) == (same.id, line_uids(same), bool(same.size))
         assert (line.quantity, line.unit_price, line.total_price) == (same.quantity, same.unit_price, same.total_price)
 
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from kalathi.cli.faults import KINDS
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import Database
@@ -223,6 +224,10 @@ class NoDatabase:
 
     async def commit(self, changes: ChangeSet) -> None:
         """On disk at once."""
+
+
+def test_the_command_line_offers_every_kind() -> None:
+    assert tuple(FaultKind) == KINDS
 
 
 async def test_a_stale_reading_does_not_restore_old_rules() -> None:

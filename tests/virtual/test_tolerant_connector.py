@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from kalathi.contract.codec import encode
+from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.sandbox.faults import BODY_KINDS, FaultKind, FaultPlace, FaultRule
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.merchant.client import AsyncClient, Retries, UnreachableError
@@ -24,9 +25,9 @@ from tests.virtual.test_connector_days import FakePrinter
 
 pytestmark = pytest.mark.anyio
 
-TOO_MANY: Final = {"A": 1000}
-WANTED: Final[tuple[dict[str, int], ...]] = ({"A": 1}, {"B": 2}, {"A": 1, "B": 1}, TOO_MANY, {"B": 1, "A": 2})
-_ROUNDS: Final = 60
+# No other order is of B: the order that follows this one takes all its pieces.
+TOO_MANY: Final = {"B": 1000}
+WANTED: Final[tuple[dict[str, int], ...]] = ({"A": 1}, {"A": 2}, TOO_MANY, {"A": 1}, {"A": 3})
 
 
 class TolerantShop(FakeNetwork):
@@ -76,11 +77,11 @@ class TolerantShop(FakeNetwork):
         self.faulty_answers += answer.status != 200
         return HttpAnswer(answer.status, answer.body, answer.headers)
 
-    async def play(self) -> None:
+    async def play(self, rounds: int = 60) -> None:
         """Place the orders, and work until all are answered and printed."""
         for wanted in WANTED:
             self.codes.append(await self.shop.place(wanted))
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             await self.market.advance(60)
             self.seconds += 60
             await self.connector.work()
@@ -127,4 +128,15 @@ async def test_every_order_is_answered_and_printed_once_with_calls_refused_now_a
         await shop.play()
         assert shop.faulty_answers
         await market.operate("PUT", "/marketplace/faults", {})
+        await shop.check()
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+async def test_every_order_is_answered_and_printed_once_with_the_rough_mixture(tmp_path: Path, seed: int) -> None:
+    shop = TolerantShop(tmp_path / "shop")
+    rough = Settings(rough=True)
+    async with open_market(tmp_path / "market", network=shop, settings=rough) as market, shop.opened(market):
+        await market.operate("PUT", "/marketplace/faults", {"seed": seed, "rough": True})
+        await shop.play(rounds=30)
+        assert shop.faulty_answers
         await shop.check()

@@ -214,6 +214,9 @@ def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
         if opens:
             # Some browsers return only when their window is closed.
             threading.Thread(target=open_in_browser, args=(link, settings.data), daemon=True).start()
+    if settings.rough:
+        click.echo("--rough: a few calls and webhooks have faults on purpose, unless you have set rules of your own.")
+        click.echo("`kalathi faults list` shows the rules and their seed; `kalathi faults clear` turns them off.")
     if settings.open_console:
         click.echo("--open-console: every user of this machine, and every caller of a proxy on it, is the operator.")
     if sockets.watch is not None:

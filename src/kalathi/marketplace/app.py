@@ -108,7 +108,7 @@ class Marketplace:
         self._network = sender or _network(settings)
         clock = BusinessClock(kept.offset_millis, real)
         printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
-        faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox")
+        faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox", is_rough=settings.rough)
         transport = FaultyTransport(self._network, faults)
         commands = CommandRunner(database, clock, KeyReserve(database), terms, idempotency)
         due_work = OrderDueWork(database, commands, clock, terms, printer, self._threads)
@@ -236,6 +236,10 @@ async def open_marketplace(
     database = await open_database(settings.database or f"sqlite:///{settings.data / DATABASE_FILE}")
     try:
         kept = await database.read(_load_kept)
+        if settings.rough and kept.faults.marketplace is not None and kept.faults.marketplace.is_empty:
+            # An earlier run turned the mixture off. A start with --rough turns it on again.
+            await database.commit(ChangeSet(*sandbox.drop_faults()))
+            kept = kept._replace(faults=kept.faults._replace(marketplace=None))
         return Marketplace(settings, address, database, kept, real=real, sender=sender)
     except BaseException:
         await database.close()

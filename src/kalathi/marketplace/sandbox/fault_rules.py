@@ -136,10 +136,9 @@ class FaultRules:
         INVALID_PARAMETER."""
         check_faults(faults, shop_id)
         self.changes += 1
-        is_empty = not faults.rules and not faults.rough
-        rows = store.drop_shop_faults(shop_id) if is_empty else store.replace_shop_faults(shop_id, faults)
+        rows = store.drop_shop_faults(shop_id) if faults.is_empty else store.replace_shop_faults(shop_id, faults)
         await self._database.commit(ChangeSet(*rows))
-        if is_empty:
+        if faults.is_empty:
             self.forget_shop(shop_id)
         else:
             self._by_shop[shop_id] = _make_shop_set(faults)

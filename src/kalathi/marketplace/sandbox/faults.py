@@ -81,6 +81,11 @@ class Faults(Struct, frozen=True, kw_only=True):
     rules: Annotated[tuple[FaultRule, ...], Meta(max_length=100)] = ()
     rough: bool = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no fault can apply."""
+        return not self.rules and not self.rough
+
 
 class Target(NamedTuple):
     """A possible target of a fault: its place, its shop, its call or event type, and a name that is unique in its

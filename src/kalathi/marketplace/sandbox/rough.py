@@ -21,12 +21,12 @@ _BODIES: Final = (
 )
 
 ROUGH: Final[tuple[FaultRule, ...]] = (
-    FaultRule(on=_API, kind=FaultKind.DELAY, probability=0.05, seconds=0.5),
+    FaultRule(on=_API, kind=FaultKind.DELAY, probability=0.05, seconds=0.3),
     FaultRule(on=_API, kind=FaultKind.ERROR, probability=0.03, retry_after_seconds=1),
     FaultRule(on=_API, kind=FaultKind.RATE_LIMIT, probability=0.02, retry_after_seconds=1),
     FaultRule(on=_API, kind=FaultKind.DROP, probability=0.01),
     FaultRule(on=_API, kind=FaultKind.DROP, probability=0.02, after=True),
-    FaultRule(on=_HOOKS, kind=FaultKind.DELAY, probability=0.05, seconds=0.5),
+    FaultRule(on=_HOOKS, kind=FaultKind.DELAY, probability=0.05, seconds=0.3),
     FaultRule(on=_HOOKS, kind=FaultKind.DUPLICATE, probability=0.1),
     FaultRule(on=_HOOKS, kind=FaultKind.REORDER, probability=0.05, seconds=2),
     FaultRule(on=_HOOKS, kind=FaultKind.ERROR, probability=0.02),
