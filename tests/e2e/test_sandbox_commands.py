@@ -80,7 +80,7 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
 
 
 async def test_a_rough_marketplace_says_so_until_its_faults_are_cleared_or_replaced(tmp_path: Path) -> None:
-    async with running(tmp_path, *serve(tmp_path, "--rough", "true")) as market, calling(market.address) as caller:
+    async with running(tmp_path, *serve(tmp_path, "--rough")) as market, calling(market.address) as caller:
         to = ("--url", market.address, "--token", OPERATOR_TOKEN)
         lines = [(await market.process.stdout.readline()).decode() for _ in range(4)]
         assert lines[2].startswith("--rough: ")

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from kalathi.marketplace.app import open_marketplace
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import Database
@@ -12,7 +13,8 @@ from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.rough import ROUGH
 from kalathi.marketplace.sandbox.store import StoredFaults, drop_shop_faults, load_faults
-from tests.market import Market, Shop, open_market
+from tests.databases import drop_postgres, fresh_postgres
+from tests.market import OPERATOR_TOKEN, FakeNetwork, FakeTime, Market, Shop, open_market, until
 
 pytestmark = pytest.mark.anyio
 
@@ -158,6 +160,25 @@ async def test_a_set_that_another_process_has_not_changed_keeps_its_numbers() ->
     assert followed.strikes_api
     followed.follow(StoredFaults(), followed.changes)
     assert not followed.strikes_api
+
+
+async def test_rules_of_a_shop_are_followed_by_other_processes_and_so_is_their_end(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, database=fresh_postgres(), operator_token=OPERATOR_TOKEN)
+    first, second = [await open_marketplace(settings, "http://market", sender=FakeNetwork()) for _ in range(2)]
+    try:
+        market, other = (Market(one, FakeNetwork(), FakeTime()) for one in (first, second))
+        shop = await market.shop()
+        await _lay_down(shop, {"rules": [ERROR]})
+        await until(lambda: second._context.faults.list_shops() == [shop.id])
+        shop.market = other
+        assert await _statuses(shop, 1) == [503]
+        await market.operate("DELETE", f"/marketplace/shops/{shop.id}/faults")
+        await until(lambda: not second._context.faults.strikes_api)
+        assert await _statuses(shop, 1) == [200]
+    finally:
+        await first.stop()
+        await second.stop()
+        drop_postgres(settings.database)
 
 
 async def _faults(market: Market) -> Any:
