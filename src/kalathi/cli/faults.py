@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from kalathi.cli.operating import operate, operator_options, show
 
@@ -76,7 +77,10 @@ def faults_add(
     kalathi faults add api new_word --member payment_method
     kalathi faults add webhooks drop --after --shop YlpD0KROym
     """
-    rule = {"on": place, "kind": kind} | {name: value for name, value in facts.items() if value is not None}
+    # Only what was given, so that `list` shows no defaults.
+    source = click.get_current_context().get_parameter_source
+    rule = {"on": place, "kind": kind}
+    rule |= {name: value for name, value in facts.items() if source(name) is not ParameterSource.DEFAULT}
 
     async def add(operator: Any) -> Any:
         laid = await operator.faults(shop_id)

@@ -31,7 +31,8 @@ def _check(rule: FaultRule, shop_id: str) -> Iterator[str]:
     if is_api and rule.kind is FaultKind.ERROR and rule.status == _RATE_LIMITED:
         yield "status: 429 is the kind rate_limit."
     if rule.member is not None and not takes_member(rule.kind, rule.member):
-        members = list_members(rule.kind)
-        yield f"member: {rule.kind} changes {', '.join(members)}." if members else f"member: {rule.kind} has no member."
+        members = ", ".join(list_members(rule.kind))
+        instead = f"it changes {members}" if members else "leave member out"
+        yield f"member: {rule.kind} does not change {rule.member}; {instead}."
     if shop_id and rule.shop_id not in {None, shop_id}:
         yield f"shop_id: these are the rules of shop {shop_id}; leave shop_id out."

@@ -15,15 +15,15 @@ class FaultyTransport:
     """A transport of deliveries that injects the faults of the rules."""
 
     def __init__(
-        self, sender: Sender, book: FaultRules, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, sender: Sender, rules: FaultRules, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self._sender = sender
-        self._book = book
+        self._rules = rules
         self._sleep = sleep
 
     def prepare_body(self, row: DueRow, event_type: str, body: bytes) -> bytes:
         """Return the event's body with the faults of the rules, the same for each attempt."""
-        for rule, chance in ((strike.rule, strike.make_chance()) for strike in self._book.on_event(row, event_type)):
+        for rule, chance in ((strike.rule, strike.make_chance()) for strike in self._rules.on_event(row, event_type)):
             body = change_body(body, rule.kind, chance, rule.member)
         return body
 
@@ -31,7 +31,7 @@ class FaultyTransport:
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
     ) -> Answer:
         """Return the endpoint's answer, or an injected one. A delay comes before any other fault."""
-        rules = [strike.rule for strike in self._book.on_attempt(row, event_type)]
+        rules = [strike.rule for strike in self._rules.on_attempt(row, event_type)]
         for rule in rules:
             if rule.kind is FaultKind.DELAY:
                 await self._sleep(rule.seconds)
