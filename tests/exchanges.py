@@ -343,6 +343,31 @@ async def _deliveries(notes: Notebook) -> None:
     await notes.operator("resend failures", "POST", "/marketplace/deliveries/resend", since)
 
 
+async def _requests(notes: Notebook) -> None:
+    shop = await notes.market.shop()
+    await shop.cart(A=1)
+    await shop.call("POST", "/orders/261124-0000000/accept", {"pickup_window": 2611242, "number_of_parcels": 1})
+    path = "/marketplace/requests?status=4xx"
+    answer = await notes.market.call("GET", path, None, {"Authorization": f"Bearer {OPERATOR_TOKEN}"})
+    listed = answer.json
+    # These members are different in each run.
+    call = listed["requests"][0] | {"id": "9f86d081-1", "duration_millis": 2.417}
+    call["headers"]["authorization"] = "Bearer h3Tf... (86 characters)"
+    notes.write("requests", "GET", path, None, {}, answer._replace(json=listed | {"requests": [call]}))
+    notes.write("request", "GET", "/marketplace/requests/9f86d081-1", None, {}, answer._replace(json={"request": call}))
+    await notes.market.settle()
+    path = f"/marketplace/timeline?shop_id={shop.id}"
+    answer = await notes.market.call("GET", path, None, {"Authorization": f"Bearer {OPERATOR_TOKEN}"})
+    entries = [
+        entry
+        | {"at": "2026-11-24T10:00:00.417000+02:00", "duration_millis": 2.417}
+        | ({"id": "9f86d081-1"} if entry["kind"] == "call" else {})
+        for entry in sorted(answer.json["timeline"], key=lambda entry: entry["kind"], reverse=True)
+    ]
+    notes.write("timeline", "GET", path, None, {}, answer._replace(json={"timeline": entries}))
+    await notes.operator("wait for state", "GET", f"/marketplace/orders?shop_id={shop.id}&state=open&wait=10")
+
+
 async def _sandbox(notes: Notebook) -> None:
     shop = await notes.market.shop()
     await notes.merchant("trigger", shop, "POST", "/orders/DEMO-OPEN/trigger_webhook_request/cancellation")
@@ -371,6 +396,7 @@ async def _sandbox(notes: Notebook) -> None:
     notes.write("scenarios", "GET", "/marketplace/scenarios", None, {}, shown)
     answer = await notes.market.call("GET", "/ip_ranges.json")
     notes.write("ip ranges", "GET", "/ip_ranges.json", None, {}, answer)
+    await notes.operator("reset", "POST", f"/marketplace/shops/{shop.id}/reset")
 
 
 async def _returns(notes: Notebook) -> None:
@@ -460,5 +486,6 @@ STORIES: Final = (
     _shops,
     _operating,
     _deliveries,
+    _requests,
     _sandbox,
 )

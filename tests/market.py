@@ -21,6 +21,7 @@ from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Insert, Value
 from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
+from kalathi.marketplace.sandbox.declared import NOTHING_DECLARED, Declaration
 from kalathi.marketplace.web.faults import CUT_OFF
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from tests.databases import emptied, fresh_postgres
@@ -319,6 +320,7 @@ async def open_market(
     network: FakeNetwork | None = None,
     time: FakeTime | None = None,
     keeps_token: bool = True,
+    declared: Declaration = NOTHING_DECLARED,
 ) -> AsyncIterator[Market]:
     """A marketplace over the database in `folder`; open it twice to restart it. Without `keeps_token` the operator's
     token is the setting's."""
@@ -327,7 +329,7 @@ async def open_market(
     chosen = msgspec.structs.replace(settings or Settings(), data=folder, database=_database_of(folder))
     if keeps_token:
         chosen = msgspec.structs.replace(chosen, operator_token=OPERATOR_TOKEN)
-    marketplace = await open_marketplace(chosen, "http://market", real=time, sender=network)
+    marketplace = await open_marketplace(chosen, "http://market", declared=declared, real=time, sender=network)
     if worker:
         marketplace.start()
     try:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kalathi.marketplace.app import operator_token
+from kalathi.marketplace.kernel.operator_token_file import operator_token
 from kalathi.marketplace.kernel.settings import Settings
 from tests.market import CUSTOMER, LOCATION, OPERATOR_TOKEN, Market, Shop, open_market
 

@@ -39,12 +39,12 @@ class Process:
             return await self.process.wait()
 
 
-async def start(folder: Path, *arguments: str) -> Process:
-    """Starts `kalathi ARGUMENTS` and waits for its address."""
+async def start(folder: Path, *arguments: str, **variables: str) -> Process:
+    """Starts `kalathi ARGUMENTS`, with these variables too, and waits for its address."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
-    environment["KALATHI_OPERATOR_TOKEN"] = OPERATOR_TOKEN
+    environment |= {"KALATHI_OPERATOR_TOKEN": OPERATOR_TOKEN} | variables
     with log.open("ab") as log_file:
         process = await fork(*arguments, environment=environment, stderr=log_file.fileno())
     async with asyncio.timeout(20):
@@ -54,9 +54,9 @@ async def start(folder: Path, *arguments: str) -> Process:
 
 
 @asynccontextmanager
-async def running(folder: Path, *arguments: str) -> AsyncIterator[Process]:
+async def running(folder: Path, *arguments: str, **variables: str) -> AsyncIterator[Process]:
     """A command that is killed at the end if it still runs."""
-    process = await start(folder, *arguments)
+    process = await start(folder, *arguments, **variables)
     try:
         yield process
     finally:

@@ -20,12 +20,14 @@ class World(NamedTuple):
     return_code: str
     purchase_order_code: str
     supplier_id: str
+    request_id: str
 
     def paths(self, page: Page) -> list[str]:
         """The page's path for the shop's own objects."""
         names = {
             "shop_id": self.shop.id,
             "id": self.supplier_id if page.who is Who.SHOP else f"{self.shop.id}.{self.open_code}.1",
+            "request_id": self.request_id,
             "place": "orders",
             "link": "none",
             "action": "accept",
@@ -86,6 +88,7 @@ async def fill_shop(market: Market, name: str, text: str = "Κείμενο") -> 
         answer["return"]["return_code"],
         announced.json["code"],
         f"s{shop.id}",
+        announced.headers["request-id"],
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from kalathi.cli import main
-from kalathi.cli.configuration import defaults_of
+from kalathi.cli.configuration import defaults_of, read_configuration
 from kalathi.cli.merchant import merchant
 from kalathi.cli.merchant_options import MerchantOptions
 from kalathi.cli.merchant_parts import PartError, recipient_of
@@ -81,7 +81,9 @@ def _parsed(arguments: list[str], variables: dict[str, str | None], folder: Path
     (folder / "kalathi.toml").write_text(lines, "utf-8")
     found: list[MerchantOptions] = []
     command = click.Command("merchant", params=merchant.params, callback=lambda **g: found.append(MerchantOptions(**g)))
-    defaults = defaults_of(folder / "kalathi.toml", main).get("merchant", {})
+    configuration = read_configuration(folder / "kalathi.toml", {})
+    assert configuration is not None
+    defaults = defaults_of(configuration, main).get("merchant", {})
     result = CliRunner().invoke(command, arguments, env=variables, default_map=defaults)
     assert result.exit_code == 0, result.output
     return found[0]

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from kalathi.cli import main
+from kalathi.cli.configuration import defaults_of, read_configuration
 from kalathi.cli.merchant import merchant
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.policy import PolicyError, read_policy
@@ -141,3 +142,17 @@ def test_the_page_of_settings_names_every_flag_of_the_connector_and_no_other() -
     ]
     options = [parameter for parameter in merchant.params if isinstance(parameter, click.Option)]
     assert sorted(described) == sorted((option.opts[0], str(option.envvar)) for option in options)
+
+
+def test_a_table_of_the_faults_command_is_not_a_list_of_declared_faults(tmp_path: Path) -> None:
+    path = tmp_path / "kalathi.toml"
+    path.write_text("fault_seed = 3\n[faults.add]\nseconds = 2\n", "utf-8")
+    configuration = read_configuration(path, {})
+    assert configuration is not None
+    assert configuration.declared == {"fault_seed": 3}
+    assert defaults_of(configuration, main)["faults"] == {"add": {"seconds": "2"}}
+    path.write_text('faults = [{ on = "api", kind = "drop" }]\n', "utf-8")
+    configuration = read_configuration(path, {})
+    assert configuration is not None
+    assert configuration.declared == {"faults": [{"on": "api", "kind": "drop"}]}
+    assert defaults_of(configuration, main) == {}

@@ -12,7 +12,7 @@ from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.rough import ROUGH
-from kalathi.marketplace.sandbox.store import StoredFaults, drop_shop_faults, load_faults
+from kalathi.marketplace.sandbox.store import StoredFaults, load_faults
 from tests.databases import drop_postgres, fresh_postgres
 from tests.market import OPERATOR_TOKEN, FakeNetwork, FakeTime, Market, Shop, open_market, until
 
@@ -124,16 +124,16 @@ async def test_wrong_rules_of_a_shop_and_unknown_shops_are_refused(tmp_path: Pat
             await market.operate(method, path, {}, status=404)
 
 
-async def test_dropped_and_forgotten_rules_end(tmp_path: Path) -> None:
+async def test_a_reset_ends_the_rules_of_its_shop_and_of_no_other(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
-        shop = await market.shop()
-        await _lay_down(shop, {"rules": [ERROR]})
-        database, faults = market.marketplace.database, market.marketplace._context.faults
-        await database.commit(ChangeSet(*drop_shop_faults(shop.id)))
-        faults.forget_shop(shop.id)
+        shop, other = await market.shop(), await market.shop("Other")
+        for one in (shop, other):
+            await _lay_down(one, {"rules": [ERROR]})
+        await market.operate("POST", f"/marketplace/shops/{shop.id}/reset")
         assert await _statuses(shop, 1) == [200]
-        assert not faults.strikes_api
-        assert await database.read(load_faults) == StoredFaults(None, {})
+        assert await _statuses(other, 1) == [503]
+        stored = await market.marketplace.database.read(load_faults)
+        assert set(stored.by_shop) == {other.id}
 
 
 class NoDatabase:

@@ -5,6 +5,7 @@ does not load a web server.
 """
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import click
 
 from kalathi import __version__
 from kalathi.cli.backup import backup, restore
-from kalathi.cli.configuration import DEFAULT_FILE, defaults_of
+from kalathi.cli.configuration import defaults_of, read_configuration
 from kalathi.cli.demo import demo
 from kalathi.cli.faults import faults
 from kalathi.cli.listen import listen
@@ -52,7 +53,7 @@ class _CommandLine(click.Group):
     "--config",
     envvar="KALATHI_CONFIG",
     type=click.Path(path_type=Path),
-    help="Settings in TOML; default: ./kalathi.toml.",
+    help="Settings in TOML; default: the text in the variable KALATHI_CONFIG_TEXT, else ./kalathi.toml.",
 )
 @click.version_option(__version__, prog_name="kalathi")
 @click.pass_context
@@ -70,12 +71,11 @@ def main(context: click.Context, config: Path | None) -> None:
     """
     # Imported modules are never garbage. Collecting them took a sixth of a command's start.
     gc.set_threshold(20_000, 20, 20)
-    path = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
-    if path is not None:
-        try:
-            context.default_map = defaults_of(path, main)
-        except ValueError as error:
-            fail(f"{error}.")
+    try:
+        context.obj = read_configuration(config, os.environ)
+        context.default_map = defaults_of(context.obj, main) if context.obj else None
+    except ValueError as error:
+        fail(f"{error}.")
 
 
 for _command in (

@@ -40,7 +40,7 @@ def backup(file: Path, data: Path, database: str, force: bool, as_json: bool) ->
     kalathi backup market-2026-11-29.kalathi --data /var/lib/kalathi
     kalathi backup market.kalathi --database postgresql://kalathi@db.example/kalathi
     """
-    from kalathi.marketplace.app import OPERATOR_TOKEN_FILE
+    from kalathi.marketplace.kernel.operator_token_file import OPERATOR_TOKEN_FILE
     from kalathi.marketplace.kernel.storage.backups import take_backup
     from kalathi.marketplace.kernel.storage.opening import is_postgres
     from kalathi.texts import read_text
@@ -75,7 +75,7 @@ def restore(file: Path, data: Path, database: str, as_json: bool) -> None:
     kalathi restore market.kalathi --data /var/lib/kalathi-restored
     kalathi restore market.kalathi --database postgresql://kalathi@db.example/restored
     """
-    from kalathi.marketplace.app import OPERATOR_TOKEN_FILE
+    from kalathi.marketplace.kernel.operator_token_file import OPERATOR_TOKEN_FILE
     from kalathi.marketplace.kernel.storage.backups import open_backup, read_about
     from kalathi.marketplace.kernel.storage.opening import is_postgres
 

@@ -3,9 +3,13 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from kalathi.cli.declaration import find_mode_fault
 from kalathi.marketplace.kernel.settings import Settings
+
+if TYPE_CHECKING:
+    from kalathi.marketplace.sandbox.declared import Declaration
 
 
 class Finding(NamedTuple):
@@ -32,6 +36,19 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     yield _check_folder(settings)
     yield _check_database(settings)
     yield _check_port(settings)
+
+
+def check_declared(settings: Settings, declared: "Declaration | list[str]") -> Iterator[Finding]:
+    """Yield the faults of the declared shops, or one finding with their number; nothing if none are declared."""
+    if isinstance(declared, list):
+        yield from (Finding(False, sentence.removesuffix(".")) for sentence in declared)
+    elif fault := find_mode_fault(settings, declared):
+        yield Finding(False, fault.removesuffix("."))
+    elif not declared.is_empty:
+        rules = len(declared.faults or ()) + sum(len(shop.faults.rules) for shop in declared.shops)
+        listings = sum(len(shop.listings) for shop in declared.shops)
+        counts = f"shops: {len(declared.shops)}, listings: {listings}, fault rules: {rules}"
+        yield Finding(True, f"declared in {declared.source.name}: {counts}")
 
 
 def _check_ranges(settings: Settings) -> Iterator[Finding]:

@@ -5,10 +5,11 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from kalathi.cli.declaration import find_mode_fault, read_declared
 from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
 from kalathi.cli.secret_flags import mask_passwords
@@ -16,7 +17,13 @@ from kalathi.marketplace.kernel.settings import Settings, read_settings, setting
 from kalathi.private_files import make_private_folder
 from kalathi.terminal import style
 
+if TYPE_CHECKING:
+    # Imported only where it is read: it loads a third of the marketplace.
+    from kalathi.marketplace.sandbox.declared import Declaration
+
 T = TypeVar("T", bound=Callable[..., Any])
+# Faults of the declared shops that one message names.
+_MOST_FAULTS = 20
 
 
 def setting_options(command: T) -> T:
@@ -68,12 +75,17 @@ def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, 
     kalathi serve --database postgresql://kalathi@localhost/kalathi --processes 4
     KALATHI_OPERATOR_TOKEN=secret kalathi serve --host 0.0.0.0 --public-url https://market.example
     """
-    settings = _settings(values)
+    settings, declared = _settings(values), read_declared(click.get_current_context().obj)
     if check:
-        _check(settings)
+        _check(settings, declared)
         return
     _refuse_production_faults(settings)
     _refuse_console_fault(settings, opens=opens)
+    if isinstance(declared, list):
+        more = [f"and {len(declared) - _MOST_FAULTS} more"] if len(declared) > _MOST_FAULTS else []
+        fail("\n  ".join([*declared[:_MOST_FAULTS], *more]))
+    if fault := find_mode_fault(settings, declared):
+        fail(fault)
     if processes > 1 and not settings.database.startswith("postgres"):
         fail(
             "SQLite is served by one process. Leave out --processes, or give a PostgreSQL database with --database"
@@ -90,14 +102,20 @@ def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, 
         _say_ready(settings, sockets, opens=opens)
 
     def run(ready: Callable[[], None]) -> None:
-        _run(settings, _serve(settings, sockets, works=not no_worker, ready=ready))
+        # With several processes the declaration is applied before they start: a process that replaces a dead one must
+        # not set the stock again.
+        start = _Start(declared, is_applied=processes > 1, works=not no_worker)
+        _run(settings, _serve(settings, sockets, start, ready))
 
     if processes == 1:
         run(say_ready)
     else:
-        from kalathi.marketplace.app import operator_token
+        from kalathi.marketplace.app import apply_declared
+        from kalathi.marketplace.kernel.operator_token_file import operator_token
 
         operator_token(settings)  # Create it once, before several processes could each create one.
+        if settings.rough or not declared.is_empty:
+            _run(settings, apply_declared(settings, declared))
         supervise(processes, run, say_ready)
 
 
@@ -135,6 +153,14 @@ class _Sockets(NamedTuple):
     watch: socket.socket | None
 
 
+class _Start(NamedTuple):
+    """The start of a serving process: its declaration, whether that is applied already, and whether a worker runs."""
+
+    declared: "Declaration"
+    is_applied: bool
+    works: bool
+
+
 def _listen(host: str, port: int) -> socket.socket:
     from kalathi.serving import listening_socket
 
@@ -169,10 +195,10 @@ def _refuse_console_fault(settings: Settings, *, opens: bool) -> None:
         fail("--open is for a sandbox. In production, sign in with the operator's token.")
 
 
-def _check(settings: Settings) -> None:
-    from kalathi.cli.checks import check_settings
+def _check(settings: Settings, declared: "Declaration | list[str]") -> None:
+    from kalathi.cli.checks import check_declared, check_settings
 
-    findings = list(check_settings(settings))
+    findings = [*check_settings(settings), *check_declared(settings, declared)]
     for finding in findings:
         mark = style("ok", fg="green") if finding.is_good else style("no", fg="red")
         click.echo(f"{mark}  {finding.text}")
@@ -199,7 +225,8 @@ def _run(settings: Settings, main: Any) -> None:
 
 def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
     from kalathi.cli.open import make_link, open_in_browser
-    from kalathi.marketplace.app import ADDRESS_FILE, OPERATOR_TOKEN_FILE, operator_token
+    from kalathi.marketplace.app import ADDRESS_FILE
+    from kalathi.marketplace.kernel.operator_token_file import OPERATOR_TOKEN_FILE, operator_token
     from kalathi.serving import address_of
 
     address = address_of(sockets.main)
@@ -226,7 +253,7 @@ def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
     sys.stdout.flush()
 
 
-async def _serve(settings: Settings, sockets: _Sockets, *, works: bool, ready: Callable[[], None]) -> None:
+async def _serve(settings: Settings, sockets: _Sockets, start: _Start, ready: Callable[[], None]) -> None:
     from kalathi.marketplace.api.watching import with_watch_port
     from kalathi.marketplace.app import open_marketplace
     from kalathi.marketplace.web.faults import CUT_OFF
@@ -234,11 +261,13 @@ async def _serve(settings: Settings, sockets: _Sockets, *, works: bool, ready: C
 
     log_json_lines()
     make_private_folder(settings.data)
-    marketplace = await open_marketplace(settings, address_of(sockets.main))
+    marketplace = await open_marketplace(
+        settings, address_of(sockets.main), declared=start.declared, is_applied=start.is_applied
+    )
     asgi = marketplace.asgi
     if sockets.watch is not None:
         asgi = with_watch_port(asgi, sockets.watch.getsockname()[1])
-    if works:
+    if start.works:
         marketplace.start()
     try:
         # Only a sandbox has connections to cut off.
@@ -262,7 +291,7 @@ async def _work(settings: Settings, bound: Any) -> None:
     from kalathi.serving import address_of, log_json_lines, run_server, until_told_to_end
 
     log_json_lines()
-    marketplace = await open_marketplace(settings, settings.public_url)
+    marketplace = await open_marketplace(settings, settings.public_url, is_applied=True)
     marketplace.start()
 
     def ready() -> None:

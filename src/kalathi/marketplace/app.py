@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp
 
 from kalathi.marketplace.api.application import application
 from kalathi.marketplace.api.docs_page import ApiDescription
+from kalathi.marketplace.api.merchant_routes import name_call
 from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
@@ -22,10 +22,9 @@ from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_mill
 from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
-from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, load_offset_millis
-from kalathi.marketplace.kernel.production import TOO_SHORT, is_short
+from kalathi.marketplace.kernel.operator_token_file import operator_token
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.storage.database import Database, View
@@ -36,8 +35,11 @@ from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
 from kalathi.marketplace.panel.live import ChangeSignals
+from kalathi.marketplace.request_log.log import RequestIds, RequestLog
 from kalathi.marketplace.returns.due_work import ReturnDueWork
 from kalathi.marketplace.sandbox import store as sandbox
+from kalathi.marketplace.sandbox.declared import NOTHING_DECLARED, Declaration
+from kalathi.marketplace.sandbox.declared_start import apply_declaration
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faulty_transport import FaultyTransport
@@ -46,6 +48,8 @@ from kalathi.marketplace.sandbox.store import StoredFaults
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.web.callers import Callers
 from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.request_ids import with_request_ids
+from kalathi.marketplace.web.waiting import Waits
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender, Transport
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
@@ -56,18 +60,18 @@ from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from kalathi.marketplace.worker.job_kinds import JobKind
 from kalathi.marketplace.worker.running import Worker
-from kalathi.private_files import make_private_folder
 
 _log = structlog.get_logger("kalathi")
 
-OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
 ADDRESS_FILE: Final = "address"
 DATABASE_FILE: Final = "kalathi.db"
+REQUESTS_FOLDER: Final = "requests"
 # The longest delay until another process's change is noticed without a notification, and the shortest pause between two
 # reads of such changes.
 _POLL_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
 _FORGET_EVERY_SECONDS: Final = 3600.0
+_DAY_MILLIS: Final = 86_400_000
 
 
 class _Kept(NamedTuple):
@@ -96,26 +100,46 @@ class Marketplace:
         database: Database,
         kept: _Kept,
         *,
+        declared: Declaration,
         real: Callable[[], int],
         sender: Sender | None,
     ) -> None:
         """Create all parts. Raises ValueError for an invalid setting."""
         ip_ranges(settings.ip_ranges, settings.ip_ranges_modified)
+        self.database, schedule = database, RetrySchedule(settings.webhook_attempt_minutes)
         terms = Terms(settings, (settings.public_url or address).rstrip("/"))
-        schedule = RetrySchedule(settings.webhook_attempt_minutes)
-        self.database = database
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
         self._network = sender or _network(settings)
         clock = BusinessClock(kept.offset_millis, real)
-        printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
+        self._printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
         faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox", is_rough=settings.rough)
         transport = FaultyTransport(self._network, faults)
         commands = CommandRunner(database, clock, KeyReserve(database), terms, idempotency)
-        due_work = OrderDueWork(database, commands, clock, terms, printer, self._threads)
+        due_work = OrderDueWork(database, commands, clock, terms, self._printer, self._threads)
         handlers = _handlers(due_work, ReturnDueWork(commands), Openings(database, clock), idempotency)
-        job_kinds = _job_kinds(settings, Dispatcher(database, clock, transport, schedule), handlers)
-        self.worker = Worker(database, clock, job_kinds)
-        self._context = Context(
+        dispatcher = Dispatcher(database, clock, transport, schedule)
+        self.worker = Worker(database, clock, _job_kinds(settings, dispatcher, handlers))
+        self.request_log = _open_request_log(settings, clock, real)
+        self._context = self._make_context(terms, clock, commands, faults, transport, schedule, declared)
+        self._signals, self._listeners = ChangeSignals(database), self._context.listeners
+        self.asgi = _make_asgi(self._context, self._signals, real)
+        self._clock, self._faults, self._settings, self._real = clock, faults, settings, real
+        self._news, self._ending = asyncio.Event(), asyncio.Event()
+        self._following = asyncio.create_task(self._follow()) if database.is_shared else None
+
+    def _make_context(
+        self,
+        terms: Terms,
+        clock: BusinessClock,
+        commands: CommandRunner,
+        faults: FaultRules,
+        transport: FaultyTransport,
+        schedule: RetrySchedule,
+        declared: Declaration,
+    ) -> Context:
+        database, settings = self.database, terms.settings
+        make_worker = _listener_workers(settings, database, clock, schedule)
+        return Context(
             database=database,
             clock=clock,
             commands=commands,
@@ -123,23 +147,19 @@ class Marketplace:
             operator_token_hash=hash_token(operator_token(settings)),
             callers=Callers(settings),
             mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self._wake),
+            request_ids=RequestIds(),
+            request_log=self.request_log,
+            waits=Waits(database),
             demo=DemoOrders(terms.public_url),
-            sample=SampleDocument(printer, self._threads),
+            sample=SampleDocument(self._printer, self._threads),
             faults=faults,
+            declared=declared,
             description=ApiDescription(lambda: document(settings.vendor)),
             sender=self._network,
-            listeners=Listeners(
-                database, clock, faults, transport, _listener_workers(settings, database, clock, schedule)
-            ),
+            listeners=Listeners(database, clock, faults, transport, make_worker),
             threads=self._threads,
             worker_idle_seconds=self._idle_seconds,
         )
-        self._signals, self._listeners = ChangeSignals(database), self._context.listeners
-        api = _with_cors(application(self._context), settings)
-        self.asgi: ASGIApp = with_pages(api, self._context, self._signals, real)
-        self._clock, self._faults, self._settings = clock, faults, settings
-        self._news, self._ending = asyncio.Event(), asyncio.Event()
-        self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
     def start(self) -> None:
         """Start the worker and the hourly cleanup of the delivery log."""
@@ -156,8 +176,10 @@ class Marketplace:
         await self.worker.run()
 
     def hang_up(self) -> None:
-        """End the streams of pages and listeners, so that the server need not wait for them."""
+        """End the streams of pages and listeners, and answer the waiting calls, so that the server need not wait for
+        them."""
         self._signals.close()
+        self._context.waits.close()
         self._listeners.close()
 
     def _wake(self) -> None:
@@ -177,6 +199,8 @@ class Marketplace:
                 await forget_old(self.database, to_millis(before), self._ending)
             except (StorageError, DomainError):
                 _log.warning("delivery_log_cleanup_failed")  # It is repeated at the next interval.
+            if self.request_log is not None:
+                self.request_log.drop_before(self._real() - self._settings.request_log_days * _DAY_MILLIS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _FORGET_EVERY_SECONDS)
 
@@ -222,28 +246,58 @@ class Marketplace:
                 await self._following
             await self._network.close()
             self._threads.shutdown()
+            if self.request_log is not None:
+                self.request_log.close()
             await self.database.close()
 
 
 async def open_marketplace(
-    settings: Settings, address: str, *, real: Callable[[], int] = real_millis, sender: Sender | None = None
+    settings: Settings,
+    address: str,
+    *,
+    declared: Declaration = NOTHING_DECLARED,
+    is_applied: bool = False,
+    real: Callable[[], int] = real_millis,
+    sender: Sender | None = None,
 ) -> Marketplace:
-    """Open the database and create the marketplace, which listens on `address`. Tests pass their own real time
-    (milliseconds since 1970) and their own network for webhooks.
+    """Open the database, apply the declared start unless it `is_applied` already, and create the marketplace, which
+    listens on `address`. Tests pass their own real time (milliseconds since 1970) and their own network for webhooks.
 
-    Raises DatabaseInUseError, NewerDatabaseError, StorageError, and ValueError for an invalid setting.
+    Raises DatabaseInUseError, NewerDatabaseError, StorageError, and ValueError for an invalid setting or declaration.
     """
-    database = await open_database(settings.database or f"sqlite:///{settings.data / DATABASE_FILE}")
+    database = await open_database(_database_url(settings))
     try:
+        if not is_applied:
+            await _apply_declared(database, settings, declared)
         kept = await database.read(_load_kept)
-        if settings.rough and kept.faults.marketplace is not None and kept.faults.marketplace.is_empty:
-            # An earlier run turned the mixture off. A start with --rough turns it on again.
-            await database.commit(ChangeSet(*sandbox.drop_faults()))
-            kept = kept._replace(faults=kept.faults._replace(marketplace=None))
-        return Marketplace(settings, address, database, kept, real=real, sender=sender)
+        return Marketplace(settings, address, database, kept, declared=declared, real=real, sender=sender)
     except BaseException:
         await database.close()
         raise
+
+
+async def apply_declared(settings: Settings, declared: Declaration) -> None:
+    """Apply the declared start before several processes open the same database. Raises as `open_marketplace` does."""
+    database = await open_database(_database_url(settings))
+    try:
+        await _apply_declared(database, settings, declared)
+    finally:
+        await database.close()
+
+
+async def _apply_declared(database: Database, settings: Settings, declared: Declaration) -> None:
+    if declared.is_empty and not settings.rough:
+        return
+    operator = hash_token(operator_token(settings))
+    reasons = await database.run(
+        lambda view: apply_declaration(view, declared, operator, turns_rough_on=settings.rough)
+    )
+    if reasons:
+        raise ValueError("\n  ".join(reasons))
+
+
+def _database_url(settings: Settings) -> str:
+    return settings.database or f"sqlite:///{settings.data / DATABASE_FILE}"
 
 
 def _network(settings: Settings) -> WebhookSender:
@@ -257,7 +311,27 @@ def _network(settings: Settings) -> WebhookSender:
     )
 
 
+def _open_request_log(settings: Settings, clock: BusinessClock, real: Callable[[], int]) -> RequestLog | None:
+    """Return the request log, or None if it is off."""
+    is_sandbox = settings.mode == "sandbox"
+    if settings.request_log == "off" or (settings.request_log == "auto" and not is_sandbox):
+        return None
+    return RequestLog(
+        settings.data / REQUESTS_FOLDER,
+        megabytes=settings.request_log_megabytes,
+        has_bodies=is_sandbox,
+        clock=clock,
+        real=real,
+        name_call=name_call,
+    )
+
+
 _Handler = Callable[[DueRow], Awaitable[None]]
+
+
+def _make_asgi(context: Context, signals: ChangeSignals, real: Callable[[], int]) -> ASGIApp:
+    api = _with_cors(application(context), context.terms.settings)
+    return with_request_ids(with_pages(api, context, signals, real), context.request_ids.make)
 
 
 def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:
@@ -270,7 +344,7 @@ def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:
         allow_origins=origins,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["*"],
-        expose_headers=["Retry-After"],
+        expose_headers=["Retry-After", "Request-Id"],
     )
 
 
@@ -318,25 +392,3 @@ def _listener_workers(
         return Worker(database, clock, [_deliveries(settings, dispatcher, shop_id)], is_alone=True)
 
     return make_worker
-
-
-def operator_token(settings: Settings) -> str:
-    """Return the operator's token: the setting, or the token in the data folder's file. The first start creates that
-    file with mode 600. Raises ValueError for an empty file, and in production for a short token."""
-    if settings.operator_token:
-        return settings.operator_token
-    path: Path = settings.data / OPERATOR_TOKEN_FILE
-    if not path.exists():
-        make_private_folder(settings.data)
-        # Whole or not at all: a crash in between must not leave an empty token behind.
-        unfinished = path.with_suffix(".part")
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)
-        unfinished.write_text(secret_token() + "\n", "utf-8")
-        unfinished.replace(path)
-    token = path.read_text("utf-8").strip()
-    if not token:
-        raise ValueError(f"{path} is empty. Remove it to have a new token made, or give --operator-token.")
-    if settings.mode == "production" and is_short(token):
-        raise ValueError(f"the token in {path} has {TOO_SHORT}. Remove the file to have a new token made.")
-    return token

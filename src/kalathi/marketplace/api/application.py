@@ -18,7 +18,7 @@ from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.api.calls import Call, ShopHandler
 from kalathi.marketplace.api.front import MerchantCall, MerchantsFront
 from kalathi.marketplace.api.listen import LISTEN_PATH, listen_endpoint
-from kalathi.marketplace.api.merchant_routes import fault_name
+from kalathi.marketplace.api.merchant_routes import fault_name, name_call
 from kalathi.marketplace.api.merchants import Handler
 from kalathi.marketplace.api.operator_token import check_monitor, check_operator
 from kalathi.marketplace.api.route import Access, Route
@@ -87,7 +87,7 @@ def _merchants_front(context: Context) -> MerchantsFront:
         for route in ROUTES
         if route.access is Access.MERCHANT and not route.path.startswith(merchant_prefix)
     )
-    return MerchantsFront(context, calls, others, context.terms.settings.vendor)
+    return MerchantsFront(context, calls, others, name_call)
 
 
 def _endpoint(route: Route, context: Context) -> Callable[[Request], Awaitable[Reply]]:

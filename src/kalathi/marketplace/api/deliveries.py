@@ -1,7 +1,7 @@
 """The operator's calls on the delivery log: list, show, resend."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 from msgspec import Meta, Struct
 
@@ -16,10 +16,11 @@ from kalathi.marketplace.returns.resending import can_be_resent, opens_subject, 
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.paging import page_of, pagination, timestamp_of
 from kalathi.marketplace.web.reply import Reply
+from kalathi.marketplace.web.waiting import count_of, wait_of
 from kalathi.marketplace.webhooks import log
 from kalathi.marketplace.webhooks.sending import webhook_headers
 
-_STATES: Final = ("pending", "delivered", "exhausted", "not_sent")
+_STATES: Final[tuple[log.DeliveryFilter, ...]] = get_args(log.DeliveryFilter)
 _AT_ONCE: Final = 200
 _MOST_RESENT: Final = 10_000
 
@@ -45,18 +46,25 @@ class ResendFailures(Struct, frozen=True, kw_only=True):
 
 
 async def list_deliveries(context: Context, call: Call) -> Reply:
-    """`?shop_id=&subject=&event_type=&state=&since=&page=&per=`, newest first."""
-    state = call.query.get("state")
-    if state is not None and state not in _STATES:
-        raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(_STATES)}.")
+    """`?shop_id=&subject=&event_type=&state=&since=&page=&per=`, newest first. With `wait`, the answer comes when
+    `count` deliveries match, or after these seconds."""
+    state = next((state for state in _STATES if state == call.query.get("state")), None)
+    if state is None and "state" in call.query:
+        given = call.query["state"][:40]
+        raise invalid_parameter(f"state: {given} is not valid; valid values: {', '.join(_STATES)}.")
     filters: dict[str, Value] = {
         name: call.query[name] for name in ("shop_id", "subject", "event_type") if name in call.query
     }
     if "since" in call.query:
         filters["since"] = timestamp_of(call.query, "since")
-    page = page_of(call.query)
-    found, count = await context.database.read_list(
-        lambda view: log.list_deliveries(view, filters, state, page.per, page.offset)
+    page, wanted = page_of(call.query), count_of(call.query)
+    found, count = await context.waits.wait_until(
+        lambda: context.database.read_list(
+            lambda view: log.list_deliveries(view, filters, state, page.per, page.offset)
+        ),
+        lambda read: read[1] >= wanted,
+        wait_of(call.query),
+        ("webhook_events", "delivery_attempts"),
     )
     return Reply(200, encode(DeliveryList(deliveries=found, meta=pagination(page, count))))
 

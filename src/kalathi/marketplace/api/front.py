@@ -4,8 +4,9 @@ A call costs one statement: the token, the shop and the order are read together.
 reads, decides and commits, and decides again if another call was faster (docs/decisions/0003).
 """
 
-import contextlib
 import re
+import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -23,10 +24,12 @@ from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.uploads import Upload
+from kalathi.marketplace.request_log.log import BODY, REQUEST_ID, SHOP_ID
 from kalathi.marketplace.sandbox.demo_orders import stands_at
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.web.bodies import check_encoding, decode_body, read_body, read_query
+from kalathi.marketplace.web.captured import CapturedAnswer, read_refused_body
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.faults import go_wrong
 from kalathi.marketplace.web.limits import RateLimit
@@ -34,6 +37,8 @@ from kalathi.marketplace.web.reply import SUCCESS, Reply, error_reply
 from kalathi.marketplace.web.uploads import FileField, read_upload
 
 _ORDERS: Final = f"{BASE_PATH}/orders/"
+# The log has no uploaded files.
+_UPLOAD: Final = b"(a form with a file)"
 # Far longer than any token. Longer values are refused without being hashed or cached.
 _LONGEST_AUTHORIZATION: Final = 200
 
@@ -61,11 +66,17 @@ class MerchantsFront:
     """`/merchants/ecommerce/...`"""
 
     def __init__(
-        self, context: Context, calls: dict[tuple[str, str], MerchantCall], others: ShopRoutes, vendor: str
+        self,
+        context: Context,
+        calls: dict[tuple[str, str], MerchantCall],
+        others: ShopRoutes,
+        name_call: Callable[[str, str], str],
     ) -> None:
         """`calls` has the calls on one order, by method and action, such as ("POST", "accept"). GET of the order itself
-        is ("GET", ""). `others` has the calls that are not on one order."""
+        is ("GET", ""). `others` has the calls that are not on one order. `name_call` names a call in fault rules."""
         self._context = context
+        self._name_call = name_call
+        vendor = context.terms.settings.vendor
         self._calls = calls
         self._others = others
         self._actions = {action for _, action in calls}
@@ -74,22 +85,38 @@ class MerchantsFront:
         media = re.escape(f"application/vnd.{vendor}+json".lower())
         self._ours = re.compile(rf"{media};(?:[^;]+;)*version=3(?:\.\d{{1,4}})?(?:;.*)?")
         self._rendered = RenderedOrders(context.database)
+        self._log = context.request_log
         self._limit = RateLimit(context.terms.settings.rate_limit_per_minute)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, with injected faults if rules apply."""
+        """Answer a request, with injected faults if rules apply, and log the call before its answer is sent."""
+        started = time.perf_counter_ns()
+        scope[REQUEST_ID] = self._context.request_ids.make()
         if self._context.faults.strikes_api:
-            token_hash = _token_hash(_scan_headers(scope).authorization)
-            shop_id = await self._context.database.read_point(lambda view: shops.shop_id_of_token(view, token_hash))
-            rules = self._context.faults.on_call(shop_id, self._name_of(scope))
-            await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, send)
-        else:
-            await (await self._reply(scope, receive))(scope, receive, send)
+            await self._answer_with_faults(scope, receive, send, started)
+            return
+        reply = await self._reply(scope, receive)
+        if self._log is not None:
+            self._log.record(scope, started, reply.status, reply.body)
+        await reply(scope, receive, send)
+
+    async def _answer_with_faults(self, scope: Scope, receive: Receive, send: Send, started: int) -> None:
+        token_hash = _token_hash(_scan_headers(scope).authorization)
+        shop_id = await self._context.database.read_point(lambda view: shops.shop_id_of_token(view, token_hash))
+        rules = self._context.faults.on_call(shop_id, self._name_call(scope["method"], scope["path"]))
+        answer = CapturedAnswer(send)
+        try:
+            await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, answer)
+        finally:
+            if self._log is not None:
+                self._log.record(scope, started, answer.status, answer.body)
 
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         try:
             return await self._answer(scope, receive)
         except Exception as error:  # noqa: BLE001  (the edge answers every fault with the envelope)
+            if self._log is not None and self._log.has_bodies and BODY not in scope:
+                scope[BODY] = await read_refused_body(scope, receive)
             return error_reply(error)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Reply:
@@ -102,7 +129,7 @@ class MerchantsFront:
             return await self._show(scope, token_hash, code, headers.accept)
         caller = await self._admit(scope, token_hash, code, headers.accept)
         asked = self._make_call(scope, caller, code, call.part)
-        body, content = await _body(call.body, receive, headers)
+        body, content = await _body(call.body, scope, receive, headers)
         request = None
         if headers.idempotency_key is not None:
             request = _make_keyed_request(asked.shop.id, headers.idempotency_key, scope, content)
@@ -126,7 +153,7 @@ class MerchantsFront:
             kept = self._rendered.find_unchanged(token_hash, code, now_millis)
             kept = kept or await self._rendered.find(token_hash, code, now_millis)
         if kept is not None:
-            self._check_limits(kept.shop_id, accept)
+            self._check_limits(scope, kept.shop_id, accept)
             return Reply(200, kept.body)
         changes = self._rendered.changes
         caller = await self._admit(scope, token_hash, code, accept)
@@ -148,7 +175,7 @@ class MerchantsFront:
         route, named = self._others.find(scope["method"], scope["path"])
         caller = await self._admit(scope, token_hash, "", headers.accept)
         query = read_query(scope["query_string"])
-        body, content = await _body(route.body, receive, headers)
+        body, content = await _body(route.body, scope, receive, headers)
         keyed = None
         if headers.idempotency_key is not None and scope["method"] == "POST":
             keyed = _make_keyed_request(caller.shop.id, headers.idempotency_key, scope, content)
@@ -170,26 +197,18 @@ class MerchantsFront:
             )
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
 
-    def _name_of(self, scope: Scope) -> str:
-        """Return the name of a call in fault rules: `show` for an order, the order's action, or the route's name."""
-        path: str = scope["path"]
-        if path.startswith(_ORDERS):
-            return path[len(_ORDERS) :].partition("/")[2].partition("/")[0] or "show"
-        with contextlib.suppress(DomainError):
-            return self._others.find(scope["method"], path)[0].name
-        return ""
-
     async def _admit(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
         """Return the caller, after the checks in their order: token, then the limit, then Accept."""
         caller = await self._context.database.read_point(lambda view: store.for_token(view, token_hash, code))
         if caller is None:
             refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
             raise self._context.callers.refuse_token(scope, refusal)
-        self._check_limits(caller.shop.id, accept)
+        self._check_limits(scope, caller.shop.id, accept)
         return caller
 
-    def _check_limits(self, shop_id: str, accept: bytes | None) -> None:
-        """Count the call, and check Accept. Raises RATE_LIMITED, NOT_ACCEPTABLE."""
+    def _check_limits(self, scope: Scope, shop_id: str, accept: bytes | None) -> None:
+        """Count the shop's call, and check Accept. Raises RATE_LIMITED, NOT_ACCEPTABLE."""
+        scope[SHOP_ID] = shop_id
         if self._limit.is_on:
             self._limit.count(shop_id)
         if accept != self._accept_bytes and not self._accepts(accept):
@@ -223,15 +242,17 @@ def _make_keyed_request(shop_id: str, key: bytes, scope: Scope, content: bytes) 
     return make_keyed_request(shop_id, key.decode("latin-1"), scope["method"], scope["path"], content)
 
 
-async def _body(wanted: Any, receive: Receive, headers: _Headers) -> tuple[Any, bytes]:
+async def _body(wanted: Any, scope: Scope, receive: Receive, headers: _Headers) -> tuple[Any, bytes]:
     """Return the decoded body, and the bytes that identify it."""
     if wanted is None:
         return None, b""
     check_encoding(headers.content_encoding)
     if isinstance(wanted, FileField):
+        scope[BODY] = _UPLOAD
         upload: Upload = await read_upload(receive, headers.content_type, wanted)
         return upload, upload.content
     content = await read_body(receive, headers.content_length)
+    scope[BODY] = content
     return decode_body(content, wanted, headers.content_type), content
 
 

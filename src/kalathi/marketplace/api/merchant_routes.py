@@ -16,6 +16,7 @@ from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.api import merchants, returns, warehouse
 from kalathi.marketplace.api.calls import ShopHandler
 from kalathi.marketplace.api.route import BODY_ERRORS, ORDER_STATE, PAGES, RETURN_STATE, Access, Query, Route
+from kalathi.marketplace.api.shop_routes import match_path
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders.operations import SHOP_ACTIONS
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE
@@ -207,3 +208,13 @@ def _call_name(route: Route) -> str:
 
 # The names of the shops' calls in fault rules.
 API_CALLS: Final = sorted({_call_name(route) for route in MERCHANT_ROUTES})
+
+_NAMES: Final = [(route.method, route.path.split("/"), _call_name(route)) for route in MERCHANT_ROUTES]
+
+
+def name_call(method: str, path: str) -> str:
+    """Return the name of a shop's call in fault rules and in the request log; empty if no call has this path. A call
+    with a wrong method has the name of its path."""
+    parts = path.split("/")
+    names = {route_method: name for route_method, wanted, name in _NAMES if match_path(wanted, parts) is not None}
+    return names.get(method) or next(iter(names.values()), "")

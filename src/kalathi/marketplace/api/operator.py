@@ -27,6 +27,7 @@ from kalathi.marketplace.shops.model import NewShop, Shop, without_passwords
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.paging import page_of, pagination
 from kalathi.marketplace.web.reply import Reply
+from kalathi.marketplace.web.waiting import count_of, states_of, wait_of
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import plan_latest_resend
 
@@ -213,13 +214,19 @@ async def place_cart(context: Context, call: Call) -> Reply:
 
 
 async def list_orders(context: Context, call: Call) -> Reply:
-    """`?state=&page=&per=`, newest first."""
+    """`?state=&shop_id=&page=&per=`, newest first. With `wait`, the answer comes when `count` orders match, or after
+    these seconds."""
     state = call.query.get("state")
     if state is not None and state not in set(OrderState):
         raise invalid_parameter(f"state: {state[:40]} is not valid; valid values: {', '.join(OrderState)}.")
-    page = page_of(call.query)
-    found, count = await context.database.read_list(
-        lambda view: orders.recent_orders(view, state, page.per, page.offset)
+    page, shop_id, wanted = page_of(call.query), call.query.get("shop_id", ""), count_of(call.query)
+    found, count = await context.waits.wait_until(
+        lambda: context.database.read_list(
+            lambda view: orders.recent_orders(view, state, page.per, page.offset, shop_id)
+        ),
+        lambda read: read[1] >= wanted,
+        wait_of(call.query),
+        ("timeline",),
     )
     return reply(
         200,
@@ -234,9 +241,17 @@ async def list_orders(context: Context, call: Call) -> Reply:
 
 
 async def show_order(context: Context, call: Call) -> Reply:
-    """Show an order with its cart, timeline and deliveries."""
-    now = context.clock.now()
-    detail = await context.database.read(lambda view: queries.order_detail(view, call.path["code"], context.terms, now))
+    """Show an order with its cart, timeline and deliveries. With `state` and `wait`, the answer comes when the order is
+    in one of these states, or after these seconds."""
+    code, states = call.path["code"], states_of(call.query, OrderState)
+    detail = await context.waits.wait_until(
+        lambda: context.database.read(
+            lambda view: queries.order_detail(view, code, context.terms, context.clock.now())
+        ),
+        lambda read: not states or read.order.state in states,
+        wait_of(call.query),
+        ("timeline",),
+    )
     return reply(200, detail)
 
 

@@ -7,9 +7,19 @@ from msgspec import Meta
 
 from kalathi.contract.orders import OrderBody, Success
 from kalathi.contract.returns import ReturnBody
-from kalathi.marketplace.api import deliveries, operator, returns, sandbox, warehouse
+from kalathi.marketplace.api import deliveries, operator, requests, returns, sandbox, warehouse
 from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.route import BODY_ERRORS, ORDER_STATE, PAGES, RETURN_STATE, Access, Query, Route
+from kalathi.marketplace.api.route import (
+    BODY_ERRORS,
+    ORDER_STATE,
+    PAGES,
+    RETURN_STATE,
+    WAIT,
+    WAITS,
+    Access,
+    Query,
+    Route,
+)
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.orders.operations import OPERATIONS
@@ -23,7 +33,7 @@ from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewLocati
 from kalathi.marketplace.warehouse.model import Receive
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply
-from kalathi.marketplace.webhooks.log import DeliveryDetail, DeliveryState
+from kalathi.marketplace.webhooks.log import DeliveryDetail, DeliveryFilter
 
 _SHOP: Final = "/marketplace/shops/{shop_id}"
 _OPERATED: Final = "/marketplace/orders/{code}"
@@ -80,6 +90,16 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         keyed=True,
     ),
     _operator(
+        "POST",
+        f"{_SHOP}/reset",
+        sandbox.reset_one_shop,
+        None,
+        operator.ShopBody,
+        _E.NOT_FOUND,
+        _E.CONFLICT,
+        sandbox_only=True,
+    ),
+    _operator(
         "POST", f"{_SHOP}/api_token", operator.renew_token, None, operator.ShopWithToken, _E.NOT_FOUND, _E.CONFLICT
     ),
     _operator(
@@ -121,9 +141,18 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         None,
         operator.ShortOrderList,
         _E.INVALID_PARAMETER,
-        query=(ORDER_STATE, *PAGES),
+        query=(ORDER_STATE, Query("shop_id", str, "Only of this shop."), *PAGES, *WAITS),
     ),
-    _operator("GET", _OPERATED, operator.show_order, None, OrderDetail, _E.ORDER_NOT_FOUND),
+    _operator(
+        "GET",
+        _OPERATED,
+        operator.show_order,
+        None,
+        OrderDetail,
+        _E.ORDER_NOT_FOUND,
+        _E.INVALID_PARAMETER,
+        query=(Query("state", str, "With `wait`: one state, or several with commas between them."), WAIT),
+    ),
     *(
         _operator(
             "POST",
@@ -172,9 +201,19 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
             Query("order_code", str, "Only of this order."),
             Query("shop_id", str, "Only of this shop."),
             *PAGES,
+            *WAITS,
         ),
     ),
-    _operator("GET", _RETURN, returns.show_any_return, None, ReturnDetail, _E.RETURN_NOT_FOUND),
+    _operator(
+        "GET",
+        _RETURN,
+        returns.show_any_return,
+        None,
+        ReturnDetail,
+        _E.RETURN_NOT_FOUND,
+        _E.INVALID_PARAMETER,
+        query=(Query("state", str, "With `wait`: one state, or several with commas between them."), WAIT),
+    ),
     *(
         _operator(
             "POST",
@@ -230,9 +269,10 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
             Query("shop_id", str, "Only of this shop."),
             Query("subject", str, "Only of this order or return."),
             Query("event_type", str, "Only of this type."),
-            Query("state", DeliveryState, "Only in this state."),
+            Query("state", DeliveryFilter, "Only in this state; `ended` are all but pending ones."),
             Query("since", str, "Only events at or after this timestamp."),
             *PAGES,
+            *WAITS,
         ),
     ),
     _operator(
@@ -254,6 +294,40 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.RETURN_HOOK,
         _E.CONFLICT,
         keyed=True,
+    ),
+    _operator(
+        "GET",
+        "/marketplace/requests",
+        requests.list_requests,
+        None,
+        requests.RequestList,
+        _E.NOT_FOUND,
+        _E.INVALID_PARAMETER,
+        query=(
+            Query("shop_id", str, "Only of this shop."),
+            Query("subject", str, "Only on this order, return or purchase order."),
+            Query("call", str, "Only this call, such as `accept`, `show` or `list`."),
+            Query("method", str, "Only with this method."),
+            Query("status", str, "Only with this status, such as `404`, or class, such as `4xx`."),
+            Query("error", str, "Only refused with this code, such as `order_status`."),
+            Query("since", str, "Only at or after this timestamp."),
+            Query("after", str, "Only newer than the call with this id."),
+            *PAGES,
+            *WAITS,
+        ),
+    ),
+    _operator("GET", "/marketplace/requests/{id}", requests.show_request, None, requests.RequestShown, _E.NOT_FOUND),
+    _operator(
+        "GET",
+        "/marketplace/timeline",
+        requests.show_traffic,
+        None,
+        requests.TrafficList,
+        _E.INVALID_PARAMETER,
+        query=(
+            Query("shop_id", str, "Of this shop."),
+            Query("subject", str, "Of this order or return."),
+        ),
     ),
     _operator("GET", "/marketplace/clock", operator.show_clock, None, operator.ClockShown),
     _operator(

@@ -24,6 +24,7 @@ from kalathi.marketplace.shops.commands import find_shop
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.paging import page_of, pagination
 from kalathi.marketplace.web.reply import SUCCESS, Reply
+from kalathi.marketplace.web.waiting import count_of, states_of, wait_of
 
 
 class ShortReturn(Struct, frozen=True, kw_only=True):
@@ -79,13 +80,17 @@ async def ask_return(context: Context, call: Call) -> Reply:
 
 
 async def list_all_returns(context: Context, call: Call) -> Reply:
-    """`?state=&order_code=&shop_id=&page=&per=`, newest first."""
-    page = page_of(call.query)
+    """`?state=&order_code=&shop_id=&page=&per=`, newest first. With `wait`, the answer comes when `count` returns
+    match, or after these seconds."""
+    page, wanted = page_of(call.query), count_of(call.query)
     filters = _filters(call.query)
     if "shop_id" in call.query:
         filters["shop_id"] = call.query["shop_id"]
-    found, count = await context.database.read_list(
-        lambda view: store.page_of_returns(view, filters, page.per, page.offset)
+    found, count = await context.waits.wait_until(
+        lambda: context.database.read_list(lambda view: store.page_of_returns(view, filters, page.per, page.offset)),
+        lambda read: read[1] >= wanted,
+        wait_of(call.query),
+        ("timeline",),
     )
     shown = [
         ShortReturn(
@@ -100,8 +105,16 @@ async def list_all_returns(context: Context, call: Call) -> Reply:
 
 
 async def show_any_return(context: Context, call: Call) -> Reply:
-    """Show a return with the deadline and the decision of its review, its timeline and its deliveries."""
-    return reply(200, await context.database.read(lambda view: queries.return_detail(view, call.path["code"])))
+    """Show a return with the deadline and the decision of its review, its timeline and its deliveries. With `state` and
+    `wait`, the answer comes when the return is in one of these states, or after these seconds."""
+    states = states_of(call.query, ReturnState)
+    detail = await context.waits.wait_until(
+        lambda: context.database.read(lambda view: queries.return_detail(view, call.path["code"])),
+        lambda read: not states or read.returned.state in states,
+        wait_of(call.query),
+        ("timeline",),
+    )
+    return reply(200, detail)
 
 
 def return_operation(operation: Operation) -> Callable[[Context, Call], Awaitable[Reply]]:

@@ -57,5 +57,10 @@ PAGES: Final = (
     Query("page", Annotated[int, Meta(ge=1)], "From 1."),
     Query("per", Annotated[int, Meta(ge=1, le=100)], "Results per page; by default 100."),
 )
+WAIT: Final = Query("wait", Annotated[float, Meta(ge=0, le=60)], "Longest time to wait, in seconds.")
+WAITS: Final = (
+    WAIT,
+    Query("count", Annotated[int, Meta(ge=1)], "Number of results to wait for; by default 1."),
+)
 ORDER_STATE: Final = Query("state", OrderState, "Only orders in this state.")
 RETURN_STATE: Final = Query("state", ReturnState, "Only returns in this state.")

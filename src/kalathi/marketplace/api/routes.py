@@ -5,7 +5,7 @@ from typing import Final
 from kalathi.marketplace.api import description, files, sandbox, watching
 from kalathi.marketplace.api.merchant_routes import MERCHANT_ROUTES
 from kalathi.marketplace.api.operator_routes import OPERATOR_ROUTES
-from kalathi.marketplace.api.route import Access, Route
+from kalathi.marketplace.api.route import WAIT, Access, Route
 from kalathi.marketplace.kernel.errors import ErrorCode
 
 _E = ErrorCode
@@ -15,7 +15,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     *OPERATOR_ROUTES,
     Route(Access.PUBLIC, "GET", "/ip_ranges.json", sandbox.show_ip_ranges, None, sandbox.IpRanges),
     Route(Access.PUBLIC, "GET", "/healthz", watching.show_alive, None, watching.Health),
-    Route(Access.PUBLIC, "GET", "/readyz", watching.show_ready, None, watching.Health, (_E.UNAVAILABLE,)),
+    Route(
+        Access.PUBLIC,
+        "GET",
+        "/readyz",
+        watching.show_ready,
+        None,
+        watching.Health,
+        (_E.UNAVAILABLE, _E.INVALID_PARAMETER),
+        (WAIT,),
+    ),
     Route(Access.MONITOR, "GET", "/metrics", watching.show_metrics, None, str),
     Route(Access.PUBLIC, "GET", "/openapi.json", description.show_openapi, None, dict),
     Route(Access.PUBLIC, "GET", "/docs", description.show_docs, None, str),

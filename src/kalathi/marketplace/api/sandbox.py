@@ -10,14 +10,17 @@ from msgspec import Meta, Struct
 from kalathi.contract.codec import encode
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.merchant_routes import API_CALLS
+from kalathi.marketplace.api.operator import ShopBody
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.listening.messages import EVENT_TYPES
+from kalathi.marketplace.sandbox import resetting
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.player import ScenarioPlayer
 from kalathi.marketplace.sandbox.scenario import find_scenario, overridden, scenarios
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.commands import find_shop
+from kalathi.marketplace.shops.model import without_passwords
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply
 
@@ -133,6 +136,17 @@ async def play_scenario(context: Context, call: Call) -> Reply:
     scenario = overridden(find_scenario(call.path["name"]), wanted.values)
     player = ScenarioPlayer(context.database, context.commands, context.clock, context.terms, context.mover)
     return Reply(201, encode(await player.play(scenario, wanted.shop_id)))
+
+
+async def reset_one_shop(context: Context, call: Call) -> Reply:
+    """Delete the shop's orders, returns, webhooks, listings, stock, goods in the warehouse and fault rules. Its
+    settings, locations and token remain. Jobs in flight end without an effect."""
+    shop = await resetting.run_reset(context.database, call.path["shop_id"])
+    context.faults.forget_shop(shop.id)
+    declared = context.declared.shop(shop.id)
+    if declared is not None and not declared.faults.is_empty:
+        await context.faults.lay_down_for_shop(shop.id, declared.faults)
+    return Reply(200, encode(ShopBody(shop=without_passwords(shop))))
 
 
 async def show_ip_ranges(context: Context, call: Call) -> Reply:

@@ -28,7 +28,7 @@ class ShopRoutes:
         parts = path.split("/")
         allowed = set()
         for route, wanted in self._routes:
-            named = _match_path(wanted, parts)
+            named = match_path(wanted, parts)
             if named is None:
                 continue
             allowed.add(route.method)
@@ -39,7 +39,7 @@ class ShopRoutes:
         raise DomainError(ErrorCode.NOT_FOUND, "There is no such path.")
 
 
-def _match_path(wanted: list[str], parts: list[str]) -> dict[str, str] | None:
+def match_path(wanted: list[str], parts: list[str]) -> dict[str, str] | None:
     """Return the values of the named places, or None if the path is another."""
     if len(wanted) != len(parts):
         return None

@@ -13,6 +13,7 @@ from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.kernel.storage.migrating import shape_of
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply, error_reply
+from kalathi.marketplace.web.waiting import wait_of
 from kalathi.marketplace.webhooks.store import backlog
 
 # A worker's turn takes at most a second, or a few seconds after an error.
@@ -27,6 +28,11 @@ class Health(Struct, frozen=True, kw_only=True):
     database: str = "ok"
     migrations: str = "ok"
     worker: str = "ok"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every part is ready. A process without a worker is ready too."""
+        return self.database == self.migrations == "ok" and self.worker != "stuck"
 
 
 WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -62,8 +68,19 @@ async def show_alive(_context: Context, _call: Call) -> Reply:
     return Reply(200, encode(Health()))
 
 
-async def show_ready(context: Context, _call: Call) -> Reply:
-    """Check the database, its migrations and the worker. A 503 names the failing part."""
+async def show_ready(context: Context, call: Call) -> Reply:
+    """Check the database, its migrations and the worker. A 503 names the failing part. With `wait`, the answer comes
+    when all parts are ready, or after these seconds."""
+    health = await context.waits.wait_until(
+        lambda: _check_health(context), lambda checked: checked.is_ready, wait_of(call.query)
+    )
+    if not health.is_ready:
+        parts = (f"database: {health.database}", f"migrations: {health.migrations}", f"worker: {health.worker}")
+        raise DomainError(ErrorCode.UNAVAILABLE, *parts)
+    return Reply(200, encode(health))
+
+
+async def _check_health(context: Context) -> Health:
     try:
         migrations = await context.database.read_point(shape_of)
         database = "ok"
@@ -71,10 +88,7 @@ async def show_ready(context: Context, _call: Call) -> Reply:
         database, migrations = "unavailable", "unknown"
     seconds = context.worker_idle_seconds()
     worker = "none" if seconds is None else "ok" if seconds < _LONGEST_TURN_SECONDS else "stuck"
-    if database != "ok" or migrations != "ok" or worker == "stuck":
-        told = (f"database: {database}", f"migrations: {migrations}", f"worker: {worker}")
-        raise DomainError(ErrorCode.UNAVAILABLE, *told)
-    return Reply(200, encode(Health(database=database, migrations=migrations, worker=worker)))
+    return Health(database=database, migrations=migrations, worker=worker)
 
 
 async def show_metrics(context: Context, _call: Call) -> Reply:

@@ -138,6 +138,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     delivery_log_days: Annotated[
         int, Meta(ge=1, description="Days for which webhooks and their attempts are kept.")
     ] = 90
+    request_log: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(
+            description="Log every call of the merchants' API: on, off, or auto, which is on in a sandbox. In a sandbox"
+            " with bodies, in production without."
+        ),
+    ] = "auto"
+    request_log_days: Annotated[int, Meta(ge=1, description="Days for which calls are kept in the request log.")] = 7
+    request_log_megabytes: Annotated[
+        int, Meta(ge=1, le=1000, description="Largest size of a process's request log; the oldest calls go first.")
+    ] = 32
     clock_limit_seconds: Annotated[
         float,
         Meta(gt=0, description="Real seconds that a clock move waits for the work of one moment before it says 503."),

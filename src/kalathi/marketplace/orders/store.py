@@ -100,12 +100,17 @@ def timeline(view: View, shop_id: str, code: str) -> list[TimelineEntry]:
     ]
 
 
-def recent_orders(view: View, state: str | None, limit: int, offset: int) -> tuple[list[FoundOrder], int]:
-    """Return a page of the orders of all shops, newest first, and their total number."""
-    where = "WHERE o.state = :state" if state else ""
-    parameters: dict[str, Value] = {"state": state} if state else {}
+def recent_orders(
+    view: View, state: str | None, limit: int, offset: int, shop_id: str = ""
+) -> tuple[list[FoundOrder], int]:
+    """Return a page of the orders of one shop or of all shops, newest first, and their total number."""
+    parameters: dict[str, Value] = {}
+    parameters |= {"state": state} if state else {}
+    parameters |= {"shop_id": shop_id} if shop_id else {}
+    conditions = " AND ".join(f"o.{name} = :{name}" for name in parameters)
+    where = f"WHERE {conditions}" if conditions else ""
     rows = view.all(
-        "SELECT s.document, o.document, o.version FROM orders o JOIN shops s ON s.shop_id = o.shop_id"  # noqa: S608  (fixed text only)
+        "SELECT s.document, o.document, o.version FROM orders o JOIN shops s ON s.shop_id = o.shop_id"  # noqa: S608  (names only)
         f" {where} ORDER BY o.created_at DESC, o.code LIMIT :limit OFFSET :offset",
         {**parameters, "limit": limit, "offset": offset},
     )
@@ -172,6 +177,12 @@ def orders_after(
         parameters,
     )
     return [(_read_order(row[:3]), row[3]) for row in rows]
+
+
+def shop_of_code(view: View, code: str) -> str | None:
+    """Return the id of the shop of an order, a return or a purchase order; None for an unknown code."""
+    row = view.one("SELECT shop_id FROM directory WHERE code = :code", {"code": code})
+    return None if row is None else row[0]
 
 
 def orders_of_code(

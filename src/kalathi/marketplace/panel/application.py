@@ -223,6 +223,7 @@ class _Edge:
             "written": list_typed_texts(request.scope.get("kalathi.form", Form()), words)
             if shown.status >= 400
             else (),
+            "has_request_log": self._panel.context.request_log is not None,
             "is_sandbox": self._panel.context.terms.settings.mode == "sandbox",
             "now": self._panel.context.clock.now(),
             **shown.content,

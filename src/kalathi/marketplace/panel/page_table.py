@@ -3,7 +3,7 @@
 from typing import Final
 
 from kalathi.marketplace.panel import entrance
-from kalathi.marketplace.panel.operator import carts, console, deliveries, overview, shops
+from kalathi.marketplace.panel.operator import carts, console, deliveries, overview, requests, shops
 from kalathi.marketplace.panel.operator import orders as all_orders
 from kalathi.marketplace.panel.operator import returns as all_returns
 from kalathi.marketplace.panel.operator import warehouse as arrivals
@@ -82,6 +82,8 @@ PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.OPERATOR, "/operator/deliveries", deliveries.list_deliveries),
     get_page(Who.OPERATOR, "/operator/deliveries/{id}", deliveries.show_delivery),
     post_page(Who.OPERATOR, "/operator/deliveries/{id}/resend", deliveries.resend, deliveries.show_delivery),
+    get_page(Who.OPERATOR, "/operator/requests", requests.list_requests),
+    get_page(Who.OPERATOR, "/operator/requests/{request_id}", requests.show_request),
     get_page(Who.OPERATOR, "/operator/sandbox", console.show_console),
     post_page(Who.OPERATOR, "/operator/sandbox/clock", console.move_clock, console.show_console),
     post_page(Who.OPERATOR, "/operator/sandbox/faults", console.lay_down_faults, console.show_console),

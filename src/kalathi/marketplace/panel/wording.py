@@ -17,10 +17,12 @@ from kalathi.contract.words import (
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.orders.machine import Action
 from kalathi.marketplace.panel.refusals import NotSignedIn
+from kalathi.marketplace.request_log.model import NoShop
 from kalathi.marketplace.returns.machine import Action as ReturnAction
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
 from kalathi.marketplace.sandbox.triggers import TriggerKind
 from kalathi.marketplace.webhooks.answer import SENTENCES
+from kalathi.marketplace.webhooks.log import DeliveryState
 
 _ORDER_STATES: Final[Mapping[str, str]] = {
     OrderState.OPEN: "Open",
@@ -138,11 +140,16 @@ _EVENTS: Final[Mapping[str, str]] = {
     ReturnEventType.CREATED: "Return created",
     ReturnEventType.UPDATED: "Return updated",
 }
-DELIVERY_STATES: Final[Mapping[str, str]] = {
+DELIVERY_STATES: Final[Mapping[DeliveryState, str]] = {
     "pending": "Pending",
     "delivered": "Delivered",
     "exhausted": "Failed",
     "not_sent": "Not sent",
+}
+_NO_SHOP: Final[Mapping[NoShop, str]] = {
+    "no_token": "No token",
+    "unknown_token": "Unknown token",
+    "not_checked": "No such call",
 }
 _OUTCOMES: Final[Mapping[str, str]] = {"delivered": "Delivered", "retry": "Will retry", "exhausted": "Failed"}
 _DUE: Final[Mapping[str, str]] = {
@@ -200,7 +207,9 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "review": _REVIEWS,
     "rejection": _REJECTIONS,
     "event": _EVENTS,
-    "delivery_state": DELIVERY_STATES,
+    "delivery_state": {str(state): name for state, name in DELIVERY_STATES.items()},
+    "no_shop": {str(reason): name for reason, name in _NO_SHOP.items()},
+    "traffic": {"call": "Call of the shop", "webhook": "Webhook"},
     "outcome": _OUTCOMES,
     "send_error": SENTENCES,
     "rejection_actor": {"merchant": "The shop", "skroutz": "Support"},

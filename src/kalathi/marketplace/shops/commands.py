@@ -111,7 +111,7 @@ def put_listings(view: View, shop_id: str, entries: Sequence[NewListing]) -> tup
     changes = ChangeSet()
     for entry in entries:
         write = store.replace_listing if entry.shop_uid in present else store.insert_listing
-        changes.add(write(shop_id, _listing(entry), entry.quantity))
+        changes.add(write(shop_id, make_listing(entry), entry.quantity))
     return changes, shop
 
 
@@ -123,7 +123,9 @@ def find_shop(view: View, shop_id: str) -> Shop:
     return shop
 
 
-def _listing(entry: NewListing) -> Listing:
+def make_listing(entry: NewListing) -> Listing:
+    """Return the listing of an entry, with exact amounts. Raises INVALID_PARAMETER for an amount or a rate that is out
+    of bounds."""
     unit_price, commission_rate = as_amount(entry.unit_price), as_rate(entry.commission_rate)
     vat_rate = as_rate(entry.vat_rate)
     if unit_price is None:

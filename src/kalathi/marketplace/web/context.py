@@ -12,10 +12,13 @@ from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.request_log.log import RequestIds, RequestLog
+from kalathi.marketplace.sandbox.declared import Declaration
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.web.callers import Callers
+from kalathi.marketplace.web.waiting import Waits
 from kalathi.marketplace.webhooks.dispatcher import Sender
 
 
@@ -43,9 +46,15 @@ class Context(Struct, frozen=True, kw_only=True):
     operator_token_hash: bytes
     callers: Callers
     mover: ClockMover
+    request_ids: RequestIds
+    # None if the log is off.
+    request_log: RequestLog | None
+    waits: Waits
     demo: DemoOrders
     sample: SampleDocument
     faults: FaultRules
+    # The shops and fault rules of the settings file; empty in production and in `kalathi worker`.
+    declared: Declaration
     description: Description
     # Sends webhooks. In production it connects to public addresses only, unless `allow_private_webhooks` is on.
     sender: Sender

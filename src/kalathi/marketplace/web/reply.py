@@ -10,6 +10,7 @@ from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
 from kalathi.contract.orders import Success
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.storage.changes import StorageError
+from kalathi.marketplace.request_log.log import REQUEST_ID
 
 _log = structlog.get_logger("kalathi.api")
 
@@ -86,12 +87,11 @@ class Reply(NamedTuple):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
-        length = (b"content-length", str(len(self.body)).encode())
-        start: dict[str, Any] = {
-            "type": "http.response.start",
-            "status": self.status,
-            "headers": [*self.headers, length],
-        }
+        headers = [*self.headers, (b"content-length", b"%d" % len(self.body))]
+        request_id = scope.get(REQUEST_ID)
+        if request_id is not None:
+            headers.append((b"request-id", request_id))
+        start: dict[str, Any] = {"type": "http.response.start", "status": self.status, "headers": headers}
         await send(start)
         await send({"type": "http.response.body", "body": self.body})
 

@@ -20,6 +20,8 @@ from kalathi.marketplace.webhooks.refusals import DeliveryNotFound
 from kalathi.marketplace.webhooks.store import Attempt, attempts_of, delivery_id, message_id
 
 DeliveryState = Literal["pending", "delivered", "exhausted", "not_sent"]
+# What a list can be limited to: `ended` are all states but pending.
+DeliveryFilter = Literal["pending", "delivered", "exhausted", "not_sent", "ended"]
 
 _THIS: Final = "shop_id = e.shop_id AND subject = e.subject AND sequence = e.sequence"
 _LAST: Final = f"FROM delivery_attempts WHERE {_THIS} ORDER BY number DESC LIMIT 1"
@@ -98,14 +100,15 @@ class DeliveryDetail(Struct, frozen=True, kw_only=True):
 
 
 def list_deliveries(
-    view: View, filters: Mapping[str, Value], state: str | None, limit: int, offset: int
+    view: View, filters: Mapping[str, Value], state: DeliveryFilter | None, limit: int, offset: int
 ) -> tuple[list[LoggedDelivery], int]:
     """Return a page of the log, newest first, and the total number of entries. `filters` may have `shop_id`, `subject`,
     `event_type` and `since` (business time in milliseconds since 1970)."""
     conditions = " AND ".join(_FILTERS[name] for name in filters)
     inner = f"{_ENTRIES} WHERE {conditions}" if conditions else _ENTRIES
-    outer = f"WHERE {_STATE} = :state" if state else ""
-    asked: dict[str, Value] = {**filters, "kind": DueKind.DELIVERY} | ({"state": state} if state else {})
+    outer = "" if not state else f"WHERE {_STATE} <> :state" if state == "ended" else f"WHERE {_STATE} = :state"
+    asked: dict[str, Value] = {**filters, "kind": DueKind.DELIVERY}
+    asked |= {"state": "pending" if state == "ended" else state} if state else {}
     rows = view.all(
         f"SELECT x.*, {_STATE} AS state FROM ({inner}) x {outer}"  # noqa: S608  (fixed text only)
         " ORDER BY x.created_at DESC, x.shop_id, x.subject, x.sequence DESC LIMIT :limit OFFSET :offset",
@@ -117,6 +120,39 @@ def list_deliveries(
         where = f" WHERE {conditions}" if conditions else ""
         counted = view.one(f"SELECT count(*) FROM webhook_events e{where}", filters)  # noqa: S608  (fixed text only)
     return [_entry(row) for row in rows], counted[0] if counted else 0
+
+
+class SentAttempt(NamedTuple):
+    """One attempt of an event, or an event without an attempt. Times are business time in milliseconds since 1970.
+    The `outcome` of an event without an attempt is `pending` or `not_sent`."""
+
+    subject: str
+    sequence: int
+    event_type: str
+    begun_at: int
+    url: str
+    outcome: str
+    status: int | None
+    error: str
+    duration_millis: int
+
+
+def latest_attempts(view: View, shop_id: str, subject: str, limit: int) -> list[SentAttempt]:
+    """Return the attempts of a shop's latest events, and the events without an attempt; with `subject`, of this order
+    or return only."""
+    of_subject = " AND e.subject = :subject" if subject else ""
+    rows = view.all(
+        "SELECT x.subject, x.sequence, x.event_type, COALESCE(a.at - a.duration_millis, x.created_at),"  # noqa: S608  (fixed text only)
+        " COALESCE(a.url, ''), COALESCE(a.outcome, CASE WHEN x.due_at IS NULL THEN 'not_sent' ELSE 'pending' END),"
+        " a.status, COALESCE(a.error, ''), COALESCE(a.duration_millis, 0)"
+        f" FROM ({_ENTRIES} WHERE e.shop_id = :shop_id{of_subject} ORDER BY e.created_at DESC LIMIT :limit) x"
+        " LEFT JOIN delivery_attempts a ON a.shop_id = x.shop_id AND a.subject = x.subject AND a.sequence = x.sequence"
+        " ORDER BY x.created_at, x.subject, x.sequence, a.number",
+        {"shop_id": shop_id, "subject": subject, "limit": limit, "kind": DueKind.DELIVERY}
+        if subject
+        else {"shop_id": shop_id, "limit": limit, "kind": DueKind.DELIVERY},
+    )
+    return [SentAttempt(*row) for row in rows]
 
 
 def counts_by_state(view: View, most: int) -> dict[str, int]:

@@ -165,7 +165,7 @@ class ChangeSet:
                     NewJob(cast(Any, row["kind"]), cast(Any, row["shop_id"]), cast(Any, row["due_at"])) for row in rows
                 ]
         for part in self.guarded:
-            if part.table == "orders":
+            if part.table == "orders" and "code" in part.key:
                 key: Mapping[str, Any] = part.key
                 orders.append((key["shop_id"], key["code"]))
             elif part.table in WATCHED:

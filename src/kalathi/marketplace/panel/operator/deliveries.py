@@ -29,8 +29,8 @@ _FILTERS: Final = ("shop_id", "subject", "event_type")
 async def list_deliveries(visit: Visit) -> Answer:
     """`?shop_id=&subject=&event_type=&state=&since=&page=`, the newest first."""
     query, page, mark = visit.query, read_page(visit.query), mark_place(visit, "deliveries")
-    state = query.get("state") or None
-    if state is not None and state not in wording.DELIVERY_STATES:
+    state = next((state for state in wording.DELIVERY_STATES if state == query.get("state")), None)
+    if state is None and query.get("state"):
         raise refuse(NoSuchState())
     filters: dict[str, Value] = {name: query[name].strip() for name in _FILTERS if query.get(name, "").strip()}
     problems: tuple[Refusal | str, ...] = ()

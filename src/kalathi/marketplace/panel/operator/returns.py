@@ -17,6 +17,7 @@ from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands, queries, store
 from kalathi.marketplace.returns.machine import TRANSITIONS, Action
 from kalathi.marketplace.returns.operations import OPERATIONS
+from kalathi.marketplace.web.traffic import Traffic, read_traffic
 
 _ACTIONS: Final[Mapping[str, Action]] = {
     "hand_over": Action.HAND_OVER,
@@ -61,7 +62,9 @@ async def show_return(visit: Visit) -> Answer:
         "couriers": tuple(courier.value for courier in Courier),
         "left": visit.words.time_left(page.review_until, now) if page.review_until else "",
     }
-    return Shown("operator/return.html", content)
+    of = Traffic(page.returned.shop_id, visit.parts["code"])
+    traffic = await read_traffic(visit.context.database, visit.context.request_log, of)
+    return Shown("operator/return.html", content | {"traffic": traffic})
 
 
 async def follow_return(visit: Visit) -> Answer:

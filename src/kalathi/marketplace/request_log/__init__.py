@@ -1,0 +1,1 @@
+"""The request log: every call of the merchants' API, with its answer (docs/sandbox.md)."""

@@ -1,0 +1,167 @@
+"""The files of the request log. A call is appended with one write before the process does anything else, so the log
+survives a killed process. It is not flushed to the disk: after a power failure the last seconds can be missing.
+
+Each process has a pair of files, the current one and the one before. When the current file is full, it takes the place
+of the other. A file is a mark, then frames: the length of a frame in four bytes, and a MessagePack array of calls.
+"""
+
+import contextlib
+import fcntl
+import heapq
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from kalathi.marketplace.request_log.model import StoredCall
+from kalathi.private_files import make_private_folder, open_lock_file
+
+_MARK: Final = b"kalathi request log 1\n"
+_LENGTH_BYTES: Final = 4
+# As many processes as can serve one port.
+_MOST_PAIRS: Final = 64
+_CALLS = msgspec.msgpack.Decoder(list[StoredCall])
+
+
+class CallFiles:
+    """The pair of files of this process, open for writing."""
+
+    def __init__(self, folder: Path, most_bytes: int, most_calls: int) -> None:
+        """Take the first pair that no other process has. Both limits are for the pair. Raises OSError."""
+        make_private_folder(folder)
+        self._lock, number = _take_pair(folder)
+        self._current, self._before = folder / f"{number}.calls", folder / f"{number}.before.calls"
+        self._most_bytes, self._most_calls = most_bytes // 2, most_calls // 2
+        self._encoder = msgspec.msgpack.Encoder()
+        self._buffer = bytearray()
+        self._descriptor = -1
+        self._size = self._count = 0
+        self._open()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next calls need another file."""
+        return self._size >= self._most_bytes or self._count >= self._most_calls
+
+    def change_files(self) -> None:
+        """Begin a new file. The current one takes the place of the one before. Raises OSError."""
+        self._current.replace(self._before)
+        self._open()
+
+    def append(self, calls: Sequence[tuple[Any, ...]]) -> None:
+        """Write calls, given as tuples in the order of the fields of `StoredCall`. Raises OSError."""
+        buffer = self._buffer
+        self._encoder.encode_into(calls, buffer, _LENGTH_BYTES)
+        length = len(buffer)
+        buffer[:_LENGTH_BYTES] = (length - _LENGTH_BYTES).to_bytes(_LENGTH_BYTES)
+        written = os.write(self._descriptor, buffer)
+        if written < length:
+            # The disk is full. Remove the half frame, so that later frames can be read.
+            os.ftruncate(self._descriptor, self._size)
+            return
+        self._size += length
+        self._count += len(calls)
+
+    def drop_before(self, real_millis: int) -> None:
+        """Delete the calls before a real time (milliseconds since 1970). Raises OSError."""
+        for path in (self._before, self._current):
+            frames = list(read_frames(path))
+            kept = [[call for call in frame if call.real_at >= real_millis] for frame in frames]
+            if sum(map(len, kept)) < sum(map(len, frames)):
+                parts = [self._encoder.encode(calls) for calls in kept if calls]
+                framed = [len(part).to_bytes(_LENGTH_BYTES) + part for part in parts]
+                unfinished = path.with_suffix(".part")
+                unfinished.unlink(missing_ok=True)
+                unfinished.touch(mode=0o600)
+                unfinished.write_bytes(b"".join([_MARK, *framed]))
+                unfinished.replace(path)
+        self._open()
+
+    def close(self) -> None:
+        """Close the files, so that another process can take them."""
+        os.close(self._descriptor)
+        self._descriptor = -1
+        self._lock.close()
+
+    def _open(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = os.open(self._current, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size, self._count = _measure(self._current)
+        os.ftruncate(self._descriptor, self._size)
+        if not self._size:
+            self._size = os.write(self._descriptor, _MARK)
+
+
+def _take_pair(folder: Path) -> tuple[IO[str], int]:
+    for number in range(_MOST_PAIRS):
+        lock = open_lock_file(folder / f"{number}.lock")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return lock, number
+    raise OSError(None, f"{folder} has no free request log", str(folder))
+
+
+def read_all(folder: Path) -> Iterator[StoredCall]:
+    """Yield the calls of all processes that use this folder, oldest first."""
+    pairs = [
+        (call for path in (folder / f"{name}.before.calls", current) for frame in read_frames(path) for call in frame)
+        for current in folder.glob("*.calls")
+        if "." not in (name := current.name.removesuffix(".calls"))
+    ]
+    return heapq.merge(*pairs, key=lambda call: call.real_at)
+
+
+def read_frames(path: Path) -> Iterator[list[StoredCall]]:
+    """Yield the frames of a file, with repeated headers and answers filled in. It ends at a frame that is cut off; a
+    missing file has none."""
+    headers: list[tuple[bytes, bytes]] = []
+    answers: dict[bytes, bytes] = {}
+    for frame in _read_raw_frames(path):
+        calls = []
+        for call in frame:
+            headers = headers if call.headers is None else call.headers
+            answer = answers.get(call.same_answer_as, b"") if call.answer is None else call.answer
+            if call.answer:
+                answers[call.id] = call.answer
+            calls.append(replace(call, headers=headers, answer=answer, same_answer_as=b""))
+        yield calls
+
+
+def _read_raw_frames(path: Path) -> Iterator[list[StoredCall]]:
+    try:
+        content = memoryview(path.read_bytes())
+    except OSError:
+        return
+    at = len(_MARK)
+    if bytes(content[:at]) != _MARK:
+        return
+    while len(content) - at > _LENGTH_BYTES:
+        begin = at + _LENGTH_BYTES
+        end = begin + int.from_bytes(content[at:begin])
+        if end > len(content):
+            return
+        try:
+            yield _CALLS.decode(content[begin:end])
+        except msgspec.DecodeError:
+            return  # The machine lost its power while the frame was written.
+        at = end
+
+
+def _measure(path: Path) -> tuple[int, int]:
+    """Return the number of good bytes at the beginning of a file, and the number of its calls."""
+    size = count = 0
+    with contextlib.suppress(OSError):  # A file that cannot be read has no good bytes.
+        content = path.read_bytes()
+        if content.startswith(_MARK):
+            size = len(_MARK)
+            for frame in _read_raw_frames(path):
+                size += _LENGTH_BYTES + int.from_bytes(content[size : size + _LENGTH_BYTES])
+                count += len(frame)
+    return size, count
