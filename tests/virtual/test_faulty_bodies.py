@@ -36,6 +36,16 @@ async def test_a_fault_in_an_answer_changes_only_what_is_sent(tmp_path: Path) ->
         assert (await shop.call("GET", f"/orders/{code}")).body == before.body
 
 
+async def test_the_request_log_has_the_answer_with_its_fault(tmp_path: Path) -> None:
+    async with open_market(tmp_path, worker=False) as market:
+        shop = await market.shop()
+        await _lay_down(market, {"on": "api", "kind": "layout"})
+        answer = await shop.call("GET", "/orders/DEMO-OPEN")
+        (call,) = (await market.operate("GET", "/marketplace/requests"))["requests"]
+        assert call["answer"].encode() == answer.body
+        assert answer.body.startswith(b"\n")
+
+
 async def test_several_faults_are_in_one_answer_and_a_lost_answer_has_none(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
