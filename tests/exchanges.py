@@ -382,6 +382,11 @@ async def _sandbox(notes: Notebook) -> None:
     await notes.operator("faults", "PUT", "/marketplace/faults", {"seed": 7, "rules": rules})
     await notes.operator("faults shown", "GET", "/marketplace/faults")
     await notes.operator("faults over", "PUT", "/marketplace/faults", {})
+    own = {"seed": 3, "rules": [{"on": "api", "kind": "new_word", "probability": 0.5, "member": "payment_method"}]}
+    path = f"/marketplace/shops/{shop.id}/faults"
+    await notes.operator("shop faults", "PUT", path, own)
+    await notes.operator("shop faults shown", "GET", path)
+    await notes.operator("shop faults over", "DELETE", path)
     play = {"shop_id": shop.id, "set": {"order.line_items[0].quantity": 3}}
     await notes.operator("scenario", "POST", "/marketplace/scenarios/limited_stock", play)
     answer = await notes.market.call(

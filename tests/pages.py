@@ -22,6 +22,9 @@ from kalathi.marketplace.orders.machine import TRANSITIONS
 from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.returns.machine import TRANSITIONS as RETURN_TRANSITIONS
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
+from kalathi.marketplace.sandbox.body_faults import MAY_BE_ABSENT, MAY_BE_NEW, MAY_BE_NULL
+from kalathi.marketplace.sandbox.faults import FaultKind
+from kalathi.marketplace.sandbox.rough import ROUGH
 from kalathi.marketplace.sandbox.scenario import scenarios
 from kalathi.marketplace.web.reply import ERRORS
 from kalathi.marketplace.web.uploads import FileField
@@ -113,6 +116,30 @@ def scenario_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def rough_mixture() -> str:
+    """The rules of the rough mixture."""
+    rows = ["| on | kind | probability | limited to |", "|---|---|---|---|"]
+    for rule in ROUGH:
+        facts = [f"`{rule.member}`"] if rule.member else []
+        facts += [f"{rule.seconds:g} s"] if rule.kind in {FaultKind.DELAY, FaultKind.REORDER} else []
+        facts += ["after the work"] if rule.after else []
+        rows.append(f"| {rule.on} | `{rule.kind}` | {rule.probability:.0%} | {', '.join(facts)} |")
+    return "\n".join(rows) + "\n"
+
+
+def body_members() -> str:
+    """The members that faults in bodies may remove, set to null, or give a new word."""
+    rows = ["| kind | members |", "|---|---|"]
+    shown = {
+        FaultKind.ABSENT_MEMBER: sorted(MAY_BE_ABSENT),
+        FaultKind.NULL_MEMBER: ["those of `absent_member`", *sorted(MAY_BE_NULL - MAY_BE_ABSENT)],
+        FaultKind.NEW_WORD: [
+            name + (f" (except {', '.join(sorted(kept))})" if kept else "") for name, kept in sorted(MAY_BE_NEW.items())
+        ],
+    }
+    return "\n".join([*rows, *(f"| `{kind}` | {', '.join(members)} |" for kind, members in shown.items())]) + "\n"
+
+
 def client_calls() -> str:
     """The methods of the client, in the order in which they stand there."""
     rows = ["| method | what it does |", "|---|---|"]
@@ -165,6 +192,8 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "operations": operations,
     "scenarios": scenario_table,
+    "rough mixture": rough_mixture,
+    "body members": body_members,
 }
 
 

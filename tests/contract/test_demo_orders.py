@@ -250,6 +250,7 @@ async def test_production_has_no_calls_to_move_the_clock_or_set_faults(tmp_path:
             ("POST", "/marketplace/clock", {"advance_seconds": 1}),
             ("GET", "/marketplace/faults", None),
             ("PUT", "/marketplace/faults", {}),
+            ("PUT", "/marketplace/shops/any/faults", {}),
         ):
             answer = await market.operate(method, path, body, status=404)
             assert answer["errors"][0]["code"] == "not_found"

@@ -43,8 +43,8 @@ async def test_the_example_of_the_page_starts_and_a_restart_sets_the_stock_again
         code = await _order(caller)
         assert await caller.accept("token-of-books", code) == (200, {"success": True})
         assert await _stock(caller) == {"BOOK-1": 23, "SHOE-42": 3}
-        faults = await caller.operate("GET", "/marketplace/faults")
-        assert [(rule["shop_id"], rule["kind"]) for rule in faults["rules"]] == [("books", "duplicate")]
+        faults = await caller.operate("GET", "/marketplace/shops/books/faults")
+        assert [rule["kind"] for rule in faults["rules"]] == ["duplicate"]
         await market.kill()
     async with running(tmp_path, *command) as market, calling(market.address) as caller:
         assert await _stock(caller) == {"BOOK-1": 25, "SHOE-42": 3}
@@ -69,7 +69,7 @@ async def test_settings_and_other_commands_are_read_beside_declared_shops(tmp_pa
     path = _write(tmp_path, f'port = 0\n{EXAMPLE}\n[listen]\nforward = "localhost:8000"\n')
     async with running(tmp_path, "--config", str(path), "serve", "--data", str(tmp_path / "data")) as market:
         access = ("--url", market.address, "--token", OPERATOR_TOKEN)
-        code, out, error = await kalathi("--config", str(path), "faults", "list", *access)
+        code, out, error = await kalathi("--config", str(path), "faults", "list", "--shop", "books", *access)
         assert (code, "duplicate" in out) == (0, True), error
     path.write_text('[[shops]]\nid = "a/b"\n\n[serve]\nport = 0\n', "utf-8")
     code, _, error = await kalathi("--config", str(path), "openapi")

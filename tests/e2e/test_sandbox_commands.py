@@ -46,7 +46,11 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
             (("trigger", "new_order", "--shop", "nobody"), "Shop not found"),
             (("faults", "add", "api", "delay", "--call", "nonsense"), "there are accept, "),
             (("faults", "add", "webhooks", "delay", "--call", "accept"), "there are merchant_return_created"),
-            (("faults", "add", "api", "delay", "--shop", "nobody"), "there is no shop nobody"),
+            (("faults", "add", "api", "delay", "--shop", "nobody"), "Shop not found"),
+            (
+                ("faults", "add", "api", "new_word", "--member", "code"),
+                "does not change code; it changes",
+            ),
             (("shop", "list", "--url", market.address.removeprefix("http://")), "must begin with http"),
         ):
             options = to[2:] if "--url" in words else to
@@ -63,12 +67,38 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
             with pytest.raises(aiohttp.ServerDisconnectedError):
                 await session.get(f"{market.address}/merchants/ecommerce/orders")
             status, out, _ = await kalathi("faults", "clear", *to)
-            assert out == "Nothing goes wrong on purpose.\n"
+            own = f"Shop {shop_id} has rules of its own: kalathi faults list --shop {shop_id}\n"
+            assert out == f"There are no fault rules.\n{own}"
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await session.get(f"{market.address}/merchants/ecommerce/orders")
+            _, out, _ = await kalathi("faults", "list", "--shop", shop_id, *to)
+            assert out == "on=api kind=drop call=list\nseed 1\n"
+            status, out, _ = await kalathi("faults", "clear", "--shop", shop_id, *to)
+            assert out == "There are no fault rules.\n"
             async with session.get(f"{market.address}/merchants/ecommerce/orders") as answer:
                 assert answer.status == 200
         log = market.log.read_text("utf-8")
         assert "Traceback" not in log
         assert token not in log
+
+
+async def test_a_rough_marketplace_says_so_until_its_faults_are_cleared_or_replaced(tmp_path: Path) -> None:
+    async with running(tmp_path, *serve(tmp_path, "--rough")) as market, calling(market.address) as caller:
+        to = ("--url", market.address, "--token", OPERATOR_TOKEN)
+        lines = [(await market.process.stdout.readline()).decode() for _ in range(4)]
+        assert lines[2].startswith("--rough: ")
+        assert lines[3].endswith("`kalathi faults clear` turns them off.\n")
+        _, out, _ = await kalathi("faults", "list", *to)
+        assert out.startswith("The rough mixture is on: ")
+        assert out.endswith("turns it off.\nseed 1\n")
+        _, out, _ = await kalathi("faults", "clear", *to)
+        assert out == "There are no fault rules.\n"
+        _, out, _ = await kalathi("faults", "rough", "--seed", "7", *to)
+        assert out.endswith("seed 7\n")
+        _, out, _ = await kalathi("faults", "add", "api", "layout", *to)
+        assert out == "on=api kind=layout\nseed 7\n"
+        laid = await caller.operate("GET", "/marketplace/faults")
+        assert (laid["seed"], len(laid["rules"]), laid["rough"], laid["shops"]) == (7, 1, False, [])
 
 
 async def test_trigger_shows_each_webhooks_outcome_and_check_verifies_it(tmp_path: Path) -> None:

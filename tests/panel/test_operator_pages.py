@@ -276,13 +276,31 @@ async def test_faults_are_switches_and_leave_other_rules_alone(tmp_path: Path) -
         assert set(SWITCHES) <= set(page.form(path).choices)
         page = await place.operator.submit(page, path, dict.fromkeys(SWITCHES, "1"))
         faults = await place.market.operate("GET", "/marketplace/faults")
-        assert (faults["seed"], len(faults["rules"])) == (7, 1 + len(SWITCHES))
+        rules = [rule for switch in SWITCHES.values() for rule in switch.rules]
+        assert (faults["seed"], len(faults["rules"]), faults["rough"]) == (7, 1 + len(rules), False)
         assert page.form(path).values.keys() >= set(SWITCHES)
+        assert "Faults are on. Seed: 7" in page.text
         values = {"form_token": page.form(path).values["form_token"]}
         await place.operator.post(path, values)
         assert len((await place.market.operate("GET", "/marketplace/faults"))["rules"]) == 1
         await place.operator.post(path, {**values, "end_others": "1"})
         assert (await place.market.operate("GET", "/marketplace/faults"))["rules"] == []
+
+
+async def test_the_rough_mixture_is_a_switch_and_shops_with_rules_of_their_own_are_named(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        path = "/operator/sandbox/faults"
+        page = await place.operator.get("/operator/sandbox")
+        assert "Faults are on" not in page.text
+        assert "rules of their own" not in page.text
+        own = {"rules": [{"on": "api", "kind": "delay", "seconds": 0}]}
+        await place.market.operate("PUT", f"/marketplace/shops/{place.shop.id}/faults", own)
+        page = await place.operator.submit(page, path, {"rough": "1"})
+        assert "Faults are on. Seed: 1" in page.text
+        assert "Shops with rules of their own: " in page.text
+        assert "rough" in page.form(path).values
+        await place.operator.post(path, {"form_token": page.form(path).values["form_token"]})
+        assert (await place.market.operate("GET", "/marketplace/faults"))["rough"] is False
 
 
 async def test_scenarios_are_buttons_with_a_sentence_each(tmp_path: Path) -> None:

@@ -80,9 +80,7 @@ def test_a_file_declares_shops_with_locations_listings_and_faults() -> None:
     assert (first.listing.unit_price, first.quantity) == (Decimal("10.40"), 3)
     assert (second.listing.shop_uid, second.quantity) == ("B", 0)
     assert books.faults.seed == 7
-    assert books.faults.rules == (
-        FaultRule(on=FaultPlace.WEBHOOKS, kind=FaultKind.DUPLICATE, call="new_order", shop_id="books"),
-    )
+    assert books.faults.rules == (FaultRule(on=FaultPlace.WEBHOOKS, kind=FaultKind.DUPLICATE, call="new_order"),)
     assert declared.faults == (FaultRule(on=FaultPlace.API, kind=FaultKind.DELAY, shop_id="books"),)
     assert declared.fault_seed == 5
 

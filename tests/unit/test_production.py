@@ -31,6 +31,7 @@ GOOD = {"mode": "production", "public_url": "https://market.example", "ip_ranges
         ({"operator_token": " " * 31 + "x"}, ["--operator-token has fewer than 32 characters"]),
         ({"operator_token": "x" * 32}, []),
         ({"mode": "sandbox", "operator_token": "x"}, []),
+        ({"rough": "true"}, ["--rough is for a sandbox"]),
         ({"ip_ranges": ""}, ["--ip-ranges is empty"]),
         ({"ip_ranges": "everywhere"}, ["everywhere is no range"]),
     ],

@@ -264,6 +264,9 @@ class _Process:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def prepare_body(self, row: DueRow, event_type: str, body: bytes) -> bytes:
+        return body
+
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
     ) -> Answer:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.sandbox.declared import Declaration, Source, read_declaration
 from kalathi.marketplace.sandbox.declared_start import apply_declaration, set_listings
 from kalathi.marketplace.sandbox.faults import FaultPlace
@@ -75,8 +76,9 @@ async def test_a_second_start_sets_the_declared_state_again_and_keeps_the_rest(t
         await market.operate("PUT", "/marketplace/shops/books/listings", [extra])
         await market.operate("POST", "/marketplace/shops/books/locations", {"street_name": "Αιόλου"}, status=201)
         await market.operate("POST", "/marketplace/shops/books/api_token")
-        rule = {"on": "api", "kind": "delay", "shop_id": other.id}
-        await market.operate("PUT", "/marketplace/faults", {"seed": 8, "rules": [rule]})
+        rule = {"on": "api", "kind": "delay"}
+        for path in ("/marketplace/faults", "/marketplace/shops/books/faults", f"/marketplace/shops/{other.id}/faults"):
+            await market.operate("PUT", path, {"seed": 8, "rules": [rule]})
     async with open_market(tmp_path, declared=_declared()) as market:
         shop = await _shop(market)
         assert (await shop.show(code))["state"] == "open", "orders stay"
@@ -86,8 +88,22 @@ async def test_a_second_start_sets_the_declared_state_again_and_keeps_the_rest(t
         assert [location["street_name"] for location in shown["locations"]] == ["Ερμού", "Αιόλου"]
         assert await (await _shop(market, other.token, other.id)).stock() == {"A": 100, "B": 100}
         faults = await market.operate("GET", "/marketplace/faults")
-        assert faults["seed"] == 3
-        assert [rule.get("shop_id") for rule in faults["rules"]] == [None, "books", other.id]
+        assert (faults["seed"], [rule["kind"] for rule in faults["rules"]]) == (3, ["duplicate"])
+        assert faults["shops"] == sorted(["books", other.id])
+        own = await market.operate("GET", "/marketplace/shops/books/faults")
+        assert (own["seed"], [rule["kind"] for rule in own["rules"]]) == (1, ["error"])
+    without = FILE.partition("[[shops.faults]]")[0]
+    async with open_market(tmp_path, declared=_declared(without)) as market:
+        assert (await market.operate("GET", "/marketplace/faults"))["shops"] == [other.id]
+
+
+async def test_a_declared_start_without_rules_leaves_the_rough_mixture_on(tmp_path: Path) -> None:
+    rough = Settings(rough=True)
+    async with open_market(tmp_path, declared=_declared("fault_seed = 3\nfaults = []\n"), settings=rough) as market:
+        assert (await market.operate("GET", "/marketplace/faults"))["rough"]
+    async with open_market(tmp_path, declared=_declared(), settings=rough) as market:
+        faults = await market.operate("GET", "/marketplace/faults")
+        assert (len(faults["rules"]), faults["rough"]) == (1, False)
 
 
 async def test_a_start_with_everything_in_its_declared_state_writes_nothing(tmp_path: Path) -> None:
@@ -126,12 +142,13 @@ async def test_a_token_of_another_shop_or_of_the_operator_is_refused(tmp_path: P
         assert len((await market.operate("GET", "/marketplace/shops"))["shops"]) == 1
 
 
-async def test_more_fault_rules_than_can_be_stored_are_refused(tmp_path: Path) -> None:
-    rule = '[[shops.faults]]\non = "api"\nkind = "delay"\n'
-    text = "".join(f'[[shops]]\nid = "{name}"\ntoken = "token-of-{name}"\n{rule * 60}' for name in "ab")
-    with pytest.raises(ValueError, match="there are 120 fault rules; at most 100"):
-        async with open_market(tmp_path, declared=_declared(text)):
-            pass
+async def test_a_reset_sets_the_declared_rules_of_the_shop_again(tmp_path: Path) -> None:
+    async with open_market(tmp_path, declared=_declared()) as market:
+        path = "/marketplace/shops/books/faults"
+        before = await market.operate("GET", path)
+        await market.operate("PUT", path, {"rules": [{"on": "api", "kind": "drop"}]})
+        await market.operate("POST", "/marketplace/shops/books/reset")
+        assert await market.operate("GET", path) == before
 
 
 async def test_one_shops_listings_can_be_set_again_while_the_marketplace_runs(tmp_path: Path) -> None:

@@ -5,11 +5,21 @@ from typing import Any, cast
 
 import pytest
 
+from kalathi.cli.faults import KINDS
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
-from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, strikes
+from kalathi.marketplace.sandbox.faults import (
+    FaultKind,
+    FaultPlace,
+    FaultRule,
+    Faults,
+    PlacedRule,
+    Target,
+    find_strikes,
+)
+from kalathi.marketplace.sandbox.store import StoredFaults
 from tests.market import Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
@@ -158,16 +168,17 @@ async def test_a_rule_with_a_probability_fails_only_some_calls(tmp_path: Path) -
 
 def test_seed_place_and_call_decide_whether_a_rule_applies() -> None:
     rule = FaultRule(on=FaultPlace.API, kind=FaultKind.ERROR, probability=0.3)
-    calls = [Struck(FaultPlace.API, "shop", "show", f"shop:{number}") for number in range(2000)]
+    calls = [Target(FaultPlace.API, "shop", "show", f"shop:{number}") for number in range(2000)]
 
     def struck(seed: int) -> list[bool]:
-        return [bool(strikes(Faults(seed=seed, rules=(rule,)), call)) for call in calls]
+        return [bool(find_strikes([PlacedRule("0", rule)], seed, call)) for call in calls]
 
     assert struck(1) == struck(1)
     assert struck(1) != struck(2)
     assert 0.25 < sum(struck(1)) / len(calls) < 0.35
-    elsewhere = Struck(FaultPlace.WEBHOOKS, "shop", "new_order", "x")
-    assert not strikes(Faults(rules=(FaultRule(on=FaultPlace.API, kind=FaultKind.ERROR),)), elsewhere)
+    elsewhere = Target(FaultPlace.WEBHOOKS, "shop", "new_order", "x")
+    always = FaultRule(on=FaultPlace.API, kind=FaultKind.ERROR)
+    assert not find_strikes([PlacedRule("0", always)], 1, elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +187,10 @@ def test_seed_place_and_call_decide_whether_a_rule_applies() -> None:
         {"on": "api", "kind": "duplicate"},
         {"on": "api", "kind": "reorder"},
         {"on": "api", "kind": "error", "status": 200},
+        {"on": "api", "kind": "error", "status": 429},
+        {"on": "api", "kind": "layout", "member": "state"},
+        {"on": "api", "kind": "absent_member", "member": "shop_uid"},
+        {"on": "webhooks", "kind": "null_member", "member": "line_items"},
         {"on": "api", "kind": "error", "probability": 0},
         {"on": "api", "kind": "error", "probability": 1.5},
         {"on": "webhooks", "kind": "delay", "seconds": 9},
@@ -211,6 +226,10 @@ class NoDatabase:
         """On disk at once."""
 
 
+def test_the_command_line_offers_every_kind() -> None:
+    assert tuple(FaultKind) == KINDS
+
+
 async def test_a_stale_reading_does_not_restore_old_rules() -> None:
     book = FaultRules(cast(Database, NoDatabase()), None, sandbox=True)
     old = Faults(rules=(FaultRule(on=FaultPlace.API, kind=FaultKind.DROP),))
@@ -218,7 +237,7 @@ async def test_a_stale_reading_does_not_restore_old_rules() -> None:
     await book.lay_down(old)
     changes = book.changes
     await book.lay_down(new)
-    book.follow(old, changes)
+    book.follow(StoredFaults(old), changes)
     assert book.faults == new
-    book.follow(old, book.changes)
+    book.follow(StoredFaults(old), book.changes)
     assert book.faults == old, "another process has laid them down"

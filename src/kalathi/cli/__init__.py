@@ -16,6 +16,7 @@ from kalathi import __version__
 from kalathi.cli.backup import backup, restore
 from kalathi.cli.configuration import defaults_of, read_configuration
 from kalathi.cli.demo import demo
+from kalathi.cli.faults import faults
 from kalathi.cli.listen import listen
 from kalathi.cli.merchant import merchant
 from kalathi.cli.open import open_pages
@@ -23,7 +24,7 @@ from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
 from kalathi.cli.purchase_order import purchase_order
-from kalathi.cli.sandbox import clock, faults, trigger
+from kalathi.cli.sandbox import clock, trigger
 from kalathi.cli.secret_flags import run_without_secrets
 from kalathi.cli.serve import serve, worker
 from kalathi.cli.shops import shop

@@ -1,4 +1,4 @@
-"""`kalathi clock`, `faults` and `trigger`: the sandbox of a running marketplace."""
+"""`kalathi clock` and `trigger`: the sandbox of a running marketplace."""
 
 import json
 import sys
@@ -89,69 +89,6 @@ def trigger(
     show(as_json, played | {"webhooks": [outcome._asdict() for outcome in outcomes]}, "\n".join(lines))
     if check and not all(outcome.is_delivered for outcome in outcomes):
         sys.exit(1)
-
-
-@click.group()
-def faults() -> None:
-    """Inject faults into the sandbox: into the API's answers and into deliveries."""
-
-
-@faults.command("list")
-@operator_options
-def faults_list(data: Path, url: str, token: str, as_json: bool) -> None:
-    """List the fault rules."""
-    laid = operate(data, url, token, lambda operator: operator.faults())
-    show(as_json, laid, _as_lines(laid))
-
-
-@faults.command("add")
-@click.argument("place", type=click.Choice(["api", "webhooks"]))
-@click.argument("kind", type=click.Choice(["delay", "error", "rate_limit", "drop", "timeout", "duplicate", "reorder"]))
-@click.option("--shop", "shop_id", default=None, help="Only this shop.")
-@click.option("--call", default=None, help="Only this call (accept, show, list) or event type (new_order).")
-@click.option("--probability", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0, 60),
-    default=1.0,
-    show_default=True,
-    help="Duration of delay, timeout and reorder.",
-)
-@click.option("--status", type=click.IntRange(500, 599), default=503, show_default=True, help="Status of error.")
-@click.option("--retry-after", "retry_after_seconds", type=click.IntRange(0, 3600), default=5, show_default=True)
-@click.option("--after", is_flag=True, help="Do the work, then lose the answer.")
-@click.option("--seed", type=int, default=None, help="A new seed for all rules.")
-@operator_options
-def faults_add(
-    place: str, kind: str, seed: int | None, data: Path, url: str, token: str, as_json: bool, **facts: Any
-) -> None:
-    """Add a rule.
-
-    \b
-    kalathi faults add api error --status 502 --probability 0.2
-    kalathi faults add webhooks drop --after --shop YlpD0KROym
-    """
-    rule = {"on": place, "kind": kind} | {name: value for name, value in facts.items() if value is not None}
-
-    async def add(operator: Any) -> Any:
-        laid = await operator.faults()
-        return await operator.lay_down(laid["seed"] if seed is None else seed, [*laid["rules"], rule])
-
-    laid = operate(data, url, token, add)
-    show(as_json, laid, _as_lines(laid))
-
-
-@faults.command("clear")
-@operator_options
-def faults_clear(data: Path, url: str, token: str, as_json: bool) -> None:
-    """Remove all fault rules."""
-    laid = operate(data, url, token, lambda operator: operator.lay_down(1, []))
-    show(as_json, laid, _as_lines(laid))
-
-
-def _as_lines(laid: dict[str, Any]) -> str:
-    rules = [" ".join(f"{name}={value}" for name, value in rule.items()) for rule in laid["rules"]]
-    return "\n".join([*rules, f"seed {laid['seed']}"]) if rules else "Nothing goes wrong on purpose."
 
 
 def _move(text: str) -> dict[str, Any]:

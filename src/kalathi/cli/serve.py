@@ -114,7 +114,7 @@ def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, 
         from kalathi.marketplace.kernel.operator_token_file import operator_token
 
         operator_token(settings)  # Create it once, before several processes could each create one.
-        if not declared.is_empty:
+        if settings.rough or not declared.is_empty:
             _run(settings, apply_declared(settings, declared))
         supervise(processes, run, say_ready)
 
@@ -241,6 +241,9 @@ def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
         if opens:
             # Some browsers return only when their window is closed.
             threading.Thread(target=open_in_browser, args=(link, settings.data), daemon=True).start()
+    if settings.rough:
+        click.echo("--rough: a few calls and webhooks have faults on purpose, unless you have set rules of your own.")
+        click.echo("`kalathi faults list` shows the rules and their seed; `kalathi faults clear` turns them off.")
     if settings.open_console:
         click.echo("--open-console: every user of this machine, and every caller of a proxy on it, is the operator.")
     if sockets.watch is not None:
@@ -288,7 +291,7 @@ async def _work(settings: Settings, bound: Any) -> None:
     from kalathi.serving import address_of, log_json_lines, run_server, until_told_to_end
 
     log_json_lines()
-    marketplace = await open_marketplace(settings, settings.public_url)
+    marketplace = await open_marketplace(settings, settings.public_url, is_applied=True)
     marketplace.start()
 
     def ready() -> None:

@@ -41,9 +41,10 @@ from kalathi.marketplace.sandbox import store as sandbox
 from kalathi.marketplace.sandbox.declared import NOTHING_DECLARED, Declaration
 from kalathi.marketplace.sandbox.declared_start import apply_declaration
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
-from kalathi.marketplace.sandbox.fault_rules import FaultRules, FaultyTransport
-from kalathi.marketplace.sandbox.faults import Faults
+from kalathi.marketplace.sandbox.fault_rules import FaultRules
+from kalathi.marketplace.sandbox.faulty_transport import FaultyTransport
 from kalathi.marketplace.sandbox.samples import SampleDocument
+from kalathi.marketplace.sandbox.store import StoredFaults
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.web.callers import Callers
 from kalathi.marketplace.web.context import Context
@@ -77,11 +78,11 @@ class _Kept(NamedTuple):
     """The stored state of a sandbox, read before the worker starts."""
 
     offset_millis: int
-    faults: Faults | None
+    faults: StoredFaults
 
 
 def _load_kept(view: View) -> _Kept:
-    return _Kept(load_offset_millis(view), sandbox.faults(view))
+    return _Kept(load_offset_millis(view), sandbox.load_faults(view))
 
 
 class Marketplace:
@@ -111,7 +112,7 @@ class Marketplace:
         self._network = sender or _network(settings)
         clock = BusinessClock(kept.offset_millis, real)
         self._printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
-        faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox")
+        faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox", is_rough=settings.rough)
         transport = FaultyTransport(self._network, faults)
         commands = CommandRunner(database, clock, KeyReserve(database), terms, idempotency)
         due_work = OrderDueWork(database, commands, clock, terms, self._printer, self._threads)
@@ -285,10 +286,12 @@ async def apply_declared(settings: Settings, declared: Declaration) -> None:
 
 
 async def _apply_declared(database: Database, settings: Settings, declared: Declaration) -> None:
-    if declared.is_empty:
+    if declared.is_empty and not settings.rough:
         return
     operator = hash_token(operator_token(settings))
-    reasons = await database.run(lambda view: apply_declaration(view, declared, operator))
+    reasons = await database.run(
+        lambda view: apply_declaration(view, declared, operator, turns_rough_on=settings.rough)
+    )
     if reasons:
         raise ValueError("\n  ".join(reasons))
 

@@ -99,13 +99,16 @@ class OperatorClient:
         body = {"shop_id": shop_id, "set": values}
         return await self._call("POST", f"/marketplace/scenarios/{quote(scenario, safe='')}", body, seconds=600)
 
-    async def faults(self) -> dict[str, Any]:
-        """The fault rules."""
-        return await self._call("GET", "/marketplace/faults")
+    async def faults(self, shop_id: str | None = None) -> dict[str, Any]:
+        """The fault rules of the marketplace, or the shop's own."""
+        return await self._call("GET", _faults_path(shop_id))
 
-    async def lay_down(self, seed: int, rules: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Set the fault rules."""
-        return await self._call("PUT", "/marketplace/faults", {"seed": seed, "rules": rules})
+    async def lay_down(
+        self, seed: int, rules: Sequence[dict[str, Any]], *, rough: bool = False, shop_id: str | None = None
+    ) -> dict[str, Any]:
+        """Set the fault rules of the marketplace, or the shop's own."""
+        body = {"seed": seed, "rules": rules, "rough": rough}
+        return await self._call("PUT", _faults_path(shop_id), body)
 
     async def _call(self, method: str, path: str, body: Any = None, *, seconds: float = 30) -> dict[str, Any]:
         content = None if body is None else encode(body)
@@ -128,6 +131,10 @@ class OperatorClient:
             raise OperatorError(sentences_of(answer) or f"The marketplace answered {response.status_code}.")
         decoded: dict[str, Any] = msgspec.json.decode(answer)
         return decoded
+
+
+def _faults_path(shop_id: str | None) -> str:
+    return "/marketplace/faults" if shop_id is None else f"/marketplace/shops/{quote(shop_id, safe='')}/faults"
 
 
 def sentences_of(answer: bytes) -> str:

@@ -339,8 +339,11 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.UNAVAILABLE,
         sandbox_only=True,
     ),
-    _operator("GET", "/marketplace/faults", sandbox.show_faults, None, Faults, sandbox_only=True),
-    _operator("PUT", "/marketplace/faults", sandbox.put_faults, Faults, Faults, sandbox_only=True),
+    _operator("GET", "/marketplace/faults", sandbox.show_faults, None, sandbox.FaultsShown, sandbox_only=True),
+    _operator("PUT", "/marketplace/faults", sandbox.put_faults, Faults, sandbox.FaultsShown, sandbox_only=True),
+    _operator("GET", f"{_SHOP}/faults", sandbox.show_shop_faults, None, Faults, sandbox_only=True),
+    _operator("PUT", f"{_SHOP}/faults", sandbox.put_shop_faults, Faults, Faults, sandbox_only=True),
+    _operator("DELETE", f"{_SHOP}/faults", sandbox.remove_shop_faults, None, Faults, sandbox_only=True),
     _operator("GET", "/marketplace/scenarios", sandbox.list_scenarios, None, sandbox.ScenarioList, sandbox_only=True),
     _operator(
         "POST",

@@ -14,10 +14,12 @@ from kalathi.marketplace.api.operator import ShopBody
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.listening.messages import EVENT_TYPES
 from kalathi.marketplace.sandbox import resetting
+from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.player import ScenarioPlayer
 from kalathi.marketplace.sandbox.scenario import find_scenario, overridden, scenarios
 from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.shops.commands import find_shop
 from kalathi.marketplace.shops.model import without_passwords
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply
@@ -31,21 +33,66 @@ class IpRanges(Struct, frozen=True, kw_only=True):
     last_modified: datetime
 
 
+class FaultsShown(Faults, frozen=True, kw_only=True):
+    """The fault rules of the marketplace, and the ids of the shops that have rules of their own."""
+
+    shops: list[str]
+
+
 async def show_faults(context: Context, call: Call) -> Reply:
-    """Show the fault rules of API answers and deliveries."""
-    return Reply(200, encode(context.faults.faults))
+    """Show the fault rules of the marketplace, for the API answers and deliveries of all shops."""
+    return Reply(200, encode(_show(context.faults)))
 
 
 async def put_faults(context: Context, call: Call) -> Reply:
-    """Set the fault rules of API answers and deliveries; an empty list removes all."""
+    """Set the fault rules of the marketplace, for the API answers and deliveries of all shops. An empty list removes
+    all, and turns off the rough mixture. Rules of single shops stay."""
     faults: Faults = call.body
     named = {rule.shop_id for rule in faults.rules if rule.shop_id}
     there = await context.database.read(lambda view: shops.shops_by_id(view, named) if named else {})
+    _check_names(faults, there)
+    await context.faults.lay_down(faults)
+    return Reply(200, encode(_show(context.faults)))
+
+
+async def show_shop_faults(context: Context, call: Call) -> Reply:
+    """Show the shop's own fault rules. They apply in addition to those of the marketplace."""
+    shop_id = await _find_shop_id(context, call)
+    return Reply(200, encode(context.faults.of_shop(shop_id)))
+
+
+async def put_shop_faults(context: Context, call: Call) -> Reply:
+    """Set the shop's own fault rules, with their own seed. The rules of other shops and their numbers of calls stay, so
+    parallel tests with a shop each do not disturb each other."""
+    shop_id = await _find_shop_id(context, call)
+    faults: Faults = call.body
+    _check_names(faults, {shop_id, *(rule.shop_id for rule in faults.rules if rule.shop_id)})
+    await context.faults.lay_down_for_shop(shop_id, faults)
+    return Reply(200, encode(context.faults.of_shop(shop_id)))
+
+
+async def remove_shop_faults(context: Context, call: Call) -> Reply:
+    """Remove the shop's own fault rules."""
+    shop_id = await _find_shop_id(context, call)
+    await context.faults.lay_down_for_shop(shop_id, Faults())
+    return Reply(200, encode(context.faults.of_shop(shop_id)))
+
+
+async def _find_shop_id(context: Context, call: Call) -> str:
+    """Return the id of the shop in the path. Raises NOT_FOUND."""
+    return (await context.database.read_point(lambda view: find_shop(view, call.path["shop_id"]))).id
+
+
+def _show(rules: FaultRules) -> FaultsShown:
+    faults = rules.faults
+    return FaultsShown(seed=faults.seed, rules=faults.rules, rough=faults.rough, shops=rules.list_shops())
+
+
+def _check_names(faults: Faults, there: Collection[str]) -> None:
+    """Check the calls and shops of the rules. Raises INVALID_PARAMETER."""
     wrong = [sentence for number, rule in enumerate(faults.rules) for sentence in _unknown(number, rule, there)]
     if wrong:
         raise invalid_parameter(*wrong[:10])
-    await context.faults.lay_down(faults)
-    return Reply(200, encode(context.faults.faults))
 
 
 def _unknown(number: int, rule: FaultRule, there: Collection[str]) -> Iterator[str]:
@@ -92,9 +139,13 @@ async def play_scenario(context: Context, call: Call) -> Reply:
 
 
 async def reset_one_shop(context: Context, call: Call) -> Reply:
-    """Delete the shop's orders, returns, webhooks, listings, stock and goods in the warehouse. Its settings, locations
-    and token remain. Jobs in flight end without an effect."""
+    """Delete the shop's orders, returns, webhooks, listings, stock, goods in the warehouse and fault rules. Its
+    settings, locations and token remain. Jobs in flight end without an effect."""
     shop = await resetting.run_reset(context.database, call.path["shop_id"], context.declared)
+    context.faults.forget_shop(shop.id)
+    declared = context.declared.shop(shop.id)
+    if declared is not None and not declared.faults.is_empty:
+        await context.faults.lay_down_for_shop(shop.id, declared.faults)
     return Reply(200, encode(ShopBody(shop=without_passwords(shop))))
 
 

@@ -32,6 +32,8 @@ def production_faults(settings: Settings) -> list[str]:
         faults.append(f"--operator-token has {TOO_SHORT}; without the setting a token is made at the first start")
     if settings.metrics_token and is_short(settings.metrics_token):
         faults.append(f"--metrics-token has {TOO_SHORT}")
+    if settings.rough:
+        faults.append("--rough is for a sandbox: production injects no faults")
     return faults + _range_faults(settings)
 
 

@@ -50,6 +50,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             " user of this machine, and to the callers of a proxy on it."
         ),
     ] = False
+    rough: Annotated[
+        bool,
+        Meta(
+            description="Inject a mild mixture of faults into a sandbox's answers and webhooks; `kalathi faults clear`"
+            " turns it off. Each process needs the setting."
+        ),
+    ] = False
     vendor: Annotated[str, Meta(description="The vendor word of the Accept header.")] = "skroutz"
     user_agent: Annotated[str, Meta(description="User-Agent of webhooks.")] = "Skroutz OrderNotifier v1"
     cors_origins: Annotated[

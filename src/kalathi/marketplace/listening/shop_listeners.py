@@ -20,7 +20,8 @@ from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.listening.log_tail import LogTail
 from kalathi.marketplace.listening.stream import Stream, StreamSender
-from kalathi.marketplace.sandbox.fault_rules import FaultRules, FaultyTransport
+from kalathi.marketplace.sandbox.fault_rules import FaultRules
+from kalathi.marketplace.sandbox.faulty_transport import FaultyTransport
 from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
 from kalathi.marketplace.webhooks.dispatcher import Transport
 from kalathi.marketplace.webhooks.listeners import LEASE_MILLIS, LISTENER_URL, end_lease, take_lease
@@ -116,6 +117,10 @@ class ShopListeners:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), _POLL_SECONDS)
         self._came_or_left.clear()
+
+    def prepare_body(self, row: DueRow, event_type: str, body: bytes) -> bytes:
+        """Return the bytes to send, to a listener or to the shop's own URL."""
+        return self._shop_transport.prepare_body(row, event_type, body)
 
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS

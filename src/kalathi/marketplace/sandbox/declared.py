@@ -9,13 +9,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta, Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.money import as_amount, as_rate
 from kalathi.marketplace.kernel.targets import BadUrl, parse_target
 from kalathi.marketplace.sandbox.declared_tables import Fault, find_faults, read_table
-from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults, check_faults
+from kalathi.marketplace.sandbox.fault_checks import check_faults
+from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.toml_lines import Path, find_line, lines_by_path
 from kalathi.marketplace.shops.commands import make_listing
 from kalathi.marketplace.shops.model import (
@@ -85,7 +86,7 @@ class DeclaredShop(Struct, frozen=True, kw_only=True):
     given: frozenset[str]
     token_hash: bytes
     listings: tuple[ListingInStock, ...]
-    # The rules have the shop's id filled in.
+    # The shop's own rules.
     faults: Faults
 
 
@@ -152,7 +153,7 @@ def _declared_shop(table: _ShopTable, given: frozenset[str], path: Path) -> Decl
         given=given - _NOT_OF_THE_SHOP,
         token_hash=hash_token(table.token),
         listings=tuple(ListingInStock(make_listing(entry), entry.quantity) for entry in table.listings),
-        faults=Faults(seed=table.fault_seed, rules=tuple(replace(rule, shop_id=table.id) for rule in table.faults)),
+        faults=Faults(seed=table.fault_seed, rules=table.faults),
     )
 
 

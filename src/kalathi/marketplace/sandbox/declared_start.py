@@ -12,32 +12,35 @@ from kalathi.contract.codec import encode
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, InsertMany, UpdateMany
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.sandbox import store as sandbox
-from kalathi.marketplace.sandbox.declared import MOST_RULES, Declaration, DeclaredShop
+from kalathi.marketplace.sandbox.declared import Declaration, DeclaredShop
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.shops import store
 from kalathi.marketplace.shops.model import Shop
 
 
-def apply_declaration(view: View, declaration: Declaration, operator_token_hash: bytes) -> tuple[ChangeSet, list[str]]:
+def apply_declaration(
+    view: View, declaration: Declaration, operator_token_hash: bytes, *, turns_rough_on: bool = False
+) -> tuple[ChangeSet, list[str]]:
     """Return the change set of a start, and a sentence for each reason why the declaration cannot be applied. With such
-    a sentence, the change set is empty. If everything is in its declared state already, it is empty too."""
+    a sentence, the change set is empty. If everything is in its declared state already, it is empty too.
+
+    With `turns_rough_on`, the start turns on the rough mixture that an earlier run turned off.
+    """
     changes = ChangeSet()
-    if declaration.is_empty:
-        return changes, []
-    stored = sandbox.faults(view) or Faults()
-    faults = _join_faults(stored, declaration)
+    stored = sandbox.load_faults(view)
     reasons = list(_find_taken_tokens(view, declaration, operator_token_hash))
-    if len(faults.rules) > MOST_RULES:
-        reasons.append(
-            f"{declaration.source.name}: with the stored ones there are {len(faults.rules)} fault rules; at most"
-            f" {MOST_RULES} are possible. Remove some, or run: kalathi faults clear"
-        )
     if reasons:
         return changes, reasons
-    for declared in declaration.shops:
-        changes.extend([_set_shop(view, declared), set_listings(view, declared)])
-    if faults != stored:
+    marketplace = stored.marketplace or Faults()
+    faults = _replace_declared(marketplace, declaration)
+    if turns_rough_on and faults.is_empty:
+        # A stored set without rules would turn the mixture off.
+        changes.add(*(sandbox.drop_faults() if stored.marketplace else ()))
+    elif faults != marketplace:
         changes.add(*sandbox.replace_faults(faults))
+    for declared in declaration.shops:
+        own = stored.by_shop.get(declared.shop.id, Faults())
+        changes.extend([_set_shop(view, declared), set_listings(view, declared), _set_faults(declared, own)])
     return changes, []
 
 
@@ -95,13 +98,17 @@ def _with_declared_members(old: Shop, declared: DeclaredShop) -> Shop:
     return replace(old, **members, locations=(*declared.shop.locations, *others))
 
 
-def _join_faults(stored: Faults, declaration: Declaration) -> Faults:
-    """Return one rule set: the rules of the whole marketplace, those of the declared shops, and the stored rules that
-    the declaration does not replace."""
-    ids = {declared.shop.id for declared in declaration.shops}
-    replaced = ids if declaration.faults is None else {*ids, None}
-    own = [rule for declared in declaration.shops for rule in declared.faults.rules]
-    kept = [rule for rule in stored.rules if rule.shop_id not in replaced]
-    seeds = [declared.faults.seed for declared in declaration.shops if declared.faults.rules]
-    seed = declaration.fault_seed if declaration.fault_seed is not None else (*seeds, stored.seed)[0]
-    return Faults(seed=seed, rules=(*(declaration.faults or ()), *own, *kept))
+def _set_faults(declared: DeclaredShop, own: Faults) -> ChangeSet:
+    """Return the changes that set the shop's own fault rules."""
+    if declared.faults.is_empty:
+        return ChangeSet() if own.is_empty else ChangeSet(*sandbox.drop_shop_faults(declared.shop.id))
+    if declared.faults == own:
+        return ChangeSet()
+    return ChangeSet(*sandbox.replace_shop_faults(declared.shop.id, declared.faults))
+
+
+def _replace_declared(stored: Faults, declaration: Declaration) -> Faults:
+    """Return the rules of the marketplace with the declared rules and seed in place of the stored ones."""
+    if declaration.faults is not None:
+        stored = Faults(seed=stored.seed, rules=declaration.faults)
+    return stored if declaration.fault_seed is None else replace(stored, seed=declaration.fault_seed)

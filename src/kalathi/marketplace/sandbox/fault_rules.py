@@ -1,118 +1,199 @@
-"""The stored fault rules, which survive restarts, and the transport that applies them to deliveries."""
+"""The fault rules in force: one set for the whole marketplace, and one for each shop that has its own."""
 
-import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from kalathi.marketplace.kernel.due import DueRow
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.sandbox import store
-from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule, Faults, Struck, check_faults, strikes
-from kalathi.marketplace.webhooks.answer import NO_HEADERS, Answer, SendError
-from kalathi.marketplace.webhooks.dispatcher import Sender
+from kalathi.marketplace.sandbox.fault_checks import check_faults
+from kalathi.marketplace.sandbox.faults import (
+    BODY_KINDS,
+    FaultPlace,
+    Faults,
+    PlacedRule,
+    Strike,
+    Target,
+    find_strikes,
+)
+from kalathi.marketplace.sandbox.rough import ROUGH
+from kalathi.marketplace.sandbox.store import StoredFaults
 
-_NO_RULES: Final[Sequence[FaultRule]] = ()
+_NO_STRIKES: Final[Sequence[Strike]] = ()
+_NO_FAULTS: Final = Faults()
+# The orders and returns of one shop whose numbers are kept.
+_MOST_SUBJECTS: Final = 10_000
+
+
+class RuleSet:
+    """A rule set, and the numbers of its targets since it was set.
+
+    Ids and codes are random, and a seed must give the same faults in every marketplace. So shops are numbered by their
+    first call or event, calls by their shop, and orders and returns by their first event.
+    """
+
+    def __init__(self, faults: Faults, prefix: str = "") -> None:
+        """`prefix` makes the faults of a shop's set independent of those of the marketplace's set."""
+        self.faults = faults
+        self._prefix = prefix
+        rules = [PlacedRule(str(number), rule) for number, rule in enumerate(faults.rules)]
+        if faults.rough:
+            rules += [PlacedRule(f"rough{number}", rule) for number, rule in enumerate(ROUGH)]
+        self._calls = [placed for placed in rules if placed.rule.on is FaultPlace.API]
+        hooks = [placed for placed in rules if placed.rule.on is FaultPlace.WEBHOOKS]
+        self._attempts = [placed for placed in hooks if placed.rule.kind not in BODY_KINDS]
+        self._events = [placed for placed in hooks if placed.rule.kind in BODY_KINDS]
+        self._shops: dict[str, int] = {}
+        self._calls_by_shop: dict[str, int] = {}
+        self._subjects_by_shop: dict[str, dict[str, int]] = {}
+
+    @property
+    def strikes_api(self) -> bool:
+        """Whether there are rules for calls."""
+        return bool(self._calls)
+
+    def on_call(self, shop_id: str, call: str) -> Sequence[Strike]:
+        """Count the call, and return the rules that apply to it."""
+        if not self._calls:
+            return _NO_STRIKES
+        number = self._calls_by_shop[shop_id] = self._calls_by_shop.get(shop_id, 0) + 1
+        return self._strikes(self._calls, FaultPlace.API, shop_id, call, str(number))
+
+    def on_attempt(self, row: DueRow, event_type: str) -> Sequence[Strike]:
+        """Return the rules that apply to an attempt at a delivery, without those for bodies."""
+        if not self._attempts:
+            return _NO_STRIKES
+        name = f"{self._number_subject(row)}:{row.sequence}:{row.attempts}"
+        return self._strikes(self._attempts, FaultPlace.WEBHOOKS, row.shop_id, event_type, name)
+
+    def on_event(self, row: DueRow, event_type: str) -> Sequence[Strike]:
+        """Return the rules that apply to the body of an event. They are the same for each attempt, because a retry
+        sends the same bytes."""
+        if not self._events:
+            return _NO_STRIKES
+        name = f"{self._number_subject(row)}:{row.sequence}"
+        return self._strikes(self._events, FaultPlace.WEBHOOKS, row.shop_id, event_type, name)
+
+    def _strikes(
+        self, rules: Sequence[PlacedRule], on: FaultPlace, shop_id: str, call: str, name: str
+    ) -> Sequence[Strike]:
+        shop = self._shops.setdefault(shop_id, len(self._shops))
+        return find_strikes(rules, self.faults.seed, Target(on, shop_id, call, f"{self._prefix}{shop}:{name}"))
+
+    def _number_subject(self, row: DueRow) -> int:
+        numbers = self._subjects_by_shop.setdefault(row.shop_id, {})
+        if row.subject not in numbers:
+            numbers[row.subject] = next(reversed(numbers.values()), 0) + 1
+            if len(numbers) > _MOST_SUBJECTS:
+                del numbers[next(iter(numbers))]
+        return numbers[row.subject]
 
 
 class FaultRules:
-    """The fault rules of this marketplace."""
+    """All fault rules of this marketplace. In production mode no rule applies."""
 
-    def __init__(self, database: Database, laid_down: Faults | None, *, sandbox: bool) -> None:
-        """`laid_down` are the stored rules. In production mode no rule applies."""
+    def __init__(
+        self, database: Database, laid_down: StoredFaults | None, *, sandbox: bool, is_rough: bool = False
+    ) -> None:
+        """`laid_down` are the stored rules. With `is_rough`, the rough mixture applies if none are stored for the
+        marketplace."""
         self._database = database
         self._sandbox = sandbox
-        self.faults = laid_down if sandbox and laid_down is not None else Faults()
-        self._places = {rule.on for rule in self.faults.rules}
-        # Shops are numbered by their first call. Their ids are random, and a seed must give the same faults again.
-        self._places_of_shops: dict[str, int] = {}
-        self._calls: Counter[str] = Counter()
+        self._usual = Faults(rough=is_rough and sandbox)
+        self._marketplace = RuleSet(self._usual)
+        self._by_shop: dict[str, RuleSet] = {}
+        # The front reads this before each call.
+        self.strikes_api = False
         self.changes = 0
+        self._take_all(laid_down or StoredFaults())
+
+    @property
+    def faults(self) -> Faults:
+        """The rules of the marketplace."""
+        return self._marketplace.faults
+
+    def of_shop(self, shop_id: str) -> Faults:
+        """Return the shop's own rules; empty if it has none."""
+        found = self._by_shop.get(shop_id)
+        return _NO_FAULTS if found is None else found.faults
+
+    def list_shops(self) -> list[str]:
+        """Return the ids of the shops that have rules of their own."""
+        return sorted(self._by_shop)
 
     async def lay_down(self, faults: Faults) -> None:
-        """Replace the fault rules with these. Raises INVALID_PARAMETER."""
+        """Replace the rules of the marketplace with these. Raises INVALID_PARAMETER."""
         check_faults(faults)
         # Count twice, because a reading that overlaps the commit can still show the earlier rules.
         self.changes += 1
         await self._database.commit(ChangeSet(*store.replace_faults(faults)))
-        self._take(faults)
-        self.changes += 1
+        self._marketplace = RuleSet(faults)
+        self._note_change()
 
-    def follow(self, laid_down: Faults | None, changes: int) -> None:
+    async def lay_down_for_shop(self, shop_id: str, faults: Faults) -> None:
+        """Replace the shop's own rules with these; the rules and numbers of other shops stay. Raises
+        INVALID_PARAMETER."""
+        check_faults(faults, shop_id)
+        self.changes += 1
+        rows = store.drop_shop_faults(shop_id) if faults.is_empty else store.replace_shop_faults(shop_id, faults)
+        await self._database.commit(ChangeSet(*rows))
+        if faults.is_empty:
+            self.forget_shop(shop_id)
+        else:
+            self._by_shop[shop_id] = _make_shop_set(faults)
+            self._note_change()
+
+    def forget_shop(self, shop_id: str) -> None:
+        """End the shop's own rules, which another change set has deleted from the database."""
+        self._by_shop.pop(shop_id, None)
+        self._note_change()
+
+    def follow(self, laid_down: StoredFaults, changes: int) -> None:
         """Apply the rules of another process. `changes` is the value of `self.changes` before they were read; if this
         process has set its own rules since then, the reading is stale and ignored."""
-        if changes != self.changes:
+        if changes == self.changes:
+            self._take_all(laid_down)
+
+    def _take_all(self, laid_down: StoredFaults) -> None:
+        """Apply the stored rules. A set that has not changed keeps its numbers."""
+        if not self._sandbox:
             return
-        faults = laid_down if self._sandbox and laid_down is not None else Faults()
-        if faults != self.faults:
-            self._take(faults)
+        marketplace = laid_down.marketplace or self._usual
+        if marketplace != self.faults:
+            self._marketplace = RuleSet(marketplace)
+        before = self._by_shop
+        self._by_shop = {
+            shop_id: own if (own := before.get(shop_id)) and own.faults == faults else _make_shop_set(faults)
+            for shop_id, faults in laid_down.by_shop.items()
+        }
+        self._note_strikes()
 
-    def _take(self, faults: Faults) -> None:
-        self.faults = faults
-        self._places = {rule.on for rule in faults.rules}
-        self._calls.clear()
-        self._places_of_shops.clear()
+    def _note_change(self) -> None:
+        self.changes += 1
+        self._note_strikes()
 
-    @property
-    def strikes_api(self) -> bool:
-        """Whether there are rules for calls. The front checks this before each call."""
-        return FaultPlace.API in self._places
+    def _note_strikes(self) -> None:
+        self.strikes_api = self._marketplace.strikes_api or any(own.strikes_api for own in self._by_shop.values())
 
-    def on_call(self, shop_id: str, call: str) -> Sequence[FaultRule]:
-        """Return the rules that apply to a shop's call; the shop's calls are counted since the rules were set."""
-        self._calls[shop_id] += 1
-        place = self._places_of_shops.setdefault(shop_id, len(self._places_of_shops))
-        return strikes(self.faults, Struck(FaultPlace.API, shop_id, call, f"{place}:{self._calls[shop_id]}"))
+    def on_call(self, shop_id: str, call: str) -> Sequence[Strike]:
+        """Return the rules that apply to a shop's call, the marketplace's first."""
+        found = self._marketplace.on_call(shop_id, call)
+        own = self._by_shop.get(shop_id)
+        return found if own is None else [*found, *own.on_call(shop_id, call)]
 
-    def on_attempt(self, row: DueRow, event_type: str) -> Sequence[FaultRule]:
-        """Return the rules that apply to an attempt at a delivery."""
-        if FaultPlace.WEBHOOKS not in self._places:
-            return _NO_RULES
-        name = f"{row.subject}:{row.sequence}:{row.attempts}"
-        return strikes(self.faults, Struck(FaultPlace.WEBHOOKS, row.shop_id, event_type, name))
+    def on_attempt(self, row: DueRow, event_type: str) -> Sequence[Strike]:
+        """Return the rules that apply to an attempt at a delivery, the marketplace's first."""
+        found = self._marketplace.on_attempt(row, event_type)
+        own = self._by_shop.get(row.shop_id)
+        return found if own is None else [*found, *own.on_attempt(row, event_type)]
+
+    def on_event(self, row: DueRow, event_type: str) -> Sequence[Strike]:
+        """Return the rules that apply to the body of an event, the marketplace's first."""
+        found = self._marketplace.on_event(row, event_type)
+        own = self._by_shop.get(row.shop_id)
+        return found if own is None else [*found, *own.on_event(row, event_type)]
 
 
-class FaultyTransport:
-    """A transport of deliveries that injects the faults of the rules."""
-
-    def __init__(
-        self, sender: Sender, book: FaultRules, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
-        self._sender = sender
-        self._book = book
-        self._sleep = sleep
-
-    async def send(
-        self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
-    ) -> Answer:
-        """Return the endpoint's answer, or an injected one. A delay comes before any other fault."""
-        rules = self._book.on_attempt(row, event_type)
-        for rule in rules:
-            if rule.kind is FaultKind.DELAY:
-                await self._sleep(rule.seconds)
-        for rule in rules:
-            if rule.kind is not FaultKind.DELAY:
-                return await self._go_wrong(rule, row, url, body, headers)
-        return await self._sender.post(url, body, headers)
-
-    async def _go_wrong(
-        self, rule: FaultRule, row: DueRow, url: str, body: bytes, headers: Mapping[str, str]
-    ) -> Answer:
-        if rule.kind is FaultKind.REORDER:
-            # Only the first attempt is held back, so that the subject's next event can be sent in the meantime.
-            if row.attempts:
-                return await self._sender.post(url, body, headers)
-            return Answer(url, None, SendError.HELD_BACK, b"", 0, hold_seconds=rule.seconds)
-        if rule.kind is FaultKind.DUPLICATE:
-            await self._sender.post(url, body, headers)
-            return await self._sender.post(url, body, headers)
-        if rule.after:
-            await self._sender.post(url, body, headers)
-        if rule.kind is FaultKind.TIMEOUT:
-            await self._sleep(rule.seconds)
-            return Answer(url, None, SendError.INJECTED_TIMEOUT, b"", int(rule.seconds * 1000))
-        if rule.kind is FaultKind.DROP:
-            return Answer(url, None, SendError.INJECTED_DROP, b"", 0)
-        status = 429 if rule.kind is FaultKind.RATE_LIMIT else rule.status
-        return Answer(url, status, SendError.INJECTED_STATUS, b"", 0)
+def _make_shop_set(faults: Faults) -> RuleSet:
+    return RuleSet(faults, "shop:")

@@ -1,14 +1,13 @@
 """Seeded faults of API answers and deliveries. Whether a rule applies depends only on the seed, the rule's position in
-the list, and its target, so that a run can be repeated."""
+its set, and the target, so that a run can be repeated."""
 
 import hashlib
+import random
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta, Struct
-
-from kalathi.marketplace.kernel.errors import invalid_parameter
 
 
 class FaultPlace(StrEnum):
@@ -19,7 +18,8 @@ class FaultPlace(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """The kinds of faults."""
+    """The kinds of faults. The first group delays, replaces or loses an answer. The second group changes one place of a
+    JSON body (body_faults.py)."""
 
     DELAY = "delay"
     ERROR = "error"
@@ -29,18 +29,36 @@ class FaultKind(StrEnum):
     DUPLICATE = "duplicate"
     REORDER = "reorder"
 
+    UNKNOWN_MEMBER = "unknown_member"
+    NEW_WORD = "new_word"
+    ABSENT_MEMBER = "absent_member"
+    NULL_MEMBER = "null_member"
+    NUMBER_AS_TEXT = "number_as_text"
+    TEXT_AS_NUMBER = "text_as_number"
+    LAYOUT = "layout"
 
-_OF_WEBHOOKS_ONLY: Final = frozenset({FaultKind.DUPLICATE, FaultKind.REORDER})
-# A worker that ends waits for its running deliveries, but not for long.
-_LONGEST_OF_WEBHOOKS_SECONDS: Final = 8.0
+
+WEBHOOK_KINDS: Final = frozenset({FaultKind.DUPLICATE, FaultKind.REORDER})
+BODY_KINDS: Final = frozenset(
+    {
+        FaultKind.UNKNOWN_MEMBER,
+        FaultKind.NEW_WORD,
+        FaultKind.ABSENT_MEMBER,
+        FaultKind.NULL_MEMBER,
+        FaultKind.NUMBER_AS_TEXT,
+        FaultKind.TEXT_AS_NUMBER,
+        FaultKind.LAYOUT,
+    }
+)
 
 
 class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A rule for one kind of fault.
 
-    `probability` applies to each call or attempt. `shop_id` and `call` limit the rule to one shop, and to one action
-    (`accept`, `show`, `list`) or event type. `seconds` is the length of a delay or a timeout, in real time, or the time
-    for which a reordered event is held back. With `after`, the work is done and only its answer is lost.
+    `probability` applies to each call or attempt; for faults in bodies of webhooks, to each event. `shop_id` and `call`
+    limit the rule to one shop, and to one action (`accept`, `show`, `list`) or event type. `seconds` is the length of a
+    delay or a timeout, in real time, or the time for which a reordered event is held back. With `after`, the work is
+    done and only its answer is lost. `member` limits a fault in a body to one member, such as `payment_method`.
     """
 
     on: FaultPlace
@@ -49,21 +67,29 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     shop_id: Annotated[str, Meta(max_length=50)] | None = None
     call: Annotated[str, Meta(max_length=50)] | None = None
     seconds: Annotated[float, Meta(ge=0, le=60)] = 1.0
-    status: Annotated[int, Meta(ge=500, le=599)] = 503
+    status: Annotated[int, Meta(ge=400, le=599)] = 503
     retry_after_seconds: Annotated[int, Meta(ge=0, le=3600)] = 5
     after: bool = False
+    member: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
 
 
 class Faults(Struct, frozen=True, kw_only=True):
-    """`PUT /marketplace/faults`: the fault rules, which replace all earlier ones."""
+    """A set of fault rules, of the whole marketplace or of one shop. A new set replaces the set before it. With
+    `rough`, a mild mixture of all faults applies too."""
 
     seed: int = 1
     rules: Annotated[tuple[FaultRule, ...], Meta(max_length=100)] = ()
+    rough: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no fault can apply."""
+        return not self.rules and not self.rough
 
 
-class Struck(NamedTuple):
-    """A possible target of a fault: its place, its shop, its call or event type, and a name that is
-    unique in its kind."""
+class Target(NamedTuple):
+    """A possible target of a fault: its place, its shop, its call or event type, and a name that is unique in its
+    place."""
 
     on: FaultPlace
     shop_id: str
@@ -71,35 +97,39 @@ class Struck(NamedTuple):
     name: str
 
 
-def check_faults(faults: Faults) -> None:
-    """Check the rules. Raises INVALID_PARAMETER for a kind or a duration that a rule's place does not allow."""
-    wrong = []
-    for place, rule in enumerate(faults.rules):
-        if rule.on is FaultPlace.API and rule.kind in _OF_WEBHOOKS_ONLY:
-            wrong.append(f"rules[{place}].kind: {rule.kind} is for webhooks only.")
-        if rule.on is FaultPlace.WEBHOOKS and rule.seconds > _LONGEST_OF_WEBHOOKS_SECONDS and _waits(rule):
-            wrong.append(f"rules[{place}].seconds: at most {_LONGEST_OF_WEBHOOKS_SECONDS:g} on webhooks.")
-    if wrong:
-        raise invalid_parameter(*wrong[:10])
+class Strike(NamedTuple):
+    """A rule that applies to a target. `seed` depends only on the rule's set, the rule's position and the target."""
+
+    rule: FaultRule
+    seed: str
+
+    def make_chance(self) -> random.Random:
+        """Return the random source of this strike. It always gives the same numbers."""
+        return random.Random(self.seed)  # noqa: S311  (a fault that can be repeated is no secret)
 
 
-def strikes(faults: Faults, what: Struck) -> Sequence[FaultRule]:
+class PlacedRule(NamedTuple):
+    """A rule and its position in its set, such as `0`."""
+
+    position: str
+    rule: FaultRule
+
+
+def find_strikes(rules: Sequence[PlacedRule], seed: int, target: Target) -> list[Strike]:
     """Return the rules that apply to this target, in their order."""
-    return [
-        rule
-        for place, rule in enumerate(faults.rules)
-        if rule.on is what.on
-        and rule.shop_id in {None, what.shop_id}
-        and rule.call in {None, what.call}
-        and _chance(faults.seed, place, what.name) < rule.probability
-    ]
+    found = []
+    for position, rule in rules:
+        if (
+            rule.on is target.on
+            and rule.shop_id in {None, target.shop_id}
+            and rule.call in {None, target.call}
+            and _chance(strike_seed := f"{seed}:{position}:{target.name}") < rule.probability
+        ):
+            found.append(Strike(rule, strike_seed))
+    return found
 
 
-def _waits(rule: FaultRule) -> bool:
-    return rule.kind in {FaultKind.DELAY, FaultKind.TIMEOUT}
-
-
-def _chance(seed: int, place: int, name: str) -> float:
-    """Return a pseudo-random number from 0 to 1 that depends only on the arguments."""
-    digest = hashlib.blake2b(f"{seed}:{place}:{name}".encode(), digest_size=8).digest()
+def _chance(strike_seed: str) -> float:
+    """Return a pseudo-random number from 0 to 1 that depends only on the argument."""
+    digest = hashlib.blake2b(strike_seed.encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

@@ -5,6 +5,7 @@ from typing import Final
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete
 from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.kernel.storage.schema import METADATA
+from kalathi.marketplace.sandbox import store as sandbox
 from kalathi.marketplace.sandbox.declared import Declaration
 from kalathi.marketplace.sandbox.declared_start import set_listings
 from kalathi.marketplace.shops import commands as shop_commands
@@ -35,11 +36,12 @@ async def run_reset(database: Database, shop_id: str, declaration: Declaration) 
 
 
 def reset_shop(view: View, shop_id: str) -> tuple[ChangeSet, Shop]:
-    """Return the deletion of the shop's orders, returns, events, due jobs, documents, listings, stock and remembered
-    answers, and the shop. Raises NOT_FOUND."""
+    """Return the deletion of the shop's orders, returns, events, due jobs, documents, listings, stock, fault rules and
+    remembered answers, and the shop. Raises NOT_FOUND."""
     shop = shop_commands.find_shop(view, shop_id)
     # The new version of the shop ends the kept answers to its calls (docs/decisions/0057).
     changes = ChangeSet(shops.update_shop(shop, shops.shop_version(view, shop_id)))
     changes.add(*(Delete(table, {"shop_id": shop_id}, touches=None) for table in RESET_TABLES))
+    changes.add(*sandbox.drop_shop_faults(shop_id))
     changes.add(Delete("idempotency_keys", {"owner": shop_id}, touches=None))
     return changes, shop

@@ -1,4 +1,4 @@
-"""Injected faults of calls in a sandbox: a delay, a false answer, or no answer."""
+"""Injected faults of calls in a sandbox: a delay, a changed or false answer, or no answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,25 +7,39 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from kalathi.marketplace.kernel.errors import ErrorCode
-from kalathi.marketplace.sandbox.faults import FaultKind, FaultRule
-from kalathi.marketplace.web.reply import INTERNAL_ERROR, Reply, envelope_reply
+from kalathi.marketplace.sandbox.body_faults import change_body
+from kalathi.marketplace.sandbox.faults import BODY_KINDS, FaultKind, FaultRule, Strike
+from kalathi.marketplace.web.reply import INTERNAL_ERROR, JSON, Reply, envelope_reply
 
 # The server adds a function under this name to a request's extensions. The function aborts the connection.
 CUT_OFF: Final = "kalathi.cut_off"
-_SENTENCE: Final = "The sandbox was told to fail this call."
+_SENTENCE: Final = "A fault rule of the sandbox failed this call."
+# The code of an injected 4xx. A status that is not here has the code of 422, because clients classify errors by status.
+_CODES: Final = {
+    400: ErrorCode.UNREADABLE_BODY,
+    401: ErrorCode.UNAUTHORIZED,
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    406: ErrorCode.NOT_ACCEPTABLE,
+    409: ErrorCode.CONFLICT,
+    413: ErrorCode.BODY_TOO_LARGE,
+    415: ErrorCode.COMPRESSED_BODY,
+    422: ErrorCode.INVALID_PARAMETER,
+}
 
 
 async def go_wrong(
-    rules: Sequence[FaultRule], answer: Callable[[], Awaitable[Reply]], scope: Scope, receive: Receive, send: Send
+    strikes: Sequence[Strike], answer: Callable[[], Awaitable[Reply]], scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answer a call according to the rules: all delays first, then the first rule that replaces or drops the answer."""
-    for rule in rules:
-        if rule.kind is FaultKind.DELAY:
-            await asyncio.sleep(rule.seconds)
-    final = next((rule for rule in rules if rule.kind is not FaultKind.DELAY), None)
+    """Answer a call according to the rules: all delays first, then the first rule that replaces or drops the answer. An
+    answer that is not replaced gets the faults in its body."""
+    for strike in strikes:
+        if strike.rule.kind is FaultKind.DELAY:
+            await asyncio.sleep(strike.rule.seconds)
+    final = _find_final(strikes)
     reply = await answer() if final is None or final.after else None
     if final is None and reply is not None:
-        await reply(scope, receive, send)
+        await apply_body_faults(strikes, reply)(scope, receive, send)
         return
     if final is None:
         return
@@ -37,9 +51,29 @@ async def go_wrong(
         await _make_fault_reply(final)(scope, receive, send)
 
 
+def apply_body_faults(strikes: Sequence[Strike], reply: Reply) -> Reply:
+    """Return the answer with the faults in its body that apply to the call. Only JSON is changed."""
+    if JSON not in reply.headers:
+        return reply
+    body = reply.body
+    for strike in strikes:
+        if strike.rule.kind in BODY_KINDS:
+            body = change_body(body, strike.rule.kind, strike.make_chance(), strike.rule.member)
+    return reply if body is reply.body else reply._replace(body=body)
+
+
+def _find_final(strikes: Sequence[Strike]) -> FaultRule | None:
+    """Return the first rule that replaces or drops the answer, or None."""
+    others = (strike.rule for strike in strikes if strike.rule.kind not in BODY_KINDS)
+    return next((rule for rule in others if rule.kind is not FaultKind.DELAY), None)
+
+
 def _make_fault_reply(rule: FaultRule) -> Reply:
     if rule.kind is FaultKind.RATE_LIMIT:
         return envelope_reply(ErrorCode.RATE_LIMITED, _SENTENCE, rule.retry_after_seconds)
+    if rule.status < INTERNAL_ERROR.status:
+        code = _CODES.get(rule.status, ErrorCode.INVALID_PARAMETER)
+        return envelope_reply(code, _SENTENCE, None)._replace(status=rule.status)
     if rule.status == INTERNAL_ERROR.status:
         return envelope_reply(None, _SENTENCE, None)
     return envelope_reply(ErrorCode.UNAVAILABLE, _SENTENCE, rule.retry_after_seconds)._replace(status=rule.status)

@@ -35,6 +35,10 @@ class Sender(Protocol):
 class Transport(Protocol):
     """The layer between the dispatcher and the network. A sandbox injects faults here."""
 
+    def prepare_body(self, row: DueRow, event_type: str, body: bytes) -> bytes:
+        """Return the bytes to sign and send: the event's own, or with a fault of the sandbox."""
+        ...
+
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
     ) -> Answer:
@@ -128,7 +132,7 @@ class Dispatcher:
         if url is None:
             answer = Answer("", None, why_not, b"", 0)
         else:
-            headers = NO_HEADERS
+            body, headers = self._transport.prepare_body(row, event_type, body), NO_HEADERS
             if secrets:
                 name = store.message_id(row.shop_id, row.subject, row.sequence)
                 headers = sign_headers(secrets, name, real_millis() // 1000, body)

@@ -93,7 +93,7 @@ Part = Insert | InsertMany | Guarded | GuardedMany
 
 
 # Subscribers of these tables are also called for updates and deletes, because they cache rows in memory.
-WATCHED: Final = frozenset({"api_tokens", "shops"})
+WATCHED: Final = frozenset({"api_tokens", "sandbox_faults", "shops"})
 
 
 class NewJob(NamedTuple):

@@ -251,7 +251,7 @@ _table("used_links", _bytes("link_hash"), _integer("expires_at"), PrimaryKeyCons
 # Random keys that belong to this installation.
 _table("secrets", _text("name"), _bytes("value"), PrimaryKeyConstraint("name"))
 
-# The fault rules of a sandbox: one row.
+# The fault rules of a sandbox: one row of the marketplace, and one of each shop with rules of its own.
 _table("sandbox_faults", _text("name"), _bytes("document"), PrimaryKeyConstraint("name"), small_rows=False)
 
 # The answers to POSTs with an Idempotency-Key; the owner is a shop's id, or the operator.

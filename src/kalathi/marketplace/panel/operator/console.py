@@ -37,39 +37,63 @@ class Switch(NamedTuple):
     """A fault that can be switched on and off."""
 
     sentence: str
-    rule: FaultRule
+    rules: tuple[FaultRule, ...]
 
 
-_API, _HOOKS = FaultPlace.API, FaultPlace.WEBHOOKS
+def _on_api(sentence: str, kind: FaultKind, **facts: Any) -> Switch:
+    return Switch(sentence, (FaultRule(on=FaultPlace.API, kind=kind, **facts),))
+
+
+def _on_webhooks(sentence: str, kind: FaultKind, **facts: Any) -> Switch:
+    return Switch(sentence, (FaultRule(on=FaultPlace.WEBHOOKS, kind=kind, **facts),))
+
+
+def _in_half_of_the_bodies(sentence: str, kind: FaultKind) -> Switch:
+    return Switch(sentence, tuple(FaultRule(on=place, kind=kind, probability=0.5) for place in FaultPlace))
+
+
 SWITCHES: Final[dict[str, Switch]] = {
-    "api_slow": Switch(
-        "Each call of the API takes two seconds longer", FaultRule(on=_API, kind=FaultKind.DELAY, seconds=2)
+    "api_slow": _on_api("Each call of the API takes two seconds longer", FaultKind.DELAY, seconds=2),
+    "api_errors": _on_api("Half of the calls fail with 503", FaultKind.ERROR, probability=0.5),
+    "api_refused": _on_api("One call in ten is refused with 422", FaultKind.ERROR, probability=0.1, status=422),
+    "api_limits": _on_api("One call in five is refused with 429", FaultKind.RATE_LIMIT, probability=0.2),
+    "api_lost": _on_api(
+        "One call in five is done, and its answer is lost", FaultKind.DROP, probability=0.2, after=True
     ),
-    "api_errors": Switch("Half of the calls fail with 503", FaultRule(on=_API, kind=FaultKind.ERROR, probability=0.5)),
-    "api_limits": Switch(
-        "One call in five is refused with 429", FaultRule(on=_API, kind=FaultKind.RATE_LIMIT, probability=0.2)
-    ),
-    "api_lost": Switch(
-        "One call in five is done, and its answer is lost",
-        FaultRule(on=_API, kind=FaultKind.DROP, probability=0.2, after=True),
-    ),
-    "webhooks_slow": Switch("Webhooks come three seconds late", FaultRule(on=_HOOKS, kind=FaultKind.DELAY, seconds=3)),
-    "webhooks_errors": Switch(
-        "Half of the webhooks fail with 503", FaultRule(on=_HOOKS, kind=FaultKind.ERROR, probability=0.5)
-    ),
-    "webhooks_lost": Switch(
-        "One webhook in three is lost on its way", FaultRule(on=_HOOKS, kind=FaultKind.DROP, probability=0.33)
-    ),
-    "webhooks_unheard": Switch(
+    "webhooks_slow": _on_webhooks("Webhooks come three seconds late", FaultKind.DELAY, seconds=3),
+    "webhooks_errors": _on_webhooks("Half of the webhooks fail with 503", FaultKind.ERROR, probability=0.5),
+    "webhooks_lost": _on_webhooks("One webhook in three is lost on its way", FaultKind.DROP, probability=0.33),
+    "webhooks_unheard": _on_webhooks(
         "One webhook in three arrives, and its answer is lost",
-        FaultRule(on=_HOOKS, kind=FaultKind.TIMEOUT, probability=0.33, seconds=1, after=True),
+        FaultKind.TIMEOUT,
+        probability=0.33,
+        seconds=1,
+        after=True,
     ),
-    "webhooks_twice": Switch(
-        "Half of the webhooks arrive twice", FaultRule(on=_HOOKS, kind=FaultKind.DUPLICATE, probability=0.5)
+    "webhooks_twice": _on_webhooks("Half of the webhooks arrive twice", FaultKind.DUPLICATE, probability=0.5),
+    "webhooks_order": _on_webhooks(
+        "One webhook in three arrives after the one that follows it", FaultKind.REORDER, probability=0.33, seconds=30
     ),
-    "webhooks_order": Switch(
-        "One webhook in three arrives after the one that follows it",
-        FaultRule(on=_HOOKS, kind=FaultKind.REORDER, probability=0.33, seconds=30),
+    "bodies_unknown": _in_half_of_the_bodies(
+        "Half of the answers and webhooks have an unknown member", FaultKind.UNKNOWN_MEMBER
+    ),
+    "bodies_words": _in_half_of_the_bodies(
+        "Half of the answers and webhooks have a new word, such as a new payment method", FaultKind.NEW_WORD
+    ),
+    "bodies_absent": _in_half_of_the_bodies(
+        "Half of the answers and webhooks lack an optional member", FaultKind.ABSENT_MEMBER
+    ),
+    "bodies_null": _in_half_of_the_bodies(
+        "Half of the answers and webhooks have null for an optional member", FaultKind.NULL_MEMBER
+    ),
+    "bodies_texts": _in_half_of_the_bodies(
+        "Half of the answers and webhooks have a number as text", FaultKind.NUMBER_AS_TEXT
+    ),
+    "bodies_numbers": _in_half_of_the_bodies(
+        "Half of the answers and webhooks have a text of digits as a number", FaultKind.TEXT_AS_NUMBER
+    ),
+    "bodies_layout": _in_half_of_the_bodies(
+        "Half of the answers and webhooks have whitespace and another order of members", FaultKind.LAYOUT
     ),
 }
 
@@ -112,12 +136,14 @@ async def move_clock(visit: Visit) -> Answer:
 
 
 async def lay_down_faults(visit: Visit) -> Answer:
-    """Set the fault rules to the switches that are on and, unless removed, the rules from other sources."""
+    """Set the fault rules of the marketplace to the switches that are on and, unless removed, the rules from other
+    sources."""
     _check_sandbox(visit)
     faults = visit.context.faults.faults
-    chosen = [switch.rule for name, switch in SWITCHES.items() if visit.form.has(name)]
+    chosen = [rule for name, switch in SWITCHES.items() if visit.form.has(name) for rule in switch.rules]
     others = () if visit.form.has("end_others") else _others(faults)
-    await visit.context.faults.lay_down(Faults(seed=faults.seed, rules=(*others, *chosen)))
+    rules, rough = (*others, *chosen), visit.form.has("rough")
+    await visit.context.faults.lay_down(Faults(seed=faults.seed, rules=rules, rough=rough))
     return See(CONSOLE, done="faults")
 
 
@@ -165,13 +191,17 @@ async def _console(visit: Visit, played: Played | None) -> Answer:
         }
 
     content = await context.database.read_list(query)
-    rules = context.faults.faults.rules
+    faults, own = context.faults.faults, set(context.faults.list_shops())
     demo = [(code, found.order.state.value) for code in context.demo.codes() if (found := context.demo.find(code))]
     more = {
         "problems": visit.problems,
         "moment": athens(now),
-        "switches": [(name, switch.sentence, switch.rule in rules) for name, switch in SWITCHES.items()],
-        "others": [str(rule) for rule in _others(context.faults.faults)],
+        "faults": faults,
+        "switches": [
+            (name, switch.sentence, set(switch.rules) <= set(faults.rules)) for name, switch in SWITCHES.items()
+        ],
+        "others": [str(rule) for rule in _others(faults)],
+        "own": [shop.name for shop in content["shops"] if shop.id in own],
         "scenarios": list(scenarios().values()),
         "demo": demo,
         "kinds": tuple(kind.value for kind in TriggerKind),
@@ -207,7 +237,7 @@ def _coming(visit: Visit, row: DueRow, now: datetime) -> Coming:
 
 
 def _others(faults: Faults) -> tuple[FaultRule, ...]:
-    switched = {switch.rule for switch in SWITCHES.values()}
+    switched = {rule for switch in SWITCHES.values() for rule in switch.rules if set(switch.rules) <= set(faults.rules)}
     return tuple(rule for rule in faults.rules if rule not in switched)
 
 
