@@ -38,7 +38,8 @@ class AsyncKalathi:
         """Start a marketplace of its own as a process, and end it afterwards. `options` are those of `kalathi serve`,
         such as `--rough`. Raises ServerFailedError."""
         with run_server(options) as server:
-            async with cls.connect(server.url, server.operator_token) as kalathi:
+            connecting = cls.connect(server.url, server.operator_token)
+            async with connecting as kalathi:
                 yield kalathi
 
     @classmethod

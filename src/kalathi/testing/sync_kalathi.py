@@ -37,8 +37,10 @@ class Kalathi:
     def start(cls, *options: str) -> Iterator[Self]:
         """Start a marketplace of its own as a process, and end it afterwards. `options` are those of `kalathi serve`,
         such as `--rough`. Raises ServerFailedError."""
-        with run_server(options) as server, cls.connect(server.url, server.operator_token) as kalathi:
-            yield kalathi
+        with run_server(options) as server:
+            connecting = cls.connect(server.url, server.operator_token)
+            with connecting as kalathi:
+                yield kalathi
 
     @classmethod
     @contextmanager
