@@ -28,7 +28,7 @@ in_a_shell = pytest.mark.skipif(
 )
 
 
-async def _run(blocks: list[str], folder: Path, **variables: str) -> str:
+async def run_blocks(blocks: list[str], folder: Path, **variables: str) -> str:
     """Runs the blocks as one script; gives what it prints."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")} | variables
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
@@ -51,14 +51,14 @@ async def _run(blocks: list[str], folder: Path, **variables: str) -> str:
 
 @in_a_shell
 async def test_the_commands_of_the_first_order_page_work(tmp_path: Path) -> None:
-    out = await _run(_blocks("docs/first-order.md"), tmp_path)
+    out = await run_blocks(_blocks("docs/first-order.md"), tmp_path)
     assert out.endswith("accepted\ndelivered\n"), out
     assert (tmp_path / "voucher.pdf").read_bytes().startswith(b"%PDF")
 
 
 @in_a_shell
 async def test_the_commands_of_the_connect_page_work(tmp_path: Path) -> None:
-    out = await _run(_blocks("docs/connect-your-shop.md"), tmp_path)
+    out = await run_blocks(_blocks("docs/connect-your-shop.md"), tmp_path)
     assert "would accept" in out
     assert "would reject" in out
     assert "Nothing needs a person." in out
@@ -70,7 +70,7 @@ async def test_the_commands_of_the_connect_page_work(tmp_path: Path) -> None:
 @in_a_shell
 async def test_the_documented_backup_of_sqlite_can_be_restored(tmp_path: Path) -> None:
     blocks = [block for block in _blocks("docs/operating.md") if "DATABASE" not in block and "RESTORED" not in block]
-    assert "Βιβλία Αθηνά" in await _run(blocks, tmp_path)
+    assert "Βιβλία Αθηνά" in await run_blocks(blocks, tmp_path)
 
 
 @in_a_shell
@@ -78,7 +78,7 @@ async def test_the_documented_backup_of_postgresql_can_be_restored(tmp_path: Pat
     blocks = [block for block in _blocks("docs/operating.md") if "DATABASE" in block or "RESTORED" in block]
     database, restored = fresh_postgres(), empty_postgres()
     path = f"{postgres_tools()}:{os.environ['PATH']}"
-    assert "Βιβλία Αθηνά" in await _run(blocks, tmp_path, DATABASE=database, RESTORED=restored, PATH=path)
+    assert "Βιβλία Αθηνά" in await run_blocks(blocks, tmp_path, DATABASE=database, RESTORED=restored, PATH=path)
     drop_postgres(database)
     drop_postgres(restored)
 

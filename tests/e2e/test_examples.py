@@ -28,7 +28,8 @@ EXAMPLES = ROOT / "examples"
 EVENT = (ROOT / "tests/data/examples/webhooks/orders/01-new-order.json").read_bytes()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that no process listens on."""
     with socket.create_server(("127.0.0.1", 0)) as bound:
         port: int = bound.getsockname()[1]
         return port
@@ -68,7 +69,7 @@ async def _post(url: str, body: bytes) -> int:
 async def test_a_framework_receives_webhooks_into_the_inbox_of_the_connector(
     tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    port = _free_port()
+    port = free_port()
     async with _application(tmp_path, *(part.replace("PORT", str(port)) for part in command)):
         url = f"http://127.0.0.1:{port}/webhooks/"
         assert await _post(f"{url}change-me", EVENT) == 200
@@ -84,7 +85,7 @@ async def test_a_framework_receives_webhooks_into_the_inbox_of_the_connector(
 
 
 async def test_a_mounted_receiver_ignores_a_trailing_slash(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     async with _application(tmp_path, "-m", "uvicorn", "fastapi_receiver:app", "--port", str(port)):
         for path, status in (("change-me/", 200), ("change-me?any=1", 200), ("change-me//", 404), ("change-m/", 404)):
             assert await _post(f"http://127.0.0.1:{port}/webhooks/{path}", EVENT) == status, path
