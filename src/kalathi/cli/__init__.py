@@ -15,13 +15,15 @@ import click
 from kalathi import __version__
 from kalathi.cli.backup import backup, restore
 from kalathi.cli.configuration import defaults_of, read_configuration
+from kalathi.cli.deliveries import deliveries
 from kalathi.cli.demo import demo
 from kalathi.cli.listen import listen
 from kalathi.cli.merchant import merchant
 from kalathi.cli.open import open_pages
 from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
-from kalathi.cli.output import OUTPUT
+from kalathi.cli.orders import order
+from kalathi.cli.output import OUTPUT, echo_json
 from kalathi.cli.purchase_order import purchase_order
 from kalathi.cli.sandbox import clock, faults, trigger
 from kalathi.cli.secret_flags import run_without_secrets
@@ -33,15 +35,26 @@ from kalathi.cli.simulate import simulate
 class _CommandLine(click.Group):
     """The group of all commands. No command fails because its output cannot be printed."""
 
+    _reports_json = False
+
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run a command line."""
         OUTPUT.take_over()
-        run_without_secrets(self, arguments[0] if arguments and arguments[0] is not None else sys.argv[1:])
+        given = arguments[0] if arguments and arguments[0] is not None else sys.argv[1:]
+        run_without_secrets(self, given)
+        self._reports_json = "--json" in given
         return super().main(*arguments, **settings)
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command. Report an error if its result could not be printed completely."""
-        result = super().invoke(context)
+        """Run the command. Report an error if its result could not be printed completely. With --json, a mistake in the
+        command line is reported as JSON too."""
+        try:
+            result = super().invoke(context)
+        except click.UsageError as error:
+            if not self._reports_json:
+                raise
+            echo_json({"errors": [{"code": "usage", "messages": [error.format_message()]}]}, err=True)
+            context.exit(error.exit_code)
         if problem := OUTPUT.problem():
             fail(problem)
         return result
@@ -86,6 +99,8 @@ for _command in (
     purchase_order,
     demo,
     shop,
+    order,
+    deliveries,
     clock,
     trigger,
     faults,
