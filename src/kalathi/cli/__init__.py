@@ -14,10 +14,12 @@ import click
 
 from kalathi import __version__
 from kalathi.cli.backup import backup, restore
+from kalathi.cli.carts import cart
 from kalathi.cli.configuration import defaults_of, read_configuration
 from kalathi.cli.deliveries import deliveries
 from kalathi.cli.demo import demo
 from kalathi.cli.listen import listen
+from kalathi.cli.listings import listing
 from kalathi.cli.merchant import merchant
 from kalathi.cli.open import open_pages
 from kalathi.cli.openapi import openapi
@@ -25,11 +27,13 @@ from kalathi.cli.operating import fail
 from kalathi.cli.orders import order
 from kalathi.cli.output import OUTPUT, echo_json
 from kalathi.cli.purchase_order import purchase_order
-from kalathi.cli.sandbox import clock, faults, trigger
+from kalathi.cli.returns import returns
+from kalathi.cli.sandbox import clock, faults
 from kalathi.cli.secret_flags import run_without_secrets
 from kalathi.cli.serve import serve, worker
 from kalathi.cli.shops import shop
 from kalathi.cli.simulate import simulate
+from kalathi.cli.trigger import trigger
 
 
 class _CommandLine(click.Group):
@@ -99,7 +103,10 @@ for _command in (
     purchase_order,
     demo,
     shop,
+    listing,
+    cart,
     order,
+    returns,
     deliveries,
     clock,
     trigger,

@@ -2,7 +2,6 @@
 support and couriers."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -10,6 +9,7 @@ import click
 
 from kalathi.cli.completing import complete_codes
 from kalathi.cli.generated import Done, make_command
+from kalathi.cli.order_lines import with_line_ids
 from kalathi.cli.rejecting import REJECT_OPTIONS, read_rejection
 from kalathi.cli.struct_options import options_of, read_body
 from kalathi.cli.tables import paint_state
@@ -62,7 +62,9 @@ def _order_command(name: str, path: str, operation: Operation) -> click.Command:
             body = read_rejection(given)
         if body is not None and (offered or "line_items" in body):
             order = (await operator.order(code))["order"]
-            body = _fill_in(body, order, offered) | _with_line_ids(body, order)
+            body = _fill_in(body, order, offered)
+            if "line_items" in body:
+                body["line_items"] = with_line_ids(body["line_items"], order)
         answer = await operator.call("POST", f"/marketplace/orders/{quote(code, safe='')}/{path}", body)
         if word in _PLACING:
             answer["new_order"] = await _find_new_order(operator, code, word)
@@ -84,19 +86,6 @@ def _first_at(order: dict[str, Any], path: tuple[str, ...]) -> Any:
     for place in places:
         found = (found or {}).get(place)
     return found[0][member] if found else None
-
-
-def _with_line_ids(body: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
-    """Return the body's lines with the ids of the order's lines. A line may also be named by its shop_uid."""
-    lines = order["line_items"]
-    ids = {line["id"] for line in lines}
-    by_uid = {line[name]: line["id"] for name in ("shop_uid", "shop_variation_uid") for line in lines if name in line}
-    name_line = partial(_name_line, ids=ids, by_uid=by_uid)
-    return {"line_items": [name_line(entry) for entry in body["line_items"]]} if body.get("line_items") else {}
-
-
-def _name_line(entry: dict[str, Any], ids: set[str], by_uid: dict[str, str]) -> dict[str, Any]:
-    return entry if entry["id"] in ids else entry | {"id": by_uid.get(entry["id"], entry["id"])}
 
 
 async def _find_new_order(operator: Any, code: str, word: str) -> str | None:

@@ -97,9 +97,11 @@ def options_of(
     optional: Collection[str] = (),
     leave_out: Collection[str] = (),
     choices: Mapping[str, Collection[str]] | None = None,
+    defaults: Mapping[str, str] | None = None,
 ) -> list[click.Option]:
     """Return the options of a body. `flags` are other names of options by member, `optional` are members that the
-    command fills in, `choices` are the valid values of members whose type does not name them."""
+    command fills in, `choices` are the valid values of members whose type does not name them, `defaults` are the
+    command's own defaults, for the help."""
     options: list[click.Option] = []
     objects = []
     for field in _fields(inspect.type_info(body)).values():
@@ -110,11 +112,19 @@ def options_of(
             objects.append(field.name)
             continue
         flag = (flags or {}).get(field.name, field.encode_name.replace("_", "-"))
-        is_required = field.required and field.name not in optional
-        options.append(_option(field, shape, flag, (choices or {}).get(field.name), is_required=is_required))
+        default = (defaults or {}).get(field.name, _default_of(field))
+        words = (choices or {}).get(field.name)
+        option = _option(field, shape, flag, click.Choice(list(words)) if words else _kind(shape.type), default)
+        option.required = field.required and not default and field.name not in optional
+        options.append(option)
         if shape.is_nullable and not field.required and field.default is NODEFAULT:
             options.append(
-                click.Option([field.name + _NULL, f"--no-{flag}"], is_flag=True, default=None, help=f"No {flag}.")
+                click.Option(
+                    [field.name + _NULL, f"--no-{flag}"],
+                    is_flag=True,
+                    default=None,
+                    help=f"Remove the value of --{flag}.",
+                )
             )
     if objects:
         options.append(_set_option(objects))
@@ -146,24 +156,20 @@ def _shape(field: inspect.Field) -> _Shape:
     return _Shape(wanted, description, is_nullable)
 
 
-def _option(
-    field: inspect.Field, shape: _Shape, flag: str, choices: Collection[str] | None, *, is_required: bool
-) -> click.Option:
-    explained = f"{shape.description}{_default_words(field)}"
+def _option(field: inspect.Field, shape: _Shape, flag: str, kind: click.ParamType[Any], default: str) -> click.Option:
     if isinstance(shape.type, inspect.BoolType):
         names = f"--{flag}" if field.default is False else f"--{flag}/--no-{flag}"
-        return click.Option([field.name, names], is_flag=True, default=None, help=explained)
+        return click.Option([field.name, names], is_flag=True, default=None, help=shape.description)
     is_list = isinstance(shape.type, _LISTS)
-    kind = click.Choice(list(choices)) if choices else _kind(shape.type)
-    more = " May be repeated." if is_list else ""
-    return click.Option(
-        [field.name, f"--{flag}"], type=kind, multiple=is_list, required=is_required, help=f"{explained}{more}"
-    )
+    repeated = " May be repeated." if is_list else ""
+    explained = f"{shape.description}{repeated}{f'  [default: {default}]' if default else ''}"
+    return click.Option([field.name, f"--{flag}"], type=kind, multiple=is_list, help=explained)
 
 
-def _default_words(field: inspect.Field) -> str:
+def _default_of(field: inspect.Field) -> str:
+    """Return the default of a member for the help; empty if there is none, or if the option's name shows it."""
     default = field.default
-    return "" if default in (NODEFAULT, None, "", (), False, True) else f"  [default: {default}]"
+    return "" if default is NODEFAULT or default is None or isinstance(default, bool) else str(default or "")
 
 
 def _kind(wanted: inspect.Type) -> click.ParamType[Any]:

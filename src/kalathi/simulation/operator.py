@@ -75,6 +75,12 @@ class OperatorClient:
         token: str = (await self._call("POST", f"/marketplace/shops/{shop_id}/api_token"))["api_token"]
         return token
 
+    async def listings(self, shop_id: str) -> list[dict[str, Any]]:
+        """The shop's listings, with their stock."""
+        path = f"/marketplace/shops/{quote(shop_id, safe='')}/listings"
+        listings: list[dict[str, Any]] = (await self._call("GET", path))["listings"]
+        return listings
+
     async def put_listings(self, shop_id: str, listings: Sequence[dict[str, Any]]) -> None:
         """Add or replace listings."""
         await self._call("PUT", f"/marketplace/shops/{shop_id}/listings", listings)
@@ -86,7 +92,11 @@ class OperatorClient:
 
     async def order(self, code: str) -> dict[str, Any]:
         """An order, its cart, timeline and deliveries."""
-        return await self._call("GET", f"/marketplace/orders/{code}")
+        return await self._call("GET", f"/marketplace/orders/{quote(code, safe='')}")
+
+    async def returned(self, code: str) -> dict[str, Any]:
+        """A return, the deadline and the decision of its review, its timeline and deliveries."""
+        return await self._call("GET", f"/marketplace/returns/{quote(code, safe='')}")
 
     async def deliveries(self, subject: str) -> list[dict[str, Any]]:
         """The webhooks of an order or a return in the delivery log, oldest first."""
@@ -113,6 +123,10 @@ class OperatorClient:
         """The scenarios that can be played."""
         entries: list[dict[str, Any]] = (await self._call("GET", "/marketplace/scenarios"))["scenarios"]
         return entries
+
+    async def scenario(self, name: str) -> dict[str, Any]:
+        """The document of a scenario, with the value at each path that can be set."""
+        return await self._call("GET", f"/marketplace/scenarios/{quote(name, safe='')}")
 
     async def play(self, scenario: str, shop_id: str, values: dict[str, Any]) -> dict[str, Any]:
         """Play a scenario. `values` replaces values of its document, by their paths."""
