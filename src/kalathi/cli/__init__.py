@@ -44,10 +44,15 @@ class _CommandLine(click.Group):
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run a command line."""
         OUTPUT.take_over()
-        given = arguments[0] if arguments and arguments[0] is not None else sys.argv[1:]
-        run_without_secrets(self, given)
-        self._reports_json = "--json" in given
+        run_without_secrets(self, arguments[0] if arguments and arguments[0] is not None else sys.argv[1:])
         return super().main(*arguments, **settings)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of a command line, and note whether it has --json."""
+        self._reports_json = "--json" in args
+        return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command. Report an error if its result could not be printed completely. With --json, a mistake in the

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kalathi.cli.operating import find_market
+from kalathi.terminal import in_one_line
 
 # A shell waits for its completions.
 _LIMIT_SECONDS: Final = 2.0
@@ -50,12 +51,14 @@ def complete_codes(kind: str) -> Complete:
 
 
 def _beginning(entries: list[CompletionItem], typed: str) -> list[CompletionItem]:
-    return [entry for entry in entries if str(entry.value).startswith(typed)]
+    """Return the entries that begin with the typed text. Their explanations are in one printable line."""
+    found = [entry for entry in entries if str(entry.value).startswith(typed)]
+    return [CompletionItem(entry.value, help=in_one_line(entry.help or "")) for entry in found]
 
 
 def _read(context: click.Context, entries: _Entries) -> list[CompletionItem]:
     """Read from the marketplace of the command line, if one is running."""
-    from kalathi.simulation.operator import OperatorClient, OperatorError
+    from kalathi.simulation.operator import OperatorClient
 
     data = context.params.get("data") or os.environ.get("KALATHI_DATA") or "kalathi-data"
     url = context.params.get("url") or os.environ.get("KALATHI_URL", "")
@@ -70,5 +73,5 @@ def _read(context: click.Context, entries: _Entries) -> list[CompletionItem]:
 
     try:
         return asyncio.run(run())
-    except (OperatorError, TimeoutError):
-        return []  # The marketplace is not running, or has another token.
+    except Exception:  # noqa: BLE001  (an error message would stand in the line that the user types)
+        return []
