@@ -95,6 +95,23 @@ async def test_an_order_lives_from_its_cart_to_its_replacement(tmp_path: Path) -
         assert replaced["new_order"] == replaced["order"]["replacements"][0]["code"]
 
 
+async def test_scripts_get_the_code_of_an_order_and_a_private_token_file(tmp_path: Path) -> None:
+    async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        terminal = _Terminal(market.address)
+        file = tmp_path / "token"
+        add = ("shop", "add", "Shop", "--domain", "shop.example", "--token-file", str(file))
+        assert f"API token in {file}" in await terminal.run(*add)
+        token = file.read_text("utf-8").strip()
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert "is there already" in await terminal.fail(*add)
+        await terminal.run("listing", "set", "A", "--name", "A", "--price", "1", "--quantity", "5")
+        code = (await terminal.run("cart", "--item", "A", "--quiet")).strip()
+        status, shown = await caller.merchant(token, "GET", code)
+        assert (status, shown["order"]["code"]) == (200, code)
+        shops = (await caller.operate("GET", "/marketplace/shops"))["shops"]
+        assert len(shops) == 1, "a shop was added although its token could not be written"
+
+
 async def test_a_rejection_needs_no_json_and_names_the_new_order(tmp_path: Path) -> None:
     async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
         terminal = _Terminal(market.address)

@@ -1,6 +1,10 @@
 """The commands of orders and returns are those of the tables of operations, with every member of their bodies."""
 
+import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
 
 import click
 import pytest
@@ -59,3 +63,28 @@ def test_every_option_of_a_command_has_a_sentence(path: tuple[str, ...], command
         with click.Context(command) as context:
             options = [option for option in command.get_params(context) if isinstance(option, click.Option)]
         assert [option.name for option in options if not option.help] == []
+
+
+def _documented_commands() -> list[str]:
+    """Return the commands in the code blocks of the pages about the sandbox and the command line."""
+    found = []
+    for page in ("docs/command-line.md", "docs/sandbox.md", "docs/listening.md", "README.md"):
+        text = (Path(__file__).parents[2] / page).read_text("utf-8")
+        for block in re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            found += re.findall(r"^(?:\$ |CODE=\$\()?(kalathi .*?)(?:\)?  .*| > .*| >> .*)?$", block, re.MULTILINE)
+    return found
+
+
+@pytest.mark.parametrize("line", _documented_commands())
+def test_a_documented_command_is_accepted(line: str) -> None:
+    command, words = cast(click.Command, main), shlex.split(line, comments=True)[1:]
+    context = None
+    while isinstance(command, click.Group) and words and words[0] in command.commands:
+        context = click.Context(command, parent=context)
+        command, words = command.commands[words[0]], words[1:]
+    with command.make_context(str(command.name), words, parent=context):
+        pass
+
+
+def test_the_pages_document_commands() -> None:
+    assert len(_documented_commands()) > 50

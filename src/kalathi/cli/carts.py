@@ -34,8 +34,9 @@ class _CartCommand(click.Command):
     help="The shop's id; optional if there is only one shop.",
     shell_complete=complete_shops,
 )
+@click.option("--quiet", "-q", is_flag=True, help="Print only the order's code, for scripts.")
 @operator_options
-def cart(shop_id: str, data: Path, url: str, token: str, as_json: bool, **given: Any) -> None:
+def cart(shop_id: str, quiet: bool, data: Path, url: str, token: str, as_json: bool, **given: Any) -> None:
     """Place a customer's cart: an order for the shop.
 
     Without --set customer.NAME=VALUE, a sample customer buys. ITEM is a listing's shop_uid, with the quantity if it is
@@ -46,6 +47,7 @@ def cart(shop_id: str, data: Path, url: str, token: str, as_json: bool, **given:
     kalathi cart --shop YlpD0KROym --item MEM-64=2 --item CABLE-C --payment-method cash_on_delivery
     kalathi cart --item MEM-64=1,unit_price=9.90 --set customer.first_name=Άννα --set customer.address.zip=54622
     kalathi cart --item MEM-64 --set invoice_details.company=ACME --set invoice_details.vat_number=094014201
+    CODE=$(kalathi cart --item MEM-64 --quiet)
     """
     from kalathi.cli.struct_options import read_body
     from kalathi.marketplace.orders.model import NewCart
@@ -57,7 +59,10 @@ def cart(shop_id: str, data: Path, url: str, token: str, as_json: bool, **given:
     body["customer"] = _merge(CUSTOMERS[0], body.get("customer", {}))
     body["items"] = [item | {"shop_id": chosen} for item in body["items"]]
     answer = operate(*market, lambda operator: operator.call("POST", "/marketplace/carts", body))
-    lines = [f"Order {in_one_line(order['code'])}: {paint_state(order['state'])}" for order in answer["orders"]]
+    lines = [
+        in_one_line(order["code"]) if quiet else f"Order {in_one_line(order['code'])}: {paint_state(order['state'])}"
+        for order in answer["orders"]
+    ]
     show(as_json, answer, "\n".join(lines))
 
 

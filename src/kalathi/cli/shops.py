@@ -8,7 +8,7 @@ import click
 
 from kalathi.cli.completing import complete_shops
 from kalathi.cli.lazy_commands import LazyCommands
-from kalathi.cli.operating import Market, only_shop, operate, operator_options, show
+from kalathi.cli.operating import Market, fail, only_shop, operate, operator_options, show
 from kalathi.cli.tables import render_facts, render_table
 
 _LOCATION_FLAGS: Final = {"street_name": "street"}
@@ -25,6 +25,11 @@ _shop_argument = click.argument("shop_id", required=False, default="", shell_com
 @click.option("--zip", "zip_code", default="10562", show_default=True)
 @click.option("--city", default="Αθήνα", show_default=True)
 @click.option("--region", default="Αττική", show_default=True)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the API token into this new file, which only you can read, and do not show it.",
+)
 @operator_options
 def shop_add(
     name: str,
@@ -36,6 +41,7 @@ def shop_add(
     zip_code: str,
     city: str,
     region: str,
+    token_file: Path | None,
     data: Path,
     url: str,
     token: str,
@@ -45,7 +51,10 @@ def shop_add(
 
     \b
     kalathi shop add "Demo shop" --domain shop.example --webhook-url http://127.0.0.1:9000/smart_cart_orders
+    kalathi shop add "Demo shop" --domain shop.example --token-file token
     """
+    if token_file is not None and token_file.exists():
+        fail(f"--token-file {token_file}: the file is there already. Name another one.")
     location = {
         "street_name": street,
         "street_number": street_number,
@@ -62,7 +71,11 @@ def shop_add(
         "locations": [location],
     }
     shop_id, api_token = operate(data, url, token, lambda operator: operator.add_shop(new))
-    show(as_json, {"id": shop_id, "api_token": api_token}, f"Shop {shop_id}\nAPI token (shown once) {api_token}")
+    answer, where = {"id": shop_id, "api_token": api_token}, f"API token (shown once) {api_token}"
+    if token_file is not None:
+        _write_token(token_file, api_token)
+        answer, where = {"id": shop_id}, f"API token in {token_file}"
+    show(as_json, answer, f"Shop {shop_id}\n{where}")
 
 
 @click.command("list")
@@ -133,6 +146,14 @@ def shop_token(shop_id: str, data: Path, url: str, token: str, as_json: bool) ->
     """Create a new API token for a shop; the old one stops working at once."""
     api_token = operate(data, url, token, lambda operator: operator.renew_token(shop_id))
     show(as_json, {"id": shop_id, "api_token": api_token}, f"API token (shown once) {api_token}")
+
+
+def _write_token(file: Path, api_token: str) -> None:
+    try:
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_text(f"{api_token}\n", "utf-8")
+    except OSError as error:
+        fail(f"--token-file {file}: {error.strerror}. The shop is there; make a new token: kalathi shop token --help")
 
 
 def _path(shop_id: str) -> str:
