@@ -1,6 +1,7 @@
 """The thirteen demo orders and the triggers (docs/contract.md#section-5): equal in shape to the recordings, never
 changed."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -247,10 +248,9 @@ async def test_the_published_ranges_have_the_recorded_shape(tmp_path: Path) -> N
 async def test_production_has_no_call_of_the_sandbox(tmp_path: Path) -> None:
     async with open_market(tmp_path, settings=Settings(mode="production"), worker=False) as market:
         await market.operate("GET", "/marketplace/clock")
-        code = await (await market.shop(url=None)).cart(A=1)
         routes = [route for route in ROUTES if route.sandbox_only]
         for route in routes:
-            path = route.path.format(code=code, name="new_order")
+            path = re.sub(r"{\w+}", "any", route.path)
             answer = await market.operate(route.method, path, None if route.body is None else {}, status=404)
             assert answer["errors"][0]["messages"][0].startswith("This call is the sandbox's"), path
         paths = {route.path for route in routes}

@@ -88,6 +88,7 @@ def main(context: click.Context, config: Path | None) -> None:
     kalathi serve              a marketplace of your own on http://127.0.0.1:8090
     kalathi open               its pages in a browser, signed in as the operator
     kalathi shop add --help    how a shop joins it
+    kalathi order --help       how to accept, reject and deliver an order
     kalathi trigger --list     scenarios that can be played
     """
     # Imported modules are never garbage. Collecting them took a sixth of a command's start.

@@ -17,13 +17,18 @@ _CARD = "card"
 class _CartCommand(click.Command):
     """A command whose options are made when they are needed: the struct of a cart takes long to import."""
 
-    @cached_property
-    def _options(self) -> list[click.Option]:
-        return _cart_options()
+    @property
+    def params(self) -> list[click.Parameter]:
+        """The options of the struct, then the others. click changes this list, so it is made once."""
+        return self._params
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the options of the struct, then the others."""
-        return [*self._options, *super().get_params(ctx)]
+    @params.setter
+    def params(self, others: list[click.Parameter]) -> None:
+        self._others = others
+
+    @cached_property
+    def _params(self) -> list[click.Parameter]:
+        return [*_cart_options(), *self._others]
 
 
 @click.command(cls=_CartCommand)
