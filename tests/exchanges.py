@@ -322,6 +322,30 @@ async def _operating(notes: Notebook) -> None:
     await notes.order("collect", await shop.accepted(store_pickup=True), "collect")
 
 
+async def _as_shop(notes: Notebook) -> None:
+    shop = await notes.market.shop(locations=[LOCATION, OTHER_PLACE], url=None)
+    code = await shop.cart(A=2)
+    options = (await shop.show(code))["accept_options"]
+    first = {name: options[name][0]["id"] for name in ("pickup_location", "pickup_window")}
+    await notes.order("as shop accept", code, "as_shop/accept", first | {"number_of_parcels": 1})
+    moves = (await shop.call("GET", f"/orders/{code}?action_options=1")).json["order"]
+    date = {"reschedule_date": moves["reschedule_options"][0]["date"]}
+    await notes.order("as shop reschedule", code, "as_shop/reschedule_pickup", date)
+    place = {"pickup_location": moves["relocate_options"][0]["id"]}
+    await notes.order("as shop relocate", code, "as_shop/relocate_pickup", place)
+    await notes.order("as shop ready", code, "as_shop/set_as_ready")
+    await notes.order("as shop not ready", code, "as_shop/set_as_not_ready")
+    code = await shop.cart(A=3)
+    line = (await shop.show(code))["line_items"][0]["id"]
+    body = {"line_items": [{"id": line, "reason_id": 4, "available_quantity": 1}]}
+    await notes.order("as shop reject", code, "as_shop/reject", body)
+    preorders = await notes.market.shop("Preorders", listing={"preorder_ships_on": "2026-12-10"}, url=None)
+    await notes.order("as shop voucher", await preorders.accepted(), "as_shop/request_voucher")
+    merchant = await notes.market.shop("Merchant", fulfillment_mode="fbm", url=None)
+    details = {"tracking_details": [{"courier": "acs", "tracking_code": "224085551"}]}
+    await notes.order("as shop track", await merchant.accepted(), "as_shop/tracking_details", details)
+
+
 async def _deliveries(notes: Notebook) -> None:
     shop = await notes.market.shop()
     notes.market.network.statuses["http://shop/"] = [500] * 4
@@ -394,6 +418,7 @@ async def _sandbox(notes: Notebook) -> None:
     )
     shown = answer._replace(json={"scenarios": answer.json["scenarios"][:2]})
     notes.write("scenarios", "GET", "/marketplace/scenarios", None, {}, shown)
+    await notes.operator("scenario document", "GET", "/marketplace/scenarios/cancellation_before_answer", whole=True)
     answer = await notes.market.call("GET", "/ip_ranges.json")
     notes.write("ip ranges", "GET", "/ip_ranges.json", None, {}, answer)
     await notes.operator("reset", "POST", f"/marketplace/shops/{shop.id}/reset")
@@ -431,8 +456,8 @@ async def _returns(notes: Notebook) -> None:
     await notes.webhook("return returned")
     await notes.operator("return resent", "POST", f"{operated}/webhook")
     virtual = await request_return(notes.market, await delivered(shop), virtual=True)
-    await shop.call("POST", f"/returns/{virtual['return_code']}/review", {"option": "approve"})
     taken = f"/marketplace/returns/{virtual['return_code']}"
+    await notes.operator("review as shop", "POST", f"{taken}/as_shop/review", {"option": "approve"})
     await notes.operator("virtual return", "POST", f"{taken}/take_back")
     dropped = (await request_return(notes.market, await delivered(shop)))["return_code"]
     await notes.operator("return cancelled", "POST", f"/marketplace/returns/{dropped}/cancel")
@@ -485,6 +510,7 @@ STORIES: Final = (
     _warehouse,
     _shops,
     _operating,
+    _as_shop,
     _deliveries,
     _requests,
     _sandbox,

@@ -15,6 +15,7 @@ import click
 _ESC: Final = "\x1b"
 _MARK: Final = chr(0xF0000 + secrets.randbelow(0xFFFE))
 _STYLE: Final = re.compile(f"{_MARK}\\[[0-9;]*[A-Za-z]")
+_COLOUR: Final = re.compile(f"{_MARK}\\[[0-9;]*m")
 # C0 and C1 except tab and line feed, line separators, and characters that change the direction of writing.
 _CONTROL: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
@@ -41,13 +42,18 @@ def in_one_line(text: str) -> str:
 class EscapingText:
     """A text stream that escapes control characters. All other methods are those of the wrapped stream."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, is_plain: bool = False) -> None:
+        """With `is_plain`, a terminal gets no colours either."""
         self._stream = stream
+        self._is_plain = is_plain
 
     def write(self, text: str) -> int:
         """Write a text and return its length."""
         escaped = escape_controls(text)
-        styled = escaped.replace(_MARK, _ESC) if self._stream.isatty() else _STYLE.sub("", escaped)
+        if not self._stream.isatty():
+            styled = _STYLE.sub("", escaped)
+        else:
+            styled = (_COLOUR.sub("", escaped) if self._is_plain else escaped).replace(_MARK, _ESC)
         self._stream.write(styled)
         return len(text)
 

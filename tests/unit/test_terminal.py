@@ -23,9 +23,10 @@ class _Terminal(io.StringIO):
         return self._is_terminal
 
 
-def _written(text: str, *, is_terminal: bool) -> str:
+def write_text(text: str, *, is_terminal: bool, is_plain: bool = False) -> str:
+    """Return what a stream gets."""
     stream = _Terminal(is_terminal=is_terminal)
-    assert EscapingText(stream).write(text) == len(text)
+    assert EscapingText(stream, is_plain=is_plain).write(text) == len(text)
     return stream.getvalue()
 
 
@@ -45,23 +46,23 @@ def _written(text: str, *, is_terminal: bool) -> str:
 )
 def test_control_characters_are_escaped(hostile: str, shown: str) -> None:
     for is_terminal in (True, False):
-        assert _written(hostile, is_terminal=is_terminal) == shown
+        assert write_text(hostile, is_terminal=is_terminal) == shown
 
 
 @given(st.text())
 def test_only_our_own_styles_write_escape_sequences(text: str) -> None:
     for is_terminal in (True, False):
-        written = _written(style(text, fg="red"), is_terminal=is_terminal)
+        written = write_text(style(text, fg="red"), is_terminal=is_terminal)
         inside = written.removeprefix("\x1b[31m").removesuffix("\x1b[0m") if is_terminal else written
         assert inside == escape_controls(text)
         assert not [letter for letter in inside if ord(letter) < 32 and letter not in "\n\t"]
 
 
 def test_styles_are_for_terminals_alone() -> None:
-    assert _written(style("ok", fg="green"), is_terminal=True) == "\x1b[32mok\x1b[0m"
-    assert _written(style("ok", fg="green"), is_terminal=False) == "ok"
-    assert _written(f"{REWRITE_LINE}12", is_terminal=True) == "\x1b[G\x1b[K12"
-    assert _written(f"{REWRITE_LINE}12", is_terminal=False) == "12"
+    assert write_text(style("ok", fg="green"), is_terminal=True) == "\x1b[32mok\x1b[0m"
+    assert write_text(style("ok", fg="green"), is_terminal=False) == "ok"
+    assert write_text(f"{REWRITE_LINE}12", is_terminal=True) == "\x1b[G\x1b[K12"
+    assert write_text(f"{REWRITE_LINE}12", is_terminal=False) == "12"
 
 
 def test_a_line_stays_one_line() -> None:

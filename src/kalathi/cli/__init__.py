@@ -14,25 +14,33 @@ import click
 
 from kalathi import __version__
 from kalathi.cli.backup import backup, restore
+from kalathi.cli.carts import cart
+from kalathi.cli.clock import clock
 from kalathi.cli.configuration import defaults_of, read_configuration
+from kalathi.cli.deliveries import deliveries
 from kalathi.cli.demo import demo
 from kalathi.cli.faults import faults
 from kalathi.cli.listen import listen
+from kalathi.cli.listings import listing
 from kalathi.cli.merchant import merchant
 from kalathi.cli.open import open_pages
 from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
-from kalathi.cli.output import OUTPUT
+from kalathi.cli.orders import order
+from kalathi.cli.output import OUTPUT, echo_json
 from kalathi.cli.purchase_order import purchase_order
-from kalathi.cli.sandbox import clock, trigger
+from kalathi.cli.returns import returns
 from kalathi.cli.secret_flags import run_without_secrets
 from kalathi.cli.serve import serve, worker
 from kalathi.cli.shops import shop
 from kalathi.cli.simulate import simulate
+from kalathi.cli.trigger import trigger
 
 
 class _CommandLine(click.Group):
     """The group of all commands. No command fails because its output cannot be printed."""
+
+    _reports_json = False
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
         """Run a command line."""
@@ -40,9 +48,23 @@ class _CommandLine(click.Group):
         run_without_secrets(self, arguments[0] if arguments and arguments[0] is not None else sys.argv[1:])
         return super().main(*arguments, **settings)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Return the context of a command line, and note whether it has --json."""
+        self._reports_json = "--json" in args
+        return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, context: click.Context) -> Any:
-        """Run the command. Report an error if its result could not be printed completely."""
-        result = super().invoke(context)
+        """Run the command. Report an error if its result could not be printed completely. With --json, a mistake in the
+        command line is reported as JSON too."""
+        try:
+            result = super().invoke(context)
+        except click.UsageError as error:
+            if not self._reports_json:
+                raise
+            echo_json({"errors": [{"code": "usage", "messages": [error.format_message()]}]}, err=True)
+            context.exit(error.exit_code)
         if problem := OUTPUT.problem():
             fail(problem)
         return result
@@ -67,6 +89,7 @@ def main(context: click.Context, config: Path | None) -> None:
     kalathi serve              a marketplace of your own on http://127.0.0.1:8090
     kalathi open               its pages in a browser, signed in as the operator
     kalathi shop add --help    how a shop joins it
+    kalathi order --help       how to accept, reject and deliver an order
     kalathi trigger --list     scenarios that can be played
     """
     # Imported modules are never garbage. Collecting them took a sixth of a command's start.
@@ -87,6 +110,11 @@ for _command in (
     purchase_order,
     demo,
     shop,
+    listing,
+    cart,
+    order,
+    returns,
+    deliveries,
     clock,
     trigger,
     faults,

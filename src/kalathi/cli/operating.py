@@ -3,9 +3,9 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 import click
 
@@ -24,10 +24,32 @@ data_option = click.option(
 )
 
 
-def fail(message: str) -> NoReturn:
-    """Report an error and the next step, and end with status 1."""
-    click.echo(f"kalathi: {message}", err=True)
+# The code of an error that is not the marketplace's.
+_OWN_ERROR: Final = "command_failed"
+
+
+class Market(NamedTuple):
+    """The options that find the running marketplace: its data folder, or its address and the operator's token."""
+
+    data: Path
+    url: str
+    token: str
+
+
+def fail(message: str, *, code: str = _OWN_ERROR, errors: Sequence[Mapping[str, Any]] = ()) -> NoReturn:
+    """Report an error and the next step on standard error, and end with status 1. With --json, the report is an error
+    envelope of the given entries, or of one entry with this code."""
+    report_errors(message, errors or [{"code": code, "messages": [message]}])
     sys.exit(1)
+
+
+def report_errors(message: str, errors: Sequence[Mapping[str, Any]]) -> None:
+    """Print the message on standard error, or with --json the error envelope."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.params.get("as_json"):
+        echo_json({"errors": list(errors)}, err=True)
+    else:
+        click.echo(f"kalathi: {message}", err=True)
 
 
 def token_of(given: str, file: Path | None) -> str:
@@ -60,15 +82,31 @@ def operator_options(command: T) -> T:
     return command
 
 
+def page_options(command: T) -> T:
+    """Add the options of a page of a list."""
+    per = click.option("--per", type=click.IntRange(1, 100), help="Entries per page; by default 100.")
+    return click.option("--page", type=click.IntRange(min=1), help="The page, from 1.")(per(command))
+
+
 def address_and_token(data: Path, url: str, token: str) -> tuple[str, str]:
     """Return the marketplace's address and the operator's token: the given ones, else those of the data folder."""
     check_address(url)
+    found = find_market(data, url, token)
+    if found is None:
+        fail(
+            f"no running marketplace is known in {data}. Start `kalathi serve`, or give --url and --token.",
+            code="no_marketplace",
+        )
+    return found
+
+
+def find_market(data: Path, url: str, token: str) -> tuple[str, str] | None:
+    """Return the marketplace's address and the operator's token: the given ones, else those of the data folder. None if
+    the folder has none."""
     try:
-        found_url = url or read_text(data / "address").strip()
-        found_token = token or read_text(data / "operator-token").strip()
-    except OSError:
-        fail(f"no running marketplace is known in {data}. Start `kalathi serve`, or give --url and --token.")
-    return found_url, found_token
+        return url or read_text(data / "address").strip(), token or read_text(data / "operator-token").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def check_address(url: str) -> None:
@@ -97,7 +135,17 @@ def operate(data: Path, url: str, token: str, call: Callable[[Any], Any]) -> Any
     try:
         return asyncio.run(run(found_url, found_token))
     except OperatorError as error:
-        fail(str(error))
+        fail(str(error), errors=[{"code": entry.code, "messages": entry.messages} for entry in error.errors])
+
+
+def only_shop(market: Market) -> str:
+    """Return the id of the only shop. End with a message if there are several or none."""
+    shops = operate(*market, lambda operator: operator.shops())
+    if not shops:
+        fail("there is no shop yet. Add one: kalathi shop add --help")
+    if len(shops) != 1:
+        fail(f"there are {len(shops)} shops: name one with --shop (kalathi shop list).")
+    return str(shops[0]["id"])
 
 
 def show(as_json: bool, value: object, text: str) -> None:

@@ -88,8 +88,11 @@ class Output:
         sys.stdin = sys.stdin or _nowhere("r")
         sys.stdout = sys.stdout or _nowhere("w")
         sys.stderr = sys.stderr or _nowhere("w")
-        sys.stdout = cast(TextIO, EscapingText(self._lenient(sys.stdout, "stdout", sys.__stdout__)))
-        sys.stderr = cast(TextIO, EscapingText(self._lenient(sys.stderr, "stderr", sys.__stderr__)))
+        is_plain = bool(os.environ.get("NO_COLOR"))  # https://no-color.org
+        out = self._lenient(sys.stdout, "stdout", sys.__stdout__)
+        error = self._lenient(sys.stderr, "stderr", sys.__stderr__)
+        sys.stdout = cast(TextIO, EscapingText(out, is_plain=is_plain))
+        sys.stderr = cast(TextIO, EscapingText(error, is_plain=is_plain))
 
     def stay(self, *, until_reader_leaves: bool = False) -> None:
         """Mark the command as long-running: its work continues without its output. With `until_reader_leaves` it ends
@@ -122,11 +125,12 @@ class Output:
 OUTPUT: Final = Output()
 
 
-def echo_json(value: object, *, indent: int | None = None) -> None:
-    """Print JSON in UTF-8, also on a stream of another encoding. Control characters are escaped as JSON has them."""
+def echo_json(value: object, *, indent: int | None = None, err: bool = False) -> None:
+    """Print JSON in UTF-8, also on a stream of another encoding. Control characters are escaped as JSON has them. With
+    `err`, print it on standard error."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     escaped = _CONTROL_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    click.echo(escaped.encode("utf-8", "backslashreplace"))
+    click.echo(escaped.encode("utf-8", "backslashreplace"), err=err)
 
 
 def _nowhere(mode: str) -> TextIO:

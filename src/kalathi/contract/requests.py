@@ -15,9 +15,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 class AcceptRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`POST /orders/:code/accept`"""
 
-    pickup_location: str | int | None = None
-    pickup_window: int | str | None = None
-    number_of_parcels: int | str | None = None
+    pickup_location: Annotated[str | int | None, Meta(description="The id of a location of accept_options.")] = None
+    pickup_window: Annotated[int | str | None, Meta(description="The id of a window of accept_options.")] = None
+    number_of_parcels: Annotated[int | str | None, Meta(description="Number of parcels; by default 1.")] = None
 
 
 class RejectedLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -31,20 +31,20 @@ class RejectedLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RejectRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`POST /orders/:code/reject`: with `line_items` or with `rejection_reason_other`, never with both."""
 
-    line_items: list[RejectedLine] | None = None
-    rejection_reason_other: str | None = None
+    line_items: Annotated[list[RejectedLine] | None, Meta(description="Rejected lines, each with its reason.")] = None
+    rejection_reason_other: Annotated[str | None, Meta(description="A reason in words, for the whole order.")] = None
 
 
 class RescheduleRequest(Struct, frozen=True, kw_only=True):
     """`POST /orders/:code/reschedule_pickup`; a date `YYYY-MM-DD` of reschedule_options."""
 
-    reschedule_date: str | None = None
+    reschedule_date: Annotated[str | None, Meta(description="A day of reschedule_options, YYYY-MM-DD.")] = None
 
 
 class RelocateRequest(Struct, frozen=True, kw_only=True):
     """`POST /orders/:code/relocate_pickup`; an id of relocate_options."""
 
-    pickup_location: str | int | None = None
+    pickup_location: Annotated[str | int | None, Meta(description="The id of a location of relocate_options.")] = None
 
 
 class TrackingDetail(Struct, frozen=True, kw_only=True):
@@ -57,7 +57,9 @@ class TrackingDetail(Struct, frozen=True, kw_only=True):
 class TrackingRequest(Struct, frozen=True, kw_only=True):
     """`POST /orders/:code/tracking_details`, for orders fulfilled by the merchant."""
 
-    tracking_details: list[TrackingDetail] | None = None
+    tracking_details: Annotated[
+        list[TrackingDetail] | None, Meta(description="The courier and the tracking code of each parcel.")
+    ] = None
 
 
 # The value as the client sent it, and its expected form.
@@ -69,9 +71,9 @@ _Switch = Annotated[Any, Meta(extra_json_schema={"type": "boolean"})]
 class ReviewRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`POST /returns/:return_code/review` (section 7); `option` is one of the return's review_options."""
 
-    option: _Text = None
-    comment: _Text = None
-    proposed_part_url: _Text = None
+    option: Annotated[_Text, Meta(description="One of the return's review_options.")] = None
+    comment: Annotated[_Text, Meta(description="A comment for the customer; some options need one.")] = None
+    proposed_part_url: Annotated[_Text, Meta(description="With part_not_included: where the part is sold.")] = None
 
 
 class PurchaseOrderLineRequest(Struct, frozen=True, kw_only=True):

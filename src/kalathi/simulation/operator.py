@@ -1,20 +1,32 @@
 """A client of the operator's API, for the demo and the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Any, Final, Self
+from urllib.parse import quote, urlencode
 
 import msgspec
 import niquests
 
 from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
-from kalathi.contract.errors import ErrorEnvelope
+from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
 from kalathi.merchant.client.transport import environment
+
+UNREACHABLE: Final = "unreachable"
 
 
 class OperatorError(Exception):
-    """The marketplace refused the call, or could not be reached. The text is for a person."""
+    """The marketplace refused the call, or could not be reached. The text is for a person. `errors` are the entries of
+    the answer's error envelope, or one entry with the code UNREACHABLE."""
+
+    def __init__(self, sentence: str, errors: Sequence[ErrorEntry]) -> None:
+        super().__init__(sentence)
+        self.errors = tuple(errors)
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether the marketplace did not answer."""
+        return any(entry.code == UNREACHABLE for entry in self.errors)
 
 
 class OperatorClient:
@@ -36,6 +48,14 @@ class OperatorClient:
     ) -> None:
         await self._session.close()
 
+    async def call(
+        self, method: str, path: str, body: Any = None, *, query: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
+        """Run any call of the operator's API and return its answer. Members of the query that are None are left out.
+        Raises OperatorError."""
+        given = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        return await self._call(method, f"{path}?{urlencode(given)}" if given else path, body)
+
     async def add_shop(self, shop: dict[str, Any]) -> tuple[str, str]:
         """Create a shop. Return its id and its API token."""
         answer = await self._call("POST", "/marketplace/shops", shop)
@@ -55,6 +75,12 @@ class OperatorClient:
         token: str = (await self._call("POST", f"/marketplace/shops/{shop_id}/api_token"))["api_token"]
         return token
 
+    async def listings(self, shop_id: str) -> list[dict[str, Any]]:
+        """The shop's listings, with their stock."""
+        path = f"/marketplace/shops/{quote(shop_id, safe='')}/listings"
+        listings: list[dict[str, Any]] = (await self._call("GET", path))["listings"]
+        return listings
+
     async def put_listings(self, shop_id: str, listings: Sequence[dict[str, Any]]) -> None:
         """Add or replace listings."""
         await self._call("PUT", f"/marketplace/shops/{shop_id}/listings", listings)
@@ -66,7 +92,11 @@ class OperatorClient:
 
     async def order(self, code: str) -> dict[str, Any]:
         """An order, its cart, timeline and deliveries."""
-        return await self._call("GET", f"/marketplace/orders/{code}")
+        return await self._call("GET", f"/marketplace/orders/{quote(code, safe='')}")
+
+    async def returned(self, code: str) -> dict[str, Any]:
+        """A return, the deadline and the decision of its review, its timeline and deliveries."""
+        return await self._call("GET", f"/marketplace/returns/{quote(code, safe='')}")
 
     async def deliveries(self, subject: str) -> list[dict[str, Any]]:
         """The webhooks of an order or a return in the delivery log, oldest first."""
@@ -93,6 +123,10 @@ class OperatorClient:
         """The scenarios that can be played."""
         entries: list[dict[str, Any]] = (await self._call("GET", "/marketplace/scenarios"))["scenarios"]
         return entries
+
+    async def scenario(self, name: str) -> dict[str, Any]:
+        """The document of a scenario, with the value at each path that can be set."""
+        return await self._call("GET", f"/marketplace/scenarios/{quote(name, safe='')}")
 
     async def play(self, scenario: str, shop_id: str, values: dict[str, Any]) -> dict[str, Any]:
         """Play a scenario. `values` replaces values of its document, by their paths."""
@@ -123,12 +157,13 @@ class OperatorClient:
                 **environment(self._url, uses_proxy=self._uses_proxy),
             )
         except niquests.RequestException as error:
-            raise OperatorError(
+            sentence = (
                 f"The marketplace at {self._url} does not answer ({type(error).__name__}). Is `kalathi serve` running?"
-            ) from None
+            )
+            raise OperatorError(sentence, [ErrorEntry(code=UNREACHABLE, messages=[sentence])]) from None
         answer = response.content or b""
         if response.status_code not in {200, 201}:
-            raise OperatorError(sentences_of(answer) or f"The marketplace answered {response.status_code}.")
+            raise _refusal_of(answer, response.status_code)
         decoded: dict[str, Any] = msgspec.json.decode(answer)
         return decoded
 
@@ -139,7 +174,21 @@ def _faults_path(shop_id: str | None) -> str:
 
 def sentences_of(answer: bytes) -> str:
     """Return the sentences of an error envelope. Empty if the answer is not an error envelope."""
+    envelope = _read_envelope(answer)
+    return "" if envelope is None else envelope.sentences()
+
+
+def _refusal_of(answer: bytes, status: int | None) -> OperatorError:
+    envelope = _read_envelope(answer)
+    if envelope is not None and envelope.errors:
+        return OperatorError(envelope.sentences(), envelope.errors)
+    sentence = f"The marketplace answered {status}."
+    return OperatorError(sentence, [ErrorEntry(code=f"status_{status}", messages=[sentence])])
+
+
+def _read_envelope(answer: bytes) -> ErrorEnvelope | None:
+    """Return the error envelope, or None if the answer is something else."""
     try:
-        return decode(answer, ErrorEnvelope).sentences()
+        return decode(answer, ErrorEnvelope)
     except (UnreadableBodyError, UnexpectedShapeError):
-        return ""
+        return None

@@ -86,7 +86,7 @@ def fault_name(route: Route) -> str:
 
 
 # The errors of each action of a shop, in addition to those of every action.
-_REFUSALS: Final[dict[str, tuple[ErrorCode, ...]]] = {
+ACTION_ERRORS: Final[dict[str, tuple[ErrorCode, ...]]] = {
     "accept": (_E.ORDER_STATUS,),
     "reject": (_E.ORDER_STATUS,),
     "reschedule_pickup": (_E.ORDER_STATUS, _E.RESCHEDULE_DATE),
@@ -96,6 +96,14 @@ _REFUSALS: Final[dict[str, tuple[ErrorCode, ...]]] = {
     "request_voucher": (_E.ORDER_NOT_ELIGIBLE,),
     "tracking_details": (_E.ORDER_NOT_ELIGIBLE, _E.ORDER_STATUS),
 }
+
+REVIEW_ERRORS: Final = (
+    _E.RETURN_NOT_FOUND,
+    _E.RETURN_STATUS,
+    _E.REVIEW_OPTION,
+    _E.REVIEW_COMMENT,
+    _E.REVIEW_COMMENT_LENGTH,
+)
 
 MERCHANT_ROUTES: Final[tuple[Route, ...]] = (
     Route(
@@ -132,7 +140,7 @@ MERCHANT_ROUTES: Final[tuple[Route, ...]] = (
             word,
             merchants.order_action(action),
             action.body,
-            *_REFUSALS[word],
+            *ACTION_ERRORS[word],
             draws_codes=word == "reject",
         )
         for word, action in SHOP_ACTIONS.items()
@@ -161,11 +169,7 @@ MERCHANT_ROUTES: Final[tuple[Route, ...]] = (
         f"{_RETURNS}/{{return_code}}/review",
         returns.review_return,
         Success,
-        _E.RETURN_NOT_FOUND,
-        _E.RETURN_STATUS,
-        _E.REVIEW_OPTION,
-        _E.REVIEW_COMMENT,
-        _E.REVIEW_COMMENT_LENGTH,
+        *REVIEW_ERRORS,
         body=ReviewRequest,
     ),
     _shop("GET", f"{_FBS}/products", warehouse.list_products, ProductList, query=PAGES),

@@ -6,6 +6,7 @@ from secrets import token_bytes
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import asdict
 
 from kalathi.contract.orders import ListMeta
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
@@ -23,7 +24,7 @@ from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.orders.operations import Operation
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
-from kalathi.marketplace.shops.model import NewShop, Shop, without_passwords
+from kalathi.marketplace.shops.model import Listing, NewShop, Shop, without_passwords
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.paging import page_of, pagination
 from kalathi.marketplace.web.reply import Reply
@@ -53,11 +54,9 @@ class ShopList(Struct, frozen=True, kw_only=True):
     shops: list[Shop]
 
 
-class ListingShown(Struct, frozen=True, kw_only=True):
+class ListingShown(Listing, frozen=True, kw_only=True):
     """A listing and its stock."""
 
-    shop_uid: str
-    product_name: str
     quantity: int
 
 
@@ -285,6 +284,13 @@ def order_operation(operation: Operation) -> Callable[[Context, Call], Awaitable
     return handle
 
 
+def shop_action(operation: Operation) -> Callable[[Context, Call], Awaitable[Reply]]:
+    """Return the handler with which the operator of a sandbox acts in place of the shop."""
+    handle = order_operation(operation)
+    handle.__doc__ = f"In place of the shop: {operation.sentence[0].lower()}{operation.sentence[1:]}"
+    return handle
+
+
 async def show_clock(context: Context, call: Call) -> Reply:
     """Show the business time."""
     return reply(200, ClockShown(now=athens(context.clock.now())))
@@ -309,9 +315,7 @@ def _is_production(context: Context) -> bool:
 def _listings(view: View, shop_id: str) -> ListingList:
     return ListingList(
         listings=[
-            ListingShown(
-                shop_uid=entry.listing.shop_uid, product_name=entry.listing.product_name, quantity=entry.quantity
-            )
+            ListingShown(quantity=entry.quantity, **asdict(entry.listing))
             for entry in shops.all_listings(view, shop_id)
         ]
     )

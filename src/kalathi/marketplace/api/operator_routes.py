@@ -6,9 +6,11 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from kalathi.contract.orders import OrderBody, Success
+from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReturnBody
 from kalathi.marketplace.api import deliveries, operator, requests, returns, sandbox, warehouse
 from kalathi.marketplace.api.calls import Call
+from kalathi.marketplace.api.merchant_routes import ACTION_ERRORS, REVIEW_ERRORS
 from kalathi.marketplace.api.route import (
     BODY_ERRORS,
     ORDER_STATE,
@@ -22,13 +24,14 @@ from kalathi.marketplace.api.route import (
 )
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders.model import NewCart
-from kalathi.marketplace.orders.operations import OPERATIONS
+from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS
 from kalathi.marketplace.orders.queries import OrderDetail
 from kalathi.marketplace.returns.model import NewReturn
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.returns.queries import ReturnDetail
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.player import Played
+from kalathi.marketplace.sandbox.scenario import ScenarioDocument
 from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewLocation, NewShop, ShopChanges
 from kalathi.marketplace.warehouse.model import Receive
 from kalathi.marketplace.web.context import Context
@@ -39,6 +42,7 @@ _SHOP: Final = "/marketplace/shops/{shop_id}"
 _OPERATED: Final = "/marketplace/orders/{code}"
 _RETURN: Final = "/marketplace/returns/{code}"
 _DELIVERY: Final = "/marketplace/deliveries/{id}"
+_OF_SHOP: Final = Query("shop_id", str, "Only of this shop.")
 
 
 def _operator(
@@ -141,7 +145,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         None,
         operator.ShortOrderList,
         _E.INVALID_PARAMETER,
-        query=(ORDER_STATE, Query("shop_id", str, "Only of this shop."), *PAGES, *WAITS),
+        query=(ORDER_STATE, _OF_SHOP, *PAGES, *WAITS),
     ),
     _operator(
         "GET",
@@ -165,6 +169,20 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
             keyed=True,
         )
         for word, operation in OPERATIONS.items()
+    ),
+    *(
+        _operator(
+            "POST",
+            f"{_OPERATED}/as_shop/{word}",
+            operator.shop_action(action),
+            action.body,
+            OrderBody,
+            _E.ORDER_NOT_FOUND,
+            *ACTION_ERRORS[word],
+            keyed=True,
+            sandbox_only=True,
+        )
+        for word, action in SHOP_ACTIONS.items()
     ),
     _operator(
         "POST",
@@ -199,7 +217,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         query=(
             RETURN_STATE,
             Query("order_code", str, "Only of this order."),
-            Query("shop_id", str, "Only of this shop."),
+            _OF_SHOP,
             *PAGES,
             *WAITS,
         ),
@@ -226,6 +244,16 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
             keyed=True,
         )
         for word, operation in RETURN_OPERATIONS.items()
+    ),
+    _operator(
+        "POST",
+        f"{_RETURN}/as_shop/review",
+        returns.review_as_shop,
+        ReviewRequest,
+        ReturnBody,
+        *REVIEW_ERRORS,
+        keyed=True,
+        sandbox_only=True,
     ),
     _operator(
         "POST",
@@ -266,7 +294,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         deliveries.DeliveryList,
         _E.INVALID_PARAMETER,
         query=(
-            Query("shop_id", str, "Only of this shop."),
+            _OF_SHOP,
             Query("subject", str, "Only of this order or return."),
             Query("event_type", str, "Only of this type."),
             Query("state", DeliveryFilter, "Only in this state; `ended` are all but pending ones."),
@@ -345,6 +373,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
     _operator("PUT", f"{_SHOP}/faults", sandbox.put_shop_faults, Faults, Faults, sandbox_only=True),
     _operator("DELETE", f"{_SHOP}/faults", sandbox.remove_shop_faults, None, Faults, sandbox_only=True),
     _operator("GET", "/marketplace/scenarios", sandbox.list_scenarios, None, sandbox.ScenarioList, sandbox_only=True),
+    _operator("GET", "/marketplace/scenarios/{name}", sandbox.show_scenario, None, ScenarioDocument, sandbox_only=True),
     _operator(
         "POST",
         "/marketplace/scenarios/{name}",

@@ -69,6 +69,16 @@ async def review_return(context: Context, call: ShopCall) -> Reply:
     return await write(context, call, command)
 
 
+async def review_as_shop(context: Context, call: Call) -> Reply:
+    """In place of the shop: decide on a return request with one of its `review_options`."""
+
+    def command(facts: Facts) -> tuple[ChangeSet, Reply]:
+        recorded = commands.review(queries.find_return(facts.view, call.path["code"]), call.body, facts)
+        return recorded.changes, _show_return(200, wire.render_return(recorded.returned))
+
+    return await write(context, call, command)
+
+
 async def ask_return(context: Context, call: Call) -> Reply:
     """Request a return of delivered pieces, for a customer. Its reasons determine whether the shop must review it."""
 

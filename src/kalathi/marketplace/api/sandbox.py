@@ -17,7 +17,7 @@ from kalathi.marketplace.sandbox import resetting
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.player import ScenarioPlayer
-from kalathi.marketplace.sandbox.scenario import find_scenario, overridden, scenarios
+from kalathi.marketplace.sandbox.scenario import describe_scenario, find_scenario, overridden, scenarios
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.commands import find_shop
 from kalathi.marketplace.shops.model import without_passwords
@@ -105,10 +105,11 @@ def _unknown(number: int, rule: FaultRule, there: Collection[str]) -> Iterator[s
 
 
 class ScenarioShown(Struct, frozen=True, kw_only=True):
-    """A scenario and its purpose."""
+    """A scenario, its purpose, and the shop settings that it needs."""
 
     name: str
     sentence: str
+    requires: dict[str, Any]
 
 
 class ScenarioList(Struct, frozen=True, kw_only=True):
@@ -126,8 +127,16 @@ class PlayScenario(Struct, frozen=True, kw_only=True, rename={"values": "set"}):
 
 async def list_scenarios(_context: Context, call: Call) -> Reply:
     """List the available scenarios."""
-    shown = [ScenarioShown(name=entry.name, sentence=entry.sentence) for entry in scenarios().values()]
+    shown = [
+        ScenarioShown(name=entry.name, sentence=entry.sentence, requires=entry.requires)
+        for entry in scenarios().values()
+    ]
     return Reply(200, encode(ScenarioList(scenarios=shown)))
+
+
+async def show_scenario(_context: Context, call: Call) -> Reply:
+    """Show a scenario's document, with the path of each of its values."""
+    return Reply(200, encode(describe_scenario(find_scenario(call.path["name"]))))
 
 
 async def play_scenario(context: Context, call: Call) -> Reply:

@@ -186,16 +186,18 @@ class NewCart(Struct, frozen=True, kw_only=True):
     """`POST /marketplace/carts`: the products that a customer buys, from one shop or several, and the terms."""
 
     customer: Customer
-    items: Annotated[tuple[NewCartItem, ...], Meta(min_length=1, max_length=500)]
-    payment_method: PaymentMethod
-    comments: Annotated[str, Meta(max_length=2000)] = ""
+    items: Annotated[tuple[NewCartItem, ...], Meta(min_length=1, max_length=500, description="The products.")]
+    payment_method: Annotated[PaymentMethod, Meta(description="How the customer pays.")]
+    comments: Annotated[str, Meta(max_length=2000, description="The customer's comments.")] = ""
     invoice_details: InvoiceDetails | UnsetType = UNSET
-    express: bool = False
-    gift_wrap: bool = False
-    store_pickup: bool = False
+    express: Annotated[bool, Meta(description="An express order; the marketplace accepts it itself.")] = False
+    gift_wrap: Annotated[bool, Meta(description="The customer wants gift wrapping.")] = False
+    store_pickup: Annotated[bool, Meta(description="The customer collects the order from the store.")] = False
     # The fees apply to every order of the cart, the shipping cost only to orders that the merchant sends.
     fees: Fees | UnsetType = UNSET
-    shipping_cost: Decimal | UnsetType = UNSET
+    shipping_cost: Annotated[Decimal, Meta(description="In euros; for orders that the merchant sends.")] | UnsetType = (
+        UNSET
+    )
 
 
 class Cart(Struct, frozen=True, kw_only=True):

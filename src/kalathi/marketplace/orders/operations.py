@@ -39,31 +39,34 @@ class Nothing(Struct, frozen=True):
 class Extend(Struct, frozen=True, kw_only=True):
     """The additional hours; by default the value of the setting `extension_hours`."""
 
-    hours: Annotated[int, Meta(ge=1, le=24 * 60)] | UnsetType = UNSET
+    hours: (
+        Annotated[int, Meta(ge=1, le=24 * 60, description="Additional hours; by default the setting extension_hours.")]
+        | UnsetType
+    ) = UNSET
 
 
 class SupportRejects(Struct, frozen=True, kw_only=True):
     """The reason of support's rejection. The shop sees it with the actor `skroutz`."""
 
-    reason: Annotated[str, Meta(min_length=1, max_length=1000)]
+    reason: Annotated[str, Meta(min_length=1, max_length=1000, description="The reason that the shop sees.")]
 
 
 class MovePickup(Struct, frozen=True, kw_only=True):
     """The id of a pickup window that is on offer."""
 
-    pickup_window: int
+    pickup_window: Annotated[int, Meta(description="The id of a pickup window on offer.")]
 
 
 class ChangeParcels(Struct, frozen=True, kw_only=True):
     """The new number of parcels."""
 
-    number_of_parcels: Annotated[int, Meta(ge=1, le=99)]
+    number_of_parcels: Annotated[int, Meta(ge=1, le=99, description="The new number of parcels.")]
 
 
 class ChangeCourier(Struct, frozen=True, kw_only=True):
     """The new courier."""
 
-    courier: Courier
+    courier: Annotated[Courier, Meta(description="The new courier.")]
 
 
 class DeliveredLine(Struct, frozen=True, kw_only=True):
@@ -76,7 +79,13 @@ class DeliveredLine(Struct, frozen=True, kw_only=True):
 class Deliver(Struct, frozen=True, kw_only=True):
     """The delivered lines; by default the whole order."""
 
-    line_items: Annotated[tuple[DeliveredLine, ...], Meta(min_length=1, max_length=500)] | UnsetType = UNSET
+    line_items: (
+        Annotated[
+            tuple[DeliveredLine, ...],
+            Meta(min_length=1, max_length=500, description="Delivered lines; by default the whole order."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Operation(NamedTuple):

@@ -62,7 +62,7 @@ def order_detail(view: View, code: str, terms: Terms, now: datetime) -> OrderDet
     files = store.upload_links(view, order.shop_id, code)
     credit = files.get(UploadKind.CREDIT_INVOICE)
     return OrderDetail(
-        order=wire.render_order(found.document, terms.offer(found.shop), now),
+        order=wire.render_with_actions(found, terms.offer(found.shop), now),
         shop_id=order.shop_id,
         rejection=rejection_of(order),
         predecessor=order.predecessor,

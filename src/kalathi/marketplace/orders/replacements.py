@@ -39,8 +39,16 @@ class ReplacedLine(Struct, frozen=True, kw_only=True):
 class Replace(Struct, frozen=True, kw_only=True):
     """`POST /marketplace/orders/{code}/replace`: by default the whole order, with new pieces."""
 
-    type: ReplacementType | None = None
-    line_items: Annotated[tuple[ReplacedLine, ...], Meta(min_length=1, max_length=500)] | UnsetType = UNSET
+    type: Annotated[
+        ReplacementType | None, Meta(description="Send the same items again; by default, new pieces are sent.")
+    ] = None
+    line_items: (
+        Annotated[
+            tuple[ReplacedLine, ...],
+            Meta(min_length=1, max_length=500, description="Replaced lines; by default the whole order."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 def replace_order(found: FoundOrder, body: Replace, facts: Facts) -> Recorded:

@@ -90,11 +90,16 @@ def order_body(document: bytes, offer: Offer, now: datetime) -> bytes:
 
 
 def order_body_with_actions(found: FoundOrder, offer: Offer, now: datetime) -> bytes:
-    """Render the answer of `GET /orders/:code?action_options=1`, with the days and locations for another pickup."""
+    """Render the answer of `GET /orders/:code?action_options=1`."""
+    return encode(OrderBody(order=render_with_actions(found, offer, now)))
+
+
+def render_with_actions(found: FoundOrder, offer: Offer, now: datetime) -> OrderOnTheWire:
+    """Render the order with the days and the locations to which its pickup can be moved."""
     order: Any = render_order(found.document, offer, now)
     order.reschedule_options = reschedule_options(found.order, offer.schedule, now)
     order.relocate_options = relocate_options(found.order, offer.locations)
-    return encode(OrderBody(order=order))
+    return cast(OrderOnTheWire, order)
 
 
 def event_body(

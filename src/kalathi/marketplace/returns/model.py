@@ -84,8 +84,10 @@ class NewReturnLine(Struct, frozen=True, kw_only=True):
 class NewReturn(Struct, frozen=True, kw_only=True):
     """`POST /marketplace/orders/{code}/returns`; a virtual one has no shipment."""
 
-    line_items: Annotated[tuple[NewReturnLine, ...], Meta(min_length=1, max_length=500)]
-    virtual: bool = False
+    line_items: Annotated[
+        tuple[NewReturnLine, ...], Meta(min_length=1, max_length=500, description="The lines that are sent back.")
+    ]
+    virtual: Annotated[bool, Meta(description="A return without a shipment.")] = False
 
 
 class ReturnedGoods(NamedTuple):

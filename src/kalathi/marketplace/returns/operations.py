@@ -24,20 +24,25 @@ class Nothing(Struct, frozen=True):
 class HandOver(Struct, frozen=True, kw_only=True):
     """The courier's tracking ids; by default a generated one."""
 
-    tracking_ids: Annotated[tuple[_TrackingId, ...], Meta(max_length=50)] = ()
+    tracking_ids: Annotated[
+        tuple[_TrackingId, ...],
+        Meta(max_length=50, description="The courier's tracking ids; by default a generated one."),
+    ] = ()
 
 
 class Reassign(Struct, frozen=True, kw_only=True):
     """The new courier, and optionally its tracking ids."""
 
-    courier: Courier
-    tracking_ids: Annotated[tuple[_TrackingId, ...], Meta(max_length=50)] = ()
+    courier: Annotated[Courier, Meta(description="The new courier.")]
+    tracking_ids: Annotated[
+        tuple[_TrackingId, ...], Meta(max_length=50, description="The new courier's tracking ids.")
+    ] = ()
 
 
 class Inspect(Struct, frozen=True, kw_only=True):
     """The result of the inspection: whether the goods are taken back."""
 
-    accepted: bool = True
+    accepted: Annotated[bool, Meta(description="Whether the goods are taken back.")] = True
 
 
 class Operation(NamedTuple):

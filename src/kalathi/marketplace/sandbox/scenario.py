@@ -3,6 +3,7 @@ the steps that follow. Overrides can change any value by its path."""
 
 import re
 import tomllib
+from collections.abc import Iterator
 from copy import deepcopy
 from decimal import Decimal
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from importlib import resources
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
 from kalathi.marketplace.sandbox.refusals import UnknownScenario
@@ -37,6 +38,12 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     order: dict[str, Any]
     steps: list[dict[str, Any]] = field(default_factory=list)
     requires: dict[str, Any] = field(default_factory=dict)
+
+
+class ScenarioDocument(Scenario, frozen=True, kw_only=True):
+    """A scenario with its values by path. Another value can be set at each of these paths."""
+
+    values: dict[str, Any]
 
 
 @cache
@@ -77,6 +84,24 @@ def overridden(scenario: Scenario, values: dict[str, Any]) -> Scenario:
     if wrong:
         raise invalid_parameter(*wrong[:10])
     return msgspec.structs.replace(scenario, **content)
+
+
+def describe_scenario(scenario: Scenario) -> ScenarioDocument:
+    """Return the scenario's document, with the value at each path that can be overridden."""
+    content = {"order": scenario.order, "steps": scenario.steps}
+    return ScenarioDocument(**structs.asdict(scenario), values=dict(_values_by_path(content)))
+
+
+def _values_by_path(content: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value that is not an object or a list, with its path."""
+    if isinstance(content, dict):
+        for name, entry in content.items():
+            yield from _values_by_path(entry, f"{path}.{name}" if path else name)
+    elif isinstance(content, list):
+        for index, entry in enumerate(content):
+            yield from _values_by_path(entry, f"{path}[{index}]")
+    else:
+        yield path, content
 
 
 def _paths(scenario: Scenario) -> list[str]:

@@ -105,11 +105,11 @@ class Listing(Struct, frozen=True, kw_only=True):
 class NewLocation(Struct, frozen=True, kw_only=True):
     """A location as the operator names it."""
 
-    street_name: Text
-    street_number: OptionalText = ""
-    zip: OptionalText = ""
-    city: OptionalText = ""
-    region: OptionalText = ""
+    street_name: Annotated[Text, Meta(description="Street of the pickup location.")]
+    street_number: Annotated[OptionalText, Meta(description="Number in the street.")] = ""
+    zip: Annotated[OptionalText, Meta(description="Zip code.")] = ""
+    city: Annotated[OptionalText, Meta(description="City.")] = ""
+    region: Annotated[OptionalText, Meta(description="Region.")] = ""
 
 
 class NewShop(Struct, frozen=True, kw_only=True):
@@ -131,15 +131,21 @@ class ShopChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """`PATCH /marketplace/shops/{id}`: only what changes. Other fields are refused, because a name that is misspelt
     would change nothing without a word."""
 
-    name: Text | UnsetType = UNSET
-    domain: Text | UnsetType = UNSET
-    webhook_url: Url | None | UnsetType = UNSET
-    webhook_enabled: bool | UnsetType = UNSET
-    returns_webhook_url: Url | None | UnsetType = UNSET
-    returns_webhook_enabled: bool | UnsetType = UNSET
-    courier: Courier | UnsetType = UNSET
-    fulfillment_mode: FulfillmentMode | UnsetType = UNSET
-    set_as_ready_required: bool | UnsetType = UNSET
+    name: Annotated[Text, Meta(description="The shop's name.")] | UnsetType = UNSET
+    domain: Annotated[Text, Meta(description="The shop's domain.")] | UnsetType = UNSET
+    webhook_url: Annotated[Url | None, Meta(description="The URL for order webhooks.")] | UnsetType = UNSET
+    webhook_enabled: Annotated[bool, Meta(description="Whether order webhooks are sent.")] | UnsetType = UNSET
+    returns_webhook_url: Annotated[Url | None, Meta(description="The URL for return webhooks.")] | UnsetType = UNSET
+    returns_webhook_enabled: Annotated[bool, Meta(description="Whether return webhooks are sent.")] | UnsetType = UNSET
+    courier: Annotated[Courier, Meta(description="The courier of new orders.")] | UnsetType = UNSET
+    fulfillment_mode: (
+        Annotated[FulfillmentMode, Meta(description="core: the marketplace's courier sends the orders; fbm: the shop.")]
+        | UnsetType
+    ) = UNSET
+    set_as_ready_required: (
+        Annotated[bool, Meta(description="Whether the courier takes only parcels that are marked as ready.")]
+        | UnsetType
+    ) = UNSET
 
 
 class NewSize(Struct, frozen=True, kw_only=True):
@@ -156,20 +162,26 @@ class NewSize(Struct, frozen=True, kw_only=True):
 class NewListing(Struct, frozen=True, kw_only=True):
     """One entry of `PUT /marketplace/shops/{id}/listings`."""
 
-    shop_uid: Text
-    product_name: Text
-    unit_price: Decimal
-    commission_rate: Decimal = Decimal(0)
-    quantity: Annotated[int, Meta(ge=0, le=LARGEST_QUANTITY)]
-    ean: OptionalText | UnsetType = UNSET
-    mpn: OptionalText | UnsetType = UNSET
-    shop_variation_uid: OptionalText | UnsetType = UNSET
-    extra_info: Annotated[str, Meta(max_length=2000)] | UnsetType = UNSET
+    shop_uid: Annotated[Text, Meta(description="The shop's own id of the product.")]
+    product_name: Annotated[Text, Meta(description="The product's name.")]
+    unit_price: Annotated[Decimal, Meta(description="Price of one piece, in euros.")]
+    commission_rate: Annotated[Decimal, Meta(description="Commission in percent.")] = Decimal(0)
+    quantity: Annotated[int, Meta(ge=0, le=LARGEST_QUANTITY, description="Pieces in stock.")]
+    ean: Annotated[OptionalText, Meta(description="The product's EAN.")] | UnsetType = UNSET
+    mpn: Annotated[OptionalText, Meta(description="The manufacturer's part number.")] | UnsetType = UNSET
+    shop_variation_uid: Annotated[OptionalText, Meta(description="The shop's own id of the variation.")] | UnsetType = (
+        UNSET
+    )
+    extra_info: Annotated[str, Meta(max_length=2000, description="Lines such as `Χρώμα: Πράσινο`.")] | UnsetType = UNSET
     size: NewSize | UnsetType = UNSET
-    tags: Annotated[tuple[LineTag, ...], Meta(max_length=10)] | UnsetType = UNSET
-    vat_rate: Decimal = Decimal(24)
-    vat_exclusion_39a: bool = False
-    preorder_ships_on: date | None = None
+    tags: Annotated[tuple[LineTag, ...], Meta(max_length=10, description="Tags of campaigns.")] | UnsetType = UNSET
+    vat_rate: Annotated[Decimal, Meta(description="VAT in percent.")] = Decimal(24)
+    vat_exclusion_39a: Annotated[
+        bool, Meta(description="Whether article 39α lets a company buy the product without VAT.")
+    ] = False
+    preorder_ships_on: Annotated[
+        date | None, Meta(description="The day on which a preorder is sent; none for a product in stock.")
+    ] = None
 
 
 def hash_token(token: str) -> bytes:
