@@ -73,7 +73,7 @@ def make_app(status: int = 200) -> Starlette:
     return Starlette(routes=[Route("/hook", hook, methods=["POST"])])
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2"), ("--kalathi-rough",)])
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
 def test_the_sample_integration_passes_its_own_tests(options: tuple[str, ...]) -> None:
     assert "5 passed" in run_suite(EXAMPLE, *options)
 
@@ -145,6 +145,18 @@ def test_of_a_shop(kalathi, number):
     begun = time.monotonic()
     assert "500 passed" in run_suite(suite)
     assert time.monotonic() - begun < 60
+
+
+def test_a_suite_can_ask_for_a_rough_marketplace(tmp_path: Path) -> None:
+    suite = write_suite(
+        tmp_path / "suite",
+        """
+def test_rough(kalathi):
+    assert kalathi.caller.call("GET", "/marketplace/faults")["rough"]
+""",
+    )
+    assert "1 passed" in run_suite(suite, "--kalathi-rough")
+    assert "1 failed" in run_suite(suite)
 
 
 def test_a_suite_can_use_a_running_marketplace(tmp_path: Path) -> None:

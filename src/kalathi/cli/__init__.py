@@ -22,6 +22,7 @@ from kalathi.cli.demo import demo
 from kalathi.cli.faults import faults
 from kalathi.cli.listen import listen
 from kalathi.cli.listings import listing
+from kalathi.cli.logs import logs
 from kalathi.cli.merchant import merchant
 from kalathi.cli.open import open_pages
 from kalathi.cli.openapi import openapi
@@ -35,6 +36,7 @@ from kalathi.cli.serve import serve, worker
 from kalathi.cli.shops import shop
 from kalathi.cli.simulate import simulate
 from kalathi.cli.trigger import trigger
+from kalathi.cli.wait import wait
 
 
 class _CommandLine(click.Group):
@@ -91,6 +93,7 @@ def main(context: click.Context, config: Path | None) -> None:
     kalathi shop add --help    how a shop joins it
     kalathi order --help       how to accept, reject and deliver an order
     kalathi trigger --list     scenarios that can be played
+    kalathi logs --follow      the calls of your client, with their answers
     """
     # Imported modules are never garbage. Collecting them took a sixth of a command's start.
     gc.set_threshold(20_000, 20, 20)
@@ -115,6 +118,8 @@ for _command in (
     order,
     returns,
     deliveries,
+    logs,
+    wait,
     clock,
     trigger,
     faults,

@@ -14,7 +14,7 @@ from kalathi.cli.tables import render_facts, render_page, render_table
 from kalathi.contract.words import OrderEventType, ReturnEventType
 
 _LOG: Final = "/marketplace/deliveries"
-_STATES: Final = ("pending", "delivered", "exhausted", "not_sent")
+_STATES: Final = ("pending", "delivered", "exhausted", "not_sent", "ended")
 _EVENTS: Final = [*(event.value for event in OrderEventType), *(event.value for event in ReturnEventType)]
 # Shop, subject and sequence.
 _PARTS_OF_AN_ID: Final = 3
@@ -35,7 +35,7 @@ def deliveries() -> None:
 @click.argument("subject", required=False, metavar="[CODE]", shell_complete=complete_codes("orders"))
 @click.option("--shop", "shop_id", help="Only of this shop.", shell_complete=complete_shops)
 @click.option("--event-type", type=click.Choice(_EVENTS), help="Only of this type.")
-@click.option("--state", type=click.Choice(_STATES), help="Only in this state.")
+@click.option("--state", type=click.Choice(_STATES), help="Only in this state; ended is any but pending.")
 @click.option("--since", metavar="TIME", help="Only events at or after this time, such as 2026-12-01T12:00:00+02:00.")
 @page_options
 @operator_options

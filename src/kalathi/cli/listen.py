@@ -89,13 +89,13 @@ def listen(
         uses_proxy=is_proxy_wanted(),
     )
     try:
-        run_loop(_until_ended(listener.run()))
+        run_loop(run_until_ended(listener.run()))
     except RefusedError as error:
         fail(str(error))
 
 
-async def _until_ended(running: Any) -> None:
-    """Run until SIGTERM or SIGINT."""
+async def run_until_ended(running: Any) -> None:
+    """Run a coroutine until it ends, or until SIGTERM or SIGINT."""
     task = asyncio.ensure_future(running)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,6 +13,7 @@ from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
 from kalathi.merchant.client.transport import environment
 
 UNREACHABLE: Final = "unreachable"
+_SECONDS: Final = 30.0
 
 
 class OperatorError(Exception):
@@ -52,9 +53,10 @@ class OperatorClient:
         self, method: str, path: str, body: Any = None, *, query: Mapping[str, object] | None = None
     ) -> dict[str, Any]:
         """Run any call of the operator's API and return its answer. Members of the query that are None are left out.
-        Raises OperatorError."""
+        A `wait` of the query is added to the time limit. Raises OperatorError."""
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        return await self._call(method, f"{path}?{urlencode(given)}" if given else path, body)
+        seconds = _SECONDS + float(given.get("wait", 0))
+        return await self._call(method, f"{path}?{urlencode(given)}" if given else path, body, seconds=seconds)
 
     async def add_shop(self, shop: dict[str, Any]) -> tuple[str, str]:
         """Create a shop. Return its id and its API token."""
@@ -144,7 +146,7 @@ class OperatorClient:
         body = {"seed": seed, "rules": rules, "rough": rough}
         return await self._call("PUT", _faults_path(shop_id), body)
 
-    async def _call(self, method: str, path: str, body: Any = None, *, seconds: float = 30) -> dict[str, Any]:
+    async def _call(self, method: str, path: str, body: Any = None, *, seconds: float = _SECONDS) -> dict[str, Any]:
         content = None if body is None else encode(body)
         try:
             response = await self._session.request(

@@ -1,6 +1,7 @@
 """Receivers of webhooks in the test's own process: an ASGI or WSGI application on a free port, on a thread."""
 
 import asyncio
+import contextlib
 import inspect
 import socket
 import threading
@@ -85,7 +86,9 @@ class _AsgiReceiver:
 
     def _run(self) -> None:
         try:
-            self._server.run(sockets=[self._bound])
+            # uvicorn exits if the lifespan fails. The constructor reports that.
+            with contextlib.suppress(SystemExit):
+                self._server.run(sockets=[self._bound])
         finally:
             self._server.ready.set()
             self._bound.close()
