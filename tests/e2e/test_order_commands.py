@@ -159,6 +159,7 @@ async def test_a_return_lives_from_its_request_to_its_inspection(tmp_path: Path)
         await terminal.run("return", "inspect", name)
         listed = await terminal.json("return", "list", "--order", code)
         assert [(entry["code"], entry["state"]) for entry in listed["returns"]] == [(name, "returned")]
+        assert await terminal.run("deliveries", "resend", name) == "1 webhook is sent again.\n"
         whole = await terminal.cart("--item", "A=1")
         for words in (("order", "accept", whole), ("clock", "+5s"), ("order", "hand-over", whole)):
             await terminal.run(*words)

@@ -14,9 +14,8 @@ from kalathi.cli.junit import Case, Result, render_junit
 from kalathi.cli.operating import Market, fail, operate
 from kalathi.cli.output import echo_json
 from kalathi.cli.tables import paint_state
-from kalathi.cli.trigger import OUTCOMES_SECONDS
 from kalathi.simulation.operator import OperatorClient, OperatorError
-from kalathi.simulation.outcomes import WebhookOutcome, webhook_outcomes
+from kalathi.simulation.outcomes import FIRST_ATTEMPTS_SECONDS, WebhookOutcome, webhook_outcomes
 from kalathi.terminal import in_one_line
 
 _STANDARD_OUTPUT: Final = "-"
@@ -71,7 +70,7 @@ async def _play_one(operator: OperatorClient, scenario: Mapping[str, Any], shop:
     try:
         played = await operator.play(name, str(shop["id"]), {})
         subjects = [entry["code"] for entry in [*played["orders"], *played["returns"]]]
-        outcomes = await webhook_outcomes(operator, subjects, limit_seconds=OUTCOMES_SECONDS)
+        outcomes = await webhook_outcomes(operator, subjects, limit_seconds=FIRST_ATTEMPTS_SECONDS)
     except OperatorError as error:
         if error.is_unreachable:
             raise

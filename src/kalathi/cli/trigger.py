@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from kalathi.simulation.operator import OperatorClient
     from kalathi.simulation.outcomes import WebhookOutcome
 
-# Longer than the usual time limit of a webhook.
-OUTCOMES_SECONDS = 15.0
-
 
 class _Asked(NamedTuple):
     """The options that say what to do."""
@@ -112,11 +109,11 @@ def _play(
     market: Market, asked: _Asked, scenario: str, shop_id: str, changes: Mapping[str, Any], as_json: bool
 ) -> None:
     async def play(operator: "OperatorClient") -> tuple[dict[str, Any], list["WebhookOutcome"]]:
-        from kalathi.simulation.outcomes import webhook_outcomes
+        from kalathi.simulation.outcomes import FIRST_ATTEMPTS_SECONDS, webhook_outcomes
 
         played = await operator.play(scenario, shop_id, dict(changes))
         subjects = [entry["code"] for entry in [*played["orders"], *played["returns"]]]
-        limit_seconds = OUTCOMES_SECONDS
+        limit_seconds = FIRST_ATTEMPTS_SECONDS
         outcomes = [] if asked.no_wait else await webhook_outcomes(operator, subjects, limit_seconds=limit_seconds)
         return played, outcomes
 

@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 from kalathi.contract.words import ReturnEventType
 from kalathi.simulation.operator import OperatorClient
 
+# Longer than the usual time limit of a webhook.
+FIRST_ATTEMPTS_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.1
 _RETURN_EVENTS: Final = frozenset(ReturnEventType)
 
