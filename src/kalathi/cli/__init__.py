@@ -22,6 +22,7 @@ from kalathi.cli.demo import demo
 from kalathi.cli.faults import faults
 from kalathi.cli.listen import listen
 from kalathi.cli.listings import listing
+from kalathi.cli.mcp import mcp
 from kalathi.cli.merchant import merchant
 from kalathi.cli.open import open_pages
 from kalathi.cli.openapi import openapi
@@ -122,5 +123,6 @@ for _command in (
     open_pages,
     simulate,
     openapi,
+    mcp,
 ):
     main.add_command(_command)

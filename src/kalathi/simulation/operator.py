@@ -49,12 +49,18 @@ class OperatorClient:
         await self._session.close()
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, query: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        seconds: float = 30,
     ) -> dict[str, Any]:
         """Run any call of the operator's API and return its answer. Members of the query that are None are left out.
-        Raises OperatorError."""
+        `seconds` is the time limit. Raises OperatorError."""
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        return await self._call(method, f"{path}?{urlencode(given)}" if given else path, body)
+        return await self._call(method, f"{path}?{urlencode(given)}" if given else path, body, seconds=seconds)
 
     async def add_shop(self, shop: dict[str, Any]) -> tuple[str, str]:
         """Create a shop. Return its id and its API token."""
