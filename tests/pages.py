@@ -28,6 +28,7 @@ from kalathi.marketplace.sandbox.rough import ROUGH
 from kalathi.marketplace.sandbox.scenario import scenarios
 from kalathi.marketplace.web.reply import ERRORS
 from kalathi.marketplace.web.uploads import FileField
+from kalathi.mcp_server.tools import TOOLS
 from kalathi.merchant import CallError, Client
 from tests import exchanges
 
@@ -140,6 +141,16 @@ def body_members() -> str:
     return "\n".join([*rows, *(f"| `{kind}` | {', '.join(members)} |" for kind, members in shown.items())]) + "\n"
 
 
+def mcp_tools() -> str:
+    """The tools of the MCP server, with the first sentence of each description."""
+    rows = ["| tool | what it does | arguments | needs `--write` |", "|---|---|---|---|"]
+    for tool in TOOLS:
+        arguments = ", ".join(f"`{name}`" for name in tool.schema["properties"])
+        sentence = tool.description.partition(". ")[0].rstrip(".")
+        rows.append(f"| `{tool.name}` | {sentence}. | {arguments} | {'yes' if tool.writes else ''} |")
+    return "\n".join(rows) + "\n"
+
+
 def client_calls() -> str:
     """The methods of the client, in the order in which they stand there."""
     rows = ["| method | what it does |", "|---|---|"]
@@ -194,6 +205,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "scenarios": scenario_table,
     "rough mixture": rough_mixture,
     "body members": body_members,
+    "mcp tools": mcp_tools,
 }
 
 

@@ -161,6 +161,16 @@ def _log_libraries_as_json() -> None:
         logger.handlers, logger.propagate = [handler], False
 
 
+async def until_signal(running: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine until it ends, or cancel it at SIGTERM or SIGINT."""
+    task = asyncio.ensure_future(running)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):  # The signal ends the work.
+        await task
+
+
 async def until_told_to_end(ready: Callable[[], None]) -> None:
     """Wait for SIGTERM or SIGINT. Call `ready` once the signal handlers are installed."""
     told = asyncio.Event()

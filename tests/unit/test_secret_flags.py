@@ -35,6 +35,7 @@ URL = "postgresql://u:s3cret@db/kalathi"
             {"KALATHI_TOKEN": "s3cret", "KALATHI_WEBHOOK_SECRETS": "whsec_s3cret", "KALATHI_STOCK": URL},
         ),
         (["listen", "--token", "s3cret"], ["listen"], {"KALATHI_OPERATOR_TOKEN": "s3cret"}),
+        (["mcp", "--token", "s3cret"], ["mcp"], {"KALATHI_OPERATOR_TOKEN": "s3cret"}),
     ],
 )
 def test_a_long_running_command_gets_secrets_as_variables(

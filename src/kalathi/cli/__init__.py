@@ -23,6 +23,7 @@ from kalathi.cli.faults import faults
 from kalathi.cli.listen import listen
 from kalathi.cli.listings import listing
 from kalathi.cli.logs import logs
+from kalathi.cli.mcp import mcp
 from kalathi.cli.merchant import merchant
 from kalathi.cli.open import open_pages
 from kalathi.cli.openapi import openapi
@@ -127,5 +128,6 @@ for _command in (
     open_pages,
     simulate,
     openapi,
+    mcp,
 ):
     main.add_command(_command)

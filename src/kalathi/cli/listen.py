@@ -1,10 +1,6 @@
 """`kalathi listen`: receive a shop's webhooks over a stream, print them, and forward them."""
 
-import asyncio
-import contextlib
-import signal
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -45,7 +41,7 @@ def listen(
     kalathi listen --shop YlpD0KROym --forward https://localhost:8443/hook --insecure --header "X-Key: 1"
     kalathi listen --shop YlpD0KROym --json >> webhooks.jsonl
     """
-    from kalathi.serving import run_loop
+    from kalathi.serving import run_loop, until_signal
     from kalathi.simulation.listener import Forwarding, Heard, Listener, RefusedError, Subscription
 
     forwarding = Forwarding(_target(forward), _headers(headers), insecure) if forward else None
@@ -89,19 +85,9 @@ def listen(
         uses_proxy=is_proxy_wanted(),
     )
     try:
-        run_loop(run_until_ended(listener.run()))
+        run_loop(until_signal(listener.run()))
     except RefusedError as error:
         fail(str(error))
-
-
-async def run_until_ended(running: Any) -> None:
-    """Run a coroutine until it ends, or until SIGTERM or SIGINT."""
-    task = asyncio.ensure_future(running)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 def _target(forward: str) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kalathi.cli.completing import complete_codes, complete_shops
-from kalathi.cli.listen import run_until_ended
 from kalathi.cli.operating import Market, address_and_token, fail, is_proxy_wanted, operate, operator_options
 from kalathi.cli.output import OUTPUT, echo_json
 from kalathi.terminal import in_one_line, style
@@ -63,13 +62,13 @@ def logs(
         for call in reversed(answer["requests"]):
             show(call)
         return
-    from kalathi.serving import run_loop
+    from kalathi.serving import run_loop, until_signal
     from kalathi.simulation.operator import OperatorError
 
     found_url, found_token = address_and_token(data, url, token)
     OUTPUT.stay(until_reader_leaves=True)
     try:
-        run_loop(run_until_ended(_follow(found_url, found_token, query, number, show)))
+        run_loop(until_signal(_follow(found_url, found_token, query, number, show)))
     except OperatorError as error:
         fail(str(error), errors=[{"code": entry.code, "messages": entry.messages} for entry in error.errors])
 

@@ -71,9 +71,13 @@ def token_of(given: str, file: Path | None) -> str:
 
 
 def operator_options(command: T) -> T:
-    """Add the options that find the running marketplace, by address and token or by the data folder, and --json."""
+    """Add the options that find the running marketplace, and --json."""
+    return market_options(click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command))
+
+
+def market_options(command: T) -> T:
+    """Add the options that find the running marketplace, by address and token or by the data folder."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
         click.option("--token", envvar="KALATHI_OPERATOR_TOKEN", default="", help="The operator's token."),
         click.option("--url", envvar="KALATHI_URL", default="", help="The marketplace's address."),
         data_option,

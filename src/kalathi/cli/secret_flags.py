@@ -20,6 +20,7 @@ _SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "worker": frozenset({"--operator-token", "--metrics-token"}),
     "merchant": frozenset({"--token", "--secrets", "--hand-over-secret"}),
     "listen": frozenset({"--token"}),
+    "mcp": frozenset({"--token"}),
 }
 _ADDRESSES: Final = frozenset({"--database", "--webhook-proxy", "--stock"})
 _USER_INFO: Final = re.compile(r"://[^:/@]*:(.*)@")

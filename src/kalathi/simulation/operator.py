@@ -50,12 +50,18 @@ class OperatorClient:
         await self._session.close()
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, query: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        seconds: float = _SECONDS,
     ) -> dict[str, Any]:
         """Run any call of the operator's API and return its answer. Members of the query that are None are left out.
-        A `wait` of the query is added to the time limit. Raises OperatorError."""
+        `seconds` is the time limit, to which a `wait` of the query is added. Raises OperatorError."""
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        seconds = _SECONDS + float(given.get("wait", 0))
+        seconds += float(given.get("wait", 0))
         return await self._call(method, f"{path}?{urlencode(given)}" if given else path, body, seconds=seconds)
 
     async def add_shop(self, shop: dict[str, Any]) -> tuple[str, str]:

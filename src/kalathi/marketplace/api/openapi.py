@@ -81,11 +81,10 @@ def _key(kind: Any) -> str:
 
 
 def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
-    sentence = without_references(" ".join((route.handler.__doc__ or "").split()))
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
         "tags": [_TAGS[route.access]],
-        "summary": re.sub(r"\s*Raises .*", "", sentence),
+        "summary": summarize(route),
         "parameters": _parameters(route, by_type),
         "responses": {
             str(route.status): {"description": "Done.", "content": _answer_content(route, by_type)},
@@ -99,6 +98,12 @@ def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     if not operation["parameters"]:
         del operation["parameters"]
     return operation
+
+
+def summarize(route: Route) -> str:
+    """Return the sentences of the handler's docstring that describe the call to its callers."""
+    sentence = without_references(" ".join((route.handler.__doc__ or "").split()))
+    return re.sub(r"\s*Raises .*", "", sentence)
 
 
 def _operation_id(route: Route) -> str:

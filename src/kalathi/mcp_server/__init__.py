@@ -1,0 +1,1 @@
+"""The MCP server: a running marketplace as tools of an assistant (docs/mcp.md)."""
