@@ -116,6 +116,22 @@ def reads(folder: Path) -> float:
             return in_turn("GET of an order / bare ASGI", partial(rate, ours, request), plain, ("ours/s", "bare/s"))
 
 
+def request_log(folder: Path) -> float:
+    """GET of an order that has not changed with the request log on, against the same with the log off."""
+    prepared = prepare(folder / "on" / "kalathi.db", 1)
+    (folder / "off").mkdir()
+    shutil.copy(folder / "on" / "kalathi.db", folder / "off" / "kalathi.db")
+    request = get_request(prepared.codes[0])
+    print(f"Request log: GET of an order, 32 callers, {READ_SECONDS:g} s a turn")
+    with (
+        served(marketplace(folder / "on", "--request-log", "on")) as logged,
+        served(marketplace(folder / "off", "--request-log", "off")) as silent,
+    ):
+        rate(logged, request), rate(silent, request)  # warm
+        on, off = partial(rate, logged, request), partial(rate, silent, request)
+        return in_turn("GET of an order, request log on / off", on, off, ("on/s", "off/s"))
+
+
 def accepts(folder: Path) -> float:
     """Durable accepts over HTTP against the bare driver running the same statements in groups of 32."""
     data = folder / "accepts"
@@ -444,6 +460,7 @@ if __name__ == "__main__":
         figures: dict[str, Callable[[Path], object]] = {
             "ready": time_to_ready,
             "reads": reads,
+            "request_log": request_log,
             "accepts": accepts,
             "databases": databases,
             "deliveries": deliveries,

@@ -11,6 +11,8 @@ from pathlib import Path
 import niquests
 
 from kalathi.testing import Kalathi, Server
+from kalathi.testing.server import run_server
+from tests.databases import drop_postgres, fresh_postgres
 
 ACCEPT = "application/vnd.skroutz+json; version=3.0"
 
@@ -150,3 +152,19 @@ def test_every_answered_call_is_in_the_log_after_the_process_was_killed(tmp_path
     finally:
         process.terminate()
         process.wait()
+
+
+def test_the_log_has_the_calls_of_every_process_of_one_database() -> None:
+    database = fresh_postgres()
+    try:
+        with run_server(["--database", database, "--processes", "2"]) as server, Kalathi.connect(*server) as kalathi:
+            # Each call has a connection of its own, so both processes get some.
+            for number in range(40):
+                assert call(kalathi, "GET", f"/orders?page={number + 1}") == 200
+            ids = [entry["id"] for entry in kalathi.requests.wait("list", 40)]
+            assert len(ids) == 40
+            assert len({name.partition("-")[0] for name in ids}) == 2
+            for name in ids:
+                assert kalathi.caller.call("GET", f"/marketplace/requests/{name}")["request"]["id"] == name
+    finally:
+        drop_postgres(database)

@@ -139,6 +139,18 @@ def shop_add_location(shop_id: str, data: Path, url: str, token: str, as_json: b
     show(as_json, answer, _render_shop(answer["shop"]))
 
 
+@click.command("reset")
+@_shop_argument
+@operator_options
+def shop_reset(shop_id: str, data: Path, url: str, token: str, as_json: bool) -> None:
+    """Delete a shop's orders, returns, webhooks, listings, stock and faults. Its settings and its token remain. Only a
+    sandbox can do it. SHOP_ID is optional if there is only one shop."""
+    market = Market(data, url, token)
+    path = f"{_path(shop_id or only_shop(market))}/reset"
+    answer = operate(*market, lambda operator: operator.call("POST", path))
+    show(as_json, answer, f"Shop {answer['shop']['id']} is empty.")
+
+
 @click.command("token")
 @click.argument("shop_id", shell_complete=complete_shops)
 @operator_options
@@ -175,12 +187,12 @@ def _commands() -> list[click.Command]:
 
     shop_edit.params[1:1] = options_of(ShopChanges)
     shop_add_location.params[1:1] = options_of(NewLocation, flags=_LOCATION_FLAGS)
-    return [shop_add, shop_list, shop_show, shop_edit, shop_add_location, shop_token]
+    return [shop_add, shop_list, shop_show, shop_edit, shop_add_location, shop_reset, shop_token]
 
 
 shop = click.Group(
     "shop",
     commands=LazyCommands(_commands),
-    short_help="Shops: add, list, show, edit, renew a token.",
-    help="Shops of a running marketplace: add, list, show, edit, add a location, renew a token.",
+    short_help="Shops: add, list, show, edit, reset, renew a token.",
+    help="Shops of a running marketplace: add, list, show, edit, add a location, reset, renew a token.",
 )
