@@ -6,6 +6,7 @@ of the other. A file is a mark, then frames: the length of a frame in four bytes
 """
 
 import contextlib
+import errno
 import fcntl
 import heapq
 import os
@@ -16,14 +17,14 @@ from typing import IO, Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from kalathi.marketplace.request_log.model import StoredCall
+from kalathi.marketplace.request_log.model import RepeatedCalls, StoredCall
 from kalathi.private_files import make_private_folder, open_lock_file
 
 _MARK: Final = b"kalathi request log 1\n"
 _LENGTH_BYTES: Final = 4
 # As many processes as can serve one port.
 _MOST_PAIRS: Final = 64
-_CALLS = msgspec.msgpack.Decoder(list[StoredCall])
+_FRAMES = msgspec.msgpack.Decoder(list[StoredCall | RepeatedCalls])
 
 
 class CallFiles:
@@ -51,19 +52,20 @@ class CallFiles:
         self._current.replace(self._before)
         self._open()
 
-    def append(self, calls: Sequence[tuple[Any, ...]]) -> None:
-        """Write calls, given as tuples in the order of the fields of `StoredCall`. Raises OSError."""
+    def append(self, frame: Sequence[tuple[Any, ...]], count: int) -> None:
+        """Write a frame of `count` calls. Its entries are tuples: the tag and the fields of `StoredCall` or of
+        `RepeatedCalls`. Raises OSError."""
         buffer = self._buffer
-        self._encoder.encode_into(calls, buffer, _LENGTH_BYTES)
+        self._encoder.encode_into(frame, buffer, _LENGTH_BYTES)
         length = len(buffer)
         buffer[:_LENGTH_BYTES] = (length - _LENGTH_BYTES).to_bytes(_LENGTH_BYTES)
         written = os.write(self._descriptor, buffer)
         if written < length:
-            # The disk is full. Remove the half frame, so that later frames can be read.
+            # Remove the half frame, so that later frames can be read.
             os.ftruncate(self._descriptor, self._size)
-            return
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._current))
         self._size += length
-        self._count += len(calls)
+        self._count += count
 
     def drop_before(self, real_millis: int) -> None:
         """Delete the calls before a real time (milliseconds since 1970). Raises OSError."""
@@ -119,22 +121,38 @@ def read_all(folder: Path) -> Iterator[StoredCall]:
 
 
 def read_frames(path: Path) -> Iterator[list[StoredCall]]:
-    """Yield the frames of a file, with repeated headers and answers filled in. It ends at a frame that is cut off; a
-    missing file has none."""
+    """Yield the frames of a file, with repeated headers and repeated calls filled in. It ends at a frame that is cut
+    off; a missing file has none."""
     headers: list[tuple[bytes, bytes]] = []
-    answers: dict[bytes, bytes] = {}
+    known: dict[bytes, StoredCall] = {}
     for frame in _read_raw_frames(path):
         calls = []
-        for call in frame:
-            headers = headers if call.headers is None else call.headers
-            answer = answers.get(call.same_answer_as, b"") if call.answer is None else call.answer
-            if call.answer:
-                answers[call.id] = call.answer
-            calls.append(replace(call, headers=headers, answer=answer, same_answer_as=b""))
-        yield calls
+        for entry in frame:
+            if isinstance(entry, RepeatedCalls):
+                calls += _repeat(entry, known.get(entry.like))
+                continue
+            headers = headers if entry.headers is None else entry.headers
+            same = known.get(entry.same_answer_as)
+            answer = entry.answer if same is None else same.answer
+            known[entry.id] = replace(entry, headers=headers, answer=answer, same_answer_as=b"")
+            calls.append(known[entry.id])
+        # The ids of one process are in the order of its calls.
+        yield sorted(calls, key=_place_of) if len(calls) > 1 else calls
 
 
-def _read_raw_frames(path: Path) -> Iterator[list[StoredCall]]:
+def _repeat(repeated: RepeatedCalls, first: StoredCall | None) -> list[StoredCall]:
+    if first is None:  # Its frame was lost with the power of the machine.
+        return []
+    times = {"at": repeated.at, "real_at": repeated.real_at}
+    pairs = zip(repeated.ids, repeated.durations_nanos, strict=True)
+    return [replace(first, id=name, duration_micros=nanos // 1000, **times) for name, nanos in pairs]
+
+
+def _place_of(call: StoredCall) -> tuple[int, bytes]:
+    return len(call.id), call.id
+
+
+def _read_raw_frames(path: Path) -> Iterator[list[StoredCall | RepeatedCalls]]:
     try:
         content = memoryview(path.read_bytes())
     except OSError:
@@ -148,7 +166,7 @@ def _read_raw_frames(path: Path) -> Iterator[list[StoredCall]]:
         if end > len(content):
             return
         try:
-            yield _CALLS.decode(content[begin:end])
+            yield _FRAMES.decode(content[begin:end])
         except msgspec.DecodeError:
             return  # The machine lost its power while the frame was written.
         at = end
@@ -163,5 +181,5 @@ def _measure(path: Path) -> tuple[int, int]:
             size = len(_MARK)
             for frame in _read_raw_frames(path):
                 size += _LENGTH_BYTES + int.from_bytes(content[size : size + _LENGTH_BYTES])
-                count += len(frame)
+                count += sum(len(entry.ids) if isinstance(entry, RepeatedCalls) else 1 for entry in frame)
     return size, count

@@ -33,8 +33,8 @@ _MOST_CALLS: Final = 20_000
 # Of a longer body or answer, only the beginning is stored.
 _LONGEST_BODY: Final = 100_000
 
-# Answers that are compared with later ones: at most so many, and none that is longer.
-_MOST_ANSWERS: Final = 1_000
+# Calls that are compared with later ones: at most so many, and none with a longer answer.
+_MOST_REPEATED: Final = 1_000
 _LONGEST_REPEATED: Final = 20_000
 
 Scope = MutableMapping[str, Any]
@@ -52,6 +52,21 @@ class FoundCalls(NamedTuple):
 class _Follower(NamedTuple):
     wanted: CallFilter
     arrived: asyncio.Event
+
+
+class _Repeatable:
+    """A GET in the current file, and its repetitions that are not written yet: calls of the same shop with the same
+    path, headers and answer."""
+
+    __slots__ = ("answer", "call_id", "durations_nanos", "headers", "ids", "path", "shop_id")
+
+    def __init__(self, call_id: bytes, scope: Scope, answer: bytes) -> None:
+        self.call_id = call_id
+        # The answer is kept, so that no other bytes get its identity.
+        self.answer = answer
+        self.path, self.headers, self.shop_id = scope["path"], scope["headers"], scope[SHOP_ID]
+        self.ids: list[bytes] = []
+        self.durations_nanos: list[int] = []
 
 
 class RequestIds:
@@ -89,10 +104,15 @@ class RequestLog:
         self._clock, self._real = clock, real
         self.name_call = name_call
         self._waiting: list[_Waiting] = []
-        # The headers of the last call in the file, and recent answers by their identity: a client sends the same
-        # headers each time, and an order that has not changed has the same answer (docs/decisions/0057).
+        # The headers of the last call in the file: a client sends the same ones each time.
         self._last_headers: Any = None
-        self._answers: dict[int, tuple[bytes, bytes]] = {}
+        # The last call with each path and query, and its answer.
+        self._answers: dict[tuple[str, bytes], tuple[bytes, bytes]] = {}
+        # The calls that can be repeated, by the identity of their answer: an order that has not changed has the same
+        # answer (docs/decisions/0057). `_repeated` are those with repetitions that are not written yet.
+        self._repeatable: dict[int, _Repeatable] = {}
+        self._repeated: list[_Repeatable] = []
+        self._is_scheduled = False
         self._followers: set[_Follower] = set()
         self._fails = False
 
@@ -102,9 +122,25 @@ class RequestLog:
 
         The calls of one turn of the event loop are written together at its end, because each write is a system call.
         """
-        if not self._waiting:
+        ended = time.perf_counter_ns()
+        if not self._is_scheduled:
+            self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._write)
-        self._waiting.append((scope, started_nanos, time.perf_counter_ns(), status, answer))
+        first = self._repeatable.get(id(answer))
+        # Compared here and not in a method of its own: this runs for each call, and a call takes 35 µs in all.
+        if (
+            first is not None
+            and scope["headers"] == first.headers
+            and scope["path"] == first.path
+            and scope[SHOP_ID] == first.shop_id
+            and not scope["query_string"]
+        ):
+            if not first.ids:
+                self._repeated.append(first)
+            first.ids.append(scope[REQUEST_ID])
+            first.durations_nanos.append(ended - started_nanos)
+        else:
+            self._waiting.append((scope, started_nanos, ended, status, answer))
 
     async def read(self, wanted: CallFilter, per: int, offset: int) -> FoundCalls:
         """Return a page of the calls that match, from the files of all processes."""
@@ -141,6 +177,8 @@ class RequestLog:
 
     def drop_before(self, real_millis: int) -> None:
         """Delete the calls before a real time (milliseconds since 1970)."""
+        self._write()
+        self._forget_repeatable()
         try:
             if self._files is not None:
                 self._files.drop_before(real_millis)
@@ -154,27 +192,42 @@ class RequestLog:
             self._files.close()
 
     def _write(self) -> None:
+        """Write the calls that were answered since the last write, as one frame."""
+        self._is_scheduled = False
         waiting, self._waiting = self._waiting, []
-        if not waiting:
+        repeated, self._repeated = self._repeated, []
+        if not waiting and not repeated:
             return
-        rows = []
+        rows: list[tuple[Any, ...]] = []
         try:
             files = self._open()
-            rows = self._make_rows(waiting)
-            files.append(rows)
+            at, real_at = self._clock.now_millis(), self._real()
+            # They refer to calls of earlier frames, so the new calls come after them.
+            rows = [(1, first.call_id, at, real_at, first.ids, first.durations_nanos) for first in repeated]
+            if waiting:
+                rows += self._make_rows(waiting, at, real_at)
+            files.append(rows, len(waiting) + sum(len(first.ids) for first in repeated))
         except (OSError, UnicodeError) as error:  # For example a path with half of a surrogate pair.
             self._report(error)
-            self._forget_repeated()
+            self._forget_repeatable()
         else:
             self._fails = False
+        for first in repeated:
+            first.ids, first.durations_nanos = [], []
+        if self._followers:
+            self._wake_followers(rows)
+
+    def _wake_followers(self, rows: list[tuple[Any, ...]]) -> None:
+        has_repeated = any(row[0] for row in rows)
+        calls = [StoredCall(*row[1:]) for row in rows if not row[0]]
         for follower in self._followers:
-            if any(follower.wanted.allows(StoredCall(*row), self.name_call) for row in rows):
+            # A repetition has no path of its own here, so a follower reads the log to see whether it is wanted.
+            if has_repeated or any(follower.wanted.allows(call, self.name_call) for call in calls):
                 follower.arrived.set()
 
-    def _make_rows(self, waiting: list[_Waiting]) -> list[tuple[Any, ...]]:
-        """Return the calls as tuples in the order of the fields of `StoredCall`."""
-        at, real_at = self._clock.now_millis(), self._real()
-        has_bodies, last_headers, answers = self.has_bodies, self._last_headers, self._answers
+    def _make_rows(self, waiting: list[_Waiting], at: int, real_at: int) -> list[tuple[Any, ...]]:
+        """Return the calls as tuples: the tag and the fields of `StoredCall`."""
+        has_bodies, last_headers = self.has_bodies, self._last_headers
         rows = []
         for scope, started, ended, status, answer in waiting:
             request_id, headers, query = scope[REQUEST_ID], scope["headers"], scope["query_string"]
@@ -184,12 +237,12 @@ class RequestLog:
                 last_headers = headers
                 masked = [(name, mask_secret(value) if name in SECRET_HEADERS else value) for name, value in headers]
             body = scope.get(BODY, b"")
-            same = answers.get(id(answer))
-            if same is None and len(answer) <= _LONGEST_REPEATED:
-                # The answer is kept, so that no other bytes get its identity.
-                answers[id(answer)] = (request_id, answer)
+            same_as = self._find_same_answer(request_id, (scope["path"], query), answer)
+            if status == 200 and scope["method"] == "GET" and not query:
+                self._keep_repeatable(_Repeatable(request_id, scope, answer))
             rows.append(
                 (
+                    0,
                     request_id,
                     at,
                     real_at,
@@ -202,30 +255,48 @@ class RequestLog:
                     body[:_LONGEST_BODY] if has_bodies else b"",
                     len(body),
                     status,
-                    None if same is not None else answer[:_LONGEST_BODY] if has_bodies else b"",
+                    None if same_as else answer[:_LONGEST_BODY] if has_bodies else b"",
                     len(answer),
                     "" if status < 400 else _error_code(answer),
-                    b"" if same is None else same[0],
+                    same_as,
                 )
             )
         self._last_headers = last_headers
-        if len(answers) > _MOST_ANSWERS:
-            answers.clear()
         return rows
+
+    def _find_same_answer(self, request_id: bytes, place: tuple[str, bytes], answer: bytes) -> bytes:
+        """Return the id of the last call with this path and query if it has the same answer, else empty bytes. A list
+        that a client polls has the same answer most times."""
+        earlier = self._answers.get(place)
+        if earlier is not None and earlier[1] == answer:
+            return earlier[0]
+        if len(self._answers) >= _MOST_REPEATED:
+            self._answers.clear()
+        if len(answer) <= _LONGEST_REPEATED:
+            self._answers[place] = (request_id, answer)
+        return b""
+
+    def _keep_repeatable(self, call: "_Repeatable") -> None:
+        if len(call.answer) > _LONGEST_REPEATED:
+            return
+        if len(self._repeatable) >= _MOST_REPEATED:
+            self._repeatable.clear()
+        self._repeatable[id(call.answer)] = call
 
     def _open(self) -> CallFiles:
         """Return the files, with room in the current one."""
         if self._files is None:
             self._files = CallFiles(self._folder, self._most_bytes, _MOST_CALLS)
-            self._forget_repeated()
+            self._forget_repeatable()
         elif self._files.is_full:
             self._files.change_files()
-            self._forget_repeated()
+            self._forget_repeatable()
         return self._files
 
-    def _forget_repeated(self) -> None:
-        """Write headers and answers whole again. A file refers to no other."""
+    def _forget_repeatable(self) -> None:
+        """Write calls and their headers whole again. A file refers to no other."""
         self._last_headers = None
+        self._repeatable.clear()
         self._answers.clear()
 
     def _report(self, error: Exception) -> None:

@@ -27,7 +27,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 NoShop = Literal["", "no_token", "unknown_token", "not_checked"]
 
 
-class StoredCall(Struct, frozen=True, array_like=True, gc=False):
+class StoredCall(Struct, frozen=True, array_like=True, gc=False, tag=0):
     """One call in a file of the log. `at` is the business time and `real_at` the real time of its answer, both in
     milliseconds since 1970.
 
@@ -54,6 +54,16 @@ class StoredCall(Struct, frozen=True, array_like=True, gc=False):
     answer_bytes: int
     error: str
     same_answer_as: bytes = b""
+
+
+class RepeatedCalls(Struct, frozen=True, array_like=True, gc=False, tag=1):
+    """Calls that are like an earlier one of the same file, but for their ids, their times and their durations."""
+
+    like: bytes
+    at: int
+    real_at: int
+    ids: list[bytes]
+    durations_nanos: list[int]
 
 
 class LoggedCall(Struct, frozen=True, kw_only=True):
