@@ -380,15 +380,15 @@ async def _requests(notes: Notebook) -> None:
     notes.write("requests", "GET", path, None, {}, answer._replace(json=listed | {"requests": [call]}))
     notes.write("request", "GET", "/marketplace/requests/9f86d081-1", None, {}, answer._replace(json={"request": call}))
     await notes.market.settle()
-    path = f"/marketplace/timeline?shop_id={shop.id}"
+    path = f"/marketplace/traffic?shop_id={shop.id}"
     answer = await notes.market.call("GET", path, None, {"Authorization": f"Bearer {OPERATOR_TOKEN}"})
     entries = [
         entry
         | {"at": "2026-11-24T10:00:00.417000+02:00", "duration_millis": 2.417}
         | ({"id": "9f86d081-1"} if entry["kind"] == "call" else {})
-        for entry in sorted(answer.json["timeline"], key=lambda entry: entry["kind"], reverse=True)
+        for entry in sorted(answer.json["traffic"], key=lambda entry: entry["kind"], reverse=True)
     ]
-    notes.write("timeline", "GET", path, None, {}, answer._replace(json={"timeline": entries}))
+    notes.write("traffic", "GET", path, None, {}, answer._replace(json={"traffic": entries}))
     await notes.operator("wait for state", "GET", f"/marketplace/orders?shop_id={shop.id}&state=open&wait=10")
 
 

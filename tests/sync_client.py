@@ -22,8 +22,8 @@ _REPLACEMENTS: Final = (
         '"""The shop\'s client without an event loop. `make client` makes it from async_client.py."""',
     ),
     (
-        r'^"""A shop of its own in a sandbox, for one test with an event loop\."""',
-        '"""A shop of its own in a sandbox, for one test. `make client` makes it from async_kalathi.py."""',
+        r'^"""A sandbox shop for one test with an event loop\."""',
+        '"""A sandbox shop for one test. `make client` makes it from async_kalathi.py."""',
     ),
     (r"\bAsyncIterator, Awaitable, Callable\b", "Callable, Iterator"),
     (r"\bAsyncIterator, Callable, Mapping\b", "Callable, Iterator, Mapping"),

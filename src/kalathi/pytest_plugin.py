@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Use this running sandbox instead of starting one; its operator's token is in KALATHI_OPERATOR_TOKEN.",
     )
     group.addoption(
-        "--kalathi-rough", action="store_true", help="Start the sandbox with --rough: a mild mixture of all faults."
+        "--kalathi-rough", action="store_true", help="Start the sandbox with --rough: a mild mixture of faults."
     )
 
 
@@ -61,8 +61,9 @@ def async_kalathi(kalathi: "Kalathi") -> "AsyncKalathi":
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, None]:
-    """Add the timeline of its shop to the report of a failed test."""
+    """Add the calls and webhooks of its shop to the report of a failed test."""
     report = (yield).get_result()
     opened = getattr(item, "funcargs", {}).get("kalathi")
+    # The message of a failed check of webhooks, after the test, has the report already.
     if report.when == "call" and report.failed and opened is not None:
         report.sections.append(("Kalathi", opened.report()))

@@ -1,16 +1,19 @@
 """The request log: every call of the merchants' API with its answer, refused ones too."""
 
+import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from kalathi.marketplace.kernel.clock import to_millis
+from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.request_log.log import REQUEST_ID, SHOP_ID, RequestIds, RequestLog
+from kalathi.marketplace.request_log.model import CallFilter
 from tests.market import ACCEPT, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
@@ -166,9 +169,84 @@ async def test_the_log_of_production_is_off_and_has_no_bodies(tmp_path: Path) ->
 async def test_calls_older_than_the_retention_are_deleted(market: Market, shop: Shop, tmp_path: Path) -> None:
     log = market.marketplace.request_log
     assert log is not None
+    # A process that has ended left calls too.
+    await shop.call("GET", "/orders?page=0")
+    await logged(market)
+    shutil.copy(tmp_path / "requests" / "0.calls", tmp_path / "requests" / "1.calls")
+    (tmp_path / "requests" / "1.lock").touch()
     await shop.call("GET", "/orders?page=1")
-    (old,) = await logged(market)
-    log.drop_before(to_millis(datetime.fromisoformat(old["real_at"])) + 1)
+    await logged(market)
+    market.time.millis += 7 * 86_400_000 + 1
+    # The same headers as before, which are not in the file any more after the old calls were deleted.
     await shop.call("GET", "/orders?page=2")
-    assert [call["path"][-6:] for call in await logged(market)] == ["page=2"]
-    assert b"page=1" not in b"".join(path.read_bytes() for path in (tmp_path / "requests").iterdir())
+    log.drop_old()
+    await shop.call("GET", "/orders?page=3")
+    calls = await logged(market)
+    assert [call["path"][-6:] for call in calls] == ["page=3", "page=2"]
+    assert calls[0]["headers"] == calls[1]["headers"] != {}
+    files = b"".join(path.read_bytes() for path in (tmp_path / "requests").iterdir())
+    assert b"page=0" not in files
+    assert b"page=1" not in files
+
+
+def make_log(folder: Path, **limits: int) -> RequestLog:
+    return RequestLog(
+        folder,
+        megabytes=limits.get("megabytes", 1),
+        days=7,
+        has_bodies=True,
+        clock=BusinessClock(),
+        real=real_millis,
+        name_call=lambda method, path: path,
+        most_calls=limits.get("most_calls", 20_000),
+    )
+
+
+def make_scope(ids: RequestIds, path: str = "/x") -> dict[str, Any]:
+    """Return the scope of a GET with headers that a client sends each time."""
+    headers = [(b"accept", b"application/json"), (b"authorization", b"Bearer " + b"x" * 40)]
+    values = {"method": "GET", "path": path, "query_string": b"", "headers": headers}
+    return {**values, REQUEST_ID: ids.make(), SHOP_ID: "shop"}
+
+
+async def test_the_log_is_bounded_and_the_latest_calls_are_whole(tmp_path: Path) -> None:
+    log, ids, answer = make_log(tmp_path, most_calls=20), RequestIds(), b'{"order": 1}'
+    for _ in range(95):
+        log.record(make_scope(ids), 0, 200, answer)
+        await asyncio.sleep(0)  # A turn of the event loop, at whose end the log writes.
+    found = await log.read(CallFilter(), 100, 0)
+    assert 10 <= found.total <= 20
+    numbers = [int(call.id.partition("-")[2], 16) for call in found.calls]
+    assert numbers == list(range(95, 95 - found.total, -1))
+    assert {call.answer for call in found.calls} == {answer.decode()}
+    log.close()
+
+
+async def test_the_log_is_bounded_in_bytes(tmp_path: Path) -> None:
+    log, ids = make_log(tmp_path), RequestIds()
+    for number in range(100):
+        log.record(make_scope(ids, f"/{number}"), 0, 200, b"%d" % number * 20_000)
+        await asyncio.sleep(0)  # As above.
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1_200_000
+    assert (await log.read(CallFilter(), 1, 0)).calls[0].path == "/99"
+    log.close()
+
+
+async def test_a_full_disk_costs_no_call_its_answer_and_the_log_goes_on(tmp_path: Path) -> None:
+    log, ids = make_log(tmp_path / "file"), RequestIds()
+    (tmp_path / "file").write_bytes(b"")  # The log's folder cannot be made.
+    log.record(make_scope(ids), 0, 200, b"1")
+    assert (await log.read(CallFilter(), 100, 0)).total == 0
+    (tmp_path / "file").unlink()
+    log.record(make_scope(ids), 0, 200, b"1")
+    (call,) = (await log.read(CallFilter(), 100, 0)).calls
+    assert call.headers["authorization"] == "Bearer xxxx... (40 characters)"
+    log.close()
+
+
+async def test_an_injected_answer_is_logged_with_its_shop(market: Market, shop: Shop) -> None:
+    rule = {"on": "api", "kind": "error", "status": 503}
+    await market.operate("PUT", f"/marketplace/shops/{shop.id}/faults", {"rules": [rule]})
+    assert (await shop.call("GET", "/orders")).status == 503
+    (call,) = await logged(market, f"?shop_id={shop.id}")
+    assert (call["status"], call["no_shop"], call["error"]) == (503, "", "unavailable")

@@ -85,8 +85,8 @@ async def test_an_assistant_finds_the_webhook_and_the_refused_call_of_an_order(t
             request = (await helper.call("show_request", id=call["id"]))["request"]
             assert (request["call"], request["status"], request["shop_id"]) == ("accept", 422, shop_id)
             assert token not in str(request)
-            timeline = (await helper.call("show_timeline", subject=code))["timeline"]
-            assert {entry["kind"] for entry in timeline} == {"webhook", "call"}
+            traffic = (await helper.call("show_traffic", subject=code))["traffic"]
+            assert {entry["kind"] for entry in traffic} == {"webhook", "call"}
 
             assert [order["code"] for order in (await helper.call("list_orders", state="open"))["orders"]] == [code]
             assert (await helper.call("show_order", code=code))["order"]["state"] == "open"

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from kalathi.testing import AsyncKalathi, Kalathi, RefusedCallError, ServerFailedError
+from kalathi.testing import AsyncKalathi, Kalathi, OperatorError, ServerFailedError
 from kalathi.testing.receivers import is_asgi, start_receiver
 from kalathi.testing.server import run_server
 
@@ -78,7 +78,7 @@ def test_the_sample_integration_passes_its_own_tests(options: tuple[str, ...]) -
     assert "5 passed" in run_suite(EXAMPLE, *options)
 
 
-def test_a_failed_test_prints_the_timeline_of_its_shop_with_curl_lines(tmp_path: Path) -> None:
+def test_a_failed_test_prints_the_calls_and_webhooks_of_its_shop_with_curl_lines(tmp_path: Path) -> None:
     suite = write_suite(
         tmp_path / "suite",
         """
@@ -101,8 +101,8 @@ def test_fails(kalathi):
     assert "call     POST accept" in section
     assert "422 invalid_parameter" in section
     assert "pickup_window: 7 is not valid" in section
-    assert "curl -X POST http://127.0.0.1:" in section
-    assert "401: no such token" in section
+    assert "curl -i -X POST http://127.0.0.1:" in section
+    assert "401 unknown token" in section
 
 
 def test_a_webhook_that_is_not_answered_with_200_fails_the_test_at_its_end(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_kalathi_works_without_pytest() -> None:
         assert "webhook  new_order" in kalathi.report()
         kalathi.reset()
         assert kalathi.deliveries.list() == []
-        with pytest.raises(RefusedCallError, match="not_found"):
+        with pytest.raises(OperatorError, match="There is no scenario of this name"):
             kalathi.play("no_such_scenario")
 
 
@@ -270,5 +270,5 @@ def test_a_killed_marketplace_does_not_hide_the_failure_of_a_test() -> None:
     with run_server() as server:
         connecting = Kalathi.connect(server.url, server.operator_token)
         kalathi = connecting.__enter__()
-    assert "gives no timeline" in kalathi.report()
+    assert "cannot be shown" in kalathi.report()
     kalathi.caller.close()

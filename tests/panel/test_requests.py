@@ -77,13 +77,13 @@ async def test_an_order_has_its_calls_and_webhooks_in_one_timeline(market: Marke
     # The clock of this test stands still, so accept and its webhook have the same millisecond.
     assert rows[:2] == [("Webhook", "New order"), ("Call of the shop", "GET show")]
     assert set(rows[2:4]) == {("Call of the shop", "POST accept"), ("Webhook", "Order updated")}
-    traffic = (await market.operate("GET", f"/marketplace/timeline?subject={code}"))["timeline"]
+    traffic = (await market.operate("GET", f"/marketplace/traffic?subject={code}"))["traffic"]
     named = [(entry["kind"], entry["name"]) for entry in traffic]
     assert named[:2] == [("webhook", "new_order"), ("call", "show")]
     assert ("call", "accept") in named
-    of_shop = (await market.operate("GET", f"/marketplace/timeline?shop_id={shop.id}"))["timeline"]
+    of_shop = (await market.operate("GET", f"/marketplace/traffic?shop_id={shop.id}"))["traffic"]
     assert of_shop == traffic
-    await market.operate("GET", "/marketplace/timeline?subject=261124-0000000", status=422)
+    await market.operate("GET", "/marketplace/traffic?subject=261124-0000000", status=422)
 
 
 async def test_hostile_bodies_are_shown_as_text(market: Market, shop: Shop) -> None:

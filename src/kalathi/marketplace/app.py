@@ -71,7 +71,6 @@ REQUESTS_FOLDER: Final = "requests"
 _POLL_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
 _FORGET_EVERY_SECONDS: Final = 3600.0
-_DAY_MILLIS: Final = 86_400_000
 
 
 class _Kept(NamedTuple):
@@ -123,7 +122,7 @@ class Marketplace:
         self._context = self._make_context(terms, clock, commands, faults, transport, schedule, declared)
         self._signals, self._listeners = ChangeSignals(database), self._context.listeners
         self.asgi = _make_asgi(self._context, self._signals, real)
-        self._clock, self._faults, self._settings, self._real = clock, faults, settings, real
+        self._clock, self._faults, self._settings = clock, faults, settings
         self._news, self._ending = asyncio.Event(), asyncio.Event()
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
 
@@ -200,7 +199,7 @@ class Marketplace:
             except (StorageError, DomainError):
                 _log.warning("delivery_log_cleanup_failed")  # It is repeated at the next interval.
             if self.request_log is not None:
-                self.request_log.drop_before(self._real() - self._settings.request_log_days * _DAY_MILLIS)
+                self.request_log.drop_old()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _FORGET_EVERY_SECONDS)
 
@@ -319,6 +318,7 @@ def _open_request_log(settings: Settings, clock: BusinessClock, real: Callable[[
     return RequestLog(
         settings.data / REQUESTS_FOLDER,
         megabytes=settings.request_log_megabytes,
+        days=settings.request_log_days,
         has_bodies=is_sandbox,
         clock=clock,
         real=real,

@@ -20,7 +20,7 @@ TOOLS: Final[tuple[Tool, ...]] = (
     tool_of_route("show_delivery", "GET", "/marketplace/deliveries/{id}"),
     tool_of_route("list_requests", "GET", "/marketplace/requests"),
     tool_of_route("show_request", "GET", "/marketplace/requests/{id}"),
-    tool_of_route("show_timeline", "GET", "/marketplace/timeline"),
+    tool_of_route("show_traffic", "GET", "/marketplace/traffic"),
     tool_of_route("list_scenarios", "GET", "/marketplace/scenarios"),
     tool_of_route("show_scenario", "GET", "/marketplace/scenarios/{name}"),
     tool_of_route("show_faults", "GET", "/marketplace/faults"),

@@ -9,6 +9,7 @@ with Kalathi.start() as kalathi:
 ```
 """
 
+from kalathi.operator_calls import OperatorError
 from kalathi.testing.async_kalathi import (
     AsyncClock,
     AsyncDeliveries,
@@ -18,7 +19,6 @@ from kalathi.testing.async_kalathi import (
     AsyncPlayed,
     AsyncRequests,
 )
-from kalathi.testing.calling import RefusedCallError
 from kalathi.testing.server import Server, ServerFailedError
 from kalathi.testing.shop import Shop
 from kalathi.testing.sync_kalathi import Clock, Deliveries, Faults, Kalathi, Order, Played, Requests
@@ -35,9 +35,9 @@ __all__ = [
     "Deliveries",
     "Faults",
     "Kalathi",
+    "OperatorError",
     "Order",
     "Played",
-    "RefusedCallError",
     "Requests",
     "Server",
     "ServerFailedError",

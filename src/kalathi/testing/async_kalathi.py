@@ -1,4 +1,4 @@
-"""A shop of its own in a sandbox, for one test with an event loop."""
+"""A sandbox shop for one test with an event loop."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ class AsyncKalathi:
     """A marketplace with a shop for one test.
 
     `url` is the base URL for the shop's own client, and `token` its API token. Calls of this class are the operator's,
-    so they are not in the request log. They raise RefusedCallError if the marketplace refuses them, and AssertionError
+    so they are not in the request log. They raise OperatorError if the marketplace refuses them, and AssertionError
     if something did not happen in time.
     """
 
@@ -89,17 +89,17 @@ class AsyncKalathi:
         await async_run(self.caller.call, "PATCH", f"{_SHOPS}/{self.shop.id}", changes)
 
     async def add_listing(
-        self, shop_uid: str, *, quantity: int = 10, unit_price: float = 10.0, **facts: object
+        self, shop_uid: str, *, quantity: int = 10, unit_price: float = 10.0, **members: object
     ) -> None:
-        """Add a listing of the shop, or replace it. `facts` are further members, such as `ean`."""
+        """Add a listing of the shop, or replace it. `members` are its further members, such as `ean`."""
         listing = {"shop_uid": shop_uid, "product_name": shop_uid, "quantity": quantity, "unit_price": unit_price}
-        await async_run(self.caller.call, "PUT", f"{_SHOPS}/{self.shop.id}/listings", [{**listing, **facts}])
+        await async_run(self.caller.call, "PUT", f"{_SHOPS}/{self.shop.id}/listings", [{**listing, **members}])
 
-    async def place(self, items: Mapping[str, int], **facts: object) -> "AsyncOrder":
-        """Place a cart with these quantities of listings, and return its order. `facts` are further members of a cart,
-        such as `payment_method`."""
+    async def place(self, items: Mapping[str, int], **members: object) -> "AsyncOrder":
+        """Place a cart with these quantities of listings, and return its order. `members` are further members of the
+        cart, such as `payment_method`."""
         wanted = [{"shop_id": self.shop.id, "shop_uid": uid, "quantity": count} for uid, count in items.items()]
-        cart = {"customer": CUSTOMER, "payment_method": "card", "items": wanted, **facts}
+        cart = {"customer": CUSTOMER, "payment_method": "card", "items": wanted, **members}
         placed = await async_run(self.caller.call, "POST", "/marketplace/carts", cart)
         return self.order(placed["orders"][0]["code"])
 
@@ -114,7 +114,8 @@ class AsyncKalathi:
         return AsyncOrder(self.caller, code)
 
     async def reset(self) -> None:
-        """Delete the shop's orders, returns, webhooks, listings and stock."""
+        """Delete the shop's orders, returns, webhooks, listings, stock and fault rules."""
+        self.state.rules.clear()
         await async_run(self.caller.call, "POST", f"{_SHOPS}/{self.shop.id}/reset")
 
     def expect_failed_webhooks(self) -> None:
@@ -183,7 +184,8 @@ class AsyncOrder:
 
 
 class AsyncPlayed:
-    """A scenario that was played. `orders` and `returns` are the codes that it created, `steps` what it did."""
+    """A scenario that was played. `orders` are the created orders, `returns` the codes of the created returns, and
+    `steps` the played steps."""
 
     def __init__(self, caller: Caller, played: Mapping[str, Any]) -> None:
         self.orders = [AsyncOrder(caller, entry["code"]) for entry in played["orders"]]

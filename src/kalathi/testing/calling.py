@@ -3,26 +3,17 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 import niquests
 
-from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
-from kalathi.contract.errors import ErrorEnvelope
+from kalathi.contract.codec import encode
+from kalathi.operator_calls import add_query, find_wait, read_refusal, report_unreachable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _SECONDS: Final = 30.0
-
-
-class RefusedCallError(Exception):
-    """The marketplace refused a call. `code` is its error code, and the text has its sentences."""
-
-    def __init__(self, code: str, sentences: str) -> None:
-        super().__init__(f"{code}: {sentences}")
-        self.code = code
 
 
 class Caller:
@@ -35,34 +26,27 @@ class Caller:
         self._session.trust_env = False  # Otherwise the library reads `.netrc` and proxies of the environment.
 
     def call(self, method: str, path: str, body: object = None, query: Mapping[str, object] | None = None) -> Any:
-        """Return the decoded answer. Parameters of the query that are None are left out. Raises RefusedCallError, and
-        niquests.RequestException if the marketplace does not answer."""
-        given = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        wait = float(given.get("wait", 0))
-        answer = self._session.request(
-            method,
-            f"{self.url}{path}?{urlencode(given)}" if given else self.url + path,
-            headers=self._headers,
-            data=None if body is None else encode(body),
-            timeout=_SECONDS + wait,
-            allow_redirects=False,
-        )
+        """Return the decoded answer. Parameters of the query that are None are left out. Raises OperatorError if the
+        marketplace refuses the call or does not answer."""
+        try:
+            answer = self._session.request(
+                method,
+                self.url + add_query(path, query),
+                headers=self._headers,
+                data=None if body is None else encode(body),
+                timeout=_SECONDS + find_wait(query),
+                allow_redirects=False,
+            )
+        except niquests.RequestException as error:
+            raise report_unreachable(self.url, error) from None
         content = answer.content or b""
         if answer.status_code not in {200, 201}:
-            raise _refusal_of(answer.status_code, content)
+            raise read_refusal(content, answer.status_code)
         return msgspec.json.decode(content)
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
-
-
-def _refusal_of(status: int | None, content: bytes) -> RefusedCallError:
-    try:
-        envelope = decode(content, ErrorEnvelope)
-    except (UnreadableBodyError, UnexpectedShapeError):
-        return RefusedCallError(str(status), "The answer is not an error envelope.")
-    return RefusedCallError(envelope.errors[0].code if envelope.errors else str(status), envelope.sentences())
 
 
 def run(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -40,8 +40,8 @@ def is_asgi(application: Callable[..., Any]) -> bool:
 
 
 class _AsgiServer(uvicorn.Server):
-    """uvicorn that says when it has started, and ends at once. By itself it looks every 0.1 s whether to end, and waits
-    again for its connections: with a receiver for each test, most of a suite's time."""
+    """uvicorn that says when it has started, and ends at once. uvicorn checks for shutdown only every 0.1 s and then
+    waits for open connections: with a receiver for each test, this takes most of a suite's time."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

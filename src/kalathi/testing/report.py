@@ -1,26 +1,26 @@
-"""The timeline of a shop as a text, for a failed test: its calls and webhooks, and curl lines to repeat the calls."""
+"""The traffic of a shop as a text, for a failed test: its calls and webhooks, and curl lines to repeat the calls."""
 
-import shlex
 from typing import Any, Final
 
-import niquests
-
-from kalathi.testing.calling import Caller, RefusedCallError
+from kalathi.curl import render_curl
+from kalathi.operator_calls import OperatorError
+from kalathi.testing.calling import Caller
 from kalathi.testing.shop import Shop
 
 _MOST_ENTRIES: Final = 40
 _LONGEST_ANSWER: Final = 300
+_NO_SHOP: Final = {"no_token": "no token", "unknown_token": "unknown token"}
 
 
 def read_report(caller: Caller, shop: Shop) -> str:
     """Return the report of a shop. If the marketplace does not answer, the report says so."""
     query = {"shop_id": shop.id}
     try:
-        entries = caller.call("GET", "/marketplace/timeline", query=query)["timeline"]
+        entries = caller.call("GET", "/marketplace/traffic", query=query)["traffic"]
         requests = caller.call("GET", "/marketplace/requests", query=query)["requests"]
         refused = caller.call("GET", "/marketplace/requests", query={"status": 401, "per": 10})["requests"]
-    except (RefusedCallError, niquests.RequestException) as error:
-        return f"The marketplace at {caller.url} gives no timeline: {error}"
+    except OperatorError as error:
+        return f"The calls and webhooks of shop {shop.id} cannot be shown. {error}"
     return render_report(shop, caller.url, entries, {request["id"]: request for request in requests}, refused)
 
 
@@ -31,8 +31,8 @@ def render_report(
     requests: dict[str, dict[str, Any]],
     refused: list[dict[str, Any]],
 ) -> str:
-    """Return the report. `entries` are those of the timeline, `requests` are the shop's calls by their id, and
-    `refused` are calls with a token that no shop has."""
+    """Return the report. `entries` are the shop's traffic, `requests` its calls by their id, and `refused` the latest
+    calls of the marketplace without a valid token, because the log cannot say whose they are."""
     lines = [f"Shop {shop.id} at {url}: calls and webhooks, oldest first."]
     if len(entries) > _MOST_ENTRIES:
         lines.append(f"({len(entries) - _MOST_ENTRIES} earlier entries are left out.)")
@@ -42,21 +42,17 @@ def render_report(
         if request is not None and (request["status"] or 0) >= 400:
             lines.append(f"    {request['answer'][:_LONGEST_ANSWER]}")
         if request is not None:
-            lines.append(f"    {render_curl(url, request)}")
+            curl = render_curl(url + request["path"], request["method"], request["headers"], request["body"])
+            lines.append(f"    {curl}")
     if not entries:
         lines.append("There is no call and no webhook.")
-    lines += [f"{_time_of(call)}  call     {call['method']} {call['path']}  401: no such token" for call in refused]
+    if refused:
+        lines.append("Latest calls without a valid token, of any shop:")
+    lines += [
+        f"{_time_of(call)}  call     {call['method']} {call['path']}  401 {_NO_SHOP.get(call['no_shop'], '')}".rstrip()
+        for call in refused
+    ]
     return "\n".join(lines)
-
-
-def render_curl(url: str, request: dict[str, Any]) -> str:
-    """Return a call of the request log as a shell command. The log has no tokens, so it uses the variable TOKEN."""
-    parts = ["curl", "-X", request["method"], shlex.quote(url + request["path"]), '-H "Authorization: Bearer $TOKEN"']
-    headers = request["headers"]
-    parts += [f"-H {shlex.quote(f'{name}: {headers[name]}')}" for name in ("accept", "content-type") if name in headers]
-    if request["body"]:
-        parts.append(f"-d {shlex.quote(request['body'])}")
-    return " ".join(parts)
 
 
 def _render_entry(entry: dict[str, Any]) -> str:

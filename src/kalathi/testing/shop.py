@@ -1,9 +1,10 @@
-"""A test's own shop: how it is made, and what must not have happened to its webhooks."""
+"""A test's own shop: its creation, and the check of its webhooks."""
 
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from kalathi.operator_calls import are_settled
 from kalathi.testing.calling import Caller
 from kalathi.testing.receivers import Receiver
 
@@ -27,7 +28,7 @@ CUSTOMER: Final[dict[str, Any]] = {
         "country_code": "GR",
     },
 }
-# Webhooks that a test has just caused are waited for, this long, before they are judged.
+# Time limit for the first attempts of webhooks at the end of a test.
 _LAST_WEBHOOKS_SECONDS: Final = 5.0
 _PAUSE_SECONDS: Final = 0.05
 
@@ -42,7 +43,7 @@ class Shop(NamedTuple):
 
 @dataclass
 class State:
-    """What `Kalathi` and `AsyncKalathi` of one test share."""
+    """The state that `Kalathi` and `AsyncKalathi` of one test share."""
 
     caller: Caller
     shop: Shop
@@ -52,9 +53,9 @@ class State:
     expects_failures: bool = False
 
 
-def create_shop(caller: Caller, **facts: object) -> Shop:
-    """Create a shop. `facts` are members of a new shop, such as `webhook_url`."""
-    new = {"name": "Test shop", "domain": "shop.example", "locations": [_LOCATION], **facts}
+def create_shop(caller: Caller, **members: object) -> Shop:
+    """Create a shop. `members` are those of a new shop, such as `webhook_url`."""
+    new = {"name": "Test shop", "domain": "shop.example", "locations": [_LOCATION], **members}
     answer = caller.call("POST", "/marketplace/shops", new)
     return Shop(answer["shop"]["id"], answer["api_token"], answer["shop"]["locations"][0]["id"])
 
@@ -63,13 +64,16 @@ def find_failed_webhooks(caller: Caller, shop: Shop) -> list[str]:
     """Return a sentence for each attempt of a webhook that was not answered with 200. Attempts that a fault rule failed
     do not count. Webhooks without a first attempt are waited for."""
     _wait_for_first_attempts(caller, shop)
-    entries = caller.call("GET", "/marketplace/timeline", query={"shop_id": shop.id})["timeline"]
-    return [
-        f"{entry['name']} of {entry['subject']} was answered with {entry['status'] or entry['error']} by"
-        f" {entry['target']}, not with 200."
-        for entry in entries
-        if entry["kind"] == "webhook" and _has_failed(entry)
-    ]
+    entries = caller.call("GET", "/marketplace/traffic", query={"shop_id": shop.id})["traffic"]
+    return [_describe(entry) for entry in entries if entry["kind"] == "webhook" and _has_failed(entry)]
+
+
+def _describe(entry: dict[str, Any]) -> str:
+    if entry["status"] is None:
+        return f"{entry['name']} of {entry['subject']} was not answered by {entry['target']}: {entry['error']}."
+    return (
+        f"{entry['name']} of {entry['subject']} was answered with {entry['status']} by {entry['target']}, not with 200."
+    )
 
 
 def _has_failed(entry: dict[str, Any]) -> bool:
@@ -83,7 +87,7 @@ def _wait_for_first_attempts(caller: Caller, shop: Shop) -> None:
     until = time.monotonic() + _LAST_WEBHOOKS_SECONDS
     while time.monotonic() < until:
         listed = caller.call("GET", "/marketplace/deliveries", query={"shop_id": shop.id})
-        if all(entry["state"] != "pending" or entry["attempts"] for entry in listed["deliveries"]):
+        if are_settled(listed["deliveries"]):
             return
         # This call comes back as soon as all have ended. A failed attempt does not end a delivery, so it waits briefly.
         total = listed["meta"]["pagination"]["total_results"]

@@ -103,6 +103,9 @@ class MerchantsFront:
     async def _answer_with_faults(self, scope: Scope, receive: Receive, send: Send, started: int) -> None:
         token_hash = _token_hash(_scan_headers(scope).authorization)
         shop_id = await self._context.database.read_point(lambda view: shops.shop_id_of_token(view, token_hash))
+        if shop_id:
+            # A fault that replaces the answer keeps the call from being read any further.
+            scope[SHOP_ID] = shop_id
         rules = self._context.faults.on_call(shop_id, self._name_call(scope["method"], scope["path"]))
         answer = CapturedAnswer(send)
         try:

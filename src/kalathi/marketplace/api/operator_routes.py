@@ -347,7 +347,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
     _operator("GET", "/marketplace/requests/{id}", requests.show_request, None, requests.RequestShown, _E.NOT_FOUND),
     _operator(
         "GET",
-        "/marketplace/timeline",
+        "/marketplace/traffic",
         requests.show_traffic,
         None,
         requests.TrafficList,

@@ -16,7 +16,7 @@ from kalathi.marketplace.request_log.model import CallFilter, LoggedCall
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.paging import page_of, pagination, timestamp_of
 from kalathi.marketplace.web.reply import Reply
-from kalathi.marketplace.web.traffic import Traffic, TrafficEntry, read_traffic
+from kalathi.marketplace.web.traffic import TrafficEntry, TrafficScope, read_traffic
 from kalathi.marketplace.web.waiting import count_of, wait_of
 
 _STATUS: Final = re.compile(r"[1-5][0-9]{2}|[1-5]xx|0")
@@ -54,19 +54,18 @@ async def list_requests(context: Context, call: Call) -> Reply:
 class TrafficList(Struct, frozen=True, kw_only=True):
     """Calls and webhooks, oldest first."""
 
-    timeline: list[TrafficEntry]
+    traffic: list[TrafficEntry]
 
 
 async def show_traffic(context: Context, call: Call) -> Reply:
-    """Show the latest calls and webhooks of a shop (`?shop_id=`) or of an order or return (`?subject=`) in one
-    timeline, oldest first."""
+    """List the latest calls and webhooks of a shop (`shop_id`) or of an order or return (`subject`), oldest first."""
     shop_id, subject = call.query.get("shop_id", ""), call.query.get("subject", "")
     if subject and not shop_id:
         shop_id = await context.database.read_point(lambda view: shop_of_code(view, subject) or "")
     if not shop_id:
         raise invalid_parameter("Give shop_id, or the code of an order or a return as subject.")
-    found = await read_traffic(context.database, context.request_log, Traffic(shop_id, subject))
-    return Reply(200, encode(TrafficList(timeline=found)))
+    found = await read_traffic(context.database, context.request_log, TrafficScope(shop_id, subject))
+    return Reply(200, encode(TrafficList(traffic=found)))
 
 
 async def show_request(context: Context, call: Call) -> Reply:

@@ -33,6 +33,7 @@ class CallFiles:
     def __init__(self, folder: Path, most_bytes: int, most_calls: int) -> None:
         """Take the first pair that no other process has. Both limits are for the pair. Raises OSError."""
         make_private_folder(folder)
+        self._folder = folder
         self._lock, number = _take_pair(folder)
         self._current, self._before = folder / f"{number}.calls", folder / f"{number}.before.calls"
         self._most_bytes, self._most_calls = most_bytes // 2, most_calls // 2
@@ -68,19 +69,13 @@ class CallFiles:
         self._count += count
 
     def drop_before(self, real_millis: int) -> None:
-        """Delete the calls before a real time (milliseconds since 1970). Raises OSError."""
+        """Delete the calls before a real time (milliseconds since 1970), of this process and of processes that have
+        ended. Raises OSError."""
         for path in (self._before, self._current):
-            frames = list(read_frames(path))
-            kept = [[call for call in frame if call.real_at >= real_millis] for frame in frames]
-            if sum(map(len, kept)) < sum(map(len, frames)):
-                parts = [self._encoder.encode(calls) for calls in kept if calls]
-                framed = [len(part).to_bytes(_LENGTH_BYTES) + part for part in parts]
-                unfinished = path.with_suffix(".part")
-                unfinished.unlink(missing_ok=True)
-                unfinished.touch(mode=0o600)
-                unfinished.write_bytes(b"".join([_MARK, *framed]))
-                unfinished.replace(path)
+            _rewrite(path, real_millis)
         self._open()
+        for lock in self._folder.glob("*.lock"):
+            _drop_of_ended(lock, real_millis)
 
     def close(self) -> None:
         """Close the files, so that another process can take them."""
@@ -110,6 +105,33 @@ def _take_pair(folder: Path) -> tuple[IO[str], int]:
     raise OSError(None, f"{folder} has no free request log", str(folder))
 
 
+def _drop_of_ended(lock: Path, real_millis: int) -> None:
+    """Delete the old calls of a pair that no process has."""
+    with open_lock_file(lock) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        for name in (".before.calls", ".calls"):
+            _rewrite(lock.with_name(lock.stem + name), real_millis)
+
+
+def _rewrite(path: Path, real_millis: int) -> None:
+    """Write a file again without the calls before a real time, unless its first call is later."""
+    frames = read_frames(path)
+    first = next(frames, [])
+    if not first or first[0].real_at >= real_millis:
+        return
+    kept = [[call for call in frame if call.real_at >= real_millis] for frame in (first, *frames)]
+    parts = [msgspec.msgpack.encode(calls) for calls in kept if calls]
+    framed = [len(part).to_bytes(_LENGTH_BYTES) + part for part in parts]
+    unfinished = path.with_suffix(".part")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
+    unfinished.write_bytes(b"".join([_MARK, *framed]))
+    unfinished.replace(path)
+
+
 def read_all(folder: Path) -> Iterator[StoredCall]:
     """Yield the calls of all processes that use this folder, oldest first."""
     pairs = [
@@ -121,8 +143,8 @@ def read_all(folder: Path) -> Iterator[StoredCall]:
 
 
 def read_frames(path: Path) -> Iterator[list[StoredCall]]:
-    """Yield the frames of a file, with repeated headers and repeated calls filled in. It ends at a frame that is cut
-    off; a missing file has none."""
+    """Yield the frames of a file, with repeated headers and repeated calls filled in. Stop at an incomplete frame. A
+    missing file has no frames."""
     headers: list[tuple[bytes, bytes]] = []
     known: dict[bytes, StoredCall] = {}
     for frame in _read_raw_frames(path):

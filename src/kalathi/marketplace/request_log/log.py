@@ -33,6 +33,8 @@ _MOST_CALLS: Final = 20_000
 # Of a longer body or answer, only the beginning is stored.
 _LONGEST_BODY: Final = 100_000
 
+_DAY_MILLIS: Final = 86_400_000
+_TRIM_EVERY_MILLIS: Final = 3_600_000
 # Calls that are compared with later ones: at most so many, and none with a longer answer.
 _MOST_REPEATED: Final = 1_000
 _LONGEST_REPEATED: Final = 20_000
@@ -90,16 +92,20 @@ class RequestLog:
         folder: Path,
         *,
         megabytes: int,
+        days: int,
         has_bodies: bool,
         clock: BusinessClock,
         real: Callable[[], int],
         name_call: Callable[[str, str], str],
+        most_calls: int = _MOST_CALLS,
     ) -> None:
         """`real` returns real time in milliseconds since 1970, `name_call` the name of a method and path. The files are
         opened for the first call, because a worker has no calls."""
         self._folder = folder
         self._files: CallFiles | None = None
-        self._most_bytes = megabytes * 1_000_000
+        self._most_bytes, self._most_calls = megabytes * 1_000_000, most_calls
+        self._kept_millis = days * _DAY_MILLIS
+        self._trimmed_at = 0
         self.has_bodies = has_bodies
         self._clock, self._real = clock, real
         self.name_call = name_call
@@ -175,13 +181,17 @@ class RequestLog:
         """Return a context in which `arrived` is set by the next call of this process that matches."""
         return Following(self._followers, _Follower(wanted, asyncio.Event()))
 
-    def drop_before(self, real_millis: int) -> None:
-        """Delete the calls before a real time (milliseconds since 1970)."""
+    def drop_old(self) -> None:
+        """Delete the calls that are older than `days`."""
         self._write()
+        if self._files is not None:
+            self._trim(self._files, self._real())
+
+    def _trim(self, files: CallFiles, real_at: int) -> None:
+        self._trimmed_at = real_at
         self._forget_repeatable()
         try:
-            if self._files is not None:
-                self._files.drop_before(real_millis)
+            files.drop_before(real_at - self._kept_millis)
         except OSError as error:
             self._report(error)
 
@@ -207,6 +217,11 @@ class RequestLog:
             if waiting:
                 rows += self._make_rows(waiting, at, real_at)
             files.append(rows, len(waiting) + sum(len(first.ids) for first in repeated))
+            if files.is_full:
+                files.change_files()
+                self._forget_repeatable()
+            if real_at - self._trimmed_at > _TRIM_EVERY_MILLIS:
+                self._trim(files, real_at)
         except (OSError, UnicodeError) as error:  # For example a path with half of a surrogate pair.
             self._report(error)
             self._forget_repeatable()
@@ -284,13 +299,8 @@ class RequestLog:
         self._repeatable[id(call.answer)] = call
 
     def _open(self) -> CallFiles:
-        """Return the files, with room in the current one."""
         if self._files is None:
-            self._files = CallFiles(self._folder, self._most_bytes, _MOST_CALLS)
-            self._forget_repeatable()
-        elif self._files.is_full:
-            self._files.change_files()
-            self._forget_repeatable()
+            self._files = CallFiles(self._folder, self._most_bytes, self._most_calls)
         return self._files
 
     def _forget_repeatable(self) -> None:

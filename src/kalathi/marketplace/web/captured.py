@@ -1,4 +1,4 @@
-"""What the request log needs of a call that takes an unusual way: its answer, and its unread body."""
+"""The answer of a call with injected faults, and the unread body of a refused call, for the request log."""
 
 import asyncio
 from typing import Final

@@ -19,7 +19,7 @@ def with_request_ids(asgi: ASGIApp, make_id: Callable[[], bytes]) -> ASGIApp:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
-                # The merchants' front was reached by a path with two slashes.
+                # A path with two slashes (`//merchants/...`) reaches the merchants' front too, which adds the id.
                 if not any(name == b"request-id" for name, _ in headers):
                     message = {**message, "headers": [*headers, (b"request-id", request_id)]}
             await send(message)

@@ -1,4 +1,4 @@
-"""The calls and the webhooks of a shop, or of one order or return, in one timeline."""
+"""The traffic of a shop, or of one order or return: its calls and its webhooks in one list."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Final, Literal, NamedTuple
@@ -12,7 +12,7 @@ from kalathi.marketplace.request_log.model import CallFilter, StoredCall, subjec
 from kalathi.marketplace.webhooks.log import SentAttempt, latest_attempts
 from kalathi.marketplace.webhooks.store import delivery_id
 
-# The latest calls, and the latest webhooks, of a timeline.
+# Calls, and webhooks, in one list.
 MOST_OF_EACH: Final = 200
 
 
@@ -37,21 +37,21 @@ class TrafficEntry(Struct, frozen=True, kw_only=True):
     id: str
 
 
-class Traffic(NamedTuple):
-    """What a timeline is of: a shop, or one order or return of it."""
+class TrafficScope(NamedTuple):
+    """The scope of the traffic: a shop, or one of its orders or returns."""
 
     shop_id: str
     subject: str = ""
 
 
-async def read_traffic(database: Database, log: RequestLog | None, of: Traffic) -> list[TrafficEntry]:
+async def read_traffic(database: Database, log: RequestLog | None, scope: TrafficScope) -> list[TrafficEntry]:
     """Return the latest calls and webhooks, oldest first. Without a request log there are only webhooks."""
-    attempts = await database.read_list(lambda view: latest_attempts(view, of.shop_id, of.subject, MOST_OF_EACH))
+    attempts = await database.read_list(lambda view: latest_attempts(view, scope.shop_id, scope.subject, MOST_OF_EACH))
     calls: list[StoredCall] = []
     if log is not None:
-        calls = await log.read_stored(CallFilter(shop_id=of.shop_id, subject=of.subject), MOST_OF_EACH)
+        calls = await log.read_stored(CallFilter(shop_id=scope.shop_id, subject=scope.subject), MOST_OF_EACH)
     timed = [(call.at - call.duration_micros // 1000, _show_call(call, log)) for call in calls if log is not None]
-    timed += [(attempt.begun_at, _show_attempt(of.shop_id, attempt)) for attempt in attempts]
+    timed += [(attempt.begun_at, _show_attempt(scope.shop_id, attempt)) for attempt in attempts]
     return [entry for _, entry in sorted(timed, key=lambda pair: pair[0])]
 
 

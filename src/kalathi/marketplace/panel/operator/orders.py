@@ -28,7 +28,7 @@ from kalathi.marketplace.returns import commands as returns
 from kalathi.marketplace.returns.model import NewReturn
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
-from kalathi.marketplace.web.traffic import Traffic, read_traffic
+from kalathi.marketplace.web.traffic import TrafficScope, read_traffic
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import plan_latest_resend
 
@@ -94,10 +94,10 @@ async def show_order(visit: Visit) -> Answer:
 
     content = await context.database.read(query)
     page = content["page"]
-    of = Traffic(page.shop.id, code)
+    scope = TrafficScope(page.shop.id, code)
     more = {
         # A demo order has neither calls nor webhooks of its own.
-        "traffic": [] if content["is_demo"] else await read_traffic(context.database, context.request_log, of),
+        "traffic": [] if content["is_demo"] else await read_traffic(context.database, context.request_log, scope),
         "problems": visit.problems,
         "given": visit.form.given,
         # The refused form, which the page unfolds.

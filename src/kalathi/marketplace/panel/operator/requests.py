@@ -1,10 +1,10 @@
 """The request log: the shops' calls with their answers, and a curl command for each."""
 
-import shlex
 from typing import Any, Final
 
 from markupsafe import Markup
 
+from kalathi.curl import render_curl
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.panel import json_view
 from kalathi.marketplace.panel.lists import locate_page, read_page
@@ -12,7 +12,7 @@ from kalathi.marketplace.panel.pages import Answer, Shown
 from kalathi.marketplace.panel.refusals import NoSuchPage
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.request_log.log import RequestLog
-from kalathi.marketplace.request_log.model import CallFilter, LoggedCall
+from kalathi.marketplace.request_log.model import CallFilter
 from kalathi.marketplace.shops import store as shops
 
 # The choices of the filter by status.
@@ -43,7 +43,9 @@ async def show_request(visit: Visit) -> Answer:
         "call": call,
         "body": _show_body(call.body),
         "answer": _show_body(call.answer),
-        "curl": _as_curl(visit.context.terms.public_url, call),
+        "curl": render_curl(
+            visit.context.terms.public_url + call.path, call.method, call.headers, call.body, separator=" \\\n  "
+        ),
     }
     return Shown("operator/request.html", content)
 
@@ -62,14 +64,3 @@ def _show_body(text: str) -> Markup:
         return Markup('<div class="json">{}</div>').format(json_view.colour_json(json_view.read(text.encode())))
     except (ValueError, RecursionError):
         return Markup("<pre>{}</pre>").format(text)
-
-
-def _as_curl(public_url: str, call: LoggedCall) -> str:
-    """Return the call as a shell command. The token is a variable, because the log does not have it."""
-    parts = [f"curl -i -X {call.method}", shlex.quote(public_url + call.path)]
-    parts.append('-H "Authorization: Bearer $TOKEN"')
-    sent = (name for name in ("accept", "content-type", "idempotency-key") if name in call.headers)
-    parts += [f"-H {shlex.quote(f'{name}: {call.headers[name]}')}" for name in sent]
-    if call.body:
-        parts.append(f"--data-raw {shlex.quote(call.body)}")
-    return " \\\n  ".join(parts)

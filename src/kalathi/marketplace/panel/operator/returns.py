@@ -17,7 +17,7 @@ from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands, queries, store
 from kalathi.marketplace.returns.machine import TRANSITIONS, Action
 from kalathi.marketplace.returns.operations import OPERATIONS
-from kalathi.marketplace.web.traffic import Traffic, read_traffic
+from kalathi.marketplace.web.traffic import TrafficScope, read_traffic
 
 _ACTIONS: Final[Mapping[str, Action]] = {
     "hand_over": Action.HAND_OVER,
@@ -62,8 +62,8 @@ async def show_return(visit: Visit) -> Answer:
         "couriers": tuple(courier.value for courier in Courier),
         "left": visit.words.time_left(page.review_until, now) if page.review_until else "",
     }
-    of = Traffic(page.returned.shop_id, visit.parts["code"])
-    traffic = await read_traffic(visit.context.database, visit.context.request_log, of)
+    scope = TrafficScope(page.returned.shop_id, visit.parts["code"])
+    traffic = await read_traffic(visit.context.database, visit.context.request_log, scope)
     return Shown("operator/return.html", content | {"traffic": traffic})
 
 
