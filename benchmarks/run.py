@@ -132,6 +132,37 @@ def request_log(folder: Path) -> float:
         return in_turn("GET of an order, request log on / off", on, off, ("on/s", "off/s"))
 
 
+SUITE = """\
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+async def hook(request):
+    return PlainTextResponse("answer")
+
+@pytest.mark.parametrize("number", range(500))
+def test_of_a_shop(kalathi, number):
+    kalathi.webhooks_to(Starlette(routes=[Route("/hook", hook, methods=["POST"])]), "/hook")
+    order = kalathi.play("new_order").order
+    kalathi.deliveries.wait(1, order=order)
+"""
+
+
+def suite(folder: Path) -> float:
+    """Seconds of a test suite of an integrator: 500 tests with the pytest plugin, each with a shop and a receiver."""
+    file = folder / "test_suite.py"
+    file.write_text(SUITE, "utf-8")
+    took = {}
+    for workers in (0, 2):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(workers), str(file)]
+        begun = time.perf_counter()
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        took[workers] = time.perf_counter() - begun
+    print(f"Suite of 500 tests: {took[0]:.1f} s, with two xdist workers {took[2]:.1f} s")
+    return took[0]
+
+
 def accepts(folder: Path) -> float:
     """Durable accepts over HTTP against the bare driver running the same statements in groups of 32."""
     data = folder / "accepts"
@@ -461,6 +492,7 @@ if __name__ == "__main__":
             "ready": time_to_ready,
             "reads": reads,
             "request_log": request_log,
+            "suite": suite,
             "accepts": accepts,
             "databases": databases,
             "deliveries": deliveries,

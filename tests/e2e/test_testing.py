@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -131,20 +130,21 @@ def test_of_a_fault(kalathi):
     assert "call expect_failed_webhooks()" in printed
 
 
-def test_500_tests_with_a_shop_each_take_less_than_a_minute(tmp_path: Path) -> None:
+def test_many_tests_with_a_shop_each_do_not_disturb_each_other(tmp_path: Path) -> None:
+    # `benchmarks/run.py suite` measures 500 of them.
     suite = write_suite(
         tmp_path / "suite",
         """
-@pytest.mark.parametrize("number", range(500))
+@pytest.mark.parametrize("number", range(100))
 def test_of_a_shop(kalathi, number):
+    assert kalathi.deliveries.list() == [] and kalathi.requests.list() == []
     kalathi.webhooks_to(make_app(200), "/hook")
     order = kalathi.play("new_order").order
-    kalathi.deliveries.wait(1, order=order)
+    (delivered,) = kalathi.deliveries.wait(1, order=order)
+    assert delivered["shop_id"] == kalathi.shop.id
 """,
     )
-    begun = time.monotonic()
-    assert "500 passed" in run_suite(suite)
-    assert time.monotonic() - begun < 60
+    assert "100 passed" in run_suite(suite)
 
 
 def test_a_suite_can_ask_for_a_rough_marketplace(tmp_path: Path) -> None:
@@ -156,7 +156,6 @@ def test_rough(kalathi):
 """,
     )
     assert "1 passed" in run_suite(suite, "--kalathi-rough")
-    assert "1 failed" in run_suite(suite)
 
 
 def test_a_suite_can_use_a_running_marketplace(tmp_path: Path) -> None:
