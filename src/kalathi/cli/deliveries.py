@@ -10,7 +10,7 @@ import click
 
 from kalathi.cli.completing import complete_codes, complete_shops
 from kalathi.cli.operating import Market, fail, operate, operator_options, page_options, show
-from kalathi.cli.tables import render_facts, render_page, render_table
+from kalathi.cli.tables import render_members, render_page, render_table
 from kalathi.contract.words import OrderEventType, ReturnEventType
 
 _LOG: Final = "/marketplace/deliveries"
@@ -65,7 +65,7 @@ def deliveries_show(delivery: str, data: Path, url: str, token: str, as_json: bo
     """Show one webhook with its headers, its body and each attempt. DELIVERY is its id (kalathi deliveries list)."""
     detail = operate(*Market(data, url, token), lambda operator: operator.delivery(delivery))
     entry = detail["delivery"]
-    facts = {name: entry[name] for name in ("id", "event_type", "subject", "shop_id", "created_at", "state", "due_at")}
+    names = ("id", "event_type", "subject", "shop_id", "created_at", "state", "due_at")
     attempts = [
         (
             attempt["number"],
@@ -78,7 +78,7 @@ def deliveries_show(delivery: str, data: Path, url: str, token: str, as_json: bo
         )
         for attempt in detail["attempts"]
     ]
-    sections = [render_facts(facts), render_facts(detail["headers"])]
+    sections = [render_members({name: entry[name] for name in names}), render_members(detail["headers"])]
     if attempts:
         sections.append(render_table(("attempt", "at", "url", "status", "duration", "explanation", "answer"), attempts))
     sections.append(json.dumps(detail["body"], ensure_ascii=False, indent=2))

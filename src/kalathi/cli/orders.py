@@ -9,7 +9,7 @@ import click
 from kalathi.cli.completing import complete_codes, complete_shops
 from kalathi.cli.lazy_commands import LazyCommands
 from kalathi.cli.operating import Market, operate, operator_options, page_options, show
-from kalathi.cli.tables import render_facts, render_page, render_table
+from kalathi.cli.tables import render_members, render_page, render_table
 from kalathi.contract.words import OrderState
 
 
@@ -41,7 +41,7 @@ def order_show(code: str, data: Path, url: str, token: str, as_json: bool) -> No
 
 def _sections(detail: dict[str, Any]) -> Iterable[str]:
     order = detail["order"]
-    yield render_facts(_facts(detail))
+    yield render_members(_list_members(detail))
     yield render_table(
         ("line", "shop_uid", "product", "quantity", "unit price"),
         [
@@ -66,7 +66,7 @@ def _sections(detail: dict[str, Any]) -> Iterable[str]:
         )
 
 
-def _facts(detail: dict[str, Any]) -> dict[str, object]:
+def _list_members(detail: dict[str, Any]) -> dict[str, object]:
     order, customer = detail["order"], detail["order"]["customer"]
     address = customer["address"]
     place = [f"{address['street_name']} {address['street_number']}", f"{address['zip']} {address['city']}"]

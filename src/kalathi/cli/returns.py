@@ -9,7 +9,7 @@ import click
 from kalathi.cli.completing import complete_codes, complete_shops
 from kalathi.cli.lazy_commands import LazyCommands
 from kalathi.cli.operating import Market, operate, operator_options, page_options, show
-from kalathi.cli.tables import render_facts, render_page, render_table
+from kalathi.cli.tables import render_members, render_page, render_table
 from kalathi.contract.words import ReturnState
 
 
@@ -43,7 +43,7 @@ def return_show(code: str, data: Path, url: str, token: str, as_json: bool) -> N
 
 def _sections(detail: dict[str, Any]) -> Iterable[str]:
     returned, decision = detail["return"], detail["decision"] or {}
-    yield render_facts(
+    yield render_members(
         {
             "return": returned["return_code"],
             "state": returned["state"],

@@ -9,7 +9,7 @@ import click
 from kalathi.cli.completing import complete_shops
 from kalathi.cli.lazy_commands import LazyCommands
 from kalathi.cli.operating import Market, fail, only_shop, operate, operator_options, show
-from kalathi.cli.tables import render_facts, render_table
+from kalathi.cli.tables import render_members, render_table
 
 _LOCATION_FLAGS: Final = {"street_name": "street"}
 _shop_argument = click.argument("shop_id", required=False, default="", shell_complete=complete_shops)
@@ -173,12 +173,12 @@ def _path(shop_id: str) -> str:
 
 
 def _render_shop(shop: dict[str, Any]) -> str:
-    facts = render_facts({name: value for name, value in shop.items() if name != "locations"})
+    members = render_members({name: value for name, value in shop.items() if name != "locations"})
     rows = [
         (place["id"], f"{place['street_name']} {place['street_number']}".strip(), place["zip"], place["city"])
         for place in shop["locations"]
     ]
-    return f"{facts}\n\n{render_table(('location', 'street', 'zip', 'city'), rows)}"
+    return f"{members}\n\n{render_table(('location', 'street', 'zip', 'city'), rows)}"
 
 
 def _commands() -> list[click.Command]:

@@ -37,9 +37,9 @@ def render_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str
     return "\n".join(lines)
 
 
-def render_facts(facts: Mapping[str, object]) -> str:
+def render_members(members: Mapping[str, object]) -> str:
     """Render names and values in two columns. Values that are missing or empty are left out."""
-    shown = {name: _cell(value) for name, value in facts.items() if value not in (None, "", [])}
+    shown = {name: _cell(value) for name, value in members.items() if value not in (None, "", [])}
     width = max((len(name) for name in shown), default=0)
     return "\n".join(
         f"{style(f'{name:{width}}', bold=True)}{_GAP}{paint_state(value) if name == _STATE else value}"

@@ -145,7 +145,7 @@ class OperatorClient:
         """The fault rules of the marketplace, or the shop's own."""
         return await self._call("GET", _faults_path(shop_id))
 
-    async def lay_down(
+    async def replace_rules(
         self, seed: int, rules: Sequence[dict[str, Any]], *, rough: bool = False, shop_id: str | None = None
     ) -> dict[str, Any]:
         """Set the fault rules of the marketplace, or the shop's own."""

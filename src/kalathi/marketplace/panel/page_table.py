@@ -86,7 +86,7 @@ PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.OPERATOR, "/operator/requests/{request_id}", requests.show_request),
     get_page(Who.OPERATOR, "/operator/sandbox", console.show_console),
     post_page(Who.OPERATOR, "/operator/sandbox/clock", console.move_clock, console.show_console),
-    post_page(Who.OPERATOR, "/operator/sandbox/faults", console.lay_down_faults, console.show_console),
+    post_page(Who.OPERATOR, "/operator/sandbox/faults", console.replace_fault_rules, console.show_console),
     post_page(Who.OPERATOR, "/operator/sandbox/scenario", console.play_scenario, console.show_console),
     post_page(Who.OPERATOR, "/operator/sandbox/trigger", console.trigger, console.show_console),
 )
