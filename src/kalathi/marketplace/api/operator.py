@@ -213,7 +213,7 @@ async def place_cart(context: Context, call: Call) -> Reply:
 
 
 async def list_orders(context: Context, call: Call) -> Reply:
-    """`?state=&shop_id=&page=&per=`, newest first. With `wait`, the answer comes when `count` orders match, or after
+    """List the orders of all shops, newest first. With `wait`, the answer comes when `count` orders match, or after
     these seconds."""
     state = call.query.get("state")
     if state is not None and state not in set(OrderState):
