@@ -39,7 +39,7 @@ def test_a_page_names_the_next_page() -> None:
         answer = {"meta": {"pagination": {"page": number, "total_pages": 2}}}
         return write_text(render_page(("code",), [("1",)], answer, "Nothing."), is_terminal=False)
 
-    assert page(1).splitlines()[-1] == "Page 1 of 2. The next one: --page 2"
+    assert page(1).splitlines()[-1] == "Page 1 of 2. Next page: --page 2"
     assert page(2).splitlines()[-1] == "1"
     assert render_page(("code",), [], {}, "Nothing.") == "Nothing."
 

@@ -102,8 +102,8 @@ class OperatorClient:
         """An order, its cart, timeline and deliveries."""
         return await self._call("GET", f"/marketplace/orders/{quote(code, safe='')}")
 
-    async def returned(self, code: str) -> dict[str, Any]:
-        """A return, the deadline and the decision of its review, its timeline and deliveries."""
+    async def show_return(self, code: str) -> dict[str, Any]:
+        """Show a return, the deadline and the decision of its review, its timeline and deliveries."""
         return await self._call("GET", f"/marketplace/returns/{quote(code, safe='')}")
 
     async def deliveries(self, subject: str) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ async def review_as_shop(context: Context, call: Call) -> Reply:
     return await write(context, call, command)
 
 
-async def ask_return(context: Context, call: Call) -> Reply:
+async def request_return(context: Context, call: Call) -> Reply:
     """Request a return of delivered pieces, for a customer. Its reasons determine whether the shop must review it."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:

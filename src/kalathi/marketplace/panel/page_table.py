@@ -68,7 +68,7 @@ PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.OPERATOR, "/operator/orders/{code}/live", all_orders.follow_order),
     get_page(Who.OPERATOR, "/operator/orders/{code}/voucher.pdf", all_orders.show_voucher),
     post_page(Who.OPERATOR, "/operator/orders/{code}/webhook", all_orders.resend_webhook, all_orders.show_order),
-    post_page(Who.OPERATOR, "/operator/orders/{code}/return", all_orders.ask_return, all_orders.show_order),
+    post_page(Who.OPERATOR, "/operator/orders/{code}/return", all_orders.request_return, all_orders.show_order),
     post_page(Who.OPERATOR, "/operator/orders/{code}/{operation}", all_orders.act, all_orders.show_order),
     get_page(Who.OPERATOR, "/operator/cart", carts.show_cart),
     post_page(Who.OPERATOR, "/operator/cart", carts.place_cart, carts.show_cart),
