@@ -70,7 +70,7 @@ async def review_return(context: Context, call: ShopCall) -> Reply:
 
 
 async def review_as_shop(context: Context, call: Call) -> Reply:
-    """In place of the shop: decide on a return request with one of its `review_options`."""
+    """As the shop: decide on a return request with one of its `review_options`."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
         recorded = commands.review(queries.find_return(facts.view, call.path["code"]), call.body, facts)

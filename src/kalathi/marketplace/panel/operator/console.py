@@ -78,7 +78,7 @@ SWITCHES: Final[dict[str, Switch]] = {
         "Half of the answers and webhooks have an unknown member", FaultKind.UNKNOWN_MEMBER
     ),
     "bodies_words": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have a new word, such as a new payment method", FaultKind.NEW_WORD
+        "Half of the answers and webhooks have an unknown value, such as a new payment method", FaultKind.NEW_WORD
     ),
     "bodies_absent": _in_half_of_the_bodies(
         "Half of the answers and webhooks lack an optional member", FaultKind.ABSENT_MEMBER
@@ -93,7 +93,7 @@ SWITCHES: Final[dict[str, Switch]] = {
         "Half of the answers and webhooks have a text of digits as a number", FaultKind.TEXT_AS_NUMBER
     ),
     "bodies_layout": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have whitespace and another order of members", FaultKind.LAYOUT
+        "Half of the answers and webhooks have extra whitespace and reordered members", FaultKind.LAYOUT
     ),
 }
 
