@@ -67,7 +67,7 @@ def return_diagram() -> str:
 
 def calls(*accesses: Access) -> str:
     """The routes of these kinds of callers: call, what it does, body, errors beside those of its access."""
-    rows = ["| call | what it does | body | errors |", "|---|---|---|---|"]
+    rows = ["| call | purpose | body | errors |", "|---|---|---|---|"]
     for route in ROUTES:
         if route.access in accesses:
             words = dict.fromkeys(f"`{ERRORS[code].word}`" for code in route.errors)
@@ -143,7 +143,7 @@ def body_members() -> str:
 
 def mcp_tools() -> str:
     """The tools of the MCP server, with the first sentence of each description."""
-    rows = ["| tool | what it does | arguments | needs `--write` |", "|---|---|---|---|"]
+    rows = ["| tool | purpose | arguments | needs `--write` |", "|---|---|---|---|"]
     for tool in TOOLS:
         arguments = ", ".join(f"`{name}`" for name in tool.schema["properties"])
         sentence = tool.description.partition(". ")[0].rstrip(".")
@@ -153,7 +153,7 @@ def mcp_tools() -> str:
 
 def client_calls() -> str:
     """The methods of the client, in the order in which they stand there."""
-    rows = ["| method | what it does |", "|---|---|"]
+    rows = ["| method | purpose |", "|---|---|"]
     for name, method in vars(Client).items():
         if not name.startswith("_") and callable(method):
             signature = inspect.signature(method)

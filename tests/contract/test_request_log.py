@@ -1,4 +1,4 @@
-"""The request log: every call of the merchants' API with its answer, refused ones too."""
+"""The request log: every call of the merchants' API with its answer, including refused calls."""
 
 import asyncio
 import json

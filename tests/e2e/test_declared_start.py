@@ -76,7 +76,7 @@ async def test_settings_and_other_commands_are_read_beside_declared_shops(tmp_pa
     assert code == 0, error
 
 
-async def test_faults_of_the_file_end_the_start_with_file_line_and_path(tmp_path: Path) -> None:
+async def test_mistakes_in_the_file_end_the_start_with_file_line_and_path(tmp_path: Path) -> None:
     path = _write(tmp_path, EXAMPLE.replace("unit_price = 59", 'unit_price = "free"') + 'webhok_url = "x"\n')
     code, out, error = await kalathi("--config", str(path), *serve(tmp_path / "data"))
     lines = path.read_text("utf-8").splitlines()

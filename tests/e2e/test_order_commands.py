@@ -144,9 +144,9 @@ async def test_a_return_lives_from_its_request_to_its_inspection(tmp_path: Path)
         code = await terminal.cart("--item", "A=2")
         for words in (("order", "accept", code), ("clock", "+5s"), ("order", "hand-over", code)):
             await terminal.run(*words)
-        assert "Order already dispatched." in await terminal.fail("return", "ask", code)
+        assert "Order already dispatched." in await terminal.fail("return", "request", code)
         await terminal.run("order", "deliver", code)
-        asked = await terminal.json("return", "ask", code, "--line", "A=1,comment=Δεν ανάβει", "--reason", "faulty")
+        asked = await terminal.json("return", "request", code, "--line", "A=1,comment=Δεν ανάβει", "--reason", "faulty")
         name = asked["return"]["return_code"]
         [line] = asked["return"]["return_line_items"]
         assert (line["returning_quantity"], line["return_reason"], line["user_comment"]) == (1, "faulty", "Δεν ανάβει")
@@ -159,12 +159,12 @@ async def test_a_return_lives_from_its_request_to_its_inspection(tmp_path: Path)
         await terminal.run("return", "inspect", name)
         listed = await terminal.json("return", "list", "--order", code)
         assert [(entry["code"], entry["state"]) for entry in listed["returns"]] == [(name, "returned")]
-        assert await terminal.run("deliveries", "resend", name) == "1 webhook is sent again.\n"
+        assert await terminal.run("deliveries", "resend", name) == "Resent 1 webhook.\n"
         whole = await terminal.cart("--item", "A=1")
         for words in (("order", "accept", whole), ("clock", "+5s"), ("order", "hand-over", whole)):
             await terminal.run(*words)
         await terminal.run("order", "deliver", whole)
-        virtual = await terminal.json("return", "ask", whole, "--virtual", "--reason", "withdrawal")
+        virtual = await terminal.json("return", "request", whole, "--virtual", "--reason", "withdrawal")
         assert virtual["return"]["return_line_items"][0]["returning_quantity"] == 1
 
 
@@ -183,10 +183,10 @@ async def test_deliveries_are_listed_shown_and_sent_again(tmp_path: Path) -> Non
         del shop.answers["/orders"]
         for name in (entry["id"], code):
             seen = len(shop.bodies)
-            assert await terminal.run("deliveries", "resend", name) == "1 webhook is sent again.\n"
+            assert await terminal.run("deliveries", "resend", name) == "Resent 1 webhook.\n"
             await until(partial(_has_more, shop.bodies, seen))
         failed = await terminal.run("deliveries", "resend", "--shop", shop_id, "--since", "2020-01-01T00:00:00Z")
-        assert failed == "0 webhooks are sent again.\n"
+        assert failed == "Resent 0 webhooks.\n"
         assert "its offset" in await terminal.fail("deliveries", "resend", "--shop", shop_id, "--since", "today")
         assert "--shop with --since" in await terminal.fail("deliveries", "resend", status=2)
 
@@ -215,12 +215,45 @@ async def test_completions_know_the_shops_and_orders_of_the_marketplace(tmp_path
         code = await caller.cart(shop_id)
         shell = BashComplete(main, {}, "kalathi", "_KALATHI_COMPLETE")
         to = ["--url", market.address, "--token", OPERATOR_TOKEN]
-        for words, found in ((["trigger", *to, "--shop"], shop_id), (["order", "accept", *to], code)):
+        for words, found in (
+            (["trigger", *to, "--shop"], shop_id),
+            (["faults", "list", *to, "--shop"], shop_id),
+            (["order", "accept", *to], code),
+        ):
             # A completion has its own event loop.
             [item] = await asyncio.to_thread(shell.get_completions, words, "")
             assert item.value == found
         wrong = ["order", "accept", "--url", market.address, "--token", "wrong"]
         assert await asyncio.to_thread(shell.get_completions, wrong, "") == []
+
+
+@pytest.mark.parametrize(
+    "words", ["logs", "deliveries list", "deliveries resend", "wait deliveries"], ids=lambda words: words
+)
+async def test_a_code_that_may_be_of_a_return_is_completed_from_both_lists(tmp_path: Path, words: str) -> None:
+    async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        shop_id, _ = await caller.shop(None)
+        played = await caller.operate("POST", "/marketplace/scenarios/return_virtual", {"shop_id": shop_id})
+        shell = BashComplete(main, {}, "kalathi", "_KALATHI_COMPLETE")
+        to = ["--url", market.address, "--token", OPERATOR_TOKEN]
+        items = await asyncio.to_thread(shell.get_completions, [*words.split(), *to], "")
+        codes = {entry["code"] for entry in (*played["orders"], *played["returns"])}
+        assert len(codes) == 2
+        assert {item.value for item in items} == codes
+
+
+async def test_a_completion_finds_the_marketplace_by_the_environment(tmp_path: Path) -> None:
+    async with running(tmp_path, *serve(tmp_path)) as market, calling(market.address) as caller:
+        shop_id, _ = await caller.shop(None)
+        words = {"COMP_WORDS": "kalathi trigger --shop ", "COMP_CWORD": "3", "_KALATHI_COMPLETE": "bash_complete"}
+        access = {"KALATHI_URL": market.address, "KALATHI_OPERATOR_TOKEN": OPERATOR_TOKEN}
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).parent / "kalathi",
+            env={**os.environ, **words, **access},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        assert out.decode().strip() == f"plain,{shop_id}"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "no address"])

@@ -57,8 +57,8 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
             status, out, error = await kalathi(*words, *options)
             assert (status, out) == (1, "")
             assert sentence in error
-        laid = await caller.operate("GET", "/marketplace/faults")
-        assert laid["rules"] == []
+        answer = await caller.operate("GET", "/marketplace/faults")
+        assert answer["rules"] == []
 
         status, _, error = await kalathi("faults", "add", "api", "drop", "--call", "list", "--shop", shop_id, *to)
         assert status == 0, error
@@ -97,8 +97,8 @@ async def test_a_rough_marketplace_says_so_until_its_faults_are_cleared_or_repla
         assert out.endswith("seed 7\n")
         _, out, _ = await kalathi("faults", "add", "api", "layout", *to)
         assert out == "on=api kind=layout\nseed 7\n"
-        laid = await caller.operate("GET", "/marketplace/faults")
-        assert (laid["seed"], len(laid["rules"]), laid["rough"], laid["shops"]) == (7, 1, False, [])
+        answer = await caller.operate("GET", "/marketplace/faults")
+        assert (answer["seed"], len(answer["rules"]), answer["rough"], answer["shops"]) == (7, 1, False, [])
 
 
 async def test_trigger_shows_each_webhooks_outcome_and_check_verifies_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from click.shell_completion import BashComplete
 
 from kalathi.cli import main
 from kalathi.cli.junit import Case, Result, render_junit
-from kalathi.cli.tables import render_facts, render_page, render_table
+from kalathi.cli.tables import render_members, render_page, render_table
 from tests.unit.test_terminal import write_text
 
 
@@ -26,12 +26,12 @@ def test_columns_are_aligned_and_only_states_have_a_colour() -> None:
 def test_a_cell_is_one_line_without_control_characters() -> None:
     table = render_table(("state", "name"), [("open", "a\x1b[2J\nb\tc\u202e")])
     assert write_text(table, is_terminal=False).splitlines()[1:] == ["open   a?[2J?b?c?"]
-    assert "\x1b[2J" not in write_text(render_facts({"name": "\x1b[2J", "state": "\x1b[2J"}), is_terminal=True)
+    assert "\x1b[2J" not in write_text(render_members({"name": "\x1b[2J", "state": "\x1b[2J"}), is_terminal=True)
 
 
 def test_facts_without_a_value_are_left_out() -> None:
-    facts = render_facts({"order": "1", "voucher": None, "tracking": [], "comments": "", "parcels": 0, "ready": False})
-    assert write_text(facts, is_terminal=False).splitlines() == ["order    1", "parcels  0", "ready    no"]
+    text = render_members({"order": "1", "voucher": None, "tracking": [], "comments": "", "parcels": 0, "ready": False})
+    assert write_text(text, is_terminal=False).splitlines() == ["order    1", "parcels  0", "ready    no"]
 
 
 def test_a_page_names_the_next_page() -> None:
@@ -39,7 +39,7 @@ def test_a_page_names_the_next_page() -> None:
         answer = {"meta": {"pagination": {"page": number, "total_pages": 2}}}
         return write_text(render_page(("code",), [("1",)], answer, "Nothing."), is_terminal=False)
 
-    assert page(1).splitlines()[-1] == "Page 1 of 2. The next one: --page 2"
+    assert page(1).splitlines()[-1] == "Page 1 of 2. Next page: --page 2"
     assert page(2).splitlines()[-1] == "1"
     assert render_page(("code",), [], {}, "Nothing.") == "Nothing."
 

@@ -1,4 +1,4 @@
-"""Reading of declared shops and faults: the declaration, and the message of each fault."""
+"""Reading of declared shops and faults: the declaration, and the message of each mistake."""
 
 import tomllib
 from decimal import Decimal
@@ -218,18 +218,18 @@ RULE = 'on = "api"\nkind = "error"\n'
         pytest.param('fault_seed = "x"', "line 1: fault_seed: give a whole number.", id="seed"),
     ],
 )
-def test_a_fault_is_named_with_file_line_path_and_valid_values(text: str, sentence: str) -> None:
-    faults = _read(text)
-    assert isinstance(faults, list)
-    assert any(sentence in fault for fault in faults), faults
-    assert all(fault.startswith("kalathi.toml line ") for fault in faults)
+def test_a_mistake_is_named_with_file_line_path_and_valid_values(text: str, sentence: str) -> None:
+    mistakes = _read(text)
+    assert isinstance(mistakes, list)
+    assert any(sentence in mistake for mistake in mistakes), mistakes
+    assert all(mistake.startswith("kalathi.toml line ") for mistake in mistakes)
 
 
-def test_every_fault_of_a_file_is_named_at_once() -> None:
+def test_every_mistake_in_a_file_is_named_at_once() -> None:
     text = FULL.replace("= true", "= 1").replace("quantity = 3", 'quantity = "3"').replace("toys-token", "toys")
-    faults = _read(text)
-    assert isinstance(faults, list)
-    assert [fault.split(":")[1].strip() for fault in faults] == [
+    mistakes = _read(text)
+    assert isinstance(mistakes, list)
+    assert [mistake.split(":")[1].strip() for mistake in mistakes] == [
         "shops[0].set_as_ready_required",
         "shops[0].listings[0].quantity",
         "shops[1].token",

@@ -349,9 +349,9 @@ class OrderLife(RuleBasedStateMachine):
 
     @in_turn(Action.ASK_RETURN)
     @rule(pieces=st.sampled_from([{"line0": 1}, {"line0": 2}, {"line0": 1, "line1": 1}, {"line1": 1}]))
-    def ask_return(self, pieces: dict[str, int]) -> None:
+    def request_return(self, pieces: dict[str, int]) -> None:
         asked = len(self.returns)
-        self._move(Action.ASK_RETURN, lambda: returning.ask_return(self.order, pieces))
+        self._move(Action.ASK_RETURN, lambda: returning.request_return(self.order, pieces))
         if self.order.asked_back and sum(self.order.asked_back.values()) > self._asked():
             self.returns.append(pieces)
         assert len(self.returns) <= asked + 1

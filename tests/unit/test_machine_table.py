@@ -64,7 +64,7 @@ MOVES: dict[Action, Callable[[Order], Step | None]] = {
     Action.CHANGE_COURIER: lambda order: pickup.change_courier(order, Courier.ELTA),
     Action.MISS_PICKUP: lambda order: pickup.miss_pickup(order, OFFER.schedule, NOW),
     Action.ISSUE_DELIVERY_NOTE: lambda order: pickup.issue_delivery_note(order, "N1", "http://market/n.pdf"),
-    Action.ASK_RETURN: lambda order: returning.ask_return(order, {"line0": 1}),
+    Action.ASK_RETURN: lambda order: returning.request_return(order, {"line0": 1}),
     Action.SHIP_RETURN: lambda order: returning.ship_return(order, "uuid", ("ACS1",)),
     Action.DROP_RETURN: lambda order: returning.drop_return(order, {"line0": 1}),
     Action.TAKE_BACK_PARTLY: lambda order: returning.take_back(order, {"line0": 1}, {"line0": "faulty"}),

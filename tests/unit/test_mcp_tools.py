@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from mcp import Client
+from mcp_types import TextContent
 
 from kalathi.marketplace.api.routes import ROUTES
 from kalathi.mcp_server.answers import MOST_CHARACTERS, render_answer
 from kalathi.mcp_server.pages import PIECE_CHARACTERS, find_folder, load_pages, search_pages, sections_of
+from kalathi.mcp_server.server import make_server
 from kalathi.mcp_server.tool import USUAL_ENTRIES, Arguments, Tool, ToolError
 from kalathi.mcp_server.tools import TOOLS
 
@@ -72,8 +75,8 @@ async def test_arguments_go_to_the_path_the_query_and_the_body() -> None:
         "/marketplace/requests",
         None,
         {"status": "4xx", "wait": 20, "per": USUAL_ENTRIES},
-        50,
-    )
+        30,
+    ), "OperatorClient.call adds the wait to the limit"
     assert (await _made_call("show_order", {"code": "a/../b"}))[1] == "/marketplace/orders/a%2F..%2Fb"
     method, path, body, query, seconds = await _made_call(
         "play_scenario", {"name": "new_order", "shop_id": "S", "set": {"order.comments": "x"}}
@@ -157,14 +160,20 @@ def test_a_line_of_a_code_block_is_no_heading() -> None:
     assert "".join(section.text for section in sections) == text
 
 
-async def test_a_long_page_is_read_in_pieces() -> None:
-    read, offset, pieces = BY_NAME["read_docs"], 0, []
-    while offset is not None:
-        answer = await read.run({"page": "contract", "offset": offset}, FakeOperator().call)
-        pieces.append(answer["text"])
-        offset = answer["next_offset"]
+async def test_an_assistant_reads_the_whole_of_a_long_page_in_pieces() -> None:
+    offset, pieces = 0, []
+    async with Client(make_server(FakeOperator().call, writes=False)) as client:
+        while offset is not None:
+            [content] = (await client.call_tool("read_docs", {"page": "contract", "offset": offset})).content
+            assert isinstance(content, TextContent)
+            answer = json.loads(content.text)
+            pieces.append(answer["text"])
+            offset = answer["next_offset"]
     assert len(pieces) > 1
     assert all(len(piece) <= PIECE_CHARACTERS for piece in pieces)
     assert "".join(pieces) == load_pages()["contract"]
+
+
+async def test_an_unknown_page_is_refused_with_the_names_of_all_pages() -> None:
     with pytest.raises(ToolError, match=r"The pages are .*contract"):
-        await read.run({"page": "../pyproject"}, FakeOperator().call)
+        await BY_NAME["read_docs"].run({"page": "../pyproject"}, FakeOperator().call)

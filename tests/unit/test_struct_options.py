@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from kalathi.cli.struct_options import Entry, options_of, read_body
+from kalathi.cli.struct_options import Entry, make_options, read_body
 from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.returns.model import NewReturnLine
 
@@ -61,7 +61,7 @@ def _read(*arguments: str) -> tuple[int, Any, str]:
     def run(**given: Any) -> None:
         bodies.append(read_body(_Body, given))
 
-    command = click.Command("test", params=list(options_of(_Body)), callback=run)
+    command = click.Command("test", params=list(make_options(_Body)), callback=run)
     result = CliRunner().invoke(command, list(arguments))
     return result.exit_code, bodies[0] if bodies else None, result.output
 
@@ -156,5 +156,5 @@ def test_an_object_of_a_list_takes_defaults_for_members_that_are_not_named() -> 
 
 
 def test_every_member_of_a_cart_has_an_option_or_a_path() -> None:
-    named = {option.name for option in options_of(NewCart)}
+    named = {option.name for option in make_options(NewCart)}
     assert named == {*NewCart.__struct_fields__, "settings"} - {"customer", "invoice_details", "fees"}

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 REJECT = {"rejection_reason_other": "Κλειστά"}
 
 
-async def _lay_down(market: Market, *rules: dict[str, Any], seed: int = 1) -> Any:
+async def _set_rules(market: Market, *rules: dict[str, Any], seed: int = 1) -> Any:
     return await market.operate("PUT", "/marketplace/faults", {"seed": seed, "rules": list(rules)})
 
 
@@ -27,19 +27,19 @@ async def test_a_fault_in_an_answer_changes_only_what_is_sent(tmp_path: Path) ->
         shop = await market.shop()
         code = await shop.cart(A=1)
         before = await shop.call("GET", f"/orders/{code}")
-        await _lay_down(market, {"on": "api", "kind": "new_word", "member": "payment_method"})
+        await _set_rules(market, {"on": "api", "kind": "new_word", "member": "payment_method"})
         changed = await shop.call("GET", f"/orders/{code}")
         assert changed.json["order"] == before.json["order"] | {"payment_method": "new_payment_method"}
         assert int(changed.headers["content-length"]) == len(changed.body)
         assert (await market.order(code))["order"]["payment_method"] == "card"
-        await _lay_down(market)
+        await _set_rules(market)
         assert (await shop.call("GET", f"/orders/{code}")).body == before.body
 
 
 async def test_the_request_log_has_the_answer_with_its_fault(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
-        await _lay_down(market, {"on": "api", "kind": "layout"})
+        await _set_rules(market, {"on": "api", "kind": "layout"})
         answer = await shop.call("GET", "/orders/DEMO-OPEN")
         (call,) = (await market.operate("GET", "/marketplace/requests"))["requests"]
         assert call["answer"].encode() == answer.body
@@ -54,11 +54,11 @@ async def test_several_faults_are_in_one_answer_and_a_lost_answer_has_none(tmp_p
             {"on": "api", "kind": "layout"},
             {"on": "api", "kind": "delay", "seconds": 0.001},
         ]
-        await _lay_down(market, *rules)
+        await _set_rules(market, *rules)
         answer = await shop.call("GET", "/orders/DEMO-OPEN")
         assert answer.json["order"]["payment_method"] == "new_payment_method"
         assert answer.body.startswith(b"\n")
-        await _lay_down(market, *rules, {"on": "api", "kind": "error", "status": 503})
+        await _set_rules(market, *rules, {"on": "api", "kind": "error", "status": 503})
         assert (await shop.call("GET", "/orders/DEMO-OPEN")).status == 503
 
 
@@ -67,7 +67,7 @@ async def test_each_call_has_its_own_fault_and_a_seed_repeats_them(tmp_path: Pat
     for run, seed in (("a", 5), ("b", 5), ("c", 6)):
         async with open_market(tmp_path / run, worker=False) as market:
             shop = await market.shop()
-            await _lay_down(market, {"on": "api", "kind": "number_as_text"}, seed=seed)
+            await _set_rules(market, {"on": "api", "kind": "number_as_text"}, seed=seed)
             answers = [await shop.call("GET", "/orders/DEMO-ACCEPTED") for _ in range(10)]
             bodies.append([str(answer.json["order"]["line_items"]) + str(answer.json["order"]) for answer in answers])
     assert bodies[0] == bodies[1]
@@ -89,7 +89,7 @@ async def test_an_injected_refusal_has_its_status_and_the_envelope(tmp_path: Pat
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         code = await shop.cart(A=1)
-        await _lay_down(market, {"on": "api", "kind": "error", "status": status, "call": "reject"})
+        await _set_rules(market, {"on": "api", "kind": "error", "status": status, "call": "reject"})
         answer = await shop.call("POST", f"/orders/{code}/reject", REJECT)
         assert (answer.status, answer.json["errors"][0]["code"]) == (status, word)
         assert "retry-after" not in answer.headers
@@ -100,7 +100,7 @@ async def test_a_webhook_with_a_fault_is_signed_as_it_is_sent_and_a_retry_has_th
     async with open_market(tmp_path) as market:
         shop = await market.shop()
         signing = await market.operate("POST", f"/marketplace/shops/{shop.id}/signing_secret")
-        await _lay_down(market, *({"on": "webhooks", "kind": kind} for kind in sorted(BODY_KINDS)))
+        await _set_rules(market, *({"on": "webhooks", "kind": kind} for kind in sorted(BODY_KINDS)))
         market.network.statuses["http://shop/"] = [500, 500]
         code = await shop.cart(A=1)
         await market.advance(6 * 60)
@@ -121,7 +121,7 @@ async def test_a_seed_gives_the_same_faults_in_the_webhooks_of_every_marketplace
         async with open_market(tmp_path / place) as market:
             shop = await market.shop()
             rules = [{"on": "webhooks", "kind": "error", "probability": 0.5}]
-            await _lay_down(market, *rules, {"on": "webhooks", "kind": "unknown_member"}, seed=seed)
+            await _set_rules(market, *rules, {"on": "webhooks", "kind": "unknown_member"}, seed=seed)
             codes = []
             for _ in range(12):
                 codes.append(await shop.cart(A=1))
@@ -157,7 +157,7 @@ async def test_the_sdk_reads_every_call_with_a_fault_in_each_answer(tmp_path: Pa
             f"DEMO-{name}" for name in ("OPEN", "ACCEPTED", "REJECTED", "INVOICE39A", "FBS", "STORE-PICKUP", "FEES")
         ]
         for seed in range(5):
-            await _lay_down(market, {"on": "api", "kind": kind}, seed=seed)
+            await _set_rules(market, {"on": "api", "kind": kind}, seed=seed)
             for code in codes:
                 assert (await client.order(code, action_options=True)).code == code
                 assert (await client.read_order(code)).unread == ()

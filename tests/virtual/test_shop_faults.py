@@ -24,7 +24,7 @@ HALF = {"seed": 7, "rules": [ERROR | {"probability": 0.5}]}
 ROUGH_ONLY = {"seed": 1, "rules": [], "rough": True, "shops": []}
 
 
-async def _lay_down(shop: Shop, faults: object) -> Any:
+async def _set_rules(shop: Shop, faults: object) -> Any:
     return await shop.market.operate("PUT", f"/marketplace/shops/{shop.id}/faults", faults)
 
 
@@ -47,7 +47,7 @@ async def _statuses(shop: Shop, count: int) -> list[int]:
 async def test_a_shops_rules_apply_to_it_alone_beside_those_of_the_marketplace(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop, other = await market.shop(), await market.shop("Other", url="http://other/")
-        await _lay_down(shop, {"rules": [ERROR, {"on": "webhooks", "kind": "duplicate"}]})
+        await _set_rules(shop, {"rules": [ERROR, {"on": "webhooks", "kind": "duplicate"}]})
         assert await _statuses(shop, 2) == [503, 503]
         assert await _statuses(other, 2) == [200, 200]
         for one in (shop, other):
@@ -70,10 +70,10 @@ async def test_another_shops_rules_and_the_marketplaces_do_not_reset_a_shops_num
             other, shop = await market.shop("Other"), await market.shop()
             if run == "disturbed":
                 await _statuses(other, 3)
-            await _lay_down(shop, HALF)
+            await _set_rules(shop, HALF)
             found = await _statuses(shop, 15)
             if run == "disturbed":
-                await _lay_down(other, HALF)
+                await _set_rules(other, HALF)
                 await market.operate("PUT", "/marketplace/faults", {"rules": [{"on": "api", "kind": "layout"}]})
                 await _statuses(other, 5)
                 await market.operate("DELETE", f"/marketplace/shops/{other.id}/faults")
@@ -82,10 +82,10 @@ async def test_another_shops_rules_and_the_marketplaces_do_not_reset_a_shops_num
     assert set(runs[0]) == {200, 503}
 
 
-async def test_the_same_rules_of_a_shop_and_of_the_marketplace_strike_independently(tmp_path: Path) -> None:
+async def test_the_same_rules_of_a_shop_and_of_the_marketplace_apply_independently(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
-        await _lay_down(shop, HALF)
+        await _set_rules(shop, HALF)
         own = await _statuses(shop, 30)
         await market.operate("DELETE", f"/marketplace/shops/{shop.id}/faults")
         await market.operate("PUT", "/marketplace/faults", HALF)
@@ -95,12 +95,12 @@ async def test_the_same_rules_of_a_shop_and_of_the_marketplace_strike_independen
 async def test_a_shops_rules_survive_a_restart_until_they_are_removed(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop()
-        laid = await _lay_down(shop, {"seed": 9, "rules": [ERROR | {"status": 599}]})
+        answer = await _set_rules(shop, {"seed": 9, "rules": [ERROR | {"status": 599}]})
     async with open_market(tmp_path, worker=False) as market:
         shop.market = market
-        assert await market.operate("GET", f"/marketplace/shops/{shop.id}/faults") == laid
+        assert await market.operate("GET", f"/marketplace/shops/{shop.id}/faults") == answer
         assert await _statuses(shop, 1) == [599]
-        assert await _lay_down(shop, {}) == NONE
+        assert await _set_rules(shop, {}) == NONE
     async with open_market(tmp_path, worker=False) as market:
         shop.market = market
         assert await _statuses(shop, 1) == [200]
@@ -114,7 +114,7 @@ async def test_wrong_rules_of_a_shop_and_unknown_shops_are_refused(tmp_path: Pat
         for rule in (ERROR | {"shop_id": other.id}, ERROR | {"call": "nonsense"}, {"on": "api", "kind": "reorder"}):
             answer = await market.operate("PUT", path, {"rules": [rule]}, status=422)
             assert answer["errors"][0]["code"] == "invalid_parameter"
-        await _lay_down(shop, {"rules": [ERROR | {"shop_id": shop.id}]})
+        await _set_rules(shop, {"rules": [ERROR | {"shop_id": shop.id}]})
         for method in ("GET", "PUT", "DELETE"):
             await market.operate(method, "/marketplace/shops/nobody/faults", {}, status=404)
     async with open_market(tmp_path, settings=Settings(mode="production"), worker=False) as market:
@@ -128,7 +128,7 @@ async def test_a_reset_ends_the_rules_of_its_shop_and_of_no_other(tmp_path: Path
     async with open_market(tmp_path, worker=False) as market:
         shop, other = await market.shop(), await market.shop("Other")
         for one in (shop, other):
-            await _lay_down(one, {"rules": [ERROR]})
+            await _set_rules(one, {"rules": [ERROR]})
         await market.operate("POST", f"/marketplace/shops/{shop.id}/reset")
         assert await _statuses(shop, 1) == [200]
         assert await _statuses(other, 1) == [503]
@@ -143,7 +143,7 @@ class NoDatabase:
         """On disk at once."""
 
 
-def _strikes(book: FaultRules, count: int) -> list[bool]:
+def _find_injections(book: FaultRules, count: int) -> list[bool]:
     return [bool(book.on_call("shop", "show")) for _ in range(count)]
 
 
@@ -151,15 +151,15 @@ async def test_a_set_that_another_process_has_not_changed_keeps_its_numbers() ->
     half = Faults(rules=(FaultRule(on=FaultPlace.API, kind=FaultKind.DROP, probability=0.5),))
     stored = StoredFaults(None, {"shop": half})
     alone, followed = (FaultRules(cast(Database, NoDatabase()), stored, sandbox=True) for _ in range(2))
-    expected = _strikes(alone, 40)
-    found = _strikes(followed, 20)
+    expected = _find_injections(alone, 40)
+    found = _find_injections(followed, 20)
     followed.follow(StoredFaults(None, {"shop": half, "other": half}), followed.changes)
-    assert found + _strikes(followed, 20) == expected
+    assert found + _find_injections(followed, 20) == expected
     followed.follow(StoredFaults(None, {"other": half}), followed.changes)
-    assert not any(_strikes(followed, 40))
-    assert followed.strikes_api
+    assert not any(_find_injections(followed, 40))
+    assert followed.has_api_rules
     followed.follow(StoredFaults(), followed.changes)
-    assert not followed.strikes_api
+    assert not followed.has_api_rules
 
 
 async def test_rules_of_a_shop_are_followed_by_other_processes_and_so_is_their_end(tmp_path: Path) -> None:
@@ -168,12 +168,12 @@ async def test_rules_of_a_shop_are_followed_by_other_processes_and_so_is_their_e
     try:
         market, other = (Market(one, FakeNetwork(), FakeTime()) for one in (first, second))
         shop = await market.shop()
-        await _lay_down(shop, {"rules": [ERROR]})
+        await _set_rules(shop, {"rules": [ERROR]})
         await until(lambda: second._context.faults.list_shops() == [shop.id])
         shop.market = other
         assert await _statuses(shop, 1) == [503]
         await market.operate("DELETE", f"/marketplace/shops/{shop.id}/faults")
-        await until(lambda: not second._context.faults.strikes_api)
+        await until(lambda: not second._context.faults.has_api_rules)
         assert await _statuses(shop, 1) == [200]
     finally:
         await first.stop()
@@ -212,7 +212,7 @@ async def test_the_rough_mixture_of_one_shop_repeats_with_its_seed(tmp_path: Pat
     for run, seed in (("a", 3), ("b", 3), ("c", 4)):
         async with open_market(tmp_path / run, worker=False) as market:
             shop, other = await market.shop(), await market.shop("Other")
-            await _lay_down(shop, {"seed": seed, "rough": True})
+            await _set_rules(shop, {"seed": seed, "rough": True})
             runs.append(await _answers(shop, 40))
             assert await _statuses(other, 10) == [200] * 10
     assert runs[0] == runs[1]

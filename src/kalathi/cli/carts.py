@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from kalathi.cli.completing import complete_shops
-from kalathi.cli.operating import Market, only_shop, operate, operator_options, show
+from kalathi.cli.operating import Market, operate, operator_options, show
+from kalathi.cli.shop_choice import find_only_shop, shop_option
 from kalathi.cli.tables import paint_state
 from kalathi.terminal import in_one_line
 
@@ -32,13 +32,7 @@ class _CartCommand(click.Command):
 
 
 @click.command(cls=_CartCommand)
-@click.option(
-    "--shop",
-    "shop_id",
-    default="",
-    help="The shop's id; optional if there is only one shop.",
-    shell_complete=complete_shops,
-)
+@shop_option
 @click.option("--quiet", "-q", is_flag=True, help="Print only the order's code, for scripts.")
 @operator_options
 def cart(shop_id: str, quiet: bool, data: Path, url: str, token: str, as_json: bool, **given: Any) -> None:
@@ -59,7 +53,7 @@ def cart(shop_id: str, quiet: bool, data: Path, url: str, token: str, as_json: b
     from kalathi.simulation.catalogue import CUSTOMERS
 
     market = Market(data, url, token)
-    chosen = shop_id or only_shop(market)
+    chosen = shop_id or find_only_shop(market)
     body = {"payment_method": _CARD} | read_body(NewCart, given)
     body["customer"] = _merge(CUSTOMERS[0], body.get("customer", {}))
     body["items"] = [item | {"shop_id": chosen} for item in body["items"]]
@@ -72,7 +66,7 @@ def cart(shop_id: str, quiet: bool, data: Path, url: str, token: str, as_json: b
 
 
 def _cart_options() -> list[click.Option]:
-    from kalathi.cli.struct_options import Entry, options_of
+    from kalathi.cli.struct_options import Entry, make_options
     from kalathi.marketplace.orders.model import NewCart, NewCartItem
 
     item = Entry(NewCartItem, key=("shop_uid", "quantity"), defaults={"shop_id": "", "quantity": 1})
@@ -81,7 +75,7 @@ def _cart_options() -> list[click.Option]:
         click.Option(
             ["items", "--item"], type=item, metavar="UID[=QUANTITY]", multiple=True, required=True, help=help_text
         ),
-        *options_of(NewCart, leave_out=("items",), defaults={"payment_method": _CARD}),
+        *make_options(NewCart, leave_out=("items",), defaults={"payment_method": _CARD}),
     ]
 
 

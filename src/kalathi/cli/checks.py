@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from kalathi.cli.declaration import find_mode_fault
+from kalathi.cli.declaration import find_mode_mistake
 from kalathi.marketplace.kernel.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
 
 
 def check_declared(settings: Settings, declared: "Declaration | list[str]") -> Iterator[Finding]:
-    """Yield the faults of the declared shops, or one finding with their number; nothing if none are declared."""
+    """Yield the mistakes in the declared shops, or one finding with their number; nothing if none are declared."""
     if isinstance(declared, list):
         yield from (Finding(False, sentence.removesuffix(".")) for sentence in declared)
-    elif fault := find_mode_fault(settings, declared):
-        yield Finding(False, fault.removesuffix("."))
+    elif mistake := find_mode_mistake(settings, declared):
+        yield Finding(False, mistake.removesuffix("."))
     elif not declared.is_empty:
         rules = len(declared.faults or ()) + sum(len(shop.faults.rules) for shop in declared.shops)
         listings = sum(len(shop.listings) for shop in declared.shops)

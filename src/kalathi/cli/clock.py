@@ -1,12 +1,11 @@
 """`kalathi clock`: business time of a running sandbox."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kalathi.cli.operating import fail, operate, operator_options, show
+from kalathi.cli.operating import fail, is_time_with_offset, operate, operator_options, show
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -18,7 +17,7 @@ def clock(move: str | None, data: Path, url: str, token: str, as_json: bool) -> 
     """Show business time, or move it forward. Everything due in that time runs before the command returns.
 
     \b
-    kalathi clock                              the time that it is
+    kalathi clock                              the present business time
     kalathi clock +90s                         also +30m, +24h, +3d
     kalathi clock 2026-12-01T12:00:00+02:00    a time with its offset
     """
@@ -31,11 +30,7 @@ def _move(text: str) -> dict[str, Any]:
     number, unit = text[1:-1], text[-1]
     if text.startswith("+") and unit in _UNITS and number.isascii() and number.isdigit():
         return {"advance_seconds": int(number) * _UNITS[unit]}
-    try:
-        has_offset = datetime.fromisoformat(text).utcoffset() is not None
-    except ValueError:
-        has_offset = False
-    if not has_offset:
+    if not is_time_with_offset(text):
         fail(
             f"{text} is neither a move of the clock such as +90s, +30m, +24h or +3d nor a time with its offset such as"
             " 2026-12-01T12:00:00+02:00."

@@ -2,9 +2,7 @@
 are known; a completion never reports an error."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -25,7 +23,7 @@ def complete_scenarios(_context: click.Context, _parameter: click.Parameter, typ
     from kalathi.marketplace.sandbox.scenario import scenarios
 
     entries = [CompletionItem(name, help=scenario.sentence) for name, scenario in scenarios().items()]
-    return _beginning(entries, typed)
+    return _filter_by_prefix(entries, typed)
 
 
 def complete_shops(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -34,23 +32,26 @@ def complete_shops(context: click.Context, _parameter: click.Parameter, typed: s
     async def read(operator: Any) -> list[CompletionItem]:
         return [CompletionItem(shop["id"], help=shop["name"]) for shop in await operator.shops()]
 
-    return _beginning(_read(context, read), typed)
+    return _filter_by_prefix(_read(context, read), typed)
 
 
-def complete_codes(kind: str) -> Complete:
-    """Return the completion of the newest `orders` or `returns`, each with its state."""
+def complete_codes(*kinds: str) -> Complete:
+    """Return the completion of the newest codes of these kinds, `orders` or `returns`, each with its state."""
 
     def complete(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
         async def read(operator: Any) -> list[CompletionItem]:
-            answer = await operator.call("GET", f"/marketplace/{kind}")
-            return [CompletionItem(entry["code"], help=entry["state"]) for entry in answer[kind]]
+            answers = [(await operator.call("GET", f"/marketplace/{kind}"))[kind] for kind in kinds]
+            return [CompletionItem(entry["code"], help=entry["state"]) for answer in answers for entry in answer]
 
-        return _beginning(_read(context, read), typed)
+        return _filter_by_prefix(_read(context, read), typed)
 
     return complete
 
 
-def _beginning(entries: list[CompletionItem], typed: str) -> list[CompletionItem]:
+complete_subjects: Final = complete_codes("orders", "returns")
+
+
+def _filter_by_prefix(entries: list[CompletionItem], typed: str) -> list[CompletionItem]:
     """Return the entries that begin with the typed text. Their explanations are in one printable line."""
     found = [entry for entry in entries if str(entry.value).startswith(typed)]
     return [CompletionItem(entry.value, help=in_one_line(entry.help or "")) for entry in found]
@@ -60,10 +61,8 @@ def _read(context: click.Context, entries: _Entries) -> list[CompletionItem]:
     """Read from the marketplace of the command line, if one is running."""
     from kalathi.simulation.operator import OperatorClient
 
-    data = context.params.get("data") or os.environ.get("KALATHI_DATA") or "kalathi-data"
-    url = context.params.get("url") or os.environ.get("KALATHI_URL", "")
-    token = context.params.get("token") or os.environ.get("KALATHI_OPERATOR_TOKEN", "")
-    found = find_market(Path(data), url, token)
+    # Click has filled these in from the command line, the environment, the settings file, or the defaults.
+    found = find_market(context.params["data"], context.params["url"], context.params["token"])
     if found is None:
         return []
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def read_declared(configuration: Configuration | None) -> "Declaration | list[str]":
-    """Return the declaration of the settings file, or a sentence for each of its faults."""
+    """Return the declaration of the settings file, or a sentence for each mistake in it."""
     from kalathi.marketplace.api.merchant_routes import API_CALLS
     from kalathi.marketplace.listening.messages import EVENT_TYPES
     from kalathi.marketplace.sandbox.declared import NOTHING_DECLARED, Source, read_declaration
@@ -23,7 +23,7 @@ def read_declared(configuration: Configuration | None) -> "Declaration | list[st
     return read_declaration(configuration.declared, source, calls)
 
 
-def find_mode_fault(settings: Settings, declared: "Declaration") -> str:
+def find_mode_mistake(settings: Settings, declared: "Declaration") -> str:
     """Return a sentence if there is a declaration and the mode is production; else an empty text."""
     if settings.mode != "production" or declared.is_empty:
         return ""

@@ -1,16 +1,15 @@
 """`kalathi deliveries`: the delivery log of a running marketplace."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
-from kalathi.cli.completing import complete_codes, complete_shops
-from kalathi.cli.operating import Market, fail, operate, operator_options, page_options, show
-from kalathi.cli.tables import render_facts, render_page, render_table
+from kalathi.cli.completing import complete_shops, complete_subjects
+from kalathi.cli.operating import Market, fail, is_time_with_offset, operate, operator_options, page_options, show
+from kalathi.cli.tables import render_members, render_page, render_second, render_table
 from kalathi.contract.words import OrderEventType, ReturnEventType
 
 _LOG: Final = "/marketplace/deliveries"
@@ -32,7 +31,7 @@ def deliveries() -> None:
 
 
 @deliveries.command("list")
-@click.argument("subject", required=False, metavar="[CODE]", shell_complete=complete_codes("orders"))
+@click.argument("subject", required=False, metavar="[CODE]", shell_complete=complete_subjects)
 @click.option("--shop", "shop_id", help="Only of this shop.", shell_complete=complete_shops)
 @click.option("--event-type", type=click.Choice(_EVENTS), help="Only of this type.")
 @click.option("--state", type=click.Choice(_STATES), help="Only in this state; ended is any but pending.")
@@ -44,7 +43,7 @@ def deliveries_list(data: Path, url: str, token: str, as_json: bool, **query: An
     answer = operate(*Market(data, url, token), lambda operator: operator.call("GET", _LOG, query=query))
     rows = [
         (
-            entry["created_at"][:19].replace("T", " "),
+            render_second(entry["created_at"]),
             entry["id"],
             entry["event_type"],
             entry["state"],
@@ -65,11 +64,11 @@ def deliveries_show(delivery: str, data: Path, url: str, token: str, as_json: bo
     """Show one webhook with its headers, its body and each attempt. DELIVERY is its id (kalathi deliveries list)."""
     detail = operate(*Market(data, url, token), lambda operator: operator.delivery(delivery))
     entry = detail["delivery"]
-    facts = {name: entry[name] for name in ("id", "event_type", "subject", "shop_id", "created_at", "state", "due_at")}
+    names = ("id", "event_type", "subject", "shop_id", "created_at", "state", "due_at")
     attempts = [
         (
             attempt["number"],
-            attempt["at"][:19].replace("T", " "),
+            render_second(attempt["at"]),
             attempt["url"],
             attempt["status"],
             f"{attempt['duration_millis']} ms",
@@ -78,7 +77,7 @@ def deliveries_show(delivery: str, data: Path, url: str, token: str, as_json: bo
         )
         for attempt in detail["attempts"]
     ]
-    sections = [render_facts(facts), render_facts(detail["headers"])]
+    sections = [render_members({name: entry[name] for name in names}), render_members(detail["headers"])]
     if attempts:
         sections.append(render_table(("attempt", "at", "url", "status", "duration", "explanation", "answer"), attempts))
     sections.append(json.dumps(detail["body"], ensure_ascii=False, indent=2))
@@ -86,7 +85,7 @@ def deliveries_show(delivery: str, data: Path, url: str, token: str, as_json: bo
 
 
 @deliveries.command("resend")
-@click.argument("subject", required=False, metavar="[DELIVERY|CODE]", shell_complete=complete_codes("orders"))
+@click.argument("subject", required=False, metavar="[DELIVERY|CODE]", shell_complete=complete_subjects)
 @click.option("--shop", "shop_id", help="Send all failed webhooks of this shop again.", shell_complete=complete_shops)
 @click.option("--since", metavar="TIME", help="With --shop: the time of the oldest one, with its offset.")
 @operator_options
@@ -109,7 +108,7 @@ def deliveries_resend(
         raise click.UsageError("Give a delivery, an order or a return; or --shop with --since.")
     answer = operate(*Market(data, url, token), lambda operator: operator.call("POST", path, body))
     count = answer.get("resent", 1)
-    show(as_json, answer, f"{count} {'webhook is' if count == 1 else 'webhooks are'} sent again.")
+    show(as_json, answer, f"Resent {count} webhook{'' if count == 1 else 's'}.")
 
 
 def _resend_path(subject: str) -> str:
@@ -120,10 +119,6 @@ def _resend_path(subject: str) -> str:
 
 
 def _read_time(text: str) -> str:
-    try:
-        has_offset = datetime.fromisoformat(text).utcoffset() is not None
-    except ValueError:
-        has_offset = False
-    if not has_offset:
+    if not is_time_with_offset(text):
         fail(f"--since {text}: give a time with its offset, such as 2026-12-01T00:00:00+02:00.")
     return text

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
+from kalathi.cli.completing import complete_shops
 from kalathi.cli.operating import operate, operator_options, show
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -18,7 +19,7 @@ KINDS: Final = (
 )
 
 _shop_option = click.option(
-    "--shop", "shop_id", default=None, help="The shop's own rules, which no other shop's change resets."
+    "--shop", "shop_id", default=None, help="Show or change the rules of this shop only.", shell_complete=complete_shops
 )
 
 
@@ -36,8 +37,8 @@ def faults() -> None:
 @operator_options
 def faults_list(shop_id: str | None, data: Path, url: str, token: str, as_json: bool) -> None:
     """List the fault rules."""
-    laid = operate(data, url, token, lambda operator: operator.faults(shop_id))
-    show(as_json, laid, _as_lines(laid, shop_id))
+    answer = operate(data, url, token, lambda operator: operator.faults(shop_id))
+    show(as_json, answer, _as_lines(answer, shop_id))
 
 
 @faults.command("add")
@@ -68,7 +69,7 @@ def faults_add(
     url: str,
     token: str,
     as_json: bool,
-    **facts: Any,
+    **members: Any,
 ) -> None:
     """Add a rule. It replaces the rough mixture.
 
@@ -80,15 +81,15 @@ def faults_add(
     # Only what was given, so that `list` shows no defaults.
     source = click.get_current_context().get_parameter_source
     rule = {"on": place, "kind": kind}
-    rule |= {name: value for name, value in facts.items() if source(name) is not ParameterSource.DEFAULT}
+    rule |= {name: value for name, value in members.items() if source(name) is not ParameterSource.DEFAULT}
 
     async def add(operator: Any) -> Any:
-        laid = await operator.faults(shop_id)
-        chosen = laid["seed"] if seed is None else seed
-        return await operator.lay_down(chosen, [*laid["rules"], rule], shop_id=shop_id)
+        answer = await operator.faults(shop_id)
+        chosen = answer["seed"] if seed is None else seed
+        return await operator.replace_rules(chosen, [*answer["rules"], rule], shop_id=shop_id)
 
-    laid = operate(data, url, token, add)
-    show(as_json, laid, _as_lines(laid, shop_id))
+    answer = operate(data, url, token, add)
+    show(as_json, answer, _as_lines(answer, shop_id))
 
 
 @faults.command("rough")
@@ -96,9 +97,9 @@ def faults_add(
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed gives other faults.")
 @operator_options
 def faults_rough(shop_id: str | None, seed: int, data: Path, url: str, token: str, as_json: bool) -> None:
-    """Turn on the rough mixture: a few faults of all kinds, as `kalathi serve --rough` does. It replaces the rules."""
-    laid = operate(data, url, token, lambda operator: operator.lay_down(seed, [], rough=True, shop_id=shop_id))
-    show(as_json, laid, _as_lines(laid, shop_id))
+    """Turn on the rough mixture: a mild mixture of faults, as with `kalathi serve --rough`. It replaces the rules."""
+    answer = operate(data, url, token, lambda operator: operator.replace_rules(seed, [], rough=True, shop_id=shop_id))
+    show(as_json, answer, _as_lines(answer, shop_id))
 
 
 @faults.command("clear")
@@ -106,15 +107,16 @@ def faults_rough(shop_id: str | None, seed: int, data: Path, url: str, token: st
 @operator_options
 def faults_clear(shop_id: str | None, data: Path, url: str, token: str, as_json: bool) -> None:
     """Remove all rules, and turn off the rough mixture. Without --shop, the rules of single shops stay."""
-    laid = operate(data, url, token, lambda operator: operator.lay_down(1, [], shop_id=shop_id))
-    show(as_json, laid, _as_lines(laid, shop_id))
+    answer = operate(data, url, token, lambda operator: operator.replace_rules(1, [], shop_id=shop_id))
+    show(as_json, answer, _as_lines(answer, shop_id))
 
 
-def _as_lines(laid: dict[str, Any], shop_id: str | None) -> str:
-    lines = [" ".join(f"{name}={value}" for name, value in rule.items()) for rule in laid["rules"]]
-    if laid["rough"]:
+def _as_lines(answer: dict[str, Any], shop_id: str | None) -> str:
+    lines = [" ".join(f"{name}={value}" for name, value in rule.items()) for rule in answer["rules"]]
+    if answer["rough"]:
         clear = "kalathi faults clear" if shop_id is None else f"kalathi faults clear --shop {shop_id}"
-        lines.append(f"The rough mixture is on: a few faults of all kinds. `{clear}` turns it off.")
-    lines = [*lines, f"seed {laid['seed']}"] if lines else ["There are no fault rules."]
-    others = [f"Shop {name} has rules of its own: kalathi faults list --shop {name}" for name in laid.get("shops", ())]
+        lines.append(f"The rough mixture is on: a mild mixture of faults. `{clear}` turns it off.")
+    lines = [*lines, f"seed {answer['seed']}"] if lines else ["There are no fault rules."]
+    shops = answer.get("shops", ())
+    others = [f"Shop {name} has rules of its own: kalathi faults list --shop {name}" for name in shops]
     return "\n".join([*lines, *others])

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import click
 
-from kalathi.cli.completing import complete_shops
 from kalathi.cli.lazy_commands import LazyCommands
-from kalathi.cli.operating import Market, only_shop, operate, operator_options, show
+from kalathi.cli.operating import Market, operate, operator_options, show
+from kalathi.cli.shop_choice import find_only_shop, shop_option
 from kalathi.cli.tables import render_table
 from kalathi.terminal import in_one_line
 
@@ -15,22 +15,14 @@ _FLAGS: Final = {"product_name": "name", "unit_price": "price"}
 # A new listing needs these members.
 _NEEDED: Final = {"product_name": "--name", "unit_price": "--price", "quantity": "--quantity"}
 
-_shop_option = click.option(
-    "--shop",
-    "shop_id",
-    default="",
-    help="The shop's id; optional if there is only one shop.",
-    shell_complete=complete_shops,
-)
-
 
 @click.command("list")
-@_shop_option
+@shop_option
 @operator_options
 def listing_list(shop_id: str, data: Path, url: str, token: str, as_json: bool) -> None:
     """List the listings of a shop, with price and stock."""
     market = Market(data, url, token)
-    chosen = shop_id or only_shop(market)
+    chosen = shop_id or find_only_shop(market)
     listings = operate(*market, lambda operator: operator.listings(chosen))
     rows = [
         (entry["shop_uid"], entry["product_name"], f"{entry['unit_price']:.2f}", entry["quantity"])
@@ -42,7 +34,7 @@ def listing_list(shop_id: str, data: Path, url: str, token: str, as_json: bool) 
 
 @click.command("set")
 @click.argument("uid")
-@_shop_option
+@shop_option
 @operator_options
 def listing_set(uid: str, shop_id: str, data: Path, url: str, token: str, as_json: bool, **given: Any) -> None:
     """Add a listing, or change the named members of an existing one. Other listings stay unchanged. UID is the shop's
@@ -56,7 +48,7 @@ def listing_set(uid: str, shop_id: str, data: Path, url: str, token: str, as_jso
     from kalathi.marketplace.shops.model import NewListing
 
     market = Market(data, url, token)
-    chosen = shop_id or only_shop(market)
+    chosen = shop_id or find_only_shop(market)
     changes = read_body(NewListing, given)
 
     async def change(operator: Any) -> dict[str, Any]:
@@ -74,10 +66,10 @@ def listing_set(uid: str, shop_id: str, data: Path, url: str, token: str, as_jso
 
 
 def _commands() -> list[click.Command]:
-    from kalathi.cli.struct_options import options_of
+    from kalathi.cli.struct_options import make_options
     from kalathi.marketplace.shops.model import NewListing
 
-    options = options_of(NewListing, flags=_FLAGS, optional=tuple(_NEEDED), leave_out=("shop_uid",))
+    options = make_options(NewListing, flags=_FLAGS, optional=tuple(_NEEDED), leave_out=("shop_uid",))
     listing_set.params[1:1] = options
     return [listing_list, listing_set]
 

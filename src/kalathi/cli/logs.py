@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kalathi.cli.completing import complete_codes, complete_shops
-from kalathi.cli.operating import Market, address_and_token, fail, is_proxy_wanted, operate, operator_options
+from kalathi.cli.completing import complete_shops, complete_subjects
+from kalathi.cli.operating import Market, address_and_token, fail_with, is_proxy_wanted, operate, operator_options
 from kalathi.cli.output import OUTPUT, echo_json
+from kalathi.cli.tables import render_second
 from kalathi.terminal import in_one_line, style
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _NO_SHOP: Final = {
 
 
 @click.command()
-@click.argument("subject", required=False, metavar="[CODE]", shell_complete=complete_codes("orders"))
+@click.argument("subject", required=False, metavar="[CODE]", shell_complete=complete_subjects)
 @click.option("--follow", "-f", is_flag=True, help="Print new calls as they come, until Ctrl-C.")
 @click.option("--shop", "shop_id", help="Only of this shop.", shell_complete=complete_shops)
 @click.option("--call", help="Only this call, such as accept, show or list.")
@@ -40,8 +41,8 @@ _NO_SHOP: Final = {
 def logs(
     follow: bool, number: int, bodies: bool, data: Path, url: str, token: str, as_json: bool, **query: Any
 ) -> None:
-    """Print the latest calls of shops with their answers, the refused ones too, oldest first. With CODE, only those on
-    this order or return. With --json, each call is one object in a line.
+    """Print the latest calls of shops with their answers, including refused calls, oldest first. With CODE, only those
+    on this order or return. With --json, each call is one object in a line.
 
     \b
     kalathi logs
@@ -70,7 +71,7 @@ def logs(
     try:
         run_loop(until_signal(_follow(found_url, found_token, query, number, show)))
     except OperatorError as error:
-        fail(str(error), errors=[{"code": entry.code, "messages": entry.messages} for entry in error.errors])
+        fail_with(error)
 
 
 async def _follow(url: str, token: str, query: dict[str, Any], number: int, show: Any) -> None:
@@ -116,7 +117,7 @@ def _render_call(call: dict[str, Any], *, with_bodies: bool) -> str:
     shop = call["shop_id"] or _NO_SHOP.get(call["no_shop"], call["no_shop"])
     line = "  ".join(
         (
-            call["at"][:19].replace("T", " "),
+            render_second(call["at"]),
             f"{shop:13}",
             f"{call['method']:5} {call['path']}",
             style(in_one_line(answer), fg="red" if is_refused else "green"),

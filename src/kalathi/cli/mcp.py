@@ -48,5 +48,5 @@ def mcp(writes: bool, data: Path, url: str, token: str) -> None:
         return found
 
     if sys.stdin.isatty():
-        click.echo("A client starts this command and talks to it: see docs/mcp.md. Ctrl-C ends it.", err=True)
+        click.echo("An MCP client starts this command. See docs/mcp.md. Press Ctrl-C to end it.", err=True)
     run_loop(until_signal(serve(find, writes=writes, uses_proxy=is_proxy_wanted())))

@@ -4,13 +4,17 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 
 import click
 
 from kalathi.cli.output import echo_json
 from kalathi.texts import read_text
+
+if TYPE_CHECKING:
+    from kalathi.simulation.operator import OperatorError
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -41,6 +45,11 @@ def fail(message: str, *, code: str = _OWN_ERROR, errors: Sequence[Mapping[str, 
     envelope of the given entries, or of one entry with this code."""
     report_errors(message, errors or [{"code": code, "messages": [message]}])
     sys.exit(1)
+
+
+def fail_with(error: "OperatorError") -> NoReturn:
+    """Report an error of a call of the operator's API, and end with status 1."""
+    fail(str(error), errors=[{"code": entry.code, "messages": entry.messages} for entry in error.errors])
 
 
 def report_errors(message: str, errors: Sequence[Mapping[str, Any]]) -> None:
@@ -139,17 +148,15 @@ def operate(data: Path, url: str, token: str, call: Callable[[Any], Any]) -> Any
     try:
         return asyncio.run(run(found_url, found_token))
     except OperatorError as error:
-        fail(str(error), errors=[{"code": entry.code, "messages": entry.messages} for entry in error.errors])
+        fail_with(error)
 
 
-def only_shop(market: Market) -> str:
-    """Return the id of the only shop. End with a message if there are several or none."""
-    shops = operate(*market, lambda operator: operator.shops())
-    if not shops:
-        fail("there is no shop yet. Add one: kalathi shop add --help")
-    if len(shops) != 1:
-        fail(f"there are {len(shops)} shops: name one with --shop (kalathi shop list).")
-    return str(shops[0]["id"])
+def is_time_with_offset(text: str) -> bool:
+    """Whether the text is a time with its offset, such as 2026-12-01T12:00:00+02:00."""
+    try:
+        return datetime.fromisoformat(text).utcoffset() is not None
+    except ValueError:
+        return False
 
 
 def show(as_json: bool, value: object, text: str) -> None:

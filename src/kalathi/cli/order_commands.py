@@ -9,10 +9,10 @@ import click
 
 from kalathi.cli.completing import complete_codes
 from kalathi.cli.generated import Done, make_command
-from kalathi.cli.order_lines import with_line_ids
+from kalathi.cli.order_lines import replace_line_ids
 from kalathi.cli.rejecting import REJECT_OPTIONS, read_rejection
-from kalathi.cli.struct_options import options_of, read_body
-from kalathi.cli.tables import paint_state
+from kalathi.cli.struct_options import make_options, read_body
+from kalathi.cli.tables import paint_state, render_minute
 from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS, Operation
 from kalathi.terminal import in_one_line
 
@@ -51,7 +51,9 @@ def _order_command(name: str, path: str, operation: Operation) -> click.Command:
     word = path.removeprefix("as_shop/")
     rejects = path == f"as_shop/{_REJECT}"
     offered = _FIRST_ON_OFFER.get(word, {}) if path != word else {}
-    options = REJECT_OPTIONS if rejects else [] if operation.body is None else options_of(operation.body, flags=_FLAGS)
+    options = REJECT_OPTIONS if rejects else []
+    if operation.body is not None and not rejects:
+        options = make_options(operation.body, flags=_FLAGS)
     hint = "Without options, it takes the first on offer." if offered else ""
     sentence = f"{operation.sentence} {hint}\n\nActs as: {operation.actor}."
 
@@ -64,7 +66,7 @@ def _order_command(name: str, path: str, operation: Operation) -> click.Command:
             order = (await operator.order(code))["order"]
             body = _fill_in(body, order, offered)
             if "line_items" in body:
-                body["line_items"] = with_line_ids(body["line_items"], order)
+                body["line_items"] = replace_line_ids(body["line_items"], order)
         answer = await operator.call("POST", f"/marketplace/orders/{quote(code, safe='')}/{path}", body)
         if word in _PLACING:
             answer["new_order"] = await _find_new_order(operator, code, word)
@@ -104,6 +106,6 @@ def _summarize(answer: dict[str, Any]) -> str:
     line = f"Order {in_one_line(order['code'])}: {paint_state(order['state'])}"
     window = order.get("pickup_window")
     if order["state"] == "accepted" and window:
-        line += f", pickup {window['from'][:16].replace('T', ' ')} to {window['to'][11:16]}"
+        line += f", pickup {render_minute(window['from'])} to {window['to'][11:16]}"
     new = answer.get("new_order")
     return f"{line}\nNew order {in_one_line(new)}" if new else line

@@ -9,7 +9,7 @@ import click
 from kalathi.cli.completing import complete_codes, complete_shops
 from kalathi.cli.lazy_commands import LazyCommands
 from kalathi.cli.operating import Market, operate, operator_options, page_options, show
-from kalathi.cli.tables import render_facts, render_page, render_table
+from kalathi.cli.tables import render_history, render_members, render_minute, render_page, render_table
 from kalathi.contract.words import OrderState
 
 
@@ -41,7 +41,7 @@ def order_show(code: str, data: Path, url: str, token: str, as_json: bool) -> No
 
 def _sections(detail: dict[str, Any]) -> Iterable[str]:
     order = detail["order"]
-    yield render_facts(_facts(detail))
+    yield render_members(_list_members(detail))
     yield render_table(
         ("line", "shop_uid", "product", "quantity", "unit price"),
         [
@@ -52,21 +52,10 @@ def _sections(detail: dict[str, Any]) -> Iterable[str]:
     offered = [*_offered(order)]
     if offered:
         yield render_table(("on offer", "id", "label"), offered)
-    yield render_table(
-        ("at", "event", "state"),
-        [(_minute(entry["at"]), entry["event"], entry["state"]) for entry in detail["timeline"]],
-    )
-    if detail["deliveries"]:
-        yield render_table(
-            ("delivery", "webhook", "state", "attempts"),
-            [
-                (entry["id"], entry["event_type"], entry["state"], len(entry["attempts"]))
-                for entry in detail["deliveries"]
-            ],
-        )
+    yield from render_history(detail)
 
 
-def _facts(detail: dict[str, Any]) -> dict[str, object]:
+def _list_members(detail: dict[str, Any]) -> dict[str, object]:
     order, customer = detail["order"], detail["order"]["customer"]
     address = customer["address"]
     place = [f"{address['street_name']} {address['street_number']}", f"{address['zip']} {address['city']}"]
@@ -79,9 +68,9 @@ def _facts(detail: dict[str, Any]) -> dict[str, object]:
         "address": address.get("collection_point_address") or [part.strip() for part in place if part.strip()],
         "payment": order["payment_method"],
         "comments": order["comments"],
-        "expires": _minute(order["expires_at"]) if order["state"] == "open" else None,
+        "expires": render_minute(order["expires_at"]) if order["state"] == "open" else None,
         "courier": order["courier"],
-        "pickup": window and f"{_minute(window['from'])} to {_minute(window['to'])}",
+        "pickup": window and f"{render_minute(window['from'])} to {render_minute(window['to'])}",
         "from": order.get("pickup_address"),
         "parcels": order.get("number_of_parcels"),
         "voucher": order["courier_voucher"],
@@ -104,10 +93,6 @@ def _offered(order: dict[str, Any]) -> Iterable[tuple[str, object, str]]:
         yield "another day", entry["date"], entry["label"]
     for entry in order.get("relocate_options") or []:
         yield "another location", entry["id"], entry["label"]
-
-
-def _minute(moment: str) -> str:
-    return moment[:16].replace("T", " ")
 
 
 def _commands() -> list[click.Command]:

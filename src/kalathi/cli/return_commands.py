@@ -7,8 +7,8 @@ import click
 
 from kalathi.cli.completing import complete_codes
 from kalathi.cli.generated import Done, make_command
-from kalathi.cli.order_lines import with_line_ids
-from kalathi.cli.struct_options import options_of, read_body
+from kalathi.cli.order_lines import replace_line_ids
+from kalathi.cli.struct_options import make_options, read_body
 from kalathi.cli.tables import paint_state
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.words import ReturnReason, ReviewWord
@@ -21,7 +21,8 @@ _FLAGS: Final = {"line_items": "line", "tracking_ids": "tracking-id"}
 
 def return_commands() -> list[click.Command]:
     """Return the customer's request, the shop's review, and the operations."""
-    return [_ask_command(), _review_command(), *(_return_command(word, entry) for word, entry in OPERATIONS.items())]
+    operations = [_return_command(word, entry) for word, entry in OPERATIONS.items()]
+    return [_request_command(), _review_command(), *operations]
 
 
 def _return_command(word: str, operation: Operation) -> click.Command:
@@ -29,7 +30,7 @@ def _return_command(word: str, operation: Operation) -> click.Command:
         return await _post(operator, given["code"], word, read_body(operation.body, given))
 
     sentence = f"{operation.sentence}\n\nActs as: {operation.actor}."
-    return make_command(word, sentence, [_return_code(), *options_of(operation.body, flags=_FLAGS)], run)
+    return make_command(word, sentence, [_return_code(), *make_options(operation.body, flags=_FLAGS)], run)
 
 
 def _review_command() -> click.Command:
@@ -40,10 +41,10 @@ def _review_command() -> click.Command:
     sentence = (
         "Decides on a return request. `kalathi return show CODE` lists the valid options of a return.\n\nActs as: shop."
     )
-    return make_command("review", sentence, [_return_code(), *options_of(ReviewRequest, choices=words)], run)
+    return make_command("review", sentence, [_return_code(), *make_options(ReviewRequest, choices=words)], run)
 
 
-def _ask_command() -> click.Command:
+def _request_command() -> click.Command:
     async def run(operator: Any, given: dict[str, Any]) -> Done:
         code = given["code"]
         order = (await operator.order(code))["order"]
@@ -52,13 +53,13 @@ def _ask_command() -> click.Command:
             {"id": line["id"], "quantity": line["quantity"]} for line in order["line_items"]
         ]
         same = {name: given[name] for name in ("reason", "comment") if given[name] is not None}
-        body["line_items"] = [same | line for line in with_line_ids(lines, order)]
+        body["line_items"] = [same | line for line in replace_line_ids(lines, order)]
         answer = await operator.call("POST", f"/marketplace/orders/{quote(code, safe='')}/returns", body)
         return _done(answer)
 
     parameters = [
         click.Argument(["code"], shell_complete=complete_codes("orders")),
-        *options_of(NewReturn, flags=_FLAGS, optional=("line_items",), defaults={"line_items": "the whole order"}),
+        *make_options(NewReturn, flags=_FLAGS, optional=("line_items",), defaults={"line_items": "the whole order"}),
         click.Option(
             ["reason", "--reason"],
             type=click.Choice([reason.value for reason in ReturnReason]),
@@ -70,7 +71,7 @@ def _ask_command() -> click.Command:
         "Requests a return of pieces of a delivered order. A line is named by its id or shop_uid, and may have its own"
         " reason and comment: `--line MEM-64=1,reason=faulty`.\n\nActs as: customer."
     )
-    return make_command("ask", sentence, parameters, run)
+    return make_command("request", sentence, parameters, run)
 
 
 def _return_code() -> click.Argument:

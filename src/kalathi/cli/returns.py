@@ -9,7 +9,7 @@ import click
 from kalathi.cli.completing import complete_codes, complete_shops
 from kalathi.cli.lazy_commands import LazyCommands
 from kalathi.cli.operating import Market, operate, operator_options, page_options, show
-from kalathi.cli.tables import render_facts, render_page, render_table
+from kalathi.cli.tables import render_history, render_members, render_page, render_table
 from kalathi.contract.words import ReturnState
 
 
@@ -28,7 +28,7 @@ def return_list(data: Path, url: str, token: str, as_json: bool, **query: Any) -
     market = Market(data, url, token)
     answer = operate(*market, lambda operator: operator.call("GET", "/marketplace/returns", query=query))
     rows = [(entry["code"], entry["order_code"], entry["shop_id"], entry["state"]) for entry in answer["returns"]]
-    empty = "There are no such returns. Request one: kalathi return ask --help"
+    empty = "There are no such returns. Request one: kalathi return request --help"
     show(as_json, answer, render_page(("code", "order", "shop", "state"), rows, answer, empty))
 
 
@@ -37,13 +37,13 @@ def return_list(data: Path, url: str, token: str, as_json: bool, **query: Any) -
 @operator_options
 def return_show(code: str, data: Path, url: str, token: str, as_json: bool) -> None:
     """Show a return with its lines, the options of its review, its timeline and its webhooks."""
-    detail = operate(*Market(data, url, token), lambda operator: operator.returned(code))
+    detail = operate(*Market(data, url, token), lambda operator: operator.show_return(code))
     show(as_json, detail, "\n\n".join(_sections(detail)))
 
 
 def _sections(detail: dict[str, Any]) -> Iterable[str]:
     returned, decision = detail["return"], detail["decision"] or {}
-    yield render_facts(
+    yield render_members(
         {
             "return": returned["return_code"],
             "state": returned["state"],
@@ -74,18 +74,7 @@ def _sections(detail: dict[str, Any]) -> Iterable[str]:
             ("review option", "needs a comment"),
             [(option["option"], bool(option.get("comment_required"))) for option in returned["review_options"]],
         )
-    yield render_table(
-        ("at", "event", "state"),
-        [(entry["at"][:16].replace("T", " "), entry["event"], entry["state"]) for entry in detail["timeline"]],
-    )
-    if detail["deliveries"]:
-        yield render_table(
-            ("delivery", "webhook", "state", "attempts"),
-            [
-                (entry["id"], entry["event_type"], entry["state"], len(entry["attempts"]))
-                for entry in detail["deliveries"]
-            ],
-        )
+    yield from render_history(detail)
 
 
 def _commands() -> list[click.Command]:
@@ -97,12 +86,12 @@ def _commands() -> list[click.Command]:
 returns = click.Group(
     "return",
     commands=LazyCommands(_commands),
-    short_help="Returns: list, show, ask, review, take back, ...",
+    short_help="Returns: list, show, request, review, take back, ...",
     help="""Returns of a running marketplace: list them, show one, and act as the customer, the shop or the courier. The
     shop's review needs a sandbox.
 
     \b
-    kalathi return ask 261130-8697740 --line MEM-64=1 --reason faulty
+    kalathi return request 261130-8697740 --line MEM-64=1 --reason faulty
     kalathi return review R-261130-1234567 --option approve
     kalathi return hand-over R-261130-1234567
     """,

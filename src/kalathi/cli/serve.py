@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from kalathi.cli.declaration import find_mode_fault, read_declared
+from kalathi.cli.declaration import find_mode_mistake, read_declared
 from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
 from kalathi.cli.secret_flags import mask_passwords
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Callable[..., Any])
 # Faults of the declared shops that one message names.
-_MOST_FAULTS = 20
+_MOST_MISTAKES = 20
 
 
 def setting_options(command: T) -> T:
@@ -82,10 +82,10 @@ def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, 
     _refuse_production_faults(settings)
     _refuse_console_fault(settings, opens=opens)
     if isinstance(declared, list):
-        more = [f"and {len(declared) - _MOST_FAULTS} more"] if len(declared) > _MOST_FAULTS else []
-        fail("\n  ".join([*declared[:_MOST_FAULTS], *more]))
-    if fault := find_mode_fault(settings, declared):
-        fail(fault)
+        more = [f"and {len(declared) - _MOST_MISTAKES} more"] if len(declared) > _MOST_MISTAKES else []
+        fail("\n  ".join([*declared[:_MOST_MISTAKES], *more]))
+    if mistake := find_mode_mistake(settings, declared):
+        fail(mistake)
     if processes > 1 and not settings.database.startswith("postgres"):
         fail(
             "SQLite is served by one process. Leave out --processes, or give a PostgreSQL database with --database"

@@ -8,8 +8,9 @@ import click
 
 from kalathi.cli.completing import complete_shops
 from kalathi.cli.lazy_commands import LazyCommands
-from kalathi.cli.operating import Market, fail, only_shop, operate, operator_options, show
-from kalathi.cli.tables import render_facts, render_table
+from kalathi.cli.operating import Market, fail, operate, operator_options, show
+from kalathi.cli.shop_choice import find_only_shop
+from kalathi.cli.tables import render_members, render_table
 
 _LOCATION_FLAGS: Final = {"street_name": "street"}
 _shop_argument = click.argument("shop_id", required=False, default="", shell_complete=complete_shops)
@@ -94,7 +95,7 @@ def shop_list(data: Path, url: str, token: str, as_json: bool) -> None:
 def shop_show(shop_id: str, data: Path, url: str, token: str, as_json: bool) -> None:
     """Show a shop's settings and its locations. SHOP_ID is optional if there is only one shop."""
     market = Market(data, url, token)
-    path = _path(shop_id or only_shop(market))
+    path = _path(shop_id or find_only_shop(market))
     answer = operate(*market, lambda operator: operator.call("GET", path))
     show(as_json, answer, _render_shop(answer["shop"]))
 
@@ -116,7 +117,7 @@ def shop_edit(shop_id: str, data: Path, url: str, token: str, as_json: bool, **g
     changes = read_body(ShopChanges, given)
     if not changes:
         raise click.UsageError("Name at least one setting (kalathi shop edit --help).")
-    path = _path(shop_id or only_shop(market))
+    path = _path(shop_id or find_only_shop(market))
     answer = operate(*market, lambda operator: operator.call("PATCH", path, changes))
     show(as_json, answer, _render_shop(answer["shop"]))
 
@@ -134,7 +135,7 @@ def shop_add_location(shop_id: str, data: Path, url: str, token: str, as_json: b
     from kalathi.marketplace.shops.model import NewLocation
 
     market = Market(data, url, token)
-    path = f"{_path(shop_id or only_shop(market))}/locations"
+    path = f"{_path(shop_id or find_only_shop(market))}/locations"
     answer = operate(*market, lambda operator: operator.call("POST", path, read_body(NewLocation, given)))
     show(as_json, answer, _render_shop(answer["shop"]))
 
@@ -146,9 +147,9 @@ def shop_reset(shop_id: str, data: Path, url: str, token: str, as_json: bool) ->
     """Delete a shop's orders, returns, webhooks, listings, stock and faults. Its settings and its token remain. Only a
     sandbox can do it. SHOP_ID is optional if there is only one shop."""
     market = Market(data, url, token)
-    path = f"{_path(shop_id or only_shop(market))}/reset"
+    path = f"{_path(shop_id or find_only_shop(market))}/reset"
     answer = operate(*market, lambda operator: operator.call("POST", path))
-    show(as_json, answer, f"Shop {answer['shop']['id']} is empty.")
+    show(as_json, answer, f"Shop {answer['shop']['id']} was reset.")
 
 
 @click.command("token")
@@ -173,20 +174,20 @@ def _path(shop_id: str) -> str:
 
 
 def _render_shop(shop: dict[str, Any]) -> str:
-    facts = render_facts({name: value for name, value in shop.items() if name != "locations"})
+    members = render_members({name: value for name, value in shop.items() if name != "locations"})
     rows = [
         (place["id"], f"{place['street_name']} {place['street_number']}".strip(), place["zip"], place["city"])
         for place in shop["locations"]
     ]
-    return f"{facts}\n\n{render_table(('location', 'street', 'zip', 'city'), rows)}"
+    return f"{members}\n\n{render_table(('location', 'street', 'zip', 'city'), rows)}"
 
 
 def _commands() -> list[click.Command]:
-    from kalathi.cli.struct_options import options_of
+    from kalathi.cli.struct_options import make_options
     from kalathi.marketplace.shops.model import NewLocation, ShopChanges
 
-    shop_edit.params[1:1] = options_of(ShopChanges)
-    shop_add_location.params[1:1] = options_of(NewLocation, flags=_LOCATION_FLAGS)
+    shop_edit.params[1:1] = make_options(ShopChanges)
+    shop_add_location.params[1:1] = make_options(NewLocation, flags=_LOCATION_FLAGS)
     return [shop_add, shop_list, shop_show, shop_edit, shop_add_location, shop_reset, shop_token]
 
 

@@ -90,7 +90,7 @@ class Entry(click.ParamType[Any]):
         return {name: getattr(read, name) for name in entry}
 
 
-def options_of(
+def make_options(
     body: type[Struct],
     *,
     flags: Mapping[str, str] | None = None,
@@ -114,7 +114,7 @@ def options_of(
         flag = (flags or {}).get(field.name, field.encode_name.replace("_", "-"))
         default = (defaults or {}).get(field.name, _default_of(field))
         words = (choices or {}).get(field.name)
-        option = _option(field, shape, flag, click.Choice(list(words)) if words else _kind(shape.type), default)
+        option = _option(field, shape, flag, click.Choice(list(words)) if words else _choose_kind(shape.type), default)
         option.required = field.required and not default and field.name not in optional
         options.append(option)
         if shape.is_nullable and not field.required and field.default is NODEFAULT:
@@ -172,7 +172,7 @@ def _default_of(field: inspect.Field) -> str:
     return "" if default is NODEFAULT or default is None or isinstance(default, bool) else str(default or "")
 
 
-def _kind(wanted: inspect.Type) -> click.ParamType[Any]:
+def _choose_kind(wanted: inspect.Type) -> click.ParamType[Any]:
     match wanted:
         case inspect.IntType():
             return click.INT if wanted.ge is wanted.le is None else click.IntRange(wanted.ge, wanted.le)
@@ -186,7 +186,7 @@ def _kind(wanted: inspect.Type) -> click.ParamType[Any]:
             return click.Choice([str(value) for value in wanted.values])
         case inspect.VarTupleType() | inspect.ListType():
             item = wanted.item_type
-            return Entry(item.cls) if isinstance(item, inspect.StructType) else _kind(item)
+            return Entry(item.cls) if isinstance(item, inspect.StructType) else _choose_kind(item)
         case _:
             return click.STRING
 
@@ -223,7 +223,7 @@ def _set_member(content: dict[str, Any], wanted: inspect.Type, path: str, text: 
 
 
 def _scalar(wanted: inspect.Type) -> click.ParamType[Any]:
-    return click.BOOL if isinstance(wanted, inspect.BoolType) else _kind(wanted)
+    return click.BOOL if isinstance(wanted, inspect.BoolType) else _choose_kind(wanted)
 
 
 def _field(wanted: inspect.Type, name: str, path: str) -> inspect.Field:

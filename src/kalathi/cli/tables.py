@@ -37,9 +37,9 @@ def render_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str
     return "\n".join(lines)
 
 
-def render_facts(facts: Mapping[str, object]) -> str:
+def render_members(members: Mapping[str, object]) -> str:
     """Render names and values in two columns. Values that are missing or empty are left out."""
-    shown = {name: _cell(value) for name, value in facts.items() if value not in (None, "", [])}
+    shown = {name: _cell(value) for name, value in members.items() if value not in (None, "", [])}
     width = max((len(name) for name in shown), default=0)
     return "\n".join(
         f"{style(f'{name:{width}}', bold=True)}{_GAP}{paint_state(value) if name == _STATE else value}"
@@ -54,7 +54,29 @@ def render_page(header: Sequence[str], rows: Sequence[Sequence[object]], answer:
     pages = answer["meta"]["pagination"]
     page, last = pages["page"], pages["total_pages"]
     table = render_table(header, rows)
-    return table if page >= last else f"{table}\nPage {page} of {last}. The next one: --page {page + 1}"
+    return table if page >= last else f"{table}\nPage {page} of {last}. Next page: --page {page + 1}"
+
+
+def render_history(detail: Mapping[str, Any]) -> list[str]:
+    """Render the timeline of an order or a return, and its webhooks if there are some."""
+    entries = [(render_minute(entry["at"]), entry["event"], entry["state"]) for entry in detail["timeline"]]
+    sections = [render_table(("at", "event", "state"), entries)]
+    webhooks = [
+        (entry["id"], entry["event_type"], entry["state"], len(entry["attempts"])) for entry in detail["deliveries"]
+    ]
+    if webhooks:
+        sections.append(render_table(("delivery", "webhook", "state", "attempts"), webhooks))
+    return sections
+
+
+def render_minute(moment: str) -> str:
+    """Render an ISO timestamp up to its minute: `2026-12-01 12:00`."""
+    return moment[:16].replace("T", " ")
+
+
+def render_second(moment: str) -> str:
+    """Render an ISO timestamp up to its second: `2026-12-01 12:00:00`."""
+    return moment[:19].replace("T", " ")
 
 
 def paint_state(state: str) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from kalathi.cli.completing import complete_scenarios, complete_shops
-from kalathi.cli.operating import Market, fail, only_shop, operate, operator_options, show
+from kalathi.cli.completing import complete_scenarios
+from kalathi.cli.operating import Market, fail, operate, operator_options, show
+from kalathi.cli.shop_choice import find_only_shop, shop_option
 from kalathi.cli.tables import paint_state, render_table
 from kalathi.terminal import in_one_line
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from kalathi.simulation.outcomes import WebhookOutcome
 
 
-class _Asked(NamedTuple):
+class _Options(NamedTuple):
     """The options that say what to do."""
 
     scenario: str | None
@@ -37,13 +38,7 @@ class _Asked(NamedTuple):
 @click.option("--show", "shows", is_flag=True, help="Print the scenario's document with the paths that --set takes.")
 @click.option("--all", "plays_all", is_flag=True, help="Play every scenario. End with status 1 if one failed.")
 @click.option("--junit", metavar="FILE", help="With --all: write the results as JUnit XML; - is standard output.")
-@click.option(
-    "--shop",
-    "shop_id",
-    default="",
-    help="The shop's id; optional if there is only one shop.",
-    shell_complete=complete_shops,
-)
+@shop_option
 @click.option("--set", "values", multiple=True, metavar="PATH=VALUE", help="Another value at a path; may be repeated.")
 @click.option("--check", is_flag=True, help="End with status 1 unless every webhook was delivered.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the webhooks, and do not show their outcomes.")
@@ -59,30 +54,30 @@ def trigger(shop_id: str, data: Path, url: str, token: str, as_json: bool, **giv
     kalathi trigger limited_stock --shop YlpD0KROym --set "order.line_items[0].quantity=3"
     kalathi trigger --all --shop YlpD0KROym --junit results.xml
     """
-    asked, market = _Asked(**given), Market(data, url, token)
-    _check_options(asked)
-    if asked.plays_all:
+    options, market = _Options(**given), Market(data, url, token)
+    _check_options(options)
+    if options.plays_all:
         from kalathi.cli.scenario_suite import play_suite
 
-        play_suite(market, shop_id or only_shop(market), junit=asked.junit, as_json=as_json)
-    elif asked.lists or asked.scenario is None:
+        play_suite(market, shop_id or find_only_shop(market), junit=options.junit, as_json=as_json)
+    elif options.lists or options.scenario is None:
         _list_scenarios(market, as_json)
-    elif asked.shows:
-        _show_scenario(market, asked.scenario, as_json)
+    elif options.shows:
+        _show_scenario(market, options.scenario, as_json)
     else:
-        changes = dict(_setting(value) for value in asked.values)
-        _play(market, asked, asked.scenario, shop_id or only_shop(market), changes, as_json)
+        changes = dict(_setting(value) for value in options.values)
+        _play(market, options, options.scenario, shop_id or find_only_shop(market), changes, as_json)
 
 
-def _check_options(asked: _Asked) -> None:
+def _check_options(options: _Options) -> None:
     """End with a message if two options contradict each other."""
-    if asked.check and asked.no_wait:
+    if options.check and options.no_wait:
         fail("--check needs the outcomes, so leave out --no-wait.")
-    if asked.shows and asked.scenario is None:
+    if options.shows and options.scenario is None:
         fail("--show prints one scenario: give its name (kalathi trigger --list).")
-    if asked.plays_all and (asked.scenario or asked.values or asked.no_wait or asked.shows):
+    if options.plays_all and (options.scenario or options.values or options.no_wait or options.shows):
         fail("--all plays every scenario as it is: leave out the name, --set, --show and --no-wait.")
-    if asked.junit is not None and not asked.plays_all:
+    if options.junit is not None and not options.plays_all:
         fail("--junit writes the results of --all: add --all.")
 
 
@@ -106,7 +101,7 @@ def _value_text(value: object) -> str:
 
 
 def _play(
-    market: Market, asked: _Asked, scenario: str, shop_id: str, changes: Mapping[str, Any], as_json: bool
+    market: Market, options: _Options, scenario: str, shop_id: str, changes: Mapping[str, Any], as_json: bool
 ) -> None:
     async def play(operator: "OperatorClient") -> tuple[dict[str, Any], list["WebhookOutcome"]]:
         from kalathi.simulation.outcomes import FIRST_ATTEMPTS_SECONDS, webhook_outcomes
@@ -114,7 +109,7 @@ def _play(
         played = await operator.play(scenario, shop_id, dict(changes))
         subjects = [entry["code"] for entry in [*played["orders"], *played["returns"]]]
         limit_seconds = FIRST_ATTEMPTS_SECONDS
-        outcomes = [] if asked.no_wait else await webhook_outcomes(operator, subjects, limit_seconds=limit_seconds)
+        outcomes = [] if options.no_wait else await webhook_outcomes(operator, subjects, limit_seconds=limit_seconds)
         return played, outcomes
 
     played, outcomes = operate(*market, play)
@@ -122,7 +117,7 @@ def _play(
     lines += [f"order {order['code']}: {paint_state(order['state'])}" for order in played["orders"]]
     lines += [in_one_line(outcome.line()) for outcome in outcomes]
     show(as_json, played | {"webhooks": [outcome._asdict() for outcome in outcomes]}, "\n".join(lines))
-    if asked.check and not all(outcome.is_delivered for outcome in outcomes):
+    if options.check and not all(outcome.is_delivered for outcome in outcomes):
         sys.exit(1)
 
 

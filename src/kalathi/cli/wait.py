@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
-from kalathi.cli.completing import complete_codes, complete_shops
-from kalathi.cli.operating import Market, fail, find_market, is_proxy_wanted, operator_options, show
+from kalathi.cli.completing import complete_codes, complete_shops, complete_subjects
+from kalathi.cli.operating import Market, fail, fail_with, find_market, is_proxy_wanted, operator_options, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,18 +17,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="Callable[..., Any]")
 
-# The marketplace's own limit is 60 seconds. A longer wait is several calls.
-_LONGEST_CALL_SECONDS: Final = 50.0
+# A longer wait is several calls. Each is shorter than the marketplace's own limit of 60 seconds, because many proxies
+# end a call at this time.
+_MARGIN_SECONDS: Final = 10
 _RETRY_SECONDS: Final = 0.1
 
 
-class _Wait(NamedTuple):
-    """What is waited for: a call with its query, and the number of results in its answer. `what` names it in messages.
-    Without `member`, the answer is one object, whose state is compared."""
+class _Condition(NamedTuple):
+    """A condition: the call to repeat, and the number of results or the states that end the wait.
+
+    `subject` names the results in messages. `member` is the list of the answer that has the results. Without it, the
+    answer is one object, whose state is compared."""
 
     path: str
     query: dict[str, Any]
-    what: str
+    subject: str
     member: str = ""
     least: int = 1
     states: tuple[str, ...] = ()
@@ -56,9 +59,9 @@ def _seconds_option(command: T) -> T:
 @_seconds_option
 @operator_options
 def wait_ready(seconds: float, data: Path, url: str, token: str, as_json: bool) -> None:
-    """Wait until the marketplace answers and all its parts are ready, also if it has not been started yet."""
-    wanted = _Wait("/readyz", {}, "the marketplace is not ready")
-    answer = _run(Market(data, url, token), wanted, seconds)
+    """Wait until the marketplace answers and all its parts are ready, even if it has not started yet."""
+    condition = _Condition("/readyz", {}, "the marketplace is not ready")
+    answer = _run(Market(data, url, token), condition, seconds)
     show(as_json, answer, "The marketplace is ready.")
 
 
@@ -69,8 +72,8 @@ def wait_ready(seconds: float, data: Path, url: str, token: str, as_json: bool) 
 @operator_options
 def wait_order(code: str, state: str, seconds: float, data: Path, url: str, token: str, as_json: bool) -> None:
     """Wait until an order is in a state."""
-    wanted = _Wait(f"/marketplace/orders/{code}", {"state": state}, f"order {code}", states=_split(state))
-    answer = _run(Market(data, url, token), wanted, seconds)
+    condition = _Condition(f"/marketplace/orders/{code}", {"state": state}, f"order {code}", states=_split(state))
+    answer = _run(Market(data, url, token), condition, seconds)
     show(as_json, answer, f"Order {code}: {answer['order']['state']}")
 
 
@@ -81,8 +84,8 @@ def wait_order(code: str, state: str, seconds: float, data: Path, url: str, toke
 @operator_options
 def wait_return(code: str, state: str, seconds: float, data: Path, url: str, token: str, as_json: bool) -> None:
     """Wait until a return is in a state."""
-    wanted = _Wait(f"/marketplace/returns/{code}", {"state": state}, f"return {code}", states=_split(state))
-    answer = _run(Market(data, url, token), wanted, seconds)
+    condition = _Condition(f"/marketplace/returns/{code}", {"state": state}, f"return {code}", states=_split(state))
+    answer = _run(Market(data, url, token), condition, seconds)
     show(as_json, answer, f"Return {code}: {answer['return']['state']}")
 
 
@@ -93,13 +96,14 @@ def wait_return(code: str, state: str, seconds: float, data: Path, url: str, tok
 @_seconds_option
 @operator_options
 def wait_orders(count: int, seconds: float, data: Path, url: str, token: str, as_json: bool, **query: Any) -> None:
-    """Wait until there are so many orders, and print their codes, newest first."""
-    answer = _run(Market(data, url, token), _Wait("/marketplace/orders", query, "orders", "orders", count), seconds)
+    """Wait until --count orders match, and print their codes, newest first."""
+    condition = _Condition("/marketplace/orders", query, "orders", "orders", count)
+    answer = _run(Market(data, url, token), condition, seconds)
     show(as_json, answer, "\n".join(entry["code"] for entry in answer["orders"]))
 
 
 @wait.command("deliveries")
-@click.argument("subject", required=False, metavar="[CODE]", shell_complete=complete_codes("orders"))
+@click.argument("subject", required=False, metavar="[CODE]", shell_complete=complete_subjects)
 @click.option("--shop", "shop_id", help="Only of this shop.", shell_complete=complete_shops)
 @click.option("--event-type", help="Only of this type, such as new_order.")
 @click.option("--state", default="ended", show_default=True, help="Only in this state; ended is any but pending.")
@@ -107,9 +111,9 @@ def wait_orders(count: int, seconds: float, data: Path, url: str, token: str, as
 @_seconds_option
 @operator_options
 def wait_deliveries(count: int, seconds: float, data: Path, url: str, token: str, as_json: bool, **query: Any) -> None:
-    """Wait until so many webhooks have ended; with CODE, of this order or return."""
-    wanted = _Wait("/marketplace/deliveries", query, "webhooks", "deliveries", count)
-    answer = _run(Market(data, url, token), wanted, seconds)
+    """Wait until --count webhooks have ended. With CODE, only those of this order or return count."""
+    condition = _Condition("/marketplace/deliveries", query, "webhooks", "deliveries", count)
+    answer = _run(Market(data, url, token), condition, seconds)
     lines = [f"{entry['event_type']}  {entry['subject']}  {entry['state']}" for entry in answer["deliveries"]]
     show(as_json, answer, "\n".join(reversed(lines)))
 
@@ -123,9 +127,9 @@ def wait_deliveries(count: int, seconds: float, data: Path, url: str, token: str
 @_seconds_option
 @operator_options
 def wait_call(count: int, seconds: float, data: Path, url: str, token: str, as_json: bool, **query: Any) -> None:
-    """Wait until a shop has made so many calls. NAME is accept, reject, show, list, ..."""
-    wanted = _Wait("/marketplace/requests", query, f"calls to {query['call'] or 'the API'}", "requests", count)
-    answer = _run(Market(data, url, token), wanted, seconds)
+    """Wait until a shop has made --count calls. NAME is accept, reject, show, list, ..."""
+    condition = _Condition("/marketplace/requests", query, f"calls to {query['call'] or 'the API'}", "requests", count)
+    answer = _run(Market(data, url, token), condition, seconds)
     lines = [f"{entry['method']} {entry['path']}  {entry['status'] or 'no answer'}" for entry in answer["requests"]]
     show(as_json, answer, "\n".join(reversed(lines)))
 
@@ -134,25 +138,27 @@ def _split(states: str) -> tuple[str, ...]:
     return tuple(state.strip() for state in states.split(","))
 
 
-def _run(market: Market, wanted: _Wait, seconds: float) -> dict[str, Any]:
-    """Return the answer when it has enough results. End with a message if they do not come in time, or if the
-    marketplace refuses the call."""
+def _run(market: Market, condition: _Condition, seconds: float) -> dict[str, Any]:
+    """Return the answer when the condition holds. End with a message if it does not hold in time, or if the marketplace
+    refuses the call."""
     from kalathi.simulation.operator import OperatorError
 
     try:
-        answer, problem = asyncio.run(_wait_until(market, wanted, seconds))
+        answer, problem = asyncio.run(_wait_until(market, condition, seconds))
     except OperatorError as error:
-        fail(str(error), errors=[{"code": entry.code, "messages": entry.messages} for entry in error.errors])
+        fail_with(error)
     if problem:
         fail(f"after {seconds:g} s {problem}.", code="not_in_time")
     return answer
 
 
-async def _wait_until(market: Market, wanted: _Wait, seconds: float) -> tuple[dict[str, Any], str]:
-    """Return the answer, and why it is not enough; empty if it is. A marketplace that is not running yet is waited
-    for. Raises OperatorError."""
+async def _wait_until(market: Market, condition: _Condition, seconds: float) -> tuple[dict[str, Any], str]:
+    """Return the answer, and the reason why the condition does not hold yet, or an empty text. Keep trying while no
+    marketplace runs. Raises OperatorError."""
+    from kalathi.marketplace.web.waiting import LONGEST_WAIT_SECONDS
     from kalathi.simulation.operator import OperatorClient
 
+    longest_seconds = LONGEST_WAIT_SECONDS - _MARGIN_SECONDS
     until = time.monotonic() + seconds
     answer: dict[str, Any] = {}
     problem = f"no running marketplace is known in {market.data}"
@@ -161,30 +167,32 @@ async def _wait_until(market: Market, wanted: _Wait, seconds: float) -> tuple[di
         found = find_market(*market)
         if found is not None:
             async with OperatorClient(*found, uses_proxy=is_proxy_wanted()) as operator:
-                answer, problem = await _ask(operator, wanted, min(left, _LONGEST_CALL_SECONDS))
+                answer, problem = await _call_once(operator, condition, min(left, longest_seconds))
         if not problem or not left:
             return answer, problem
         # A marketplace that starts refuses connections. One that runs has used the time in its own call.
         await asyncio.sleep(min(_RETRY_SECONDS, left))
 
 
-async def _ask(operator: "OperatorClient", wanted: _Wait, seconds: float) -> tuple[dict[str, Any], str]:
+async def _call_once(operator: "OperatorClient", condition: _Condition, seconds: float) -> tuple[dict[str, Any], str]:
     from kalathi.simulation.operator import OperatorError
 
-    query = {**wanted.query, "wait": round(seconds, 3)}
-    if wanted.member:
-        query["count"] = wanted.least
+    query = {**condition.query, "wait": round(seconds, 3)}
+    if condition.member:
+        query["count"] = condition.least
     try:
-        answer = await operator.call("GET", wanted.path, query=query)
+        answer = await operator.call("GET", condition.path, query=query)
     except OperatorError as error:
         if error.is_unreachable or any(entry.code == "unavailable" for entry in error.errors):
             return {}, str(error).rstrip(".")
         raise
-    if wanted.member:
+    if condition.member:
         total = answer["meta"]["pagination"]["total_results"]
-        return answer, "" if total >= wanted.least else f"there are {total} {wanted.what}, not {wanted.least}"
-    if wanted.states:
+        if total >= condition.least:
+            return answer, ""
+        return answer, f"there are {total} {condition.subject}, not {condition.least}"
+    if condition.states:
         state = (answer.get("order") or answer.get("return") or {}).get("state", "")
-        expected = " or ".join(wanted.states)
-        return answer, "" if state in wanted.states else f"{wanted.what} is {state}, not {expected}"
+        expected = " or ".join(condition.states)
+        return answer, "" if state in condition.states else f"{condition.subject} is {state}, not {expected}"
     return answer, ""

@@ -32,7 +32,7 @@ def render_answer(value: Any) -> list[str]:
     if not cuts:
         return [text]
     more = f", and {len(cuts) - _MOST_NOTES} more" if len(cuts) > _MOST_NOTES else ""
-    return [text, f"This answer is cut: {', '.join(cuts[:_MOST_NOTES])}{more}. Ask for one entry, or a shorter page."]
+    return [text, f"This answer is cut: {', '.join(cuts[:_MOST_NOTES])}{more}. Request one entry, or a smaller `per`."]
 
 
 def _cut(value: Any, limits: Limits, path: str, cuts: list[str]) -> Any:

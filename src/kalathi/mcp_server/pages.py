@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import kalathi
+from kalathi.mcp_server.answers import LIMITS
 from kalathi.mcp_server.tool import Arguments, CallOperator, Tool, ToolError, make_schema
 
 _PACKAGE: Final = Path(kalathi.__file__).parent
@@ -22,7 +23,8 @@ _MOST_FOUND: Final = 8
 _EXCERPT_CHARACTERS: Final = 400
 # Each word in the text adds less than 1 times its rarity, and a word in the heading adds this much.
 _HEADING_WEIGHT: Final = 0.7
-PIECE_CHARACTERS: Final = 20_000
+# A longer text would be cut in the answer.
+PIECE_CHARACTERS: Final = LIMITS[0].characters
 
 
 class Section(NamedTuple):
@@ -146,8 +148,8 @@ SEARCH_PAGES: Final = Tool(
 )
 READ_PAGE: Final = Tool(
     "read_docs",
-    f"Read a page of Kalathi's documentation, at most {PIECE_CHARACTERS} characters. With `next_offset` in the answer,"
-    " the page goes on there. The page README lists all pages.",
+    f"Read a page of Kalathi's documentation, at most {PIECE_CHARACTERS:,} characters at once. With `next_offset` in"
+    " the answer, the page goes on there. The page README lists all pages.",
     make_schema(
         {
             "page": {

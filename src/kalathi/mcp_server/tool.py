@@ -10,6 +10,7 @@ import msgspec
 from kalathi.marketplace.api.openapi import summarize
 from kalathi.marketplace.api.route import Query
 from kalathi.marketplace.api.routes import ROUTES
+from kalathi.marketplace.web import waiting
 
 # A clock move or a scenario answers after all due jobs have run.
 _LONGEST_SECONDS: Final = 600.0
@@ -19,11 +20,9 @@ MOST_ENTRIES: Final = 50
 USUAL_ENTRIES: Final = 20
 # Sent if the assistant gives no value.
 _USUAL_VALUES: Final = {"per": USUAL_ENTRIES}
-# Many clients give up after 60 seconds.
-LONGEST_WAIT_SECONDS: Final = 50
+# Many clients give up after 60 seconds, which is the marketplace's own limit.
+LONGEST_WAIT_SECONDS: Final = waiting.LONGEST_WAIT_SECONDS - 10
 
-# `?state=&page=`, (`?subject=`) or `GET /marketplace/faults` in a docstring.
-_OF_CALLS: Final = re.compile(r" \(`\?[^`]*`\)|(?:^|:? )`(?:\?|[A-Z]+ /)[^`]*`[,:]?\s*")
 _PLACE: Final = re.compile(r"{(\w+)}")
 _PLACE_SENTENCES: Final = {
     "code": "The code, as the list shows it.",
@@ -89,15 +88,15 @@ def tool_of_route(
     name: str,
     method: str,
     path: str,
-    introduction: str = "",
     *,
     fixed_body: Any = None,
+    description: str = "",
     writes: bool = False,
     adds: bool = False,
 ) -> Tool:
     """Return the tool of a call of the operator's API. Its parameters are those of the path, the query and the body.
-    Its description is that of the call and of its body, after the `introduction`. With `fixed_body`, the call always
-    has this body, and the introduction is the whole description."""
+    Its description is that of the call and of its body. With `fixed_body`, the call always has this body, and
+    `description` replaces those of the call and of the body."""
     [route] = [route for route in ROUTES if (route.method, route.path) == (method, path)]
     places = _PLACE.findall(path)
     body: Schema = {} if route.body is None or fixed_body is not None else msgspec.json.schema(route.body)
@@ -110,19 +109,16 @@ def tool_of_route(
     async def run(arguments: Arguments, call: CallOperator) -> Any:
         query = {entry.name: arguments.get(entry.name, _USUAL_VALUES.get(entry.name)) for entry in route.query}
         given = {member: arguments[member] for member in members.get("properties", {}) if member in arguments}
-        seconds = _LONGEST_SECONDS if writes else _USUAL_SECONDS + float(arguments.get("wait", 0))
         return await call(
             method,
             _PLACE.sub(lambda place: quote(arguments[place[1]], safe=""), path),
             given if members else fixed_body,
             query=query,
-            seconds=seconds,
+            seconds=_LONGEST_SECONDS if writes else _USUAL_SECONDS,
         )
 
-    sentences = [introduction]
     if fixed_body is None:
-        sentences += [_plain(summarize(route)), _plain(members.get("description", ""))]
-    description = " ".join(filter(None, sentences))
+        description = " ".join(f"{summarize(route)} {members.get('description', '')}".split())
     schema = make_schema(properties, [*places, *members.get("required", [])], definitions)
     return Tool(name, description, schema, run, writes, adds)
 
@@ -136,9 +132,3 @@ def _schema_of_query(entry: Query) -> Schema:
     if entry.name == "wait":
         schema = {**schema, "maximum": LONGEST_WAIT_SECONDS}
     return {**schema, "description": entry.sentence}
-
-
-def _plain(docstring: str) -> str:
-    """Return the sentences without the names of paths and parameters, which an assistant does not use."""
-    text = _OF_CALLS.sub("", " ".join(docstring.split()))
-    return text[:1].upper() + text[1:]

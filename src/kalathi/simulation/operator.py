@@ -102,8 +102,8 @@ class OperatorClient:
         """An order, its cart, timeline and deliveries."""
         return await self._call("GET", f"/marketplace/orders/{quote(code, safe='')}")
 
-    async def returned(self, code: str) -> dict[str, Any]:
-        """A return, the deadline and the decision of its review, its timeline and deliveries."""
+    async def show_return(self, code: str) -> dict[str, Any]:
+        """Show a return, the deadline and the decision of its review, its timeline and deliveries."""
         return await self._call("GET", f"/marketplace/returns/{quote(code, safe='')}")
 
     async def deliveries(self, subject: str) -> list[dict[str, Any]]:
@@ -145,7 +145,7 @@ class OperatorClient:
         """The fault rules of the marketplace, or the shop's own."""
         return await self._call("GET", _faults_path(shop_id))
 
-    async def lay_down(
+    async def replace_rules(
         self, seed: int, rules: Sequence[dict[str, Any]], *, rough: bool = False, shop_id: str | None = None
     ) -> dict[str, Any]:
         """Set the fault rules of the marketplace, or the shop's own."""

@@ -46,8 +46,8 @@ class ResendFailures(Struct, frozen=True, kw_only=True):
 
 
 async def list_deliveries(context: Context, call: Call) -> Reply:
-    """`?shop_id=&subject=&event_type=&state=&since=&page=&per=`, newest first. With `wait`, the answer comes when
-    `count` deliveries match, or after these seconds."""
+    """List the webhooks of the delivery log, newest first. With `wait`, the answer comes when `count` webhooks match,
+    or after these seconds."""
     state = next((state for state in _STATES if state == call.query.get("state")), None)
     if state is None and "state" in call.query:
         given = call.query["state"][:40]

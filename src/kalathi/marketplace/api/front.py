@@ -31,7 +31,7 @@ from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.web.bodies import check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.web.captured import CapturedAnswer, read_refused_body
 from kalathi.marketplace.web.context import Context
-from kalathi.marketplace.web.faults import go_wrong
+from kalathi.marketplace.web.faults import answer_with_faults
 from kalathi.marketplace.web.limits import RateLimit
 from kalathi.marketplace.web.reply import SUCCESS, Reply, error_reply
 from kalathi.marketplace.web.uploads import FileField, read_upload
@@ -92,7 +92,7 @@ class MerchantsFront:
         """Answer a request, with injected faults if rules apply, and log the call before its answer is sent."""
         started = time.perf_counter_ns()
         scope[REQUEST_ID] = self._context.request_ids.make()
-        if self._context.faults.strikes_api:
+        if self._context.faults.has_api_rules:
             await self._answer_with_faults(scope, receive, send, started)
             return
         reply = await self._reply(scope, receive)
@@ -109,7 +109,7 @@ class MerchantsFront:
         rules = self._context.faults.on_call(shop_id, self._name_call(scope["method"], scope["path"]))
         answer = CapturedAnswer(send)
         try:
-            await go_wrong(rules, lambda: self._reply(scope, receive), scope, receive, answer)
+            await answer_with_faults(rules, lambda: self._reply(scope, receive), scope, receive, answer)
         finally:
             if self._log is not None:
                 self._log.record(scope, started, answer.status, answer.body)

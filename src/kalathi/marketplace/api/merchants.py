@@ -86,9 +86,9 @@ def trigger_webhook(call: OrderCall, facts: Facts) -> ChangeSet:
 
 
 async def list_orders(context: Context, call: ShopCall) -> Reply:
-    """`?state=&updated_since=&page=&per=`: the shop's orders, newest change first. An order that changes between two
-    requests moves to the first page, so orders can be missed or repeated. To miss none, read with `?cursor=start` and
-    then with the `meta.next_cursor` of each answer, oldest change first. Keep the last cursor to read later changes."""
+    """List the shop's orders, newest change first. An order that changes between two requests moves to the first page,
+    so orders can be missed or repeated. To miss none, read with the cursor `start` and then with the `meta.next_cursor`
+    of each answer, oldest change first. Keep the last cursor to read later changes."""
     shop, query = call.shop, call.query
     state = query.get("state")
     if state is not None and state not in set(OrderState):

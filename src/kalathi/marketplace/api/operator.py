@@ -213,7 +213,7 @@ async def place_cart(context: Context, call: Call) -> Reply:
 
 
 async def list_orders(context: Context, call: Call) -> Reply:
-    """`?state=&shop_id=&page=&per=`, newest first. With `wait`, the answer comes when `count` orders match, or after
+    """List the orders of all shops, newest first. With `wait`, the answer comes when `count` orders match, or after
     these seconds."""
     state = call.query.get("state")
     if state is not None and state not in set(OrderState):
@@ -287,7 +287,7 @@ def order_operation(operation: Operation) -> Callable[[Context, Call], Awaitable
 def shop_action(operation: Operation) -> Callable[[Context, Call], Awaitable[Reply]]:
     """Return the handler with which the operator of a sandbox acts in place of the shop."""
     handle = order_operation(operation)
-    handle.__doc__ = f"In place of the shop: {operation.sentence[0].lower()}{operation.sentence[1:]}"
+    handle.__doc__ = f"As the shop: {operation.sentence[0].lower()}{operation.sentence[1:]}"
     return handle
 
 

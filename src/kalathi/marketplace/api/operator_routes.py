@@ -199,7 +199,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
     _operator(
         "POST",
         f"{_OPERATED}/returns",
-        returns.ask_return,
+        returns.request_return,
         NewReturn,
         ReturnBody,
         _E.ORDER_NOT_FOUND,

@@ -36,8 +36,8 @@ class RequestShown(Struct, frozen=True, kw_only=True):
 
 
 async def list_requests(context: Context, call: Call) -> Reply:
-    """List the calls of the merchants' API, newest first: `?shop_id=&subject=&call=&method=&status=&error=&since=
-    &after=&page=&per=`. With `wait`, the answer comes when `count` calls match, or after these seconds."""
+    """List the calls of the merchants' API, newest first. With `wait`, the answer comes when `count` calls match, or
+    after these seconds."""
     log = _log_of(context)
     wanted = _filter_of(call.query)
     page, seconds, count = page_of(call.query), wait_of(call.query), count_of(call.query)

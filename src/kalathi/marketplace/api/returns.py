@@ -44,7 +44,7 @@ class ShortReturnList(Struct, frozen=True, kw_only=True):
 
 
 async def list_returns(context: Context, call: ShopCall) -> Reply:
-    """`?state=&order_code=&page=&per=`: the shop's returns, newest first."""
+    """List the shop's returns, newest first."""
     page = page_of(call.query)
     filters: dict[str, Value] = {"shop_id": call.shop.id, **_filters(call.query)}
     found, count = await context.database.read_list(
@@ -70,7 +70,7 @@ async def review_return(context: Context, call: ShopCall) -> Reply:
 
 
 async def review_as_shop(context: Context, call: Call) -> Reply:
-    """In place of the shop: decide on a return request with one of its `review_options`."""
+    """As the shop: decide on a return request with one of its `review_options`."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
         recorded = commands.review(queries.find_return(facts.view, call.path["code"]), call.body, facts)
@@ -79,7 +79,7 @@ async def review_as_shop(context: Context, call: Call) -> Reply:
     return await write(context, call, command)
 
 
-async def ask_return(context: Context, call: Call) -> Reply:
+async def request_return(context: Context, call: Call) -> Reply:
     """Request a return of delivered pieces, for a customer. Its reasons determine whether the shop must review it."""
 
     def command(facts: Facts) -> tuple[ChangeSet, Reply]:
@@ -90,8 +90,8 @@ async def ask_return(context: Context, call: Call) -> Reply:
 
 
 async def list_all_returns(context: Context, call: Call) -> Reply:
-    """`?state=&order_code=&shop_id=&page=&per=`, newest first. With `wait`, the answer comes when `count` returns
-    match, or after these seconds."""
+    """List the returns of all shops, newest first. With `wait`, the answer comes when `count` returns match, or after
+    these seconds."""
     page, wanted = page_of(call.query), count_of(call.query)
     filters = _filters(call.query)
     if "shop_id" in call.query:

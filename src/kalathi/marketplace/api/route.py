@@ -12,6 +12,7 @@ from kalathi.marketplace.api.calls import Call, ShopHandler
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply
+from kalathi.marketplace.web.waiting import LONGEST_WAIT_SECONDS
 
 
 class Access(Enum):
@@ -57,7 +58,7 @@ PAGES: Final = (
     Query("page", Annotated[int, Meta(ge=1)], "From 1."),
     Query("per", Annotated[int, Meta(ge=1, le=100)], "Results per page; by default 100."),
 )
-WAIT: Final = Query("wait", Annotated[float, Meta(ge=0, le=60)], "Longest time to wait, in seconds.")
+WAIT: Final = Query("wait", Annotated[float, Meta(ge=0, le=LONGEST_WAIT_SECONDS)], "Longest time to wait, in seconds.")
 WAITS: Final = (
     WAIT,
     Query("count", Annotated[int, Meta(ge=1)], "Number of results to wait for; by default 1."),

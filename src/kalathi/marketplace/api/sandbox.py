@@ -51,7 +51,7 @@ async def put_faults(context: Context, call: Call) -> Reply:
     named = {rule.shop_id for rule in faults.rules if rule.shop_id}
     there = await context.database.read(lambda view: shops.shops_by_id(view, named) if named else {})
     _check_names(faults, there)
-    await context.faults.lay_down(faults)
+    await context.faults.replace_rules(faults)
     return Reply(200, encode(_show(context.faults)))
 
 
@@ -62,19 +62,19 @@ async def show_shop_faults(context: Context, call: Call) -> Reply:
 
 
 async def put_shop_faults(context: Context, call: Call) -> Reply:
-    """Set the shop's own fault rules, with their own seed. The rules of other shops and their numbers of calls stay, so
-    parallel tests with a shop each do not disturb each other."""
+    """Set the shop's own fault rules, with their own seed. Other shops keep their rules and call counters, so parallel
+    tests, each with its own shop, stay independent."""
     shop_id = await _find_shop_id(context, call)
     faults: Faults = call.body
     _check_names(faults, {shop_id, *(rule.shop_id for rule in faults.rules if rule.shop_id)})
-    await context.faults.lay_down_for_shop(shop_id, faults)
+    await context.faults.replace_shop_rules(shop_id, faults)
     return Reply(200, encode(context.faults.of_shop(shop_id)))
 
 
 async def remove_shop_faults(context: Context, call: Call) -> Reply:
     """Remove the shop's own fault rules."""
     shop_id = await _find_shop_id(context, call)
-    await context.faults.lay_down_for_shop(shop_id, Faults())
+    await context.faults.replace_shop_rules(shop_id, Faults())
     return Reply(200, encode(context.faults.of_shop(shop_id)))
 
 
@@ -148,13 +148,14 @@ async def play_scenario(context: Context, call: Call) -> Reply:
 
 
 async def reset_one_shop(context: Context, call: Call) -> Reply:
-    """Delete the shop's orders, returns, webhooks, listings, stock, goods in the warehouse and fault rules. Its
-    settings, locations and token remain. Jobs in flight end without an effect."""
+    """Delete the shop's orders, returns, webhooks, listings, stock, goods in the warehouse and fault rules in one call.
+    Its settings, locations and token remain. A declared shop gets its declared listings and fault rules again. Jobs in
+    flight end without an effect."""
     shop = await resetting.run_reset(context.database, call.path["shop_id"], context.declared)
     context.faults.forget_shop(shop.id)
     declared = context.declared.shop(shop.id)
     if declared is not None and not declared.faults.is_empty:
-        await context.faults.lay_down_for_shop(shop.id, declared.faults)
+        await context.faults.replace_shop_rules(shop.id, declared.faults)
     return Reply(200, encode(ShopBody(shop=without_passwords(shop))))
 
 

@@ -177,7 +177,7 @@ SHOP_ACTIONS: Final[dict[str, Operation]] = {
     ),
     "reject": Operation(
         "shop",
-        "Rejects by line items or by a free text; what is left may come back as a new order.",
+        "Rejects by line items or by a free text; the available pieces can become a new order.",
         RejectRequest,
         commands.reject,
     ),
@@ -194,19 +194,22 @@ SHOP_ACTIONS: Final[dict[str, Operation]] = {
         commands.relocate,
     ),
     "set_as_ready": Operation(
-        "shop", "The parcel is packed: the courier may come in an earlier window.", None, commands.set_as_ready
+        "shop", "Marks the parcel as packed; the courier may come in an earlier window.", None, commands.set_as_ready
     ),
     "set_as_not_ready": Operation(
         "shop", "Undoes set_as_ready while the courier has not picked up.", None, commands.set_as_not_ready
     ),
     "request_voucher": Operation(
         "shop",
-        "Asks for the voucher of an accepted preorder that has none; it comes by webhook.",
+        "Requests the voucher of an accepted preorder that has none; it comes by webhook.",
         None,
         commands.request_voucher,
     ),
     "tracking_details": Operation(
-        "shop", "Tells how an order that the merchant fulfills is sent.", TrackingRequest, commands.track
+        "shop",
+        "Reports the courier and the tracking codes of an order that the merchant sends.",
+        TrackingRequest,
+        commands.track,
     ),
 }
 

@@ -28,7 +28,7 @@ def still_returnable(order: Order) -> dict[str, int]:
     return {line_id: count for line_id, count in left.items() if count > 0}
 
 
-def ask_return(order: Order, pieces: Pieces) -> Step:
+def request_return(order: Order, pieces: Pieces) -> Step:
     """Reserve these pieces for a requested return. Raises ORDER_STATUS, INVALID_PARAMETER."""
     new = through(order, Action.ASK_RETURN)
     left = still_returnable(order)

@@ -68,7 +68,7 @@ PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.OPERATOR, "/operator/orders/{code}/live", all_orders.follow_order),
     get_page(Who.OPERATOR, "/operator/orders/{code}/voucher.pdf", all_orders.show_voucher),
     post_page(Who.OPERATOR, "/operator/orders/{code}/webhook", all_orders.resend_webhook, all_orders.show_order),
-    post_page(Who.OPERATOR, "/operator/orders/{code}/return", all_orders.ask_return, all_orders.show_order),
+    post_page(Who.OPERATOR, "/operator/orders/{code}/return", all_orders.request_return, all_orders.show_order),
     post_page(Who.OPERATOR, "/operator/orders/{code}/{operation}", all_orders.act, all_orders.show_order),
     get_page(Who.OPERATOR, "/operator/cart", carts.show_cart),
     post_page(Who.OPERATOR, "/operator/cart", carts.place_cart, carts.show_cart),
@@ -86,7 +86,7 @@ PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.OPERATOR, "/operator/requests/{request_id}", requests.show_request),
     get_page(Who.OPERATOR, "/operator/sandbox", console.show_console),
     post_page(Who.OPERATOR, "/operator/sandbox/clock", console.move_clock, console.show_console),
-    post_page(Who.OPERATOR, "/operator/sandbox/faults", console.lay_down_faults, console.show_console),
+    post_page(Who.OPERATOR, "/operator/sandbox/faults", console.replace_fault_rules, console.show_console),
     post_page(Who.OPERATOR, "/operator/sandbox/scenario", console.play_scenario, console.show_console),
     post_page(Who.OPERATOR, "/operator/sandbox/trigger", console.trigger, console.show_console),
 )

@@ -49,7 +49,7 @@ def request(found: FoundOrder, new: NewReturn, facts: Facts) -> Recorded:
     pieces = {line.id: line.quantity for line in new.line_items}
     if len(pieces) < len(new.line_items):
         raise refuse(LinesNamedTwice())
-    asked = returning.ask_return(order, pieces)
+    requested = returning.request_return(order, pieces)
     goods = ReturnedGoods(
         return_code=facts.keys.return_code(facts.now),
         return_uuid=facts.keys.opaque_id(),
@@ -64,9 +64,9 @@ def request(found: FoundOrder, new: NewReturn, facts: Facts) -> Recorded:
     step = machine.request(goods, facts.terms.settings, facts.now)
     returned = step.returned
     if returned.has_shipment:
-        shipped = returning.ship_return(asked.order, returned.return_uuid, ())
-        asked = replace(shipped, action=asked.action)
-    changes = record_moved(found, asked, facts).changes
+        shipped = returning.ship_return(requested.order, returned.return_uuid, ())
+        requested = replace(shipped, action=requested.action)
+    changes = record_moved(found, requested, facts).changes
     changes.extend([store.insert_return(step, to_millis(facts.now))])
     if returned.review_until is not None:
         changes.add(
@@ -176,18 +176,18 @@ def _order_of(view: View, found: FoundReturn) -> FoundOrder:
 def _lines(order: Order, new: NewReturn) -> tuple[ReturnLineItem, ...]:
     by_id = {line.id: line for line in order.lines()}
     lines = []
-    for asked in new.line_items:
-        line = by_id[asked.id]
-        _check_photos(asked)
+    for requested in new.line_items:
+        line = by_id[requested.id]
+        _check_photos(requested)
         lines.append(
             ReturnLineItem(
                 id=line.id,
                 ean=line.ean,
                 product_name=line.product_name,
-                returning_quantity=asked.quantity,
-                return_reason=asked.reason,
-                user_comment=asked.comment,
-                user_photos=list(asked.photos) or UNSET,
+                returning_quantity=requested.quantity,
+                return_reason=requested.reason,
+                user_comment=requested.comment,
+                user_photos=list(requested.photos) or UNSET,
             )
         )
     return tuple(lines)

@@ -1,7 +1,8 @@
-"""Faults in JSON bodies: change one place of an answer or a webhook, in a way that the contract allows.
+"""Faults in JSON bodies: change one place of an answer or a webhook.
 
-Every change is one that a correct client survives (docs/contract.md#section-11). For this reason the tables below name
-the members that may be missing or null and the words that may be new. Members that decide how a client treats an order
+A tolerant client survives every change (docs/contract.md#section-11). The contract itself allows them all, except a
+changed type of a member other than an id. The tables below name the members that may be missing or null and the words
+that may be new. Members that decide how a client treats an order
 are not in them: its code, its lines with their uids and sizes, the options of an answer, the voucher, `custom`, the
 invoice. A client cannot see that such a member is missing, and would do the wrong thing.
 """

@@ -1,6 +1,6 @@
 """The declared start: `[[shops]]` and `[[faults]]` of a settings file, read and checked (docs/declared-start.md).
 
-This module is pure. It turns the content of the file into a `Declaration`, or into a sentence for each fault of the
+This module is pure. It turns the content of the file into a `Declaration`, or into a sentence for each mistake in the
 file. `declared_start.py` applies a declaration to the database.
 """
 
@@ -11,11 +11,10 @@ from typing import Annotated, Any, Final, NamedTuple
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
-from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.money import as_amount, as_rate
 from kalathi.marketplace.kernel.targets import BadUrl, parse_target
-from kalathi.marketplace.sandbox.declared_tables import Fault, find_faults, read_table
-from kalathi.marketplace.sandbox.fault_checks import check_faults
+from kalathi.marketplace.sandbox.declared_tables import Mistake, find_mistakes, read_table
+from kalathi.marketplace.sandbox.fault_checks import find_rule_mistakes
 from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
 from kalathi.marketplace.sandbox.toml_lines import Path, find_line, lines_by_path
 from kalathi.marketplace.shops.commands import make_listing
@@ -74,7 +73,7 @@ class Source(NamedTuple):
     def locate(self, path: Path) -> str:
         """Return a place as messages name it: `kalathi.toml line 14: shops[0].listings[1].unit_price`."""
         line = find_line(lines_by_path(self.text), path)
-        return f"{self.name} line {line}: {_show(path)}"
+        return f"{self.name} line {line}: {_render_path(path)}"
 
 
 class DeclaredShop(Struct, frozen=True, kw_only=True):
@@ -116,22 +115,22 @@ Calls = Mapping[FaultPlace, Collection[str]]
 
 
 def read_declaration(content: Mapping[str, Any], source: Source, calls: Calls) -> Declaration | list[str]:
-    """Return the declaration, or a sentence for each fault, with its file, line and path. `content` has the declared
+    """Return the declaration, or a sentence for each mistake, with its file, line and path. `content` has the declared
     members of the parsed source: `shops`, `faults` and `fault_seed`."""
-    faults = list(find_faults(content, _File, ()))
-    if not faults:
+    mistakes = list(find_mistakes(content, _File, ()))
+    if not mistakes:
         file: _File = read_table(content, _File)
-        faults = [*_find_shop_faults(file.shops), *_find_rule_faults(file, calls)]
-        if not faults:
-            return _declaration(source, content, file)
-    return [f"{source.locate(path)}: {sentence}" for path, sentence in faults]
+        mistakes = [*_find_shop_mistakes(file.shops), *_find_rule_mistakes(file, calls)]
+        if not mistakes:
+            return _make_declaration(source, content, file)
+    return [f"{source.locate(path)}: {sentence}" for path, sentence in mistakes]
 
 
-def _declaration(source: Source, content: Mapping[str, Any], file: _File) -> Declaration:
+def _make_declaration(source: Source, content: Mapping[str, Any], file: _File) -> Declaration:
     return Declaration(
         source=source,
         shops=tuple(
-            _declared_shop(table, frozenset(content["shops"][number]), ("shops", number))
+            _make_shop(table, frozenset(content["shops"][number]), ("shops", number))
             for number, table in enumerate(file.shops)
         ),
         faults=file.faults if "faults" in content else None,
@@ -139,7 +138,7 @@ def _declaration(source: Source, content: Mapping[str, Any], file: _File) -> Dec
     )
 
 
-def _declared_shop(table: _ShopTable, given: frozenset[str], path: Path) -> DeclaredShop:
+def _make_shop(table: _ShopTable, given: frozenset[str], path: Path) -> DeclaredShop:
     members = {name: value for name, value in asdict(table).items() if name not in _NOT_OF_THE_SHOP}
     locations = tuple(Location(**asdict(location)) for location in table.locations)
     shop = Shop(
@@ -157,7 +156,7 @@ def _declared_shop(table: _ShopTable, given: frozenset[str], path: Path) -> Decl
     )
 
 
-def _find_shop_faults(shops: Sequence[_ShopTable]) -> Iterator[Fault]:
+def _find_shop_mistakes(shops: Sequence[_ShopTable]) -> Iterator[Mistake]:
     yield from _find_repeated(
         [(("shops", number, "id"), shop.id) for number, shop in enumerate(shops)], "shop has this id"
     )
@@ -169,7 +168,7 @@ def _find_shop_faults(shops: Sequence[_ShopTable]) -> Iterator[Fault]:
         for name in ("webhook_url", "returns_webhook_url"):
             url = getattr(shop, name)
             if url is not None and isinstance(target := parse_target(url), BadUrl):
-                yield Fault((*path, name), f"it {target}.")
+                yield Mistake((*path, name), f"it {target}.")
         yield from _find_repeated(
             [((*path, "locations", place, "id"), entry.id) for place, entry in enumerate(shop.locations)],
             "location of the shop has this id",
@@ -179,54 +178,49 @@ def _find_shop_faults(shops: Sequence[_ShopTable]) -> Iterator[Fault]:
             "listing of the shop has this shop_uid",
         )
         for place, entry in enumerate(shop.listings):
-            yield from _find_listing_faults(entry, (*path, "listings", place))
+            yield from _find_listing_mistakes(entry, (*path, "listings", place))
 
 
-def _find_listing_faults(entry: NewListing, path: Path) -> Iterator[Fault]:
+def _find_listing_mistakes(entry: NewListing, path: Path) -> Iterator[Mistake]:
     if as_amount(entry.unit_price) is None:
-        yield Fault((*path, "unit_price"), "give an amount in euros, not negative, with at most two decimals.")
+        yield Mistake((*path, "unit_price"), "give an amount in euros, not negative, with at most two decimals.")
     for name in ("commission_rate", "vat_rate"):
         if as_rate(getattr(entry, name)) is None:
-            yield Fault((*path, name), "give a percentage from 0 to 100 with at most two decimals.")
+            yield Mistake((*path, name), "give a percentage from 0 to 100 with at most two decimals.")
 
 
-def _find_rule_faults(file: _File, calls: Calls) -> Iterator[Fault]:
+def _find_rule_mistakes(file: _File, calls: Calls) -> Iterator[Mistake]:
     ids = [shop.id for shop in file.shops]
     for place, rule in enumerate(file.faults):
         path: Path = ("faults", place)
         if rule.shop_id is not None and rule.shop_id not in ids:
-            yield Fault((*path, "shop_id"), f"this file declares no shop {rule.shop_id}.")
-        yield from _find_faults_of_rule(rule, calls, path)
+            yield Mistake((*path, "shop_id"), f"this file declares no shop {rule.shop_id}.")
+        yield from _find_mistakes_of_rule(rule, calls, path)
     for number, shop in enumerate(file.shops):
         for place, rule in enumerate(shop.faults):
             path = ("shops", number, "faults", place)
             if rule.shop_id is not None:
-                yield Fault((*path, "shop_id"), "leave it out: the rule applies to the shop in whose table it is.")
-            yield from _find_faults_of_rule(rule, calls, path)
+                yield Mistake((*path, "shop_id"), "leave it out: the rule applies to the shop in whose table it is.")
+            yield from _find_mistakes_of_rule(rule, calls, path)
 
 
-def _find_faults_of_rule(rule: FaultRule, calls: Calls, path: Path) -> Iterator[Fault]:
+def _find_mistakes_of_rule(rule: FaultRule, calls: Calls, path: Path) -> Iterator[Mistake]:
     valid = calls[rule.on]
     if rule.call is not None and rule.call not in valid:
-        yield Fault((*path, "call"), f"there is no {rule.call}; there are {', '.join(sorted(valid))}.")
-    try:
-        check_faults(Faults(rules=(rule,)))
-    except DomainError as error:
-        # Each sentence begins with the rule's place in a list of its own.
-        for sentence in error.messages:
-            member, _, words = sentence.removeprefix("rules[0].").partition(": ")
-            yield Fault((*path, member), words)
+        yield Mistake((*path, "call"), f"there is no {rule.call}; there are {', '.join(sorted(valid))}.")
+    for member, sentence in find_rule_mistakes(rule):
+        yield Mistake((*path, member), sentence)
 
 
-def _find_repeated(values: Sequence[tuple[Path, str]], what: str) -> Iterator[Fault]:
+def _find_repeated(values: Sequence[tuple[Path, str]], what: str) -> Iterator[Mistake]:
     counts: Counter[str] = Counter()
     for path, value in values:
         counts[value] += 1
         if counts[value] == 2:
-            yield Fault(path, f"another {what}. Choose a different one.")
+            yield Mistake(path, f"another {what}. Choose a different one.")
 
 
-def _show(path: Path) -> str:
+def _render_path(path: Path) -> str:
     shown = ""
     for part in path:
         shown += f"[{part}]" if isinstance(part, int) else f".{part}"

@@ -16,23 +16,27 @@ def check_faults(faults: Faults, shop_id: str = "") -> None:
     """Check a rule set, of one shop if `shop_id` is given. Raises INVALID_PARAMETER with a sentence for each value that
     a rule's place, kind or shop does not allow."""
     wrong = [
-        f"rules[{number}].{sentence}" for number, rule in enumerate(faults.rules) for sentence in _check(rule, shop_id)
+        f"rules[{number}].{member}: {sentence}"
+        for number, rule in enumerate(faults.rules)
+        for member, sentence in find_rule_mistakes(rule, shop_id)
     ]
     if wrong:
         raise invalid_parameter(*wrong[:10])
 
 
-def _check(rule: FaultRule, shop_id: str) -> Iterator[str]:
+def find_rule_mistakes(rule: FaultRule, shop_id: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each member whose value the rule's place, kind or shop does not allow, with a sentence that says why.
+    `shop_id` names the shop of the rule set, if it is the set of one shop."""
     is_api = rule.on is FaultPlace.API
     if is_api and rule.kind in WEBHOOK_KINDS:
-        yield f"kind: {rule.kind} is for webhooks only."
+        yield "kind", f"{rule.kind} is for webhooks only."
     if not is_api and rule.kind in {FaultKind.DELAY, FaultKind.TIMEOUT} and rule.seconds > _LONGEST_OF_WEBHOOKS_SECONDS:
-        yield f"seconds: at most {_LONGEST_OF_WEBHOOKS_SECONDS:g} on webhooks."
+        yield "seconds", f"at most {_LONGEST_OF_WEBHOOKS_SECONDS:g} on webhooks."
     if is_api and rule.kind is FaultKind.ERROR and rule.status == _RATE_LIMITED:
-        yield "status: 429 is the kind rate_limit."
+        yield "status", "429 is the kind rate_limit."
     if rule.member is not None and not takes_member(rule.kind, rule.member):
         members = ", ".join(list_members(rule.kind))
         instead = f"it changes {members}" if members else "leave member out"
-        yield f"member: {rule.kind} does not change {rule.member}; {instead}."
+        yield "member", f"{rule.kind} does not change {rule.member}; {instead}."
     if shop_id and rule.shop_id not in {None, shop_id}:
-        yield f"shop_id: these are the rules of shop {shop_id}; leave shop_id out."
+        yield "shop_id", f"these are the rules of shop {shop_id}; leave shop_id out."

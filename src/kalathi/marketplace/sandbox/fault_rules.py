@@ -12,15 +12,15 @@ from kalathi.marketplace.sandbox.faults import (
     BODY_KINDS,
     FaultPlace,
     Faults,
+    Injection,
     PlacedRule,
-    Strike,
     Target,
-    find_strikes,
+    find_injections,
 )
 from kalathi.marketplace.sandbox.rough import ROUGH
 from kalathi.marketplace.sandbox.store import StoredFaults
 
-_NO_STRIKES: Final[Sequence[Strike]] = ()
+_NO_INJECTIONS: Final[Sequence[Injection]] = ()
 _NO_FAULTS: Final = Faults()
 # The orders and returns of one shop whose numbers are kept.
 _MOST_SUBJECTS: Final = 10_000
@@ -49,37 +49,37 @@ class RuleSet:
         self._subjects_by_shop: dict[str, dict[str, int]] = {}
 
     @property
-    def strikes_api(self) -> bool:
+    def has_api_rules(self) -> bool:
         """Whether there are rules for calls."""
         return bool(self._calls)
 
-    def on_call(self, shop_id: str, call: str) -> Sequence[Strike]:
+    def on_call(self, shop_id: str, call: str) -> Sequence[Injection]:
         """Count the call, and return the rules that apply to it."""
         if not self._calls:
-            return _NO_STRIKES
+            return _NO_INJECTIONS
         number = self._calls_by_shop[shop_id] = self._calls_by_shop.get(shop_id, 0) + 1
-        return self._strikes(self._calls, FaultPlace.API, shop_id, call, str(number))
+        return self._find_injections(self._calls, FaultPlace.API, shop_id, call, str(number))
 
-    def on_attempt(self, row: DueRow, event_type: str) -> Sequence[Strike]:
+    def on_attempt(self, row: DueRow, event_type: str) -> Sequence[Injection]:
         """Return the rules that apply to an attempt at a delivery, without those for bodies."""
         if not self._attempts:
-            return _NO_STRIKES
+            return _NO_INJECTIONS
         name = f"{self._number_subject(row)}:{row.sequence}:{row.attempts}"
-        return self._strikes(self._attempts, FaultPlace.WEBHOOKS, row.shop_id, event_type, name)
+        return self._find_injections(self._attempts, FaultPlace.WEBHOOKS, row.shop_id, event_type, name)
 
-    def on_event(self, row: DueRow, event_type: str) -> Sequence[Strike]:
+    def on_event(self, row: DueRow, event_type: str) -> Sequence[Injection]:
         """Return the rules that apply to the body of an event. They are the same for each attempt, because a retry
         sends the same bytes."""
         if not self._events:
-            return _NO_STRIKES
+            return _NO_INJECTIONS
         name = f"{self._number_subject(row)}:{row.sequence}"
-        return self._strikes(self._events, FaultPlace.WEBHOOKS, row.shop_id, event_type, name)
+        return self._find_injections(self._events, FaultPlace.WEBHOOKS, row.shop_id, event_type, name)
 
-    def _strikes(
+    def _find_injections(
         self, rules: Sequence[PlacedRule], on: FaultPlace, shop_id: str, call: str, name: str
-    ) -> Sequence[Strike]:
+    ) -> Sequence[Injection]:
         shop = self._shops.setdefault(shop_id, len(self._shops))
-        return find_strikes(rules, self.faults.seed, Target(on, shop_id, call, f"{self._prefix}{shop}:{name}"))
+        return find_injections(rules, self.faults.seed, Target(on, shop_id, call, f"{self._prefix}{shop}:{name}"))
 
     def _number_subject(self, row: DueRow) -> int:
         numbers = self._subjects_by_shop.setdefault(row.shop_id, {})
@@ -94,9 +94,9 @@ class FaultRules:
     """All fault rules of this marketplace. In production mode no rule applies."""
 
     def __init__(
-        self, database: Database, laid_down: StoredFaults | None, *, sandbox: bool, is_rough: bool = False
+        self, database: Database, stored: StoredFaults | None, *, sandbox: bool, is_rough: bool = False
     ) -> None:
-        """`laid_down` are the stored rules. With `is_rough`, the rough mixture applies if none are stored for the
+        """`stored` are the stored rules. With `is_rough`, the rough mixture applies if none are stored for the
         marketplace."""
         self._database = database
         self._sandbox = sandbox
@@ -104,9 +104,9 @@ class FaultRules:
         self._marketplace = RuleSet(self._usual)
         self._by_shop: dict[str, RuleSet] = {}
         # The front reads this before each call.
-        self.strikes_api = False
+        self.has_api_rules = False
         self.changes = 0
-        self._take_all(laid_down or StoredFaults())
+        self._take_all(stored or StoredFaults())
 
     @property
     def faults(self) -> Faults:
@@ -122,7 +122,7 @@ class FaultRules:
         """Return the ids of the shops that have rules of their own."""
         return sorted(self._by_shop)
 
-    async def lay_down(self, faults: Faults) -> None:
+    async def replace_rules(self, faults: Faults) -> None:
         """Replace the rules of the marketplace with these. Raises INVALID_PARAMETER."""
         check_faults(faults)
         # Count twice, because a reading that overlaps the commit can still show the earlier rules.
@@ -131,7 +131,7 @@ class FaultRules:
         self._marketplace = RuleSet(faults)
         self._note_change()
 
-    async def lay_down_for_shop(self, shop_id: str, faults: Faults) -> None:
+    async def replace_shop_rules(self, shop_id: str, faults: Faults) -> None:
         """Replace the shop's own rules with these; the rules and numbers of other shops stay. Raises
         INVALID_PARAMETER."""
         check_faults(faults, shop_id)
@@ -149,46 +149,46 @@ class FaultRules:
         self._by_shop.pop(shop_id, None)
         self._note_change()
 
-    def follow(self, laid_down: StoredFaults, changes: int) -> None:
+    def follow(self, stored: StoredFaults, changes: int) -> None:
         """Apply the rules of another process. `changes` is the value of `self.changes` before they were read; if this
         process has set its own rules since then, the reading is stale and ignored."""
         if changes == self.changes:
-            self._take_all(laid_down)
+            self._take_all(stored)
 
-    def _take_all(self, laid_down: StoredFaults) -> None:
+    def _take_all(self, stored: StoredFaults) -> None:
         """Apply the stored rules. A set that has not changed keeps its numbers."""
         if not self._sandbox:
             return
-        marketplace = laid_down.marketplace or self._usual
+        marketplace = stored.marketplace or self._usual
         if marketplace != self.faults:
             self._marketplace = RuleSet(marketplace)
         before = self._by_shop
         self._by_shop = {
             shop_id: own if (own := before.get(shop_id)) and own.faults == faults else _make_shop_set(faults)
-            for shop_id, faults in laid_down.by_shop.items()
+            for shop_id, faults in stored.by_shop.items()
         }
-        self._note_strikes()
+        self._note_api_rules()
 
     def _note_change(self) -> None:
         self.changes += 1
-        self._note_strikes()
+        self._note_api_rules()
 
-    def _note_strikes(self) -> None:
-        self.strikes_api = self._marketplace.strikes_api or any(own.strikes_api for own in self._by_shop.values())
+    def _note_api_rules(self) -> None:
+        self.has_api_rules = self._marketplace.has_api_rules or any(own.has_api_rules for own in self._by_shop.values())
 
-    def on_call(self, shop_id: str, call: str) -> Sequence[Strike]:
+    def on_call(self, shop_id: str, call: str) -> Sequence[Injection]:
         """Return the rules that apply to a shop's call, the marketplace's first."""
         found = self._marketplace.on_call(shop_id, call)
         own = self._by_shop.get(shop_id)
         return found if own is None else [*found, *own.on_call(shop_id, call)]
 
-    def on_attempt(self, row: DueRow, event_type: str) -> Sequence[Strike]:
+    def on_attempt(self, row: DueRow, event_type: str) -> Sequence[Injection]:
         """Return the rules that apply to an attempt at a delivery, the marketplace's first."""
         found = self._marketplace.on_attempt(row, event_type)
         own = self._by_shop.get(row.shop_id)
         return found if own is None else [*found, *own.on_attempt(row, event_type)]
 
-    def on_event(self, row: DueRow, event_type: str) -> Sequence[Strike]:
+    def on_event(self, row: DueRow, event_type: str) -> Sequence[Injection]:
         """Return the rules that apply to the body of an event, the marketplace's first."""
         found = self._marketplace.on_event(row, event_type)
         own = self._by_shop.get(row.shop_id)

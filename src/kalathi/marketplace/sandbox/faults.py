@@ -75,7 +75,7 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Faults(Struct, frozen=True, kw_only=True):
     """A set of fault rules, of the whole marketplace or of one shop. A new set replaces the set before it. With
-    `rough`, a mild mixture of all faults applies too."""
+    `rough`, a mild mixture of faults applies too."""
 
     seed: int = 1
     rules: Annotated[tuple[FaultRule, ...], Meta(max_length=100)] = ()
@@ -97,14 +97,14 @@ class Target(NamedTuple):
     name: str
 
 
-class Strike(NamedTuple):
+class Injection(NamedTuple):
     """A rule that applies to a target. `seed` depends only on the rule's set, the rule's position and the target."""
 
     rule: FaultRule
     seed: str
 
     def make_chance(self) -> random.Random:
-        """Return the random source of this strike. It always gives the same numbers."""
+        """Return the random source of this injection. It always gives the same numbers."""
         return random.Random(self.seed)  # noqa: S311  (a fault that can be repeated is no secret)
 
 
@@ -115,7 +115,7 @@ class PlacedRule(NamedTuple):
     rule: FaultRule
 
 
-def find_strikes(rules: Sequence[PlacedRule], seed: int, target: Target) -> list[Strike]:
+def find_injections(rules: Sequence[PlacedRule], seed: int, target: Target) -> list[Injection]:
     """Return the rules that apply to this target, in their order."""
     found = []
     for position, rule in rules:
@@ -123,13 +123,13 @@ def find_strikes(rules: Sequence[PlacedRule], seed: int, target: Target) -> list
             rule.on is target.on
             and rule.shop_id in {None, target.shop_id}
             and rule.call in {None, target.call}
-            and _chance(strike_seed := f"{seed}:{position}:{target.name}") < rule.probability
+            and _chance(injection_seed := f"{seed}:{position}:{target.name}") < rule.probability
         ):
-            found.append(Strike(rule, strike_seed))
+            found.append(Injection(rule, injection_seed))
     return found
 
 
-def _chance(strike_seed: str) -> float:
+def _chance(injection_seed: str) -> float:
     """Return a pseudo-random number from 0 to 1 that depends only on the argument."""
-    digest = hashlib.blake2b(strike_seed.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(injection_seed.encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

@@ -23,26 +23,24 @@ class FaultyTransport:
 
     def prepare_body(self, row: DueRow, event_type: str, body: bytes) -> bytes:
         """Return the event's body with the faults of the rules, the same for each attempt."""
-        for rule, chance in ((strike.rule, strike.make_chance()) for strike in self._rules.on_event(row, event_type)):
-            body = change_body(body, rule.kind, chance, rule.member)
+        for injection in self._rules.on_event(row, event_type):
+            body = change_body(body, injection.rule.kind, injection.make_chance(), injection.rule.member)
         return body
 
     async def send(
         self, row: DueRow, event_type: str, url: str, body: bytes, headers: Mapping[str, str] = NO_HEADERS
     ) -> Answer:
         """Return the endpoint's answer, or an injected one. A delay comes before any other fault."""
-        rules = [strike.rule for strike in self._rules.on_attempt(row, event_type)]
+        rules = [injection.rule for injection in self._rules.on_attempt(row, event_type)]
         for rule in rules:
             if rule.kind is FaultKind.DELAY:
                 await self._sleep(rule.seconds)
         for rule in rules:
             if rule.kind is not FaultKind.DELAY:
-                return await self._go_wrong(rule, row, url, body, headers)
+                return await self._inject(rule, row, url, body, headers)
         return await self._sender.post(url, body, headers)
 
-    async def _go_wrong(
-        self, rule: FaultRule, row: DueRow, url: str, body: bytes, headers: Mapping[str, str]
-    ) -> Answer:
+    async def _inject(self, rule: FaultRule, row: DueRow, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         if rule.kind is FaultKind.REORDER:
             # Only the first attempt is held back, so that the subject's next event can be sent in the meantime.
             if row.attempts:

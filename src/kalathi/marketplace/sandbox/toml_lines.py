@@ -29,7 +29,7 @@ _BARE_VALUE: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:[^,\]}\s#]*|[^,\]}\s#]+")
 @lru_cache(maxsize=1)
 def lines_by_path(text: str) -> Mapping[Path, int]:
     """Return the line of each table, key and list entry, counted from 1. The last text's lines are kept, because a file
-    can have many faults."""
+    can have many mistakes."""
     return _Scanner(text).scan()
 
 
@@ -55,18 +55,18 @@ class _Scanner:
         self._skip(_BLANK)
         while self._at < len(self._text):
             if self._text.startswith("[", self._at):
-                table = self._header()
+                table = self._read_header()
             else:
-                self._pair(table)
+                self._read_pair(table)
             self._skip(_BLANK)
         return self._lines
 
-    def _header(self) -> Path:
+    def _read_header(self) -> Path:
         """Read `[a.b]` or `[[a.b]]`. Return the path of the table."""
         is_list = self._text.startswith("[[", self._at)
         line = self._current_line()
         self._at += 2 if is_list else 1
-        *outer, last = self._keys()
+        *outer, last = self._read_keys()
         path: Path = ()
         for key in outer:
             path = self._enter((*path, key))
@@ -85,62 +85,62 @@ class _Scanner:
         """Return the path of the table; of the last one, if it is a list of tables."""
         return (*path, self._lengths[path] - 1) if path in self._lengths else path
 
-    def _pair(self, table: Path) -> None:
+    def _read_pair(self, table: Path) -> None:
         """Read `key = value`."""
         line = self._current_line()
         path = table
-        for key in self._keys():
+        for key in self._read_keys():
             path = (*path, key)
             self._lines.setdefault(path, line)
         self._skip(_SPACES)
         self._at += 1  # the equals sign
         self._skip(_SPACES)
-        self._value(path)
+        self._read_value(path)
 
-    def _value(self, path: Path) -> None:
+    def _read_value(self, path: Path) -> None:
         if self._text.startswith("[", self._at):
-            self._list(path)
+            self._read_list(path)
         elif self._text.startswith("{", self._at):
-            self._inline_table(path)
+            self._read_inline_table(path)
         elif not self._skip(_STRING):
             self._skip(_BARE_VALUE)
 
-    def _list(self, path: Path) -> None:
+    def _read_list(self, path: Path) -> None:
         number = 0
         self._at += 1
         self._skip(_BLANK)
         while not self._text.startswith("]", self._at):
             self._lines[*path, number] = self._current_line()
-            self._value((*path, number))
+            self._read_value((*path, number))
             number += 1
-            self._separator()
+            self._read_separator()
         self._at += 1
 
-    def _inline_table(self, path: Path) -> None:
+    def _read_inline_table(self, path: Path) -> None:
         self._at += 1
         self._skip(_BLANK)
         while not self._text.startswith("}", self._at):
-            self._pair(path)
-            self._separator()
+            self._read_pair(path)
+            self._read_separator()
         self._at += 1
 
-    def _separator(self) -> None:
+    def _read_separator(self) -> None:
         self._skip(_BLANK)
         if self._text.startswith(",", self._at):
             self._at += 1
             self._skip(_BLANK)
 
-    def _keys(self) -> list[str]:
+    def _read_keys(self) -> list[str]:
         """Read a key and its dots, such as `a."b c".d`."""
-        keys = [self._key()]
+        keys = [self._read_key()]
         self._skip(_SPACES)
         while self._text.startswith(".", self._at):
             self._at += 1
-            keys.append(self._key())
+            keys.append(self._read_key())
             self._skip(_SPACES)
         return keys
 
-    def _key(self) -> str:
+    def _read_key(self) -> str:
         self._skip(_SPACES)
         start = self._at
         if self._skip(_BARE_KEY):

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.sandbox.body_faults import change_body
-from kalathi.marketplace.sandbox.faults import BODY_KINDS, FaultKind, FaultRule, Strike
+from kalathi.marketplace.sandbox.faults import BODY_KINDS, FaultKind, FaultRule, Injection
 from kalathi.marketplace.web.reply import INTERNAL_ERROR, JSON, Reply, envelope_reply
 
 # The server adds a function under this name to a request's extensions. The function aborts the connection.
@@ -28,18 +28,18 @@ _CODES: Final = {
 }
 
 
-async def go_wrong(
-    strikes: Sequence[Strike], answer: Callable[[], Awaitable[Reply]], scope: Scope, receive: Receive, send: Send
+async def answer_with_faults(
+    injections: Sequence[Injection], answer: Callable[[], Awaitable[Reply]], scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Answer a call according to the rules: all delays first, then the first rule that replaces or drops the answer. An
     answer that is not replaced gets the faults in its body."""
-    for strike in strikes:
-        if strike.rule.kind is FaultKind.DELAY:
-            await asyncio.sleep(strike.rule.seconds)
-    final = _find_final(strikes)
+    for injection in injections:
+        if injection.rule.kind is FaultKind.DELAY:
+            await asyncio.sleep(injection.rule.seconds)
+    final = _find_final(injections)
     reply = await answer() if final is None or final.after else None
     if final is None and reply is not None:
-        await apply_body_faults(strikes, reply)(scope, receive, send)
+        await apply_body_faults(injections, reply)(scope, receive, send)
         return
     if final is None:
         return
@@ -51,20 +51,20 @@ async def go_wrong(
         await _make_fault_reply(final)(scope, receive, send)
 
 
-def apply_body_faults(strikes: Sequence[Strike], reply: Reply) -> Reply:
+def apply_body_faults(injections: Sequence[Injection], reply: Reply) -> Reply:
     """Return the answer with the faults in its body that apply to the call. Only JSON is changed."""
     if JSON not in reply.headers:
         return reply
     body = reply.body
-    for strike in strikes:
-        if strike.rule.kind in BODY_KINDS:
-            body = change_body(body, strike.rule.kind, strike.make_chance(), strike.rule.member)
+    for injection in injections:
+        if injection.rule.kind in BODY_KINDS:
+            body = change_body(body, injection.rule.kind, injection.make_chance(), injection.rule.member)
     return reply if body is reply.body else reply._replace(body=body)
 
 
-def _find_final(strikes: Sequence[Strike]) -> FaultRule | None:
+def _find_final(injections: Sequence[Injection]) -> FaultRule | None:
     """Return the first rule that replaces or drops the answer, or None."""
-    others = (strike.rule for strike in strikes if strike.rule.kind not in BODY_KINDS)
+    others = (injection.rule for injection in injections if injection.rule.kind not in BODY_KINDS)
     return next((rule for rule in others if rule.kind is not FaultKind.DELAY), None)
 
 

@@ -40,12 +40,12 @@ class Switch(NamedTuple):
     rules: tuple[FaultRule, ...]
 
 
-def _on_api(sentence: str, kind: FaultKind, **facts: Any) -> Switch:
-    return Switch(sentence, (FaultRule(on=FaultPlace.API, kind=kind, **facts),))
+def _on_api(sentence: str, kind: FaultKind, **members: Any) -> Switch:
+    return Switch(sentence, (FaultRule(on=FaultPlace.API, kind=kind, **members),))
 
 
-def _on_webhooks(sentence: str, kind: FaultKind, **facts: Any) -> Switch:
-    return Switch(sentence, (FaultRule(on=FaultPlace.WEBHOOKS, kind=kind, **facts),))
+def _on_webhooks(sentence: str, kind: FaultKind, **members: Any) -> Switch:
+    return Switch(sentence, (FaultRule(on=FaultPlace.WEBHOOKS, kind=kind, **members),))
 
 
 def _in_half_of_the_bodies(sentence: str, kind: FaultKind) -> Switch:
@@ -78,7 +78,7 @@ SWITCHES: Final[dict[str, Switch]] = {
         "Half of the answers and webhooks have an unknown member", FaultKind.UNKNOWN_MEMBER
     ),
     "bodies_words": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have a new word, such as a new payment method", FaultKind.NEW_WORD
+        "Half of the answers and webhooks have an unknown value, such as a new payment method", FaultKind.NEW_WORD
     ),
     "bodies_absent": _in_half_of_the_bodies(
         "Half of the answers and webhooks lack an optional member", FaultKind.ABSENT_MEMBER
@@ -93,7 +93,7 @@ SWITCHES: Final[dict[str, Switch]] = {
         "Half of the answers and webhooks have a text of digits as a number", FaultKind.TEXT_AS_NUMBER
     ),
     "bodies_layout": _in_half_of_the_bodies(
-        "Half of the answers and webhooks have whitespace and another order of members", FaultKind.LAYOUT
+        "Half of the answers and webhooks have extra whitespace and reordered members", FaultKind.LAYOUT
     ),
 }
 
@@ -135,7 +135,7 @@ async def move_clock(visit: Visit) -> Answer:
     return See(CONSOLE, done="clock")
 
 
-async def lay_down_faults(visit: Visit) -> Answer:
+async def replace_fault_rules(visit: Visit) -> Answer:
     """Set the fault rules of the marketplace to the switches that are on and, unless removed, the rules from other
     sources."""
     _check_sandbox(visit)
@@ -143,7 +143,7 @@ async def lay_down_faults(visit: Visit) -> Answer:
     chosen = [rule for name, switch in SWITCHES.items() if visit.form.has(name) for rule in switch.rules]
     others = () if visit.form.has("end_others") else _others(faults)
     rules, rough = (*others, *chosen), visit.form.has("rough")
-    await visit.context.faults.lay_down(Faults(seed=faults.seed, rules=rules, rough=rough))
+    await visit.context.faults.replace_rules(Faults(seed=faults.seed, rules=rules, rough=rough))
     return See(CONSOLE, done="faults")
 
 

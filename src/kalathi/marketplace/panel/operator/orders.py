@@ -151,7 +151,7 @@ async def act(visit: Visit) -> Answer:
     return See(_path(visit), done="order")
 
 
-async def ask_return(visit: Visit) -> Answer:
+async def request_return(visit: Visit) -> Answer:
     """Request a return for the customer. Raises ORDER_STATUS, INVALID_PARAMETER."""
     content = with_quantities(visit.form.nested())
     if "line_items" not in content:
