@@ -52,6 +52,12 @@ def report_unreachable(url: str, error: Exception) -> OperatorError:
     return OperatorError(sentence, [ErrorEntry(code=UNREACHABLE, messages=[sentence])])
 
 
+def read_sentences(answer: bytes) -> str:
+    """Return the sentences of an error envelope. Empty if the answer is not an error envelope."""
+    envelope = read_envelope(answer)
+    return "" if envelope is None else envelope.sentences()
+
+
 def read_envelope(answer: bytes) -> ErrorEnvelope | None:
     """Return the error envelope, or None if the answer is something else."""
     try:

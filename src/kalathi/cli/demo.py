@@ -20,8 +20,8 @@ def demo(once: bool, seed: int) -> None:
     kalathi demo --once        ends by itself
     kalathi demo               goes on with traffic until Ctrl-C
     """
+    from kalathi.operator_calls import OperatorError
     from kalathi.simulation.demo import Demo, fresh_folder
-    from kalathi.simulation.operator import OperatorError
     from kalathi.simulation.processes import ProcessFailedError
 
     OUTPUT.stay(until_reader_leaves=not once)

@@ -63,8 +63,8 @@ def logs(
         for call in reversed(answer["requests"]):
             show(call)
         return
+    from kalathi.operator_calls import OperatorError
     from kalathi.serving import run_loop, until_signal
-    from kalathi.simulation.operator import OperatorError
 
     found_url, found_token = address_and_token(data, url, token)
     OUTPUT.stay(until_reader_leaves=True)
@@ -75,7 +75,8 @@ def logs(
 
 
 async def _follow(url: str, token: str, query: dict[str, Any], number: int, show: Any) -> None:
-    from kalathi.simulation.operator import OperatorClient, OperatorError
+    from kalathi.operator_calls import OperatorError
+    from kalathi.simulation.operator import OperatorClient
 
     last: str | None = None
     per = number

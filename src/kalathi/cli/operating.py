@@ -14,7 +14,7 @@ from kalathi.cli.output import echo_json
 from kalathi.texts import read_text
 
 if TYPE_CHECKING:
-    from kalathi.simulation.operator import OperatorError
+    from kalathi.operator_calls import OperatorError
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -138,7 +138,8 @@ def is_proxy_wanted() -> bool:
 
 def operate(data: Path, url: str, token: str, call: Callable[[Any], Any]) -> Any:
     """Run one call of the operator's API and return its answer. End with a message if it fails."""
-    from kalathi.simulation.operator import OperatorClient, OperatorError
+    from kalathi.operator_calls import OperatorError
+    from kalathi.simulation.operator import OperatorClient
 
     async def run(found_url: str, found_token: str) -> Any:
         async with OperatorClient(found_url, found_token, uses_proxy=is_proxy_wanted()) as operator:

@@ -14,7 +14,8 @@ from kalathi.cli.junit import Case, Result, render_junit
 from kalathi.cli.operating import Market, fail, operate
 from kalathi.cli.output import echo_json
 from kalathi.cli.tables import paint_state
-from kalathi.simulation.operator import OperatorClient, OperatorError
+from kalathi.operator_calls import OperatorError
+from kalathi.simulation.operator import OperatorClient
 from kalathi.simulation.outcomes import FIRST_ATTEMPTS_SECONDS, WebhookOutcome, webhook_outcomes
 from kalathi.terminal import in_one_line
 

@@ -33,7 +33,8 @@ def simulate(
     if match is None:
         fail(f"--for {duration}: give a number with s, m or h, such as 60s.")
     seconds = int(match[1]) * _UNITS[match[2]]
-    from kalathi.simulation.operator import OperatorClient, OperatorError
+    from kalathi.operator_calls import OperatorError
+    from kalathi.simulation.operator import OperatorClient
     from kalathi.simulation.traffic import Traffic, show_counts
 
     found_url, found_token = address_and_token(data, url, token)

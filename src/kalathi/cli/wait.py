@@ -141,7 +141,7 @@ def _split(states: str) -> tuple[str, ...]:
 def _run(market: Market, condition: _Condition, seconds: float) -> dict[str, Any]:
     """Return the answer when the condition holds. End with a message if it does not hold in time, or if the marketplace
     refuses the call."""
-    from kalathi.simulation.operator import OperatorError
+    from kalathi.operator_calls import OperatorError
 
     try:
         answer, problem = asyncio.run(_wait_until(market, condition, seconds))
@@ -175,7 +175,7 @@ async def _wait_until(market: Market, condition: _Condition, seconds: float) -> 
 
 
 async def _call_once(operator: "OperatorClient", condition: _Condition, seconds: float) -> tuple[dict[str, Any], str]:
-    from kalathi.simulation.operator import OperatorError
+    from kalathi.operator_calls import OperatorError
 
     query = {**condition.query, "wait": round(seconds, 3)}
     if condition.member:

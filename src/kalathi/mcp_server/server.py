@@ -30,7 +30,8 @@ from kalathi.mcp_server.answers import render_answer
 from kalathi.mcp_server.tool import Arguments, CallOperator, ToolError
 from kalathi.mcp_server.tool import Tool as TableTool
 from kalathi.mcp_server.tools import TOOLS
-from kalathi.simulation.operator import OperatorClient, OperatorError
+from kalathi.operator_calls import OperatorError
+from kalathi.simulation.operator import OperatorClient
 
 _INSTRUCTIONS: Final = (
     "Kalathi is an open implementation of Skroutz Smart Cart. These tools show one running marketplace with the"

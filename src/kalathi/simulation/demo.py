@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from kalathi.operator_calls import OperatorError
 from kalathi.simulation.catalogue import BOOKS, CUSTOMERS, ELECTRONICS, DemoShop
-from kalathi.simulation.operator import OperatorClient, OperatorError
+from kalathi.simulation.operator import OperatorClient
 from kalathi.simulation.processes import KalathiProcess
 from kalathi.simulation.story import Story
 

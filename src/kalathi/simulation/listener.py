@@ -23,7 +23,7 @@ from kalathi.marketplace.listening.messages import (
 from kalathi.marketplace.webhooks.answer import Answer, explanation_of
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from kalathi.merchant.client.transport import is_this_machine
-from kalathi.simulation.operator import sentences_of
+from kalathi.operator_calls import read_sentences
 
 _LARGEST_EVENT_BYTES: Final = 16_000_000
 _AT_ONCE: Final = 64
@@ -152,7 +152,7 @@ class Listener:
                     await self._serve(connection)
             except websockets.InvalidStatus as error:
                 if error.response.status_code < 500 or not was_open:
-                    sentence = sentences_of(bytes(error.response.body or b""))
+                    sentence = read_sentences(bytes(error.response.body or b""))
                     if error.response.status_code == 404:
                         sentence = f"There is no shop {self._shop_id}. `kalathi shop list` shows the shops."
                     raise RefusedError(sentence or _not_ours(error.response.status_code)) from None

@@ -1,33 +1,18 @@
-"""A client of the operator's API, for the demo and the command line."""
+"""A client of the operator's API for programs with an event loop."""
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 import niquests
 
-from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode, encode
-from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
+from kalathi.contract.codec import encode
 from kalathi.merchant.client.transport import environment
+from kalathi.operator_calls import add_query, find_wait, read_refusal, report_unreachable
 
-UNREACHABLE: Final = "unreachable"
 _SECONDS: Final = 30.0
-
-
-class OperatorError(Exception):
-    """The marketplace refused the call, or could not be reached. The text is for a person. `errors` are the entries of
-    the answer's error envelope, or one entry with the code UNREACHABLE."""
-
-    def __init__(self, sentence: str, errors: Sequence[ErrorEntry]) -> None:
-        super().__init__(sentence)
-        self.errors = tuple(errors)
-
-    @property
-    def is_unreachable(self) -> bool:
-        """Whether the marketplace did not answer."""
-        return any(entry.code == UNREACHABLE for entry in self.errors)
 
 
 class OperatorClient:
@@ -60,9 +45,7 @@ class OperatorClient:
     ) -> dict[str, Any]:
         """Run any call of the operator's API and return its answer. Members of the query that are None are left out.
         `seconds` is the time limit, to which a `wait` of the query is added. Raises OperatorError."""
-        given = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        seconds += float(given.get("wait", 0))
-        return await self._call(method, f"{path}?{urlencode(given)}" if given else path, body, seconds=seconds)
+        return await self._call(method, add_query(path, query), body, seconds=seconds + find_wait(query))
 
     async def add_shop(self, shop: dict[str, Any]) -> tuple[str, str]:
         """Create a shop. Return its id and its API token."""
@@ -165,38 +148,13 @@ class OperatorClient:
                 **environment(self._url, uses_proxy=self._uses_proxy),
             )
         except niquests.RequestException as error:
-            sentence = (
-                f"The marketplace at {self._url} does not answer ({type(error).__name__}). Is `kalathi serve` running?"
-            )
-            raise OperatorError(sentence, [ErrorEntry(code=UNREACHABLE, messages=[sentence])]) from None
+            raise report_unreachable(self._url, error) from None
         answer = response.content or b""
         if response.status_code not in {200, 201}:
-            raise _refusal_of(answer, response.status_code)
+            raise read_refusal(answer, response.status_code)
         decoded: dict[str, Any] = msgspec.json.decode(answer)
         return decoded
 
 
 def _faults_path(shop_id: str | None) -> str:
     return "/marketplace/faults" if shop_id is None else f"/marketplace/shops/{quote(shop_id, safe='')}/faults"
-
-
-def sentences_of(answer: bytes) -> str:
-    """Return the sentences of an error envelope. Empty if the answer is not an error envelope."""
-    envelope = _read_envelope(answer)
-    return "" if envelope is None else envelope.sentences()
-
-
-def _refusal_of(answer: bytes, status: int | None) -> OperatorError:
-    envelope = _read_envelope(answer)
-    if envelope is not None and envelope.errors:
-        return OperatorError(envelope.sentences(), envelope.errors)
-    sentence = f"The marketplace answered {status}."
-    return OperatorError(sentence, [ErrorEntry(code=f"status_{status}", messages=[sentence])])
-
-
-def _read_envelope(answer: bytes) -> ErrorEnvelope | None:
-    """Return the error envelope, or None if the answer is something else."""
-    try:
-        return decode(answer, ErrorEnvelope)
-    except (UnreadableBodyError, UnexpectedShapeError):
-        return None

@@ -1,10 +1,11 @@
 """Read the outcomes of the webhooks of orders and returns from the delivery log."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from kalathi.contract.words import ReturnEventType
+from kalathi.operator_calls import are_settled
 from kalathi.simulation.operator import OperatorClient
 
 # Longer than the usual time limit of a webhook.
@@ -60,24 +61,9 @@ async def webhook_outcomes(
     ends_at = loop.time() + limit_seconds
     while True:
         entries = [entry for subject in subjects for entry in await operator.deliveries(subject)]
-        if _is_settled(entries) or loop.time() > ends_at:
+        if are_settled(entries) or loop.time() > ends_at:
             return [await _outcome(operator, entry) for entry in entries]
         await asyncio.sleep(_POLL_SECONDS)
-
-
-def _is_settled(entries: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether every webhook was tried. An update of a return has no delivery until the return's first event was
-    delivered. Then the marketplace plans one, a moment later."""
-    opened = {
-        entry["subject"]
-        for entry in entries
-        if entry["event_type"] == ReturnEventType.CREATED and entry["state"] == "delivered"
-    }
-    is_planned_later = any(
-        entry["event_type"] == ReturnEventType.UPDATED and entry["state"] == "not_sent" and entry["subject"] in opened
-        for entry in entries
-    )
-    return not is_planned_later and all(entry["state"] != "pending" or entry["attempts"] for entry in entries)
 
 
 async def _outcome(operator: OperatorClient, entry: dict[str, Any]) -> WebhookOutcome:

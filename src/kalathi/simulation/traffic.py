@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from kalathi.contract.requests import RejectedLine
 from kalathi.merchant.client import AsyncClient, MarketplaceError, UnreachableError
+from kalathi.operator_calls import OperatorError
 from kalathi.simulation.catalogue import BOOKS, ELECTRONICS
-from kalathi.simulation.operator import OperatorClient, OperatorError
+from kalathi.simulation.operator import OperatorClient
 
 _NAMES: Final = ("Ελένη", "Γιώργος", "Μαρία", "Νίκος", "Κατερίνα", "Δημήτρης", "Άννα", "Κώστας")
 _SURNAMES: Final = ("Παπαδοπούλου", "Νικολάου", "Γεωργίου", "Ιωάννου", "Δήμου", "Οικονόμου")
