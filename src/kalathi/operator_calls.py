@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from kalathi.contract.codec import UnexpectedShapeError, UnreadableBodyError, decode
-from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
+from kalathi.contract.errors import ErrorEntry, read_envelope
 from kalathi.contract.words import ReturnEventType
 
 # The code of an error that a client makes, because no marketplace answered.
@@ -50,20 +49,6 @@ def report_unreachable(url: str, error: Exception) -> OperatorError:
     """Return the error of a call that got no answer."""
     sentence = f"The marketplace at {url} does not answer ({type(error).__name__}). Is `kalathi serve` running?"
     return OperatorError(sentence, [ErrorEntry(code=UNREACHABLE, messages=[sentence])])
-
-
-def read_sentences(answer: bytes) -> str:
-    """Return the sentences of an error envelope. Empty if the answer is not an error envelope."""
-    envelope = read_envelope(answer)
-    return "" if envelope is None else envelope.sentences()
-
-
-def read_envelope(answer: bytes) -> ErrorEnvelope | None:
-    """Return the error envelope, or None if the answer is something else."""
-    try:
-        return decode(answer, ErrorEnvelope)
-    except (UnreadableBodyError, UnexpectedShapeError):
-        return None
 
 
 def are_settled(deliveries: Sequence[Mapping[str, Any]]) -> bool:

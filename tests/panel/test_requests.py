@@ -46,7 +46,7 @@ async def test_a_refused_call_is_on_the_page_with_its_body_answer_and_a_curl_com
     assert found is not None
     assert found[2] == answer.headers["request-id"]
     shown = await visitor.get(found[1])
-    assert "pickup_window: 7 is not valid" in shown.html
+    assert re.search(r'<p class="lines">[^<]*pickup_window: 7 is not valid', shown.html)
     assert f"curl -i -X POST \\\n  http://market/merchants/ecommerce/orders/{code}/accept" in shown.html
     assert "$TOKEN" in shown.html
     assert shop.token not in shown.html

@@ -11,6 +11,7 @@ import msgspec
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from kalathi.contract.errors import read_sentences
 from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.listening.messages import (
     MOST_ANSWER_CHARACTERS,
@@ -23,7 +24,6 @@ from kalathi.marketplace.listening.messages import (
 from kalathi.marketplace.webhooks.answer import Answer, explanation_of
 from kalathi.marketplace.webhooks.sending import WebhookSender
 from kalathi.merchant.client.transport import is_this_machine
-from kalathi.operator_calls import read_sentences
 
 _LARGEST_EVENT_BYTES: Final = 16_000_000
 _AT_ONCE: Final = 64

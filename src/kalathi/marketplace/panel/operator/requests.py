@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from kalathi.contract.errors import read_sentences
 from kalathi.curl import render_curl
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.panel import json_view
@@ -43,6 +44,8 @@ async def show_request(visit: Visit) -> Answer:
         "call": call,
         "body": _show_body(call.body),
         "answer": _show_body(call.answer),
+        # A refusal's sentences. In the coloured JSON they are folded.
+        "sentences": read_sentences(call.answer.encode()) if call.error else "",
         "curl": render_curl(
             visit.context.terms.public_url + call.path, call.method, call.headers, call.body, separator=" \\\n  "
         ),
