@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ use_memory(os.environ)
 pytest.register_assert_rewrite(
     "tests.market", "tests.virtual.life", "tests.virtual.life_returns", "tests.browser.browsing"
 )
+
+from tests.market import Market, Shop, open_market  # noqa: E402  (after its assertions are registered)
 
 # No deadline: these machines are shared, and a slow moment is no fault of the code. A failing example is printed with
 # the blob that reproduces it.
@@ -64,6 +66,19 @@ def sealed_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(socket.socket, "connect", refuse)
     yield
+
+
+@pytest.fixture
+async def market(tmp_path: Path) -> AsyncIterator[Market]:
+    """A whole marketplace in this process, with an empty database."""
+    async with open_market(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def shop(market: Market) -> Shop:
+    """A shop of the marketplace with two listings."""
+    return await market.shop()
 
 
 @pytest.fixture

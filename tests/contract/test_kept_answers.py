@@ -1,26 +1,10 @@
 """The kept answers of GET of an order: every change is seen at the next call."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from tests.market import Market, Shop, open_market
+from tests.market import Market, Shop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    """A marketplace."""
-    async with open_market(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def shop(market: Market) -> Shop:
-    """Its shop."""
-    return await market.shop()
 
 
 async def _warm(shop: Shop, code: str) -> None:

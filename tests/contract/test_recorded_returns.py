@@ -1,7 +1,6 @@
 """The recorded bodies of returns, their webhook, their review and the warehouse against what is really sent; and
 readers that take what was recorded and the forms that the contract says they must."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from kalathi.contract.fbs import ProductList, PurchaseOrderLineList, PurchaseOrd
 from kalathi.contract.requests import PurchaseOrderRequest, ReviewRequest, SupplierRequest
 from kalathi.contract.returns import ReturnBody
 from kalathi.contract.webhooks import ReturnEvent, decode_event
-from tests.market import Market, Shop, open_market
+from tests.market import Market, Shop
 from tests.shapes import has_the_shape, has_the_values
 from tests.virtual.returning import HOOK, delivered, operate, request_return, review
 from tests.virtual.warehousing import announce, receive, supplier
@@ -25,12 +24,6 @@ EXAMPLES = Path(__file__).parents[1] / "data" / "examples"
 
 def _read(name: str) -> Any:
     return msgspec.json.decode((EXAMPLES / f"{name}.json").read_bytes())
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with open_market(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,6 @@ from kalathi.marketplace.request_log.model import CallFilter
 from tests.market import ACCEPT, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with open_market(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def shop(market: Market) -> Shop:
-    return await market.shop()
 
 
 async def logged(market: Market, query: str = "") -> list[dict[str, Any]]:

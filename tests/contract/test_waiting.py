@@ -2,25 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from tests.market import Market, Shop, open_market
+from tests.market import Market, Shop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with open_market(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def shop(market: Market) -> Shop:
-    return await market.shop()
 
 
 async def test_a_call_waits_until_an_order_is_accepted(market: Market, shop: Shop) -> None:

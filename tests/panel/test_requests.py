@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,6 @@ from tests.market import OPERATOR_TOKEN, Market, Shop, open_market
 from tests.panel.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with open_market(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def shop(market: Market) -> Shop:
-    return await market.shop()
 
 
 async def sign_in(market: Market) -> Visitor:

@@ -1,22 +1,14 @@
 """Suppliers and purchase orders (docs/contract.md#section-9): what is taken, what is refused, and whose they are."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.market import OPERATOR_TOKEN, Market, Shop, open_market
+from tests.market import OPERATOR_TOKEN, Market, Shop
 from tests.virtual.warehousing import announce, in_warehouse, receive, supplier
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with open_market(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

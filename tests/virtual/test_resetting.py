@@ -1,23 +1,15 @@
 """Reset of one shop: everything that happened to it is gone, other shops keep theirs, and jobs in flight do no harm."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.kernel.storage.schema import METADATA
 from kalathi.marketplace.sandbox.resetting import RESET_TABLES
-from tests.market import Market, Shop, open_market, until
+from tests.market import Market, Shop, until
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with open_market(tmp_path) as opened:
-        yield opened
 
 
 async def count_rows(market: Market, shop_id: str) -> dict[str, int]:

@@ -1,24 +1,16 @@
 """The return webhook, sentence by sentence of the contract's section 8."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.market import Market, Shop, open_market
+from tests.market import Market, Shop
 from tests.virtual.returning import HOOK, delivered, operate, request_return, review, sent_events, show
 
 pytestmark = pytest.mark.anyio
 
 CREATED = ("created", "pending_merchant_review", set[str]())
 APPROVED = ("updated", "returning", {"state", "courier", "returning_address"})
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with open_market(tmp_path) as opened:
-        yield opened
 
 
 async def _shop(market: Market, **facts: object) -> Shop:

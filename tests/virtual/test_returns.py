@@ -1,22 +1,14 @@
 """Returns in a whole marketplace: what they do to their order, and that no piece comes back twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.market import OPERATOR_TOKEN, Market, Shop, open_market
+from tests.market import OPERATOR_TOKEN, Market, Shop
 from tests.virtual.returning import HOOK, delivered, operate, request_return, review, show
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with open_market(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture

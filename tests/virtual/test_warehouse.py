@@ -2,8 +2,7 @@
 
 import asyncio
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -16,17 +15,11 @@ from kalathi.marketplace.orders.documents import note_facts, voucher_facts
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.queries import find_order
 from kalathi.marketplace.orders.terms import Terms
-from tests.market import CUSTOMER, NOON, OPERATOR_TOKEN, Market, Shop, open_market
+from tests.market import CUSTOMER, NOON, OPERATOR_TOKEN, Market, Shop
 from tests.virtual.returning import operate, request_return, review, show
 from tests.virtual.warehousing import announce, in_warehouse, receive, stocked, supplier
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with open_market(tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture
