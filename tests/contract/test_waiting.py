@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from kalathi.marketplace.web.waiting import Waits
 from tests.market import Market, Shop
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +96,20 @@ async def test_a_process_that_ends_answers_its_waiting_calls(market: Market, sho
     await asyncio.sleep(0.05)  # Let the call begin to wait.
     market.marketplace.hang_up()
     assert (await asyncio.wait_for(waiting, 10))["requests"] == []
+
+
+async def test_one_call_too_many_is_answered_at_once(market: Market) -> None:
+    waits = Waits(market.marketplace.database, most=1)
+
+    async def read() -> int:
+        return 0
+
+    first = asyncio.create_task(waits.wait_until(read, bool, 30))
+    await asyncio.sleep(0.05)  # Let it begin to wait.
+    assert await asyncio.wait_for(waits.wait_until(read, bool, 30), 10) == 0
+    assert not first.done()
+    waits.close()
+    assert await asyncio.wait_for(first, 10) == 0
 
 
 WRONG = (

@@ -16,7 +16,7 @@ import pytest
 
 from kalathi.marketplace.kernel.storage import backups
 from kalathi.marketplace.kernel.storage.backup_sqlite import restore_sqlite
-from kalathi.marketplace.kernel.storage.backups import BackupError
+from kalathi.marketplace.kernel.storage.backups import BackupError, open_backup
 from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.storage.schema import METADATA
 from tests.databases import drop_postgres, empty_postgres, fresh_postgres
@@ -160,14 +160,16 @@ async def test_a_truncated_or_altered_backup_restores_nothing(tmp_path: Path) ->
     async with _backup(tmp_path) as file:
         whole = file.read_bytes()
         spoiled = tmp_path / "spoiled.kalathi"
-        for at in range(0, len(whole), len(whole) // 15):
+        # The end of the file is its directory, where most bytes mean something.
+        places = [*range(0, len(whole), len(whole) // 15), *range(len(whole) - 2500, len(whole), 13)]
+        for at in places:
             for content in (whole[:at], whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]):
                 spoiled.write_bytes(content)
                 target = tmp_path / "b" / "kalathi.db"
                 try:
-                    with zipfile.ZipFile(spoiled) as archive:
+                    with open_backup(spoiled) as archive:
                         restore_sqlite(archive, target, lambda *_: None)
-                except (BackupError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+                except BackupError:
                     assert not target.exists()
                     assert {path.name for path in target.parent.glob("*")} <= {"kalathi.db.lock"}
                 else:

@@ -36,6 +36,9 @@ def make_request(case: Any, known: dict[str, str]) -> tuple[str, bytes, dict[str
     for name, value in parts.items():
         path = path.replace("{" + name + "}", quote(str(value), safe=""))
     query = {name: value for name, value in (case.query or {}).items() if value is not None}
+    if query.get("wait"):
+        # A valid value is up to a minute. Invalid ones are refused at once.
+        query["wait"] = 0.01 if isinstance(query["wait"], int | float) and 0 <= query["wait"] <= 60 else query["wait"]
     path += "?" + urlencode(query, doseq=True) if query else ""
     headers = {str(name): str(value) for name, value in (case.headers or {}).items()}
     if isinstance(case.body, bytes):

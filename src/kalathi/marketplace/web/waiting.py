@@ -18,13 +18,18 @@ T = TypeVar("T")
 
 LONGEST_WAIT_SECONDS: Final = 60
 _AT_LEAST_EVERY_SECONDS: Final = 0.5
+# Calls that wait at the same time in one process. Another one is answered at once, because each costs two readings a
+# second.
+_MOST_WAITING: Final = 500
 
 
 class Waits:
     """The waiting calls of this process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, most: int = _MOST_WAITING) -> None:
+        """`most` is the number of calls that may wait at the same time."""
         self._database = database
+        self._most = most
         self._signals: set[asyncio.Event] = set()
         self._is_closed = False
 
@@ -40,7 +45,7 @@ class Waits:
 
         It reads again after each commit that adds rows to `tables`, and when `signal` is set."""
         signal = signal or asyncio.Event()
-        until = time.monotonic() + seconds
+        until = time.monotonic() + (seconds if len(self._signals) < self._most else 0)
         with self._listen(signal, tables):
             while True:
                 signal.clear()

@@ -26,6 +26,12 @@ _FORMAT: Final = 1
 _ABOUT: Final = "backup.json"
 _ROWS_AT_ONCE: Final = 500
 _LENGTH: Final = struct.Struct(">I")
+# The errors of reading a damaged archive. A wrong offset is an OSError, a wrong flag a NotImplementedError or a
+# RuntimeError (compression, encryption).
+_DAMAGES: Final = (
+    *(KeyError, EOFError, OSError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, msgspec.MsgspecError),
+)
 _COLUMN: Final = re.compile(r"[a-z_]+")
 _SHAPE: Final = re.compile(r"(?!0000)[0-9]{4}")
 # Tables about running processes, which mean nothing later, and the version, which `backup.json` has.
@@ -105,8 +111,8 @@ def read_about(archive: zipfile.ZipFile) -> About:
     """Return the backup's description. Raises BackupError."""
     try:
         about = msgspec.json.decode(archive.read(_ABOUT), type=About)
-    except (KeyError, msgspec.MsgspecError, zipfile.BadZipFile):
-        raise BackupError("The file is not a backup of Kalathi.") from None
+    except _DAMAGES:
+        raise BackupError("The file is not a backup of Kalathi, or it is damaged.") from None
     if not _SHAPE.fullmatch(about.shape):
         raise BackupError("The file is not a backup of Kalathi: its tables are not described.")
     if about.format != _FORMAT or about.shape > HEAD:
@@ -125,7 +131,7 @@ def open_backup(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a backup. Raises BackupError, also for a truncated file."""
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):  # The latter for a zip version that does not exist.
         raise BackupError(f"{path} is no whole backup of Kalathi.") from None
     except OSError as error:
         raise BackupError(f"{path} cannot be read: {error.strerror or error}.") from None
@@ -159,7 +165,7 @@ def restore_rows(archive: zipfile.ZipFile, table: str, insert: Callable[[list[Ro
             for group in _read_groups(member):
                 insert(group)
                 count += len(group)
-    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, struct.error, msgspec.MsgspecError):
+    except _DAMAGES:
         raise BackupError(f"The backup is damaged: its table {table} cannot be read.") from None
     return count
 
