@@ -24,7 +24,8 @@ function receive(string $method, array $query, array $headers, string $body): ar
     if ($key === false || $key === '') {
         return [500, 'RECEIVER_KEY is missing: set it to a secret, and give the webhook URL the same key.'];
     }
-    if ($method !== 'POST' || !hash_equals($key, (string) ($query['key'] ?? ''))) {
+    $given = $query['key'] ?? ''; // `?key[]=x` makes it an array.
+    if ($method !== 'POST' || !is_string($given) || !hash_equals($key, $given)) {
         return [404, 'There is no such page.'];
     }
     $secrets = array_filter(explode(',', getenv('RECEIVER_SECRETS') ?: ''));
@@ -38,8 +39,9 @@ function receive(string $method, array $query, array $headers, string $body): ar
     $isNew = store_event($body);
     // The same event can come more than once. An order that is answered already is not open any more, so accepting it
     // again after a lost answer does no harm.
-    if ($event['event_type'] === 'new_order' && isset($event['order']['code'])) {
-        return accept_order((string) $event['order']['code']);
+    $code = $event['order']['code'] ?? null;
+    if ($event['event_type'] === 'new_order' && is_string($code)) {
+        return accept_order($code);
     }
     return [200, $isNew ? 'Stored.' : 'Stored before.'];
 }

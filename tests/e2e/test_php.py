@@ -39,17 +39,19 @@ async def _receiver(folder: Path, port: int, marketplace: str, **variables: str)
         "RECEIVER_FOLDER": str(folder / "events"),
         "PATH": os.environ["PATH"],
     }
+    log = (folder / "php.log").open("wb")
     process = await asyncio.create_subprocess_exec(
         *("php", "-d", "display_errors=1", "-S", f"127.0.0.1:{port}", str(ROOT / "examples/receiver.php")),
         env=environment | variables,
         stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=log,
     )
     try:
         yield f"http://127.0.0.1:{port}/?key=change-me"
     finally:
         process.terminate()
         await process.wait()
+        log.close()
 
 
 async def _post(url: str, body: bytes, headers: dict[str, str] | None = None) -> int:
@@ -76,6 +78,19 @@ async def test_a_receiver_in_php_stores_each_event_once(tmp_path: Path) -> None:
         assert await _post(url.replace("change-me", "guessed"), UPDATE) == 404
         assert await _post(url.partition("?")[0], UPDATE) == 404
         assert len(_events(tmp_path)) == 2
+
+
+async def test_arrays_in_place_of_texts_cause_no_php_warning(tmp_path: Path) -> None:
+    async with _receiver(tmp_path, free_port(), "http://127.0.0.1:1") as url:
+        body = b'{"event_type":"new_order","order":{"code":["a"]}}'
+        assert await _post(url, body) == 200
+        assert await _post(url, b'{"event_type":"new_order","order":"a"}') == 200
+        assert await _post(url, b'{"event_type":["new_order"]}') == 200
+        assert await _post(url.replace("key=", "key[]="), UPDATE) == 404
+        assert await _post(f"{url}&key[]=x", UPDATE) == 404
+    log = (tmp_path / "php.log").read_text()
+    assert "Accepted" in log
+    assert "Warning" not in log
 
 
 async def test_a_receiver_in_php_that_cannot_store_an_event_answers_500(tmp_path: Path) -> None:
