@@ -124,6 +124,29 @@ def test_every_answer_is_bounded(value: Any) -> None:
     assert note.startswith("This answer is cut: ")
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("show_order", {"code": "x" * 100_000}),
+        ("list_orders", {"per": "x" * 100_000}),
+        ("x" * 100_000, {}),
+        ("read_docs", {"page": "x" * 100_000}),
+    ],
+)
+async def test_every_error_text_is_bounded(tool: str, arguments: Arguments) -> None:
+    async def refuse(method: str, path: str, *_: Any, **__: Any) -> dict[str, Any]:
+        raise ToolError(f"{method} {path} was refused. Try another one.")
+
+    async with Client(make_server(refuse, writes=False)) as client:
+        answer = await client.call_tool(tool, arguments)
+    [content] = answer.content
+    assert isinstance(content, TextContent)
+    assert answer.is_error
+    assert len(content.text) <= 2_100
+    assert "characters are left out here" in content.text
+    assert content.text[-1] == "."
+
+
 def test_pages_of_a_checkout_and_of_an_installation_are_found_and_no_other_folder(tmp_path: Path) -> None:
     assert find_folder(ROOT / "src" / "kalathi") == ROOT / "docs"
     installed = tmp_path / "site-packages" / "kalathi"

@@ -5,6 +5,9 @@ from typing import Any, Final, NamedTuple
 
 MOST_CHARACTERS: Final = 40_000
 _MOST_NOTES: Final = 10
+# The text of an error can repeat an argument. Its end often has the advice.
+_ERROR_START: Final = 1_500
+_ERROR_END: Final = 500
 
 
 class Limits(NamedTuple):
@@ -33,6 +36,14 @@ def render_answer(value: Any) -> list[str]:
         return [text]
     more = f", and {len(cuts) - _MOST_NOTES} more" if len(cuts) > _MOST_NOTES else ""
     return [text, f"This answer is cut: {', '.join(cuts[:_MOST_NOTES])}{more}. Request one entry, or a smaller `per`."]
+
+
+def render_error(text: str) -> str:
+    """Return the text of an error; of a long one, its start and its end."""
+    left_out = len(text) - _ERROR_START - _ERROR_END
+    if left_out <= 0:
+        return text
+    return f"{text[:_ERROR_START]} ... {left_out} characters are left out here ... {text[-_ERROR_END:]}"
 
 
 def _cut(value: Any, limits: Limits, path: str, cuts: list[str]) -> Any:

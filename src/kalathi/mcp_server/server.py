@@ -26,7 +26,7 @@ from mcp_types import (
 )
 
 from kalathi import __version__
-from kalathi.mcp_server.answers import render_answer
+from kalathi.mcp_server.answers import render_answer, render_error
 from kalathi.mcp_server.tool import Arguments, CallOperator, ToolError
 from kalathi.mcp_server.tool import Tool as TableTool
 from kalathi.mcp_server.tools import TOOLS
@@ -122,7 +122,7 @@ def make_server(call: CallOperator, *, writes: bool) -> Server[Any]:
         try:
             answer = await _find_tool(allowed, params.name, given).run(given, call)
         except (OperatorError, ToolError) as error:
-            return _result([str(error)], is_error=True)
+            return _result([render_error(str(error))], is_error=True)
         return _result(render_answer(answer))
 
     return Server(
