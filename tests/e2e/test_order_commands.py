@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -150,7 +151,9 @@ async def test_a_return_lives_from_its_request_to_its_inspection(tmp_path: Path)
         name = asked["return"]["return_code"]
         [line] = asked["return"]["return_line_items"]
         assert (line["returning_quantity"], line["return_reason"], line["user_comment"]) == (1, "faulty", "Δεν ανάβει")
-        assert "usability_suggestions" in await terminal.run("return", "show", name)
+        shown = await terminal.run("return", "show", name)
+        assert "usability_suggestions" in shown
+        assert re.search(r"^review until +\d{4}-\d\d-\d\d \d\d:\d\d$", shown, re.MULTILINE)
         assert "Comment is required." in await terminal.fail("return", "review", name, "--option", "not_faulty")
         assert await terminal.run("return", "review", name, "--option", "approve") == f"Return {name}: returning\n"
         await terminal.run("return", "hand-over", name, "--tracking-id", "X1", "--tracking-id", "X2")

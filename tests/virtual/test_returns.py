@@ -202,7 +202,7 @@ async def test_returns_are_listed_by_state_and_order_newest_first(market: Market
 async def test_the_operator_sees_a_returns_decision_and_timeline(market: Market, shop: Shop) -> None:
     code = (await request_return(market, await delivered(shop)))["return_code"]
     detail = await market.operate("GET", f"/marketplace/returns/{code}")
-    assert detail["review_until"] == "2026-11-27T08:00:02Z"
+    assert detail["review_until"] == "2026-11-27T10:00:02+02:00"
     await review(shop, code, option="contact_manufacturer", comment=" Ask them. ")
     detail = await market.operate("GET", f"/marketplace/returns/{code}")
     assert detail["decision"] == {

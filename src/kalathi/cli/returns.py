@@ -9,7 +9,7 @@ import click
 from kalathi.cli.completing import complete_codes, complete_shops
 from kalathi.cli.lazy_commands import LazyCommands
 from kalathi.cli.operating import Market, operate, operator_options, page_options, show
-from kalathi.cli.tables import render_history, render_members, render_page, render_table
+from kalathi.cli.tables import render_history, render_members, render_minute, render_page, render_table
 from kalathi.contract.words import ReturnState
 
 
@@ -49,7 +49,7 @@ def _sections(detail: dict[str, Any]) -> Iterable[str]:
             "state": returned["state"],
             "order": returned["order_code"],
             "shop": detail["shop_id"],
-            "review until": detail["review_until"],
+            "review until": detail["review_until"] and render_minute(detail["review_until"]),
             "decision": decision.get("option"),
             "comment": decision.get("comment"),
             "courier": returned.get("courier"),

@@ -5,6 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from kalathi.contract.returns import Return as ReturnOnTheWire
+from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.store import TimelineEntry, timeline
@@ -39,7 +40,7 @@ def return_detail(view: View, code: str) -> ReturnDetail:
     return ReturnDetail(
         returned=wire.render_return(returned),
         shop_id=returned.shop_id,
-        review_until=returned.review_until,
+        review_until=None if returned.review_until is None else athens(returned.review_until),
         decision=returned.decision,
         timeline=timeline(view, returned.shop_id, code),
         deliveries=deliveries(view, returned.shop_id, code),
