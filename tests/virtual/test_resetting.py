@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.kernel.storage.schema import METADATA
@@ -58,8 +59,12 @@ async def test_a_shop_can_be_reset_while_its_webhooks_are_in_flight(market: Mark
     codes = [await shop.place({"A": 1}) for _ in range(3)]
     await until(lambda: market.network.in_flight["http://shop/"] > 0)
     await market.operate("POST", f"/marketplace/shops/{shop.id}/reset")
-    gate.set()
+    with capture_logs() as lines:
+        gate.set()
+        await until(lambda: any(line["log_level"] == "warning" for line in lines))
     await market.settle()
+    warnings = {(line["event"], line["kind"], line["shop_id"]) for line in lines if line["log_level"] == "warning"}
+    assert warnings == {("outcome_outdated", "delivery", shop.id)}, "no shop has another owner"
     assert sum((await count_rows(market, shop.id)).values()) == 0
     for code in codes:
         await market.operate("GET", f"/marketplace/orders/{code}", status=404)

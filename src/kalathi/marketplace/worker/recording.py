@@ -98,7 +98,7 @@ class Recorder:
                 kept.append(result)
             elif refusal is None or isinstance(refusal, ConditionFailedError):
                 if refusal is not None:
-                    note_lost(result.row)
+                    log_outdated(result.row)
                 self._settled(result)
             else:
                 # Repeated at once, the job would be repeated for ever.
@@ -124,6 +124,7 @@ class Recorder:
         return changes
 
 
-def note_lost(row: DueRow) -> None:
-    """Log that a job's outcome was not written, because its row or the owner of its shard has changed."""
-    _log.warning("ownership_lost", kind=row.kind, shop_id=row.shop_id, subject=row.subject)
+def log_outdated(row: DueRow) -> None:
+    """Log that a job's outcome was not written, because its row or the owner of its shard has changed. The refused
+    write does not say which of the two."""
+    _log.warning("outcome_outdated", kind=row.kind, shop_id=row.shop_id, subject=row.subject)

@@ -19,7 +19,7 @@ from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.worker.job_kinds import Job, JobKind
 from kalathi.marketplace.worker.job_queue import JobQueue
 from kalathi.marketplace.worker.ownership import Ownership
-from kalathi.marketplace.worker.recording import Recorder, Result, note_lost
+from kalathi.marketplace.worker.recording import Recorder, Result, log_outdated
 
 _log = structlog.get_logger("kalathi.worker")
 
@@ -367,6 +367,6 @@ class Worker:
 def _not_written(row: DueRow, error: Exception) -> None:
     """Log an outcome that was not written. The job runs again."""
     if isinstance(error, ConditionFailedError):
-        note_lost(row)
+        log_outdated(row)
     else:
         _log.error("outcome_not_written", kind=row.kind, subject=row.subject, error=str(error))
