@@ -156,3 +156,40 @@ def test_a_table_of_the_faults_command_is_not_a_list_of_declared_faults(tmp_path
     assert configuration is not None
     assert configuration.declared == {"faults": [{"on": "api", "kind": "drop"}]}
     assert defaults_of(configuration, main) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("port = 0\n\nprot = 1\n", "line 3: there is no setting prot"),
+        ("port = 0\n[serve]\n# a comment\nprot = 1\n", "line 4: there is no setting prot"),
+        ("\n[listne]\nforward = 'x'\n", "line 2: there is no table listne"),
+        ("\n[shop]\n[shop.add]\nnmae = 'x'\n", "line 4: there is no setting nmae of shop.add"),
+        ("[shop.add]\ndomain = 'x'\n[shop.sub]\n", "line 3: there is no setting sub of shop"),
+    ],
+)
+def test_an_unknown_setting_is_reported_with_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(text, "utf-8")
+    result = CliRunner().invoke(main, ["--config", str(path), "serve", "--check"])
+    assert result.output == f"kalathi: {path} {sentence}.\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "shops = " + "[" * 3000 + "]" * 3000,
+        "shops = " + "[" * 300 + "]" * 300,
+        "shops = " + "{a = " * 3000 + "1" + "}" * 3000,
+        "shops" + ".a" * 3000 + " = 1",
+        f"[{'a.' * 3000}a]",
+        "port = " + "1" * 5000,
+    ],
+    ids=["lists", "fewer lists", "tables", "keys", "headers", "number"],
+)
+def test_a_settings_file_that_is_nested_too_deep_is_refused_with_a_message(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(text, "utf-8")
+    result = CliRunner().invoke(main, ["--config", str(path), "serve", "--check"])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"kalathi: {path} cannot be read: ")

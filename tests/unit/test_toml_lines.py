@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalathi.marketplace.sandbox.toml_lines import Path, find_line, lines_by_path
+from kalathi.toml_lines import Path, find_line, lines_by_path
 
 TEXT = '''# a comment with [[shops]]
 port = 8090

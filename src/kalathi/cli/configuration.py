@@ -18,6 +18,8 @@ DEFAULT_FILE = Path("kalathi.toml")
 TEXT_VARIABLE = "KALATHI_CONFIG_TEXT"
 _PREFIX = "KALATHI_"
 _DECLARED = frozenset({"shops", "faults", "fault_seed"})
+# Far more than any setting needs. Code that reads nested content by recursion stays within Python's limit.
+_MOST_LEVELS = 100
 
 
 class Configuration(NamedTuple):
@@ -35,6 +37,12 @@ class Configuration(NamedTuple):
             for name, value in self.content.items()
             if name in _DECLARED and not (name == "faults" and isinstance(value, dict))
         }
+
+    def locate(self, *path: str) -> str:
+        """Return the place of a key or a table as messages name it: `kalathi.toml line 14`."""
+        from kalathi.toml_lines import find_line, lines_by_path
+
+        return f"{self.name} line {find_line(lines_by_path(self.text), path)}"
 
 
 def read_configuration(path: Path | None, variables: Mapping[str, str]) -> Configuration | None:
@@ -56,22 +64,36 @@ def read_configuration(path: Path | None, variables: Mapping[str, str]) -> Confi
 
 def _parse(name: str, text: str) -> Configuration:
     try:
-        return Configuration(name, text, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(text)
+    except ValueError as error:  # Also of a number with thousands of digits, which is not a TOMLDecodeError.
         raise ValueError(f"{name} cannot be read: {error}") from None
+    except RecursionError:
+        content = None
+    if content is None or _is_too_deep(content):
+        raise ValueError(f"{name} cannot be read: its lists and tables are nested more than {_MOST_LEVELS} levels deep")
+    return Configuration(name, text, content)
+
+
+def _is_too_deep(content: dict[str, Any]) -> bool:
+    level: list[Any] = [content]
+    for _ in range(_MOST_LEVELS):
+        entries = (entry for inner in level for entry in (inner.values() if isinstance(inner, dict) else inner))
+        level = [entry for entry in entries if isinstance(entry, dict | list)]
+    return bool(level)
 
 
 def defaults_of(configuration: Configuration, group: click.Group) -> dict[str, Any]:
     """Return click's default map for the commands of this group.
 
-    Raises ValueError with a sentence that names the file and the unknown setting.
+    Raises ValueError with a sentence that names the file, the line and the unknown setting.
     """
-    path, declared = configuration.name, configuration.declared
+    declared = configuration.declared
     content = {name: value for name, value in configuration.content.items() if name not in declared}
     tables = {name: value for name, value in content.items() if isinstance(value, dict)}
     lines = {name: value for name, value in content.items() if not isinstance(value, dict)}
     # The marketplace's settings may also be in a table `[serve]`.
-    lines |= tables.pop("serve", {})
+    of_serve = tables.pop("serve", {})
+    lines |= of_serve
     defaults: dict[str, Any] = {}
     known = set()
     for names, command in _commands(group):
@@ -82,12 +104,13 @@ def defaults_of(configuration: Configuration, group: click.Group) -> dict[str, A
                 _table_of(defaults, names)[parameter.name] = _convert_value(lines[key], parameter)
     unknown = [key for key in lines if key not in known]
     if unknown:
-        raise ValueError(f"{path}: there is no setting {unknown[0]}")
+        place = ("serve", unknown[0]) if unknown[0] in of_serve else (unknown[0],)
+        raise ValueError(f"{configuration.locate(*place)}: there is no setting {unknown[0]}")
     for name, table in tables.items():
         owner = group.commands.get(name)
         if owner is None:
-            raise ValueError(f"{path}: there is no table {name}")
-        _take_table(path, name, table, owner, _table_of(defaults, (name,)))
+            raise ValueError(f"{configuration.locate(name)}: there is no table {name}")
+        _take_table(configuration, (name,), table, owner, _table_of(defaults, (name,)))
     return defaults
 
 
@@ -104,7 +127,13 @@ def _table_of(defaults: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any
     return defaults
 
 
-def _take_table(path: str, title: str, table: dict[str, Any], command: click.Command, defaults: dict[str, Any]) -> None:
+def _take_table(
+    configuration: Configuration,
+    path: tuple[str, ...],
+    table: dict[str, Any],
+    command: click.Command,
+    defaults: dict[str, Any],
+) -> None:
     flags = {
         flag.lstrip("-").replace("-", "_"): parameter
         for parameter in command.params
@@ -114,11 +143,11 @@ def _take_table(path: str, title: str, table: dict[str, Any], command: click.Com
     for name, value in table.items():
         inner = command.commands.get(name) if isinstance(command, click.Group) else None
         if inner is not None and isinstance(value, dict):
-            _take_table(path, f"{title}.{name}", value, inner, defaults.setdefault(name, {}))
+            _take_table(configuration, (*path, name), value, inner, defaults.setdefault(name, {}))
         elif name in flags and not isinstance(value, dict):
             defaults[str(flags[name].name)] = _convert_value(value, flags[name])
         else:
-            raise ValueError(f"{path}: there is no setting {name} of {title}")
+            raise ValueError(f"{configuration.locate(*path, name)}: there is no setting {name} of {'.'.join(path)}")
 
 
 def _convert_value(value: Any, parameter: click.Parameter) -> Any:

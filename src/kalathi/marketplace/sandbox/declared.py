@@ -16,7 +16,6 @@ from kalathi.marketplace.kernel.targets import BadUrl, parse_target
 from kalathi.marketplace.sandbox.declared_tables import Mistake, find_mistakes, read_table
 from kalathi.marketplace.sandbox.fault_checks import find_rule_mistakes
 from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
-from kalathi.marketplace.sandbox.toml_lines import Path, find_line, lines_by_path
 from kalathi.marketplace.shops.commands import make_listing
 from kalathi.marketplace.shops.model import (
     MOST_LISTINGS,
@@ -30,6 +29,7 @@ from kalathi.marketplace.shops.model import (
     hash_token,
 )
 from kalathi.marketplace.shops.store import ListingInStock
+from kalathi.toml_lines import Path, find_line, lines_by_path
 
 # As many as `Faults` takes.
 MOST_RULES: Final = 100

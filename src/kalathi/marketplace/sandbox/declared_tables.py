@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_type_hints
 import msgspec
 from msgspec import inspect
 
-from kalathi.marketplace.sandbox.toml_lines import Path
+from kalathi.toml_lines import Path
 
 
 class Mistake(NamedTuple):
