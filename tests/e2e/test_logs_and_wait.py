@@ -95,6 +95,9 @@ def test_wait_ends_with_status_1_and_says_how_it_is(kalathi: Kalathi, kalathi_se
     begun = time.monotonic()
     wrong = run_command(kalathi_server, "wait", "order", "261130-0000000", "--state", "accepted")
     assert wrong.returncode == 1
+    for words in (["orders"], ["deliveries"], ["call", "accept"]):
+        wrong = run_command(kalathi_server, "wait", *words, "--shop", "nope", "--json")
+        assert (wrong.returncode, json.loads(wrong.stderr)["errors"][0]["code"]) == (1, "not_found"), words
     assert time.monotonic() - begun < 10
 
 

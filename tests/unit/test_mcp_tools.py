@@ -138,7 +138,7 @@ async def test_every_error_text_is_bounded(tool: str, arguments: Arguments) -> N
         raise ToolError(f"{method} {path} was refused. Try another one.")
 
     async with Client(make_server(refuse, writes=False)) as client:
-        answer = await client.call_tool(tool, arguments)
+        answer = await client.call_tool(tool, dict(arguments))
     [content] = answer.content
     assert isinstance(content, TextContent)
     assert answer.is_error

@@ -4,6 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import click
 
@@ -175,12 +176,17 @@ async def _wait_until(market: Market, condition: _Condition, seconds: float) -> 
 
 
 async def _call_once(operator: "OperatorClient", condition: _Condition, seconds: float) -> tuple[dict[str, Any], str]:
+    """Return the answer, and the reason why the condition does not hold yet. Raises OperatorError, also for a shop that
+    does not exist: its list would stay empty until the end of the wait."""
     from kalathi.operator_calls import OperatorError
 
     query = {**condition.query, "wait": round(seconds, 3)}
     if condition.member:
         query["count"] = condition.least
+    shop_id = condition.query.get("shop_id")
     try:
+        if shop_id is not None:
+            await operator.call("GET", f"/marketplace/shops/{quote(shop_id, safe='')}")
         answer = await operator.call("GET", condition.path, query=query)
     except OperatorError as error:
         if error.is_unreachable or any(entry.code == "unavailable" for entry in error.errors):
