@@ -49,8 +49,11 @@ async def test_every_scenario_is_a_test_case_of_the_shops_system(tmp_path: Path)
         assert results["merchant_ships"] == "passed"
         assert results["relocation"] == "skipped"
         assert "webhooks were not delivered, first merchant_return_created" in progress
-        status, out, _ = await kalathi("trigger", "--all", "--json", *to)
+        status, out, error = await kalathi("trigger", "--all", "--json", *to)
         assert (status, len(json.loads(out))) == (1, len(results))
+        entries = json.loads(error)["errors"]
+        assert {entry["code"] for entry in entries} == {"scenario_failed"}
+        assert {entry["messages"][0].partition(":")[0] for entry in entries} == failed
 
 
 async def test_a_scenario_is_shown_with_the_paths_that_can_be_set(tmp_path: Path) -> None:
@@ -76,6 +79,7 @@ async def test_a_scenario_is_shown_with_the_paths_that_can_be_set(tmp_path: Path
         (("--all", "new_order"), "leave out the name"),
         (("--all", "--set", "order.comments=x"), "leave out the name"),
         (("new_order", "--junit", "x.xml"), "add --all"),
+        (("--all", "--junit", "-", "--json", "--shop", "x"), "give --junit a file"),
         (("--all", "--junit", "/no/folder/x.xml", "--shop", "x"), "there is no folder /no/folder"),
     ],
 )

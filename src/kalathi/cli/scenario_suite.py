@@ -11,7 +11,7 @@ from urllib.parse import quote
 import click
 
 from kalathi.cli.junit import Case, Result, render_junit
-from kalathi.cli.operating import Market, fail, operate
+from kalathi.cli.operating import Market, fail, operate, report_errors
 from kalathi.cli.output import echo_json
 from kalathi.cli.tables import paint_state
 from kalathi.operator_calls import OperatorError
@@ -23,26 +23,37 @@ _STANDARD_OUTPUT: Final = "-"
 
 
 def play_suite(market: Market, shop_id: str, *, junit: str | None, as_json: bool) -> None:
-    """Play every scenario for the shop and report each result as it ends. End with status 1 if a scenario failed."""
+    """Play every scenario for the shop and report each result as it ends; with `as_json`, report all results at the
+    end. End with status 1 if a scenario failed."""
+    if as_json and junit == _STANDARD_OUTPUT:
+        fail("--json and --junit - both write to standard output: give --junit a file.")
     file = None if junit in {None, _STANDARD_OUTPUT} else Path(str(junit))
     if file is not None and not file.absolute().parent.is_dir():
         fail(f"--junit {junit}: there is no folder {file.parent}.")
-    takes_output = as_json or junit == _STANDARD_OUTPUT
 
-    def report(case: Case) -> None:
-        click.echo(_progress(case), err=takes_output)
+    def report(line: str) -> None:
+        if not as_json:
+            click.echo(line, err=junit == _STANDARD_OUTPUT)
 
     cases = operate(*market, lambda operator: _play_all(operator, shop_id, report))
     counts = Counter(case.result for case in cases)
-    click.echo(", ".join(f"{counts[result]} {result}" for result in Result), err=takes_output)
+    report(", ".join(f"{counts[result]} {result}" for result in Result))
     if file is not None:
         _write(file, render_junit(cases))
     elif junit == _STANDARD_OUTPUT:
         click.echo(render_junit(cases))
     if as_json:
         echo_json([case._asdict() for case in cases])
+        _report_failures(cases)
     if counts[Result.FAILED]:
         sys.exit(1)
+
+
+def _report_failures(cases: Sequence[Case]) -> None:
+    """Print an error envelope with an entry for each failed scenario, if there are any."""
+    failures = [f"{case.name}: {case.reason}" for case in cases if case.result is Result.FAILED]
+    if failures:
+        report_errors("\n".join(failures), [{"code": "scenario_failed", "messages": [text]} for text in failures])
 
 
 def _write(file: Path, text: str) -> None:
@@ -52,12 +63,12 @@ def _write(file: Path, text: str) -> None:
         fail(f"--junit {file}: the file cannot be written: {error.strerror}.")
 
 
-async def _play_all(operator: OperatorClient, shop_id: str, report: Callable[[Case], None]) -> list[Case]:
+async def _play_all(operator: OperatorClient, shop_id: str, report: Callable[[str], None]) -> list[Case]:
     shop = (await operator.call("GET", f"/marketplace/shops/{quote(shop_id, safe='')}"))["shop"]
     cases = []
     for scenario in await operator.scenarios():
         case = await _play_one(operator, scenario, shop)
-        report(case)
+        report(_progress(case))
         cases.append(case)
     return cases
 
