@@ -7,6 +7,7 @@ The server answers a refused request with the error envelope (docs/contract.md#s
 import asyncio
 import logging
 import resource
+import secrets
 import time
 from collections.abc import Callable
 from enum import Enum, auto
@@ -59,12 +60,12 @@ class Refusal(Enum):
     TOO_SLOW = (HTTPStatus.REQUEST_TIMEOUT, "request_timeout", "The request came too slowly.")
 
     def answer(self) -> bytes:
-        """Return the answer with its headers."""
+        """Return the answer with its headers. Its `Request-Id` is in no log, because the request has no path yet."""
         status, code, sentence = self.value
         body = msgspec.json.encode(ErrorEnvelope(errors=[ErrorEntry(code=code, messages=[sentence])]))
         return (
             f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json; charset=utf-8\r\n"
-            f"connection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"request-id: {secrets.token_hex(8)}\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
         ).encode() + body
 
 

@@ -263,6 +263,7 @@ async def test_only_browsers_of_named_origins_may_call_a_sandbox(tmp_path: Path)
             asked = await market.call("OPTIONS", "/merchants/ecommerce/orders", None, ask)
             told = await market.call("GET", "/merchants/ecommerce/orders", None, origin)
             assert told.status == 401
+            assert asked.headers["request-id"] != told.headers["request-id"]
             for answer in (asked, told):
                 assert ("access-control-allow-origin" in answer.headers) is is_allowed
 

@@ -24,6 +24,17 @@ async def logged(market: Market, query: str = "") -> list[dict[str, Any]]:
     return found
 
 
+async def test_a_call_whose_path_has_a_null_character_is_in_the_log(market: Market, shop: Shop) -> None:
+    for path in ("/orders/\0", "/orders/a\0b/accept", "/\0"):
+        answer = await shop.call("GET", path)
+        assert answer.status == 404
+        call = (await logged(market))[0]
+        assert (call["id"], call["status"], call["error"]) == (answer.headers["request-id"], 404, "not_found")
+        assert call["path"] == "/merchants/ecommerce" + path.replace("\0", "%00")
+        shown = (await market.operate("GET", f"/marketplace/requests/{call['id']}"))["request"]
+        assert shown["id"] == call["id"]
+
+
 async def test_a_refused_accept_is_in_the_log_with_its_body_and_its_error(market: Market, shop: Shop) -> None:
     code = await shop.place({"A": 1})
     body = {"pickup_location": "nowhere", "pickup_window": 1, "number_of_parcels": 1}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,6 +127,17 @@ async def test_bytes_that_never_become_a_request_are_refused_at_the_limit(kind: 
         assert sent < 1200, "it goes on"
     assert sent > 800, "within the limit it is read"
     assert transport.refused == (431, "head_too_large")
+
+
+async def test_every_refusal_of_a_connection_has_an_id_of_its_own() -> None:
+    ids = set()
+    for begin in (b"no http\r\n\r\n", b"no http\r\n\r\n", b"GET /" + b"a" * 2000):
+        protocol, transport = Server().connect()
+        protocol.data_received(begin)
+        assert transport.refused is not None
+        [found] = re.findall(rb"^request-id: ([0-9a-f]+)\r$", transport.written, re.MULTILINE)
+        ids.add(found)
+    assert len(ids) == 3
 
 
 @pytest.mark.parametrize("kind", ["url", "name", "value", "headers"])

@@ -89,5 +89,7 @@ async def test_a_watch_port_answers_monitoring_without_a_token_and_nothing_else(
         for port, metrics, docs in ((9100, 200, 404), (80, 401, 200)):
             market.server = ("market", port)
             assert (await market.call("GET", "/metrics")).status == metrics
-            assert (await market.call("GET", "/openapi.json")).status == docs
+            shown = await market.call("GET", "/openapi.json")
+            assert shown.status == docs
+            assert shown.headers["request-id"] != (await market.call("GET", "/x")).headers["request-id"]
             assert (await market.call("GET", "/readyz")).status == 200

@@ -3,6 +3,7 @@
 A `Reply` is an ASGI application, and Starlette needs no more from a response. The casts satisfy the type checker.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -26,6 +27,7 @@ from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.api.shop_routes import ShopRoute, ShopRoutes
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.idempotency import make_keyed_request
+from kalathi.marketplace.request_log.log import REQUEST_ID
 from kalathi.marketplace.sandbox.triggers import TriggerKind
 from kalathi.marketplace.web.bodies import check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.web.context import Context
@@ -61,14 +63,25 @@ def application(context: Context) -> ASGIApp:
             # For example, a client joined a base URL and a path with two slashes, or added one at the end.
             path = "/" + path.strip("/")
         if "\0" in path:
-            # No stored name contains this character, because PostgreSQL cannot store it.
-            await error_reply(DomainError(ErrorCode.NOT_FOUND, "There is no such path."))(scope, receive, send)
+            await _refuse_null_character(context, scope, path)(scope, receive, send)
         elif scope["type"] == "http" and path.startswith(BASE_PATH):
             await merchants(scope if path == scope["path"] else {**scope, "path": path}, receive, send)
         else:
             await rest(scope, receive, send)
 
     return front
+
+
+def _refuse_null_character(context: Context, scope: Scope, path: str) -> Reply:
+    """Return the answer to a path with U+0000: no stored name contains this character, because PostgreSQL cannot store
+    it. A call of the merchants' API is logged."""
+    started = time.perf_counter_ns()
+    reply = error_reply(DomainError(ErrorCode.NOT_FOUND, "There is no such path."))
+    if scope["type"] == "http" and path.startswith(BASE_PATH):
+        scope[REQUEST_ID] = context.request_ids.make()
+        if context.request_log is not None:
+            context.request_log.record(scope, started, reply.status, reply.body)
+    return reply
 
 
 def _merchants_front(context: Context) -> MerchantsFront:

@@ -11,6 +11,7 @@ from kalathi.marketplace.api.operator_token import WATCH_PORT
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.kernel.storage.migrating import shape_of
+from kalathi.marketplace.request_log.log import REQUEST_ID, RequestIds
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply, error_reply
 from kalathi.marketplace.web.waiting import wait_of
@@ -40,13 +41,14 @@ WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 def limit_to_monitoring(asgi: ASGIApp) -> ASGIApp:
     """Return the application of a watch port, which answers monitoring systems and no other caller."""
+    request_ids = RequestIds()
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in WATCHED:
             await asgi({**scope, WATCH_PORT: True}, receive, send)
         else:
             refusal = DomainError(ErrorCode.NOT_FOUND, "This port is for monitoring: /healthz, /readyz and /metrics.")
-            await error_reply(refusal)(scope, receive, send)
+            await error_reply(refusal)({**scope, REQUEST_ID: request_ids.make()}, receive, send)
 
     return watched
 

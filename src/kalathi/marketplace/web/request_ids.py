@@ -8,10 +8,11 @@ from kalathi.contract.words import BASE_PATH
 
 
 def with_request_ids(asgi: ASGIApp, make_id: Callable[[], bytes]) -> ASGIApp:
-    """Return the application with a `Request-Id` on each answer. The merchants' front adds its own."""
+    """Return the application with a `Request-Id` on each answer. The merchants' front adds its own. A browser's
+    preflight (OPTIONS) is answered before that front."""
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(BASE_PATH):
+        if scope["type"] != "http" or (scope["path"].startswith(BASE_PATH) and scope["method"] != "OPTIONS"):
             await asgi(scope, receive, send)
             return
         request_id = make_id()
