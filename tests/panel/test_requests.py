@@ -40,6 +40,17 @@ async def test_a_refused_call_is_on_the_page_with_its_body_answer_and_a_curl_com
     assert shop.token not in shown.html
 
 
+async def test_the_curl_command_of_a_call_with_a_long_body_says_that_the_body_is_cut_off(
+    market: Market, shop: Shop
+) -> None:
+    visitor = await sign_in(market)
+    for length, is_cut in ((200_000, True), (1_000, False)):
+        code = await shop.place({"A": 1})
+        answer = await shop.call("POST", f"/orders/{code}/reject", {"rejection_reason_other": "ά" * (length // 2)})
+        page = await visitor.get(f"/operator/requests/{answer.headers['request-id']}")
+        assert ("# The body was cut off.\ncurl -i -X POST" in page.html) is is_cut
+
+
 async def test_calls_without_a_shop_say_why(market: Market, shop: Shop) -> None:
     await shop.call("GET", "/orders", Authorization="Bearer of-another-marketplace-and-long-enough")
     visitor = await sign_in(market)

@@ -47,7 +47,12 @@ async def show_request(visit: Visit) -> Answer:
         # A refusal's sentences. In the coloured JSON they are folded.
         "sentences": read_sentences(call.answer.encode()) if call.error else "",
         "curl": render_curl(
-            visit.context.terms.public_url + call.path, call.method, call.headers, call.body, separator=" \\\n  "
+            visit.context.terms.public_url + call.path,
+            call.method,
+            call.headers,
+            call.body,
+            separator=" \\\n  ",
+            is_whole=len(call.body.encode()) >= call.body_bytes,
         ),
     }
     return Shown("operator/request.html", content)
