@@ -137,10 +137,12 @@ class Market:
             "http_version": "1.1",
             "headers": [(key.lower().encode(), value.encode("latin-1")) for key, value in (headers or {}).items()],
         }
+        left = asyncio.Event()
         chunks = [content[at : at + 65536] for at in range(0, len(content), 65536)] or [b""]
 
         async def receive() -> dict[str, Any]:
             if not chunks:
+                await left.wait()
                 return {"type": "http.disconnect"}
             chunk = chunks.pop(0)
             return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
@@ -149,7 +151,12 @@ class Market:
             sent.append(message)
 
         cut_off: list[bool] = []
-        scope["extensions"] = {CUT_OFF: lambda: cut_off.append(True)}
+
+        def cut() -> None:
+            cut_off.append(True)
+            left.set()
+
+        scope["extensions"] = {CUT_OFF: cut}
 
         await self.marketplace.asgi(scope, receive, send)
         if cut_off:

@@ -28,7 +28,7 @@ _REPLACEMENTS: Final = (
     (r"\bAsyncIterator, Awaitable, Callable\b", "Callable, Iterator"),
     (r"\bAsyncIterator, Callable, Mapping\b", "Callable, Iterator, Mapping"),
     (r"\bAsync(Client|Network|Transport|Iterator)\b", r"\1"),
-    (r"\bAsync(Kalathi|Order|Played|Clock|Faults|Deliveries|Requests)\b", r"\1"),
+    (r"\bAsync(Kalathi|Order|Played|Clock|Faults|Deliveries|Requests|Log)\b", r"\1"),
     (r"\basync(contextmanager)\b", r"\1"),
     (r"\basync_run\b", "run"),
     (r"\bAwaitable\[None\]", "None"),

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from kalathi.contract.orders import LineItem, Order
 from kalathi.contract.requests import RejectedLine
 from kalathi.contract.words import LIMITED_STOCK_REASON_ID, NO_STOCK_REASON_ID
-from kalathi.merchant import Client
+from kalathi.merchant import Client, MarketplaceError
 
 
 class Shop:
@@ -36,9 +36,14 @@ class Shop:
         if missing:
             self._client.reject_lines(code, [self._reject(line) for line in missing])
             return
+        # The pieces are taken first, so that another order cannot get them while the marketplace answers.
+        self._move(order, -1)
         window = options.pickup_window[0].id if options.pickup_window else None
-        self._client.accept(code, options.pickup_location[0].id, window)
-        self._take(order)
+        try:
+            self._client.accept(code, options.pickup_location[0].id, window)
+        except MarketplaceError:
+            self._move(order, +1)
+            raise
 
     def _available(self, line: LineItem) -> int:
         return self.stock.get(line.shop_uid, 0)
@@ -49,9 +54,9 @@ class Shop:
             return RejectedLine(id=line.id, reason_id=LIMITED_STOCK_REASON_ID, available_quantity=available)
         return RejectedLine(id=line.id, reason_id=NO_STOCK_REASON_ID)
 
-    def _take(self, order: Order) -> None:
+    def _move(self, order: Order, direction: int) -> None:
         for line in order.line_items:
-            self.stock[line.shop_uid] -= line.quantity
+            self.stock[line.shop_uid] += direction * line.quantity
 
 
 def make_app(shop: Shop) -> FastAPI:

@@ -42,12 +42,16 @@ def kalathi_server(request: pytest.FixtureRequest) -> "Iterator[Server]":
         yield server
 
 
+_OPENED = pytest.StashKey["Kalathi"]()
+
+
 @pytest.fixture
-def kalathi(kalathi_server: "Server") -> "Iterator[Kalathi]":
+def kalathi(request: pytest.FixtureRequest, kalathi_server: "Server") -> "Iterator[Kalathi]":
     """A marketplace with a shop for this test. At the end, every webhook must have been answered with 200."""
     from kalathi.testing.sync_kalathi import Kalathi  # noqa: PLC0415  (see above)
 
     with Kalathi.connect(kalathi_server.url, kalathi_server.operator_token) as opened:
+        request.node.stash[_OPENED] = opened
         yield opened
 
 
@@ -63,7 +67,7 @@ def async_kalathi(kalathi: "Kalathi") -> "AsyncKalathi":
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, None]:
     """Add the calls and webhooks of its shop to the report of a failed test."""
     report = (yield).get_result()
-    opened = getattr(item, "funcargs", {}).get("kalathi")
+    opened = item.stash.get(_OPENED, None)
     # The message of a failed check of webhooks, after the test, has the report already.
-    if report.when == "call" and report.failed and opened is not None:
+    if report.when != "teardown" and report.failed and opened is not None:
         report.sections.append(("Kalathi", opened.report()))

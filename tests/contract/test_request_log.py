@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.request_log.log import REQUEST_ID, SHOP_ID, RequestIds, RequestLog
-from kalathi.marketplace.request_log.model import CallFilter
+from kalathi.marketplace.request_log.model import CallFilter, mask_body, mask_header, mask_query
 from tests.market import ACCEPT, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
@@ -93,6 +93,64 @@ async def test_no_secret_is_in_the_log(market: Market, shop: Shop, tmp_path: Pat
     for secret in (shop.token, "cookie-of-a-browser", "way-that-is-long", "cHJveHk6c2VjcmV0", "token-in-a-query"):
         assert secret.encode() not in files
         assert secret not in json.dumps(call)
+
+
+MASKED_HEADERS = {
+    b"cookie": (b"sid=SUPERSECRET9; theme=dark", b"... (28 characters)"),
+    b"authorization": (b"alpha-token-01234567 89", b"... (23 characters)"),
+    b"token": (b"short", b"... (5 characters)"),
+    b"x-token": (b"b" * 30, b"bbbb... (30 characters)"),
+    b"apikey": (b"b" * 30, b"bbbb... (30 characters)"),
+    b"x-shop-secret": (b"hidden", b"... (6 characters)"),
+    b"x-amz-security-token": (b"hidden", b"... (6 characters)"),
+    b"x-forwarded-authorization": (b"Basic aGlkZGVu", b"Basic ... (8 characters)"),
+    b"referer": (b"http://u:hidden@h/p?token=hidden", b"http://***@h/p"),
+}
+
+
+@pytest.mark.parametrize("name", MASKED_HEADERS)
+def test_headers_with_secrets_are_masked(name: bytes) -> None:
+    value, masked = MASKED_HEADERS[name]
+    assert mask_header(name, value) == masked
+
+
+def test_other_headers_stay_as_they_are() -> None:
+    for name in (b"accept", b"content-type", b"idempotency-key", b"user-agent", b"x-request-id"):
+        assert mask_header(name, b"a value") == b"a value"
+
+
+def test_secrets_in_queries_and_bodies_are_masked() -> None:
+    assert mask_query(b"auth=1&key=2&pass%77ord=3&page=4&api_key=5&flag") == (
+        b"auth=...&key=...&pass%77ord=...&page=4&api_key=...&flag"
+    )
+    assert mask_body(b'{"api_token": "a\\"b", "note": "token"}') == b'{"api_token": "...", "note": "token"}'
+
+
+async def test_a_call_on_an_order_is_in_its_traffic_even_if_its_shop_is_not_known(market: Market, shop: Shop) -> None:
+    other = await market.shop("Other shop")
+    code = await shop.place({"A": 1})
+    await shop.call("GET", f"/orders/{code}", Authorization="")
+    await other.call("GET", f"/orders/{code}")
+    await shop.call("DELETE", f"/orders/{code}/accept")
+    await shop.call("POST", f"/orders/{code}/acept")
+    traffic = (await market.operate("GET", f"/marketplace/traffic?subject={code}"))["traffic"]
+    assert [entry["status"] for entry in traffic if entry["kind"] == "call"] == [401, 404, 405, 404]
+
+
+async def test_after_is_a_position_in_the_whole_log(market: Market, shop: Shop) -> None:
+    await shop.call("GET", "/orders/261124-0000001")
+    last = await shop.call("GET", "/orders")
+    await shop.call("GET", "/orders/261124-0000002")
+    (call,) = await logged(market, f"?status=4xx&after={last.headers['request-id']}")
+    assert call["subject"] == "261124-0000002"
+
+
+async def test_an_upload_is_logged_with_its_size(market: Market, shop: Shop) -> None:
+    code = await shop.accepted()
+    headers = {"Content-Type": 'multipart/form-data; boundary="limit"', "Content-Length": "5000"}
+    await shop.call("POST", f"/orders/{code}/invoices", b"x" * 5000, **headers)
+    (call,) = await logged(market, "?call=invoices")
+    assert (call["body"], call["body_bytes"]) == ("(a form with a file)", 5000)
 
 
 async def test_the_log_is_filtered_and_paged(market: Market, shop: Shop) -> None:

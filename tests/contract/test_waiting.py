@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from kalathi.marketplace.web.waiting import Waits
+from kalathi.marketplace.web.waiting import Waits, run_until_left
 from tests.market import Market, Shop
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +96,32 @@ async def test_a_process_that_ends_answers_its_waiting_calls(market: Market, sho
     await asyncio.sleep(0.05)  # Let the call begin to wait.
     market.marketplace.hang_up()
     assert (await asyncio.wait_for(waiting, 10))["requests"] == []
+
+
+async def test_a_call_ends_when_its_caller_leaves() -> None:
+    left, ended = asyncio.Event(), asyncio.Event()
+
+    async def receive() -> dict[str, str]:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def wait() -> int:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return 1
+
+    running = asyncio.create_task(run_until_left(receive, wait()))
+    left.set()
+    assert await asyncio.wait_for(running, 10) is None
+    await asyncio.wait_for(ended.wait(), 10)
+
+    async def answer() -> int:
+        return 2
+
+    left.clear()
+    assert await run_until_left(receive, answer()) == 2
 
 
 async def test_one_call_too_many_is_answered_at_once(market: Market) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import niquests
 
+from kalathi.cli.logs import _Printed
 from kalathi.testing import Kalathi, Server
 from kalathi.testing.server import run_server
 from tests.databases import drop_postgres, fresh_postgres
@@ -67,6 +68,21 @@ def test_logs_follow_new_calls_until_the_command_is_ended(kalathi: Kalathi, kala
         following.send_signal(signal.SIGINT)
         assert following.wait(10) == 0
         following.stdout.close()
+
+
+def test_following_prints_each_call_once_although_readings_overlap() -> None:
+    printed = _Printed()
+    assert printed.find_cursor() == (None, 0)
+
+    def make(number: int, seconds: float) -> dict[str, str]:
+        return {"id": f"run-{number}", "real_at": f"2026-11-30T00:00:{seconds:06.3f}+00:00"}
+
+    first = [make(1, 1), make(2, 4), make(3, 5)]
+    assert printed.select_new(first) == first
+    # The next reading begins more than two seconds before the last call.
+    assert printed.find_cursor() == ("run-1", 2)
+    late = make(4, 4.5)
+    assert printed.select_new([first[1], late, first[2]]) == [late]
 
 
 def test_wait_returns_when_the_state_is_reached(kalathi: Kalathi, kalathi_server: Server) -> None:

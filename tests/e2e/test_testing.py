@@ -1,13 +1,17 @@
 """Tests for integrators: the pytest plugin in suites of its own, and `Kalathi` without pytest."""
 
 import asyncio
+import functools
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import niquests
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -145,6 +149,112 @@ def test_of_a_shop(kalathi, number):
 """,
     )
     assert "100 passed" in run_suite(suite)
+
+
+def test_a_failed_setup_prints_the_calls_and_webhooks_too(tmp_path: Path) -> None:
+    suite = write_suite(
+        tmp_path / "suite",
+        """
+@pytest.fixture
+def accepted(request):
+    kalathi = request.getfixturevalue("kalathi")
+    kalathi.play("new_order").order.wait_for("accepted", seconds=0.1)
+
+def test_of_an_accepted_order(accepted):
+    pass
+""",
+    )
+    printed = run_suite(suite)
+    assert "1 error" in printed
+    assert "webhook  new_order" in printed.partition("Kalathi -----")[2]
+
+
+def test_webhooks_that_failed_are_found_after_a_retry_a_reset_and_a_long_time(
+    kalathi: Kalathi, kalathi_server: Any
+) -> None:
+    statuses = [500, 200]
+
+    async def hook(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("answer", statuses.pop(0) if statuses else 200)
+
+    app = Starlette(routes=[Route("/hook", hook, methods=["POST"])])
+    for resets in (False, True):
+        statuses[:] = [500, 200]
+        with (
+            pytest.raises(AssertionError, match="was answered with 500"),
+            Kalathi.connect(kalathi_server.url, kalathi_server.operator_token) as other,
+        ):
+            other.webhooks_to(app, "/hook")
+            other.play("new_order")
+            other.deliveries.wait(1, state="pending")
+            if resets:
+                other.reset()
+            else:
+                other.clock.advance(minutes=2)
+                other.deliveries.wait(1)
+    assert kalathi.deliveries.list() == []
+
+
+def test_more_than_a_page_of_calls_is_waited_for_and_listed(kalathi: Kalathi) -> None:
+    headers = {"Authorization": f"Bearer {kalathi.token}", "Accept": "application/vnd.skroutz+json; version=3.0"}
+    with niquests.Session() as session:
+        for number in range(105):
+            session.get(f"{kalathi.url}/merchants/ecommerce/orders?page={number + 1}", headers=headers)
+    found = kalathi.requests.wait("list", 105)
+    assert [entry["path"].rpartition("=")[2] for entry in found] == [str(number + 1) for number in range(105)]
+    with pytest.raises(AssertionError, match="there are 105 calls with call list, not 106"):
+        kalathi.requests.wait("list", 106, seconds=0.1)
+
+
+def test_a_refused_fault_does_not_stay(kalathi: Kalathi) -> None:
+    with pytest.raises(OperatorError):
+        kalathi.faults.add("webhooks", "no_such_kind")
+    kalathi.faults.add("webhooks", "duplicate")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_suite_that_is_killed_leaves_no_marketplace_and_no_data(tmp_path: Path, number: int) -> None:
+    suite = write_suite(
+        tmp_path / "suite",
+        """
+def test_that_hangs(kalathi):
+    import pathlib, threading
+    data = next(path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if path.parent.name != "self"
+                and kalathi.url.rpartition(":")[2] and b"--ephemeral" in path.read_bytes()
+                and path.parent.joinpath("stat").read_text().split()[3] == str(__import__("os").getpid()))
+    arguments = data.read_bytes().split(b"\\0")
+    print(data.parent.name, arguments[arguments.index(b"--data") + 1].decode(), flush=True)
+    threading.Event().wait()
+""",
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(suite)]
+    process = subprocess.Popen(command, cwd=suite, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pid, folder = process.stdout.readline().split()
+    assert Path(folder, "kalathi.db").exists()
+    process.send_signal(number)
+    process.wait(30)
+    process.stdout.close()
+    deadline = time.monotonic() + 20
+    while Path("/proc", pid).exists() or Path(folder).exists():
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def test_a_receiver_of_each_kind_ends_at_once() -> None:
+    async def plain(scope: Any, receive: Any, send: Any) -> None:
+        await make_app()(scope, receive, send)
+
+    def wrapped(scope: Any, receive: Any, send: Any) -> Any:
+        return make_app()(scope, receive, send)
+
+    for application in (make_app(), plain, wrapped, functools.partial(plain), wsgi_app):
+        receiver = start_receiver(application)
+        answer = niquests.post(f"{receiver.url}/hook", data=b"{}")
+        begun = time.monotonic()
+        receiver.stop()
+        assert time.monotonic() - begun < 0.3
+        assert answer.status_code == 200
 
 
 def test_a_suite_can_ask_for_a_rough_marketplace(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`kalathi logs`: the request log of a running marketplace."""
 
 import asyncio
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ _LOG: Final = "/marketplace/requests"
 _MOST_AT_ONCE: Final = 100
 _WAIT_SECONDS: Final = 30
 _RETRY_SECONDS: Final = 1.0
+_OVERLAP: Final = timedelta(seconds=2)
 _LONGEST_ANSWER: Final = 300
 _NO_SHOP: Final = {
     "no_token": "no token",
@@ -78,36 +80,63 @@ async def _follow(url: str, token: str, query: dict[str, Any], number: int, show
     from kalathi.operator_calls import OperatorError
     from kalathi.simulation.operator import OperatorClient
 
-    last: str | None = None
+    printed = _Printed()
     per = number
     async with OperatorClient(url, token, uses_proxy=is_proxy_wanted()) as operator:
         while True:
+            after, known = printed.find_cursor()
+            wanted = {**query, "after": after, "count": known + 1, "wait": _WAIT_SECONDS}
             try:
-                calls = await _read_new(operator, {**query, "after": last}, per)
+                calls = await _read_new(operator, wanted, per)
             except OperatorError as error:
                 if not error.is_unreachable:
                     raise
                 click.echo(f"{error} Trying again.", err=True)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            for call in calls:
+            for call in printed.select_new(calls):
                 show(call)
-                last = call["id"]
             per = _MOST_AT_ONCE
 
 
+class _Printed:
+    """The latest printed calls. Several processes write their logs a moment apart, so a call can appear before one that
+    is printed already. So each reading begins some seconds earlier than the last call."""
+
+    def __init__(self) -> None:
+        self._real_times: dict[str, datetime] = {}
+
+    def find_cursor(self) -> tuple[str | None, int]:
+        """Return the call after which to read, and the number of printed calls after it."""
+        names = list(self._real_times)
+        if not names:
+            return None, 0
+        newest = max(self._real_times.values())
+        is_early = [newest - at > _OVERLAP for at in self._real_times.values()]
+        place = max((at for at, early in enumerate(is_early) if early), default=0)
+        for name in names[:place]:
+            del self._real_times[name]
+        return names[place], len(names) - place - 1
+
+    def select_new(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the calls that were not printed yet, and remember them as printed."""
+        new = [call for call in calls if call["id"] not in self._real_times]
+        self._real_times |= {call["id"]: datetime.fromisoformat(call["real_at"]) for call in new}
+        return new
+
+
 async def _read_new(operator: "OperatorClient", query: dict[str, Any], per: int) -> list[dict[str, Any]]:
-    """Return the calls after the last one, oldest first. Wait if there are none yet. The first reading, without a last
-    call, returns only the latest `per` calls."""
-    found: list[dict[str, Any]] = []
+    """Return the calls of all pages, oldest first. The first reading, without a cursor, has only the latest `per`
+    calls. A page that shifts while calls arrive has some of them twice."""
+    found: dict[str, dict[str, Any]] = {}
     page, pages = 1, 1
     while page <= pages:
-        wait = {"wait": _WAIT_SECONDS} if page == 1 else {}
-        answer = await operator.call("GET", _LOG, query={**query, **wait, "per": per, "page": page})
-        found += answer["requests"]
+        wait = query if page == 1 else {**query, "wait": None, "count": None}
+        answer = await operator.call("GET", _LOG, query={**wait, "per": per, "page": page})
+        found |= {call["id"]: call for call in answer["requests"]}
         pages = answer["meta"]["pagination"]["total_pages"] if query["after"] else 1
         page += 1
-    return found[::-1]
+    return list(found.values())[::-1]
 
 
 def _render_call(call: dict[str, Any], *, with_bodies: bool) -> str:

@@ -5,11 +5,13 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from kalathi.cli.declaration import find_mode_mistake, read_declared
+from kalathi.cli.ephemeral import delete_afterwards, end_with_input
 from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
 from kalathi.cli.secret_flags import mask_passwords
@@ -64,7 +66,10 @@ def setting_options(command: T) -> T:
     help="A port for /healthz, /readyz and /metrics without a token, on --host; 0 takes a free one.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the operator's pages of the sandbox in a browser.")
-def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, opens: bool, **values: str) -> None:
+@click.option("--ephemeral", is_flag=True, hidden=True, help="End when standard input is closed, and delete the data.")
+def serve(
+    check: bool, no_worker: bool, processes: int, watch_port: int | None, opens: bool, ephemeral: bool, **values: str
+) -> None:
     """Run the marketplace: API and worker, until SIGTERM or Ctrl-C.
 
     \b
@@ -91,6 +96,21 @@ def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, 
             "SQLite is served by one process. Leave out --processes, or give a PostgreSQL database with --database"
             " postgresql://user@host/name."
         )
+    with delete_afterwards(settings.data) if ephemeral else nullcontext():
+        works = not no_worker
+        _serve_all(settings, declared, processes, watch_port, works=works, opens=opens, ephemeral=ephemeral)
+
+
+def _serve_all(
+    settings: Settings,
+    declared: "Declaration",
+    processes: int,
+    watch_port: int | None,
+    *,
+    works: bool,
+    opens: bool,
+    ephemeral: bool,
+) -> None:
     from kalathi.supervising import supervise
 
     sockets = _Sockets(
@@ -100,11 +120,13 @@ def serve(check: bool, no_worker: bool, processes: int, watch_port: int | None, 
 
     def say_ready() -> None:
         _say_ready(settings, sockets, opens=opens)
+        if ephemeral:
+            end_with_input()
 
     def run(ready: Callable[[], None]) -> None:
         # With several processes the declaration is applied before they start: a process that replaces a dead one must
         # not set the stock again.
-        start = _Start(declared, is_applied=processes > 1, works=not no_worker)
+        start = _Start(declared, is_applied=processes > 1, works=works)
         _run(settings, _serve(settings, sockets, start, ready))
 
     if processes == 1:

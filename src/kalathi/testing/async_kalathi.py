@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from kalathi.testing.calling import Caller, async_run
+from kalathi.testing.calling import Caller, WaitTurns, async_run
 from kalathi.testing.receivers import start_receiver
 from kalathi.testing.report import read_report
 from kalathi.testing.server import run_server
@@ -114,7 +114,9 @@ class AsyncKalathi:
         return AsyncOrder(self.caller, code)
 
     async def reset(self) -> None:
-        """Delete the shop's orders, returns, webhooks, listings, stock and fault rules."""
+        """Delete the shop's orders, returns, webhooks, listings, stock and fault rules. Webhooks that were not answered
+        with 200 before still fail the test."""
+        self.state.failed += await async_run(find_failed_webhooks, self.caller, self.shop)
         self.state.rules.clear()
         await async_run(self.caller.call, "POST", f"{_SHOPS}/{self.shop.id}/reset")
 
@@ -128,7 +130,9 @@ class AsyncKalathi:
 
     async def check_webhooks(self) -> None:
         """Check that every webhook was answered with 200. Raises AssertionError."""
-        failed = [] if self.state.expects_failures else await async_run(find_failed_webhooks, self.caller, self.shop)
+        if self.state.expects_failures:
+            return
+        failed = [*self.state.failed, *await async_run(find_failed_webhooks, self.caller, self.shop)]
         if failed:
             sentences = "\n".join(failed)
             raise AssertionError(
@@ -165,12 +169,15 @@ class AsyncOrder:
 
     async def wait_for(self, *states: str, seconds: float = 10) -> dict[str, Any]:
         """Wait until the order is in one of these states, and return its view. Raises AssertionError."""
-        query = {"state": ",".join(states), "wait": seconds}
-        shown: dict[str, Any] = await async_run(self._caller.call, "GET", f"{_ORDERS}/{self.code}", query=query)
-        state = shown["order"]["state"]
-        if state not in states:
-            raise AssertionError(f"After {seconds:g} s order {self.code} is {state}, not {' or '.join(states)}.")
-        return shown
+        turns = WaitTurns(seconds)
+        while True:
+            query = {"state": ",".join(states), "wait": turns.next_seconds()}
+            shown: dict[str, Any] = await async_run(self._caller.call, "GET", f"{_ORDERS}/{self.code}", query=query)
+            state = shown["order"]["state"]
+            if state in states:
+                return shown
+            if turns.are_over:
+                raise AssertionError(f"After {seconds:g} s order {self.code} is {state}, not {' or '.join(states)}.")
 
     async def run(self, operation: str, **body: object) -> dict[str, Any]:
         """Run an operation of a customer, support or a courier, such as `cancel`, `hand_over` or `deliver`."""
@@ -226,8 +233,9 @@ class AsyncFaults:
 
     async def add(self, on: Literal["api", "webhooks"], kind: str, *, seed: int = 1, **members: object) -> None:
         """Add a rule, such as `add("api", "error", call="accept", status=503)`. `seed` applies to all rules."""
-        self._rules.append({"on": on, "kind": kind, **members})
-        await async_run(self._caller.call, "PUT", self._path, {"seed": seed, "rules": self._rules})
+        rules = [*self._rules, {"on": on, "kind": kind, **members}]
+        await async_run(self._caller.call, "PUT", self._path, {"seed": seed, "rules": rules})
+        self._rules[:] = rules
 
     async def clear(self) -> None:
         """Remove all rules of the shop."""
@@ -240,13 +248,12 @@ class AsyncDeliveries:
     """The shop's webhooks."""
 
     def __init__(self, state: State) -> None:
-        self._caller, self._shop = state.caller, state.shop
+        self._log = AsyncLog(state, "/marketplace/deliveries", "deliveries")
+        self._caller = state.caller
 
     async def list(self, **filters: object) -> "Sequence[dict[str, Any]]":
         """Return the webhooks of the delivery log, oldest first. `filters` are its parameters, such as `subject`."""
-        query = {"shop_id": self._shop.id, **filters}
-        found = await async_run(self._caller.call, "GET", "/marketplace/deliveries", query=query)
-        return list(reversed(found["deliveries"]))
+        return await self._log.read(filters)
 
     async def show(self, delivery_id: str) -> dict[str, Any]:
         """Return one webhook with its body, its headers and all attempts."""
@@ -267,24 +274,18 @@ class AsyncDeliveries:
         Raises AssertionError."""
         subject = order.code if isinstance(order, AsyncOrder) else order
         wanted = {"subject": subject, "event_type": event_type, "state": state}
-        found = await self.list(**wanted, count=count, wait=seconds)
-        if len(found) < count:
-            named = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
-            raise AssertionError(f"After {seconds:g} s there are {len(found)} webhooks with {named}, not {count}.")
-        return found
+        return await self._log.wait(wanted, count, seconds, "webhooks")
 
 
 class AsyncRequests:
     """The calls that the shop's client made."""
 
     def __init__(self, state: State) -> None:
-        self._caller, self._shop = state.caller, state.shop
+        self._log = AsyncLog(state, "/marketplace/requests", "requests")
 
     async def list(self, **filters: object) -> "Sequence[dict[str, Any]]":
         """Return the calls of the request log, oldest first. `filters` are its parameters, such as `status`."""
-        query = {"shop_id": self._shop.id, **filters}
-        found = await async_run(self._caller.call, "GET", "/marketplace/requests", query=query)
-        return list(reversed(found["requests"]))
+        return await self._log.read(filters)
 
     async def wait(
         self,
@@ -298,11 +299,36 @@ class AsyncRequests:
         """Wait until the shop has made so many calls, and return them, oldest first. `call` is a name such as `accept`,
         `show` or `list`; `status` is a status or a class such as `2xx`. Raises AssertionError."""
         subject = order.code if isinstance(order, AsyncOrder) else order
-        wanted = {"call": call, "subject": subject, "status": status}
-        found = await self.list(**wanted, count=count, wait=seconds)
-        if len(found) < count:
-            named = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
-            raise AssertionError(
-                f"After {seconds:g} s there are {len(found)} calls with {named or 'any name'}, not {count}."
-            )
-        return found
+        return await self._log.wait({"call": call, "subject": subject, "status": status}, count, seconds, "calls")
+
+
+class AsyncLog:
+    """The shop's part of a log of the marketplace."""
+
+    def __init__(self, state: State, path: str, member: str) -> None:
+        self._caller, self._shop = state.caller, state.shop
+        self._path, self._member = path, member
+
+    async def read(self, filters: Mapping[str, object]) -> list[dict[str, Any]]:
+        """Return the entries that match, oldest first: all of them, or those of the given `page`."""
+        query = {"shop_id": self._shop.id, "per": 100, **filters}
+        first = await async_run(self._caller.call, "GET", self._path, query=query)
+        entries = {entry["id"]: entry for entry in first[self._member]}
+        pages = 1 if "page" in filters else first["meta"]["pagination"]["total_pages"]
+        for page in range(2, pages + 1):
+            # Entries that came in the meantime move others to the next page, which then has them again.
+            more = await async_run(self._caller.call, "GET", self._path, query={**query, "page": page, "wait": None})
+            entries |= {entry["id"]: entry for entry in more[self._member]}
+        return list(entries.values())[::-1]
+
+    async def wait(self, wanted: Mapping[str, object], count: int, seconds: float, what: str) -> list[dict[str, Any]]:
+        """Wait until so many entries match, and return them, oldest first. Raises AssertionError."""
+        turns = WaitTurns(seconds)
+        while True:
+            found = await self.read({**wanted, "count": count, "wait": turns.next_seconds()})
+            if len(found) >= count:
+                return found
+            if turns.are_over:
+                named = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
+                like = f" with {named}" if named else ""
+                raise AssertionError(f"After {seconds:g} s there are {len(found)} {what}{like}, not {count}.")

@@ -1,6 +1,7 @@
 """Calls of the operator's API, and how they run in tests with and without an event loop."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -14,6 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SECONDS: Final = 30.0
+_LONGEST_TURN_SECONDS: Final = 1.0
 
 
 class Caller:
@@ -47,6 +49,22 @@ class Caller:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+
+class WaitTurns:
+    """A wait in turns of a second, so that a cancelled test does not wait for the end of a long call."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+
+    def next_seconds(self) -> float:
+        """Return the length of the next turn."""
+        return round(min(_LONGEST_TURN_SECONDS, max(0.0, self._until - time.monotonic())), 3)
+
+    @property
+    def are_over(self) -> bool:
+        """Whether there is no time left."""
+        return time.monotonic() >= self._until
 
 
 def run(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

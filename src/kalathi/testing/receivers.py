@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import socket
 import threading
@@ -14,6 +15,9 @@ import uvicorn
 
 _START_SECONDS: Final = 10
 _END_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 0.01
+# scope, receive, send
+_ASGI_ARGUMENTS: Final = 3
 
 
 class Receiver(Protocol):
@@ -35,8 +39,12 @@ def start_receiver(application: Callable[..., Any]) -> Receiver:
 def is_asgi(application: Callable[..., Any]) -> bool:
     """Whether an application is ASGI; otherwise it is WSGI."""
     # FastAPI, Starlette and Django's ASGIHandler have an async `__call__`. Flask's and Django's WSGI have not.
-    call = getattr(application, "__call__", None)  # noqa: B004  (the method itself is looked at, not called)
-    return inspect.iscoroutinefunction(application) or inspect.iscoroutinefunction(call)
+    plain = application.func if isinstance(application, functools.partial) else application
+    call = getattr(plain, "__call__", None)  # noqa: B004  (the method itself is looked at, not called)
+    if inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(call):
+        return True
+    # A plain function around an ASGI application: it takes three arguments, and WSGI has two.
+    return len(inspect.signature(application).parameters) == _ASGI_ARGUMENTS
 
 
 class _AsgiServer(uvicorn.Server):
@@ -76,7 +84,9 @@ class _AsgiReceiver:
     def __init__(self, application: Callable[..., Any]) -> None:
         self._bound = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._bound.getsockname()[1]}"
-        self._server = _AsgiServer(uvicorn.Config(application, log_level="error", access_log=False, date_header=False))
+        self._server = _AsgiServer(
+            uvicorn.Config(application, log_level="error", access_log=False, date_header=False, interface="asgi3")
+        )
         self._thread = threading.Thread(target=self._run, name="kalathi-receiver", daemon=True)
         self._thread.start()
         if not self._server.ready.wait(_START_SECONDS):
@@ -112,7 +122,10 @@ class _WsgiReceiver:
     def __init__(self, application: Callable[..., Any]) -> None:
         self._server = make_server("127.0.0.1", 0, application, _ThreadingServer, _QuietHandler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="kalathi-receiver", daemon=True)
+        # By default it looks every 0.5 s whether to end.
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="kalathi-receiver", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:

@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import shutil
+import secrets
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 _END_SECONDS: Final = 10
 # A folder in memory, where the system has one: a commit on a disk takes longer than most tests.
@@ -29,37 +29,51 @@ class Server(NamedTuple):
 @contextlib.contextmanager
 def run_server(options: Sequence[str] = ()) -> Iterator[Server]:
     """Run `kalathi serve` with an empty database on a free port, and end it afterwards. `options` are further options
-    of the command, such as `--rough`. Raises ServerFailedError."""
-    folder = Path(tempfile.mkdtemp(prefix="kalathi-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
-    try:
-        yield from _run_process(folder, options)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    of the command, such as `--rough`. Raises ServerFailedError.
 
-
-def _run_process(folder: Path, options: Sequence[str]) -> Iterator[Server]:
+    The marketplace ends and deletes its data when this process ends in any way, because its standard input is then
+    closed."""
+    parent = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    folder = parent / f"kalathi-{secrets.token_hex(8)}"
     # The user's settings for another marketplace must not reach this one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
-    command = [sys.executable, "-m", "kalathi.cli", "serve", "--port", "0", "--data", str(folder), *options]
-    log = folder / "log"
-    with log.open("wb") as log_file:
-        # The process runs in the data folder, so that a kalathi.toml of the project under test is not read.
+    command = [sys.executable, "-m", "kalathi.cli", "serve", "--ephemeral", "--port", "0", "--data", str(folder)]
+    with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603  (our own command, and options that the test's author writes)
-            command, stdout=subprocess.PIPE, stderr=log_file, text=True, env=environment, cwd=folder
+            [*command, *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+            # There a kalathi.toml of the project under test is not read.
+            cwd=folder.anchor,
+            # Ctrl-C reaches the tests first, and they end the marketplace after their last calls.
+            start_new_session=True,
         )
-    try:
-        line = process.stdout.readline() if process.stdout is not None else ""
-        url = next((word for word in line.split() if word.startswith("http")), "")
-        if not url:
-            process.wait(_END_SECONDS)
-            raise ServerFailedError(f"kalathi serve did not start: {log.read_text('utf-8', 'replace').strip()}")
-        yield Server(url, (folder / "operator-token").read_text("utf-8").strip())
-    finally:
-        process.terminate()
         try:
-            process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+            yield _read_server(process, folder, log)
+        finally:
+            _end(process)
+
+
+def _read_server(process: "subprocess.Popen[str]", folder: Path, log: IO[bytes]) -> Server:
+    line = process.stdout.readline() if process.stdout is not None else ""
+    url = next((word for word in line.split() if word.startswith("http")), "")
+    if url:
+        return Server(url, (folder / "operator-token").read_text("utf-8").strip())
+    process.wait(_END_SECONDS)
+    log.seek(0)
+    raise ServerFailedError(f"kalathi serve did not start: {log.read().decode('utf-8', 'replace').strip()}")
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from kalathi.testing.calling import Caller, run
+from kalathi.testing.calling import Caller, WaitTurns, run
 from kalathi.testing.receivers import start_receiver
 from kalathi.testing.report import read_report
 from kalathi.testing.server import run_server
@@ -110,7 +110,9 @@ class Kalathi:
         return Order(self.caller, code)
 
     def reset(self) -> None:
-        """Delete the shop's orders, returns, webhooks, listings, stock and fault rules."""
+        """Delete the shop's orders, returns, webhooks, listings, stock and fault rules. Webhooks that were not answered
+        with 200 before still fail the test."""
+        self.state.failed += run(find_failed_webhooks, self.caller, self.shop)
         self.state.rules.clear()
         run(self.caller.call, "POST", f"{_SHOPS}/{self.shop.id}/reset")
 
@@ -124,7 +126,9 @@ class Kalathi:
 
     def check_webhooks(self) -> None:
         """Check that every webhook was answered with 200. Raises AssertionError."""
-        failed = [] if self.state.expects_failures else run(find_failed_webhooks, self.caller, self.shop)
+        if self.state.expects_failures:
+            return
+        failed = [*self.state.failed, *run(find_failed_webhooks, self.caller, self.shop)]
         if failed:
             sentences = "\n".join(failed)
             raise AssertionError(
@@ -161,12 +165,15 @@ class Order:
 
     def wait_for(self, *states: str, seconds: float = 10) -> dict[str, Any]:
         """Wait until the order is in one of these states, and return its view. Raises AssertionError."""
-        query = {"state": ",".join(states), "wait": seconds}
-        shown: dict[str, Any] = run(self._caller.call, "GET", f"{_ORDERS}/{self.code}", query=query)
-        state = shown["order"]["state"]
-        if state not in states:
-            raise AssertionError(f"After {seconds:g} s order {self.code} is {state}, not {' or '.join(states)}.")
-        return shown
+        turns = WaitTurns(seconds)
+        while True:
+            query = {"state": ",".join(states), "wait": turns.next_seconds()}
+            shown: dict[str, Any] = run(self._caller.call, "GET", f"{_ORDERS}/{self.code}", query=query)
+            state = shown["order"]["state"]
+            if state in states:
+                return shown
+            if turns.are_over:
+                raise AssertionError(f"After {seconds:g} s order {self.code} is {state}, not {' or '.join(states)}.")
 
     def run(self, operation: str, **body: object) -> dict[str, Any]:
         """Run an operation of a customer, support or a courier, such as `cancel`, `hand_over` or `deliver`."""
@@ -222,8 +229,9 @@ class Faults:
 
     def add(self, on: Literal["api", "webhooks"], kind: str, *, seed: int = 1, **members: object) -> None:
         """Add a rule, such as `add("api", "error", call="accept", status=503)`. `seed` applies to all rules."""
-        self._rules.append({"on": on, "kind": kind, **members})
-        run(self._caller.call, "PUT", self._path, {"seed": seed, "rules": self._rules})
+        rules = [*self._rules, {"on": on, "kind": kind, **members}]
+        run(self._caller.call, "PUT", self._path, {"seed": seed, "rules": rules})
+        self._rules[:] = rules
 
     def clear(self) -> None:
         """Remove all rules of the shop."""
@@ -236,13 +244,12 @@ class Deliveries:
     """The shop's webhooks."""
 
     def __init__(self, state: State) -> None:
-        self._caller, self._shop = state.caller, state.shop
+        self._log = Log(state, "/marketplace/deliveries", "deliveries")
+        self._caller = state.caller
 
     def list(self, **filters: object) -> "Sequence[dict[str, Any]]":
         """Return the webhooks of the delivery log, oldest first. `filters` are its parameters, such as `subject`."""
-        query = {"shop_id": self._shop.id, **filters}
-        found = run(self._caller.call, "GET", "/marketplace/deliveries", query=query)
-        return list(reversed(found["deliveries"]))
+        return self._log.read(filters)
 
     def show(self, delivery_id: str) -> dict[str, Any]:
         """Return one webhook with its body, its headers and all attempts."""
@@ -263,24 +270,18 @@ class Deliveries:
         Raises AssertionError."""
         subject = order.code if isinstance(order, Order) else order
         wanted = {"subject": subject, "event_type": event_type, "state": state}
-        found = self.list(**wanted, count=count, wait=seconds)
-        if len(found) < count:
-            named = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
-            raise AssertionError(f"After {seconds:g} s there are {len(found)} webhooks with {named}, not {count}.")
-        return found
+        return self._log.wait(wanted, count, seconds, "webhooks")
 
 
 class Requests:
     """The calls that the shop's client made."""
 
     def __init__(self, state: State) -> None:
-        self._caller, self._shop = state.caller, state.shop
+        self._log = Log(state, "/marketplace/requests", "requests")
 
     def list(self, **filters: object) -> "Sequence[dict[str, Any]]":
         """Return the calls of the request log, oldest first. `filters` are its parameters, such as `status`."""
-        query = {"shop_id": self._shop.id, **filters}
-        found = run(self._caller.call, "GET", "/marketplace/requests", query=query)
-        return list(reversed(found["requests"]))
+        return self._log.read(filters)
 
     def wait(
         self,
@@ -294,11 +295,36 @@ class Requests:
         """Wait until the shop has made so many calls, and return them, oldest first. `call` is a name such as `accept`,
         `show` or `list`; `status` is a status or a class such as `2xx`. Raises AssertionError."""
         subject = order.code if isinstance(order, Order) else order
-        wanted = {"call": call, "subject": subject, "status": status}
-        found = self.list(**wanted, count=count, wait=seconds)
-        if len(found) < count:
-            named = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
-            raise AssertionError(
-                f"After {seconds:g} s there are {len(found)} calls with {named or 'any name'}, not {count}."
-            )
-        return found
+        return self._log.wait({"call": call, "subject": subject, "status": status}, count, seconds, "calls")
+
+
+class Log:
+    """The shop's part of a log of the marketplace."""
+
+    def __init__(self, state: State, path: str, member: str) -> None:
+        self._caller, self._shop = state.caller, state.shop
+        self._path, self._member = path, member
+
+    def read(self, filters: Mapping[str, object]) -> list[dict[str, Any]]:
+        """Return the entries that match, oldest first: all of them, or those of the given `page`."""
+        query = {"shop_id": self._shop.id, "per": 100, **filters}
+        first = run(self._caller.call, "GET", self._path, query=query)
+        entries = {entry["id"]: entry for entry in first[self._member]}
+        pages = 1 if "page" in filters else first["meta"]["pagination"]["total_pages"]
+        for page in range(2, pages + 1):
+            # Entries that came in the meantime move others to the next page, which then has them again.
+            more = run(self._caller.call, "GET", self._path, query={**query, "page": page, "wait": None})
+            entries |= {entry["id"]: entry for entry in more[self._member]}
+        return list(entries.values())[::-1]
+
+    def wait(self, wanted: Mapping[str, object], count: int, seconds: float, what: str) -> list[dict[str, Any]]:
+        """Wait until so many entries match, and return them, oldest first. Raises AssertionError."""
+        turns = WaitTurns(seconds)
+        while True:
+            found = self.read({**wanted, "count": count, "wait": turns.next_seconds()})
+            if len(found) >= count:
+                return found
+            if turns.are_over:
+                named = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
+                like = f" with {named}" if named else ""
+                raise AssertionError(f"After {seconds:g} s there are {len(found)} {what}{like}, not {count}.")

@@ -4,8 +4,8 @@ A `Reply` is an ASGI application, and Starlette needs no more from a response. T
 """
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -32,9 +32,12 @@ from kalathi.marketplace.sandbox.triggers import TriggerKind
 from kalathi.marketplace.web.bodies import check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply, error_reply
+from kalathi.marketplace.web.waiting import run_until_left
 
 # The owner of the operator's idempotency keys; no shop has this id.
 OPERATOR = "operator"
+# The answer to a caller that has left. It goes nowhere.
+_NOT_READ: Final = Reply(200, b"")
 
 
 def application(context: Context) -> ASGIApp:
@@ -103,8 +106,8 @@ def _merchants_front(context: Context) -> MerchantsFront:
     return MerchantsFront(context, calls, others, name_call)
 
 
-def _endpoint(route: Route, context: Context) -> Callable[[Request], Awaitable[Reply]]:
-    handler = cast(Callable[[Context, Call], Awaitable[Reply]], route.handler)
+def _endpoint(route: Route, context: Context) -> Callable[[Request], Coroutine[Any, Any, Reply]]:
+    handler = cast(Callable[[Context, Call], Coroutine[Any, Any, Reply]], route.handler)
 
     async def endpoint(request: Request) -> Reply:
         try:
@@ -127,7 +130,10 @@ def _endpoint(route: Route, context: Context) -> Callable[[Request], Awaitable[R
                 else None
             )
             query = read_query(request.scope["query_string"])
-            return await handler(context, Call(path=request.path_params, query=query, body=body, keyed=keyed))
+            answering = handler(context, Call(path=request.path_params, query=query, body=body, keyed=keyed))
+            if "wait" in query:
+                return await run_until_left(request.receive, answering) or _NOT_READ
+            return await answering
         except Exception as error:  # noqa: BLE001  (the edge answers every fault with the envelope)
             return error_reply(error)
 

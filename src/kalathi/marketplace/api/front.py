@@ -24,7 +24,7 @@ from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.uploads import Upload
-from kalathi.marketplace.request_log.log import BODY, REQUEST_ID, SHOP_ID
+from kalathi.marketplace.request_log.log import BODY, BODY_BYTES, REQUEST_ID, SHOP_ID
 from kalathi.marketplace.sandbox.demo_orders import stands_at
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import hash_token
@@ -252,6 +252,8 @@ async def _body(wanted: Any, scope: Scope, receive: Receive, headers: _Headers) 
     check_encoding(headers.content_encoding)
     if isinstance(wanted, FileField):
         scope[BODY] = _UPLOAD
+        if headers.content_length is not None and headers.content_length.isdigit():
+            scope[BODY_BYTES] = int(headers.content_length[:20])
         upload: Upload = await read_upload(receive, headers.content_type, wanted)
         return upload, upload.content
     content = await read_body(receive, headers.content_length)

@@ -47,6 +47,8 @@ async def list_requests(context: Context, call: Call) -> Reply:
             lambda read: read.total >= count,
             seconds,
             signal=arrived,
+            # Calls of other processes do not wake this one.
+            polls=context.database.is_shared,
         )
     return Reply(200, encode(RequestList(requests=found.calls, meta=pagination(page, found.total))))
 

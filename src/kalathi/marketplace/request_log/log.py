@@ -14,12 +14,12 @@ from kalathi.contract.errors import ErrorEnvelope
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.request_log.files import CallFiles, read_all
 from kalathi.marketplace.request_log.model import (
-    SECRET_HEADERS,
     CallFilter,
     LoggedCall,
     StoredCall,
+    mask_body,
+    mask_header,
     mask_query,
-    mask_secret,
     show_call,
 )
 
@@ -29,10 +29,16 @@ _log = structlog.get_logger("kalathi.requests")
 REQUEST_ID: Final = "kalathi.request_id"
 SHOP_ID: Final = "kalathi.shop_id"
 BODY: Final = "kalathi.body"
+# The size of a body that is not kept.
+BODY_BYTES: Final = "kalathi.body_bytes"
 _MOST_CALLS: Final = 20_000
 # Of a longer body or answer, only the beginning is stored.
 _LONGEST_BODY: Final = 100_000
 
+# A reading of the files serves other readers for so long, unless this process has written since.
+_LOADED_SECONDS: Final = 0.4
+# Later than every business time that a filter can name.
+_NO_TIME: Final = 1 << 60
 _DAY_MILLIS: Final = 86_400_000
 _TRIM_EVERY_MILLIS: Final = 3_600_000
 # Calls that are compared with later ones: at most so many, and none with a longer answer.
@@ -49,6 +55,14 @@ class FoundCalls(NamedTuple):
 
     calls: list[LoggedCall]
     total: int
+
+
+class _Loaded(NamedTuple):
+    """A reading of all files: the number of our own writes before it, and its time (`time.monotonic`)."""
+
+    writes: int
+    at: float
+    calls: list[StoredCall]
 
 
 class _Follower(NamedTuple):
@@ -69,6 +83,11 @@ class _Repeatable:
         self.path, self.headers, self.shop_id = scope["path"], scope["headers"], scope[SHOP_ID]
         self.ids: list[bytes] = []
         self.durations_nanos: list[int] = []
+
+    def as_call(self) -> StoredCall:
+        """Return a call with the members that a filter compares. Its time is that of no filter."""
+        none = b""
+        return StoredCall(none, _NO_TIME, 0, 0, self.shop_id, "GET", self.path, none, None, none, 0, 200, none, 0, "")
 
 
 class RequestIds:
@@ -118,6 +137,8 @@ class RequestLog:
         # answer (docs/decisions/0057). `_repeated` are those with repetitions that are not written yet.
         self._repeatable: dict[int, _Repeatable] = {}
         self._repeated: list[_Repeatable] = []
+        self._writes = 0
+        self._loaded: _Loaded | None = None
         self._is_scheduled = False
         self._followers: set[_Follower] = set()
         self._fails = False
@@ -163,18 +184,26 @@ class RequestLog:
         self._write()
         return await asyncio.to_thread(lambda: self._select(wanted)[-most:])
 
+    def _load(self) -> list[StoredCall]:
+        """Return all calls, oldest first. Callers that wait for the same log share a reading."""
+        writes, now = self._writes, time.monotonic()
+        if self._loaded is None or self._loaded.writes != writes or now - self._loaded.at > _LOADED_SECONDS:
+            self._loaded = _Loaded(writes, now, list(read_all(self._folder)))
+        return self._loaded.calls
+
     def _select(self, wanted: CallFilter) -> list[StoredCall]:
-        return [call for call in read_all(self._folder) if wanted.allows(call, self.name_call)]
+        calls = self._load()
+        if wanted.after:
+            name = wanted.after.encode()
+            calls = calls[next((at + 1 for at, call in enumerate(calls) if call.id == name), 0) :]
+        return [call for call in calls if wanted.allows(call, self.name_call)]
 
     def _read(self, wanted: CallFilter, per: int, offset: int) -> FoundCalls:
         stored = self._select(wanted)[::-1]
-        if wanted.after:
-            place = next((at for at, call in enumerate(stored) if call.id == wanted.after.encode()), len(stored))
-            stored = stored[:place]
         return FoundCalls([show_call(call, self.name_call) for call in stored[offset : offset + per]], len(stored))
 
     def _find(self, request_id: bytes) -> LoggedCall | None:
-        found = next((call for call in read_all(self._folder) if call.id == request_id), None)
+        found = next((call for call in self._load() if call.id == request_id), None)
         return None if found is None else show_call(found, self.name_call)
 
     def follow(self, wanted: CallFilter) -> "Following":
@@ -229,15 +258,14 @@ class RequestLog:
             self._fails = False
         for first in repeated:
             first.ids, first.durations_nanos = [], []
+        self._writes += 1
         if self._followers:
-            self._wake_followers(rows)
+            self._wake_followers(rows, repeated)
 
-    def _wake_followers(self, rows: list[tuple[Any, ...]]) -> None:
-        has_repeated = any(row[0] for row in rows)
-        calls = [StoredCall(*row[1:]) for row in rows if not row[0]]
+    def _wake_followers(self, rows: list[tuple[Any, ...]], repeated: list["_Repeatable"]) -> None:
+        calls = [StoredCall(*row[1:]) for row in rows if not row[0]] + [first.as_call() for first in repeated]
         for follower in self._followers:
-            # A repetition has no path of its own here, so a follower reads the log to see whether it is wanted.
-            if has_repeated or any(follower.wanted.allows(call, self.name_call) for call in calls):
+            if any(follower.wanted.allows(call, self.name_call) for call in calls):
                 follower.arrived.set()
 
     def _make_rows(self, waiting: list[_Waiting], at: int, real_at: int) -> list[tuple[Any, ...]]:
@@ -250,7 +278,7 @@ class RequestLog:
                 masked = None
             else:
                 last_headers = headers
-                masked = [(name, mask_secret(value) if name in SECRET_HEADERS else value) for name, value in headers]
+                masked = [(name, mask_header(name, value)) for name, value in headers]
             body = scope.get(BODY, b"")
             same_as = self._find_same_answer(request_id, (scope["path"], query), answer)
             if status == 200 and scope["method"] == "GET" and not query:
@@ -267,8 +295,8 @@ class RequestLog:
                     scope["path"],
                     mask_query(query) if query else query,
                     masked,
-                    body[:_LONGEST_BODY] if has_bodies else b"",
-                    len(body),
+                    mask_body(body[:_LONGEST_BODY]) if has_bodies and body else b"",
+                    scope.get(BODY_BYTES, len(body)),
                     status,
                     None if same_as else answer[:_LONGEST_BODY] if has_bodies else b"",
                     len(answer),

@@ -5,18 +5,24 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from msgspec import Struct
 
 from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.kernel.clock import athens, from_millis
+from kalathi.marketplace.kernel.targets import mask_url
 
-SECRET_HEADERS: Final = frozenset(
-    {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"x-auth-token", b"x-access-token"}
+# Parts of the names of headers, query parameters and members whose values are secrets.
+_NAMES: Final = "token|secret|passw|auth|api[-_]?key|cookie|session|credential|signature"
+_SECRET_NAME: Final = re.compile(rf"{_NAMES}|^(?:key|sig|pass|pwd)$", re.IGNORECASE)
+_SECRET_MEMBER: Final = re.compile(
+    rb'("[^"]*(?:token|secret|passw|api_?key)[^"]*"\s*:\s*")((?:[^"\\]|\\.)*)', re.IGNORECASE
 )
-_SECRET_PARAMETER: Final = re.compile(r"((?:^|&)[^=&]*(?:token|secret|password|api_?key)[^=&]*=)[^&]+", re.IGNORECASE)
+# Authorization schemes (RFC 9110, 11.1) that do not say anything about the token behind them.
+_SCHEMES: Final = frozenset({b"bearer", b"basic", b"digest", b"token", b"apikey"})
 _SUBJECT: Final = re.compile(rf"{re.escape(BASE_PATH)}/(?:orders|returns|fbs/purchase_orders)/([^/]+)")
+_TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/=-]+")
 # A shown part of a token does no harm if the hidden rest is this long.
 _LONG_TOKEN: Final = 20
 _SHOWN_CHARACTERS: Final = 4
@@ -165,20 +171,45 @@ def _explain_no_shop(stored: StoredCall, headers: dict[str, str]) -> NoShop:
 
 
 @lru_cache(maxsize=1024)
+def is_secret_name(name: bytes) -> bool:
+    """Whether a header of this name has a secret value."""
+    return _SECRET_NAME.search(name.decode("latin-1")) is not None
+
+
+@lru_cache(maxsize=1024)
 def mask_secret(value: bytes) -> bytes:
-    """Return a secret header value with its secret replaced: `Bearer Bxx1… (86 characters)`. The scheme of an
-    Authorization header stays, and the first characters of a long token, by which its owner recognizes it."""
+    """Return a secret value with its secret replaced: `Bearer Bxx1... (86 characters)`. A known scheme stays, and the
+    first characters of a long token, by which its owner recognizes it."""
     scheme, space, token = value.strip().partition(b" ")
-    if not space:
-        scheme, token = b"", scheme
+    if scheme.lower() not in _SCHEMES:
+        scheme, space, token = b"", b"", value.strip()
     token = token.strip()
-    is_token = len(token) >= _LONG_TOKEN and scheme.lower() in {b"", b"bearer"}
-    shown = token[:_SHOWN_CHARACTERS] if is_token else b""
-    return b"%s%s%s... (%d characters)" % (scheme[:20], space, shown, len(token))
+    is_token = len(token) >= _LONG_TOKEN and token.isascii() and _TOKEN.fullmatch(token) is not None
+    shown = token[:_SHOWN_CHARACTERS] if is_token and scheme.lower() in {b"", b"bearer", b"token"} else b""
+    return b"%s%s%s... (%d characters)" % (scheme, space, shown, len(token))
+
+
+def mask_header(name: bytes, value: bytes) -> bytes:
+    """Return a header's value without secrets."""
+    if is_secret_name(name):
+        return mask_secret(value)
+    if name == b"referer":
+        # User names, passwords and tokens of another site.
+        return mask_url(value.decode("latin-1").partition("?")[0]).encode("latin-1")
+    return value
 
 
 def mask_query(query: bytes) -> bytes:
     """Return a query with the values of secret parameters, such as `access_token`, replaced."""
-    if b"=" not in query:
-        return query
-    return _SECRET_PARAMETER.sub(r"\1...", query.decode("latin-1")).encode("latin-1")
+    parts = query.split(b"&")
+    return b"&".join(_mask_parameter(part) for part in parts)
+
+
+def _mask_parameter(part: bytes) -> bytes:
+    name, equals, _ = part.partition(b"=")
+    return name + equals + b"..." if equals and _SECRET_NAME.search(unquote_plus(name.decode("latin-1"))) else part
+
+
+def mask_body(body: bytes) -> bytes:
+    """Return a body with the texts of secret members, such as `api_token`, replaced."""
+    return _SECRET_MEMBER.sub(rb"\1...", body) if b'"' in body else body

@@ -49,7 +49,9 @@ async def read_traffic(database: Database, log: RequestLog | None, scope: Traffi
     attempts = await database.read_list(lambda view: latest_attempts(view, scope.shop_id, scope.subject, MOST_OF_EACH))
     calls: list[StoredCall] = []
     if log is not None:
-        calls = await log.read_stored(CallFilter(shop_id=scope.shop_id, subject=scope.subject), MOST_OF_EACH)
+        # A call on an order counts even if it was refused before its shop was known, or if another shop made it.
+        wanted = CallFilter(subject=scope.subject) if scope.subject else CallFilter(shop_id=scope.shop_id)
+        calls = await log.read_stored(wanted, MOST_OF_EACH)
     timed = [(call.at - call.duration_micros // 1000, _show_call(call, log)) for call in calls if log is not None]
     timed += [(attempt.begun_at, _show_attempt(scope.shop_id, attempt)) for attempt in attempts]
     return [entry for _, entry in sorted(timed, key=lambda pair: pair[0])]

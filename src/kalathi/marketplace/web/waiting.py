@@ -7,9 +7,11 @@ processes announce only some of their commits.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+from starlette.types import Receive
 
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.storage.database import Database
@@ -40,10 +42,13 @@ class Waits:
         seconds: float,
         tables: tuple[str, ...] = (),
         signal: asyncio.Event | None = None,
+        *,
+        polls: bool = True,
     ) -> T:
         """Return the first reading that is enough, or the last one when the seconds have passed.
 
-        It reads again after each commit that adds rows to `tables`, and when `signal` is set."""
+        It reads again after each commit that adds rows to `tables`, and when `signal` is set; with `polls` also twice a
+        second."""
         signal = signal or asyncio.Event()
         until = time.monotonic() + (seconds if len(self._signals) < self._most else 0)
         with self._listen(signal, tables):
@@ -54,7 +59,7 @@ class Waits:
                 if is_enough(found) or left <= 0 or self._is_closed:
                     return found
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(signal.wait(), min(left, _AT_LEAST_EVERY_SECONDS))
+                    await asyncio.wait_for(signal.wait(), min(left, _AT_LEAST_EVERY_SECONDS) if polls else left)
 
     def close(self) -> None:
         """Answer all waiting calls, because the process ends."""
@@ -73,6 +78,22 @@ class Waits:
             self._signals.discard(signal)
             for table in tables:
                 self._database.unsubscribe(table, signal.set)
+
+
+async def run_until_left(receive: Receive, running: Coroutine[Any, Any, T]) -> T | None:
+    """Run a call that may wait. Return None, and end it, if its caller closes the connection."""
+
+    async def leave() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass  # The rest of a body that the call does not have.
+
+    answering, leaving = asyncio.ensure_future(running), asyncio.ensure_future(leave())
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return answering.result() if answering.done() else None
+    finally:
+        answering.cancel()
+        leaving.cancel()
 
 
 def wait_of(query: Mapping[str, str]) -> float:
