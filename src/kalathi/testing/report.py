@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from kalathi.curl import render_curl
 from kalathi.operator_calls import OperatorError
+from kalathi.terminal import escape_controls, in_one_line
 from kalathi.testing.calling import Caller
 from kalathi.testing.shop import Shop
 
@@ -40,10 +41,13 @@ def render_report(
         lines.append(_render_entry(entry))
         request = requests.get(entry["id"]) if entry["kind"] == "call" else None
         if request is not None and (request["status"] or 0) >= 400:
-            lines.append(f"    {request['answer'][:_LONGEST_ANSWER]}")
+            lines.append(f"    {in_one_line(request['answer'][:_LONGEST_ANSWER])}")
         if request is not None:
-            curl = render_curl(url + request["path"], request["method"], request["headers"], request["body"])
-            lines.append(f"    {curl}")
+            is_whole = len(request["body"].encode()) >= request["body_bytes"]
+            curl = render_curl(
+                url + request["path"], request["method"], request["headers"], request["body"], is_whole=is_whole
+            )
+            lines.append(f"    {escape_controls(curl)}")
     if not entries:
         lines.append("There is no call and no webhook.")
     if refused:
