@@ -43,11 +43,7 @@ def render_report(
         if request is not None and (request["status"] or 0) >= 400:
             lines.append(f"    {in_one_line(request['answer'][:_LONGEST_ANSWER])}")
         if request is not None:
-            is_whole = len(request["body"].encode()) >= request["body_bytes"]
-            curl = render_curl(
-                url + request["path"], request["method"], request["headers"], request["body"], is_whole=is_whole
-            )
-            lines.append(f"    {escape_controls(curl)}")
+            lines.append(f"    {escape_controls(_render_curl(url, request))}")
     if not entries:
         lines.append("There is no call and no webhook.")
     if refused:
@@ -57,6 +53,12 @@ def render_report(
         for call in refused
     ]
     return "\n".join(lines)
+
+
+def _render_curl(url: str, request: dict[str, Any]) -> str:
+    body = request["body"]
+    is_whole = len(body.encode()) >= request["body_bytes"]
+    return render_curl(url + request["path"], request["method"], request["headers"], body, is_whole=is_whole)
 
 
 def _render_entry(entry: dict[str, Any]) -> str:
