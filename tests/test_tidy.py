@@ -4,8 +4,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -108,7 +106,7 @@ def test_dependencies_are_pinned_with_hashes_and_without_addresses() -> None:
         assert len(re.findall(r"--hash=sha256:", text)) >= len(pins), name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
-def test_no_source_contains_a_todo(path: Path) -> None:
+def test_no_source_contains_a_todo() -> None:
     """Open work belongs in an issue."""
-    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text("utf-8"))
+    marked = [path for path in SOURCES if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text("utf-8"))]
+    assert marked == []
