@@ -1,9 +1,11 @@
 """`kalathi merchant`: its flags, its messages about missing settings, and its subcommands."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -100,6 +102,44 @@ def test_a_missing_inbox_is_reported_and_not_created(tmp_path: Path, command: li
     assert result.exit_code == 1
     assert "there is no inbox in" in result.output
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_commands_on_the_inbox_answer_in_json(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "merchant.db")
+    inbox.events.put(b"not json", 5.0)
+    inbox.events.put_aside(inbox.events.unread()[0], "The event cannot be read.")
+    inbox.close()
+    for command, status, answer in (
+        (["settle", "--events"], 0, {"settled_webhooks": 1}),
+        (["replay", "--all"], 0, {"planned": 0}),
+        (["replay", "o1"], 0, {"planned": 1}),
+        (["day"], 0, {"file": None, "pages": 0, "gone": [], "unreadable": {}}),
+        (["reprint", "o1"], 1, None),
+        (["settle", "o1"], 1, None),
+    ):
+        result = CliRunner().invoke(main, ["merchant", *command, "--json", "--data", str(tmp_path)])
+        assert result.exit_code == status, result.output
+        if answer is None:
+            assert "o1" in json.loads(result.stderr)["errors"][0]["messages"][0]
+        else:
+            assert json.loads(result.stdout) == answer
+
+
+def test_every_command_with_a_result_answers_in_json() -> None:
+    """`openapi` prints JSON always. The others run until they are stopped."""
+    without = {name for name, command in _walk(main, "") if not any("--json" in entry.opts for entry in command.params)}
+    assert without == {"demo", "mcp", "openapi", "serve", "worker"}
+
+
+def _walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    context = click.Context(command)
+    for child in command.list_commands(context):
+        found = command.get_command(context, child)
+        assert found is not None
+        yield from _walk(found, f"{name} {child}".strip())
 
 
 def test_the_form_of_the_stock_setting_chooses_the_source() -> None:

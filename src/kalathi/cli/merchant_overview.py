@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kalathi.cli.operating import fail
+from kalathi.cli.operating import fail, show
+from kalathi.cli.output import echo_json
 from kalathi.cli.sharing import SharingCommand
 from kalathi.terminal import in_one_line, style
 
 if TYPE_CHECKING:
     from kalathi.merchant.inbox import Inbox
-    from kalathi.merchant.overview import Status
+    from kalathi.merchant.overview import MergedVouchers, Status
 
 _data = click.option(
     "--data",
@@ -26,10 +27,12 @@ _data = click.option(
     help="Folder of the connector's inbox.",
 )
 
+_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+
 
 @click.command(cls=SharingCommand)
 @_data
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@_json
 def status(data: Path, *, as_json: bool) -> None:
     """Show the queue, the last events, the deadlines, and a sentence for each thing that needs a person.
 
@@ -54,7 +57,8 @@ def status(data: Path, *, as_json: bool) -> None:
 @click.argument("code", required=False)
 @_data
 @click.option("--all", "everything", is_flag=True, help="Everything that waits for a person.")
-def replay(code: str | None, data: Path, *, everything: bool) -> None:
+@_json
+def replay(code: str | None, data: Path, *, everything: bool, as_json: bool) -> None:
     """Process an order or a return again by its CODE, or everything that waits for a person. The connector does it
     within seconds.
 
@@ -68,14 +72,16 @@ def replay(code: str | None, data: Path, *, everything: bool) -> None:
         fail("give the code of an order or a return, or --all.")
     with _inbox(data) as inbox:
         count = plan_again(inbox, code)
-    click.echo(f"{count} to be looked at again." if count else "Nothing waits for a person.")
+    text = f"To be processed again: {count}." if count else "Nothing waits for a person."
+    show(as_json, {"planned": count}, text)
 
 
 @click.command(cls=SharingCommand)
 @click.argument("code", required=False)
 @_data
 @click.option("--events", "all_events", is_flag=True, help="The webhooks that could not be read.")
-def settle(code: str | None, data: Path, *, all_events: bool) -> None:
+@_json
+def settle(code: str | None, data: Path, *, all_events: bool, as_json: bool) -> None:
     """Remove a problem that you have solved from `status`: you threw away the earlier label of the order CODE, its
     parcel is back and counted, or you dealt with the unreadable webhooks.
 
@@ -91,9 +97,10 @@ def settle(code: str | None, data: Path, *, all_events: bool) -> None:
         fail("give the code of an order, or --events.")
     with _inbox(data) as inbox:
         if code is None:
-            click.echo(f"Settled: {inbox.events.settle_unreadable()} unreadable webhooks.")
+            count = inbox.events.settle_unreadable()
+            show(as_json, {"settled_webhooks": count}, f"Settled: {count} unreadable webhooks.")
         elif settle_label(inbox, code):
-            click.echo(f"Settled: {code}.")
+            show(as_json, {"settled": code}, f"Settled: {code}.")
         else:
             fail(
                 f"{code} has no earlier label to throw away and no parcel on its way back. All other problems of"
@@ -104,24 +111,24 @@ def settle(code: str | None, data: Path, *, all_events: bool) -> None:
 @click.command(cls=SharingCommand)
 @click.argument("code")
 @_data
-def reprint(code: str, data: Path) -> None:
+@_json
+def reprint(code: str, data: Path, *, as_json: bool) -> None:
     """Print the voucher of the order CODE once more; the connector does it within seconds."""
     from kalathi.merchant.overview import print_again
 
     with _inbox(data) as inbox:
         is_accepted = print_again(inbox, code)
     if not is_accepted:
-        fail(
-            f"{code} is no accepted order, as far as this connector knows; kalathi merchant replay {code} looks at it."
-        )
-    click.echo(f"The voucher of {code} is printed again.")
+        fail(f"this connector has no accepted order {code}. To fetch its state: kalathi merchant replay {code}")
+    show(as_json, {"reprinted": code}, f"The voucher of {code} is printed again.")
 
 
 @click.command(cls=SharingCommand)
 @_data
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="A day other than today, such as 2026-11-24.")
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write; default: ./vouchers-<date>.pdf.")
-def day(data: Path, date: datetime | None, out: Path | None) -> None:
+@_json
+def day(data: Path, date: datetime | None, out: Path | None, *, as_json: bool) -> None:
     """Merge the vouchers printed on one day into one PDF, in the order of printing."""
     from kalathi.contract.reading import ATHENS
     from kalathi.merchant.overview import merge_vouchers
@@ -135,6 +142,14 @@ def day(data: Path, date: datetime | None, out: Path | None) -> None:
         merged = merge_vouchers(printed, target)
     except OSError as error:
         fail(f"cannot write {target}: {error.strerror or error}.")
+    if as_json:
+        file = str(target) if merged.pages else None
+        echo_json({"file": file, "pages": merged.pages, "gone": merged.gone, "unreadable": merged.unreadable})
+    else:
+        _show_merged(merged, target, f"{start:%d/%m/%Y}", has_printed=bool(printed))
+
+
+def _show_merged(merged: "MergedVouchers", target: Path, date: str, *, has_printed: bool) -> None:
     if merged.gone:
         click.echo(f"Left out, since their files are not there any more: {', '.join(merged.gone)}.", err=True)
     for code, reason in merged.unreadable.items():
@@ -146,11 +161,11 @@ def day(data: Path, date: datetime | None, out: Path | None) -> None:
     if merged.pages:
         click.echo(f"{target}: {merged.pages} pages.")
     elif merged.unreadable:
-        click.echo(f"Nothing was written: none of the vouchers of {start:%d/%m/%Y} could be read.")
-    elif printed:
-        click.echo(f"Nothing was written: none of the vouchers of {start:%d/%m/%Y} is left.")
+        click.echo(f"Nothing was written: none of the vouchers of {date} could be read.")
+    elif has_printed:
+        click.echo(f"Nothing was written: none of the vouchers of {date} is left.")
     else:
-        click.echo(f"No voucher was printed on {start:%d/%m/%Y}.")
+        click.echo(f"No voucher was printed on {date}.")
 
 
 @contextmanager
