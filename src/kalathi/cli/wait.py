@@ -73,8 +73,7 @@ def wait_ready(seconds: float, data: Path, url: str, token: str, as_json: bool) 
 @operator_options
 def wait_order(code: str, state: str, seconds: float, data: Path, url: str, token: str, as_json: bool) -> None:
     """Wait until an order is in a state."""
-    condition = _Condition(f"/marketplace/orders/{code}", {"state": state}, f"order {code}", states=_split(state))
-    answer = _run(Market(data, url, token), condition, seconds)
+    answer = _wait_for_state(Market(data, url, token), "order", code, state, seconds)
     show(as_json, answer, f"Order {code}: {answer['order']['state']}")
 
 
@@ -85,9 +84,13 @@ def wait_order(code: str, state: str, seconds: float, data: Path, url: str, toke
 @operator_options
 def wait_return(code: str, state: str, seconds: float, data: Path, url: str, token: str, as_json: bool) -> None:
     """Wait until a return is in a state."""
-    condition = _Condition(f"/marketplace/returns/{code}", {"state": state}, f"return {code}", states=_split(state))
-    answer = _run(Market(data, url, token), condition, seconds)
+    answer = _wait_for_state(Market(data, url, token), "return", code, state, seconds)
     show(as_json, answer, f"Return {code}: {answer['return']['state']}")
+
+
+def _wait_for_state(market: Market, kind: str, code: str, state: str, seconds: float) -> dict[str, Any]:
+    condition = _Condition(f"/marketplace/{kind}s/{code}", {"state": state}, f"{kind} {code}", states=_split(state))
+    return _run(market, condition, seconds)
 
 
 @wait.command("orders")
