@@ -237,7 +237,7 @@ async def _cart_refused(market: Market, shop: Shop, change: dict[str, Any]) -> s
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param({"item": {"shop_id": "nobody"}}, id="unknown shop"),
+        pytest.param({"item": {"shop_id": "unknown"}}, id="unknown shop"),
         pytest.param({"item": {"shop_uid": "Z"}}, id="unknown listing"),
         pytest.param({"item": {"quantity": 0}}, id="no pieces"),
         pytest.param({"item": {"quantity": 6}}, id="more than in stock"),

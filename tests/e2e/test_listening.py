@@ -341,7 +341,7 @@ async def test_faults_of_the_sandbox_apply_to_listeners_too(tmp_path: Path) -> N
 
 
 REFUSED: list[tuple[tuple[str, ...], str]] = [
-    (("--shop", "nobody"), "nobody"),
+    (("--shop", "unknown"), "unknown"),
     (("--events", "new_ordr"), "merchant_return_created"),
     (("--token", "wrong"), "token"),
     (("--url", "127.0.0.1:8090"), "must begin with http"),

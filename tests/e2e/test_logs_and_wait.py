@@ -177,7 +177,7 @@ def test_the_log_has_the_calls_of_every_process_of_one_database() -> None:
     database = fresh_postgres()
     try:
         with run_server(["--database", database, "--processes", "2"]) as server, Kalathi.connect(*server) as kalathi:
-            # Each call has a connection of its own, so both processes get some.
+            # Each call opens a new connection, so both processes get some.
             for number in range(40):
                 assert call(kalathi, "GET", f"/orders?page={number + 1}") == 200
             ids = [entry["id"] for entry in kalathi.requests.wait("list", 40)]

@@ -174,7 +174,7 @@ async def test_with_write_an_assistant_plays_moves_breaks_and_resends(tmp_path: 
             assert (await helper.call("clear_shop_faults", shop_id=shop_id))["rules"] == []
 
             # The marketplace's own refusals reach the assistant.
-            assert "Shop not found" in await helper.refusal("play_scenario", name="new_order", shop_id="nobody")
+            assert "Shop not found" in await helper.refusal("play_scenario", name="new_order", shop_id="unknown")
             assert "advance_seconds or now" in await helper.refusal("move_clock")
 
 

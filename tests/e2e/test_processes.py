@@ -59,7 +59,7 @@ async def test_the_operators_token_is_made_once_and_readable_by_its_owner_only(t
         assert "Δοκιμή" in out
         code, out, _ = await kalathi("shop", "token", added["id"], "--data", str(tmp_path), "--json")
         assert json.loads(out)["api_token"] != added["api_token"]
-        code, _, error = await kalathi("shop", "token", "nobody", "--data", str(tmp_path))
+        code, _, error = await kalathi("shop", "token", "unknown", "--data", str(tmp_path))
         assert (code, error) == (1, "kalathi: Shop not found\n")
     finally:
         process.kill()

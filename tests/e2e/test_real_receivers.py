@@ -93,7 +93,7 @@ async def _until_it_listens(process: asyncio.subprocess.Process, port: int) -> N
                 writer.close()
                 await writer.wait_closed()
                 return
-            await asyncio.sleep(0.02)  # Nothing else tells when a program listens.
+            await asyncio.sleep(0.02)  # Poll the port, because a program does not report that it listens.
 
 
 @pytest.fixture(params=SERVERS)

@@ -43,10 +43,10 @@ async def test_clock_scenarios_and_faults_from_the_command_line(tmp_path: Path) 
             (("trigger", "late_cancelation"), "did you mean late_cancellation"),
             (("trigger", "new_order", "--set", "foo=1"), "paths are such as order.comments"),
             (("trigger", "new_order", "--set", "order.nonsense=1"), "there are comments, customer"),
-            (("trigger", "new_order", "--shop", "nobody"), "Shop not found"),
+            (("trigger", "new_order", "--shop", "unknown"), "Shop not found"),
             (("faults", "add", "api", "delay", "--call", "nonsense"), "there are accept, "),
             (("faults", "add", "webhooks", "delay", "--call", "accept"), "there are merchant_return_created"),
-            (("faults", "add", "api", "delay", "--shop", "nobody"), "Shop not found"),
+            (("faults", "add", "api", "delay", "--shop", "unknown"), "Shop not found"),
             (
                 ("faults", "add", "api", "new_word", "--member", "code"),
                 "does not change code; it changes",

@@ -1,4 +1,4 @@
-"""Tests for integrators: the pytest plugin in suites of its own, and `Kalathi` without pytest."""
+"""Tests for integrators: the pytest plugin in separate suites, and `Kalathi` without pytest."""
 
 import asyncio
 import functools
@@ -42,7 +42,7 @@ def make_app(status):
 
 
 def run_suite(folder: Path, *options: str, seconds: float = 120) -> str:
-    """Run pytest on a folder in a process of its own, as an integrator does. Return what it prints."""
+    """Run pytest on a folder in a separate process, as an integrator does. Return its output."""
     # The settings of this project's own tests must not reach the suite.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "KALATHI"))}
     command = [
@@ -91,7 +91,7 @@ def test_fails(kalathi):
     headers = {"Authorization": f"Bearer {kalathi.token}", "Accept": "application/vnd.skroutz+json; version=3.0"}
     path = f"/merchants/ecommerce/orders/{order.code}/accept"
     niquests.post(kalathi.url + path, json={"pickup_window": 7}, headers=headers)
-    niquests.get(kalathi.url + "/merchants/ecommerce/orders", headers={"Authorization": "Bearer of-nobody"})
+    niquests.get(kalathi.url + "/merchants/ecommerce/orders", headers={"Authorization": "Bearer unknown"})
     kalathi.deliveries.wait(1, order=order)
     order.wait_for("accepted", seconds=0.1)
 """,

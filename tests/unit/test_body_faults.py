@@ -1,4 +1,4 @@
-"""Faults in bodies: what they change, what they leave alone, and that they can be repeated."""
+"""Faults in bodies change only members that a client must tolerate, and a seed repeats them."""
 
 import random
 from collections.abc import Iterator

@@ -24,7 +24,7 @@ class _Terminal(io.StringIO):
 
 
 def write_text(text: str, *, is_terminal: bool, is_plain: bool = False) -> str:
-    """Return what a stream gets."""
+    """Return the text that reaches the stream."""
     stream = _Terminal(is_terminal=is_terminal)
     assert EscapingText(stream, is_plain=is_plain).write(text) == len(text)
     return stream.getvalue()

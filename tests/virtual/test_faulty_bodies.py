@@ -1,4 +1,4 @@
-"""Faults in the bodies of answers and webhooks: only what is sent changes, and a signature is of the bytes that are
+"""Faults in the bodies of answers and webhooks: only the sent bytes change, and a signature is of the bytes that are
 sent."""
 
 import time

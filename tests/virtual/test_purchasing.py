@@ -38,7 +38,7 @@ async def test_suppliers_are_created_changed_and_listed(market: Market, shop: Sh
     assert (await shop.call("PATCH", "/fbs/suppliers/xjvKD5Xr51", {})).json == {"success": True}
     other = await market.shop("Other", url=None)
     assert (await other.call("POST", "/fbs/suppliers", whole)).status == 200, "ids and codes are a shop's own"
-    assert (await other.call("PATCH", "/fbs/suppliers/nobody", {})).status == 404
+    assert (await other.call("PATCH", "/fbs/suppliers/unknown", {})).status == 404
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_a_suppliers_code_is_unique_in_its_shop(shop: Shop) -> None:
     blank = await shop.call("PATCH", f"/fbs/suppliers/{first}", {"code": "", "name": " "})
     assert len(blank.json["errors"][0]["messages"]) == 2
     assert (await shop.call("GET", "/fbs/suppliers")).json == before
-    unknown = await shop.call("PATCH", "/fbs/suppliers/nobody", {"name": "x"})
+    unknown = await shop.call("PATCH", "/fbs/suppliers/unknown", {"name": "x"})
     assert (unknown.status, unknown.json["errors"][0]["code"]) == (404, "supplier_error")
     answers = await asyncio.gather(
         *(shop.call("POST", "/fbs/suppliers", {"code": "same", "name": f"n{number}"}) for number in range(8))

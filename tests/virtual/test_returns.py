@@ -242,7 +242,7 @@ async def test_only_a_delivered_order_can_be_returned(
 @pytest.mark.parametrize(
     "line",
     [
-        {"id": "nobody", "quantity": 1},
+        {"id": "unknown", "quantity": 1},
         {"quantity": 0},
         {"quantity": 3},
         {"reason": "bored"},

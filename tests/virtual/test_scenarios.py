@@ -239,7 +239,7 @@ async def test_an_unknown_scenario_is_404_and_lists_the_names(tmp_path: Path) ->
         assert "late_cancellation" in answer["errors"][0]["messages"][0]
         listed = await market.operate("GET", "/marketplace/scenarios")
         assert {entry["name"] for entry in listed["scenarios"]} == set(scenarios())
-        await market.operate("POST", "/marketplace/scenarios/new_order", {"shop_id": "nobody"}, status=404)
+        await market.operate("POST", "/marketplace/scenarios/new_order", {"shop_id": "unknown"}, status=404)
 
 
 async def test_a_scenario_for_another_kind_of_shop_is_422_with_what_to_do(tmp_path: Path) -> None:

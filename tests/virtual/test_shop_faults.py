@@ -1,4 +1,4 @@
-"""Fault rules of single shops, and the rough mixture: what applies, what replaces it, and what a restart keeps."""
+"""Fault rules of single shops, and the rough mixture: the rules that apply, and those that a restart keeps."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -116,7 +116,7 @@ async def test_wrong_rules_of_a_shop_and_unknown_shops_are_refused(tmp_path: Pat
             assert answer["errors"][0]["code"] == "invalid_parameter"
         await _set_rules(shop, {"rules": [ERROR | {"shop_id": shop.id}]})
         for method in ("GET", "PUT", "DELETE"):
-            await market.operate(method, "/marketplace/shops/nobody/faults", {}, status=404)
+            await market.operate(method, "/marketplace/shops/unknown/faults", {}, status=404)
     async with open_market(tmp_path, settings=Settings(mode="production"), worker=False) as market:
         shop.market = market
         assert await _statuses(shop, 1) == [200]

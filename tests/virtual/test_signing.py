@@ -50,4 +50,4 @@ async def test_webhooks_are_signed_from_the_switch_on_until_the_switch_off(tmp_p
 async def test_an_unknown_shop_gets_no_signing_secret(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         for method in ("POST", "DELETE"):
-            await market.operate(method, "/marketplace/shops/nobody/signing_secret", status=404)
+            await market.operate(method, "/marketplace/shops/unknown/signing_secret", status=404)

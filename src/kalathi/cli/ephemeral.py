@@ -34,5 +34,5 @@ def end_with_input() -> None:
 
 def _wait_for_end() -> None:
     while sys.stdin.buffer.read(4096):
-        pass  # What is written to it does not matter.
+        pass  # The parent only closes the pipe. Its content is ignored.
     os.kill(os.getpid(), signal.SIGTERM)

@@ -78,7 +78,7 @@ def faults_add(
     kalathi faults add api new_word --member payment_method
     kalathi faults add webhooks drop --after --shop YlpD0KROym
     """
-    # Only what was given, so that `list` shows no defaults.
+    # Only the members that the caller set, so that `list` shows no defaults.
     source = click.get_current_context().get_parameter_source
     rule = {"on": place, "kind": kind}
     rule |= {name: value for name, value in members.items() if source(name) is not ParameterSource.DEFAULT}

@@ -84,7 +84,7 @@ def _list_members(detail: dict[str, Any]) -> dict[str, object]:
 
 
 def _offered(order: dict[str, Any]) -> Iterable[tuple[str, object, str]]:
-    """Yield what the shop can choose: the option's name, the id and the label."""
+    """Yield the options on offer to the shop: the option's name, the id and the label."""
     accept = order.get("accept_options") or {}
     for name in ("pickup_location", "pickup_window"):
         for entry in accept.get(name) or []:

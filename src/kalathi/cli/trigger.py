@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Options(NamedTuple):
-    """The options that say what to do."""
+    """The options of the command's action."""
 
     scenario: str | None
     lists: bool

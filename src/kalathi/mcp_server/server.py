@@ -48,7 +48,7 @@ FindMarket = Callable[[], tuple[str, str]]
 
 
 class _Operator:
-    """Makes each call with a client of its own: the marketplace can restart at another address."""
+    """The operator's calls, each with a new client, because the marketplace can restart at another address."""
 
     def __init__(self, find: FindMarket, *, uses_proxy: bool) -> None:
         self._find = find

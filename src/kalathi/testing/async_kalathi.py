@@ -35,7 +35,7 @@ class AsyncKalathi:
     @classmethod
     @asynccontextmanager
     async def start(cls, *options: str) -> AsyncIterator[Self]:
-        """Start a marketplace of its own as a process, and end it afterwards. `options` are those of `kalathi serve`,
+        """Start a marketplace as a separate process, and end it afterwards. `options` are those of `kalathi serve`,
         such as `--rough`. Raises ServerFailedError."""
         with run_server(options) as server:
             connecting = cls.connect(server.url, server.operator_token)

@@ -31,7 +31,7 @@ class Receiver(Protocol):
 
 
 def start_receiver(application: Callable[..., Any]) -> Receiver:
-    """Serve an application on 127.0.0.1 until it is stopped. An ASGI application runs on an event loop of its own, and
+    """Serve an application on 127.0.0.1 until it is stopped. An ASGI application runs on a separate event loop, and
     its lifespan runs there too."""
     return _AsgiReceiver(application) if is_asgi(application) else _WsgiReceiver(application)
 

@@ -1,4 +1,4 @@
-"""A marketplace as a process of its own, for the tests of one session."""
+"""A marketplace as a separate process, for the tests of one session."""
 
 import contextlib
 import os

@@ -25,7 +25,7 @@ from kalathi.marketplace.request_log.model import (
 
 _log = structlog.get_logger("kalathi.requests")
 
-# Keys of an ASGI scope, under which the front leaves what it has read.
+# Keys of an ASGI scope. The front stores values of the call under them, for the log.
 REQUEST_ID: Final = "kalathi.request_id"
 SHOP_ID: Final = "kalathi.shop_id"
 BODY: Final = "kalathi.body"
@@ -154,7 +154,7 @@ class RequestLog:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._write)
         first = self._repeatable.get(id(answer))
-        # Compared here and not in a method of its own: this runs for each call, and a call takes 35 µs in all.
+        # Compared here and not in a separate method: this runs for each call, and a call takes 35 µs in all.
         if (
             first is not None
             and scope["headers"] == first.headers

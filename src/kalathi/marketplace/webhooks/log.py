@@ -20,7 +20,7 @@ from kalathi.marketplace.webhooks.refusals import DeliveryNotFound
 from kalathi.marketplace.webhooks.store import Attempt, attempts_of, delivery_id, message_id
 
 DeliveryState = Literal["pending", "delivered", "exhausted", "not_sent"]
-# What a list can be limited to: `ended` are all states but pending.
+# The values of a list's `state` filter. `ended` means every state except pending.
 DeliveryFilter = Literal["pending", "delivered", "exhausted", "not_sent", "ended"]
 
 _THIS: Final = "shop_id = e.shop_id AND subject = e.subject AND sequence = e.sequence"

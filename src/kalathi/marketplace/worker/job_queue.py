@@ -69,7 +69,7 @@ class JobQueue:
         return more
 
     def note_read(self, found: Found, noted: Mapping[str, int], held: Collection[str], ended_before: int) -> None:
-        """Note what a read has found. At its beginning, these new rows were `noted`, jobs of these shops were `held`,
+        """Record the result of a read. At its beginning, these new rows were `noted`, jobs of these shops were `held`,
         and so many jobs had `ended_before`.
 
         Further events of a shop may wait for the first attempt at an event that we hold, or have just read. So the shop

@@ -105,7 +105,7 @@ class NewJob(NamedTuple):
 
 
 class News(NamedTuple):
-    """What a commit has changed: the tables with new rows, the new due rows (None if they are not known), and the
+    """The changes of a commit: the tables with new rows, the new due rows (None if they are not known), and the
     orders that have another version, by shop and code."""
 
     tables: set[str]

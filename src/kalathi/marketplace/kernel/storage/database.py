@@ -128,7 +128,7 @@ class Database(ABC):
 
     async def run(self, command: Command[T], *, is_prepared: bool = False) -> T:
         """Read, decide and commit; repeat after a lost race. Return the command's result. A command that `is_prepared`
-        has most likely read already what its first attempt needs.
+        has most likely read the data of its first attempt already.
 
         Raises the command's own DomainError, DomainError CONFLICT after too many lost races, StorageError.
         """

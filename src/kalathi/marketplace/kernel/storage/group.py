@@ -131,7 +131,7 @@ class GroupWriter:
                 outcomes = finish()
             except Exception as error:  # noqa: BLE001  (unexpected; without its thread the writer would never answer again)
                 outcomes = [error] * group.size
-            # A loop that has ended takes no more answers.
+            # The loop has ended, so nothing waits for the answer.
             with contextlib.suppress(RuntimeError):
                 group.loop.call_soon_threadsafe(self._end, group, outcomes)
 

@@ -193,7 +193,7 @@ class PostgresDatabase(Database):
                 outcomes.append((answer, None, error))
             else:
                 outcomes.append((answer, found, None))
-        with contextlib.suppress(RuntimeError):  # A loop that has ended takes no more answers.
+        with contextlib.suppress(RuntimeError):  # The loop has ended, so nothing waits for the answer.
             loop.call_soon_threadsafe(_set_answers, outcomes)
 
     async def read(self, query: Query[T]) -> T:

@@ -1,4 +1,4 @@
-"""NOTIFY and LISTEN: processes that share a PostgreSQL database tell each other which jobs are due."""
+"""NOTIFY and LISTEN: processes that share a PostgreSQL database notify each other of due jobs."""
 
 import threading
 from collections import deque
