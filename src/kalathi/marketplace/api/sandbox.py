@@ -16,7 +16,7 @@ from kalathi.marketplace.listening.messages import EVENT_TYPES
 from kalathi.marketplace.sandbox import resetting
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
-from kalathi.marketplace.sandbox.player import ScenarioPlayer
+from kalathi.marketplace.sandbox.player import ScenarioPlayer, Section
 from kalathi.marketplace.sandbox.scenario import describe_scenario, find_scenario, overridden, scenarios
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.commands import find_shop
@@ -119,10 +119,18 @@ class ScenarioList(Struct, frozen=True, kw_only=True):
 
 
 class PlayScenario(Struct, frozen=True, kw_only=True, rename={"values": "set"}):
-    """The shop, and values to override by path, such as `{"order.line_items[0].quantity": 3}`."""
+    """The shop, and values to override by path, such as `{"order.line_items[0].quantity": 3}`.
+
+    A check plays a scenario in sections: the steps from `first_step` (from 0) to before `end_step`. A later section
+    names the `orders` and `returns` of the earlier ones, oldest first.
+    """
 
     shop_id: Annotated[str, Meta(max_length=50)]
     values: Annotated[dict[str, Any], Meta(max_length=100)] = {}
+    first_step: Annotated[int, Meta(ge=0)] = 0
+    end_step: Annotated[int, Meta(ge=0)] | None = None
+    orders: Annotated[tuple[Annotated[str, Meta(max_length=50)], ...], Meta(max_length=200)] = ()
+    returns: Annotated[tuple[Annotated[str, Meta(max_length=50)], ...], Meta(max_length=200)] = ()
 
 
 async def list_scenarios(_context: Context, call: Call) -> Reply:
@@ -143,8 +151,11 @@ async def play_scenario(context: Context, call: Call) -> Reply:
     """Play a scenario for a shop, and answer when it has ended. A scenario can move the clock."""
     wanted: PlayScenario = call.body
     scenario = overridden(find_scenario(call.path["name"]), wanted.values)
-    player = ScenarioPlayer(context.database, context.commands, context.clock, context.terms, context.mover)
-    return Reply(201, encode(await player.play(scenario, wanted.shop_id)))
+    player = ScenarioPlayer(
+        context.database, context.commands, context.clock, context.terms, context.mover, context.faults
+    )
+    section = Section(wanted.first_step, wanted.end_step, wanted.orders, wanted.returns)
+    return Reply(201, encode(await player.play(scenario, wanted.shop_id, section)))
 
 
 async def reset_one_shop(context: Context, call: Call) -> Reply:

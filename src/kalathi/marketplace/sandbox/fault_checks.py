@@ -5,7 +5,7 @@ from typing import Final
 
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.sandbox.body_faults import list_members, takes_member
-from kalathi.marketplace.sandbox.faults import WEBHOOK_KINDS, FaultKind, FaultPlace, FaultRule, Faults
+from kalathi.marketplace.sandbox.faults import BODY_KINDS, WEBHOOK_KINDS, FaultKind, FaultPlace, FaultRule, Faults
 
 # A worker that ends waits for its running deliveries, but not for long.
 _LONGEST_OF_WEBHOOKS_SECONDS: Final = 8.0
@@ -38,5 +38,7 @@ def find_rule_mistakes(rule: FaultRule, shop_id: str = "") -> Iterator[tuple[str
         members = ", ".join(list_members(rule.kind))
         instead = f"it changes {members}" if members else "leave member out"
         yield "member", f"{rule.kind} does not change {rule.member}; {instead}."
+    if rule.times is not None and rule.kind in BODY_KINDS:
+        yield "times", f"{rule.kind} changes a body, and a body is the same at each attempt; leave times out."
     if shop_id and rule.shop_id not in {None, shop_id}:
         yield "shop_id", f"these are the rules of shop {shop_id}; leave shop_id out."

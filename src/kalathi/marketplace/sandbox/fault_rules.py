@@ -1,5 +1,6 @@
 """The fault rules in force: one set for the whole marketplace, and one for each shop that has its own."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -47,6 +48,8 @@ class RuleSet:
         self._shops: dict[str, int] = {}
         self._calls_by_shop: dict[str, int] = {}
         self._subjects_by_shop: dict[str, dict[str, int]] = {}
+        # How often each rule with `times` has applied, by its position and the shop.
+        self._applied: Counter[tuple[str, str]] = Counter()
 
     @property
     def has_api_rules(self) -> bool:
@@ -79,7 +82,15 @@ class RuleSet:
         self, rules: Sequence[PlacedRule], on: FaultPlace, shop_id: str, call: str, name: str
     ) -> Sequence[Injection]:
         shop = self._shops.setdefault(shop_id, len(self._shops))
-        return find_injections(rules, self.faults.seed, Target(on, shop_id, call, f"{self._prefix}{shop}:{name}"))
+        target = Target(on, shop_id, call, f"{self._prefix}{shop}:{name}")
+        return [found for found in find_injections(rules, self.faults.seed, target) if self._count(found, shop_id)]
+
+    def _count(self, injection: Injection, shop_id: str) -> bool:
+        """Count an application of a rule with `times`, and return whether the rule still applies."""
+        if injection.rule.times is None:
+            return True
+        self._applied[injection.position, shop_id] += 1
+        return self._applied[injection.position, shop_id] <= injection.rule.times
 
     def _number_subject(self, row: DueRow) -> int:
         numbers = self._subjects_by_shop.setdefault(row.shop_id, {})

@@ -58,7 +58,8 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `probability` applies to each call or attempt; for faults in bodies of webhooks, to each event. `shop_id` and `call`
     limit the rule to one shop, and to one action (`accept`, `show`, `list`) or event type. `seconds` is the length of a
     delay or a timeout, in real time, or the time for which a reordered event is held back. With `after`, the work is
-    done and only its answer is lost. `member` limits a fault in a body to one member, such as `payment_method`.
+    done and only its answer is lost. `member` limits a fault in a body to one member, such as `payment_method`. With
+    `times`, the rule applies to a shop's first matching calls or attempts only; each process counts for itself.
     """
 
     on: FaultPlace
@@ -71,6 +72,7 @@ class FaultRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_seconds: Annotated[int, Meta(ge=0, le=3600)] = 5
     after: bool = False
     member: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    times: Annotated[int, Meta(ge=1, le=1000)] | None = None
 
 
 class Faults(Struct, frozen=True, kw_only=True):
@@ -98,10 +100,11 @@ class Target(NamedTuple):
 
 
 class Injection(NamedTuple):
-    """A rule that applies to a target. `seed` depends only on the rule's set, the rule's position and the target."""
+    """A rule that applies to a target. `seed` depends only on the rule's set, the rule's `position` and the target."""
 
     rule: FaultRule
     seed: str
+    position: str
 
     def make_chance(self) -> random.Random:
         """Return the random source of this injection. It always gives the same numbers."""
@@ -125,7 +128,7 @@ def find_injections(rules: Sequence[PlacedRule], seed: int, target: Target) -> l
             and rule.call in {None, target.call}
             and _chance(injection_seed := f"{seed}:{position}:{target.name}") < rule.probability
         ):
-            found.append(Injection(rule, injection_seed))
+            found.append(Injection(rule, injection_seed, position))
     return found
 
 

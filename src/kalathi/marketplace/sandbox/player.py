@@ -1,9 +1,9 @@
 """The player of scenarios. For a shop, it adds listings, places a cart, and runs the steps of the shop, the customer,
 support, the courier and the clock. Each step uses the same tables of operations as the APIs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,9 +23,12 @@ from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.refusals import OrderAlready
 from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.sandbox.checks import is_expectation
+from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.refusals import NeedsAnotherShop, StepRefused
 from kalathi.marketplace.sandbox.return_steps import ReturnSteps
 from kalathi.marketplace.sandbox.scenario import Scenario, lines_of, read_as, resolve
+from kalathi.marketplace.sandbox.webhook_steps import WebhookSteps
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import NewListing, NewLocation
@@ -37,7 +40,10 @@ _SPARE_PIECES: Final = 20
 _OWN_LISTINGS: Final = "KALATHI-"
 _OF_A_LINE: Final = frozenset({*NewCartItem.__struct_fields__, *NewListing.__struct_fields__, "preorder_ships_in_days"})
 _OF_AN_ORDER: Final = frozenset({*NewCart.__struct_fields__, "line_items", "from_warehouse"})
+# The members of a step that are not part of its body.
+_OF_A_STEP: Final = frozenset({"do", "on", "by", "refused", "say", "say_el"})
 _Days = Annotated[int, Meta(ge=0, le=365)]
+_Times = Annotated[int, Meta(ge=1, le=100)]
 _OTHER_LOCATION: Final = NewLocation(
     street_name="Τσιμισκή", street_number="5", zip="54624", city="Θεσσαλονίκη", region="Θεσσαλονίκη"
 )
@@ -66,6 +72,19 @@ class PlayedReturn(Struct, frozen=True, kw_only=True):
     state: ReturnState
 
 
+class Section(NamedTuple):
+    """A part of a scenario's steps: from `first` to before `end`, or to the last step. A later part continues with the
+    `orders` and `returns` of the earlier ones, oldest first; without orders, the scenario's order is placed."""
+
+    first: int = 0
+    end: int | None = None
+    orders: tuple[str, ...] = ()
+    returns: tuple[str, ...] = ()
+
+
+WHOLE: Final = Section()
+
+
 class Played(Struct, frozen=True, kw_only=True):
     """The result of a scenario."""
 
@@ -77,11 +96,29 @@ class Played(Struct, frozen=True, kw_only=True):
     now: datetime
 
 
+class _Cast(NamedTuple):
+    """The orders and returns of the scenario so far, oldest first."""
+
+    shop_id: str
+    orders: list[str]
+    returns: list[str]
+
+    def code_of(self, step: Mapping[str, Any]) -> str:
+        """The order of a step: the first, unless the step is on the newest."""
+        return self.orders[-1] if step.get("on") == "newest" else self.orders[0]
+
+
 class ScenarioPlayer:
     """Plays scenarios in one marketplace."""
 
     def __init__(
-        self, database: Database, commands: CommandRunner, clock: BusinessClock, terms: Terms, mover: ClockMover
+        self,
+        database: Database,
+        commands: CommandRunner,
+        clock: BusinessClock,
+        terms: Terms,
+        mover: ClockMover,
+        faults: FaultRules,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -89,28 +126,34 @@ class ScenarioPlayer:
         self._terms = terms
         self._mover = mover
         self._returns = ReturnSteps(database, commands)
+        self._webhooks = WebhookSteps(commands, faults)
 
-    async def play(self, scenario: Scenario, shop_id: str) -> Played:
-        """Play the scenario for this shop. Raises NOT_FOUND, INVALID_PARAMETER, and the error of a step with the step's
-        number; the effects of earlier steps remain."""
+    async def play(self, scenario: Scenario, shop_id: str, section: Section = WHOLE) -> Played:
+        """Play the scenario, or a section of its steps, for this shop. `expect` steps are skipped.
+
+        Raises NOT_FOUND, INVALID_PARAMETER, and the error of a step with the step's number; the effects of earlier
+        steps remain."""
         await self._check_requirements(scenario, shop_id)
         _check_names(scenario)
-        lines = [self._date_line(line) for line in lines_of(scenario)]
-        from_warehouse = bool(scenario.order.get("from_warehouse"))
-        await self._database.run(lambda view: _add_stock(view, shop_id, lines, from_warehouse=from_warehouse))
-        codes = [await self._place(scenario, shop_id, lines)]
-        returns: list[str] = []
+        cast = _Cast(shop_id, list(section.orders), list(section.returns))
+        for code in cast.orders:
+            if (await self._order(code)).order.shop_id != shop_id:
+                raise invalid_parameter(f"orders: {code} is not an order of shop {shop_id}.")
+        if not cast.orders:
+            cast.orders.append(await self._stock_and_place(scenario, shop_id))
         played = []
-        for number, step in enumerate(scenario.steps, start=1):
+        for number, step in list(enumerate(scenario.steps, start=1))[section.first : section.end]:
+            if is_expectation(step):
+                continue
             try:
-                played.append(await self._refusable(step, shop_id, codes, returns))
+                played.append(await self._refusable(step, scenario, cast))
             except DomainError as error:
                 action = str(step.get("do"))
                 raise DomainError(
                     error.code, *(StepRefused(number, action, reason) for reason in error.reasons)
                 ) from None
-        found = [(await self._order(code)).order for code in codes]
-        asked = [(await self._returns.find(code)).returned for code in returns]
+        found = [(await self._order(code)).order for code in cast.orders]
+        asked = [(await self._returns.find(code)).returned for code in cast.returns]
         return Played(
             scenario=scenario.name,
             shop_id=shop_id,
@@ -119,6 +162,13 @@ class ScenarioPlayer:
             steps=played,
             now=athens(self._clock.now()),
         )
+
+    async def _stock_and_place(self, scenario: Scenario, shop_id: str) -> str:
+        """Add the stock of the scenario's order, and place it. Return its code."""
+        lines = [self._date_line(line) for line in lines_of(scenario)]
+        from_warehouse = bool(scenario.order.get("from_warehouse"))
+        await self._database.run(lambda view: _add_stock(view, shop_id, lines, from_warehouse=from_warehouse))
+        return await self._place(scenario, shop_id, lines)
 
     def _date_line(self, line: dict[str, Any]) -> dict[str, Any]:
         """Return the line with the day of a preorder, counted from the current business time."""
@@ -144,34 +194,60 @@ class ScenarioPlayer:
         placed = await self._commands.run(lambda facts: placing.place(cart, facts), codes=1)
         return placed[0].code
 
-    async def _refusable(self, step: dict[str, Any], shop_id: str, codes: list[str], returns: list[str]) -> PlayedStep:
+    async def _refusable(self, step: dict[str, Any], scenario: Scenario, cast: _Cast) -> PlayedStep:
         """Run a step. If the step expects to be `refused`, return the refusal as its note, and the scenario continues.
         Raises INVALID_PARAMETER if such a step succeeds."""
         try:
-            played = await self._step(step, shop_id, codes, returns)
+            played = await self._step(step, scenario, cast)
         except DomainError as error:
             if not step.get("refused"):
                 raise
-            return PlayedStep(do=str(step["do"]), code=(returns or codes)[-1], note=" ".join(error.messages))
+            return PlayedStep(do=str(step["do"]), code=(cast.returns or cast.orders)[-1], note=" ".join(error.messages))
         if step.get("refused") and not played.note:
             raise invalid_parameter("It was to be refused, and was not.")
         return played
 
-    async def _step(self, step: dict[str, Any], shop_id: str, codes: list[str], returns: list[str]) -> PlayedStep:
-        word, code = str(step.get("do")), codes[-1] if step.get("on") == "newest" else codes[0]
-        if word == "advance":
-            await self._advance(step, code)
-            return PlayedStep(do=word, note=athens(self._clock.now()).isoformat())
-        if word == "add_location":
-            return await self._add_location(shop_id)
-        if word == "ask_return":
-            returns.append(await self._returns.request_return(_body_of(step), code))
-            asked = (await self._returns.find(returns[-1])).returned
-            return PlayedStep(do=word, code=returns[-1], state=asked.state)
-        if step.get("on") in {"return", "first_return"} and returns:
-            name = returns[-1] if step["on"] == "return" else returns[0]
+    async def _step(self, step: dict[str, Any], scenario: Scenario, cast: _Cast) -> PlayedStep:
+        word, code, shop_id = str(step.get("do")), cast.code_of(step), cast.shop_id
+        match word:
+            case "advance":
+                await self._advance(step, code)
+                return PlayedStep(do=word, note=athens(self._clock.now()).isoformat())
+            case "add_location":
+                return await self._add_location(shop_id)
+            case "place_again":
+                for _ in range(read_as(step.get("times", 1), _Times, "times")):
+                    cast.orders.append(await self._stock_and_place(scenario, shop_id))
+                return PlayedStep(do=word, code=cast.orders[-1], state=OrderState.OPEN)
+            case "ask_return":
+                cast.returns.append(await self._returns.request_return(_body_of(step), code))
+                asked = (await self._returns.find(cast.returns[-1])).returned
+                return PlayedStep(do=word, code=cast.returns[-1], state=asked.state)
+            case "inject" | "end_faults" | "resend" | "unknown_event" | "forged_event":
+                return await self._run_webhook_step(step, scenario, cast)
+        if step.get("on") in {"return", "first_return"} and cast.returns:
+            name = cast.returns[-1] if step["on"] == "return" else cast.returns[0]
             reached, note = await self._returns.move(word, _body_of(step), name)
             return PlayedStep(do=word, code=name, state=reached, note=note)
+        return await self._run_operation(step, cast)
+
+    async def _run_webhook_step(self, step: dict[str, Any], scenario: Scenario, cast: _Cast) -> PlayedStep:
+        word, code = str(step["do"]), cast.code_of(step)
+        match word:
+            case "inject":
+                await self._webhooks.inject(step, cast.shop_id)
+            case "end_faults":
+                await self._webhooks.end_faults(scenario, cast.shop_id)
+            case "resend":
+                await self._webhooks.resend(code)
+            case "unknown_event":
+                await self._webhooks.send_unknown_event(code)
+            case _:
+                code = await self._webhooks.send_forged_event(code)
+        return PlayedStep(do=word, code=code)
+
+    async def _run_operation(self, step: dict[str, Any], cast: _Cast) -> PlayedStep:
+        word, code = str(step.get("do")), cast.code_of(step)
         operation = (OPERATIONS if step.get("by") or word not in SHOP_ACTIONS else SHOP_ACTIONS).get(word)
         if operation is None:
             raise invalid_parameter(f"{word[:40]} is not something that a step can do.")
@@ -182,7 +258,7 @@ class ScenarioPlayer:
                 state = (await self._order(code)).order.state
                 return PlayedStep(do=word, code=code, state=state, note="The shop was faster.")
             raise
-        codes += recorded.placed
+        cast.orders.extend(recorded.placed)
         return PlayedStep(do=word, code=code, state=(await self._order(code)).order.state)
 
     async def _operate(self, operation: Operation, step: dict[str, Any], code: str) -> Recorded:
@@ -239,7 +315,7 @@ def _join_names(names: Collection[str]) -> str:
 
 def _body_of(step: dict[str, Any]) -> dict[str, Any]:
     """Return the step's body: the members that do not describe the step itself."""
-    return {name: value for name, value in step.items() if name not in {"do", "on", "by", "refused"}}
+    return {name: value for name, value in step.items() if name not in _OF_A_STEP}
 
 
 def _add_stock(

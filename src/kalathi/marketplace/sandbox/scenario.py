@@ -1,5 +1,6 @@
 """Named scenarios as data. Each is a file in scenarios/ with its purpose in a sentence, the order that it places, and
-the steps that follow. Overrides can change any value by its path."""
+the steps that follow. Overrides can change any value by its path. A file can also be a check and a recipe
+(docs/checkup.md)."""
 
 import re
 import tomllib
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
+from kalathi.marketplace.sandbox.checks import Check
 from kalathi.marketplace.sandbox.refusals import UnknownScenario
 
 _PATH: Final = re.compile(r"(\w+)|\[(\d{1,4})\]")
@@ -24,13 +26,24 @@ _COMMON: Final = "_common"
 _MOST_TIMES: Final = 500
 
 
+class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table `[recipe]` of a scenario: its place in the list of recipes, and its texts in English and Greek."""
+
+    place: int
+    title: str
+    title_el: str
+    intro: str
+    intro_el: str
+
+
 class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One scenario.
 
     `order` uses the names of the wire (customer, line_items, payment_method, ...). A line item also has the members of
     its listing and its cart item, and the day of a preorder as `preorder_ships_in_days`. Each step has its action as
-    `do`, and further members. Texts that begin with @ are paths in the order at the time of the step. `requires` are
-    the shop settings that the scenario needs.
+    `do`, and further members. Texts that begin with @ are paths in the order at the time of the step. Steps with
+    `expect` are judged by a check and skipped when the scenario is played; `say` and `say_el` explain a step of a
+    recipe. `requires` are the shop settings that the scenario needs.
     """
 
     name: str = ""
@@ -38,6 +51,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     order: dict[str, Any]
     steps: list[dict[str, Any]] = field(default_factory=list)
     requires: dict[str, Any] = field(default_factory=dict)
+    check: Check | None = None
+    recipe: Recipe | None = None
 
 
 class ScenarioDocument(Scenario, frozen=True, kw_only=True):

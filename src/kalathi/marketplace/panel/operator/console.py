@@ -151,7 +151,9 @@ async def play_scenario(visit: Visit) -> Answer:
     """Play a scenario for a shop, and show its result. Raises NOT_FOUND and the errors of its steps."""
     _check_sandbox(visit)
     context = visit.context
-    player = ScenarioPlayer(context.database, context.commands, context.clock, context.terms, context.mover)
+    player = ScenarioPlayer(
+        context.database, context.commands, context.clock, context.terms, context.mover, context.faults
+    )
     played = await player.play(find_scenario(visit.form.text("scenario")), visit.form.text("shop_id"))
     return await _console(visit, played)
 

@@ -1,0 +1,134 @@
+"""Checks of a shop's integration, as data. A scenario with a table `[check]` is a check: its steps of the shop are then
+waited for instead of played, and its `expect` steps are judged (docs/checkup.md)."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+
+class Claim(StrEnum):
+    """The abilities that an integration can claim. Only checks of claimed abilities are run."""
+
+    ORDERS = "orders"
+    RETURNS = "returns"
+    INVOICES = "invoices"
+    FBM = "fbm"
+    READY = "ready"
+    PRODUCTS = "products"
+
+
+class Severity(StrEnum):
+    """The consequence of a failed check, the worst first."""
+
+    LOSES_ORDERS = "loses_orders"
+    COSTS_MONEY = "costs_money"
+    ANNOYS = "annoys"
+
+
+class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table `[check]` of a scenario.
+
+    `title` says what holds in a correct integration, and `consequence` what happens if it does not hold, both in
+    English and in Greek. `section` is the section of docs/contract.md. `source` is the public report, or the behaviour
+    of a public client, that the check comes from; `fell` are the public clients that were seen to fail it. `needs` is
+    another check: if that one fails, this one cannot be judged. `stock` are the pieces that the shop has of a product
+    before the check; by default it has plenty.
+    """
+
+    claim: Claim = Claim.ORDERS
+    severity: Severity
+    title: str
+    title_el: str
+    consequence: str
+    consequence_el: str
+    section: Annotated[int, Meta(ge=1, le=11)]
+    source: str
+    fell: tuple[str, ...] = ()
+    needs: str = ""
+    stock: dict[str, int] = {}
+
+
+Subject = Literal["order", "newest", "return", "forged"]
+
+
+class Expectation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="expect"):
+    """An `expect` step. `on` is the first order of the scenario, its newest order, its newest return, or the order that
+    a forged event names. With `warn`, a failure is only a warning."""
+
+    on: Subject = "order"
+    warn: bool = False
+
+
+class Answered(Expectation, frozen=True, kw_only=True, tag="answered"):
+    """Every webhook of the check, or of one event type, was answered with 200 in time. Without `exactly`, any status
+    from 200 to 299 is enough, because one check of its own judges the exact status."""
+
+    event: str | None = None
+    exactly: bool = False
+
+
+class Reached(Expectation, frozen=True, kw_only=True, tag="state"):
+    """The order or the return reaches this state."""
+
+    state: str
+
+
+class Called(Expectation, frozen=True, kw_only=True, tag="calls"):
+    """The shop's client made between `least` and `most` calls of this name on the order. `status` is a status or a
+    class such as `2xx`; `pause_seconds` is the shortest time between two of these calls."""
+
+    call: str
+    least: int = 0
+    most: int | None = None
+    status: str = ""
+    pause_seconds: float = 0.0
+
+
+class Sent(Expectation, frozen=True, kw_only=True, tag="sent"):
+    """Every call of this name had these values in its body, by their paths. A text that begins with @ is a path in the
+    order. Numbers and their texts are equal, as on the wire."""
+
+    call: str
+    body: dict[str, Any]
+
+
+class InShop(Expectation, frozen=True, kw_only=True, tag="shop"):
+    """The shop's own system shows these values, which only a probe can read (docs/checkup.md#the-probe).
+
+    `stock` is the change of each product's pieces since the check began. A text that begins with @ is a path in the
+    order.
+    """
+
+    orders: int | None = None
+    state: tuple[str, ...] = ()
+    total: float | None = None
+    stock: dict[str, int] | None = None
+    tracking_codes: Any = None
+    customer: str | None = None
+
+
+AnyExpectation = Answered | Reached | Called | Sent | InShop
+
+# The steps that a shop's integration does itself. In a check they are waited for, unless they name who does them.
+SHOP_STEPS: Final = frozenset(
+    {"accept", "reject", "review", "set_as_ready", "tracking_details", "invoices", "request_voucher"}
+)
+
+
+def is_expectation(step: dict[str, Any]) -> bool:
+    """Whether a step is an `expect` step, which a played scenario skips."""
+    return "expect" in step
+
+
+def read_expectation(step: dict[str, Any]) -> AnyExpectation:
+    """Return the expectation of an `expect` step. Raises msgspec.ValidationError."""
+    members = {name: value for name, value in step.items() if name not in {"say", "say_el"}}
+    expectation: AnyExpectation = msgspec.convert(members, AnyExpectation, strict=False)
+    return expectation
+
+
+def is_waited_for(step: dict[str, Any]) -> bool:
+    """Whether a check waits for this step instead of playing it."""
+    return step.get("do") in SHOP_STEPS and "by" not in step and not step.get("refused")
