@@ -1,4 +1,4 @@
-"""A call as a curl command, for the pages and for the reports of failed tests."""
+"""A call or a webhook as a curl command, for the pages and for reports."""
 
 import re
 import shlex
@@ -34,6 +34,12 @@ def render_curl(
     comment = _NO_BODY if body and is_head else "" if is_whole else _CUT_OFF
     command = separator.join(parts)
     return f"{comment}\n{command}" if comment else command
+
+
+def render_webhook_curl(url: str, body: str) -> str:
+    """Return a webhook as a shell command that sends it again, without signatures."""
+    options = " ".join(["curl -i", *_url_options(url), "-X POST"])
+    return f"{options} {shlex.quote(url)} -H 'content-type: application/json' --data-raw {shlex.quote(body)}"
 
 
 def _url_options(url: str) -> list[str]:

@@ -55,7 +55,9 @@ async def test_a_scenario_plays_to_its_end(tmp_path: Path, name: str) -> None:
         shop = await market.shop(**scenarios()[name].requires)
         for _ in range(2):
             played = await _play(market, shop, name)
-            assert len(played["steps"]) == len(scenarios()[name].steps)
+            assert [step["do"] for step in played["steps"]] == [
+                step["do"] for step in scenarios()[name].steps if "do" in step
+            ]
             first = played["orders"][0]
             assert first["state"] == ENDS.get(name, first["state"])
             order = await shop.show(first["code"])

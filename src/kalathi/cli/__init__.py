@@ -15,6 +15,7 @@ import click
 from kalathi import __version__
 from kalathi.cli.backup import backup, restore
 from kalathi.cli.carts import cart
+from kalathi.cli.checkup import checkup
 from kalathi.cli.clock import clock
 from kalathi.cli.configuration import defaults_of, read_configuration
 from kalathi.cli.deliveries import deliveries

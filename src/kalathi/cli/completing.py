@@ -26,6 +26,14 @@ def complete_scenarios(_context: click.Context, _parameter: click.Parameter, typ
     return _filter_by_prefix(entries, typed)
 
 
+def complete_checks(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Return the checks of a checkup whose names begin with the typed text."""
+    from kalathi.marketplace.sandbox.scenario import scenarios
+
+    entries = [CompletionItem(name, help=entry.check.title) for name, entry in scenarios().items() if entry.check]
+    return _filter_by_prefix(entries, typed)
+
+
 def complete_shops(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Return the ids of the shops, each with its name."""
 

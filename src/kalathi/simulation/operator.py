@@ -20,7 +20,7 @@ class OperatorClient:
 
     def __init__(self, url: str, token: str, *, uses_proxy: bool = False) -> None:
         """With `uses_proxy`, calls to another machine use the proxy of the environment."""
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._uses_proxy = uses_proxy
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._session = niquests.AsyncSession(disable_http3=True)
@@ -140,15 +140,15 @@ class OperatorClient:
         try:
             response = await self._session.request(
                 method,
-                self._url + path,
+                self.url + path,
                 headers=self._headers,
                 data=content,
                 timeout=seconds,
                 allow_redirects=False,
-                **environment(self._url, uses_proxy=self._uses_proxy),
+                **environment(self.url, uses_proxy=self._uses_proxy),
             )
         except niquests.RequestException as error:
-            raise report_unreachable(self._url, error) from None
+            raise report_unreachable(self.url, error) from None
         answer = response.content or b""
         if response.status_code not in {200, 201}:
             raise read_refusal(answer, response.status_code)

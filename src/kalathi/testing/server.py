@@ -27,9 +27,10 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def run_server(options: Sequence[str] = ()) -> Iterator[Server]:
+def run_server(options: Sequence[str] = (), *, declared: str = "") -> Iterator[Server]:
     """Run `kalathi serve` with an empty database on a free port, and end it afterwards. `options` are further options
-    of the command, such as `--rough`. Raises ServerFailedError.
+    of the command, such as `--rough`. `declared` is the text of a settings file, for example with declared shops.
+    Raises ServerFailedError.
 
     The marketplace ends and deletes its data when this process ends in any way, because its standard input is then
     closed."""
@@ -37,6 +38,8 @@ def run_server(options: Sequence[str] = ()) -> Iterator[Server]:
     folder = parent / f"kalathi-{secrets.token_hex(8)}"
     # The user's settings for another marketplace must not reach this one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
+    if declared:
+        environment["KALATHI_CONFIG_TEXT"] = declared
     command = [sys.executable, "-m", "kalathi.cli", "serve", "--ephemeral", "--port", "0", "--data", str(folder)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603  (our own command, and options that the test's author writes)

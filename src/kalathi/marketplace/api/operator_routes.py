@@ -8,7 +8,7 @@ from msgspec import Meta
 from kalathi.contract.orders import OrderBody, Success
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReturnBody
-from kalathi.marketplace.api import deliveries, operator, requests, returns, sandbox, warehouse
+from kalathi.marketplace.api import checkups, deliveries, operator, requests, returns, sandbox, warehouse
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.merchant_routes import ACTION_ERRORS, REVIEW_ERRORS
 from kalathi.marketplace.api.route import (
@@ -29,8 +29,10 @@ from kalathi.marketplace.orders.queries import OrderDetail
 from kalathi.marketplace.returns.model import NewReturn
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.returns.queries import ReturnDetail
+from kalathi.marketplace.sandbox.checkup_report import Report
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.sandbox.player import Played
+from kalathi.marketplace.sandbox.recipes import Progress
 from kalathi.marketplace.sandbox.scenario import ScenarioDocument
 from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewLocation, NewShop, ShopChanges
 from kalathi.marketplace.warehouse.model import Receive
@@ -372,6 +374,22 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
     _operator("GET", f"{_SHOP}/faults", sandbox.show_shop_faults, None, Faults, sandbox_only=True),
     _operator("PUT", f"{_SHOP}/faults", sandbox.put_shop_faults, Faults, Faults, sandbox_only=True),
     _operator("DELETE", f"{_SHOP}/faults", sandbox.remove_shop_faults, None, Faults, sandbox_only=True),
+    _operator(
+        "POST",
+        f"{_SHOP}/try_webhook",
+        checkups.try_webhook,
+        checkups.TryWebhook,
+        checkups.TriedWebhook,
+        _E.NOT_FOUND,
+        _E.ORDER_NOT_FOUND,
+        sandbox_only=True,
+    ),
+    _operator("GET", f"{_SHOP}/checkup", checkups.show_checkup, None, Report, sandbox_only=True),
+    _operator("PUT", f"{_SHOP}/checkup", checkups.put_checkup, Report, Report, _E.CONFLICT, sandbox_only=True),
+    _operator("GET", f"{_SHOP}/recipes/{{name}}", checkups.show_recipe, None, Progress, sandbox_only=True),
+    _operator(
+        "PUT", f"{_SHOP}/recipes/{{name}}", checkups.put_recipe, Progress, Progress, _E.CONFLICT, sandbox_only=True
+    ),
     _operator("GET", "/marketplace/scenarios", sandbox.list_scenarios, None, sandbox.ScenarioList, sandbox_only=True),
     _operator("GET", "/marketplace/scenarios/{name}", sandbox.show_scenario, None, ScenarioDocument, sandbox_only=True),
     _operator(

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from kalathi.marketplace.sandbox.faults import FaultRule
+
 
 class Claim(StrEnum):
     """The abilities that an integration can claim. Only checks of claimed abilities are run."""
@@ -34,9 +36,12 @@ class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     English and in Greek. `section` is the section of docs/contract.md. `source` is the public report, or the behaviour
     of a public client, that the check comes from; `fell` are the public clients that were seen to fail it. `needs` is
     another check: if that one fails, this one cannot be judged. `stock` are the pieces that the shop has of a product
-    before the check; by default it has plenty.
+    before the check; by default it has plenty. `faults` are rules that only the check injects, in addition to those of
+    the scenario, and `settings` are settings that only the check needs of the shop. `place` is the check's place in a
+    run.
     """
 
+    place: int
     claim: Claim = Claim.ORDERS
     severity: Severity
     title: str
@@ -48,14 +53,16 @@ class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fell: tuple[str, ...] = ()
     needs: str = ""
     stock: dict[str, int] = {}
+    faults: tuple[FaultRule, ...] = ()
+    settings: dict[str, Any] = {}
 
 
-Subject = Literal["order", "newest", "return", "forged"]
+Subject = Literal["order", "all", "newest", "return", "forged"]
 
 
 class Expectation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="expect"):
-    """An `expect` step. `on` is the first order of the scenario, its newest order, its newest return, or the order that
-    a forged event names. With `warn`, a failure is only a warning."""
+    """An `expect` step. `on` is the scenario's first order, each of its orders, its newest order, its newest return, or
+    the order that a forged event names. With `warn`, a failure is only a warning."""
 
     on: Subject = "order"
     warn: bool = False

@@ -17,6 +17,7 @@ from msgspec import Struct, field, structs
 
 from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
 from kalathi.marketplace.sandbox.checks import Check
+from kalathi.marketplace.sandbox.faults import FaultRule
 from kalathi.marketplace.sandbox.refusals import UnknownScenario
 
 _PATH: Final = re.compile(r"(\w+)|\[(\d{1,4})\]")
@@ -43,7 +44,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     its listing and its cart item, and the day of a preorder as `preorder_ships_in_days`. Each step has its action as
     `do`, and further members. Texts that begin with @ are paths in the order at the time of the step. Steps with
     `expect` are judged by a check and skipped when the scenario is played; `say` and `say_el` explain a step of a
-    recipe. `requires` are the shop settings that the scenario needs.
+    recipe. `requires` are the shop settings that the scenario needs. `faults` are
+    rules of the shop from before the order is placed until the step `end_faults`.
     """
 
     name: str = ""
@@ -51,6 +53,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     order: dict[str, Any]
     steps: list[dict[str, Any]] = field(default_factory=list)
     requires: dict[str, Any] = field(default_factory=dict)
+    faults: tuple[FaultRule, ...] = ()
     check: Check | None = None
     recipe: Recipe | None = None
 

@@ -1,11 +1,12 @@
-"""The sandbox in the database: the stored fault rules, of the whole marketplace and of single shops."""
+"""The sandbox in the database: the stored fault rules, of the whole marketplace and of single shops; and the documents
+of a shop, such as the report of its last checkup."""
 
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from kalathi.contract.codec import decode, encode
-from kalathi.marketplace.kernel.storage.changes import Delete, Insert
+from kalathi.marketplace.kernel.storage.changes import Delete, Insert, Value
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.sandbox.faults import Faults
 
@@ -45,6 +46,29 @@ def replace_shop_faults(shop_id: str, new: Faults) -> list[Delete | Insert]:
 def drop_shop_faults(shop_id: str) -> list[Delete]:
     """Return the deletion of one shop's fault rules. After the commit, call `FaultRules.forget_shop`."""
     return [_delete(_SHOP + shop_id)]
+
+
+def load_document(view: View, shop_id: str, name: str) -> bytes | None:
+    """Return a document of a shop in JSON; None if there is none."""
+    row = view.one(
+        "SELECT document FROM shop_documents WHERE shop_id = :shop_id AND name = :name",
+        {"shop_id": shop_id, "name": name},
+    )
+    return None if row is None else row[0]
+
+
+def load_documents(view: View, shop_id: str, prefix: str) -> list[bytes]:
+    """Return the documents of a shop whose name begins with this prefix, by name."""
+    rows = view.all(
+        "SELECT name, document FROM shop_documents WHERE shop_id = :shop_id ORDER BY name", {"shop_id": shop_id}
+    )
+    return [row[1] for row in rows if row[0].startswith(prefix)]
+
+
+def replace_document(shop_id: str, name: str, document: bytes) -> list[Delete | Insert]:
+    """Return the rows that replace a document of a shop."""
+    key: dict[str, Value] = {"shop_id": shop_id, "name": name}
+    return [Delete("shop_documents", key, touches=None), Insert("shop_documents", {**key, "document": document})]
 
 
 def _delete(name: str) -> Delete:

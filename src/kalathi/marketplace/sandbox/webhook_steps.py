@@ -1,6 +1,7 @@
-"""The steps of a scenario on webhooks and faults: resend an event, send a forged or unknown one, inject faults."""
+"""The steps of a scenario on webhooks and faults: resend an event, send a forged or unknown one, and the
+scenario's faults."""
 
-from typing import Any, Final
+from typing import Final
 
 from kalathi.contract.codec import encode
 from kalathi.contract.reading import plain_json
@@ -12,13 +13,12 @@ from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faults import FaultRule, Faults
-from kalathi.marketplace.sandbox.scenario import Scenario, read_as
+from kalathi.marketplace.sandbox.scenario import Scenario
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import plan_latest_resend
 from kalathi.marketplace.webhooks.store import announce, last_sequence
 
 _UNKNOWN_EVENT: Final = "order_archived"
-_INJECT: Final = "inject"
 # Added to the number of an order's code: no marketplace gives this code to an order of the same day.
 _FAR_AWAY: Final = 90_000_000
 
@@ -30,17 +30,17 @@ class WebhookSteps:
         self._commands = commands
         self._faults = faults
 
-    async def inject(self, step: dict[str, Any], shop_id: str) -> None:
-        """Add a fault rule to those of the shop. Raises INVALID_PARAMETER."""
-        present = self._faults.of_shop(shop_id)
-        rules = (*present.rules, _rule_of(step))
-        await self._faults.replace_shop_rules(shop_id, Faults(seed=present.seed, rules=rules, rough=present.rough))
+    async def inject(self, scenario: Scenario, shop_id: str) -> None:
+        """Add the scenario's fault rules to those of the shop."""
+        await self._replace_rules(shop_id, (*self._faults.of_shop(shop_id).rules, *scenario.faults))
 
     async def end_faults(self, scenario: Scenario, shop_id: str) -> None:
-        """Remove the shop's fault rules that this scenario injected."""
-        own = [_rule_of(step) for step in scenario.steps if step.get("do") == _INJECT]
+        """Remove the scenario's fault rules from those of the shop."""
+        present = self._faults.of_shop(shop_id).rules
+        await self._replace_rules(shop_id, tuple(rule for rule in present if rule not in scenario.faults))
+
+    async def _replace_rules(self, shop_id: str, rules: tuple[FaultRule, ...]) -> None:
         present = self._faults.of_shop(shop_id)
-        rules = tuple(rule for rule in present.rules if rule not in own)
         await self._faults.replace_shop_rules(shop_id, Faults(seed=present.seed, rules=rules, rough=present.rough))
 
     async def resend(self, code: str) -> None:
@@ -62,13 +62,6 @@ class WebhookSteps:
         forged = f"{day}-{int(number) + _FAR_AWAY}"
         await self._commands.run(lambda facts: (_announce(facts, code, forged, OrderEventType.NEW_ORDER), None))
         return forged
-
-
-def _rule_of(step: dict[str, Any]) -> FaultRule:
-    """Return the rule of an `inject` step. `on` is the rule's place here, not the order of the step."""
-    members = {name: value for name, value in step.items() if name in FaultRule.__struct_fields__}
-    rule: FaultRule = read_as(members, FaultRule, _INJECT)
-    return rule
 
 
 def _announce(facts: Facts, code: str, named: str, event_type: str) -> ChangeSet:

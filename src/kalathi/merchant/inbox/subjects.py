@@ -57,8 +57,12 @@ class Subjects:
 
     def was_fetched(self, kind: Subject, code: str) -> bool:
         """Whether a fetch of this order or return ever succeeded."""
+        return self.last_seen(kind, code) != ""
+
+    def last_seen(self, kind: Subject, code: str) -> str:
+        """Return the last fetched state of an order or return; empty if it was never fetched."""
         row = self._connection.execute("SELECT seen FROM looks WHERE kind = ? AND code = ?", (kind, code)).fetchone()
-        return row is not None and row[0] != ""
+        return "" if row is None else str(row[0])
 
     def is_unchanged(
         self, kind: Subject, code: str, seen: str, answer_until: float | None, handed: bytes | None

@@ -254,6 +254,16 @@ _table("secrets", _text("name"), _bytes("value"), PrimaryKeyConstraint("name"))
 # The fault rules of a sandbox: one row of the marketplace, and one of each shop with rules of its own.
 _table("sandbox_faults", _text("name"), _bytes("document"), PrimaryKeyConstraint("name"), small_rows=False)
 
+# What a sandbox keeps of a shop: the report of its last checkup, and the progress of its recipes.
+_table(
+    "shop_documents",
+    _text("shop_id"),
+    _text("name"),
+    _bytes("document"),
+    PrimaryKeyConstraint("shop_id", "name"),
+    small_rows=False,
+)
+
 # The answers to POSTs with an Idempotency-Key; the owner is a shop's id, or the operator.
 _table(
     "idempotency_keys",

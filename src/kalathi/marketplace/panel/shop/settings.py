@@ -3,25 +3,22 @@
 import secrets
 from typing import Final
 
-from kalathi.contract.signatures import SECRET_BYTES, secret_text, sign_headers
-from kalathi.marketplace.kernel.clock import real_millis
+from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
-from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.panel.forms import read_as
 from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.refusals import NoAddressToTry, WebhookBeingTried
 from kalathi.marketplace.panel.sign_in import store as sessions
 from kalathi.marketplace.panel.visits import Visit
-from kalathi.marketplace.sandbox import return_triggers, triggers
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import NewLocation, ShopChanges, hash_token
+from kalathi.marketplace.web.sample_webhooks import SampleWebhook, render_sample
 from kalathi.marketplace.webhooks.answer import Answer as WebhookAnswer
 
 _SETTINGS: Final = "/shop/settings"
-_TRIED_ORDER: Final = "DEMO-OPEN"
 _MOST_TRYING: Final = 8
 
 
@@ -62,30 +59,21 @@ async def try_webhook(visit: Visit) -> Answer:
     url = shop.returns_webhook_url if is_return else shop.webhook_url
     if url is None:
         raise refuse(NoAddressToTry())
-    now = context.clock.now()
-    if is_return:
-        body = return_triggers.sample_body(context.terms.settings, now)
-    else:
-        found = context.demo.find(_TRIED_ORDER)
-        if found is None:
-            raise refuse(OrderNotFound())
-        body = triggers.sample_body(found, context.terms, now)
-    live = await context.database.read(lambda view: list(store.signing_secrets(view, shop.id).values()))
-    headers = sign_headers(live, f"test-{opaque_id()}", real_millis() // 1000, body)
-    answer = await _send_test(visit, url, body, headers)
+    sample = await render_sample(context, shop, is_return=is_return)
+    answer = await _send_test(visit, url, sample)
     shown = await show_settings(visit)
     tried = {"url": url, "answer": answer, "text": answer.body.decode("utf-8", "replace")}
     return shown._replace(content={**shown.content, "tried": tried}) if isinstance(shown, Shown) else shown
 
 
-async def _send_test(visit: Visit, url: str, body: bytes, headers: dict[str, str]) -> WebhookAnswer:
+async def _send_test(visit: Visit, url: str, sample: SampleWebhook) -> WebhookAnswer:
     """Send a test webhook, and return the answer. A shop can run one test at a time. Raises RATE_LIMITED."""
     trying = visit.panel.trying
     if visit.shop.id in trying or len(trying) >= _MOST_TRYING:
         raise refuse(WebhookBeingTried())
     trying.add(visit.shop.id)
     try:
-        return await visit.context.sender.post(url, body, headers)
+        return await visit.context.sender.post(url, sample.body, sample.headers)
     finally:
         trying.discard(visit.shop.id)
 

@@ -1,0 +1,152 @@
+"""The sentences of findings, in English and in Greek."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kalathi.marketplace.sandbox.checkup_report import Text
+
+
+def webhook_answered(event: str, *, exactly: bool) -> Text:
+    """Return the expectation of an answered webhook: with exactly 200, or with any success."""
+    status = Text("exactly 200", "ακριβώς 200") if exactly else Text("200", "200")
+    return Text(
+        f"{event} is answered with {status.en} within 10 s",
+        f"το {event} απαντιέται με {status.el} μέσα σε 10 δευτερόλεπτα",
+    )
+
+
+def webhook_seen(attempt: dict[str, Any] | None, attempts: int) -> Text:
+    """Return the outcome of a webhook that was not accepted."""
+    if attempt is None:
+        return Text("it was not sent", "δεν στάλθηκε")
+    times = Text(f" ({attempts} attempts)", f" ({attempts} προσπάθειες)") if attempts > 1 else Text("", "")
+    if attempt["status"] is None:
+        reason = attempt["explanation"] or attempt["error"]
+        return Text(f"no answer: {reason}{times.en}", f"καμία απάντηση: {reason}{times.el}")
+    return Text(f"it was answered with {attempt['status']}{times.en}", f"απαντήθηκε με {attempt['status']}{times.el}")
+
+
+def state_reached(code: str, state: str) -> Text:
+    """Return the expectation of a state."""
+    return Text(f"{code} becomes {state}", f"η {code} γίνεται {state}")
+
+
+def state_seen(state: str, waited_seconds: float) -> Text:
+    """Return the state after the wait."""
+    return Text(f"after {waited_seconds:.1f} s it is {state}", f"μετά από {waited_seconds:.1f} s είναι {state}")
+
+
+def count_expected(call: str, least: int, most: int | None, status: str) -> Text:
+    """Return the expectation of a number of calls."""
+    answered = Text(f" answered with {status}", f" με απάντηση {status}") if status else Text("", "")
+    if most == 0:
+        return Text(f"no call {call}{answered.en}", f"καμία κλήση {call}{answered.el}")
+    if most is None:
+        return Text(f"at least {_calls(least, call)}{answered.en}", f"τουλάχιστον {least} κλήσεις {call}{answered.el}")
+    if least == most:
+        return Text(f"{_calls(least, call)}{answered.en}", f"{least} κλήσεις {call}{answered.el}")
+    return Text(f"at most {_calls(most, call)}{answered.en}", f"το πολύ {most} κλήσεις {call}{answered.el}")
+
+
+def count_seen(call: str, count: int, statuses: Sequence[object]) -> Text:
+    """Return the number of calls, with the statuses of all calls of this name."""
+    shown = ", ".join(str(status or "no answer") for status in statuses[:8])
+    others = f" (all answers: {shown})" if shown else ""
+    greek = f" (όλες οι απαντήσεις: {shown})" if shown else ""
+    return Text(f"{_calls(count, call)}{others}", f"{count} κλήσεις {call}{greek}")
+
+
+def pause_expected(call: str, seconds: float) -> Text:
+    """Return the expectation of a pause between calls."""
+    return Text(f"{seconds:g} s or more between two calls {call}", f"{seconds:g} s ή περισσότερο ανάμεσα σε δύο {call}")
+
+
+def pause_seen(seconds: float) -> Text:
+    """Return the shortest pause."""
+    return Text(f"{seconds:.2f} s", f"{seconds:.2f} s")
+
+
+def member_expected(call: str, path: str, value: object) -> Text:
+    """Return the expectation of a value in the body of a call."""
+    return Text(f"the call {call} has {path} = {value}", f"η κλήση {call} έχει {path} = {value}")
+
+
+def member_seen(value: object) -> Text:
+    """Return the value in the body of a call."""
+    if value is None:
+        return Text("it is missing", "λείπει")
+    return Text(f"it is {value}", f"είναι {value}")
+
+
+def in_shop(name: str, value: object) -> Text:
+    """Return the expectation of a value in the shop's own system."""
+    return Text(f"in the shop: {_NAMES[name].en} {value}", f"στο κατάστημα: {_NAMES[name].el} {value}")
+
+
+def seen_in_shop(value: object) -> Text:
+    """Return the value in the shop's own system."""
+    return Text(f"the probe shows {value}", f"το probe δείχνει {value}")
+
+
+_NAMES = {
+    "orders": Text("orders with this code:", "παραγγελίες με αυτόν τον κωδικό:"),
+    "state": Text("the order is", "η παραγγελία είναι"),
+    "total": Text("the total is", "το σύνολο είναι"),
+    "stock": Text("change of pieces:", "μεταβολή τεμαχίων:"),
+    "tracking_codes": Text("tracking codes", "κωδικοί αποστολής"),
+    "customer": Text("the customer is", "ο πελάτης είναι"),
+}
+
+
+def shop_did_not(action: str, seconds: float) -> Text:
+    """Return the finding that the shop did not act in time."""
+    return Text(
+        f"no {action} of the shop within {seconds:.0f} s",
+        f"κανένα {action} από το κατάστημα μέσα σε {seconds:.0f} s",
+    )
+
+
+def shop_acts(action: str) -> Text:
+    """Return the expectation that the shop acts."""
+    return Text(f"the shop answers with {action}", f"το κατάστημα απαντά με {action}")
+
+
+def shop_answered_otherwise(state: str, reason: str) -> Text:
+    """Return the finding that the shop gave another answer than expected."""
+    shown = f" ({reason})" if reason else ""
+    return Text(f"the order is {state}{shown}", f"η παραγγελία είναι {state}{shown}")
+
+
+NO_PROBE = Text(
+    "Only the shop's own system shows this: give a probe (--probe).",
+    "Αυτό φαίνεται μόνο στο σύστημα του καταστήματος: δώστε ένα probe (--probe).",
+)
+NOT_CLAIMED = Text("This ability is not claimed.", "Αυτή η δυνατότητα δεν δηλώθηκε.")
+
+
+def needs_other(check: str) -> Text:
+    """Return the reason of a check that needs another one."""
+    return Text(f"It can be judged when {check} passes.", f"Κρίνεται όταν περάσει το {check}.")
+
+
+def probe_lacks(name: str) -> Text:
+    """Return the reason of an expectation whose value the probe does not show."""
+    return Text(f"The probe does not show `{name}`.", f"Το probe δεν δείχνει το `{name}`.")
+
+
+STOPPED = Text(
+    "Three checks in a row got no answer at all, so the run was stopped.",
+    "Τρεις έλεγχοι στη σειρά δεν πήραν καμία απάντηση, οπότε η εκτέλεση σταμάτησε.",
+)
+
+
+def step_failed(sentence: str) -> Text:
+    """Return the reason of a check whose own step was refused by the marketplace."""
+    return Text(
+        f"The marketplace could not play the next step: {sentence}",
+        f"Το marketplace δεν μπόρεσε να παίξει το επόμενο βήμα: {sentence}",
+    )
+
+
+def _calls(count: int, call: str) -> str:
+    return f"{count} call {call}" if count == 1 else f"{count} calls {call}"

@@ -1,0 +1,173 @@
+"""The stage of a checkup: one shop of a running marketplace, as its operator plays and sees it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from kalathi.checkup.evidence import Evidence, are_tried, has_waiting_retry
+from kalathi.simulation.operator import OperatorClient
+
+T = TypeVar("T")
+
+_SHOPS: Final = "/marketplace/shops"
+# The last attempt at a webhook comes 19 minutes after its event.
+SWEEP_SECONDS: Final = 20 * 60
+_MOST_SWEEPS: Final = 4
+# A little more than the time limit of a webhook.
+_FIRST_ATTEMPT_SECONDS: Final = 14.0
+_FIRST_PAUSE_SECONDS: Final = 0.01
+_LONGEST_PAUSE_SECONDS: Final = 0.2
+_SHORTEST_QUIET_SECONDS: Final = 0.05
+_REACTIONS: Final = 3
+
+
+class Stage:
+    """Plays parts of scenarios for one shop, and collects what the shop does.
+
+    Times are real. `patience_seconds` is the longest wait for the shop. `reaction_seconds` is the shop's slowest answer
+    to an order so far; before something is judged that must *not* happen, three times as long is waited.
+    """
+
+    def __init__(self, operator: OperatorClient, shop_id: str, *, patience_seconds: float) -> None:
+        self.operator = operator
+        self.shop_id = shop_id
+        self.patience_seconds = patience_seconds
+        self.reaction_seconds = 0.0
+        self._path = f"{_SHOPS}/{quote(shop_id, safe='')}"
+
+    async def show_shop(self) -> dict[str, Any]:
+        """Return the shop's settings."""
+        shop: dict[str, Any] = (await self.operator.call("GET", self._path))["shop"]
+        return shop
+
+    async def change_shop(self, changes: Mapping[str, Any]) -> None:
+        """Change settings of the shop."""
+        if changes:
+            await self.operator.call("PATCH", self._path, dict(changes))
+
+    async def try_webhook(self, *, returns: bool = False) -> dict[str, Any]:
+        """Send a sample webhook, and return the answer to it."""
+        return await self.operator.call("POST", f"{self._path}/try_webhook", {"returns": returns})
+
+    async def put_report(self, report: object) -> None:
+        """Store the report, which the page shows."""
+        await self.operator.call("PUT", f"{self._path}/checkup", report)
+
+    async def play(
+        self,
+        scenario: str,
+        values: Mapping[str, Any],
+        first: int,
+        end: int,
+        orders: Sequence[str] = (),
+        returns: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Play the steps from `first` to before `end`. Without orders, the scenario's order is placed first."""
+        body = {
+            "shop_id": self.shop_id,
+            "set": dict(values),
+            "first_step": first,
+            "end_step": end,
+            "orders": list(orders),
+            "returns": list(returns),
+        }
+        return await self.operator.call("POST", f"/marketplace/scenarios/{scenario}", body, seconds=120)
+
+    async def faults(self) -> dict[str, Any]:
+        """Return the shop's fault rules."""
+        return await self.operator.faults(self.shop_id)
+
+    async def replace_faults(self, faults: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> None:
+        """Set the shop's fault rules to these, with the seed of the former ones."""
+        await self.operator.replace_rules(
+            faults["seed"], [dict(rule) for rule in rules], rough=faults.get("rough", False), shop_id=self.shop_id
+        )
+
+    async def gather(self, code: str, *, is_return: bool, has_subject: bool = True) -> Evidence:
+        """Return the evidence about an order or a return, without the probe's. `has_subject` is false for the order of
+        a forged webhook, of which there is only the delivery log."""
+        query = {"subject": code, "per": 100}
+        calls = await self.operator.call("GET", "/marketplace/requests", query=query)
+        if has_subject:
+            shown = await (self.operator.show_return(code) if is_return else self.operator.order(code))
+            subject, webhooks = shown["return" if is_return else "order"], shown["deliveries"]
+        else:
+            subject, webhooks = {}, []
+        return Evidence(code, subject, webhooks, calls["requests"][::-1])
+
+    async def calls_since(self, since: str) -> list[dict[str, Any]]:
+        """Return the calls of the merchants' API since a business time, oldest first, of any shop and of none."""
+        query = {"since": since, "per": 100}
+        found: list[dict[str, Any]] = (await self.operator.call("GET", "/marketplace/requests", query=query))[
+            "requests"
+        ]
+        return found[::-1]
+
+    async def now(self) -> str:
+        """Return business time."""
+        return str((await self.operator.clock(None))["now"])
+
+    async def sweep(self, seconds: int = SWEEP_SECONDS) -> None:
+        """Move the clock forward, so that every retry takes place."""
+        await self.operator.clock({"advance_seconds": seconds})
+
+    async def settle(self, codes: Sequence[tuple[str, bool]]) -> None:
+        """Wait until each webhook of these orders and returns had its first attempt."""
+
+        async def look() -> bool:
+            found = [await self._webhooks(code) for code, _ in codes]
+            return all(are_tried(webhooks) for webhooks in found)
+
+        await self.wait_until(look, bool, seconds=_FIRST_ATTEMPT_SECONDS)
+
+    async def tidy(self, codes: Sequence[tuple[str, bool]]) -> None:
+        """Move the clock once if a webhook still waits for a retry, so that it cannot disturb the next check."""
+        await self.settle(codes)
+        if any([has_waiting_retry(await self._webhooks(code)) for code, _ in codes]):
+            await self.sweep()
+            await self.settle(codes)
+
+    async def wait_until(self, look: Callable[[], Awaitable[T]], is_met: Callable[[T], bool], *, seconds: float) -> T:
+        """Look until the result is met, or until the time is over. Return the last result."""
+        ends_at, pause = time.monotonic() + seconds, _FIRST_PAUSE_SECONDS
+        while True:
+            found = await look()
+            if is_met(found) or time.monotonic() >= ends_at:
+                return found
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def wait_with_sweeps(
+        self,
+        look: Callable[[], Awaitable[T]],
+        is_met: Callable[[T], bool],
+        webhooks_of: Callable[[T], Sequence[Mapping[str, Any]]],
+        *,
+        delay_seconds: float = 0.0,
+    ) -> T:
+        """Look until the result is met. If it is not met within a quiet time, and a webhook waits for a retry, move the
+        clock so that the retry takes place. Give up after the patience and `delay_seconds`, by which an injected fault
+        slows the shop down."""
+        found = await self.wait_until(look, is_met, seconds=min(self.quiet_seconds, self.patience_seconds))
+        for _ in range(_MOST_SWEEPS):
+            if is_met(found) or not has_waiting_retry(webhooks_of(found)):
+                break
+            await self.sweep()
+            found = await self.wait_until(look, is_met, seconds=self.quiet_seconds)
+        if is_met(found):
+            return found
+        return await self.wait_until(look, is_met, seconds=self.patience_seconds + delay_seconds)
+
+    @property
+    def quiet_seconds(self) -> float:
+        """The time after which the shop has done what it wants to do."""
+        return min(self.patience_seconds, max(_SHORTEST_QUIET_SECONDS, _REACTIONS * self.reaction_seconds))
+
+    def note_reaction(self, seconds: float) -> None:
+        """Remember how long the shop took to answer an order."""
+        self.reaction_seconds = max(self.reaction_seconds, seconds)
+
+    async def _webhooks(self, code: str) -> list[dict[str, Any]]:
+        return await self.operator.deliveries(code)

@@ -1,0 +1,43 @@
+"""The progress of a recipe: a scenario through which `kalathi recipe` walks a person (docs/recipes)."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+from kalathi.marketplace.sandbox.checkup_report import Text
+
+
+class Turn(StrEnum):
+    """Whose turn a step is."""
+
+    SHOP = "shop"
+    MARKETPLACE = "marketplace"
+    CHECK = "check"
+
+
+class Tick(Struct, frozen=True, kw_only=True):
+    """A step of a recipe with its outcome. `is_done` once it was seen; `seen` says what was seen, also if it differs
+    from what was expected."""
+
+    step: int
+    turn: Turn
+    say: Text
+    is_done: bool = False
+    seen: Text | None = None
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """The progress of one recipe of a shop. `next_step` is the scenario's next step; `orders` and `returns` are those
+    of the steps so far, oldest first."""
+
+    recipe: str
+    title: Text
+    shop_id: str
+    seed: str
+    began_at: datetime
+    ended_at: datetime | None = None
+    next_step: int = 0
+    orders: tuple[str, ...] = ()
+    returns: tuple[str, ...] = ()
+    ticks: tuple[Tick, ...] = ()
