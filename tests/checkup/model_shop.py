@@ -194,7 +194,9 @@ class ModelShop:
         return str(size.get("shop_variation_uid") or line.get("shop_variation_uid") or line["shop_uid"])
 
     def hold(self, mine: ShopOrder, order: dict[str, Any]) -> None:
-        """Take the pieces of an order out of the stock."""
+        """Take the pieces of an order out of the stock, once."""
+        if mine.held:
+            return
         with self._lock:
             for line in order["line_items"]:
                 uid = self.uid_of(line)

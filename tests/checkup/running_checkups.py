@@ -38,7 +38,11 @@ def run_checkup(server: Server, make: Callable[[Client, dict[str, int]], ModelSh
         shop = create_shop(caller)
         model = make(Client(server.url, shop.token), stock)
         with serve(model) as url:
-            urls = {"webhook_url": f"{url}/hook", "returns_webhook_url": f"{url}/returns", "returns_webhook_enabled": True}
+            urls = {
+                "webhook_url": f"{url}/hook",
+                "returns_webhook_url": f"{url}/returns",
+                "returns_webhook_enabled": True,
+            }
             caller.call("PATCH", f"/marketplace/shops/{shop.id}", urls)
             return asyncio.run(_run(server, shop.id, f"{url}/probe", setting))
     finally:
@@ -68,5 +72,9 @@ def describe(report: Report) -> str:
         if result.verdict is not Verdict.PASSED:
             lines.append(f"{result.verdict} {result.id} {result.reason.en if result.reason else ''}")
             lines += [f"    {finding.expected.en} / {finding.seen.en}" for finding in result.findings]
-            lines += [f"        {exchange.line} {exchange.status} {exchange.answer[:200]}" for finding in result.findings for exchange in finding.exchanges]
+            lines += [
+                f"        {exchange.line} {exchange.status} {exchange.answer[:200]}"
+                for finding in result.findings
+                for exchange in finding.exchanges
+            ]
     return "\n".join(lines)

@@ -5,11 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from kalathi.checkup import sentences
-from kalathi.checkup.evidence import Evidence, Probed
+from kalathi.checkup.evidence import Evidence, Probed, are_tried
 from kalathi.checkup.exchanges import show_exchanges
 from kalathi.checkup.judging import MET, Miss, NotSeen, Outcome, calls_of, judge
 from kalathi.checkup.probes import Probe
@@ -27,7 +27,7 @@ from kalathi.marketplace.sandbox.checks import (
     read_expectation,
 )
 from kalathi.marketplace.sandbox.checkup_report import CheckResult, Finding, Text, Verdict
-from kalathi.marketplace.sandbox.faults import FaultKind
+from kalathi.marketplace.sandbox.faults import FaultKind, FaultRule
 from kalathi.marketplace.sandbox.scenario import Scenario
 from kalathi.operator_calls import OperatorError
 
@@ -84,40 +84,44 @@ class Ended(Exception):  # noqa: N818  (it ends a check, it is not an error)
 
 
 class RunningCheck:
-    """One check while it runs."""
+    """One check, or one recipe, while it runs. Steps run in their order: `begin`, then `run_step` for each."""
 
-    def __init__(self, stage: Stage, scenario: Scenario, check: Check, terms: Terms) -> None:
+    def __init__(self, stage: Stage, scenario: Scenario, terms: Terms, cast: Cast | None = None) -> None:
+        """`cast` has the orders and returns of the steps before, if a recipe is continued."""
         self._stage = stage
         self._scenario = scenario
-        self._check = check
         self._seed = terms.seed
         self._probe = terms.probe
         self._claims = terms.claims
         self._values = overrides_of(scenario, terms.seed)
-        self._stock: Mapping[str, int] = {}
-        rules = (*scenario.faults, *check.faults)
-        self._delay_seconds = sum(rule.seconds for rule in rules if rule.kind is FaultKind.DELAY)
-        self.cast = Cast()
+        self._delay_seconds = sum(rule.seconds for rule in faults_of(scenario) if rule.kind is FaultKind.DELAY)
+        # Whether the shop had time to react to everything so far.
+        self._is_quiet = False
+        self.cast = cast or Cast()
+        # The pieces of the products before the first step, by their uids in this run.
+        self.stock: Mapping[str, int] = {}
         self.findings: list[Finding] = []
         self.unseen: Text | None = None
         self.has_contact = False
 
-    async def run(self) -> None:
-        """Run all steps. Raises Ended, OperatorError."""
-        steps = self._scenario.steps
-        self._stock = await self._read_stock()
-        await self._play(0, 0)  # The order is placed.
-        for number, step in enumerate(steps):
-            if is_expectation(step):
-                await self._judge(read_expectation(step))
-            elif self._waits_for(step):
-                await self._wait_for_shop(step)
-            else:
-                # In real life time passes between two steps, in which the shop handles the webhooks of the first.
-                await self._stage.settle(self.cast.codes())
-                await self._play(number, number + 1)
+    async def begin(self) -> None:
+        """Read the stock, and place the order. Raises OperatorError, ProbeError."""
+        self.stock = await self._read_stock()
+        await self._play(0, 0)
 
-    def _waits_for(self, step: Mapping[str, Any]) -> bool:
+    async def run_step(self, number: int) -> None:
+        """Run a step. Raises Ended if the shop does not do its step, OperatorError, ProbeError."""
+        step = self._scenario.steps[number]
+        if is_expectation(step):
+            await self._judge(read_expectation(step))
+        elif self.waits_for(step):
+            await self._wait_for_shop(step)
+        else:
+            # In real life time passes between two steps, in which the shop handles the webhooks of the first.
+            await self._stage.settle(self.cast.codes())
+            await self._play(number, number + 1)
+
+    def waits_for(self, step: Mapping[str, Any]) -> bool:
         """Whether the shop does this step. A shop that does not claim to answer orders has them answered for it."""
         if step.get("do") in _ORDER_STEPS and Claim.ORDERS not in self._claims:
             return False
@@ -125,6 +129,7 @@ class RunningCheck:
 
     async def _play(self, first: int, end: int) -> None:
         """Play steps of the marketplace."""
+        self._is_quiet = False
         cast = self.cast
         played = await self._stage.play(self._scenario.name, self._values, first, end, cast.orders, cast.returns)
         cast.orders = [order["code"] for order in played["orders"]]
@@ -134,6 +139,7 @@ class RunningCheck:
     async def _wait_for_shop(self, step: Mapping[str, Any]) -> None:
         """Wait until the shop did this step. Raises Ended if it did not, or if it answered the order otherwise."""
         action = str(step["do"])
+        self._is_quiet = False
         (code, is_return), began = self.cast.subjects(str(step.get("on", "")))[0], time.monotonic()
         call = _CALLS.get(action, action)
 
@@ -148,9 +154,7 @@ class RunningCheck:
         evidence = await self._stage.wait_with_sweeps(
             look, has_acted, lambda found: found.webhooks, delay_seconds=self._delay_seconds
         )
-        self.has_contact |= bool(evidence.calls) or any(
-            webhook["state"] == "delivered" for webhook in evidence.webhooks
-        )
+        self._note_contact(evidence)
         wanted = _STATE_AFTER.get(action)
         if not has_acted(evidence):
             miss = Miss(sentences.shop_acts(action), sentences.shop_did_not(action, time.monotonic() - began))
@@ -159,7 +163,7 @@ class RunningCheck:
                 sentences.shop_acts(action), sentences.shop_answered_otherwise(evidence.state, _reason(evidence))
             )
         else:
-            if not self._scenario.faults and not self._check.faults:
+            if not faults_of(self._scenario):
                 self._stage.note_reaction(time.monotonic() - began)
             await self._add_successor(code, action)
             return
@@ -174,59 +178,63 @@ class RunningCheck:
 
     async def _judge(self, expectation: AnyExpectation) -> None:
         """Judge an expectation, and keep its findings."""
-        if isinstance(expectation, InShop | Called):
-            await self._stage.settle(self.cast.codes())
-        for code, is_return in self._subjects_of(expectation):
-            await self._judge_one(expectation, code, is_return=is_return)
-
-    def _subjects_of(self, expectation: AnyExpectation) -> list[tuple[str, bool]]:
         # Webhooks are judged for every order and return of the check.
-        return self.cast.codes() if isinstance(expectation, Answered) else self.cast.subjects(expectation.on)
+        is_answers, began = isinstance(expectation, Answered), time.monotonic()
+        subjects = self.cast.codes() if is_answers else self.cast.subjects(expectation.on)
 
-    async def _judge_one(self, expectation: AnyExpectation, code: str, *, is_return: bool) -> None:
-        began = time.monotonic()
-        is_probed = isinstance(expectation, InShop)
+        async def look() -> list[tuple[Evidence, Outcome]]:
+            found = [await self._gather(expectation, code, is_return=is_return) for code, is_return in subjects]
+            return [(evidence, judge(expectation, evidence, time.monotonic() - began)) for evidence in found]
 
-        async def look() -> tuple[Evidence, Outcome]:
-            evidence = await self._stage.gather(code, is_return=is_return, has_subject=code != self.cast.forged)
-            if is_probed and self._probe is not None:
-                evidence = evidence._replace(probed=await self._ask_probe(self._probe, code))
-            return evidence, judge(expectation, evidence, time.monotonic() - began)
+        def is_ended(found: list[tuple[Evidence, Outcome]]) -> bool:
+            return all(
+                outcome == MET or isinstance(outcome, NotSeen) or _cannot_improve(expectation, evidence)
+                for evidence, outcome in found
+            )
 
-        def is_met(found: tuple[Evidence, Outcome]) -> bool:
-            return found[1] == MET or isinstance(found[1], NotSeen)
+        def list_retried(found: list[tuple[Evidence, Outcome]]) -> list[Mapping[str, Any]]:
+            return [webhook for evidence, _ in found for webhook in _list_retried(expectation, evidence)]
 
-        if not is_probed or self._probe is not None:
-            await self._wait_quietly(expectation)
-        evidence, outcome = await self._stage.wait_with_sweeps(
-            look, is_met, lambda found: _webhooks_for(expectation, found[0])
-        )
-        self.has_contact |= bool(evidence.calls) or any(
-            webhook["state"] == "delivered" for webhook in evidence.webhooks
-        )
-        if isinstance(outcome, NotSeen):
-            self.unseen = outcome.reason
-            return
-        for miss in outcome:
-            self.findings.append(replace(await self._find(miss), warns=expectation.warn))
+        await self._wait_quietly(expectation)
+        for evidence, outcome in await self._stage.wait_with_sweeps(look, is_ended, list_retried):
+            self._note_contact(evidence)
+            if isinstance(outcome, NotSeen):
+                self.unseen = outcome.reason
+                continue
+            for miss in outcome:
+                self.findings.append(replace(await self._find(miss), warns=expectation.warn))
+
+    async def _gather(self, expectation: AnyExpectation, code: str, *, is_return: bool) -> Evidence:
+        evidence = await self._stage.gather(code, is_return=is_return, has_subject=code != self.cast.forged)
+        if isinstance(expectation, InShop) and self._probe is not None:
+            return evidence._replace(probed=await self._ask_probe(self._probe, code))
+        return evidence
+
+    def _note_contact(self, evidence: Evidence) -> None:
+        """Remember whether the shop reacted at all, by a call or by an answer to a webhook."""
+        is_delivered = any(webhook["state"] == "delivered" for webhook in evidence.webhooks)
+        self.has_contact |= bool(evidence.calls) or is_delivered
 
     async def _wait_quietly(self, expectation: AnyExpectation) -> None:
         """Wait until the shop has done what it wants to do, before judging something that must not happen."""
         is_limit = isinstance(expectation, Called) and expectation.most is not None
-        if is_limit or isinstance(expectation, InShop):
+        is_probed = isinstance(expectation, InShop) and self._probe is not None
+        if (is_limit or is_probed) and not self._is_quiet:
+            await self._stage.settle(self.cast.codes())
             await asyncio.sleep(self._stage.quiet_seconds)
+            self._is_quiet = True
 
     async def _read_stock(self) -> Mapping[str, int]:
         """Return the pieces of the check's products in the shop's own system, by their uids in this run."""
         if self._probe is None:
             return {}
         uids = [product.uid for product in products_of(self._scenario, self._seed)]
-        return (await self._probe.ask("", self._stocked(uids))).stock
+        return (await self._probe.ask("", self._list_stocked(uids))).stock
 
-    def _stocked(self, uids: Sequence[str]) -> list[str]:
+    def _list_stocked(self, uids: Sequence[str]) -> list[str]:
         """Return those of the products whose pieces an expectation names."""
         named = {
-            rename_uid(self._seed, self._check.place, uid)
+            rename_uid(self._scenario, self._seed, uid)
             for step in self._scenario.steps
             if is_expectation(step)
             for uid in (step.get("stock") or {})
@@ -234,24 +242,29 @@ class RunningCheck:
         return [uid for uid in uids if uid in named]
 
     async def _ask_probe(self, probe: Probe, code: str) -> Probed:
-        answer = await probe.ask(code, list(self._stock))
-        moved = {}
-        for step in self._scenario.steps:
-            for uid in step.get("stock") or {} if is_expectation(step) else ():
-                named = rename_uid(self._seed, self._check.place, uid)
-                if named in answer.stock and named in self._stock:
-                    moved[uid] = answer.stock[named] - self._stock[named]
-        return Probed(answer, moved)
+        answer = await probe.ask(code, list(self.stock))
+        moved = {uid: answer.stock[uid] - before for uid, before in self.stock.items() if uid in answer.stock}
+        names = {
+            uid: rename_uid(self._scenario, self._seed, uid)
+            for step in self._scenario.steps
+            for uid in step.get("stock") or ()
+        }
+        return Probed(answer, moved, names)
 
     async def _find(self, miss: Miss) -> Finding:
         exchanges = await show_exchanges(self._stage, miss.webhooks, miss.calls)
         return Finding(expected=miss.expected, seen=miss.seen, exchanges=exchanges)
 
 
-def _webhooks_for(expectation: AnyExpectation, evidence: Evidence) -> Sequence[Mapping[str, Any]]:
+def _list_retried(expectation: AnyExpectation, evidence: Evidence) -> Sequence[Mapping[str, Any]]:
     """Return the webhooks whose retries can still meet the expectation."""
     event = expectation.event if isinstance(expectation, Answered) else None
     return [webhook for webhook in evidence.webhooks if event in {None, webhook["event_type"]}]
+
+
+def _cannot_improve(expectation: AnyExpectation, evidence: Evidence) -> bool:
+    """Whether waiting is useless: the first attempts are over, and only they count."""
+    return isinstance(expectation, Answered) and expectation.at_once and are_tried(evidence.webhooks)
 
 
 def _reason(evidence: Evidence) -> str:
@@ -267,30 +280,29 @@ class Checked(NamedTuple):
     has_contact: bool
 
 
+def faults_of(scenario: Scenario) -> tuple[FaultRule, ...]:
+    """Return every fault rule of a check: its own, and those of the scenario."""
+    return (*scenario.faults, *(scenario.check.faults if scenario.check else ()))
+
+
 async def run_check(stage: Stage, scenario: Scenario, check: Check, terms: Terms) -> Checked:
     """Run a check, and return its result. The shop's settings and faults are afterwards as before. Raises
     OperatorError if the marketplace does not answer, and ProbeError."""
     began = time.monotonic()
-    running = RunningCheck(stage, scenario, check, terms)
-    shop, faults = await stage.show_shop(), await stage.faults()
-    wanted = scenario.requires | check.settings
-    changed = {name: value for name, value in wanted.items() if shop[name] != value}
+    running = RunningCheck(stage, scenario, terms)
     reason: Text | None = None
-    try:
-        await stage.change_shop(changed)
-        if check.faults:
-            await stage.replace_faults(faults, [*faults["rules"], *map(to_builtins, check.faults)])
-        await running.run()
-    except Ended as ended:
-        running.findings.extend(ended.findings)
-    except OperatorError as error:
-        if error.is_unreachable:
-            raise
-        reason = sentences.step_failed(str(error))
-    if check.faults or scenario.faults:
-        await stage.replace_faults(faults, faults["rules"])
+    async with stage.prepared(scenario.requires | check.settings, check.faults, has_faults=bool(faults_of(scenario))):
+        try:
+            await running.begin()
+            for number in range(len(scenario.steps)):
+                await running.run_step(number)
+        except Ended as ended:
+            running.findings.extend(ended.findings)
+        except OperatorError as error:
+            if error.is_unreachable:
+                raise
+            reason = sentences.step_failed(str(error))
     await stage.tidy(running.cast.codes())
-    await stage.change_shop({name: shop[name] for name in changed})
     verdict = _verdict_of(running, reason)
     result = make_result(
         scenario.name,

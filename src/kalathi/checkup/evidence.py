@@ -1,4 +1,4 @@
-"""What a check has seen: the order or return, its webhooks with their answers, the shop's calls, the probe's answers."""
+"""What a check has seen: the order or return, its webhooks and their answers, the shop's calls, the probe."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,11 +19,12 @@ class ProbeAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Probed(NamedTuple):
-    """The probe's answer about an order, and the change of each product's pieces since the check began, by the uids of
-    the scenario."""
+    """The probe's answer about an order, and the change of each product's pieces since the check began. `names` are the
+    products' uids in this run, by their uids in the scenario."""
 
     answer: ProbeAnswer
     moved: Mapping[str, int]
+    names: Mapping[str, str]
 
 
 class Evidence(NamedTuple):

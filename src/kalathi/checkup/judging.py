@@ -62,15 +62,17 @@ def _judge_answers(expectation: Answered, evidence: Evidence) -> Iterator[Miss]:
         yield Miss(expected, sentences.webhook_seen(None, 0))
     for webhook in wanted:
         attempts = webhook["attempts"]
-        last = attempts[-1] if attempts else None
-        if webhook["state"] == "delivered" or (last is not None and not expectation.exactly and _is_success(last)):
+        last = attempts[0 if expectation.at_once else -1] if attempts else None
+        if last is not None and _is_success(last, exactly=expectation.exactly):
             continue
         expected = sentences.webhook_answered(webhook["event_type"], exactly=expectation.exactly)
         yield Miss(expected, sentences.webhook_seen(last, len(attempts)), (webhook,))
 
 
-def _is_success(attempt: Mapping[str, Any]) -> bool:
-    return attempt["status"] is not None and attempt["status"] // 100 == 2 and not attempt["error"]
+def _is_success(attempt: Mapping[str, Any], *, exactly: bool) -> bool:
+    status = attempt["status"]
+    is_enough = status == 200 if exactly else status is not None and status // 100 == 2
+    return is_enough and not attempt["error"]
 
 
 def calls_of(evidence: Evidence, call: str, status: str = "") -> list[Mapping[str, Any]]:
@@ -156,7 +158,8 @@ def _compare(expectation: InShop, probed: Probed, order: Mapping[str, Any]) -> I
     if expectation.customer is not None:
         yield "customer", expectation.customer, answer.customer
     for uid, moved in (expectation.stock or {}).items():
-        yield "stock", moved, probed.moved.get(uid)
+        name = probed.names[uid]
+        yield f"stock {name}", moved, probed.moved.get(name)
 
 
 def _is_equal(name: str, expected: Any, seen: Any) -> bool:

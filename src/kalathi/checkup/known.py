@@ -1,7 +1,7 @@
 """The failures that a team accepts for now: a TOML file with a comment for each.
 
-    [late_cancellation]
-    comment = "Our ERP cannot do this before March; ticket 123."
+[late_cancellation]
+comment = "Our ERP cannot do this before March; ticket 123."
 """
 
 import tomllib

@@ -9,6 +9,7 @@ from kalathi.marketplace.sandbox.scenario import Scenario, lines_of
 
 _PLENTY: Final = 1000
 _OWN: Final = "KALATHI-"
+_RECIPES_FROM: Final = 90
 _UID_MEMBERS: Final = frozenset({"shop_uid", "shop_variation_uid"})
 
 
@@ -21,16 +22,22 @@ class Product(NamedTuple):
     price: float
 
 
-def rename_uid(seed: str, place: int, uid: str) -> str:
+def rename_uid(scenario: Scenario, seed: str, uid: str) -> str:
     """Return the uid of a scenario's product in a run: `K3F9-07-STICK`."""
-    return f"{seed}-{place:02}-{uid.removeprefix(_OWN)}"
+    return f"{seed}-{_place_of(scenario):02}-{uid.removeprefix(_OWN)}"
+
+
+def _place_of(scenario: Scenario) -> int:
+    """Return a number that no other check and no other recipe has."""
+    if scenario.check is not None:
+        return scenario.check.place
+    return _RECIPES_FROM + (scenario.recipe.place if scenario.recipe else 0)
 
 
 def overrides_of(scenario: Scenario, seed: str) -> dict[str, str]:
     """Return the values by path that give the scenario's products the uids of this run."""
-    place = scenario.check.place if scenario.check else 0
     return {
-        path: rename_uid(seed, place, uid)
+        path: rename_uid(scenario, seed, uid)
         for path, uid in _find_uids(scenario.order.get("line_items", []), "order.line_items")
     }
 
@@ -49,11 +56,11 @@ def _find_uids(content: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def products_of(scenario: Scenario, seed: str) -> list[Product]:
     """Return the products of a check, also the variations, with the pieces that the shop has."""
-    place, stock = (scenario.check.place, scenario.check.stock) if scenario.check else (0, {})
+    stock = scenario.check.stock if scenario.check else {}
     found: dict[str, Product] = {}
     for line in lines_of(scenario):
         for uid in dict.fromkeys((line["shop_uid"], line.get("shop_variation_uid") or line["shop_uid"])):
-            named = rename_uid(seed, place, uid)
+            named = rename_uid(scenario, seed, uid)
             found[named] = Product(named, str(line["product_name"]), stock.get(uid, _PLENTY), float(line["unit_price"]))
     return list(found.values())
 

@@ -79,8 +79,12 @@ def member_seen(value: object) -> Text:
 
 
 def in_shop(name: str, value: object) -> Text:
-    """Return the expectation of a value in the shop's own system."""
-    return Text(f"in the shop: {_NAMES[name].en} {value}", f"στο κατάστημα: {_NAMES[name].el} {value}")
+    """Return the expectation of a value in the shop's own system. The stock has its product after the name."""
+    kind, _, product = name.partition(" ")
+    of_product = f" {product}" if product else ""
+    return Text(
+        f"in the shop: {_NAMES[kind].en}{of_product} {value}", f"στο κατάστημα: {_NAMES[kind].el}{of_product} {value}"
+    )
 
 
 def seen_in_shop(value: object) -> Text:
@@ -92,7 +96,7 @@ _NAMES = {
     "orders": Text("orders with this code:", "παραγγελίες με αυτόν τον κωδικό:"),
     "state": Text("the order is", "η παραγγελία είναι"),
     "total": Text("the total is", "το σύνολο είναι"),
-    "stock": Text("change of pieces:", "μεταβολή τεμαχίων:"),
+    "stock": Text("change of the pieces of", "μεταβολή τεμαχίων του"),
     "tracking_codes": Text("tracking codes", "κωδικοί αποστολής"),
     "customer": Text("the customer is", "ο πελάτης είναι"),
 }

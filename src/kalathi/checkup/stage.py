@@ -2,11 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
+from msgspec import to_builtins
+
 from kalathi.checkup.evidence import Evidence, are_tried, has_waiting_retry
+from kalathi.marketplace.sandbox.faults import FaultRule
 from kalathi.simulation.operator import OperatorClient
 
 T = TypeVar("T")
@@ -75,15 +79,28 @@ class Stage:
         }
         return await self.operator.call("POST", f"/marketplace/scenarios/{scenario}", body, seconds=120)
 
-    async def faults(self) -> dict[str, Any]:
-        """Return the shop's fault rules."""
-        return await self.operator.faults(self.shop_id)
+    @asynccontextmanager
+    async def prepared(
+        self, settings: Mapping[str, Any], faults: Sequence[FaultRule], *, has_faults: bool
+    ) -> AsyncIterator[None]:
+        """Give the shop these settings and further fault rules, and restore both afterwards. `has_faults`: the steps in
+        between change its fault rules."""
+        shop, present = await self.show_shop(), await self.operator.faults(self.shop_id)
+        changed = {name: value for name, value in settings.items() if shop[name] != value}
+        await self.change_shop(changed)
+        if faults:
+            await self._replace_faults(present, [*present["rules"], *map(to_builtins, faults)])
+        try:
+            yield
+        finally:
+            if has_faults:
+                await self._replace_faults(present, present["rules"])
+            await self.change_shop({name: shop[name] for name in changed})
 
-    async def replace_faults(self, faults: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> None:
-        """Set the shop's fault rules to these, with the seed of the former ones."""
-        await self.operator.replace_rules(
-            faults["seed"], [dict(rule) for rule in rules], rough=faults.get("rough", False), shop_id=self.shop_id
-        )
+    async def _replace_faults(self, present: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> None:
+        """Set the shop's fault rules, with the seed of the present ones."""
+        is_rough = present.get("rough", False)
+        await self.operator.replace_rules(present["seed"], list(map(dict, rules)), rough=is_rough, shop_id=self.shop_id)
 
     async def gather(self, code: str, *, is_return: bool, has_subject: bool = True) -> Evidence:
         """Return the evidence about an order or a return, without the probe's. `has_subject` is false for the order of

@@ -122,6 +122,7 @@ for _command in (
     deliveries,
     logs,
     wait,
+    checkup,
     clock,
     trigger,
     faults,

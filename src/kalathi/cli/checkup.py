@@ -1,8 +1,9 @@
 """`kalathi checkup`: play the marketplace against a shop's integration, and report what it does wrong."""
 
+import asyncio
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
@@ -14,7 +15,6 @@ from kalathi.cli.operating import Market, find_market, market_options
 from kalathi.cli.shop_choice import shop_option
 
 if TYPE_CHECKING:
-    from kalathi.checkup.checking import Terms
     from kalathi.checkup.running import PlannedCheck
     from kalathi.marketplace.sandbox.checkup_report import Report
 
@@ -51,27 +51,57 @@ class Options(NamedTuple):
 
 
 @click.command()
-@click.option("--webhook-url", envvar="KALATHI_WEBHOOK_URL", default="", help="The integration's URL for order webhooks.")
+@click.option(
+    "--webhook-url", envvar="KALATHI_WEBHOOK_URL", default="", help="The integration's URL for order webhooks."
+)
 @click.option("--returns-url", default="", help="Its URL for return webhooks.")
 @shop_option
-@click.option("--shop-token", default="", help="The API token that the integration uses, if the marketplace is our own.")
-@click.option("--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="Port of our own marketplace.")
+@click.option(
+    "--shop-token", default="", help="The API token that the integration uses, if the marketplace is our own."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=_PORT, show_default=True, help="Port of our own marketplace."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of our own marketplace.")
-@click.option("--claims", default="orders", show_default=True, help="What the integration does: orders, returns, invoices, fbm, ready, products.")
-@click.option("--only", multiple=True, metavar="CHECK", shell_complete=complete_checks, help="Only this check; may be repeated.")
+@click.option(
+    "--claims",
+    default="orders",
+    show_default=True,
+    help="What the integration does: orders, returns, invoices, fbm, ready, products.",
+)
+@click.option(
+    "--only", multiple=True, metavar="CHECK", shell_complete=complete_checks, help="Only this check; may be repeated."
+)
 @click.option("--known", type=click.Path(path_type=Path), help="A TOML file with the failures that you accept.")
-@click.option("--probe", default="", help="How to read the shop's own system: a URL, command:..., woocommerce:URL, merchant:FOLDER, a database.")
+@click.option(
+    "--probe",
+    default="",
+    help="How to read the shop's own system: a URL, command:..., woocommerce:URL, merchant:FOLDER, a database.",
+)
 @click.option("--probe-order", default="", metavar="SELECT", help="For a database: orders, state, total ... of :code.")
 @click.option("--probe-stock", default="", metavar="SELECT", help="For a database: the pieces of :sku.")
-@click.option("--patience", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="Longest wait for the integration, in seconds.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.1, 3600),
+    default=5.0,
+    show_default=True,
+    help="Longest wait for the integration, in seconds.",
+)
 @click.option("--seed", default="", help="The beginning of the products' codes; by default random.")
-@click.option("--products", default="", metavar="FILE", help="Write the products that the shop must know as CSV, before the run; - is standard output, and nothing is run.")
+@click.option(
+    "--products",
+    default="",
+    metavar="FILE",
+    help="Write the products that the shop must know as CSV, before the run; - is standard output, and nothing is run.",
+)
 @click.option("--junit", default="", metavar="FILE", help="Write the results as JUnit XML; - is standard output.")
 @click.option("--json", "json_file", default="", metavar="FILE", help="Write the report as JSON; - is standard output.")
 @click.option("--html", default="", metavar="FILE", help="Write the report as a page; - is standard output.")
 @click.option("--compare", type=click.Path(path_type=Path), help="Show what changed since this report of --json.")
 @click.option("--list", "lists", is_flag=True, help="List the checks.")
-@click.option("--language", type=click.Choice(["en", "el"]), default="en", show_default=True, help="Language of the report.")
+@click.option(
+    "--language", type=click.Choice(["en", "el"]), default="en", show_default=True, help="Language of the report."
+)
 @market_options
 def checkup(data: Path, url: str, token: str, **given: Any) -> None:
     """Play the marketplace against a running integration, and report what would lose an order, cost money or annoy.
@@ -155,16 +185,21 @@ def _read_report(path: Path | None) -> "Report | None":
         raise ValueError(f"--compare {path}: this is not a report of --json ({error}).") from None
 
 
-def _run_checks(options: Options, market: Market, checks: Any, seed: str, known: dict[str, str], console: Any) -> "Report":
+def _run_checks(
+    options: Options, market: Market, checks: Any, seed: str, known: dict[str, str], console: Any
+) -> "Report":
     from kalathi.checkup.checking import Terms
     from kalathi.checkup.opening_probes import open_probe
     from kalathi.checkup.running import Run
     from kalathi.checkup.stage import Stage
-    from kalathi.serving import run_loop
     from kalathi.simulation.operator import OperatorClient
 
     claims = _read_claims(options.claims)
-    probe = open_probe(options.probe, order_query=options.probe_order, stock_query=options.probe_stock) if options.probe else None
+    probe = (
+        open_probe(options.probe, order_query=options.probe_order, stock_query=options.probe_stock)
+        if options.probe
+        else None
+    )
     terms = Terms(claims, seed, probe)
 
     async def run(address: str, token: str, shop_id: str) -> "Report":
@@ -181,7 +216,7 @@ def _run_checks(options: Options, market: Market, checks: Any, seed: str, known:
                     await probe.close()
 
     with _marketplace(options, market, console) as (address, token, shop_id):
-        return run_loop(run(address, token, shop_id))
+        return asyncio.run(run(address, token, shop_id))
 
 
 def _read_claims(text: str) -> "frozenset[Any]":
@@ -218,7 +253,9 @@ def _marketplace(options: Options, market: Market, console: Any) -> Iterator[tup
     if options.shop_id or market.url or market.token:
         found = find_market(*market)
         if found is None:
-            raise ValueError(f"no running marketplace is known in {market.data}. Give --url and --token, or leave out --shop.")
+            raise ValueError(
+                f"no running marketplace is known in {market.data}. Give --url and --token, or leave out --shop."
+            )
         yield (*found, options.shop_id)
         return
     from kalathi.testing.server import ServerFailedError, run_server
@@ -233,5 +270,3 @@ def _marketplace(options: Options, market: Market, console: Any) -> Iterator[tup
             yield server.url, server.operator_token, "checkup"
     except ServerFailedError as error:
         raise ValueError(f"{error} Another --port may be free.") from None
-
-

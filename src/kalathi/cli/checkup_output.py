@@ -43,7 +43,7 @@ _NOTICES: Final = {
     NoticeKind.WRONG: Text("WRONG", "ΛΑΘΟΣ"),
 }
 _WORD_WIDTH: Final = 15
-_ID_WIDTH: Final = 26
+_ID_WIDTH: Final = 28
 _LONGEST_SHOWN: Final = 800
 
 
@@ -148,20 +148,28 @@ def render_failure(result: CheckResult, language: str) -> str:
         )
     width = max(len(say("expected", "αναμενόταν")), len(say("seen", "φάνηκε")))
     for finding in result.findings:
-        lines.append(f"  {say('expected', 'αναμενόταν'):{width}}  {in_one_line(finding.expected.in_language(language))}")
+        lines.append(
+            f"  {say('expected', 'αναμενόταν'):{width}}  {in_one_line(finding.expected.in_language(language))}"
+        )
         lines.append(f"  {say('seen', 'φάνηκε'):{width}}  {in_one_line(finding.seen.in_language(language))}")
         for exchange in finding.exchanges:
             status = exchange.status or say("no answer", "καμία απάντηση")
             lines.append(f"    {exchange.at[11:19]}  {in_one_line(exchange.line)}  {status}")
             if exchange.answer and (exchange.status or 0) >= 400:
                 lines.append(f"      {in_one_line(exchange.answer[:_LONGEST_SHOWN])}")
-            lines.append(f"      {escape_controls(_shorten(exchange.curl))}")
+            if exchange.kind == "call":
+                lines.append(f"      {escape_controls(_shorten(exchange.curl))}")
     if result.codes:
         lines.append(f"  {say('orders', 'παραγγελίες')}: {', '.join(result.codes[:5])}")
     lines.append(f"  {say('contract', 'συμβόλαιο')}: docs/contract.md#section-{result.section}; {result.source}")
     if result.fell:
         lines.append(f"  {say('fell here too', 'έπεσαν κι αυτά εδώ')}: {', '.join(result.fell)}")
     lines.append(f"  {say('repeat', 'επανάληψη')}: kalathi checkup --only {result.id} ...")
+    if any(exchange.kind == "webhook" for finding in result.findings for exchange in finding.exchanges):
+        whole = say(
+            "The webhooks' bodies, as curl lines: --html FILE", "Τα σώματα των webhooks, ως γραμμές curl: --html FILE"
+        )
+        lines.append(f"  {whole}")
     return "\n".join(lines)
 
 

@@ -20,7 +20,8 @@ class Result(StrEnum):
 
 
 class Case(NamedTuple):
-    """A scenario or a check as a test case. `reason` says why it failed or was skipped, `webhooks` has a line for each webhook."""
+    """A scenario or a check as a test case. `reason` says why it failed or was skipped, `webhooks` has a line for each
+    webhook."""
 
     name: str
     result: Result

@@ -3,7 +3,7 @@
 from typing import Final
 
 from kalathi.marketplace.panel import entrance
-from kalathi.marketplace.panel.operator import carts, console, deliveries, overview, requests, shops
+from kalathi.marketplace.panel.operator import carts, checkups, console, deliveries, overview, requests, shops
 from kalathi.marketplace.panel.operator import orders as all_orders
 from kalathi.marketplace.panel.operator import returns as all_returns
 from kalathi.marketplace.panel.operator import warehouse as arrivals
@@ -57,6 +57,8 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(Who.OPERATOR, "/operator/shops", shops.add_shop, shops.list_shops),
     get_page(Who.OPERATOR, "/operator/shops/{shop_id}", shops.show_shop),
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}", shops.change_shop, shops.show_shop),
+    get_page(Who.OPERATOR, "/operator/shops/{shop_id}/checkup", checkups.show_checkup),
+    post_page(Who.OPERATOR, "/operator/shops/{shop_id}/checkup", checkups.start_checkup, checkups.show_checkup),
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/api_token", shops.renew_token, shops.show_shop),
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/signing_secret", shops.renew_signing_secret, shops.show_shop),
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/signing_secret/end", shops.end_signing, shops.show_shop),

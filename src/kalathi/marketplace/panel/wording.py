@@ -19,6 +19,8 @@ from kalathi.marketplace.orders.machine import Action
 from kalathi.marketplace.panel.refusals import NotSignedIn
 from kalathi.marketplace.request_log.model import NoShop
 from kalathi.marketplace.returns.machine import Action as ReturnAction
+from kalathi.marketplace.sandbox.checks import Severity
+from kalathi.marketplace.sandbox.checkup_report import NoticeKind, Verdict
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
 from kalathi.marketplace.sandbox.triggers import TriggerKind
 from kalathi.marketplace.webhooks.answer import SENTENCES
@@ -197,6 +199,24 @@ COUNTED: Final[Mapping[str, Mapping[str, str]]] = {
     "order_state": {state: name.lower() for state, name in _ORDER_STATES.items()},
     "delivery_state": {state: name.lower() for state, name in DELIVERY_STATES.items()},
 }
+_VERDICTS: Final[Mapping[str, str]] = {
+    Verdict.PASSED: "Passed",
+    Verdict.FAILED: "Failed",
+    Verdict.WARNED: "Passed with a warning",
+    Verdict.NOT_CLAIMED: "Not claimed",
+    Verdict.NOT_SEEN: "Not seen",
+    Verdict.NOT_TRIED: "Not tried",
+}
+_SEVERITIES: Final[Mapping[str, str]] = {
+    Severity.LOSES_ORDERS: "Loses orders",
+    Severity.COSTS_MONEY: "Costs money",
+    Severity.ANNOYS: "Annoys",
+}
+_NOTICES: Final[Mapping[str, str]] = {
+    NoticeKind.OK: "In order",
+    NoticeKind.WARNING: "Warning",
+    NoticeKind.WRONG: "Wrong",
+}
 KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "order_state": _ORDER_STATES,
     "return_state": _RETURN_STATES,
@@ -220,6 +240,9 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "replacement": _REPLACEMENTS,
     "trigger": _TRIGGERS,
     "return_trigger": _RETURN_TRIGGERS,
+    "verdict": _VERDICTS,
+    "severity": _SEVERITIES,
+    "notice": _NOTICES,
 }
 
 # The sentence after a completed action, by the word in the page's URL.
@@ -251,6 +274,7 @@ DONE: Final[Mapping[str, str]] = {
     "trigger": "The webhook comes in a few seconds.",
     "received": "The goods are in the warehouse.",
     "listing": "The listing is saved.",
+    "checkup": "The checkup has started.",
 }
 
 # The labels of text fields, and of the choices that give such texts a meaning.

@@ -70,10 +70,12 @@ class Expectation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 class Answered(Expectation, frozen=True, kw_only=True, tag="answered"):
     """Every webhook of the check, or of one event type, was answered with 200 in time. Without `exactly`, any status
-    from 200 to 299 is enough, because one check of its own judges the exact status."""
+    from 200 to 299 is enough, because one check of its own judges the exact status. With `at_once`, the first attempt
+    must succeed; otherwise a later one may."""
 
     event: str | None = None
     exactly: bool = False
+    at_once: bool = False
 
 
 class Reached(Expectation, frozen=True, kw_only=True, tag="state"):

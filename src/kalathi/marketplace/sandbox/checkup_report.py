@@ -75,6 +75,11 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     duration_seconds: float = 0.0
 
     @property
+    def needs_attention(self) -> bool:
+        """Whether a person should read about this check: it has findings, or it fails the run."""
+        return bool(self.findings) or self.fails_the_run
+
+    @property
     def fails_the_run(self) -> bool:
         """Whether the run fails because of this check: it failed and is not known, or it is known and passed."""
         if self.known:

@@ -1,6 +1,6 @@
 """The context: the parts of the marketplace that calls use. The composition root creates it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -59,6 +59,8 @@ class Context(Struct, frozen=True, kw_only=True):
     # Sends webhooks. In production it connects to public addresses only, unless `allow_private_webhooks` is on.
     sender: Sender
     listeners: Listeners
+    # Starts a checkup of a shop's integration in the background; None where there is none, as in production.
+    start_checkup: Callable[[str], Awaitable[None]] | None = None
     # For slow work, such as rendering documents.
     threads: Executor
     # Real seconds since the last turn of this process's worker; None without a worker.

@@ -20,6 +20,7 @@ _PLACES: Final = {
     "overview": LIVE_TABLES,
     "orders": ("orders", "timeline"),
     "deliveries": ("webhook_events", "delivery_attempts"),
+    "checkup": ("shop_documents",),
     "sandbox": ("counters", "sandbox_faults", "timeline", "delivery_attempts"),
 }
 

@@ -1,0 +1,10 @@
+"""It keeps the first voucher of an order."""
+
+from typing import Any
+
+from tests.checkup.model_shop import ModelShop, ShopOrder
+
+
+class Broken(ModelShop):
+    def tracking_codes_of(self, mine: ShopOrder, order: dict[str, Any]) -> list[str]:
+        return mine.tracking_codes or list(order["courier_tracking_codes"])
