@@ -32,6 +32,7 @@ from kalathi.cli.operating import fail
 from kalathi.cli.orders import order
 from kalathi.cli.output import OUTPUT, echo_json
 from kalathi.cli.purchase_order import purchase_order
+from kalathi.cli.recipe import recipe
 from kalathi.cli.returns import returns
 from kalathi.cli.secret_flags import run_without_secrets
 from kalathi.cli.serve import serve, worker
@@ -118,6 +119,7 @@ for _command in (
     listing,
     cart,
     order,
+    recipe,
     returns,
     deliveries,
     logs,

@@ -34,6 +34,14 @@ def complete_checks(_context: click.Context, _parameter: click.Parameter, typed:
     return _filter_by_prefix(entries, typed)
 
 
+def complete_recipes(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Return the recipes whose names begin with the typed text."""
+    from kalathi.marketplace.sandbox.scenario import scenarios
+
+    entries = [CompletionItem(name, help=entry.recipe.title) for name, entry in scenarios().items() if entry.recipe]
+    return _filter_by_prefix(entries, typed)
+
+
 def complete_shops(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Return the ids of the shops, each with its name."""
 

@@ -133,8 +133,7 @@ def is_expectation(step: dict[str, Any]) -> bool:
 
 def read_expectation(step: dict[str, Any]) -> AnyExpectation:
     """Return the expectation of an `expect` step. Raises msgspec.ValidationError."""
-    members = {name: value for name, value in step.items() if name not in {"say", "say_el"}}
-    expectation: AnyExpectation = msgspec.convert(members, AnyExpectation, strict=False)
+    expectation: AnyExpectation = msgspec.convert(step, AnyExpectation, strict=False)
     return expectation
 
 

@@ -43,7 +43,7 @@ _OF_AN_ORDER: Final = frozenset({*NewCart.__struct_fields__, "line_items", "from
 # `by` of a step that an employee of the shop does by hand. A check plays it instead of waiting for it.
 _SHOP: Final = "shop"
 # The members of a step that are not part of its body.
-_OF_A_STEP: Final = frozenset({"do", "on", "by", "refused", "say", "say_el"})
+_OF_A_STEP: Final = frozenset({"do", "on", "by", "refused"})
 _Days = Annotated[int, Meta(ge=0, le=365)]
 _Times = Annotated[int, Meta(ge=1, le=100)]
 _OTHER_LOCATION: Final = NewLocation(

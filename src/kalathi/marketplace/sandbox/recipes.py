@@ -29,7 +29,8 @@ class Tick(Struct, frozen=True, kw_only=True):
 
 class Progress(Struct, frozen=True, kw_only=True):
     """The progress of one recipe of a shop. `next_step` is the scenario's next step; `orders` and `returns` are those
-    of the steps so far, oldest first."""
+    of the steps so far, oldest first. `forged` is the code of a forged webhook, and `stock` the pieces of the products
+    before the first step."""
 
     recipe: str
     title: Text
@@ -40,4 +41,6 @@ class Progress(Struct, frozen=True, kw_only=True):
     next_step: int = 0
     orders: tuple[str, ...] = ()
     returns: tuple[str, ...] = ()
+    forged: str = ""
+    stock: dict[str, int] = {}
     ticks: tuple[Tick, ...] = ()

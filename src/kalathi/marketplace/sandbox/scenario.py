@@ -28,13 +28,16 @@ _MOST_TIMES: Final = 500
 
 
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table `[recipe]` of a scenario: its place in the list of recipes, and its texts in English and Greek."""
+    """The table `[recipe]` of a scenario: its place in the list of recipes, and its texts in English and Greek. `say`
+    and `say_el` have the sentences of steps by their numbers, from 1; other steps have usual ones."""
 
     place: int
     title: str
     title_el: str
     intro: str
     intro_el: str
+    say: dict[str, str] = {}
+    say_el: dict[str, str] = {}
 
 
 class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,9 +46,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `order` uses the names of the wire (customer, line_items, payment_method, ...). A line item also has the members of
     its listing and its cart item, and the day of a preorder as `preorder_ships_in_days`. Each step has its action as
     `do`, and further members. Texts that begin with @ are paths in the order at the time of the step. Steps with
-    `expect` are judged by a check and skipped when the scenario is played; `say` and `say_el` explain a step of a
-    recipe. `requires` are the shop settings that the scenario needs. `faults` are
-    rules of the shop from before the order is placed until the step `end_faults`.
+    `expect` are judged by a check and skipped when the scenario is played. `requires` are the shop settings that the
+    scenario needs. `faults` are rules of the shop from before the order is placed until the step `end_faults`.
     """
 
     name: str = ""

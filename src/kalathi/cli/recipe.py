@@ -1,0 +1,180 @@
+"""`kalathi recipe`: walk a person through one case with their own integration."""
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import click
+
+from kalathi.cli.completing import complete_recipes
+from kalathi.cli.operating import Market, fail, operate, operator_options, show
+from kalathi.cli.output import echo_json
+from kalathi.cli.shop_choice import find_only_shop, shop_option
+from kalathi.cli.tables import render_table
+from kalathi.terminal import in_one_line, style
+
+if TYPE_CHECKING:
+    from kalathi.marketplace.sandbox.checkup_report import Text
+    from kalathi.marketplace.sandbox.recipes import Progress, Tick
+    from kalathi.marketplace.sandbox.scenario import Recipe, Scenario
+
+_SEED_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+_TURNS: Final = {
+    "shop": ("your turn", "σειρά σας"),
+    "marketplace": ("marketplace", "marketplace"),
+    "check": ("check", "έλεγχος"),
+}
+
+
+class Options(NamedTuple):
+    """The options of the command."""
+
+    restart: bool
+    patience: float
+    seed: str
+    probe: str
+    language: str
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_recipes)
+@shop_option
+@click.option("--restart", is_flag=True, help="Begin again, also if the recipe was begun before.")
+@click.option("--patience", type=click.FloatRange(0.1, 86400), default=600.0, show_default=True, help="Longest wait.")
+@click.option("--seed", default="", help="The beginning of the products' codes; by default random.")
+@click.option("--probe", default="", help="How to read the shop's own system, as in kalathi checkup.")
+@click.option("--language", type=click.Choice(["en", "el"]), default="en", show_default=True, help="Language.")
+@operator_options
+def recipe(name: str | None, shop_id: str, data: Path, url: str, token: str, as_json: bool, **given: Any) -> None:
+    """Walk through one case step by step: what happens, whose turn it is, and what was seen.
+
+    Without a name it lists the recipes. Ctrl-C stops it, and the same command continues. Ends with 1 if a step was not
+    seen.
+
+    \b
+    kalathi recipe
+    kalathi recipe accept --shop YlpD0KROym
+    kalathi recipe limited_stock --restart
+    """
+    from kalathi.checkup.recipes import list_recipes
+
+    market, options = Market(data, url, token), Options(**given)
+    recipes = {scenario.name: (scenario, found) for scenario, found in list_recipes()}
+    if name is None:
+        _list(recipes, options.language, as_json=as_json)
+        return
+    if name not in recipes:
+        fail(f"there is no recipe {name}; there are {', '.join(recipes)}.")
+    progress = _walk(market, shop_id or find_only_shop(market), *recipes[name], options, as_json=as_json)
+    if not all(tick.is_done for tick in progress.ticks):
+        sys.exit(1)
+
+
+def _list(recipes: "dict[str, tuple[Scenario, Recipe]]", language: str, *, as_json: bool) -> None:
+    entries = [
+        {
+            "name": name,
+            "title": _say(language, found.title, found.title_el),
+            "intro": _say(language, found.intro, found.intro_el),
+        }
+        for name, (_, found) in recipes.items()
+    ]
+    rows = [(entry["name"], entry["title"], entry["intro"]) for entry in entries]
+    show(as_json, entries, render_table(("recipe", "title", "what happens"), rows))
+
+
+def _say(language: str, english: str, greek: str) -> str:
+    return greek if language == "el" else english
+
+
+def _walk(
+    market: Market, shop_id: str, scenario: "Scenario", found: "Recipe", options: Options, *, as_json: bool
+) -> "Progress":
+    from kalathi.checkup.checking import Terms
+    from kalathi.checkup.opening_probes import open_probe
+    from kalathi.checkup.probes import ProbeError
+    from kalathi.checkup.recipes import Walk, begin_progress, load_progress
+    from kalathi.checkup.stage import Stage
+    from kalathi.marketplace.sandbox.checks import Claim
+
+    guide = TerminalGuide(options.language, found, is_quiet=as_json)
+
+    async def walk(operator: Any) -> "Progress":
+        stage = Stage(operator, shop_id, patience_seconds=options.patience)
+        progress = None if options.restart else await load_progress(stage, scenario.name)
+        if progress is None or progress.ended_at is not None:
+            seed = options.seed or "".join(secrets.choice(_SEED_LETTERS) for _ in range(4))
+            progress = begin_progress(scenario, found, shop_id, seed)
+        probe = open_probe(options.probe) if options.probe else None
+        try:
+            terms = Terms(frozenset(Claim), progress.seed, probe)
+            return await Walk(stage, scenario, terms, guide).run(progress)
+        finally:
+            if probe is not None:
+                await probe.close()
+
+    try:
+        progress: Progress = operate(*market, walk)
+    except ProbeError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        click.echo(
+            _say(
+                options.language, "\nTo continue, run the same command.", "\nΓια να συνεχίσετε, τρέξτε την ίδια εντολή."
+            ),
+            err=True,
+        )
+        sys.exit(130)
+    if as_json:
+        from msgspec import to_builtins
+
+        echo_json(to_builtins(progress))
+    return progress
+
+
+class TerminalGuide:
+    """Talks to a person in a terminal."""
+
+    def __init__(self, language: str, found: "Recipe", *, is_quiet: bool) -> None:
+        self._language = language
+        self._found = found
+        self._is_quiet = is_quiet
+
+    def begin(self, progress: "Progress") -> None:
+        """Print the title, the introduction, and the steps that are done already."""
+        self._echo(style(_say(self._language, self._found.title, self._found.title_el), bold=True))
+        self._echo(_say(self._language, self._found.intro, self._found.intro_el))
+        shop = _say(self._language, "shop", "κατάστημα")
+        seed = _say(self._language, "products begin with", "τα προϊόντα αρχίζουν από")
+        self._echo(f"{shop} {progress.shop_id}, {seed} {progress.seed}-\n")
+        for tick in progress.ticks:
+            if tick.is_done:
+                self.show_tick(tick)
+
+    def show_turn(self, tick: "Tick", progress: "Progress") -> None:
+        """Say whose turn it is."""
+        turn = _say(self._language, *_TURNS[tick.turn])
+        codes = ", ".join([*progress.orders[-1:], *progress.returns[-1:]])
+        about = f" ({codes})" if codes and tick.turn == "shop" else ""
+        self._echo(f"  {style(f'{turn:12}', fg='yellow')} {in_one_line(self._text(tick.say))}{about}")
+
+    def show_tick(self, tick: "Tick") -> None:
+        """Print a tick, or what was seen instead."""
+        mark = style("✓", fg="green") if tick.is_done else style("✗", fg="red")
+        seen = f"  {in_one_line(self._text(tick.seen))}" if tick.seen else ""
+        self._echo(f"{mark} {in_one_line(self._text(tick.say))}{seen}")
+
+    async def confirm(self, tick: "Tick") -> None:
+        """Wait for Enter. Without a terminal, the step counts as done."""
+        if sys.stdin.isatty() and not self._is_quiet:
+            self._echo(_say(self._language, "  Press Enter when it is done.", "  Πατήστε Enter όταν γίνει."))
+            await asyncio.to_thread(sys.stdin.readline)
+
+    def _text(self, text: "Text") -> str:
+        return text.in_language(self._language)
+
+    def _echo(self, text: str) -> None:
+        if not self._is_quiet:
+            click.echo(text)
