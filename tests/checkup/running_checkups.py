@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from kalathi.checkup.checking import Terms
@@ -29,21 +30,25 @@ class Setting(NamedTuple):
     patience_seconds: float = 1.5
 
 
+# Serves a shop that knows these pieces of its products, and gives its URL.
+Serve = Callable[[Client, dict[str, int]], AbstractContextManager[str]]
+
+
 def run_checkup(server: Server, make: Callable[[Client, dict[str, int]], ModelShop], setting: Setting) -> Report:
     """Run a checkup of a shop in this process."""
-    checks = choose_checks(setting.only)
-    stock = {product.uid: product.quantity for product in list_products(checks, SEED)}
+    return run_checkup_of(server, lambda client, stock: serve(make(client, stock)), setting)
+
+
+def run_checkup_of(server: Server, serve_shop: Serve, setting: Setting) -> Report:
+    """Run a checkup of a shop that `serve_shop` starts."""
+    stock = {product.uid: product.quantity for product in list_products(choose_checks(setting.only), SEED)}
     caller = Caller(server.url, server.operator_token)
     try:
         shop = create_shop(caller)
-        model = make(Client(server.url, shop.token), stock)
-        with serve(model) as url:
-            urls = {
-                "webhook_url": f"{url}/hook",
-                "returns_webhook_url": f"{url}/returns",
-                "returns_webhook_enabled": True,
-            }
-            caller.call("PATCH", f"/marketplace/shops/{shop.id}", urls)
+        with serve_shop(Client(server.url, shop.token), stock) as url:
+            urls = {"webhook_url": f"{url}/hook", "returns_webhook_url": f"{url}/returns"}
+            path = f"/marketplace/shops/{shop.id}"
+            caller.call("PATCH", path, {**urls, "returns_webhook_enabled": True})
             return asyncio.run(_run(server, shop.id, f"{url}/probe", setting))
     finally:
         caller.close()

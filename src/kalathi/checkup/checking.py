@@ -36,6 +36,8 @@ _STATE_AFTER: Final = {"accept": "accepted", "reject": "rejected"}
 # The names of the other steps' calls in the request log.
 _CALLS: Final = {"review": "review_return"}
 _OPEN: Final = "open"
+# Steps after which the shop has nothing to handle, or what they cause is awaited by itself.
+_WITHOUT_EFFECT: Final = frozenset({"advance", "end_faults", "confirm", "resend"})
 _ORDER_STEPS: Final = frozenset(_STATE_AFTER)
 
 
@@ -96,7 +98,7 @@ class RunningCheck:
         self._values = overrides_of(scenario, terms.seed)
         self._delay_seconds = sum(rule.seconds for rule in faults_of(scenario) if rule.kind is FaultKind.DELAY)
         # Whether the shop had time to react to everything so far.
-        self._is_quiet = False
+        self._is_quiet = True
         self.cast = cast or Cast()
         # The pieces of the products before the first step, by their uids in this run.
         self.stock: Mapping[str, int] = {}
@@ -117,8 +119,10 @@ class RunningCheck:
         elif self.waits_for(step):
             await self._wait_for_shop(step)
         else:
-            # In real life time passes between two steps, in which the shop handles the webhooks of the first.
             await self._stage.settle(self.cast.codes())
+            if step.get("do") not in _WITHOUT_EFFECT:
+                # In real life time passes between two events, in which the shop handles the first.
+                await self._be_quiet()
             await self._play(number, number + 1)
 
     def waits_for(self, step: Mapping[str, Any]) -> bool:
@@ -129,9 +133,10 @@ class RunningCheck:
 
     async def _play(self, first: int, end: int) -> None:
         """Play steps of the marketplace."""
-        self._is_quiet = False
         cast = self.cast
         played = await self._stage.play(self._scenario.name, self._values, first, end, cast.orders, cast.returns)
+        # The placed order alone needs no pause: what follows it at once is meant to come before the shop's answer.
+        self._is_quiet &= first == end
         cast.orders = [order["code"] for order in played["orders"]]
         cast.returns = [returned["code"] for returned in played["returns"]]
         cast.forged = next((step["code"] for step in played["steps"] if step["do"] == "forged_event"), cast.forged)
@@ -219,8 +224,13 @@ class RunningCheck:
         """Wait until the shop has done what it wants to do, before judging something that must not happen."""
         is_limit = isinstance(expectation, Called) and expectation.most is not None
         is_probed = isinstance(expectation, InShop) and self._probe is not None
-        if (is_limit or is_probed) and not self._is_quiet:
+        if is_limit or is_probed:
             await self._stage.settle(self.cast.codes())
+            await self._be_quiet()
+
+    async def _be_quiet(self) -> None:
+        """Give the shop the time to react, unless it had that time since the last event."""
+        if not self._is_quiet:
             await asyncio.sleep(self._stage.quiet_seconds)
             self._is_quiet = True
 

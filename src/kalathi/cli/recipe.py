@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from kalathi.marketplace.sandbox.scenario import Recipe, Scenario
 
 _SEED_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-_TURNS: Final = {
-    "shop": ("your turn", "σειρά σας"),
-    "marketplace": ("marketplace", "marketplace"),
-    "check": ("check", "έλεγχος"),
-}
 
 
 class Options(NamedTuple):
@@ -154,11 +149,13 @@ class TerminalGuide:
                 self.show_tick(tick)
 
     def show_turn(self, tick: "Tick", progress: "Progress") -> None:
-        """Say whose turn it is."""
-        turn = _say(self._language, *_TURNS[tick.turn])
+        """Say that it is the person's turn. All other steps only get their tick."""
+        if tick.turn != "shop":
+            return
+        turn = _say(self._language, "your turn", "σειρά σας")
         codes = ", ".join([*progress.orders[-1:], *progress.returns[-1:]])
-        about = f" ({codes})" if codes and tick.turn == "shop" else ""
-        self._echo(f"  {style(f'{turn:12}', fg='yellow')} {in_one_line(self._text(tick.say))}{about}")
+        about = f" ({codes})" if codes else ""
+        self._echo(f"  {style(turn, fg='yellow')}: {in_one_line(self._text(tick.say))}{about}")
 
     def show_tick(self, tick: "Tick") -> None:
         """Print a tick, or what was seen instead."""
