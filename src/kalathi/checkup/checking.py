@@ -38,6 +38,7 @@ _CALLS: Final = {"review": "review_return"}
 _OPEN: Final = "open"
 # Steps after which the shop has nothing to handle, or what they cause is awaited by itself.
 _WITHOUT_EFFECT: Final = frozenset({"advance", "end_faults", "confirm", "resend"})
+_VALUE_SECONDS: Final = 1.0
 _ORDER_STEPS: Final = frozenset(_STATE_AFTER)
 
 
@@ -192,8 +193,12 @@ class RunningCheck:
             return [(evidence, judge(expectation, evidence, time.monotonic() - began)) for evidence in found]
 
         def is_ended(found: list[tuple[Evidence, Outcome]]) -> bool:
+            # A value that the shop's system does not show yet may come a moment later.
+            has_no_value = self._probe is None or time.monotonic() - began > _VALUE_SECONDS
             return all(
-                outcome == MET or isinstance(outcome, NotSeen) or _cannot_improve(expectation, evidence)
+                outcome == MET
+                or (isinstance(outcome, NotSeen) and has_no_value)
+                or _cannot_improve(expectation, evidence)
                 for evidence, outcome in found
             )
 
