@@ -2,6 +2,7 @@
 
 import csv
 import io
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +11,8 @@ from kalathi.marketplace.sandbox.scenario import Scenario, lines_of
 _PLENTY: Final = 1000
 _OWN: Final = "KALATHI-"
 _RECIPES_FROM: Final = 90
+_SEED_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+_SEED_LENGTH: Final = 4
 _UID_MEMBERS: Final = frozenset({"shop_uid", "shop_variation_uid"})
 
 
@@ -20,6 +23,11 @@ class Product(NamedTuple):
     name: str
     quantity: int
     price: float
+
+
+def new_seed() -> str:
+    """Return a random beginning for the uids of a run, without letters that look alike."""
+    return "".join(secrets.choice(_SEED_LETTERS) for _ in range(_SEED_LENGTH))
 
 
 def rename_uid(scenario: Scenario, seed: str, uid: str) -> str:

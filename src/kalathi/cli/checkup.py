@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _PASSED, _SET_UP_WRONG = 0, 2
 _PORT: Final = 8090
-_SEED_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _STANDARD_OUTPUT: Final = "-"
 
 
@@ -145,12 +144,12 @@ def _run(options: Options, market: Market, checks: "list[PlannedCheck]") -> "Rep
     """Run everything and write the reports."""
     from kalathi.checkup.known import KnownError, read_known
     from kalathi.checkup.probes import ProbeError
-    from kalathi.checkup.products import render_products
+    from kalathi.checkup.products import new_seed, render_products
     from kalathi.checkup.running import list_products
     from kalathi.cli.checkup_output import Console, check_files, write_reports
     from kalathi.operator_calls import OperatorError
 
-    seed = options.seed or "".join(secrets.choice(_SEED_LETTERS) for _ in range(4))
+    seed = options.seed or new_seed()
     console = Console(options.language, to_error=_STANDARD_OUTPUT in {options.junit, options.json_file, options.html})
     try:
         check_files(options.junit, options.json_file, options.html)

@@ -1,10 +1,9 @@
 """`kalathi recipe`: walk a person through one case with their own integration."""
 
 import asyncio
-import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from kalathi.marketplace.sandbox.checkup_report import Text
     from kalathi.marketplace.sandbox.recipes import Progress, Tick
     from kalathi.marketplace.sandbox.scenario import Recipe, Scenario
-
-_SEED_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
 class Options(NamedTuple):
@@ -90,6 +87,7 @@ def _walk(
     from kalathi.checkup.checking import Terms
     from kalathi.checkup.opening_probes import open_probe
     from kalathi.checkup.probes import ProbeError
+    from kalathi.checkup.products import new_seed
     from kalathi.checkup.recipes import Walk, begin_progress, load_progress
     from kalathi.checkup.stage import Stage
     from kalathi.marketplace.sandbox.checks import Claim
@@ -100,8 +98,7 @@ def _walk(
         stage = Stage(operator, shop_id, patience_seconds=options.patience)
         progress = None if options.restart else await load_progress(stage, scenario.name)
         if progress is None or progress.ended_at is not None:
-            seed = options.seed or "".join(secrets.choice(_SEED_LETTERS) for _ in range(4))
-            progress = begin_progress(scenario, found, shop_id, seed)
+            progress = begin_progress(scenario, found, shop_id, options.seed or new_seed())
         probe = open_probe(options.probe) if options.probe else None
         try:
             terms = Terms(frozenset(Claim), progress.seed, probe)

@@ -20,6 +20,8 @@ from kalathi.private_files import make_private_folder
 from kalathi.terminal import style
 
 if TYPE_CHECKING:
+    from kalathi.checkup.starting import CheckupStarter
+
     # Imported only where it is read: it loads a third of the marketplace.
     from kalathi.marketplace.sandbox.declared import Declaration
 
@@ -283,8 +285,13 @@ async def _serve(settings: Settings, sockets: _Sockets, start: _Start, ready: Ca
 
     log_json_lines()
     make_private_folder(settings.data)
+    checkups = _Checkups(settings, address_of(sockets.main)) if settings.mode == "sandbox" else None
     marketplace = await open_marketplace(
-        settings, address_of(sockets.main), declared=start.declared, is_applied=start.is_applied
+        settings,
+        address_of(sockets.main),
+        declared=start.declared,
+        is_applied=start.is_applied,
+        start_checkup=None if checkups is None else checkups.start,
     )
     asgi = marketplace.asgi
     if sockets.watch is not None:
@@ -304,7 +311,32 @@ async def _serve(settings: Settings, sockets: _Sockets, start: _Start, ready: Ca
             has_websockets=True,
         )
     finally:
+        if checkups is not None:
+            await checkups.close()
         await marketplace.stop()
+
+
+class _Checkups:
+    """The checkups of a sandbox's page. Their modules are imported when the first one starts."""
+
+    def __init__(self, settings: Settings, address: str) -> None:
+        self._settings = settings
+        self._address = address
+        self._starter: CheckupStarter | None = None
+
+    async def start(self, shop_id: str) -> None:
+        """Start a checkup of a shop's integration."""
+        if self._starter is None:
+            from kalathi.checkup.starting import CheckupStarter
+            from kalathi.marketplace.kernel.operator_token_file import operator_token
+
+            self._starter = CheckupStarter(self._address, operator_token(self._settings))
+        await self._starter.start(shop_id)
+
+    async def close(self) -> None:
+        """End the running checkups."""
+        if self._starter is not None:
+            await self._starter.close()
 
 
 async def _work(settings: Settings, bound: Any) -> None:

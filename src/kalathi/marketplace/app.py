@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 import structlog
+from msgspec.structs import replace
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -73,6 +74,14 @@ _AT_MOST_EVERY_SECONDS: Final = 0.02
 _FORGET_EVERY_SECONDS: Final = 3600.0
 
 
+class _Outside(NamedTuple):
+    """The parts that `open_marketplace` gets from outside."""
+
+    real: Callable[[], int]
+    sender: Sender | None
+    start_checkup: Callable[[str], Awaitable[None]] | None
+
+
 class _Kept(NamedTuple):
     """The stored state of a sandbox, read before the worker starts."""
 
@@ -98,17 +107,16 @@ class Marketplace:
         address: str,
         database: Database,
         kept: _Kept,
-        *,
         declared: Declaration,
-        real: Callable[[], int],
-        sender: Sender | None,
+        outside: _Outside,
     ) -> None:
         """Create all parts. Raises ValueError for an invalid setting."""
+        real = outside.real
         ip_ranges(settings.ip_ranges, settings.ip_ranges_modified)
         self.database, schedule = database, RetrySchedule(settings.webhook_attempt_minutes)
         terms = Terms(settings, (settings.public_url or address).rstrip("/"))
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kalathi-voucher")
-        self._network = sender or _network(settings)
+        self._network = outside.sender or _network(settings)
         clock = BusinessClock(kept.offset_millis, real)
         self._printer, idempotency = DocumentPrinter(), IdempotencyKeys(database)
         faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox", is_rough=settings.rough)
@@ -119,7 +127,8 @@ class Marketplace:
         dispatcher = Dispatcher(database, clock, transport, schedule)
         self.worker = Worker(database, clock, _job_kinds(settings, dispatcher, handlers))
         self.request_log = _open_request_log(settings, clock, real)
-        self._context = self._make_context(terms, clock, commands, faults, transport, schedule, declared)
+        context = self._make_context(terms, clock, commands, faults, transport, schedule, declared)
+        self._context = replace(context, start_checkup=outside.start_checkup)
         self._signals, self._listeners = ChangeSignals(database), self._context.listeners
         self.asgi = _make_asgi(self._context, self._signals, real)
         self._clock, self._faults, self._settings = clock, faults, settings
@@ -258,9 +267,11 @@ async def open_marketplace(
     is_applied: bool = False,
     real: Callable[[], int] = real_millis,
     sender: Sender | None = None,
+    start_checkup: Callable[[str], Awaitable[None]] | None = None,
 ) -> Marketplace:
     """Open the database, apply the declared start unless it `is_applied` already, and create the marketplace, which
     listens on `address`. Tests pass their own real time (milliseconds since 1970) and their own network for webhooks.
+    `start_checkup` starts a checkup of a shop's integration, for the page of a sandbox.
 
     Raises DatabaseInUseError, NewerDatabaseError, StorageError, and ValueError for an invalid setting or declaration.
     """
@@ -269,7 +280,7 @@ async def open_marketplace(
         if not is_applied:
             await _apply_declared(database, settings, declared)
         kept = await database.read(_load_kept)
-        return Marketplace(settings, address, database, kept, declared=declared, real=real, sender=sender)
+        return Marketplace(settings, address, database, kept, declared, _Outside(real, sender, start_checkup))
     except BaseException:
         await database.close()
         raise
