@@ -419,9 +419,38 @@ async def _sandbox(notes: Notebook) -> None:
     shown = answer._replace(json={"scenarios": answer.json["scenarios"][:2]})
     notes.write("scenarios", "GET", "/marketplace/scenarios", None, {}, shown)
     await notes.operator("scenario document", "GET", "/marketplace/scenarios/cancellation_before_answer", whole=True)
+    await _checkup(notes, shop)
     answer = await notes.market.call("GET", "/ip_ranges.json")
     notes.write("ip ranges", "GET", "/ip_ranges.json", None, {}, answer)
     await notes.operator("reset", "POST", f"/marketplace/shops/{shop.id}/reset")
+
+
+async def _checkup(notes: Notebook, shop: Shop) -> None:
+    path = f"/marketplace/shops/{shop.id}"
+    await notes.operator("try webhook", "POST", f"{path}/try_webhook", {"returns": False}, whole=True)
+    report = {
+        "shop_id": shop.id,
+        "webhook_url": "http://shop/orders",
+        "claims": ["orders"],
+        "seed": "K3F9",
+        "has_probe": False,
+        "planned": 1,
+        "began_at": "2026-11-24T10:00:00Z",
+        "notices": [
+            {"kind": "ok", "topic": "clock", "text": {"en": "The clocks agree.", "el": "Τα ρολόγια συμφωνούν."}}
+        ],
+    }
+    await notes.operator("checkup stored", "PUT", f"{path}/checkup", report)
+    await notes.operator("checkup", "GET", f"{path}/checkup", whole=True)
+    progress = {
+        "recipe": "accept",
+        "title": {"en": "Your first order", "el": "Η πρώτη σας παραγγελία"},
+        "shop_id": shop.id,
+        "seed": "K3F9",
+        "began_at": "2026-11-24T10:00:00Z",
+    }
+    await notes.operator("recipe stored", "PUT", f"{path}/recipes/accept", progress)
+    await notes.operator("recipe", "GET", f"{path}/recipes/accept", whole=True)
 
 
 async def _returns(notes: Notebook) -> None:

@@ -14,6 +14,9 @@ from typing import Any, Final
 import structlog
 
 from kalathi import merchant
+from kalathi.checkup.recipes import list_recipes
+from kalathi.checkup.running import list_checks
+from kalathi.checkup.step_texts import PLACED, say_step, turn_of
 from kalathi.marketplace.api.openapi import without_references
 from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
@@ -24,8 +27,9 @@ from kalathi.marketplace.returns.machine import TRANSITIONS as RETURN_TRANSITION
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.sandbox.body_faults import MAY_BE_ABSENT, MAY_BE_NEW, MAY_BE_NULL
 from kalathi.marketplace.sandbox.faults import FaultKind
+from kalathi.marketplace.sandbox.recipes import Turn
 from kalathi.marketplace.sandbox.rough import ROUGH
-from kalathi.marketplace.sandbox.scenario import scenarios
+from kalathi.marketplace.sandbox.scenario import Recipe, Scenario, scenarios
 from kalathi.marketplace.web.reply import ERRORS
 from kalathi.marketplace.web.uploads import FileField
 from kalathi.mcp_server.tools import TOOLS
@@ -45,7 +49,7 @@ def pages() -> dict[Path, str]:
         text = path.read_text("utf-8")
         if _PART.search(text):
             drawn[path] = _PART.sub(lambda match: match[1] + drawing[match[2]]() + match[3], text)
-    return drawn
+    return drawn | recipe_pages()
 
 
 def state_diagram() -> str:
@@ -112,9 +116,71 @@ def scenario_table() -> str:
     """The scenarios, each with the sentence that says why it exists."""
     rows = ["| scenario | why it exists | steps |", "|---|---|---|"]
     for scenario in scenarios().values():
-        steps = ", ".join(str(step["do"]) for step in scenario.steps) or "none: the shop answers"
+        steps = ", ".join(str(step["do"]) for step in scenario.steps if "do" in step) or "none: the shop answers"
         rows.append(f"| `{scenario.name}` | {scenario.sentence} | {steps} |")
     return "\n".join(rows) + "\n"
+
+
+def check_table() -> str:
+    """The checks of a checkup, in the order of a run."""
+    rows = [
+        "| check | claim | in a correct integration | if not | contract, source |",
+        "|---|---|---|---|---|",
+    ]
+    for planned in list_checks():
+        check = planned.check
+        severity = str(check.severity).replace("_", " ")
+        section = f"[section {check.section}](contract.md#section-{check.section}); {check.source}"
+        consequence = f"**{severity}**: {check.consequence}"
+        rows.append(f"| `{planned.scenario.name}` | {check.claim} | {check.title} | {consequence} | {section} |")
+    return "\n".join(rows) + "\n"
+
+
+def recipe_pages() -> dict[Path, str]:
+    """A page for each recipe, and the list of them."""
+    drawn = {}
+    rows = ["| recipe | what happens |", "|---|---|"]
+    for scenario, recipe in list_recipes():
+        rows.append(f"| [{recipe.title}]({scenario.name}.md) | {recipe.intro} |")
+        drawn[DOCS / f"recipes/{scenario.name}.md"] = _recipe_page(scenario, recipe)
+    drawn[DOCS / "recipes/README.md"] = "\n".join(
+        [
+            "# Recipes",
+            "",
+            "A recipe walks you through one case with your own integration. `kalathi recipe NAME` plays the"
+            " marketplace, waits for you, and ticks what it has seen ([Check an integration](../checkup.md#recipes))."
+            " These pages and the command use the same files.",
+            "",
+            *rows,
+            "",
+        ]
+    )
+    return drawn
+
+
+def _recipe_page(scenario: Scenario, recipe: Recipe) -> str:
+    who = {Turn.SHOP: "You", Turn.MARKETPLACE: "Marketplace", Turn.CHECK: "Check"}
+    steps = [f"1. **Marketplace**: {PLACED.en}"]
+    for number, step in enumerate(scenario.steps):
+        steps.append(f"{number + 2}. **{who[turn_of(step)]}**: {say_step(recipe, number, step).en}")
+    needs = [f"`{name}` is `{value}`" for name, value in scenario.requires.items()]
+    return "\n".join(
+        [
+            f"# {recipe.title}",
+            "",
+            recipe.intro,
+            "",
+            "```",
+            f"kalathi recipe {scenario.name}",
+            "```",
+            "",
+            *([f"The shop needs: {', '.join(needs)}. The command sets this for the recipe.", ""] if needs else []),
+            *steps,
+            "",
+            "[All recipes](README.md)",
+            "",
+        ]
+    )
 
 
 def rough_mixture() -> str:
@@ -203,6 +269,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "settings": settings,
     "operations": operations,
     "scenarios": scenario_table,
+    "checks": check_table,
     "rough mixture": rough_mixture,
     "body members": body_members,
     "mcp tools": mcp_tools,
@@ -212,4 +279,5 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     for page, content in pages().items():
+        page.parent.mkdir(exist_ok=True)
         page.write_text(content, "utf-8")

@@ -71,11 +71,13 @@ class Cast(Struct):
 
 
 class Terms(NamedTuple):
-    """The terms of a run: the claimed abilities, the seed of its products, and the probe."""
+    """The terms of a run: the claimed abilities, the seed of its products, and the probe. `has_products`: the shop's
+    system knows the products of the run, with their pieces."""
 
     claims: frozenset[Claim]
     seed: str
     probe: Probe | None = None
+    has_products: bool = True
 
 
 class Ended(Exception):  # noqa: N818  (it ends a check, it is not an error)
@@ -84,6 +86,14 @@ class Ended(Exception):  # noqa: N818  (it ends a check, it is not an error)
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__()
         self.findings = tuple(findings)
+
+
+class NotPossible(Exception):  # noqa: N818  (it ends a check, it is not an error)
+    """The check cannot be judged, for this reason."""
+
+    def __init__(self, reason: Text) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class RunningCheck:
@@ -96,6 +106,7 @@ class RunningCheck:
         self._seed = terms.seed
         self._probe = terms.probe
         self._claims = terms.claims
+        self._has_products = terms.has_products
         self._values = overrides_of(scenario, terms.seed)
         self._delay_seconds = sum(rule.seconds for rule in faults_of(scenario) if rule.kind is FaultKind.DELAY)
         # Whether the shop had time to react to everything so far.
@@ -113,7 +124,7 @@ class RunningCheck:
         await self._play(0, 0)
 
     async def run_step(self, number: int) -> None:
-        """Run a step. Raises Ended if the shop does not do its step, OperatorError, ProbeError."""
+        """Run a step. Raises Ended if the shop does not do its step, NotPossible, OperatorError, ProbeError."""
         step = self._scenario.steps[number]
         if is_expectation(step):
             await self._judge(read_expectation(step))
@@ -164,7 +175,9 @@ class RunningCheck:
         wanted = _STATE_AFTER.get(action)
         if not has_acted(evidence):
             miss = Miss(sentences.shop_acts(action), sentences.shop_did_not(action, time.monotonic() - began))
-        elif wanted is not None and evidence.state == _STATE_AFTER["reject"] != wanted:
+        elif action == "reject" and evidence.state == "accepted" and not self._has_products:
+            raise NotPossible(sentences.products_unknown(self._list_scarce()))
+        elif wanted is not None and evidence.state in _STATE_AFTER.values() and evidence.state != wanted:
             miss = Miss(
                 sentences.shop_acts(action), sentences.shop_answered_otherwise(evidence.state, _reason(evidence))
             )
@@ -246,6 +259,11 @@ class RunningCheck:
         uids = [product.uid for product in products_of(self._scenario, self._seed)]
         return (await self._probe.ask("", self._list_stocked(uids))).stock
 
+    def _list_scarce(self) -> list[str]:
+        """Return the products of which the check needs few pieces in the shop."""
+        check = self._scenario.check
+        return [rename_uid(self._scenario, self._seed, uid) for uid in (check.stock if check else ())]
+
     def _list_stocked(self, uids: Sequence[str]) -> list[str]:
         """Return those of the products whose pieces an expectation names."""
         named = {
@@ -313,6 +331,8 @@ async def run_check(stage: Stage, scenario: Scenario, check: Check, terms: Terms
                 await running.run_step(number)
         except Ended as ended:
             running.findings.extend(ended.findings)
+        except NotPossible as end:
+            reason = end.reason
         except OperatorError as error:
             if error.is_unreachable:
                 raise

@@ -129,7 +129,7 @@ def _value(body: Any, path: str) -> Any:
 
 def _judge_shop(expectation: InShop, evidence: Evidence) -> Outcome:
     if evidence.probed is None:
-        return NotSeen(sentences.NO_PROBE)
+        return MET if expectation.extra else NotSeen(sentences.NO_PROBE)
     misses, lacking = [], []
     for name, expected, seen in _compare(expectation, evidence.probed, evidence.subject):
         if seen is None:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from kalathi.checkup.checking import Cast, Ended, RunningCheck, Terms, faults_of
+from kalathi.checkup.checking import Cast, Ended, NotPossible, RunningCheck, Terms, faults_of
 from kalathi.checkup.stage import Stage
 from kalathi.checkup.step_texts import PLACED, say_step, turn_of
 from kalathi.marketplace.sandbox.checkup_report import Text
@@ -121,6 +121,8 @@ class Walk:
             await step()
         except Ended as ended:
             running.findings.extend(ended.findings)
+        except NotPossible as end:
+            running.unseen = end.reason
         seen = running.findings[0].seen if running.findings else running.unseen
         outcome = replace(progress.ticks[tick], is_done=seen is None, seen=seen)
         ticks = (*progress.ticks[:tick], outcome, *progress.ticks[tick + 1 :])

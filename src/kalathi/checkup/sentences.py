@@ -38,14 +38,12 @@ def state_seen(state: str, waited_seconds: float) -> Text:
 
 def count_expected(call: str, least: int, most: int | None, status: str) -> Text:
     """Return the expectation of a number of calls."""
+    limit = Text("at least ", "τουλάχιστον ") if most is None else Text("at most ", "το πολύ ")
+    if most in {0, least}:
+        limit = Text("", "")
+    calls = _count_calls(least if most is None else most, call)
     answered = Text(f" answered with {status}", f" με απάντηση {status}") if status else Text("", "")
-    if most == 0:
-        return Text(f"no call {call}{answered.en}", f"καμία κλήση {call}{answered.el}")
-    if most is None:
-        return Text(f"at least {_calls(least, call)}{answered.en}", f"τουλάχιστον {least} κλήσεις {call}{answered.el}")
-    if least == most:
-        return Text(f"{_calls(least, call)}{answered.en}", f"{least} κλήσεις {call}{answered.el}")
-    return Text(f"at most {_calls(most, call)}{answered.en}", f"το πολύ {most} κλήσεις {call}{answered.el}")
+    return Text(f"{limit.en}{calls.en}{answered.en}", f"{limit.el}{calls.el}{answered.el}")
 
 
 def count_seen(call: str, count: int, statuses: Sequence[object]) -> Text:
@@ -53,7 +51,8 @@ def count_seen(call: str, count: int, statuses: Sequence[object]) -> Text:
     shown = ", ".join(str(status or "no answer") for status in statuses[:8])
     others = f" (all answers: {shown})" if shown else ""
     greek = f" (όλες οι απαντήσεις: {shown})" if shown else ""
-    return Text(f"{_calls(count, call)}{others}", f"{count} κλήσεις {call}{greek}")
+    calls = _count_calls(count, call)
+    return Text(f"{calls.en}{others}", f"{calls.el}{greek}")
 
 
 def pause_expected(call: str, seconds: float) -> Text:
@@ -144,6 +143,16 @@ STOPPED = Text(
 )
 
 
+def products_unknown(uids: Sequence[str]) -> Text:
+    """Return the reason of a check that needs a product with few pieces."""
+    names = ", ".join(uids)
+    return Text(
+        f"The shop accepted the order. It does not know how few pieces it has of {names}: see --products.",
+        f"Το κατάστημα αποδέχτηκε την παραγγελία. Δεν ξέρει πόσο λίγα τεμάχια έχει από το {names}: δείτε το"
+        " --products.",
+    )
+
+
 def step_failed(sentence: str) -> Text:
     """Return the reason of a check whose own step was refused by the marketplace."""
     return Text(
@@ -152,5 +161,9 @@ def step_failed(sentence: str) -> Text:
     )
 
 
-def _calls(count: int, call: str) -> str:
-    return f"{count} call {call}" if count == 1 else f"{count} calls {call}"
+def _count_calls(count: int, call: str) -> Text:
+    if count == 0:
+        return Text(f"no call {call}", f"καμία κλήση {call}")
+    if count == 1:
+        return Text(f"one call {call}", f"μία κλήση {call}")
+    return Text(f"{count} calls {call}", f"{count} κλήσεις {call}")

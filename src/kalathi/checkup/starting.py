@@ -39,7 +39,7 @@ class CheckupStarter:
                 shop = await stage.show_shop()
                 has_returns = shop["returns_webhook_url"] and shop["returns_webhook_enabled"]
                 claims = {Claim.ORDERS, *([Claim.RETURNS] if has_returns else [])}
-                await Run(stage, Terms(frozenset(claims), new_seed()), choose_checks(())).run()
+                await Run(stage, Terms(frozenset(claims), new_seed(), has_products=False), choose_checks(())).run()
         except OperatorError as error:
             _log.warning("checkup_failed", shop=shop_id, error=str(error))
 

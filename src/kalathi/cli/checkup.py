@@ -199,7 +199,7 @@ def _run_checks(
         if options.probe
         else None
     )
-    terms = Terms(claims, seed, probe)
+    terms = Terms(claims, seed, probe, has_products=bool(options.products or options.seed))
 
     async def run(address: str, token: str, shop_id: str) -> "Report":
         async with OperatorClient(address, token) as operator:

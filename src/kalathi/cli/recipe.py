@@ -101,7 +101,7 @@ def _walk(
             progress = begin_progress(scenario, found, shop_id, options.seed or new_seed())
         probe = open_probe(options.probe) if options.probe else None
         try:
-            terms = Terms(frozenset(Claim), progress.seed, probe)
+            terms = Terms(frozenset(Claim), progress.seed, probe, has_products=bool(options.seed))
             return await Walk(stage, scenario, terms, guide).run(progress)
         finally:
             if probe is not None:

@@ -201,7 +201,7 @@ COUNTED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 _VERDICTS: Final[Mapping[str, str]] = {
     Verdict.PASSED: "Passed",
-    Verdict.FAILED: "Failed",
+    Verdict.FAILED: "Did not pass",
     Verdict.WARNED: "Passed with a warning",
     Verdict.NOT_CLAIMED: "Not claimed",
     Verdict.NOT_SEEN: "Not seen",
