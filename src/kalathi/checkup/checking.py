@@ -27,7 +27,7 @@ from kalathi.marketplace.sandbox.checks import (
     read_expectation,
 )
 from kalathi.marketplace.sandbox.checkup_report import CheckResult, Finding, Text, Verdict
-from kalathi.marketplace.sandbox.faults import FaultKind, FaultRule
+from kalathi.marketplace.sandbox.faults import FaultKind, FaultPlace, FaultRule
 from kalathi.marketplace.sandbox.scenario import Scenario
 from kalathi.operator_calls import OperatorError
 
@@ -108,7 +108,7 @@ class RunningCheck:
         self._claims = terms.claims
         self._has_products = terms.has_products
         self._values = overrides_of(scenario, terms.seed)
-        self._delay_seconds = sum(rule.seconds for rule in faults_of(scenario) if rule.kind is FaultKind.DELAY)
+        self._delay_seconds = sum(_delay_of(rule) for rule in faults_of(scenario))
         # Whether the shop had time to react to everything so far.
         self._is_quiet = True
         self.cast = cast or Cast()
@@ -316,6 +316,14 @@ class Checked(NamedTuple):
 def faults_of(scenario: Scenario) -> tuple[FaultRule, ...]:
     """Return every fault rule of a check: its own, and those of the scenario."""
     return (*scenario.faults, *(scenario.check.faults if scenario.check else ()))
+
+
+def _delay_of(rule: FaultRule) -> float:
+    """Return by how many seconds a fault slows the shop down, at the least."""
+    if rule.kind is FaultKind.DELAY:
+        return rule.seconds
+    is_asked_to_wait = rule.kind in {FaultKind.ERROR, FaultKind.RATE_LIMIT} and rule.on is FaultPlace.API
+    return float(rule.retry_after_seconds) if is_asked_to_wait and rule.times is not None else 0.0
 
 
 async def run_check(stage: Stage, scenario: Scenario, check: Check, terms: Terms) -> Checked:

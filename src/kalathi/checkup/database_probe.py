@@ -13,7 +13,7 @@ from kalathi.checkup.probes import ProbeError, read_answer
 
 
 class SqlProbe:
-    """A database, with one SELECT for each value: `order` has the columns orders, state, total, customer and
+    """A database, with two statements of the shop: `order` has the columns orders, state, total, customer and
     tracking_codes, or some of them, for `:code`; `stock` has the pieces for `:sku`."""
 
     def __init__(self, url: str, order: str, stock: str) -> None:

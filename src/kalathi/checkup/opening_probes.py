@@ -21,7 +21,7 @@ def open_probe(text: str, *, order_query: str = "", stock_query: str = "") -> Pr
         return ConnectorProbe(rest)
     if "://" in text:
         if not (order_query or stock_query):
-            raise ProbeError("--probe with a database needs --probe-order or --probe-stock, a SELECT each.")
+            raise ProbeError("--probe with a database needs --probe-order or --probe-stock (kalathi checkup --help).")
         return SqlProbe(text, order_query, stock_query)
     raise ProbeError(
         f"--probe {text}: give a URL, command:..., woocommerce:https://shop, merchant:FOLDER or the URL of a database."

@@ -161,7 +161,8 @@ def render_failure(result: CheckResult, language: str) -> str:
                 lines.append(f"      {escape_controls(_shorten(exchange.curl))}")
     if result.codes:
         lines.append(f"  {say('orders', 'παραγγελίες')}: {', '.join(result.codes[:5])}")
-    lines.append(f"  {say('contract', 'συμβόλαιο')}: docs/contract.md#section-{result.section}; {result.source}")
+    section = say("section {} of docs/contract.md", "ενότητα {} του docs/contract.md").format(result.section)
+    lines.append(f"  {say('see', 'δείτε')}: {section}; {result.source}")
     if result.fell:
         lines.append(f"  {say('fell here too', 'έπεσαν κι αυτά εδώ')}: {', '.join(result.fell)}")
     lines.append(f"  {say('repeat', 'επανάληψη')}: kalathi checkup --only {result.id} ...")
@@ -204,7 +205,7 @@ def check_files(*names: str) -> None:
 def write_reports(report: Report, junit: str, json_file: str, html: str, language: str) -> None:
     """Write the files. Raises OSError."""
     if junit:
-        _write(junit, render_junit([_case_of(result) for result in report.results], suite="kalathi checkup"))
+        _write(junit, render_junit([case_of(result) for result in report.results], suite="kalathi checkup"))
     if json_file:
         import msgspec
 
@@ -215,7 +216,8 @@ def write_reports(report: Report, junit: str, json_file: str, html: str, languag
         _write(html, render_page(report, language))
 
 
-def _case_of(result: CheckResult) -> Case:
+def case_of(result: CheckResult) -> Case:
+    """Return the result of a check as a test case."""
     texts = [f"{finding.expected.en}: {finding.seen.en}" for finding in result.findings]
     output = tuple(exchange.curl for finding in result.findings for exchange in finding.exchanges)
     if result.fails_the_run:

@@ -93,7 +93,7 @@ async def _play_one(operator: OperatorClient, scenario: Mapping[str, Any], shop:
 
 def _judge(outcomes: Sequence[WebhookOutcome]) -> tuple[Result, str]:
     """Return the result of a scenario whose steps succeeded, and the reason if it did not pass."""
-    lost = [outcome for outcome in outcomes if not outcome.is_delivered]
+    lost = [outcome for outcome in outcomes if not (outcome.is_delivered or outcome.has_injected_failure)]
     if not lost:
         return Result.PASSED, ""
     if all(outcome.is_of_returns and outcome.state == "not_sent" for outcome in lost):

@@ -77,6 +77,7 @@ _FORGET_EVERY_SECONDS: Final = 3600.0
 class _Outside(NamedTuple):
     """The parts that `open_marketplace` gets from outside."""
 
+    declared: Declaration
     real: Callable[[], int]
     sender: Sender | None
     start_checkup: Callable[[str], Awaitable[None]] | None
@@ -101,15 +102,7 @@ class Marketplace:
     _stopping = False
     _started_at = 0.0
 
-    def __init__(
-        self,
-        settings: Settings,
-        address: str,
-        database: Database,
-        kept: _Kept,
-        declared: Declaration,
-        outside: _Outside,
-    ) -> None:
+    def __init__(self, settings: Settings, address: str, database: Database, kept: _Kept, outside: _Outside) -> None:
         """Create all parts. Raises ValueError for an invalid setting."""
         real = outside.real
         ip_ranges(settings.ip_ranges, settings.ip_ranges_modified)
@@ -127,7 +120,7 @@ class Marketplace:
         dispatcher = Dispatcher(database, clock, transport, schedule)
         self.worker = Worker(database, clock, _job_kinds(settings, dispatcher, handlers))
         self.request_log = _open_request_log(settings, clock, real)
-        context = self._make_context(terms, clock, commands, faults, transport, schedule, declared)
+        context = self._make_context(terms, clock, commands, faults, transport, schedule, outside.declared)
         self._context = replace(context, start_checkup=outside.start_checkup)
         self._signals, self._listeners = ChangeSignals(database), self._context.listeners
         self.asgi = _make_asgi(self._context, self._signals, real)
@@ -280,7 +273,7 @@ async def open_marketplace(
         if not is_applied:
             await _apply_declared(database, settings, declared)
         kept = await database.read(_load_kept)
-        return Marketplace(settings, address, database, kept, declared, _Outside(real, sender, start_checkup))
+        return Marketplace(settings, address, database, kept, _Outside(declared, real, sender, start_checkup))
     except BaseException:
         await database.close()
         raise

@@ -25,6 +25,12 @@ class WebhookOutcome(NamedTuple):
     explanation: str
     duration_millis: int
     attempts: int
+    error: str = ""
+
+    @property
+    def has_injected_failure(self) -> bool:
+        """Whether a fault rule failed the last attempt, so that the endpoint has nothing to do with it."""
+        return self.error.startswith("injected")
 
     @property
     def is_delivered(self) -> bool:
@@ -78,4 +84,5 @@ async def _outcome(operator: OperatorClient, entry: dict[str, Any]) -> WebhookOu
         last.get("explanation", ""),
         last.get("duration_millis", 0),
         len(attempts),
+        last.get("error", ""),
     )

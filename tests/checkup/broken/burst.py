@@ -1,10 +1,9 @@
 """It handles two webhooks at a time, and answers further ones with 503."""
 
 import threading
-import time
 from typing import Any
 
-from tests.checkup.model_shop import Client, ModelShop
+from tests.checkup.model_shop import Client, ModelShop, wait_a_while
 
 
 class Broken(ModelShop):
@@ -16,7 +15,7 @@ class Broken(ModelShop):
         if not self._workers.acquire(blocking=False):
             return 503
         try:
-            time.sleep(0.005)
+            wait_a_while(0.005)
             return super().receive(event)
         finally:
             self._workers.release()

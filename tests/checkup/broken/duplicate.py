@@ -16,4 +16,5 @@ class Broken(ModelShop):
         if kind == "new_order" and time.monotonic() - self._handled_at.get(code, 0.0) < 0.03:
             self.orders.append(self.orders[-1])
         super().on_order(kind, event)
-        self._handled_at.setdefault(code, time.monotonic())
+        if kind == "new_order":
+            self._handled_at.setdefault(code, time.monotonic())

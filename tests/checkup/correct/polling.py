@@ -1,10 +1,9 @@
 """It does not rely on webhooks: it reads the list of orders again and again, and takes over what changed."""
 
 import threading
-import time
 from typing import Any
 
-from tests.checkup.model_shop import Client, ModelShop
+from tests.checkup.model_shop import Client, ModelShop, wait_a_while
 
 _PAUSE_SECONDS = 0.1
 
@@ -25,7 +24,7 @@ class PollingShop(ModelShop):
             answer = self.client.call("GET", "/orders?per=50")
             for order in answer.content.get("orders", []):
                 self._take_over(order)
-            time.sleep(_PAUSE_SECONDS)
+            wait_a_while(_PAUSE_SECONDS)
 
     def _take_over(self, order: dict[str, Any]) -> None:
         if self._seen.get(order["code"]) == order:

@@ -10,6 +10,7 @@ from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReturnBody
 from kalathi.marketplace.api import checkups, deliveries, operator, requests, returns, sandbox, warehouse
 from kalathi.marketplace.api.calls import Call
+from kalathi.marketplace.api.checkups import TriedWebhook, TryWebhook
 from kalathi.marketplace.api.merchant_routes import ACTION_ERRORS, REVIEW_ERRORS
 from kalathi.marketplace.api.route import (
     BODY_ERRORS,
@@ -374,16 +375,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
     _operator("GET", f"{_SHOP}/faults", sandbox.show_shop_faults, None, Faults, sandbox_only=True),
     _operator("PUT", f"{_SHOP}/faults", sandbox.put_shop_faults, Faults, Faults, sandbox_only=True),
     _operator("DELETE", f"{_SHOP}/faults", sandbox.remove_shop_faults, None, Faults, sandbox_only=True),
-    _operator(
-        "POST",
-        f"{_SHOP}/try_webhook",
-        checkups.try_webhook,
-        checkups.TryWebhook,
-        checkups.TriedWebhook,
-        _E.NOT_FOUND,
-        _E.ORDER_NOT_FOUND,
-        sandbox_only=True,
-    ),
+    _operator("POST", f"{_SHOP}/try_webhook", checkups.try_webhook, TryWebhook, TriedWebhook, sandbox_only=True),
     _operator("GET", f"{_SHOP}/checkup", checkups.show_checkup, None, Report, sandbox_only=True),
     _operator("PUT", f"{_SHOP}/checkup", checkups.put_checkup, Report, Report, _E.CONFLICT, sandbox_only=True),
     _operator("GET", f"{_SHOP}/recipes/{{name}}", checkups.show_recipe, None, Progress, sandbox_only=True),

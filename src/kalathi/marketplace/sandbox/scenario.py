@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from kalathi.marketplace.kernel.errors import invalid_parameter, refuse
-from kalathi.marketplace.sandbox.checks import Check
+from kalathi.marketplace.sandbox.checks import Check, is_expectation
 from kalathi.marketplace.sandbox.faults import FaultRule
 from kalathi.marketplace.sandbox.refusals import UnknownScenario
 
@@ -108,7 +108,9 @@ def overridden(scenario: Scenario, values: dict[str, Any]) -> Scenario:
 
 def describe_scenario(scenario: Scenario) -> ScenarioDocument:
     """Return the scenario's document, with the value at each path that can be overridden."""
-    content = {"order": scenario.order, "steps": scenario.steps}
+    # Another value of an expectation would change nothing that is played.
+    steps = [{} if is_expectation(step) else step for step in scenario.steps]
+    content = {"order": scenario.order, "steps": steps}
     return ScenarioDocument(**structs.asdict(scenario), values=dict(_values_by_path(content)))
 
 
