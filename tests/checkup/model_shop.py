@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 API = "/merchants/ecommerce"
+ACCEPT = "application/vnd.skroutz+json; version=3.0"
 CLOSED = {"cancelled", "expired", "rejected"}
 LEFT = {"dispatched", "delivered", "partially_delivered", "for_return", "returned", "partially_returned"}
 LIMITED_STOCK = 4
@@ -51,12 +52,14 @@ class Client:
         self.url = url
         self.token = token
 
-    def call(self, method: str, path: str, body: object = None, *, kind: str = "application/json") -> Answer:
+    def call(
+        self, method: str, path: str, body: object = None, *, kind: str = "application/json", accept: str = ACCEPT
+    ) -> Answer:
         """Make one call."""
         content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + API + path, content, method=method)
         request.add_header("Authorization", f"Bearer {self.token}")
-        request.add_header("Accept", "application/vnd.skroutz+json; version=3.0")
+        request.add_header("Accept", accept)
         request.add_header("Content-Type", kind)
         try:
             with urllib.request.urlopen(request, timeout=8) as response:

@@ -39,7 +39,7 @@ class SqlProbe:
                     found = {uid: connection.execute(text(self._stock), {"sku": uid}).scalar() for uid in uids}
                     members["stock"] = {uid: int(value) for uid, value in found.items() if value is not None}
         except (SQLAlchemyError, ValueError, TypeError) as error:
-            raise ProbeError(f"--probe: the database answered: {error}") from None
+            raise ProbeError(f"--probe: the database answered: {getattr(error, 'orig', None) or error}.") from None
         return read_answer(json.dumps(members), "--probe")
 
     async def close(self) -> None:

@@ -84,7 +84,8 @@ class Walk:
         self._guide = guide
 
     async def run(self, progress: Progress) -> Progress:
-        """Run the remaining steps. Raises OperatorError, ProbeError. If it is cancelled, the stored progress stays."""
+        """Run the remaining steps, up to one that the shop does not do. Raises OperatorError, ProbeError. If it is
+        cancelled, the stored progress stays."""
         check = self._scenario.check
         settings = self._scenario.requires | (check.settings if check else {})
         faults = check.faults if check else ()
@@ -98,6 +99,9 @@ class Walk:
                 progress = await self._take(progress, running, running.begin, tick=0)
             for number in range(progress.next_step, len(self._scenario.steps)):
                 progress = await self._run_step(progress, running, number)
+                tick = progress.ticks[number + 1]
+                if tick.turn is Turn.SHOP and not tick.is_done:
+                    break  # The steps after it are about another order.
         progress = replace(progress, ended_at=datetime.now(UTC))
         await self._store(progress)
         return progress
