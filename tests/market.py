@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -328,6 +328,7 @@ async def open_market(
     time: FakeTime | None = None,
     keeps_token: bool = True,
     declared: Declaration = NOTHING_DECLARED,
+    start_checkup: Callable[[str], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Market]:
     """A marketplace over the database in `folder`; open it twice to restart it. Without `keeps_token` the operator's
     token is the setting's."""
@@ -336,7 +337,9 @@ async def open_market(
     chosen = msgspec.structs.replace(settings or Settings(), data=folder, database=_database_of(folder))
     if keeps_token:
         chosen = msgspec.structs.replace(chosen, operator_token=OPERATOR_TOKEN)
-    marketplace = await open_marketplace(chosen, "http://market", declared=declared, real=time, sender=network)
+    marketplace = await open_marketplace(
+        chosen, "http://market", declared=declared, real=time, sender=network, start_checkup=start_checkup
+    )
     if worker:
         marketplace.start()
     try:

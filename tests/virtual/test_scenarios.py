@@ -250,3 +250,64 @@ async def test_a_scenario_for_another_kind_of_shop_is_422_with_what_to_do(tmp_pa
         body = {"shop_id": shop.id}
         answer = await market.operate("POST", "/marketplace/scenarios/merchant_ships", body, status=422)
         assert "PATCH" in answer["errors"][0]["messages"][0]
+
+
+async def test_a_scenario_is_played_in_sections(market: Market, shop: Shop) -> None:
+    path = "/marketplace/scenarios/late_cancellation"
+    placed = await market.operate("POST", path, {"shop_id": shop.id, "end_step": 0}, status=201)
+    assert placed["steps"] == []
+    assert [order["state"] for order in placed["orders"]] == ["open"]
+    codes = [order["code"] for order in placed["orders"]]
+    section = {"shop_id": shop.id, "first_step": 0, "end_step": 3, "orders": codes}
+    played = await market.operate("POST", path, section, status=201)
+    assert [step["do"] for step in played["steps"]] == ["accept", "advance", "hand_over"]
+    rest = await market.operate("POST", path, {"shop_id": shop.id, "first_step": 3, "orders": codes}, status=201)
+    assert [step["do"] for step in rest["steps"]] == ["cancel"]
+    assert [order["state"] for order in rest["orders"]] == ["cancelled"]
+
+
+async def test_a_section_takes_only_orders_of_its_shop(market: Market, shop: Shop) -> None:
+    other = await market.shop()
+    placed = await _play(market, other, "new_order")
+    section = {"shop_id": shop.id, "orders": [placed["orders"][0]["code"]]}
+    refused = await market.operate("POST", "/marketplace/scenarios/late_cancellation", section, status=422)
+    assert "is not an order of shop" in refused["errors"][0]["messages"][0]
+    section["orders"] = ["261130-0000000"]
+    await market.operate("POST", "/marketplace/scenarios/late_cancellation", section, status=404)
+
+
+async def test_the_faults_of_a_scenario_end_and_those_of_the_shop_stay(market: Market, shop: Shop) -> None:
+    path = f"/marketplace/shops/{shop.id}/faults"
+    own = {"on": "api", "kind": "delay", "seconds": 0.5, "call": "list"}
+    await market.operate("PUT", path, {"seed": 7, "rules": [own]})
+    name = "accept_503"
+    section = {"shop_id": shop.id, "end_step": 0}
+    placed = await market.operate("POST", f"/marketplace/scenarios/{name}", section, status=201)
+    during = await market.operate("GET", path)
+    assert [rule["kind"] for rule in during["rules"]] == ["delay", "error"]
+    code = placed["orders"][0]["code"]
+    assert [(await shop.accept(code)).status for _ in range(2)] == [503, 200]
+    await market.operate(
+        "POST", f"/marketplace/scenarios/{name}", {"shop_id": shop.id, "first_step": 1, "orders": [code]}, status=201
+    )
+    assert await market.operate("GET", path) == {"seed": 7, "rules": [own], "rough": False}
+
+
+async def test_an_unknown_and_a_forged_webhook_are_sent_as_any_other(market: Market, shop: Shop) -> None:
+    played = await _play(market, shop, "unknown_event")
+    forged = await _play(market, shop, "forged_event")
+    await market.settle()
+    events = [body for _, body in market.network.posts]
+    unknown = next(event for event in events if event["event_type"] == "order_archived")
+    assert unknown["order"]["code"] == played["orders"][0]["code"]
+    code = next(step["code"] for step in forged["steps"] if step["do"] == "forged_event")
+    assert code not in {order["code"] for order in forged["orders"]}
+    [event] = [event for event in events if event["order"]["code"] == code]
+    assert event["event_type"] == "new_order"
+    await market.operate("GET", f"/marketplace/orders/{code}", status=404)
+    assert (await shop.call("GET", f"/orders/{code}")).status == 404
+
+
+async def test_a_burst_places_the_same_cart_again(market: Market, shop: Shop) -> None:
+    played = await _play(market, shop, "burst")
+    assert len({order["code"] for order in played["orders"]}) == 20

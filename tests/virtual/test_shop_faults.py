@@ -224,3 +224,29 @@ def test_the_rough_mixture_is_mild_and_has_every_kind_that_a_correct_client_surv
     assert {rule.kind for rule in ROUGH} >= set(FaultKind) - {FaultKind.TIMEOUT, FaultKind.TEXT_AS_NUMBER}
     assert all(rule.probability <= 0.2 and rule.seconds <= 2 for rule in ROUGH)
     assert all(rule.status >= 500 for rule in ROUGH)
+
+
+async def test_a_rule_with_times_applies_to_the_first_calls_of_each_shop(market: Market, shop: Shop) -> None:
+    other = await market.shop()
+    rule = ERROR | {"call": "show", "times": 2}
+    await market.operate("PUT", "/marketplace/faults", {"rules": [rule]})
+    for each in (shop, other):
+        assert await _answers(each, 4) == ["503 False", "503 False", "200 False", "200 False"]
+    await _set_rules(shop, {"rules": [rule | {"times": 1}]})
+    assert await _answers(shop, 2) == ["503 False", "200 False"]
+
+
+async def test_a_rule_with_times_applies_to_the_first_attempts_of_webhooks(market: Market, shop: Shop) -> None:
+    await _set_rules(shop, {"rules": [{"on": "webhooks", "kind": "error", "call": "new_order", "times": 1}]})
+    code = await shop.place({"A": 1})
+    await market.settle()
+    assert not market.network.posts
+    await market.advance(60)
+    await market.settle()
+    assert [body["order"]["code"] for _, body in market.network.posts] == [code]
+
+
+async def test_times_is_not_for_faults_in_bodies(market: Market, shop: Shop) -> None:
+    body = {"rules": [{"on": "webhooks", "kind": "null_member", "times": 1}]}
+    refused = await market.operate("PUT", f"/marketplace/shops/{shop.id}/faults", body, status=422)
+    assert "rules[0].times" in refused["errors"][0]["messages"][0]

@@ -1,0 +1,143 @@
+"""The page of a shop's checkup and recipes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kalathi.marketplace.kernel.settings import Settings
+from tests.market import OPERATOR_TOKEN, Market, Shop, open_market
+from tests.panel.visitor import Visitor
+
+pytestmark = pytest.mark.anyio
+
+
+def _both(text: str) -> dict[str, str]:
+    return {"en": text, "el": f"ελ {text}"}
+
+
+def _report(shop: Shop, **members: Any) -> dict[str, Any]:
+    finding = {
+        "expected": _both("one call accept"),
+        "seen": _both("2 calls accept"),
+        "exchanges": [
+            {
+                "kind": "call",
+                "at": "2026-11-24T12:00:00+02:00",
+                "line": "POST /accept",
+                "request": '{"a": "<script>"}',
+                "status": 422,
+                "answer": "{}",
+                "curl": "curl -i http://x",
+            }
+        ],
+    }
+    result = {
+        "id": "duplicate",
+        "claim": "orders",
+        "severity": "costs_money",
+        "title": _both("one order"),
+        "consequence": _both("sends it twice"),
+        "section": 4,
+        "source": "a report",
+        "fell": ["a plugin"],
+        "verdict": "failed",
+        "codes": ["261124-1234567"],
+        "findings": [finding],
+    }
+    return {
+        "shop_id": shop.id,
+        "webhook_url": "http://shop/orders",
+        "claims": ["orders"],
+        "seed": "TEST",
+        "has_probe": True,
+        "planned": 44,
+        "began_at": "2026-11-24T10:00:00Z",
+        "notices": [{"kind": "warning", "topic": "clock", "text": _both("the clock")}],
+        "results": [result],
+        **members,
+    }
+
+
+async def _sign_in(market: Market) -> Visitor:
+    visitor = Visitor(market)
+    await visitor.sign_in(OPERATOR_TOKEN)
+    return visitor
+
+
+async def test_the_page_shows_the_report_while_it_grows_in_both_languages(market: Market, shop: Shop) -> None:
+    visitor = await _sign_in(market)
+    path = f"/operator/shops/{shop.id}/checkup"
+    assert "There was no checkup of this shop yet." in (await visitor.get(path)).html
+    api = f"/marketplace/shops/{shop.id}/checkup"
+    await market.operate("PUT", api, _report(shop))
+    english = (await visitor.get(f"{path}?language=en")).html
+    for text in ("one call accept", "2 calls accept", "sends it twice", "the clock", "running: 1 of 44 checks"):
+        assert text in english
+    assert "&lt;script&gt;" in english
+    assert 'href="/operator/orders/261124-1234567"' in english
+    greek = (await visitor.get(f"{path}?language=el")).html
+    assert "ελ one call accept" in greek
+    assert "Κοστίζει χρήματα" in greek
+    await market.operate("PUT", api, _report(shop, ended_at="2026-11-24T10:01:00Z", stopped=_both("it was stopped")))
+    assert "ελ it was stopped" in (await visitor.get(path)).html
+
+
+async def test_the_page_shows_the_ticks_of_recipes(market: Market, shop: Shop) -> None:
+    visitor = await _sign_in(market)
+    progress = {
+        "recipe": "accept",
+        "title": _both("first order"),
+        "shop_id": shop.id,
+        "seed": "TEST",
+        "began_at": "2026-11-24T10:00:00Z",
+        "ticks": [
+            {"step": -1, "turn": "marketplace", "say": _both("placed"), "is_done": True},
+            {"step": 0, "turn": "shop", "say": _both("accept it"), "seen": _both("it is rejected")},
+        ],
+    }
+    await market.operate("PUT", f"/marketplace/shops/{shop.id}/recipes/accept", progress)
+    html = (await visitor.get(f"/operator/shops/{shop.id}/checkup")).html
+    for text in ("first order", "✓", "placed", "○", "accept it", "it is rejected"):
+        assert text in html
+
+
+async def test_without_a_starter_there_is_no_button(market: Market, shop: Shop) -> None:
+    visitor = await _sign_in(market)
+    path = f"/operator/shops/{shop.id}/checkup"
+    assert "Run the checkup" not in (await visitor.get(path)).html
+    token = (await visitor.get("/operator/sandbox")).form("/operator/sandbox/clock").values["form_token"]
+    assert (await visitor.post(path, {"form_token": token})).status == 404
+
+
+async def test_the_button_starts_a_checkup(tmp_path: Path) -> None:
+    started: list[str] = []
+
+    async def start(shop_id: str) -> None:
+        started.append(shop_id)
+
+    async with open_market(tmp_path, start_checkup=start) as market:
+        shop = await market.shop()
+        visitor = await _sign_in(market)
+        path = f"/operator/shops/{shop.id}/checkup"
+        page = await visitor.get(path)
+        assert "Run the checkup" in page.html
+        assert "The checkup has started." in (await visitor.submit(page, path)).html
+        assert started == [shop.id]
+
+
+async def test_a_reset_shop_has_no_report_and_an_unknown_shop_none_either(market: Market, shop: Shop) -> None:
+    api = f"/marketplace/shops/{shop.id}/checkup"
+    await market.operate("GET", api, status=404)
+    await market.operate("PUT", api, _report(shop))
+    await market.operate("PUT", "/marketplace/shops/none/checkup", _report(shop), status=404)
+    await market.operate("PUT", api, {"shop_id": shop.id}, status=422)
+    await market.operate("POST", f"/marketplace/shops/{shop.id}/reset")
+    await market.operate("GET", api, status=404)
+
+
+async def test_production_has_no_checkups(tmp_path: Path) -> None:
+    async with open_market(tmp_path, settings=Settings(mode="production")) as market:
+        visitor = await _sign_in(market)
+        assert (await visitor.get("/operator/shops/x/checkup")).status == 404
+        await market.operate("GET", "/marketplace/shops/x/checkup", status=404)
