@@ -23,7 +23,7 @@ HOSTILE := tests/e2e/test_hostile_connections.py tests/e2e/test_odd_receivers.py
   tests/unit/test_connections.py tests/unit/test_answers.py tests/unit/test_guard.py tests/unit/test_dialing.py \
   tests/unit/test_redirects.py tests/unit/test_terminal.py tests/unit/test_secret_flags.py
 
-.PHONY: help demo test check style types unit browser attack chaos bench docs texts client pictures pins format clean
+.PHONY: help demo test check style types unit browser attack chaos checkups bench docs texts client pictures pins format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
@@ -31,6 +31,7 @@ help:
 	@echo "make check   the quick part: format, lint, imports, types, unit tests"
 	@echo "make chaos   hundreds of kills, months of random days, a million deliveries; takes an hour"
 	@echo "make attack  hostile requests, connections and receivers against real processes; takes minutes"
+	@echo "make checkups  each broken receiver against every check of a checkup; takes ten minutes"
 	@echo "make bench   the figures, each as a ratio measured in this run"
 	@echo "make pictures  take the pictures of docs/ again"
 	@echo "make docs    draw the tables and the diagram of docs/ again"
@@ -73,7 +74,7 @@ browser: .venv/made-dev
 
 test: browser check
 	$(BIN)/pytest -q -n $(CROWD) $(IN_TURN) \
-	  tests/attack tests/e2e tests/exhaustive tests/virtual tests/browser tests/conformance tests/panel
+	  tests/attack tests/checkup tests/e2e tests/exhaustive tests/virtual tests/browser tests/conformance tests/panel
 	@echo "The same on PostgreSQL: every call and the virtual days"
 	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 \
 	  $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) $(WITHOUT_THE_MARKETPLACES_DATABASE:%=--ignore=%) \
@@ -87,6 +88,9 @@ chaos: .venv/made-dev
 
 attack: .venv/made-dev
 	KALATHI_ATTACK_EXAMPLES=500 $(AT_MOST_TEN_MINUTES) $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) tests/attack $(HOSTILE)
+
+checkups: .venv/made-dev
+	KALATHI_TEST_CHECKUPS=every $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) tests/checkup
 
 bench: .venv/made-dev
 	$(BIN)/python benchmarks/run.py

@@ -38,6 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 _LONGEST = (
+    "test_correct_receivers.py",
     "test_connector_days.py",
     "test_simulation.py",
     "test_crash.py",

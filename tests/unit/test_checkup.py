@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from kalathi.checkup.checking import judge_findings
 from kalathi.checkup.known import KnownError, read_known
 from kalathi.checkup.page import render_page
 from kalathi.checkup.products import new_seed, overrides_of, render_products
@@ -173,6 +174,15 @@ def test_a_known_failure_does_not_fail_the_run_until_it_passes(
 ) -> None:
     report = _report(_result("duplicate", verdict, known=is_known, comment="ticket 1"))
     assert report.exit_status == int(fails)
+
+
+def test_a_failure_outweighs_what_was_not_seen_and_a_warning_does_not() -> None:
+    reason, warning = Text("a", "α"), replace(FINDING, warns=True)
+    assert judge_findings([], None, None) is Verdict.PASSED
+    assert judge_findings([warning], None, None) is Verdict.WARNED
+    assert judge_findings([warning], None, reason) is Verdict.NOT_SEEN
+    assert judge_findings([warning], reason, reason) is Verdict.NOT_TRIED
+    assert judge_findings([warning, FINDING], reason, reason) is Verdict.FAILED
 
 
 def test_a_wrong_set_up_is_status_2_and_a_stopped_run_is_1() -> None:

@@ -12,8 +12,9 @@ from kalathi.marketplace.sandbox.checks import Answered, AnyExpectation, Called,
 ORDER = {"code": "261130-1", "state": "accepted", "line_items": [{"id": "L1"}], "courier_tracking_codes": ["B", "A"]}
 
 
-def _webhook(*statuses: int | None, state: str = "pending", error: str = "") -> dict[str, Any]:
-    attempts = [{"status": status, "error": error, "explanation": "", "at": "", "url": ""} for status in statuses]
+def _webhook(*statuses: int | None, state: str = "pending", error: str = "", millis: int = 5) -> dict[str, Any]:
+    base = {"error": error, "explanation": "", "at": "", "url": "", "duration_millis": millis}
+    attempts = [base | {"status": status} for status in statuses]
     return {"event_type": "new_order", "state": state, "attempts": attempts}
 
 
@@ -57,6 +58,13 @@ def test_a_later_attempt_is_enough_unless_the_first_must_succeed() -> None:
     retried = [_webhook(500, 200, state="delivered")]
     assert _judge(Answered(), webhooks=retried) == MET
     assert _judge(Answered(at_once=True), webhooks=retried) != MET
+
+
+def test_a_slow_answer_is_a_miss_only_if_a_time_is_named() -> None:
+    slow = [_webhook(200, millis=6000)]
+    assert _judge(Answered(), webhooks=slow) == MET
+    assert "6.0 s" in _first_miss(_judge(Answered(within_seconds=5), webhooks=slow)).seen.en
+    assert _judge(Answered(within_seconds=7), webhooks=slow) == MET
 
 
 def test_an_event_that_was_never_sent_is_a_miss() -> None:

@@ -346,7 +346,7 @@ async def run_check(stage: Stage, scenario: Scenario, check: Check, terms: Terms
                 raise
             reason = sentences.step_failed(str(error))
     await stage.tidy(running.cast.codes())
-    verdict = _verdict_of(running, reason)
+    verdict = judge_findings(running.findings, reason, running.unseen)
     result = make_result(
         scenario.name,
         check,
@@ -359,14 +359,16 @@ async def run_check(stage: Stage, scenario: Scenario, check: Check, terms: Terms
     return Checked(result, running.has_contact)
 
 
-def _verdict_of(running: RunningCheck, reason: Text | None) -> Verdict:
-    if any(not finding.warns for finding in running.findings):
+def judge_findings(findings: Sequence[Finding], not_tried: Text | None, unseen: Text | None) -> Verdict:
+    """Return the verdict of a check: by its findings, the reason why a step was not possible, and the reason why an
+    expectation could not be seen."""
+    if any(not finding.warns for finding in findings):
         return Verdict.FAILED
-    if reason is not None:
+    if not_tried is not None:
         return Verdict.NOT_TRIED
-    if running.unseen is not None:
+    if unseen is not None:
         return Verdict.NOT_SEEN
-    return Verdict.WARNED if running.findings else Verdict.PASSED
+    return Verdict.WARNED if findings else Verdict.PASSED
 
 
 def make_result(id: str, check: Check, verdict: Verdict, **members: Any) -> CheckResult:  # noqa: A002  (a field's name)

@@ -66,10 +66,12 @@ def _judge_answers(expectation: Answered, evidence: Evidence) -> Iterator[Miss]:
         if webhook["state"] == _NOT_SENT and not expectation.event:
             continue  # An update of a return is sent only if its first event was delivered, which is judged itself.
         last = attempts[0 if expectation.at_once else -1] if attempts else None
-        if last is not None and _is_success(last, exactly=expectation.exactly):
-            continue
-        expected = sentences.webhook_answered(webhook["event_type"], exactly=expectation.exactly)
-        yield Miss(expected, sentences.webhook_seen(last, len(attempts)), (webhook,))
+        if last is None or not _is_success(last, exactly=expectation.exactly):
+            expected = sentences.webhook_answered(webhook["event_type"], exactly=expectation.exactly)
+            yield Miss(expected, sentences.webhook_seen(last, len(attempts)), (webhook,))
+        elif expectation.within_seconds is not None and last["duration_millis"] > expectation.within_seconds * 1000:
+            expected = sentences.webhook_in_time(webhook["event_type"], expectation.within_seconds)
+            yield Miss(expected, sentences.time_seen(last["duration_millis"] / 1000), (webhook,))
 
 
 def _is_success(attempt: Mapping[str, Any], *, exactly: bool) -> bool:

@@ -15,6 +15,19 @@ def webhook_answered(event: str, *, exactly: bool) -> Text:
     )
 
 
+def webhook_in_time(event: str, seconds: float) -> Text:
+    """Return the expectation of a quick answer."""
+    return Text(
+        f"{event} is answered within {seconds:g} s, well before the limit",
+        f"το {event} απαντιέται μέσα σε {seconds:g} s, αρκετά πριν από το όριο",
+    )
+
+
+def time_seen(seconds: float) -> Text:
+    """Return the time of an answer."""
+    return Text(f"it took {seconds:.1f} s", f"πήρε {seconds:.1f} s")
+
+
 def webhook_seen(attempt: dict[str, Any] | None, attempts: int) -> Text:
     """Return the outcome of a webhook that was not accepted."""
     if attempt is None:

@@ -45,6 +45,7 @@ _NOTICES: Final = {
 _WORD_WIDTH: Final = 15
 _ID_WIDTH: Final = 28
 _LONGEST_SHOWN: Final = 800
+_LONGEST_REQUEST: Final = 200
 
 
 class Console:
@@ -157,6 +158,8 @@ def render_failure(result: CheckResult, language: str) -> str:
             lines.append(f"    {exchange.at[11:19]}  {in_one_line(exchange.line)}  {status}")
             if exchange.answer and (exchange.status or 0) >= 400:
                 lines.append(f"      {in_one_line(exchange.answer[:_LONGEST_SHOWN])}")
+            if exchange.kind == "webhook" and (exchange.status or 0) // 100 != 2:
+                lines.append(f"      {in_one_line(exchange.request[:_LONGEST_REQUEST])}…")
             if exchange.kind == "call":
                 lines.append(f"      {escape_controls(_shorten(exchange.curl))}")
     if result.codes:

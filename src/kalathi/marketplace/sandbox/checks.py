@@ -71,11 +71,13 @@ class Expectation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 class Answered(Expectation, frozen=True, kw_only=True, tag="answered"):
     """Every webhook of the check, or of one event type, was answered with 200 in time. Without `exactly`, any status
     from 200 to 299 is enough, because one check of its own judges the exact status. With `at_once`, the first attempt
-    must succeed; otherwise a later one may."""
+    must succeed; otherwise a later one may. `within_seconds` is the longest time for an answer; the marketplace's own
+    limit, by default ten seconds, applies in any case."""
 
     event: str | None = None
     exactly: bool = False
     at_once: bool = False
+    within_seconds: float | None = None
 
 
 class Reached(Expectation, frozen=True, kw_only=True, tag="state"):
