@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.browsing import BrowserSetup, check_accessible, marketplace_in_browser
+from tests.checkup.sample_report import sample_report
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +20,7 @@ async def _create_pages(place: BrowserSetup) -> tuple[Sequence[str], Sequence[st
     await place.shop.play("invoice")
     await place.caller.operate("POST", "/marketplace/orders/" + accepted + "/hand_over")
     returned = (await place.caller.operate("GET", "/marketplace/returns"))["returns"][0]["code"]
+    await place.caller.operate("PUT", f"/marketplace/shops/{place.shop.id}/checkup", sample_report(place.shop.id))
     shops = (
         "/shop/orders",
         f"/shop/orders/{open_order}",
@@ -41,6 +43,7 @@ async def _create_pages(place: BrowserSetup) -> tuple[Sequence[str], Sequence[st
         f"/operator/deliveries/{place.shop.id}.{accepted}.2",
         "/operator/shops",
         f"/operator/shops/{place.shop.id}",
+        f"/operator/shops/{place.shop.id}/checkup",
         f"/operator/cart?shop={place.shop.id}",
         "/operator/sandbox",
     )

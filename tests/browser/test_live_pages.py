@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Route, expect
 
 from tests.browser.browsing import call_script, marketplace_in_browser, refresh
+from tests.checkup.sample_report import sample_report
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +31,27 @@ async def test_open_sections_and_form_input_survive_an_update(tmp_path: Path) ->
         await place.shop.cart(CABLE=1)
         await refresh(page)
         await expect(page.locator("#news")).to_have_text("")
+
+
+async def test_a_checkup_that_the_page_starts_appears_on_it(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
+        page = await place.page()
+        await page.goto(f"/operator/shops/{place.shop.id}/checkup")
+        await page.get_by_role("button", name="Run the checkup").click()
+        await expect(page.get_by_text("The checkup has started.")).to_be_visible()
+        # No program of this shop calls the marketplace, so the run ends with its set-up, without a reload by hand.
+        await expect(page.locator("[data-fresh=report]")).to_contain_text("No call arrived at", timeout=20_000)
+        await expect(page.locator("[data-fresh=report]")).to_contain_text("ended")
+
+
+async def test_a_report_appears_while_it_grows(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
+        api, page = f"/marketplace/shops/{place.shop.id}/checkup", await place.page()
+        await page.goto(f"/operator/shops/{place.shop.id}/checkup")
+        await place.caller.operate("PUT", api, sample_report(place.shop.id))
+        await expect(page.locator("#check-duplicate")).to_contain_text("2 calls accept")
+        await page.get_by_text("Request and answer").click()
+        await expect(page.get_by_text("curl -i http://x")).to_be_visible()
 
 
 async def test_a_selected_voucher_stays_selected_while_the_list_updates(tmp_path: Path) -> None:

@@ -22,8 +22,10 @@ from kalathi.testing.server import Server
 from kalathi.testing.shop import create_shop
 from tests.checkup.model_shop import Client, ModelShop, serve
 from tests.checkup.test_broken_receivers import load_broken
-from tests.e2e.processes import kalathi
+from tests.e2e.processes import calling, kalathi, running
+from tests.e2e.processes import serve as serve_arguments
 from tests.e2e.test_examples import free_port
+from tests.market import OPERATOR_TOKEN
 
 pytestmark = pytest.mark.anyio
 
@@ -291,6 +293,18 @@ async def test_a_recipe_ends_at_the_step_that_the_shop_does_otherwise(marketplac
     assert status == 1
     assert "the order is rejected (no_stock)" in out
     assert out.splitlines()[-1].startswith("✗")
+
+
+async def test_a_marketplace_without_a_request_log_says_what_is_missing(tmp_path: Path) -> None:
+    arguments = serve_arguments(tmp_path, "--request-log", "off")
+    async with running(tmp_path, *arguments) as market, calling(market.address) as caller:
+        shop_id, _ = await caller.shop("http://127.0.0.1:9/hook")
+        to = ("--url", market.address, "--token", OPERATOR_TOKEN, "--shop", shop_id)
+        for command, status in ((("checkup",), 2), (("recipe", "accept"), 1)):
+            ended, _, error = await kalathi(*command, *to)
+            assert ended == status
+            assert "needs a sandbox with its request log" in error
+            assert "--request-log on" in error
 
 
 async def test_recipes_are_listed_and_an_unknown_one_is_refused(marketplace: Server) -> None:

@@ -1,62 +1,15 @@
 """The page of a shop's checkup and recipes."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kalathi.marketplace.kernel.settings import Settings
+from tests.checkup.sample_report import both, sample_report
 from tests.market import OPERATOR_TOKEN, Market, Shop, open_market
 from tests.panel.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
-
-
-def _both(text: str) -> dict[str, str]:
-    return {"en": text, "el": f"ελ {text}"}
-
-
-def _report(shop: Shop, **members: Any) -> dict[str, Any]:
-    finding = {
-        "expected": _both("one call accept"),
-        "seen": _both("2 calls accept"),
-        "exchanges": [
-            {
-                "kind": "call",
-                "at": "2026-11-24T12:00:00+02:00",
-                "line": "POST /accept",
-                "request": '{"a": "<script>"}',
-                "status": 422,
-                "answer": "{}",
-                "curl": "curl -i http://x",
-            }
-        ],
-    }
-    result = {
-        "id": "duplicate",
-        "claim": "orders",
-        "severity": "costs_money",
-        "title": _both("one order"),
-        "consequence": _both("sends it twice"),
-        "section": 4,
-        "source": "a report",
-        "fell": ["a plugin"],
-        "verdict": "failed",
-        "codes": ["261124-1234567"],
-        "findings": [finding],
-    }
-    return {
-        "shop_id": shop.id,
-        "webhook_url": "http://shop/orders",
-        "claims": ["orders"],
-        "seed": "TEST",
-        "has_probe": True,
-        "planned": 44,
-        "began_at": "2026-11-24T10:00:00Z",
-        "notices": [{"kind": "warning", "topic": "clock", "text": _both("the clock")}],
-        "results": [result],
-        **members,
-    }
 
 
 async def _sign_in(market: Market) -> Visitor:
@@ -70,7 +23,7 @@ async def test_the_page_shows_the_report_while_it_grows_in_both_languages(market
     path = f"/operator/shops/{shop.id}/checkup"
     assert "There was no checkup of this shop yet." in (await visitor.get(path)).html
     api = f"/marketplace/shops/{shop.id}/checkup"
-    await market.operate("PUT", api, _report(shop))
+    await market.operate("PUT", api, sample_report(shop.id))
     english = (await visitor.get(f"{path}?language=en")).html
     for text in ("one call accept", "2 calls accept", "sends it twice", "the clock", "running: 1 of 44 checks"):
         assert text in english
@@ -79,7 +32,9 @@ async def test_the_page_shows_the_report_while_it_grows_in_both_languages(market
     greek = (await visitor.get(f"{path}?language=el")).html
     assert "ελ one call accept" in greek
     assert "Κοστίζει χρήματα" in greek
-    await market.operate("PUT", api, _report(shop, ended_at="2026-11-24T10:01:00Z", stopped=_both("it was stopped")))
+    await market.operate(
+        "PUT", api, sample_report(shop.id, ended_at="2026-11-24T10:01:00Z", stopped=both("it was stopped"))
+    )
     assert "ελ it was stopped" in (await visitor.get(path)).html
 
 
@@ -87,13 +42,13 @@ async def test_the_page_shows_the_ticks_of_recipes(market: Market, shop: Shop) -
     visitor = await _sign_in(market)
     progress = {
         "recipe": "accept",
-        "title": _both("first order"),
+        "title": both("first order"),
         "shop_id": shop.id,
         "seed": "TEST",
         "began_at": "2026-11-24T10:00:00Z",
         "ticks": [
-            {"step": -1, "turn": "marketplace", "say": _both("placed"), "is_done": True},
-            {"step": 0, "turn": "shop", "say": _both("accept it"), "seen": _both("it is rejected")},
+            {"step": -1, "turn": "marketplace", "say": both("placed"), "is_done": True},
+            {"step": 0, "turn": "shop", "say": both("accept it"), "seen": both("it is rejected")},
         ],
     }
     await market.operate("PUT", f"/marketplace/shops/{shop.id}/recipes/accept", progress)
@@ -129,8 +84,8 @@ async def test_the_button_starts_a_checkup(tmp_path: Path) -> None:
 async def test_a_reset_shop_has_no_report_and_an_unknown_shop_none_either(market: Market, shop: Shop) -> None:
     api = f"/marketplace/shops/{shop.id}/checkup"
     await market.operate("GET", api, status=404)
-    await market.operate("PUT", api, _report(shop))
-    await market.operate("PUT", "/marketplace/shops/none/checkup", _report(shop), status=404)
+    await market.operate("PUT", api, sample_report(shop.id))
+    await market.operate("PUT", "/marketplace/shops/none/checkup", sample_report(shop.id), status=404)
     await market.operate("PUT", api, {"shop_id": shop.id}, status=422)
     await market.operate("POST", f"/marketplace/shops/{shop.id}/reset")
     await market.operate("GET", api, status=404)

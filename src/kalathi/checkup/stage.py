@@ -11,6 +11,7 @@ from msgspec import to_builtins
 
 from kalathi.checkup.evidence import Evidence, are_tried, has_waiting_retry
 from kalathi.marketplace.sandbox.faults import FaultRule
+from kalathi.operator_calls import OperatorError
 from kalathi.simulation.operator import OperatorClient
 
 T = TypeVar("T")
@@ -25,6 +26,19 @@ _FIRST_PAUSE_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.2
 _SHORTEST_QUIET_SECONDS: Final = 0.05
 _REACTIONS: Final = 3
+_NOT_FOUND: Final = "not_found"
+
+
+async def check_sandbox(operator: OperatorClient) -> None:
+    """Check that the marketplace is a sandbox with a request log. Raises OperatorError with a sentence."""
+    try:
+        await operator.call("GET", "/marketplace/scenarios")
+        await operator.call("GET", "/marketplace/requests", query={"per": 1})
+    except OperatorError as error:
+        if error.is_unreachable or not any(entry.code == _NOT_FOUND for entry in error.errors):
+            raise
+        sentence = f"A checkup or a recipe needs a sandbox with its request log. {error}"
+        raise OperatorError(sentence, error.errors) from None
 
 
 class Stage:

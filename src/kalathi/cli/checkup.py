@@ -190,7 +190,7 @@ def _run_checks(
     from kalathi.checkup.checking import Terms
     from kalathi.checkup.opening_probes import open_probe
     from kalathi.checkup.running import Run
-    from kalathi.checkup.stage import Stage
+    from kalathi.checkup.stage import Stage, check_sandbox
     from kalathi.simulation.operator import OperatorClient
 
     claims = _read_claims(options.claims)
@@ -203,6 +203,7 @@ def _run_checks(
 
     async def run(address: str, token: str, shop_id: str) -> "Report":
         async with OperatorClient(address, token) as operator:
+            await check_sandbox(operator)
             stage = Stage(operator, shop_id or await _only_shop(operator), patience_seconds=options.patience)
             before = await stage.show_shop()
             changes = _urls(options)

@@ -89,12 +89,13 @@ def _walk(
     from kalathi.checkup.probes import ProbeError
     from kalathi.checkup.products import new_seed
     from kalathi.checkup.recipes import Walk, begin_progress, load_progress
-    from kalathi.checkup.stage import Stage
+    from kalathi.checkup.stage import Stage, check_sandbox
     from kalathi.marketplace.sandbox.checks import Claim
 
     guide = TerminalGuide(options.language, found, is_quiet=as_json)
 
     async def walk(operator: Any) -> "Progress":
+        await check_sandbox(operator)
         stage = Stage(operator, shop_id, patience_seconds=options.patience)
         progress = None if options.restart else await load_progress(stage, scenario.name)
         if progress is None or progress.ended_at is not None:
