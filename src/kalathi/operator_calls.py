@@ -51,6 +51,12 @@ def report_unreachable(url: str, error: Exception) -> OperatorError:
     return OperatorError(sentence, [ErrorEntry(code=UNREACHABLE, messages=[sentence])])
 
 
+def report_stranger(url: str) -> OperatorError:
+    """Return the error of a call that another program answered."""
+    sentence = f"{url} does not answer as a marketplace of Kalathi. Is this its address?"
+    return OperatorError(sentence, [ErrorEntry(code=UNREACHABLE, messages=[sentence])])
+
+
 def are_settled(deliveries: Sequence[Mapping[str, Any]]) -> bool:
     """Whether each webhook of the delivery log had its first attempt or needs none. An update of a return has no
     delivery until the return's first event was delivered. Then the marketplace plans one, a moment later."""

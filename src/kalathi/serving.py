@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
 
@@ -26,6 +26,8 @@ from kalathi.connections import JsonHandler, Limits, limit_protocol, most_connec
 # Time limit for the answers that are in progress at SIGTERM. Together with the worker's drain, the process ends within
 # ten seconds.
 _GRACE_SECONDS = 4
+# The longest time for work that still needs the server, such as restoring the settings of a shop after a checkup.
+_CLOSING_SECONDS = 5.0
 # Thresholds of the garbage collector: new objects before a collection of the youngest generation, and collections of
 # one generation before one of the next.
 _COLLECTIONS = (20_000, 20, 20)
@@ -113,12 +115,14 @@ async def run_server(
     also: socket.socket | None = None,
     cut_off_extension: str = "",
     ending: Callable[[], None] = lambda: None,
+    closing: Callable[[], Awaitable[None]] | None = None,
     has_websockets: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
     `ready` is called when the server takes requests. `ending` is called when the end begins, so that endless answers
-    can end. `also` is a second socket for the same application, which can distinguish them by `scope["server"]`.
+    can end. Before that, the server awaits `closing`, at most `_CLOSING_SECONDS`, and still takes requests.
+    `also` is a second socket for the same application, which can distinguish them by `scope["server"]`.
     `has_websockets` says whether the application serves WebSockets; their messages are limited to 64 KB.
     """
     config = uvicorn.Config(
@@ -142,14 +146,34 @@ async def run_server(
         server.should_exit = True
         ending()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+    _end_at_signals(end, closing)
     watching = asyncio.create_task(watch_rates(server.server_state.connections))
     try:
         await server.serve(sockets=[bound] if also is None else [bound, also])
     finally:
         watching.cancel()
+
+
+def _end_at_signals(end: Callable[[], None], closing: Callable[[], Awaitable[None]] | None) -> None:
+    """Call `end` at SIGTERM or SIGINT, after `closing`. A second signal calls it at once."""
+    loop = asyncio.get_running_loop()
+    closings: list[asyncio.Task[None]] = []
+
+    async def close_and_end(close: Callable[[], Awaitable[None]]) -> None:
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(close(), _CLOSING_SECONDS)
+        finally:
+            end()
+
+    def begin() -> None:
+        if closing is None or closings:
+            end()
+        else:
+            closings.append(loop.create_task(close_and_end(closing)))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, begin)
 
 
 def _log_libraries_as_json() -> None:

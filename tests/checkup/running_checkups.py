@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from kalathi.checkup.checking import Terms
+from kalathi.checkup.cast import Terms
 from kalathi.checkup.probes import UrlProbe
 from kalathi.checkup.running import Run, choose_checks, list_products
 from kalathi.checkup.stage import Stage

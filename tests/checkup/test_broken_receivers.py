@@ -45,4 +45,4 @@ def test_a_checkup_names_the_check_that_a_broken_receiver_fails(marketplace: Ser
 def test_without_a_probe_a_fault_inside_the_shop_is_not_seen_and_never_passed(marketplace: Server, name: str) -> None:
     report = run_checkup(marketplace, load_broken(name), Setting(only=(name,), has_probe=False, patience_seconds=0.8))
     assert [result.verdict for result in report.results] == [Verdict.NOT_SEEN], describe(report)
-    assert report.exit_status == 0
+    assert report.exit_status == 2

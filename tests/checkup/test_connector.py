@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kalathi.checkup.checking import Terms
+from kalathi.checkup.cast import Terms
 from kalathi.checkup.products import render_products
 from kalathi.checkup.running import Run, choose_checks, list_products
 from kalathi.checkup.shop_probes import ConnectorProbe

@@ -1,5 +1,6 @@
 """The page of a shop's checkup and recipes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,12 +50,22 @@ async def test_the_page_shows_the_ticks_of_recipes(market: Market, shop: Shop) -
         "ticks": [
             {"step": -1, "turn": "marketplace", "say": both("placed"), "is_done": True},
             {"step": 0, "turn": "shop", "say": both("accept it"), "seen": both("it is rejected")},
+            {"step": 1, "turn": "check", "say": both("the stock is right"), "is_unseen": True},
+            {"step": 2, "turn": "shop", "say": both("print the voucher")},
         ],
     }
     await market.operate("PUT", f"/marketplace/shops/{shop.id}/recipes/accept", progress)
     html = (await visitor.get(f"/operator/shops/{shop.id}/checkup")).html
-    for text in ("first order", "✓", "placed", "○", "accept it", "it is rejected"):
-        assert text in html
+    assert "first order" in html
+    assert "it is rejected" in html
+    # Each mark has its words beside it, for those who do not see it.
+    shown = re.findall(r'aria-hidden="true">(.)</span> <span class="unseen">([^<]+)</span> ([^<]+)<?', html)
+    assert [tuple(part.strip() for part in row) for row in shown] == [
+        ("✓", "done", "placed"),
+        ("✗", "not as expected", "accept it"),
+        ("–", "cannot be seen", "the stock is right"),
+        ("○", "not done yet", "print the voucher"),
+    ]
 
 
 async def test_without_a_starter_there_is_no_button(market: Market, shop: Shop) -> None:

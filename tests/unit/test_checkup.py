@@ -17,7 +17,7 @@ from kalathi.checkup.products import new_seed, overrides_of, render_products
 from kalathi.checkup.recipes import list_recipes
 from kalathi.checkup.running import choose_checks, list_checks, list_products
 from kalathi.checkup.step_texts import say_step, turn_of
-from kalathi.cli.checkup_output import case_of, render_failure
+from kalathi.cli.checkup_output import make_case, render_failure
 from kalathi.cli.junit import render_junit
 from kalathi.cli.output import OUTPUT
 from kalathi.marketplace.sandbox.checks import is_expectation, read_expectation
@@ -158,22 +158,26 @@ def test_known_failures_need_a_check_and_a_comment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "is_known", "fails"),
+    ("verdict", "is_known", "status"),
     [
-        (Verdict.PASSED, False, False),
-        (Verdict.FAILED, False, True),
-        (Verdict.WARNED, False, False),
-        (Verdict.NOT_SEEN, False, False),
-        (Verdict.FAILED, True, False),
-        (Verdict.PASSED, True, True),
-        (Verdict.NOT_TRIED, True, False),
+        (Verdict.PASSED, False, 0),
+        (Verdict.FAILED, False, 1),
+        (Verdict.WARNED, False, 0),
+        (Verdict.FAILED, True, 0),
+        (Verdict.PASSED, True, 1),
     ],
 )
 def test_a_known_failure_does_not_fail_the_run_until_it_passes(
-    verdict: Verdict, *, is_known: bool, fails: bool
+    verdict: Verdict, *, is_known: bool, status: int
 ) -> None:
-    report = _report(_result("duplicate", verdict, known=is_known, comment="ticket 1"))
-    assert report.exit_status == int(fails)
+    assert _report(_result("duplicate", verdict, known=is_known, comment="ticket 1")).exit_status == status
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOT_SEEN, Verdict.NOT_TRIED, Verdict.NOT_CLAIMED])
+def test_a_run_that_judged_nothing_is_status_2_and_one_more_judged_check_is_enough(verdict: Verdict) -> None:
+    unjudged = _result("duplicate", verdict, known=True, comment="ticket 1")
+    assert _report(unjudged).exit_status == 2
+    assert _report(unjudged, _result("vies", Verdict.PASSED)).exit_status == 0
 
 
 def test_a_failure_outweighs_what_was_not_seen_and_a_warning_does_not() -> None:
@@ -188,7 +192,9 @@ def test_a_failure_outweighs_what_was_not_seen_and_a_warning_does_not() -> None:
 def test_a_wrong_set_up_is_status_2_and_a_stopped_run_is_1() -> None:
     wrong = Notice(kind=NoticeKind.WRONG, topic="callback", text=Text("a", "α"))
     assert _report(notices=(wrong,)).exit_status == 2
-    assert _report(notices=(replace(wrong, kind=NoticeKind.WARNING),)).exit_status == 0
+    passed = _result("duplicate", Verdict.PASSED)
+    assert _report(passed, notices=(wrong,)).exit_status == 2
+    assert _report(passed, notices=(replace(wrong, kind=NoticeKind.WARNING),)).exit_status == 0
     assert _report(_result("duplicate", Verdict.PASSED), stopped=Text("a", "α")).exit_status == 1
 
 
@@ -226,12 +232,14 @@ def test_the_file_for_a_browser_has_every_finding_and_escapes_what_came_from_out
 @pytest.mark.parametrize("language", ["en", "el"])
 def test_a_failure_in_a_terminal_has_expected_beside_seen_and_the_line_that_repeats_it(language: str) -> None:
     OUTPUT.take_over()
-    text = render_failure(_result("duplicate", Verdict.FAILED, findings=(FINDING,)), language)
+    text = render_failure(
+        _result("duplicate", Verdict.FAILED, findings=(FINDING,)), "kalathi checkup --seed TEST", language
+    )
     assert FINDING.expected.in_language(language) in text
     assert FINDING.seen.in_language(language) in text
-    assert "kalathi checkup --only duplicate" in text
+    assert "kalathi checkup --seed TEST --only duplicate" in text
     assert "curl -i http://x" in text
-    assert "4 του docs/contract.md" in text or "4 of docs/contract.md" in text
+    assert {"en": "section 4 of docs/contract.md", "el": "ενότητα 4 του docs/contract.md"}[language] in text
 
 
 def test_junit_counts_failures_known_ones_and_those_that_were_not_judged() -> None:
@@ -242,7 +250,7 @@ def test_junit_counts_failures_known_ones_and_those_that_were_not_judged() -> No
         _result("greek", Verdict.PASSED, known=True, comment="old"),
         _result("burst", Verdict.PASSED),
     ]
-    text = render_junit([case_of(result) for result in results], "kalathi checkup")
+    text = render_junit([make_case(result) for result in results], "kalathi checkup")
     assert 'failures="2"' in text
     assert 'skipped="2"' in text
     assert "does not fail any more" in text

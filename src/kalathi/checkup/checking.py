@@ -5,14 +5,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from kalathi.checkup import sentences
+from kalathi.checkup.cast import Cast, Ended, NotPossible, Terms
 from kalathi.checkup.evidence import Evidence, Probed, are_tried
 from kalathi.checkup.exchanges import show_exchanges
 from kalathi.checkup.judging import MET, Miss, NotSeen, Outcome, calls_of, judge
-from kalathi.checkup.probes import Probe
+from kalathi.checkup.probes import Probe, ProbeError
 from kalathi.checkup.products import overrides_of, products_of, rename_uid
 from kalathi.checkup.stage import Stage
 from kalathi.marketplace.sandbox.checks import (
@@ -22,6 +22,7 @@ from kalathi.marketplace.sandbox.checks import (
     Check,
     Claim,
     InShop,
+    Reached,
     is_expectation,
     is_waited_for,
     read_expectation,
@@ -36,64 +37,13 @@ _STATE_AFTER: Final = {"accept": "accepted", "reject": "rejected"}
 # The names of the other steps' calls in the request log.
 _CALLS: Final = {"review": "review_return"}
 _OPEN: Final = "open"
+_ACCEPTED: Final = Reached(state="accepted")
+# A check with more findings has one cause.
+_MOST_FINDINGS: Final = 5
 # Steps after which the shop has nothing to handle, or what they cause is awaited by itself.
 _WITHOUT_EFFECT: Final = frozenset({"advance", "end_faults", "confirm", "resend"})
 _VALUE_SECONDS: Final = 1.0
 _ORDER_STEPS: Final = frozenset(_STATE_AFTER)
-
-
-class Cast(Struct):
-    """The orders and returns of a running check, oldest first, and the code of a forged webhook."""
-
-    orders: list[str] = field(default_factory=list)
-    returns: list[str] = field(default_factory=list)
-    forged: str = ""
-
-    def codes(self) -> list[tuple[str, bool]]:
-        """Every code, and whether it is a return's."""
-        return [(code, False) for code in self.orders] + [(code, True) for code in self.returns]
-
-    def subjects(self, on: str) -> list[tuple[str, bool]]:
-        """The orders or returns of a step or an expectation, each with whether it is a return."""
-        match on:
-            case "all":
-                return [(code, False) for code in self.orders]
-            case "newest":
-                return [(self.orders[-1], False)]
-            case "return":
-                return [(self.returns[-1], True)]
-            case "first_return":
-                return [(self.returns[0], True)]
-            case "forged":
-                return [(self.forged, False)]
-            case _:
-                return [(self.orders[0], False)]
-
-
-class Terms(NamedTuple):
-    """The terms of a run: the claimed abilities, the seed of its products, and the probe. `has_products`: the shop's
-    system knows the products of the run, with their pieces."""
-
-    claims: frozenset[Claim]
-    seed: str
-    probe: Probe | None = None
-    has_products: bool = True
-
-
-class Ended(Exception):  # noqa: N818  (it ends a check, it is not an error)
-    """The check cannot go on: the shop did not act. `findings` say why."""
-
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        super().__init__()
-        self.findings = tuple(findings)
-
-
-class NotPossible(Exception):  # noqa: N818  (it ends a check, it is not an error)
-    """The check cannot be judged, for this reason."""
-
-    def __init__(self, reason: Text) -> None:
-        super().__init__()
-        self.reason = reason
 
 
 class RunningCheck:
@@ -127,21 +77,31 @@ class RunningCheck:
         """Run a step. Raises Ended if the shop does not do its step, NotPossible, OperatorError, ProbeError."""
         step = self._scenario.steps[number]
         if is_expectation(step):
-            await self._judge(read_expectation(step))
+            expectation = read_expectation(step)
+            if Claim.ORDERS not in self._claims and expectation == _ACCEPTED:
+                await self._accept_for_shop()
+            await self._judge(expectation)
         elif self.waits_for(step):
             await self._wait_for_shop(step)
         else:
-            await self._stage.settle(self.cast.codes())
+            await self._stage.settle(self.cast.list_codes())
             if step.get("do") not in _WITHOUT_EFFECT:
                 # In real life time passes between two events, in which the shop handles the first.
                 await self._be_quiet()
             await self._play(number, number + 1)
 
+    async def _accept_for_shop(self) -> None:
+        """Accept the order for a shop whose people answer orders, unless they have done so."""
+        code = self.cast.orders[0]
+        if (await self._stage.operator.order(code))["order"]["state"] == _OPEN:
+            # The first step of the scenario `accept` is the acceptance with the first location and window.
+            await self._stage.play("accept", {}, 0, 1, [code])
+
     def waits_for(self, step: Mapping[str, Any]) -> bool:
         """Whether the shop does this step. A shop that does not claim to answer orders has them answered for it."""
         if step.get("do") in _ORDER_STEPS and Claim.ORDERS not in self._claims:
             return False
-        return is_waited_for(dict(step))
+        return is_waited_for(step)
 
     async def _play(self, first: int, end: int) -> None:
         """Play steps of the marketplace."""
@@ -157,7 +117,7 @@ class RunningCheck:
         """Wait until the shop did this step. Raises Ended if it did not, or if it answered the order otherwise."""
         action = str(step["do"])
         self._is_quiet = False
-        (code, is_return), began = self.cast.subjects(str(step.get("on", "")))[0], time.monotonic()
+        (code, is_return), began = self.cast.find_subjects(str(step.get("on", "")))[0], time.monotonic()
         call = _CALLS.get(action, action)
 
         def has_acted(evidence: Evidence) -> bool:
@@ -171,22 +131,27 @@ class RunningCheck:
         evidence = await self._stage.wait_with_sweeps(
             look, has_acted, lambda found: found.webhooks, delay_seconds=self._delay_seconds
         )
-        self._note_contact(evidence)
+        seconds = time.monotonic() - began
+        if action == "reject" and evidence.state == _STATE_AFTER["accept"] and not self._has_products:
+            raise NotPossible(sentences.products_unknown(self._list_scarce(), self._seed))
         wanted = _STATE_AFTER.get(action)
-        if not has_acted(evidence):
-            miss = Miss(sentences.shop_acts(action), sentences.shop_did_not(action, time.monotonic() - began))
-        elif action == "reject" and evidence.state == "accepted" and not self._has_products:
-            raise NotPossible(sentences.products_unknown(self._list_scarce()))
-        elif wanted is not None and evidence.state in _STATE_AFTER.values() and evidence.state != wanted:
-            miss = Miss(
-                sentences.shop_acts(action), sentences.shop_answered_otherwise(evidence.state, _reason(evidence))
-            )
-        else:
+        is_otherwise = wanted is not None and evidence.state in _STATE_AFTER.values() and evidence.state != wanted
+        if has_acted(evidence) and not is_otherwise:
+            self._note_contact(evidence)
             if not faults_of(self._scenario):
-                self._stage.note_reaction(time.monotonic() - began)
+                self._stage.note_reaction(seconds)
             await self._add_successor(code, action)
             return
-        miss = miss._replace(webhooks=tuple(evidence.webhooks), calls=tuple(evidence.calls))
+        # The log has the last attempts and calls once each webhook was tried.
+        await self._stage.settle(self.cast.list_codes())
+        evidence = await look()
+        self._note_contact(evidence)
+        seen = (
+            sentences.shop_answered_otherwise(evidence.state, _reason(evidence), self._list_scarce())
+            if is_otherwise
+            else sentences.shop_did_not(call, seconds, [entry["status"] for entry in calls_of(evidence, call)])
+        )
+        miss = Miss(sentences.shop_acts(action), seen, tuple(evidence.webhooks), tuple(evidence.calls))
         raise Ended([await self._find(miss)])
 
     async def _add_successor(self, code: str, action: str) -> None:
@@ -199,7 +164,7 @@ class RunningCheck:
         """Judge an expectation, and keep its findings."""
         # Webhooks are judged for every order and return of the check.
         is_answers, began = isinstance(expectation, Answered), time.monotonic()
-        subjects = self.cast.codes() if is_answers else self.cast.subjects(expectation.on)
+        subjects = self.cast.list_judged() if is_answers else self.cast.find_subjects(expectation.on)
 
         async def look() -> list[tuple[Evidence, Outcome]]:
             found = [await self._gather(expectation, code, is_return=is_return) for code, is_return in subjects]
@@ -224,7 +189,7 @@ class RunningCheck:
             if isinstance(outcome, NotSeen):
                 self.unseen = outcome.reason
                 continue
-            for miss in outcome:
+            for miss in outcome[: _MOST_FINDINGS - len(self.findings)]:
                 self.findings.append(replace(await self._find(miss), warns=expectation.warn))
 
     async def _gather(self, expectation: AnyExpectation, code: str, *, is_return: bool) -> Evidence:
@@ -243,7 +208,7 @@ class RunningCheck:
         is_limit = isinstance(expectation, Called) and expectation.most is not None
         is_probed = isinstance(expectation, InShop) and self._probe is not None
         if is_limit or is_probed:
-            await self._stage.settle(self.cast.codes())
+            await self._stage.settle(self.cast.list_codes())
             await self._be_quiet()
 
     async def _be_quiet(self) -> None:
@@ -328,7 +293,7 @@ def _delay_of(rule: FaultRule) -> float:
 
 async def run_check(stage: Stage, scenario: Scenario, check: Check, terms: Terms) -> Checked:
     """Run a check, and return its result. The shop's settings and faults are afterwards as before. Raises
-    OperatorError if the marketplace does not answer, and ProbeError."""
+    OperatorError if the marketplace does not answer."""
     began = time.monotonic()
     running = RunningCheck(stage, scenario, terms)
     reason: Text | None = None
@@ -341,18 +306,21 @@ async def run_check(stage: Stage, scenario: Scenario, check: Check, terms: Terms
             running.findings.extend(ended.findings)
         except NotPossible as end:
             reason = end.reason
+        except ProbeError as error:
+            reason = Text(str(error), str(error))
         except OperatorError as error:
             if error.is_unreachable:
                 raise
-            reason = sentences.step_failed(str(error))
-    await stage.tidy(running.cast.codes())
+            # The shop has brought the order into a state in which the step is not possible.
+            running.findings.append(Finding(expected=sentences.STEP_POSSIBLE, seen=Text(str(error), str(error))))
+    await stage.tidy(running.cast.list_codes())
     verdict = judge_findings(running.findings, reason, running.unseen)
     result = make_result(
         scenario.name,
         check,
         verdict,
         reason=running.unseen if verdict is Verdict.NOT_SEEN else reason,
-        codes=tuple(code for code, _ in running.cast.codes()),
+        codes=tuple(code for code, _ in running.cast.list_judged()),
         findings=tuple(running.findings),
         duration_seconds=round(time.monotonic() - began, 3),
     )
@@ -371,10 +339,10 @@ def judge_findings(findings: Sequence[Finding], not_tried: Text | None, unseen: 
     return Verdict.WARNED if findings else Verdict.PASSED
 
 
-def make_result(id: str, check: Check, verdict: Verdict, **members: Any) -> CheckResult:  # noqa: A002  (a field's name)
+def make_result(name: str, check: Check, verdict: Verdict, **members: Any) -> CheckResult:
     """Return a result with the texts of the check. `members` are the other members of the result."""
     return CheckResult(
-        id=id,
+        id=name,
         claim=check.claim,
         severity=check.severity,
         title=Text(check.title, check.title_el),

@@ -18,19 +18,20 @@ async def show_exchanges(
 ) -> tuple[Exchange, ...]:
     """Return the last attempt of each webhook and each call, oldest first, the latest six."""
     shown = [await _show_webhook(stage, webhook) for webhook in webhooks if webhook["attempts"]]
-    shown += [_show_call(stage, call) for call in calls if call["call"] != "show"]
+    shown += [_show_call(stage, call) for call in calls]
     return tuple(sorted(shown, key=lambda exchange: exchange.at)[-_MOST:])
 
 
 async def _show_webhook(stage: Stage, webhook: Mapping[str, Any]) -> Exchange:
     attempt = webhook["attempts"][-1]
-    detail = await stage.operator.delivery(webhook["id"])
-    body = msgspec.json.encode(detail["body"]).decode()
+    content = (await stage.operator.delivery(webhook["id"]))["body"]
+    body = msgspec.json.encode(content).decode()
+    state = (content.get("order") or content.get("return") or {}).get("state", "")
     outcome = f" ({attempt['explanation']})" if attempt["explanation"] else ""
     return Exchange(
         kind="webhook",
         at=attempt["at"],
-        line=f"{webhook['event_type']} → {attempt['url']}{outcome}",
+        line=f"{webhook['event_type']} ({state}) → {attempt['url']}{outcome}",
         request=body[:_LONGEST_CHARACTERS],
         status=attempt["status"],
         answer=attempt["answer"],

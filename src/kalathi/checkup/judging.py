@@ -58,12 +58,13 @@ def judge(expectation: AnyExpectation, evidence: Evidence, waited_seconds: float
 
 def _judge_answers(expectation: Answered, evidence: Evidence) -> Iterator[Miss]:
     wanted = [webhook for webhook in evidence.webhooks if expectation.event in {None, webhook["event_type"]}]
-    if not wanted and expectation.event:
-        expected = sentences.webhook_answered(expectation.event, exactly=expectation.exactly)
-        yield Miss(expected, sentences.webhook_seen(None, 0))
+    is_first_unsent = bool(wanted) and wanted[0]["state"] == _NOT_SENT
+    if is_first_unsent or (not wanted and expectation.event):
+        event = wanted[0]["event_type"] if wanted else str(expectation.event)
+        yield Miss(sentences.webhook_answered(event, exactly=expectation.exactly), sentences.webhook_seen(None, 0))
     for webhook in wanted:
         attempts = webhook["attempts"]
-        if webhook["state"] == _NOT_SENT and not expectation.event:
+        if webhook["state"] == _NOT_SENT:
             continue  # An update of a return is sent only if its first event was delivered, which is judged itself.
         last = attempts[0 if expectation.at_once else -1] if attempts else None
         if last is None or not _is_success(last, exactly=expectation.exactly):
@@ -109,7 +110,11 @@ def _judge_calls(expectation: Called, evidence: Evidence) -> Iterator[Miss]:
 
 
 def _judge_bodies(expectation: Sent, evidence: Evidence) -> Iterator[Miss]:
-    for entry in calls_of(evidence, expectation.call):
+    made = calls_of(evidence, expectation.call)
+    if not made:
+        expected = sentences.count_expected(expectation.call, 1, None, "")
+        yield Miss(expected, sentences.count_seen(expectation.call, 0, []))
+    for entry in made:
         body = _read_body(entry["body"])
         for path, value in expectation.body.items():
             expected, seen = resolve(value, evidence.subject), _value(body, path)
@@ -181,5 +186,5 @@ def _is_equal(name: str, expected: Any, seen: Any) -> bool:
 
 def _show(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return " / ".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return " / ".join(map(str, value))
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

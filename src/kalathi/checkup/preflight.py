@@ -7,12 +7,12 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from kalathi.checkup import setup_sentences as sentences
-from kalathi.checkup.checking import Terms
+from kalathi.checkup.cast import Terms
 from kalathi.checkup.probes import ProbeError
 from kalathi.checkup.products import overrides_of, products_of
 from kalathi.checkup.stage import Stage
 from kalathi.marketplace.sandbox.checks import Claim
-from kalathi.marketplace.sandbox.checkup_report import Notice, NoticeKind, Text
+from kalathi.marketplace.sandbox.checkup_report import Notice, NoticeKind, Text, Topic
 from kalathi.marketplace.sandbox.scenario import Scenario
 
 _LOCAL_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -36,7 +36,14 @@ class Preflight:
 
     async def run(self) -> None:
         """Run the checks, and stop at the first one that is wrong."""
-        steps = (self._check_probe, self._check_clock, self._check_receiver, self._check_returns, self._check_calls)
+        steps = (
+            self._check_probe,
+            self._check_clock,
+            self._check_faults,
+            self._check_receiver,
+            self._check_returns,
+            self._check_calls,
+        )
         for step in steps:
             await step()
             if any(notice.kind is NoticeKind.WRONG for notice in self.notices):
@@ -45,7 +52,7 @@ class Preflight:
     def _note(
         self,
         kind: NoticeKind,
-        topic: Literal["receiver", "answer", "returns", "callback", "clock", "products", "probe"],
+        topic: Topic,
         text: Text,
     ) -> None:
         self.notices.append(Notice(kind=kind, topic=topic, text=text))
@@ -59,6 +66,7 @@ class Preflight:
             self._note(NoticeKind.WRONG, "probe", Text(str(error), str(error)))
             return
         missing = [uid for uid in self._uids if uid not in answer.stock]
+        missing += ["`orders`"] if answer.orders is None else []
         if answer.orders:
             self._note(NoticeKind.WRONG, "probe", sentences.probe_finds_everything(_NO_ORDER))
         else:
@@ -73,8 +81,17 @@ class Preflight:
         else:
             self._note(NoticeKind.WARNING, "clock", sentences.clock_is_ahead(drift_seconds / 3600))
 
+    async def _check_faults(self) -> None:
+        faults = await self._stage.operator.faults()
+        if faults["rules"] or faults["rough"]:
+            self._note(NoticeKind.WARNING, "faults", sentences.FAULTS_ARE_ON)
+
     async def _check_receiver(self) -> None:
-        self._judge_answer(await self._stage.try_webhook(), "receiver")
+        shop = await self._stage.show_shop()
+        if not shop["webhook_url"] or not shop["webhook_enabled"]:
+            self._note(NoticeKind.WRONG, "receiver", sentences.no_webhook_url(self._stage.shop_id))
+        else:
+            self._judge_answer(await self._stage.try_webhook(), "receiver")
 
     async def _check_returns(self) -> None:
         if Claim.RETURNS not in self._terms.claims:
@@ -84,6 +101,10 @@ class Preflight:
             self._judge_answer(await self._stage.try_webhook(returns=True), "returns")
         else:
             self._note(NoticeKind.WRONG, "returns", sentences.NO_RETURNS_URL)
+
+    def _name_token(self) -> Text:
+        """Return the name of the token that the integration must use."""
+        return sentences.OWN_TOKEN if self._stage.is_own else sentences.token_of_shop(self._stage.shop_id)
 
     def _judge_answer(self, tried: Mapping[str, Any], topic: Literal["receiver", "returns"]) -> None:
         """Judge the answer to a harmless event: that of a demo order or of the demo return."""
@@ -95,9 +116,11 @@ class Preflight:
         elif status in {401, 403}:
             self._note(NoticeKind.WRONG, topic, sentences.answer_refused(url, status))
         elif status in {404, 405}:
-            self._note(NoticeKind.WRONG, topic, sentences.answer_not_found(url, status))
+            option = "--returns-url" if topic == "returns" else "--webhook-url"
+            self._note(NoticeKind.WRONG, topic, sentences.answer_not_found(url, status, option))
         elif status == 200:
-            self._note(NoticeKind.OK, topic, sentences.answer_accepted(url, tried["duration_millis"]))
+            text = sentences.answer_accepted(url, tried["duration_millis"], is_return=topic == "returns")
+            self._note(NoticeKind.OK, topic, text)
         else:
             text = sentences.answer_unusual(url, status, tried["answer"][:_SHOWN_CHARACTERS])
             self._note(NoticeKind.WARNING, topic, text)
@@ -115,16 +138,16 @@ class Preflight:
 
         state = await self._stage.wait_until(look, lambda state: state != "open", seconds=self._stage.patience_seconds)
         seconds = time.monotonic() - began
-        await self._stage.tidy([(code, False)])
-        self._judge_calls(code, state, seconds, await self._stage.calls_since(since))
+        await self._stage.tidy([code])
+        self._judge_calls(code, state, seconds, await self._stage.list_calls(since))
 
     def _judge_calls(self, code: str, state: str, seconds: float, calls: Sequence[Mapping[str, Any]]) -> None:
         base, shop_id = self._stage.operator.url, self._stage.shop_id
         own = [call for call in calls if call["shop_id"] == shop_id]
         refused = [call for call in calls if call["status"] in _REFUSED]
-        if own and state == "accepted":
+        if state == "accepted":
             self._stage.note_reaction(seconds)
-            text = sentences.first_call(base, own[-1]["headers"].get("accept", ""), seconds)
+            text = sentences.first_call(base, own[-1]["headers"].get("accept", "") if own else "", seconds)
             self._note(NoticeKind.OK, "callback", text)
         elif state == "rejected":
             self._note(NoticeKind.WRONG, "products", sentences.first_order_rejected(code, self._uids))
@@ -135,7 +158,7 @@ class Preflight:
             text = sentences.first_order_unanswered(code, self._stage.patience_seconds, own[-1])
             self._note(NoticeKind.WRONG, "callback", text)
         elif refused:
-            self._note(NoticeKind.WRONG, "callback", sentences.wrong_token(refused[-1], shop_id))
+            self._note(NoticeKind.WRONG, "callback", sentences.wrong_token(refused[-1], self._name_token()))
         else:
-            text = sentences.no_call(base, self._stage.patience_seconds, shop_id)
+            text = sentences.no_call(base, self._stage.patience_seconds, self._name_token())
             self._note(NoticeKind.WRONG, "callback", text)

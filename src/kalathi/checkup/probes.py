@@ -11,6 +11,7 @@ import msgspec
 import niquests
 
 from kalathi.checkup.evidence import ProbeAnswer
+from kalathi.marketplace.kernel.targets import mask_url
 
 _SECONDS: Final = 15.0
 _SHOWN_CHARACTERS: Final = 300
@@ -50,6 +51,8 @@ class UrlProbe:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        # Its query may have a key.
+        self._shown = mask_url(url).partition("?")[0]
         self._session = niquests.AsyncSession(disable_http3=True)
         self._session.trust_env = False  # Otherwise the library reads `.netrc` and proxies of the environment.
 
@@ -60,10 +63,10 @@ class UrlProbe:
         try:
             answer = await self._session.get(url, timeout=_SECONDS)
         except niquests.RequestException as error:
-            raise ProbeError(f"--probe {self._url} does not answer ({type(error).__name__}).") from None
+            raise ProbeError(f"--probe {self._shown} does not answer ({type(error).__name__}).") from None
         if answer.status_code != 200:
-            raise ProbeError(f"--probe {self._url} answered with {answer.status_code} instead of 200.")
-        return read_answer(answer.content or b"", f"--probe {self._url}")
+            raise ProbeError(f"--probe {self._shown} answered with {answer.status_code} instead of 200.")
+        return read_answer(answer.content or b"", f"--probe {self._shown}")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -75,7 +78,10 @@ class CommandProbe:
     prints JSON."""
 
     def __init__(self, command: str) -> None:
-        self._words = shlex.split(command)
+        try:
+            self._words = shlex.split(command)
+        except ValueError as error:
+            raise ProbeError(f"--probe command: the command cannot be read: {error}.") from None
         if not self._words:
             raise ProbeError("--probe command: names no command.")
 

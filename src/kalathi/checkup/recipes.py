@@ -9,15 +9,19 @@ import msgspec
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from kalathi.checkup.checking import Cast, Ended, NotPossible, RunningCheck, Terms, faults_of
+from kalathi.checkup.cast import Cast, Ended, NotPossible, Terms
+from kalathi.checkup.checking import RunningCheck, faults_of
 from kalathi.checkup.stage import Stage
 from kalathi.checkup.step_texts import PLACED, say_step, turn_of
 from kalathi.marketplace.sandbox.checkup_report import Text
+from kalathi.marketplace.sandbox.faults import FaultRule
 from kalathi.marketplace.sandbox.recipes import Progress, Tick, Turn
 from kalathi.marketplace.sandbox.scenario import Recipe, Scenario, scenarios
 from kalathi.operator_calls import OperatorError
 
 _NOT_FOUND: Final = "not_found"
+_END_FAULTS: Final = "end_faults"
+NOT_CONFIRMED: Final = Text("Not confirmed.", "Δεν επιβεβαιώθηκε.")
 
 
 def list_recipes() -> list[tuple[Scenario, Recipe]]:
@@ -69,8 +73,8 @@ class Guide(Protocol):
         """Show the outcome of a step."""
         ...
 
-    async def confirm(self, tick: Tick) -> None:
-        """Wait until the person has done a step that the marketplace cannot see."""
+    async def confirm(self, tick: Tick) -> bool:
+        """Ask the person about a step that the marketplace cannot see. Return whether it is done."""
         ...
 
 
@@ -88,30 +92,37 @@ class Walk:
         cancelled, the stored progress stays."""
         check = self._scenario.check
         settings = self._scenario.requires | (check.settings if check else {})
-        faults = check.faults if check else ()
         cast = Cast(list(progress.orders), list(progress.returns), progress.forged)
         running = RunningCheck(self._stage, self._scenario, self._terms, cast)
         running.stock = progress.stock
         self._guide.begin(progress)
         has_faults = bool(faults_of(self._scenario))
-        async with self._stage.prepared(settings, faults, has_faults=has_faults):
+        async with self._stage.prepared(settings, self._list_faults(progress), has_faults=has_faults):
             if not progress.orders:
                 progress = await self._take(progress, running, running.begin, tick=0)
             for number in range(progress.next_step, len(self._scenario.steps)):
                 progress = await self._run_step(progress, running, number)
                 tick = progress.ticks[number + 1]
-                if tick.turn is Turn.SHOP and not tick.is_done:
+                if tick.turn is Turn.SHOP and not (tick.is_done or tick.is_unseen):
                     break  # The steps after it are about another order.
         progress = replace(progress, ended_at=datetime.now(UTC))
         await self._store(progress)
         return progress
 
+    def _list_faults(self, progress: Progress) -> tuple[FaultRule, ...]:
+        """Return the fault rules with which the walk begins. A continued one needs those of the scenario again, unless
+        they have ended; a new one gets them with its order."""
+        check = self._scenario.check
+        faults = check.faults if check else ()
+        words = [step.get("do") for step in self._scenario.steps[: progress.next_step]]
+        return (*faults, *self._scenario.faults) if progress.orders and _END_FAULTS not in words else faults
+
     async def _run_step(self, progress: Progress, running: RunningCheck, number: int) -> Progress:
         async def step() -> None:
-            if self._scenario.steps[number].get("do") == "confirm":
-                await self._guide.confirm(progress.ticks[number + 1])
-            else:
+            if self._scenario.steps[number].get("do") != "confirm":
                 await running.run_step(number)
+            elif not await self._guide.confirm(progress.ticks[number + 1]):
+                running.unseen = NOT_CONFIRMED
 
         return await self._take(progress, running, step, tick=number + 1)
 
@@ -128,7 +139,8 @@ class Walk:
         except NotPossible as end:
             running.unseen = end.reason
         seen = running.findings[0].seen if running.findings else running.unseen
-        outcome = replace(progress.ticks[tick], is_done=seen is None, seen=seen)
+        is_unseen = running.unseen is not None and not running.findings
+        outcome = replace(progress.ticks[tick], is_done=seen is None, is_unseen=is_unseen, seen=seen)
         ticks = (*progress.ticks[:tick], outcome, *progress.ticks[tick + 1 :])
         cast = running.cast
         progress = replace(

@@ -1,24 +1,32 @@
 """A whole run: preflight, then every claimed check, one after the other."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+import msgspec
 from msgspec import to_builtins
 from msgspec.structs import replace
 
 from kalathi.checkup import sentences
-from kalathi.checkup.checking import Checked, Terms, make_result, run_check
+from kalathi.checkup.cast import Terms
+from kalathi.checkup.checking import Checked, make_result, run_check
 from kalathi.checkup.preflight import Preflight
 from kalathi.checkup.products import Product, products_of
 from kalathi.checkup.stage import Stage
 from kalathi.marketplace.sandbox.checks import Check
 from kalathi.marketplace.sandbox.checkup_report import CheckResult, Report, Text, Verdict
 from kalathi.marketplace.sandbox.scenario import Scenario, scenarios
+from kalathi.operator_calls import OperatorError
 
 # The scenario of the preflight's order, which is also the first check.
 FIRST_ORDER: Final = "exactly_200"
 _MOST_WITHOUT_CONTACT: Final = 3
+_TRIED: Final = frozenset({Verdict.PASSED, Verdict.FAILED, Verdict.WARNED, Verdict.NOT_SEEN})
+# JSON of the marketplace's calls escapes nothing but quotes, and a body may have 1,000,000 bytes.
+_MOST_STORED_BYTES: Final = 900_000
 
 
 class PlannedCheck(NamedTuple):
@@ -63,52 +71,66 @@ class Run:
         *,
         known: Mapping[str, str] | None = None,
         changed: Callable[[Report], None] = lambda report: None,
+        command: str = "",
     ) -> None:
-        """`known` are the accepted failures: the comment of each by its check."""
+        """`known` are the accepted failures: the comment of each by its check. `command` is the line that repeats the
+        run."""
         self._stage = stage
         self._terms = terms
         self._checks = checks
         self._known = known or {}
         self._changed = changed
+        self._command = command
 
     async def run(self) -> Report:
-        """Run everything, and return the report. Raises OperatorError if the marketplace does not answer, and
-        ProbeError."""
+        """Run everything, and return the report. If the marketplace stops answering, the report says so. Raises
+        OperatorError if it does not answer at the start."""
         shop = await self._stage.show_shop()
-        report = Report(
+        self._report = Report(
             shop_id=self._stage.shop_id,
             webhook_url=shop["webhook_url"] or "",
             claims=tuple(sorted(self._terms.claims)),
             seed=self._terms.seed,
             has_probe=self._terms.probe is not None,
             planned=len(self._checks),
+            command=self._command or f"kalathi checkup --shop {self._stage.shop_id}",
             began_at=datetime.now(UTC),
         )
-        await self._publish(report)
+        await self._publish()
+        try:
+            await self._run_all()
+        except OperatorError as error:
+            await self._end(sentences.marketplace_left(str(error)))
+        except asyncio.CancelledError:
+            await self._end(sentences.INTERRUPTED)
+            raise
+        else:
+            await self._end(self._report.stopped)
+        return self._report
+
+    async def _end(self, stopped: Text | None) -> None:
+        self._report = replace(self._report, stopped=stopped, ended_at=datetime.now(UTC))
+        await self._publish()
+
+    async def _run_all(self) -> None:
         preflight = Preflight(self._stage, self._terms, scenarios()[FIRST_ORDER])
         await preflight.run()
-        report = replace(report, notices=tuple(preflight.notices))
-        await self._publish(report)
-        if report.is_set_up:
-            report = await self._run_checks(report)
-        report = replace(report, ended_at=datetime.now(UTC))
-        await self._publish(report)
-        return report
-
-    async def _run_checks(self, report: Report) -> Report:
+        self._report = replace(self._report, notices=tuple(preflight.notices))
+        await self._publish()
+        if not self._report.is_set_up:
+            return
         silent = 0
         for planned in self._checks:
-            checked = await self._run_one(planned, report)
-            if checked.result.verdict in {Verdict.FAILED, Verdict.PASSED, Verdict.WARNED}:
-                silent = 0 if checked.has_contact else silent + 1
-            report = replace(report, results=(*report.results, self._mark_known(checked.result)))
+            checked = await self._run_one(planned)
+            verdict = checked.result.verdict
+            silent = 0 if checked.has_contact else silent + int(verdict in _TRIED)
+            self._report = replace(self._report, results=(*self._report.results, self._mark_known(checked.result)))
             if silent == _MOST_WITHOUT_CONTACT:
-                report = replace(report, stopped=sentences.STOPPED)
-            await self._publish(report)
-        return report
+                self._report = replace(self._report, stopped=sentences.STOPPED)
+            await self._publish()
 
-    async def _run_one(self, planned: PlannedCheck, report: Report) -> Checked:
-        check = planned.check
+    async def _run_one(self, planned: PlannedCheck) -> Checked:
+        check, report = planned.check, self._report
         if check.claim not in self._terms.claims:
             reason = sentences.NOT_CLAIMED
             return Checked(_unjudged(planned, Verdict.NOT_CLAIMED, reason), has_contact=False)
@@ -124,9 +146,23 @@ class Run:
         comment = self._known.get(result.id)
         return result if comment is None else replace(result, known=True, comment=comment)
 
-    async def _publish(self, report: Report) -> None:
-        self._changed(report)
-        await self._stage.put_report(to_builtins(report))
+    async def _publish(self) -> None:
+        """Show the report, and store it for the page. A report that the marketplace does not take is no reason to end
+        the run."""
+        self._changed(self._report)
+        with contextlib.suppress(OperatorError):
+            await self._stage.put_report(to_builtins(fit_report(self._report)))
+
+
+def fit_report(report: Report) -> Report:
+    """Return the report without the webhooks and calls of its findings if it is too large for a call."""
+    if len(msgspec.json.encode(report)) < _MOST_STORED_BYTES:
+        return report
+    results = [
+        replace(result, findings=tuple(replace(finding, exchanges=()) for finding in result.findings))
+        for result in report.results
+    ]
+    return replace(report, results=tuple(results))
 
 
 def _unjudged(planned: PlannedCheck, verdict: Verdict, reason: Text) -> CheckResult:

@@ -8,10 +8,10 @@ from kalathi.marketplace.sandbox.checkup_report import Text
 
 def webhook_answered(event: str, *, exactly: bool) -> Text:
     """Return the expectation of an answered webhook: with exactly 200, or with any success."""
-    status = Text("exactly 200", "ακριβώς 200") if exactly else Text("200", "200")
+    status = Text("exactly 200", "ακριβώς 200") if exactly else Text("success", "επιτυχία")
     return Text(
-        f"{event} is answered with {status.en} within 10 s",
-        f"το {event} απαντιέται με {status.el} μέσα σε 10 δευτερόλεπτα",
+        f"{event} is answered with {status.en} within the time limit",
+        f"η διασύνδεση απαντά στο {event} με {status.el} μέσα στο χρονικό όριο",
     )
 
 
@@ -19,7 +19,7 @@ def webhook_in_time(event: str, seconds: float) -> Text:
     """Return the expectation of a quick answer."""
     return Text(
         f"{event} is answered within {seconds:g} s, well before the limit",
-        f"το {event} απαντιέται μέσα σε {seconds:g} s, αρκετά πριν από το όριο",
+        f"η διασύνδεση απαντά στο {event} μέσα σε {seconds:g} s, αρκετά πριν από το όριο",
     )
 
 
@@ -36,7 +36,8 @@ def webhook_seen(attempt: dict[str, Any] | None, attempts: int) -> Text:
     if attempt["status"] is None:
         reason = attempt["explanation"] or attempt["error"]
         return Text(f"no answer: {reason}{times.en}", f"καμία απάντηση: {reason}{times.el}")
-    return Text(f"it was answered with {attempt['status']}{times.en}", f"απαντήθηκε με {attempt['status']}{times.el}")
+    status = attempt["status"]
+    return Text(f"it was answered with {status}{times.en}", f"η απάντηση ήταν {status}{times.el}")
 
 
 def state_reached(code: str, state: str) -> Text:
@@ -51,21 +52,23 @@ def state_seen(state: str, waited_seconds: float) -> Text:
 
 def count_expected(call: str, least: int, most: int | None, status: str) -> Text:
     """Return the expectation of a number of calls."""
+    answered = Text(f" answered with {status}", f" με απάντηση {status}") if status else Text("", "")
+    if most is not None and 0 < least < most:
+        calls = Text(f"{least} to {most} calls {call}", f"{least} έως {most} κλήσεις {call}")
+        return Text(f"{calls.en}{answered.en}", f"{calls.el}{answered.el}")
     limit = Text("at least ", "τουλάχιστον ") if most is None else Text("at most ", "το πολύ ")
     if most in {0, least}:
         limit = Text("", "")
     calls = _count_calls(least if most is None else most, call)
-    answered = Text(f" answered with {status}", f" με απάντηση {status}") if status else Text("", "")
     return Text(f"{limit.en}{calls.en}{answered.en}", f"{limit.el}{calls.el}{answered.el}")
 
 
 def count_seen(call: str, count: int, statuses: Sequence[object]) -> Text:
     """Return the number of calls, with the statuses of all calls of this name."""
-    shown = ", ".join(str(status or "no answer") for status in statuses[:8])
-    others = f" (all answers: {shown})" if shown else ""
-    greek = f" (όλες οι απαντήσεις: {shown})" if shown else ""
-    calls = _count_calls(count, call)
-    return Text(f"{calls.en}{others}", f"{calls.el}{greek}")
+    calls, shown = _count_calls(count, call), _list_statuses(statuses)
+    english = f" (all answers: {shown.en})" if statuses else ""
+    greek = f" (όλες οι απαντήσεις: {shown.el})" if statuses else ""
+    return Text(f"{calls.en}{english}", f"{calls.el}{greek}")
 
 
 def pause_expected(call: str, seconds: float) -> Text:
@@ -99,9 +102,9 @@ def in_shop(name: str, value: object) -> Text:
     )
 
 
-def seen_in_shop(value: object) -> Text:
+def seen_in_shop(value: str) -> Text:
     """Return the value in the shop's own system."""
-    return Text(f"the probe shows {value}", f"το probe δείχνει {value}")
+    return Text(f"the probe shows {value or 'nothing'}", f"το probe δείχνει {value or 'τίποτα'}")
 
 
 _NAMES = {
@@ -114,23 +117,30 @@ _NAMES = {
 }
 
 
-def shop_did_not(action: str, seconds: float) -> Text:
-    """Return the finding that the shop did not act in time."""
+def shop_did_not(call: str, seconds: float, statuses: Sequence[object]) -> Text:
+    """Return the finding that the shop did not act in time, with the answers to the calls that it made."""
+    if not statuses:
+        return Text(f"no call {call} within {seconds:.0f} s", f"καμία κλήση {call} μέσα σε {seconds:.0f} s")
+    shown = _list_statuses(statuses)
     return Text(
-        f"no {action} of the shop within {seconds:.0f} s",
-        f"κανένα {action} από το κατάστημα μέσα σε {seconds:.0f} s",
+        f"{call} was answered with {shown.en}, and no further call succeeded within {seconds:.0f} s",
+        f"το {call} πήρε απάντηση {shown.el}, και καμία άλλη κλήση δεν πέτυχε μέσα σε {seconds:.0f} s",
     )
 
 
 def shop_acts(action: str) -> Text:
     """Return the expectation that the shop acts."""
-    return Text(f"the shop answers with {action}", f"το κατάστημα απαντά με {action}")
+    return Text(f"the shop's call {action} succeeds", f"η κλήση {action} του καταστήματος πετυχαίνει")
 
 
-def shop_answered_otherwise(state: str, reason: str) -> Text:
-    """Return the finding that the shop gave another answer than expected."""
+def shop_answered_otherwise(state: str, reason: str, scarce: Sequence[str]) -> Text:
+    """Return the finding that the shop gave another answer than expected. `scarce` are the products of which it should
+    have few pieces."""
     shown = f" ({reason})" if reason else ""
-    return Text(f"the order is {state}{shown}", f"η παραγγελία είναι {state}{shown}")
+    names = ", ".join(scarce)
+    english = f", although the shop has few pieces of {names}" if scarce else ""
+    greek = f", αν και το κατάστημα έχει λίγα τεμάχια από το {names}" if scarce else ""
+    return Text(f"the order is {state}{shown}{english}", f"η παραγγελία είναι {state}{shown}{greek}")
 
 
 NO_PROBE = Text(
@@ -142,7 +152,7 @@ NOT_CLAIMED = Text("This ability is not claimed.", "Αυτή η δυνατότη
 
 def needs_other(check: str) -> Text:
     """Return the reason of a check that needs another one."""
-    return Text(f"It can be judged when {check} passes.", f"Κρίνεται όταν περάσει το {check}.")
+    return Text(f"It needs {check}, which did not pass.", f"Προϋποθέτει το {check}, που δεν πέρασε.")
 
 
 def probe_lacks(name: str) -> Text:
@@ -151,26 +161,35 @@ def probe_lacks(name: str) -> Text:
 
 
 STOPPED = Text(
-    "Three checks in a row got no answer at all, so the run was stopped.",
-    "Τρεις έλεγχοι στη σειρά δεν πήραν καμία απάντηση, οπότε η εκτέλεση σταμάτησε.",
+    "The integration was silent in three checks in a row, so the checkup stopped.",
+    "Η διασύνδεση δεν απάντησε σε τρεις ελέγχους στη σειρά, οπότε ο έλεγχος σταμάτησε.",
 )
+INTERRUPTED = Text("The checkup was interrupted.", "Ο έλεγχος διακόπηκε.")
+STEP_POSSIBLE = Text("the next step of the check is possible", "το επόμενο βήμα του ελέγχου είναι δυνατό")
 
 
-def products_unknown(uids: Sequence[str]) -> Text:
+def marketplace_left(sentence: str) -> Text:
+    """Return the reason of a run whose marketplace stopped answering."""
+    return Text(f"The checkup stopped: {sentence}", f"Ο έλεγχος σταμάτησε: {sentence}")
+
+
+def products_unknown(uids: Sequence[str], seed: str) -> Text:
     """Return the reason of a check that needs a product with few pieces."""
     names = ", ".join(uids)
+    command = f"kalathi checkup --products - --seed {seed}"
     return Text(
-        f"The shop accepted the order. It does not know how few pieces it has of {names}: see --products.",
-        f"Το κατάστημα αποδέχτηκε την παραγγελία. Δεν ξέρει πόσο λίγα τεμάχια έχει από το {names}: δείτε το"
-        " --products.",
+        f"The shop accepted the order, so it does not know how few pieces it has of {names}. Import the products of"
+        f" {command}, and repeat with --seed {seed}.",
+        f"Το κατάστημα αποδέχτηκε την παραγγελία, άρα δεν ξέρει πόσο λίγα τεμάχια έχει από το {names}. Περάστε τα"
+        f" προϊόντα του {command} και επαναλάβετε με --seed {seed}.",
     )
 
 
-def step_failed(sentence: str) -> Text:
-    """Return the reason of a check whose own step was refused by the marketplace."""
+def _list_statuses(statuses: Sequence[object]) -> Text:
+    shown = list(statuses[:8])
     return Text(
-        f"The marketplace could not play the next step: {sentence}",
-        f"Το marketplace δεν μπόρεσε να παίξει το επόμενο βήμα: {sentence}",
+        ", ".join(str(status or "no answer") for status in shown),
+        ", ".join(str(status or "καμία απάντηση") for status in shown),
     )
 
 

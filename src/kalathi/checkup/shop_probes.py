@@ -122,16 +122,17 @@ class ConnectorProbe:
         path = self._orders / f"{code}.csv" if self._orders is not None else None
         if path is None or not path.exists():
             return {}
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        if not rows:
-            return {}
-        first = rows[0]
-        return {
-            "total": sum(float(row["total_price"]) for row in rows),
-            "customer": f"{first['first_name']} {first['last_name']}",
-            "tracking_codes": [part for part in first["tracking_codes"].replace(",", " ").split() if part],
-        }
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            first = rows[0]
+            return {
+                "total": sum(float(row["total_price"]) for row in rows),
+                "customer": f"{first['first_name']} {first['last_name']}",
+                "tracking_codes": [part for part in first["tracking_codes"].replace(",", " ").split() if part],
+            }
+        except (OSError, ValueError, LookupError) as error:
+            raise ProbeError(f"--probe merchant: {path} is not a file of --hand-over-to csv ({error}).") from None
 
     async def close(self) -> None:
         """Nothing is open."""

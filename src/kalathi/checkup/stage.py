@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from msgspec import to_builtins
 
-from kalathi.checkup.evidence import Evidence, are_tried, has_waiting_retry
+from kalathi.checkup.evidence import Evidence, has_waiting_retry
 from kalathi.marketplace.sandbox.faults import FaultRule
-from kalathi.operator_calls import OperatorError
+from kalathi.operator_calls import OperatorError, are_settled
 from kalathi.simulation.operator import OperatorClient
 
 T = TypeVar("T")
@@ -26,6 +26,9 @@ _FIRST_PAUSE_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.2
 _SHORTEST_QUIET_SECONDS: Final = 0.05
 _REACTIONS: Final = 3
+_MOST_QUIET_SECONDS: Final = 60.0
+# In place of a password in a URL.
+_MASK: Final = "***@"
 _NOT_FOUND: Final = "not_found"
 
 
@@ -45,14 +48,29 @@ class Stage:
     """Plays parts of scenarios for one shop, and collects what the shop does.
 
     Times are real. `patience_seconds` is the longest wait for the shop. `reaction_seconds` is the shop's slowest answer
-    to an order so far; before something is judged that must *not* happen, three times as long is waited.
+    to an order so far. Before something is judged that must *not* happen, the checkup waits three times as long, but
+    not longer than `most_quiet_seconds`. Every method that calls the marketplace raises OperatorError.
     """
 
-    def __init__(self, operator: OperatorClient, shop_id: str, *, patience_seconds: float) -> None:
+    def __init__(
+        self,
+        operator: OperatorClient,
+        shop_id: str,
+        *,
+        patience_seconds: float,
+        most_quiet_seconds: float = _MOST_QUIET_SECONDS,
+        is_own: bool = False,
+        may_sweep: bool = True,
+    ) -> None:
+        """`is_own`: the marketplace was started for this run. `may_sweep`: a wait may move the clock, so that webhooks
+        are retried; not while a person follows."""
         self.operator = operator
+        self.is_own = is_own
         self.shop_id = shop_id
         self.patience_seconds = patience_seconds
         self.reaction_seconds = 0.0
+        self._most_quiet_seconds = most_quiet_seconds
+        self._may_sweep = may_sweep
         self._path = f"{_SHOPS}/{quote(shop_id, safe='')}"
 
     async def show_shop(self) -> dict[str, Any]:
@@ -99,16 +117,31 @@ class Stage:
     ) -> AsyncIterator[None]:
         """Give the shop these settings and further fault rules, and restore both afterwards. `has_faults`: the steps in
         between change its fault rules."""
-        shop, present = await self.show_shop(), await self.operator.faults(self.shop_id)
+        present = await self.operator.faults(self.shop_id)
+        async with self.changed(settings):
+            try:
+                if faults:
+                    await self._replace_faults(present, [*present["rules"], *map(to_builtins, faults)])
+                yield
+            finally:
+                if has_faults:
+                    await self._replace_faults(present, present["rules"])
+
+    @asynccontextmanager
+    async def changed(self, settings: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Give the shop these settings, and restore them afterwards. Raises ValueError if a webhook URL with a password
+        would be replaced, because the marketplace does not show the password."""
+        shop = await self.show_shop()
         changed = {name: value for name, value in settings.items() if shop[name] != value}
+        if any(_MASK in str(shop[name]) for name in changed):
+            raise ValueError(
+                f"the webhook URL of shop {self.shop_id} has a password, so it cannot be restored after the run. Leave"
+                " out --webhook-url and --returns-url, or use another shop."
+            )
         await self.change_shop(changed)
-        if faults:
-            await self._replace_faults(present, [*present["rules"], *map(to_builtins, faults)])
         try:
             yield
         finally:
-            if has_faults:
-                await self._replace_faults(present, present["rules"])
             await self.change_shop({name: shop[name] for name in changed})
 
     async def _replace_faults(self, present: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> None:
@@ -118,23 +151,27 @@ class Stage:
 
     async def gather(self, code: str, *, is_return: bool, has_subject: bool = True) -> Evidence:
         """Return the evidence about an order or a return, without the probe's. `has_subject` is false for the order of
-        a forged webhook, of which there is only the delivery log."""
-        query = {"subject": code, "per": 100}
-        calls = await self.operator.call("GET", "/marketplace/requests", query=query)
+        a forged webhook, of which there is only the delivery log. Calls that only read are left out."""
         if has_subject:
             shown = await (self.operator.show_return(code) if is_return else self.operator.order(code))
             subject, webhooks = shown["return" if is_return else "order"], shown["deliveries"]
         else:
-            subject, webhooks = {}, []
-        return Evidence(code, subject, webhooks, calls["requests"][::-1])
+            details = [await self.operator.delivery(entry["id"]) for entry in await self.operator.deliveries(code)]
+            subject, webhooks = {}, [detail["delivery"] | {"attempts": detail["attempts"]} for detail in details]
+        query = {"subject": code, "method": "POST", "per": 100}
+        calls = (await self.operator.call("GET", "/marketplace/requests", query=query))["requests"]
+        return Evidence(code, subject, webhooks, calls[::-1])
 
-    async def calls_since(self, since: str) -> list[dict[str, Any]]:
-        """Return the calls of the merchants' API since a business time, oldest first, of any shop and of none."""
-        query = {"since": since, "per": 100}
-        found: list[dict[str, Any]] = (await self.operator.call("GET", "/marketplace/requests", query=query))[
-            "requests"
-        ]
-        return found[::-1]
+    async def list_calls(self, since: str) -> list[dict[str, Any]]:
+        """Return the latest calls of the shop since a business time, and those without a valid token or `Accept` header
+        of any shop, oldest first."""
+        filters: tuple[dict[str, object], ...] = ({"shop_id": self.shop_id}, {"status": 401}, {"status": 406})
+        found: dict[str, dict[str, Any]] = {}
+        for wanted in filters:
+            query = {"since": since, "per": 100, **wanted}
+            answer = await self.operator.call("GET", "/marketplace/requests", query=query)
+            found |= {call["id"]: call for call in answer["requests"]}
+        return sorted(found.values(), key=lambda call: str(call["real_at"]))
 
     async def now(self) -> str:
         """Return business time."""
@@ -144,19 +181,19 @@ class Stage:
         """Move the clock forward, so that every retry takes place."""
         await self.operator.clock({"advance_seconds": seconds})
 
-    async def settle(self, codes: Sequence[tuple[str, bool]]) -> None:
+    async def settle(self, codes: Sequence[str]) -> None:
         """Wait until each webhook of these orders and returns had its first attempt."""
 
-        async def look() -> bool:
-            found = [await self._webhooks(code) for code, _ in codes]
-            return all(are_tried(webhooks) for webhooks in found)
+        async def look() -> list[dict[str, Any]]:
+            return [webhook for code in codes for webhook in await self.operator.deliveries(code)]
 
-        await self.wait_until(look, bool, seconds=_FIRST_ATTEMPT_SECONDS)
+        await self.wait_until(look, are_settled, seconds=_FIRST_ATTEMPT_SECONDS)
 
-    async def tidy(self, codes: Sequence[tuple[str, bool]]) -> None:
+    async def tidy(self, codes: Sequence[str]) -> None:
         """Move the clock once if a webhook still waits for a retry, so that it cannot disturb the next check."""
         await self.settle(codes)
-        if any([has_waiting_retry(await self._webhooks(code)) for code, _ in codes]):
+        webhooks = [webhook for code in codes for webhook in await self.operator.deliveries(code)]
+        if any(webhook["state"] == "pending" for webhook in webhooks):
             await self.sweep()
             await self.settle(codes)
 
@@ -183,7 +220,7 @@ class Stage:
         slows the shop down."""
         found = await self.wait_until(look, is_met, seconds=min(self.quiet_seconds, self.patience_seconds))
         for _ in range(_MOST_SWEEPS):
-            if is_met(found) or not has_waiting_retry(webhooks_of(found)):
+            if is_met(found) or not self._may_sweep or not has_waiting_retry(webhooks_of(found)):
                 break
             await self.sweep()
             found = await self.wait_until(look, is_met, seconds=self.quiet_seconds)
@@ -193,12 +230,10 @@ class Stage:
 
     @property
     def quiet_seconds(self) -> float:
-        """The time after which the shop has done what it wants to do."""
-        return min(self.patience_seconds, max(_SHORTEST_QUIET_SECONDS, _REACTIONS * self.reaction_seconds))
+        """The real seconds within which the shop has reacted, by its slowest reaction so far."""
+        longest = min(self.patience_seconds, self._most_quiet_seconds)
+        return min(longest, max(_SHORTEST_QUIET_SECONDS, _REACTIONS * self.reaction_seconds))
 
     def note_reaction(self, seconds: float) -> None:
         """Remember how long the shop took to answer an order."""
         self.reaction_seconds = max(self.reaction_seconds, seconds)
-
-    async def _webhooks(self, code: str) -> list[dict[str, Any]]:
-        return await self.operator.deliveries(code)

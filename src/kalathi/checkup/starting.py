@@ -4,10 +4,10 @@ import asyncio
 
 import structlog
 
-from kalathi.checkup.checking import Terms
+from kalathi.checkup.cast import Terms
 from kalathi.checkup.products import new_seed
 from kalathi.checkup.running import Run, choose_checks
-from kalathi.checkup.stage import Stage
+from kalathi.checkup.stage import Stage, check_sandbox
 from kalathi.marketplace.sandbox.checks import Claim
 from kalathi.operator_calls import OperatorError
 from kalathi.simulation.operator import OperatorClient
@@ -17,8 +17,8 @@ _PATIENCE_SECONDS = 5.0
 
 
 class CheckupStarter:
-    """Runs one checkup at a time for each shop, over HTTP as `kalathi checkup` does. The report is stored after each
-    check, so the page shows the run while it goes on."""
+    """Runs one checkup at a time for each shop in this process, over HTTP as `kalathi checkup` does. The report is
+    stored after each check, so the page shows the run while it goes on."""
 
     def __init__(self, url: str, operator_token: str) -> None:
         self._url = url
@@ -35,6 +35,7 @@ class CheckupStarter:
     async def _run(self, shop_id: str) -> None:
         try:
             async with OperatorClient(self._url, self._token) as operator:
+                await check_sandbox(operator)
                 stage = Stage(operator, shop_id, patience_seconds=_PATIENCE_SECONDS)
                 shop = await stage.show_shop()
                 has_returns = shop["returns_webhook_url"] and shop["returns_webhook_enabled"]

@@ -47,9 +47,9 @@ _ON_RETURN: Final = Text("The courier collects the returned parcel.", "Ο courie
 
 def turn_of(step: Mapping[str, Any]) -> Turn:
     """Return whose turn a step is."""
-    if is_expectation(dict(step)):
+    if is_expectation(step):
         return Turn.CHECK
-    return Turn.SHOP if is_waited_for(dict(step)) or step.get("do") == "confirm" else Turn.MARKETPLACE
+    return Turn.SHOP if is_waited_for(step) or step.get("do") == "confirm" else Turn.MARKETPLACE
 
 
 def say_step(recipe: Recipe, number: int, step: Mapping[str, Any]) -> Text:
@@ -57,8 +57,8 @@ def say_step(recipe: Recipe, number: int, step: Mapping[str, Any]) -> Text:
     own = str(number + 1)
     if own in recipe.say:
         return Text(recipe.say[own], recipe.say_el[own])
-    if is_expectation(dict(step)):
-        return _say_expectation(read_expectation(dict(step)))
+    if is_expectation(step):
+        return _say_expectation(read_expectation(step))
     word = str(step.get("do"))
     if word == "accept" and "by" in step:
         return _BY_HAND
@@ -90,11 +90,13 @@ def _say_calls(expectation: Called) -> Text:
         return Text(f"You did not call {call}.", f"Δεν καλέσατε {call}.")
     if expectation.least and expectation.most is None:
         return Text(f"You called {call}.", f"Καλέσατε {call}.")
+    if not expectation.least:
+        return Text(f"You called {call} at most once.", f"Καλέσατε {call} το πολύ μία φορά.")
     return Text(f"You called {call} once.", f"Καλέσατε {call} μία φορά.")
 
 
 def _say_shop(expectation: InShop) -> Text:
-    english, greek = ["Your own system shows it right:"], ["Το δικό σας σύστημα το δείχνει σωστά:"]
+    english, greek = ["Your system shows the order correctly:"], ["Το σύστημά σας δείχνει σωστά την παραγγελία:"]
     if expectation.orders is not None:
         english.append(f"{expectation.orders} order")
         greek.append(f"{expectation.orders} παραγγελία")

@@ -33,19 +33,28 @@ VERDICTS: Final = {
     Verdict.NOT_TRIED: Text("not tried", "δεν δοκιμάστηκε"),
 }
 SEVERITIES: Final = {
-    Severity.LOSES_ORDERS: Text("loses orders", "χάνει παραγγελίες"),
+    Severity.LOSES_ORDERS: Text("loses orders", "χάνονται παραγγελίες"),
     Severity.COSTS_MONEY: Text("costs money", "κοστίζει χρήματα"),
-    Severity.ANNOYS: Text("annoys", "ενοχλεί"),
+    Severity.ANNOYS: Text("annoys", "μικρό πρόβλημα"),
+}
+# Greek words beside a number other than one.
+_PLURALS: Final = {
+    Verdict.PASSED: "πέρασαν",
+    Verdict.FAILED: "ΑΠΕΤΥΧΑΝ",
+    Verdict.NOT_CLAIMED: "δεν δηλώθηκαν",
+    Verdict.NOT_SEEN: "δεν φάνηκαν",
+    Verdict.NOT_TRIED: "δεν δοκιμάστηκαν",
 }
 _NOTICES: Final = {
     NoticeKind.OK: Text("ok", "εντάξει"),
     NoticeKind.WARNING: Text("warning", "προσοχή"),
     NoticeKind.WRONG: Text("WRONG", "ΛΑΘΟΣ"),
 }
-_WORD_WIDTH: Final = 15
+_WORD_WIDTH: Final = 18
 _ID_WIDTH: Final = 28
 _LONGEST_SHOWN: Final = 800
 _LONGEST_REQUEST: Final = 200
+_NOTHING_JUDGED: Final = 2
 
 
 class Console:
@@ -58,50 +67,71 @@ class Console:
         self._notices = 0
         self._results = 0
 
-    def show_marketplace(self, url: str, token: str, *, is_given: bool) -> None:
-        """Print the settings for the integration."""
-        self._echo(f"{self._say('Marketplace', 'Marketplace')}: {url}")
-        if not is_given:
-            hint = self._say(
-                f"Set the integration's base URL to {url} and its token to {token}; keep it with --shop-token.",
-                f"Βάλτε στη σύνδεση base URL {url} και token {token}· κρατήστε το με --shop-token.",
+    def show_marketplace(self, url: str, token: str) -> None:
+        """Print the settings for the integration: the marketplace's address, and the token or the option with it."""
+        self._echo(
+            self._say(
+                f"A marketplace for this run is at {url}. This is the integration's base URL; its token is {token}.",
+                f"Το marketplace της εκτέλεσης είναι στο {url}. Αυτό είναι το base URL· το token είναι {token}.",
             )
-            self._echo(hint)
+        )
 
     def show(self, report: Report) -> None:
         """Print the new notices and results of a report."""
         for notice in report.notices[self._notices :]:
             word = _NOTICES[notice.kind].in_language(self._language)
-            self._echo(f"{self._paint(word, notice.kind)}{in_one_line(notice.text.in_language(self._language))}")
+            first, *more = notice.text.in_language(self._language).split("\n")
+            self._echo(f"{self._paint(word, notice.kind)}{in_one_line(first)}")
+            for line in more:
+                self._echo(" " * _WORD_WIDTH + in_one_line(line))
         self._notices = len(report.notices)
         for result in report.results[self._results :]:
             if result.verdict is not Verdict.NOT_CLAIMED:
                 self._echo(self._line(result))
         self._results = len(report.results)
 
-    def show_end(self, report: Report, before: Report | None) -> None:
-        """Print the findings of failed checks, what changed since an earlier run, and the counts."""
+    def show_end(self, report: Report, before: Report | None, *, is_own: bool) -> None:
+        """Print the findings of failed checks, the differences to an earlier run, and the counts. `is_own`: the
+        marketplace ended with the run."""
         for result in report.results:
-            if result.findings or (result.known and result.fails_the_run):
+            if result.needs_attention:
                 self._echo("")
-                self._echo(render_failure(result, self._language))
+                self._echo(render_failure(result, report.command, self._language))
+        if any(exchange.kind == "call" for result in report.results for exchange in result.list_exchanges()):
+            self._show_hint(is_own=is_own)
         if before is not None:
             self._show_changes(before, report)
         if report.stopped is not None:
             self._echo("")
             self._echo(report.stopped.in_language(self._language))
+        if report.results:
+            self._show_counts(report)
+
+    def _show_hint(self, *, is_own: bool) -> None:
+        """Explain the curl lines."""
+        hint = Text("In the curl lines, TOKEN is the shop's token.", "Στις γραμμές curl, TOKEN είναι το token.")
+        ended = Text(
+            " The marketplace of this run has ended: to repeat them, start kalathi serve.",
+            " Το marketplace αυτής της εκτέλεσης τελείωσε: για επανάληψη ξεκινήστε kalathi serve.",
+        )
+        self._echo("")
+        self._echo(hint.in_language(self._language) + (ended.in_language(self._language) if is_own else ""))
+
+    def _show_counts(self, report: Report) -> None:
         counts = report.count()
-        shown = [f"{number} {VERDICTS[verdict].in_language(self._language)}" for verdict, number in counts.items()]
-        if shown:
-            self._echo("")
-            self._echo(", ".join(shown))
+        shown = [f"{number} {_count_word(verdict, number, self._language)}" for verdict, number in counts.items()]
+        self._echo("")
+        self._echo(", ".join(shown))
         if counts.get(Verdict.NOT_SEEN) and not report.has_probe:
+            number = counts[Verdict.NOT_SEEN]
             self._echo(
                 self._say(
-                    "With --probe, the checks that were not seen can be judged too.",
-                    "Με --probe κρίνονται και οι έλεγχοι που δεν φάνηκαν.",
+                    f"{number} checks were not seen, because only your own system shows the result: give --probe.",
+                    f"{number} έλεγχοι δεν φάνηκαν, γιατί το αποτέλεσμα φαίνεται μόνο στο σύστημά σας: δώστε --probe.",
                 )
             )
+        if report.exit_status == _NOTHING_JUDGED:
+            self._echo(self._say("No check could be judged.", "Κανένας έλεγχος δεν μπόρεσε να κριθεί."))
 
     def _show_changes(self, before: Report, after: Report) -> None:
         changes = compare(before, after)
@@ -132,8 +162,15 @@ class Console:
         click.echo(text, err=self._to_error)
 
 
-def render_failure(result: CheckResult, language: str) -> str:
-    """Render the findings of a check: the consequence, expected beside seen, the exchanges, and how to repeat it."""
+def _count_word(verdict: Verdict, number: int, language: str) -> str:
+    """Return the word of a verdict beside a number."""
+    word = _PLURALS.get(verdict) if number != 1 and language == "el" else None
+    return word or VERDICTS[verdict].in_language(language)
+
+
+def render_failure(result: CheckResult, command: str, language: str) -> str:
+    """Render the findings of a check: the consequence, expected beside seen, the exchanges, and how to repeat it.
+    `command` repeats the run."""
 
     def say(en: str, el: str) -> str:
         return Text(en, el).in_language(language)
@@ -152,7 +189,7 @@ def render_failure(result: CheckResult, language: str) -> str:
         lines.append(
             f"  {say('expected', 'αναμενόταν'):{width}}  {in_one_line(finding.expected.in_language(language))}"
         )
-        lines.append(f"  {say('seen', 'φάνηκε'):{width}}  {in_one_line(finding.seen.in_language(language))}")
+        lines.append(f"  {say('seen', 'βρέθηκε'):{width}}  {in_one_line(finding.seen.in_language(language))}")
         for exchange in finding.exchanges:
             status = exchange.status or say("no answer", "καμία απάντηση")
             lines.append(f"    {exchange.at[11:19]}  {in_one_line(exchange.line)}  {status}")
@@ -165,11 +202,11 @@ def render_failure(result: CheckResult, language: str) -> str:
     if result.codes:
         lines.append(f"  {say('orders', 'παραγγελίες')}: {', '.join(result.codes[:5])}")
     section = say("section {} of docs/contract.md", "ενότητα {} του docs/contract.md").format(result.section)
-    lines.append(f"  {say('see', 'δείτε')}: {section}; {result.source}")
+    lines.append(f"  {say('why this check', 'γιατί αυτός ο έλεγχος')}: {result.source} ({section})")
     if result.fell:
-        lines.append(f"  {say('fell here too', 'έπεσαν κι αυτά εδώ')}: {', '.join(result.fell)}")
-    lines.append(f"  {say('repeat', 'επανάληψη')}: kalathi checkup --only {result.id} ...")
-    if any(exchange.kind == "webhook" for finding in result.findings for exchange in finding.exchanges):
+        lines.append(f"  {say('others with this fault', 'το έπαθαν κι άλλοι')}: {', '.join(result.fell)}")
+    lines.append(f"  {say('repeat', 'επανάληψη')}: {escape_controls(command)} --only {result.id}")
+    if any(exchange.kind == "webhook" for exchange in result.list_exchanges()):
         whole = say(
             "The webhooks' bodies, as curl lines: --html FILE", "Τα σώματα των webhooks, ως γραμμές curl: --html FILE"
         )
@@ -192,7 +229,9 @@ def render_checks(checks: "Sequence[PlannedCheck]", language: str) -> str:
         )
         for planned in checks
     ]
-    return render_table(("check", "claim", "severity", "what holds"), rows)
+    greek = ("έλεγχος", "δυνατότητα", "συνέπεια", "σε μια σωστή διασύνδεση")
+    english = ("check", "claim", "severity", "in a correct integration")
+    return render_table(greek if language == "el" else english, rows)
 
 
 def check_files(*names: str) -> None:
@@ -203,12 +242,17 @@ def check_files(*names: str) -> None:
     for name in files:
         if name != _STANDARD_OUTPUT and not Path(name).absolute().parent.is_dir():
             raise ValueError(f"{name}: there is no folder {Path(name).parent}.")
+        if Path(name).is_dir():
+            raise ValueError(f"{name} is a folder: give a file.")
 
 
 def write_reports(report: Report, junit: str, json_file: str, html: str, language: str) -> None:
     """Write the files. Raises OSError."""
     if junit:
-        _write(junit, render_junit([case_of(result) for result in report.results], suite="kalathi checkup"))
+        wrong = [notice for notice in report.notices if notice.kind is NoticeKind.WRONG]
+        cases = [Case(f"set-up: {notice.topic}", Result.FAILED, notice.text.en) for notice in wrong]
+        cases += [make_case(result) for result in report.results]
+        _write(junit, render_junit(cases, suite="kalathi checkup"))
     if json_file:
         import msgspec
 
@@ -219,13 +263,13 @@ def write_reports(report: Report, junit: str, json_file: str, html: str, languag
         _write(html, render_page(report, language))
 
 
-def case_of(result: CheckResult) -> Case:
+def make_case(result: CheckResult) -> Case:
     """Return the result of a check as a test case."""
-    texts = [f"{finding.expected.en}: {finding.seen.en}" for finding in result.findings]
+    texts = [f"Expected: {finding.expected.en}. Seen: {finding.seen.en}" for finding in result.findings]
     output = tuple(exchange.curl for finding in result.findings for exchange in finding.exchanges)
     if result.fails_the_run:
         reason = "; ".join(texts) or f"It is known ({result.comment}), but it does not fail any more."
-        return Case(result.id, Result.FAILED, f"{result.consequence.en} {reason}", output, result.duration_seconds)
+        return Case(result.id, Result.FAILED, f"{reason}. {result.consequence.en}", output, result.duration_seconds)
     if result.verdict in {Verdict.PASSED, Verdict.WARNED}:
         return Case(result.id, Result.PASSED, "", output, result.duration_seconds)
     reason = result.comment if result.known else result.reason.en if result.reason else result.verdict

@@ -308,11 +308,10 @@ async def _serve(settings: Settings, sockets: _Sockets, start: _Start, ready: Ca
             also=sockets.watch,
             cut_off_extension=extension,
             ending=marketplace.hang_up,
+            closing=None if checkups is None else checkups.close,
             has_websockets=True,
         )
     finally:
-        if checkups is not None:
-            await checkups.close()
         await marketplace.stop()
 
 

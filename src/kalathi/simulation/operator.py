@@ -10,7 +10,7 @@ import niquests
 
 from kalathi.contract.codec import encode
 from kalathi.merchant.client.transport import environment
-from kalathi.operator_calls import add_query, find_wait, read_refusal, report_unreachable
+from kalathi.operator_calls import add_query, find_wait, read_refusal, report_stranger, report_unreachable
 
 _SECONDS: Final = 30.0
 
@@ -152,7 +152,10 @@ class OperatorClient:
         answer = response.content or b""
         if response.status_code not in {200, 201}:
             raise read_refusal(answer, response.status_code)
-        decoded: dict[str, Any] = msgspec.json.decode(answer)
+        try:
+            decoded: dict[str, Any] = msgspec.json.decode(answer)
+        except msgspec.DecodeError:
+            raise report_stranger(self.url) from None
         return decoded
 
 

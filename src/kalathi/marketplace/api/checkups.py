@@ -9,6 +9,7 @@ from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, invalid_parameter
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
+from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.sandbox import store
 from kalathi.marketplace.sandbox.checkup_report import Report
 from kalathi.marketplace.sandbox.recipes import Progress
@@ -18,8 +19,6 @@ from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.web.sample_webhooks import render_sample
 from kalathi.marketplace.webhooks.answer import explanation_of
 
-CHECKUP: Final = "checkup"
-RECIPE: Final = "recipe:"
 _LONGEST_ANSWER: Final = 2000
 
 
@@ -54,7 +53,7 @@ async def try_webhook(context: Context, call: Call) -> Reply:
         200,
         encode(
             TriedWebhook(
-                url=answer.url,
+                url=mask_url(answer.url),
                 status=answer.status,
                 error=answer.error,
                 explanation=explanation_of(answer.error),
@@ -67,22 +66,22 @@ async def try_webhook(context: Context, call: Call) -> Reply:
 
 async def show_checkup(context: Context, call: Call) -> Reply:
     """Show the report of the shop's last checkup, also while it runs."""
-    return await _show(context, call, CHECKUP)
+    return await _show(context, call, store.CHECKUP)
 
 
 async def put_checkup(context: Context, call: Call) -> Reply:
     """Store the report of a checkup. `kalathi checkup` does so after each check, and the page follows it."""
-    return await _put(context, call, CHECKUP)
+    return await _put(context, call, store.CHECKUP)
 
 
 async def show_recipe(context: Context, call: Call) -> Reply:
     """Show the progress of a recipe."""
-    return await _show(context, call, RECIPE + call.path["name"])
+    return await _show(context, call, store.RECIPE + call.path["name"])
 
 
 async def put_recipe(context: Context, call: Call) -> Reply:
     """Store the progress of a recipe. `kalathi recipe` does so after each step, and continues from it."""
-    return await _put(context, call, RECIPE + call.path["name"])
+    return await _put(context, call, store.RECIPE + call.path["name"])
 
 
 async def _show(context: Context, call: Call, name: str) -> Reply:

@@ -213,7 +213,7 @@ _SEVERITIES: Final[Mapping[str, str]] = {
     Severity.ANNOYS: "Annoys",
 }
 _NOTICES: Final[Mapping[str, str]] = {
-    NoticeKind.OK: "In order",
+    NoticeKind.OK: "OK",
     NoticeKind.WARNING: "Warning",
     NoticeKind.WRONG: "Wrong",
 }

@@ -1,6 +1,7 @@
 """Checks of a shop's integration, as data. A scenario with a table `[check]` is a check: its steps of the shop are then
 waited for instead of played, and its `expect` steps are judged (docs/checkup.md)."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
@@ -70,9 +71,9 @@ class Expectation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 class Answered(Expectation, frozen=True, kw_only=True, tag="answered"):
     """Every webhook of the check, or of one event type, was answered with 200 in time. Without `exactly`, any status
-    from 200 to 299 is enough, because one check of its own judges the exact status. With `at_once`, the first attempt
-    must succeed; otherwise a later one may. `within_seconds` is the longest time for an answer; the marketplace's own
-    limit, by default ten seconds, applies in any case."""
+    from 200 to 299 is enough, because the check `exactly_200` judges the exact status. With `at_once`, the first
+    attempt must succeed; otherwise a later one may. `within_seconds` is the longest time for an answer, in
+    addition to the marketplace's own limit (by default ten seconds)."""
 
     event: str | None = None
     exactly: bool = False
@@ -129,17 +130,17 @@ SHOP_STEPS: Final = frozenset(
 )
 
 
-def is_expectation(step: dict[str, Any]) -> bool:
+def is_expectation(step: Mapping[str, Any]) -> bool:
     """Whether a step is an `expect` step, which a played scenario skips."""
     return "expect" in step
 
 
-def read_expectation(step: dict[str, Any]) -> AnyExpectation:
+def read_expectation(step: Mapping[str, Any]) -> AnyExpectation:
     """Return the expectation of an `expect` step. Raises msgspec.ValidationError."""
     expectation: AnyExpectation = msgspec.convert(step, AnyExpectation, strict=False)
     return expectation
 
 
-def is_waited_for(step: dict[str, Any]) -> bool:
+def is_waited_for(step: Mapping[str, Any]) -> bool:
     """Whether a check waits for this step instead of playing it."""
     return step.get("do") in SHOP_STEPS and "by" not in step and not step.get("refused")

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -19,6 +19,9 @@ class Verdict(StrEnum):
     NOT_CLAIMED = "not_claimed"
     NOT_SEEN = "not_seen"
     NOT_TRIED = "not_tried"
+
+
+_JUDGED: Final = frozenset({Verdict.PASSED, Verdict.FAILED, Verdict.WARNED})
 
 
 class Text(Struct, frozen=True):
@@ -74,6 +77,10 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     comment: str = ""
     duration_seconds: float = 0.0
 
+    def list_exchanges(self) -> list[Exchange]:
+        """Return the exchanges of all findings."""
+        return [exchange for finding in self.findings for exchange in finding.exchanges]
+
     @property
     def needs_attention(self) -> bool:
         """Whether a person should read about this check: it has findings, or it fails the run."""
@@ -95,16 +102,20 @@ class NoticeKind(StrEnum):
     WRONG = "wrong"
 
 
+Topic = Literal["receiver", "returns", "callback", "clock", "faults", "products", "probe"]
+
+
 class Notice(Struct, frozen=True, kw_only=True):
     """A finding of the preflight, which is about the set-up and never a failure of the integration."""
 
     kind: NoticeKind
-    topic: Literal["receiver", "answer", "returns", "callback", "clock", "products", "probe"]
+    topic: Topic
     text: Text
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """A whole run. `notices` are those of the preflight. While it runs, `ended_at` is null and `results` grows."""
+    """A whole run. `notices` are those of the preflight. While it runs, `ended_at` is null and `results` grows.
+    `command` with `--only CHECK` after it repeats one check."""
 
     shop_id: str
     webhook_url: str
@@ -112,6 +123,7 @@ class Report(Struct, frozen=True, kw_only=True):
     seed: str
     has_probe: bool
     planned: int
+    command: str = "kalathi checkup"
     began_at: datetime
     ended_at: datetime | None = None
     notices: tuple[Notice, ...] = ()
@@ -126,10 +138,12 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """Return 0 if all claimed checks passed, 1 if one failed or the run was stopped, 2 if the set-up is wrong."""
-        if not self.is_set_up:
-            return 2
-        return int(self.stopped is not None or any(result.fails_the_run for result in self.results))
+        """Return 0 if no judged check failed, 1 if one failed or the run was stopped, 2 if the set-up is wrong or no
+        check could be judged."""
+        if self.stopped is not None or any(result.fails_the_run for result in self.results):
+            return 1
+        is_judged = any(result.verdict in _JUDGED for result in self.results)
+        return 0 if self.is_set_up and is_judged else 2
 
     def count(self) -> "dict[Verdict, int]":
         """Return the number of results by verdict; verdicts without results are left out."""

@@ -137,14 +137,41 @@ class ScenarioPlayer:
         steps remain."""
         await self._check_requirements(scenario, shop_id)
         _check_names(scenario)
-        cast = _Cast(shop_id, list(section.orders), list(section.returns))
-        for code in cast.orders:
+        cast = await self._find_cast(shop_id, section)
+        injects = bool(scenario.faults) and not cast.orders
+        try:
+            if injects:
+                await self._webhooks.inject(scenario, shop_id)
+            if not cast.orders:
+                cast.orders.append(await self._stock_and_place(scenario, shop_id))
+            played = await self._play_steps(scenario, section, cast)
+        except DomainError:
+            if injects:
+                await self._webhooks.end_faults(scenario, shop_id)
+            raise
+        found = [(await self._order(code)).order for code in cast.orders]
+        asked = [(await self._returns.find(code)).returned for code in cast.returns]
+        return Played(
+            scenario=scenario.name,
+            shop_id=shop_id,
+            orders=[PlayedOrder(code=order.code, state=order.state) for order in found],
+            returns=[PlayedReturn(code=entry.return_code, state=entry.state) for entry in asked],
+            steps=played,
+            now=athens(self._clock.now()),
+        )
+
+    async def _find_cast(self, shop_id: str, section: Section) -> _Cast:
+        """Return the orders and returns of the earlier sections. Raises NOT_FOUND, INVALID_PARAMETER."""
+        for code in section.orders:
             if (await self._order(code)).order.shop_id != shop_id:
                 raise invalid_parameter(f"orders: {code} is not an order of shop {shop_id}.")
-        if not cast.orders:
-            if scenario.faults:
-                await self._webhooks.inject(scenario, shop_id)
-            cast.orders.append(await self._stock_and_place(scenario, shop_id))
+        for code in section.returns:
+            if (await self._returns.find(code)).returned.shop_id != shop_id:
+                raise invalid_parameter(f"returns: {code} is not a return of shop {shop_id}.")
+        return _Cast(shop_id, list(section.orders), list(section.returns))
+
+    async def _play_steps(self, scenario: Scenario, section: Section, cast: _Cast) -> list[PlayedStep]:
+        """Play the steps of a section. Raises the error of a step with the step's number."""
         played = []
         for number, step in list(enumerate(scenario.steps, start=1))[section.first : section.end]:
             if is_expectation(step):
@@ -156,16 +183,7 @@ class ScenarioPlayer:
                 raise DomainError(
                     error.code, *(StepRefused(number, action, reason) for reason in error.reasons)
                 ) from None
-        found = [(await self._order(code)).order for code in cast.orders]
-        asked = [(await self._returns.find(code)).returned for code in cast.returns]
-        return Played(
-            scenario=scenario.name,
-            shop_id=shop_id,
-            orders=[PlayedOrder(code=order.code, state=order.state) for order in found],
-            returns=[PlayedReturn(code=entry.return_code, state=entry.state) for entry in asked],
-            steps=played,
-            now=athens(self._clock.now()),
-        )
+        return played
 
     async def _stock_and_place(self, scenario: Scenario, shop_id: str) -> str:
         """Add the stock of the scenario's order, and place it. Return its code."""

@@ -17,13 +17,14 @@ class Turn(StrEnum):
 
 
 class Tick(Struct, frozen=True, kw_only=True):
-    """A step of a recipe with its outcome. `is_done` once it was seen; `seen` says what was seen, also if it differs
-    from what was expected."""
+    """A step of a recipe with its outcome. `is_done` once it was seen as expected, `is_unseen` if it cannot be seen,
+    for example without a probe. `seen` is the other outcome, or the reason."""
 
     step: int
     turn: Turn
     say: Text
     is_done: bool = False
+    is_unseen: bool = False
     seen: Text | None = None
 
 

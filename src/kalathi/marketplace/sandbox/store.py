@@ -10,6 +10,9 @@ from kalathi.marketplace.kernel.storage.changes import Delete, Insert, Value
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.sandbox.faults import Faults
 
+# The names of a shop's documents: the report of the last checkup, and the progress of each recipe.
+CHECKUP: Final = "checkup"
+RECIPE: Final = "recipe:"
 _MARKETPLACE: Final = "faults"
 _SHOP: Final = "shop:"
 

@@ -1,6 +1,6 @@
 """The page of a shop's checkup: the report of the last run, live while it runs, and the progress of recipes."""
 
-from typing import Any, Final
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,8 +15,7 @@ from kalathi.marketplace.sandbox.checkup_report import Report
 from kalathi.marketplace.sandbox.recipes import Progress
 from kalathi.marketplace.shops.commands import find_shop
 
-CHECKUP: Final = "checkup"
-RECIPE: Final = "recipe:"
+T = TypeVar("T")
 
 
 async def show_checkup(visit: Visit) -> Answer:
@@ -26,16 +25,16 @@ async def show_checkup(visit: Visit) -> Answer:
 
     def query(view: View) -> dict[str, Any]:
         shop = find_shop(view, shop_id)
-        report = store.load_document(view, shop.id, CHECKUP)
-        recipes = store.load_documents(view, shop.id, RECIPE)
+        report = store.load_document(view, shop.id, store.CHECKUP)
+        recipes = [_decode(document, Progress) for document in store.load_documents(view, shop.id, store.RECIPE)]
         return {
             "shop": shop,
-            "report": None if report is None else msgspec.json.decode(report, type=Report),
-            "recipes": [msgspec.json.decode(document, type=Progress) for document in recipes],
+            "report": None if report is None else _decode(report, Report),
+            "recipes": [progress for progress in recipes if progress is not None],
         }
 
     content = await visit.context.database.read_list(query)
-    can_start = visit.context.start_checkup is not None
+    can_start = visit.context.start_checkup is not None and visit.context.request_log is not None
     return Shown("operator/checkup.html", content | {"seen": mark_place(visit, "checkup"), "can_start": can_start})
 
 
@@ -49,6 +48,14 @@ async def start_checkup(visit: Visit) -> Answer:
     shop = await visit.context.database.read(lambda view: find_shop(view, shop_id))
     await start(shop.id)
     return See(f"/operator/shops/{shop.id}/checkup", done="checkup")
+
+
+def _decode(document: bytes, kind: type[T]) -> T | None:
+    """Decode a stored document; None if another version of Kalathi wrote it in another form."""
+    try:
+        return msgspec.json.decode(document, type=kind)
+    except msgspec.ValidationError:
+        return None
 
 
 def _check_sandbox(visit: Visit) -> None:
