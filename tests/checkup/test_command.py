@@ -184,6 +184,13 @@ async def test_a_wrong_option_ends_with_status_2_and_a_sentence(arguments: tuple
     assert sentence in error
 
 
+async def test_a_mistake_beside_a_json_file_is_said_in_words() -> None:
+    status, _, error = await kalathi("checkup", "--json", "report.json", "--patience", "soon")
+    assert status == 2
+    assert "'soon' is not a valid float range" in error
+    assert "errors" not in error
+
+
 async def test_the_products_and_the_checks_are_printed_without_a_marketplace() -> None:
     status, out, _ = await kalathi("checkup", "--products", "-", "--seed", "K3F9", "--only", "limited_stock")
     assert status == 0

@@ -36,6 +36,21 @@ URL = "postgresql://u:s3cret@db/kalathi"
         ),
         (["listen", "--token", "s3cret"], ["listen"], {"KALATHI_OPERATOR_TOKEN": "s3cret"}),
         (["mcp", "--token", "s3cret"], ["mcp"], {"KALATHI_OPERATOR_TOKEN": "s3cret"}),
+        (
+            ["checkup", "--token", "s3cret", "--shop-token", "s3cret", "--webhook-url", "http://u:s3cret@shop/hook"],
+            ["checkup"],
+            {
+                "KALATHI_OPERATOR_TOKEN": "s3cret",
+                "KALATHI_SHOP_TOKEN": "s3cret",
+                "KALATHI_WEBHOOK_URL": "http://u:s3cret@shop/hook",
+            },
+        ),
+        (
+            ["checkup", "--webhook-url", "http://shop/hook", f"--probe={URL}"],
+            ["checkup", "--webhook-url", "http://shop/hook"],
+            {"KALATHI_PROBE": URL},
+        ),
+        (["recipe", "accept", "--token", "s3cret"], ["recipe", "accept"], {"KALATHI_OPERATOR_TOKEN": "s3cret"}),
     ],
 )
 def test_a_long_running_command_gets_secrets_as_variables(

@@ -293,6 +293,13 @@ async def test_the_faults_of_a_scenario_end_and_those_of_the_shop_stay(market: M
     assert await market.operate("GET", path) == {"seed": 7, "rules": [own], "rough": False}
 
 
+async def test_the_faults_of_a_scenario_end_if_one_of_its_steps_is_refused(market: Market, shop: Shop) -> None:
+    path = f"/marketplace/shops/{shop.id}/faults"
+    without_window = {"shop_id": shop.id, "set": {"order.store_pickup": True}}
+    await market.operate("POST", "/marketplace/scenarios/accept_503", without_window, status=422)
+    assert (await market.operate("GET", path))["rules"] == []
+
+
 async def test_an_unknown_and_a_forged_webhook_are_sent_as_any_other(market: Market, shop: Shop) -> None:
     played = await _play(market, shop, "unknown_event")
     forged = await _play(market, shop, "forged_event")

@@ -1,4 +1,4 @@
-"""What a check has seen: the order or return, its webhooks and their answers, the shop's calls, the probe."""
+"""The evidence of a check: the order or return, its webhooks with their answers, the shop's calls, and the probe."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

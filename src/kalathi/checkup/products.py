@@ -1,4 +1,4 @@
-"""The products of a run: every check has products of its own, so that no check disturbs another."""
+"""The products of a run. Each check uses its own products, so that no check disturbs another."""
 
 import csv
 import io

@@ -66,13 +66,19 @@ class _CommandLine(click.Group):
         try:
             result = super().invoke(context)
         except click.UsageError as error:
-            if not self._reports_json:
+            if not self._reports_json or _writes_json_file(error.ctx):
                 raise
             echo_json({"errors": [{"code": "usage", "messages": [error.format_message()]}]}, err=True)
             context.exit(error.exit_code)
         if problem := OUTPUT.problem():
             fail(problem)
         return result
+
+
+def _writes_json_file(context: click.Context | None) -> bool:
+    """Whether --json names a file for the command's report, so that messages are for a person."""
+    options = context.command.params if context else []
+    return any("--json" in option.opts and not getattr(option, "is_flag", False) for option in options)
 
 
 @click.group(cls=_CommandLine, context_settings={"help_option_names": ["-h", "--help"]})

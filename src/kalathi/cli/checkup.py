@@ -1,4 +1,4 @@
-"""`kalathi checkup`: play the marketplace against a shop's integration, and report what it does wrong."""
+"""`kalathi checkup`: play the marketplace against a shop's integration, and report its faults."""
 
 import asyncio
 import sys
@@ -40,10 +40,11 @@ _STANDARD_OUTPUT: Final = "-"
 @click.option(
     "--webhook-url", envvar="KALATHI_WEBHOOK_URL", default="", help="The integration's URL for order webhooks."
 )
-@click.option("--returns-url", default="", help="Its URL for return webhooks.")
+@click.option("--returns-url", envvar="KALATHI_RETURNS_URL", default="", help="Its URL for return webhooks.")
 @shop_option
 @click.option(
     "--shop-token",
+    envvar="KALATHI_SHOP_TOKEN",
     default="",
     help=f"The API token that the integration uses, if the marketplace is our own. Default: {OWN_TOKEN}.",
 )
@@ -63,6 +64,7 @@ _STANDARD_OUTPUT: Final = "-"
 @click.option("--known", type=click.Path(path_type=Path), help="A TOML file with the failures that you accept.")
 @click.option(
     "--probe",
+    envvar="KALATHI_PROBE",
     default="",
     help="How to read the shop's own system: a URL, command:..., woocommerce:URL, merchant:FOLDER, a database.",
 )
@@ -96,7 +98,7 @@ _STANDARD_OUTPUT: Final = "-"
 )
 @market_options
 def checkup(data: Path, url: str, token: str, **given: Any) -> None:
-    """Play the marketplace against a running integration, and report what would lose an order, cost money or annoy.
+    """Play the marketplace against a running integration, and report faults that lose orders, cost money or annoy.
 
     Without --shop, --url and --token it starts a marketplace of its own. Ends with 0 if all claimed checks passed, with
     1 if one failed, with 2 if the set-up is wrong or nothing could be judged.

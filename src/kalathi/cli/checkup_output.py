@@ -1,4 +1,4 @@
-"""What `kalathi checkup` prints: its progress, its findings, and its files."""
+"""The output of `kalathi checkup`: progress, findings, and files."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -21,8 +21,10 @@ _SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "merchant": frozenset({"--token", "--secrets", "--hand-over-secret"}),
     "listen": frozenset({"--token"}),
     "mcp": frozenset({"--token"}),
+    "checkup": frozenset({"--token", "--shop-token"}),
+    "recipe": frozenset({"--token"}),
 }
-_ADDRESSES: Final = frozenset({"--database", "--webhook-proxy", "--stock"})
+_ADDRESSES: Final = frozenset({"--database", "--webhook-proxy", "--stock", "--probe", "--webhook-url", "--returns-url"})
 _USER_INFO: Final = re.compile(r"://[^:/@]*:(.*)@")
 _SHORTEST_PIECE: Final = 3
 _PARAMETER: Final = re.compile(r"[?&\s](?:ssl)?password=([^&\s]*)")

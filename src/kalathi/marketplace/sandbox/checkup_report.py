@@ -1,4 +1,4 @@
-"""The report of a checkup: what `kalathi checkup` found, as data. The terminal, the files and the page render it."""
+"""The report of a checkup, as data. The terminal, the files and the page render it."""
 
 from datetime import datetime
 from enum import StrEnum
