@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from kalathi.checkup.evidence import ProbeAnswer
+from kalathi.checkup.probes import read_answer
 from kalathi.contract.signatures import secret_text, sign_headers
 from tests.e2e.processes import Caller, calling, running, serve
 from tests.e2e.test_docs import run_blocks
@@ -147,6 +150,26 @@ async def _state(caller: Caller, code: str) -> str:
     return state
 
 
+def test_the_probe_of_the_php_page_answers_as_a_checkup_reads_it(tmp_path: Path) -> None:
+    [block] = re.findall(
+        r"```php\n(<\?php\n// probe\.php .*?)```", (ROOT / "docs/php.md").read_text("utf-8"), re.DOTALL
+    )
+    (tmp_path / "probe.php").write_text(block, "utf-8")
+    shop = {"orders": {"261130-1": {"state": "accepted", "total": 20.8}}, "stock": {"A+1": 3}}
+
+    def ask(query: str) -> ProbeAnswer:
+        # The command line has no query, so it is set as a web server sets it.
+        start = "parse_str($_SERVER['QUERY_STRING'] = $argv[1], $_GET); require 'probe.php';"
+        done = subprocess.run(["php", "-r", start, "--", query], cwd=tmp_path, capture_output=True, check=True)
+        return read_answer(done.stdout, "probe.php")
+
+    assert ask("order=261130-1") == ProbeAnswer(orders=0, stock={})
+    (tmp_path / "shop.json").write_text(json.dumps(shop), "utf-8")
+    found = ProbeAnswer(orders=1, state="accepted", total=20.8, stock={"A+1": 3, "B": 0})
+    assert ask("order=261130-1&sku=A%2B1&sku=B") == found
+    assert ask("sku=B") == ProbeAnswer(orders=0, stock={"B": 0})
+
+
 async def test_the_blocks_of_the_php_page_work(tmp_path: Path) -> None:
     text = (ROOT / "docs/php.md").read_text("utf-8")
     market, receiver = str(free_port()), str(free_port())
@@ -159,6 +182,8 @@ async def test_the_blocks_of_the_php_page_work(tmp_path: Path) -> None:
             (tmp_path / "kalathi.toml").write_text(block, "utf-8")
         elif language == "bash":
             script.append(block)
+        elif named := re.match(r"<\?php\n// (\w+\.php) ", block):
+            (tmp_path / named[1]).write_text(block, "utf-8")
         else:
             (tmp_path / f"block{number}.php").write_text(block, "utf-8")
             script.append(f"php block{number}.php")
@@ -168,6 +193,7 @@ async def test_the_blocks_of_the_php_page_work(tmp_path: Path) -> None:
     assert (tmp_path / "voucher.pdf").read_bytes().startswith(b"%PDF")
     assert "4: Περιορισμένα τεμάχια, with available_quantity" in out
     assert "\nrejected\n" in out
+    assert "\n2 passed\n" in out
     assert out.endswith("The signature is missing, wrong or too old.\nnot signed\n"), out
     events = [json.loads(path.read_bytes()) for path in (tmp_path / "events").iterdir()]
     assert [event["event_type"] for event in events].count("new_order") >= 2

@@ -35,10 +35,14 @@ class Probe(Protocol):
 
 
 def read_answer(content: bytes | str, what: str) -> ProbeAnswer:
-    """Read a probe's JSON. Unknown members are ignored. Raises ProbeError."""
+    """Read a probe's JSON. Unknown members are ignored, and an empty list is an empty `stock`, as PHP writes it. Raises
+    ProbeError."""
     try:
-        return msgspec.json.decode(content, type=ProbeAnswer, strict=False)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        decoded = msgspec.json.decode(content)
+        if isinstance(decoded, dict) and decoded.get("stock") in ([], None):
+            decoded.pop("stock", None)
+        return msgspec.convert(decoded, ProbeAnswer, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         text = content if isinstance(content, str) else content.decode("utf-8", "replace")
         raise ProbeError(
             f'{what} must answer with JSON such as {{"orders": 1, "state": "accepted", "total": 20.8, "stock": {{"A": 3'

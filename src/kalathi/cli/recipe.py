@@ -53,7 +53,9 @@ class Options(NamedTuple):
     help="Write the products as CSV; - prints them, and nothing else.",
 )
 @click.option("--yes", is_flag=True, help="Confirm the steps that the marketplace cannot see.")
-@click.option("--probe", envvar="KALATHI_PROBE", default="", help="How to read the shop's own system, as in kalathi checkup.")
+@click.option(
+    "--probe", envvar="KALATHI_PROBE", default="", help="How to read the shop's own system, as in kalathi checkup."
+)
 @click.option("--language", type=click.Choice(["en", "el"]), default="en", show_default=True, help="Language.")
 @operator_options
 def recipe(name: str | None, shop_id: str, data: Path, url: str, token: str, as_json: bool, **given: Any) -> None:
