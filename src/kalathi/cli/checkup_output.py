@@ -109,7 +109,9 @@ class Console:
 
     def _show_hint(self, *, is_own: bool) -> None:
         """Explain the curl lines."""
-        hint = Text("In the curl lines, TOKEN is the shop's token.", "Στις γραμμές curl, TOKEN είναι το token.")
+        hint = Text(
+            "In the curl lines, TOKEN is the shop's token.", "Στις γραμμές curl, TOKEN είναι το token του καταστήματος."
+        )
         ended = Text(
             " The marketplace of this run has ended: to repeat them, start kalathi serve.",
             " Το marketplace αυτής της εκτέλεσης τελείωσε: για επανάληψη ξεκινήστε kalathi serve.",
