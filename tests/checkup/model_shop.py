@@ -325,6 +325,9 @@ class ModelShop:
             answer["tracking_codes"] = last.tracking_codes
         return answer
 
+    def stop(self) -> None:
+        """End the shop's own threads, if it has any."""
+
 
 class Handler(BaseHTTPRequestHandler):
     """POST is a webhook, GET the probe."""
@@ -356,7 +359,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads = False  # The end waits for the answers in progress, so that no thread lives on in another test.
     request_queue_size = 64
 
 
@@ -372,3 +375,4 @@ def serve(shop: ModelShop) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+            shop.stop()

@@ -20,6 +20,8 @@ _WORDS: Final = {
     "hand_over": "the courier has picked the order up",
     "deliver": "the order is delivered",
 }
+# The first word of the connector's own line about a transition, by its event.
+_SAID: Final = {"accept": "accepted", "reject": "rejected", "issue_voucher": "printed"}
 _COLOURS: Final = {"customer": "magenta", _MARKETPLACE: "cyan", "courier": "yellow", "printer": "green"}
 
 
@@ -74,15 +76,15 @@ class Story:
             delivery = deliveries.get(version)
             if delivery and delivery["state"] == "pending":
                 return  # Print a transition together with its webhook, and a voucher together with its printing.
-            if entry["event"] == "issue_voucher" and not self.connector_line(code, "printed"):
-                return
+            if (said := _SAID.get(entry["event"])) and not self.connector_line(code, said):
+                return  # The connector's own line comes a moment later, with the reason or the file.
             self._told[code] = version
             self._report_move(shop_name, code, entry["event"], detail["order"])
             if delivery:
                 status = delivery["attempts"][-1]["status"] if delivery["attempts"] else "no URL"
                 self.step(_MARKETPLACE, shop_name, f"webhook {delivery['event_type']}, answered {status}", code)
-            if entry["event"] == "issue_voucher" and (path := self.connector_line(code, "printed")):
-                self.step(shop_name, "printer", path, code)
+            if entry["event"] == "issue_voucher":
+                self.step(shop_name, "printer", self.connector_line(code, "printed"), code)
 
     def _report_move(self, shop_name: str, code: str, event: str, order: dict[str, Any]) -> None:
         words = _WORDS.get(event, event)
@@ -90,7 +92,7 @@ class Story:
             codes = ", ".join(order["courier_tracking_codes"])
             self.step("courier", _MARKETPLACE, f"{words}: {codes}", code)
         elif event in {"accept", "reject"}:
-            reason = self.connector_line(code, f"{event}ed")
-            self.step(shop_name, _MARKETPLACE, f"{event} ({reason})" if reason else f"{event}: {words}", code)
+            reason = self.connector_line(code, _SAID[event])
+            self.step(shop_name, _MARKETPLACE, f"{event} ({reason})", code)
         elif event != "place":  # The customer's line has already been printed.
             self.step(_MARKETPLACE, _MARKETPLACE, words, code)

@@ -3,7 +3,7 @@
 import threading
 from typing import Any
 
-from tests.checkup.model_shop import Client, ModelShop, wait_a_while
+from tests.checkup.model_shop import Client, ModelShop
 
 _PAUSE_SECONDS = 0.1
 
@@ -14,17 +14,22 @@ class PollingShop(ModelShop):
     def __init__(self, client: Client, stock: dict[str, int]) -> None:
         super().__init__(client, stock)
         self._seen: dict[str, dict[str, Any]] = {}
-        threading.Thread(target=self._poll, daemon=True).start()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._poll, daemon=True)
+        self._thread.start()
 
     def on_order(self, kind: str, event: dict[str, Any]) -> None:
         """Leave the order to the loop."""
 
     def _poll(self) -> None:
-        while True:
+        while not self._ended.wait(_PAUSE_SECONDS):
             answer = self.client.call("GET", "/orders?per=50")
             for order in answer.content.get("orders", []):
                 self._take_over(order)
-            wait_a_while(_PAUSE_SECONDS)
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
 
     def _take_over(self, order: dict[str, Any]) -> None:
         if self._seen.get(order["code"]) == order:
