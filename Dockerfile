@@ -1,7 +1,7 @@
 # A marketplace in an image: the pinned packages, checked by their hashes, and nothing that builds.
 FROM python:3.11.11-slim-bookworm AS build
 WORKDIR /build
-COPY requirements.txt pyproject.toml README.md ./
+COPY requirements.txt pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src src
 RUN python -m venv /opt/kalathi \
  && /opt/kalathi/bin/pip install --no-cache-dir --require-hashes -r requirements.txt \

@@ -115,8 +115,8 @@ format: .venv/made-dev
 	$(BIN)/ruff check --fix --quiet .
 
 pins:
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --group build pyproject.toml -o requirements.txt
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --group build --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra server --extra postgres --group build pyproject.toml -o requirements.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra server --extra postgres --group build --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean:
 	rm -rf .venv

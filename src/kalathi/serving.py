@@ -18,10 +18,10 @@ from typing import Any, BinaryIO, cast
 import msgspec
 import structlog
 import uvicorn
-import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalathi.connections import JsonHandler, Limits, limit_protocol, most_connections, watch_rates
+from kalathi.extras import has_library
 
 # Time limit for the answers that are in progress at SIGTERM. Together with the worker's drain, the process ends within
 # ten seconds.
@@ -88,10 +88,19 @@ def spare_the_collector() -> None:
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on uvloop, as `asyncio.run` does. Every long-running command uses it."""
+    """Run a coroutine as `asyncio.run` does, on uvloop if it is installed. Every long-running command uses it."""
     spare_the_collector()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
         runner.run(main)
+
+
+def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's factory, or None for the loop of the standard library: a connector needs no faster loop."""
+    if not has_library("uvloop"):
+        return None
+    import uvloop  # noqa: PLC0415  (optional)
+
+    return uvloop.new_event_loop
 
 
 def _with_cut_off(asgi: ASGIApp, extension: str) -> ASGIApp:

@@ -6,7 +6,9 @@ does not load a web server.
 
 import gc
 import os
+import platform
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from kalathi.cli.shops import shop
 from kalathi.cli.simulate import simulate
 from kalathi.cli.trigger import trigger
 from kalathi.cli.wait import wait
+from kalathi.extras import explain_missing
 
 
 class _CommandLine(click.Group):
@@ -70,9 +73,21 @@ class _CommandLine(click.Group):
                 raise
             echo_json({"errors": [{"code": "usage", "messages": [error.format_message()]}]}, err=True)
             context.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            explained = explain_missing(error)
+            if explained is None:
+                raise
+            fail(explained)
         if problem := OUTPUT.problem():
             fail(problem)
         return result
+
+
+def describe_version() -> str:
+    """Return the version with the commit of a built package, and the version of Python: all that a bug report needs."""
+    commit = files("kalathi") / "commit.txt"
+    origin = f"commit {commit.read_text('utf-8').strip()}" if commit.is_file() else "from a checkout"
+    return f"kalathi {__version__} ({origin}, Python {platform.python_version()} on {sys.platform})"
 
 
 def _writes_json_file(context: click.Context | None) -> bool:
@@ -88,7 +103,7 @@ def _writes_json_file(context: click.Context | None) -> bool:
     type=click.Path(path_type=Path),
     help="Settings in TOML; default: the text in the variable KALATHI_CONFIG_TEXT, else ./kalathi.toml.",
 )
-@click.version_option(__version__, prog_name="kalathi")
+@click.version_option(message=describe_version())
 @click.pass_context
 def main(context: click.Context, config: Path | None) -> None:
     """An open Smart Cart: the marketplace that places orders with shops, and the merchant's side that answers.

@@ -128,8 +128,8 @@ class Console:
             number = counts[Verdict.NOT_SEEN]
             self._echo(
                 self._say(
-                    f"{number} checks were not seen, because only your own system shows the result: give --probe.",
-                    f"{number} έλεγχοι δεν φάνηκαν, γιατί το αποτέλεσμα φαίνεται μόνο στο σύστημά σας: δώστε --probe.",
+                    f"Not seen: only your own system shows the result of {number} of these checks. Give --probe.",
+                    f"Δεν φάνηκαν: μόνο το σύστημά σας δείχνει το αποτέλεσμα σε {number} από αυτούς. Δώστε --probe.",
                 )
             )
         if report.exit_status == _NOTHING_JUDGED:

@@ -8,6 +8,7 @@ import click
 
 from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
+from kalathi.extras import Extra, explain, find_missing
 
 
 @click.command()
@@ -24,6 +25,9 @@ def demo(once: bool, seed: int) -> None:
     from kalathi.simulation.demo import Demo, fresh_folder
     from kalathi.simulation.processes import ProcessFailedError
 
+    # Its processes would fail one by one, each with a log of its own.
+    if find_missing(Extra.SERVER):
+        fail(explain(Extra.SERVER))
     OUTPUT.stay(until_reader_leaves=not once)
     # A service manager's SIGTERM ends it like Ctrl-C: the processes that it has started end with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

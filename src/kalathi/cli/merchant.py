@@ -16,6 +16,7 @@ from kalathi.cli.merchant_stock import check_stock
 from kalathi.cli.operating import check_address, fail, token_of
 from kalathi.cli.output import OUTPUT
 from kalathi.contract.words import ReturnReason
+from kalathi.extras import Extra, explain, has_library
 from kalathi.terminal import in_one_line
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def _check_options(options: MerchantOptions) -> MerchantOptions:
     unknown = _reasons(options) - set(ReturnReason)
     if unknown:
         fail(f"--approve-returns: {', '.join(sorted(unknown))} is no reason; there are: {', '.join(ReturnReason)}.")
+    if options.watch_port is not None and not has_library("prometheus_client"):
+        fail(f"--watch-port: {explain(Extra.METRICS)}")
     if not options.path.startswith("/"):
         fail(f"--path must begin with a slash: /{options.path}")
     return options

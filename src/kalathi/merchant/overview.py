@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import pypdfium2
 from msgspec import Struct
 
 from kalathi.contract.reading import ATHENS
@@ -219,7 +218,9 @@ def print_again(inbox: Inbox, code: str) -> bool:
 def merge_vouchers(printed: Sequence[Printed], target: Path) -> MergedVouchers:
     """Merge the vouchers into one PDF, in the given order. Write no file if there is no page.
 
-    Raises OSError if the target cannot be written."""
+    Raises OSError if the target cannot be written, ModuleNotFoundError without the extra `pdf`."""
+    import pypdfium2  # noqa: PLC0415  (optional)
+
     gone: list[str] = []
     unreadable: dict[str, str] = {}
     with PDFIUM:

@@ -4,7 +4,7 @@ import re
 import threading
 from typing import Final
 
-import pypdfium2
+from kalathi.extras import has_library
 
 # PDF readers accept the header within this many bytes of the beginning, and the end mark within this many bytes of the
 # end. There may be other bytes outside: a byte order mark, a newline or a proxy's text.
@@ -24,8 +24,8 @@ class NotAVoucherError(Exception):
 
 
 def whole_pdf(code: str, content: bytes) -> bytes:
-    """Return the PDF without any bytes before its header, because CUPS recognises a PDF by its first bytes. Raises
-    NotAVoucherError."""
+    """Return the PDF without any bytes before its header, because CUPS recognises a PDF by its first bytes. Its pages
+    are opened if the extra `pdf` is installed. Raises NotAVoucherError."""
     if not content:
         raise NotAVoucherError(f"the voucher of {code} is empty")
     start = content.find(_HEADER, 0, _ROOM_BYTES - 1 + len(_HEADER))
@@ -39,6 +39,15 @@ def whole_pdf(code: str, content: bytes) -> bytes:
         raise NotAVoucherError(
             f"the voucher of {code} is not a whole PDF: its {len(content)} bytes have no %%EOF at their end"
         )
+    if has_library("pypdfium2"):
+        _check_pages(code, pdf)
+    return pdf
+
+
+def _check_pages(code: str, pdf: bytes) -> None:
+    """Open every page, as a printer does. Raises NotAVoucherError."""
+    import pypdfium2  # noqa: PLC0415  (optional)
+
     with PDFIUM:
         try:
             with pypdfium2.PdfDocument(pdf) as document:
@@ -49,4 +58,3 @@ def whole_pdf(code: str, content: bytes) -> bytes:
             raise NotAVoucherError(f"the voucher of {code} is a PDF that cannot be read: {error}") from None
     if not pages:
         raise NotAVoucherError(f"the voucher of {code} is a PDF without a page")
-    return pdf

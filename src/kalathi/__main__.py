@@ -1,0 +1,5 @@
+"""`python -m kalathi`"""
+
+from kalathi.cli import main
+
+main()
