@@ -359,7 +359,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # The end waits for the answers in progress, so that no thread lives on in another test.
+    # The end does not wait for connections without a request, which a client may keep for seconds.
+    daemon_threads = True
     request_queue_size = 64
 
 

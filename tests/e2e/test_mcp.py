@@ -229,7 +229,7 @@ async def test_an_address_of_another_program_is_a_sentence(tmp_path: Path) -> No
 
     async with served(page) as address, assistant(tmp_path, "--url", address, "--token", "t") as helper:
         sentence = await helper.refusal("list_orders")
-        assert sentence == f"{address} did not answer in JSON. Is this the address of a Kalathi marketplace?"
+        assert sentence == f"{address} does not answer as a marketplace of Kalathi. Is this its address?"
 
 
 INITIALIZE = {

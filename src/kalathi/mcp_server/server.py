@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, Final, Self, cast
 
 import anyio
-import msgspec
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from mcp.server.lowlevel import Server
@@ -55,15 +54,10 @@ class _Operator:
         self._uses_proxy = uses_proxy
 
     async def call(self, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
-        """Make the call. Raises ToolError, OperatorError."""
+        """Make the call. Raises ToolError if no marketplace is found, OperatorError."""
         url, token = self._find()
         async with OperatorClient(url, token, uses_proxy=self._uses_proxy) as operator:
-            try:
-                return await operator.call(method, path, body, **options)
-            except msgspec.DecodeError:
-                raise ToolError(
-                    f"{url} did not answer in JSON. Is this the address of a Kalathi marketplace?"
-                ) from None
+            return await operator.call(method, path, body, **options)
 
 
 class StandardInput:

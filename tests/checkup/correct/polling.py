@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.checkup.model_shop import Client, ModelShop
 
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.03
 
 
 class PollingShop(ModelShop):
