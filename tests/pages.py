@@ -139,7 +139,7 @@ def check_table() -> str:
 def recipe_pages() -> dict[Path, str]:
     """A page for each recipe, and the list of them."""
     drawn = {}
-    rows = ["| recipe | what happens |", "|---|---|"]
+    rows = ["| recipe | case |", "|---|---|"]
     for scenario, recipe in list_recipes():
         rows.append(f"| [{recipe.title}]({scenario.name}.md) | {recipe.intro} |")
         drawn[DOCS / f"recipes/{scenario.name}.md"] = _recipe_page(scenario, recipe)
@@ -147,9 +147,9 @@ def recipe_pages() -> dict[Path, str]:
         [
             "# Recipes",
             "",
-            "A recipe walks you through one case with your own integration. `kalathi recipe NAME` plays the"
-            " marketplace, waits for you, and ticks what it has seen ([Check an integration](../checkup.md#recipes))."
-            " These pages and the command use the same files.",
+            "A recipe guides you through one case with your own integration. `kalathi recipe NAME` plays the"
+            " marketplace, waits for you, and ticks the steps that it has seen"
+            " ([Check an integration](../checkup.md#recipes)). These pages and the command use the same files.",
             "",
             *rows,
             "",

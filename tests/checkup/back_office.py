@@ -1,4 +1,4 @@
-"""The shop's own system behind Kalathi's connector: it writes CSV files, and does what only the shop can do, namely
+"""The shop's own system behind Kalathi's connector: it writes CSV files, and does the shop's own work, namely
 invoices, readiness and tracking details. The connector calls `hand_over` (`--hand-over-to`)."""
 
 import json

@@ -283,7 +283,7 @@ class ModelShop:
     # After the acceptance
 
     def prepare(self, mine: ShopOrder, order: dict[str, Any]) -> None:
-        """Do what an accepted order needs: invoice, tracking details, readiness."""
+        """Do the work of an accepted order: invoice, tracking details, readiness."""
         if order["invoice"] and not order["uploaded_invoice_file"]:
             self.upload_invoice(mine)
         if order.get("fulfillment_mode") == "fbm" and not mine.tracking_codes:
@@ -316,7 +316,7 @@ class ModelShop:
     # The probe
 
     def probe(self, code: str, uids: list[str]) -> dict[str, Any]:
-        """Return what the shop's own system shows."""
+        """Return an order and the stock of the shop's own system."""
         found = [mine for mine in self.orders if mine.code == code]
         answer: dict[str, Any] = {"orders": len(found), "stock": {uid: self.stock.get(uid, 0) for uid in uids}}
         if found:

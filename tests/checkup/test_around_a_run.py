@@ -1,4 +1,4 @@
-"""What a run leaves behind, and how it ends: the shop is as before, the report is complete, and nothing is hidden."""
+"""The end of a run: the shop's settings are restored, and the report is complete."""
 
 import asyncio
 import contextlib

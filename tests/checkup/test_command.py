@@ -247,7 +247,7 @@ async def test_without_the_products_limited_stock_is_not_tried(marketplace: Serv
 
 @asynccontextmanager
 async def _stopped_recipe(setup: Setup) -> AsyncIterator[str]:
-    """Start a recipe, and send Ctrl-C when it waits for the shop. Gives what it printed."""
+    """Start a recipe, and send Ctrl-C when it waits for the shop. Yields its output."""
     arguments = ["recipe", "accept", *setup.marketplace, "--shop", setup.shop[1], "--seed", "TEST"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "kalathi.cli", *arguments, stdout=asyncio.subprocess.PIPE, env=dict(os.environ)

@@ -1,4 +1,4 @@
-"""The probes, each against what it reads."""
+"""The probes, each against its own source."""
 
 import sqlite3
 import sys

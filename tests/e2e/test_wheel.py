@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# What `pip install kalathi` brings. docs/installing.md names its size, so an addition is a decision.
+# The dependencies of the base package. docs/installing.md names its size, so an addition is a decision.
 BASE = {"click", "httptools", "msgspec", "niquests", "starlette", "structlog", "tzdata", "urllib3-future", "uvicorn"}
 
 

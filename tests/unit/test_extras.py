@@ -1,4 +1,4 @@
-"""What is installed with `pip install kalathi` works without any library of an extra."""
+"""The base package works without any library of an extra."""
 
 import ast
 import os

@@ -40,7 +40,7 @@ _OPEN: Final = "open"
 _ACCEPTED: Final = Reached(state="accepted")
 # A check with more findings has one cause.
 _MOST_FINDINGS: Final = 5
-# Steps after which the shop has nothing to handle, or what they cause is awaited by itself.
+# Steps without work for the shop, and steps whose effect has a wait of its own.
 _WITHOUT_EFFECT: Final = frozenset({"advance", "end_faults", "confirm", "resend"})
 _VALUE_SECONDS: Final = 1.0
 _ORDER_STEPS: Final = frozenset(_STATE_AFTER)
@@ -107,7 +107,7 @@ class RunningCheck:
         """Play steps of the marketplace."""
         cast = self.cast
         played = await self._stage.play(self._scenario.name, self._values, first, end, cast.orders, cast.returns)
-        # The placed order alone needs no pause: what follows it at once is meant to come before the shop's answer.
+        # The placed order alone needs no pause: the next step is meant to come before the shop's answer.
         self._is_quiet &= first == end
         cast.orders = [order["code"] for order in played["orders"]]
         cast.returns = [returned["code"] for returned in played["returns"]]
@@ -204,7 +204,7 @@ class RunningCheck:
         self.has_contact |= bool(evidence.calls) or is_delivered
 
     async def _wait_quietly(self, expectation: AnyExpectation) -> None:
-        """Wait until the shop has done what it wants to do, before judging something that must not happen."""
+        """Wait until the shop is idle, before judging that an event did not happen."""
         is_limit = isinstance(expectation, Called) and expectation.most is not None
         is_probed = isinstance(expectation, InShop) and self._probe is not None
         if is_limit or is_probed:

@@ -1,5 +1,5 @@
-"""Probes read the shop's own system, for what no webhook and no call shows: two orders in the shop, stock that was not
-given back, VAT that was added twice (docs/checkup.md#the-probe)."""
+"""Probes read the shop's own system, because some faults appear in no webhook and in no call: two orders in the shop,
+stock that was not given back, VAT that was added twice (docs/checkup.md#the-probe)."""
 
 import asyncio
 import shlex
@@ -18,7 +18,7 @@ _SHOWN_CHARACTERS: Final = 300
 
 
 class ProbeError(Exception):
-    """The probe cannot be asked, or its answer cannot be read. The text says why and what to do."""
+    """The probe does not answer, or its answer cannot be read. The text names the reason and the correction."""
 
 
 class Probe(Protocol):

@@ -1,4 +1,4 @@
-"""Walk a person through a recipe: play the marketplace's steps, wait for the shop's, tick what was seen."""
+"""Guide a person through a recipe: play the marketplace's steps, wait for the shop's, and tick each step."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime

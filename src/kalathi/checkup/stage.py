@@ -45,7 +45,7 @@ async def check_sandbox(operator: OperatorClient) -> None:
 
 
 class Stage:
-    """Plays parts of scenarios for one shop, and collects what the shop does.
+    """Plays parts of scenarios for one shop, and collects the shop's answers and calls.
 
     Times are real. `patience_seconds` is the longest wait for the shop. `reaction_seconds` is the shop's slowest answer
     to an order so far. Before something is judged that must *not* happen, the checkup waits three times as long, but

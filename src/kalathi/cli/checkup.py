@@ -91,7 +91,7 @@ _STANDARD_OUTPUT: Final = "-"
 @click.option("--junit", default="", metavar="FILE", help="Write the results as JUnit XML; - is standard output.")
 @click.option("--json", "json_file", default="", metavar="FILE", help="Write the report as JSON; - is standard output.")
 @click.option("--html", default="", metavar="FILE", help="Write the report as a page; - is standard output.")
-@click.option("--compare", type=click.Path(path_type=Path), help="Show what changed since this report of --json.")
+@click.option("--compare", type=click.Path(path_type=Path), help="List the differences to this report of --json.")
 @click.option("--list", "lists", is_flag=True, help="List the checks.")
 @click.option(
     "--language", type=click.Choice(["en", "el"]), default="en", show_default=True, help="Language of the report."

@@ -59,7 +59,7 @@ class Options(NamedTuple):
 @click.option("--language", type=click.Choice(["en", "el"]), default="en", show_default=True, help="Language.")
 @operator_options
 def recipe(name: str | None, shop_id: str, data: Path, url: str, token: str, as_json: bool, **given: Any) -> None:
-    """Walk through one case step by step: what happens, whose turn it is, and what was seen.
+    """Go through one case step by step, with your own integration.
 
     Without a name it lists the recipes. Ctrl-C stops it, and the same command continues. Ends with 1 if a step was not
     seen.
@@ -195,7 +195,7 @@ class TerminalGuide:
         self._echo(f"  {style(turn, fg='yellow')}: {in_one_line(self._text(tick.say))}{about}")
 
     def show_tick(self, tick: "Tick") -> None:
-        """Print a tick, or what was seen instead."""
+        """Print a tick, or the actual behaviour."""
         mark = style("✓", fg="green") if tick.is_done else "–" if tick.is_unseen else style("✗", fg="red")
         word = _say(self._language, "Seen", "Βρέθηκε")
         lead = "" if tick.is_unseen else f"{word}: "

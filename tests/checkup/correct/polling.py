@@ -1,4 +1,4 @@
-"""It does not rely on webhooks: it reads the list of orders again and again, and takes over what changed."""
+"""It does not rely on webhooks: it polls the list of orders, and takes over the changed ones."""
 
 import threading
 from typing import Any

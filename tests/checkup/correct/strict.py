@@ -1,4 +1,4 @@
-"""It reads every webhook with strict types, and refuses what it cannot type."""
+"""It decodes every webhook with strict types, and refuses other values."""
 
 import json
 from typing import Any

@@ -33,7 +33,7 @@ class Severity(StrEnum):
 class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The table `[check]` of a scenario.
 
-    `title` says what holds in a correct integration, and `consequence` what happens if it does not hold, both in
+    `title` is a sentence that is true of a correct integration, and `consequence` the harm if it is not true, both in
     English and in Greek. `section` is the contract's. `source` is the public report, or the behaviour
     of a public client, that the check comes from; `fell` are the public clients that were seen to fail it. `needs` is
     another check: if that one fails, this one cannot be judged. `stock` are the pieces that the shop has of a product

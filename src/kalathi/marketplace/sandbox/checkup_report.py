@@ -49,7 +49,7 @@ class Exchange(Struct, frozen=True, kw_only=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One expectation that was not met, with what was seen instead and the exchanges that show it."""
+    """One expectation that was not met, with the actual behaviour and the exchanges that show it."""
 
     expected: Text
     seen: Text
