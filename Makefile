@@ -23,7 +23,7 @@ HOSTILE := tests/e2e/test_hostile_connections.py tests/e2e/test_odd_receivers.py
   tests/unit/test_connections.py tests/unit/test_answers.py tests/unit/test_guard.py tests/unit/test_dialing.py \
   tests/unit/test_redirects.py tests/unit/test_terminal.py tests/unit/test_secret_flags.py
 
-.PHONY: help demo test check style types unit browser attack chaos checkups bench docs texts client pictures pins format clean
+.PHONY: help demo test check style types unit browser attack chaos checkups bench docs texts client pictures pins test-lowest format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
@@ -37,7 +37,8 @@ help:
 	@echo "make docs    draw the tables and the diagram of docs/ again"
 	@echo "make texts   collect the texts of the pages for their Greek translation"
 	@echo "make client  make the client without an event loop from the one with an event loop"
-	@echo "make pins    resolve the pinned requirements again (needs uv)"
+	@echo "make pins    resolve the pinned requirements again"
+	@echo "make test-lowest  the unit and contract tests with the lowest allowed version of each library"
 
 .venv/made: requirements.txt pyproject.toml
 	@echo "Making .venv from requirements.txt (about half a minute)"
@@ -74,7 +75,7 @@ browser: .venv/made-dev
 
 test: browser check
 	$(BIN)/pytest -q -n $(CROWD) $(IN_TURN) \
-	  tests/attack tests/checkup tests/e2e tests/exhaustive tests/virtual tests/browser tests/conformance tests/panel
+	  tests/attack tests/checkup tests/e2e tests/exhaustive tests/virtual tests/browser tests/conformance tests/panel tests/windows
 	@echo "The same on PostgreSQL: every call and the virtual days"
 	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 \
 	  $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) $(WITHOUT_THE_MARKETPLACES_DATABASE:%=--ignore=%) \
@@ -114,9 +115,25 @@ format: .venv/made-dev
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --fix --quiet .
 
-pins:
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra server --extra postgres --group build pyproject.toml -o requirements.txt
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --extra server --extra postgres --group build --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+# Only the libraries of pyproject.toml are at their lowest versions; their own libraries are at the newest.
+LOWEST := .venv/lowest.txt
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --no-header --no-emit-index-url --no-emit-find-links
+
+pins: .venv/made-dev
+	$(COMPILE) --universal --python-version 3.11 --generate-hashes --extra server --extra postgres --group build pyproject.toml -o requirements.txt
+	$(COMPILE) --universal --python-version 3.11 --generate-hashes --extra server --extra postgres --group build --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	$(COMPILE) --python-version 3.11 --resolution lowest-direct --extra all pyproject.toml -o $(LOWEST)
+	$(COMPILE) --python-version 3.11 --generate-hashes --extra all --group build --group test -c $(LOWEST) pyproject.toml -o requirements-lowest.txt
+
+.venv-lowest/made: requirements-lowest.txt pyproject.toml
+	@echo "Making .venv-lowest from requirements-lowest.txt (about half a minute)"
+	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-lowest.txt
+	@.venv-lowest/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-lowest: .venv-lowest/made
+	.venv-lowest/bin/python -m pytest -q -n 3 tests/unit tests/contract
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-lowest

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,12 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest tests first, so that none of them is the last one that runs, on one core alone."""
+    """Put the longest tests first, so that none of them is the last one that runs, on one core alone. On Windows, also
+    a simulated one, skip those that say why they cannot pass there."""
+    if find_spec("fcntl") is None:
+        for item in items:
+            if marker := item.get_closest_marker("posix"):
+                item.add_marker(pytest.mark.skip(reason=marker.args[0]))
     items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
 
 

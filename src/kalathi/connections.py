@@ -6,7 +6,6 @@ The server answers a refused request with the error envelope (docs/contract.md#s
 
 import asyncio
 import logging
-import resource
 import secrets
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kalathi.contract.errors import ErrorEntry, ErrorEnvelope
+from kalathi.system.limits import raise_file_limit
 
 _log = structlog.get_logger("kalathi.server")
 
@@ -230,10 +230,7 @@ async def watch_rates(connections: set[Any]) -> None:
 
 def most_connections() -> int:
     """Raise the process's soft limit of open files to the hard one, and return how many connections that leaves."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < files:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    files = raise_file_limit(_MOST_FILES)
     return max(files - _FILES_OF_ITS_OWN, files // 2)
 
 

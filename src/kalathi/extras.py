@@ -38,6 +38,8 @@ EXTRAS: Final[Mapping[str, Extra]] = {
     "websockets": Extra.SERVER,
     "zxingcpp": Extra.SERVER,
 }
+# Libraries that only make something faster. There is no uvloop for Windows.
+_DISPENSABLE: Final = frozenset({"uvloop"})
 # The parts that need an extra as a whole, and not one library of it. They need all of its libraries at their start.
 _PARTS: Final[Mapping[str, Extra]] = {
     "kalathi.marketplace": Extra.SERVER,
@@ -52,8 +54,9 @@ def has_library(name: str) -> bool:
 
 
 def find_missing(extra: Extra) -> str | None:
-    """Return a library of the extra that is not installed, or None if all of its own libraries are."""
-    return next((name for name, of in EXTRAS.items() if of is extra and not has_library(name)), None)
+    """Return a library that the extra needs and that is not installed, or None if there is none."""
+    needed = (name for name, of in EXTRAS.items() if of is extra and name not in _DISPENSABLE)
+    return next((name for name in needed if not has_library(name)), None)
 
 
 def explain_missing(error: ModuleNotFoundError) -> str | None:

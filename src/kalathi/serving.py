@@ -7,7 +7,6 @@ import gc
 import json
 import logging
 import re
-import signal
 import socket
 import sys
 import time
@@ -21,7 +20,8 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalathi.connections import JsonHandler, Limits, limit_protocol, most_connections, watch_rates
-from kalathi.extras import has_library
+from kalathi.system.loops import find_loop_factory
+from kalathi.system.signals import call_at_end
 
 # Time limit for the answers that are in progress at SIGTERM. Together with the worker's drain, the process ends within
 # ten seconds.
@@ -90,17 +90,8 @@ def spare_the_collector() -> None:
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine as `asyncio.run` does, on uvloop if it is installed. Every long-running command uses it."""
     spare_the_collector()
-    with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=find_loop_factory()) as runner:
         runner.run(main)
-
-
-def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's factory, or None for the loop of the standard library: a connector needs no faster loop."""
-    if not has_library("uvloop"):
-        return None
-    import uvloop  # noqa: PLC0415  (optional)
-
-    return uvloop.new_event_loop
 
 
 def _with_cut_off(asgi: ASGIApp, extension: str) -> ASGIApp:
@@ -181,8 +172,7 @@ def _end_at_signals(end: Callable[[], None], closing: Callable[[], Awaitable[Non
         else:
             closings.append(loop.create_task(close_and_end(closing)))
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, begin)
+    call_at_end(begin)
 
 
 def _log_libraries_as_json() -> None:
@@ -197,9 +187,7 @@ def _log_libraries_as_json() -> None:
 async def until_signal(running: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine until it ends, or cancel it at SIGTERM or SIGINT."""
     task = asyncio.ensure_future(running)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+    call_at_end(task.cancel)
     with contextlib.suppress(asyncio.CancelledError):  # The signal ends the work.
         await task
 
@@ -207,9 +195,7 @@ async def until_signal(running: Coroutine[Any, Any, None]) -> None:
 async def until_told_to_end(ready: Callable[[], None]) -> None:
     """Wait for SIGTERM or SIGINT. Call `ready` once the signal handlers are installed."""
     told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+    call_at_end(told.set)
     ready()
     sys.stdout.flush()
     await told.wait()

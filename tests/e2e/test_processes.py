@@ -247,7 +247,7 @@ def _children(pid: int) -> set[int]:
 async def test_a_process_that_dies_before_it_is_ready_stops_all(death: str) -> None:
     program = f"""
 import os, signal
-from kalathi.supervising import supervise
+from kalathi.system.supervising import supervise
 first = os.getpid()
 def serve(ready):
     if os.getpid() % 2:

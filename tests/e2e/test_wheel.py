@@ -2,6 +2,7 @@
 
 import email
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -48,5 +49,5 @@ def test_the_wheel_knows_its_commit(wheel: Path, tmp_path: Path) -> None:
     out = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
     version = ".".join(map(str, sys.version_info[:3]))
     assert re.fullmatch(
-        rf"kalathi 0\.1\.0 \(commit {commit}\+?, Python {re.escape(version)} on {sys.platform}\)\n", out
+        rf"kalathi 0\.1\.0 \(commit {commit}\+?, Python {re.escape(version)} on {platform.system()}\)\n", out
     )

@@ -77,6 +77,7 @@ async def test_at_the_time_limit_the_whole_process_group_is_ended(tmp_path: Path
     assert command.describe(outcome) == "sh did not end within 0.3 s (--print-seconds): slow"
 
 
+@pytest.mark.posix("Windows does not ask a command to end")
 @both
 async def test_a_command_may_clean_up_at_its_limit_and_still_times_out(tmp_path: Path, how: str) -> None:
     command = sh(tmp_path, "echo slow; trap 'touch tidy; exit 0' TERM; while :; do sleep 0.05; done", SHORT)
@@ -85,6 +86,7 @@ async def test_a_command_may_clean_up_at_its_limit_and_still_times_out(tmp_path:
     assert (tmp_path / "tidy").exists()
 
 
+@pytest.mark.posix("Windows does not find the children of a process that has ended")
 @both
 @pytest.mark.parametrize(
     ("end", "status", "told"),
@@ -165,6 +167,7 @@ async def test_a_running_hand_over_does_not_delay_the_connectors_end(shop: Shop)
     assert [entry.code for entry in shop.inbox.handovers.due(0)] == ["o1"], "the next start hands it over"
 
 
+@pytest.mark.posix("Windows does not ask a command to end")
 async def test_a_timed_out_hand_over_is_reported_and_never_overlaps_its_retry(shop: Shop) -> None:
     """The first tries take too long behind a shell; each of them notes whether one before it still runs."""
     importer = f"cd {shop.folder}; mkdir running || echo twice >> beside; trap 'rmdir running; exit' TERM; "

@@ -27,7 +27,7 @@ WHEN_NEEDED = {
     "merchant/overview.py": {"pypdfium2"},
     "merchant/stock/database.py": {"sqlalchemy"},
     "merchant/vouchers.py": {"pypdfium2"},
-    "serving.py": {"uvloop"},
+    "system/loops.py": {"uvloop"},
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase, lock_database
 from kalathi.merchant.inbox import Inbox
-from kalathi.private_files import make_private_folder, open_lock_file
+from kalathi.system.files import make_private_folder, open_lock_file
 from tests.market import open_market
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +33,7 @@ def test_a_new_folder_is_private_and_an_existing_one_keeps_its_mode(tmp_path: Pa
     assert _mode(tmp_path / "there") == 0o755
 
 
+@pytest.mark.posix("Windows has no modes of files")
 def test_a_lock_file_is_made_private_even_if_it_exists(tmp_path: Path) -> None:
     with open_lock_file(tmp_path / "new"):
         assert _mode(tmp_path / "new") == 0o600

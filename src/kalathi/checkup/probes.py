@@ -2,7 +2,6 @@
 stock that was not given back, VAT that was added twice (docs/checkup.md#the-probe)."""
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 from typing import Final, Protocol
 from urllib.parse import urlencode
@@ -12,6 +11,7 @@ import niquests
 
 from kalathi.checkup.evidence import ProbeAnswer
 from kalathi.marketplace.kernel.targets import mask_url
+from kalathi.system.command_lines import split_command
 
 _SECONDS: Final = 15.0
 _SHOWN_CHARACTERS: Final = 300
@@ -83,7 +83,7 @@ class CommandProbe:
 
     def __init__(self, command: str) -> None:
         try:
-            self._words = shlex.split(command)
+            self._words = split_command(command)
         except ValueError as error:
             raise ProbeError(f"--probe command: the command cannot be read: {error}.") from None
         if not self._words:

@@ -87,7 +87,7 @@ def describe_version() -> str:
     """Return the version with the commit of a built package, and the version of Python: all that a bug report needs."""
     commit = files("kalathi") / "commit.txt"
     origin = f"commit {commit.read_text('utf-8').strip()}" if commit.is_file() else "from a checkout"
-    return f"kalathi {__version__} ({origin}, Python {platform.python_version()} on {sys.platform})"
+    return f"kalathi {__version__} ({origin}, Python {platform.python_version()} on {platform.system()})"
 
 
 def _writes_json_file(context: click.Context | None) -> bool:

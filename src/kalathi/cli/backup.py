@@ -11,7 +11,7 @@ import click
 from kalathi.cli.operating import data_option, fail
 from kalathi.cli.output import echo_json
 from kalathi.cli.secret_flags import mask_passwords
-from kalathi.private_files import make_private_folder
+from kalathi.system.files import make_private_folder
 
 if TYPE_CHECKING:
     from kalathi.marketplace.kernel.storage.backups import Progress

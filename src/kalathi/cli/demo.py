@@ -1,7 +1,6 @@
 """`kalathi demo`: both use cases, narrated as they happen."""
 
 import asyncio
-import signal
 import sys
 
 import click
@@ -9,6 +8,7 @@ import click
 from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
 from kalathi.extras import Extra, explain, find_missing
+from kalathi.system.signals import raise_interrupt_at_end
 
 
 @click.command()
@@ -30,7 +30,7 @@ def demo(once: bool, seed: int) -> None:
         fail(explain(Extra.SERVER))
     OUTPUT.stay(until_reader_leaves=not once)
     # A service manager's SIGTERM ends it like Ctrl-C: the processes that it has started end with it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    raise_interrupt_at_end()
     try:
         good = asyncio.run(Demo(fresh_folder()).run(once=once, seed=seed))
     except KeyboardInterrupt:

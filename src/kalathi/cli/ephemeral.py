@@ -4,9 +4,7 @@ The starting process holds the other end of our standard input. If it ends in an
 closed.
 """
 
-import os
 import shutil
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kalathi.cli.operating import fail
+from kalathi.system.signals import end_this_process
 
 
 @contextmanager
@@ -35,4 +34,4 @@ def end_with_input() -> None:
 def _wait_for_end() -> None:
     while sys.stdin.buffer.read(4096):
         pass  # The parent only closes the pipe. Its content is ignored.
-    os.kill(os.getpid(), signal.SIGTERM)
+    end_this_process()

@@ -41,8 +41,8 @@ def status(data: Path, *, as_json: bool) -> None:
     from msgspec import json
 
     from kalathi.contract.reading import ATHENS
-    from kalathi.merchant.inbox.tables import is_locked
     from kalathi.merchant.overview import status_of
+    from kalathi.system.locks import is_locked
 
     with _inbox(data) as inbox:
         is_running = is_locked(data / "merchant.db.lock")

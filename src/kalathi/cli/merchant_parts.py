@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from kalathi.merchant.handing_over import CommandRecipient, FunctionRecipient, H
 from kalathi.merchant.policy import Policy, read_policy
 from kalathi.merchant.printing import CommandPrinter, FolderPrinter, QueuePrinter
 from kalathi.merchant.stock import CsvStock, DecimalSign, FunctionStock, HttpStock, SqlStock, Stock, WarehouseStock
+from kalathi.system.command_lines import split_command
 from kalathi.trusted_proxies import TrustedProxies, read_trusted_proxies
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -153,7 +153,7 @@ def read_proxy_options(told: str, *, is_one: bool) -> TrustedProxies | None:
 
 def _words(flag: str, command: str) -> list[str]:
     try:
-        words = shlex.split(command)
+        words = split_command(command)
     except ValueError as error:
         raise PartError(f"{flag}: {error}") from None
     if not words:

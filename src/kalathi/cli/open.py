@@ -1,7 +1,5 @@
 """`kalathi open`: a link that signs the operator of a sandbox in."""
 
-import os
-import sys
 import time
 import webbrowser
 from pathlib import Path
@@ -11,6 +9,7 @@ import click
 
 from kalathi.cli.operating import address_and_token, fail, operator_options
 from kalathi.cli.output import echo_json
+from kalathi.system.desktop import has_desktop
 
 # The default length of a session of the pages.
 _LINK_SECONDS: Final = 12 * 3600
@@ -51,7 +50,7 @@ def make_link(address: str, operator_token: str) -> str:
 def open_in_browser(link: str, folder: Path) -> None:
     """Open a link in the user's browser, if this machine has one. A page in `folder` redirects to the link: other users
     of the machine can read the command line of a browser, but not this page."""
-    if not _has_desktop():
+    if not has_desktop():
         click.echo("This machine has no desktop. Open the link in a browser yourself.", err=True)
         return
     target = link
@@ -63,10 +62,3 @@ def open_in_browser(link: str, folder: Path) -> None:
         target = page.absolute().as_uri()
     if not webbrowser.open(target):
         click.echo("No browser could be opened. Open the link yourself.", err=True)
-
-
-def _has_desktop() -> bool:
-    """Whether a browser would open in a window. A browser in the terminal would overwrite our output."""
-    if sys.platform in {"darwin", "win32"}:
-        return True
-    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

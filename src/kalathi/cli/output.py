@@ -11,13 +11,13 @@ import io
 import json
 import os
 import re
-import select
-import signal
 import sys
 from typing import Any, Final, TextIO, cast
 
 import click
 
+from kalathi.system.signals import end_this_process
+from kalathi.system.streams import CONSOLE_WRITES_ITSELF, has_room
 from kalathi.terminal import EscapingText
 
 # click assumes that an ASCII stream is a mistake, and writes UTF-8 to it.
@@ -51,14 +51,12 @@ class _Stream(io.RawIOBase):
             is_first = self.error is None
             self.error = error
             if is_first and self.ends_with_reader and isinstance(error, BrokenPipeError):
-                signal.raise_signal(signal.SIGTERM)
+                end_this_process()
             return len(content)
 
     def _has_room(self) -> bool:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
         # Wait for the reader once. After that, drop lines until it reads again.
-        self._is_stalled = not poll.poll(0 if self._is_stalled else _READER_SECONDS * 1000)
+        self._is_stalled = not has_room(self._descriptor, 0 if self._is_stalled else _READER_SECONDS)
         return not self._is_stalled
 
     def writable(self) -> bool:
@@ -112,7 +110,7 @@ class Output:
         return f"the output is not complete: {out.error.strerror}."
 
     def _lenient(self, stream: TextIO, name: str, original: TextIO | None) -> TextIO:
-        if stream is not original:
+        if stream is not original or (CONSOLE_WRITES_ITSELF and stream.isatty()):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
             return stream

@@ -16,7 +16,8 @@ from kalathi.cli.operating import fail
 from kalathi.cli.output import OUTPUT
 from kalathi.cli.secret_flags import mask_passwords
 from kalathi.marketplace.kernel.settings import Settings, read_settings, setting_fields
-from kalathi.private_files import make_private_folder
+from kalathi.system.abilities import SHARES_SOCKETS
+from kalathi.system.files import make_private_folder
 from kalathi.terminal import style
 
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ def serve(
             "SQLite is served by one process. Leave out --processes, or give a PostgreSQL database with --database"
             " postgresql://user@host/name."
         )
+    if processes > 1 and not SHARES_SOCKETS:
+        fail(
+            "--processes above 1 needs Linux. On this system, start `kalathi serve` once for each port, with the same"
+            " database, behind a proxy that spreads the requests."
+        )
     with delete_afterwards(settings.data) if ephemeral else nullcontext():
         works = not no_worker
         _serve_all(settings, declared, processes, watch_port, works=works, opens=opens, ephemeral=ephemeral)
@@ -113,8 +119,6 @@ def _serve_all(
     opens: bool,
     ephemeral: bool,
 ) -> None:
-    from kalathi.supervising import supervise
-
     sockets = _Sockets(
         _listen(settings.host, settings.port), None if watch_port is None else _listen(settings.host, watch_port)
     )
@@ -136,6 +140,7 @@ def _serve_all(
     else:
         from kalathi.marketplace.app import apply_declared
         from kalathi.marketplace.kernel.operator_token_file import operator_token
+        from kalathi.system.supervising import supervise
 
         operator_token(settings)  # Create it once, before several processes could each create one.
         if settings.rough or not declared.is_empty:

@@ -29,7 +29,7 @@ from kalathi.marketplace.kernel.operator_token_file import operator_token
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.storage.database import Database, View
-from kalathi.marketplace.kernel.storage.opening import open_database
+from kalathi.marketplace.kernel.storage.opening import open_database, sqlite_url
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.running import CommandRunner
@@ -300,7 +300,7 @@ async def _apply_declared(database: Database, settings: Settings, declared: Decl
 
 
 def _database_url(settings: Settings) -> str:
-    return settings.database or f"sqlite:///{settings.data / DATABASE_FILE}"
+    return settings.database or sqlite_url(settings.data / DATABASE_FILE)
 
 
 def _network(settings: Settings) -> WebhookSender:

@@ -16,17 +16,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
 
 from msgspec import Struct
 
+from kalathi.system.files import read_tail
+from kalathi.system.groups import GROUP_OPTIONS, Group
+
 _GRACE_SECONDS: Final = 2.0
 _KILL_SECONDS: Final = 1.0
 _FIRST_PAUSE_SECONDS: Final = 0.001
 _LONGEST_PAUSE_SECONDS: Final = 0.05
-_PROCESSES: Final = Path("/proc")
 # The end of each stream that is kept, and the part of it that a message shows.
 _TAIL_BYTES: Final = 4096
 _SHOWN_CHARACTERS: Final = 200
@@ -139,7 +140,7 @@ class Command:
             stdout=output,
             stderr=errors,
             env={**os.environ, **self._variables},
-            start_new_session=True,
+            **GROUP_OPTIONS,
         )
         running = _Running(process, output, errors)
         stack.callback(running.kill)
@@ -156,7 +157,7 @@ class _Running:
         # The command's exit status; None if it reached its time limit.
         self._status: int | None = None
         self._tails = ("", "")
-        self._has_group = True
+        self._group = Group(process)
 
     def until_end(self, limit_seconds: float) -> Iterator[float]:
         """Yield pauses until the process has ended or its time limit is reached."""
@@ -169,17 +170,17 @@ class _Running:
         """End the process group of a command that did not succeed. Yield pauses until the group has ended."""
         if self._status == 0:
             return
-        for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
-            self._send(number)
-            yield from self._wait(self._is_gone, seconds)
+        for end, seconds in ((self._group.ask_to_end, _GRACE_SECONDS), (self._group.kill, _KILL_SECONDS)):
+            end()
+            yield from self._wait(self._group.is_gone, seconds)
 
     def kill(self) -> None:
         """After an interrupted wait, end the group with SIGKILL if it still runs."""
-        if self._status == 0 or self._is_gone():
+        if self._status == 0 or self._group.is_gone():
             return
-        self._send(signal.SIGKILL)
+        self._group.kill()
         # This blocks even the event loop, which is ending: after a second cancellation, no process may stay behind.
-        for pause_seconds in self._wait(self._is_gone, _KILL_SECONDS):
+        for pause_seconds in self._wait(self._group.is_gone, _KILL_SECONDS):
             time.sleep(pause_seconds)
 
     def outcome(self, limit: Limit) -> Outcome:
@@ -196,44 +197,9 @@ class _Running:
             yield min(pause_seconds, left_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
-    def _is_gone(self) -> bool:
-        # Reap the process first, because a zombie still belongs to its group.
-        if self._process.poll() is None:
-            return False
-        self._has_group = self._send(0) and _has_living_member(self._process.pid)
-        return not self._has_group
-
-    def _send(self, number: int) -> bool:
-        """Send a signal to the group, or only check it with 0. Return False if the group has no members. After that,
-        never send again, because the operating system may assign the number to another process."""
-        if self._has_group:
-            try:
-                os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                self._has_group = False
-            except PermissionError:
-                pass  # All members of the group belong to another user.
-        return self._has_group
-
-
-def _has_living_member(group: int) -> bool:
-    """Whether an existing process group has a member that is not a zombie. In a container whose first process reaps no
-    children, zombies stay for ever. Without /proc, a zombie counts as living."""
-    if not _PROCESSES.exists():
-        return True
-    for stat in _PROCESSES.glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # After the name, which is in parentheses: state, parent, group.
-            state, _, its_group = stat.read_bytes().rpartition(b")")[2].split()[:3]
-            if int(its_group) == group and state not in {b"Z", b"X"}:
-                return True
-    return False
-
 
 def _tail(stream: IO[bytes]) -> str:
-    # Use pread, because a background process may share the file position.
-    length = os.fstat(stream.fileno()).st_size
-    return os.pread(stream.fileno(), _TAIL_BYTES, max(length - _TAIL_BYTES, 0)).decode("utf-8", "replace")
+    return read_tail(stream, _TAIL_BYTES).decode("utf-8", "replace")
 
 
 def _quote_output(outcome: Ended | LimitMet) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from kalathi.system.signals import START_OPTIONS, ask_to_end
+
 _READY_SECONDS: Final = 20
 _END_SECONDS: Final = 10
 
@@ -39,6 +41,7 @@ class KalathiProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log_file,
                 env=environment,
+                **START_OPTIONS,
             )
         if process.stdout is None:
             raise ProcessFailedError("The process has no output.")
@@ -59,9 +62,9 @@ class KalathiProcess:
         return cls(process, address, asyncio.create_task(_read_lines(process.stdout, heard)))
 
     async def stop(self) -> None:
-        """Send SIGTERM, and kill the process if it still runs after ten seconds."""
+        """Ask the process to end, and kill it if it still runs after ten seconds."""
         with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+            ask_to_end(self._process)
         try:
             await asyncio.wait_for(self._process.wait(), _END_SECONDS)
         except TimeoutError:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
+from kalathi.system.groups import GROUP_OPTIONS
+
 _END_SECONDS: Final = 10
 # A folder in memory, where the system has one: a commit on a disk takes longer than most tests.
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108  (the folder in it has a random name and mode 700)
@@ -52,7 +54,7 @@ def run_server(options: Sequence[str] = (), *, declared: str = "") -> Iterator[S
             # There a kalathi.toml of the project under test is not read.
             cwd=folder.anchor,
             # Ctrl-C reaches the tests first, and they end the marketplace after their last calls.
-            start_new_session=True,
+            **GROUP_OPTIONS,
         )
         try:
             yield _read_server(process, folder, log)
@@ -71,12 +73,12 @@ def _read_server(process: "subprocess.Popen[str]", folder: Path, log: IO[bytes])
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    process.terminate()
+    if process.stdin is not None:
+        process.stdin.close()
     try:
         process.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            stream.close()
+    if process.stdout is not None:
+        process.stdout.close()

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, generated from the route table. The schemas come from the structs of bodies and answers."""
 
+import inspect
 import re
 from collections.abc import Iterable
 from enum import Enum
@@ -168,14 +169,16 @@ def without_references(sentence: str) -> str:
 def _plain(schema: Any) -> Any:
     """Return plain data. Money becomes a number, as on the wire."""
     if isinstance(schema, str):
-        return without_references(schema)
+        # Some versions of Python and msgspec keep the indentation of a docstring.
+        return without_references(inspect.cleandoc(schema))
     if isinstance(schema, dict):
         if schema.get("format") == "decimal":
             number = {name: value for name, value in schema.items() if name != "format"} | {"type": "number"}
             return number | ({"default": float(schema["default"])} if "default" in schema else {})
         return {str(name): _plain(value) for name, value in schema.items()}
     if isinstance(schema, list | tuple):
-        return [_plain(value) for value in schema]
+        # Versions of msgspec put null in different places of a union. Here it is always last.
+        return sorted((_plain(value) for value in schema), key=lambda value: value == {"type": "null"})
     if isinstance(schema, Enum):
         return schema.value
     # A default can be an amount or a struct; both must become plain JSON values.

@@ -6,7 +6,7 @@ from typing import Final
 from kalathi.marketplace.kernel.ids import secret_token
 from kalathi.marketplace.kernel.production import TOO_SHORT, is_short
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.private_files import make_private_folder
+from kalathi.system.files import make_private_folder
 
 OPERATOR_TOKEN_FILE: Final = "operator-token"  # noqa: S105  (the file's name)
 

@@ -49,7 +49,7 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
     cart = Cart(id=facts.keys.opaque_id(), created_at=athens(facts.now), content=new)
     _check(new)
     customer_id = facts.keys.opaque_id()
-    changes = ChangeSet(store.insert_cart(cart))
+    changes = ChangeSet()
     orders = []
     for shop_id, items in by_shop.items():
         shop = known.get(shop_id)
@@ -76,6 +76,8 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
         step = machine.place(placement, facts.terms.settings, facts.now)
         changes.extend([record_placed(step, shop, facts).changes])
         orders.append(step.order)
+    # Only now is every amount known to be finite: JSON has no others.
+    changes.add(store.insert_cart(cart))
     return changes, orders
 
 

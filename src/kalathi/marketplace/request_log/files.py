@@ -7,7 +7,6 @@ of the other. A file is a mark, then frames: the length of a frame in four bytes
 
 import contextlib
 import errno
-import fcntl
 import heapq
 import os
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,8 @@ import msgspec
 from msgspec.structs import replace
 
 from kalathi.marketplace.request_log.model import RepeatedCalls, StoredCall
-from kalathi.private_files import make_private_folder, open_lock_file
+from kalathi.system.files import make_private_folder, open_for_appending, open_lock_file
+from kalathi.system.locks import lock_file, try_lock
 
 _MARK: Final = b"kalathi request log 1\n"
 _LENGTH_BYTES: Final = 4
@@ -50,8 +50,11 @@ class CallFiles:
 
     def change_files(self) -> None:
         """Begin a new file. The current one takes the place of the one before. Raises OSError."""
-        self._current.replace(self._before)
-        self._open()
+        self._close()  # Windows moves no open file.
+        try:
+            self._current.replace(self._before)
+        finally:
+            self._open()
 
     def append(self, frame: Sequence[tuple[Any, ...]], count: int) -> None:
         """Write a frame of `count` calls. Its entries are tuples: the tag and the fields of `StoredCall` or of
@@ -71,22 +74,27 @@ class CallFiles:
     def drop_before(self, real_millis: int) -> None:
         """Delete the calls before a real time (milliseconds since 1970), of this process and of processes that have
         ended. Raises OSError."""
-        for path in (self._before, self._current):
-            _rewrite(path, real_millis)
-        self._open()
+        self._close()
+        try:
+            for path in (self._before, self._current):
+                _rewrite(path, real_millis)
+        finally:
+            self._open()
         for lock in self._folder.glob("*.lock"):
             _drop_of_ended(lock, real_millis)
 
     def close(self) -> None:
         """Close the files, so that another process can take them."""
-        os.close(self._descriptor)
-        self._descriptor = -1
+        self._close()
         self._lock.close()
 
-    def _open(self) -> None:
+    def _close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
-        self._descriptor = os.open(self._current, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._descriptor = -1
+
+    def _open(self) -> None:
+        self._descriptor = open_for_appending(self._current)
         self._size, self._count = _measure(self._current)
         os.ftruncate(self._descriptor, self._size)
         if not self._size:
@@ -95,22 +103,16 @@ class CallFiles:
 
 def _take_pair(folder: Path) -> tuple[IO[str], int]:
     for number in range(_MOST_PAIRS):
-        lock = open_lock_file(folder / f"{number}.lock")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        return lock, number
+        lock = lock_file(folder / f"{number}.lock")
+        if lock is not None:
+            return lock, number
     raise OSError(None, f"{folder} has no free request log", str(folder))
 
 
 def _drop_of_ended(lock: Path, real_millis: int) -> None:
     """Delete the old calls of a pair that no process has."""
     with open_lock_file(lock) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not try_lock(handle):
             return
         for name in (".before.calls", ".calls"):
             _rewrite(lock.with_name(lock.stem + name), real_millis)

@@ -15,7 +15,7 @@ from kalathi.merchant.inbox.printed import PrintedVouchers
 from kalathi.merchant.inbox.reservations import Reservations
 from kalathi.merchant.inbox.subjects import Subject, Subjects
 from kalathi.merchant.inbox.tables import lock, prepare
-from kalathi.private_files import make_private_folder
+from kalathi.system.files import make_private_folder
 
 # The failure of a code that the marketplace does not know.
 UNKNOWN_CODE: Final = "the marketplace does not know this code"

@@ -1,11 +1,10 @@
 """The tables of the merchant's file, created in one transaction, and the lock that the connector holds."""
 
-import fcntl
 import sqlite3
 from pathlib import Path
 from typing import IO, Final
 
-from kalathi.private_files import open_lock_file
+from kalathi.system.locks import lock_file
 
 # Increase this with every change of the tables. A new file is no loss: the connector fetches open and accepted orders
 # from the marketplace again.
@@ -87,24 +86,9 @@ def prepare(connection: sqlite3.Connection, path: Path, *, may_upgrade: bool) ->
         )
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a connector holds this lock now."""
-    try:
-        with path.open("r", encoding="utf-8") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
 def lock(path: Path) -> IO[str]:
-    """Lock the inbox until the returned file is closed or the process ends. Raises InboxInUseError."""
-    handle = open_lock_file(path)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise InboxInUseError(f"Another connector works on this inbox ({path} is locked). Stop it first.") from None
+    """Lock the inbox until the returned file is closed or the process ends. Raises InboxInUseError, OSError."""
+    handle = lock_file(path)
+    if handle is None:
+        raise InboxInUseError(f"Another connector works on this inbox ({path} is locked). Stop it first.")
     return handle

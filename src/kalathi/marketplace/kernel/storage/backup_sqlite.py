@@ -17,7 +17,7 @@ from kalathi.marketplace.kernel.storage.backups import (
 )
 from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.storage.sqlite import lock_database
-from kalathi.private_files import make_private_folder
+from kalathi.system.files import make_private_folder
 
 
 class _SqliteSource:

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from kalathi.marketplace.kernel.storage.migrating import HEAD
 from kalathi.marketplace.kernel.storage.schema import METADATA
+from kalathi.system.files import open_new
 
 _FORMAT: Final = 1
 _ABOUT: Final = "backup.json"
@@ -95,7 +96,7 @@ def take_backup(source: Source, target: Path, operator_token: str, progress: Pro
 
 def _write_archive(source: Source, unfinished: Path, about: About, progress: Progress) -> dict[str, int]:
     counts = {}
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with open_new(unfinished) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             archive.writestr(_ABOUT, msgspec.json.encode(about))
             for table, names in about.columns.items():

@@ -8,7 +8,7 @@ takes longer than the rest of a start.
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import Engine
 
 from kalathi.marketplace.kernel.storage.database import View
@@ -27,7 +27,7 @@ class NewerDatabaseError(Exception):
 def migrate_sqlite(path: Path, shape: str = HEAD) -> None:
     """Migrate a file that no other process has open. Give an earlier `shape` for a new file only. Raises
     NewerDatabaseError."""
-    engine = create_engine(f"sqlite:///{path}", isolation_level="AUTOCOMMIT")
+    engine = create_engine(URL.create("sqlite", database=str(path)), isolation_level="AUTOCOMMIT")
     # By default the driver commits before each statement that changes a table. A process that is killed in between
     # would leave a half-migrated file, which no start can repair.
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

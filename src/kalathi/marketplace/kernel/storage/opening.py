@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.kernel.storage.database import Database
@@ -34,6 +34,11 @@ def sqlite_path(url: str) -> Path:
     if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
         raise ValueError(_FORMS)
     return Path(unquote(parts.path[1:]))
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the `sqlite:///` URL of a file."""
+    return f"sqlite:///{quote(str(path))}"
 
 
 async def _sqlite(path: Path) -> Database:

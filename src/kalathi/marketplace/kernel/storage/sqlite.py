@@ -6,7 +6,6 @@ more.
 
 import asyncio
 import contextlib
-import fcntl
 import sqlite3
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,8 @@ from kalathi.marketplace.kernel.storage.group import GroupWriter
 from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.storage.sqlite_writing import begin_group, prepare_writer
 from kalathi.marketplace.kernel.storage.statements import positional
-from kalathi.private_files import make_private_folder, open_lock_file
+from kalathi.system.files import make_private_folder
+from kalathi.system.locks import lock_file
 
 _READER_THREADS = 2
 # The longest delay until a change by another program is visible.
@@ -187,15 +187,12 @@ class SqliteDatabase(Database):
 def lock_database(database: Path) -> IO[str]:
     """Lock a database's file until the handle is closed. Raises DatabaseInUseError."""
     path = database.with_name(database.name + ".lock")
-    handle = open_lock_file(path)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
+    handle = lock_file(path)
+    if handle is None:
         raise DatabaseInUseError(
             f"Another process serves this database ({path} is locked). SQLite is served by one process; stop the other"
             " one, or name another data folder with --data."
-        ) from None
+        )
     return handle
 
 

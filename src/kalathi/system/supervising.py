@@ -1,4 +1,7 @@
-"""Run several processes behind one listening socket: start and end them together, and replace a process that dies."""
+"""Run several processes behind one listening socket: start and end them together, and replace a process that dies.
+
+Only for Linux: Windows cannot fork, and libraries of macOS may fail after a fork.
+"""
 
 import contextlib
 import ctypes
@@ -9,6 +12,9 @@ import time
 import traceback
 from collections.abc import Callable
 from typing import Final
+
+if sys.platform != "linux":
+    raise ImportError("several processes behind one socket need Linux")
 
 _PAUSE_SECONDS: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1

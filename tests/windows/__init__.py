@@ -1,0 +1,1 @@
+"""Windows as far as it can be simulated on Linux: see `simulation.py`."""
