@@ -23,7 +23,7 @@ HOSTILE := tests/e2e/test_hostile_connections.py tests/e2e/test_odd_receivers.py
   tests/unit/test_connections.py tests/unit/test_answers.py tests/unit/test_guard.py tests/unit/test_dialing.py \
   tests/unit/test_redirects.py tests/unit/test_terminal.py tests/unit/test_secret_flags.py
 
-.PHONY: help demo test check style types unit browser attack chaos checkups bench docs texts client pictures pins test-lowest format clean
+.PHONY: help demo test check style types unit browser attack chaos checkups bench docs texts client pictures pins test-lowest release platforms format clean
 
 help:
 	@echo "make demo    both use cases of the Smart Cart between real processes, told as they happen"
@@ -38,6 +38,8 @@ help:
 	@echo "make texts   collect the texts of the pages for their Greek translation"
 	@echo "make client  make the client without an event loop from the one with an event loop"
 	@echo "make pins    resolve the pinned requirements again"
+	@echo "make release  build and check the wheel and the source distribution (docs/releasing.md)"
+	@echo "make platforms  check that every library is ready to install on each system"
 	@echo "make test-lowest  the unit and contract tests with the lowest allowed version of each library"
 
 .venv/made: requirements.txt pyproject.toml
@@ -110,6 +112,14 @@ texts: .venv/made-dev
 
 client: .venv/made-dev
 	$(BIN)/python -m tests.sync_client
+
+# One Python, or several: make release PYTHONS="python3.11 python3.14". With REHEARSE=1 nothing forbids to publish.
+PYTHONS ?= $(BIN)/python
+release: .venv/made-dev
+	@$(BIN)/python -m release $(if $(REHEARSE),--rehearse) $(PYTHONS)
+
+platforms: .venv/made-dev
+	@$(BIN)/python -m release.platforms
 
 format: .venv/made-dev
 	$(BIN)/ruff format --quiet .
