@@ -22,16 +22,16 @@ class CommitHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the file. An editable installation has none, because its commit changes."""
-        if (Path(self.root) / COMMIT_FILE).exists():
-            return  # An unpacked source distribution, whose files are added as they are.
-        commit = find_commit(Path(self.root))
-        if version == "editable" or not commit:
-            return
-        self._file = Path(self.directory) / "commit.txt"
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(commit + "\n", "utf-8")
-        place = "kalathi/commit.txt" if self.target_name == "wheel" else COMMIT_FILE
-        build_data["force_include"][str(self._file)] = place
+        file = Path(self.root) / COMMIT_FILE
+        if not file.exists():
+            commit = find_commit(Path(self.root))
+            if version == "editable" or not commit:
+                return
+            self._file = file = Path(self.directory) / "commit.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(commit + "\n", "utf-8")
+        # Files that are forced come last, so both builds have the same sequence.
+        build_data["force_include"][str(file)] = "kalathi/commit.txt" if self.target_name == "wheel" else COMMIT_FILE
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove the file, so that only the built files are left in the folder."""
