@@ -54,6 +54,6 @@ def _build(root: Path, target: Path, seconds: str = "") -> Built:
     """Build both files in `target`. Their times are the commit's (reproducible-builds.org, SOURCE_DATE_EPOCH)."""
     variables = {**os.environ, "SOURCE_DATE_EPOCH": seconds or _time_of(root)}
     command = [sys.executable, "-m", "hatchling", "build", "--directory", str(target)]
-    subprocess.run(command, cwd=root, env=variables, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=root, env=variables, check=True, capture_output=True)
     [wheel], [source] = target.glob("*.whl"), target.glob("*.tar.gz")
     return Built(wheel, source)

@@ -110,3 +110,16 @@ def test_no_source_contains_a_todo() -> None:
     """Open work belongs in an issue."""
     marked = [path for path in SOURCES if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text("utf-8"))]
     assert marked == []
+
+
+def test_no_member_has_the_name_of_a_type_in_its_class() -> None:
+    """Python 3.14 evaluates annotations late, when `date: date` already means the member."""
+    found = []
+    for path in SOURCES:
+        for group in ast.walk(ast.parse(path.read_text("utf-8"))):
+            members = [node for node in getattr(group, "body", []) if isinstance(node, ast.AnnAssign)]
+            if isinstance(group, ast.ClassDef):
+                names = {node.target.id for node in members if isinstance(node.target, ast.Name)}
+                used = {name.id for node in members for name in ast.walk(node.annotation) if isinstance(name, ast.Name)}
+                found += [f"{path.name}: {group.name}.{name}" for name in names & used]
+    assert found == []

@@ -16,6 +16,8 @@ from kalathi.contract.words import (
 
 # A time with its offset.
 Timestamp = Annotated[datetime, Meta(tz=True)]
+# The struct below has a member `date`. From Python 3.14 on, that name would mean the member in its annotation.
+Day = date
 
 
 class Address(Struct, frozen=True, kw_only=True):
@@ -173,7 +175,7 @@ class RejectOptions(Struct, frozen=True, kw_only=True):
 class RescheduleOption(Struct, frozen=True, kw_only=True):
     """A date to which the pickup can be moved."""
 
-    date: date
+    date: Day
     label: str
 
 

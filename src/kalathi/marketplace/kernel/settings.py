@@ -1,5 +1,6 @@
 """The table of all settings. The flags, the `KALATHI_*` variables and the docs are generated from it."""
 
+import builtins
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -159,7 +160,7 @@ class SettingField(Struct, frozen=True):
     """One row of the table, from which a flag, a variable and a line of the docs are generated."""
 
     name: str
-    type: type
+    type: builtins.type
     default: Any
     description: str
 
