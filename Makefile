@@ -42,10 +42,10 @@ help:
 	@echo "make platforms  check that every library is ready to install on each system"
 	@echo "make test-lowest  the unit and contract tests with the lowest allowed version of each library"
 
-.venv/made: requirements.txt pyproject.toml
+.venv/made: requirements.txt requirements-build.txt pyproject.toml
 	@echo "Making .venv from requirements.txt (about half a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --require-hashes -r requirements.txt -r requirements-build.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -130,7 +130,8 @@ LOWEST := .venv/lowest.txt
 COMPILE = $(BIN)/uv pip compile --quiet --upgrade --no-header --no-emit-index-url --no-emit-find-links
 
 pins: .venv/made-dev
-	$(COMPILE) --universal --python-version 3.11 --generate-hashes --extra server --extra postgres --group build pyproject.toml -o requirements.txt
+	$(COMPILE) --universal --python-version 3.11 --generate-hashes --extra server --extra postgres pyproject.toml -o requirements.txt
+	$(COMPILE) --universal --python-version 3.11 --generate-hashes --group build -c requirements.txt -o requirements-build.txt
 	$(COMPILE) --universal --python-version 3.11 --generate-hashes --extra server --extra postgres --group build --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	$(COMPILE) --python-version 3.11 --resolution lowest-direct --extra all pyproject.toml -o $(LOWEST)
 	$(COMPILE) --python-version 3.11 --generate-hashes --extra all --group build --group test -c $(LOWEST) pyproject.toml -o requirements-lowest.txt

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from release.building import Built, build_twice
-from release.checking import check_base, check_metadata, check_server
+from release.checking import check_base, check_metadata, check_server, list_components
 from release.notes import Notes, read_notes
 
 ROOT: Final = Path(__file__).parents[1]
@@ -38,12 +38,15 @@ def main(arguments: list[str]) -> int:
             say(f"  {digest}  {path}")
         say("Checking the metadata")
         check_metadata(built, folder)
+        place = folder
         for number, interpreter in enumerate(interpreters):
             say(f"Installing and using it with {interpreter}")
             place = folder / str(number)
             place.mkdir()
             check_base(built, place, interpreter)
             say(f"  {check_server(built, place, interpreter)}")
+        say("Listing the components of the last environment")
+        list_components(place / "server", folder, DIST / "kalathi-server.cdx.json")
     _write_extras(built, notes)
     say(f"{DIST.relative_to(ROOT)}/ is ready: " + ", ".join(sorted(path.name for path in DIST.iterdir())))
     reasons = find_obstacles(ROOT, version, notes)

@@ -36,9 +36,21 @@ def check_server(built: Built, folder: Path, interpreter: str) -> str:
     return _run([python, "-m", "kalathi", "--version"], folder).strip()
 
 
+def list_components(environment: Path, folder: Path, target: Path) -> None:
+    """Write the bill of materials (SBOM, CycloneDX in JSON) of an environment. Raises CalledProcessError."""
+    python = _make_environment(folder / "components", sys.executable)
+    _run([python, "-m", "pip", "install", "cyclonedx-bom"], folder)
+    command = [python, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--of", "JSON", "-o", str(target)]
+    _run([*command, str(_find_python(environment))], folder)
+
+
 def _make_environment(folder: Path, interpreter: str) -> str:
     subprocess.run([interpreter, "-m", "venv", str(folder)], check=True)
-    return str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    return str(_find_python(folder))
+
+
+def _find_python(environment: Path) -> Path:
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def _run(command: Sequence[str], folder: Path) -> str:

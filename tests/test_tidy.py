@@ -117,8 +117,8 @@ def test_no_member_has_the_name_of_a_type_in_its_class() -> None:
     found = []
     for path in SOURCES:
         for group in ast.walk(ast.parse(path.read_text("utf-8"))):
-            members = [node for node in getattr(group, "body", []) if isinstance(node, ast.AnnAssign)]
             if isinstance(group, ast.ClassDef):
+                members = [node for node in group.body if isinstance(node, ast.AnnAssign)]
                 names = {node.target.id for node in members if isinstance(node.target, ast.Name)}
                 used = {name.id for node in members for name in ast.walk(node.annotation) if isinstance(name, ast.Name)}
                 found += [f"{path.name}: {group.name}.{name}" for name in names & used]

@@ -5,9 +5,11 @@ import os
 import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kalathi.marketplace.kernel.metrics import Metrics
 from kalathi.marketplace.kernel.storage.schema import METADATA
@@ -92,11 +94,38 @@ def test_documented_alerts_use_existing_metrics() -> None:
 
 
 def test_container_images_are_pinned() -> None:
-    images = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
-    images += re.findall(r"^ +image: (\S+)", (ROOT / "compose.yaml").read_text("utf-8"), re.MULTILINE)
-    assert len(images) == 3
-    assert all(re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?-[a-z-]+", image) for image in images), images
-    assert "--require-hashes -r requirements.txt" in (ROOT / "Dockerfile").read_text("utf-8")
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    [python] = re.findall(r"^ARG PYTHON=(\S+)$", dockerfile, re.MULTILINE)
+    assert re.fullmatch(r"docker\.io/library/python:3\.\d+-slim-[a-z]+@sha256:[0-9a-f]{64}", python)
+    stages = re.findall(r"^FROM (\S+) AS (\w+)$", dockerfile, re.MULTILINE)
+    assert {image for image, _ in stages} == {"${PYTHON}", "base"}
+    assert stages[-1][1] == "marketplace", "the last stage is the default"
+    for requirements in ("requirements.txt", "requirements-build.txt"):
+        assert f"--require-hashes -r {requirements}" in dockerfile
+    [database] = re.findall(r"^ +image: (\S+)", (ROOT / "compose.yaml").read_text("utf-8"), re.MULTILINE)
+    assert re.fullmatch(r"[a-z]+:\d+\.\d+-[a-z]+", database)
+
+
+def test_the_image_has_no_installer_and_its_stages_copy_existing_files() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    build, _, rest = dockerfile.partition(" AS base\n")
+    assert "venv --without-pip /opt/kalathi" in build
+    assert "pip install" not in rest
+    assert "rm -rf /usr/local/bin/pip*" in rest, "the one of the base image"
+    copied = [name for line in re.findall(r"^COPY (?!--)(.+) \S+$", build, re.MULTILINE) for name in line.split()]
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    shipped = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text("utf-8"), re.MULTILINE)
+    assert {*copied, "Dockerfile"} == set(shipped)
+
+
+def test_the_compose_file_leaves_the_mode_to_the_operator() -> None:
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+    for name in ("market", "worker"):
+        service = compose["services"][name]
+        assert service["environment"]["KALATHI_MODE"].startswith("${KALATHI_MODE:?")
+        assert service["environment"]["KALATHI_PUBLIC_URL"].startswith("${KALATHI_PUBLIC_URL:?")
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
 
 
 def test_the_scale_page_lists_every_table_not_keyed_by_shop() -> None:
@@ -116,3 +145,23 @@ def test_commands_and_files_named_in_the_docs_exist() -> None:
     assert len(rooms) > 20
     for room in rooms:
         assert list((ROOT / "src" / "kalathi").rglob(room.rstrip("/"))), room
+
+
+def test_the_workflows_of_the_forge_fit_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pythons = [line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    flows = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / ".github/workflows").iterdir()}
+    systems = flows["test"]["jobs"]["systems"]["strategy"]["matrix"]
+    assert systems["python"] == pythons
+    assert [system.partition("-")[0] for system in systems["os"]] == ["ubuntu", "macos", "windows"]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    stages = re.findall(r"^FROM .* AS (\w+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    for flow in flows.values():
+        for job in flow["jobs"].values():
+            assert {job["needs"]} <= flow["jobs"].keys() if "needs" in job else True
+            for step in job["steps"]:
+                command = step.get("run", "")
+                assert set(re.findall(r"^make ([a-z-]+)", command)) <= set(targets)
+                files = re.findall(r"\b(?:tests|release)/[\w/.]+", command)
+                assert [name for name in files if not (ROOT / name).exists()] == []
+                assert step.get("with", {}).get("target", stages[0]) in stages, stages

@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 SERVERS = ("marketplace/", "checkup/", "mcp_server/", "simulation/listener.py")
 # Files that import a library when it is needed, each with its libraries.
 WHEN_NEEDED = {
-    "cli/backup.py": {"psycopg", "sqlalchemy"},
+    "cli/database_option.py": {"psycopg", "sqlalchemy"},
     "cli/checks.py": {"psycopg"},
     "merchant/metrics.py": {"prometheus_client"},
     "merchant/overview.py": {"pypdfium2"},

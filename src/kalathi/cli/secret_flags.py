@@ -3,6 +3,7 @@
 Other users of a machine can read the command line of every process, but not its variables. So a long-running command,
 such as `kalathi serve`, executes itself again (same process) with variables in place of the flags that hold a secret.
 The first command line is readable for some tenths of a second; only a variable or a file hides a secret completely.
+On Windows only administrators can read it, so the command keeps it.
 """
 
 import os
@@ -13,6 +14,8 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 import click
+
+from kalathi.system.abilities import REPLACES_ITSELF
 
 # By command: the flags of secrets, and of addresses that may hold a password.
 _SECRETS: Final[Mapping[str, frozenset[str]]] = {
@@ -42,7 +45,7 @@ def run_without_secrets(group: click.Group, arguments: Sequence[str]) -> None:
     not our own, as in a test."""
     given = list(arguments)
     whole = sys.orig_argv
-    if not given or whole[-len(given) :] != given:
+    if not REPLACES_ITSELF or not given or whole[-len(given) :] != given:
         return
     hidden = hide_secrets(group, given)
     if hidden is not None:

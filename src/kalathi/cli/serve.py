@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=Callable[..., Any])
 # Faults of the declared shops that one message names.
+_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104  (compared, not bound)
 _MOST_MISTAKES = 20
 
 
@@ -275,6 +276,8 @@ def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
         click.echo("`kalathi faults list` shows the rules and their seed; `kalathi faults clear` turns them off.")
     if settings.open_console:
         click.echo("--open-console: every user of this machine, and every caller of a proxy on it, is the operator.")
+    if not settings.public_url and settings.host in _EVERY_INTERFACE:
+        click.echo(f"Links and vouchers lead to {address}. If callers use another address or port, set --public-url.")
     if sockets.watch is not None:
         click.echo(f"Monitoring: {address_of(sockets.watch)}/metrics")
     if not settings.operator_token:

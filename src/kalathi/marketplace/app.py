@@ -268,7 +268,7 @@ async def open_marketplace(
 
     Raises DatabaseInUseError, NewerDatabaseError, StorageError, and ValueError for an invalid setting or declaration.
     """
-    database = await open_database(_database_url(settings))
+    database = await open_database(_database_url(settings), keep_copy=settings.backup_before_upgrade == "on")
     try:
         if not is_applied:
             await _apply_declared(database, settings, declared)
@@ -281,7 +281,7 @@ async def open_marketplace(
 
 async def apply_declared(settings: Settings, declared: Declaration) -> None:
     """Apply the declared start before several processes open the same database. Raises as `open_marketplace` does."""
-    database = await open_database(_database_url(settings))
+    database = await open_database(_database_url(settings), keep_copy=settings.backup_before_upgrade == "on")
     try:
         await _apply_declared(database, settings, declared)
     finally:

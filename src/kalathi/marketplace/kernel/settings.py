@@ -139,6 +139,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     delivery_log_days: Annotated[
         int, Meta(ge=1, description="Days for which webhooks and their attempts are kept.")
     ] = 90
+    backup_before_upgrade: Annotated[
+        Literal["on", "off"],
+        Meta(description="Copy a SQLite database of an earlier version before its tables are changed: on or off."),
+    ] = "on"
     request_log: Annotated[
         Literal["auto", "on", "off"],
         Meta(

@@ -49,6 +49,14 @@ def shape_of(view: View) -> str:
     return "ok" if version == HEAD else "newer" if version > HEAD else "older"
 
 
+def list_steps(shape: str) -> list[str]:
+    """Return the number and the title of each step after a shape, in their sequence; an empty text is no tables."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  (Alembic is slow to import)
+
+    steps = ScriptDirectory(str(_MIGRATIONS)).iterate_revisions(HEAD, shape or "base")
+    return [f"{step.revision} {step.doc}" for step in reversed(list(steps))]
+
+
 def _migrate(engine: Engine, shape: str) -> None:
     try:
         with engine.connect() as connection:

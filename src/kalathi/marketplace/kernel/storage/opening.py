@@ -10,15 +10,16 @@ from kalathi.marketplace.kernel.storage.database import Database
 _FORMS = "database: give sqlite:///path or postgresql://user@host/name"
 
 
-async def open_database(url: str) -> Database:
+async def open_database(url: str, *, keep_copy: bool = True) -> Database:
     """Open the database at `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://...`, and migrate it.
+    With `keep_copy`, a SQLite file of an earlier version is copied first.
 
     Raises ValueError for any other URL, DatabaseInUseError, NewerDatabaseError, StorageError.
     """
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415  (only to open a database)
 
     try:
-        return await (_postgres(url) if is_postgres(url) else _sqlite(sqlite_path(url)))
+        return await (_postgres(url) if is_postgres(url) else _sqlite(sqlite_path(url), keep_copy=keep_copy))
     except DBAPIError as error:
         raise StorageError(str(error.orig)) from error
 
@@ -41,10 +42,10 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{quote(str(path))}"
 
 
-async def _sqlite(path: Path) -> Database:
+async def _sqlite(path: Path, *, keep_copy: bool) -> Database:
     from kalathi.marketplace.kernel.storage.sqlite import SqliteDatabase  # noqa: PLC0415  (only the used driver is imported)
 
-    return SqliteDatabase(path)
+    return SqliteDatabase(path, keep_copy=keep_copy)
 
 
 async def _postgres(url: str) -> Database:

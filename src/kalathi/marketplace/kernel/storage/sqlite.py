@@ -13,14 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
+import structlog
+
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError, Value
 from kalathi.marketplace.kernel.storage.database import Database, DatabaseInUseError, Query, Row, T, View
 from kalathi.marketplace.kernel.storage.group import GroupWriter
-from kalathi.marketplace.kernel.storage.migrating import migrate_sqlite
 from kalathi.marketplace.kernel.storage.sqlite_writing import begin_group, prepare_writer
 from kalathi.marketplace.kernel.storage.statements import positional
+from kalathi.marketplace.kernel.storage.upgrading import upgrade_sqlite
 from kalathi.system.files import make_private_folder
 from kalathi.system.locks import lock_file
+
+_log = structlog.get_logger("kalathi.storage")
 
 _READER_THREADS = 2
 # The longest delay until a change by another program is visible.
@@ -64,14 +68,15 @@ class _SqliteView:
 class SqliteDatabase(Database):
     """One file in WAL mode with `synchronous=FULL`."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file and migrate its tables. Raises DatabaseInUseError, NewerDatabaseError."""
+    def __init__(self, path: Path, *, keep_copy: bool = True) -> None:
+        """Open the file and migrate its tables. With `keep_copy`, copy a file of an earlier version first
+        (upgrading.py). Raises DatabaseInUseError, NewerDatabaseError, StorageError."""
         super().__init__()
         make_private_folder(path.parent)
         # It holds signing secrets and people's addresses; SQLite gives the files beside it the same mode.
         path.touch(mode=0o600, exist_ok=True)
         self._lock = lock_database(path)
-        migrate_sqlite(path)
+        _upgrade(path, keep_copy=keep_copy)
         writing = _connect(path)
         prepare_writer(writing)
         self._reading = _connect(path)
@@ -182,6 +187,15 @@ class SqliteDatabase(Database):
                 return query(_SqliteView(connection))
         except sqlite3.Error as error:
             raise StorageError(str(error)) from error
+
+
+def _upgrade(path: Path, *, keep_copy: bool) -> None:
+    try:
+        copy = upgrade_sqlite(path, keep_copy=keep_copy)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(f"{path} cannot be upgraded: {error}") from error
+    if copy is not None:
+        _log.info("database_upgraded", file=str(path), copy=str(copy))
 
 
 def lock_database(database: Path) -> IO[str]:
