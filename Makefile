@@ -109,6 +109,7 @@ texts: .venv/made-dev
 	$(BIN)/python -m babel.messages.frontend --quiet extract --mapping=babel.cfg --omit-header --no-location --output=.venv/messages.pot $(PANEL)
 	$(BIN)/python -m babel.messages.frontend --quiet update --input-file=.venv/messages.pot --output-dir=$(PANEL)/translations --locale=el \
 	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap
+	$(BIN)/python -m babel.messages.frontend --quiet compile --directory=$(PANEL)/translations
 
 client: .venv/made-dev
 	$(BIN)/python -m tests.sync_client

@@ -24,7 +24,6 @@ class Extra(StrEnum):
 # The smallest extra with each library, by the library's top-level module.
 EXTRAS: Final[Mapping[str, Extra]] = {
     "alembic": Extra.SERVER,
-    "babel": Extra.SERVER,
     "holidays": Extra.SERVER,
     "jinja2": Extra.SERVER,
     "mcp": Extra.MCP,

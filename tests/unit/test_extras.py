@@ -118,7 +118,7 @@ def test_help_needs_no_extra(command: tuple[str, ...]) -> None:
     [
         (("serve", "--port", "0"), "server"),
         (("demo", "--once"), "server"),
-        (("checkup", "--list"), "server"),
+        (("checkup", "--webhook-url", "http://127.0.0.1:9"), "server"),
         (("openapi",), "server"),
         (
             (

@@ -1,22 +1,17 @@
 """Greek and English: the choice of a language, and how it writes texts, money and times.
 
-Texts are English in the code and the templates; `translations/el` has the Greek. Times are shown in Athens.
+Texts are English in the code and the templates; `translations/el` has the Greek, which `make texts` compiles. Times are
+shown in Athens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib import resources
-from io import BytesIO
 from typing import Final
-
-from babel import Locale, negotiate_locale
-from babel.dates import format_date, get_month_names
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 
 from kalathi.contract.orders import PickupWindow
 from kalathi.marketplace.kernel.clock import ATHENS
@@ -32,8 +27,16 @@ class Language(StrEnum):
 
 
 NAMES: Final[Mapping[Language, str]] = {Language.GREEK: "Ελληνικά", Language.ENGLISH: "English"}
-# English as it is written in Europe: the day before the month.
-_LOCALES: Final = {Language.GREEK: Locale("el", "GR"), Language.ENGLISH: Locale("en", "GB")}
+_CODES: Final = frozenset(language.value for language in Language)
+# As in the CLDR, the common collection of such words, for Greek and for the English of Europe; a test compares.
+_MONTHS: Final[Mapping[Language, Sequence[str]]] = {
+    Language.GREEK: ["Ιαν", "Φεβ", "Μαρ", "Απρ", "Μαΐ", "Ιουν", "Ιουλ", "Αυγ", "Σεπ", "Οκτ", "Νοε", "Δεκ"],
+    Language.ENGLISH: ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sept", "Oct", "Nov", "Dec"],
+}
+_WEEKDAYS: Final[Mapping[Language, Sequence[str]]] = {
+    Language.GREEK: ["Δευ", "Τρί", "Τετ", "Πέμ", "Παρ", "Σάβ", "Κυρ"],
+    Language.ENGLISH: ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
+}
 
 
 def choose_language(accept_language: str) -> Language:
@@ -45,9 +48,11 @@ def choose_language(accept_language: str) -> Language:
             weighed.append((float(weight or 1), tag.strip()))
         except ValueError:
             continue
-    tags = [tag for weight, tag in sorted(weighed, key=lambda entry: -entry[0]) if tag and weight > 0]
-    found = negotiate_locale(tags, [language.value for language in Language], sep="-")
-    return Language(found) if found else Language.ENGLISH
+    for quality, wanted in sorted(weighed, key=lambda entry: -entry[0]):
+        language = wanted.partition("-")[0].lower()
+        if quality > 0 and language in _CODES:
+            return Language(language)
+    return Language.ENGLISH
 
 
 class Words:
@@ -55,10 +60,8 @@ class Words:
 
     def __init__(self, language: Language) -> None:
         self.language = language
-        self._locale = _LOCALES[language]
         self._translations = _load_translations(language)
-        # The library's own formatting of an amount or a moment takes 20 to 60 µs, and a list has hundreds of them.
-        self._months = get_month_names("abbreviated", locale=self._locale)
+        self._months, self._weekdays = _MONTHS[language], _WEEKDAYS[language]
         self._separators = str.maketrans(",.", ".,") if language is Language.GREEK else {}
 
     def text(self, english: str) -> str:
@@ -71,7 +74,7 @@ class Words:
 
     def day(self, day: date) -> str:
         """`Tue 24 Nov 2026`"""
-        return format_date(day, "EEE d MMM y", self._locale)
+        return f"{self._weekdays[day.weekday()]} {day.day} {self._months[day.month - 1]} {day.year}"
 
     def window(self, window: PickupWindow) -> str:
         """`Tue 24 Nov 2026, 09:00–12:00`, in Athens."""
@@ -96,7 +99,7 @@ class Words:
     def moment(self, moment: datetime) -> str:
         """`24 Nov 2026, 10:00`, in Athens."""
         local = moment.astimezone(ATHENS)
-        return f"{local.day} {self._months[local.month]} {local.year}, {local.hour:02d}:{local.minute:02d}"
+        return f"{local.day} {self._months[local.month - 1]} {local.year}, {local.hour:02d}:{local.minute:02d}"
 
     def instant(self, moment: datetime) -> str:
         """`24 Nov 2026, 10:00:07`, in Athens."""
@@ -113,10 +116,6 @@ def _load_translations(language: Language) -> NullTranslations:
     """Read the catalogue as gettext does, with its own rule of plurals. English needs none."""
     if language is Language.ENGLISH:
         return NullTranslations()
-    path = resources.files(__package__) / "translations" / language / "LC_MESSAGES" / "messages.po"
+    path = resources.files(__package__) / "translations" / language / "LC_MESSAGES" / "messages.mo"
     with path.open("rb") as file:
-        catalogue = read_po(file, locale=_LOCALES[language])
-    compiled = BytesIO()
-    write_mo(compiled, catalogue)
-    compiled.seek(0)
-    return GNUTranslations(compiled)
+        return GNUTranslations(file)
