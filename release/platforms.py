@@ -26,8 +26,12 @@ PLATFORMS: Final = {
     "Windows, arm64": "aarch64-pc-windows-msvc",
 }
 EXTRAS: Final = ("", "server", "all")
+# Resolving takes a second; an index that hangs is an error.
+_SECONDS: Final = 120.0
 _TABLE: Final = re.compile(r"(?<=<!-- platforms -->\n).*?(?=<!-- end -->)", re.DOTALL)
-_CULPRIT: Final = re.compile(r"([a-z0-9-]+)(?:==\S+)? (?:has no wheels|have no usable wheels)|of ([a-z0-9-]+) have no")
+_CULPRIT: Final = re.compile(
+    r"([a-z0-9-]+)(?:[=<>]+\S+)? has no (?:usable )?wheels|of ([a-z0-9-]+) have no usable|Wheels are available for `([a-z0-9-]+)`"
+)
 
 
 def main() -> None:
@@ -51,15 +55,16 @@ def _describe(extra: str, platform: str) -> str:
 def find_missing_wheel(extra: str, platform: str, python: str) -> str:
     """Return the library that cannot be installed without compiling it; empty if there is none."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--only-binary", ":all:"]
-    command += ["--python-platform", platform, "--python-version", python, "--output-file", "-"]
+    command += ["--python-platform", platform, "--python-version", python]
     command += ["--extra", extra] if extra else []
-    done = subprocess.run([*command, "pyproject.toml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command.append("pyproject.toml")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=_SECONDS)
     if done.returncode == 0:
         return ""
     found = _CULPRIT.search(" ".join(done.stderr.split()))
     if found is None:
         raise SystemExit(done.stderr)
-    return found[1] or found[2]
+    return found[1] or found[2] or found[3]
 
 
 if __name__ == "__main__":

@@ -36,7 +36,14 @@ from kalathi.mcp_server.tools import TOOLS
 from kalathi.merchant import CallError, Client
 from tests import exchanges
 
-DOCS: Final = Path(__file__).parents[1] / "docs"
+ROOT: Final = Path(__file__).parents[1]
+DOCS: Final = ROOT / "docs"
+_FOR_ASSISTANTS: Final = """\
+The wire contract (docs/contract.md) is the authority for every call and webhook. `kalathi COMMAND --help` has examples
+for every command, and most commands answer in JSON with `--json`. `kalathi mcp` (docs/mcp.md) searches these documents
+and operates a marketplace through the Model Context Protocol. Calls need the header
+`Accept: application/vnd.skroutz+json; version=3.0` and the shop's token as a bearer token.
+"""
 _PART: Final = re.compile(r"(<!-- drawn: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -49,7 +56,17 @@ def pages() -> dict[Path, str]:
         text = path.read_text("utf-8")
         if _PART.search(text):
             drawn[path] = _PART.sub(lambda match: match[1] + drawing[match[2]]() + match[3], text)
-    return drawn | recipe_pages()
+    return drawn | recipe_pages() | {ROOT / "llms.txt": guide_for_assistants()}
+
+
+def guide_for_assistants() -> str:
+    """`llms.txt` (llmstxt.org): what Kalathi is, and the list of documents with paths from the root."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    summary = readme.split("\n\n")[1].replace("**", "")
+    listed = (DOCS / "README.md").read_text("utf-8").partition("\n")[2]
+    sections = re.sub(r"^\*\*(.+)\*\*$", r"## \1", listed, flags=re.MULTILINE)
+    sections = re.sub(r"\]\((?!\.\.)", "](docs/", sections).replace("](../", "](")
+    return f"# Kalathi\n\n> {summary}\n\n{_FOR_ASSISTANTS}{sections}"
 
 
 def state_diagram() -> str:

@@ -68,7 +68,9 @@ def test_each_obstacle_to_a_release_is_named(tmp_path: Path) -> None:
 
 def test_links_of_the_readme_lead_to_the_files_of_the_version(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
-    text = "[a](docs/README.md#documentation) [folder](docs) ![picture](docs/p.png) [web](https://x.example) [here](#top)"
+    text = (
+        "[a](docs/README.md#documentation) [folder](docs) ![picture](docs/p.png) [web](https://x.example) [here](#top)"
+    )
     assert make_links_absolute(text, "https://forge.example/k", "v1.0.0", tmp_path) == (
         "[a](https://forge.example/k/blob/v1.0.0/docs/README.md#documentation) [folder](https://forge.example/k/tree/v1.0.0/docs)"
         " ![picture](https://forge.example/k/raw/v1.0.0/docs/p.png) [web](https://x.example) [here](#top)"

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
-from kalathi.cli.operating import address_and_token, fail, is_proxy_wanted, operator_options
+from kalathi.cli.operating import Market, address_and_token, fail, is_proxy_wanted, operator_options
 from kalathi.cli.output import OUTPUT, echo_json
+from kalathi.cli.shop_choice import find_only_shop, shop_option
 from kalathi.terminal import in_one_line, style
 
 
 @click.command()
-@click.option("--shop", "shop_id", required=True, help="The shop whose webhooks are received.")
+@shop_option
 @click.option("--forward", default="", help="Where each webhook is forwarded to; its answer counts as the endpoint's.")
 @click.option("--beside", is_flag=True, help="Receive copies; the shop's own URL stays in use.")
 @click.option("--events", default="", help="Only these events, such as new_order,merchant_return_created.")
@@ -35,7 +36,7 @@ def listen(
     are, and no port is opened, so it also works behind NAT.
 
     \b
-    kalathi listen --shop YlpD0KROym
+    kalathi listen
     kalathi listen --shop YlpD0KROym --forward localhost:8000/skroutz/webhook
     kalathi listen --shop YlpD0KROym --beside --events new_order
     kalathi listen --shop YlpD0KROym --forward https://localhost:8443/hook --insecure --header "X-Key: 1"
@@ -47,6 +48,7 @@ def listen(
     forwarding = Forwarding(_target(forward), _headers(headers), insecure) if forward else None
     if forwarding is None and (headers or insecure or failed):
         fail("--header, --insecure and --failed are about the target: give --forward too.")
+    shop_id = shop_id or find_only_shop(Market(data, url, token))
     found_url, found_token = address_and_token(data, url, token)
     names = tuple(name for part in events.split(",") if (name := part.strip()))
 
