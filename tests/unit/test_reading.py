@@ -14,6 +14,7 @@ import pytest
 from kalathi.contract.codec import UnexpectedShapeError, encode
 from kalathi.contract.orders import Address, Customer, Order, OrderBody, OrderList
 from kalathi.contract.reading import ATHENS, read
+from kalathi.contract.received import read_received
 from kalathi.contract.returns import ReturnBody
 from kalathi.contract.webhooks import read_event_head
 from kalathi.contract.words import OrderState
@@ -145,6 +146,17 @@ def test_ids_and_numbers_may_be_texts_or_numbers() -> None:
     assert order.accept_options.pickup_window[0].id == 12
     # A location can be chosen without its label.
     assert reading.unread == ()
+
+
+@pytest.mark.parametrize("amount", ["NaN", " nan ", "-Infinity", "inf", "sNaN7", "+INF"])
+def test_an_amount_that_is_no_finite_number_is_unreadable(amount: str) -> None:
+    """It could neither be counted nor written into any JSON."""
+    content = msgspec.json.decode(ORDERS[0].read_bytes())
+    content["order"]["line_items"][0]["unit_price"] = amount
+    reading = read(msgspec.json.encode(content), OrderBody)
+    assert "$.order.line_items[0].unit_price" in reading.unread
+    assert encode(reading.value)
+    assert read_received(reading)["order"]["line_items"][0]["unit_price"] == amount
 
 
 def test_an_unreadable_entry_of_a_list_hides_no_other() -> None:

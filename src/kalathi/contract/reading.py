@@ -38,6 +38,9 @@ _WHOLE_TEXT: Final = re.compile(r"[+-]?[0-9]+(?:\.0{1,2})?")
 # Characters of an unreadable value in a message.
 _SHOWN_CHARACTERS: Final = 40
 _BOM: Final = b"\xef\xbb\xbf"
+# A member that may be such an amount; a text that only begins like one is read as well, in the slower way. It takes
+# 3.5 µs, a third of the reading of an order; one that ignores case would take 13.
+_NOT_FINITE: Final = re.compile(rb':\s*"\s*[+-]?[sS]?[nNiI][aAnN][nNfF]')
 
 
 # A time outside this range is a mistake of the sender, for example the smallest date of its programming language. Some
@@ -75,8 +78,10 @@ def read(body: bytes, wanted: type[T]) -> Reading[T]:
     Raises UnreadableBodyError if the bytes are not JSON, UnexpectedShapeError if a member without a default is missing
     or of another shape.
     """
-    with contextlib.suppress(UnexpectedShapeError, UnreadableBodyError):
-        return Reading(decode(body, wanted), body=body)
+    # The strict decoder takes a text such as "NaN" for an amount, which no JSON can have.
+    if not _NOT_FINITE.search(body):
+        with contextlib.suppress(UnexpectedShapeError, UnreadableBodyError):
+            return Reading(decode(body, wanted), body=body)
     return convert(plain_json(body), wanted)._replace(body=body)
 
 
