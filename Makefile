@@ -79,15 +79,15 @@ test: browser check
 	$(BIN)/pytest -q -n $(CROWD) $(IN_TURN) \
 	  tests/attack tests/checkup tests/e2e tests/exhaustive tests/virtual tests/browser tests/conformance tests/panel tests/windows
 	@echo "The same on PostgreSQL: every call and the virtual days"
-	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=250 KALATHI_TEST_CONNECTOR_ORDERS=100 \
+	KALATHI_TEST_DATABASE=postgresql KALATHI_TEST_ORDERS=150 KALATHI_TEST_CONNECTOR_ORDERS=100 KALATHI_TEST_RACES=2000 \
 	  $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) $(WITHOUT_THE_MARKETPLACES_DATABASE:%=--ignore=%) \
 	  tests/exhaustive/test_races.py tests/exhaustive/test_fuzz.py tests/virtual tests/contract
 
 chaos: .venv/made-dev
 	KALATHI_TEST_KILLS=300 KALATHI_TEST_ORDERS=20000 KALATHI_TEST_DELIVERIES=1000000 \
-	  KALATHI_TEST_CONNECTOR_ORDERS=5000 KALATHI_TEST_EVENTS=100000 $(BIN)/pytest -q -s --timeout 7200 \
+	  KALATHI_TEST_CONNECTOR_ORDERS=5000 KALATHI_TEST_EVENTS=100000 KALATHI_TEST_RACES=50000 $(BIN)/pytest -q -s --timeout 7200 \
 	  tests/e2e/test_crash.py tests/virtual/test_days.py tests/virtual/test_simulation.py \
-	  tests/virtual/test_connector_days.py tests/virtual/test_connector_memory.py
+	  tests/virtual/test_connector_days.py tests/virtual/test_connector_memory.py tests/exhaustive/test_races.py
 
 attack: .venv/made-dev
 	KALATHI_ATTACK_EXAMPLES=500 $(AT_MOST_TEN_MINUTES) $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) tests/attack $(HOSTILE)

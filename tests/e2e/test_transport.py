@@ -16,8 +16,9 @@ import pytest
 
 from kalathi.contract.signatures import secret_text, verify
 from kalathi.merchant import AsyncClient, Client, RedirectedError, UnreachableError
+from kalathi.merchant.client.network import AsyncNetwork, Network
 from kalathi.merchant.client.redirects import MOST_STEPS
-from kalathi.merchant.client.transport import AsyncNetwork, HttpAnswer, Network
+from kalathi.merchant.client.transport import HttpAnswer
 from kalathi.merchant.handing_over import HandoverError, HttpRecipient
 from kalathi.merchant.sources import SourceRangesError, fetch_ranges
 from kalathi.merchant.stock import HttpStock

@@ -10,7 +10,7 @@ import pytest
 from kalathi.cli.command_options import COMMAND_OPTIONS
 from kalathi.cli.merchant import merchant
 from kalathi.cli.merchant_parts import PartError, printer_of, recipient_of
-from kalathi.merchant.client.transport import AsyncNetwork
+from kalathi.merchant.client.network import AsyncNetwork
 from kalathi.merchant.commands import HANDING_OVER, PRINTING, Limit
 from kalathi.merchant.handing_over import HandoverError
 from kalathi.merchant.printing import CommandPrinter, PrinterError, QueuePrinter, UnsurePrinterError

@@ -37,7 +37,7 @@ from tests.market import NOON, OPERATOR_TOKEN, FakeNetwork, Market, Shop, open_m
 pytestmark = pytest.mark.anyio
 
 # `make chaos` asks for more.
-ORDERS = int(os.environ.get("KALATHI_TEST_CONNECTOR_ORDERS", "400"))
+ORDERS = int(os.environ.get("KALATHI_TEST_CONNECTOR_ORDERS", "300"))
 # A's listing is of one variation, which the shop's file may name or not.
 VARIATION: Final = "A-44"
 # How long ago the file's numbers were true when it is written.

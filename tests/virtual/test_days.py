@@ -16,7 +16,7 @@ from tests.virtual.life_returns import ACTIONS
 
 pytestmark = pytest.mark.anyio
 
-ORDERS = int(os.environ.get("KALATHI_TEST_ORDERS", "1200"))
+ORDERS = int(os.environ.get("KALATHI_TEST_ORDERS", "600"))
 # With fewer orders the rarest steps may not come.
 IS_LONG: Final = ORDERS >= 1000
 EVERYTHING: Final = set(ACTORS) | {"ask_return", "return_expire", *(f"return_{action}" for action in ACTIONS)}

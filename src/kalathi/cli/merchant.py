@@ -129,7 +129,7 @@ def _policy(options: MerchantOptions) -> "Policy":
 async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.cli.merchant_parts import StockForm, printer_of, read_proxy_options, recipient_of, stock_of
     from kalathi.merchant.client import AsyncClient, Retries
-    from kalathi.merchant.client.transport import AsyncNetwork
+    from kalathi.merchant.client.network import AsyncNetwork
     from kalathi.merchant.commands import HANDING_OVER
     from kalathi.merchant.connector import Connector
     from kalathi.merchant.csv_folder import CsvStyle

@@ -9,7 +9,7 @@ import msgspec
 import niquests
 
 from kalathi.contract.codec import encode
-from kalathi.merchant.client.transport import environment
+from kalathi.merchant.client.network import environment
 from kalathi.operator_calls import add_query, find_wait, read_refusal, report_stranger, report_unreachable
 
 _SECONDS: Final = 30.0

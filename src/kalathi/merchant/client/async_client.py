@@ -30,7 +30,7 @@ from kalathi.merchant.client.flows import (
     following_page,
 )
 from kalathi.merchant.client.redirects import show_address
-from kalathi.merchant.client.transport import AsyncNetwork, AsyncTransport
+from kalathi.merchant.client.transport import AsyncTransport
 
 T = TypeVar("T")
 
@@ -58,7 +58,11 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._flows = Flows(base_url, token, vendor=vendor, retries=retries)
-        self._transport = transport or AsyncNetwork(timeout_seconds, uses_proxy=uses_proxy)
+        if transport is None:
+            from kalathi.merchant.client.network import AsyncNetwork  # noqa: PLC0415  (slow to import)
+
+            transport = AsyncNetwork(timeout_seconds, uses_proxy=uses_proxy)
+        self._transport = transport
         self._sleep = sleep
 
     def __repr__(self) -> str:

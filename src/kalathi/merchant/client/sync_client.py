@@ -30,7 +30,7 @@ from kalathi.merchant.client.flows import (
     following_page,
 )
 from kalathi.merchant.client.redirects import show_address
-from kalathi.merchant.client.transport import Network, Transport
+from kalathi.merchant.client.transport import Transport
 
 T = TypeVar("T")
 
@@ -58,7 +58,11 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._flows = Flows(base_url, token, vendor=vendor, retries=retries)
-        self._transport = transport or Network(timeout_seconds, uses_proxy=uses_proxy)
+        if transport is None:
+            from kalathi.merchant.client.network import Network  # noqa: PLC0415  (slow to import)
+
+            transport = Network(timeout_seconds, uses_proxy=uses_proxy)
+        self._transport = transport
         self._sleep = sleep
 
     def __repr__(self) -> str:
