@@ -79,7 +79,7 @@ def _install(python: str, wheel: Path, extra: str, folder: Path) -> Installed:
     demo = order = None
     if extra:
         demo = _time([folder / "bin/kalathi", "demo", "--once"], folder)
-        # Outside of the checkout, so that the example imports what was installed.
+        # Outside of the checkout, so that the example imports the installed package.
         order = _time([own, shutil.copy(ROOT / "release/smoke.py", folder)], folder)
     median = sorted(imports)[_IMPORTS // 2]
     return Installed(version, extra, len(packages), size / 1e6, seconds, median * 1000, demo, order)

@@ -1,4 +1,4 @@
-"""Build and check a release in `dist/`, and say what still forbids to publish it.
+"""Build and check a release in `dist/`, and give the reasons that still forbid to publish it.
 
     python -m release [--rehearse] [python3.11 python3.12 ...]
 
@@ -7,6 +7,7 @@ distribution are installed and used. `dist/` then has both files, their checksum
 status is 1 if the version must not be published yet; with --rehearse the reasons are only printed.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
         list_components(place / "server", folder, DIST / "kalathi-server.cdx.json")
     _write_extras(built, notes)
     say(f"{DIST.relative_to(ROOT)}/ is ready: " + ", ".join(sorted(path.name for path in DIST.iterdir())))
-    reasons = find_obstacles(ROOT, version, notes)
+    reasons = find_obstacles(ROOT, version, notes, os.environ.get("GITHUB_REF_NAME", ""))
     for reason in reasons:
         say(f"Not to be published yet: {reason}")
     return 1 if reasons and "--rehearse" not in arguments else 0
@@ -68,9 +69,11 @@ def read_version(root: Path) -> str:
     return found[1]
 
 
-def find_obstacles(root: Path, version: str, notes: Notes) -> list[str]:
-    """Return the reasons that forbid to publish the version."""
+def find_obstacles(root: Path, version: str, notes: Notes, pushed_tag: str = "") -> list[str]:
+    """Return the reasons that forbid to publish the version. `pushed_tag` is the tag for which a forge runs this."""
     reasons = []
+    if pushed_tag and pushed_tag != f"v{version}":
+        reasons.append(f"The tag {pushed_tag} is of another version than {version}.")
     if not notes.is_dated:
         reasons.append(f"CHANGELOG.md has no day for {version}.")
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]

@@ -12,7 +12,7 @@ _SMOKE = Path(__file__).with_name("smoke.py")
 
 
 def check_metadata(built: Built, folder: Path) -> None:
-    """Check what a package index would refuse, with the newest twine. Raises CalledProcessError."""
+    """Check the metadata as a package index does, with the newest twine. Raises CalledProcessError."""
     python = _make_environment(folder / "twine", sys.executable)
     _run([python, "-m", "pip", "install", "twine"], folder)
     _run([python, "-m", "twine", "check", "--strict", *map(str, built)], folder)

@@ -60,7 +60,7 @@ def pages() -> dict[Path, str]:
 
 
 def guide_for_assistants() -> str:
-    """`llms.txt` (llmstxt.org): what Kalathi is, and the list of documents with paths from the root."""
+    """`llms.txt` (llmstxt.org): a summary of Kalathi, and the list of documents with paths from the root."""
     readme = (ROOT / "README.md").read_text("utf-8")
     summary = readme.split("\n\n")[1].replace("**", "")
     listed = (DOCS / "README.md").read_text("utf-8").partition("\n")[2]

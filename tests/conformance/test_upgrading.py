@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from kalathi.marketplace.kernel.storage import migrating, upgrading
 from kalathi.marketplace.kernel.storage.backup_postgres import restore_postgres
@@ -86,15 +87,13 @@ async def test_an_upgrade_keeps_a_copy_and_says_the_way_back(shape: str, tmp_pat
 
     status, _, refused = await kalathi("db", "downgrade", *at)
     assert status == 1
-    assert (
-        f"a database is never downgraded: the earlier version would lose what this one stores. {_way(copy)}" in refused
-    )
+    assert f"a database is never downgraded: the earlier version would lose data of this one. {_way(copy)}" in refused
 
 
 def _way(copy: Path) -> str:
     return (
-        "To return to an earlier version, stop Kalathi and put a copy in the place of kalathi.db; everything after the"
-        f" upgrade is then lost. The last copy is {copy}."
+        "To return to an earlier version, stop Kalathi, delete kalathi.db-wal and kalathi.db-shm if they are there, and"
+        f" put a copy in the place of kalathi.db; everything after the upgrade is then lost. The last copy is {copy}."
     )
 
 
@@ -161,3 +160,52 @@ async def test_postgresql_is_upgraded_by_the_command(tmp_path: Path) -> None:
     status, _, error = await kalathi("db", "downgrade", *at)
     assert (status, "Restore a backup" in error) == (1, True)
     drop_postgres(url)
+
+
+@pytest.mark.parametrize("suffix", [".db", ".sqlite"])
+def test_a_failed_upgrade_leaves_the_file_and_no_copy(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"market[1]{suffix}"
+    _make(path, "0004")
+    before = path.read_bytes()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE shop_documents (x)")  # The last step makes this table.
+        connection.commit()
+    for _ in range(2):
+        with pytest.raises(OperationalError, match="already exists"):
+            upgrading.upgrade_sqlite(path, keep_copy=True)
+    assert upgrading.read_shape(path) == "0004"
+    assert [copy.name for copy in tmp_path.iterdir()] == [path.name]
+    assert before
+
+
+def test_the_last_copy_that_this_version_can_open_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "market[1].sqlite"
+    names = ("0006-20261230T000000Z", "0007-20270102T000000Z", "9999-20270103T000000Z")
+    for name in reversed(names):
+        (tmp_path / f"market[1]-{name}.sqlite").touch()
+    assert [copy.stem.partition("-")[2] for copy in upgrading.find_copies(path)] == list(names)
+    assert names[1] in upgrading.describe_way_back(path, migrating.HEAD)
+    assert names[2] in upgrading.describe_way_back(path)
+
+
+def test_a_copy_that_was_interrupted_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "kalathi.db"
+    _make(path, "0006")
+    (tmp_path / "kalathi-0006-20261130T000000Z.db.part").touch()
+    copy = upgrading.copy_file(path, "0006")
+    assert sorted(tmp_path.iterdir()) == sorted([path, copy])
+
+
+@pytest.mark.parametrize("tables", ["CREATE TABLE alembic_version (version_num)", "CREATE TABLE theirs (x)"])
+async def test_a_database_of_another_program_is_left_alone(tables: str, tmp_path: Path) -> None:
+    path = tmp_path / "kalathi.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(tables)
+        if "alembic" in tables:
+            connection.execute("INSERT INTO alembic_version VALUES ('0003abcdef12')")
+        connection.commit()
+    before = path.read_bytes()
+    for more in ((), ("--check",)):
+        status, _, error = await kalathi("db", "upgrade", "--data", str(tmp_path), *more)
+        assert (status, "has tables of another program" in error) == (1, True)
+    assert path.read_bytes() == before

@@ -265,6 +265,34 @@ supervise(4, serve, lambda: print("ready"))
     assert (b"a bug" in error) == ("a bug" in death)
 
 
+async def test_the_end_of_an_orphan_starts_no_process(tmp_path: Path) -> None:
+    """In a container the first process inherits the orphans of all others (prctl, PR_SET_CHILD_SUBREAPER)."""
+    program = f"""
+import ctypes, os, signal, subprocess
+from pathlib import Path
+from kalathi.system.supervising import supervise
+ctypes.CDLL(None).prctl(36, 1)
+def serve(ready):
+    Path({str(tmp_path)!r}, str(os.getpid())).touch()
+    ready()
+    signal.pause()
+def orphan():
+    subprocess.run(["sh", "-c", "(exit 0) & (sleep 0.2; touch {tmp_path}/orphan) &"])
+    print("ready", flush=True)
+supervise(2, serve, orphan)
+"""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    await until(lambda: (tmp_path / "orphan").exists() and len(_children(process.pid)) == 2)
+    process.terminate()
+    _, error = await process.communicate()
+    assert (process.returncode, error) == (0, b"")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 async def test_several_processes_serve_one_port_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
     url = fresh_postgres()
     arguments = serve(tmp_path, "--database", url, "--processes", "3")

@@ -1,6 +1,7 @@
 """The commands of the pages for each reader are run with the built wheel, in an environment of their own."""
 
 import asyncio
+import fcntl
 import os
 import re
 import shlex
@@ -32,19 +33,26 @@ def _blocks(page: str, language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--disable-pip-version-check", "--wheel-dir", str(folder), str(ROOT)], check=True)
-    [built] = folder.glob("*.whl")
-    pins = re.findall(r"^([a-z0-9-]+==\S+)", (ROOT / "requirements.txt").read_text("utf-8"), re.MULTILINE)
-    (folder / "constraints.txt").write_text("\n".join(pins), "utf-8")
-    return built
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the built package and the pinned libraries, made once for all workers of the run."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    folder = shared / "wheels"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    with (shared / "wheels.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+            subprocess.run([*pip, *build], check=True)
+            libraries = ["download", "--no-deps", "--require-hashes", "--requirement", str(ROOT / "requirements.txt")]
+            subprocess.run([*pip, *libraries, "--dest", str(folder)], check=True)
+            (folder / "made").touch()
+    return folder
 
 
-async def _run(page: str, folder: Path, wheel: Path, **replaced: str) -> str:
-    """Run all commands of a page as one script, without the checkout on any path; give what they print."""
-    script = "\n".join(_blocks(page, "bash"))
+async def _run(page: str, folder: Path, wheels: Path, **replaced: str) -> str:
+    """Run all commands of a page as one script, without the checkout on any path. Return their output."""
+    script = "\n".join(_in_background(block) for block in _blocks(page, "bash"))
     for old, new in replaced.items():
         text = {"token": "YOUR-TOKEN", "url": "https://api.skroutz.gr", "port": "9321", "watch": "9322"}[old]
         assert text in script
@@ -56,9 +64,9 @@ async def _run(page: str, folder: Path, wheel: Path, **replaced: str) -> str:
     (folder / "bin" / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
     environment |= {
         "PATH": f"{folder / 'bin'}:/usr/bin:/bin",
-        # No index has this version, so it comes from here; its libraries are the pinned ones.
-        "PIP_FIND_LINKS": f"{wheel.parent} {os.environ.get('PIP_FIND_LINKS', '')}",
-        "PIP_CONSTRAINT": str(wheel.with_name("constraints.txt")),
+        # Until the first release, no index has this package.
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(wheels),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
     process = await asyncio.create_subprocess_exec(
@@ -81,13 +89,24 @@ async def _run(page: str, folder: Path, wheel: Path, **replaced: str) -> str:
     return out.decode()
 
 
-async def test_a_plugins_author_sees_the_first_webhook_within_a_minute(tmp_path: Path, wheel: Path) -> None:
+async def test_a_plugins_author_sees_the_first_webhook_within_a_minute(tmp_path: Path, wheels: Path) -> None:
     begun = time.monotonic()
-    out = await _run("write-a-plugin.md", tmp_path, wheel)
+    out = await _run("write-a-plugin.md", tmp_path, wheels)
     assert time.monotonic() - begun < 60
     assert "from a checkout" not in out
     assert re.search(r"^\d\d:\d\d:\d\d +new_order +[\d-]+ +open$", out, re.MULTILINE)
     assert '"orders"' in (tmp_path / "orders.json").read_text("utf-8")
+
+
+def _in_background(block: str) -> str:
+    """A connector runs until Ctrl-C. Here it ends once it has answered."""
+    awaited = "would" if "--dry-run" in block else "printed" if "--watch-port" in block else ""
+    if not awaited:
+        return block
+    return (
+        f"{block.rstrip()} > {awaited}.txt &\nCONNECTOR=$!\n"
+        f"until grep -q '^{awaited}' {awaited}.txt; do sleep 0.1; done\ncat {awaited}.txt\nkill $CONNECTOR\n"
+    )
 
 
 @asynccontextmanager
@@ -96,7 +115,7 @@ async def _marketplace(folder: Path) -> AsyncIterator[Process]:
         yield market
 
 
-async def test_a_shop_answers_its_orders_and_prints_the_vouchers(tmp_path: Path, wheel: Path) -> None:
+async def test_a_shop_answers_its_orders_and_prints_the_vouchers(tmp_path: Path, wheels: Path) -> None:
     place = tmp_path / "shop"
     place.mkdir()
     async with _marketplace(tmp_path) as market, calling(market.address) as caller:
@@ -108,7 +127,7 @@ async def test_a_shop_answers_its_orders_and_prints_the_vouchers(tmp_path: Path,
         item = {"shop_id": shop_id, "shop_uid": "MEM-64", "quantity": 1}
         cart = caller.one(shop_id) | {"items": [item]}
         await caller.operate("POST", "/marketplace/carts", cart)
-        out = await _run("run-a-shop.md", place, wheel, token=token, url=market.address, port=str(port), watch="0")
+        out = await _run("run-a-shop.md", place, wheels, token=token, url=market.address, port=str(port), watch="0")
         assert "would accept" in out
         [order] = (await caller.operate("GET", "/marketplace/orders"))["orders"]
         assert order["state"] == "accepted"
@@ -116,8 +135,8 @@ async def test_a_shop_answers_its_orders_and_prints_the_vouchers(tmp_path: Path,
     assert (place / "status.json").read_text("utf-8").startswith("{")
 
 
-async def test_an_operator_gets_to_production_mode(tmp_path: Path, wheel: Path) -> None:
-    out = await _run("run-a-marketplace.md", tmp_path, wheel)
+async def test_an_operator_gets_to_production_mode(tmp_path: Path, wheels: Path) -> None:
+    out = await _run("run-a-marketplace.md", tmp_path, wheels)
     assert "ok    accept" in out
     assert re.search(r"sandbox.kalathi: 1 shops, 1 orders", out)
     assert "is up to date" in out
@@ -131,6 +150,7 @@ def test_the_commands_for_windows_exist(page: str) -> None:
         words = shlex.split(line.replace("\\", "/"))
         if not words:
             continue
+        words[0] = words[0].removeprefix("kalathi-env/Scripts/")
         if words[0] == "kalathi" and words[1:] != ["--version"]:
             command = main.get_command(click.Context(main), words[1])
             assert command is not None, line
@@ -142,7 +162,7 @@ def test_the_commands_for_windows_exist(page: str) -> None:
 
 
 def test_the_settings_file_of_a_shop_is_read(tmp_path: Path) -> None:
-    [settings] = _blocks("run-a-shop.md", "toml")
+    settings = "".join(_blocks("run-a-shop.md", "toml"))
     settings = settings.replace("https://api.skroutz.gr", "http://127.0.0.1:9").replace("9321", "0")
     (tmp_path / "kalathi.toml").write_text(settings, "utf-8")
     (tmp_path / "token").write_text("t", "utf-8")

@@ -63,7 +63,10 @@ def test_each_obstacle_to_a_release_is_named(tmp_path: Path) -> None:
     (tmp_path / "new").unlink()
     (tmp_path / "pyproject.toml").write_text('[project.urls]\nSource = "https://real.test/x"\n', "utf-8")
     _git(tmp_path, "commit", "--quiet", "--all", "--message", "Three")
-    assert find_obstacles(tmp_path, "0.3.0", Notes("x", is_dated=True)) == []
+    assert find_obstacles(tmp_path, "0.3.0", Notes("x", is_dated=True), "v0.3.0") == []
+    assert find_obstacles(tmp_path, "0.3.0", Notes("x", is_dated=True), "v0.4.0") == [
+        "The tag v0.4.0 is of another version than 0.3.0."
+    ]
 
 
 def test_links_of_the_readme_lead_to_the_files_of_the_version(tmp_path: Path) -> None:

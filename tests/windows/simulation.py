@@ -1,13 +1,13 @@
-"""Make this process lack what Windows lacks, and give it what `kalathi.system` uses there.
+"""Take from this process the parts that Windows lacks, and add the ones that `kalathi.system` uses there.
 
 The modules of `kalathi.system` are imported as on Windows. Everything else, Python's own library among it, stays as it
-is on Linux. So this shows that our code needs nothing that Windows lacks, and that the code for Windows does what it
-says. It does not show how Windows itself behaves.
+is on Linux. So this shows that our code needs nothing that Windows lacks, and that the code for Windows keeps its
+promises. It does not show how Windows itself behaves.
 
 - These cannot be imported: fcntl, resource, pwd, grp, termios, tty, pty, uvloop.
 - The functions in `_MISSING` are gone, and an event loop takes no signal handlers.
 - An open file can be neither renamed, replaced nor deleted.
-- `msvcrt` has locks. Ctrl-Break is SIGUSR1. `taskkill` is the script beside this file.
+- `msvcrt` has locks. Ctrl-Break is SIGUSR1. `taskkill.exe` is a script in the folder `System32`.
 """
 
 import asyncio
@@ -104,7 +104,8 @@ def _add_locks() -> None:
 def _add_signals() -> None:
     signal.SIGBREAK = signal.CTRL_BREAK_EVENT = signal.SIGUSR1  # type: ignore[attr-defined]
     os.O_BINARY = 0  # type: ignore[attr-defined]
-    subprocess.CREATE_NEW_PROCESS_GROUP = _NEW_GROUP  # type: ignore[attr-defined]
+    subprocess.CREATE_NEW_PROCESS_GROUP, subprocess.CREATE_NO_WINDOW = _NEW_GROUP, 0  # type: ignore[attr-defined]
+    os.environ["SYSTEMROOT"] = str(Path(__file__).parent)
 
     def refuse(*_: object) -> None:
         raise NotImplementedError

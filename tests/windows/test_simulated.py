@@ -27,7 +27,6 @@ SUITE = (
 def _environment() -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("KALATHI_", "PYTEST_"))}
     return own | {
-        "PATH": os.pathsep.join([str(HERE), own["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(HERE), str(ROOT), str(ROOT / "src")]),
     }
 

@@ -76,7 +76,7 @@ def downgrade(data: Path, database: str, as_json: bool) -> None:
         way = "Restore a backup that the earlier version made (kalathi restore), into an empty database."
         if not is_postgres(database):
             way = describe_way_back(sqlite_file(data, database))
-    fail(f"a database is never downgraded: the earlier version would lose what this one stores. {way}")
+    fail(f"a database is never downgraded: the earlier version would lose data of this one. {way}")
 
 
 def _read_shape(data: Path, database: str) -> str:
@@ -86,14 +86,19 @@ def _read_shape(data: Path, database: str) -> str:
     if is_postgres(database):
         from kalathi.marketplace.kernel.storage.backup_postgres import postgres_source
 
-        with postgres_source(database) as source:
-            return source.shape()
-    from kalathi.marketplace.kernel.storage.upgrading import read_shape
+        opened = postgres_source(database)
+    else:
+        from kalathi.marketplace.kernel.storage.backup_sqlite import sqlite_source
 
-    path = sqlite_file(data, database)
-    if not path.exists():
-        fail(f"there is no database at {path}. `kalathi serve` makes one; name another folder with --data.")
-    return read_shape(path)
+        path = sqlite_file(data, database)
+        if not path.exists():
+            fail(f"there is no database at {path}. `kalathi serve` makes one; name another folder with --data.")
+        opened = sqlite_source(path)
+    with opened as source:
+        shape = source.shape()
+        if (shape and not shape.isdigit()) or (not shape and source.columns()):
+            fail("this database has tables of another program. Name the marketplace's with --data or --database.")
+        return shape
 
 
 def _upgrade_sqlite(path: Path, *, keep_copy: bool) -> Path | None:

@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO, cast
 import click
 
 from kalathi.system.signals import end_this_process
-from kalathi.system.streams import CONSOLE_WRITES_ITSELF, has_room
+from kalathi.system.streams import CONSOLE_WRITES_ITSELF, has_reader_left, has_room
 from kalathi.terminal import EscapingText
 
 # click assumes that an ASCII stream is a mistake, and writes UTF-8 to it.
@@ -50,7 +50,7 @@ class _Stream(io.RawIOBase):
         except OSError as error:
             is_first = self.error is None
             self.error = error
-            if is_first and self.ends_with_reader and isinstance(error, BrokenPipeError):
+            if is_first and self.ends_with_reader and has_reader_left(error):
                 end_this_process()
             return len(content)
 
@@ -105,7 +105,7 @@ class Output:
         needed."""
         sys.stdout.flush()
         out = self._streams.get("stdout")
-        if out is None or out.error is None or self._stays or isinstance(out.error, BrokenPipeError):
+        if out is None or out.error is None or self._stays or has_reader_left(out.error):
             return ""
         return f"the output is not complete: {out.error.strerror}."
 

@@ -32,6 +32,7 @@ class KalathiProcess:
         """Start a command and wait until it is ready, at most 20 seconds. Raises ProcessFailedError."""
         # The user's settings for another marketplace must not reach this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
+        environment["PYTHONIOENCODING"] = "utf-8"  # By default it is the one of the user's language on Windows.
         with log.open("ab") as log_file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -1,7 +1,7 @@
 """Files and folders that only their owner can open, and reading of files that another process writes.
 
 If another user of the machine could open a lock file, that user could hold its lock, and no process could start.
-Windows has no modes: there, access is inherited from the folder above.
+Windows has no modes: there, Python gives a new folder to its owner and to administrators, and files inherit that.
 """
 
 import contextlib

@@ -4,12 +4,16 @@ On Linux and macOS they are a process group. Windows knows only which process ha
 processes that a failed command leaves behind are not ended.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 if sys.platform == "win32":
+    # By its whole path: Windows would look in the current folder first.
+    _TASKKILL: Final = str(Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "taskkill.exe"))
     # Options of `subprocess.Popen` for a command that is a group.
     GROUP_OPTIONS: Final[Mapping[str, Any]] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
@@ -28,9 +32,10 @@ if sys.platform == "win32":
             """End all its processes at once."""
             if self._process.poll() is None:
                 subprocess.run(  # noqa: S603  (a program of Windows, and a number)
-                    ["taskkill", "/F", "/T", "/PID", str(self._process.pid)],  # noqa: S607  (it is always on the path)
+                    [_TASKKILL, "/F", "/T", "/PID", str(self._process.pid)],
                     capture_output=True,
                     check=False,
+                    creationflags=subprocess.CREATE_NO_WINDOW,
                 )
 
         def is_gone(self) -> bool:
@@ -39,9 +44,7 @@ if sys.platform == "win32":
 
 else:
     import contextlib
-    import os
     import signal
-    from pathlib import Path
 
     GROUP_OPTIONS: Final[Mapping[str, Any]] = {"start_new_session": True}
     _PROCESSES: Final = Path("/proc")

@@ -1,7 +1,7 @@
-"""The end of a process: SIGTERM and SIGINT; on Windows Ctrl-C, Ctrl-Break and the end of the console.
+"""The end of a process: SIGTERM and SIGINT; on Windows Ctrl-C and Ctrl-Break.
 
-Windows has no SIGTERM from outside: `terminate()` ends a process at once, as SIGKILL does. A process that was started
-with `START_OPTIONS` is asked to end with Ctrl-Break.
+Windows has no SIGTERM from outside: `terminate()` ends a process at once, as SIGKILL does, and so do a closed console
+and the end of the session. A process that was started with `START_OPTIONS` is asked to end with Ctrl-Break.
 """
 
 import asyncio
@@ -28,6 +28,8 @@ class _Process(Protocol):
 
     def send_signal(self, signal: int) -> None: ...
 
+    def terminate(self) -> None: ...
+
 
 def call_at_end(end: Callable[[], object]) -> None:
     """Call `end` on the running event loop each time this process is asked to end."""
@@ -35,7 +37,7 @@ def call_at_end(end: Callable[[], object]) -> None:
     for number in _ENDINGS:
         if sys.platform == "win32":
             # Its event loop has no handlers for signals, but each signal wakes it.
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+            signal.signal(number, lambda *_: None if loop.is_closed() else loop.call_soon_threadsafe(end))
         else:
             loop.add_signal_handler(number, end)
 
@@ -53,4 +55,9 @@ def end_this_process() -> None:
 
 def ask_to_end(process: _Process) -> None:
     """Ask a process of ours, started with `START_OPTIONS`, to end. Raises ProcessLookupError."""
-    process.send_signal(_QUESTION)
+    try:
+        process.send_signal(_QUESTION)
+    except OSError:
+        if sys.platform != "win32":
+            raise
+        process.terminate()  # A service has no console, and so no Ctrl-Break.

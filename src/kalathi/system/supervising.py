@@ -52,6 +52,8 @@ def supervise(count: int, serve: Callable[[Callable[[], None]], None], ready: Ca
         end()
     while children:
         child, status = os.wait()
+        if child not in children:
+            continue  # An orphan of another program: in a container, the first process inherits them.
         children.discard(child)
         if not ending:
             print(f"kalathi: a process ended with status {status}; another is started.", file=sys.stderr, flush=True)

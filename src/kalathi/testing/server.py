@@ -40,6 +40,7 @@ def run_server(options: Sequence[str] = (), *, declared: str = "") -> Iterator[S
     folder = parent / f"kalathi-{secrets.token_hex(8)}"
     # The user's settings for another marketplace must not reach this one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KALATHI_")}
+    environment["PYTHONIOENCODING"] = "utf-8"  # By default it is the one of the user's language on Windows.
     if declared:
         environment["KALATHI_CONFIG_TEXT"] = declared
     command = [sys.executable, "-m", "kalathi.cli", "serve", "--ephemeral", "--port", "0", "--data", str(folder)]
@@ -49,7 +50,7 @@ def run_server(options: Sequence[str] = (), *, declared: str = "") -> Iterator[S
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            text=True,
+            encoding="utf-8",
             env=environment,
             # There a kalathi.toml of the project under test is not read.
             cwd=folder.anchor,

@@ -1,8 +1,9 @@
 """Upgrades of a database: the steps to this version, and a copy of a SQLite file before them.
 
-No step leads back: an older version would lose what the newer one stores. The way back is the copy, or a backup.
+No step leads back: an older version would lose data of the newer one. The way back is the copy, or a backup.
 """
 
+import glob
 import os
 import sqlite3
 from contextlib import closing
@@ -20,24 +21,31 @@ def list_upgrade(shape: str) -> list[str]:
 
 def upgrade_sqlite(path: Path, *, keep_copy: bool) -> Path | None:
     """Migrate a file that no other process has open. With `keep_copy`, copy it first if it has rows of an earlier
-    version, and return the copy. Raises NewerDatabaseError, OSError, sqlite3.Error."""
+    version, and return the copy. A migration that fails leaves the file as it was, and no copy. Raises
+    NewerDatabaseError, OSError, and errors of SQLite and SQLAlchemy."""
     shape = read_shape(path)
     copy = copy_file(path, shape) if keep_copy and shape and shape < HEAD else None
     try:
         migrate_sqlite(path)
     except NewerDatabaseError as error:
-        raise NewerDatabaseError(f"{error} {describe_way_back(path)}") from None
+        raise NewerDatabaseError(f"{error} {describe_way_back(path, HEAD)}") from None
+    except BaseException:
+        # Otherwise each restart would make another one, until the disk is full.
+        if copy is not None:
+            copy.unlink(missing_ok=True)
+        raise
     return copy
 
 
-def describe_way_back(path: Path) -> str:
-    """Return sentences on how to return to the version before the last upgrade of a SQLite file."""
-    copies = find_copies(path)
+def describe_way_back(path: Path, newest: str = "9999") -> str:
+    """Return sentences on how to return to an earlier version of a SQLite file, with the last copy up to this shape."""
+    copies = [copy for copy in find_copies(path) if _shape_of(copy, path) <= newest]
     if not copies:
-        return "To return to this version, restore a backup that it made (kalathi restore)."
+        return "To return to the earlier version, restore a backup that it made (kalathi restore)."
     return (
-        f"To return to an earlier version, stop Kalathi and put a copy in the place of {path.name}; everything after"
-        f" the upgrade is then lost. The last copy is {copies[-1]}."
+        f"To return to an earlier version, stop Kalathi, delete {path.name}-wal and {path.name}-shm if they are there,"
+        f" and put a copy in the place of {path.name}; everything after the upgrade is then lost. The last copy is"
+        f" {copies[-1]}."
     )
 
 
@@ -62,7 +70,8 @@ def copy_file(path: Path, shape: str) -> Path:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     target = path.with_name(f"{path.stem}-{shape}-{stamp}{path.suffix}")
     unfinished = target.with_name(target.name + ".part")
-    unfinished.unlink(missing_ok=True)
+    for left in path.parent.glob(f"{glob.escape(path.stem)}-*{glob.escape(path.suffix)}.part"):
+        left.unlink()  # Of a process that was killed while it copied.
     unfinished.touch(mode=0o600)
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as copy:
@@ -78,6 +87,9 @@ def copy_file(path: Path, shape: str) -> Path:
 
 def find_copies(path: Path) -> list[Path]:
     """Return the copies of a SQLite file that upgrades have made, oldest first."""
-    return sorted(
-        path.parent.glob(f"{path.stem}-[0-9][0-9][0-9][0-9]-*Z{path.suffix}"), key=lambda copy: copy.name[-19:]
-    )
+    pattern = f"{glob.escape(path.stem)}-[0-9][0-9][0-9][0-9]-*Z{glob.escape(path.suffix)}"
+    return sorted(path.parent.glob(pattern), key=lambda copy: copy.stem.rpartition("-")[2])
+
+
+def _shape_of(copy: Path, path: Path) -> str:
+    return copy.stem.removeprefix(f"{path.stem}-")[:4]
