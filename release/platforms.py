@@ -30,7 +30,7 @@ EXTRAS: Final = ("", "server", "all")
 _SECONDS: Final = 120.0
 _TABLE: Final = re.compile(r"(?<=<!-- platforms -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _CULPRIT: Final = re.compile(
-    r"([a-z0-9-]+)(?:[=<>]+\S+)? has no (?:usable )?wheels"
+    r"\b([a-z][a-z0-9-]*)(?:\[\w+\])?(?:[=<>]+\S+)? has no (?:usable )?wheels"
     r"|of ([a-z0-9-]+) have no usable"
     r"|Wheels are available for `([a-z0-9-]+)`"
 )

@@ -8,6 +8,7 @@ import pytest
 from hatch_build import make_links_absolute
 from release.__main__ import find_obstacles, read_version
 from release.notes import Notes, read_notes
+from release.platforms import PLATFORMS
 
 ROOT = Path(__file__).parents[2]
 CHANGELOG = """# Changelog
@@ -84,3 +85,9 @@ def test_every_link_of_the_readme_becomes_absolute() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     made = make_links_absolute(readme, "https://forge.example/k", "v1", ROOT)
     assert made.count("](https://forge.example/k/") == readme.count("](") - readme.count("](http") > 20
+
+
+def test_the_table_of_systems_has_each_of_them() -> None:
+    page = (ROOT / "docs/installing.md").read_text("utf-8")
+    table = page.partition("<!-- platforms -->\n")[2].partition("<!-- end -->")[0]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in table.splitlines()[2:]] == list(PLATFORMS)
