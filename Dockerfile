@@ -1,6 +1,6 @@
 # Two images: `marketplace`, which is the default, and `connector`. docs/operating.md says how to build and run them.
 # The tag names the version for people. The digest selects the image, for amd64 and arm64.
-ARG PYTHON=docker.io/library/python:3.14-slim-trixie@sha256:51dafde81dbdb6ebde285137a295cf18a47ca95234fe388a343719cb97305b3d
+ARG PYTHON=python:3.14-slim-trixie@sha256:51dafde81dbdb6ebde285137a295cf18a47ca95234fe388a343719cb97305b3d
 
 # Every package is checked by its hash. Installers and build tools stay in this stage.
 FROM ${PYTHON} AS build
