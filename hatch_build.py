@@ -71,7 +71,7 @@ def find_commit(root: Path) -> str:
     """Return the commit of the checkout, with a plus sign if tracked files were changed; empty without git."""
     try:
         described = subprocess.run(  # noqa: S603  (constant arguments, no shell)
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*", f"--abbrev={COMMIT_LENGTH}"],  # noqa: S607  (git of this machine)
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*", f"--abbrev={COMMIT_LENGTH}"],  # noqa: S607  (git is found on the path of the user)
             cwd=root,
             capture_output=True,
             text=True,

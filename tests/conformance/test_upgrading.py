@@ -180,7 +180,8 @@ def test_a_failed_upgrade_leaves_the_file_and_no_copy(suffix: str, tmp_path: Pat
 
 def test_the_last_copy_that_this_version_can_open_is_named(tmp_path: Path) -> None:
     path = tmp_path / "market[1].sqlite"
-    names = ("0006-20261230T000000Z", "0007-20270102T000000Z", "9999-20270103T000000Z")
+    # After a way back, an earlier shape is copied later.
+    names = ("0007-20261230T000000Z", "0006-20270102T000000Z", "9999-20270103T000000Z")
     for name in reversed(names):
         (tmp_path / f"market[1]-{name}.sqlite").touch()
     assert [copy.stem.partition("-")[2] for copy in upgrading.find_copies(path)] == list(names)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kalathi.contract.orders import Fees
 from kalathi.marketplace.kernel.operator_token_file import operator_token
 from kalathi.marketplace.kernel.settings import Settings
 from tests.market import CUSTOMER, LOCATION, OPERATOR_TOKEN, Market, Shop, open_market
@@ -258,6 +259,18 @@ async def test_an_invalid_cart_is_422_and_takes_no_stock(tmp_path: Path, change:
         await _cart_refused(market, await market.shop(quantity=5), change)
 
 
+@pytest.mark.parametrize("amount", ["NaN", "-Infinity"])
+@pytest.mark.parametrize("place", ["unit_price", "vat_ratio", "shipping_cost", *Fees.__struct_fields__])
+async def test_no_amount_of_a_cart_may_be_infinite(tmp_path: Path, place: str, amount: str) -> None:
+    change: dict[str, Any] = {place: amount}
+    if place in Fees.__struct_fields__:
+        change = {"fees": {place: amount}}
+    elif place != "shipping_cost":
+        change = {"item": {place: amount}}
+    async with open_market(tmp_path, worker=False) as market:
+        await _cart_refused(market, await market.shop(quantity=5), change)
+
+
 async def test_a_cart_with_one_bad_item_places_no_order_at_all(tmp_path: Path) -> None:
     async with open_market(tmp_path, worker=False) as market:
         shop = await market.shop(quantity=5)
@@ -268,7 +281,13 @@ async def test_a_cart_with_one_bad_item_places_no_order_at_all(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "listing",
-    [{"unit_price": -0.01}, {"unit_price": 1.005}, {"unit_price": 1e12}, {"quantity": -1}, {"commission_rate": 101}],
+    [
+        *({"unit_price": price} for price in (-0.01, 1.005, 1e12)),
+        *({name: "NaN"} for name in ("unit_price", "commission_rate", "vat_rate")),
+        *({name: "Infinity"} for name in ("unit_price", "commission_rate", "vat_rate")),
+        {"quantity": -1},
+        {"commission_rate": 101},
+    ],
 )
 async def test_an_invalid_listing_is_422(tmp_path: Path, listing: dict[str, Any]) -> None:
     async with open_market(tmp_path, worker=False) as market:

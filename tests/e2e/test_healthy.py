@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,21 @@ async def test_a_serving_marketplace_is_healthy_until_it_ends(tmp_path: Path) ->
         assert _ask(port) == 0
         await market.terminate()
         assert _ask(port) == 1
+
+
+class _Unavailable(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def test_a_server_that_answers_with_an_error_is_not_healthy() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Unavailable) as server:
+        threading.Thread(target=server.serve_forever).start()
+        assert _ask(server.server_address[1]) == 1
+        server.shutdown()
 
 
 def test_a_port_that_answers_nothing_is_not_healthy() -> None:

@@ -24,6 +24,7 @@ TRANSLATIONS = resources.files("kalathi.marketplace.panel") / "translations" / "
         ("de, EL-gr;q=0.5", "el"),
         ("en;q=0.3, el;q=0.7", "el"),
         ("el;q=0, en;q=0.1", "en"),
+        ("el;q=0", "en"),
         ("fr, *", "en"),
         ("elx", "en"),
         ("el;q=high", "en"),

@@ -102,15 +102,15 @@ def _add_locks() -> None:
 
 
 def _add_signals() -> None:
-    signal.SIGBREAK = signal.CTRL_BREAK_EVENT = signal.SIGUSR1  # type: ignore[attr-defined]
-    os.O_BINARY = 0  # type: ignore[attr-defined]
-    subprocess.CREATE_NEW_PROCESS_GROUP, subprocess.CREATE_NO_WINDOW = _NEW_GROUP, 0  # type: ignore[attr-defined]
+    signal.SIGBREAK = signal.CTRL_BREAK_EVENT = signal.SIGUSR1  # type: ignore[attr-defined]  # Only Windows has them.
+    os.O_BINARY = 0  # type: ignore[attr-defined]  # As above.
+    subprocess.CREATE_NEW_PROCESS_GROUP, subprocess.CREATE_NO_WINDOW = _NEW_GROUP, 0  # type: ignore[attr-defined]  # As above.
     os.environ["SYSTEMROOT"] = str(Path(__file__).parent)
 
     def refuse(*_: object) -> None:
         raise NotImplementedError
 
-    asyncio.SelectorEventLoop.add_signal_handler = refuse  # type: ignore[method-assign, assignment]
+    asyncio.SelectorEventLoop.add_signal_handler = refuse  # type: ignore[method-assign, assignment]  # As on Windows.
 
 
 def _start_groups() -> None:
@@ -121,7 +121,7 @@ def _start_groups() -> None:
             raise ValueError("Windows has no sessions of processes")
         start(self, *arguments, start_new_session=creationflags == _NEW_GROUP, **options)
 
-    subprocess.Popen.__init__ = start_with_flags  # type: ignore[method-assign]
+    subprocess.Popen.__init__ = start_with_flags  # type: ignore[method-assign]  # As above.
 
 
 def _keep_open_files() -> None:
@@ -144,7 +144,7 @@ def _refuse_if_open(change: Callable[..., None]) -> Callable[..., None]:
 
 def _is_open(path: Any) -> bool:
     for opened in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # The path is missing, or the file was closed meanwhile.
             if opened.samefile(path):
                 return True
     return False

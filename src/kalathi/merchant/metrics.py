@@ -43,8 +43,8 @@ class ConnectorMetrics:
     def text(self, inbox: Inbox) -> bytes:
         """Render all metrics in the text format of Prometheus. Raises sqlite3.Error, and ModuleNotFoundError without
         the extra `metrics`."""
-        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  (optional)
-        from prometheus_client.registry import Collector  # noqa: PLC0415  (optional)
+        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415  (an extra, which may be missing)
+        from prometheus_client.registry import Collector  # noqa: PLC0415  (an extra, which may be missing)
 
         metrics = list(self._list_metrics(inbox))
 
@@ -57,7 +57,7 @@ class ConnectorMetrics:
         return generate_latest(registry)
 
     def _list_metrics(self, inbox: Inbox) -> Iterator["Metric"]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415  (optional)
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415  (an extra, which may be missing)
 
         for name, text, labels, counts in (
             ("webhooks", "Webhooks by the status of the answer.", ["status"], self._webhooks),

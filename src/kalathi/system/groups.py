@@ -90,7 +90,7 @@ else:
         if not _PROCESSES.exists():
             return True
         for stat in _PROCESSES.glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # The process has ended meanwhile.
                 # After the name, which is in parentheses: state, parent, group.
                 state, _, its_group = stat.read_bytes().rpartition(b")")[2].split()[:3]
                 if int(its_group) == group and state not in {b"Z", b"X"}:

@@ -12,7 +12,7 @@ if sys.platform == "win32":
     def try_lock(handle: IO[str]) -> bool:
         """Lock an open file for this process until the handle is closed. Return False if another process has it."""
         try:
-            # Nobody reads a lock file, so its first byte can be the locked one. The file may be empty.
+            # Windows locks bytes, which no process can then read. No process reads a lock file, which may be empty.
             msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
         except OSError:
             return False

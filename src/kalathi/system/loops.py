@@ -11,6 +11,6 @@ def find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     Windows; a connector needs no faster loop."""
     if not has_library("uvloop"):
         return None
-    import uvloop  # noqa: PLC0415  (optional)
+    import uvloop  # noqa: PLC0415  (an extra, which may be missing)
 
     return uvloop.new_event_loop

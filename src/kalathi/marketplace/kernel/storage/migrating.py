@@ -51,7 +51,7 @@ def shape_of(view: View) -> str:
 
 def list_steps(shape: str) -> list[str]:
     """Return the number and the title of each step after a shape, in their sequence; an empty text is no tables."""
-    from alembic.script import ScriptDirectory  # noqa: PLC0415  (Alembic is slow to import)
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  (only when there is something to do; see the top)
 
     steps = ScriptDirectory(str(_MIGRATIONS)).iterate_revisions(HEAD, shape or "base")
     return [f"{step.revision} {step.doc}" for step in reversed(list(steps))]
