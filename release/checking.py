@@ -19,18 +19,18 @@ def check_metadata(built: Built, folder: Path) -> None:
 
 
 def check_base(built: Built, folder: Path, interpreter: str) -> None:
-    """Install the wheel alone and use the merchant's side. Raises CalledProcessError."""
+    """Install the source distribution without an extra and use the merchant's side. Raises CalledProcessError."""
     python = _make_environment(folder / "base", interpreter)
-    _run([python, "-m", "pip", "install", str(built.wheel)], folder)
+    _run([python, "-m", "pip", "install", str(built.source)], folder)
     _run([python, "-c", "from kalathi.merchant import Client, AsyncClient"], folder)
     _run([python, "-m", "kalathi", "merchant", "--help"], folder)
 
 
 def check_server(built: Built, folder: Path, interpreter: str) -> str:
-    """Install the source distribution with the extra `server`, play the demo, and accept an order with the SDK. Return
+    """Install the wheel with the extra `server`, play the demo, and accept an order with the SDK. Return
     the output of `kalathi --version`. Raises CalledProcessError."""
     python = _make_environment(folder / "server", interpreter)
-    _run([python, "-m", "pip", "install", f"{built.source}[server]"], folder)
+    _run([python, "-m", "pip", "install", f"{built.wheel}[server]"], folder)
     _run([python, "-m", "kalathi", "demo", "--once"], folder)
     _run([python, str(_SMOKE)], folder)
     return _run([python, "-m", "kalathi", "--version"], folder).strip()
