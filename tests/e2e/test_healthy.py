@@ -39,8 +39,10 @@ class _Unavailable(BaseHTTPRequestHandler):
 def test_a_server_that_answers_with_an_error_is_not_healthy() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Unavailable) as server:
         threading.Thread(target=server.serve_forever).start()
-        assert _ask(server.server_address[1]) == 1
-        server.shutdown()
+        try:
+            assert _ask(server.server_address[1]) == 1
+        finally:
+            server.shutdown()
 
 
 def test_a_port_that_answers_nothing_is_not_healthy() -> None:
