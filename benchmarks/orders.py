@@ -1,6 +1,7 @@
 """Create a database with many open orders, with the marketplace's own commands."""
 
 import asyncio
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -61,7 +62,7 @@ async def _prepare(where: Path | str, count: int) -> Prepared:
         )
         for uid, name, price in (("100", "L'Oreal Professionel Salon Steam Pod", "10.40"), ("10", "Σαμπουάν", "25.00"))
     ]
-    await database.run(lambda view: shop_commands.put_listings(view, shop.id, listings))
+    await database.run(lambda view: shop_commands.put_listings(view, shop.id, listings, datetime.now(UTC)))
     address = Address(
         street_name="Ερμού",
         street_number="12",

@@ -22,6 +22,8 @@ _DRAWN: Final = re.compile(r'"(?:id|shop_id|pickup_location|return_uuid)": "([0-
 _LINK: Final = re.compile(r"/(vouchers|uploads)/([0-9A-Za-z]+)/[\w-]{20,}\.")
 # A product's number in the warehouse is made of its shop's drawn id.
 _PRODUCT: Final = re.compile(r"\b[1-9][0-9]{11}\b")
+_OF_SHOP: Final = re.compile(r"/marketplace/shops/([0-9A-Za-z]{10})\b")
+_BATCH: Final = re.compile(r"\b(?!0{24})[0-9a-f]{24}\b")
 _SECRET: Final = re.compile(r'"whsec_[^"]+"')
 _TOKEN: Final = re.compile(r'"[\w-]{80,}"')
 OTHER_PLACE: Final = {**LOCATION, "street_name": "Ερμού", "street_number": "10"}
@@ -129,7 +131,8 @@ async def _played(story: Callable[[Notebook], Awaitable[None]]) -> dict[str, str
             await story(notebook)
     text = "".join(notebook.parts.values())
     names: dict[str, str] = {}
-    for found in dict.fromkeys([*_DRAWN.findall(text), *(shop_id for _, shop_id in _LINK.findall(text))]):
+    of_links = [shop_id for _, shop_id in _LINK.findall(text)]
+    for found in dict.fromkeys([*_DRAWN.findall(text), *of_links, *_OF_SHOP.findall(text)]):
         names[found] = _name(len(names))
     return {part: _without_the_drawn(content, names) for part, content in notebook.parts.items()}
 
@@ -137,6 +140,7 @@ async def _played(story: Callable[[Notebook], Awaitable[None]]) -> dict[str, str
 def _without_the_drawn(content: str, names: dict[str, str]) -> str:
     content = _LINK.sub(r"/\1/\2/R8Xn...4aQw.", _TOKEN.sub('"h3Tf...9kLs"', content))
     content = _PRODUCT.sub("12345678", content)
+    content = _BATCH.sub("6a1b3c5d7e9f0a2b4c6d8e0f", content)
     content = _SECRET.sub('"whsec_9kLs...Tf4="', content)
     for found, name in names.items():
         content = content.replace(found, name)
@@ -282,6 +286,31 @@ async def _shops(notes: Notebook) -> None:
 LISTINGS: Final = [
     {"shop_uid": "A", "product_name": "Ατμοσίδερο", "unit_price": 10.40, "commission_rate": 8.34, "quantity": 10}
 ]
+
+
+async def _products(notes: Notebook) -> None:
+    shop = await notes.market.shop(url=None)
+    answer = await notes.operator("new products token", "POST", f"/marketplace/shops/{shop.id}/products_token")
+    shop.products_token = answer["products_token"]
+    path = f"/marketplace/shops/{shop.id}"
+
+    async def call(part: str, method: str, action: str, body: object = None) -> HttpAnswer:
+        sent = await shop.products(method, action, body)
+        notes.write(part, method, f"/merchants/products{action}", body, {}, sent)
+        return sent
+
+    product = {"product_id": "A", "quantity": 7, "enabled": True, "price": 1040}
+    unknown = {"product_id": "X-1", "quantity": 1, "enabled": True, "price": 500}
+    batch_id = (await call("batch", "POST", "/batch", {"data": [product, unknown]})).json["id"]
+    await call("batch in progress", "GET", f"/batch/{batch_id}/status")
+    await notes.market.advance(1)
+    await call("batch completed", "GET", f"/batch/{batch_id}/status")
+    await call("batch valid", "POST", "/batch/validations", {"data": [product]})
+    wrong = [product | {"price": 10.40}, {name: product[name] for name in ("product_id", "quantity", "price")}]
+    await call("batch bad", "POST", "/batch", {"data": wrong})
+    await call("batch unknown", "GET", "/batch/000000000000000000000000/status")
+    await notes.market.operate("PATCH", path, {"feed_scan_until": "2026-11-24T10:30:00+02:00"})
+    await call("batch scanning", "POST", "/batch", {"data": [product]})
 
 
 async def _operating(notes: Notebook) -> None:
@@ -538,6 +567,7 @@ STORIES: Final = (
     _returns,
     _warehouse,
     _shops,
+    _products,
     _operating,
     _as_shop,
     _deliveries,

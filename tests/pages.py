@@ -30,6 +30,7 @@ from kalathi.marketplace.sandbox.faults import FaultKind
 from kalathi.marketplace.sandbox.recipes import Turn
 from kalathi.marketplace.sandbox.rough import ROUGH
 from kalathi.marketplace.sandbox.scenario import Recipe, Scenario, scenarios
+from kalathi.marketplace.web.bodies import CheckedBody
 from kalathi.marketplace.web.reply import ERRORS
 from kalathi.marketplace.web.uploads import FileField
 from kalathi.mcp_server.tools import TOOLS
@@ -267,7 +268,8 @@ def _body(route: Route) -> str:
         return ""
     if isinstance(route.body, FileField):
         return f"multipart `{route.body.names[0]}`"
-    return str(getattr(route.body, "__name__", "list"))
+    body = route.body.schema if isinstance(route.body, CheckedBody) else route.body
+    return str(getattr(body, "__name__", "list"))
 
 
 def _first_sentence(handler: Any) -> str:
@@ -279,6 +281,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "return diagram": return_diagram,
     "return operations": return_operations,
     "merchants calls": lambda: calls(Access.MERCHANT),
+    "products calls": lambda: calls(Access.PRODUCTS),
     "operators calls": lambda: calls(Access.OPERATOR),
     "links": lambda: calls(Access.PUBLIC, Access.MONITOR),
     "client calls": client_calls,

@@ -14,6 +14,7 @@ _PACKAGE: Final = Path(__file__).parents[1] / "src" / "kalathi"
 # The made modules by their sources.
 MODULES: Final = {
     _PACKAGE / "merchant" / "client" / "async_client.py": _PACKAGE / "merchant" / "client" / "sync_client.py",
+    _PACKAGE / "merchant" / "client" / "async_products.py": _PACKAGE / "merchant" / "client" / "sync_products.py",
     _PACKAGE / "testing" / "async_kalathi.py": _PACKAGE / "testing" / "sync_kalathi.py",
 }
 _REPLACEMENTS: Final = (
@@ -25,9 +26,17 @@ _REPLACEMENTS: Final = (
         r'^"""A sandbox shop for one test with an event loop\."""',
         '"""A sandbox shop for one test. `make client` makes it from async_kalathi.py."""',
     ),
+    (
+        r'^"""Stock and prices of a shop\'s products, with an event loop\.',
+        '"""Stock and prices of a shop\'s products, without an event loop. `make client` makes it from'
+        " async_products.py.",
+    ),
+    (r"\basync_products\b(?! import AsyncProducts)(?!\.py)", "sync_products"),
+    (r"\basync_products import AsyncProducts", "sync_products import Products"),
     (r"\bAsyncIterator, Awaitable, Callable\b", "Callable, Iterator"),
+    (r"\bCoroutine\[Any, Any, (\w+)\]", r"\1"),
     (r"\bAsyncIterator, Callable, Mapping\b", "Callable, Iterator, Mapping"),
-    (r"\bAsync(Client|Network|Transport|Iterator)\b", r"\1"),
+    (r"\bAsync(Client|Network|Products|Transport|Iterator)\b", r"\1"),
     (r"\bAsync(Kalathi|Order|Played|Clock|Faults|Deliveries|Requests|Log)\b", r"\1"),
     (r"\basync(contextmanager)\b", r"\1"),
     (r"\basync_run\b", "run"),
@@ -50,7 +59,7 @@ def make_sync(source: str, target: Path) -> str:
         "ruff",
         "check",
         "--select",
-        "I",
+        "I,F401",
         "--fix",
         "--quiet",
         "--stdin-filename",

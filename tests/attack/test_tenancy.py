@@ -49,6 +49,9 @@ def _attempts(mine: World, theirs: World) -> list[_Attempt]:
         elif route.access is Access.MERCHANT:
             own = {401, 404, 405, 422, 400} if "{" in route.path else {200, 400, 422}
             tokens = {"": {401}, "wrong": {401}, OPERATOR_TOKEN: {401}, mine.shop.token: own}
+        elif route.access is Access.PRODUCTS:
+            # A token of the Orders API opens nothing here.
+            tokens = {key: {401} for key in ("", "wrong", OPERATOR_TOKEN, mine.shop.token, theirs.shop.token)}
         else:
             continue
         for path in _paths(route, theirs):

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,15 @@ class Sync(Script):
 
     def call(self, name: str, *arguments: Any, retries: Retries = _USUAL, **named: Any) -> Any:
         """Makes one call of a client over this network."""
-        with Client("http://market/", "secret", retries=retries, transport=self, sleep=self.pauses.append) as client:
-            result = getattr(client, name)(*arguments, **named)
+        with Client(
+            "http://market/",
+            "secret",
+            products_token="products",
+            retries=retries,
+            transport=self,
+            sleep=self.pauses.append,
+        ) as client:
+            result = attrgetter(name)(client)(*arguments, **named)
             return list(result) if inspect.isgenerator(result) else result
 
 
@@ -102,8 +110,10 @@ class Async(Script):
             self.pauses.append(seconds)
 
         async def run() -> Any:
-            async with AsyncClient("http://market/", "secret", retries=retries, transport=self, sleep=sleep) as client:
-                result = getattr(client, name)(*arguments, **named)
+            async with AsyncClient(
+                "http://market/", "secret", products_token="products", retries=retries, transport=self, sleep=sleep
+            ) as client:
+                result = attrgetter(name)(client)(*arguments, **named)
                 if inspect.isasyncgen(result):
                     return [entry async for entry in result]
                 return await result
@@ -147,7 +157,7 @@ READS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[str, str], str]] =
     ("order", ("o1",), {}, ("GET", "/orders/o1"), "api/orders/show"),
     ("order", ("o1",), {"action_options": True}, ("GET", "/orders/o1?action_options=1"), "api/orders/DEMO-OPEN"),
     ("return_request", ("R-1",), {}, ("GET", "/returns/R-1"), "api/returns/show"),
-    ("products", (2, 50), {}, ("GET", "/fbs/products?page=2&per=50"), "api/fbs/products_index"),
+    ("warehouse_products", (2, 50), {}, ("GET", "/fbs/products?page=2&per=50"), "api/fbs/products_index"),
     ("purchase_orders", (), {}, ("GET", "/fbs/purchase_orders?page=1&per=100"), "api/fbs/purchase_orders_index"),
     ("purchase_order_lines", ("1-2-3",), {}, ("GET", "/fbs/purchase_orders/1-2-3/line_items?page=1&per=100"),
      "api/fbs/purchase_orders_show"),
@@ -191,8 +201,8 @@ def test_lists_are_fetched_page_by_page(kind: Kind) -> None:
     assert network.asked[1] == (
         "GET", "/orders?state=open&updated_since=2026-11-24T08%3A00%3A00%2B00%3A00&page=2&per=100"
     )  # fmt: skip
-    for name, key in (("all_products", "products"), ("all_suppliers", "suppliers"), ("all_return_requests", "returns"),
-                      ("all_purchase_orders", "purchase_orders")):  # fmt: skip
+    lists = {"all_warehouse_products": "products", "all_suppliers": "suppliers", "all_return_requests": "returns"}
+    for name, key in (lists | {"all_purchase_orders": "purchase_orders"}).items():
         network = kind(HttpAnswer(200, msgspec.json.encode({key: [], "meta": LIST_META})))
         assert network.call(name) == []
 
@@ -352,15 +362,23 @@ def test_the_client_without_an_event_loop_is_made_from_the_other_one() -> None:
 def test_both_clients_have_the_same_listed_calls() -> None:
     assert _calls(Client) == _calls(AsyncClient)
     assert sorted(_calls(Client)) == [
-        *("accept", "all_orders", "all_products", "all_purchase_orders", "all_return_requests", "all_suppliers"),
+        *(
+            "accept",
+            "all_orders",
+            "all_purchase_orders",
+            "all_return_requests",
+            "all_suppliers",
+            "all_warehouse_products",
+        ),
         *("change_supplier", "close", "create_purchase_order", "create_supplier", "download", "order"),
         *("order_codes", "orders"),
-        *("products", "purchase_order_lines", "purchase_orders", "read_order", "read_orders"),
+        *("purchase_order_lines", "purchase_orders", "read_order", "read_orders"),
         *("read_return", "reject", "reject_lines"),
         *("relocate_pickup",),
         *("request_voucher", "reschedule_pickup", "return_request", "return_requests", "review", "set_as_not_ready"),
         *("set_as_ready", "suppliers", "tracking_details", "trigger_webhook", "upload_credit_invoice"),
         "upload_invoice",
+        "warehouse_products",
     ]
     assert set(public.__all__) >= {"AsyncClient", "Client", "Retries", "MarketplaceError", "UnreachableError"}
     assert all(hasattr(public, name) for name in public.__all__)

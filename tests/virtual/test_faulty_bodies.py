@@ -163,7 +163,7 @@ async def test_the_sdk_reads_every_call_with_a_fault_in_each_answer(tmp_path: Pa
                 assert (await client.read_order(code)).unread == ()
             assert (await client.return_request("DEMO-RETURN")).return_code == "DEMO-RETURN"
             assert (await client.orders()).meta.pagination.page == 1
-            assert {product.shop_uid for product in (await client.products()).products} == {"A", "B"}
+            assert {product.shop_uid for product in (await client.warehouse_products()).products} == {"A", "B"}
             options = (await client.order("DEMO-OPEN")).accept_options
             assert options
             await client.accept("DEMO-OPEN", options.pickup_location[0].id, options.pickup_window[0].id, 1)

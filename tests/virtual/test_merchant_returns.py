@@ -220,7 +220,7 @@ async def test_the_client_makes_every_call_of_returns_and_of_the_warehouse(
         assert (await client.purchase_orders()).purchase_orders[0].received_at is not None
         [line] = (await client.purchase_order_lines(code)).purchase_order_line_items
         assert (line.shop_uid, line.actual_quantity) == ("A", 3)
-        assert {entry.shop_uid: entry.quantity async for entry in client.all_products()} == {"A": 3, "B": 0}
+        assert {entry.shop_uid: entry.quantity async for entry in client.all_warehouse_products()} == {"A": 3, "B": 0}
     other = await market.shop("Other", url=None)
     async with AsyncClient("http://market", other.token, transport=MarketTransport(market)) as client:
         with pytest.raises(MarketplaceError, match="Invalid purchase order") as foreign:

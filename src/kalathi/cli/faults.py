@@ -14,7 +14,7 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 # The kinds of `FaultKind`; a test compares them.
 KINDS: Final = (
-    *("delay", "error", "rate_limit", "drop", "timeout", "duplicate", "reorder"),
+    *("delay", "error", "rate_limit", "drop", "timeout", "duplicate", "reorder", "scanning"),
     *("unknown_member", "new_word", "absent_member", "null_member", "number_as_text", "text_as_number", "layout"),
 )
 

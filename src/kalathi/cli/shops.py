@@ -161,12 +161,41 @@ def shop_token(shop_id: str, data: Path, url: str, token: str, as_json: bool) ->
     show(as_json, {"id": shop_id, "api_token": api_token}, f"API token (shown once) {api_token}")
 
 
-def _write_token(file: Path, api_token: str) -> None:
+@click.command("products-token")
+@_shop_argument
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the token into this new file, which only you can read, and do not show it.",
+)
+@operator_options
+def shop_products_token(shop_id: str, token_file: Path | None, data: Path, url: str, token: str, as_json: bool) -> None:
+    """Create a token of the Products API for a shop, with which it publishes stock and prices. An earlier one stops
+    working at once. SHOP_ID is optional if there is only one shop.
+
+    \b
+    kalathi shop products-token --token-file products-token
+    """
+    if token_file is not None and token_file.exists():
+        fail(f"--token-file {token_file}: the file is there already. Name another one.")
+    market = Market(data, url, token)
+    chosen = shop_id or find_only_shop(market)
+    answer = operate(*market, lambda operator: operator.call("POST", f"{_path(chosen)}/products_token"))
+    shown, where = {"id": chosen, **answer}, f"Products token (shown once) {answer['products_token']}"
+    if token_file is not None:
+        _write_token(token_file, answer["products_token"], "products-token")
+        shown, where = {"id": chosen}, f"Products token in {token_file}"
+    show(as_json, shown, where)
+
+
+def _write_token(file: Path, api_token: str, command: str = "token") -> None:
     try:
         file.touch(mode=0o600, exist_ok=False)
         file.write_text(f"{api_token}\n", "utf-8")
     except OSError as error:
-        fail(f"--token-file {file}: {error.strerror}. The shop is there; make a new token: kalathi shop token --help")
+        fail(
+            f"--token-file {file}: {error.strerror}. The shop is there; make a new token: kalathi shop {command} --help"
+        )
 
 
 def _path(shop_id: str) -> str:
@@ -188,7 +217,7 @@ def _commands() -> list[click.Command]:
 
     shop_edit.params[1:1] = make_options(ShopChanges)
     shop_add_location.params[1:1] = make_options(NewLocation, flags=_LOCATION_FLAGS)
-    return [shop_add, shop_list, shop_show, shop_edit, shop_add_location, shop_reset, shop_token]
+    return [shop_add, shop_list, shop_show, shop_edit, shop_add_location, shop_reset, shop_token, shop_products_token]
 
 
 shop = click.Group(

@@ -205,14 +205,15 @@ IDENTITY_DOCUMENTS: Final = {
 }
 
 
-def _one_of(words: Iterable[str]) -> Meta:
+def one_of(words: Iterable[str]) -> Meta:
+    """Return the schema of a text that is one of these words."""
     return Meta(extra_json_schema={"enum": [str(word) for word in words]})
 
 
 # Members with a closed list of words. The writer sends no other word. The reader keeps any other text unchanged
 # (docs/contract.md#section-11), so that a new word does not make the rest unreadable.
-OrderStateText = Annotated[str, _one_of(OrderState)]
-InvoiceDocumentText = Annotated[str, _one_of(get_args(InvoiceDocument))]
-LineRejectionReasonText = Annotated[str, _one_of(get_args(LineRejectionReason))]
-LineReturnReasonText = Annotated[str, _one_of(get_args(LineReturnReason))]
-RejectionActorText = Annotated[str, _one_of(get_args(RejectionActor))]
+OrderStateText = Annotated[str, one_of(OrderState)]
+InvoiceDocumentText = Annotated[str, one_of(get_args(InvoiceDocument))]
+LineRejectionReasonText = Annotated[str, one_of(get_args(LineRejectionReason))]
+LineReturnReasonText = Annotated[str, one_of(get_args(LineReturnReason))]
+RejectionActorText = Annotated[str, one_of(get_args(RejectionActor))]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -20,7 +20,6 @@ from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_millis
-from kalathi.marketplace.kernel.due import DueKind, DueRow
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.keys import KeyReserve
@@ -36,6 +35,7 @@ from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
 from kalathi.marketplace.panel.live import ChangeSignals
+from kalathi.marketplace.products.batches import ProductBatches
 from kalathi.marketplace.request_log.log import RequestIds, RequestLog
 from kalathi.marketplace.returns.due_work import ReturnDueWork
 from kalathi.marketplace.sandbox import store as sandbox
@@ -51,7 +51,7 @@ from kalathi.marketplace.web.callers import Callers
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.request_ids import with_request_ids
 from kalathi.marketplace.web.waiting import Waits
-from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender, Transport
+from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
 from kalathi.marketplace.webhooks.guard import is_public
 from kalathi.marketplace.webhooks.http1.tunnel import parse_proxy
 from kalathi.marketplace.webhooks.listeners import forget_listeners
@@ -59,7 +59,7 @@ from kalathi.marketplace.webhooks.log import forget_old
 from kalathi.marketplace.webhooks.openings import Openings
 from kalathi.marketplace.webhooks.retry import RetrySchedule
 from kalathi.marketplace.webhooks.sending import WebhookSender
-from kalathi.marketplace.worker.job_kinds import JobKind
+from kalathi.marketplace.worker.handlers import list_handlers, list_job_kinds, listener_workers
 from kalathi.marketplace.worker.running import Worker
 
 _log = structlog.get_logger("kalathi")
@@ -115,10 +115,13 @@ class Marketplace:
         faults = FaultRules(database, kept.faults, sandbox=settings.mode == "sandbox", is_rough=settings.rough)
         transport = FaultyTransport(self._network, faults)
         commands = CommandRunner(database, clock, KeyReserve(database), terms, idempotency)
+        self._batches = ProductBatches(database, clock, settings)
         due_work = OrderDueWork(database, commands, clock, terms, self._printer, self._threads)
-        handlers = _handlers(due_work, ReturnDueWork(commands), Openings(database, clock), idempotency)
+        handlers = list_handlers(
+            due_work, ReturnDueWork(commands), Openings(database, clock), idempotency, self._batches
+        )
         dispatcher = Dispatcher(database, clock, transport, schedule)
-        self.worker = Worker(database, clock, _job_kinds(settings, dispatcher, handlers))
+        self.worker = Worker(database, clock, list_job_kinds(settings, dispatcher, handlers))
         self.request_log = _open_request_log(settings, clock, real)
         context = self._make_context(terms, clock, commands, faults, transport, schedule, outside.declared)
         self._context = replace(context, start_checkup=outside.start_checkup)
@@ -139,7 +142,7 @@ class Marketplace:
         declared: Declaration,
     ) -> Context:
         database, settings = self.database, terms.settings
-        make_worker = _listener_workers(settings, database, clock, schedule)
+        make_worker = listener_workers(settings, database, clock, schedule)
         return Context(
             database=database,
             clock=clock,
@@ -157,6 +160,7 @@ class Marketplace:
             declared=declared,
             description=ApiDescription(lambda: document(settings.vendor)),
             sender=self._network,
+            batches=self._batches,
             listeners=Listeners(database, clock, faults, transport, make_worker),
             threads=self._threads,
             worker_idle_seconds=self._idle_seconds,
@@ -198,6 +202,7 @@ class Marketplace:
             before = self._clock.now() - timedelta(days=self._settings.delivery_log_days)
             try:
                 await forget_old(self.database, to_millis(before), self._ending)
+                await self._batches.forget_old(self._ending)
             except (StorageError, DomainError):
                 _log.warning("delivery_log_cleanup_failed")  # It is repeated at the next interval.
             if self.request_log is not None:
@@ -330,9 +335,6 @@ def _open_request_log(settings: Settings, clock: BusinessClock, real: Callable[[
     )
 
 
-_Handler = Callable[[DueRow], Awaitable[None]]
-
-
 def _make_asgi(context: Context, signals: ChangeSignals, real: Callable[[], int]) -> ASGIApp:
     api = _with_cors(application(context), context.terms.settings)
     return with_request_ids(with_pages(api, context, signals, real), context.request_ids.make)
@@ -350,49 +352,3 @@ def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:
         allow_headers=["*"],
         expose_headers=["Retry-After", "Request-Id"],
     )
-
-
-def _handlers(
-    orders: OrderDueWork, reviews: ReturnDueWork, openings: Openings, idempotency: IdempotencyKeys
-) -> dict[DueKind, _Handler]:
-    """Return the handlers of all due rows except deliveries."""
-    return {
-        DueKind.EXPIRY: orders.expire,
-        DueKind.EXPRESS: orders.accept_express,
-        DueKind.VOUCHER: orders.make_voucher,
-        DueKind.DELIVERY_NOTE: orders.make_delivery_note,
-        DueKind.REVIEW: reviews.expire,
-        DueKind.OPENED: openings.release,
-        DueKind.FORGET: idempotency.forget,
-    }
-
-
-def _job_kinds(settings: Settings, dispatcher: Dispatcher, handlers: Mapping[DueKind, _Handler]) -> list[JobKind]:
-    """Return the job kinds: the handler of each kind of due row, and its number of slots."""
-    return [
-        _deliveries(settings, dispatcher),
-        *(JobKind(kind, handler, slots=20, slots_per_shop=20) for kind, handler in handlers.items()),
-    ]
-
-
-def _deliveries(settings: Settings, dispatcher: Dispatcher, only_shop: str = "") -> JobKind:
-    return JobKind(
-        DueKind.DELIVERY,
-        dispatcher.deliver,
-        settings.webhook_slots_per_shop if only_shop else settings.webhook_slots,
-        settings.webhook_slots_per_shop,
-        record=dispatcher.record,
-        prepare=dispatcher.prepare,
-        weigh=dispatcher.weigh,
-        only_shop=only_shop,
-    )
-
-
-def _listener_workers(
-    settings: Settings, database: Database, clock: BusinessClock, schedule: RetrySchedule
-) -> Callable[[str, Transport], Worker]:
-    def make_worker(shop_id: str, transport: Transport) -> Worker:
-        dispatcher = Dispatcher(database, clock, transport, schedule, has_listeners=True)
-        return Worker(database, clock, [_deliveries(settings, dispatcher, shop_id)], is_alone=True)
-
-    return make_worker

@@ -6,6 +6,7 @@ the public API; a test freezes them.
 
 from kalathi.merchant.client import (
     AsyncClient,
+    BatchSizeError,
     CallError,
     Client,
     ConflictError,
@@ -18,6 +19,7 @@ from kalathi.merchant.client import (
     OrderError,
     OrderStatusError,
     PickupLocationError,
+    ProductFormatError,
     PurchaseOrderError,
     RateLimitedError,
     RedirectedError,
@@ -27,6 +29,7 @@ from kalathi.merchant.client import (
     ReviewCommentError,
     ReviewCommentLengthError,
     ReviewOptionError,
+    ShopStateError,
     SupplierError,
     UnauthorizedError,
     UnavailableError,
@@ -36,6 +39,7 @@ from kalathi.merchant.client import (
 
 __all__ = [
     "AsyncClient",
+    "BatchSizeError",
     "CallError",
     "Client",
     "ConflictError",
@@ -48,6 +52,7 @@ __all__ = [
     "OrderError",
     "OrderStatusError",
     "PickupLocationError",
+    "ProductFormatError",
     "PurchaseOrderError",
     "RateLimitedError",
     "RedirectedError",
@@ -57,6 +62,7 @@ __all__ = [
     "ReviewCommentError",
     "ReviewCommentLengthError",
     "ReviewOptionError",
+    "ShopStateError",
     "SupplierError",
     "UnauthorizedError",
     "UnavailableError",

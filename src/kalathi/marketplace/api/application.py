@@ -15,6 +15,7 @@ from starlette.routing import Match, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kalathi.contract.products import PRODUCTS_PATH
 from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.api.calls import Call, ShopHandler
 from kalathi.marketplace.api.front import MerchantCall, MerchantsFront
@@ -22,7 +23,7 @@ from kalathi.marketplace.api.listen import LISTEN_PATH, listen_endpoint
 from kalathi.marketplace.api.merchant_routes import fault_name, name_call
 from kalathi.marketplace.api.merchants import Handler
 from kalathi.marketplace.api.operator_token import check_monitor, check_operator
-from kalathi.marketplace.api.route import Access, Route
+from kalathi.marketplace.api.route import OF_SHOPS, Access, Route
 from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.api.shop_routes import ShopRoute, ShopRoutes
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
@@ -34,6 +35,8 @@ from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply, error_reply
 from kalathi.marketplace.web.waiting import run_until_left
 
+# The beginnings of the paths of the shops' calls.
+SHOP_PATHS: Final = (BASE_PATH, PRODUCTS_PATH)
 # The owner of the operator's idempotency keys; no shop has this id.
 OPERATOR = "operator"
 # The answer to a caller that has left. It goes nowhere.
@@ -47,7 +50,7 @@ def application(context: Context) -> ASGIApp:
         routes=[
             StarletteRoute(route.path, _endpoint(route, context), methods=[route.method])
             for route in ROUTES
-            if route.access is not Access.MERCHANT
+            if route.access not in OF_SHOPS
         ]
         + [WebSocketRoute(LISTEN_PATH, listen_endpoint(context))],
         exception_handlers={HTTPException: _routing_error, Exception: _answer_unexpected},
@@ -67,7 +70,7 @@ def application(context: Context) -> ASGIApp:
             path = "/" + path.strip("/")
         if "\0" in path:
             await _refuse_null_character(context, scope, path)(scope, receive, send)
-        elif scope["type"] == "http" and path.startswith(BASE_PATH):
+        elif scope["type"] == "http" and path.startswith(SHOP_PATHS):
             await merchants(scope if path == scope["path"] else {**scope, "path": path}, receive, send)
         else:
             await rest(scope, receive, send)
@@ -80,7 +83,7 @@ def _refuse_null_character(context: Context, scope: Scope, path: str) -> Reply:
     it. A call of the merchants' API is logged."""
     started = time.perf_counter_ns()
     reply = error_reply(DomainError(ErrorCode.NOT_FOUND, "There is no such path."))
-    if scope["type"] == "http" and path.startswith(BASE_PATH):
+    if scope["type"] == "http" and path.startswith(SHOP_PATHS):
         scope[REQUEST_ID] = context.request_ids.make()
         if context.request_log is not None:
             context.request_log.record(scope, started, reply.status, reply.body)
@@ -99,9 +102,16 @@ def _merchants_front(context: Context) -> MerchantsFront:
                 name = (route.method, action.replace("{kind}", part))
                 calls[name] = MerchantCall(handler, route.body, draws_codes=route.draws_codes, part=part)
     others = ShopRoutes(
-        ShopRoute(route.method, route.path, cast(ShopHandler, route.handler), route.body, fault_name(route))
+        ShopRoute(
+            route.method,
+            route.path,
+            cast(ShopHandler, route.handler),
+            route.body,
+            fault_name(route),
+            is_products=route.access is Access.PRODUCTS,
+        )
         for route in ROUTES
-        if route.access is Access.MERCHANT and not route.path.startswith(merchant_prefix)
+        if route.access in OF_SHOPS and not route.path.startswith(merchant_prefix)
     )
     return MerchantsFront(context, calls, others, name_call)
 

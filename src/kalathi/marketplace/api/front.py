@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
+from kalathi.contract.products import PRODUCTS_PATH
 from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.api.merchants import Handler, OrderCall, show_order
@@ -20,6 +21,7 @@ from kalathi.marketplace.api.shop_routes import ShopRoutes
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.idempotency import KeyedRequest, make_keyed_request
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.refusals import OrderNotFound
@@ -27,8 +29,8 @@ from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.request_log.log import BODY, BODY_BYTES, REQUEST_ID, SHOP_ID
 from kalathi.marketplace.sandbox.demo_orders import stands_at
 from kalathi.marketplace.shops import store as shops
-from kalathi.marketplace.shops.model import hash_token
-from kalathi.marketplace.web.bodies import check_encoding, decode_body, read_body, read_query
+from kalathi.marketplace.shops.model import Shop, hash_token
+from kalathi.marketplace.web.bodies import CheckedBody, check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.web.captured import CapturedAnswer, read_refused_body
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.faults import answer_with_faults
@@ -102,7 +104,8 @@ class MerchantsFront:
 
     async def _answer_with_faults(self, scope: Scope, receive: Receive, send: Send, started: int) -> None:
         token_hash = _token_hash(_scan_headers(scope).authorization)
-        shop_id = await self._context.database.read_point(lambda view: shops.shop_id_of_token(view, token_hash))
+        find = _find_products_shop if scope["path"].startswith(PRODUCTS_PATH) else shops.shop_id_of_token
+        shop_id = await self._context.database.read_point(lambda view: find(view, token_hash))
         if shop_id:
             # A fault that replaces the answer keeps the call from being read any further.
             scope[SHOP_ID] = shop_id
@@ -176,15 +179,16 @@ class MerchantsFront:
 
     async def _other(self, scope: Scope, receive: Receive, token_hash: bytes, headers: _Headers) -> Reply:
         route, named = self._others.find(scope["method"], scope["path"])
-        caller = await self._admit(scope, token_hash, "", headers.accept)
+        if route.is_products:
+            shop = await self._admit_products(scope, token_hash, headers.accept)
+        else:
+            shop = (await self._admit(scope, token_hash, "", headers.accept)).shop
         query = read_query(scope["query_string"])
         body, content = await _body(route.body, scope, receive, headers)
         keyed = None
         if headers.idempotency_key is not None and scope["method"] == "POST":
-            keyed = _make_keyed_request(caller.shop.id, headers.idempotency_key, scope, content)
-        return await route.handler(
-            self._context, ShopCall(shop=caller.shop, path=named, query=query, body=body, keyed=keyed)
-        )
+            keyed = _make_keyed_request(shop.id, headers.idempotency_key, scope, content)
+        return await route.handler(self._context, ShopCall(shop=shop, path=named, query=query, body=body, keyed=keyed))
 
     def _call(self, scope: Scope) -> tuple[MerchantCall, str]:
         """Return the call, and the order's code. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
@@ -209,6 +213,15 @@ class MerchantsFront:
         self._check_limits(scope, caller.shop.id, accept)
         return caller
 
+    async def _admit_products(self, scope: Scope, token_hash: bytes, accept: bytes | None) -> Shop:
+        """Return the shop of a token of the Products API, after the same checks."""
+        shop = await self._context.database.read_point(lambda view: shops.shop_of_products_token(view, token_hash))
+        if shop is None:
+            refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token of the Products API is missing or not valid.")
+            raise self._context.callers.refuse_token(scope, refusal)
+        self._check_limits(scope, shop.id, accept)
+        return shop
+
     def _check_limits(self, scope: Scope, shop_id: str, accept: bytes | None) -> None:
         """Count the shop's call, and check Accept. Raises RATE_LIMITED, NOT_ACCEPTABLE."""
         scope[SHOP_ID] = shop_id
@@ -221,6 +234,11 @@ class MerchantsFront:
         """Whether one of the media ranges is ours, regardless of blanks and case. Any minor version of 3 gets 3.0."""
         given = (accept or b"").decode("latin-1").replace(" ", "").replace("\t", "").replace('"', "").lower()
         return any(self._ours.fullmatch(media) for media in given.split(","))
+
+
+def _find_products_shop(view: View, token_hash: bytes) -> str:
+    shop = shops.shop_of_products_token(view, token_hash)
+    return "" if shop is None else shop.id
 
 
 def _scan_headers(scope: Scope) -> _Headers:
@@ -256,6 +274,10 @@ async def _body(wanted: Any, scope: Scope, receive: Receive, headers: _Headers) 
             scope[BODY_BYTES] = int(headers.content_length[:20])
         upload: Upload = await read_upload(receive, headers.content_type, wanted)
         return upload, upload.content
+    if isinstance(wanted, CheckedBody):
+        content = await read_body(receive, headers.content_length, wanted.most_bytes)
+        scope[BODY] = content
+        return decode_body(content, Any, headers.content_type), content
     content = await read_body(receive, headers.content_length)
     scope[BODY] = content
     return decode_body(content, wanted, headers.content_type), content

@@ -10,15 +10,17 @@ from kalathi.contract.fbs import (
     SupplierList,
 )
 from kalathi.contract.orders import OrderBody, OrderList, Success
+from kalathi.contract.products import PRODUCTS_PATH, AcceptedBatch, BatchResults, ProductBatch, ValidatedBatch
 from kalathi.contract.requests import PurchaseOrderRequest, ReviewRequest, SupplierRequest
 from kalathi.contract.returns import ReturnBody, ReturnList
 from kalathi.contract.words import BASE_PATH
-from kalathi.marketplace.api import merchants, returns, warehouse
+from kalathi.marketplace.api import merchants, products, returns, warehouse
 from kalathi.marketplace.api.calls import ShopHandler
 from kalathi.marketplace.api.route import BODY_ERRORS, ORDER_STATE, PAGES, RETURN_STATE, Access, Query, Route
 from kalathi.marketplace.api.shop_routes import match_path
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders.operations import SHOP_ACTIONS
+from kalathi.marketplace.web.bodies import CheckedBody
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE
 
 _LIST: Final = f"{BASE_PATH}/orders"
@@ -80,6 +82,11 @@ def _shop(
     )
 
 
+def _products(method: str, path: str, handler: ShopHandler, answer: Any, *errors: ErrorCode, body: Any = None) -> Route:
+    reads = (ErrorCode.UNREADABLE_BODY, ErrorCode.BODY_TOO_LARGE) if body is not None else ()
+    return Route(Access.PRODUCTS, method, f"{PRODUCTS_PATH}/batch{path}", handler, body, answer, (*reads, *errors))
+
+
 def fault_name(route: Route) -> str:
     """Return the name, in fault rules, of a shop's call that is not on one order."""
     return "list" if route.path == _LIST else route.handler.__name__
@@ -104,6 +111,16 @@ REVIEW_ERRORS: Final = (
     _E.REVIEW_COMMENT,
     _E.REVIEW_COMMENT_LENGTH,
 )
+
+_BATCH_ERRORS: Final = (
+    _E.PRODUCTS_FORMAT,
+    _E.PRODUCTS_BATCH_SIZE,
+    _E.PRODUCTS_SHOP_STATE,
+    # A text with U+0000.
+    _E.INVALID_PARAMETER,
+)
+# 500 products with forty variations each are about 2 MB.
+_BATCH: Final = CheckedBody(ProductBatch, 4_000_000)
 
 MERCHANT_ROUTES: Final[tuple[Route, ...]] = (
     Route(
@@ -201,6 +218,9 @@ MERCHANT_ROUTES: Final[tuple[Route, ...]] = (
         _E.SUPPLIER_NOT_FOUND,
         body=SupplierRequest,
     ),
+    _products("POST", "", products.send_batch, AcceptedBatch, *_BATCH_ERRORS, _E.CONFLICT, body=_BATCH),
+    _products("POST", "/validations", products.validate_batch, ValidatedBatch, *_BATCH_ERRORS, body=_BATCH),
+    _products("GET", "/{id}/status", products.show_batch, BatchResults, _E.NOT_FOUND),
 )
 
 

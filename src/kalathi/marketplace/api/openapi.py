@@ -14,6 +14,7 @@ from kalathi.marketplace.api.route import Access, Route
 from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.sandbox.triggers import TriggerKind
+from kalathi.marketplace.web.bodies import CheckedBody
 from kalathi.marketplace.web.reply import ERRORS, INTERNAL_ERROR
 from kalathi.marketplace.web.uploads import FileField
 
@@ -21,9 +22,15 @@ _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 _REFERENCE: Final = re.compile(r"\s*\(docs/[^)]*\)")
 _REF: Final = "#/components/schemas/{name}"
-_SECURITY: Final = {Access.MERCHANT: "shopToken", Access.OPERATOR: "operatorToken", Access.MONITOR: "operatorToken"}
+_SECURITY: Final = {
+    Access.MERCHANT: "shopToken",
+    Access.PRODUCTS: "productsToken",
+    Access.OPERATOR: "operatorToken",
+    Access.MONITOR: "operatorToken",
+}
 _TAGS: Final = {
     Access.MERCHANT: "Orders API",
+    Access.PRODUCTS: "Products API",
     Access.OPERATOR: "Operator",
     Access.MONITOR: "Links",
     Access.PUBLIC: "Links",
@@ -31,6 +38,7 @@ _TAGS: Final = {
 # The errors of every call with this access.
 _OF_ACCESS: Final = {
     Access.MERCHANT: (ErrorCode.UNAUTHORIZED, ErrorCode.NOT_ACCEPTABLE, ErrorCode.RATE_LIMITED),
+    Access.PRODUCTS: (ErrorCode.UNAUTHORIZED, ErrorCode.NOT_ACCEPTABLE, ErrorCode.RATE_LIMITED),
     Access.OPERATOR: (ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED),
     Access.MONITOR: (ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMITED),
     Access.PUBLIC: (),
@@ -45,9 +53,8 @@ def document(vendor: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type)
-    accept = (
-        f"The shop's API token. Every call also needs the header Accept: application/vnd.{vendor}+json; version=3.0"
-    )
+    needs = f"Every call also needs the header Accept: application/vnd.{vendor}+json; version=3.0"
+    accept, products = f"The shop's API token. {needs}", f"The shop's token of the Products API. {needs}"
     return {
         "openapi": "3.1.0",
         "info": {
@@ -60,6 +67,7 @@ def document(vendor: str) -> dict[str, Any]:
             "schemas": {name: _plain(schema) for name, schema in sorted(components.items())},
             "securitySchemes": {
                 "shopToken": {"type": "http", "scheme": "bearer", "description": accept},
+                "productsToken": {"type": "http", "scheme": "bearer", "description": products},
                 "operatorToken": {"type": "http", "scheme": "bearer", "description": "The operator's token."},
             },
         },
@@ -71,10 +79,14 @@ def _structs() -> list[Any]:
     for route in ROUTES:
         kinds += [
             kind
-            for kind in (route.body, route.answer, *(entry.type for entry in route.query))
+            for kind in (_body_type(route), route.answer, *(entry.type for entry in route.query))
             if kind is not None and kind is not bytes and not isinstance(kind, FileField)
         ]
     return list({_key(kind): kind for kind in kinds}.values())
+
+
+def _body_type(route: Route) -> Any:
+    return route.body.schema if isinstance(route.body, CheckedBody) else route.body
 
 
 def _key(kind: Any) -> str:
@@ -108,7 +120,7 @@ def summarize(route: Route) -> str:
 
 
 def _operation_id(route: Route) -> str:
-    words = re.sub(r"\W+", "_", route.path.replace("/merchants/ecommerce", "")).strip("_")
+    words = re.sub(r"\W+", "_", route.path.removeprefix("/merchants/ecommerce").removeprefix("/merchants")).strip("_")
     return f"{route.method.lower()}_{words}"
 
 
@@ -134,7 +146,7 @@ def _request_body(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
         properties = {name: {"type": "string", "contentMediaType": "application/pdf"} for name in route.body.names}
         schema = {"type": "object", "properties": properties}
         return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
-    content = {_JSON: {"schema": by_type[_key(route.body)]}}
+    content = {_JSON: {"schema": by_type[_key(_body_type(route))]}}
     if route.access is Access.MERCHANT:
         content[_FORM] = {"schema": {"type": "object"}}
     return {"content": content}

@@ -5,7 +5,7 @@ from datetime import datetime
 from secrets import token_bytes
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import asdict
 
 from kalathi.contract.orders import ListMeta
@@ -24,7 +24,7 @@ from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.orders.operations import Operation
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
-from kalathi.marketplace.shops.model import Listing, NewShop, Shop, without_passwords
+from kalathi.marketplace.shops.model import Listing, NewShop, Shop, Variation, without_passwords
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.paging import page_of, pagination
 from kalathi.marketplace.web.reply import Reply
@@ -48,16 +48,29 @@ class ShopWithToken(Struct, frozen=True, kw_only=True):
     api_token: str
 
 
+class NewProductsToken(Struct, frozen=True, kw_only=True):
+    """A shop's new token of the Products API (docs/contract.md#section-10). No other answer shows it."""
+
+    products_token: str
+
+
 class ShopList(Struct, frozen=True, kw_only=True):
     """Every shop."""
 
     shops: list[Shop]
 
 
-class ListingShown(Listing, frozen=True, kw_only=True):
-    """A listing and its stock."""
+class VariationShown(Variation, frozen=True, kw_only=True):
+    """A variation and its stock."""
 
     quantity: int
+
+
+class ListingShown(Listing, frozen=True, kw_only=True):
+    """A listing and its stock, with its variations."""
+
+    quantity: int
+    variations: list[VariationShown] = field(default_factory=list)
 
 
 class ListingList(Struct, frozen=True, kw_only=True):
@@ -169,6 +182,13 @@ async def renew_token(context: Context, call: Call) -> Reply:
     return reply(200, ShopWithToken(shop=without_passwords(shop), api_token=token))
 
 
+async def renew_products_token(context: Context, call: Call) -> Reply:
+    """Create the shop's token of the Products API, or replace it. Only this answer shows it."""
+    token = secret_token()
+    await context.database.run(lambda view: shop_commands.renew_products_token(view, call.path["shop_id"], token))
+    return reply(201, NewProductsToken(products_token=token))
+
+
 async def renew_signing_secret(context: Context, call: Call) -> Reply:
     """Sign the shop's webhooks (Standard Webhooks) with a new secret. Only this answer shows it. The previous secret
     remains valid too."""
@@ -187,7 +207,9 @@ async def end_signing(context: Context, call: Call) -> Reply:
 
 async def put_listings(context: Context, call: Call) -> Reply:
     """Add or replace these listings. Other listings stay unchanged."""
-    shop = await context.database.run(lambda view: shop_commands.put_listings(view, call.path["shop_id"], call.body))
+    shop = await context.database.run(
+        lambda view: shop_commands.put_listings(view, call.path["shop_id"], call.body, context.clock.now())
+    )
     return reply(200, await context.database.read(lambda view: _listings(view, shop.id)))
 
 
@@ -313,9 +335,18 @@ def _is_production(context: Context) -> bool:
 
 
 def _listings(view: View, shop_id: str) -> ListingList:
+    entries = shops.all_listings(view, shop_id)
+    variations = shops.variations(view, shop_id, shops.find_varied(entries))
     return ListingList(
         listings=[
-            ListingShown(quantity=entry.quantity, **asdict(entry.listing))
-            for entry in shops.all_listings(view, shop_id)
+            ListingShown(
+                quantity=entry.quantity,
+                variations=[
+                    VariationShown(quantity=one.quantity, **asdict(one.variation))
+                    for one in variations.get(entry.listing.shop_uid, {}).values()
+                ],
+                **asdict(entry.listing),
+            )
+            for entry in entries
         ]
     )

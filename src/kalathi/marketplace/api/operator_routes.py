@@ -1,27 +1,23 @@
 """The operator's calls: shops, carts, the actions of customers, support and couriers, the delivery log, the sandbox."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from msgspec import Meta
 
 from kalathi.contract.orders import OrderBody, Success
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReturnBody
-from kalathi.marketplace.api import checkups, deliveries, operator, requests, returns, sandbox, warehouse
-from kalathi.marketplace.api.calls import Call
-from kalathi.marketplace.api.checkups import TriedWebhook, TryWebhook
+from kalathi.marketplace.api import deliveries, operator, requests, returns, sandbox, warehouse
 from kalathi.marketplace.api.merchant_routes import ACTION_ERRORS, REVIEW_ERRORS
 from kalathi.marketplace.api.route import (
-    BODY_ERRORS,
     ORDER_STATE,
     PAGES,
     RETURN_STATE,
     WAIT,
     WAITS,
-    Access,
     Query,
     Route,
+    operator_route,
 )
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders.model import NewCart
@@ -30,15 +26,8 @@ from kalathi.marketplace.orders.queries import OrderDetail
 from kalathi.marketplace.returns.model import NewReturn
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.returns.queries import ReturnDetail
-from kalathi.marketplace.sandbox.checkup_report import Report
-from kalathi.marketplace.sandbox.faults import Faults
-from kalathi.marketplace.sandbox.player import Played
-from kalathi.marketplace.sandbox.recipes import Progress
-from kalathi.marketplace.sandbox.scenario import ScenarioDocument
 from kalathi.marketplace.shops.model import MOST_LISTINGS, NewListing, NewLocation, NewShop, ShopChanges
 from kalathi.marketplace.warehouse.model import Receive
-from kalathi.marketplace.web.context import Context
-from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.webhooks.log import DeliveryDetail, DeliveryFilter
 
 _SHOP: Final = "/marketplace/shops/{shop_id}"
@@ -48,44 +37,14 @@ _DELIVERY: Final = "/marketplace/deliveries/{id}"
 _OF_SHOP: Final = Query("shop_id", str, "Only of this shop.")
 
 
-def _operator(
-    method: str,
-    path: str,
-    handler: Callable[[Context, Call], Awaitable[Reply]],
-    body: Any,
-    answer: Any,
-    *errors: ErrorCode,
-    query: tuple[Query, ...] = (),
-    status: int = 200,
-    keyed: bool = False,
-    sandbox_only: bool = False,
-) -> Route:
-    reads = BODY_ERRORS if body is not None else ()
-    remembers = (ErrorCode.IDEMPOTENCY_KEY, ErrorCode.CONFLICT) if keyed else ()
-    hidden = (ErrorCode.NOT_FOUND,) if sandbox_only else ()
-    everything = tuple(dict.fromkeys((*reads, *errors, *remembers, *hidden)))
-    return Route(Access.OPERATOR, method, path, handler, body, answer, everything, query, status, keyed, sandbox_only)
-
-
 _E = ErrorCode
 
-# The errors of a scenario's steps.
-_E_OF_STEPS: Final = (
-    _E.NOT_FOUND,
-    _E.ORDER_STATUS,
-    _E.ORDER_NOT_ELIGIBLE,
-    _E.RESCHEDULE_DATE,
-    _E.PICKUP_LOCATION,
-    _E.CONFLICT,
-    _E.UNAVAILABLE,
-)
-
 OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
-    _operator("GET", "/marketplace/shops", operator.list_shops, None, operator.ShopList),
-    _operator("POST", "/marketplace/shops", operator.add_shop, NewShop, operator.ShopWithToken, status=201),
-    _operator("GET", _SHOP, operator.show_shop, None, operator.ShopBody, _E.NOT_FOUND),
-    _operator("PATCH", _SHOP, operator.change_shop, ShopChanges, operator.ShopBody, _E.NOT_FOUND, _E.CONFLICT),
-    _operator(
+    operator_route("GET", "/marketplace/shops", operator.list_shops, None, operator.ShopList),
+    operator_route("POST", "/marketplace/shops", operator.add_shop, NewShop, operator.ShopWithToken, status=201),
+    operator_route("GET", _SHOP, operator.show_shop, None, operator.ShopBody, _E.NOT_FOUND),
+    operator_route("PATCH", _SHOP, operator.change_shop, ShopChanges, operator.ShopBody, _E.NOT_FOUND, _E.CONFLICT),
+    operator_route(
         "POST",
         f"{_SHOP}/locations",
         operator.add_location,
@@ -96,7 +55,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         status=201,
         keyed=True,
     ),
-    _operator(
+    operator_route(
         "POST",
         f"{_SHOP}/reset",
         sandbox.reset_one_shop,
@@ -106,10 +65,20 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.CONFLICT,
         sandbox_only=True,
     ),
-    _operator(
+    operator_route(
         "POST", f"{_SHOP}/api_token", operator.renew_token, None, operator.ShopWithToken, _E.NOT_FOUND, _E.CONFLICT
     ),
-    _operator(
+    operator_route(
+        "POST",
+        f"{_SHOP}/products_token",
+        operator.renew_products_token,
+        None,
+        operator.NewProductsToken,
+        _E.NOT_FOUND,
+        _E.CONFLICT,
+        status=201,
+    ),
+    operator_route(
         "POST",
         f"{_SHOP}/signing_secret",
         operator.renew_signing_secret,
@@ -118,10 +87,10 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.NOT_FOUND,
         _E.CONFLICT,
     ),
-    _operator(
+    operator_route(
         "DELETE", f"{_SHOP}/signing_secret", operator.end_signing, None, operator.ShopBody, _E.NOT_FOUND, _E.CONFLICT
     ),
-    _operator(
+    operator_route(
         "PUT",
         f"{_SHOP}/listings",
         operator.put_listings,
@@ -130,8 +99,8 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.NOT_FOUND,
         _E.CONFLICT,
     ),
-    _operator("GET", f"{_SHOP}/listings", operator.list_listings, None, operator.ListingList, _E.NOT_FOUND),
-    _operator(
+    operator_route("GET", f"{_SHOP}/listings", operator.list_listings, None, operator.ListingList, _E.NOT_FOUND),
+    operator_route(
         "POST",
         "/marketplace/carts",
         operator.place_cart,
@@ -141,7 +110,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         status=201,
         keyed=True,
     ),
-    _operator(
+    operator_route(
         "GET",
         "/marketplace/orders",
         operator.list_orders,
@@ -150,7 +119,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.INVALID_PARAMETER,
         query=(ORDER_STATE, _OF_SHOP, *PAGES, *WAITS),
     ),
-    _operator(
+    operator_route(
         "GET",
         _OPERATED,
         operator.show_order,
@@ -161,7 +130,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         query=(Query("state", str, "With `wait`: one state, or several with commas between them."), WAIT),
     ),
     *(
-        _operator(
+        operator_route(
             "POST",
             f"{_OPERATED}/{word}",
             operator.order_operation(operation),
@@ -174,7 +143,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         for word, operation in OPERATIONS.items()
     ),
     *(
-        _operator(
+        operator_route(
             "POST",
             f"{_OPERATED}/as_shop/{word}",
             operator.shop_action(action),
@@ -187,7 +156,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         )
         for word, action in SHOP_ACTIONS.items()
     ),
-    _operator(
+    operator_route(
         "POST",
         f"{_OPERATED}/webhook",
         operator.resend_webhook,
@@ -199,7 +168,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.CONFLICT,
         keyed=True,
     ),
-    _operator(
+    operator_route(
         "POST",
         f"{_OPERATED}/returns",
         returns.request_return,
@@ -210,7 +179,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         status=201,
         keyed=True,
     ),
-    _operator(
+    operator_route(
         "GET",
         "/marketplace/returns",
         returns.list_all_returns,
@@ -225,7 +194,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
             *WAITS,
         ),
     ),
-    _operator(
+    operator_route(
         "GET",
         _RETURN,
         returns.show_any_return,
@@ -236,7 +205,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         query=(Query("state", str, "With `wait`: one state, or several with commas between them."), WAIT),
     ),
     *(
-        _operator(
+        operator_route(
             "POST",
             f"{_RETURN}/{word}",
             returns.return_operation(operation),
@@ -248,7 +217,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         )
         for word, operation in RETURN_OPERATIONS.items()
     ),
-    _operator(
+    operator_route(
         "POST",
         f"{_RETURN}/as_shop/review",
         returns.review_as_shop,
@@ -258,7 +227,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         keyed=True,
         sandbox_only=True,
     ),
-    _operator(
+    operator_route(
         "POST",
         f"{_RETURN}/webhook",
         returns.resend_return_webhook,
@@ -268,7 +237,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.RETURN_HOOK,
         keyed=True,
     ),
-    _operator(
+    operator_route(
         "POST",
         f"{_SHOP}/trigger_return_webhook/{{kind}}",
         returns.trigger_return_webhook,
@@ -279,7 +248,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.RETURN_HOOK,
         keyed=True,
     ),
-    _operator(
+    operator_route(
         "POST",
         "/marketplace/warehouse/purchase_orders/{code}/receive",
         warehouse.receive_purchase_order,
@@ -289,7 +258,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.PURCHASE_ORDER_STATUS,
         keyed=True,
     ),
-    _operator(
+    operator_route(
         "GET",
         "/marketplace/deliveries",
         deliveries.list_deliveries,
@@ -306,7 +275,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
             *WAITS,
         ),
     ),
-    _operator(
+    operator_route(
         "POST",
         "/marketplace/deliveries/resend",
         deliveries.resend_failures,
@@ -314,8 +283,8 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         deliveries.Resent,
         _E.CONFLICT,
     ),
-    _operator("GET", _DELIVERY, deliveries.show_delivery, None, DeliveryDetail, _E.NOT_FOUND),
-    _operator(
+    operator_route("GET", _DELIVERY, deliveries.show_delivery, None, DeliveryDetail, _E.NOT_FOUND),
+    operator_route(
         "POST",
         f"{_DELIVERY}/resend",
         deliveries.resend_delivery,
@@ -326,7 +295,7 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.CONFLICT,
         keyed=True,
     ),
-    _operator(
+    operator_route(
         "GET",
         "/marketplace/requests",
         requests.list_requests,
@@ -347,8 +316,10 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
             *WAITS,
         ),
     ),
-    _operator("GET", "/marketplace/requests/{id}", requests.show_request, None, requests.RequestShown, _E.NOT_FOUND),
-    _operator(
+    operator_route(
+        "GET", "/marketplace/requests/{id}", requests.show_request, None, requests.RequestShown, _E.NOT_FOUND
+    ),
+    operator_route(
         "GET",
         "/marketplace/traffic",
         requests.show_traffic,
@@ -359,39 +330,5 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
             Query("shop_id", str, "Of this shop."),
             Query("subject", str, "Of this order or return."),
         ),
-    ),
-    _operator("GET", "/marketplace/clock", operator.show_clock, None, operator.ClockShown),
-    _operator(
-        "POST",
-        "/marketplace/clock",
-        operator.move_clock,
-        operator.ClockMove,
-        operator.ClockShown,
-        _E.UNAVAILABLE,
-        sandbox_only=True,
-    ),
-    _operator("GET", "/marketplace/faults", sandbox.show_faults, None, sandbox.FaultsShown, sandbox_only=True),
-    _operator("PUT", "/marketplace/faults", sandbox.put_faults, Faults, sandbox.FaultsShown, sandbox_only=True),
-    _operator("GET", f"{_SHOP}/faults", sandbox.show_shop_faults, None, Faults, sandbox_only=True),
-    _operator("PUT", f"{_SHOP}/faults", sandbox.put_shop_faults, Faults, Faults, sandbox_only=True),
-    _operator("DELETE", f"{_SHOP}/faults", sandbox.remove_shop_faults, None, Faults, sandbox_only=True),
-    _operator("POST", f"{_SHOP}/try_webhook", checkups.try_webhook, TryWebhook, TriedWebhook, sandbox_only=True),
-    _operator("GET", f"{_SHOP}/checkup", checkups.show_checkup, None, Report, sandbox_only=True),
-    _operator("PUT", f"{_SHOP}/checkup", checkups.put_checkup, Report, Report, _E.CONFLICT, sandbox_only=True),
-    _operator("GET", f"{_SHOP}/recipes/{{name}}", checkups.show_recipe, None, Progress, sandbox_only=True),
-    _operator(
-        "PUT", f"{_SHOP}/recipes/{{name}}", checkups.put_recipe, Progress, Progress, _E.CONFLICT, sandbox_only=True
-    ),
-    _operator("GET", "/marketplace/scenarios", sandbox.list_scenarios, None, sandbox.ScenarioList, sandbox_only=True),
-    _operator("GET", "/marketplace/scenarios/{name}", sandbox.show_scenario, None, ScenarioDocument, sandbox_only=True),
-    _operator(
-        "POST",
-        "/marketplace/scenarios/{name}",
-        sandbox.play_scenario,
-        sandbox.PlayScenario,
-        Played,
-        *_E_OF_STEPS,
-        status=201,
-        sandbox_only=True,
     ),
 )

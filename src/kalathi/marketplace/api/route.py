@@ -19,6 +19,8 @@ class Access(Enum):
     """The kinds of callers."""
 
     MERCHANT = auto()
+    # A shop with its token of the Products API (docs/contract.md#section-10).
+    PRODUCTS = auto()
     OPERATOR = auto()
     # A monitoring system: in production it has the operator's token or `metrics_token`, or it calls the watch port.
     MONITOR = auto()
@@ -36,7 +38,8 @@ class Query(NamedTuple):
 class Route(NamedTuple):
     """One call: method and path, body, answer, and its errors in addition to those of its access.
 
-    `body` is a struct, a file field, or None; the docstring of `handler` describes the call.
+    `body` is a struct, a file field, a body that the handler checks itself, or None. The docstring of `handler`
+    describes the call.
     """
 
     access: Access
@@ -53,6 +56,8 @@ class Route(NamedTuple):
     draws_codes: bool = False
 
 
+# The accesses of shops. Their calls go through the front (api/front.py).
+OF_SHOPS: Final = frozenset({Access.MERCHANT, Access.PRODUCTS})
 BODY_ERRORS: Final = (ErrorCode.UNREADABLE_BODY, ErrorCode.BODY_TOO_LARGE, ErrorCode.INVALID_PARAMETER)
 PAGES: Final = (
     Query("page", Annotated[int, Meta(ge=1)], "From 1."),
@@ -65,3 +70,23 @@ WAITS: Final = (
 )
 ORDER_STATE: Final = Query("state", OrderState, "Only orders in this state.")
 RETURN_STATE: Final = Query("state", ReturnState, "Only returns in this state.")
+
+
+def operator_route(
+    method: str,
+    path: str,
+    handler: Callable[[Context, Call], Awaitable[Reply]],
+    body: Any,
+    answer: Any,
+    *errors: ErrorCode,
+    query: tuple[Query, ...] = (),
+    status: int = 200,
+    keyed: bool = False,
+    sandbox_only: bool = False,
+) -> Route:
+    """Return the route of a call of the operator."""
+    reads = BODY_ERRORS if body is not None else ()
+    remembers = (ErrorCode.IDEMPOTENCY_KEY, ErrorCode.CONFLICT) if keyed else ()
+    hidden = (ErrorCode.NOT_FOUND,) if sandbox_only else ()
+    everything = tuple(dict.fromkeys((*reads, *errors, *remembers, *hidden)))
+    return Route(Access.OPERATOR, method, path, handler, body, answer, everything, query, status, keyed, sandbox_only)

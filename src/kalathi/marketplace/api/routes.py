@@ -6,6 +6,7 @@ from kalathi.marketplace.api import description, files, sandbox, watching
 from kalathi.marketplace.api.merchant_routes import MERCHANT_ROUTES
 from kalathi.marketplace.api.operator_routes import OPERATOR_ROUTES
 from kalathi.marketplace.api.route import WAIT, Access, Route
+from kalathi.marketplace.api.sandbox_routes import SANDBOX_ROUTES
 from kalathi.marketplace.kernel.errors import ErrorCode
 
 _E = ErrorCode
@@ -13,6 +14,7 @@ _E = ErrorCode
 ROUTES: Final[tuple[Route, ...]] = (
     *MERCHANT_ROUTES,
     *OPERATOR_ROUTES,
+    *SANDBOX_ROUTES,
     Route(Access.PUBLIC, "GET", "/ip_ranges.json", sandbox.show_ip_ranges, None, sandbox.IpRanges),
     Route(Access.PUBLIC, "GET", "/healthz", watching.show_alive, None, watching.Health),
     Route(

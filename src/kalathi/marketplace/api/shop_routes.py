@@ -8,13 +8,15 @@ from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 
 
 class ShopRoute(NamedTuple):
-    """One row of the table as the front runs it. `name` is the call's name in fault rules."""
+    """One row of the table as the front runs it. `name` is the call's name in fault rules. With `is_products`, the
+    caller has a token of the Products API."""
 
     method: str
     path: str
     handler: ShopHandler
     body: Any
     name: str
+    is_products: bool = False
 
 
 class ShopRoutes:

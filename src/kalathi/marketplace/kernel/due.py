@@ -32,6 +32,7 @@ class DueKind(StrEnum):
     DELIVERY_NOTE = "delivery_note"
     REVIEW = "review"
     OPENED = "opened"
+    PRODUCTS = "products"
     FORGET = "forget"
 
 

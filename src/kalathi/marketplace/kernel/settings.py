@@ -118,6 +118,21 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 30
     idempotency_hours: Annotated[int, Meta(ge=1, description="Hours for which an Idempotency-Key is remembered.")] = 24
     session_hours: Annotated[int, Meta(ge=1, le=24 * 30, description="Hours that a sign-in to the pages lasts.")] = 12
+    product_batch_seconds: Annotated[
+        int, Meta(ge=0, description="Seconds from a batch of stock and prices to its effect.")
+    ] = 1
+    product_batch_days: Annotated[
+        int, Meta(ge=1, description="Days for which the status of such a batch can be read.")
+    ] = 30
+    feed_scan_minutes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=59,
+            description="Minutes of each hour from 08:00 to 00:00 in which the shops' XML feeds are read and batches"
+            " are refused; 0: none.",
+        ),
+    ] = 0
     webhook_timeout_seconds: Annotated[float, Meta(gt=0, le=12, description="Time limit of one webhook delivery.")] = (
         10.0
     )

@@ -10,6 +10,21 @@ class UnknownShop(Refusal, frozen=True):
     SENTENCE = "items.shop_id: there is no shop {shop}."
 
 
+class UnknownVariation(Refusal, frozen=True):
+    """A cart names no variation, or an unknown one, of a product that is sold by variation."""
+
+    product: str
+    variations: tuple[str, ...]
+    SENTENCE = "items.variation_id of {product}: name one of {variations}."
+
+
+class NotOnSale(Refusal, frozen=True):
+    """The shop has taken the product or the variation off sale."""
+
+    product: str
+    SENTENCE = "items.shop_uid: {product} is not on sale."
+
+
 class NoCustomerName(Refusal, frozen=True):
     """A customer without any name."""
 

@@ -87,7 +87,7 @@ def reject(found: FoundOrder, request: RejectRequest, facts: Facts) -> Recorded:
 def record_rejection(found: FoundOrder, rejection: machine.Rejection, facts: Facts) -> Recorded:
     """Return the rows of a rejection: the rejected order, its stock, and the new order for the rest."""
     recorded = record_moved(found, rejection.rejected, facts)
-    move_stock(recorded.changes, found.order, rejection.stock)
+    move_stock(recorded.changes, found.order, rejection.stock, facts)
     if rejection.successor is None:
         return recorded
     placed = record_placed(rejection.successor, found.shop, facts)

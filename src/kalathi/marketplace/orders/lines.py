@@ -19,11 +19,16 @@ class OrderedLine(NamedTuple):
 
 
 class StockMove(NamedTuple):
-    """A change of a listing's quantity. `pieces` is added to it; with `counted`, it replaces the quantity."""
+    """A change of a listing's quantity. `pieces` is added to it; with `counted`, it replaces the quantity.
+
+    A variation's pieces are counted in the variation and in its listing. A counted move of a variation leaves its
+    listing as it is.
+    """
 
     shop_uid: str
     pieces: int
     counted: bool = False
+    variation_id: str = ""
 
 
 def price_line(ordered: OrderedLine, line_id: str) -> LineItem:
@@ -63,7 +68,7 @@ def pieces_left(lines: Sequence[LineItem], request: RejectRequest) -> dict[str, 
 
 def return_all(lines: Sequence[LineItem]) -> tuple[StockMove, ...]:
     """Return all pieces to the listings."""
-    return tuple(StockMove(line.shop_uid, line.quantity) for line in lines)
+    return tuple(StockMove(line.shop_uid, line.quantity, variation_id=line.shop_variation_uid or "") for line in lines)
 
 
 def stock_after(
@@ -76,7 +81,12 @@ def stock_after(
     supplies the successor: the other lines return to their listings as well, and the listing of a limited line is set
     to its available quantity."""
     limited = tuple(
-        StockMove(entry.line.shop_uid, entry.available_quantity if stays else 0, counted=True)
+        StockMove(
+            entry.line.shop_uid,
+            entry.available_quantity if stays else 0,
+            counted=True,
+            variation_id=entry.line.shop_variation_uid or "",
+        )
         for entry in rejections.values()
         if entry.available_quantity is not None
     )

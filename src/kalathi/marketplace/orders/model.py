@@ -175,6 +175,8 @@ class NewCartItem(Struct, frozen=True, kw_only=True):
     tags: Annotated[tuple[LineTag, ...], Meta(max_length=10)] | UnsetType = UNSET
     extra_info: Annotated[str, Meta(max_length=2000)] | UnsetType = UNSET
     serial_numbers: Text | UnsetType = UNSET
+    # Needed for a listing with variations.
+    variation_id: Text | UnsetType = UNSET
     # Only with an invoice that is billed on one of five islands.
     island_vat_discount_applied: bool = False
     # Only for international orders.

@@ -19,7 +19,7 @@ from kalathi.contract.words import (
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import as_amount, without_vat
-from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Update
 from kalathi.marketplace.orders import cart_refusals, machine, store
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.invoicing import check_invoice, invoice_document
@@ -29,8 +29,8 @@ from kalathi.marketplace.orders.model import Cart, NewCart, NewCartItem, Order, 
 from kalathi.marketplace.orders.recording import record_placed
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.shops import store as shops
-from kalathi.marketplace.shops.model import Shop
-from kalathi.marketplace.shops.store import ListingInStock
+from kalathi.marketplace.shops.model import Listing, Shop
+from kalathi.marketplace.shops.store import ListingInStock, VariationsByListing
 from kalathi.marketplace.warehouse import store as warehouse
 
 _LONGEST_TEXT: Final = 500
@@ -42,9 +42,7 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
 
     Raises INVALID_PARAMETER for an unknown shop or listing, too little stock, or an invalid amount.
     """
-    by_shop: dict[str, list[NewCartItem]] = defaultdict(list)
-    for item in new.items:
-        by_shop[item.shop_id].append(item)
+    by_shop = _group_by_shop(new.items)
     known = shops.shops_by_id(facts.view, by_shop)
     cart = Cart(id=facts.keys.opaque_id(), created_at=athens(facts.now), content=new)
     _check(new)
@@ -56,7 +54,8 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
         if shop is None:
             raise refuse(cart_refusals.UnknownShop(shop_id[:50]))
         listings = shops.listings(facts.view, shop_id, {item.shop_uid for item in items})
-        lines = [_order_line(item, listings, new) for item in items]
+        variations = shops.variations(facts.view, shop_id, shops.find_varied(listings.values()))
+        lines = [_order_line(item, listings, variations, new) for item in items]
         wanted = _count_wanted(items)
         order_facts = _facts(new, shop, cart.id, customer_id)
         # An order that the customer collects from the store is not sent from the warehouse.
@@ -66,7 +65,7 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
         else:
             _check_listed(wanted, listings)
             order_facts = replace(order_facts, scheduled_shipment=_last_preorder(listings.values()))
-            changes.add(*(shops.take_stock(shop_id, shop_uid, quantity) for shop_uid, quantity in wanted.items()))
+            changes.add(*_take_listed(shop_id, items, wanted, variations))
         placement = Placement(
             code=facts.keys.order_code(facts.now),
             facts=order_facts,
@@ -79,6 +78,13 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
     # Only now is every amount known to be finite: JSON has no others.
     changes.add(store.insert_cart(cart))
     return changes, orders
+
+
+def _group_by_shop(items: Iterable[NewCartItem]) -> dict[str, list[NewCartItem]]:
+    by_shop: dict[str, list[NewCartItem]] = defaultdict(list)
+    for item in items:
+        by_shop[item.shop_id].append(item)
+    return by_shop
 
 
 def warehouse_facts(facts: OrderFacts, terms: Terms) -> OrderFacts:
@@ -164,11 +170,55 @@ def _show_customer(customer: Customer, customer_id: str, *, with_phones: bool) -
     return shown if with_phones else replace(shown, phone=UNSET, mobile=UNSET)
 
 
-def _order_line(item: NewCartItem, listings: dict[str, ListingInStock], new: NewCart) -> OrderedLine:
+def _take_listed(
+    shop_id: str, items: Sequence[NewCartItem], wanted: dict[str, int], variations: VariationsByListing
+) -> list[Update]:
+    """Return the updates that take the pieces of listings and their variations. Raises INVALID_PARAMETER if the cart
+    orders more of a variation than there are."""
+    varied: dict[tuple[str, str], int] = defaultdict(int)
+    for item in items:
+        if item.variation_id is not UNSET and item.shop_uid in variations:
+            varied[item.shop_uid, item.variation_id] += item.quantity
+    for (shop_uid, variation_id), quantity in varied.items():
+        there = variations[shop_uid][variation_id].quantity
+        if quantity > there:
+            raise refuse(cart_refusals.TooFewInStock(f"{shop_uid}, {variation_id}", quantity, there))
+    taken = [shops.take_stock(shop_id, shop_uid, quantity) for shop_uid, quantity in wanted.items()]
+    return taken + [
+        shops.take_variation(shop_id, shop_uid, variation_id, quantity)
+        for (shop_uid, variation_id), quantity in varied.items()
+    ]
+
+
+def _choose(item: NewCartItem, listing: Listing, variations: VariationsByListing) -> Listing:
+    """Return the listing as the item orders it: with the price and the size of its variation. Raises
+    INVALID_PARAMETER."""
+    if not listing.enabled:
+        raise refuse(cart_refusals.NotOnSale(item.shop_uid))
+    if not listing.has_variations:
+        return listing
+    there = variations.get(item.shop_uid, {})
+    chosen = None if item.variation_id is UNSET else there.get(item.variation_id)
+    if chosen is None:
+        raise refuse(cart_refusals.UnknownVariation(item.shop_uid, tuple(there)))
+    variation = chosen.variation
+    if not variation.enabled:
+        raise refuse(cart_refusals.NotOnSale(f"{item.shop_uid}, {variation.variation_id}"))
+    return replace(
+        listing,
+        unit_price=variation.unit_price,
+        size=listing.size if variation.size is UNSET else variation.size,
+        shop_variation_uid=variation.variation_id,
+    )
+
+
+def _order_line(
+    item: NewCartItem, listings: dict[str, ListingInStock], variations: VariationsByListing, new: NewCart
+) -> OrderedLine:
     entry = listings.get(item.shop_uid)
     if entry is None:
         raise refuse(cart_refusals.UnknownListing(item.shop_id, item.shop_uid))
-    listing = entry.listing
+    listing = _choose(item, entry.listing, variations)
     unit_price = listing.unit_price if item.unit_price is UNSET else as_amount(item.unit_price)
     if unit_price is None:
         raise refuse(cart_refusals.NotAUnitPrice(item.shop_uid))

@@ -57,7 +57,7 @@ def record_moved(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
 def record_ended(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
     """Record a transition that ends the order, with the pieces that return to stock."""
     recorded = record_moved(found, step, facts)
-    move_stock(recorded.changes, step.order, machine.stock_to_return(step))
+    move_stock(recorded.changes, step.order, machine.stock_to_return(step), facts)
     return recorded
 
 
@@ -90,16 +90,23 @@ def plan_delivery_note(recorded: Recorded, found: FoundOrder, facts: Facts) -> R
     return recorded
 
 
-def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove]) -> None:
-    """Return pieces to the warehouse or to their listings. A counted move sets a listing to the given quantity."""
+def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove], facts: Facts) -> None:
+    """Return pieces to the warehouse or to their listings. A counted move sets a listing, or its variation, to the
+    given quantity."""
     shop_id = order.shop_id
+    varied = {move.shop_uid for move in moves if move.variation_id}
+    variations = {} if order.fulfilled_by_skroutz else shops.variations(facts.view, shop_id, varied)
     for move in moves:
         if order.fulfilled_by_skroutz:
             changes.add(warehouse.give_back(shop_id, move.shop_uid, move.pieces))
+        elif move.counted and move.variation_id in variations.get(move.shop_uid, {}):
+            changes.add(shops.set_variation_stock(shop_id, move.shop_uid, move.variation_id, move.pieces))
         elif move.counted:
             changes.add(shops.set_stock(shop_id, move.shop_uid, move.pieces))
         else:
             changes.add(shops.give_back_stock(shop_id, move.shop_uid, move.pieces))
+            if move.variation_id in variations.get(move.shop_uid, {}):
+                changes.add(shops.give_back_variation(shop_id, move.shop_uid, move.variation_id, move.pieces))
 
 
 def _announce(changes: ChangeSet, step: Step, document: bytes, shop: Shop, version: int, facts: Facts) -> None:

@@ -17,6 +17,7 @@ from kalathi.marketplace.orders import refusals as orders
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import Words
 from kalathi.marketplace.panel.refusals import NotANumber, OrderWithoutVoucher, UnknownOrder
+from kalathi.marketplace.products import refusals as products
 from kalathi.marketplace.returns import refusals as returns
 from kalathi.marketplace.sandbox import refusals as sandbox
 from kalathi.marketplace.shops import refusals as shops
@@ -62,6 +63,13 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     carts.TooFewInStock: _TOO_FEW,
     orders.TooFewToReplace: _TOO_FEW,
     carts.UnknownListing: "The shop does not sell %(product)s.",
+    carts.UnknownVariation: "Choose a variation of %(product)s: %(variations)s.",
+    carts.NotOnSale: "%(product)s is not on sale.",
+    products.InvalidFormat: "%(owner)s: the value of %(member)s is missing or of the wrong kind.",
+    products.TooManyProducts: "A batch may have %(most)s products.",
+    products.FeedScanning: "The XML feed is being read. Try again in a few minutes.",
+    products.UpdatesOff: "The shop's stock and prices cannot be changed at the moment.",
+    products.BatchNotFound: "There is no such batch.",
     orders.UnknownWindow: _WINDOW,
     orders.LongReason: "The reason is too long; it may have %(most)s characters.",
     orders.BadTracking: _TRACKING,
@@ -95,6 +103,7 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     shops.TooManyLocations: "The shop has %(most)s locations, and cannot have more.",
     shops.NotAPrice: _PRICE,
     shops.NotAVatRate: _VAT,
+    shops.VariationListedTwice: "%(product)s has a variation twice.",
     shops.ListedTwice: "A product is in the list twice.",
     shops.NotACommission: "The commission is a percentage from 0 to 100 with at most two decimals.",
     shops.ForeignDomain: "%(member)s: write an https address of %(domain)s or of a domain below it.",

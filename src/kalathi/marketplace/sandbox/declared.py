@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, NamedTuple
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 from msgspec.structs import asdict
 
 from kalathi.marketplace.kernel.money import as_amount, as_rate
@@ -16,7 +16,7 @@ from kalathi.marketplace.kernel.targets import BadUrl, parse_target
 from kalathi.marketplace.sandbox.declared_tables import Mistake, find_mistakes, read_table
 from kalathi.marketplace.sandbox.fault_checks import find_rule_mistakes
 from kalathi.marketplace.sandbox.faults import FaultPlace, FaultRule, Faults
-from kalathi.marketplace.shops.commands import make_listing
+from kalathi.marketplace.shops.commands import make_listing, make_variations
 from kalathi.marketplace.shops.model import (
     MOST_LISTINGS,
     MOST_LOCATIONS,
@@ -28,7 +28,7 @@ from kalathi.marketplace.shops.model import (
     Text,
     hash_token,
 )
-from kalathi.marketplace.shops.store import ListingInStock
+from kalathi.marketplace.shops.store import ListingInStock, VariationInStock
 from kalathi.toml_lines import Path, find_line, lines_by_path
 
 # As many as `Faults` takes.
@@ -46,6 +46,7 @@ class _LocationTable(NewLocation, frozen=True, kw_only=True):
 class _ShopTable(NewShop, frozen=True, kw_only=True):
     id: _Id
     token: _Token
+    products_token: _Token | None = None
     name: Text = ""
     domain: Text = _DOMAIN
     locations: Annotated[tuple[_LocationTable, ...], Meta(max_length=MOST_LOCATIONS)] = ()
@@ -61,7 +62,7 @@ class _File(Struct, frozen=True, kw_only=True):
 
 
 # Members of a shop's table that are not members of the shop itself.
-_NOT_OF_THE_SHOP: Final = frozenset({"id", "token", "locations", "listings", "faults", "fault_seed"})
+_NOT_OF_THE_SHOP: Final = frozenset({"id", "token", "products_token", "locations", "listings", "faults", "fault_seed"})
 
 
 class Source(NamedTuple):
@@ -84,7 +85,9 @@ class DeclaredShop(Struct, frozen=True, kw_only=True):
     shop: Shop
     given: frozenset[str]
     token_hash: bytes
+    products_token_hash: bytes | None
     listings: tuple[ListingInStock, ...]
+    variations: dict[str, list[VariationInStock]]
     # The shop's own rules.
     faults: Faults
 
@@ -151,7 +154,9 @@ def _make_shop(table: _ShopTable, given: frozenset[str], path: Path) -> Declared
         shop=shop,
         given=given - _NOT_OF_THE_SHOP,
         token_hash=hash_token(table.token),
+        products_token_hash=None if table.products_token is None else hash_token(table.products_token),
         listings=tuple(ListingInStock(make_listing(entry), entry.quantity) for entry in table.listings),
+        variations={entry.shop_uid: make_variations(entry) for entry in table.listings if entry.variations},
         faults=Faults(seed=table.fault_seed, rules=table.faults),
     )
 
@@ -161,7 +166,13 @@ def _find_shop_mistakes(shops: Sequence[_ShopTable]) -> Iterator[Mistake]:
         [(("shops", number, "id"), shop.id) for number, shop in enumerate(shops)], "shop has this id"
     )
     yield from _find_repeated(
-        [(("shops", number, "token"), shop.token) for number, shop in enumerate(shops)], "shop has this token"
+        [
+            (("shops", number, name), token)
+            for number, shop in enumerate(shops)
+            for name, token in (("token", shop.token), ("products_token", shop.products_token))
+            if token is not None
+        ],
+        "shop has this token",
     )
     for number, shop in enumerate(shops):
         path: Path = ("shops", number)
@@ -184,6 +195,17 @@ def _find_shop_mistakes(shops: Sequence[_ShopTable]) -> Iterator[Mistake]:
 def _find_listing_mistakes(entry: NewListing, path: Path) -> Iterator[Mistake]:
     if as_amount(entry.unit_price) is None:
         yield Mistake((*path, "unit_price"), "give an amount in euros, not negative, with at most two decimals.")
+    for place, variation in enumerate(entry.variations):
+        if variation.unit_price is not UNSET and as_amount(variation.unit_price) is None:
+            where = (*path, "variations", place, "unit_price")
+            yield Mistake(where, "give an amount in euros, not negative, with at most two decimals.")
+    yield from _find_repeated(
+        [
+            ((*path, "variations", place, "variation_id"), variation.variation_id)
+            for place, variation in enumerate(entry.variations)
+        ],
+        "variation of the listing has this variation_id",
+    )
     for name in ("commission_rate", "vat_rate"):
         if as_rate(getattr(entry, name)) is None:
             yield Mistake((*path, name), "give a percentage from 0 to 100 with at most two decimals.")

@@ -15,7 +15,8 @@ from kalathi.marketplace.sandbox import store as sandbox
 from kalathi.marketplace.sandbox.declared import Declaration, DeclaredShop
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.shops import store
-from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.shops.model import ListingSource, Shop
+from kalathi.marketplace.shops.store import ListingInStock
 
 
 def apply_declaration(
@@ -48,18 +49,47 @@ def set_listings(view: View, declared: DeclaredShop) -> ChangeSet:
     """Return the changes that set the declared listings, with their quantities. Other listings stay."""
     shop_id = declared.shop.id
     present = {entry.listing.shop_uid: entry for entry in store.all_listings(view, shop_id)}
-    wanted = [entry for entry in declared.listings if present.get(entry.listing.shop_uid) != entry]
+    variations = store.variations(view, shop_id, store.find_varied(present.values()))
+    wanted = [
+        entry
+        for entry in declared.listings
+        if _as_declared(present.get(entry.listing.shop_uid)) != entry
+        or [*variations.get(entry.listing.shop_uid, {}).values()] != declared.variations.get(entry.listing.shop_uid, [])
+    ]
     changed = [entry for entry in wanted if entry.listing.shop_uid in present]
     new = [entry for entry in wanted if entry.listing.shop_uid not in present]
     changes = ChangeSet()
     if changed:
-        rows = [(entry.quantity, encode(entry.listing), shop_id, entry.listing.shop_uid) for entry in changed]
+        batches = {entry.listing.shop_uid: present[entry.listing.shop_uid].listing.batch for entry in changed}
+        rows = [
+            (
+                entry.quantity,
+                encode(replace(entry.listing, batch=batches[entry.listing.shop_uid])),
+                shop_id,
+                entry.listing.shop_uid,
+            )
+            for entry in changed
+        ]
         changes.add(UpdateMany("listings", ("quantity", "document"), ("shop_id", "shop_uid"), (), rows))
     if new:
         columns = ("shop_id", "shop_uid", "quantity", "document")
         added = [(shop_id, entry.listing.shop_uid, entry.quantity, encode(entry.listing)) for entry in new]
         changes.add(InsertMany("listings", columns, added))
+    for entry in wanted:
+        shop_uid = entry.listing.shop_uid
+        if shop_uid in variations:
+            changes.add(store.drop_variations(shop_id, shop_uid))
+        if shop_uid in declared.variations:
+            changes.add(store.insert_variations(shop_id, shop_uid, declared.variations[shop_uid]))
     return changes
+
+
+def _as_declared(present: ListingInStock | None) -> ListingInStock | None:
+    """Return a stored listing without the members that no declaration has."""
+    if present is None:
+        return None
+    plain = replace(present.listing, changed_at=None, changed_by=ListingSource.OPERATOR, batch=0)
+    return present._replace(listing=plain)
 
 
 def _find_taken_tokens(view: View, declaration: Declaration, operator_token_hash: bytes) -> Iterator[str]:
@@ -70,6 +100,11 @@ def _find_taken_tokens(view: View, declaration: Declaration, operator_token_hash
             yield f"{place}: it is the operator's token. Choose a different one."
             continue
         holder = store.shop_id_of_token(view, declared.token_hash)
+        if declared.products_token_hash is not None:
+            other = store.shop_of_products_token(view, declared.products_token_hash)
+            if other is not None and other.id not in declared_ids:
+                where = declaration.source.locate((*declared.path, "products_token"))
+                yield f"{where}: it is the token of shop {other.id} already. Choose a different one."
         # A declared holder gets its own declared token in the same change set.
         if holder and holder not in declared_ids:
             yield f"{place}: it is the token of shop {holder} already. Choose a different one."
@@ -77,9 +112,10 @@ def _find_taken_tokens(view: View, declaration: Declaration, operator_token_hash
 
 def _set_shop(view: View, declared: DeclaredShop) -> ChangeSet:
     old = store.shop(view, declared.shop.id)
+    changes = _set_products_token(view, declared)
     if old is None:
-        return ChangeSet(store.insert_shop(declared.shop), store.insert_token(declared.shop.id, declared.token_hash))
-    changes = ChangeSet()
+        changes.add(store.insert_shop(declared.shop), store.insert_token(declared.shop.id, declared.token_hash))
+        return changes
     new = _with_declared_members(old, declared)
     if new != old:
         changes.add(store.update_shop(new, store.shop_version(view, old.id)))
@@ -88,6 +124,17 @@ def _set_shop(view: View, declared: DeclaredShop) -> ChangeSet:
     if store.shop_id_of_token(view, declared.token_hash) != old.id:
         changes.add(store.drop_token(old.id), store.insert_token(old.id, declared.token_hash))
     return changes
+
+
+def _set_products_token(view: View, declared: DeclaredShop) -> ChangeSet:
+    """Return the changes that set the declared token of the Products API. Without one, the stored token stays."""
+    token_hash, shop_id = declared.products_token_hash, declared.shop.id
+    if token_hash is None:
+        return ChangeSet()
+    holder = store.shop_of_products_token(view, token_hash)
+    if holder is not None and holder.id == shop_id:
+        return ChangeSet()
+    return ChangeSet(store.drop_products_token(shop_id), store.insert_products_token(shop_id, token_hash))
 
 
 def _with_declared_members(old: Shop, declared: DeclaredShop) -> Shop:

@@ -5,7 +5,16 @@ from typing import Final
 
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.sandbox.body_faults import list_members, takes_member
-from kalathi.marketplace.sandbox.faults import BODY_KINDS, WEBHOOK_KINDS, FaultKind, FaultPlace, FaultRule, Faults
+from kalathi.marketplace.sandbox.faults import (
+    API_KINDS,
+    BODY_KINDS,
+    CALLS_OF_KINDS,
+    WEBHOOK_KINDS,
+    FaultKind,
+    FaultPlace,
+    FaultRule,
+    Faults,
+)
 
 # A worker that ends waits for its running deliveries, but not for long.
 _LONGEST_OF_WEBHOOKS_SECONDS: Final = 8.0
@@ -30,6 +39,11 @@ def find_rule_mistakes(rule: FaultRule, shop_id: str = "") -> Iterator[tuple[str
     is_api = rule.on is FaultPlace.API
     if is_api and rule.kind in WEBHOOK_KINDS:
         yield "kind", f"{rule.kind} is for webhooks only."
+    if not is_api and rule.kind in API_KINDS:
+        yield "kind", f"{rule.kind} is for the API only."
+    calls = CALLS_OF_KINDS.get(rule.kind)
+    if is_api and calls is not None and rule.call not in {None, *calls}:
+        yield "call", f"{rule.kind} applies to {' and '.join(sorted(calls))} only."
     if not is_api and rule.kind in {FaultKind.DELAY, FaultKind.TIMEOUT} and rule.seconds > _LONGEST_OF_WEBHOOKS_SECONDS:
         yield "seconds", f"at most {_LONGEST_OF_WEBHOOKS_SECONDS:g} on webhooks."
     if is_api and rule.kind is FaultKind.ERROR and rule.status == _RATE_LIMITED:

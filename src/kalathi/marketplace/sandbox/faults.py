@@ -28,6 +28,7 @@ class FaultKind(StrEnum):
     TIMEOUT = "timeout"
     DUPLICATE = "duplicate"
     REORDER = "reorder"
+    SCANNING = "scanning"
 
     UNKNOWN_MEMBER = "unknown_member"
     NEW_WORD = "new_word"
@@ -39,6 +40,9 @@ class FaultKind(StrEnum):
 
 
 WEBHOOK_KINDS: Final = frozenset({FaultKind.DUPLICATE, FaultKind.REORDER})
+API_KINDS: Final = frozenset({FaultKind.SCANNING})
+# The calls to which a kind can apply; other kinds apply to every call.
+CALLS_OF_KINDS: Final = {FaultKind.SCANNING: frozenset({"send_batch", "validate_batch"})}
 BODY_KINDS: Final = frozenset(
     {
         FaultKind.UNKNOWN_MEMBER,
@@ -126,6 +130,7 @@ def find_injections(rules: Sequence[PlacedRule], seed: int, target: Target) -> l
             rule.on is target.on
             and rule.shop_id in {None, target.shop_id}
             and rule.call in {None, target.call}
+            and target.call in CALLS_OF_KINDS.get(rule.kind, {target.call})
             and _chance(injection_seed := f"{seed}:{position}:{target.name}") < rule.probability
         ):
             found.append(Injection(rule, injection_seed, position))

@@ -189,7 +189,9 @@ class ScenarioPlayer:
         """Add the stock of the scenario's order, and place it. Return its code."""
         lines = [self._date_line(line) for line in lines_of(scenario)]
         from_warehouse = bool(scenario.order.get("from_warehouse"))
-        await self._database.run(lambda view: _add_stock(view, shop_id, lines, from_warehouse=from_warehouse))
+        await self._database.run(
+            lambda view: _add_stock(view, shop_id, lines, self._clock.now(), from_warehouse=from_warehouse)
+        )
         return await self._place(scenario, shop_id, lines)
 
     def _date_line(self, line: dict[str, Any]) -> dict[str, Any]:
@@ -342,7 +344,7 @@ def _body_of(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_stock(
-    view: View, shop_id: str, lines: Sequence[dict[str, Any]], *, from_warehouse: bool
+    view: View, shop_id: str, lines: Sequence[dict[str, Any]], now: datetime, *, from_warehouse: bool
 ) -> tuple[ChangeSet, None]:
     """Add missing listings, and enough stock of all. With `from_warehouse`, add stock to the warehouse too."""
     wanted: dict[str, int] = {}
@@ -359,7 +361,7 @@ def _add_stock(
             pieces = {"quantity": max(there, wanted[uid] + _SPARE_PIECES)}
             listing = read_as(_only(line, NewListing) | pieces, NewListing, "order.line_items")
             missing[listing.shop_uid] = listing
-    changes, _ = shop_commands.put_listings(view, shop_id, list(missing.values()))
+    changes, _ = shop_commands.put_listings(view, shop_id, list(missing.values()), now)
     for uid, entry in present.items():
         # Later steps can need more stock than the order, because a replacement takes the same quantity again.
         if uid not in missing and entry.quantity < 2 * wanted[uid]:

@@ -1,11 +1,13 @@
 """The operator's commands on shops, one function each. Each returns the change set and its answer."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 from msgspec import UNSET
 
 from kalathi.contract.orders import Size
+from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import as_amount, as_rate
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
@@ -15,14 +17,17 @@ from kalathi.marketplace.shops import refusals, store
 from kalathi.marketplace.shops.model import (
     MOST_LOCATIONS,
     Listing,
+    ListingSource,
     Location,
     NewListing,
     NewLocation,
     NewShop,
     Shop,
     ShopChanges,
+    Variation,
     hash_token,
 )
+from kalathi.marketplace.shops.store import VariationInStock
 
 
 def add_shop(new: NewShop, ids: Sequence[str], token: str, *, own_domain_only: bool = False) -> tuple[ChangeSet, Shop]:
@@ -84,6 +89,13 @@ def renew_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:
     return ChangeSet(store.drop_token(shop.id), store.insert_token(shop.id, hash_token(token))), shop
 
 
+def renew_products_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:
+    """Replace the shop's token of the Products API, or create its first one. Raises NOT_FOUND."""
+    shop = find_shop(view, shop_id)
+    drop, insert = store.drop_products_token(shop.id), store.insert_products_token(shop.id, hash_token(token))
+    return ChangeSet(drop, insert), shop
+
+
 def renew_signing_secret(view: View, shop_id: str, secret: str) -> tuple[ChangeSet, Shop]:
     """Add a signing secret. Webhooks are signed with it and with the one before it, until the next renewal; older
     secrets are deleted. Raises NOT_FOUND."""
@@ -101,8 +113,14 @@ def end_signing(view: View, shop_id: str) -> tuple[ChangeSet, Shop]:
     return ChangeSet(*drops), shop
 
 
-def put_listings(view: View, shop_id: str, entries: Sequence[NewListing]) -> tuple[ChangeSet, Shop]:
-    """Add or replace the given listings, all or none. Raises NOT_FOUND, INVALID_PARAMETER."""
+def put_listings(
+    view: View,
+    shop_id: str,
+    entries: Sequence[NewListing],
+    now: datetime,
+    changed_by: ListingSource = ListingSource.OPERATOR,
+) -> tuple[ChangeSet, Shop]:
+    """Add or replace the given listings with their variations, all or none. Raises NOT_FOUND, INVALID_PARAMETER."""
     shop = find_shop(view, shop_id)
     uids = [entry.shop_uid for entry in entries]
     if len(set(uids)) < len(uids):
@@ -110,8 +128,17 @@ def put_listings(view: View, shop_id: str, entries: Sequence[NewListing]) -> tup
     present = store.listings(view, shop_id, uids)
     changes = ChangeSet()
     for entry in entries:
-        write = store.replace_listing if entry.shop_uid in present else store.insert_listing
-        changes.add(write(shop_id, make_listing(entry), entry.quantity))
+        before = present.get(entry.shop_uid)
+        write = store.insert_listing if before is None else store.replace_listing
+        batch = 0 if before is None else before.listing.batch
+        listing = msgspec.structs.replace(
+            make_listing(entry), changed_at=athens(now), changed_by=changed_by, batch=batch
+        )
+        changes.add(write(shop_id, listing, entry.quantity))
+        if before is not None and before.listing.has_variations:
+            changes.add(store.drop_variations(shop_id, entry.shop_uid))
+        if entry.variations:
+            changes.add(store.insert_variations(shop_id, entry.shop_uid, make_variations(entry)))
     return changes, shop
 
 
@@ -135,10 +162,27 @@ def make_listing(entry: NewListing) -> Listing:
     if vat_rate is None:
         raise refuse(refusals.NotAVatRate(entry.shop_uid))
     fields = msgspec.structs.asdict(entry)
-    del fields["quantity"]
+    del fields["quantity"], fields["variations"]
+    fields["has_variations"] = bool(entry.variations)
     size = UNSET if entry.size is UNSET else Size(**msgspec.structs.asdict(entry.size))
     exact = {"unit_price": unit_price, "commission_rate": commission_rate, "vat_rate": vat_rate, "size": size}
     return Listing(**(fields | exact))
+
+
+def make_variations(entry: NewListing) -> list[VariationInStock]:
+    """Return the variations of an entry with exact amounts. Raises INVALID_PARAMETER."""
+    ids = [new.variation_id for new in entry.variations]
+    if len(set(ids)) < len(ids):
+        raise refuse(refusals.VariationListedTwice(entry.shop_uid))
+    made = []
+    for new in entry.variations:
+        unit_price = as_amount(entry.unit_price if new.unit_price is UNSET else new.unit_price)
+        if unit_price is None:
+            raise refuse(refusals.NotAPrice(f"{entry.shop_uid}, {new.variation_id}"))
+        size = UNSET if new.size is UNSET else Size(**msgspec.structs.asdict(new.size))
+        variation = Variation(variation_id=new.variation_id, unit_price=unit_price, enabled=new.enabled, size=size)
+        made.append(VariationInStock(variation, new.quantity))
+    return made
 
 
 def _location(location_id: str, new: NewLocation) -> Location:

@@ -1,8 +1,9 @@
 """Shops and listings: structs and pure rules."""
 
 import hashlib
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -17,6 +18,8 @@ OptionalText = Annotated[str, Meta(max_length=200)]
 Url = Annotated[str, Meta(max_length=2000)]
 LARGEST_QUANTITY = 1_000_000
 MOST_LOCATIONS = 100
+# Variations of one listing.
+MOST_VARIATIONS = 200
 # Listings in one call.
 MOST_LISTINGS = 5000
 
@@ -55,6 +58,10 @@ class Shop(Struct, frozen=True, kw_only=True):
     fulfillment_mode: FulfillmentMode = FulfillmentMode.CORE
     # Enrolled in explicit set-as-ready: the courier skips parcels without the shop's mark (docs/contract.md#section-3).
     set_as_ready_required: bool = False
+    # Whether batches of stock and prices are accepted, and the end of a scan of the shop's XML feed, during which they
+    # are refused (docs/contract.md#section-10).
+    takes_product_updates: bool = True
+    feed_scan_until: datetime | None = None
     locations: tuple[Location, ...] = ()
 
     @property
@@ -82,8 +89,18 @@ def without_passwords(shop: Shop) -> Shop:
     return replace(shop, webhook_url=webhook_url, returns_webhook_url=returns_webhook_url)
 
 
+class ListingSource(StrEnum):
+    """The origin of a listing's last change. Orders change its quantity without being named here."""
+
+    OPERATOR = "operator"
+    PRODUCTS_API = "products_api"
+    PAGE = "page"
+    CSV = "csv"
+
+
 class Listing(Struct, frozen=True, kw_only=True):
-    """A product that a shop offers. Price in euros, commission rate in percent; the quantity has its own column."""
+    """A product that a shop offers. Price in euros, commission rate in percent; the quantity has its own column, and
+    variations have their own table. A disabled listing cannot be ordered."""
 
     shop_uid: str
     product_name: str
@@ -100,6 +117,22 @@ class Listing(Struct, frozen=True, kw_only=True):
     vat_exclusion_39a: bool = False
     # A preorder is sent on this day; None for a product in stock.
     preorder_ships_on: date | None = None
+    enabled: bool = True
+    has_variations: bool = False
+    # In Athens; None for a listing that an earlier version has written.
+    changed_at: datetime | None = None
+    changed_by: ListingSource = ListingSource.OPERATOR
+    # The sequence of the last batch that named the listing; an earlier one no longer changes it.
+    batch: int = 0
+
+
+class Variation(Struct, frozen=True, kw_only=True):
+    """A variation of a listing, such as a size. Price in euros; the quantity has its own column."""
+
+    variation_id: str
+    unit_price: Decimal
+    enabled: bool = True
+    size: Size | UnsetType = UNSET
 
 
 class NewLocation(Struct, frozen=True, kw_only=True):
@@ -146,6 +179,16 @@ class ShopChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Annotated[bool, Meta(description="Whether the courier takes only parcels that are marked as ready.")]
         | UnsetType
     ) = UNSET
+    takes_product_updates: (
+        Annotated[bool, Meta(description="Whether batches of stock and prices are accepted.")] | UnsetType
+    ) = UNSET
+    feed_scan_until: (
+        Annotated[
+            Annotated[datetime, Meta(tz=True)] | None,
+            Meta(description="Until then the shop's XML feed is being scanned, and such batches are refused."),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class NewSize(Struct, frozen=True, kw_only=True):
@@ -157,6 +200,16 @@ class NewSize(Struct, frozen=True, kw_only=True):
     shop_variation_uid: OptionalText | UnsetType = UNSET
     ean: OptionalText | UnsetType = UNSET
     mpn: OptionalText | UnsetType = UNSET
+
+
+class NewVariation(Struct, frozen=True, kw_only=True):
+    """A variation of a new listing. Without a price, it has the listing's."""
+
+    variation_id: Text
+    quantity: Annotated[int, Meta(ge=0, le=LARGEST_QUANTITY)]
+    unit_price: Decimal | UnsetType = UNSET
+    enabled: bool = True
+    size: NewSize | UnsetType = UNSET
 
 
 class NewListing(Struct, frozen=True, kw_only=True):
@@ -182,6 +235,8 @@ class NewListing(Struct, frozen=True, kw_only=True):
     preorder_ships_on: Annotated[
         date | None, Meta(description="The day on which a preorder is sent; none for a product in stock.")
     ] = None
+    enabled: Annotated[bool, Meta(description="Whether customers can order the product.")] = True
+    variations: Annotated[tuple[NewVariation, ...], Meta(max_length=MOST_VARIATIONS)] = ()
 
 
 def hash_token(token: str) -> bytes:

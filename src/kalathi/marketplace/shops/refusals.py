@@ -24,6 +24,13 @@ class ListedTwice(Refusal, frozen=True):
     SENTENCE = "A shop_uid is listed twice."
 
 
+class VariationListedTwice(Refusal, frozen=True):
+    """A variation is listed twice for one product."""
+
+    product: str
+    SENTENCE = "{product} lists a variation_id twice."
+
+
 class NotAPrice(Refusal, frozen=True):
     """A price that is no amount in euros."""
 

@@ -1,7 +1,7 @@
 """Reading of request bodies, limited in size, and as lenient as the contract (section 1)."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive
@@ -15,6 +15,13 @@ LARGEST_BODY_BYTES: Final = 1_000_000
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _MOST_NAMED: Final = 10
 _NUL_SENTENCE: Final = "a text must not have the character U+0000."
+
+
+class CheckedBody(NamedTuple):
+    """A JSON body whose members the handler checks itself, up to a size of its own. `schema` describes it."""
+
+    schema: Any
+    most_bytes: int = LARGEST_BODY_BYTES
 
 
 async def read_body(receive: Receive, content_length: bytes | None, most_bytes: int = LARGEST_BODY_BYTES) -> bytes:

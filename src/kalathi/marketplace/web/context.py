@@ -12,6 +12,7 @@ from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.orders.terms import Terms
+from kalathi.marketplace.products.batches import ProductBatches
 from kalathi.marketplace.request_log.log import RequestIds, RequestLog
 from kalathi.marketplace.sandbox.declared import Declaration
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
@@ -59,6 +60,7 @@ class Context(Struct, frozen=True, kw_only=True):
     # Sends webhooks. In production it connects to public addresses only, unless `allow_private_webhooks` is on.
     sender: Sender
     listeners: Listeners
+    batches: ProductBatches
     # Starts a checkup of a shop's integration in the background; None where there is none, as in production.
     start_checkup: Callable[[str], Awaitable[None]] | None = None
     # For slow work, such as rendering documents.

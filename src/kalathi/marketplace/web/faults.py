@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
+from kalathi.contract.products import SCANNING_SENTENCE
 from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.sandbox.body_faults import change_body
 from kalathi.marketplace.sandbox.faults import BODY_KINDS, FaultKind, FaultRule, Injection
@@ -71,6 +72,8 @@ def _find_final(injections: Sequence[Injection]) -> FaultRule | None:
 def _make_fault_reply(rule: FaultRule) -> Reply:
     if rule.kind is FaultKind.RATE_LIMIT:
         return envelope_reply(ErrorCode.RATE_LIMITED, _SENTENCE, rule.retry_after_seconds)
+    if rule.kind is FaultKind.SCANNING:
+        return envelope_reply(ErrorCode.PRODUCTS_SHOP_STATE, SCANNING_SENTENCE, None)
     if rule.status < INTERNAL_ERROR.status:
         code = _CODES.get(rule.status, ErrorCode.INVALID_PARAMETER)
         return envelope_reply(code, _SENTENCE, None)._replace(status=rule.status)

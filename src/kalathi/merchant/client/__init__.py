@@ -3,6 +3,7 @@
 from kalathi.merchant.client.async_client import AsyncClient
 from kalathi.merchant.client.core import Retries
 from kalathi.merchant.client.failures import (
+    BatchSizeError,
     CallError,
     ConflictError,
     CreditInvoiceFileError,
@@ -14,6 +15,7 @@ from kalathi.merchant.client.failures import (
     OrderError,
     OrderStatusError,
     PickupLocationError,
+    ProductFormatError,
     PurchaseOrderError,
     RateLimitedError,
     RedirectedError,
@@ -22,6 +24,7 @@ from kalathi.merchant.client.failures import (
     ReviewCommentError,
     ReviewCommentLengthError,
     ReviewOptionError,
+    ShopStateError,
     SupplierError,
     UnauthorizedError,
     UnavailableError,
@@ -32,6 +35,7 @@ from kalathi.merchant.client.sync_client import Client
 
 __all__ = [
     "AsyncClient",
+    "BatchSizeError",
     "CallError",
     "Client",
     "ConflictError",
@@ -44,6 +48,7 @@ __all__ = [
     "OrderError",
     "OrderStatusError",
     "PickupLocationError",
+    "ProductFormatError",
     "PurchaseOrderError",
     "RateLimitedError",
     "RedirectedError",
@@ -53,6 +58,7 @@ __all__ = [
     "ReviewCommentError",
     "ReviewCommentLengthError",
     "ReviewOptionError",
+    "ShopStateError",
     "SupplierError",
     "UnauthorizedError",
     "UnavailableError",

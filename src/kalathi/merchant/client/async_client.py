@@ -16,8 +16,10 @@ from kalathi.contract.fbs import (
     SupplierList,
 )
 from kalathi.contract.orders import Order
+from kalathi.contract.products import PRODUCTS_PATH
 from kalathi.contract.requests import PurchaseOrderRequest, RejectedLine, SupplierRequest
 from kalathi.contract.returns import Return
+from kalathi.merchant.client.async_products import AsyncProducts
 from kalathi.merchant.client.core import Came, Flow, Pause, Retries
 from kalathi.merchant.client.failures import RedirectedError, UnreachableError
 from kalathi.merchant.client.flows import (
@@ -29,6 +31,7 @@ from kalathi.merchant.client.flows import (
     ReturnReading,
     following_page,
 )
+from kalathi.merchant.client.product_flows import ProductFlows
 from kalathi.merchant.client.redirects import show_address
 from kalathi.merchant.client.transport import AsyncTransport
 
@@ -39,9 +42,10 @@ class AsyncClient:
     """One shop's access to a marketplace.
 
     `base_url` is the marketplace's address without the contract's own path, such as `https://api.example`. `vendor` is
-    the vendor word in the Accept header. Every call raises MarketplaceError, or its subclass for the error code, if
-    the marketplace refuses it, RedirectedError if the address redirects elsewhere, and UnreachableError if there is no
-    readable answer, so that the outcome is unknown. `retries` sets how often reads, accept and reject are retried. With
+    the vendor word in the Accept header. `products_token` is the shop's token of the Products API, for the calls of
+    `products`. Every call raises MarketplaceError, or its subclass for the error code, if the marketplace refuses it,
+    RedirectedError if the address redirects elsewhere, and UnreachableError if there is no readable answer, so that the
+    outcome is unknown. `retries` sets how often reads, accept and reject are retried. With
     `uses_proxy`, calls to other machines use the proxy of the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
     """
 
@@ -50,6 +54,7 @@ class AsyncClient:
         base_url: str,
         token: str,
         *,
+        products_token: str = "",
         vendor: str = "skroutz",
         timeout_seconds: float = 30.0,
         retries: Retries = Retries(),  # noqa: B008  (immutable)
@@ -64,6 +69,8 @@ class AsyncClient:
             transport = AsyncNetwork(timeout_seconds, uses_proxy=uses_proxy)
         self._transport = transport
         self._sleep = sleep
+        flows = ProductFlows(base_url, products_token, vendor=vendor, retries=retries, api_path=PRODUCTS_PATH)
+        self.products = AsyncProducts(flows, self._run, sleep)
 
     def __repr__(self) -> str:
         return f"AsyncClient({show_address(self._flows.base)!r})"  # Without the token.
@@ -204,15 +211,15 @@ class AsyncClient:
         """Submit the final decision on a return request. `option` is one of its review_options."""
         await self._run(self._flows.review(return_code, option, comment, proposed_part_url))
 
-    async def products(self, page: int = 1, per: int = 100) -> ProductList:
+    async def warehouse_products(self, page: int = 1, per: int = 100) -> ProductList:
         """A page of the shop's products with their quantities in the marketplace's warehouse."""
-        return await self._run(self._flows.products(page, per))
+        return await self._run(self._flows.warehouse_products(page, per))
 
-    async def all_products(self) -> AsyncIterator[Product]:
-        """Every product, page after page."""
+    async def all_warehouse_products(self) -> AsyncIterator[Product]:
+        """Every product in the marketplace's warehouse, page after page."""
         page: int | None = 1
         while page is not None:
-            listed = await self.products(page)
+            listed = await self.warehouse_products(page)
             for product in listed.products:
                 yield product
             page = following_page(listed.meta)

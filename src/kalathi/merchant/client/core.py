@@ -86,11 +86,13 @@ class RequestCore:
         *,
         vendor: str,
         retries: Retries,
+        api_path: str = BASE_PATH,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.base_url = base_url.rstrip("/")
-        self.base = self.base_url + BASE_PATH
+        self.base = self.base_url + api_path
+        self._api_path = api_path
         self._headers = {
             "Authorization": f"Bearer {token}",
             "Accept": f"application/vnd.{vendor}+json; version=3.0",
@@ -179,7 +181,7 @@ class RequestCore:
     def _name_new_address(self, error: RedirectedError, call: Call) -> RedirectedError:
         """Return the error with the marketplace's new address, if the redirect changes only the server and keeps the
         path of the call."""
-        new_base_url = new_base(error.refused, BASE_PATH + call.path)
+        new_base_url = new_base(error.refused, self._api_path + call.path)
         return RedirectedError(error.refused, base_url=show_address(self.base_url), new_base_url=new_base_url)
 
 

@@ -167,6 +167,24 @@ class SupplierError(MarketplaceError):
     """`supplier_error`: no such supplier."""
 
 
+class ProductFormatError(MarketplaceError):
+    """400, `invalid_format`: a member of a batch of products is missing or has a wrong type. Each message names the
+    product or the variation."""
+
+
+class BatchSizeError(MarketplaceError):
+    """400, `invalid_batch_size`: a batch has more than 500 products."""
+
+
+class ShopStateError(MarketplaceError):
+    """422, `invalid_shop_state`: the shop cannot take product updates, or its XML feed is being scanned."""
+
+    @property
+    def is_scanning(self) -> bool:
+        """Whether the marketplace is scanning the shop's XML feed, so that the batch can be sent again later."""
+        return any("scanning" in message.lower() for message in self.messages)
+
+
 class ConflictError(MarketplaceError):
     """409, `conflict`: another call changed the same thing at the same time."""
 
@@ -196,6 +214,9 @@ ERRORS_BY_CODE: Final[dict[str, type[MarketplaceError]]] = {
     "rejection_comment_sanitized": ReviewCommentLengthError,
     "purchase_order_error": PurchaseOrderError,
     "supplier_error": SupplierError,
+    "invalid_format": ProductFormatError,
+    "invalid_batch_size": BatchSizeError,
+    "invalid_shop_state": ShopStateError,
     "conflict": ConflictError,
     "rate_limited": RateLimitedError,
     "unavailable": UnavailableError,

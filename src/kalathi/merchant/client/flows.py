@@ -204,8 +204,8 @@ class Flows(RequestCore):
         call = Call("POST", f"/returns/{_part(return_code)}/review", encode(request))
         yield from self.call(call, Success)
 
-    def products(self, page: int, per: int) -> Flow[ProductList]:
-        """The list of products."""
+    def warehouse_products(self, page: int, per: int) -> Flow[ProductList]:
+        """The list of products in the marketplace's warehouse."""
         return (yield from self.call(_page("/fbs/products", page, per), ProductList))
 
     def purchase_orders(self, page: int, per: int) -> Flow[PurchaseOrderList]:

@@ -16,6 +16,7 @@ from kalathi.contract.fbs import (
     SupplierList,
 )
 from kalathi.contract.orders import Order
+from kalathi.contract.products import PRODUCTS_PATH
 from kalathi.contract.requests import PurchaseOrderRequest, RejectedLine, SupplierRequest
 from kalathi.contract.returns import Return
 from kalathi.merchant.client.core import Came, Flow, Pause, Retries
@@ -29,7 +30,9 @@ from kalathi.merchant.client.flows import (
     ReturnReading,
     following_page,
 )
+from kalathi.merchant.client.product_flows import ProductFlows
 from kalathi.merchant.client.redirects import show_address
+from kalathi.merchant.client.sync_products import Products
 from kalathi.merchant.client.transport import Transport
 
 T = TypeVar("T")
@@ -39,9 +42,10 @@ class Client:
     """One shop's access to a marketplace.
 
     `base_url` is the marketplace's address without the contract's own path, such as `https://api.example`. `vendor` is
-    the vendor word in the Accept header. Every call raises MarketplaceError, or its subclass for the error code, if
-    the marketplace refuses it, RedirectedError if the address redirects elsewhere, and UnreachableError if there is no
-    readable answer, so that the outcome is unknown. `retries` sets how often reads, accept and reject are retried. With
+    the vendor word in the Accept header. `products_token` is the shop's token of the Products API, for the calls of
+    `products`. Every call raises MarketplaceError, or its subclass for the error code, if the marketplace refuses it,
+    RedirectedError if the address redirects elsewhere, and UnreachableError if there is no readable answer, so that the
+    outcome is unknown. `retries` sets how often reads, accept and reject are retried. With
     `uses_proxy`, calls to other machines use the proxy of the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
     """
 
@@ -50,6 +54,7 @@ class Client:
         base_url: str,
         token: str,
         *,
+        products_token: str = "",
         vendor: str = "skroutz",
         timeout_seconds: float = 30.0,
         retries: Retries = Retries(),  # noqa: B008  (immutable)
@@ -64,6 +69,8 @@ class Client:
             transport = Network(timeout_seconds, uses_proxy=uses_proxy)
         self._transport = transport
         self._sleep = sleep
+        flows = ProductFlows(base_url, products_token, vendor=vendor, retries=retries, api_path=PRODUCTS_PATH)
+        self.products = Products(flows, self._run, sleep)
 
     def __repr__(self) -> str:
         return f"Client({show_address(self._flows.base)!r})"  # Without the token.
@@ -198,15 +205,15 @@ class Client:
         """Submit the final decision on a return request. `option` is one of its review_options."""
         self._run(self._flows.review(return_code, option, comment, proposed_part_url))
 
-    def products(self, page: int = 1, per: int = 100) -> ProductList:
+    def warehouse_products(self, page: int = 1, per: int = 100) -> ProductList:
         """A page of the shop's products with their quantities in the marketplace's warehouse."""
-        return self._run(self._flows.products(page, per))
+        return self._run(self._flows.warehouse_products(page, per))
 
-    def all_products(self) -> Iterator[Product]:
-        """Every product, page after page."""
+    def all_warehouse_products(self) -> Iterator[Product]:
+        """Every product in the marketplace's warehouse, page after page."""
         page: int | None = 1
         while page is not None:
-            listed = self.products(page)
+            listed = self.warehouse_products(page)
             yield from listed.products
             page = following_page(listed.meta)
 

@@ -145,7 +145,7 @@ class WarehouseStock(AskedStock):
     async def _fetch(self) -> Shelf:
         """Raises MarketplaceError, UnreachableError."""
         shelf = Shelf()
-        async for product in self._client.all_products():
+        async for product in self._client.all_warehouse_products():
             if product.quantity is None:
                 shelf.unreadable[product.shop_uid] = "the marketplace names no quantity that can be read"
             else:

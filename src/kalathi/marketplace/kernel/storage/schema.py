@@ -1,8 +1,8 @@
 """The tables. Columns are integers, texts and bytes, so that no driver converts a value (docs/decisions/0004 and 0005).
 
-Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, carts, directory, counters,
-commit_marks, workers, shards, sandbox_faults, secrets, sessions, used_links and the operator's idempotency_keys are the
-exceptions.
+Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, products_tokens, carts, directory,
+counters, commit_marks, workers, shards, sandbox_faults, secrets, sessions, used_links and the operator's
+idempotency_keys are the exceptions.
 Times are milliseconds since 1970, in UTC; documents are JSON of the slices' own structs.
 """
 
@@ -52,6 +52,12 @@ _table(
     Column("shop_id", _TEXT, nullable=False, unique=True),  # one live token a shop (docs/contract.md#section-1)
     PrimaryKeyConstraint("token_hash"),
 )
+_table(
+    "products_tokens",
+    _bytes("token_hash"),
+    Column("shop_id", _TEXT, nullable=False, unique=True),  # one live token a shop (docs/contract.md#section-10)
+    PrimaryKeyConstraint("token_hash"),
+)
 # The active signing secrets of a shop: two while a secret is being changed, none if signing is off.
 _table(
     "signing_secrets",
@@ -67,6 +73,31 @@ _table(
     _integer("quantity"),
     _bytes("document"),
     PrimaryKeyConstraint("shop_id", "shop_uid"),
+    small_rows=False,
+)
+# The variations of listings, such as sizes. The listing itself counts their pieces too.
+_table(
+    "listing_variations",
+    _text("shop_id"),
+    _text("shop_uid"),
+    _text("variation_id"),
+    _integer("quantity"),
+    _bytes("document"),
+    PrimaryKeyConstraint("shop_id", "shop_uid", "variation_id"),
+    small_rows=False,
+)
+# Batches of stock and prices. The sequence is the order in which the marketplace accepted a shop's batches.
+_table(
+    "product_batches",
+    _text("shop_id"),
+    _text("batch_id"),
+    _integer("sequence"),
+    _integer("created_at"),
+    _integer("executed_at"),  # 0 while in progress
+    _bytes("document"),
+    PrimaryKeyConstraint("shop_id", "batch_id"),
+    Index("product_batches_by_sequence", "shop_id", "sequence", unique=True),
+    Index("product_batches_by_time", "created_at"),
     small_rows=False,
 )
 

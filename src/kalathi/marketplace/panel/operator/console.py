@@ -60,6 +60,9 @@ SWITCHES: Final[dict[str, Switch]] = {
     "api_lost": _on_api(
         "One call in five is done, and its answer is lost", FaultKind.DROP, probability=0.2, after=True
     ),
+    "api_scanning": _on_api(
+        "Half of the batches of stock and prices meet a scan of the XML", FaultKind.SCANNING, probability=0.5
+    ),
     "webhooks_slow": _on_webhooks("Webhooks come three seconds late", FaultKind.DELAY, seconds=3),
     "webhooks_errors": _on_webhooks("Half of the webhooks fail with 503", FaultKind.ERROR, probability=0.5),
     "webhooks_lost": _on_webhooks("One webhook in three is lost on its way", FaultKind.DROP, probability=0.33),

@@ -1,6 +1,7 @@
 """Pages of shops: their list, a new shop, and the settings and listings of each."""
 
 import secrets
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -19,12 +20,13 @@ from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.refusals import NoSuchPage, NotANumber
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import commands, store
-from kalathi.marketplace.shops.model import NewListing, NewLocation, NewShop, ShopChanges
+from kalathi.marketplace.shops.model import Listing, ListingSource, NewListing, NewLocation, NewShop, ShopChanges
+from kalathi.marketplace.shops.store import VariationInStock
 from kalathi.marketplace.warehouse import store as warehouse
 
 _COURIERS: Final = tuple(courier.value for courier in Courier)
 _MODES: Final = tuple(mode.value for mode in FulfillmentMode)
-_SWITCHES: Final = ("webhook_enabled", "returns_webhook_enabled", "set_as_ready_required")
+_SWITCHES: Final = ("webhook_enabled", "returns_webhook_enabled", "set_as_ready_required", "takes_product_updates")
 _LATEST_PURCHASE_ORDERS: Final = 20
 
 
@@ -63,6 +65,7 @@ async def show_shop(visit: Visit) -> Answer:
             "shop": shop,
             "listings": listings,
             "position": locate_page(page, count),
+            "has_products_token": store.has_products_token(view, shop_id),
             "signs": len(store.signing_secrets(view, shop_id)),
             "purchase_orders": warehouse.purchase_orders(view, shop_id, _LATEST_PURCHASE_ORDERS, 0)[0],
         }
@@ -98,6 +101,13 @@ async def renew_token(visit: Visit) -> Answer:
     return Shown("operator/secret.html", {"kind": "token", "secret": token, "shop": shop})
 
 
+async def renew_products_token(visit: Visit) -> Answer:
+    """Create or replace the shop's token of the Products API, and show it once."""
+    token, shop_id = secret_token(), visit.parts["shop_id"]
+    shop = await visit.context.database.run(lambda view: commands.renew_products_token(view, shop_id, token))
+    return Shown("operator/secret.html", {"kind": "products", "secret": token, "shop": shop})
+
+
 async def renew_signing_secret(visit: Visit) -> Answer:
     """Sign webhooks with a new secret, and show it once. The previous secret remains valid too."""
     secret, shop_id = secret_text(secrets.token_bytes(SECRET_BYTES)), visit.parts["shop_id"]
@@ -129,7 +139,9 @@ async def put_listing(visit: Visit) -> Answer:
 
     def command(view: View) -> Any:
         known = store.listings(view, shop_id, [new.shop_uid]).get(new.shop_uid)
-        return commands.put_listings(view, shop_id, [new if known is None else _change_listing(known.listing, new)])
+        present = store.variations(view, shop_id, [new.shop_uid]).get(new.shop_uid, {})
+        written = new if known is None else change_listing(known.listing, present, new)
+        return commands.put_listings(view, shop_id, [written], visit.context.clock.now(), ListingSource.PAGE)
 
     await visit.context.database.run(command)
     return See(_path(visit), done="listing")
@@ -144,12 +156,18 @@ async def open_shop(visit: Visit) -> Answer:
     return See(SHOP_HOME, session=cookie)
 
 
-def _change_listing(known: msgspec.Struct, new: NewListing) -> NewListing:
-    kept = {
+def change_listing(known: Listing, variations: Mapping[str, VariationInStock], new: NewListing) -> NewListing:
+    """Return the known listing with its variations, and with the values of `new` that the form has."""
+    kept: dict[str, Any] = {
         name: value
         for name, value in msgspec.structs.asdict(known).items()
         if value is not UNSET and name in NewListing.__struct_fields__
     }
+    kept["variations"] = [
+        {name: value for name, value in msgspec.structs.asdict(entry.variation).items() if value is not UNSET}
+        | {"quantity": entry.quantity}
+        for entry in variations.values()
+    ]
     fresh = {name: getattr(new, name) for name in ("product_name", "unit_price", "commission_rate", "quantity")}
     return msgspec.convert(msgspec.to_builtins(kept, builtin_types=(Decimal,)) | fresh, NewListing)
 

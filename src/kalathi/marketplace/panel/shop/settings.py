@@ -25,12 +25,17 @@ _MOST_TRYING: Final = 8
 async def show_settings(visit: Visit) -> Answer:
     """Show the shop's settings."""
     shop_id = visit.shop.id
-    secrets_live = await visit.context.database.read(lambda view: len(store.signing_secrets(view, shop_id)))
+
+    def query(view: View) -> tuple[int, bool]:
+        return len(store.signing_secrets(view, shop_id)), store.has_products_token(view, shop_id)
+
+    secrets_live, has_products_token = await visit.context.database.read(query)
     content = {
         "problems": visit.problems,
         "shop": visit.shop,
         "given": visit.form.given,
         "signs": secrets_live,
+        "has_products_token": has_products_token,
         "tried": None,
     }
     return Shown("shop/settings.html", content)
@@ -92,6 +97,13 @@ async def renew_token(visit: Visit) -> Answer:
 
     await visit.context.database.run(command)
     return Shown("shop/secret.html", {"kind": "token", "secret": token})
+
+
+async def renew_products_token(visit: Visit) -> Answer:
+    """Create or replace the shop's token of the Products API, and show it once."""
+    shop_id, token = visit.shop.id, secret_token()
+    await visit.context.database.run(lambda view: commands.renew_products_token(view, shop_id, token))
+    return Shown("shop/secret.html", {"kind": "products", "secret": token})
 
 
 async def renew_signing_secret(visit: Visit) -> Answer:

@@ -1,0 +1,104 @@
+"""Accept batches of stock and prices, write them later, and answer for their results."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+from weakref import WeakValueDictionary
+
+from kalathi.contract.products import ProductUpdate
+from kalathi.marketplace.kernel.clock import BusinessClock, to_millis
+from kalathi.marketplace.kernel.due import DueKind, DueRow, complete, plan
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import Database, View
+from kalathi.marketplace.products import store
+from kalathi.marketplace.products.applying import apply_batch
+from kalathi.marketplace.products.model import Batch, BatchContent
+from kalathi.marketplace.products.refusals import BatchNotFound
+from kalathi.marketplace.products.scanning import find_obstacle
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.shops.model import Shop
+
+# An id has 24 hexadecimal digits (docs/contract.md#section-10).
+_ID_BYTES: Final = 12
+_FORGOTTEN_AT_ONCE: Final = 100
+
+
+class ProductBatches:
+    """The batches of all shops."""
+
+    def __init__(self, database: Database, clock: BusinessClock, settings: Settings) -> None:
+        self._database = database
+        self._clock = clock
+        self._settings = settings
+        # One batch of a shop at a time gets its sequence. Otherwise concurrent ones would lose their races.
+        self._accepting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def check_state(self, shop: Shop) -> None:
+        """Check that the shop's products can be changed now. Raises PRODUCTS_SHOP_STATE."""
+        obstacle = find_obstacle(shop, self._settings.feed_scan_minutes, self._clock.now())
+        if obstacle is not None:
+            raise refuse(obstacle)
+
+    async def accept(self, shop: Shop, products: Sequence[ProductUpdate]) -> str:
+        """Store a batch, and plan the job that writes it. Return its id once it is on disk. Raises
+        PRODUCTS_SHOP_STATE."""
+        self.check_state(shop)
+        batch_id = secrets.token_hex(_ID_BYTES)
+        content = BatchContent(products=tuple(products))
+
+        def command(view: View) -> tuple[ChangeSet, None]:
+            now = self._clock.now()
+            new = Batch(shop.id, batch_id, store.next_sequence(view, shop.id, now), now, None, content)
+            now_millis = to_millis(now)
+            due_at = now_millis + self._settings.product_batch_seconds * 1000
+            row = plan(DueKind.PRODUCTS, shop.id, batch_id, new.sequence, due_at=due_at, anchor_at=now_millis)
+            return ChangeSet(store.insert_batch(new), row), None
+
+        async with self._accepting.setdefault(shop.id, asyncio.Lock()):
+            await self._database.run(command)
+        return batch_id
+
+    async def find(self, shop_id: str, batch_id: str) -> Batch:
+        """Return the shop's batch. Raises NOT_FOUND, also for a batch older than `product_batch_days`."""
+        found = await self._database.read_point(lambda view: store.batch(view, shop_id, batch_id))
+        if found is None or found.created_at < self._clock.now() - self._kept():
+            raise refuse(BatchNotFound())
+        return found
+
+    async def execute(self, row: DueRow) -> None:
+        """Write the products of a batch to the listings, as one change set with their results."""
+
+        def command(view: View) -> tuple[ChangeSet, None]:
+            now = self._clock.now()
+            found = store.batch(view, row.shop_id, row.subject)
+            if found is None or found.executed_at is not None:
+                return ChangeSet(complete(row)), None
+            products = found.content.products
+            named = {new.product_id for new in products}
+            stored = shops.stored_listings(view, row.shop_id, named)
+            listings = {shop_uid: present.entry for shop_uid, present in stored.items()}
+            variations = shops.variations(view, row.shop_id, shops.find_varied(listings.values()))
+            applied = apply_batch(products, found.sequence, listings, variations, now)
+            changes = ChangeSet(complete(row), store.complete_batch(found, applied, now))
+            changes.add(*store.update_listings(row.shop_id, stored, applied))
+            return changes, None
+
+        await self._database.run(command)
+
+    async def forget_old(self, ending: asyncio.Event) -> None:
+        """Delete the batches whose status is no longer kept, in small sets. Stop when the process ends."""
+        before_millis = to_millis(self._clock.now() - self._kept())
+        while not ending.is_set():
+            changes = await self._database.read_list(
+                lambda view: store.forget_batches(view, before_millis, _FORGOTTEN_AT_ONCE)
+            )
+            if changes.is_empty:
+                return
+            await self._database.commit(changes)
+
+    def _kept(self) -> timedelta:
+        return timedelta(days=self._settings.product_batch_days)
