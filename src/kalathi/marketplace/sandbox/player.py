@@ -28,6 +28,7 @@ from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.refusals import NeedsAnotherShop, StepRefused
 from kalathi.marketplace.sandbox.return_steps import ReturnSteps
 from kalathi.marketplace.sandbox.scenario import Scenario, lines_of, read_as, resolve
+from kalathi.marketplace.sandbox.stock_steps import StockSteps
 from kalathi.marketplace.sandbox.webhook_steps import WebhookSteps
 from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
@@ -129,6 +130,7 @@ class ScenarioPlayer:
         self._mover = mover
         self._returns = ReturnSteps(database, commands)
         self._webhooks = WebhookSteps(commands, faults)
+        self._stock = StockSteps(database, clock)
 
     async def play(self, scenario: Scenario, shop_id: str, section: Section = WHOLE) -> Played:
         """Play the scenario, or a section of its steps, for this shop. `expect` steps are skipped.
@@ -249,6 +251,8 @@ class ScenarioPlayer:
                 return PlayedStep(do=word, code=cast.returns[-1], state=asked.state)
             case "confirm":
                 return PlayedStep(do=word, code=code)
+            case "set_stock" | "scan" | "end_scan":
+                return await self._run_stock_step(step, scenario, shop_id)
             case "end_faults" | "resend" | "unknown_event" | "forged_event":
                 return await self._run_webhook_step(step, scenario, cast)
         if step.get("on") in {"return", "first_return"} and cast.returns:
@@ -256,6 +260,18 @@ class ScenarioPlayer:
             reached, note = await self._returns.move(word, _body_of(step), name)
             return PlayedStep(do=word, code=name, state=reached, note=note)
         return await self._run_operation(step, cast)
+
+    async def _run_stock_step(self, step: dict[str, Any], scenario: Scenario, shop_id: str) -> PlayedStep:
+        word = str(step["do"])
+        match word:
+            case "set_stock":
+                shop_uids = list(dict.fromkeys(str(line.get("shop_uid")) for line in lines_of(scenario)))
+                return PlayedStep(do=word, note=await self._stock.set_stock(shop_id, shop_uids, step))
+            case "scan":
+                return PlayedStep(do=word, note=await self._stock.scan(shop_id, step))
+            case _:
+                await self._stock.end_scan(shop_id)
+                return PlayedStep(do=word)
 
     async def _run_webhook_step(self, step: dict[str, Any], scenario: Scenario, cast: _Cast) -> PlayedStep:
         word, code = str(step["do"]), cast.code_of(step)
