@@ -36,6 +36,7 @@ class FakeSource:
     """A source with configured pieces, or with an error."""
 
     sends_itself = True
+    poll_seconds = 30.0
 
     def __init__(self, *, lags: bool, **pieces: int) -> None:
         self.lags = lags

@@ -12,6 +12,7 @@ import click
 
 from kalathi.cli.merchant_options import MERCHANT_OPTIONS, MerchantOptions
 from kalathi.cli.merchant_overview import day, replay, reprint, settle, status
+from kalathi.cli.merchant_publishing import allow_price, render_rehearsal, stock
 from kalathi.cli.merchant_stock import check_stock
 from kalathi.cli.operating import check_address, fail, token_of
 from kalathi.cli.output import OUTPUT
@@ -20,12 +21,14 @@ from kalathi.extras import Extra, explain, has_library
 from kalathi.terminal import in_one_line
 
 if TYPE_CHECKING:
+    from kalathi.merchant.client import AsyncClient
     from kalathi.merchant.client.transport import AsyncTransport
     from kalathi.merchant.inbox import Inbox
     from kalathi.merchant.metrics import ConnectorMetrics
     from kalathi.merchant.policy import Policy
     from kalathi.merchant.receiver import WebhookHandler
     from kalathi.merchant.refusals import Refusal
+    from kalathi.merchant.stock import Stock
 
 
 def _options(command: Any) -> Any:
@@ -42,6 +45,7 @@ def merchant(context: click.Context, /, **given: Any) -> None:
 
     \b
     kalathi merchant --url http://127.0.0.1:8090 --token-file token --stock stock.csv --print-to vouchers
+    kalathi merchant ... --publish-stock --products-token-file products-token
     kalathi merchant ... --policy policy.toml --dry-run     report the answers without sending them
     kalathi merchant ... --stock sqlite:///shop.db --stock-query "$(cat stock.sql)"
     kalathi merchant ... --stock warehouse --approve-returns withdrawal,wrong_product
@@ -68,7 +72,7 @@ def merchant(context: click.Context, /, **given: Any) -> None:
         fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror or error}.")
 
 
-for _command in (status, replay, settle, reprint, day):
+for _command in (status, replay, settle, reprint, day, stock, allow_price):
     merchant.add_command(_command)
 
 
@@ -78,6 +82,7 @@ def _check_options(options: MerchantOptions) -> MerchantOptions:
         fail("give the marketplace's address with --url or KALATHI_URL.")
     check_address(options.url)
     options = options._replace(token=token_of(options.token, options.token_file))
+    options = _check_publishing(options)
     if not options.stock:
         fail("give --stock: a CSV with shop_uid and quantity, or one of the others of kalathi merchant --help.")
     if options.print_to is None:
@@ -94,6 +99,19 @@ def _check_options(options: MerchantOptions) -> MerchantOptions:
     if not options.path.startswith("/"):
         fail(f"--path must begin with a slash: /{options.path}")
     return options
+
+
+def _check_publishing(options: MerchantOptions) -> MerchantOptions:
+    """Return the options with the token of the Products API, if stock is published."""
+    if not options.publish_stock:
+        if options.products_token or options.products_token_file:
+            fail("the token of the Products API is for --publish-stock; give that as well.")
+        return options
+    if options.stock == "warehouse":
+        fail("--publish-stock: the marketplace counts the pieces in its own warehouse itself.")
+    if not options.products_token and options.products_token_file is None:
+        fail("--publish-stock needs the token of the Products API: give --products-token-file.")
+    return options._replace(products_token=token_of(options.products_token, options.products_token_file))
 
 
 def _reasons(options: MerchantOptions) -> frozenset[str]:
@@ -128,7 +146,6 @@ def _policy(options: MerchantOptions) -> "Policy":
 
 async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.cli.merchant_parts import StockForm, printer_of, read_proxy_options, recipient_of, stock_of
-    from kalathi.merchant.client import AsyncClient, Retries
     from kalathi.merchant.client.network import AsyncNetwork
     from kalathi.merchant.commands import HANDING_OVER
     from kalathi.merchant.connector import Connector
@@ -151,8 +168,6 @@ async def _run_merchant(options: MerchantOptions) -> None:
         options=options.printer_options,
         seconds=options.print_seconds,
     )
-    # The connector retries failed calls later by itself, and goes on with other events meanwhile.
-    once = Retries(attempts=1)
     async with AsyncExitStack() as stack:
         kept = stack.enter_context(closing(Inbox(options.data / "merchant.db", beside=options.dry_run)))
         inbox = stack.enter_context(closing(_rehearsal(options))) if options.dry_run else kept
@@ -163,9 +178,7 @@ async def _run_merchant(options: MerchantOptions) -> None:
             timeout_seconds=options.hand_over_seconds, setting=HANDING_OVER.setting, uses_proxy=options.use_proxy
         )
         stack.push_async_callback(shop_network.close)
-        client = await stack.enter_async_context(
-            AsyncClient(options.url, options.token, vendor=options.vendor, retries=once, uses_proxy=options.use_proxy)
-        )
+        client = await stack.enter_async_context(_make_client(options))
         form = StockForm(options.stock_encoding, options.stock_decimal or None, options.stock_lags)
         stock = stock_of(options.stock, options.stock_query, client, network, form)
         if stock.sends_itself:
@@ -195,7 +208,10 @@ async def _run_merchant(options: MerchantOptions) -> None:
                 stock_lag_seconds=options.stock_lag_minutes * 60,
             ),
             metrics=metrics,
+            publishes_stock=options.publish_stock,
         )
+        if options.publish_stock and options.dry_run:
+            await _rehearse_publication(client, kept, stock, policy)
 
         handler = WebhookHandler(
             inbox,
@@ -226,6 +242,38 @@ async def _run_merchant(options: MerchantOptions) -> None:
                 _tell(f"It can be watched on {address_of(watched)}/metrics")
 
         await run_server(asgi, bound, ready, also=watched)
+
+
+def _make_client(options: MerchantOptions) -> "AsyncClient":
+    from kalathi.merchant.client import AsyncClient, Retries
+
+    return AsyncClient(
+        options.url,
+        options.token,
+        products_token=options.products_token,
+        vendor=options.vendor,
+        # The connector retries failed calls later by itself, and goes on with other events meanwhile.
+        retries=Retries(attempts=1),
+        uses_proxy=options.use_proxy,
+    )
+
+
+async def _rehearse_publication(client: "AsyncClient", inbox: "Inbox", stock: "Stock", policy: "Policy") -> None:
+    """Print the stock and prices that would be published."""
+    from kalathi.merchant.client import CallError
+    from kalathi.merchant.context import Context
+    from kalathi.merchant.habits import Habits
+    from kalathi.merchant.metrics import ConnectorMetrics
+    from kalathi.merchant.stock import StockError
+    from kalathi.merchant.stock_rehearsal import rehearse_publication
+
+    context = Context(client=client, inbox=inbox, tell=_tell, habits=Habits(), metrics=ConnectorMetrics())
+    try:
+        shelf = await stock.read()
+    except (StockError, CallError) as error:
+        _tell(f"would publish nothing: {error}")
+        return
+    click.echo(render_rehearsal(await rehearse_publication(context, client.products, shelf, policy.stock)))
 
 
 def _refusals_into(metrics: "ConnectorMetrics", inbox: "Inbox") -> "Callable[[Refusal], None]":

@@ -7,6 +7,7 @@ import click
 
 from kalathi.cli.command_options import COMMAND_OPTIONS
 from kalathi.cli.hand_over_options import HAND_OVER_OPTIONS
+from kalathi.cli.merchant_publishing import PUBLISH_OPTIONS
 from kalathi.cli.merchant_stock import STOCK_OPTIONS
 
 
@@ -45,6 +46,9 @@ class MerchantOptions(NamedTuple):
     trust_forwarded: bool
     trusted_proxies: str
     watch_port: int | None
+    publish_stock: bool
+    products_token: str
+    products_token_file: Path | None
     approve_returns: str
     reject_late_withdrawals: bool
     warn_hours: float
@@ -71,6 +75,7 @@ MERCHANT_OPTIONS = (
         help="Vendor name in the Accept header.",
     ),
     *STOCK_OPTIONS,
+    *PUBLISH_OPTIONS,
     click.option(
         "--policy",
         envvar="KALATHI_POLICY",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kalathi.merchant.inbox import Inbox
     from kalathi.merchant.overview import MergedVouchers, Status
 
-_data = click.option(
+data_option = click.option(
     "--data",
     envvar="KALATHI_MERCHANT_DATA",
     type=click.Path(path_type=Path),
@@ -27,12 +27,12 @@ _data = click.option(
     help="Folder of the connector's inbox.",
 )
 
-_json = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 
 @click.command(cls=SharingCommand)
-@_data
-@_json
+@data_option
+@json_option
 def status(data: Path, *, as_json: bool) -> None:
     """Show the queue, the last events, the deadlines, and a sentence for each thing that needs a person.
 
@@ -44,7 +44,7 @@ def status(data: Path, *, as_json: bool) -> None:
     from kalathi.merchant.overview import status_of
     from kalathi.system.locks import is_locked
 
-    with _inbox(data) as inbox:
+    with open_inbox(data) as inbox:
         is_running = is_locked(data / "merchant.db.lock")
         found = status_of(inbox, datetime.now(ATHENS), is_running=is_running)
     if as_json:
@@ -55,9 +55,9 @@ def status(data: Path, *, as_json: bool) -> None:
 
 @click.command(cls=SharingCommand)
 @click.argument("code", required=False)
-@_data
+@data_option
 @click.option("--all", "everything", is_flag=True, help="Everything that waits for a person.")
-@_json
+@json_option
 def replay(code: str | None, data: Path, *, everything: bool, as_json: bool) -> None:
     """Process an order or a return again by its CODE, or everything that waits for a person. The connector does it
     within seconds.
@@ -70,7 +70,7 @@ def replay(code: str | None, data: Path, *, everything: bool, as_json: bool) -> 
 
     if (code is None) is not everything:
         fail("give the code of an order or a return, or --all.")
-    with _inbox(data) as inbox:
+    with open_inbox(data) as inbox:
         count = plan_again(inbox, code)
     text = f"To be processed again: {count}." if count else "Nothing waits for a person."
     show(as_json, {"planned": count}, text)
@@ -78,9 +78,9 @@ def replay(code: str | None, data: Path, *, everything: bool, as_json: bool) -> 
 
 @click.command(cls=SharingCommand)
 @click.argument("code", required=False)
-@_data
+@data_option
 @click.option("--events", "all_events", is_flag=True, help="The webhooks that could not be read.")
-@_json
+@json_option
 def settle(code: str | None, data: Path, *, all_events: bool, as_json: bool) -> None:
     """Remove a problem that you have solved from `status`: you threw away the earlier label of the order CODE, its
     parcel is back and counted, or you dealt with the unreadable webhooks.
@@ -95,7 +95,7 @@ def settle(code: str | None, data: Path, *, all_events: bool, as_json: bool) -> 
 
     if (code is None) is not all_events:
         fail("give the code of an order, or --events.")
-    with _inbox(data) as inbox:
+    with open_inbox(data) as inbox:
         if code is None:
             count = inbox.events.settle_unreadable()
             show(as_json, {"settled_webhooks": count}, f"Settled: {count} unreadable webhooks.")
@@ -110,13 +110,13 @@ def settle(code: str | None, data: Path, *, all_events: bool, as_json: bool) -> 
 
 @click.command(cls=SharingCommand)
 @click.argument("code")
-@_data
-@_json
+@data_option
+@json_option
 def reprint(code: str, data: Path, *, as_json: bool) -> None:
     """Print the voucher of the order CODE once more; the connector does it within seconds."""
     from kalathi.merchant.overview import print_again
 
-    with _inbox(data) as inbox:
+    with open_inbox(data) as inbox:
         is_accepted = print_again(inbox, code)
     if not is_accepted:
         fail(f"this connector has no accepted order {code}. To fetch its state: kalathi merchant replay {code}")
@@ -124,10 +124,10 @@ def reprint(code: str, data: Path, *, as_json: bool) -> None:
 
 
 @click.command(cls=SharingCommand)
-@_data
+@data_option
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="A day other than today, such as 2026-11-24.")
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write; default: ./vouchers-<date>.pdf.")
-@_json
+@json_option
 def day(data: Path, date: datetime | None, out: Path | None, *, as_json: bool) -> None:
     """Merge the vouchers printed on one day into one PDF, in the order of printing."""
     from kalathi.contract.reading import ATHENS
@@ -136,7 +136,7 @@ def day(data: Path, date: datetime | None, out: Path | None, *, as_json: bool) -
     start = datetime.combine((date or datetime.now(ATHENS)).date(), time(), tzinfo=ATHENS)
     end = datetime.combine(start.date() + timedelta(days=1), time(), tzinfo=ATHENS)
     target = out or Path(f"vouchers-{start:%Y-%m-%d}.pdf")
-    with _inbox(data) as inbox:
+    with open_inbox(data) as inbox:
         printed = inbox.vouchers.list_printed(start.timestamp(), end.timestamp())
     try:
         merged = merge_vouchers(printed, target)
@@ -169,7 +169,8 @@ def _show_merged(merged: "MergedVouchers", target: Path, date: str, *, has_print
 
 
 @contextmanager
-def _inbox(data: Path) -> "Iterator[Inbox]":
+def open_inbox(data: Path) -> "Iterator[Inbox]":
+    """Open the inbox of a connector that may be running. End with a message if it cannot be used."""
     from kalathi.merchant.inbox import Inbox, InboxVersionError
 
     path = data / "merchant.db"
@@ -199,6 +200,8 @@ def _show(found: "Status") -> None:
     click.echo(f"{_bold('Queue')}       {queue or 'empty'}")
     click.echo(f"{_bold('Orders')}      {_counts(found.orders)}")
     click.echo(f"{_bold('Returns')}     {_counts(found.returns)}")
+    if found.published_products:
+        click.echo(f"{_bold('Stock')}       {_describe_stock(found)}")
     click.echo(f"{_bold('Vouchers')}    {found.printed} printed; {found.reserved_pieces} pieces are held for orders")
     reconciled = "never" if found.reconciled_at is None else _time(found.reconciled_at)
     click.echo(f"{_bold('Reconciled')}  {reconciled}")
@@ -216,6 +219,15 @@ def _section(title: str, lines: list[str], style: Callable[[str], Any] | None = 
         click.echo(f"\n{(style or _bold)(title)}")
     for line in lines:
         click.echo("  " + in_one_line(line).rstrip())
+
+
+def _describe_stock(found: "Status") -> str:
+    published = f"{found.published_products} products are published"
+    if found.unpublished_since is not None:
+        published += f"; changes wait since {_time(found.unpublished_since)}"
+    if found.open_batches:
+        published += f"; the results of {found.open_batches} batches are not known yet"
+    return published
 
 
 def _bold(text: str) -> str:

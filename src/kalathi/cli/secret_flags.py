@@ -21,7 +21,7 @@ from kalathi.system.abilities import REPLACES_ITSELF
 _SECRETS: Final[Mapping[str, frozenset[str]]] = {
     "serve": frozenset({"--operator-token", "--metrics-token"}),
     "worker": frozenset({"--operator-token", "--metrics-token"}),
-    "merchant": frozenset({"--token", "--secrets", "--hand-over-secret"}),
+    "merchant": frozenset({"--token", "--products-token", "--secrets", "--hand-over-secret"}),
     "listen": frozenset({"--token"}),
     "mcp": frozenset({"--token"}),
     "checkup": frozenset({"--token", "--shop-token"}),

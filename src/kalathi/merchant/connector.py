@@ -35,6 +35,7 @@ from kalathi.merchant.printing import FolderPrinter
 from kalathi.merchant.reconciling import reconcile
 from kalathi.merchant.setup_notices import SetupNotices
 from kalathi.merchant.stock import Stock
+from kalathi.merchant.stock_publisher import StockPublisher
 from kalathi.merchant.stock_reader import StockReader
 from kalathi.merchant.subject_jobs import SubjectJobs, deadline_of
 
@@ -69,10 +70,12 @@ class Connector:
         recipient: Recipient | None = None,
         habits: Habits | None = None,
         metrics: ConnectorMetrics | None = None,
+        publishes_stock: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`tell` prints one line for each completed action; `clock` returns seconds since 1970. `recipient` is the
-        shop's own system, which gets every order and change."""
+        shop's own system, which gets every order and change. `publishes_stock`: publish the stock and prices of the
+        source; the client needs a token of the Products API."""
         self._context = Context(
             client=client,
             inbox=inbox,
@@ -89,6 +92,8 @@ class Connector:
         self._hands_over = recipient is not None
         self._jobs = SubjectJobs(self._context, self._steps, self._setup, policy.returns, hands_over=self._hands_over)
         self._handovers = HandoverSteps(self._context, recipient, self._stock) if recipient is not None else None
+        publishes = publishes_stock and not self._context.habits.dry_run
+        self._publisher = StockPublisher(self._context, self._stock, policy.stock) if publishes else None
         self._awake = asyncio.Event()
         self._reconcile_at = 0.0
         self._worked_at = self._looked_after_at = clock()
@@ -110,6 +115,8 @@ class Connector:
                 group.create_task(self._run_jobs())
                 # A separate task, so that deadlines are watched even if other work hangs.
                 group.create_task(self._run_checks())
+                if self._publisher is not None:
+                    group.create_task(self._publisher.run())
         finally:
             self._stock.stop()
             self._inbox.notices.write_refusals(self._context.clock())
@@ -159,6 +166,8 @@ class Connector:
                 self._awake.clear()
                 for key in [key for key, task in in_hand.items() if task.done()]:
                     in_hand.pop(key).result()
+                if self._publisher is not None:
+                    self._publisher.wake()
         finally:
             for task in in_hand.values():
                 task.cancel()

@@ -3,11 +3,13 @@
 The connector counts in plain dictionaries. Only a scrape needs the library, which is the extra `metrics`.
 """
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from kalathi.merchant.inbox import Inbox
+from kalathi.merchant.inbox.publications import UNPUBLISHED
 from kalathi.merchant.overview import needs_now
 from kalathi.merchant.refusals import Refusal
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 class ConnectorMetrics:
     """The instruments of the metrics. Their names are only here."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """`clock` returns seconds since 1970."""
+        self._clock = clock
         self._webhooks: Counter[tuple[str, ...]] = Counter()
         self._refused: Counter[tuple[str, ...]] = Counter()
         self._done: Counter[tuple[str, ...]] = Counter()
@@ -82,6 +86,12 @@ class ConnectorMetrics:
             "kalathi_merchant_next_deadline_timestamp_seconds",
             "Deadline of the most urgent order, in seconds since 1970; 0 if no order waits for an answer.",
             value=inbox.subjects.next_deadline() or 0,
+        )
+        since = inbox.moment(UNPUBLISHED)
+        yield GaugeMetricFamily(
+            "kalathi_merchant_unpublished_seconds",
+            "Age of the oldest difference of stock or prices that is not published; 0 if there is none.",
+            value=0.0 if since is None else max(self._clock() - since, 0.0),
         )
         yield GaugeMetricFamily(
             "kalathi_merchant_needs_a_person",

@@ -13,6 +13,7 @@ from kalathi.contract.words import OrderState
 from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox.notices import label_topic
 from kalathi.merchant.inbox.printed import Printed
+from kalathi.merchant.inbox.publications import UNPUBLISHED
 from kalathi.merchant.inbox.subjects import Subject
 from kalathi.merchant.vouchers import PDFIUM
 
@@ -54,6 +55,11 @@ class Status(Struct, frozen=True, kw_only=True):
     returns: dict[str, int]
     printed: int
     reserved_pieces: int
+    # Products with published stock, batches whose results are not known yet, and the time since which a difference is
+    # not published.
+    published_products: int
+    open_batches: int
+    unpublished_since: datetime | None
     reconciled_at: datetime | None
     last_events: list[ShownEvent]
     deadlines: list[Deadline]
@@ -76,7 +82,7 @@ def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status
     """Return the connector's status. Times are in the zone of `now`. `is_running`: a connector uses this inbox."""
     counts = inbox.counts()
     urgent = inbox.subjects.list_unanswered(_DEADLINES_SHOWN)
-    reconciled = inbox.moment("reconciled")
+    reconciled, unpublished = inbox.moment("reconciled"), inbox.moment(UNPUBLISHED)
     zone = now.tzinfo
 
     def to_local_time(at: float) -> datetime:
@@ -90,6 +96,9 @@ def status_of(inbox: Inbox, now: datetime, *, is_running: bool = True) -> Status
         returns=inbox.subjects.states(Subject.RETURN),
         printed=counts["printed"],
         reserved_pieces=sum(inbox.reservations.pieces().values()),
+        published_products=inbox.publications.counts()[0],
+        open_batches=inbox.publications.count_batches(),
+        unpublished_since=None if unpublished is None else to_local_time(unpublished),
         reconciled_at=None if reconciled is None else to_local_time(reconciled),
         last_events=[
             ShownEvent(to_local_time(at), state, note) for at, state, note in inbox.events.newest(_EVENTS_SHOWN)

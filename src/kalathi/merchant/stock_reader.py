@@ -37,6 +37,11 @@ class StockReader:
         """Whether the shop can dispatch the pieces itself. False if they are in the marketplace's warehouse."""
         return self._stock.sends_itself
 
+    @property
+    def poll_seconds(self) -> float:
+        """The pause between two readings that look for changes."""
+        return self._stock.poll_seconds
+
     async def read(self, *, is_fresh: bool = False) -> Shelf:
         """Read the shelf and apply it to the reservations. With `is_fresh`, use no earlier reading. Raises StockError,
         CallError."""

@@ -12,6 +12,7 @@ from kalathi.merchant.inbox.handovers import Handovers
 from kalathi.merchant.inbox.jobs import Jobs
 from kalathi.merchant.inbox.notices import Notices
 from kalathi.merchant.inbox.printed import PrintedVouchers
+from kalathi.merchant.inbox.publications import Publications
 from kalathi.merchant.inbox.reservations import Reservations
 from kalathi.merchant.inbox.subjects import Subject, Subjects
 from kalathi.merchant.inbox.tables import lock, prepare
@@ -44,6 +45,7 @@ class Inbox:
         self.handovers = Handovers(self._connection, self._transaction)
         self.reservations = Reservations(self._connection, self._transaction)
         self.notices = Notices(self._connection)
+        self.publications = Publications(self._connection, self._transaction)
         self.vouchers = PrintedVouchers(self._connection, self._transaction)
         try:
             prepare(self._connection, path, may_upgrade=not beside)
@@ -129,6 +131,10 @@ class Inbox:
     def mark_moment(self, name: str, at: float) -> None:
         """Store a time (seconds since 1970) under this name, for example `reconciled`."""
         self._connection.execute("INSERT OR REPLACE INTO moments VALUES (?, ?)", (name, at))
+
+    def forget_moment(self, name: str) -> None:
+        """Delete the stored time of this name."""
+        self._connection.execute("DELETE FROM moments WHERE name = ?", (name,))
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -8,9 +8,18 @@ from kalathi.system.locks import lock_file
 
 # Increase this with every change of the tables. A new file is no loss: the connector fetches open and accepted orders
 # from the marketplace again.
-_VERSION: Final = 4
-# For each older version, the statement that upgrades it to the next one. Other versions cannot be upgraded.
-_UPGRADES: Final = {3: "ALTER TABLE reservations ADD COLUMN shown_until REAL"}
+_VERSION: Final = 5
+_PUBLICATIONS: Final = """
+CREATE TABLE publications (
+  product_id TEXT PRIMARY KEY, document BLOB, source INTEGER, held INTEGER, buffer INTEGER,
+  is_confirmed INTEGER NOT NULL, published_at REAL, answer TEXT NOT NULL, waiting_price INTEGER, allowed_price INTEGER,
+  gone_at REAL) WITHOUT ROWID;
+CREATE INDEX publications_unconfirmed ON publications (product_id) WHERE NOT is_confirmed;
+CREATE INDEX publications_waiting ON publications (product_id) WHERE waiting_price IS NOT NULL;
+CREATE TABLE batches (batch_id TEXT PRIMARY KEY, tries INTEGER NOT NULL, not_before REAL NOT NULL) WITHOUT ROWID;
+"""
+# For each older version, the statements that upgrade it to the next one. Other versions cannot be upgraded.
+_UPGRADES: Final = {3: "ALTER TABLE reservations ADD COLUMN shown_until REAL", 4: _PUBLICATIONS}
 # A process that only reads, or requests a voucher, waits for the connector's own short writes.
 _WAIT_MILLISECONDS: Final = 5000
 _TABLES: Final = """
@@ -65,12 +74,13 @@ def prepare(connection: sqlite3.Connection, path: Path, *, may_upgrade: bool) ->
     connection.execute("BEGIN IMMEDIATE")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0 and connection.execute("PRAGMA schema_version").fetchone()[0] == 0:
-        for statement in _TABLES.split(";"):
+        for statement in (_TABLES + _PUBLICATIONS).split(";"):
             connection.execute(statement)
         version = _VERSION
         connection.execute(f"PRAGMA user_version = {version}")
     while may_upgrade and version in _UPGRADES:
-        connection.execute(_UPGRADES[version])
+        for statement in _UPGRADES[version].split(";"):
+            connection.execute(statement)
         version += 1
         connection.execute(f"PRAGMA user_version = {version}")
     connection.execute("COMMIT")

@@ -27,6 +27,8 @@ class CsvStock:
 
     sends_itself = True
     lags = True
+    # An unchanged file is not read again.
+    poll_seconds = 2.0
 
     def __init__(
         self,

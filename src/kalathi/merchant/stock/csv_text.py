@@ -21,6 +21,7 @@ _SEPARATOR_NAMES: Final = {";": "semicolon", "\t": "tab", ",": "comma"}
 _SEPARATOR_LINE: Final = re.compile(r'(?i)"?sep=(.)"?[;,\t]*')
 _NUMBER_LIKE: Final = re.compile(r'\s*"?\s*[+-]?[0-9]')
 _NEEDED: Final = ("shop_uid", "quantity")
+_OPTIONAL: Final = ("price", "product_uid")
 # The longest first: the mark of UTF-32 begins with that of UTF-16.
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -39,13 +40,14 @@ class ReadFile(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The positions of the columns. `price` is -1 if there is no such column."""
+    """The positions of the columns. `price` and `product_uid` are -1 if there is no such column."""
 
     separator: str
     width: int
     shop_uid: int
     quantity: int
     price: int
+    product_uid: int
 
 
 class _Lines:
@@ -131,11 +133,12 @@ def _columns(lines: _Lines, source: str) -> _Columns:
     for separator in separators:
         names = [_column_name(cell) for cell in next(csv.reader([line], delimiter=separator))]
         if set(_NEEDED) <= set(names):
-            for name in (*_NEEDED, "price"):
+            for name in (*_NEEDED, *_OPTIONAL):
                 if names.count(name) > 1:
                     raise StockSetupError(f"{source}: the first line names the column {name} more than once")
-            price = names.index("price") if "price" in names else -1
-            return _Columns(separator, len(names), names.index("shop_uid"), names.index("quantity"), price)
+            price, product_uid = (names.index(name) if name in names else -1 for name in _OPTIONAL)
+            shop_uid, quantity = (names.index(name) for name in _NEEDED)
+            return _Columns(separator, len(names), shop_uid, quantity, price, product_uid)
     shown = line.strip()[:80]
     raise StockSetupError(
         f"{source}: the first line must name the columns shop_uid and quantity, with commas, semicolons or tabs"
@@ -170,7 +173,8 @@ def _add(builder: ShelfBuilder, columns: _Columns, cells: list[str], number: int
         builder.add_shifted(every, number, f"it has {len(cells)} cells, and {named}; is it half a line?")
     else:
         price = cells[columns.price] if 0 <= columns.price < len(cells) else None
-        builder.add(shop_uid, cells[columns.quantity], price, number)
+        product_uid = cells[columns.product_uid].strip() if 0 <= columns.product_uid < len(cells) else ""
+        builder.add(shop_uid, cells[columns.quantity], price, number, product_uid)
 
 
 def _add_swallowed(builder: ShelfBuilder, columns: _Columns, lines: _Lines, *, is_broken: bool) -> bool:

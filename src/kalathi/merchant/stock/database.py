@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from kalathi.merchant.stock.live_sources import AskedStock, uid_of_value
@@ -92,12 +92,13 @@ class SqlStock(AskedStock):
         # Pass no parameters to the driver, so that it does not interpret percent signs.
         with self._engine.connect().execution_options(no_parameters=True) as connection:
             result = connection.exec_driver_sql(self._query)
-            shop_uid, quantity, price = _places(result)
+            places = _places(result)
             for number, row in enumerate(result, 1):
                 if time.monotonic() > ends_at:
                     raise StockError(f"{_WHERE}: the query has not given all rows within {_ROWS_SECONDS:g} s")
-                told_price = row[price] if price is not None else None
-                builder.add(uid_of_value(row[shop_uid]), row[quantity], told_price, number)
+                price = row[places.price] if places.price is not None else None
+                product_uid = uid_of_value(row[places.product_uid]) if places.product_uid is not None else ""
+                builder.add(uid_of_value(row[places.shop_uid]), row[places.quantity], price, number, product_uid)
         return builder.shelf()
 
     def _without_secrets(self, error: BaseException) -> str:
@@ -112,19 +113,29 @@ class SqlStock(AskedStock):
         return f"{name}: {sentence[:_LONGEST_SENTENCE]}".rstrip(": ")
 
 
-def _places(result: "CursorResult[Any]") -> tuple[int, int, int | None]:
-    """Return the positions of shop_uid, quantity and price: by their names, or else in this order. Raises
-    StockSetupError if a name contradicts the order."""
+class _Places(NamedTuple):
+    """The positions of the columns; None for a column that is not there."""
+
+    shop_uid: int
+    quantity: int
+    price: int | None = None
+    product_uid: int | None = None
+
+
+def _places(result: "CursorResult[Any]") -> _Places:
+    """Return the positions of shop_uid, quantity and price: by their names, or else in this order. The column
+    product_uid is found by its name only. Raises StockSetupError if a name contradicts the order."""
     names: Sequence[str] = [name.strip().lower() for name in result.keys()]  # noqa: SIM118  (no mapping)
     if set(_NAMED) <= set(names):
-        return names.index("shop_uid"), names.index("quantity"), names.index("price") if "price" in names else None
+        price, product_uid = (names.index(name) if name in names else None for name in ("price", "product_uid"))
+        return _Places(names.index("shop_uid"), names.index("quantity"), price, product_uid)
     misplaced = [name for at, name in enumerate(names) if _place_of(name) not in {None, at}]
     if misplaced or not 2 <= len(names) <= 3:
         raise StockSetupError(
             "the query of the stock: it must give shop_uid, quantity, and the price if you like, by these names or in"
             f" this order; it gives {', '.join(names)}. Name them, such as: select {names[0]} as shop_uid, ..."
         )
-    return 0, 1, 2 if len(names) == 3 else None
+    return _Places(0, 1, 2 if len(names) == 3 else None)
 
 
 def _place_of(name: str) -> int | None:

@@ -24,6 +24,7 @@ class AskedStock:
     """A source with readings that are reused for five seconds. Subclasses implement `_fetch`."""
 
     sends_itself = True
+    poll_seconds = 30.0
 
     def __init__(self, *, lags: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         """`lags`: the source still counts dispatched pieces for some time (`--stock-lags`). `clock` returns seconds."""
@@ -68,7 +69,8 @@ class AskedStock:
 
 
 class HttpStock(AskedStock):
-    """A URL that returns `{"shop_uid": quantity, ...}` or `[{"shop_uid", "quantity", "price"?}, ...]`."""
+    """A URL that returns `{"shop_uid": quantity, ...}` or `[{"shop_uid", "quantity", "price"?, "product_uid"?}, ...]`.
+    `product_uid` is the product of a variation."""
 
     def __init__(
         self,
@@ -210,7 +212,8 @@ def _add_objects(builder: ShelfBuilder, entries: Sequence[Any], where: str) -> N
         if len(row) < len(entry):
             builder.add_unreadable(shop_uid, number, "a member of it comes twice")
         else:
-            builder.add(shop_uid, row.get("quantity"), row.get("price"), number)
+            product_uid = uid_of_value(row.get("product_uid"))
+            builder.add(shop_uid, row.get("quantity"), row.get("price"), number, product_uid)
 
 
 def uid_of_value(value: Any) -> str:

@@ -38,6 +38,8 @@ class Shelf(Struct, frozen=True):
     prices: dict[str, Decimal] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     unreadable_prices: dict[str, str] = field(default_factory=dict)
+    # The product of each variation, for the sources that name it. A product's own number is that of its variations.
+    products: dict[str, str] = field(default_factory=dict)
 
     def names(self, shop_uid: str) -> bool:
         """Whether the source names this product, readable or not."""
@@ -63,6 +65,8 @@ class Stock(Protocol):
     sends_itself: bool
     # Whether the source counts dispatched pieces for some time, as a file does.
     lags: bool
+    # The pause between two readings that look for changes.
+    poll_seconds: float
 
     async def read(self) -> Shelf:
         """Return the shelf, which may be a few seconds old. Raises StockError, and of the warehouse CallError."""
@@ -89,10 +93,12 @@ class ShelfBuilder:
         self._nameless: list[int] = []
         self._shifted: dict[str, str] = {}
 
-    def add(self, shop_uid: str, quantity: object, price: object, number: int) -> None:
-        """Add a row. `number` is the number of its line, row or entry."""
+    def add(self, shop_uid: str, quantity: object, price: object, number: int, product_uid: str = "") -> None:
+        """Add a row. `number` is the number of its line, row or entry. `product_uid` is the product of a variation."""
         if not self._is_first(shop_uid, number):
             return
+        if product_uid and product_uid != shop_uid:
+            self._shelf.products[shop_uid] = product_uid
         try:
             self._shelf.pieces[shop_uid] = read_quantity(quantity, self._decimal_sign)
         except UnreadableNumberError as error:

@@ -1,0 +1,228 @@
+"""The published products: the last values that the marketplace has accepted, and the answers to them.
+
+A row is marked as unconfirmed before its values are sent, and confirmed by the same transaction that stores them. So
+after a lost answer or a killed process, the product counts as different and is sent again.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from kalathi.contract.products import ProductUpdate
+from kalathi.merchant.publishing import Count, Published, Target
+
+# The moment since which a difference is not published.
+UNPUBLISHED: Final = "unpublished since"
+# The answer to values whose batch is not completed yet.
+IN_PROGRESS: Final = "in progress"
+_UPDATE: Final = msgspec.json.Decoder(ProductUpdate)
+
+
+class Publication(NamedTuple):
+    """The published values of a product. Prices are in cents, times in seconds since 1970. `answer` is the
+    marketplace's: `success`, `no_change`, or a reason. `waiting_price` waits for a person. Without a confirmation, the
+    marketplace may have other values."""
+
+    product_id: str
+    update: ProductUpdate | None
+    counted: Count
+    is_confirmed: bool
+    published_at: float | None
+    answer: str
+    waiting_price: int | None
+    allowed_price: int | None
+    gone_at: float | None
+
+    @property
+    def published(self) -> Published:
+        """The values with which new ones are compared."""
+        return Published(update=self.update, allowed_price=self.allowed_price)
+
+
+class SentBatch(NamedTuple):
+    """A batch whose status is still to be read. Times are in seconds since 1970."""
+
+    batch_id: str
+    tries: int
+    not_before: float
+
+
+_COLUMNS: Final = (
+    "product_id, document, source, held, buffer, is_confirmed, published_at, answer, waiting_price, allowed_price,"
+    " gone_at"
+)
+
+
+_CONFIRM: Final = (
+    "UPDATE publications SET document = ?, source = ?, held = ?, buffer = ?, is_confirmed = 1, published_at = ?,"
+    " answer = ?, allowed_price = CASE WHEN ? IS NULL THEN NULL ELSE allowed_price END WHERE product_id = ?"
+)
+
+
+class Publications:
+    """The published products and the open batches of one inbox file."""
+
+    def __init__(self, connection: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
+        self._connection = connection
+        self._transaction = transaction
+
+    def of(self, product_ids: Sequence[str]) -> dict[str, Publication]:
+        """Return the rows of these products, by id."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM publications WHERE product_id IN (SELECT value FROM json_each(?))",  # noqa: S608  (fixed column names)
+            (json.dumps(list(product_ids)),),
+        )
+        return {row[0]: _read(row) for row in rows}
+
+    def page(self, after: str, limit: int) -> list[Publication]:
+        """Return rows in the order of their ids, after this id."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM publications WHERE product_id > ? ORDER BY product_id LIMIT ?",  # noqa: S608  (fixed column names)
+            (after, limit),
+        )
+        return [_read(row) for row in rows]
+
+    def begin(self, targets: Iterable[Target]) -> None:
+        """Mark the products as unconfirmed, before their values are sent."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT INTO publications (product_id, is_confirmed, answer) VALUES (?, 0, '')"
+                " ON CONFLICT (product_id) DO UPDATE SET is_confirmed = 0 WHERE is_confirmed",
+                [(target.update.product_id,) for target in targets],
+            )
+
+    def confirm(self, targets: Sequence[Target], batch_id: str, now: float, look_at: float) -> None:
+        """Store the values of a batch that the marketplace has accepted, and plan to read its status at `look_at`. An
+        empty id means that there is no status."""
+        with self._transaction():
+            answer = IN_PROGRESS if batch_id else ""
+            self._connection.executemany(_CONFIRM, [_confirmed(target, now, answer) for target in targets])
+            if batch_id:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO batches (batch_id, tries, not_before) VALUES (?, 0, ?)",
+                    (batch_id, look_at),
+                )
+
+    def refuse(self, targets: Sequence[Target], answers: Mapping[str, str], now: float) -> None:
+        """Store values that the marketplace cannot read, with its reasons by product. They are sent again only after a
+        change."""
+        rows = [_confirmed(target, now, answers[target.update.product_id]) for target in targets]
+        with self._transaction():
+            self._connection.executemany(_CONFIRM, rows)
+
+    def note_waiting_price(self, product_id: str, price: int | None) -> None:
+        """Store the price of a product that waits for a person, in cents; None if none waits."""
+        self._connection.execute("UPDATE publications SET waiting_price = ? WHERE product_id = ?", (price, product_id))
+
+    def list_unconfirmed(self, limit: int) -> list[str]:
+        """Return products whose values at the marketplace are not certain."""
+        rows = self._connection.execute(
+            "SELECT product_id FROM publications WHERE NOT is_confirmed ORDER BY product_id LIMIT ?", (limit,)
+        )
+        return [row[0] for row in rows]
+
+    def next_batch(self, now: float) -> SentBatch | None:
+        """Return an open batch whose status is due, the oldest first, or None."""
+        row = self._connection.execute(
+            "SELECT batch_id, tries, not_before FROM batches WHERE not_before <= ? ORDER BY not_before LIMIT 1", (now,)
+        ).fetchone()
+        return None if row is None else SentBatch(*row)
+
+    def postpone_batch(self, batch: SentBatch, not_before: float) -> None:
+        """Read the status of a batch again later."""
+        self._connection.execute(
+            "UPDATE batches SET tries = tries + 1, not_before = ? WHERE batch_id = ?", (not_before, batch.batch_id)
+        )
+
+    def end_batch(self, batch_id: str, answers: dict[str, str]) -> None:
+        """Store the answers of a completed batch by product, and forget the batch."""
+        with self._transaction():
+            self._connection.executemany(
+                "UPDATE publications SET answer = ? WHERE product_id = ?",
+                [(answer, product_id) for product_id, answer in answers.items()],
+            )
+            self._connection.execute("DELETE FROM batches WHERE batch_id = ?", (batch_id,))
+
+    def count_batches(self) -> int:
+        """Return the number of batches whose status is not known yet."""
+        count: int = self._connection.execute("SELECT count(*) FROM batches").fetchone()[0]
+        return count
+
+    def list_failed(self, limit: int) -> list[Publication]:
+        """Return the products whose last values the marketplace has not taken."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM publications WHERE answer NOT IN ('', 'success', 'no_change', ?)"  # noqa: S608  (fixed column names)
+            " ORDER BY product_id LIMIT ?",
+            (IN_PROGRESS, limit),
+        )
+        return [_read(row) for row in rows]
+
+    def count_failed(self) -> int:
+        """Return how many products have such an answer."""
+        count: int = self._connection.execute(
+            "SELECT count(*) FROM publications WHERE answer NOT IN ('', 'success', 'no_change', ?)", (IN_PROGRESS,)
+        ).fetchone()[0]
+        return count
+
+    def mark_all_unconfirmed(self) -> None:
+        """Make every product count as different, so that everything is sent again."""
+        self._connection.execute("UPDATE publications SET is_confirmed = 0 WHERE is_confirmed")
+
+    def mark_gone(self, product_ids: Iterable[str], at: float) -> None:
+        """Record that the source no longer names these products, at their first absence (seconds since 1970)."""
+        with self._transaction():
+            self._connection.executemany(
+                "UPDATE publications SET gone_at = ? WHERE product_id = ? AND gone_at IS NULL",
+                [(at, product_id) for product_id in product_ids],
+            )
+
+    def clear_gone(self, product_ids: Iterable[str]) -> None:
+        """Record that the source names these products again."""
+        with self._transaction():
+            self._connection.executemany(
+                "UPDATE publications SET gone_at = NULL WHERE product_id = ?",
+                [(product_id,) for product_id in product_ids],
+            )
+
+    def allow_prices(self, product_ids: Sequence[str]) -> list[str]:
+        """Allow the prices that wait for a person: of these products, or of all if none is named. Return the
+        products."""
+        named = json.dumps(list(product_ids))
+        rows = self._connection.execute(
+            "UPDATE publications SET allowed_price = waiting_price, is_confirmed = 0 WHERE waiting_price IS NOT NULL"
+            " AND (? = '[]' OR product_id IN (SELECT value FROM json_each(?))) RETURNING product_id",
+            (named, named),
+        )
+        return sorted(row[0] for row in rows.fetchall())
+
+    def list_waiting_prices(self, limit: int) -> list[Publication]:
+        """Return the products whose price waits for a person."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM publications WHERE waiting_price IS NOT NULL ORDER BY product_id LIMIT ?",  # noqa: S608  (fixed column names)
+            (limit,),
+        )
+        return [_read(row) for row in rows]
+
+    def counts(self) -> tuple[int, int]:
+        """Return the number of published products, and of those that are not confirmed."""
+        row = self._connection.execute(
+            "SELECT count(*) FILTER (WHERE document IS NOT NULL), count(*) FILTER (WHERE NOT is_confirmed)"
+            " FROM publications"
+        ).fetchone()
+        return row[0], row[1]
+
+
+def _confirmed(target: Target, now: float, answer: str) -> tuple[Any, ...]:
+    """Return the parameters of `_CONFIRM`. A published price needs no permission any more."""
+    update, counted, waiting_price = target
+    return (msgspec.json.encode(update), *counted, now, answer, waiting_price, update.product_id)
+
+
+def _read(row: tuple[Any, ...]) -> Publication:
+    product_id, document, source, held, buffer, is_confirmed, *rest = row
+    update = None if document is None else _UPDATE.decode(document)
+    return Publication(product_id, update, Count(source or 0, held or 0, buffer or 0), bool(is_confirmed), *rest)

@@ -1,0 +1,149 @@
+"""Compare the shop's numbers with the published ones.
+
+A change of the source compares every product. A change of the reservations compares only the products whose pieces they
+hold, because a shop may have a hundred thousand products and an order has two.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeVar
+
+from kalathi.merchant.context import Context
+from kalathi.merchant.inbox.publications import Publication
+from kalathi.merchant.policy import StockPolicy
+from kalathi.merchant.publishing import (
+    NOT_PUBLISHED,
+    Blocked,
+    Target,
+    list_products,
+    make_gone_target,
+    make_target,
+)
+from kalathi.merchant.stock import Shelf
+
+T = TypeVar("T")
+
+# The event loop must answer webhooks between the parts of a large comparison.
+_AT_ONCE: Final = 1000
+# A product may be missing because the file is incomplete. After this time the source no longer has it.
+_GONE_SECONDS: Final = 3600.0
+# Every product is compared this often, even if nothing has changed.
+_COMPARE_ALL_SECONDS: Final = 3600.0
+
+
+class StockDifferences:
+    """The products whose values differ from the published ones."""
+
+    def __init__(self, context: Context, policy: StockPolicy, *, writes: bool = True) -> None:
+        """Without `writes`, nothing is written to the inbox: it may be that of a running connector."""
+        self._context = context
+        self._publications = context.inbox.publications
+        self._reservations = context.inbox.reservations
+        self._policy = policy
+        self._writes = writes
+        self.shelf = Shelf()
+        # The products of the shelf, with the uids under which the source counts them.
+        self.uids: dict[str, tuple[str, ...]] = {}
+        self.blocked: dict[str, Blocked] = {}
+        # Published products that the source has not named for an hour.
+        self.gone: list[str] = []
+        self._different: dict[str, None] = {}
+        self._held: dict[str, int] = {}
+        self._compared_at: float | None = None
+
+    def forget(self) -> None:
+        """Compare everything the next time."""
+        self._compared_at = None
+
+    async def find(self, shelf: Shelf) -> list[str]:
+        """Return the products that differ."""
+        now, held = self._context.clock(), self._reservations.pieces()
+        is_recent = self._compared_at is not None and 0 <= now - self._compared_at < _COMPARE_ALL_SECONDS
+        if shelf is self.shelf and is_recent:
+            moved = {uid for uid in held.keys() | self._held.keys() if held.get(uid, 0) != self._held.get(uid, 0)}
+            named = dict.fromkeys(shelf.products.get(uid, uid) for uid in moved)
+            # Another process may have allowed a price.
+            named |= dict.fromkeys(self._publications.list_unconfirmed(_AT_ONCE))
+            product_ids = [product_id for product_id in named if product_id in self.uids]
+        else:
+            self.shelf, self.uids = shelf, list_products(shelf)
+            self._different, self.blocked = {}, {}
+            self.gone = await self._find_gone(now)
+            product_ids = [*self.uids, *([] if self.has_lost_most else self.gone)]
+            self._compared_at = now
+        self._held = held
+        for some in split(product_ids, _AT_ONCE):
+            self._compare(some, held)
+            await asyncio.sleep(0)
+        return list(self._different)
+
+    def make_targets(self, product_ids: Sequence[str]) -> list[Target]:
+        """Return the values of these products at this moment; blocked ones are left out."""
+        present, held = self._publications.of(product_ids), self._reservations.pieces()
+        made = (self._make_target(product_id, present.get(product_id), held) for product_id in product_ids)
+        return [target for target in made if isinstance(target, Target)]
+
+    def note_sent(self, product_ids: Sequence[str]) -> None:
+        """Record that the marketplace has these values now."""
+        for product_id in product_ids:
+            self._different.pop(product_id, None)
+
+    @property
+    def has_lost_most(self) -> bool:
+        """Whether the source has lost more products than it still has. These stay as they are."""
+        return len(self.gone) > len(self.uids)
+
+    def _compare(self, product_ids: Sequence[str], held: Mapping[str, int]) -> None:
+        present = self._publications.of(product_ids)
+        for product_id in product_ids:
+            row = present.get(product_id)
+            target = self._make_target(product_id, row, held)
+            self.blocked.pop(product_id, None)
+            self._different.pop(product_id, None)
+            if isinstance(target, Blocked):
+                self.blocked[product_id] = target
+            elif target is not None and not _is_published(target, row):
+                self._different[product_id] = None
+            if row is not None and isinstance(target, Target):
+                self._note_waiting_price(row, target)
+
+    def _note_waiting_price(self, row: Publication, target: Target) -> None:
+        if self._writes and row.waiting_price != target.waiting_price:
+            self._publications.note_waiting_price(row.product_id, target.waiting_price)
+
+    def _make_target(
+        self, product_id: str, row: Publication | None, held: Mapping[str, int]
+    ) -> Target | Blocked | None:
+        published = NOT_PUBLISHED if row is None else row.published
+        uids = self.uids.get(product_id)
+        if uids is None:
+            return make_gone_target(product_id, published)
+        return make_target(product_id, uids, self.shelf, held, self._policy, published)
+
+    async def _find_gone(self, now: float) -> list[str]:
+        """Return the published products that the source has not named for an hour."""
+        if self.shelf.is_empty():
+            return []
+        after, over = "", []
+        while page := self._publications.page(after, _AT_ONCE):
+            after = page[-1].product_id
+            gone = [row for row in page if row.update is not None and row.product_id not in self.uids]
+            back = [row.product_id for row in page if row.gone_at is not None and row.product_id in self.uids]
+            if back and self._writes:
+                self._publications.clear_gone(back)
+            new = [row.product_id for row in gone if row.gone_at is None]
+            if new and self._writes:
+                self._publications.mark_gone(new, now)
+            over += [row.product_id for row in gone if row.gone_at is not None and now - row.gone_at >= _GONE_SECONDS]
+            await asyncio.sleep(0)
+        return over
+
+
+def _is_published(target: Target, row: Publication | None) -> bool:
+    return row is not None and row.is_confirmed and row.update == target.update
+
+
+def split(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield the values in parts of this size."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,97 @@
+"""Notices about stock and prices that are not published. A person sees them in `kalathi merchant status`."""
+
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+from typing import Final
+
+from kalathi.merchant.context import Context
+from kalathi.merchant.inbox.publications import Publication
+from kalathi.merchant.publishing import Blocked, Obstacle
+
+_UNREADABLE: Final = "stock unreadable"
+_NO_PRICES: Final = "stock without prices"
+_REFUSED: Final = "stock refused"
+_PRICES: Final = "stock prices"
+_NOT_TAKEN: Final = "stock not taken"
+_GONE: Final = "stock gone"
+_NAMED: Final = 5
+_LONGEST_ANSWER: Final = 100
+
+
+class StockNotices:
+    """Keeps one notice for each reason, and tells a person once about a new one."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._notices = context.inbox.notices
+        self._publications = context.inbox.publications
+
+    def report_blocked(self, blocked: Collection[Blocked], product_count: int) -> None:
+        """Report the products whose number or price cannot be read, and those without a price."""
+        unreadable = [entry for entry in blocked if entry.obstacle is Obstacle.UNREADABLE]
+        without = [entry for entry in blocked if entry.obstacle is Obstacle.NO_PRICE]
+        named = _join([f"{entry.product_id[:40]} ({entry.detail[:200]})" for entry in unreadable], len(unreadable))
+        self._keep(_UNREADABLE, unreadable, f"{_count(unreadable)} cannot be read and is not published: {named}")
+        if len(without) == product_count:
+            text = "the stock source has no prices, so nothing is published. Add the column price"
+        else:
+            named = _join([entry.product_id[:40] for entry in without], len(without))
+            text = f"{_count(without)} has no price in the stock source and is not published: {named}"
+        self._keep(_NO_PRICES, without, text)
+
+    def report_waiting_prices(self, share: Decimal) -> None:
+        """Report the prices that fall by more than the share."""
+        waiting = self._publications.list_waiting_prices(_NAMED + 1)
+        named = _join([_describe_price(row) for row in waiting[:_NAMED]], len(waiting))
+        text = (
+            f"a price falls by more than {share:.0%}: {named}. The earlier price stays. If the new one is right, run:"
+            " kalathi merchant allow-price"
+        )
+        self._keep(_PRICES, waiting, text)
+
+    def report_refused(self) -> None:
+        """Report the products whose values the marketplace has not taken."""
+        count = self._publications.count_failed()
+        failed = self._publications.list_failed(_NAMED)
+        named = _join([f"{row.product_id[:40]} ({row.answer[:_LONGEST_ANSWER]})" for row in failed], count)
+        products = "1 product" if count == 1 else f"{count} products"
+        text = f"the marketplace has not taken the stock of {products}: {named}. See: kalathi merchant stock"
+        self._keep(_REFUSED, failed, text)
+
+    def report_not_taken(self, error: Exception) -> None:
+        """Report that the marketplace takes no batch at all."""
+        self._keep(
+            _NOT_TAKEN, [error], f"the marketplace takes no stock and prices ({error}); is --products-token-file right?"
+        )
+
+    def settle_not_taken(self) -> None:
+        """Settle that notice, because the marketplace has taken a batch."""
+        self._notices.settle(_NOT_TAKEN)
+
+    def report_gone(self, count: int, product_count: int) -> None:
+        """Report that the source has lost more products than it still has. A count of 0 settles the notice."""
+        text = (
+            f"the stock source no longer names {count} of the published products, and names only {product_count}. They"
+            " stay on sale as they are. Check the source; if they are gone, take them off sale at the marketplace"
+        )
+        self._keep(_GONE, [count] if count else [], text)
+
+    def _keep(self, topic: str, found: Sequence[object], text: str) -> None:
+        """Keep the notice while something is found, and settle it otherwise."""
+        if not found:
+            self._notices.settle(topic)
+        elif self._notices.add(topic, text, self._context.clock()):
+            self._context.tell_person(text)
+
+
+def _count(entries: Sequence[object]) -> str:
+    return "1 product" if len(entries) == 1 else f"each of {len(entries)} products"
+
+
+def _join(named: Sequence[str], count: int) -> str:
+    return ", ".join([*named[:_NAMED], *(["..."] if count > _NAMED else [])])
+
+
+def _describe_price(row: Publication) -> str:
+    before = "" if row.update is None else f"from {row.update.price / 100:.2f} "
+    return f"{row.product_id[:40]} {before}to {(row.waiting_price or 0) / 100:.2f} €"
