@@ -36,7 +36,9 @@ class World(NamedTuple):
         codes = {"orders": (self.open_code, self.accepted_code), "returns": (self.return_code,)}
         codes["purchase-orders"] = (self.purchase_order_code,)
         room = next((room for room in codes if f"/{room}/" in page.path), "")
-        return [page.path.format(code=code, **names) for code in codes.get(room, ("",))]
+        # The uid of a listing may have any characters, so it is in the query.
+        query = "?uid=A" if page.path == "/shop/listing" and page.method == "GET" else ""
+        return [page.path.format(code=code, **names) + query for code in codes.get(room, ("",))]
 
     def secrets(self) -> tuple[str, ...]:
         """Values that no other shop's page may show."""

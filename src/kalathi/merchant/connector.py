@@ -93,7 +93,7 @@ class Connector:
         self._jobs = SubjectJobs(self._context, self._steps, self._setup, policy.returns, hands_over=self._hands_over)
         self._handovers = HandoverSteps(self._context, recipient, self._stock) if recipient is not None else None
         publishes = publishes_stock and not self._context.habits.dry_run
-        self._publisher = StockPublisher(self._context, self._stock, policy.stock) if publishes else None
+        self.publisher = StockPublisher(self._context, self._stock, policy.stock) if publishes else None
         self._awake = asyncio.Event()
         self._reconcile_at = 0.0
         self._worked_at = self._looked_after_at = clock()
@@ -115,8 +115,8 @@ class Connector:
                 group.create_task(self._run_jobs())
                 # A separate task, so that deadlines are watched even if other work hangs.
                 group.create_task(self._run_checks())
-                if self._publisher is not None:
-                    group.create_task(self._publisher.run())
+                if self.publisher is not None:
+                    group.create_task(self.publisher.run())
         finally:
             self._stock.stop()
             self._inbox.notices.write_refusals(self._context.clock())
@@ -166,8 +166,8 @@ class Connector:
                 self._awake.clear()
                 for key in [key for key, task in in_hand.items() if task.done()]:
                     in_hand.pop(key).result()
-                if self._publisher is not None:
-                    self._publisher.wake()
+                if self.publisher is not None:
+                    self.publisher.wake()
         finally:
             for task in in_hand.values():
                 task.cancel()

@@ -100,6 +100,15 @@ def timeline(view: View, shop_id: str, code: str) -> list[TimelineEntry]:
     ]
 
 
+def orders_in(view: View, shop_id: str, state: OrderState, since_millis: int) -> list[Order]:
+    """Return the shop's orders in this state whose last change was at or after a business time."""
+    rows = view.all(
+        "SELECT document FROM orders WHERE shop_id = :shop_id AND state = :state AND updated_at >= :since",
+        {"shop_id": shop_id, "state": state, "since": since_millis},
+    )
+    return [decode(row[0], Order) for row in rows]
+
+
 def recent_orders(
     view: View, state: str | None, limit: int, offset: int, shop_id: str = ""
 ) -> tuple[list[FoundOrder], int]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -13,7 +14,7 @@ from kalathi.marketplace.kernel.errors import DomainError, refuse
 from kalathi.marketplace.kernel.refusals import refuse_shape
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import Words
-from kalathi.marketplace.panel.refusals import EmptyFile, UnreadableForm
+from kalathi.marketplace.panel.refusals import EmptyFile, NotANumber, UnreadableForm
 from kalathi.marketplace.web.forms import read_form
 from kalathi.marketplace.web.uploads import FileField, boundary_of, read_file_parts
 
@@ -106,3 +107,13 @@ def list_typed_texts(form: Form, words: Words) -> list[tuple[str, str]]:
     """Label and text of the typed fields, in the form's order; the first hundred of them."""
     named = ((label_of(name, words), value) for name, value in form.values.items() if value.strip())
     return [(label, value) for label, value in named if label][:_MOST]
+
+
+def read_amount(text: str, name: str) -> Decimal:
+    """Read an amount as users write it. The last comma or point separates the decimals, others separate thousands.
+    Raises INVALID_PARAMETER."""
+    whole, point, cents = text.replace(" ", "").replace(",", ".").rpartition(".")
+    try:
+        return Decimal(f"{whole.replace('.', '')}{point}{cents}")
+    except InvalidOperation:
+        raise refuse(NotANumber(name)) from None

@@ -8,8 +8,8 @@ from kalathi.marketplace.panel.operator import orders as all_orders
 from kalathi.marketplace.panel.operator import returns as all_returns
 from kalathi.marketplace.panel.operator import warehouse as arrivals
 from kalathi.marketplace.panel.pages import Page, Who, get_page, post_page
-from kalathi.marketplace.panel.shop import order, orders, returns, settings, warehouse
-from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE
+from kalathi.marketplace.panel.shop import listings, order, orders, returns, settings, warehouse
+from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, LISTINGS_FILE
 
 PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.PUBLIC, "/sign-in", entrance.show_sign_in),
@@ -44,6 +44,11 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(Who.SHOP, "/shop/warehouse/suppliers", warehouse.add_supplier, warehouse.list_suppliers),
     get_page(Who.SHOP, "/shop/warehouse/suppliers/{id}", warehouse.show_supplier),
     post_page(Who.SHOP, "/shop/warehouse/suppliers/{id}", warehouse.change_supplier, warehouse.show_supplier),
+    get_page(Who.SHOP, "/shop/listings", listings.list_listings),
+    get_page(Who.SHOP, "/shop/listings.csv", listings.export_listings),
+    post_page(Who.SHOP, "/shop/listings/import", listings.import_listings, listings.list_listings, LISTINGS_FILE),
+    get_page(Who.SHOP, "/shop/listing", listings.show_listing),
+    post_page(Who.SHOP, "/shop/listing", listings.change_listing, listings.show_listing),
     get_page(Who.SHOP, "/shop/settings", settings.show_settings),
     post_page(Who.SHOP, "/shop/settings", settings.change_settings, settings.show_settings),
     post_page(Who.SHOP, "/shop/settings/try", settings.try_webhook, settings.show_settings),

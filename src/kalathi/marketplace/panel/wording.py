@@ -23,6 +23,7 @@ from kalathi.marketplace.sandbox.checks import Severity
 from kalathi.marketplace.sandbox.checkup_report import NoticeKind, Verdict
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
 from kalathi.marketplace.sandbox.triggers import TriggerKind
+from kalathi.marketplace.shops.model import ListingSource
 from kalathi.marketplace.webhooks.answer import SENTENCES
 from kalathi.marketplace.webhooks.log import DeliveryState
 
@@ -229,6 +230,12 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "event": _EVENTS,
     "delivery_state": {str(state): name for state, name in DELIVERY_STATES.items()},
     "no_shop": {str(reason): name for reason, name in _NO_SHOP.items()},
+    "listing_source": {
+        ListingSource.OPERATOR: "operator",
+        ListingSource.PRODUCTS_API: "your system",
+        ListingSource.PAGE: "by hand",
+        ListingSource.CSV: "CSV file",
+    },
     "traffic": {"call": "Call of the shop", "webhook": "Webhook"},
     "outcome": _OUTCOMES,
     "send_error": SENTENCES,
@@ -274,6 +281,7 @@ DONE: Final[Mapping[str, str]] = {
     "trigger": "The webhook comes in a few seconds.",
     "received": "The goods are in the warehouse.",
     "listing": "The listing is saved.",
+    "listings": "The products of the file are saved.",
     "checkup": "The checkup has started.",
 }
 

@@ -37,6 +37,7 @@ def apply_batch(
     listings: Mapping[str, ListingInStock],
     variations: VariationsByListing,
     now: datetime,
+    source: ListingSource = ListingSource.PRODUCTS_API,
 ) -> Applied:
     """Apply a batch to the present listings and variations.
 
@@ -58,7 +59,7 @@ def apply_batch(
             continue
         before = {**variations.get(new.product_id, {}), **applied.variations.get(new.product_id, {})}
         results = _apply_variations(new, before, applied.variations, now)
-        applied.results.append(_apply_product(new, sequence, present, applied, results, now))
+        applied.results.append(_apply_product(new, sequence, present, applied, results, now, source))
     return applied
 
 
@@ -69,6 +70,7 @@ def _apply_product(
     applied: Applied,
     variations: list[VariationResult],
     now: datetime,
+    source: ListingSource,
 ) -> ProductResult:
     unit_price = _euros(new.price)
     listing = present.listing
@@ -80,7 +82,7 @@ def _apply_product(
             unit_price=unit_price,
             enabled=new.enabled,
             changed_at=athens(now),
-            changed_by=ListingSource.PRODUCTS_API,
+            changed_by=source,
         )
     applied.listings[new.product_id] = ListingInStock(replace(listing, batch=sequence), new.quantity)
     status = ProductStatus.NO_CHANGE if is_same else ProductStatus.SUCCESS

@@ -4,10 +4,11 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from kalathi.contract.products import ProductUpdate
+from kalathi.contract.products import MOST_PRODUCTS, ProductResult, ProductUpdate
 from kalathi.marketplace.kernel.clock import BusinessClock, to_millis
 from kalathi.marketplace.kernel.due import DueKind, DueRow, complete, plan
 from kalathi.marketplace.kernel.errors import refuse
@@ -20,7 +21,8 @@ from kalathi.marketplace.products.model import Batch, BatchContent
 from kalathi.marketplace.products.refusals import BatchNotFound
 from kalathi.marketplace.products.scanning import find_obstacle
 from kalathi.marketplace.shops import store as shops
-from kalathi.marketplace.shops.model import Shop
+from kalathi.marketplace.shops.model import ListingSource, Shop
+from kalathi.marketplace.shops.store import ListingInStock, StoredListing, VariationsByListing
 
 # An id has 24 hexadecimal digits (docs/contract.md#section-10).
 _ID_BYTES: Final = 12
@@ -69,6 +71,27 @@ class ProductBatches:
             raise refuse(BatchNotFound())
         return found
 
+    async def write(
+        self, shop_id: str, products: Sequence[ProductUpdate], source: ListingSource
+    ) -> list[ProductResult]:
+        """Change products at once, for a page. Batches that were accepted before do not change them any more."""
+        results: list[ProductResult] = []
+        for start in range(0, len(products), MOST_PRODUCTS):
+            some = tuple(products[start : start + MOST_PRODUCTS])
+            results += await self._database.run(partial(self._write, shop_id, some, source))
+        return results
+
+    def _write(
+        self, shop_id: str, products: tuple[ProductUpdate, ...], source: ListingSource, view: View
+    ) -> tuple[ChangeSet, list[ProductResult]]:
+        now = self._clock.now()
+        stored, listings, variations = _read_present(view, shop_id, products)
+        applied = apply_batch(products, store.next_sequence(view, shop_id, now), listings, variations, now, source)
+        changes = ChangeSet()
+        if applied.listings:
+            changes.add(*store.update_listings(shop_id, stored, applied))
+        return changes, applied.results
+
     async def execute(self, row: DueRow) -> None:
         """Write the products of a batch to the listings, as one change set with their results."""
 
@@ -78,10 +101,7 @@ class ProductBatches:
             if found is None or found.executed_at is not None:
                 return ChangeSet(complete(row)), None
             products = found.content.products
-            named = {new.product_id for new in products}
-            stored = shops.stored_listings(view, row.shop_id, named)
-            listings = {shop_uid: present.entry for shop_uid, present in stored.items()}
-            variations = shops.variations(view, row.shop_id, shops.find_varied(listings.values()))
+            stored, listings, variations = _read_present(view, row.shop_id, products)
             applied = apply_batch(products, found.sequence, listings, variations, now)
             changes = ChangeSet(complete(row), store.complete_batch(found, applied, now))
             changes.add(*store.update_listings(row.shop_id, stored, applied))
@@ -102,3 +122,17 @@ class ProductBatches:
 
     def _kept(self) -> timedelta:
         return timedelta(days=self._settings.product_batch_days)
+
+
+class _Present(NamedTuple):
+    """The stored listings of some products, the listings alone, and their variations."""
+
+    stored: dict[str, StoredListing]
+    listings: dict[str, ListingInStock]
+    variations: VariationsByListing
+
+
+def _read_present(view: View, shop_id: str, products: Sequence[ProductUpdate]) -> _Present:
+    stored = shops.stored_listings(view, shop_id, {new.product_id for new in products})
+    listings = {shop_uid: present.entry for shop_uid, present in stored.items()}
+    return _Present(stored, listings, shops.variations(view, shop_id, shops.find_varied(listings.values())))

@@ -47,3 +47,24 @@ class BatchNotFound(Refusal, frozen=True):
 
     CODE = ErrorCode.NOT_FOUND
     SENTENCE = "Batch not found."
+
+
+class BadListingsFile(Refusal, frozen=True):
+    """A file of listings that is not CSV in UTF-8 with the needed columns."""
+
+    SENTENCE = "The file must be CSV in UTF-8 with the columns shop_uid, price and quantity."
+
+
+class BadListingLine(Refusal, frozen=True):
+    """A line of such a file that cannot be read."""
+
+    line: int
+    SENTENCE = "Line {line}: shop_uid, price (such as 10,40), quantity (a whole number) or enabled (1 or 0) is wrong."
+
+
+class ListingFailed(Refusal, frozen=True):
+    """A product that could not be changed, and the reason."""
+
+    product: str
+    reason: str
+    SENTENCE = "{product}: {reason}"

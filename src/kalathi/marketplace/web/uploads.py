@@ -70,6 +70,12 @@ CREDIT_INVOICE_FILE: Final = FileField(
 )
 
 
+# A page takes it; its content is not one of an invoice's types.
+LISTINGS_FILE: Final = FileField(
+    ("listings_file",), "listings", ErrorCode.INVALID_PARAMETER, ErrorCode.INVALID_PARAMETER
+)
+
+
 async def read_upload(receive: Receive, content_type: bytes | None, field: FileField) -> Upload:
     """Read the file of a multipart body. Raises the field's two refusals, or UNREADABLE_BODY if the connection ends."""
     boundary = boundary_of(content_type)

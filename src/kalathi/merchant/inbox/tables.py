@@ -15,6 +15,8 @@ CREATE TABLE publications (
   is_confirmed INTEGER NOT NULL, published_at REAL, answer TEXT NOT NULL, waiting_price INTEGER, allowed_price INTEGER,
   gone_at REAL) WITHOUT ROWID;
 CREATE INDEX publications_unconfirmed ON publications (product_id) WHERE NOT is_confirmed;
+CREATE INDEX publications_failed ON publications (product_id)
+  WHERE answer NOT IN ('', 'success', 'no_change', 'in progress');
 CREATE INDEX publications_waiting ON publications (product_id) WHERE waiting_price IS NOT NULL;
 CREATE TABLE batches (batch_id TEXT PRIMARY KEY, tries INTEGER NOT NULL, not_before REAL NOT NULL) WITHOUT ROWID;
 """

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -14,10 +14,10 @@ from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.panel.entrance import SHOP_HOME
-from kalathi.marketplace.panel.forms import read_as
+from kalathi.marketplace.panel.forms import read_amount, read_as
 from kalathi.marketplace.panel.lists import locate_page, read_page
 from kalathi.marketplace.panel.pages import Answer, See, Shown
-from kalathi.marketplace.panel.refusals import NoSuchPage, NotANumber
+from kalathi.marketplace.panel.refusals import NoSuchPage
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import commands, store
 from kalathi.marketplace.shops.model import Listing, ListingSource, NewListing, NewLocation, NewShop, ShopChanges
@@ -134,7 +134,7 @@ async def put_listing(visit: Visit) -> Answer:
     shop_id, content = visit.parts["shop_id"], visit.form.nested()
     for name in ("unit_price", "commission_rate"):
         if name in content:
-            content[name] = _amount(content[name], name)
+            content[name] = read_amount(content[name], name)
     new = read_as(content, NewListing)
 
     def command(view: View) -> Any:
@@ -170,16 +170,6 @@ def change_listing(known: Listing, variations: Mapping[str, VariationInStock], n
     ]
     fresh = {name: getattr(new, name) for name in ("product_name", "unit_price", "commission_rate", "quantity")}
     return msgspec.convert(msgspec.to_builtins(kept, builtin_types=(Decimal,)) | fresh, NewListing)
-
-
-def _amount(text: str, name: str) -> Decimal:
-    """Read an amount as users write it. The last comma or point separates the decimals, others separate thousands.
-    Raises INVALID_PARAMETER."""
-    whole, point, cents = text.replace(" ", "").replace(",", ".").rpartition(".")
-    try:
-        return Decimal(f"{whole.replace('.', '')}{point}{cents}")
-    except InvalidOperation:
-        raise refuse(NotANumber(name)) from None
 
 
 def _production(visit: Visit) -> bool:
