@@ -30,6 +30,8 @@ async def _create_pages(place: BrowserSetup) -> tuple[Sequence[str], Sequence[st
         "/shop/warehouse",
         "/shop/warehouse/purchase-orders",
         "/shop/warehouse/suppliers",
+        "/shop/listings",
+        "/shop/listing?uid=KALATHI-STICK",
         "/shop/settings",
     )
     operators = (
