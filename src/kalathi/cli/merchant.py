@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kalathi.cli.merchant_feed import feed
 from kalathi.cli.merchant_options import MERCHANT_OPTIONS, MerchantOptions
 from kalathi.cli.merchant_overview import day, replay, reprint, settle, status
 from kalathi.cli.merchant_publishing import allow_price, render_rehearsal, stock
@@ -72,7 +73,7 @@ def merchant(context: click.Context, /, **given: Any) -> None:
         fail(f"cannot listen on {options.host}:{options.port} or use {options.data}: {error.strerror or error}.")
 
 
-for _command in (status, replay, settle, reprint, day, stock, allow_price):
+for _command in (status, replay, settle, reprint, day, stock, allow_price, feed):
     merchant.add_command(_command)
 
 
