@@ -35,6 +35,7 @@ from kalathi.marketplace.web.reply import ERRORS
 from kalathi.marketplace.web.uploads import FileField
 from kalathi.mcp_server.tools import TOOLS
 from kalathi.merchant import CallError, Client
+from kalathi.merchant.client.sync_products import Products
 from tests import exchanges
 
 ROOT: Final = Path(__file__).parents[1]
@@ -237,8 +238,17 @@ def mcp_tools() -> str:
 
 def client_calls() -> str:
     """The methods of the client, in the order in which they stand there."""
+    return _methods_of(Client)
+
+
+def client_products() -> str:
+    """The methods of `client.products`."""
+    return _methods_of(Products)
+
+
+def _methods_of(kind: type) -> str:
     rows = ["| method | purpose |", "|---|---|"]
-    for name, method in vars(Client).items():
+    for name, method in vars(kind).items():
         if not name.startswith("_") and callable(method):
             signature = inspect.signature(method)
             shown = signature.replace(parameters=list(signature.parameters.values())[1:])
@@ -285,6 +295,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "operators calls": lambda: calls(Access.OPERATOR),
     "links": lambda: calls(Access.PUBLIC, Access.MONITOR),
     "client calls": client_calls,
+    "client products": client_products,
     "client failures": client_failures,
     "settings": settings,
     "operations": operations,

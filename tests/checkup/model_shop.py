@@ -9,7 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 API = "/merchants/ecommerce"
+PRODUCTS = "/merchants/products"
 ACCEPT = "application/vnd.skroutz+json; version=3.0"
 CLOSED = {"cancelled", "expired", "rejected"}
 LEFT = {"dispatched", "delivered", "partially_delivered", "for_return", "returned", "partially_returned"}
@@ -48,17 +49,19 @@ def wait_a_while(seconds: float) -> None:
 class Client:
     """The merchants' API."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, products_token: str = "") -> None:
         self.url = url
         self.token = token
+        self.products_token = products_token
 
     def call(
         self, method: str, path: str, body: object = None, *, kind: str = "application/json", accept: str = ACCEPT
     ) -> Answer:
         """Make one call."""
         content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + API + path, content, method=method)
-        request.add_header("Authorization", f"Bearer {self.token}")
+        base, token = (PRODUCTS, self.products_token) if path.startswith("/batch") else (API, self.token)
+        request = urllib.request.Request(self.url + base + path, content, method=method)
+        request.add_header("Authorization", f"Bearer {token}")
         request.add_header("Accept", accept)
         request.add_header("Content-Type", kind)
         try:
@@ -98,6 +101,11 @@ class ModelShop:
         self.orders: list[ShopOrder] = []
         self.returns: dict[str, str] = {}
         self._lock = threading.Lock()
+        # Products whose number is not published yet, and the batches whose results are not read yet.
+        self._changed: dict[str, None] = {}
+        self._open_batches: list[str] = []
+        self._is_stopping = threading.Event()
+        self._publishing: threading.Thread | None = None
         self._code_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
 
     # Webhooks
@@ -209,13 +217,60 @@ class ModelShop:
                 uid = self.uid_of(line)
                 self.stock[uid] = self.stock.get(uid, 0) - line["quantity"]
                 mine.held[uid] = mine.held.get(uid, 0) + line["quantity"]
+        self.publish(mine.held)
 
     def release(self, mine: ShopOrder) -> None:
         """Put the pieces of an order back."""
         with self._lock:
-            for uid, quantity in mine.held.items():
+            released, mine.held = mine.held, {}
+            for uid, quantity in released.items():
                 self.stock[uid] += quantity
-            mine.held = {}
+        self.publish(released)
+
+    # Published stock
+
+    price = 1040
+    status_seconds = 0.2
+
+    def publish(self, uids: Iterable[str]) -> None:
+        """Have the numbers of these products published soon."""
+        if not self.client.products_token:
+            return
+        with self._lock:
+            self._changed.update(dict.fromkeys(uids))
+            if self._publishing is None:
+                self._publishing = threading.Thread(target=self._run_publishing, daemon=True)
+                self._publishing.start()
+
+    def _run_publishing(self) -> None:
+        while not self._is_stopping.wait(0.05):
+            with self._lock:
+                changed, self._changed = self._changed, {}
+            if changed and not self.send_batch(list(changed)):
+                with self._lock:
+                    self._changed = changed | self._changed
+                self._is_stopping.wait(self.scan_pause)
+            self._open_batches = [batch_id for batch_id in self._open_batches if not self.read_results(batch_id)]
+
+    scan_pause = 0.5
+
+    def send_batch(self, uids: list[str]) -> bool:
+        """Send the newest numbers. Return whether the marketplace has accepted them."""
+        answer = self.client.call("POST", "/batch", {"data": [self.entry_of(uid) for uid in uids]})
+        if answer.status == 200:
+            self._open_batches.append(answer.content["id"])
+        return answer.status == 200
+
+    def entry_of(self, uid: str) -> dict[str, Any]:
+        """Return a product as a batch has it."""
+        pieces = max(self.stock.get(uid, 0), 0)
+        return {"product_id": uid, "quantity": pieces, "enabled": True, "price": self.price}
+
+    def read_results(self, batch_id: str) -> bool:
+        """Read the status of a batch. Return whether it is completed."""
+        self._is_stopping.wait(self.status_seconds)
+        answer = self.client.call("GET", f"/batch/{batch_id}/status")
+        return answer.status == 200 and answer.content["status"] == "completed"
 
     # Answers
 
@@ -326,7 +381,10 @@ class ModelShop:
         return answer
 
     def stop(self) -> None:
-        """End the shop's own threads, if it has any."""
+        """End the shop's own threads."""
+        self._is_stopping.set()
+        if self._publishing is not None:
+            self._publishing.join(10)
 
 
 class Handler(BaseHTTPRequestHandler):

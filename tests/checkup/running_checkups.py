@@ -45,9 +45,10 @@ def run_checkup_of(server: Server, serve_shop: Serve, setting: Setting) -> Repor
     caller = Caller(server.url, server.operator_token)
     try:
         shop = create_shop(caller)
-        with serve_shop(Client(server.url, shop.token), stock) as url:
+        path = f"/marketplace/shops/{shop.id}"
+        token = caller.call("POST", f"{path}/products_token")["products_token"]
+        with serve_shop(Client(server.url, shop.token, token), stock) as url:
             urls = {"webhook_url": f"{url}/hook", "returns_webhook_url": f"{url}/returns"}
-            path = f"/marketplace/shops/{shop.id}"
             caller.call("PATCH", path, {**urls, "returns_webhook_enabled": True})
             return asyncio.run(_run(server, shop.id, f"{url}/probe", setting))
     finally:

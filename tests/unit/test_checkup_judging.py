@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from kalathi.checkup.evidence import Evidence, ProbeAnswer, Probed, are_tried, has_waiting_retry
-from kalathi.checkup.judging import MET, Miss, NotSeen, Outcome, judge
+from kalathi.checkup.judging import judge
+from kalathi.checkup.outcomes import MET, Miss, NotSeen, Outcome
 from kalathi.marketplace.sandbox.checks import Answered, AnyExpectation, Called, InShop, Reached, Sent, read_expectation
 
 ORDER = {"code": "261130-1", "state": "accepted", "line_items": [{"id": "L1"}], "courier_tracking_codes": ["B", "A"]}

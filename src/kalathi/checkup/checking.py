@@ -11,7 +11,8 @@ from kalathi.checkup import sentences
 from kalathi.checkup.cast import Cast, Ended, NotPossible, Terms
 from kalathi.checkup.evidence import Evidence, Probed, are_tried
 from kalathi.checkup.exchanges import show_exchanges
-from kalathi.checkup.judging import MET, Miss, NotSeen, Outcome, calls_of, judge
+from kalathi.checkup.judging import calls_of, judge
+from kalathi.checkup.outcomes import MET, Miss, NotSeen, Outcome
 from kalathi.checkup.probes import Probe, ProbeError
 from kalathi.checkup.products import overrides_of, products_of, rename_uid
 from kalathi.checkup.stage import Stage
@@ -22,6 +23,7 @@ from kalathi.marketplace.sandbox.checks import (
     Check,
     Claim,
     InShop,
+    Published,
     Reached,
     is_expectation,
     is_waited_for,
@@ -61,6 +63,7 @@ class RunningCheck:
         self._delay_seconds = sum(_delay_of(rule) for rule in faults_of(scenario))
         # Whether the shop had time to react to everything so far.
         self._is_quiet = True
+        self._began_at = ""
         self.cast = cast or Cast()
         # The pieces of the products before the first step, by their uids in this run.
         self.stock: Mapping[str, int] = {}
@@ -70,6 +73,7 @@ class RunningCheck:
 
     async def begin(self) -> None:
         """Read the stock, and place the order. Raises OperatorError, ProbeError."""
+        self._began_at = await self._stage.now()
         self.stock = await self._read_stock()
         await self._play(0, 0)
 
@@ -196,6 +200,10 @@ class RunningCheck:
         evidence = await self._stage.gather(code, is_return=is_return, has_subject=code != self.cast.forged)
         if isinstance(expectation, InShop) and self._probe is not None:
             return evidence._replace(probed=await self._ask_probe(self._probe, code))
+        if isinstance(expectation, Published):
+            batches = await self._stage.list_batches(self._began_at)
+            names = {expectation.product: rename_uid(self._scenario, self._seed, expectation.product)}
+            return evidence._replace(batches=batches, names=names)
         return evidence
 
     def _note_contact(self, evidence: Evidence) -> None:
@@ -207,7 +215,8 @@ class RunningCheck:
         """Wait until the shop is idle, before judging that an event did not happen."""
         is_limit = isinstance(expectation, Called) and expectation.most is not None
         is_probed = isinstance(expectation, InShop) and self._probe is not None
-        if is_limit or is_probed:
+        is_of_batches = isinstance(expectation, Published) and expectation.most_repeats is not None
+        if is_limit or is_probed or is_of_batches:
             await self._stage.settle(self.cast.list_codes())
             await self._be_quiet()
 

@@ -32,6 +32,8 @@ class Evidence(NamedTuple):
 
     `subject` is its order or return as on the wire; empty for a forged order. `webhooks` are those of the delivery log
     with their attempts, and `calls` those of the request log, both oldest first. `probed` is None without a probe.
+    `batches` are the shop's calls of the Products API since the check began, oldest first. `names` are the products'
+    uids in this run, by their uids in the scenario.
     """
 
     code: str
@@ -39,6 +41,8 @@ class Evidence(NamedTuple):
     webhooks: Sequence[Mapping[str, Any]]
     calls: Sequence[Mapping[str, Any]]
     probed: Probed | None = None
+    batches: Sequence[Mapping[str, Any]] = ()
+    names: Mapping[str, str] = {}
 
     @property
     def state(self) -> str:

@@ -3,38 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from kalathi.checkup import sentences
 from kalathi.checkup.evidence import Evidence, Probed
+from kalathi.checkup.judging_products import judge_published
+from kalathi.checkup.outcomes import MET, Miss, NotSeen, Outcome
 from kalathi.marketplace.kernel.errors import DomainError
-from kalathi.marketplace.sandbox.checks import Answered, AnyExpectation, Called, InShop, Reached, Sent
-from kalathi.marketplace.sandbox.checkup_report import Text
+from kalathi.marketplace.sandbox.checks import Answered, AnyExpectation, Called, InShop, Published, Reached, Sent
 from kalathi.marketplace.sandbox.scenario import resolve, value_at
 
 _CENT: Final = 0.005
 _NOT_SENT: Final = "not_sent"
-
-
-class Miss(NamedTuple):
-    """An expectation that is not met: the expected and the seen, and the webhooks and calls that show it."""
-
-    expected: Text
-    seen: Text
-    webhooks: tuple[Mapping[str, Any], ...] = ()
-    calls: tuple[Mapping[str, Any], ...] = ()
-
-
-class NotSeen(NamedTuple):
-    """An expectation that cannot be judged, with the reason."""
-
-    reason: Text
-
-
-Outcome = tuple[Miss, ...] | NotSeen
-MET: Final[Outcome] = ()
 
 
 def judge(expectation: AnyExpectation, evidence: Evidence, waited_seconds: float = 0.0) -> Outcome:
@@ -54,6 +36,8 @@ def judge(expectation: AnyExpectation, evidence: Evidence, waited_seconds: float
             return tuple(_judge_bodies(expectation, evidence))
         case InShop():
             return _judge_shop(expectation, evidence)
+        case Published():
+            return judge_published(expectation, evidence, waited_seconds)
 
 
 def _judge_answers(expectation: Answered, evidence: Evidence) -> Iterator[Miss]:

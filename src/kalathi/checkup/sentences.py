@@ -143,6 +143,72 @@ def shop_answered_otherwise(state: str, reason: str, scarce: Sequence[str]) -> T
     return Text(f"the order is {state}{shown}{english}", f"η παραγγελία είναι {state}{shown}{greek}")
 
 
+def price_expected(product: str, cents: int) -> Text:
+    """Return the expectation of a published product."""
+    return Text(
+        f"a batch with {product} and the price {cents} (whole cents) is accepted",
+        f"γίνεται δεκτή ενημέρωση με το {product} και τιμή {cents} (ακέραια λεπτά)",
+    )
+
+
+def price_seen(price: object, cents: int) -> Text:
+    """Return the price of an accepted batch."""
+    if price == cents // 100:
+        return Text(f"the price is {price}, which is in euros", f"η τιμή είναι {price}, δηλαδή σε ευρώ")
+    return Text(f"the price is {price}", f"η τιμή είναι {price}")
+
+
+def product_not_named(batches: int) -> Text:
+    """Return the finding that no batch has the product."""
+    if not batches:
+        return Text("no batch was sent", "δεν στάλθηκε καμία ενημέρωση")
+    return Text(f"none of the {batches} batches names it", f"καμία από τις {batches} ενημερώσεις δεν το περιέχει")
+
+
+def batch_refused(status: object, messages: Sequence[str]) -> Text:
+    """Return the answer to the last batch with the product."""
+    reason = f": {'; '.join(messages[:3])}" if messages else ""
+    return Text(f"the batch was answered with {status}{reason}", f"η ενημέρωση πήρε απάντηση {status}{reason}")
+
+
+def repeats_expected(most: int) -> Text:
+    """Return the expectation of few equal batches."""
+    return Text(
+        f"at most {most} batches repeat the one before them",
+        f"το πολύ {most} ενημερώσεις επαναλαμβάνουν την προηγούμενη",
+    )
+
+
+def repeats_seen(count: int) -> Text:
+    """Return the number of equal batches."""
+    return Text(f"{count} did", f"την επανέλαβαν {count}")
+
+
+def results_not_read(batch_id: str) -> Text:
+    """Return the finding that the status of a batch was not read."""
+    return Text(
+        f"the status of batch {batch_id} was never read", f"κανείς δεν διάβασε το αποτέλεσμα της ενημέρωσης {batch_id}"
+    )
+
+
+def batch_may_follow(seconds: float) -> Text:
+    """Return the reason why a check after a scan cannot be judged yet."""
+    return Text(
+        f"No batch has followed the scan yet. It may come later: repeat with --patience {seconds:g}.",
+        f"Μετά την ανάγνωση του XML δεν ήρθε ακόμη ενημέρωση. Μπορεί να έρθει αργότερα: επαναλάβετε με --patience"
+        f" {seconds:g}.",
+    )
+
+
+RESULTS_READ = Text("the status of each batch is read", "το σύστημα διαβάζει το αποτέλεσμα κάθε ενημέρωσης")
+BATCH_FOLLOWS = Text(
+    "after the scan, a batch with the newest number is accepted",
+    "μετά την ανάγνωση του XML γίνεται δεκτή ενημέρωση με τον νεότερο αριθμό",
+)
+NO_BATCH_FOLLOWED = Text("none was sent", "δεν στάλθηκε καμία")
+NO_BATCH_DURING_SCAN = Text(
+    "No batch was sent while the feed was scanned.", "Δεν στάλθηκε ενημέρωση όσο διαβαζόταν το XML."
+)
 NO_PROBE = Text(
     "Only the shop's own system shows this: give a probe (--probe).",
     "Αυτό φαίνεται μόνο στο σύστημα του καταστήματος: δώστε ένα probe (--probe).",

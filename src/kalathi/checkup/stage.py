@@ -10,6 +10,7 @@ from urllib.parse import quote
 from msgspec import to_builtins
 
 from kalathi.checkup.evidence import Evidence, has_waiting_retry
+from kalathi.checkup.judging_products import BATCH_CALLS
 from kalathi.marketplace.sandbox.faults import FaultRule
 from kalathi.operator_calls import OperatorError, are_settled
 from kalathi.simulation.operator import OperatorClient
@@ -172,6 +173,14 @@ class Stage:
             answer = await self.operator.call("GET", "/marketplace/requests", query=query)
             found |= {call["id"]: call for call in answer["requests"]}
         return sorted(found.values(), key=lambda call: str(call["real_at"]))
+
+    async def list_batches(self, since: str) -> list[dict[str, Any]]:
+        """Return the shop's calls of the Products API since a business time, oldest first."""
+        found: list[dict[str, Any]] = []
+        for call in BATCH_CALLS:
+            query = {"since": since, "per": 100, "shop_id": self.shop_id, "call": call}
+            found += (await self.operator.call("GET", "/marketplace/requests", query=query))["requests"]
+        return sorted(found, key=lambda call: str(call["real_at"]))
 
     async def now(self) -> str:
         """Return business time."""

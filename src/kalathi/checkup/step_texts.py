@@ -8,6 +8,7 @@ from kalathi.marketplace.sandbox.checks import (
     AnyExpectation,
     Called,
     InShop,
+    Published,
     Reached,
     Sent,
     is_expectation,
@@ -85,6 +86,11 @@ def _say_expectation(expectation: AnyExpectation) -> Text:
             )
         case InShop():
             return _say_shop(expectation)
+        case Published():
+            return Text(
+                "You published the stock and the price of the product.",
+                "Ενημερώσατε το απόθεμα και την τιμή του προϊόντος.",
+            )
 
 
 def _say_calls(expectation: Called) -> Text:

@@ -122,7 +122,26 @@ class InShop(Expectation, frozen=True, kw_only=True, tag="shop"):
     customer: str | None = None
 
 
-AnyExpectation = Answered | Reached | Called | Sent | InShop
+class Published(Expectation, frozen=True, kw_only=True, tag="published"):
+    """The shop's system has published the stock and the price of a product (docs/contract.md#section-10).
+
+    `price` is in cents. At most `most_repeats` batches follow an accepted one with the same content. With
+    `reads_results`, the status of each batch is read after it is accepted. `during_scan`: a batch was refused because
+    of the scan. With `after_scan`, an accepted batch follows the refused ones, which have pauses of `pause_seconds`;
+    without one, the check can only be judged after `within_seconds`.
+    """
+
+    product: str
+    price: int
+    most_repeats: int | None = None
+    reads_results: bool = False
+    during_scan: bool = False
+    after_scan: bool = False
+    pause_seconds: float = 0.0
+    within_seconds: float = 90.0
+
+
+AnyExpectation = Answered | Reached | Called | Sent | InShop | Published
 
 # The steps that a shop's integration does itself. In a check they are waited for, unless they name who does them.
 SHOP_STEPS: Final = frozenset(
