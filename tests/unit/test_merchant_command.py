@@ -81,6 +81,14 @@ def test_a_missing_flag_is_reported_with_what_to_do(flags: list[str], told: str)
         (["--stock", "stock.csv", "--secrets", " , "], "--secrets names no secret"),
         (["--stock", "stock.csv", "--stock-encoding", "undefined"], "--stock-encoding undefined: no such encoding"),
         (["--stock", "stock.csv", "--approve-returns", "moods"], "moods is no reason"),
+        (["--stock", "stock.csv", "--publish-stock"], "needs the token of the Products API"),
+        (["--stock", "stock.csv", "--products-token", "p"], "is for --publish-stock; give that as well"),
+        (["--stock", "stock.csv", "--products-token-file", "p"], "is for --publish-stock; give that as well"),
+        (["--stock", "warehouse", "--publish-stock", "--products-token", "p"], "in its own warehouse itself"),
+        (
+            ["--stock", "stock.csv", "--publish-stock", "--products-token-file", "missing"],
+            "cannot read the token from missing",
+        ),
     ],
 )
 def test_an_invalid_setting_stops_the_start(tmp_path: Path, flags: list[str], told: str) -> None:
@@ -96,7 +104,18 @@ def test_an_invalid_setting_stops_the_start(tmp_path: Path, flags: list[str], to
     assert "hidden-token" not in result.output
 
 
-@pytest.mark.parametrize("command", [["status"], ["replay", "--all"], ["settle", "o1"], ["reprint", "o1"], ["day"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["replay", "--all"],
+        ["settle", "o1"],
+        ["reprint", "o1"],
+        ["day"],
+        ["stock"],
+        ["allow-price", "A"],
+    ],
+)
 def test_a_missing_inbox_is_reported_and_not_created(tmp_path: Path, command: list[str]) -> None:
     result = CliRunner().invoke(main, ["merchant", *command, "--data", str(tmp_path / "nowhere")])
     assert result.exit_code == 1
