@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 IN_TURN = --dist load --maxschedchunk 1
 CROWD = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 # These tests create their own databases, so a second run on PostgreSQL would test nothing new.
-WITHOUT_THE_MARKETPLACES_DATABASE := tests/virtual/test_simulation.py tests/virtual/test_connector_memory.py
+WITHOUT_THE_MARKETPLACES_DATABASE := tests/virtual/test_simulation.py tests/virtual/test_connector_memory.py tests/virtual/test_publishing_size.py
 
 AT_MOST_TEN_MINUTES = $(shell command -v timeout > /dev/null && echo timeout 600)
 # What `make attack` runs beside tests/attack: hostile connections, forms, receivers, addresses and pages.
@@ -85,9 +85,12 @@ test: browser check
 
 chaos: .venv/made-dev
 	KALATHI_TEST_KILLS=300 KALATHI_TEST_ORDERS=20000 KALATHI_TEST_DELIVERIES=1000000 \
-	  KALATHI_TEST_CONNECTOR_ORDERS=5000 KALATHI_TEST_EVENTS=100000 KALATHI_TEST_RACES=50000 $(BIN)/pytest -q -s --timeout 7200 \
+	  KALATHI_TEST_CONNECTOR_ORDERS=5000 KALATHI_TEST_EVENTS=100000 KALATHI_TEST_RACES=50000 \
+	  KALATHI_TEST_PUBLISHING_EVENTS=1500 KALATHI_TEST_PUBLISHING_SEEDS=4 KALATHI_TEST_PUBLISHING_PRODUCTS=100000 \
+	  $(BIN)/pytest -q -s --timeout 7200 \
 	  tests/e2e/test_crash.py tests/virtual/test_days.py tests/virtual/test_simulation.py \
-	  tests/virtual/test_connector_days.py tests/virtual/test_connector_memory.py tests/exhaustive/test_races.py
+	  tests/virtual/test_connector_days.py tests/virtual/test_connector_memory.py \
+	  tests/virtual/test_publishing_days.py tests/virtual/test_publishing_size.py tests/exhaustive/test_races.py
 
 attack: .venv/made-dev
 	KALATHI_ATTACK_EXAMPLES=500 $(AT_MOST_TEN_MINUTES) $(BIN)/pytest -q -n $(CROWD) $(IN_TURN) tests/attack $(HOSTILE)

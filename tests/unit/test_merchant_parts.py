@@ -144,7 +144,7 @@ def test_an_inbox_of_the_previous_version_is_upgraded_without_loss(tmp_path: Pat
     with closing(sqlite3.connect(path)) as database, database:
         tables = list(database.execute("SELECT sql FROM sqlite_schema ORDER BY name"))
         database.execute("ALTER TABLE reservations DROP COLUMN shown_until")
-        for table in ("publications", "batches"):
+        for table in ("publications", "batches", "moved"):
             database.execute(f"DROP TABLE {table}")
         database.execute("PRAGMA user_version = 3")
     with pytest.raises(InboxVersionError, match="First start the connector"):

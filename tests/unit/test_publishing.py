@@ -146,7 +146,49 @@ def test_the_price_of_a_size_waits_alone() -> None:
 def test_a_product_that_is_gone_has_no_pieces_and_its_earlier_price() -> None:
     size = VariationUpdate(variation_id="A-38", quantity=5, enabled=True, price=1040)
     before = _published(1040, variations=[size])
-    gone = make_gone_target("A", Published(update=before))
+    gone = make_gone_target(Published(update=before), USUAL)
     assert gone is not None
     assert gone.update == replace(before, quantity=0, variations=[replace(size, quantity=0)])
-    assert make_gone_target("A", Published()) is None
+    off = make_gone_target(Published(update=before), StockPolicy(disable_at_zero=True))
+    assert off is not None
+    assert not off.update.enabled
+    assert make_gone_target(Published(), USUAL) is None
+
+
+def test_a_variation_that_is_gone_is_published_once_without_pieces() -> None:
+    shelf = Shelf(pieces={"A-38": 7}, prices={"A-38": Decimal("10.40")}, products={"A-38": "A"})
+    sizes = [VariationUpdate(variation_id=uid, quantity=7, enabled=True, price=1040) for uid in ("A-38", "A-39")]
+    first = make_target("A", ("A-38",), shelf, {}, USUAL, Published(update=_published(1040, variations=sizes)))
+    assert isinstance(first, Target)
+    assert first.update.quantity == 7
+    assert first.update.variations == [sizes[0], replace(sizes[1], quantity=0)]
+    second = make_target("A", ("A-38",), shelf, {}, USUAL, Published(update=first.update))
+    assert isinstance(second, Target)
+    assert second.update.variations == [sizes[0]]
+
+
+def test_a_product_that_loses_all_its_variations_takes_their_pieces_with_them() -> None:
+    size = VariationUpdate(variation_id="A-38", quantity=7, enabled=True, price=1040)
+    target = _target(SHELF, update=_published(1040, variations=[size]))
+    assert target.update.variations == [replace(size, quantity=0)]
+    assert _target(SHELF, update=target.update).update.variations is UNSET
+
+
+@pytest.mark.parametrize("uid", ["A-38", "A-39"])
+def test_an_unreadable_variation_blocks_its_product_even_if_its_row_does_not_name_the_product(uid: str) -> None:
+    sizes = [VariationUpdate(variation_id=name, quantity=7, enabled=True, price=1040) for name in ("A-38", "A-39")]
+    shelf = Shelf(
+        pieces={"A-40": 1}, prices={"A-40": Decimal(10)}, products={"A-40": "A"}, unreadable={uid: "half a line"}
+    )
+    found = make_target("A", ("A-40",), shelf, {}, USUAL, Published(update=_published(1040, variations=sizes)))
+    assert found == Blocked("A", Obstacle.UNREADABLE, "half a line")
+
+
+def test_a_price_that_falls_waits_even_if_variations_appear_or_go() -> None:
+    shelf = Shelf(pieces={"A-38": 1}, prices={"A-38": Decimal("0.50")}, products={"A-38": "A"})
+    appeared = make_target("A", ("A-38",), shelf, {}, USUAL, Published(update=_published(5000)))
+    assert isinstance(appeared, Target)
+    assert (appeared.update.price, appeared.waiting_price) == (5000, 50)
+    size = VariationUpdate(variation_id="A-38", quantity=0, enabled=True, price=5000)
+    gone = _target(Shelf(pieces={"A": 1}, prices={"A": Decimal("0.50")}), update=_published(5000, variations=[size]))
+    assert (gone.update.price, gone.waiting_price) == (5000, 50)

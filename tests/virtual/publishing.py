@@ -16,6 +16,7 @@ from kalathi.merchant.inbox import Inbox
 from kalathi.merchant.inbox.reservations import Claim
 from kalathi.merchant.metrics import ConnectorMetrics
 from kalathi.merchant.policy import StockPolicy
+from kalathi.merchant.promises import Promises
 from kalathi.merchant.stock import Shelf
 from kalathi.merchant.stock_publisher import StockPublisher
 from kalathi.merchant.stock_reader import StockReader
@@ -74,7 +75,9 @@ class Publishing:
             metrics=ConnectorMetrics(self.clock),
             clock=self.clock,
         )
-        self.publisher = StockPublisher(self.context, StockReader(self.context, self.stock), self.policy)
+        self.promises = Promises(self.inbox.publications)
+        self.publisher = StockPublisher(self.context, StockReader(self.context, self.stock), self.policy, self.promises)
+        self.publisher.begin()
 
     def clock(self) -> float:
         """Seconds since 1970."""

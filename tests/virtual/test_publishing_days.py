@@ -59,6 +59,8 @@ class Trade(FakeNetwork):
         self.departed: list[tuple[float, str, int]] = []
         self.seconds = NOON.timestamp()
         self.fed_at = 0.0
+        # The numbers of a scan that is not over.
+        self.feed: list[dict[str, object]] = []
         self.counts: Counter[str] = Counter()
         self.accepted: dict[str, str] = {}
         self.deadly = False
@@ -166,26 +168,31 @@ class Trade(FakeNetwork):
         self.seconds += seconds
         await self.market.advance(seconds)
         local = datetime.fromtimestamp(self.seconds, ATHENS)
-        if local.hour >= 8 and local.minute >= SCAN_MINUTES and self.seconds - self.fed_at >= 3300:
-            await self.read_feed()
+        if local.hour >= 8 and self.seconds - self.fed_at >= 3300:
+            if local.minute < SCAN_MINUTES:
+                self.feed = self.feed or self._write_feed()
+            else:
+                await self.read_feed()
         self.write()
         await self.work()
         await self._note_answers()
 
     async def read_feed(self) -> None:
-        """The marketplace reads the shop's feed, which has the same numbers as the publisher would send."""
+        """The marketplace reads the shop's feed, and has its numbers some minutes later, when the scan is over. So they
+        replace newer ones that the shop has published."""
         self.fed_at = self.seconds
-        if self.publishes and self.deadly:
-            return
+        await self.market.operate("PUT", f"/marketplace/shops/{self.shop.id}/listings", self.feed or self._write_feed())
+        self.feed = []
+
+    def _write_feed(self) -> list[dict[str, object]]:
         held = self.inbox.reservations.pieces()
         lines = (self.folder / "stock.csv").read_text("utf-8").splitlines()[1:]
         pieces = {uid: int(number) for uid, number, _ in (line.split(",") for line in lines)}
-        listings = [
+        return [
             {"shop_uid": uid, "product_name": uid, "unit_price": 10, "commission_rate": 8}
             | {"quantity": max(pieces[uid] - held.get(uid, 0), 0)}
             for uid in PRODUCTS
         ]
-        await self.market.operate("PUT", f"/marketplace/shops/{self.shop.id}/listings", listings)
 
     async def _note_answers(self) -> None:
         for code in [code for code, uid in self.accepted.items() if uid.startswith("?")]:
@@ -204,6 +211,8 @@ class Trade(FakeNetwork):
             await self._buy(uid)
         elif what < 0.85:
             self._sell(uid)
+        elif what < 0.88:
+            await self._cancel(uid)
         elif what < 0.95:
             self.shelf[uid] += pieces
             self.write()
@@ -221,6 +230,13 @@ class Trade(FakeNetwork):
             self.counts["orders"] += 1
             # The question mark stands for an order that is not answered yet.
             self.accepted[answer.json["orders"][0]["code"]] = f"?{uid}"
+
+    async def _cancel(self, uid: str) -> None:
+        """A customer cancels an order of this product."""
+        for code in [code for code, name in self.accepted.items() if name == uid][:1]:
+            await self.market.operate("POST", f"/marketplace/orders/{code}/cancel", {})
+            self.counts["cancelled by customers"] += 1
+            del self.accepted[code]
 
     def _sell(self, uid: str) -> None:
         """Sell a piece over the counter, if one is there that no order holds. The file no longer counts pieces that the

@@ -32,6 +32,7 @@ from kalathi.merchant.order_steps import OrderSteps
 from kalathi.merchant.pauses import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from kalathi.merchant.policy import Policy
 from kalathi.merchant.printing import FolderPrinter
+from kalathi.merchant.promises import Promises
 from kalathi.merchant.reconciling import reconcile
 from kalathi.merchant.setup_notices import SetupNotices
 from kalathi.merchant.stock import Stock
@@ -87,15 +88,19 @@ class Connector:
         policy = policy or Policy()
         self._inbox = inbox
         self._stock = StockReader(self._context, stock)
-        self._steps = OrderSteps(self._context, self._stock, Labels(self._context, printer), policy)
+        publishes = publishes_stock and not self._context.habits.dry_run
+        promises = Promises(inbox.publications) if publishes else None
+        self._steps = OrderSteps(self._context, self._stock, Labels(self._context, printer), policy, promises)
         self._setup = SetupNotices(inbox.notices, tell, clock)
         self._hands_over = recipient is not None
         self._jobs = SubjectJobs(self._context, self._steps, self._setup, policy.returns, hands_over=self._hands_over)
         self._handovers = HandoverSteps(self._context, recipient, self._stock) if recipient is not None else None
-        publishes = publishes_stock and not self._context.habits.dry_run
-        self.publisher = StockPublisher(self._context, self._stock, policy.stock) if publishes else None
+        self.publisher = (
+            None if promises is None else StockPublisher(self._context, self._stock, policy.stock, promises)
+        )
         self._awake = asyncio.Event()
         self._reconcile_at = 0.0
+        self._has_reconciled = False
         self._worked_at = self._looked_after_at = clock()
 
     def seconds_since_round(self) -> float:
@@ -154,6 +159,9 @@ class Connector:
             while True:
                 self._begin(in_hand)
                 if not in_hand:
+                    if self.publisher is not None and self._has_reconciled:
+                        # Every open order was fetched now, so its pieces are known.
+                        self.publisher.begin()
                     return
                 waking = asyncio.create_task(self._awake.wait())
                 try:
@@ -221,6 +229,7 @@ class Connector:
             self._jobs.note_failure(error)
             _log.warning("reconciliation_failed", error=str(error))
         else:
+            self._has_reconciled = True
             if found.has_lists:
                 self._setup.note_answer()
             self._setup.compare_clocks(self._context.client.marketplace_time)

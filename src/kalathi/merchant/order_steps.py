@@ -25,6 +25,7 @@ from kalathi.merchant.inbox.notices import label_topic
 from kalathi.merchant.inbox.subjects import HAS_LEFT
 from kalathi.merchant.labels import Labels
 from kalathi.merchant.policy import Policy
+from kalathi.merchant.promises import Promises
 from kalathi.merchant.sentences import describe_answer, would_answer
 from kalathi.merchant.stock import Shelf
 from kalathi.merchant.stock_reader import StockReader
@@ -36,13 +37,17 @@ _NOT_SENT: Final = frozenset({OrderState.CANCELLED, OrderState.REJECTED, OrderSt
 class OrderSteps:
     """Run steps. Each step is recorded in the inbox before and after, and can be repeated."""
 
-    def __init__(self, context: Context, stock: StockReader, labels: Labels, policy: Policy) -> None:
+    def __init__(
+        self, context: Context, stock: StockReader, labels: Labels, policy: Policy, promises: Promises | None = None
+    ) -> None:
+        """`promises`: the pieces of open orders, if stock is published."""
         self._context = context
         self._subjects = context.inbox.subjects
         self._reservations = context.inbox.reservations
         self._stock = stock
         self._labels = labels
         self._policy = policy
+        self._promises = promises
 
     async def advance(self, reading: OrderReading) -> tuple[OrderReading, str]:
         """Run the order's next step. Return the order after it, and a sentence if the order needs a person."""
@@ -50,9 +55,11 @@ class OrderSteps:
         if order.state in HAS_LEFT or order.state in _NOT_SENT:
             # One of its labels is on the parcel, or none is needed.
             self._context.inbox.notices.settle(label_topic(order.code))
+        self._note_promise(order)
         if order.state == OrderState.OPEN:
             note, reading = await self._answer(reading)
             order = reading.order
+            self._note_promise(order)
         if order.state == OrderState.OPEN:
             return reading, note
         if order.state == OrderState.ACCEPTED:
@@ -69,6 +76,11 @@ class OrderSteps:
         else:
             note = f'its state "{order.state}" is unknown to this version: check what it means for this order'
         return reading, note
+
+    def _note_promise(self, order: Order) -> None:
+        if self._promises is not None:
+            has_ended = order.state in _NOT_SENT and not self._subjects.has_left(order.code)
+            self._promises.note(order, has_ended=has_ended)
 
     def hold(self, order: Order) -> None:
         """Reserve the pieces of an order that the shop sends itself."""
@@ -103,6 +115,8 @@ class OrderSteps:
         if isinstance(decision, Accept):
             # Reserve before the call, so that no other order gets the pieces if the connector crashes in between.
             self._reservations.reserve(order.code, claims(order))
+            if self._promises is not None:
+                self._promises.keep(order.code)
         present = await self._read_after(order, self._call(order, decision))
         wanted = OrderState.ACCEPTED if isinstance(decision, Accept) else OrderState.REJECTED
         if present.order.state == OrderState.OPEN:

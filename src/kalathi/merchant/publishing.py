@@ -1,7 +1,8 @@
 """The stock and the prices that a shop publishes (docs/contract.md#section-10), pure.
 
-The published number is the one by which orders are accepted: the pieces of the source, minus the pieces that orders
-hold, minus a buffer. A product with an unreadable number, or without a price, is not published.
+The published number is the number by which orders are accepted, minus a buffer: the pieces of the source, minus the
+pieces that orders hold. Open orders count too: the marketplace has already promised their pieces. A product with an
+unreadable number, or without a price, is not published.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,11 +43,13 @@ class Count(NamedTuple):
 
 class Target(NamedTuple):
     """The values that a product should have at the marketplace, and the count behind its number. `waiting_price` is a
-    price in cents that waits for a person, because it falls by too much; the update has the earlier one."""
+    price in cents that waits for a person, because it falls by too much; the update has the earlier one.
+    `allowed_price` is the lowest price that a person had allowed when the target was made."""
 
     update: ProductUpdate
     counted: Count
     waiting_price: int | None = None
+    allowed_price: int | None = None
 
 
 class Blocked(NamedTuple):
@@ -96,7 +99,10 @@ def make_target(
 
     While a price waits for a person, the number of pieces is published with the earlier price.
     """
-    unreadable = next((shelf.unreadable[uid] for uid in (*uids, product_id) if uid in shelf.unreadable), None)
+    earlier = _variations_of(published.update)
+    # A row that cannot be read may not show of which product it is, so the published variations count too.
+    every = (*uids, product_id, *earlier)
+    unreadable = next((shelf.unreadable[uid] for uid in every if uid in shelf.unreadable), None)
     if unreadable is not None:
         return Blocked(product_id, Obstacle.UNREADABLE, unreadable)
     prices: dict[str, int] = {}
@@ -118,27 +124,45 @@ def make_target(
             price=guarded.by_uid[uid],
         )
         for uid in uids
+        if uids != (product_id,)
     ]
+    variations += _list_gone_variations(earlier, uids, policy)
     update = ProductUpdate(
         product_id=product_id,
         quantity=min(free, _LARGEST_QUANTITY),
         enabled=_is_on(free, policy),
         price=min(guarded.by_uid.values()),
-        variations=UNSET if uids == (product_id,) else variations,
+        variations=variations or UNSET,
     )
-    return Target(update, _add_counts(counts.values(), unassigned), guarded.waiting)
+    return Target(update, _add_counts(counts.values(), unassigned), guarded.waiting, published.allowed_price)
 
 
-def make_gone_target(product_id: str, published: Published) -> Target | None:
+def _list_gone_variations(
+    earlier: Mapping[str, VariationUpdate], uids: tuple[str, ...], policy: StockPolicy
+) -> list[VariationUpdate]:
+    """Return the variations that the source no longer names. They are published once more, without pieces."""
+    gone = [variation for uid, variation in earlier.items() if uid not in uids and variation.quantity]
+    return [replace(variation, quantity=0, enabled=_is_on(0, policy)) for variation in gone]
+
+
+def make_gone_target(published: Published, policy: StockPolicy) -> Target | None:
     """Return the target of a published product that the source no longer names: no pieces, with the earlier price. None
     if it was never published."""
     before = published.update
     if before is None:
         return None
+    is_on = _is_on(0, policy)
     variations = before.variations
     if variations is not UNSET:
-        variations = [replace(variation, quantity=0) for variation in variations]
-    return Target(replace(before, quantity=0, variations=variations), Count(0, 0, 0))
+        variations = [replace(variation, quantity=0, enabled=is_on) for variation in variations]
+    update = replace(before, quantity=0, enabled=is_on, variations=variations)
+    return Target(update, Count(0, 0, 0), allowed_price=published.allowed_price)
+
+
+def _variations_of(update: ProductUpdate | None) -> dict[str, VariationUpdate]:
+    if update is None or update.variations is UNSET:
+        return {}
+    return {variation.variation_id: variation for variation in update.variations}
 
 
 def _add_counts(counts: Iterable[Count], unassigned: int) -> Count:
@@ -155,12 +179,14 @@ class _Prices(NamedTuple):
 
 
 def _guard_prices(prices: Mapping[str, int], product_id: str, published: Published, policy: StockPolicy) -> _Prices:
-    """Keep the earlier price of each product or variation whose price falls by more than allowed."""
+    """Keep the earlier price of each product or variation whose price falls by more than allowed. A new variation is
+    compared with the price of its product, and so is a product that no longer has variations."""
     before = _prices_of(published.update)
+    of_product = None if published.update is None else published.update.price
     guarded = dict(prices)
     waiting = []
     for uid, price in prices.items():
-        earlier = before.get(uid, price)
+        earlier = before.get(uid, price if of_product is None else of_product)
         is_allowed = published.allowed_price is not None and price >= published.allowed_price
         if price < earlier * (1 - policy.largest_price_fall) and not is_allowed:
             guarded[uid] = earlier

@@ -5,12 +5,16 @@ hold, because a shop may have a hundred thousand products and an order has two.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeVar
+
+from msgspec import UNSET
 
 from kalathi.merchant.context import Context
 from kalathi.merchant.inbox.publications import Publication
 from kalathi.merchant.policy import StockPolicy
+from kalathi.merchant.promises import Promises
 from kalathi.merchant.publishing import (
     NOT_PUBLISHED,
     Blocked,
@@ -27,6 +31,8 @@ T = TypeVar("T")
 _AT_ONCE: Final = 1000
 # A product may be missing because the file is incomplete. After this time the source no longer has it.
 _GONE_SECONDS: Final = 3600.0
+# A product that comes back within this time is compared with its earlier price.
+_FORGOTTEN_SECONDS: Final = 30 * 86_400.0
 # Every product is compared this often, even if nothing has changed.
 _COMPARE_ALL_SECONDS: Final = 3600.0
 
@@ -34,18 +40,19 @@ _COMPARE_ALL_SECONDS: Final = 3600.0
 class StockDifferences:
     """The products whose values differ from the published ones."""
 
-    def __init__(self, context: Context, policy: StockPolicy, *, writes: bool = True) -> None:
+    def __init__(self, context: Context, policy: StockPolicy, promises: Promises, *, writes: bool = True) -> None:
         """Without `writes`, nothing is written to the inbox: it may be that of a running connector."""
         self._context = context
         self._publications = context.inbox.publications
         self._reservations = context.inbox.reservations
         self._policy = policy
+        self._promises = promises
         self._writes = writes
         self.shelf = Shelf()
         # The products of the shelf, with the uids under which the source counts them.
         self.uids: dict[str, tuple[str, ...]] = {}
         self.blocked: dict[str, Blocked] = {}
-        # Published products that the source has not named for an hour.
+        # Products that are on sale, and that the source has not named for an hour.
         self.gone: list[str] = []
         self._different: dict[str, None] = {}
         self._held: dict[str, int] = {}
@@ -57,13 +64,14 @@ class StockDifferences:
 
     async def find(self, shelf: Shelf) -> list[str]:
         """Return the products that differ."""
-        now, held = self._context.clock(), self._reservations.pieces()
+        now, held = self._context.clock(), self._count_held(shelf)
+        by_orders = self._publications.take_moved(shelf.products) if self._writes else []
         is_recent = self._compared_at is not None and 0 <= now - self._compared_at < _COMPARE_ALL_SECONDS
         if shelf is self.shelf and is_recent:
             moved = {uid for uid in held.keys() | self._held.keys() if held.get(uid, 0) != self._held.get(uid, 0)}
             named = dict.fromkeys(shelf.products.get(uid, uid) for uid in moved)
             # Another process may have allowed a price.
-            named |= dict.fromkeys(self._publications.list_unconfirmed(_AT_ONCE))
+            named |= dict.fromkeys([*by_orders, *self._publications.list_allowed()])
             product_ids = [product_id for product_id in named if product_id in self.uids]
         else:
             self.shelf, self.uids = shelf, list_products(shelf)
@@ -79,14 +87,23 @@ class StockDifferences:
 
     def make_targets(self, product_ids: Sequence[str]) -> list[Target]:
         """Return the values of these products at this moment; blocked ones are left out."""
-        present, held = self._publications.of(product_ids), self._reservations.pieces()
+        present, held = self._publications.of(product_ids), self._count_held(self.shelf)
         made = (self._make_target(product_id, present.get(product_id), held) for product_id in product_ids)
         return [target for target in made if isinstance(target, Target)]
+
+    def _count_held(self, shelf: Shelf) -> dict[str, int]:
+        """Return the pieces of accepted and open orders, by the uids under which the source counts them."""
+        return Counter(self._reservations.pieces()) + self._promises.pieces(shelf)
 
     def note_sent(self, product_ids: Sequence[str]) -> None:
         """Record that the marketplace has these values now."""
         for product_id in product_ids:
             self._different.pop(product_id, None)
+
+    @property
+    def has_any(self) -> bool:
+        """Whether products differ."""
+        return bool(self._different)
 
     @property
     def has_lost_most(self) -> bool:
@@ -117,26 +134,38 @@ class StockDifferences:
         published = NOT_PUBLISHED if row is None else row.published
         uids = self.uids.get(product_id)
         if uids is None:
-            return make_gone_target(product_id, published)
+            return make_gone_target(published, self._policy)
         return make_target(product_id, uids, self.shelf, held, self._policy, published)
 
     async def _find_gone(self, now: float) -> list[str]:
-        """Return the published products that the source has not named for an hour."""
-        if self.shelf.is_empty():
-            return []
+        """Return the products that are on sale, and that the source has not named for an hour."""
+        if self._writes:
+            self._publications.forget_gone(now - _FORGOTTEN_SECONDS)
         after, over = "", []
         while page := self._publications.page(after, _AT_ONCE):
             after = page[-1].product_id
-            gone = [row for row in page if row.update is not None and row.product_id not in self.uids]
-            back = [row.product_id for row in page if row.gone_at is not None and row.product_id in self.uids]
+            gone = [row for row in page if row.update is not None and not self._names(row)]
+            back = [row.product_id for row in page if row.gone_at is not None and self._names(row)]
             if back and self._writes:
                 self._publications.clear_gone(back)
             new = [row.product_id for row in gone if row.gone_at is None]
             if new and self._writes:
                 self._publications.mark_gone(new, now)
-            over += [row.product_id for row in gone if row.gone_at is not None and now - row.gone_at >= _GONE_SECONDS]
+            over += [row.product_id for row in gone if _is_over(row, now)]
             await asyncio.sleep(0)
         return over
+
+    def _names(self, row: Publication) -> bool:
+        """Whether the source names the product, or names one of its variations in a row that cannot be read."""
+        if row.product_id in self.uids:
+            return True
+        variations = UNSET if row.update is None else row.update.variations
+        return variations is not UNSET and any(entry.variation_id in self.shelf.unreadable for entry in variations)
+
+
+def _is_over(row: Publication, now: float) -> bool:
+    is_due = row.gone_at is not None and now - row.gone_at >= _GONE_SECONDS
+    return is_due and row.update is not None and (row.update.quantity > 0 or not row.is_confirmed)
 
 
 def _is_published(target: Target, row: Publication | None) -> bool:

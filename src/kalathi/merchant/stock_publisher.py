@@ -7,7 +7,7 @@ moment in which it is sent.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import sqlite3
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,21 +15,21 @@ import structlog
 
 from kalathi.contract.products import MOST_PRODUCTS, BatchStatus, ProductResult, ProductStatus
 from kalathi.contract.reading import ATHENS
+from kalathi.merchant.batch_sending import FIRST_STATUS_SECONDS, BatchSending
 from kalathi.merchant.client import (
     CallError,
     MarketplaceError,
     NotFoundError,
-    ProductFormatError,
     ShopStateError,
     UnauthorizedError,
 )
 from kalathi.merchant.context import Context
 from kalathi.merchant.inbox.publications import UNPUBLISHED, SentBatch
-from kalathi.merchant.pauses import pause_seconds
+from kalathi.merchant.pauses import FAILURES_BEFORE_PERSON, pause_seconds
 from kalathi.merchant.policy import StockPolicy
-from kalathi.merchant.publishing import Target
+from kalathi.merchant.promises import Promises
 from kalathi.merchant.stock import StockError
-from kalathi.merchant.stock_differences import StockDifferences, split
+from kalathi.merchant.stock_differences import StockDifferences
 from kalathi.merchant.stock_notices import StockNotices
 from kalathi.merchant.stock_reader import StockReader
 
@@ -40,7 +40,10 @@ COALESCE_SECONDS: Final = 3.0
 # A scan of an XML feed takes minutes. A shop that takes no batches at all is a matter for a person.
 _SCAN_SECONDS: Final = 60.0
 _REFUSED_SECONDS: Final = 600.0
-_FIRST_STATUS_SECONDS: Final = 5.0
+# The longest pause that an answer can ask for.
+_LONGEST_ASKED_SECONDS: Final = 300.0
+# Statuses that are read between two looks for differences, which are more urgent.
+_STATUSES_AT_ONCE: Final = 20
 _LONGEST_STATUS_SECONDS: Final = 300.0
 # About four hours. Later answers no longer matter, because the night's comparison sends everything again.
 _STATUS_TRIES: Final = 50
@@ -52,20 +55,27 @@ _TAKEN: Final = frozenset({ProductStatus.SUCCESS, ProductStatus.NO_CHANGE})
 class StockPublisher:
     """Publishes the stock of one shop."""
 
-    def __init__(self, context: Context, stock: StockReader, policy: StockPolicy) -> None:
+    def __init__(self, context: Context, stock: StockReader, policy: StockPolicy, promises: Promises) -> None:
         self._context = context
         self._inbox = context.inbox
         self._publications = context.inbox.publications
         self._products = context.client.products
         self._stock = stock
         self._policy = policy
-        self._differences = StockDifferences(context, policy)
+        self._differences = StockDifferences(context, policy, promises)
         self._notices = StockNotices(context)
         self._awake = asyncio.Event()
+        self._knows_orders = False
         # Make no batch before this time (seconds since 1970), because of a scan or a failure.
         self._not_before = 0.0
         self._failures = 0
         self._waits_for_scan = False
+
+    def begin(self) -> None:
+        """Allow sending. Before, the orders of the marketplace are not known, and a number could be too high."""
+        if not self._knows_orders:
+            self._knows_orders = True
+            self.wake()
 
     def wake(self) -> None:
         """Make the publisher compare now."""
@@ -77,17 +87,23 @@ class StockPublisher:
             self._awake.clear()
             try:
                 pause = await self.publish()
-            except Exception:  # noqa: BLE001  (a locked or full disk must not end the connector)
+            except Exception as error:  # noqa: BLE001  (a locked or full disk must not end the connector)
                 _log.exception("publishing_failed")
                 pause = pause_seconds(self._failures)
                 self._failures += 1
+                if self._failures >= FAILURES_BEFORE_PERSON:
+                    with contextlib.suppress(sqlite3.Error):  # The inbox itself may be the reason.
+                        self._notices.report_broken(error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), pause)
 
     async def publish(self) -> float:
-        """Send the differences that are due, and read the results that are due. Return the seconds until the next
-        look."""
-        await self._read_results()
+        """Send the differences that are due, and read results that are due. Return the seconds until the next look."""
+        pause = await self._publish_differences()
+        has_more = await self._read_results()
+        return 0.0 if has_more else pause
+
+    async def _publish_differences(self) -> float:
         now = self._context.clock()
         self._plan_full(now)
         try:
@@ -100,10 +116,14 @@ class StockPublisher:
             self._inbox.forget_moment(UNPUBLISHED)
             return self._stock.poll_seconds
         since = self._note_difference(now)
-        begin_at = max(since + COALESCE_SECONDS, self._not_before)
+        # A later time comes from a clock that was ahead.
+        not_before = self._not_before if self._not_before <= now + _REFUSED_SECONDS else 0.0
+        begin_at = max(since + COALESCE_SECONDS, not_before)
         if now < begin_at:
             return min(begin_at - now, self._stock.poll_seconds)
-        return await self._send_all(different)
+        if not self._knows_orders:
+            return self._stock.poll_seconds
+        return await self._send_all(len(different))
 
     def _note_difference(self, now: float) -> float:
         """Return the time since which a difference is not published."""
@@ -135,54 +155,25 @@ class StockPublisher:
 
     # Sending
 
-    async def _send_all(self, product_ids: Sequence[str]) -> float:
-        """Send the products in batches, each with the numbers of its moment. Return the seconds until the next look."""
-        for some in split(product_ids, MOST_PRODUCTS):
+    async def _send_all(self, count: int) -> float:
+        """Send as many products as differ now, the latest changes first. Return the seconds until the next look."""
+        sending = BatchSending(self._context, self._differences, self._notices, self._note_taken)
+        for _ in range(0, count, MOST_PRODUCTS):
             try:
                 shelf = await self._stock.read()
             except (StockError, CallError):
                 return self._stock.poll_seconds
             if shelf is not self._differences.shelf:
                 return 0.0  # The source has changed, so compare again.
+            # Orders may have come during the last call.
+            different = await self._differences.find(shelf)
             try:
-                await self._send(self._differences.make_targets(some))
+                await sending.send(different[-MOST_PRODUCTS:])
             except CallError as error:
                 return self._note_failure(error)
-            self._differences.note_sent(some)
-            self._note_taken()
+        if not self._differences.has_any:
+            self._inbox.forget_moment(UNPUBLISHED)
         return 0.0
-
-    async def _send(self, targets: Sequence[Target]) -> None:
-        """Send one batch. If the marketplace cannot read some of its products, leave these out and send the rest.
-        Raises CallError."""
-        if not targets:
-            return
-        self._publications.begin(targets)
-        try:
-            batch_id = await self._products.batch([target.update for target in targets])
-        except ProductFormatError as error:
-            await self._send_readable(targets, error)
-            return
-        now = self._context.clock()
-        self._publications.confirm(targets, batch_id, now, now + _FIRST_STATUS_SECONDS)
-        self._context.metrics.note_done("published")
-        _log.info("published", products=len(targets), batch=batch_id)
-
-    async def _send_readable(self, targets: Sequence[Target], error: ProductFormatError) -> None:
-        """Send the products that the marketplace can read. It may name the others or not; then half of the batch is
-        sent at a time. Raises CallError."""
-        refused = _find_refused(error, targets)
-        if not refused and len(targets) > 1:
-            middle = len(targets) // 2
-            await self._send(targets[:middle])
-            await self._send(targets[middle:])
-            return
-        if not refused:
-            refused = {targets[0].update.product_id: "; ".join(error.messages) or str(error)}
-        left_out = [target for target in targets if target.update.product_id in refused]
-        self._publications.refuse(left_out, refused, self._context.clock())
-        self._notices.report_refused()
-        await self._send([target for target in targets if target.update.product_id not in refused])
 
     def _note_failure(self, error: CallError) -> float:
         """Record a failed batch. Return the seconds until the next look; the next try sends the newest numbers."""
@@ -197,7 +188,7 @@ class StockPublisher:
             pause = _REFUSED_SECONDS
         else:
             asked = error.retry_after_seconds if isinstance(error, MarketplaceError) else None
-            pause = max(pause_seconds(self._failures), asked or 0.0)
+            pause = max(pause_seconds(self._failures), min(asked or 0.0, _LONGEST_ASKED_SECONDS))
             self._failures += 1
         _log.warning("publishing_postponed", error=str(error), pause_seconds=pause)
         self._not_before = self._context.clock() + pause
@@ -208,13 +199,19 @@ class StockPublisher:
         if self._waits_for_scan:
             self._waits_for_scan = False
             self._context.tell("the scan of the XML feed is over; stock is published again")
+            # The feed may have replaced any number.
+            self._publications.mark_all_unconfirmed()
+            self._differences.forget()
         self._notices.settle_not_taken()
 
     # Results
 
-    async def _read_results(self) -> None:
-        """Read the status of each batch that is due."""
-        while (batch := self._publications.next_batch(self._context.clock())) is not None:
+    async def _read_results(self) -> bool:
+        """Read the status of some batches that are due. Return whether more are due."""
+        for _ in range(_STATUSES_AT_ONCE):
+            batch = self._publications.next_batch(self._context.clock())
+            if batch is None:
+                return False
             try:
                 found = await self._products.status(batch.batch_id)
             except NotFoundError:
@@ -223,35 +220,21 @@ class StockPublisher:
             except CallError as error:
                 _log.warning("status_not_read", batch=batch.batch_id, error=str(error))
                 self._postpone(batch)
-                return
+                return False
             if found.status != BatchStatus.COMPLETED:
                 self._postpone(batch)
                 continue
             answers = {result.product_id: _read_answer(result) for result in found.results}
             self._publications.end_batch(batch.batch_id, answers)
             self._notices.report_refused()
+        return self._publications.next_batch(self._context.clock()) is not None
 
     def _postpone(self, batch: SentBatch) -> None:
         if batch.tries >= _STATUS_TRIES:
             self._publications.end_batch(batch.batch_id, {})
             return
-        pause = min(_FIRST_STATUS_SECONDS * (1 << min(batch.tries, 10)), _LONGEST_STATUS_SECONDS)
+        pause = min(FIRST_STATUS_SECONDS * (1 << min(batch.tries, 10)), _LONGEST_STATUS_SECONDS)
         self._publications.postpone_batch(batch, self._context.clock() + pause)
-
-
-def _find_refused(error: ProductFormatError, targets: Sequence[Target]) -> dict[str, str]:
-    """Return the marketplace's sentence for each product that it names, itself or by a variation."""
-    named: dict[str, str] = {}
-    for update, _, _ in targets:
-        named[f"Product {update.product_id}: "] = update.product_id
-        for variation in update.variations or ():
-            named.setdefault(f"Variation {variation.variation_id}: ", update.product_id)
-    refused: dict[str, str] = {}
-    for message in error.messages:
-        found = [product_id for start, product_id in named.items() if message.startswith(start)]
-        for product_id in found[:1]:
-            refused.setdefault(product_id, message)
-    return refused
 
 
 def _read_answer(result: ProductResult) -> str:

@@ -7,6 +7,7 @@ from kalathi.merchant.client import CallError
 from kalathi.merchant.client.async_products import AsyncProducts
 from kalathi.merchant.context import Context
 from kalathi.merchant.policy import StockPolicy
+from kalathi.merchant.promises import Promises
 from kalathi.merchant.publishing import Blocked
 from kalathi.merchant.stock import Shelf
 from kalathi.merchant.stock_differences import StockDifferences, split
@@ -32,7 +33,7 @@ async def rehearse_publication(
 ) -> Rehearsal:
     """Compare the shelf with the published values of the inbox, and have the differences validated. Nothing is sent and
     nothing is written."""
-    differences = StockDifferences(context, policy, writes=False)
+    differences = StockDifferences(context, policy, Promises(context.inbox.publications), writes=False)
     product_ids = await differences.find(shelf)
     changes: list[Change] = []
     failures: list[str] = []

@@ -4,9 +4,19 @@ answer."""
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from kalathi.contract.codec import encode
-from kalathi.contract.products import AcceptedBatch, BatchResults, ProductBatch, ProductUpdate, ValidatedBatch
+from kalathi.contract.products import BatchResults, ProductBatch, ProductUpdate, ValidatedBatch
 from kalathi.merchant.client.core import Call, Flow, RequestCore
+from kalathi.merchant.client.failures import UnreadableAnswerError
+
+
+class _AcceptedBatch(Struct, frozen=True, kw_only=True):
+    """The answer to a batch. Without an id, its results cannot be read."""
+
+    success: bool = True
+    id: str = ""
 
 
 class ProductFlows(RequestCore):
@@ -14,7 +24,10 @@ class ProductFlows(RequestCore):
 
     def send(self, products: Sequence[ProductUpdate]) -> Flow[str]:
         """Send a batch and return its id; empty if the answer has none."""
-        return (yield from self.call(_post("/batch", products), AcceptedBatch)).id
+        accepted = yield from self.call(_post("/batch", products), _AcceptedBatch)
+        if not accepted.success:
+            raise UnreadableAnswerError("the marketplace answered 200, and that the batch was not a success")
+        return accepted.id
 
     def validate(self, products: Sequence[ProductUpdate]) -> Flow[None]:
         """Have a batch checked."""

@@ -58,11 +58,17 @@ _COLUMNS: Final = (
 
 
 # As in the index `publications_failed`, without which each batch would read every row.
-_IS_FAILED: Final = f"answer NOT IN ('', 'success', 'no_change', '{IN_PROGRESS}')"
+# A product that the source no longer names is gone at the marketplace too, soon.
+_IS_FAILED: Final = f"answer NOT IN ('', 'success', 'no_change', '{IN_PROGRESS}') AND gone_at IS NULL"
+# If a person allowed a price during the call, the product still counts as different.
 _CONFIRM: Final = (
-    "UPDATE publications SET document = ?, source = ?, held = ?, buffer = ?, is_confirmed = 1, published_at = ?,"
-    " answer = ?, allowed_price = CASE WHEN ? IS NULL THEN NULL ELSE allowed_price END WHERE product_id = ?"
+    "UPDATE publications SET document = ?, source = ?, held = ?, buffer = ?, published_at = ?, answer = ?,"
+    " batch_id = ?, is_confirmed = (allowed_price IS ?),"
+    " allowed_price = CASE WHEN allowed_price IS ? AND ? IS NULL THEN NULL ELSE allowed_price END WHERE product_id = ?"
 )
+_IS_OFFERED: Final = "json_extract(CAST(document AS TEXT), '$.quantity') > 0"
+# No batch waits for longer before its status is read. A later time comes from a clock that was ahead.
+_LONGEST_WAIT_SECONDS: Final = 600.0
 
 
 class Publications:
@@ -92,7 +98,7 @@ class Publications:
         """Mark the products as unconfirmed, before their values are sent."""
         with self._transaction():
             self._connection.executemany(
-                "INSERT INTO publications (product_id, is_confirmed, answer) VALUES (?, 0, '')"
+                "INSERT INTO publications (product_id, is_confirmed, answer, batch_id) VALUES (?, 0, '', '')"
                 " ON CONFLICT (product_id) DO UPDATE SET is_confirmed = 0 WHERE is_confirmed",
                 [(target.update.product_id,) for target in targets],
             )
@@ -102,7 +108,7 @@ class Publications:
         empty id means that there is no status."""
         with self._transaction():
             answer = IN_PROGRESS if batch_id else ""
-            self._connection.executemany(_CONFIRM, [_confirmed(target, now, answer) for target in targets])
+            self._connection.executemany(_CONFIRM, [_confirmed(target, now, answer, batch_id) for target in targets])
             if batch_id:
                 self._connection.execute(
                     "INSERT OR REPLACE INTO batches (batch_id, tries, not_before) VALUES (?, 0, ?)",
@@ -112,7 +118,7 @@ class Publications:
     def refuse(self, targets: Sequence[Target], answers: Mapping[str, str], now: float) -> None:
         """Store values that the marketplace cannot read, with its reasons by product. They are sent again only after a
         change."""
-        rows = [_confirmed(target, now, answers[target.update.product_id]) for target in targets]
+        rows = [_confirmed(target, now, answers[target.update.product_id], "") for target in targets]
         with self._transaction():
             self._connection.executemany(_CONFIRM, rows)
 
@@ -120,17 +126,41 @@ class Publications:
         """Store the price of a product that waits for a person, in cents; None if none waits."""
         self._connection.execute("UPDATE publications SET waiting_price = ? WHERE product_id = ?", (price, product_id))
 
-    def list_unconfirmed(self, limit: int) -> list[str]:
-        """Return products whose values at the marketplace are not certain."""
+    def list_allowed(self) -> list[str]:
+        """Return the products whose price a person has allowed, and which are not published with it yet."""
         rows = self._connection.execute(
-            "SELECT product_id FROM publications WHERE NOT is_confirmed ORDER BY product_id LIMIT ?", (limit,)
+            "SELECT product_id FROM publications WHERE allowed_price IS NOT NULL AND NOT is_confirmed"
         )
         return [row[0] for row in rows]
+
+    def note_moved(self, uids: Iterable[str]) -> None:
+        """Record that an order has changed the marketplace's own numbers of these uids."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO moved SELECT ? WHERE EXISTS (SELECT 1 FROM publications)",
+                [(uid,) for uid in uids],
+            )
+
+    def take_moved(self, products: Mapping[str, str]) -> list[str]:
+        """Mark the products of these uids as unconfirmed, forget the uids, and return the products. `products`: the
+        product of each variation."""
+        uids = [row[0] for row in self._connection.execute("SELECT uid FROM moved")]
+        if not uids:
+            return []
+        found = list(dict.fromkeys(products.get(uid, uid) for uid in uids))
+        with self._transaction():
+            self._connection.executemany(
+                "UPDATE publications SET is_confirmed = 0 WHERE product_id = ?", [(product_id,) for product_id in found]
+            )
+            self._connection.executemany("DELETE FROM moved WHERE uid = ?", [(uid,) for uid in uids])
+        return found
 
     def next_batch(self, now: float) -> SentBatch | None:
         """Return an open batch whose status is due, the oldest first, or None."""
         row = self._connection.execute(
-            "SELECT batch_id, tries, not_before FROM batches WHERE not_before <= ? ORDER BY not_before LIMIT 1", (now,)
+            "SELECT batch_id, tries, not_before FROM batches WHERE not_before <= ? OR not_before > ?"
+            " ORDER BY not_before LIMIT 1",
+            (now, now + _LONGEST_WAIT_SECONDS),
         ).fetchone()
         return None if row is None else SentBatch(*row)
 
@@ -141,11 +171,12 @@ class Publications:
         )
 
     def end_batch(self, batch_id: str, answers: dict[str, str]) -> None:
-        """Store the answers of a completed batch by product, and forget the batch."""
+        """Store the answers of a completed batch by product, and forget the batch. A product of a later batch keeps the
+        answer to that one."""
         with self._transaction():
             self._connection.executemany(
-                "UPDATE publications SET answer = ? WHERE product_id = ?",
-                [(answer, product_id) for product_id, answer in answers.items()],
+                "UPDATE publications SET answer = ? WHERE product_id = ? AND batch_id = ?",
+                [(answer, product_id, batch_id) for product_id, answer in answers.items()],
             )
             self._connection.execute("DELETE FROM batches WHERE batch_id = ?", (batch_id,))
 
@@ -170,8 +201,19 @@ class Publications:
         return count
 
     def mark_all_unconfirmed(self) -> None:
-        """Make every product count as different, so that everything is sent again."""
-        self._connection.execute("UPDATE publications SET is_confirmed = 0 WHERE is_confirmed")
+        """Make every product count as different, so that everything is sent again. Products that are gone, and are
+        published as such, stay."""
+        self._connection.execute(
+            f"UPDATE publications SET is_confirmed = 0 WHERE is_confirmed AND (gone_at IS NULL OR {_IS_OFFERED})"  # noqa: S608  (a fixed text)
+        )
+
+    def forget_gone(self, before: float) -> None:
+        """Delete the products that the source no longer names since a time before this one (seconds since 1970), and
+        that are published as such."""
+        self._connection.execute(
+            f"DELETE FROM publications WHERE gone_at < ? AND is_confirmed AND NOT {_IS_OFFERED}",  # noqa: S608  (a fixed text)
+            (before,),
+        )
 
     def mark_gone(self, product_ids: Iterable[str], at: float) -> None:
         """Record that the source no longer names these products, at their first absence (seconds since 1970)."""
@@ -217,10 +259,11 @@ class Publications:
         return row[0], row[1]
 
 
-def _confirmed(target: Target, now: float, answer: str) -> tuple[Any, ...]:
+def _confirmed(target: Target, now: float, answer: str, batch_id: str) -> tuple[Any, ...]:
     """Return the parameters of `_CONFIRM`. A published price needs no permission any more."""
-    update, counted, waiting_price = target
-    return (msgspec.json.encode(update), *counted, now, answer, waiting_price, update.product_id)
+    update, counted, waiting_price, allowed_price = target
+    values = (msgspec.json.encode(update), *counted, now, answer, batch_id)
+    return (*values, allowed_price, allowed_price, waiting_price, update.product_id)
 
 
 def _read(row: tuple[Any, ...]) -> Publication:

@@ -145,6 +145,7 @@ class Reservations:
         self._connection = connection
         self._transaction = transaction
         self._sums: Counter[str] | None = None
+        self._data_version = 0
         self._seen: Shelf | None = None
         # The time of the last reading, and the one that is stored in the file.
         self._last_read: float | None = None
@@ -257,7 +258,10 @@ class Reservations:
 
     def pieces(self) -> dict[str, int]:
         """Return how many pieces of each product are held, over all orders, by the uids under which they count."""
-        if self._sums is None:
+        # `kalathi merchant settle` releases pieces in a process of its own. The number changes after its commit.
+        data_version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if self._sums is None or data_version != self._data_version:
+            self._data_version = data_version
             rows = self._connection.execute("SELECT counted_as, sum(quantity) FROM reservations GROUP BY counted_as")
             self._sums = Counter(dict(rows))
         return dict(self._sums)

@@ -13,12 +13,14 @@ _PUBLICATIONS: Final = """
 CREATE TABLE publications (
   product_id TEXT PRIMARY KEY, document BLOB, source INTEGER, held INTEGER, buffer INTEGER,
   is_confirmed INTEGER NOT NULL, published_at REAL, answer TEXT NOT NULL, waiting_price INTEGER, allowed_price INTEGER,
-  gone_at REAL) WITHOUT ROWID;
+  gone_at REAL, batch_id TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX publications_unconfirmed ON publications (product_id) WHERE NOT is_confirmed;
 CREATE INDEX publications_failed ON publications (product_id)
-  WHERE answer NOT IN ('', 'success', 'no_change', 'in progress');
+  WHERE answer NOT IN ('', 'success', 'no_change', 'in progress') AND gone_at IS NULL;
+CREATE INDEX publications_allowed ON publications (product_id) WHERE allowed_price IS NOT NULL;
 CREATE INDEX publications_waiting ON publications (product_id) WHERE waiting_price IS NOT NULL;
 CREATE TABLE batches (batch_id TEXT PRIMARY KEY, tries INTEGER NOT NULL, not_before REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE moved (uid TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 # For each older version, the statements that upgrade it to the next one. Other versions cannot be upgraded.
 _UPGRADES: Final = {3: "ALTER TABLE reservations ADD COLUMN shown_until REAL", 4: _PUBLICATIONS}

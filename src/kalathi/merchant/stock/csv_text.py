@@ -162,8 +162,9 @@ def _add(builder: ShelfBuilder, columns: _Columns, cells: list[str], number: int
     is_whole = taken[-1].endswith(("\n", "\r"))
     shop_uid = cells[columns.shop_uid].strip() if len(cells) > columns.shop_uid else ""
     named = f"the first line names {columns.width}"
+    product_uid = _product_uid(columns, cells)
     if "\0" in "".join(cells):
-        builder.add_unreadable(shop_uid.replace("\0", ""), number, "there is a NUL byte in it")
+        builder.add_unreadable(shop_uid, number, "there is a NUL byte in it", product_uid)
     elif len(cells) > columns.width and any(cell.strip() for cell in cells[columns.width :]):
         sign = _SEPARATOR_NAMES.get(columns.separator, "separator")
         reason = f"it has {len(cells)} cells, and {named}; is there a {sign} in a number or a text?"
@@ -173,8 +174,11 @@ def _add(builder: ShelfBuilder, columns: _Columns, cells: list[str], number: int
         builder.add_shifted(every, number, f"it has {len(cells)} cells, and {named}; is it half a line?")
     else:
         price = cells[columns.price] if 0 <= columns.price < len(cells) else None
-        product_uid = cells[columns.product_uid].strip() if 0 <= columns.product_uid < len(cells) else ""
         builder.add(shop_uid, cells[columns.quantity], price, number, product_uid)
+
+
+def _product_uid(columns: _Columns, cells: list[str]) -> str:
+    return cells[columns.product_uid].strip() if 0 <= columns.product_uid < len(cells) else ""
 
 
 def _add_swallowed(builder: ShelfBuilder, columns: _Columns, lines: _Lines, *, is_broken: bool) -> bool:
@@ -187,7 +191,7 @@ def _add_swallowed(builder: ShelfBuilder, columns: _Columns, lines: _Lines, *, i
     for number, line in enumerate(lines.taken, first):
         cells = _plain_cells(columns, line)
         if len(cells) == columns.width:
-            builder.add_unreadable(cells[columns.shop_uid], number, reason)
+            builder.add_unreadable(cells[columns.shop_uid], number, reason, _product_uid(columns, cells))
         else:
             builder.add_shifted(cells, number, reason)
     return True

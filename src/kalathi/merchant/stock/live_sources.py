@@ -209,10 +209,10 @@ def _add_objects(builder: ShelfBuilder, entries: Sequence[Any], where: str) -> N
             raise StockSetupError(f"{where}: its objects name no {name}; they name {members or 'nothing'}")
     for number, (entry, row) in enumerate(zip(entries, rows, strict=True), 1):
         shop_uid = uid_of_value(row.get("shop_uid"))
+        product_uid = uid_of_value(row.get("product_uid"))
         if len(row) < len(entry):
-            builder.add_unreadable(shop_uid, number, "a member of it comes twice")
+            builder.add_unreadable(shop_uid, number, "a member of it comes twice", product_uid)
         else:
-            product_uid = uid_of_value(row.get("product_uid"))
             builder.add(shop_uid, row.get("quantity"), row.get("price"), number, product_uid)
 
 

@@ -77,6 +77,11 @@ class Stock(Protocol):
         ...
 
 
+def clean_uid(uid: str) -> str:
+    """Return the uid without characters that neither JSON in UTF-8 nor a database can have."""
+    return uid.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+
+
 class ShelfBuilder:
     """Collect a source's rows. An unreadable row makes only its own product unreadable."""
 
@@ -95,6 +100,9 @@ class ShelfBuilder:
 
     def add(self, shop_uid: str, quantity: object, price: object, number: int, product_uid: str = "") -> None:
         """Add a row. `number` is the number of its line, row or entry. `product_uid` is the product of a variation."""
+        if clean_uid(shop_uid) != shop_uid or clean_uid(product_uid) != product_uid:
+            self.add_unreadable(shop_uid, number, "its uid has a character that no order can have", product_uid)
+            return
         if not self._is_first(shop_uid, number):
             return
         if product_uid and product_uid != shop_uid:
@@ -111,10 +119,13 @@ class ShelfBuilder:
             if read is not None:
                 self._shelf.prices[shop_uid] = read
 
-    def add_unreadable(self, shop_uid: str, number: int, reason: str) -> None:
-        """Add a row with nothing but a trustworthy uid of the product."""
+    def add_unreadable(self, shop_uid: str, number: int, reason: str, product_uid: str = "") -> None:
+        """Add a row with nothing but a trustworthy uid, and that of its product if it is known."""
+        shop_uid, product_uid = clean_uid(shop_uid), clean_uid(product_uid)
         if self._is_first(shop_uid, number):
             self._shelf.unreadable[shop_uid] = self._reason(number, reason)
+            if product_uid and product_uid != shop_uid:
+                self._shelf.products[shop_uid] = product_uid
 
     def add_shifted(self, cells: Sequence[str], number: int, reason: str) -> None:
         """Add a row with too many or too few cells. Any cell could be its uid, so make the product of each cell
