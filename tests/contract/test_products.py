@@ -7,6 +7,8 @@ import pytest
 
 from kalathi.contract.products import MOST_PRODUCTS
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.products.applying import Applied
+from kalathi.marketplace.products.store import update_listings
 from tests.market import CUSTOMER, OPERATOR_TOKEN, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
@@ -193,7 +195,29 @@ async def test_a_cart_orders_one_variation_with_its_own_price_and_stock(tmp_path
         assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (3, [3, 0])
 
 
-async def test_a_limited_rejection_sets_the_stock_of_the_variation_only(tmp_path: Path) -> None:
+def test_a_batch_locks_tables_in_the_order_in_which_orders_lock_them() -> None:
+    """Single changes are sorted by table. In another order, a batch and an order would wait for each other on
+    PostgreSQL."""
+    updates = update_listings("shop", {}, Applied({}, {}, []))
+    assert [update.table for update in updates] == sorted(update.table for update in updates)
+
+
+async def test_a_limited_rejection_of_more_pieces_than_are_known_leaves_no_negative_stock(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop(quantity=4, listing={"variations": [{"variation_id": "A-38", "quantity": 9}]})
+        items = [{"shop_id": shop.id, "shop_uid": "A", "quantity": 3, "variation_id": "A-38"}]
+        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
+        code = (await market.operate("POST", "/marketplace/carts", cart, status=201))["orders"][0]["code"]
+        line = (await shop.show(code))["line_items"][0]
+        body = {"line_items": [{"id": line["id"], "reason_id": 4, "available_quantity": 1}]}
+        assert (await shop.call("POST", f"/orders/{code}/reject", body)).status == 200
+        listing = await _listing(shop)
+        assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (0, [0])
+
+
+async def test_a_limited_rejection_sets_the_stock_of_its_variation_and_takes_the_rest_from_the_product(
+    tmp_path: Path,
+) -> None:
     async with open_market(tmp_path) as market:
         varied = [_VARIED[0], {"variation_id": "A-39", "quantity": 4}]
         shop = await market.shop(quantity=7, listing={"variations": varied})
@@ -205,6 +229,20 @@ async def test_a_limited_rejection_sets_the_stock_of_the_variation_only(tmp_path
         assert (await shop.call("POST", f"/orders/{code}/reject", body)).status == 200
         listing = await _listing(shop)
         assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (4, [0, 4])
+
+
+async def test_a_limited_rejection_takes_the_other_pieces_of_the_variation_from_its_product(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        varied = [{"variation_id": uid, "quantity": 5} for uid in ("A-38", "A-39")]
+        shop = await market.shop(quantity=10, listing={"variations": varied})
+        items = [{"shop_id": shop.id, "shop_uid": "A", "quantity": 3, "variation_id": "A-38"}]
+        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
+        code = (await market.operate("POST", "/marketplace/carts", cart, status=201))["orders"][0]["code"]
+        line = (await shop.show(code))["line_items"][0]
+        body = {"line_items": [{"id": line["id"], "reason_id": 4, "available_quantity": 1}]}
+        assert (await shop.call("POST", f"/orders/{code}/reject", body)).status == 200
+        listing = await _listing(shop)
+        assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (5, [0, 5])
 
 
 async def test_variations_are_changed_with_their_product_and_have_results_of_their_own(tmp_path: Path) -> None:

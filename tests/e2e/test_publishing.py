@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -192,3 +193,14 @@ def _published_price(folder: Path) -> int | None:
         return row.update.price if row.update and row.is_confirmed and row.answer == "success" else None
     finally:
         inbox.close()
+
+
+async def test_a_feed_check_reports_a_stock_source_that_cannot_be_reached(tmp_path: Path) -> None:
+    (tmp_path / "feed.xml").write_text("<products></products>", "utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port = bound.getsockname()[1]
+    source = f"http://127.0.0.1:{port}/"
+    status, _, error = await kalathi("merchant", "feed", "check", str(tmp_path / "feed.xml"), "--stock", source)
+    assert status == 1
+    assert error.startswith("kalathi: ")
+    assert "Traceback" not in error

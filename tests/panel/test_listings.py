@@ -12,6 +12,7 @@ from kalathi.contract.products import ProductUpdate
 from kalathi.marketplace.products.csv_text import read_listings, render_listings
 from kalathi.marketplace.shops.model import Listing, Variation
 from kalathi.marketplace.shops.store import ListingInStock, VariationInStock
+from tests.market import CUSTOMER
 from tests.panel.visitor import Place, open_place
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +76,48 @@ async def test_a_listing_is_changed_by_hand_with_its_variations(tmp_path: Path) 
         assert (await place.merchant.get("/shop/listing?uid=C")).status == 404
 
 
+@pytest.mark.parametrize("price", ["sNaN", "nan", "9e999999", "1.300", "1,300", "1.300.000", "inf", "٣", ".", "+"])
+async def test_a_price_that_is_unclear_or_no_number_is_refused(tmp_path: Path, price: str) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/listing?uid=A")
+        refused = await place.merchant.submit(page, "/shop/listing", {"unit_price": price})
+        assert (refused.status, refused.refusals) == (422, ["NotANumber"])
+
+
+@pytest.mark.parametrize(
+    ("price", "euros"), [("1.300,50", 1300.5), ("1,300.50", 1300.5), ("1 300", 1300), ("0,500", 0.5), ("7.5", 7.5)]
+)
+async def test_a_price_is_read_as_users_write_it(tmp_path: Path, price: str, euros: float) -> None:
+    async with open_place(tmp_path) as place:
+        page = await place.merchant.get("/shop/listing?uid=A")
+        await place.merchant.submit(page, "/shop/listing", {"unit_price": price})
+        assert (await _listings(place))["A"]["unit_price"] == euros
+
+
+async def test_saving_a_page_changes_only_the_values_that_were_edited(tmp_path: Path) -> None:
+    async with open_place(tmp_path, listing=VARIED) as place:
+        page = await place.merchant.get("/shop/listing?uid=A")
+        # While the page is open, a customer orders and the shop's system publishes.
+        item = {"shop_id": place.shop.id, "shop_uid": "A", "quantity": 3, "variation_id": "A-38"}
+        cart = {"customer": CUSTOMER, "items": [item], "payment_method": "card"}
+        await place.market.operate("POST", "/marketplace/carts", cart, status=201)
+        size = {"variation_id": "A-38", "quantity": 1, "enabled": False, "price": 1040}
+        await place.shop.publish(
+            {"product_id": "A", "quantity": 50, "enabled": False, "price": 990, "variations": [size]}
+        )
+        done = await place.merchant.submit(page, "/shop/listing", {"unit_price_1": "8,00"})
+        assert done.done == "listing"
+        listing = (await _listings(place))["A"]
+        assert (listing["unit_price"], listing["quantity"], listing["enabled"]) == (9.9, 50, False)
+        sizes = [(one["unit_price"], one["quantity"], one["enabled"]) for one in listing["variations"]]
+        assert sizes == [(10.4, 1, False), (8.0, 4, True)]
+        # After a refusal, the values that the page has shown first still count.
+        refused = await place.merchant.submit(page, "/shop/listing", {"unit_price": "x", "quantity": "100"})
+        await place.merchant.submit(refused, "/shop/listing", {"unit_price": "7,00"})
+        listing = (await _listings(place))["A"]
+        assert (listing["unit_price"], listing["quantity"]) == (7.0, 50)
+
+
 async def test_a_listing_of_another_shop_is_not_shown_or_changed(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         other = await place.market.shop("Other", listing={"shop_uid": "SECRET"})
@@ -112,6 +155,8 @@ async def test_the_exported_file_can_be_changed_and_imported(tmp_path: Path) -> 
         (b"\xff\xfe\x00", "BadListingsFile"),
         (b"sku;price\r\nA;1\r\n", "BadListingsFile"),
         (b"shop_uid;price;quantity\r\nA;1.000;5\r\n", "BadListingLine"),
+        (b'shop_uid;price;quantity\r\nA;"' + b"x" * 140_000 + b'";5\r\n', "BadListingLine"),
+        (b'"' + b"x" * 140_000 + b'"\r\n', "BadListingsFile"),
         (b"shop_uid;price;quantity\r\nA;1,00;-5\r\n", "BadListingLine"),
         (b"shop_uid;price;quantity\r\nA;1,00\r\n", "BadListingLine"),
         (b"shop_uid;price;quantity;enabled\r\nA;1,00;5;maybe\r\n", "BadListingLine"),

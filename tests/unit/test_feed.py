@@ -181,7 +181,22 @@ def _zipped(content: bytes, name: str = "feed.xml") -> bytes:
     return target.getvalue()
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, _zipped])
+def _gzipped_in_members(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return gzip.compress(content[:middle]) + gzip.compress(content[middle:]) + b"\0" * 512
+
+
+def _patch_zip(content: bytes, place: int, value: int) -> bytes:
+    """Set a number of the headers: the flags (6) or the compression method (8) in front of the file, and those of the
+    directory two bytes later."""
+    patched = bytearray(content)
+    start = content.index(b"PK\x01\x02") + 2
+    for at in (place, start + place):
+        patched[at : at + 2] = value.to_bytes(2, "little")
+    return bytes(patched)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, _gzipped_in_members, _zipped])
 def test_a_compressed_file_is_read_like_a_plain_one(tmp_path: Path, compress: Any) -> None:
     plain = _feed(*(_product(id=f"P{number}", ean=None) for number in range(1000)))
     path = tmp_path / "feed"
@@ -192,7 +207,15 @@ def test_a_compressed_file_is_read_like_a_plain_one(tmp_path: Path, compress: An
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(_feed(_product()))[:-30], b"\x1f\x8bxx", _zipped(b"x", "a.txt"), b"PK\x03\x04"]
+    "content",
+    [
+        gzip.compress(_feed(_product()))[:-30],
+        b"\x1f\x8bxx",
+        _zipped(b"x", "a.txt"),
+        b"PK\x03\x04",
+        _patch_zip(_zipped(b"x"), 6, 1),
+        _patch_zip(_zipped(b"x"), 8, 99),
+    ],
 )
 def test_a_broken_compressed_file_is_refused(content: bytes) -> None:
     with pytest.raises(FeedError):
@@ -231,6 +254,20 @@ def test_a_changed_digit_is_no_ean(number: int) -> None:
     place = random.Random(number).randrange(12)
     other = f"{body[:place]}{(int(body[place]) + 1) % 10}{body[place + 1 :]}{check}"
     assert not is_ean(other)
+
+
+def test_elements_within_members_are_no_members_of_the_product() -> None:
+    inner = "<category><id>shoes</id><quantity>x</quantity></category><product><id>inner</id></product>"
+    products = [
+        f"<product>{inner}{_product(id=f'P{number}', ean=None).removeprefix('<product>')}" for number in range(2)
+    ]
+    assert _check(_feed(*products)) == []
+
+
+def test_a_product_with_very_many_variations_has_no_false_findings() -> None:
+    variations = "".join(f"<variation><id>V{n}</id><quantity>1</quantity></variation>" for n in range(1200))
+    found = _check(_feed(_product(f"<variations>{variations}</variations>", quantity="1200")))
+    assert found == []
 
 
 def test_the_command_ends_with_1_if_something_would_be_refused(tmp_path: Path) -> None:

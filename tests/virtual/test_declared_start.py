@@ -127,6 +127,43 @@ async def test_two_declared_shops_can_swap_their_tokens(tmp_path: Path) -> None:
         assert [shop["id"] for shop in code] == ["a", "b"]
 
 
+@pytest.mark.parametrize("own", ["", 'products_token = "products-two"\n'])
+async def test_a_products_token_can_move_to_another_declared_shop(tmp_path: Path, own: str) -> None:
+    token = 'products_token = "products-one"\n'
+    before = f'[[shops]]\nid = "a"\ntoken = "token-one"\n{token}[[shops]]\nid = "b"\ntoken = "token-two"\n{own}'
+    after = f'[[shops]]\nid = "a"\ntoken = "token-one"\n{own}[[shops]]\nid = "b"\ntoken = "token-two"\n{token}'
+    async with open_market(tmp_path, declared=_declared(before)):
+        pass
+    async with open_market(tmp_path, declared=_declared(after)) as market:
+        b = await _shop(market, "token-two", "b")
+        b.products_token = "products-one"
+        status = await b.publish({"product_id": "A", "quantity": 1, "enabled": True, "price": 100})
+        assert status["results"][0]["message"] == "Product not found."
+        changes, _ = await market.marketplace.database.read(
+            lambda view: apply_declaration(view, _declared(after), hash_token(OPERATOR_TOKEN))
+        )
+        assert changes.is_empty
+
+
+async def test_a_products_token_that_is_the_operators_is_refused(tmp_path: Path) -> None:
+    text = f'[[shops]]\nid = "a"\ntoken = "token-one"\nproducts_token = "{OPERATOR_TOKEN}"\n'
+    with pytest.raises(ValueError, match="products_token: it is the operator's token"):
+        async with open_market(tmp_path, declared=_declared(text)):
+            pass
+
+
+async def test_variations_in_any_order_are_in_their_declared_state(tmp_path: Path) -> None:
+    listing = "".join(
+        f'[[shops.listings.variations]]\nvariation_id = "{uid}"\nquantity = 1\n' for uid in ("A-9", "A-10")
+    )
+    text = FILE.replace("[[shops.faults]]", f"{listing}[[shops.faults]]")
+    async with open_market(tmp_path, declared=_declared(text)) as market:
+        changes, _ = await market.marketplace.database.read(
+            lambda view: apply_declaration(view, _declared(text), hash_token(OPERATOR_TOKEN))
+        )
+        assert changes.is_empty
+
+
 async def test_a_token_of_another_shop_or_of_the_operator_is_refused(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         other = await market.shop()

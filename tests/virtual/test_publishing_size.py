@@ -24,7 +24,7 @@ from kalathi.merchant.promises import Promises
 from kalathi.merchant.stock import CsvStock
 from kalathi.merchant.stock_publisher import StockPublisher
 from kalathi.merchant.stock_reader import StockReader
-from tests.market import NOON
+from tests.unit.orders import NOW
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +52,7 @@ class Acceptance:
             {"product_id": product_id, "status": "success", "message": None, "executed_at": None, "variations": []}
             for product_id in self.batches.pop(batch_id)
         ]
-        status = {"id": batch_id, "status": "completed", "created_at": NOON.isoformat(), "results": results}
+        status = {"id": batch_id, "status": "completed", "created_at": NOW.isoformat(), "results": results}
         return HttpAnswer(200, json.dumps(status).encode())
 
     async def close(self) -> None:
@@ -63,13 +63,13 @@ def _write(path: Path, seed: int) -> None:
     chance = random.Random(seed)
     rows = "".join(f"SKU-{n:06},{chance.randrange(10**6)},{chance.randint(100, 999)}.00\n" for n in range(PRODUCTS))
     path.write_text(f"shop_uid,quantity,price\n{rows}", "utf-8")
-    os.utime(path, (NOON.timestamp() + seed, NOON.timestamp() + seed))
+    os.utime(path, (NOW.timestamp() + seed, NOW.timestamp() + seed))
 
 
 async def test_a_changed_file_is_published_in_few_calls_fast_and_with_steady_memory(tmp_path: Path) -> None:
     market = Acceptance()
     path = tmp_path / "stock.csv"
-    now = [NOON.timestamp()]
+    now = [NOW.timestamp()]
     client = AsyncClient("http://market", "t", products_token="p", transport=market, retries=Retries(attempts=1))
     inbox = Inbox(tmp_path / "inbox.db")
     context = Context(

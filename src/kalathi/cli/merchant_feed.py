@@ -81,7 +81,7 @@ def _read_shelf(stock: dict[str, Any]) -> "Shelf | None":
     if not stock["stock"]:
         return None
     from kalathi.cli.merchant_parts import PartError, StockForm, stock_of
-    from kalathi.merchant.client import AsyncClient
+    from kalathi.merchant.client import AsyncClient, CallError
     from kalathi.merchant.client.network import AsyncNetwork
     from kalathi.merchant.stock import StockError
 
@@ -99,7 +99,7 @@ def _read_shelf(stock: dict[str, Any]) -> "Shelf | None":
 
     try:
         return asyncio.run(read())
-    except (PartError, StockError) as error:
+    except (PartError, StockError, CallError) as error:
         fail(f"{error}.")
 
 

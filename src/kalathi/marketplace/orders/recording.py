@@ -9,7 +9,7 @@ from kalathi.contract.codec import encode
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.due import DueKind, plan
-from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, Update
 from kalathi.marketplace.orders import machine, store, wire
 from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.lines import StockMove
@@ -100,6 +100,8 @@ def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove], fac
         if order.fulfilled_by_skroutz:
             changes.add(warehouse.give_back(shop_id, move.shop_uid, move.pieces))
         elif move.counted and move.variation_id in variations.get(move.shop_uid, {}):
+            removed = variations[move.shop_uid][move.variation_id].quantity - move.pieces
+            changes.add(_take_from_product(shop_id, move.shop_uid, removed, facts))
             changes.add(shops.set_variation_stock(shop_id, move.shop_uid, move.variation_id, move.pieces))
         elif move.counted:
             changes.add(shops.set_stock(shop_id, move.shop_uid, move.pieces))
@@ -107,6 +109,15 @@ def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove], fac
             changes.add(shops.give_back_stock(shop_id, move.shop_uid, move.pieces))
             if move.variation_id in variations.get(move.shop_uid, {}):
                 changes.add(shops.give_back_variation(shop_id, move.shop_uid, move.variation_id, move.pieces))
+
+
+def _take_from_product(shop_id: str, shop_uid: str, removed: int, facts: Facts) -> Update:
+    """Take the pieces that a variation has lost from its listing, which counts the pieces of all its variations.
+    `removed` is negative if the variation has more pieces now."""
+    if removed <= 0:
+        return shops.give_back_stock(shop_id, shop_uid, -removed)
+    present = shops.listings(facts.view, shop_id, [shop_uid]).get(shop_uid)
+    return shops.take_stock(shop_id, shop_uid, min(removed, 0 if present is None else present.quantity))
 
 
 def _announce(changes: ChangeSet, step: Step, document: bytes, shop: Shop, version: int, facts: Facts) -> None:

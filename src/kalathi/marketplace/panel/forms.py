@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -25,6 +25,7 @@ MOST_FORM_BYTES: Final = 262_144
 # Fields of table rows without typed text: the value of a choice, and the hidden field of each listing.
 _NOT_IN_ROWS: Final = frozenset({"reason", "shop_uid"})
 _MOST: Final = 100
+_AMOUNT: Final = re.compile(r"[+-]?(?=[0-9.]*[0-9])[0-9.]{1,20}")
 _NAME: Final = re.compile(r"(?:\w+\[(?P<row>\d{1,6})\]\[)?(?P<last>\w+)\]?")
 
 
@@ -111,9 +112,10 @@ def list_typed_texts(form: Form, words: Words) -> list[tuple[str, str]]:
 
 def read_amount(text: str, name: str) -> Decimal:
     """Read an amount as users write it. The last comma or point separates the decimals, others separate thousands.
-    Raises INVALID_PARAMETER."""
-    whole, point, cents = text.replace(" ", "").replace(",", ".").rpartition(".")
-    try:
-        return Decimal(f"{whole.replace('.', '')}{point}{cents}")
-    except InvalidOperation:
-        raise refuse(NotANumber(name)) from None
+    Three digits after the last one are refused, because it may separate thousands too. Raises INVALID_PARAMETER."""
+    plain = text.replace(" ", "").replace(",", ".")
+    whole, point, cents = plain.rpartition(".")
+    is_unclear = point and len(cents) == 3 and whole.strip("+-0.")
+    if is_unclear or not _AMOUNT.fullmatch(plain):
+        raise refuse(NotANumber(name))
+    return Decimal(f"{whole.replace('.', '')}{point}{cents}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple
@@ -22,7 +22,10 @@ from kalathi.marketplace.products.refusals import BatchNotFound
 from kalathi.marketplace.products.scanning import find_obstacle
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import ListingSource, Shop
-from kalathi.marketplace.shops.store import ListingInStock, StoredListing, VariationsByListing
+from kalathi.marketplace.shops.store import ListingInStock, StoredListing, VariationInStock, VariationsByListing
+
+# Makes the new values of a product from its listing and its variations.
+MakeUpdate = Callable[[ListingInStock, Mapping[str, VariationInStock]], ProductUpdate]
 
 # An id has 24 hexadecimal digits (docs/contract.md#section-10).
 _ID_BYTES: Final = 12
@@ -81,11 +84,29 @@ class ProductBatches:
             results += await self._database.run(partial(self._write, shop_id, some, source))
         return results
 
+    async def edit(self, shop_id: str, shop_uid: str, make: MakeUpdate, source: ListingSource) -> ProductResult | None:
+        """Change one product at once, for a page. `make` returns the new values from the present ones. If an order
+        takes pieces at the same moment, it is called again. None if there is no such product."""
+
+        def command(view: View) -> tuple[ChangeSet, ProductResult | None]:
+            now = self._clock.now()
+            stored, listings, variations = _read_present(view, shop_id, [shop_uid])
+            if shop_uid not in listings:
+                return ChangeSet(), None
+            update = make(listings[shop_uid], variations.get(shop_uid, {}))
+            applied = apply_batch((update,), store.next_sequence(view, shop_id, now), listings, variations, now, source)
+            changes = ChangeSet()
+            if applied.listings:
+                changes.add(*store.update_listings(shop_id, stored, applied, same_stock_of=variations))
+            return changes, applied.results[0]
+
+        return await self._database.run(command)
+
     def _write(
         self, shop_id: str, products: tuple[ProductUpdate, ...], source: ListingSource, view: View
     ) -> tuple[ChangeSet, list[ProductResult]]:
         now = self._clock.now()
-        stored, listings, variations = _read_present(view, shop_id, products)
+        stored, listings, variations = _read_present(view, shop_id, [new.product_id for new in products])
         applied = apply_batch(products, store.next_sequence(view, shop_id, now), listings, variations, now, source)
         changes = ChangeSet()
         if applied.listings:
@@ -101,7 +122,7 @@ class ProductBatches:
             if found is None or found.executed_at is not None:
                 return ChangeSet(complete(row)), None
             products = found.content.products
-            stored, listings, variations = _read_present(view, row.shop_id, products)
+            stored, listings, variations = _read_present(view, row.shop_id, [new.product_id for new in products])
             applied = apply_batch(products, found.sequence, listings, variations, now)
             changes = ChangeSet(complete(row), store.complete_batch(found, applied, now))
             changes.add(*store.update_listings(row.shop_id, stored, applied))
@@ -132,7 +153,7 @@ class _Present(NamedTuple):
     variations: VariationsByListing
 
 
-def _read_present(view: View, shop_id: str, products: Sequence[ProductUpdate]) -> _Present:
-    stored = shops.stored_listings(view, shop_id, {new.product_id for new in products})
+def _read_present(view: View, shop_id: str, product_ids: Collection[str]) -> _Present:
+    stored = shops.stored_listings(view, shop_id, set(product_ids))
     listings = {shop_uid: present.entry for shop_uid, present in stored.items()}
     return _Present(stored, listings, shops.variations(view, shop_id, shops.find_varied(listings.values())))

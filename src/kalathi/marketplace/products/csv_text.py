@@ -8,7 +8,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import UNSET
 
@@ -28,6 +28,14 @@ _SWITCHES: Final[Mapping[str, bool]] = {
 }
 # A cell that begins with one of these would be a formula in a spreadsheet.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+class _Reader(Protocol):
+    """What `csv.reader` returns."""
+
+    line_num: int
+
+    def __next__(self) -> list[str]: ...
 
 
 class _Row(NamedTuple):
@@ -63,12 +71,15 @@ def read_listings(content: bytes) -> list[ProductUpdate]:
     lines = text.splitlines()
     separator = next((sign for sign in _SEPARATORS if lines and sign in lines[0]), ";")
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    names = [name.strip().lower() for name in next(rows, [])]
+    try:
+        names = [name.strip().lower() for name in next(rows, [])]
+    except csv.Error:
+        raise refuse(BadListingsFile()) from None
     if not set(_NEEDED) <= set(names):
         raise refuse(BadListingsFile())
     products: dict[str, ProductUpdate] = {}
     variations: dict[str, list[VariationUpdate]] = {}
-    for number, row in enumerate(_read_rows(rows, names), 2):
+    for number, row in _read_rows(rows, names):
         if row is None:
             raise refuse(BadListingLine(number))
         if not row.variation_id:
@@ -94,9 +105,16 @@ def read_listings(content: bytes) -> list[ProductUpdate]:
     ]
 
 
-def _read_rows(rows: Iterable[list[str]], names: list[str]) -> Iterator[_Row | None]:
-    """Yield each row, or None for one that cannot be read. Blank lines are left out."""
-    for cells in rows:
+def _read_rows(rows: _Reader, names: list[str]) -> Iterator[tuple[int, _Row | None]]:
+    """Yield the line number of each row, and the row, or None if it cannot be read. Blank lines are left out."""
+    while True:
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error:  # A cell is too long, for example after a quote that is not closed.
+            yield rows.line_num, None
+            return
         if not any(cell.strip() for cell in cells):
             continue
         row = {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
@@ -104,11 +122,11 @@ def _read_rows(rows: Iterable[list[str]], names: list[str]) -> Iterator[_Row | N
         switch = _SWITCHES.get(row.get("enabled", "").lower())
         is_whole = price is not None and _QUANTITY.fullmatch(row.get("quantity", "")) and row.get("shop_uid")
         if not is_whole or price is None or switch is None:
-            yield None
+            yield rows.line_num, None
             continue
         cents = int(price[1]) * 100 + int((price[2] or "0").ljust(2, "0"))
         uid, variation_id = _plain(row["shop_uid"]), _plain(row.get("variation_id", ""))
-        yield _Row(uid, variation_id, cents, int(row["quantity"]), switch)
+        yield rows.line_num, _Row(uid, variation_id, cents, int(row["quantity"]), switch)
 
 
 def _show_price(cents: int) -> str:

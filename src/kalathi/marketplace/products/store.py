@@ -10,7 +10,7 @@ from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete, Insert
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.products.applying import Applied
 from kalathi.marketplace.products.model import Batch, BatchContent
-from kalathi.marketplace.shops.store import StoredListing
+from kalathi.marketplace.shops.store import StoredListing, VariationsByListing
 
 # Of a batch in progress.
 _NOT_YET: Final = 0
@@ -60,22 +60,34 @@ def complete_batch(done: Batch, applied: Applied, now: datetime) -> Update:
     return Update("product_batches", key, values, when={"executed_at": _NOT_YET})
 
 
-def update_listings(shop_id: str, before: Mapping[str, StoredListing], applied: Applied) -> list[UpdateMany]:
-    """Return the updates of the listings and variations. They fail if another command has changed one of the listings;
-    orders change only quantities, and do not collide with them."""
-    key = ("shop_id", "shop_uid")
-    listings = [
-        (entry.quantity, encode(entry.listing), shop_id, shop_uid, before[shop_uid].document)
-        for shop_uid, entry in applied.listings.items()
-    ]
-    variations = [
-        (entry.quantity, encode(entry.variation), shop_id, shop_uid, variation_id)
-        for shop_uid, entries in applied.variations.items()
-        for variation_id, entry in entries.items()
-    ]
+def update_listings(
+    shop_id: str,
+    before: Mapping[str, StoredListing],
+    applied: Applied,
+    *,
+    same_stock_of: VariationsByListing | None = None,
+) -> list[UpdateMany]:
+    """Return the updates of the variations and listings. They fail if another command has changed one of the listings.
+
+    Orders change only quantities, and do not collide with them: a batch sets the stock. With `same_stock_of`, the
+    present variations, they fail as well if an order has changed the stock.
+    """
+    key, values = ("shop_id", "shop_uid"), ("quantity", "document")
+    listings: list[tuple[Value, ...]] = []
+    for shop_uid, entry in applied.listings.items():
+        stored = before[shop_uid]
+        guards = (stored.document,) if same_stock_of is None else (stored.document, stored.entry.quantity)
+        listings.append((entry.quantity, encode(entry.listing), shop_id, shop_uid, *guards))
+    variations: list[tuple[Value, ...]] = []
+    for shop_uid, entries in applied.variations.items():
+        for variation_id, one in entries.items():
+            guard = () if same_stock_of is None else (same_stock_of[shop_uid][variation_id].quantity,)
+            variations.append((one.quantity, encode(one.variation), shop_id, shop_uid, variation_id, *guard))
+    stock = () if same_stock_of is None else ("quantity",)
+    # The variations come first, as in the commands of orders. Otherwise both would wait for each other on PostgreSQL.
     return [
-        UpdateMany("listings", ("quantity", "document"), key, ("document",), listings),
-        UpdateMany("listing_variations", ("quantity", "document"), (*key, "variation_id"), (), variations),
+        UpdateMany("listing_variations", values, (*key, "variation_id"), stock, variations),
+        UpdateMany("listings", values, key, ("document", *stock), listings),
     ]
 
 

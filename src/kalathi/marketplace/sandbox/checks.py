@@ -127,8 +127,8 @@ class Published(Expectation, frozen=True, kw_only=True, tag="published"):
 
     `price` is in cents. At most `most_repeats` batches follow an accepted one with the same content. With
     `reads_results`, the status of each batch is read after it is accepted. `during_scan`: a batch was refused because
-    of the scan. With `after_scan`, an accepted batch follows the refused ones, which have pauses of `pause_seconds`;
-    without one, the check can only be judged after `within_seconds`.
+    of the scan. With `after_scan`, an accepted batch follows the refused ones, and between these there are pauses of
+    `pause_seconds`. If no batch is accepted, the check is judged after `within_seconds`.
     """
 
     product: str

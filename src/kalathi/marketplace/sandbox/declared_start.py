@@ -16,7 +16,7 @@ from kalathi.marketplace.sandbox.declared import Declaration, DeclaredShop
 from kalathi.marketplace.sandbox.faults import Faults
 from kalathi.marketplace.shops import store
 from kalathi.marketplace.shops.model import ListingSource, Shop
-from kalathi.marketplace.shops.store import ListingInStock
+from kalathi.marketplace.shops.store import ListingInStock, VariationInStock
 
 
 def apply_declaration(
@@ -39,6 +39,7 @@ def apply_declaration(
         changes.add(*(sandbox.drop_faults() if stored.marketplace else ()))
     elif faults != marketplace:
         changes.add(*sandbox.replace_faults(faults))
+    changes.extend([_set_products_tokens(view, declaration)])
     for declared in declaration.shops:
         own = stored.by_shop.get(declared.shop.id, Faults())
         changes.extend([_set_shop(view, declared), set_listings(view, declared), _set_faults(declared, own)])
@@ -54,7 +55,7 @@ def set_listings(view: View, declared: DeclaredShop) -> ChangeSet:
         entry
         for entry in declared.listings
         if _as_declared(present.get(entry.listing.shop_uid)) != entry
-        or [*variations.get(entry.listing.shop_uid, {}).values()] != declared.variations.get(entry.listing.shop_uid, [])
+        or variations.get(entry.listing.shop_uid, {}) != _by_id(declared.variations.get(entry.listing.shop_uid, []))
     ]
     changed = [entry for entry in wanted if entry.listing.shop_uid in present]
     new = [entry for entry in wanted if entry.listing.shop_uid not in present]
@@ -84,6 +85,10 @@ def set_listings(view: View, declared: DeclaredShop) -> ChangeSet:
     return changes
 
 
+def _by_id(variations: list[VariationInStock]) -> dict[str, VariationInStock]:
+    return {entry.variation.variation_id: entry for entry in variations}
+
+
 def _as_declared(present: ListingInStock | None) -> ListingInStock | None:
     """Return a stored listing without the members that no declaration has."""
     if present is None:
@@ -102,8 +107,10 @@ def _find_taken_tokens(view: View, declaration: Declaration, operator_token_hash
         holder = store.shop_id_of_token(view, declared.token_hash)
         if declared.products_token_hash is not None:
             other = store.shop_of_products_token(view, declared.products_token_hash)
-            if other is not None and other.id not in declared_ids:
-                where = declaration.source.locate((*declared.path, "products_token"))
+            where = declaration.source.locate((*declared.path, "products_token"))
+            if declared.products_token_hash == operator_token_hash:
+                yield f"{where}: it is the operator's token. Choose a different one."
+            elif other is not None and other.id not in declared_ids:
                 yield f"{where}: it is the token of shop {other.id} already. Choose a different one."
         # A declared holder gets its own declared token in the same change set.
         if holder and holder not in declared_ids:
@@ -112,7 +119,7 @@ def _find_taken_tokens(view: View, declaration: Declaration, operator_token_hash
 
 def _set_shop(view: View, declared: DeclaredShop) -> ChangeSet:
     old = store.shop(view, declared.shop.id)
-    changes = _set_products_token(view, declared)
+    changes = ChangeSet()
     if old is None:
         changes.add(store.insert_shop(declared.shop), store.insert_token(declared.shop.id, declared.token_hash))
         return changes
@@ -126,15 +133,21 @@ def _set_shop(view: View, declared: DeclaredShop) -> ChangeSet:
     return changes
 
 
-def _set_products_token(view: View, declared: DeclaredShop) -> ChangeSet:
-    """Return the changes that set the declared token of the Products API. Without one, the stored token stays."""
-    token_hash, shop_id = declared.products_token_hash, declared.shop.id
-    if token_hash is None:
-        return ChangeSet()
-    holder = store.shop_of_products_token(view, token_hash)
-    if holder is not None and holder.id == shop_id:
-        return ChangeSet()
-    return ChangeSet(store.drop_products_token(shop_id), store.insert_products_token(shop_id, token_hash))
+def _set_products_tokens(view: View, declaration: Declaration) -> ChangeSet:
+    """Return the changes that set the declared tokens of the Products API. Without one, a shop's stored token stays,
+    unless another shop has that token now."""
+    new: dict[str, bytes] = {}
+    dropped: set[str] = set()
+    for declared in declaration.shops:
+        token_hash, shop_id = declared.products_token_hash, declared.shop.id
+        holder = None if token_hash is None else store.shop_of_products_token(view, token_hash)
+        if token_hash is not None and (holder is None or holder.id != shop_id):
+            new[shop_id] = token_hash
+            dropped |= {shop_id} if holder is None else {shop_id, holder.id}
+    return ChangeSet(
+        *(store.drop_products_token(shop_id) for shop_id in sorted(dropped)),
+        *(store.insert_products_token(shop_id, token_hash) for shop_id, token_hash in new.items()),
+    )
 
 
 def _with_declared_members(old: Shop, declared: DeclaredShop) -> Shop:

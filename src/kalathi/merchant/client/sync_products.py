@@ -50,8 +50,9 @@ class Products:
     def publish(self, products: Iterable[ProductUpdate], *, waits_for_scans: bool = True) -> Iterator[ProductResult]:
         """Send any number of products in batches of 500. Wait for each batch, and yield the result of each product.
 
-        With `waits_for_scans`, wait while the marketplace scans the shop's XML feed. Otherwise ShopStateError is
-        raised. Products of a later batch are read from the iterable only when the batch before is completed.
+        With `waits_for_scans`, wait while the marketplace scans the shop's XML feed, and then send the same products
+        again, even if their numbers have changed in the meantime. Otherwise ShopStateError is raised. Products of a
+        later batch are read from the iterable only when the batch before is completed.
         """
         remaining = iter(products)
         while some := list(islice(remaining, MOST_PRODUCTS)):
@@ -59,7 +60,7 @@ class Products:
             yield from (self.wait(batch_id)).results
 
     def wait(self, batch_id: str) -> BatchResults:
-        """Read the status of a batch with growing pauses until it is completed."""
+        """Read the status of a batch with growing pauses until it is completed. There is no time limit."""
         pause_seconds = _FIRST_PAUSE_SECONDS
         while True:
             found = self.status(batch_id)

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from kalathi.contract.reading import ATHENS
-from kalathi.merchant.feed.parsing import FeedElement, FeedProduct, FeedStart
+from kalathi.merchant.feed.parsing import MOST_VARIATIONS, FeedElement, FeedProduct, FeedStart
 from kalathi.merchant.stock.shelf import Shelf
 
 _QUANTITY: Final = re.compile(r"[0-9]{1,7}")
@@ -192,13 +192,15 @@ class FeedChecker:
             total += int(quantity) if _QUANTITY.fullmatch(quantity) else 0
             if self._shelf is not None and variation_id:
                 yield from self._compare(variation_id, variation, self._shelf)
-        if sizes and len(sizes) != len(product.variations):
+        # A product with more variations has some that are not kept.
+        is_whole = len(product.variations) < MOST_VARIATIONS
+        if is_whole and sizes and len(sizes) != len(product.variations):
             yield (
                 Fault.SIZES_DIFFER,
                 f"size names {len(sizes)} sizes, and there are {len(product.variations)} variations",
             )
         quantity = product.element.find("quantity") or ""
-        if _QUANTITY.fullmatch(quantity) and int(quantity) != total:
+        if is_whole and _QUANTITY.fullmatch(quantity) and int(quantity) != total:
             yield Fault.QUANTITIES_DIFFER, f"the quantity is {quantity}, and that of its variations together {total}"
         if uid:
             self._counted.add(uid)

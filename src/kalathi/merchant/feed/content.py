@@ -11,6 +11,8 @@ _PIECE_BYTES: Final = 65_536
 _IN_MEMORY_BYTES: Final = 8 * 1024 * 1024
 # A feed of a million products has about 2 GB. A small compressed file must not fill the machine.
 _MOST_BYTES: Final = 4 * 1024**3
+# A zip file is kept on disk while it is read.
+_MOST_ZIP_BYTES: Final = 512 * 1024**2
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK\x03\x04"
 _SECONDS: Final = 60.0
@@ -39,6 +41,9 @@ class FeedContent:
                 yield piece
         except (OSError, zlib.error, zipfile.BadZipFile, EOFError) as error:
             raise FeedError(str(error) or "it ends too early") from None
+        except (NotImplementedError, RuntimeError) as error:
+            # An unknown compression method, or a password.
+            raise FeedError(f"the zip file cannot be unpacked: {error}") from None
 
     def _decompress(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         first = next(pieces, b"")
@@ -86,8 +91,12 @@ def _gunzip(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield stream.decompress(waiting, _PIECE_BYTES * 16)
         waiting = stream.unconsumed_tail
         if stream.eof:
-            return
-        if not waiting:
+            # A file may have several members (RFC 1952, section 2.2), and zeros after the last one.
+            waiting = stream.unused_data or next(pieces, b"")
+            if not waiting.startswith(_GZIP[:1]):
+                return
+            stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        elif not waiting:
             piece = next(pieces, None)
             if piece is None:
                 raise FeedError("the gzip file ends too early")
@@ -99,6 +108,8 @@ def _unzip(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
         spool.write(first)
         for piece in pieces:
             spool.write(piece)
+            if spool.tell() > _MOST_ZIP_BYTES:
+                raise FeedError(f"the zip file has more than {_MOST_ZIP_BYTES // 1024**2} MB")
         with zipfile.ZipFile(spool) as archive:
             names = [name for name in archive.namelist() if name.lower().endswith(".xml")]
             if not names:

@@ -15,7 +15,8 @@ _PRODUCT: Final = "product"
 _VARIATION: Final = "variation"
 _CREATED_AT: Final = "createdat"
 _LONGEST_TEXT: Final = 100_000
-_MOST_VARIATIONS: Final = 1000
+# More variations of one product are not kept.
+MOST_VARIATIONS: Final = 1000
 
 
 class FeedElement(NamedTuple):
@@ -74,6 +75,8 @@ class _Reader:
         self._variation: FeedElement | None = None
         self._texts: list[str] = []
         self._length = 0
+        # The number of open elements, and the same number inside of the open product and the open variation.
+        self._depth = self._product_depth = self._variation_depth = 0
 
     def take(self) -> list[FeedProduct | FeedStart]:
         """Return what was found since the last call."""
@@ -83,10 +86,11 @@ class _Reader:
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
         plain = _plain(name)
         line = self.parser.CurrentLineNumber
+        self._depth += 1
         if plain == _PRODUCT and self._product is None:
-            self._product = FeedProduct(FeedElement(line, {}), [])
+            self._product, self._product_depth = FeedProduct(FeedElement(line, {}), []), self._depth
         elif plain == _VARIATION and self._product is not None:
-            self._variation = FeedElement(line, {})
+            self._variation, self._variation_depth = FeedElement(line, {}), self._depth
         self._texts, self._length = [], 0
 
     def _text(self, text: str) -> None:
@@ -97,20 +101,24 @@ class _Reader:
     def _end(self, name: str) -> None:
         plain, text = _plain(name), "".join(self._texts)
         self._texts, self._length = [], 0
+        self._depth -= 1
         if plain == _CREATED_AT and self._product is None:
             self._found.append(FeedStart(text.strip()))
         elif self._product is None:
             return
-        elif plain == _PRODUCT:
+        elif plain == _PRODUCT and self._depth < self._product_depth:
             self._found.append(self._product)
             self._product = None
-        elif plain == _VARIATION and self._variation is not None:
-            if len(self._product.variations) < _MOST_VARIATIONS:
+        elif plain == _VARIATION and self._variation is not None and self._depth < self._variation_depth:
+            if len(self._product.variations) < MOST_VARIATIONS:
                 self._product.variations.append(self._variation)
             self._variation = None
-        else:
-            element = self._variation or self._product.element
-            element.members.setdefault(plain, text)
+        elif self._variation is not None:
+            if self._depth == self._variation_depth:
+                self._variation.members.setdefault(plain, text)
+        elif self._depth == self._product_depth:
+            # Elements within members, such as the id of a category, are no members of the product.
+            self._product.element.members.setdefault(plain, text)
 
     def _refuse_entity(self, *_arguments: object) -> None:
         raise FeedError(f"line {self.parser.CurrentLineNumber}: the file declares entities of its own")

@@ -1,7 +1,8 @@
 """A shop's listings: their stock and prices, changes by hand and by file, and the cost of rejections."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from itertools import count, takewhile
+from itertools import count, takewhile, zip_longest
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -20,7 +21,8 @@ from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.products.csv_text import read_listings, render_listings
 from kalathi.marketplace.products.refusals import ListingFailed
 from kalathi.marketplace.shops import store
-from kalathi.marketplace.shops.model import ListingSource
+from kalathi.marketplace.shops.model import Listing, ListingSource, Variation
+from kalathi.marketplace.shops.store import ListingInStock, VariationInStock
 from kalathi.marketplace.web.reply import SECRET_FILE, Reply
 
 LISTINGS: Final = "/shop/listings"
@@ -72,17 +74,28 @@ async def show_listing(visit: Visit) -> Answer:
 
 
 async def change_listing(visit: Visit) -> Answer:
-    """Change the stock, the price and the availability of a listing and its variations. Raises NOT_FOUND,
-    INVALID_PARAMETER."""
+    """Change the stock, the price and the availability of a listing and its variations. A value that the user has not
+    edited stays as it is now, because customers order while the page is open. Raises NOT_FOUND, INVALID_PARAMETER."""
     form = visit.form
+    edited = _read_values(form, "")
     endings = takewhile(lambda ending: form.text(f"variation{ending}"), (f"_{number}" for number in count()))
-    variations = [
-        VariationUpdate(variation_id=form.text(f"variation{ending}"), **_read_values(form, ending))
-        for ending in endings
-    ]
-    update = ProductUpdate(product_id=form.text("uid"), variations=variations or UNSET, **_read_values(form, ""))
-    results = await visit.context.batches.write(visit.shop.id, [update], ListingSource.PAGE)
-    _check(results)
+    edited_variations = {form.text(f"variation{ending}"): _read_values(form, ending) for ending in endings}
+
+    def make(present: ListingInStock, variations: Mapping[str, VariationInStock]) -> ProductUpdate:
+        varied = [
+            VariationUpdate(
+                variation_id=uid, **_values_of(variations[uid].variation, variations[uid].quantity) | values
+            )
+            for uid, values in edited_variations.items()
+            if uid in variations
+        ]
+        values = _values_of(present.listing, present.quantity) | edited
+        return ProductUpdate(product_id=present.listing.shop_uid, variations=varied or UNSET, **values)
+
+    result = await visit.context.batches.edit(visit.shop.id, form.text("uid"), make, ListingSource.PAGE)
+    if result is None:
+        raise refuse(NoSuchPage())
+    _check([result])
     return See(LISTINGS, done="listing")
 
 
@@ -111,14 +124,23 @@ def link_to(uid: str) -> str:
     return f"/shop/listing?{urlencode({'uid': uid})}"
 
 
+def _values_of(entry: Listing | Variation, quantity: int) -> dict[str, Any]:
+    return {"quantity": quantity, "price": int(entry.unit_price * 100), "enabled": entry.enabled}
+
+
 def _read_values(form: Form, ending: str) -> dict[str, Any]:
+    """Return the values that differ from those that the page has shown. Raises INVALID_PARAMETER."""
     quantity = form.text(f"quantity{ending}")
     if not (quantity.isascii() and quantity.isdigit() and len(quantity) <= 7):
         raise refuse(NotANumber("quantity"))
     price = read_amount(form.text(f"unit_price{ending}"), "unit_price") * 100
-    if not price.is_finite() or price != price.to_integral_value() or not 0 < price <= 1_000_000_000:
+    if price != price.to_integral_value() or not 0 < price <= 1_000_000_000:
         raise refuse(NotANumber("unit_price"))
-    return {"quantity": int(quantity), "price": int(price), "enabled": form.has(f"enabled{ending}")}
+    values = {"quantity": int(quantity), "price": int(price), "enabled": form.has(f"enabled{ending}")}
+    shown = form.text(f"shown{ending}").split()
+    return {
+        name: value for (name, value), before in zip_longest(values.items(), shown[:3]) if before != str(int(value))
+    }
 
 
 def _check(results: list[ProductResult]) -> None:
