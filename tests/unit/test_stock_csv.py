@@ -265,3 +265,10 @@ async def test_a_burst_of_orders_reads_a_large_file_once_without_blocking(tmp_pa
     ticking.cancel()
     assert all(shelf is shelves[0] for shelf in shelves)
     assert len(shelves[0].pieces) == 100_000
+
+
+@pytest.mark.parametrize("row", ['P-M,5,P,"Book\nP-L,2,P,x\n', "P-M,5,P,\0\n", "P-M,many,P,x\n"])
+async def test_an_unreadable_variation_still_belongs_to_its_product(tmp_path: Path, row: str) -> None:
+    shelf = await _read(tmp_path, f"shop_uid,quantity,product_uid,name\n{row}Q,1,,x\n")
+    assert shelf.products["P-M"] == "P"
+    assert "P-M" in shelf.unreadable

@@ -373,3 +373,9 @@ async def test_an_error_answer_is_not_empty_stock(text: str, told: str) -> None:
         await _address(text.encode()).read()
     # It may pass, so that a connector starts with it.
     assert type(refused.value) is StockError
+
+
+def test_an_unreadable_variation_of_a_live_source_still_belongs_to_its_product() -> None:
+    rows = b'[{"shop_uid": "P-M", "product_uid": "P", "quantity": 1, "quantity": 2}]'
+    shelf = shelf_of_json(rows, "stock")
+    assert (shelf.products, list(shelf.unreadable)) == ({"P-M": "P"}, ["P-M"])
