@@ -17,19 +17,22 @@ from kalathi.merchant.stock_rehearsal import Change, Rehearsal
 AT = 1_795_600_000.0
 
 
-def _update(product_id: str, price: int = 1040, *, enabled: bool = True) -> ProductUpdate:
+def make_update(product_id: str, price: int = 1040, *, enabled: bool = True) -> ProductUpdate:
+    """Four pieces of a product."""
     return ProductUpdate(product_id=product_id, quantity=4, enabled=enabled, price=price)
 
 
 @pytest.fixture
 def inbox(tmp_path: Path) -> Iterator[Inbox]:
     opened = Inbox(tmp_path / "merchant.db")
-    targets = [Target(_update(product_id), Count(source=7, held=2, buffer=1)) for product_id in ("A", "B", "C\x1b[31m")]
+    targets = [
+        Target(make_update(product_id), Count(source=7, held=2, buffer=1)) for product_id in ("A", "B", "C\x1b[31m")
+    ]
     publications = opened.publications
     publications.begin(targets)
     publications.confirm(targets, "b1", AT, AT)
     publications.end_batch("b1", {"A": "success", "B": "Product not found.", "C\x1b[31m": "no_change"})
-    publications.begin([Target(_update("D"), Count(1, 0, 0))])
+    publications.begin([Target(make_update("D"), Count(1, 0, 0))])
     publications.note_waiting_price("A", 104)
     yield opened
     opened.close()
@@ -106,8 +109,8 @@ def test_allow_price_needs_products_or_all(inbox: Inbox, tmp_path: Path, words: 
 
 def test_a_dry_run_shows_changes_blocked_products_and_refusals() -> None:
     changes = [
-        Change(None, _update("A")),
-        Change(_update("B"), _update("B", 999, enabled=False)),
+        Change(None, make_update("A")),
+        Change(make_update("B"), make_update("B", 999, enabled=False)),
     ]
     lines = render_rehearsal(
         Rehearsal(changes, [Blocked("C", Obstacle.NO_PRICE, "it has no price")], ["422: no\x1b"])
@@ -125,6 +128,6 @@ def test_a_dry_run_without_changes_says_so() -> None:
 
 
 def test_a_long_dry_run_is_cut() -> None:
-    lines = render_rehearsal(Rehearsal([Change(None, _update(f"P{n}")) for n in range(51)], [], [])).splitlines()
+    lines = render_rehearsal(Rehearsal([Change(None, make_update(f"P{n}")) for n in range(51)], [], [])).splitlines()
     assert lines[0] == "would publish 51 products:"
     assert lines[-1] == "and 1 more"

@@ -21,6 +21,7 @@ from kalathi.merchant.stock import (
     StockSetupError,
     WarehouseStock,
 )
+from kalathi.merchant.stock.live_sources import shelf_of_json
 
 pytestmark = pytest.mark.anyio
 
