@@ -1,5 +1,6 @@
 """The shop's page of its listings: stock and prices by hand and by file, and the cost of rejections."""
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from kalathi.contract.products import ProductUpdate
 from kalathi.marketplace.products.csv_text import read_listings, render_listings
 from kalathi.marketplace.shops.model import Listing, Variation
 from kalathi.marketplace.shops.store import ListingInStock, VariationInStock
-from tests.market import CUSTOMER
+from tests.market import CUSTOMER, OPERATOR_TOKEN
 from tests.panel.visitor import Place, open_place
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +75,27 @@ async def test_a_listing_is_changed_by_hand_with_its_variations(tmp_path: Path) 
             refused = await place.merchant.submit(page, "/shop/listing", wrong)
             assert (refused.status, refused.refusals) == (422, ["NotANumber"])
         assert (await place.merchant.get("/shop/listing?uid=C")).status == 404
+
+
+async def test_orders_and_changes_of_the_price_at_the_same_moment_keep_the_stock(tmp_path: Path) -> None:
+    async with open_place(tmp_path, listing=VARIED) as place:
+        page = await place.merchant.get("/shop/listing?uid=A")
+        item = {"shop_id": place.shop.id, "shop_uid": "A", "quantity": 1, "variation_id": "A-39"}
+        cart = {"customer": CUSTOMER, "items": [item], "payment_method": "card"}
+
+        async def sell() -> int:
+            headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+            return (await place.market.call("POST", "/marketplace/carts", cart, headers)).status
+
+        async def change(price: int) -> None:
+            values = {"unit_price": f"{price},50", "unit_price_1": f"{price},00"}
+            await place.merchant.submit(page, "/shop/listing", values)
+
+        done = await asyncio.gather(*(sell() if number % 2 else change(number + 5) for number in range(24)))
+        sold = done.count(201)
+        assert sold
+        listing = (await _listings(place))["A"]
+        assert (listing["quantity"], listing["variations"][1]["quantity"]) == (100 - sold, 4 - sold)
 
 
 @pytest.mark.parametrize("price", ["sNaN", "nan", "9e999999", "1.300", "1,300", "1.300.000", "inf", "٣", ".", "+"])

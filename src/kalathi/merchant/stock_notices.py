@@ -77,10 +77,13 @@ class StockNotices:
         text = f"stock and prices cannot be published ({type(error).__name__}: {error}). The log has the details"
         self._keep(_BROKEN, [str(error)], text)
 
-    def settle_not_taken(self) -> None:
-        """Settle these notices, because the marketplace has taken a batch."""
-        self._keep(_NOT_TAKEN, [], "")
+    def settle_broken(self) -> None:
+        """Settle that notice, because publishing works again."""
         self._keep(_BROKEN, [], "")
+
+    def settle_not_taken(self) -> None:
+        """Settle that notice, because the marketplace has taken a batch."""
+        self._keep(_NOT_TAKEN, [], "")
 
     def report_gone(self, count: int, product_count: int) -> None:
         """Report that the source has lost more products than it still has. A count of 0 settles the notice."""

@@ -68,7 +68,7 @@ class StockPublisher:
         self._knows_orders = False
         # Make no batch before this time (seconds since 1970), because of a scan or a failure.
         self._not_before = 0.0
-        self._failures = 0
+        self._failures = self._crashes = 0
         self._waits_for_scan = False
 
     def begin(self) -> None:
@@ -89,13 +89,20 @@ class StockPublisher:
                 pause = await self.publish()
             except Exception as error:  # noqa: BLE001  (a locked or full disk must not end the connector)
                 _log.exception("publishing_failed")
-                pause = pause_seconds(self._failures)
-                self._failures += 1
-                if self._failures >= FAILURES_BEFORE_PERSON:
+                pause = pause_seconds(self._crashes)
+                self._crashes += 1
+                if self._crashes >= FAILURES_BEFORE_PERSON:
                     with contextlib.suppress(sqlite3.Error):  # The inbox itself may be the reason.
                         self._notices.report_broken(error)
+            else:
+                self._settle_crashes()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), pause)
+
+    def _settle_crashes(self) -> None:
+        if self._crashes:
+            self._crashes = 0
+            self._notices.settle_broken()
 
     async def publish(self) -> float:
         """Send the differences that are due, and read results that are due. Return the seconds until the next look."""
