@@ -245,6 +245,21 @@ async def test_a_limited_rejection_takes_the_other_pieces_of_the_variation_from_
         assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (5, [0, 5])
 
 
+async def test_a_rejection_of_two_variations_of_a_product_takes_no_more_than_it_has(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        varied = [{"variation_id": uid, "quantity": 5} for uid in ("A-38", "A-39")]
+        shop = await market.shop(quantity=7, listing={"variations": varied})
+        item = {"shop_id": shop.id, "shop_uid": "A", "quantity": 3}
+        items = [item | {"variation_id": uid} for uid in ("A-38", "A-39")]
+        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
+        code = (await market.operate("POST", "/marketplace/carts", cart, status=201))["orders"][0]["code"]
+        lines = (await shop.show(code))["line_items"]
+        body = {"line_items": [{"id": line["id"], "reason_id": 4, "available_quantity": 1} for line in lines]}
+        assert (await shop.call("POST", f"/orders/{code}/reject", body)).status == 200
+        listing = await _listing(shop)
+        assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (0, [0, 0])
+
+
 async def test_variations_are_changed_with_their_product_and_have_results_of_their_own(tmp_path: Path) -> None:
     async with open_market(tmp_path) as market:
         shop = await market.shop(quantity=3, listing={"variations": _VARIED})

@@ -150,7 +150,8 @@ async def test_a_dry_run_prints_the_changes_and_changes_nothing(tmp_path: Path) 
         said = await _dry_run(_publisher(tmp_path, market.address, token))
         assert said[0] == "would publish 600 products:"
         assert said[2].split() == ["P000", "-", "7", "at", "10.40"]
-        assert said[-1] == "and 550 more"
+        assert said[-2] == "and 550 more"
+        assert "does not subtract the pieces of open orders" in said[-1]
         assert await _offered(caller, shop_id) == before
 
 

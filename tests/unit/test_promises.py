@@ -1,5 +1,6 @@
 """Promises: the pieces of open orders, which are not offered again."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,9 +33,32 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
 def test_the_pieces_of_an_open_order_are_promised_until_they_are_reserved(inbox: Inbox) -> None:
     promises = Promises(inbox.publications)
     promises.note(_order(OrderState.OPEN), has_ended=False)
-    assert promises.pieces(SHELF) == {"A": 2}
-    promises.keep("o1")
-    assert promises.pieces(SHELF) == {}
+    assert promises.list_open() == ["o1"]
+    assert promises.pieces(SHELF, ()) == {"A": 2}
+    assert promises.pieces(SHELF, {"o1"}) == {}
+    promises.drop("o1")
+    assert promises.pieces(SHELF, ()) == {}
+
+
+def test_the_orders_are_known_when_each_was_fetched_or_could_not_be_for_ten_minutes(inbox: Inbox) -> None:
+    promises = Promises(inbox.publications)
+    assert not promises.are_known(0.0)
+    promises.await_orders(["o1", "o2", "o3"], 0.0)
+    promises.await_orders(["o4"], 1.0)
+    promises.note(_order(OrderState.OPEN), has_ended=False)
+    promises.note(_order(OrderState.DELIVERED, code="o2"), has_ended=False)
+    assert not promises.are_known(599.0)
+    assert promises.are_known(600.0)
+    promises.drop("o3")
+    assert promises.are_known(1.0)
+
+
+def test_a_move_that_cannot_be_recorded_is_recorded_with_the_next_look(inbox: Inbox) -> None:
+    promises = Promises(inbox.publications)
+    inbox.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        promises.note(_order(OrderState.OPEN), has_ended=False)
+    assert promises.list_open() == []
 
 
 @pytest.mark.parametrize("state", [state for state in OrderState if state != OrderState.OPEN])
@@ -42,7 +66,7 @@ def test_in_any_other_state_nothing_is_promised(inbox: Inbox, state: OrderState)
     promises = Promises(inbox.publications)
     promises.note(_order(OrderState.OPEN), has_ended=False)
     promises.note(_order(state), has_ended=False)
-    assert promises.pieces(SHELF) == {}
+    assert promises.pieces(SHELF, ()) == {}
 
 
 def test_an_order_moves_the_number_of_the_marketplace_when_it_comes_and_when_it_ends(inbox: Inbox) -> None:
@@ -66,7 +90,7 @@ def test_an_order_moves_the_number_of_the_marketplace_when_it_comes_and_when_it_
 def test_the_pieces_of_the_marketplaces_warehouse_are_not_the_shops(inbox: Inbox) -> None:
     promises = Promises(inbox.publications)
     promises.note(_order(OrderState.OPEN, from_warehouse=True), has_ended=False)
-    assert promises.pieces(SHELF) == {}
+    assert promises.pieces(SHELF, ()) == {}
     assert inbox.publications.take_moved({}) == []
 
 

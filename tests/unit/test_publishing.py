@@ -28,9 +28,13 @@ SHELF = Shelf(pieces={"A": 7}, prices={"A": Decimal("10.40")})
 
 
 def _target(shelf: Shelf, held: dict[str, int] | None = None, policy: StockPolicy = USUAL, **published: Any) -> Target:
-    found = make_target("A", list_products(shelf)["A"], shelf, held or {}, policy, Published(**published))
+    found = make_target("A", list_products(shelf)["A"], shelf, held or {}, policy, _as_taken(published))
     assert isinstance(found, Target)
     return found
+
+
+def _as_taken(published: dict[str, Any]) -> Published:
+    return Published(**{"baseline": published.get("update"), **published})
 
 
 def _blocked(shelf: Shelf) -> Blocked:
@@ -186,7 +190,9 @@ def test_an_unreadable_variation_blocks_its_product_even_if_its_row_does_not_nam
 
 def test_a_price_that_falls_waits_even_if_variations_appear_or_go() -> None:
     shelf = Shelf(pieces={"A-38": 1}, prices={"A-38": Decimal("0.50")}, products={"A-38": "A"})
-    appeared = make_target("A", ("A-38",), shelf, {}, USUAL, Published(update=_published(5000)))
+    appeared = make_target(
+        "A", ("A-38",), shelf, {}, USUAL, Published(update=_published(5000), baseline=_published(5000))
+    )
     assert isinstance(appeared, Target)
     assert (appeared.update.price, appeared.waiting_price) == (5000, 50)
     size = VariationUpdate(variation_id="A-38", quantity=0, enabled=True, price=5000)

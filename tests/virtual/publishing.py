@@ -77,7 +77,7 @@ class Publishing:
         )
         self.promises = Promises(self.inbox.publications)
         self.publisher = StockPublisher(self.context, StockReader(self.context, self.stock), self.policy, self.promises)
-        self.publisher.begin()
+        self.promises.await_orders([], self.clock())
 
     def clock(self) -> float:
         """Seconds since 1970."""

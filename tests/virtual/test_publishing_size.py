@@ -80,11 +80,10 @@ async def test_a_changed_file_is_published_in_few_calls_fast_and_with_steady_mem
         metrics=ConnectorMetrics(),
         clock=lambda: now[0],
     )
+    promises = Promises(inbox.publications)
     reader = StockReader(context, CsvStock(path, clock=lambda: now[0]))
-    publisher = StockPublisher(
-        context, reader, StockPolicy(largest_price_fall=Decimal(1)), Promises(inbox.publications)
-    )
-    publisher.begin()
+    publisher = StockPublisher(context, reader, StockPolicy(largest_price_fall=Decimal(1)), promises)
+    promises.await_orders([], now[0])
 
     async def publish(seed: int) -> float:
         """Publish a new file up to its results; return the seconds of processor time."""

@@ -150,7 +150,8 @@ def render_rehearsal(rehearsal: "Rehearsal") -> str:
         f"would not publish {in_one_line(entry.product_id)}: {in_one_line(entry.detail)}"
         for entry in rehearsal.blocked[:_SHOWN]
     ]
-    return "\n".join([*lines, *_failures(rehearsal.failures)])
+    note = "A dry run does not subtract the pieces of open orders. The connector does, before it publishes."
+    return "\n".join([*lines, *_failures(rehearsal.failures), note])
 
 
 def _failures(failures: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Send one batch of products. Products that the marketplace cannot read are left out, and the rest is sent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -15,7 +15,7 @@ _log = structlog.get_logger("kalathi.merchant")
 
 FIRST_STATUS_SECONDS: Final = 5.0
 # The answers to a body that cannot be read, or is too large. Other answers are about the whole shop.
-_ABOUT_THE_BODY: Final = frozenset({400, 413, 422})
+ABOUT_THE_BODY: Final = frozenset({400, 413, 422})
 # If the marketplace refuses so many products one by one, and takes none, then the fault is not in the products.
 _REFUSED_ALONE: Final = 10
 
@@ -34,7 +34,9 @@ class BatchSending:
         self._notices = notices
         self._note_taken = note_taken
         self._has_taken = False
-        self._refused_alone = 0
+        # Products that were refused alone and without their names, before anything was taken.
+        self._suspects: dict[str, Target] = {}
+        self._suspicion: MarketplaceError | None = None
 
     async def send(self, product_ids: Sequence[str]) -> None:
         """Send the products. If the marketplace refuses a batch because of some of its products, leave these out. It
@@ -47,7 +49,7 @@ class BatchSending:
                 try:
                     await self._send(targets)
                 except MarketplaceError as error:
-                    if isinstance(error, ShopStateError) or error.status not in _ABOUT_THE_BODY:
+                    if isinstance(error, ShopStateError) or error.status not in ABOUT_THE_BODY:
                         raise
                     parts += self._divide(targets, error)
                     continue
@@ -59,6 +61,7 @@ class BatchSending:
         now = self._context.clock()
         self._publications.confirm(targets, batch_id, now, now + FIRST_STATUS_SECONDS)
         self._has_taken = True
+        self._refuse_suspects()
         self._context.metrics.note_done("published")
         _log.info("published", products=len(targets), batch=batch_id)
         self._note_taken()
@@ -72,15 +75,30 @@ class BatchSending:
             middle = len(targets) // 2
             return [product_ids[middle:], product_ids[:middle]]
         if not refused:
-            self._refused_alone += 1
-            if self._refused_alone > _REFUSED_ALONE and not self._has_taken:
+            self._suspects[product_ids[0]], self._suspicion = targets[0], error
+            if self._has_taken:
+                self._refuse_suspects()
+            elif len(self._suspects) > _REFUSED_ALONE:
                 raise error
-            refused = {product_ids[0]: "; ".join(error.messages) or str(error)}
-        left_out = [target for target in targets if target.update.product_id in refused]
-        self._publications.refuse(left_out, refused, self._context.clock())
-        self._notices.report_refused()
-        self._differences.note_sent(list(refused))
+            return []
+        self._refuse([target for target in targets if target.update.product_id in refused], refused)
         return [[product_id for product_id in product_ids if product_id not in refused]]
+
+    def end_part(self) -> None:
+        """Raise the refusal of single products, if nothing was taken: then the fault may be in none of them."""
+        if self._suspicion is not None:
+            raise self._suspicion
+
+    def _refuse_suspects(self) -> None:
+        if self._suspicion is not None:
+            reason = "; ".join(self._suspicion.messages) or str(self._suspicion)
+            self._refuse(list(self._suspects.values()), dict.fromkeys(self._suspects, reason))
+            self._suspects, self._suspicion = {}, None
+
+    def _refuse(self, targets: Sequence[Target], reasons: Mapping[str, str]) -> None:
+        self._publications.refuse(targets, reasons)
+        self._notices.report_refused()
+        self._differences.note_sent([target.update.product_id for target in targets])
 
 
 def _find_refused(error: MarketplaceError, targets: Sequence[Target]) -> dict[str, str]:

@@ -89,7 +89,7 @@ class Connector:
         self._inbox = inbox
         self._stock = StockReader(self._context, stock)
         publishes = publishes_stock and not self._context.habits.dry_run
-        promises = Promises(inbox.publications) if publishes else None
+        self._promises = promises = Promises(inbox.publications) if publishes else None
         self._steps = OrderSteps(self._context, self._stock, Labels(self._context, printer), policy, promises)
         self._setup = SetupNotices(inbox.notices, tell, clock)
         self._hands_over = recipient is not None
@@ -100,7 +100,6 @@ class Connector:
         )
         self._awake = asyncio.Event()
         self._reconcile_at = 0.0
-        self._has_reconciled = False
         self._worked_at = self._looked_after_at = clock()
 
     def seconds_since_round(self) -> float:
@@ -159,9 +158,6 @@ class Connector:
             while True:
                 self._begin(in_hand)
                 if not in_hand:
-                    if self.publisher is not None and self._has_reconciled:
-                        # Every open order was fetched now, so its pieces are known.
-                        self.publisher.begin()
                     return
                 waking = asyncio.create_task(self._awake.wait())
                 try:
@@ -229,7 +225,9 @@ class Connector:
             self._jobs.note_failure(error)
             _log.warning("reconciliation_failed", error=str(error))
         else:
-            self._has_reconciled = True
+            if self._promises is not None and self.publisher is not None:
+                self._promises.await_orders(self._inbox.jobs.list_due_codes(Subject.ORDER), now)
+                self.publisher.wake()
             if found.has_lists:
                 self._setup.note_answer()
             self._setup.compare_clocks(self._context.client.marketplace_time)

@@ -55,11 +55,10 @@ class OrderSteps:
         if order.state in HAS_LEFT or order.state in _NOT_SENT:
             # One of its labels is on the parcel, or none is needed.
             self._context.inbox.notices.settle(label_topic(order.code))
-        self._note_promise(order)
         if order.state == OrderState.OPEN:
             note, reading = await self._answer(reading)
             order = reading.order
-            self._note_promise(order)
+            self.note_promise(order)
         if order.state == OrderState.OPEN:
             return reading, note
         if order.state == OrderState.ACCEPTED:
@@ -77,22 +76,33 @@ class OrderSteps:
             note = f'its state "{order.state}" is unknown to this version: check what it means for this order'
         return reading, note
 
-    def _note_promise(self, order: Order) -> None:
+    def note_promise(self, order: Order) -> None:
+        """Record the pieces of the order as it is now, if stock is published."""
         if self._promises is not None:
             has_ended = order.state in _NOT_SENT and not self._subjects.has_left(order.code)
             self._promises.note(order, has_ended=has_ended)
+            if order.state == OrderState.OPEN and self._is_counted(order):
+                self._promises.drop(order.code)
+
+    def drop_promise(self, code: str) -> None:
+        """Forget the pieces of an order that cannot be fetched."""
+        if self._promises is not None:
+            self._promises.drop(code)
+
+    def _is_counted(self, order: Order) -> bool:
+        """Whether the shop's system has received the order, and counts without its pieces."""
+        return self._context.habits.told_orders_are_counted and self._subjects.was_handed_over(order.code)
 
     def hold(self, order: Order) -> None:
-        """Reserve the pieces of an order that the shop sends itself."""
-        if not order.fulfilled_by_skroutz:
+        """Reserve the pieces of an order that the shop sends itself, until the shop's system counts without them."""
+        if not order.fulfilled_by_skroutz and not self._is_counted(order):
             self._reservations.reserve(order.code, claims(order))
 
     async def _hold_and_print(self, order: Order) -> str:
         """Reserve the pieces of an accepted order and print its voucher, even if the marketplace or a person accepted
         it. Neither step needs the stock source."""
         notes = []
-        is_counted = self._context.habits.told_orders_are_counted and self._subjects.was_handed_over(order.code)
-        if not order.fulfilled_by_skroutz and not is_counted:
+        if not order.fulfilled_by_skroutz and not self._is_counted(order):
             self._reservations.reserve(order.code, claims(order))
             if uncounted := find_uncounted_lines(order):
                 notes.append(f"{uncounted} No pieces are held for that: lower the stock yourself.")
@@ -115,8 +125,6 @@ class OrderSteps:
         if isinstance(decision, Accept):
             # Reserve before the call, so that no other order gets the pieces if the connector crashes in between.
             self._reservations.reserve(order.code, claims(order))
-            if self._promises is not None:
-                self._promises.keep(order.code)
         present = await self._read_after(order, self._call(order, decision))
         wanted = OrderState.ACCEPTED if isinstance(decision, Accept) else OrderState.REJECTED
         if present.order.state == OrderState.OPEN:

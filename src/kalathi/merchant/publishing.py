@@ -61,9 +61,11 @@ class Blocked(NamedTuple):
 
 
 class Published(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The last values of a product that the marketplace has accepted, and the lowest price that a person allows."""
+    """The last values of a product that the marketplace has accepted, those whose prices it has taken for certain, and
+    the lowest price that a person allows."""
 
     update: ProductUpdate | None = None
+    baseline: ProductUpdate | None = None
     allowed_price: int | None = None
 
 
@@ -181,8 +183,8 @@ class _Prices(NamedTuple):
 def _guard_prices(prices: Mapping[str, int], product_id: str, published: Published, policy: StockPolicy) -> _Prices:
     """Keep the earlier price of each product or variation whose price falls by more than allowed. A new variation is
     compared with the price of its product, and so is a product that no longer has variations."""
-    before = _prices_of(published.update)
-    of_product = None if published.update is None else published.update.price
+    before = _prices_of(published.baseline)
+    of_product = None if published.baseline is None else published.baseline.price
     guarded = dict(prices)
     waiting = []
     for uid, price in prices.items():

@@ -52,8 +52,9 @@ class StockDifferences:
         # The products of the shelf, with the uids under which the source counts them.
         self.uids: dict[str, tuple[str, ...]] = {}
         self.blocked: dict[str, Blocked] = {}
-        # Products that are on sale, and that the source has not named for an hour.
+        # Products that the source has not named for an hour: those that are published without pieces, and the others.
         self.gone: list[str] = []
+        self.lost: list[str] = []
         self._different: dict[str, None] = {}
         self._held: dict[str, int] = {}
         self._compared_at: float | None = None
@@ -66,7 +67,8 @@ class StockDifferences:
         """Return the products that differ."""
         now, held = self._context.clock(), self._count_held(shelf)
         by_orders = self._publications.take_moved(shelf.products) if self._writes else []
-        is_recent = self._compared_at is not None and 0 <= now - self._compared_at < _COMPARE_ALL_SECONDS
+        compared_at, self._compared_at = self._compared_at, None  # If this comparison fails, compare everything again.
+        is_recent = compared_at is not None and 0 <= now - compared_at < _COMPARE_ALL_SECONDS
         if shelf is self.shelf and is_recent:
             moved = {uid for uid in held.keys() | self._held.keys() if held.get(uid, 0) != self._held.get(uid, 0)}
             named = dict.fromkeys(shelf.products.get(uid, uid) for uid in moved)
@@ -76,13 +78,15 @@ class StockDifferences:
         else:
             self.shelf, self.uids = shelf, list_products(shelf)
             self._different, self.blocked = {}, {}
-            self.gone = await self._find_gone(now)
-            product_ids = [*self.uids, *([] if self.has_lost_most else self.gone)]
-            self._compared_at = now
+            self.gone, self.lost = await self._find_gone(now)
+            # Products that were lost stay as they are, if they are most of all. The others have no pieces anyway.
+            product_ids = [*self.uids, *self.gone, *([] if self.has_lost_most else self.lost)]
+            compared_at = now
         self._held = held
         for some in split(product_ids, _AT_ONCE):
             self._compare(some, held)
             await asyncio.sleep(0)
+        self._compared_at = compared_at
         return list(self._different)
 
     def make_targets(self, product_ids: Sequence[str]) -> list[Target]:
@@ -93,7 +97,8 @@ class StockDifferences:
 
     def _count_held(self, shelf: Shelf) -> dict[str, int]:
         """Return the pieces of accepted and open orders, by the uids under which the source counts them."""
-        return Counter(self._reservations.pieces()) + self._promises.pieces(shelf)
+        reserved = self._reservations.find_holders(self._promises.list_open())
+        return Counter(self._reservations.pieces()) + self._promises.pieces(shelf, reserved)
 
     def note_sent(self, product_ids: Sequence[str]) -> None:
         """Record that the marketplace has these values now."""
@@ -108,7 +113,7 @@ class StockDifferences:
     @property
     def has_lost_most(self) -> bool:
         """Whether the source has lost more products than it still has. These stay as they are."""
-        return len(self.gone) > len(self.uids)
+        return len(self.lost) > len(self.uids)
 
     def _compare(self, product_ids: Sequence[str], held: Mapping[str, int]) -> None:
         present = self._publications.of(product_ids)
@@ -119,7 +124,7 @@ class StockDifferences:
             self._different.pop(product_id, None)
             if isinstance(target, Blocked):
                 self.blocked[product_id] = target
-            elif target is not None and not _is_published(target, row):
+            elif target is not None and not (row is not None and row.has(target.update)):
                 self._different[product_id] = None
             if row is not None and isinstance(target, Target):
                 self._note_waiting_price(row, target)
@@ -127,6 +132,9 @@ class StockDifferences:
     def _note_waiting_price(self, row: Publication, target: Target) -> None:
         if self._writes and row.waiting_price != target.waiting_price:
             self._publications.note_waiting_price(row.product_id, target.waiting_price)
+        is_over = row.allowed_price is not None and target.waiting_price is None and row.has(target.update)
+        if self._writes and is_over:
+            self._publications.forget_permission(row.product_id)
 
     def _make_target(
         self, product_id: str, row: Publication | None, held: Mapping[str, int]
@@ -137,11 +145,14 @@ class StockDifferences:
             return make_gone_target(published, self._policy)
         return make_target(product_id, uids, self.shelf, held, self._policy, published)
 
-    async def _find_gone(self, now: float) -> list[str]:
-        """Return the products that are on sale, and that the source has not named for an hour."""
+    async def _find_gone(self, now: float) -> tuple[list[str], list[str]]:
+        """Return the products that the source has not named for an hour: those that are published without pieces, and
+        the others."""
         if self._writes:
             self._publications.forget_gone(now - _FORGOTTEN_SECONDS)
-        after, over = "", []
+        after = ""
+        gone_for_good: list[str] = []
+        lost: list[str] = []
         while page := self._publications.page(after, _AT_ONCE):
             after = page[-1].product_id
             gone = [row for row in page if row.update is not None and not self._names(row)]
@@ -151,9 +162,11 @@ class StockDifferences:
             new = [row.product_id for row in gone if row.gone_at is None]
             if new and self._writes:
                 self._publications.mark_gone(new, now)
-            over += [row.product_id for row in gone if _is_over(row, now)]
+            for row in gone:
+                if row.update is not None and row.gone_at is not None and now - row.gone_at >= _GONE_SECONDS:
+                    (lost if row.update.quantity else gone_for_good).append(row.product_id)
             await asyncio.sleep(0)
-        return over
+        return gone_for_good, lost
 
     def _names(self, row: Publication) -> bool:
         """Whether the source names the product, or names one of its variations in a row that cannot be read."""
@@ -161,15 +174,6 @@ class StockDifferences:
             return True
         variations = UNSET if row.update is None else row.update.variations
         return variations is not UNSET and any(entry.variation_id in self.shelf.unreadable for entry in variations)
-
-
-def _is_over(row: Publication, now: float) -> bool:
-    is_due = row.gone_at is not None and now - row.gone_at >= _GONE_SECONDS
-    return is_due and row.update is not None and (row.update.quantity > 0 or not row.is_confirmed)
-
-
-def _is_published(target: Target, row: Publication | None) -> bool:
-    return row is not None and row.is_confirmed and row.update == target.update
 
 
 def split(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

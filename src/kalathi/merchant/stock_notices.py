@@ -95,10 +95,13 @@ class StockNotices:
 
     def _keep(self, topic: str, found: Sequence[str], text: str) -> None:
         """Keep the notice while something is found, and settle it otherwise. Tell a person if something is new."""
-        before, self._named[topic] = self._named.get(topic, frozenset()), frozenset(found)
+        before, self._named[topic] = self._named.get(topic), frozenset(found)
         if not found:
             self._notices.settle(topic)
-        elif self._notices.add(topic, text, self._context.clock()) and not before >= self._named[topic]:
+            return
+        has_changed = self._notices.add(topic, text, self._context.clock())
+        # The first report after a start is compared with the stored notice.
+        if has_changed if before is None else not before >= self._named[topic]:
             self._context.tell_person(text)
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from kalathi.contract.products import MOST_PRODUCTS, BatchStatus, ProductResult, ProductStatus
 from kalathi.contract.reading import ATHENS
-from kalathi.merchant.batch_sending import FIRST_STATUS_SECONDS, BatchSending
+from kalathi.merchant.batch_sending import ABOUT_THE_BODY, FIRST_STATUS_SECONDS, BatchSending
 from kalathi.merchant.client import (
     CallError,
     MarketplaceError,
@@ -40,6 +40,8 @@ COALESCE_SECONDS: Final = 3.0
 # A scan of an XML feed takes minutes. A shop that takes no batches at all is a matter for a person.
 _SCAN_SECONDS: Final = 60.0
 _REFUSED_SECONDS: Final = 600.0
+# If one product spoils the batch, other products come with the next one.
+_SPOILED_SECONDS: Final = 60.0
 # The longest pause that an answer can ask for.
 _LONGEST_ASKED_SECONDS: Final = 300.0
 # Statuses that are read between two looks for differences, which are more urgent.
@@ -49,6 +51,8 @@ _LONGEST_STATUS_SECONDS: Final = 300.0
 _STATUS_TRIES: Final = 50
 # The moment of the last comparison of everything.
 _LAST_FULL: Final = "all published"
+# The moment of the first batch that was refused because of a scan that is not over.
+_SCANNED: Final = "feed scanned"
 _TAKEN: Final = frozenset({ProductStatus.SUCCESS, ProductStatus.NO_CHANGE})
 
 
@@ -65,17 +69,10 @@ class StockPublisher:
         self._differences = StockDifferences(context, policy, promises)
         self._notices = StockNotices(context)
         self._awake = asyncio.Event()
-        self._knows_orders = False
+        self._promises = promises
         # Make no batch before this time (seconds since 1970), because of a scan or a failure.
         self._not_before = 0.0
         self._failures = self._crashes = 0
-        self._waits_for_scan = False
-
-    def begin(self) -> None:
-        """Allow sending. Before, the orders of the marketplace are not known, and a number could be too high."""
-        if not self._knows_orders:
-            self._knows_orders = True
-            self.wake()
 
     def wake(self) -> None:
         """Make the publisher compare now."""
@@ -128,7 +125,7 @@ class StockPublisher:
         begin_at = max(since + COALESCE_SECONDS, not_before)
         if now < begin_at:
             return min(begin_at - now, self._stock.poll_seconds)
-        if not self._knows_orders:
+        if not self._promises.are_known(now):
             return self._stock.poll_seconds
         return await self._send_all(len(different))
 
@@ -158,7 +155,7 @@ class StockPublisher:
         differences = self._differences
         self._notices.report_blocked(differences.blocked.values(), len(differences.uids))
         self._notices.report_waiting_prices(self._policy.largest_price_fall)
-        self._notices.report_gone(len(differences.gone) if differences.has_lost_most else 0, len(differences.uids))
+        self._notices.report_gone(len(differences.lost) if differences.has_lost_most else 0, len(differences.uids))
 
     # Sending
 
@@ -170,12 +167,11 @@ class StockPublisher:
                 shelf = await self._stock.read()
             except (StockError, CallError):
                 return self._stock.poll_seconds
-            if shelf is not self._differences.shelf:
-                return 0.0  # The source has changed, so compare again.
-            # Orders may have come during the last call.
+            # The source may have changed, or orders may have come during the last call.
             different = await self._differences.find(shelf)
             try:
                 await sending.send(different[-MOST_PRODUCTS:])
+                sending.end_part()
             except CallError as error:
                 return self._note_failure(error)
         if not self._differences.has_any:
@@ -186,13 +182,14 @@ class StockPublisher:
         """Record a failed batch. Return the seconds until the next look; the next try sends the newest numbers."""
         self._context.metrics.note_failure("publish")
         if isinstance(error, ShopStateError) and error.is_scanning:
-            if not self._waits_for_scan:
+            if self._inbox.moment(_SCANNED) is None:
                 self._context.tell("the marketplace is scanning the XML feed; stock is published afterwards")
-            self._waits_for_scan = True
+                self._inbox.mark_moment(_SCANNED, self._context.clock())
             pause = _SCAN_SECONDS
         elif isinstance(error, UnauthorizedError) or not error.may_pass:
             self._notices.report_not_taken(error)
-            pause = _REFUSED_SECONDS
+            is_about_body = isinstance(error, MarketplaceError) and error.status in ABOUT_THE_BODY
+            pause = _SPOILED_SECONDS if is_about_body and not isinstance(error, ShopStateError) else _REFUSED_SECONDS
         else:
             asked = error.retry_after_seconds if isinstance(error, MarketplaceError) else None
             pause = max(pause_seconds(self._failures), min(asked or 0.0, _LONGEST_ASKED_SECONDS))
@@ -203,12 +200,12 @@ class StockPublisher:
 
     def _note_taken(self) -> None:
         self._failures = 0
-        if self._waits_for_scan:
-            self._waits_for_scan = False
-            self._context.tell("the scan of the XML feed is over; stock is published again")
+        if self._inbox.moment(_SCANNED) is not None:
             # The feed may have replaced any number.
             self._publications.mark_all_unconfirmed()
             self._differences.forget()
+            self._inbox.forget_moment(_SCANNED)
+            self._context.tell("the scan of the XML feed is over; stock is published again")
         self._notices.settle_not_taken()
 
     # Results

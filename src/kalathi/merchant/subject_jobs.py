@@ -79,6 +79,7 @@ class SubjectJobs:
                 self._try_again(job, str(error))
                 return
             note = f"the marketplace refused: {error}" if isinstance(error, MarketplaceError) else str(error)
+            self._steps.drop_promise(job.code)
         except _MAY_PASS as error:
             self._try_again(job, str(error))
             return
@@ -108,6 +109,7 @@ class SubjectJobs:
         _log.warning("unknown_code_dropped", kind=job.kind, code=job.code[:_CODE_SHOWN])
         self._context.metrics.note_failure("unknown_code")
         self._inbox.jobs.forget(job)
+        self._steps.drop_promise(job.code)
 
     async def _order(self, code: str) -> str:
         """Fetch the order and run its next step. Return a sentence if the order needs a person."""
@@ -123,6 +125,7 @@ class SubjectJobs:
         # Record the deadline first, so that it is watched even if a later step fails.
         order = reading.order
         self._inbox.subjects.note_state(Subject.ORDER, code, order.state, answer_until(order))
+        self._steps.note_promise(order)
         if reading.unread:
             _log.warning("order_partly_unreadable", code=code, unread=reading.unread)
         places = places_that_decide(reading.unread)

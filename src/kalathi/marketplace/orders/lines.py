@@ -21,8 +21,8 @@ class OrderedLine(NamedTuple):
 class StockMove(NamedTuple):
     """A change of a listing's quantity. `pieces` is added to it; with `counted`, it replaces the quantity.
 
-    A variation's pieces are counted in the variation and in its listing. A counted move of a variation leaves its
-    listing as it is.
+    A variation's pieces are counted in the variation and in its listing. A counted move of a variation changes its
+    listing by the difference.
     """
 
     shop_uid: str

@@ -1,6 +1,7 @@
 """The rows that record a step of the machine: the order, its timeline, the webhook with its final body, stock and due
 jobs. They are one change set: all or nothing."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -96,12 +97,12 @@ def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove], fac
     shop_id = order.shop_id
     varied = {move.shop_uid for move in moves if move.variation_id}
     variations = {} if order.fulfilled_by_skroutz else shops.variations(facts.view, shop_id, varied)
+    removed: Counter[str] = Counter()
     for move in moves:
         if order.fulfilled_by_skroutz:
             changes.add(warehouse.give_back(shop_id, move.shop_uid, move.pieces))
         elif move.counted and move.variation_id in variations.get(move.shop_uid, {}):
-            removed = variations[move.shop_uid][move.variation_id].quantity - move.pieces
-            changes.add(_take_from_product(shop_id, move.shop_uid, removed, facts))
+            removed[move.shop_uid] += variations[move.shop_uid][move.variation_id].quantity - move.pieces
             changes.add(shops.set_variation_stock(shop_id, move.shop_uid, move.variation_id, move.pieces))
         elif move.counted:
             changes.add(shops.set_stock(shop_id, move.shop_uid, move.pieces))
@@ -109,11 +110,13 @@ def move_stock(changes: ChangeSet, order: Order, moves: Sequence[StockMove], fac
             changes.add(shops.give_back_stock(shop_id, move.shop_uid, move.pieces))
             if move.variation_id in variations.get(move.shop_uid, {}):
                 changes.add(shops.give_back_variation(shop_id, move.shop_uid, move.variation_id, move.pieces))
+    for shop_uid, pieces in removed.items():
+        changes.add(_take_from_product(shop_id, shop_uid, pieces, facts))
 
 
 def _take_from_product(shop_id: str, shop_uid: str, removed: int, facts: Facts) -> Update:
-    """Take the pieces that a variation has lost from its listing, which counts the pieces of all its variations.
-    `removed` is negative if the variation has more pieces now."""
+    """Take the pieces that variations have lost from their listing, which counts the pieces of all its variations.
+    `removed` is negative if they have more pieces now."""
     if removed <= 0:
         return shops.give_back_stock(shop_id, shop_uid, -removed)
     present = shops.listings(facts.view, shop_id, [shop_uid]).get(shop_uid)

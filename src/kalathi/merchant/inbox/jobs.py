@@ -75,6 +75,11 @@ class Jobs:
             (job.kind, job.code, job.planned),
         )
 
+    def list_due_codes(self, kind: Subject) -> list[str]:
+        """Return every order or return that is to be fetched, now or later."""
+        rows = self._connection.execute("SELECT code FROM looks WHERE state = 'due' AND kind = ?", (kind,))
+        return [row[0] for row in rows]
+
     def waiting_for_person(self) -> list[tuple[Subject, str]]:
         """Return every order and return that waits for a person."""
         rows = self._connection.execute("SELECT kind, code FROM looks WHERE state = 'person' ORDER BY code")

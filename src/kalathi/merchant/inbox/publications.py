@@ -36,11 +36,20 @@ class Publication(NamedTuple):
     waiting_price: int | None
     allowed_price: int | None
     gone_at: float | None
+    # The last values with a successful result; the values that the marketplace could not read, if they are newer.
+    taken: ProductUpdate | None
+    refused: ProductUpdate | None
 
     @property
     def published(self) -> Published:
         """The values with which new ones are compared."""
-        return Published(update=self.update, allowed_price=self.allowed_price)
+        # A batch without a result yet counts for the price too.
+        baseline = self.taken or (self.update if self.answer == IN_PROGRESS else None)
+        return Published(update=self.update, baseline=baseline, allowed_price=self.allowed_price)
+
+    def has(self, update: ProductUpdate) -> bool:
+        """Whether these values are published, or were refused."""
+        return self.is_confirmed and update == (self.update if self.refused is None else self.refused)
 
 
 class SentBatch(NamedTuple):
@@ -53,18 +62,26 @@ class SentBatch(NamedTuple):
 
 _COLUMNS: Final = (
     "product_id, document, source, held, buffer, is_confirmed, published_at, answer, waiting_price, allowed_price,"
-    " gone_at"
+    " gone_at, taken, refused"
 )
 
 
 # As in the index `publications_failed`, without which each batch would read every row.
 # A product that the source no longer names is gone at the marketplace too, soon.
-_IS_FAILED: Final = f"answer NOT IN ('', 'success', 'no_change', '{IN_PROGRESS}') AND gone_at IS NULL"
+_HAS_FAILED: Final = f"answer NOT IN ('', 'success', 'no_change', '{IN_PROGRESS}')"
+_IS_FAILED: Final = f"{_HAS_FAILED} AND gone_at IS NULL"
 # If a person allowed a price during the call, the product still counts as different.
 _CONFIRM: Final = (
-    "UPDATE publications SET document = ?, source = ?, held = ?, buffer = ?, published_at = ?, answer = ?,"
-    " batch_id = ?, is_confirmed = (allowed_price IS ?),"
-    " allowed_price = CASE WHEN allowed_price IS ? AND ? IS NULL THEN NULL ELSE allowed_price END WHERE product_id = ?"
+    "UPDATE publications SET document = ?1, source = ?2, held = ?3, buffer = ?4, published_at = ?5, refused = NULL,"
+    " taken = CASE WHEN ?6 = '' THEN ?1 ELSE taken END, batch_id = ?7, is_confirmed = (allowed_price IS ?8),"
+    " allowed_price = CASE WHEN allowed_price IS ?8 AND ?9 IS NULL THEN NULL ELSE allowed_price END,"
+    # A failure stays until the next result is known.
+    " answer = CASE WHEN ?6 <> '' AND answer NOT IN ('', 'success', 'no_change') THEN answer ELSE ?6 END"
+    " WHERE product_id = ?10"
+)
+_REFUSE: Final = (
+    "UPDATE publications SET refused = ?, source = ?, held = ?, buffer = ?, answer = ?, batch_id = '', is_confirmed = 1"
+    " WHERE product_id = ?"
 )
 _IS_OFFERED: Final = "json_extract(CAST(document AS TEXT), '$.quantity') > 0"
 # No batch waits for longer before its status is read. A later time comes from a clock that was ahead.
@@ -115,12 +132,15 @@ class Publications:
                     (batch_id, look_at),
                 )
 
-    def refuse(self, targets: Sequence[Target], answers: Mapping[str, str], now: float) -> None:
+    def refuse(self, targets: Sequence[Target], answers: Mapping[str, str]) -> None:
         """Store values that the marketplace cannot read, with its reasons by product. They are sent again only after a
         change."""
-        rows = [_confirmed(target, now, answers[target.update.product_id], "") for target in targets]
+        rows = [
+            (msgspec.json.encode(update), *counted, answers[update.product_id], update.product_id)
+            for update, counted, *_ in targets
+        ]
         with self._transaction():
-            self._connection.executemany(_CONFIRM, rows)
+            self._connection.executemany(_REFUSE, rows)
 
     def note_waiting_price(self, product_id: str, price: int | None) -> None:
         """Store the price of a product that waits for a person, in cents; None if none waits."""
@@ -175,9 +195,15 @@ class Publications:
         answer to that one."""
         with self._transaction():
             self._connection.executemany(
-                "UPDATE publications SET answer = ? WHERE product_id = ? AND batch_id = ?",
+                "UPDATE publications SET answer = ?1, taken = CASE WHEN ?1 IN ('success', 'no_change') THEN document"
+                " ELSE taken END WHERE product_id = ?2 AND batch_id = ?3",
                 [(answer, product_id, batch_id) for product_id, answer in answers.items()],
             )
+            if not answers:
+                self._connection.execute(
+                    "UPDATE publications SET answer = '', taken = document WHERE batch_id = ? AND answer = ?",
+                    (batch_id, IN_PROGRESS),
+                )
             self._connection.execute("DELETE FROM batches WHERE batch_id = ?", (batch_id,))
 
     def count_batches(self) -> int:
@@ -201,11 +227,8 @@ class Publications:
         return count
 
     def mark_all_unconfirmed(self) -> None:
-        """Make every product count as different, so that everything is sent again. Products that are gone, and are
-        published as such, stay."""
-        self._connection.execute(
-            f"UPDATE publications SET is_confirmed = 0 WHERE is_confirmed AND (gone_at IS NULL OR {_IS_OFFERED})"  # noqa: S608  (a fixed text)
-        )
+        """Make every product count as different, so that everything is sent again."""
+        self._connection.execute("UPDATE publications SET is_confirmed = 0 WHERE is_confirmed")
 
     def forget_gone(self, before: float) -> None:
         """Delete the products that the source no longer names since a time before this one (seconds since 1970), and
@@ -219,7 +242,8 @@ class Publications:
         """Record that the source no longer names these products, at their first absence (seconds since 1970)."""
         with self._transaction():
             self._connection.executemany(
-                "UPDATE publications SET gone_at = ? WHERE product_id = ? AND gone_at IS NULL",
+                "UPDATE publications SET gone_at = ?, waiting_price = NULL, allowed_price = NULL"
+                " WHERE product_id = ? AND gone_at IS NULL",
                 [(at, product_id) for product_id in product_ids],
             )
 
@@ -242,6 +266,10 @@ class Publications:
         )
         return sorted(row[0] for row in rows.fetchall())
 
+    def forget_permission(self, product_id: str) -> None:
+        """Forget an allowed price, because the price is no longer below the earlier one."""
+        self._connection.execute("UPDATE publications SET allowed_price = NULL WHERE product_id = ?", (product_id,))
+
     def list_waiting_prices(self, limit: int) -> list[Publication]:
         """Return the products whose price waits for a person."""
         rows = self._connection.execute(
@@ -263,10 +291,11 @@ def _confirmed(target: Target, now: float, answer: str, batch_id: str) -> tuple[
     """Return the parameters of `_CONFIRM`. A published price needs no permission any more."""
     update, counted, waiting_price, allowed_price = target
     values = (msgspec.json.encode(update), *counted, now, answer, batch_id)
-    return (*values, allowed_price, allowed_price, waiting_price, update.product_id)
+    return (*values, allowed_price, waiting_price, update.product_id)
 
 
 def _read(row: tuple[Any, ...]) -> Publication:
     product_id, document, source, held, buffer, is_confirmed, *rest = row
-    update = None if document is None else _UPDATE.decode(document)
-    return Publication(product_id, update, Count(source or 0, held or 0, buffer or 0), bool(is_confirmed), *rest)
+    update, *others = (None if text is None else _UPDATE.decode(text) for text in (document, *rest[-2:]))
+    count = Count(source or 0, held or 0, buffer or 0)
+    return Publication(product_id, update, count, bool(is_confirmed), *rest[:-2], *others)

@@ -266,6 +266,14 @@ class Reservations:
             self._sums = Counter(dict(rows))
         return dict(self._sums)
 
+    def find_holders(self, codes: Sequence[str]) -> set[str]:
+        """Return those of these orders that hold pieces."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT code FROM reservations WHERE code IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(codes)),),
+        )
+        return {row[0] for row in rows}
+
     def list_holders(self) -> list[str]:
         """Return the orders that hold pieces on the shelf."""
         rows = self._connection.execute("SELECT DISTINCT code FROM reservations WHERE left_at IS NULL ORDER BY code")

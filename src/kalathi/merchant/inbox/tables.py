@@ -13,7 +13,7 @@ _PUBLICATIONS: Final = """
 CREATE TABLE publications (
   product_id TEXT PRIMARY KEY, document BLOB, source INTEGER, held INTEGER, buffer INTEGER,
   is_confirmed INTEGER NOT NULL, published_at REAL, answer TEXT NOT NULL, waiting_price INTEGER, allowed_price INTEGER,
-  gone_at REAL, batch_id TEXT NOT NULL) WITHOUT ROWID;
+  gone_at REAL, batch_id TEXT NOT NULL, taken BLOB, refused BLOB) WITHOUT ROWID;
 CREATE INDEX publications_unconfirmed ON publications (product_id) WHERE NOT is_confirmed;
 CREATE INDEX publications_failed ON publications (product_id)
   WHERE answer NOT IN ('', 'success', 'no_change', 'in progress') AND gone_at IS NULL;
