@@ -79,17 +79,20 @@ async def different(tmp_path: Path, shelf: Shelf, kind: type[Different] = Differ
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, "bad_request"), (413, "too_large"), (422, "unheard_of")])
-async def test_a_product_that_spoils_a_batch_in_any_way_is_left_out(tmp_path: Path, status: int, code: str) -> None:
+@pytest.mark.parametrize("bad", [0, 7, 29])
+async def test_a_product_that_spoils_a_batch_in_any_way_is_left_out(
+    tmp_path: Path, status: int, code: str, bad: int
+) -> None:
     class Spoiled(Different):
         def answer(self, product_ids: list[str], body: bytes) -> HttpAnswer:
-            if "P0007" in product_ids:
+            if f"P{bad:04}" in product_ids:
                 return _refuse(status, code, "No.")
             return super().answer(product_ids, body)
 
     async with different(tmp_path, _many(0, 30), Spoiled) as shop:
         await shop.publish()
-        assert sorted(shop.list_taken()) == [f"P{number:04}" for number in range(30) if number != 7]
-        assert "P0007 (No.)" in shop.notices()
+        assert sorted(shop.list_taken()) == [f"P{number:04}" for number in range(30) if number != bad]
+        assert f"P{bad:04} (No.)" in shop.notices()
         calls = shop.calls
         await shop.publish()
         assert shop.calls == calls
@@ -497,20 +500,21 @@ async def test_a_permission_ends_when_the_price_is_back(tmp_path: Path) -> None:
 # Passing faults
 
 
-async def test_products_are_sent_again_after_a_fault_that_was_in_none_of_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("products", [1, 3, 30])
+async def test_products_are_sent_again_after_a_fault_that_was_in_none_of_them(tmp_path: Path, products: int) -> None:
     class Guarded(Different):
         is_guarded = True
 
         def answer(self, product_ids: list[str], body: bytes) -> HttpAnswer:
             return HttpAnswer(400, b"<html>") if self.is_guarded else super().answer(product_ids, body)
 
-    async with different(tmp_path, _many(0, 30), Guarded) as shop:
+    async with different(tmp_path, _many(0, products), Guarded) as shop:
         await shop.publish()
         assert "takes no stock and prices" in shop.notices()
         Guarded.is_guarded = False
         await shop.publish(100)
         await shop.publish()
-        assert len(shop.list_taken()) == 30
+        assert len(shop.list_taken()) == products
         assert shop.notices() == ""
 
 
@@ -585,3 +589,19 @@ async def test_a_waiting_price_of_a_product_that_is_gone_waits_no_longer(tmp_pat
         shop.stock.shelf = _shelf("10.00", B=1, C=1)
         await shop.publish()
         assert shop.notices() == ""
+
+
+async def test_a_batch_whose_results_can_no_longer_be_read_counts_as_taken(tmp_path: Path) -> None:
+    class Forgetful(Different):
+        async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpAnswer:
+            if method == "GET":
+                return _refuse(404, "not_found", "Batch not found.")
+            return await super().send(method, url, headers, body)
+
+    async with different(tmp_path, _shelf("10.00", A=1), Forgetful) as shop:
+        await shop.publish()
+        [row] = shop.inbox.publications.of(["A"]).values()
+        assert (row.answer, row.taken) == ("", row.update)
+        shop.stock.shelf = _shelf("1.00", A=1)
+        await shop.publish()
+        assert "falls by more than" in shop.notices()
