@@ -230,7 +230,6 @@ class ModelShop:
     # Published stock
 
     price = 1040
-    status_seconds = 0.2
 
     def publish(self, uids: Iterable[str]) -> None:
         """Have the numbers of these products published soon."""
@@ -250,7 +249,9 @@ class ModelShop:
                 with self._lock:
                     self._changed = changed | self._changed
                 self._is_stopping.wait(self.scan_pause)
-            self._open_batches = [batch_id for batch_id in self._open_batches if not self.read_results(batch_id)]
+            for batch_id in list(self._open_batches):
+                if not self._is_stopping.is_set() and self.read_results(batch_id):
+                    self._open_batches.remove(batch_id)
 
     scan_pause = 0.5
 
@@ -268,7 +269,6 @@ class ModelShop:
 
     def read_results(self, batch_id: str) -> bool:
         """Read the status of a batch. Return whether it is completed."""
-        self._is_stopping.wait(self.status_seconds)
         answer = self.client.call("GET", f"/batch/{batch_id}/status")
         return answer.status == 200 and answer.content["status"] == "completed"
 

@@ -1,9 +1,9 @@
 """The mixture of faults of `kalathi serve --rough`.
 
 It is mild: every call and webhook succeeds within a few attempts, and a client that follows the contract answers each
-order. So it has no 4xx except 429, because a client may give up after one; new words only of the payment method,
-because an order in an unknown state waits for a person; and only ids change between text and number, because the
-contract promises numbers for everything else.
+order. So it has no 4xx except 429, because a client may give up after one (a scan of a feed is a 422); new words only
+of the payment method, because an order in an unknown state waits for a person; and only ids change between text and
+number, because the contract promises numbers for everything else.
 """
 
 from typing import Final
