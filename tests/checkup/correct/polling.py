@@ -28,6 +28,7 @@ class PollingShop(ModelShop):
                 self._take_over(order)
 
     def stop(self) -> None:
+        super().stop()
         self._ended.set()
         self._thread.join()
 

@@ -33,6 +33,7 @@ class QueueingShop(ModelShop):
                 threading.Timer(pause, self._queue.put, [(event, tries + 1)]).start()
 
     def stop(self) -> None:
+        super().stop()
         for _ in self._workers:
             self._queue.put(None)
         for worker in self._workers:
