@@ -41,6 +41,8 @@ class Day:
         # The rest of a file that is cut, as the export read it when it began.
         self.rest: Shelf | None = None
         self.cut_at = 0.0
+        # The first reading without the product; None while readings name it.
+        self.absent_since: float | None = None
         self.waiting: Counter[str] = Counter()
         self.untold: Counter[str] = Counter()
         self.told: Counter[str] = Counter()
@@ -136,7 +138,10 @@ class Day:
         self.cut_at = self.seconds
 
     def finish(self) -> None:
-        if self.rest is not None and self.seconds - self.cut_at <= _LONGEST_EXPORT_SECONDS:
+        """Write the rest of a file, unless the product was missing for longer, even in several files in a row: then it
+        counts as 0 (decision 26)."""
+        began_at = self.cut_at if self.absent_since is None else min(self.cut_at, self.absent_since)
+        if self.rest is not None and self.seconds - began_at <= _LONGEST_EXPORT_SECONDS:
             self.file, self.rest = self.rest, None
 
     def spoil(self) -> None:
@@ -154,6 +159,10 @@ class Day:
 
     def see(self) -> None:
         if self.file is not None:
+            if self.file.names("A"):
+                self.absent_since = None
+            elif not self.file.is_empty() and self.absent_since is None:
+                self.absent_since = self.seconds
             self.reservations.see(self.file, self.seconds, lags=True, lag_seconds=self.lag_seconds)
 
 
