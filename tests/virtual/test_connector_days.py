@@ -61,7 +61,7 @@ FAULTS: Final[list[dict[str, Any]]] = [
 
 
 class Killed(BaseException):
-    """What no except clause of the product catches, as kill -9 would not be caught."""
+    """An exception that no except clause of the product catches, like kill -9."""
 
 
 class FakePrinter(FolderPrinter):
@@ -242,7 +242,7 @@ class Days(FakeNetwork):
                 self.note(f"{sign} {row}")
         self.reserved = reserved
 
-    # What happens
+    # Events
 
     async def advance(self, seconds: int) -> None:
         self.seconds += seconds

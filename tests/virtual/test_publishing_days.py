@@ -1,6 +1,6 @@
 """A shop for days, once with the hourly feed and once with published stock: the same customers, the same sales over the
 counter, scans, lost answers and deaths. The shop that publishes rejects at most a tenth of the orders, and never
-accepts what it does not have.
+accepts pieces that it does not have.
 """
 
 import os
@@ -43,7 +43,7 @@ _COALESCED_SECONDS: Final = 3
 
 
 class Killed(BaseException):
-    """What no except clause of the product catches, as kill -9 would not be caught."""
+    """An exception that no except clause of the product catches, like kill -9."""
 
 
 class Trade(FakeNetwork):
@@ -147,14 +147,14 @@ class Trade(FakeNetwork):
         self._check_accepted()
 
     def _check_accepted(self) -> None:
-        """What accepted orders hold is on the shelf."""
+        """The pieces of accepted orders are on the shelf."""
         held = Counter[str]()
         for code, uid in self.accepted.items():
             held[uid] += 1 if code else 0
         for uid in PRODUCTS:
             assert held[uid] <= self.shelf[uid], f"{uid}: {held[uid]} accepted, {self.shelf[uid]} on the shelf"
 
-    # What happens
+    # Events
 
     async def pass_time(self, seconds: int) -> None:
         """Let time pass in steps, in which both sides do their work."""
@@ -205,15 +205,15 @@ class Trade(FakeNetwork):
         self._check_accepted()
 
     async def run_event(self) -> None:
-        what, uid, seconds = self.chance.random(), self.chance.choice(PRODUCTS), self.chance.randint(30, 900)
+        event, uid, seconds = self.chance.random(), self.chance.choice(PRODUCTS), self.chance.randint(30, 900)
         pieces = self.chance.randint(1, 4)
-        if what < 0.4:
+        if event < 0.4:
             await self._buy(uid)
-        elif what < 0.85:
+        elif event < 0.85:
             self._sell(uid)
-        elif what < 0.88:
+        elif event < 0.88:
             await self._cancel(uid)
-        elif what < 0.95:
+        elif event < 0.95:
             self.shelf[uid] += pieces
             self.write()
         else:

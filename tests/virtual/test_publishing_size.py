@@ -101,7 +101,7 @@ async def test_a_changed_file_is_published_in_few_calls_fast_and_with_steady_mem
     assert market.calls == -(-PRODUCTS // 500)
     assert not market.batches
     assert inbox.publications.counts() == (PRODUCTS, 0)
-    # The bound is the promise of docs/publish-stock.md: three times what a busy machine needs.
+    # The bound is the promise of docs/publish-stock.md: about three times the need of a busy machine.
     assert seconds * 100_000 / PRODUCTS < SECONDS_FOR_100_000
     tracemalloc.start()
     try:

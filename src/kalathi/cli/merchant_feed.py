@@ -36,8 +36,8 @@ def _with_stock_options(command: Any) -> Any:
 @_with_stock_options
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def feed_check(place: str, *, as_json: bool, **stock: Any) -> None:
-    """Report what the marketplace would refuse in the shop's XML feed: ids, quantities, prices, VAT, EAN codes, sizes
-    and variations, and its age. With --stock, also report what does not match the stock source.
+    """Check the shop's XML feed for faults that the marketplace would refuse: ids, quantities, prices, VAT, EAN codes,
+    sizes and variations, and the feed's age. With --stock, also report differences from the stock source.
 
     Ends with 1 if the marketplace would refuse something, or cannot read the feed. The file may be compressed (gzip or
     zip).

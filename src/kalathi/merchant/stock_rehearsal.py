@@ -1,4 +1,4 @@
-"""Rehearse a publication of stock and prices: find what would change, and have the marketplace check it."""
+"""Rehearse a publication of stock and prices: find the changes, and have the marketplace check it."""
 
 from typing import NamedTuple
 

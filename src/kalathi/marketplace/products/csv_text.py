@@ -31,7 +31,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class _Reader(Protocol):
-    """What `csv.reader` returns."""
+    """The type of `csv.reader`'s result."""
 
     line_num: int
 

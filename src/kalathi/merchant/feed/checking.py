@@ -1,4 +1,4 @@
-"""Check a feed: find what the marketplace would refuse, and what does not match the stock source. Pure."""
+"""Check a feed: find faults that the marketplace would refuse, and differences from the stock source. Pure."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Read a feed as a stream: one product at a time, whatever the size of the file.
+"""Read a feed as a stream, one product at a time, so that files may have any size.
 
 The layout of feeds is not fixed. A product is an element `product` with members such as `id` and `price_with_vat`, and
 with `variations`. Names are compared without case and without underscores, because shops write `UniqueID`, `unique_id`
@@ -79,7 +79,7 @@ class _Reader:
         self._depth = self._product_depth = self._variation_depth = 0
 
     def take(self) -> list[FeedProduct | FeedStart]:
-        """Return what was found since the last call."""
+        """Return the entries since the last call."""
         found, self._found = self._found, []
         return found
 
