@@ -2,13 +2,23 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
-from kalathi.marketplace.app import open_marketplace
+from kalathi.contract.products import ProductUpdate, VariationUpdate
+from kalathi.marketplace.app import Marketplace, open_marketplace
+from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.database import View
+from kalathi.marketplace.products.batches import ProductBatches
+from kalathi.marketplace.shops import store as shops
+from kalathi.marketplace.shops.model import ListingSource
 from tests.market import CUSTOMER, OPERATOR_TOKEN, FakeNetwork, FakeTime, Market
 
 pytestmark = pytest.mark.anyio
@@ -54,15 +64,22 @@ async def _run_callers(market: Market, shop: Any) -> tuple[list[str], int]:
     return batches, placed
 
 
-async def test_stock_is_never_negative_and_the_last_accepted_batch_wins(database_url: str, tmp_path: Path) -> None:
-    print(f"seed {_SEED}")
-    # Batches are due at once, so that they run while others are accepted and carts are placed.
-    settings = Settings(data=tmp_path, database=database_url, operator_token=OPERATOR_TOKEN, product_batch_seconds=0)
+@asynccontextmanager
+async def _open_market(database_url: str, folder: Path) -> AsyncIterator[tuple[Marketplace, Market]]:
+    """A marketplace whose batches are due at once, so that they run while others are accepted and carts are placed."""
+    settings = Settings(data=folder, database=database_url, operator_token=OPERATOR_TOKEN, product_batch_seconds=0)
     network, time = FakeNetwork(), FakeTime()
     marketplace = await open_marketplace(settings, "http://market", real=time, sender=network)
     marketplace.start()
     try:
-        market = Market(marketplace, network, time)
+        yield marketplace, Market(marketplace, network, time)
+    finally:
+        await marketplace.stop()
+
+
+async def test_stock_is_never_negative_and_the_last_accepted_batch_wins(database_url: str, tmp_path: Path) -> None:
+    print(f"seed {_SEED}")
+    async with _open_market(database_url, tmp_path) as (marketplace, market):
         shop = await market.shop(url=None)
         listings = [
             {"shop_uid": f"P{place}", "product_name": f"P{place}", "unit_price": 10, "quantity": 10}
@@ -98,5 +115,46 @@ async def test_stock_is_never_negative_and_the_last_accepted_batch_wins(database
         for batch_id in batches:
             status = (await shop.products("GET", f"/batch/{batch_id}/status")).json
             assert status["status"] == "completed"
-    finally:
-        await marketplace.stop()
+
+
+@pytest.mark.parametrize("has_variations", [False, True])
+async def test_a_page_saved_at_the_same_moment_as_an_order_keeps_the_taken_pieces(
+    database_url: str, tmp_path: Path, *, has_variations: bool
+) -> None:
+    async with _open_market(database_url, tmp_path) as (marketplace, market):
+        varied = [{"variation_id": "A-38", "quantity": 500}]
+        shop = await market.shop(quantity=500, listing={"variations": varied} if has_variations else {})
+        batches = ProductBatches(marketplace.database, BusinessClock(real=FakeTime()), Settings(data=tmp_path))
+        calls = 0
+
+        def make(present: shops.ListingInStock, variations: Mapping[str, shops.VariationInStock]) -> ProductUpdate:
+            nonlocal calls
+            calls += 1
+            entries = [
+                VariationUpdate(variation_id=uid, quantity=one.quantity, enabled=True, price=calls)
+                for uid, one in variations.items()
+            ]
+            return ProductUpdate(
+                product_id="A", quantity=present.quantity, enabled=True, price=calls, variations=entries or UNSET
+            )
+
+        def take_one(view: View) -> tuple[ChangeSet, None]:
+            del view
+            changes = ChangeSet(shops.take_variation(shop.id, "A", "A-38", 1)) if has_variations else ChangeSet()
+            changes.add(shops.take_stock(shop.id, "A", 1))
+            return changes, None
+
+        async def save_after(turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await batches.edit(shop.id, "A", make, ListingSource.PAGE)
+
+        rounds = 100
+        for number in range(rounds):
+            # After some turns of the loop, the order is being written and not yet visible.
+            await asyncio.gather(marketplace.database.run(take_one), save_after(number % 5))
+        shown = await market.operate("GET", f"/marketplace/shops/{shop.id}/listings")
+        [listing] = [entry for entry in shown["listings"] if entry["shop_uid"] == "A"]
+        stocks = [listing["quantity"], *(one["quantity"] for one in listing.get("variations", []))]
+        assert set(stocks) == {500 - rounds}
+        assert calls > rounds, "no order came between the reading and the saving of a page, so nothing was shown"

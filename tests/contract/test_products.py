@@ -202,62 +202,31 @@ def test_a_batch_locks_tables_in_the_order_in_which_orders_lock_them() -> None:
     assert [update.table for update in updates] == sorted(update.table for update in updates)
 
 
-async def test_a_limited_rejection_of_more_pieces_than_are_known_leaves_no_negative_stock(tmp_path: Path) -> None:
-    async with open_market(tmp_path) as market:
-        shop = await market.shop(quantity=4, listing={"variations": [{"variation_id": "A-38", "quantity": 9}]})
-        items = [{"shop_id": shop.id, "shop_uid": "A", "quantity": 3, "variation_id": "A-38"}]
-        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
-        code = (await market.operate("POST", "/marketplace/carts", cart, status=201))["orders"][0]["code"]
-        line = (await shop.show(code))["line_items"][0]
-        body = {"line_items": [{"id": line["id"], "reason_id": 4, "available_quantity": 1}]}
-        assert (await shop.call("POST", f"/orders/{code}/reject", body)).status == 200
-        listing = await _listing(shop)
-        assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (0, [0])
-
-
-async def test_a_limited_rejection_sets_the_stock_of_its_variation_and_takes_the_rest_from_the_product(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("quantity", "variations", "ordered", "left"),
+    [
+        pytest.param(
+            7, {"A-38": 3, "A-39": 4}, ["A-38"], (4, [0, 4]), id="the product has the other variation's pieces"
+        ),
+        pytest.param(10, {"A-38": 5, "A-39": 5}, ["A-38"], (5, [0, 5]), id="the pieces that were not ordered go too"),
+        pytest.param(7, {"A-38": 5, "A-39": 5}, ["A-38", "A-39"], (0, [0, 0]), id="two variations, and too few pieces"),
+        pytest.param(4, {"A-38": 9}, ["A-38"], (0, [0]), id="more pieces of the variation than of the product"),
+    ],
+)
+async def test_a_limited_rejection_takes_the_pieces_of_its_variations_from_the_product(
+    tmp_path: Path, quantity: int, variations: dict[str, int], ordered: list[str], left: tuple[int, list[int]]
 ) -> None:
     async with open_market(tmp_path) as market:
-        varied = [_VARIED[0], {"variation_id": "A-39", "quantity": 4}]
-        shop = await market.shop(quantity=7, listing={"variations": varied})
-        items = [{"shop_id": shop.id, "shop_uid": "A", "quantity": 3, "variation_id": "A-38"}]
-        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
-        code = (await market.operate("POST", "/marketplace/carts", cart, status=201))["orders"][0]["code"]
-        line = (await shop.show(code))["line_items"][0]
-        body = {"line_items": [{"id": line["id"], "reason_id": 4, "available_quantity": 1}]}
-        assert (await shop.call("POST", f"/orders/{code}/reject", body)).status == 200
-        listing = await _listing(shop)
-        assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (4, [0, 4])
-
-
-async def test_a_limited_rejection_takes_the_other_pieces_of_the_variation_from_its_product(tmp_path: Path) -> None:
-    async with open_market(tmp_path) as market:
-        varied = [{"variation_id": uid, "quantity": 5} for uid in ("A-38", "A-39")]
-        shop = await market.shop(quantity=10, listing={"variations": varied})
-        items = [{"shop_id": shop.id, "shop_uid": "A", "quantity": 3, "variation_id": "A-38"}]
-        cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
-        code = (await market.operate("POST", "/marketplace/carts", cart, status=201))["orders"][0]["code"]
-        line = (await shop.show(code))["line_items"][0]
-        body = {"line_items": [{"id": line["id"], "reason_id": 4, "available_quantity": 1}]}
-        assert (await shop.call("POST", f"/orders/{code}/reject", body)).status == 200
-        listing = await _listing(shop)
-        assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (5, [0, 5])
-
-
-async def test_a_rejection_of_two_variations_of_a_product_takes_no_more_than_it_has(tmp_path: Path) -> None:
-    async with open_market(tmp_path) as market:
-        varied = [{"variation_id": uid, "quantity": 5} for uid in ("A-38", "A-39")]
-        shop = await market.shop(quantity=7, listing={"variations": varied})
-        item = {"shop_id": shop.id, "shop_uid": "A", "quantity": 3}
-        items = [item | {"variation_id": uid} for uid in ("A-38", "A-39")]
+        varied = [{"variation_id": uid, "quantity": pieces} for uid, pieces in variations.items()]
+        shop = await market.shop(quantity=quantity, listing={"variations": varied})
+        items = [{"shop_id": shop.id, "shop_uid": "A", "quantity": 3, "variation_id": uid} for uid in ordered]
         cart = {"customer": CUSTOMER, "items": items, "payment_method": "card"}
         code = (await market.operate("POST", "/marketplace/carts", cart, status=201))["orders"][0]["code"]
         lines = (await shop.show(code))["line_items"]
         body = {"line_items": [{"id": line["id"], "reason_id": 4, "available_quantity": 1} for line in lines]}
         assert (await shop.call("POST", f"/orders/{code}/reject", body)).status == 200
         listing = await _listing(shop)
-        assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == (0, [0, 0])
+        assert (listing["quantity"], [one["quantity"] for one in listing["variations"]]) == left
 
 
 async def test_variations_are_changed_with_their_product_and_have_results_of_their_own(tmp_path: Path) -> None:
