@@ -247,12 +247,12 @@ async def test_the_url_filters_by_state_and_by_part_of_a_code(tmp_path: Path) ->
         for query, wanted in (
             ("state=accepted", {accepted}),
             ("state=open", set(codes)),
-            (f"code={codes[1][-5:]}", {codes[1]}),
-            ("code=%25", set()),
-            ("code=%27%20OR%201%3D1", set()),
+            (f"q={codes[1][-5:]}", {codes[1]}),
+            ("q=%25", set()),
+            ("q=%27%20OR%201%3D1", set()),
             ("state=expired", set()),
-            (f"code={codes[1][-5:]}&state=accepted", set()),
-            (f"code=+{accepted[:6]}++{accepted[6:]}&state=accepted", {accepted}),
+            (f"q={codes[1][-5:]}&state=accepted", set()),
+            (f"q=+{accepted[:6]}++{accepted[6:]}&state=accepted", {accepted}),
         ):
             page = await place.merchant.get(f"/shop/orders?{query}")
             found = {link.rpartition("/")[2] for link in page.links if link.startswith("/shop/orders/2")}

@@ -32,6 +32,7 @@ from kalathi.marketplace.kernel.storage.opening import open_database, sqlite_url
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.due_work import OrderDueWork
 from kalathi.marketplace.orders.running import CommandRunner
+from kalathi.marketplace.orders.search.indexing import index_earlier_orders
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
 from kalathi.marketplace.panel.live import ChangeSignals
@@ -197,14 +198,15 @@ class Marketplace:
         return time.monotonic() - (self.worker.last_turn_at or self._started_at)
 
     async def _forget(self) -> None:
-        """Delete webhooks older than `delivery_log_days`, at the start and then every hour."""
+        """Delete webhooks older than `delivery_log_days` and index earlier orders, at the start and then every hour."""
         while not self._stopping:
             before = self._clock.now() - timedelta(days=self._settings.delivery_log_days)
             try:
                 await forget_old(self.database, to_millis(before), self._ending)
                 await self._batches.forget_old(self._ending)
+                await index_earlier_orders(self.database, self._ending)
             except (StorageError, DomainError):
-                _log.warning("delivery_log_cleanup_failed")  # It is repeated at the next interval.
+                _log.warning("cleanup_failed")  # It is repeated at the next interval.
             if self.request_log is not None:
                 self.request_log.drop_old()
             with contextlib.suppress(TimeoutError):

@@ -16,6 +16,7 @@ from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.lines import StockMove
 from kalathi.marketplace.orders.machine import Step
 from kalathi.marketplace.orders.model import FoundOrder, Order
+from kalathi.marketplace.orders.search.store import insert_words, replace_shipping_words
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.warehouse import store as warehouse
@@ -36,6 +37,7 @@ def record_placed(step: Step, shop: Shop, facts: Facts) -> Recorded:
     document = encode(order)
     now_millis = to_millis(facts.now)
     changes = store.insert_order(step, document, now_millis)
+    changes.add(insert_words(order))
     _announce(changes, step, document, shop, 1, facts)
     if order.state is not OrderState.OPEN:
         return Recorded(changes, document, (order.code,))
@@ -51,6 +53,7 @@ def record_moved(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
     """Record a transition: the order at its next version, and its webhook."""
     document = encode(step.order)
     changes = store.update_order(found, step, document, to_millis(facts.now))
+    changes.extend([replace_shipping_words(found.order, step.order)])
     _announce(changes, step, document, found.shop, found.version + 1, facts)
     return Recorded(changes, document)
 

@@ -130,7 +130,22 @@ def recent_orders(
 def orders_of_shop(
     view: View, shop_id: str, states: Sequence[OrderState], since_millis: int, limit: int, offset: int
 ) -> tuple[list[FoundOrder], int]:
-    """Return a page of a shop's orders in these states, changed at or after a time, newest change first; and the total.
+    """Return a page of a shop's orders in these states, changed at or after a time, newest change first; and the
+    total."""
+    parameters: dict[str, Value] = {f"state{number}": state for number, state in enumerate(states)}
+    names = ", ".join(f":{name}" for name in parameters)
+    counted = view.one(
+        "SELECT count(*) FROM orders WHERE shop_id = :shop_id AND updated_at >= :since"  # noqa: S608  (names only)
+        f" AND state IN ({names})",
+        {**parameters, "shop_id": shop_id, "since": since_millis},
+    )
+    return page_of_shop(view, shop_id, states, since_millis, limit, offset), counted[0] if counted else 0
+
+
+def page_of_shop(
+    view: View, shop_id: str, states: Sequence[OrderState], since_millis: int, limit: int, offset: int
+) -> list[FoundOrder]:
+    """Return a page of a shop's orders in these states, changed at or after a time, newest change first.
 
     The statement reads each state's part of the index separately, so the cost depends on the page and not on the number
     of orders.
@@ -153,13 +168,7 @@ def orders_of_shop(
         " ORDER BY p.updated_at DESC, p.code",
         parameters,
     )
-    names = ", ".join(f":state{number}" for number in range(len(states)))
-    counted = view.one(
-        "SELECT count(*) FROM orders WHERE shop_id = :shop_id AND updated_at >= :since"  # noqa: S608  (names only)
-        f" AND state IN ({names})",
-        parameters,
-    )
-    return [_read_order(row) for row in rows], counted[0] if counted else 0
+    return [_read_order(row) for row in rows]
 
 
 def orders_after(

@@ -91,6 +91,10 @@ class Words:
         shown = [f"{number}{_NBSP}{unit}" for number, unit in parts[first : first + 2] if number]
         return _NBSP.join(shown) or f"0{_NBSP}{self.text('min')}"
 
+    def whole(self, number: int) -> str:
+        """`10,000` or `10.000`"""
+        return f"{number:,}".translate(self._separators)
+
     def money(self, amount: Decimal) -> str:
         """`€1,234.50` or `1.234,50 €`"""
         number = f"{amount:,.2f}".translate(self._separators)

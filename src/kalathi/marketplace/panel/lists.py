@@ -13,20 +13,23 @@ from kalathi.contract.words import OrderState, ReturnState
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.search.listing import find_deadline
 from kalathi.marketplace.panel.languages import Words
 from kalathi.marketplace.panel.refusals import NoSuchState
 from kalathi.marketplace.web.paging import Page, page_of
 
 PER_PAGE = 50
+_PRODUCTS_IN_ROW: Final = 3
 _CODE: Final = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 
 class ListPosition(NamedTuple):
-    """The position of a page in its list."""
+    """The position of a page in its list. With `has_more`, the list has more entries than that."""
 
     number: int
     pages: int
     entries: int
+    has_more: bool = False
 
     @property
     def before(self) -> int | None:
@@ -44,9 +47,11 @@ def read_page(query: Mapping[str, str]) -> Page:
     return page_of({"per": str(PER_PAGE), "page": query.get("page", "1")})
 
 
-def locate_page(page: Page, count: int) -> ListPosition:
-    """Return the page's position in a list of `count` results."""
-    return ListPosition(page.number, max(1, -(-count // page.per)), count)
+def locate_page(page: Page, count: int, most: int | None = None) -> ListPosition:
+    """Return the page's position in a list of `count` results. A number above `most` stands for any larger one."""
+    has_more = most is not None and count > most
+    entries = most if has_more and most is not None else count
+    return ListPosition(page.number, max(1, -(-entries // page.per)), entries, has_more)
 
 
 def state_of(query: Mapping[str, str]) -> str:
@@ -70,6 +75,7 @@ class OrderFilter(NamedTuple):
 
 
 class _Line(Struct):
+    product_name: str = ""
     quantity: int = 0
     total_price: Decimal = Decimal(0)
 
@@ -97,16 +103,27 @@ class _Listed(Struct):
     scheduled_shipment: date | None = None
 
 
+class ListedProduct(NamedTuple):
+    """A product of a row."""
+
+    quantity: int
+    name: str
+
+
 class OrderRow(NamedTuple):
-    """A row, ready to be shown: times and money are texts in the reader's language."""
+    """A row, ready to be shown: times and money are texts in the reader's language. `products` are the first three;
+    `more` is the number of the others."""
 
     code: str
     shop_id: str
     shop_name: str
     state: str
     customer: str
+    products: tuple[ListedProduct, ...]
+    more: int
     pieces: int
     total: str
+    amount: Decimal
     created: str
     # The deadline of the shop's answer or of the dispatch; empty without one.
     deadline: str
@@ -132,22 +149,24 @@ def is_code(text: str) -> bool:
 def row_of(found: FoundOrder, now: datetime, words: Words) -> OrderRow:
     """Return the row of an order."""
     order = decode(found.document, _Listed)
-    until = order.expires_at if order.state is OrderState.OPEN else order.dispatch_until
-    waits = order.state in {OrderState.OPEN, OrderState.ACCEPTED}
-    # An order from the warehouse is no work for the shop.
-    presses = until is not None and waits and not order.fulfilled_by_skroutz
+    until = find_deadline(order.state, order.expires_at, order.dispatch_until, is_fbs=order.fulfilled_by_skroutz)
+    amount = total(line.total_price for line in order.line_items) + order.shipping_cost
+    first = order.line_items[:_PRODUCTS_IN_ROW]
     return OrderRow(
         code=order.code,
         shop_id=order.shop_id,
         shop_name=found.shop.name,
         state=order.state.value,
         customer=f"{order.customer.first_name} {order.customer.last_name}".strip(),
+        products=tuple(ListedProduct(line.quantity, line.product_name) for line in first),
+        more=len(order.line_items) - len(first),
         pieces=sum(line.quantity for line in order.line_items),
-        total=words.money(total(line.total_price for line in order.line_items) + order.shipping_cost),
+        total=words.money(amount),
+        amount=amount,
         created=words.moment(order.created_at),
-        deadline=words.moment(until) if presses and until else "",
-        left=words.time_left(until, now) if presses and until else "",
-        is_late=bool(presses and until and until <= now),
+        deadline=words.moment(until) if until else "",
+        left=words.time_left(until, now) if until else "",
+        is_late=until is not None and until <= now,
         has_voucher=order.courier_voucher is not None,
         is_express=order.express,
     )

@@ -44,6 +44,18 @@ class NoSuchState(Refusal, frozen=True):
     SENTENCE = "There is no such state."
 
 
+class NoSuchChoice(Refusal, frozen=True):
+    """A list is filtered or sorted by a value that does not exist."""
+
+    SENTENCE = "There is no such choice."
+
+
+class NotADay(Refusal, frozen=True):
+    """A day of a filter that cannot be read."""
+
+    SENTENCE = "Enter a day such as 2026-11-24."
+
+
 class NoSuchDemoOrder(Refusal, frozen=True):
     """A webhook of a demo order that does not exist."""
 

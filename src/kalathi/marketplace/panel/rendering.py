@@ -85,6 +85,7 @@ def _environment(language: Language) -> Environment:
     )
     environment.filters |= {
         "money": lambda amount: words.money(Decimal(amount)),
+        "whole": words.whole,
         "moment": lambda moment: _time(moment, words.moment),
         "instant": lambda moment: _time(moment, words.instant),
         "day": words.day,

@@ -16,6 +16,8 @@ from kalathi.contract.words import (
 )
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.orders.machine import Action
+from kalathi.marketplace.orders.search.listing import Sort
+from kalathi.marketplace.orders.search.words import OrderKind
 from kalathi.marketplace.panel.refusals import NotSignedIn
 from kalathi.marketplace.request_log.model import NoShop
 from kalathi.marketplace.returns.machine import Action as ReturnAction
@@ -222,6 +224,18 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "order_state": _ORDER_STATES,
     "return_state": _RETURN_STATES,
     "order_action": _ORDER_ACTIONS,
+    "order_kind": {
+        OrderKind.EXPRESS: "Express",
+        OrderKind.STORE_PICKUP: "Store pickup",
+        OrderKind.INVOICE: "With invoice",
+        OrderKind.FBS: "Sent by the warehouse",
+    },
+    "order_sort": {
+        Sort.CHANGE: "Latest change",
+        Sort.DEADLINE: "Deadline",
+        Sort.DATE: "Date placed",
+        Sort.TOTAL: "Total",
+    },
     "return_action": _RETURN_ACTIONS,
     "payment": _PAYMENTS,
     "return_reason": _RETURN_REASONS,

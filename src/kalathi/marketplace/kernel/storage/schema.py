@@ -114,7 +114,19 @@ _table(
     PrimaryKeyConstraint("shop_id", "code"),
     # The list call: a shop's orders of one state, or of each, by their latest change.
     Index("orders_by_change", "shop_id", "state", "updated_at"),
+    # The orders that were placed in a span of time.
+    Index("orders_by_time", "shop_id", "created_at"),
     small_rows=False,
+)
+# The words and marks by which an order is found (orders/search/words.py). The word ? stands for an order of an earlier
+# version of the software, whose words are not in the index yet.
+_table(
+    "order_words",
+    _text("shop_id"),
+    _text("word"),
+    _integer("created_at"),
+    _text("code"),
+    PrimaryKeyConstraint("shop_id", "word", "created_at", "code"),
 )
 # The shop of each code. Orders, returns and purchase orders never have the same code.
 _table("directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))

@@ -1,6 +1,8 @@
 """A shop's list of orders, and the vouchers of several orders as one PDF."""
 
 import asyncio
+from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -10,39 +12,57 @@ from kalathi.marketplace.couriers.merging import merge_pdfs
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
-from kalathi.marketplace.orders import commands, queries
+from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.facts import Facts
-from kalathi.marketplace.orders.model import FoundOrder
-from kalathi.marketplace.panel.lists import OrderFilter, filter_of, is_code, locate_page, read_page, row_of
+from kalathi.marketplace.orders.search import listing
+from kalathi.marketplace.orders.search.listing import MOST_COUNTED, MOST_MATCHES, Found, Sort
+from kalathi.marketplace.orders.search.store import is_indexing
+from kalathi.marketplace.orders.search.words import OrderKind
+from kalathi.marketplace.panel.lists import is_code, locate_page, read_page, row_of
 from kalathi.marketplace.panel.pages import Answer, Shown
 from kalathi.marketplace.panel.refusals import NoOrdersChosen, OrderWithoutVoucher, TooManyOrdersChosen, UnknownOrder
+from kalathi.marketplace.panel.shop.order_filter import COURIERS, OrderListFilter, read_filter
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.web.paging import Page
 from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 
 # The states in the order of an order's life; the open ones, which need an answer, come first.
 STATES = tuple(state.value for state in OrderState)
 _MOST_VOUCHERS: Final = 100
+# A search for a shorter part of a code would read all codes for little.
+_SHORTEST_PART: Final = 3
 
 
 async def list_orders(visit: Visit) -> Answer:
-    """`?state=&code=&page=`: the shop's orders, newest change first."""
+    """`?q=&state=&from=&to=&courier=&kind=&overdue=&sort=&page=`: the shop's orders; by default all of them, newest
+    change first. Raises INVALID_PARAMETER."""
     context, shop = visit.context, visit.shop
-    wanted, page = filter_of(visit.query), read_page(visit.query)
+    wanted, page = read_filter(visit.query), read_page(visit.query)
     now = context.clock.now()
 
-    def query(view: View) -> tuple[list[FoundOrder], int, str]:
+    def query(view: View) -> tuple[Found, str, bool]:
         seen = orders.change_mark(view, shop.id)
-        return (*_page(view, shop.id, wanted, page.per, page.offset), seen)
+        return _list(view, shop.id, wanted, now, page), seen, is_indexing(view, shop.id)
 
-    found, count, seen = await context.database.read_list(query)
+    found, seen, is_being_indexed = await context.database.read_list(query)
+    rows = [row_of(entry, now, visit.words) for entry in found.orders]
     content = {
         "problems": visit.problems,
         "shop": shop,
-        "rows": [row_of(entry, now, visit.words) for entry in found],
-        "position": locate_page(page, count),
+        "rows": rows,
+        "pieces": sum(row.pieces for row in rows),
+        "amount": sum((row.amount for row in rows), Decimal(0)),
+        "position": locate_page(page, found.entries, MOST_COUNTED),
         "wanted": wanted,
-        "states": STATES,
+        "tabs": [(state, found.counts.get(state, 0)) for state in STATES],
+        "every": sum(found.counts.values()),
+        "most": MOST_MATCHES if found.was_cut else 0,
+        "most_counted": MOST_COUNTED,
+        "is_indexing": is_being_indexed,
+        "couriers": COURIERS,
+        "kinds": tuple(OrderKind),
+        "sorts": tuple(Sort),
         "seen": seen,
     }
     return Shown("shop/orders.html", content)
@@ -58,14 +78,13 @@ async def follow_orders(visit: Visit) -> Answer:
     return visit.follow(("orders", "timeline"), mark)
 
 
-def _page(view: View, shop_id: str, wanted: OrderFilter, per: int, offset: int) -> tuple[list[FoundOrder], int]:
-    if not wanted.code:
-        return queries.shop_orders(view, shop_id, wanted.states, 0, per, offset)
-    return (
-        orders.orders_of_code(view, shop_id, wanted.state, wanted.code, per, offset)
-        if is_code(wanted.code)
-        else ([], 0)
-    )
+def _list(view: View, shop_id: str, wanted: OrderListFilter, now: datetime, page: Page) -> Found:
+    found = listing.list_orders(view, wanted.read_for(shop_id), now, page.per, page.offset)
+    if found.entries or not is_code(wanted.text) or len(wanted.text) < _SHORTEST_PART:
+        return found
+    # Words are found by their beginnings. A code is found by any part of it too, such as its last digits.
+    entries, count = orders.orders_of_code(view, shop_id, wanted.state, wanted.text, page.per, page.offset)
+    return found._replace(orders=entries, entries=count)
 
 
 class _Taken(NamedTuple):
