@@ -35,6 +35,7 @@ EXTRAS: Final[Mapping[str, Extra]] = {
     "typst": Extra.SERVER,
     "uvloop": Extra.SERVER,
     "websockets": Extra.SERVER,
+    "xlsxwriter": Extra.SERVER,
     "zxingcpp": Extra.SERVER,
 }
 # Libraries that only make something faster. There is no uvloop for Windows.

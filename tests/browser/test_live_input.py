@@ -165,9 +165,9 @@ async def test_the_select_all_box_follows_the_other_boxes(tmp_path: Path) -> Non
         page = await place.signed_in()
         every = page.locator("#all")
         await every.check()
-        await expect(page.get_by_label(f"Voucher of {first}")).to_be_checked()
+        await expect(page.get_by_label(f"Select {first}")).to_be_checked()
         [second] = await place.shop.play("accept")
-        box = page.get_by_label(f"Voucher of {second}")
+        box = page.get_by_label(f"Select {second}")
         await expect(box).not_to_be_checked()
         await expect(every).not_to_be_checked()
         assert await every.evaluate("box => box.indeterminate")
@@ -184,11 +184,11 @@ async def test_vouchers_can_be_downloaded_twice_in_a_row(tmp_path: Path) -> None
         # As in a browser that keeps PDFs instead of showing them.
         await page.route("**/vouchers.pdf", _as_download)
         for code in codes:
-            await page.get_by_label(f"Voucher of {code}").check()
+            await page.get_by_label(f"Select {code}").check()
             async with page.expect_download() as download:
-                await page.get_by_role("button", name="Print vouchers of selected orders").click()
+                await page.get_by_role("button", name="Vouchers (PDF)").click()
             assert (await (await download.value).path()).read_bytes().startswith(b"%PDF-")
-            await page.get_by_label(f"Voucher of {code}").uncheck()
+            await page.get_by_label(f"Select {code}").uncheck()
 
 
 async def test_a_form_of_an_older_session_comes_back_filled_in(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ async def test_a_selected_row_that_leaves_the_list_does_not_stop_updates(tmp_pat
         [code] = await place.shop.play("accept")
         page = await place.signed_in()
         await page.goto("/shop/orders?state=accepted")
-        await page.get_by_label(f"Voucher of {code}").check()
+        await page.get_by_label(f"Select {code}").check()
         await place.caller.operate("POST", f"/marketplace/orders/{code}/hand_over")
         [new] = await place.shop.play("accept")
         await expect(page.locator(f"#order-{new}")).to_be_visible()

@@ -58,7 +58,7 @@ async def test_a_selected_voucher_stays_selected_while_the_list_updates(tmp_path
     async with marketplace_in_browser(tmp_path) as place:
         [code] = await place.shop.play("accept")
         page = await place.signed_in()
-        box = page.get_by_label(f"Voucher of {code}")
+        box = page.get_by_label(f"Select {code}")
         await box.check()
         new = await place.shop.cart(LAMP=1)
         await expect(page.locator(f"#order-{new}")).to_be_visible()

@@ -67,7 +67,7 @@ async def test_vouchers_of_several_orders_are_merged_into_one_pdf(tmp_path: Path
         codes = [code for _ in range(2) for code in await place.shop.play("accept")]
         page = await place.signed_in()
         for code in codes:
-            await page.get_by_label(f"Voucher of {code}").check()
+            await page.get_by_label(f"Select {code}").check()
         form = page.locator("form[action='/shop/vouchers.pdf']")
         pairs = await form.evaluate("form => Array.from(new FormData(form))")
         assert [value for name, value in pairs if name == "order"] == list(reversed(codes))

@@ -2,6 +2,10 @@
 
 import io
 from collections.abc import Sequence
+from typing import Final
+
+_A4_WIDTH_POINTS: Final = 595.276
+_A4_HEIGHT_POINTS: Final = 841.89
 
 
 def merge_pdfs(pdfs: Sequence[bytes]) -> bytes:
@@ -17,4 +21,19 @@ def merge_pdfs(pdfs: Sequence[bytes]) -> bytes:
         target.save(content)
     finally:
         target.close()
+    return content.getvalue()
+
+
+def merge_on_a4(pdfs: Sequence[bytes]) -> bytes:
+    """Return the same with four pages on each A4 page, in rows. A6 labels keep their size. Not thread-safe either."""
+    import pypdfium2  # noqa: PLC0415  (as above)
+
+    with pypdfium2.PdfDocument(merge_pdfs(pdfs)) as labels:
+        sheets = pypdfium2.raw.FPDF_ImportNPagesToOne(labels, _A4_WIDTH_POINTS, _A4_HEIGHT_POINTS, 2, 2)
+        target = pypdfium2.PdfDocument(sheets)
+        try:
+            content = io.BytesIO()
+            target.save(content)
+        finally:
+            target.close()
     return content.getvalue()

@@ -105,6 +105,13 @@ class Words:
         local = moment.astimezone(ATHENS)
         return f"{local.day} {self._months[local.month - 1]} {local.year}, {local.hour:02d}:{local.minute:02d}"
 
+    def short_moment(self, moment: datetime, now: datetime) -> str:
+        """Return the moment without its year if that is the present one: `24 Nov, 10:00`."""
+        local = moment.astimezone(ATHENS)
+        if local.year != now.astimezone(ATHENS).year:
+            return self.moment(moment)
+        return f"{local.day} {self._months[local.month - 1]}, {local.hour:02d}:{local.minute:02d}"
+
     def instant(self, moment: datetime) -> str:
         """`24 Nov 2026, 10:00:07`, in Athens."""
         return f"{self.moment(moment)}:{moment.second:02d}"

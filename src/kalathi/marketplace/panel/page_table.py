@@ -8,7 +8,18 @@ from kalathi.marketplace.panel.operator import orders as all_orders
 from kalathi.marketplace.panel.operator import returns as all_returns
 from kalathi.marketplace.panel.operator import warehouse as arrivals
 from kalathi.marketplace.panel.pages import Page, Who, get_page, post_page
-from kalathi.marketplace.panel.shop import listings, order, orders, returns, settings, warehouse
+from kalathi.marketplace.panel.shop import (
+    bulk,
+    listings,
+    order,
+    order_export,
+    orders,
+    packing,
+    returns,
+    settings,
+    vouchers,
+    warehouse,
+)
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, LISTINGS_FILE
 
 PAGES: Final[tuple[Page, ...]] = (
@@ -17,8 +28,15 @@ PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.PUBLIC, "/sign-in/{link}", entrance.open_link),
     post_page(Who.PUBLIC, "/sign-out", entrance.sign_out),
     get_page(Who.SHOP, "/shop/orders", orders.list_orders),
+    get_page(Who.SHOP, "/shop/orders.csv", order_export.export_csv),
+    get_page(Who.SHOP, "/shop/orders.xlsx", order_export.export_xlsx),
     get_page(Who.SHOP, "/shop/orders/live", orders.follow_orders),
-    post_page(Who.SHOP, "/shop/vouchers.pdf", orders.merge_vouchers, orders.list_orders),
+    post_page(Who.SHOP, "/shop/vouchers.pdf", vouchers.merge_vouchers, orders.list_orders),
+    post_page(Who.SHOP, "/shop/vouchers-on-a4.pdf", vouchers.merge_vouchers_on_a4, orders.list_orders),
+    post_page(Who.SHOP, "/shop/picking-list", packing.show_picking_list, orders.list_orders),
+    post_page(Who.SHOP, "/shop/packing-slips", packing.show_packing_slips, orders.list_orders),
+    post_page(Who.SHOP, "/shop/bulk/accept", bulk.accept_orders, orders.list_orders),
+    post_page(Who.SHOP, "/shop/bulk/ready", bulk.mark_ready, orders.list_orders),
     get_page(Who.SHOP, "/shop/orders/{code}", order.show_order),
     get_page(Who.SHOP, "/shop/orders/{code}/live", order.follow_order),
     post_page(Who.SHOP, "/shop/orders/{code}/webhook", order.resend_webhook, order.show_order),

@@ -217,12 +217,12 @@ class WebhookBeingTried(Refusal, frozen=True):
 
 
 class NoOrdersChosen(Refusal, frozen=True):
-    """Vouchers of no order."""
+    """An action on several orders without an order."""
 
-    SENTENCE = "Choose orders that have a voucher first."
+    SENTENCE = "Select orders first."
 
 
 class TooManyOrdersChosen(Refusal, frozen=True):
-    """Vouchers of more orders than fit one file."""
+    """An action on more orders than one form may have."""
 
-    SENTENCE = "Choose at most 100 orders at once."
+    SENTENCE = "Select at most 100 orders at once."

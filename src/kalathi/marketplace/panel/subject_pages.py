@@ -9,13 +9,14 @@ from kalathi.contract.codec import decode
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.orders import OrderBody
 from kalathi.contract.returns import ReviewOption
-from kalathi.contract.words import FulfillmentMode, OrderState, ReturnState
+from kalathi.contract.words import FulfillmentMode, ReturnState
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import pickup, store, wire
 from kalathi.marketplace.orders.documents import unreadable_address
 from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.queries import Rejection, rejection_of
+from kalathi.marketplace.orders.search.listing import find_deadline
 from kalathi.marketplace.orders.store import TimelineEntry, timeline
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.orders.uploads import UploadKind
@@ -76,9 +77,7 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
     """Return the content of an order's page."""
     order = found.order
     shown = decode(wire.order_body_with_actions(found, terms.offer(found.shop), now), OrderBody).order
-    until = order.expires_at if order.state is OrderState.OPEN else order.dispatch_until
-    # An order from the warehouse is no work for the shop.
-    presses = order.state in {OrderState.OPEN, OrderState.ACCEPTED} and not order.fulfilled_by_skroutz
+    until = find_deadline(order.state, order.expires_at, order.dispatch_until, is_fbs=order.fulfilled_by_skroutz)
     credit = store.upload_links(view, order.shop_id, order.code).get(UploadKind.CREDIT_INVOICE)
     of_this_order = page_of_returns(view, {"shop_id": order.shop_id, "order_code": order.code}, _MOST_RETURNS, 0)[0]
     return OrderPage(
@@ -87,8 +86,8 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
         version=found.version,
         cart_id=order.cart_id,
         total=total(line.total_price for line in shown.line_items) + (order.shipping_cost or Decimal(0)),
-        deadline=until if presses else None,
-        is_late=bool(presses and until and until <= now),
+        deadline=until,
+        is_late=until is not None and until <= now,
         preorder_until=order.scheduled_shipment,
         is_fetched=order.needs_voucher,
         is_sent_by_shop=order.mode is FulfillmentMode.MERCHANT,

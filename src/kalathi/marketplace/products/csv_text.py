@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from kalathi.contract.products import ProductUpdate, VariationUpdate
 from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.spreadsheets import escape_formula, unescape_formula
 from kalathi.marketplace.products.refusals import BadListingLine, BadListingsFile
 from kalathi.marketplace.shops.store import ListingInStock, VariationsByListing
 
@@ -26,8 +27,6 @@ _SWITCHES: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("", "1", "yes", "true", "ναι"), True),
     **dict.fromkeys(("0", "no", "false", "όχι"), False),
 }
-# A cell that begins with one of these would be a formula in a spreadsheet.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class _Reader(Protocol):
@@ -52,11 +51,11 @@ def render_listings(listings: Iterable[ListingInStock], variations: VariationsBy
     writer = csv.writer(text, delimiter=";", lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for listing, quantity in listings:
-        price, name = _show_price(int(listing.unit_price * 100)), _as_text(listing.product_name)
-        writer.writerow((_as_text(listing.shop_uid), "", name, price, quantity, int(listing.enabled)))
+        price, name = _show_price(int(listing.unit_price * 100)), escape_formula(listing.product_name)
+        writer.writerow((escape_formula(listing.shop_uid), "", name, price, quantity, int(listing.enabled)))
         for variation, pieces in variations.get(listing.shop_uid, {}).values():
             price = _show_price(int(variation.unit_price * 100))
-            uid, own = _as_text(listing.shop_uid), _as_text(variation.variation_id)
+            uid, own = escape_formula(listing.shop_uid), escape_formula(variation.variation_id)
             writer.writerow((uid, own, name, price, pieces, int(variation.enabled)))
     return b"\xef\xbb\xbf" + text.getvalue().encode()
 
@@ -125,19 +124,9 @@ def _read_rows(rows: _Reader, names: list[str]) -> Iterator[tuple[int, _Row | No
             yield rows.line_num, None
             continue
         cents = int(price[1]) * 100 + int((price[2] or "0").ljust(2, "0"))
-        uid, variation_id = _plain(row["shop_uid"]), _plain(row.get("variation_id", ""))
+        uid, variation_id = unescape_formula(row["shop_uid"]), unescape_formula(row.get("variation_id", ""))
         yield rows.line_num, _Row(uid, variation_id, cents, int(row["quantity"]), switch)
 
 
 def _show_price(cents: int) -> str:
     return f"{cents // 100},{cents % 100:02}"
-
-
-def _as_text(value: str) -> str:
-    """Return the value as a cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if value.startswith(_FORMULA) else value
-
-
-def _plain(value: str) -> str:
-    """Undo `_as_text`."""
-    return value[1:] if value.startswith("'") and value[1:].startswith(_FORMULA) else value

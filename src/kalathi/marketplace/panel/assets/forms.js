@@ -9,8 +9,9 @@ const COPIED_MILLIS = 10000;
 export function sendFormsOnce() {
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    // A form that is answered with a file leaves its page in place, for the next use.
-    if (!(form instanceof HTMLFormElement) || form.method !== "post" || "file" in form.dataset) return;
+    // A button that is answered with a file or in another tab leaves its page in place, for the next use.
+    if (!(form instanceof HTMLFormElement) || form.method !== "post") return;
+    if (event.submitter && "file" in event.submitter.dataset) return;
     if (form.dataset.sent === "yes") event.preventDefault();
     form.dataset.sent = "yes";
     // The user may have stopped the browser before the answer came.

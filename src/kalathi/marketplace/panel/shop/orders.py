@@ -1,42 +1,45 @@
-"""A shop's list of orders, and the vouchers of several orders as one PDF."""
+"""A shop's list of orders."""
 
-import asyncio
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Final, NamedTuple
 
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.couriers import store
-from kalathi.marketplace.couriers.merging import merge_pdfs
-from kalathi.marketplace.kernel.errors import refuse
-from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.errors import Refusal
 from kalathi.marketplace.kernel.storage.database import View
-from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders import store as orders
-from kalathi.marketplace.orders.facts import Facts
 from kalathi.marketplace.orders.search import listing
 from kalathi.marketplace.orders.search.listing import MOST_COUNTED, MOST_MATCHES, Found, Sort
 from kalathi.marketplace.orders.search.store import is_indexing
 from kalathi.marketplace.orders.search.words import OrderKind
 from kalathi.marketplace.panel.lists import is_code, locate_page, read_page, row_of
 from kalathi.marketplace.panel.pages import Answer, Shown
-from kalathi.marketplace.panel.refusals import NoOrdersChosen, OrderWithoutVoucher, TooManyOrdersChosen, UnknownOrder
 from kalathi.marketplace.panel.shop.order_filter import COURIERS, OrderListFilter, read_filter
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.paging import Page
-from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 
 # The states in the order of an order's life; the open ones, which need an answer, come first.
 STATES = tuple(state.value for state in OrderState)
-_MOST_VOUCHERS: Final = 100
 # A search for a shorter part of a code would read all codes for little.
 _SHORTEST_PART: Final = 3
+
+
+class BulkResult(NamedTuple):
+    """The result of an action on several orders: how many were changed, and the reasons for each other one."""
+
+    action: str
+    succeeded: int
+    failed: list[tuple[str, tuple[Refusal | str, ...]]]
 
 
 async def list_orders(visit: Visit) -> Answer:
     """`?q=&state=&from=&to=&courier=&kind=&overdue=&sort=&page=`: the shop's orders; by default all of them, newest
     change first. Raises INVALID_PARAMETER."""
+    return await show_list(visit)
+
+
+async def show_list(visit: Visit, bulk: BulkResult | None = None) -> Shown:
+    """Show the list, with the result of an action on several orders. Raises INVALID_PARAMETER."""
     context, shop = visit.context, visit.shop
     wanted, page = read_filter(visit.query), read_page(visit.query)
     now = context.clock.now()
@@ -63,6 +66,8 @@ async def list_orders(visit: Visit) -> Answer:
         "couriers": COURIERS,
         "kinds": tuple(OrderKind),
         "sorts": tuple(Sort),
+        "windows": [(window.id, window.on_the_wire()) for window in context.terms.schedule.offer_windows(now)],
+        "bulk": bulk,
         "seen": seen,
     }
     return Shown("shop/orders.html", content)
@@ -85,44 +90,3 @@ def _list(view: View, shop_id: str, wanted: OrderListFilter, now: datetime, page
     # Words are found by their beginnings. A code is found by any part of it too, such as its last digits.
     entries, count = orders.orders_of_code(view, shop_id, wanted.state, wanted.text, page.per, page.offset)
     return found._replace(orders=entries, entries=count)
-
-
-class _Taken(NamedTuple):
-    """A voucher and its link, as read from the order."""
-
-    link: str
-    pdf: bytes
-
-
-async def merge_vouchers(visit: Visit) -> Answer:
-    """`order=&order=`: the vouchers of these orders as one PDF, in this sequence. As with a single download, this marks
-    the orders as ready if the shop is not enrolled in set-as-ready (docs/contract.md#section-3). Raises
-    INVALID_PARAMETER, ORDER_NOT_FOUND."""
-    codes = list(dict.fromkeys(visit.form.every("order")))
-    if not codes:
-        raise refuse(NoOrdersChosen())
-    if len(codes) > _MOST_VOUCHERS:
-        raise refuse(TooManyOrdersChosen())
-    vouchers = await visit.context.database.read_list(lambda view: [_voucher(visit, view, code) for code in codes])
-    loop = asyncio.get_running_loop()
-    pdf = await loop.run_in_executor(visit.context.threads, merge_pdfs, [voucher.pdf for voucher in vouchers])
-    for code, voucher in zip(codes, vouchers, strict=True):
-        await visit.context.commands.run(partial(_note_download, code, voucher.link))
-    return Reply(200, pdf, PDF_HEADERS)
-
-
-def _voucher(visit: Visit, view: View, code: str) -> _Taken:
-    found = orders.by_code(view, code)
-    if found is None or found.shop.id != visit.shop.id:
-        raise refuse(UnknownOrder(code[:40]))
-    link = (found.order.courier_voucher or "").rpartition("/")[2].removesuffix(".pdf")
-    voucher = store.voucher(view, found.shop.id, link)
-    if voucher is None:
-        raise refuse(OrderWithoutVoucher(code))
-    return _Taken(link, voucher.pdf)
-
-
-def _note_download(code: str, link: str, facts: Facts) -> tuple[ChangeSet, None]:
-    found = orders.by_code(facts.view, code)
-    recorded = found and commands.note_voucher_download(found, link, facts)
-    return recorded.changes if recorded else ChangeSet(), None

@@ -1,0 +1,87 @@
+"""Lists for the warehouse of a shop, to be printed: the picking list and the packing slips of the selected orders."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from kalathi.contract.orders import LineItem
+from kalathi.marketplace.orders.model import Order
+from kalathi.marketplace.panel.pages import Answer, Shown
+from kalathi.marketplace.panel.shop.chosen import find_chosen, read_chosen
+from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.shops.model import Location
+
+
+class Pick(NamedTuple):
+    """A product to fetch from the shelf: all pieces of it, and the pieces of each order."""
+
+    name: str
+    uid: str
+    size: str
+    pieces: int
+    orders: tuple[tuple[str, int], ...]
+
+
+class Place(NamedTuple):
+    """The products to fetch at one location; its label is empty for orders that are not accepted yet."""
+
+    label: str
+    picks: tuple[Pick, ...]
+
+    @property
+    def pieces(self) -> int:
+        """The pieces to fetch at the location."""
+        return sum(pick.pieces for pick in self.picks)
+
+
+async def show_picking_list(visit: Visit) -> Answer:
+    """`order=&order=`: the products of the orders by location, each with all its pieces. Raises INVALID_PARAMETER,
+    ORDER_NOT_FOUND."""
+    orders = await _read_orders(visit)
+    places = make_picking_list(orders, visit.shop.locations)
+    return Shown("shop/picking_list.html", {"places": places, "codes": [order.code for order in orders]})
+
+
+async def show_packing_slips(visit: Visit) -> Answer:
+    """`order=&order=`: a page for each order with its items and without prices. Raises INVALID_PARAMETER,
+    ORDER_NOT_FOUND."""
+    orders = await _read_orders(visit)
+    slips = [(order, order.recipient(), order.lines()) for order in orders]
+    return Shown("shop/packing_slips.html", {"slips": slips})
+
+
+async def _read_orders(visit: Visit) -> list[Order]:
+    codes = read_chosen(visit)
+    found = await visit.context.database.read_list(lambda view: find_chosen(visit, view, codes))
+    return [entry.order for entry in found]
+
+
+def make_picking_list(orders: Iterable[Order], locations: Sequence[Location]) -> list[Place]:
+    """Return the products to fetch, by location in the shop's sequence and by name."""
+    labels = {place.id: place.label() for place in locations}
+    by_place: dict[str, dict[tuple[str, str, str], list[tuple[str, int]]]] = {}
+    for order in orders:
+        place = labels.get(order.pickup_location_id or "", order.pickup_location_id or "")
+        for line in order.lines():
+            picks = by_place.setdefault(place, {})
+            picks.setdefault((line.product_name, _uid_of(line), _size_of(line)), []).append((order.code, line.quantity))
+    rank = {label: number for number, label in enumerate(labels.values())}
+    return [
+        Place(
+            label,
+            tuple(
+                Pick(name, uid, size, sum(pieces for _, pieces in parts), tuple(parts))
+                for (name, uid, size), parts in sorted(picks.items())
+            ),
+        )
+        for label, picks in sorted(by_place.items(), key=lambda entry: (rank.get(entry[0], len(rank)), entry[0]))
+    ]
+
+
+def _uid_of(line: LineItem) -> str:
+    return line.shop_uid if line.shop_variation_uid is UNSET else f"{line.shop_uid} / {line.shop_variation_uid}"
+
+
+def _size_of(line: LineItem) -> str:
+    return "" if line.size is UNSET else f"{line.size.label}: {line.size.value}"
