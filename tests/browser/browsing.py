@@ -182,6 +182,13 @@ async def call_script(page: Page, module: str, call: str) -> Any:
     return await page.evaluate(f"import({address}).then((module) => module.{call})")
 
 
+async def press_final(page: Page, button: str) -> None:
+    """Tick the box of the form with this button, and press the button. The action cannot be undone."""
+    form = page.locator("form", has=page.get_by_role("button", name=button, exact=True))
+    await form.get_by_label("I understand").check()
+    await form.get_by_role("button", name=button, exact=True).click()
+
+
 async def refresh(page: Page) -> None:
     """Load the page again and show the changes, as it does itself after a change."""
     await call_script(page, "refresh.js", "refresh()")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.browsing import BrowserSetup, check_accessible, marketplace_in_browser
+from tests.browser.browsing import BrowserSetup, check_accessible, marketplace_in_browser, press_final
 from tests.checkup.sample_report import sample_report
 
 pytestmark = pytest.mark.anyio
@@ -138,7 +138,7 @@ async def test_pages_work_without_javascript(tmp_path: Path) -> None:
         await expect(page.locator("#done")).to_contain_text("The order is accepted.")
         await page.goto(f"/shop/orders/{other}")
         await page.get_by_label("Reason").last.fill("Έσπασαν")
-        await page.get_by_role("button", name="Reject the order").click()
+        await press_final(page, "Reject the order")
         await expect(page.locator("#done")).to_contain_text("The order is rejected.")
         await page.goto(f"/operator/deliveries/{place.shop.id}.{code}.1")
         await page.get_by_text("Show the command").click()

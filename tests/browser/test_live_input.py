@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.browser.browsing import BrowserSetup, marketplace_in_browser, refresh
+from tests.browser.browsing import BrowserSetup, marketplace_in_browser, press_final, refresh
 from tests.market import LOCATION
 
 pytestmark = pytest.mark.anyio
@@ -84,7 +84,7 @@ async def test_a_window_does_not_switch_to_a_shop_opened_in_another(tmp_path: Pa
         await expect(reason).to_have_value("Έσπασε")
         # The form is refused if it is sent anyway: it was written for the other shop.
         place.expected_statuses.add(403)
-        await of_the_order.get_by_role("button", name="Reject the order").click()
+        await press_final(of_the_order, "Reject the order")
         await expect(of_the_order.get_by_text("Another shop has been opened in this browser since")).to_be_visible()
         await expect(of_the_order.locator("#written")).to_contain_text("Έσπασε")
         await window.locator("#another-shop a").click()
@@ -106,7 +106,7 @@ async def test_a_sign_out_is_shown_in_every_window_and_keeps_form_input(tmp_path
             await expect(shown.get_by_text("Your session has ended. Copy")).to_be_visible()
         await expect(reason).to_have_value("Έσπασε")
         place.expected_statuses.add(401)
-        await page.get_by_role("button", name="Reject the order").click()
+        await press_final(page, "Reject the order")
         await expect(page.get_by_role("alert").first).to_contain_text("Nothing was done. Sign in and try again.")
         await expect(page.locator("#written")).to_contain_text("Έσπασε")
         await page.fill("input[name=token]", place.shop.token)
@@ -118,7 +118,7 @@ async def test_a_refused_form_blocks_no_updates_and_a_reload_does_not_resend(tmp
     async with marketplace_in_browser(tmp_path) as place:
         code, page = await place.at_an_order()
         place.expected_statuses.add(422)
-        await page.get_by_role("button", name="Reject these items").click()
+        await press_final(page, "Reject these items")
         await expect(page.get_by_role("alert").first).to_contain_text("Choose a reason for at least one line")
         await expect(page).to_have_url(f"{place.address}/shop/orders/{code}")
         await place.caller.operate("POST", f"/marketplace/orders/{code}/cancel")
@@ -203,10 +203,10 @@ async def test_a_form_of_an_older_session_comes_back_filled_in(tmp_path: Path) -
         await other.get_by_role("button", name="Sign in as this shop").click()
         await other.wait_for_url("**/shop/orders")
         place.expected_statuses.add(403)
-        await page.get_by_role("button", name="Reject", exact=True).click()
+        await press_final(page, "Reject")
         await expect(page.get_by_role("alert")).to_contain_text("Your session changed since you opened this form.")
         await expect(page.get_by_label("Reason, which the shop sees")).to_have_value("Δεν υπάρχει")
-        await page.get_by_role("button", name="Reject", exact=True).click()
+        await press_final(page, "Reject")
         await expect(page.locator("[data-fresh=head]")).to_contain_text("Rejected")
 
 
@@ -237,7 +237,7 @@ async def test_text_of_a_refused_form_is_not_announced_as_a_change(tmp_path: Pat
         await comment.fill("Δεν είναι δικό μας")
         await page.locator("form[action$=review]").evaluate("form => { form.noValidate = true }")
         place.expected_statuses.add(422)
-        await page.get_by_role("button", name="Submit decision").click()
+        await press_final(page, "Submit decision")
         await expect(page.get_by_role("alert").first).to_contain_text("Nothing was saved.")
         await refresh(page)
         await expect(page.locator("#news")).to_have_text("")

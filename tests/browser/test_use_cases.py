@@ -7,7 +7,7 @@ import pypdfium2
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.browsing import marketplace_in_browser, shared_browser
+from tests.browser.browsing import marketplace_in_browser, press_final, shared_browser
 from tests.e2e.processes import kalathi, running, serve
 from tests.market import OPERATOR_TOKEN
 
@@ -45,13 +45,13 @@ async def test_a_line_of_limited_stock_is_rejected_and_a_new_order_follows(tmp_p
         await page.get_by_role("link", name=code).click()
         line = page.get_by_role("group", name="3 × Λάμπα LED E27")
         await line.get_by_label("Reason").select_option("Limited pieces")
-        await page.get_by_role("button", name="Reject these items").click()
+        await press_final(page, "Reject these items")
         await expect(page.get_by_role("alert")).to_contain_text("Enter how many pieces are available")
         # The browser itself notes on the console that a page came with 422.
         assert "422" in place.complaints.pop()
         await expect(line.get_by_label("Reason")).to_have_value("4")
         await line.get_by_label("Available").fill("1")
-        await page.get_by_role("button", name="Reject these items").click()
+        await press_final(page, "Reject these items")
         await expect(page.locator("#done")).to_contain_text("The order is rejected.")
         await page.get_by_role("link", name="Orders", exact=True).first.click()
         await page.get_by_role("link", name="Open 1").click()
@@ -169,7 +169,7 @@ async def test_a_scenario_is_played_and_a_return_reviewed(tmp_path: Path) -> Non
         shop = await place.signed_in()
         await shop.goto(f"/shop/returns/{asked}")
         await shop.get_by_label("Approve the return").check()
-        await shop.get_by_role("button", name="Submit decision").click()
+        await press_final(shop, "Submit decision")
         await expect(shop.locator("#done")).to_contain_text("Your decision is saved.")
         await expect(shop.get_by_role("button", name="Submit decision")).to_have_count(0)
 

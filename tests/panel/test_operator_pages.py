@@ -165,7 +165,9 @@ async def test_a_return_is_processed_by_forms(tmp_path: Path) -> None:
             else:
                 token = page.form(f"{base}/inspect").values["form_token"]
                 accepted = "true" if ending == "inspected" else "false"
-                page = await place.operator.post(f"{base}/inspect", {"form_token": token, "accepted": accepted})
+                page = await place.operator.post(
+                    f"{base}/inspect", {"form_token": token, "accepted": accepted, "confirmed": "1"}
+                )
             shown = await place.market.operate("GET", f"/marketplace/returns/{base.rpartition('/')[2]}")
             assert shown["return"]["state"] == state
         listed = await place.operator.get("/operator/returns?state=returned")

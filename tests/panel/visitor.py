@@ -26,6 +26,8 @@ class Form:
         self.names: set[str] = set()
         self.typed: set[str] = set()
         self.buttons: list[tuple[str, str]] = []
+        # Boxes that a browser does not send the form without.
+        self.required: dict[str, str] = {}
 
 
 class _Reader(HTMLParser):
@@ -65,6 +67,8 @@ class _Reader(HTMLParser):
             form.values[name] = value
         elif tag == "input" and name and given.get("type") in {"checkbox", "radio"}:
             form.choices.setdefault(name, []).append(value)
+            if given.get("type") == "checkbox" and "required" in given:
+                form.required[name] = value
             if "checked" in given:
                 form.values[name] = value
         elif tag == "select":
@@ -163,7 +167,7 @@ class Visitor:
         return await self._followed(path, answer)
 
     async def submit(self, page: Page, action: str, values: Mapping[str, str] | None = None) -> Page:
-        """The page's form, with other values in its fields."""
+        """The page's form, with other values in its fields, and the boxes that have to be ticked."""
         form = page.form(action)
         unknown = {
             name
@@ -171,7 +175,7 @@ class Visitor:
             if name not in form.names and name not in {button for button, _ in form.buttons}
         }
         assert not unknown, unknown
-        return await self.post(action, {**form.values, **(values or {})})
+        return await self.post(action, {**form.required, **form.values, **(values or {})})
 
     async def upload(self, page: Page, action: str, field: str, content: bytes) -> Page:
         """The page's form with a file."""

@@ -13,9 +13,13 @@ from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import refusals, store, wire
 from kalathi.marketplace.orders.model import Cart, FoundOrder, Order
+from kalathi.marketplace.orders.search.store import Match, find_by_words
+from kalathi.marketplace.orders.search.words import mark_cart
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.orders.uploads import UploadKind
 from kalathi.marketplace.webhooks.store import Delivery, deliveries
+
+_MOST_IN_CART: Final = 50
 
 
 class AvailablePieces(Struct, frozen=True, kw_only=True):
@@ -71,6 +75,17 @@ def order_detail(view: View, code: str, terms: Terms, now: datetime) -> OrderDet
         timeline=store.timeline(view, order.shop_id, code),
         deliveries=deliveries(view, order.shop_id, code),
     )
+
+
+def list_orders_of_cart(view: View, cart_id: str, except_code: str) -> list[Match]:
+    """Return the other orders of a cart, of all shops, in the sequence of their codes."""
+    cart = store.cart(view, cart_id)
+    if cart is None:
+        return []
+    shop_ids = sorted({item.shop_id for item in cart.content.items})
+    marks = (mark_cart(cart_id),)
+    found = [match for shop_id in shop_ids for match in find_by_words(view, shop_id, (), marks, None, _MOST_IN_CART)]
+    return sorted(match for match in found if match.code != except_code)
 
 
 def rejection_of(order: Order) -> Rejection | None:

@@ -14,11 +14,13 @@ from kalathi.marketplace.kernel.errors import DomainError, refuse
 from kalathi.marketplace.kernel.refusals import refuse_shape
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import Words
-from kalathi.marketplace.panel.refusals import EmptyFile, NotANumber, UnreadableForm
+from kalathi.marketplace.panel.refusals import EmptyFile, NotANumber, NotConfirmed, UnreadableForm
 from kalathi.marketplace.web.forms import read_form
 from kalathi.marketplace.web.uploads import FileField, boundary_of, read_file_parts
 
 T = TypeVar("T")
+# The box of an action that cannot be undone.
+CONFIRMED: Final = "confirmed"
 # More than any of our forms has. Decoding a form of MOST_FORM_BYTES takes up to 30 ms.
 MOST_FIELDS: Final = 2000
 MOST_FORM_BYTES: Final = 262_144
@@ -60,6 +62,11 @@ class Form(Struct, frozen=True, kw_only=True):
     def has(self, name: str) -> bool:
         """Whether a box is ticked."""
         return self.text(name) not in {"", "0", "false"}
+
+    def check_confirmed(self) -> None:
+        """Check that the user has ticked the box of an action that cannot be undone. Raises INVALID_PARAMETER."""
+        if not self.has(CONFIRMED):
+            raise refuse(NotConfirmed())
 
     def nested(self) -> dict[str, Any]:
         """Return the form as nested data: names in brackets become lists. Blank values are left out. Raises

@@ -18,7 +18,7 @@ from kalathi.marketplace.panel.refusals import TooManyOpenPages
 
 # The tables that a page can follow.
 LIVE_TABLES: Final = (
-    *("orders", "timeline", "webhook_events", "delivery_attempts", "uploads"),
+    *("orders", "timeline", "webhook_events", "delivery_attempts", "uploads", "order_notes"),
     *("counters", "sandbox_faults", "shop_documents"),
 )
 # The tables for the page of one order or return.

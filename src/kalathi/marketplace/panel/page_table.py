@@ -28,6 +28,8 @@ PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.PUBLIC, "/sign-in/{link}", entrance.open_link),
     post_page(Who.PUBLIC, "/sign-out", entrance.sign_out),
     get_page(Who.SHOP, "/shop/orders", orders.list_orders),
+    post_page(Who.SHOP, "/shop/views", orders.save_view, orders.list_orders),
+    post_page(Who.SHOP, "/shop/views/remove", orders.remove_view, orders.list_orders),
     get_page(Who.SHOP, "/shop/orders.csv", order_export.export_csv),
     get_page(Who.SHOP, "/shop/orders.xlsx", order_export.export_xlsx),
     get_page(Who.SHOP, "/shop/orders/live", orders.follow_orders),
@@ -41,6 +43,7 @@ PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.SHOP, "/shop/orders/{code}/live", order.follow_order),
     post_page(Who.SHOP, "/shop/orders/{code}/webhook", order.resend_webhook, order.show_order),
     post_page(Who.SHOP, "/shop/orders/{code}/invoice", order.upload_invoice, order.show_order, INVOICE_FILE),
+    post_page(Who.SHOP, "/shop/orders/{code}/note", order.add_note, order.show_order),
     post_page(
         Who.SHOP,
         "/shop/orders/{code}/credit_invoice",

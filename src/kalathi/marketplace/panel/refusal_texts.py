@@ -16,7 +16,14 @@ from kalathi.marketplace.orders import cart_refusals as carts
 from kalathi.marketplace.orders import refusals as orders
 from kalathi.marketplace.panel import wording
 from kalathi.marketplace.panel.languages import Words
-from kalathi.marketplace.panel.refusals import NotANumber, OrderWithoutVoucher, UnknownOrder
+from kalathi.marketplace.panel.refusals import (
+    NoNote,
+    NotANumber,
+    NoViewName,
+    OrderWithoutVoucher,
+    TooManyViews,
+    UnknownOrder,
+)
 from kalathi.marketplace.products import refusals as products
 from kalathi.marketplace.returns import refusals as returns
 from kalathi.marketplace.sandbox import refusals as sandbox
@@ -42,6 +49,9 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     NotANumber: "%(member)s: write a number such as 10.40.",
     UnknownOrder: "There is no order %(code)s.",
     OrderWithoutVoucher: "Order %(code)s has no voucher.",
+    NoViewName: "Give the view a name of at most %(most)s characters.",
+    TooManyViews: "There are %(most)s saved views already. Remove one first.",
+    NoNote: "Write a note of at most %(most)s characters.",
     kernel.UnkeepableCharacter: _UNKEEPABLE,
     kernel.FieldUnkeepable: _UNKEEPABLE,
     kernel.ConcurrentChange: "This is being changed at the same moment. Try again.",

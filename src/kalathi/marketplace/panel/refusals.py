@@ -56,6 +56,33 @@ class NotADay(Refusal, frozen=True):
     SENTENCE = "Enter a day such as 2026-11-24."
 
 
+class NotConfirmed(Refusal, frozen=True):
+    """An action that cannot be undone, without the user's confirmation."""
+
+    SENTENCE = "This cannot be undone. Tick the box to confirm."
+
+
+class NoNote(Refusal, frozen=True):
+    """A note without a text, or with a text that is too long."""
+
+    most: int
+    SENTENCE = "Write a note of at most {most} characters."
+
+
+class NoViewName(Refusal, frozen=True):
+    """A view of the list without a name, or with a name that is too long."""
+
+    most: int
+    SENTENCE = "Give the view a name of at most {most} characters."
+
+
+class TooManyViews(Refusal, frozen=True):
+    """More saved views than a page can show."""
+
+    most: int
+    SENTENCE = "There are {most} saved views already. Remove one first."
+
+
 class NoSuchDemoOrder(Refusal, frozen=True):
     """A webhook of a demo order that does not exist."""
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from enum import Enum, auto
 from typing import NamedTuple
 
 from kalathi.contract.codec import decode
 from kalathi.contract.orders import Order as OrderOnTheWire
 from kalathi.contract.orders import OrderBody
 from kalathi.contract.returns import ReviewOption
-from kalathi.contract.words import FulfillmentMode, ReturnState
+from kalathi.contract.words import FulfillmentMode, OrderState, ReturnState
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import pickup, store, wire
@@ -40,6 +41,19 @@ class Possible(NamedTuple):
     invoices: bool
 
 
+class NextStep(Enum):
+    """The step that a shop takes next with an order. A page offers it first."""
+
+    ANSWER = auto()
+    PRINT_VOUCHER = auto()
+    REQUEST_VOUCHER = auto()
+    WAIT_FOR_VOUCHER = auto()
+    WAIT_FOR_COURIER = auto()
+    WAIT_FOR_CUSTOMER = auto()
+    TELL_TRACKING = auto()
+    NOTHING = auto()
+
+
 class OrderPage(NamedTuple):
     """The content of an order's page. `order` is the order on the wire with its options. Times are Athens time."""
 
@@ -56,6 +70,7 @@ class OrderPage(NamedTuple):
     # Whether the shop sends it by a courier of its own.
     is_sent_by_shop: bool
     possible: Possible
+    next_step: NextStep
     credit_invoice: str | None
     timeline: list[store.TimelineEntry]
     deliveries: list[Delivery]
@@ -92,6 +107,7 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
         is_fetched=order.needs_voucher,
         is_sent_by_shop=order.mode is FulfillmentMode.MERCHANT,
         possible=_possible(order),
+        next_step=find_next_step(order),
         credit_invoice=None if credit is None else terms.upload_url(order.shop_id, *credit),
         timeline=store.timeline(view, order.shop_id, order.code),
         deliveries=deliveries(view, order.shop_id, order.code),
@@ -110,6 +126,21 @@ def _possible(order: Order) -> Possible:
         tracking_details=pickup.can_track(order),
         invoices=order.was_accepted,
     )
+
+
+def find_next_step(order: Order) -> NextStep:
+    """Return the step that the shop takes next."""
+    if order.state is OrderState.OPEN and not order.express:
+        return NextStep.ANSWER
+    if order.state is not OrderState.ACCEPTED or order.fulfilled_by_skroutz:
+        return NextStep.NOTHING
+    if order.store_pickup:
+        return NextStep.WAIT_FOR_CUSTOMER
+    if order.mode is FulfillmentMode.MERCHANT:
+        return NextStep.NOTHING if order.courier_tracking_codes else NextStep.TELL_TRACKING
+    if order.courier_voucher is None:
+        return NextStep.REQUEST_VOUCHER if pickup.can_request_voucher(order) else NextStep.WAIT_FOR_VOUCHER
+    return NextStep.WAIT_FOR_COURIER if order.is_ready_for_dispatch else NextStep.PRINT_VOUCHER
 
 
 class ReturnPage(NamedTuple):

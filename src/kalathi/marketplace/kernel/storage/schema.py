@@ -128,6 +128,18 @@ _table(
     _text("code"),
     PrimaryKeyConstraint("shop_id", "word", "created_at", "code"),
 )
+# Notes of a shop's employees on an order, and their saved filters of the list.
+_table(
+    "order_notes",
+    _text("shop_id"),
+    _text("code"),
+    _integer("number"),
+    _integer("at"),
+    _text("text"),
+    PrimaryKeyConstraint("shop_id", "code", "number"),
+    small_rows=False,
+)
+_table("saved_views", _text("shop_id"), _text("name"), _text("query"), PrimaryKeyConstraint("shop_id", "name"))
 # The shop of each code. Orders, returns and purchase orders never have the same code.
 _table("directory", _text("code"), _text("shop_id"), PrimaryKeyConstraint("code"))
 _table(

@@ -57,6 +57,11 @@ def mark_kind(kind: OrderKind) -> str:
     return f"kind={kind}"
 
 
+def mark_cart(cart_id: str) -> str:
+    """Return the mark of the orders of this cart."""
+    return f"cart={cart_id}"
+
+
 def list_words(order: Order) -> set[str]:
     """Return all words and marks of an order."""
     return list_lasting_words(order) | list_shipping_words(order)
@@ -87,7 +92,7 @@ def _list_marks(order: Order) -> set[str]:
         OrderKind.INVOICE: order.invoice,
         OrderKind.FBS: order.fulfilled_by_skroutz,
     }
-    return {mark_kind(kind) for kind, has in kinds.items() if has}
+    return {mark_kind(kind) for kind, has in kinds.items() if has} | {mark_cart(order.cart_id)}
 
 
 def _split_all(texts: Iterable[str]) -> set[str]:

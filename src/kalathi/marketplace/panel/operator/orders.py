@@ -32,6 +32,8 @@ from kalathi.marketplace.web.traffic import TrafficScope, read_traffic
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import plan_latest_resend
 
+# Operations that cannot be undone.
+_FINAL: Final = frozenset({"cancel", "reject"})
 # The machine's table decides which operations a page offers. The operation itself can still refuse.
 _ACTIONS: Final[Mapping[str, Action]] = {
     "cancel": Action.CANCEL,
@@ -88,6 +90,7 @@ async def show_order(visit: Visit) -> Answer:
             "order": page.order,
             # The shop, the voucher and the related orders of a demo order are not stored.
             "is_demo": is_demo,
+            "others": [] if is_demo else queries.list_orders_of_cart(view, page.cart_id, code),
             "possible": frozenset() if is_demo else _possible(found.order),
             "windows": context.terms.schedule.offer_windows(machine.pickups_from(found.order, now)),
         }
@@ -142,6 +145,8 @@ async def act(visit: Visit) -> Answer:
     operation = OPERATIONS.get(visit.parts["operation"])
     if operation is None or operation.body is None:
         raise refuse(NoSuchPage())
+    if visit.parts["operation"] in _FINAL:
+        visit.form.check_confirmed()
     body = read_as(with_quantities(visit.form.nested()), operation.body)
 
     def command(facts: Facts) -> tuple[ChangeSet, None]:

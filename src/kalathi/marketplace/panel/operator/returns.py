@@ -19,6 +19,8 @@ from kalathi.marketplace.returns.machine import TRANSITIONS, Action
 from kalathi.marketplace.returns.operations import OPERATIONS
 from kalathi.marketplace.web.traffic import TrafficScope, read_traffic
 
+# Operations that cannot be undone.
+_FINAL: Final = frozenset({"cancel", "inspect"})
 _ACTIONS: Final[Mapping[str, Action]] = {
     "hand_over": Action.HAND_OVER,
     "reassign": Action.REASSIGN,
@@ -83,6 +85,8 @@ async def act(visit: Visit) -> Answer:
     operation = OPERATIONS.get(visit.parts["operation"])
     if operation is None:
         raise refuse(NoSuchPage())
+    if visit.parts["operation"] in _FINAL:
+        visit.form.check_confirmed()
     content = visit.form.nested()
     if "tracking_id" in content:
         content["tracking_ids"] = [content["tracking_id"]]

@@ -6,7 +6,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from kalathi.contract.orders import Order as OrderOnTheWire
-from kalathi.contract.words import REJECTION_REASONS, TRACKING_COURIERS, OrderEventType
+from kalathi.contract.words import LIMITED_STOCK_REASON_ID, REJECTION_REASONS, TRACKING_COURIERS, OrderEventType
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
@@ -19,27 +19,39 @@ from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.panel import wording
+from kalathi.marketplace.panel.desk import store as desk
+from kalathi.marketplace.panel.desk.store import Note
 from kalathi.marketplace.panel.forms import read_as
 from kalathi.marketplace.panel.languages import Language, Words
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
 from kalathi.marketplace.panel.pages import Answer, See, Shown
-from kalathi.marketplace.panel.refusals import NoOrdersHook, NoSuchPage
-from kalathi.marketplace.panel.subject_pages import order_page
+from kalathi.marketplace.panel.refusals import NoNote, NoOrdersHook, NoSuchPage
+from kalathi.marketplace.panel.subject_pages import OrderPage, order_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, check_upload
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import plan_latest_resend
 
+# Actions that cannot be undone.
+_FINAL: Final = frozenset({"reject"})
 # The number of rows for tracking details in the form.
 _PARCELS: Final = 3
+_LONGEST_NOTE: Final = 2000
 
 
 async def show_order(visit: Visit) -> Answer:
     """Show the whole order with its possible actions."""
     context = visit.context
     now = context.clock.now()
-    page = await context.database.read(lambda view: order_page(view, find(visit, view), context.terms, now))
+
+    def query(view: View) -> tuple[OrderPage, list[Note]]:
+        found = find(visit, view)
+        return order_page(view, found, context.terms, now), desk.notes(view, visit.shop.id, found.order.code)
+
+    page, notes = await context.database.read(query)
     content = {
+        "notes": notes,
+        "mark": _mark(page, notes),
         "problems": visit.problems,
         "page": page,
         "order": page.order,
@@ -60,10 +72,20 @@ async def follow_order(visit: Visit) -> Answer:
 
     async def mark() -> str:
         now = context.clock.now()
-        return await context.database.read(lambda view: order_page(view, find(visit, view), context.terms, now).mark)
+
+        def query(view: View) -> str:
+            found = find(visit, view)
+            page = order_page(view, found, context.terms, now)
+            return _mark(page, desk.notes(view, visit.shop.id, found.order.code))
+
+        return await context.database.read(query)
 
     await mark()  # Refuse another shop's order before the stream starts.
     return visit.follow(SUBJECT_TABLES, mark)
+
+
+def _mark(page: OrderPage, notes: list[Note]) -> str:
+    return f"{page.mark}.{len(notes)}"
 
 
 async def act(visit: Visit) -> Answer:
@@ -72,7 +94,9 @@ async def act(visit: Visit) -> Answer:
     operation = SHOP_ACTIONS.get(word)
     if operation is None:
         raise refuse(NoSuchPage())
-    body = None if operation.body is None else read_as(_drop_blank_rows(word, visit.form.nested()), operation.body)
+    if word in _FINAL:
+        visit.form.check_confirmed()
+    body = None if operation.body is None else read_as(_complete_rows(word, visit.form.nested()), operation.body)
 
     def command(facts: Facts) -> tuple[ChangeSet, str]:
         found = find(visit, facts.view)
@@ -80,6 +104,21 @@ async def act(visit: Visit) -> Answer:
 
     done = await visit.context.commands.run(command, codes=1)
     return See(_path(visit), done=done)
+
+
+async def add_note(visit: Visit) -> Answer:
+    """`new_note=`: add a note, which only the shop sees. Raises ORDER_NOT_FOUND, INVALID_PARAMETER."""
+    text = visit.form.text("new_note")
+    if not text or len(text) > _LONGEST_NOTE:
+        raise refuse(NoNote(_LONGEST_NOTE))
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        found = find(visit, view)
+        new = desk.insert_note(view, visit.shop.id, found.order.code, text, visit.context.clock.now())
+        return ChangeSet(new), None
+
+    await visit.context.database.run(command)
+    return See(_path(visit), done="note")
 
 
 async def upload_invoice(visit: Visit) -> Answer:
@@ -132,9 +171,13 @@ def _describe_done(word: str, order: Order) -> str:
     return "accept_without_voucher" if word == "accept" and not has_voucher else word
 
 
-def _drop_blank_rows(word: str, content: dict[str, Any]) -> dict[str, Any]:
-    """Drop the lines of a rejection for which the user chose no reason."""
+def _complete_rows(word: str, content: dict[str, Any]) -> dict[str, Any]:
+    """Drop the lines of a rejection that are in stock. A number of available pieces without a reason means limited
+    stock."""
     if word == "reject" and "line_items" in content:
+        for line in content["line_items"]:
+            if "available_quantity" in line:
+                line.setdefault("reason_id", LIMITED_STOCK_REASON_ID)
         content["line_items"] = [line for line in content["line_items"] if "reason_id" in line]
     return content
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeVar
+from urllib.parse import urlencode
 
 from kalathi.contract.words import TRACKING_COURIERS, Courier, OrderState
 from kalathi.marketplace.kernel.clock import ATHENS, to_millis
@@ -36,6 +37,21 @@ class OrderListFilter(NamedTuple):
     kind: OrderKind | None
     is_overdue: bool
     sort: Sort
+
+    @property
+    def query(self) -> str:
+        """The filter as the part of an address after the question mark, without empty values."""
+        values = {
+            "q": self.text,
+            "state": self.state or "",
+            "from": self.first_day or "",
+            "to": self.last_day or "",
+            "courier": self.courier,
+            "kind": self.kind or "",
+            "overdue": "1" if self.is_overdue else "",
+            "sort": self.sort,
+        }
+        return urlencode({name: str(value) for name, value in values.items() if value})
 
     @property
     def is_narrow(self) -> bool:

@@ -5,21 +5,28 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from kalathi.contract.words import OrderState
-from kalathi.marketplace.kernel.errors import Refusal
+from kalathi.marketplace.kernel.errors import Refusal, refuse
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store as orders
 from kalathi.marketplace.orders.search import listing
 from kalathi.marketplace.orders.search.listing import MOST_COUNTED, MOST_MATCHES, Found, Sort
 from kalathi.marketplace.orders.search.store import is_indexing
 from kalathi.marketplace.orders.search.words import OrderKind
+from kalathi.marketplace.panel.desk import store as desk
+from kalathi.marketplace.panel.desk.store import SavedView
 from kalathi.marketplace.panel.lists import is_code, locate_page, read_page, row_of
-from kalathi.marketplace.panel.pages import Answer, Shown
+from kalathi.marketplace.panel.pages import Answer, See, Shown
+from kalathi.marketplace.panel.refusals import NoViewName, TooManyViews
 from kalathi.marketplace.panel.shop.order_filter import COURIERS, OrderListFilter, read_filter
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.paging import Page
 
 # The states in the order of an order's life; the open ones, which need an answer, come first.
 STATES = tuple(state.value for state in OrderState)
+_LIST: Final = "/shop/orders"
+_LONGEST_NAME: Final = 60
+_MOST_VIEWS: Final = 20
 # A search for a shorter part of a code would read all codes for little.
 _SHORTEST_PART: Final = 3
 
@@ -44,11 +51,16 @@ async def show_list(visit: Visit, bulk: BulkResult | None = None) -> Shown:
     wanted, page = read_filter(visit.query), read_page(visit.query)
     now = context.clock.now()
 
-    def query(view: View) -> tuple[Found, str, bool]:
+    def query(view: View) -> tuple[Found, str, bool, list[SavedView]]:
         seen = orders.change_mark(view, shop.id)
-        return _list(view, shop.id, wanted, now, page), seen, is_indexing(view, shop.id)
+        return (
+            _list(view, shop.id, wanted, now, page),
+            seen,
+            is_indexing(view, shop.id),
+            desk.saved_views(view, shop.id),
+        )
 
-    found, seen, is_being_indexed = await context.database.read_list(query)
+    found, seen, is_being_indexed, views = await context.database.read_list(query)
     rows = [row_of(entry, now, visit.words) for entry in found.orders]
     content = {
         "problems": visit.problems,
@@ -68,9 +80,35 @@ async def show_list(visit: Visit, bulk: BulkResult | None = None) -> Shown:
         "sorts": tuple(Sort),
         "windows": [(window.id, window.on_the_wire()) for window in context.terms.schedule.offer_windows(now)],
         "bulk": bulk,
+        "views": views,
+        "given": visit.form.given,
         "seen": seen,
     }
     return Shown("shop/orders.html", content)
+
+
+async def save_view(visit: Visit) -> Answer:
+    """`name=`, with the filter in the address: save the filter under a name. It replaces an earlier one of that name.
+    Raises INVALID_PARAMETER."""
+    name, wanted = visit.form.text("view_name"), read_filter(visit.query)
+    if not name or len(name) > _LONGEST_NAME:
+        raise refuse(NoViewName(_LONGEST_NAME))
+    saved = SavedView(name, wanted.query)
+
+    def command(view: View) -> tuple[ChangeSet, None]:
+        present = {entry.name for entry in desk.saved_views(view, visit.shop.id)}
+        if len(present | {name}) > _MOST_VIEWS:
+            raise refuse(TooManyViews(_MOST_VIEWS))
+        return desk.replace_view(visit.shop.id, saved), None
+
+    await visit.context.database.run(command)
+    return See(f"{_LIST}?{saved.query}", done="view")
+
+
+async def remove_view(visit: Visit) -> Answer:
+    """`name=`: remove a saved view."""
+    await visit.context.database.commit(ChangeSet(desk.drop_view(visit.shop.id, visit.form.text("name"))))
+    return See(_LIST, done="view_removed")
 
 
 async def follow_orders(visit: Visit) -> Answer:

@@ -77,6 +77,7 @@ async def follow_return(visit: Visit) -> Answer:
 async def review(visit: Visit) -> Answer:
     """Save the shop's decision. Raises RETURN_STATUS, REVIEW_OPTION, REVIEW_COMMENT, REVIEW_COMMENT_LENGTH,
     INVALID_PARAMETER."""
+    visit.form.check_confirmed()
     shop_id, answer = visit.shop.id, visit.form.read(ReviewRequest)
 
     def command(facts: Facts) -> tuple[ChangeSet, None]:
