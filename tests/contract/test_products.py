@@ -1,5 +1,6 @@
 """The Products API (docs/contract.md#section-10): stock and prices in batches."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from kalathi.contract.products import MOST_PRODUCTS
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.products.applying import Applied
 from kalathi.marketplace.products.store import update_listings
-from tests.market import CUSTOMER, OPERATOR_TOKEN, Market, Shop, open_market, until
+from tests.market import CUSTOMER, OPERATOR_TOKEN, Market, Shop, open_market
 
 pytestmark = pytest.mark.anyio
 
+_BATCHES = "SELECT created_at FROM product_batches"
 _VARIED = [
     {"variation_id": "A-38", "quantity": 3, "unit_price": 12.5, "size": {"label": "Μέγεθος", "value": "38"}},
     {"variation_id": "A-39", "quantity": 0},
@@ -147,13 +149,10 @@ async def test_old_batches_are_deleted_and_later_ones_still_count(tmp_path: Path
     async with open_market(tmp_path, time=market.time) as again:
         shop.market = again
         await shop.publish(_product(quantity=6))
-
-        async def is_alone() -> bool:
-            query = "SELECT created_at FROM product_batches"
-            return len(await again.marketplace.database.read(lambda view: view.all(query, {}))) == 1
-
         # The start deletes old batches while it serves already.
-        await until(is_alone)
+        async with asyncio.timeout(20):
+            while len(await again.marketplace.database.read(lambda view: view.all(_BATCHES, {}))) > 1:
+                await asyncio.sleep(0.002)
         assert (await _listing(shop))["quantity"] == 6
 
 
