@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pypdfium2
 import pytest
 
 from kalathi.contract.signatures import verify
@@ -243,3 +244,43 @@ async def test_a_location_is_added(tmp_path: Path) -> None:
         await place.merchant.submit(page, "/shop/settings/locations", {**LOCATION, "street_name": "Αιόλου"})
         shop = (await place.market.operate("GET", f"/marketplace/shops/{place.shop.id}"))["shop"]
         assert [location["street_name"] for location in shop["locations"]] == ["Σταδίου", "Αιόλου"]
+
+
+async def test_a_location_is_changed_and_removed_and_its_orders_keep_their_address(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code, other = await place.shop.cart(A=1), await place.shop.cart(A=1)
+        await place.shop.accept(code)
+        address = (await place.shop.show(code))["pickup_address"]
+        page = await place.merchant.get("/shop/settings")
+        [path] = {form.action for form in page.forms if form.action.startswith("/shop/settings/locations/")}
+        done = await place.merchant.submit(page, path, {"street_name": "Αιόλου", "zip": "10551"})
+        assert done.done == "location"
+        [option] = (await place.shop.show(await place.shop.cart(A=1)))["accept_options"]["pickup_location"]
+        assert option["label"].startswith("Αιόλου 1, Τ.Κ. 10551")
+        await _check_voucher(place, code, address)
+        # The last location stays.
+        values = {**page.form(path).values, "confirmed": "1"}
+        refused = await place.merchant.post(f"{path}/remove", values)
+        assert (refused.status, refused.refusals) == (422, ["LastLocation"])
+        await place.shop.accept(other)
+        changed = (await place.shop.show(other))["pickup_address"]
+        await place.merchant.submit(page, "/shop/settings/locations", {**LOCATION, "street_name": "Ερμού"})
+        page = await place.merchant.get("/shop/settings")
+        assert page.form(f"{path}/remove").required == {"confirmed": "1"}
+        unconfirmed = await place.merchant.post(f"{path}/remove", page.form(f"{path}/remove").values)
+        assert unconfirmed.refusals == ["NotConfirmed"]
+        assert (await place.merchant.submit(page, f"{path}/remove")).done == "location_removed"
+        again = await place.merchant.post(f"{path}/remove", values)
+        assert again.status == 404
+        await _check_voucher(place, other, changed)
+
+
+async def _check_voucher(place: Place, code: str, address: str) -> None:
+    """The voucher is made only now, and has the address for which the order was accepted."""
+    assert (await place.shop.show(code))["courier_voucher"] is None
+    await place.market.advance(5)
+    order = await place.shop.show(code)
+    assert order["pickup_address"] == address
+    pdf = await place.market.call("GET", "/" + order["courier_voucher"].split("/", 3)[3])
+    with pypdfium2.PdfDocument(pdf.body) as document:
+        assert address.partition(",")[0] in document[0].get_textpage().get_text_range()

@@ -28,8 +28,9 @@ def voucher_facts(found: FoundOrder, now: datetime) -> VoucherFacts:
         courier=str(order.courier),
         sender=_party(
             shop.name,
-            ()
-            if location is None
+            # The shop has changed or removed the location since.
+            (order.pickup_address or "",)
+            if location is None or location.label() != order.pickup_address
             else (
                 f"{location.street_name} {location.street_number}",
                 f"{location.zip} {location.city}, {location.region}",

@@ -78,6 +78,10 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(Who.SHOP, "/shop/settings/signing_secret", settings.renew_signing_secret, settings.show_settings),
     post_page(Who.SHOP, "/shop/settings/signing_secret/end", settings.end_signing, settings.show_settings),
     post_page(Who.SHOP, "/shop/settings/locations", settings.add_location, settings.show_settings),
+    post_page(Who.SHOP, "/shop/settings/locations/{location_id}", settings.change_location, settings.show_settings),
+    post_page(
+        Who.SHOP, "/shop/settings/locations/{location_id}/remove", settings.remove_location, settings.show_settings
+    ),
     get_page(Who.OPERATOR, "/", overview.show_overview),
     get_page(Who.OPERATOR, "/operator/live/{place}", overview.follow),
     get_page(Who.OPERATOR, "/operator/shops", shops.list_shops),

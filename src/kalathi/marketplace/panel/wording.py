@@ -288,6 +288,7 @@ DONE: Final[Mapping[str, str]] = {
     "purchase_order": "The goods are announced to the warehouse.",
     "settings": "The settings are saved.",
     "location": "The location is saved.",
+    "location_removed": "The location is removed.",
     "signing_ended": "Webhooks are not signed any more.",
     "order": "Done.",
     "resent": "The webhook is sent again.",

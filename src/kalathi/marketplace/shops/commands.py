@@ -83,6 +83,31 @@ def add_location(view: View, shop_id: str, new: NewLocation, location_id: str) -
     return ChangeSet(store.update_shop(shop, store.shop_version(view, shop_id))), shop
 
 
+def change_location(view: View, shop_id: str, location_id: str, new: NewLocation) -> tuple[ChangeSet, Shop]:
+    """Change the address of a pickup location. Accepted orders keep the address for which they were accepted. Raises
+    NOT_FOUND."""
+    old = find_shop(view, shop_id)
+    if old.location(location_id) is None:
+        raise refuse(refusals.NoSuchLocation())
+    changed = _location(location_id, new)
+    locations = tuple(changed if place.id == location_id else place for place in old.locations)
+    shop = msgspec.structs.replace(old, locations=locations)
+    return ChangeSet(store.update_shop(shop, store.shop_version(view, shop_id))), shop
+
+
+def remove_location(view: View, shop_id: str, location_id: str) -> tuple[ChangeSet, Shop]:
+    """Remove a pickup location. Orders that were accepted for it are still collected there. Raises NOT_FOUND,
+    INVALID_PARAMETER for the only one."""
+    old = find_shop(view, shop_id)
+    locations = tuple(place for place in old.locations if place.id != location_id)
+    if len(locations) == len(old.locations):
+        raise refuse(refusals.NoSuchLocation())
+    if not locations:
+        raise refuse(refusals.LastLocation())
+    shop = msgspec.structs.replace(old, locations=locations)
+    return ChangeSet(store.update_shop(shop, store.shop_version(view, shop_id))), shop
+
+
 def renew_token(view: View, shop_id: str, token: str) -> tuple[ChangeSet, Shop]:
     """Replace the shop's token. The old one stops working at the same moment. Raises NOT_FOUND."""
     shop = find_shop(view, shop_id)

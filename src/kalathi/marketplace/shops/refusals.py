@@ -18,6 +18,19 @@ class TooManyLocations(Refusal, frozen=True):
     SENTENCE = "The shop has {most} locations; that is as many as there may be."
 
 
+class NoSuchLocation(Refusal, frozen=True):
+    """A location that the shop does not have."""
+
+    CODE = ErrorCode.NOT_FOUND
+    SENTENCE = "Location not found"
+
+
+class LastLocation(Refusal, frozen=True):
+    """The only location of a shop. Without one, it could accept no order."""
+
+    SENTENCE = "A shop needs a pickup location. Add another one first."
+
+
 class ListedTwice(Refusal, frozen=True):
     """A product is listed twice in one call."""
 

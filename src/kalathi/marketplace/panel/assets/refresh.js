@@ -2,6 +2,7 @@
 
 import { showNews } from "./news.js";
 import { replaceRegions, waiting } from "./regions.js";
+import { soundIfMore } from "./sound.js";
 
 const NEWS_MILLIS = 10000;
 
@@ -55,6 +56,9 @@ async function load() {
   if (whose !== body.whose) return end("another-shop");
   if (!answer.ok) return false;
   const wasWaiting = waiting.size > 0;
+  document.title = page.title;
+  soundIfMore(body.open, page.body.dataset.open);
+  body.open = page.body.dataset.open ?? "";
   const isNews = replaceRegions(page);
   if (waiting.size) showNews(body.held ?? "");
   else if (isNews) showNews(body.news ?? "", NEWS_MILLIS);

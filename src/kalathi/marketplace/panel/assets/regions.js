@@ -3,6 +3,7 @@
 import { isBusy } from "./activity.js";
 import { findAllBoxes, summarize } from "./checkboxes.js";
 import { carryOver, findTwin } from "./controls.js";
+import { markUnread } from "./unread.js";
 
 // The HTML of each region as the server last sent it, without the user's changes since then.
 /** @type {Map<string, string>} */
@@ -62,6 +63,7 @@ export function replaceRegion(region, fresh) {
   const focused = region.contains(document.activeElement) ? document.activeElement : null;
   const twin = focused && findTwin(focused, fresh);
   revealScripted(fresh);
+  markUnread(fresh);
   region.replaceChildren(...fresh.childNodes);
   for (const all of findAllBoxes(region)) summarize(all);
   if (focused) focus(twin);

@@ -71,6 +71,7 @@ async def show_list(visit: Visit, bulk: BulkResult | None = None) -> Shown:
         "position": locate_page(page, found.entries, MOST_COUNTED),
         "wanted": wanted,
         "tabs": [(state, found.counts.get(state, 0)) for state in STATES],
+        "counts": found.counts,
         "every": sum(found.counts.values()),
         "most": MOST_MATCHES if found.was_cut else 0,
         "most_counted": MOST_COUNTED,

@@ -59,14 +59,12 @@ async def _read_orders(visit: Visit) -> list[Order]:
 
 def make_picking_list(orders: Iterable[Order], locations: Sequence[Location]) -> list[Place]:
     """Return the products to fetch, by location in the shop's sequence and by name."""
-    labels = {place.id: place.label() for place in locations}
     by_place: dict[str, dict[tuple[str, str, str], list[tuple[str, int]]]] = {}
     for order in orders:
-        place = labels.get(order.pickup_location_id or "", order.pickup_location_id or "")
         for line in order.lines():
-            picks = by_place.setdefault(place, {})
+            picks = by_place.setdefault(order.pickup_address or "", {})
             picks.setdefault((line.product_name, _uid_of(line), _size_of(line)), []).append((order.code, line.quantity))
-    rank = {label: number for number, label in enumerate(labels.values())}
+    rank = {location.label(): number for number, location in enumerate(locations)}
     return [
         Place(
             label,

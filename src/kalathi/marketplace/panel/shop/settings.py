@@ -125,3 +125,18 @@ async def add_location(visit: Visit) -> Answer:
     shop_id, location_id, new = visit.shop.id, opaque_id(), visit.form.read(NewLocation)
     await visit.context.database.run(lambda view: commands.add_location(view, shop_id, new, location_id))
     return See(_SETTINGS, done="location")
+
+
+async def change_location(visit: Visit) -> Answer:
+    """Change the address of a pickup location. Raises NOT_FOUND, INVALID_PARAMETER."""
+    shop_id, location_id, new = visit.shop.id, visit.parts["location_id"], visit.form.read(NewLocation)
+    await visit.context.database.run(lambda view: commands.change_location(view, shop_id, location_id, new))
+    return See(_SETTINGS, done="location")
+
+
+async def remove_location(visit: Visit) -> Answer:
+    """Remove a pickup location. Raises NOT_FOUND, INVALID_PARAMETER."""
+    visit.form.check_confirmed()
+    shop_id, location_id = visit.shop.id, visit.parts["location_id"]
+    await visit.context.database.run(lambda view: commands.remove_location(view, shop_id, location_id))
+    return See(_SETTINGS, done="location_removed")

@@ -1,6 +1,6 @@
 """A shop's goods in the marketplace's warehouse: products, purchase orders, suppliers (docs/contract.md#section-9)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from kalathi.marketplace.panel.forms import Given, read_as
 from kalathi.marketplace.panel.lists import locate_page, read_page
 from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.warehouse import commands, store
 from kalathi.marketplace.warehouse.refusals import LineRefusal, SupplierNotFound
 
@@ -27,10 +28,21 @@ _MOST_CHOICES: Final = 500
 async def list_products(visit: Visit) -> Answer:
     """`?page=`: the shop's products, with their stock in the warehouse."""
     page = read_page(visit.query)
-    found, count = await visit.context.database.read_list(
-        lambda view: store.products(view, visit.shop.id, page.per, page.offset)
-    )
-    return Shown("shop/products.html", {"products": found, "position": locate_page(page, count)})
+
+    def query(view: View) -> dict[str, Any]:
+        found, count = store.products(view, visit.shop.id, page.per, page.offset)
+        return {
+            "products": found,
+            "names": _name_products(view, visit.shop.id, {product.shop_uid for product in found}),
+            "position": locate_page(page, count),
+        }
+
+    return Shown("shop/products.html", await visit.context.database.read_list(query))
+
+
+def _name_products(view: View, shop_id: str, uids: Collection[str]) -> dict[str, str]:
+    """Return the names of the shop's products by their uids."""
+    return {uid: entry.listing.product_name for uid, entry in shops.listings(view, shop_id, uids).items()}
 
 
 async def list_purchase_orders(visit: Visit) -> Answer:
@@ -39,11 +51,13 @@ async def list_purchase_orders(visit: Visit) -> Answer:
 
     def query(view: View) -> dict[str, Any]:
         found, count = store.purchase_orders(view, shop_id, page.per, page.offset)
+        products = store.products(view, shop_id, _MOST_CHOICES, 0)[0]
         return {
             "purchase_orders": found,
             "position": locate_page(page, count),
             "suppliers": store.suppliers(view, shop_id, _MOST_CHOICES, 0)[0],
-            "products": store.products(view, shop_id, _MOST_CHOICES, 0)[0],
+            "products": products,
+            "names": _name_products(view, shop_id, {product.shop_uid for product in products}),
         }
 
     content = await visit.context.database.read_list(query)
@@ -92,7 +106,8 @@ async def show_purchase_order(visit: Visit) -> Answer:
     def query(view: View) -> dict[str, Any]:
         order = commands.find_purchase_order(view, shop_id, visit.parts["code"]).purchase_order
         supplier = store.supplier(view, shop_id, order.supplier_id)
-        return {"order": order, "supplier": supplier and supplier.supplier}
+        names = _name_products(view, shop_id, {line.product_uid for line in order.line_items})
+        return {"order": order, "supplier": supplier and supplier.supplier, "names": names}
 
     return Shown("shop/purchase_order.html", await visit.context.database.read(query))
 
