@@ -132,7 +132,8 @@ async def test_input_of_a_form_that_no_longer_exists_can_be_copied(tmp_path: Pat
         )
         assert (long.status, "What you had written" in long.text) == (422, False)
         await place.shop.accept(code)
-        sent = {**page.forms[-1].values, "rejection_reason_other": "Έσπασε"}
+        token = page.form(f"{path}/reject").values["form_token"]
+        sent = {"form_token": token, "rejection_reason_other": "Έσπασε", "confirmed": "1"}
         refused = await place.merchant.post(f"{path}/reject", sent)
         assert refused.status == 422
         assert "Your text, for copying Reason Έσπασε" in refused.text

@@ -65,7 +65,7 @@ def _check_is_ours(page: Page) -> None:
     assert all(attributes.get("src") for attributes in scripts)
     assert not [tag for tag, _ in page.tags if tag in {"style", "iframe", "object", "embed", "base"}]
     for form in page.forms:
-        assert (form.method == "get") or "form_token" in form.values, (page.path, form.action)
+        assert form.method in {"get", "dialog"} or "form_token" in form.values, (page.path, form.action)
     names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(set(names)) == len(names), (page.path, [name for name in names if names.count(name) > 1])
 

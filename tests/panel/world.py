@@ -26,6 +26,7 @@ class World(NamedTuple):
         """The page's path for the shop's own objects."""
         names = {
             "shop_id": self.shop.id,
+            "location_id": self.shop.location_id,
             "id": self.supplier_id if page.who is Who.SHOP else f"{self.shop.id}.{self.open_code}.1",
             "request_id": self.request_id,
             "place": "orders",
