@@ -128,7 +128,7 @@ async def test_the_sound_is_off_until_it_is_wanted_and_plays_for_more_open_order
         await _place(place, 1)
         await expect(page).to_have_title("(1) Orders · Kalathi")
         assert await page.evaluate("window.played") == 0
-        await page.get_by_label("Sound for new orders").check()
+        await page.get_by_label("Sound for new orders while this page is visible").check()
         assert await page.evaluate("window.played") == 1, "the choice itself lets the user hear it"
         await _place(place, 1)
         await expect(page).to_have_title("(2) Orders · Kalathi")

@@ -5,7 +5,8 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from kalathi.contract.words import OrderState
 from kalathi.marketplace.app import Marketplace, open_marketplace
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.settings import Settings
-from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete, InsertMany
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, ConditionFailedError, Delete, InsertMany
 from kalathi.marketplace.kernel.storage.database import Database, View
 from kalathi.marketplace.orders.model import Order
 from kalathi.marketplace.orders.search import listing, store
@@ -31,7 +32,23 @@ _SEED = 20261201
 _NAMES = ("Γιώργος", "ΓΙΩΡΓΟΣ", "Μαρία", "Άννα", "Nίκος", "Ζωή")
 _SURNAMES = ("Παπαδόπουλος", "Παπαδάκη", "Νικολάου", "O'Brien")
 _PRODUCTS = {"A": "Ακουστικά μαύρα", "B": "Ακουστικά λευκά", "SKU-9": "Θήκη κινητού"}
-_SEARCHES = ("γιωργοσ", "παπαδ", "ακουστικα παπαδ", "sku 9", "ΘΗΚΗ", "ξ", "26", "", "", "μαρία μαύρ")
+_TWICE = "Προϊόν προσφοράς αλουμινίου"
+_SEARCHES = (
+    "γιωργοσ",
+    "παπαδ",
+    "ακουστικα παπαδ",
+    "sku 9",
+    "ΘΗΚΗ",
+    "ξ",
+    "26",
+    "",
+    "",
+    "μαρία μαύρ",
+    "car",
+    "courier",
+    "kind",
+    "=",
+)
 
 
 @asynccontextmanager
@@ -78,12 +95,13 @@ async def _read_all(database: Database, shop_id: str) -> dict[str, Order]:
 
 
 def _has(order: Order, wanted: Wanted, now: datetime) -> bool:
-    words = list_words(order)
+    words = {word for word in list_words(order) if not word.startswith("=")}
+    marks = list_words(order) - words
     placed = to_millis(order.created_at)
     deadline = find_deadline(order.state, order.expires_at, order.dispatch_until, is_fbs=order.fulfilled_by_skroutz)
     return (
         all(any(word.startswith(beginning) for word in words) for beginning in wanted.beginnings)
-        and set(wanted.marks) <= words
+        and set(wanted.marks) <= marks
         and (wanted.span is None or wanted.span.since_millis <= placed < wanted.span.until_millis)
         and not (wanted.is_overdue and (deadline is None or deadline > now))
     )
@@ -115,7 +133,7 @@ async def test_every_list_has_the_orders_of_a_plain_model(database_url: str, tmp
             matching = {code: order for code, order in orders.items() if _has(order, wanted, now)}
             listed = {code for code, order in matching.items() if order.state in (wanted.states or list(OrderState))}
             found = await marketplace.database.read_list(
-                lambda view, wanted=wanted, now=now: list_orders(view, wanted, now, 100, 0)  # type: ignore[misc]  # Defaults bind the values of this round.
+                partial(list_orders, wanted=wanted, now=now, limit=100, offset=0)
             )
             assert ({entry.order.code for entry in found.orders}, found.entries) == (listed, len(listed)), wanted
             counted = matching.values() if wanted.is_narrow else orders.values()
@@ -180,20 +198,79 @@ async def test_the_index_follows_every_transition_and_earlier_orders_are_indexed
         assert await _read_index(database, shop.id) == await read_expected()
 
 
-async def test_a_list_with_too_many_matches_has_the_latest_and_says_so(database_url: str, tmp_path: Path) -> None:
+async def test_a_list_with_too_many_matches_says_so(database_url: str, tmp_path: Path) -> None:
     async with _open(database_url, tmp_path) as (marketplace, market):
-        shop = await market.shop(url=None, quantity=5)
-        first = await shop.cart(A=1)
-        await market.advance(60)
-        last = await shop.cart(A=1)
+        shop = await market.shop(url=None, quantity=50)
+        # Each order has two words that begin with "προ".
+        product = {"shop_uid": "A", "product_name": _TWICE, "unit_price": 10, "quantity": 50}
+        await market.operate("PUT", f"/marketplace/shops/{shop.id}/listings", [product])
+        codes = []
+        for _ in range(6):
+            codes.append(await shop.cart(A=1))
+            await market.advance(60)
+        now = datetime.now(UTC)
 
-        def query(view: View) -> list[store.Match]:
-            return [
-                *store.find_by_words(view, shop.id, ("a",), (), None, 1),
-                *store.find_by_time(view, shop.id, Span(0, 1 << 60), 1),
-                *store.find_by_change(view, shop.id, OrderState, 1),
+        async def listed(most: int, **limits: Any) -> listing.Found:
+            wanted = Wanted(shop.id, **limits)
+            return await marketplace.database.read(lambda view: list_orders(view, wanted, now, 50, 0, most))
+
+        for limits in (
+            {"beginnings": ("προ",)},
+            {"beginnings": ("προ", "αλ")},
+            {"span": Span(0, 1 << 60)},
+            {"sort": Sort.DATE},
+        ):
+            for most in (2, 5, 6):
+                found = await listed(most, **limits)
+                assert [entry.order.code for entry in found.orders] == codes[::-1][:most], limits
+                assert found.was_cut == (most < 6), limits
+        # Of orders that wait, the oldest ones count.
+        found = await listed(2, states=(OrderState.OPEN,), sort=Sort.DEADLINE)
+        assert ([entry.order.code for entry in found.orders], found.was_cut) == (codes[:2], True)
+        found = await listed(2, is_overdue=True)
+        assert {entry.order.code for entry in found.orders} <= set(codes[:2])
+        # A search finds every order of a state with few orders.
+        await shop.accept(codes[0])
+        found = await listed(2, beginnings=("προ",), states=(OrderState.ACCEPTED,))
+        assert ([entry.order.code for entry in found.orders], found.was_cut) == ([codes[0]], False)
+
+
+async def test_pages_of_a_search_follow_each_other(database_url: str, tmp_path: Path) -> None:
+    async with _open(database_url, tmp_path) as (marketplace, market):
+        shop = await market.shop(url=None, quantity=50)
+        codes = []
+        for _ in range(5):
+            codes.append(await shop.cart(A=1))
+            await market.advance(60)
+        now = datetime.now(UTC)
+        for wanted in (Wanted(shop.id), Wanted(shop.id, ("a",)), Wanted(shop.id, sort=Sort.DATE)):
+            pages = [
+                await marketplace.database.read(partial(list_orders, wanted=wanted, now=now, limit=2, offset=start))
+                for start in (0, 2, 4, 6)
             ]
+            assert [[entry.order.code for entry in page.orders] for page in pages] == [
+                codes[:2:-1],
+                codes[2:0:-1],
+                codes[:1],
+                [],
+            ]
+            assert {page.entries for page in pages} == {5}
 
-        assert [match.code for match in await marketplace.database.read(query)] == [last] * 3
-        assert first != last
-        assert listing.MOST_MATCHES == 2_000
+
+async def test_a_transition_while_its_order_is_indexed_wins(database_url: str, tmp_path: Path) -> None:
+    async with _open(database_url, tmp_path) as (marketplace, market):
+        shop = await market.shop(url=None, quantity=50)
+        code = await shop.accepted()
+        database = marketplace.database
+        [order] = (await _read_all(database, shop.id)).values()
+        row = (shop.id, "?", to_millis(order.created_at), code)
+        await database.commit(ChangeSet(Delete("order_words", {"shop_id": shop.id}, touches=None)))
+        await database.commit(ChangeSet(InsertMany("order_words", ("shop_id", "word", "created_at", "code"), [row])))
+        stale = await database.read(lambda view: store.index_earlier(view, shop.id, 10))
+        await market.operate("POST", f"/marketplace/orders/{code}/change_courier", {"courier": "Speedex"})
+        with pytest.raises(ConditionFailedError):
+            await database.commit(stale)
+        await index_earlier_orders(database, asyncio.Event())
+        [order] = (await _read_all(database, shop.id)).values()
+        assert await _read_index(database, shop.id) == {code: list_words(order)}
+        assert mark_courier("Speedex") in list_words(order)

@@ -195,3 +195,16 @@ async def test_order_and_return_pages_get_updates_of_all_their_content(tmp_path:
         for (visitor, _), path in zip(pages, uploaded, strict=True):
             async with following(place.market, visitor, path) as follower:
                 await until(lambda follower=follower: len(follower.news) == 1)  # type: ignore[misc]  # Of a lambda with a default.
+
+
+async def test_a_new_note_is_announced_at_once(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=1)
+        path = f"/shop/orders/{code}"
+        page = await place.merchant.get(path)
+        async with following(place.market, place.merchant, await _seen(place, place.merchant, path)) as follower:
+            await until(lambda: "still here" in follower.text)
+            # A ping, which looks for changes too, comes only after 20 s.
+            async with asyncio.timeout(10):
+                await place.merchant.submit(page, f"{path}/note", {"new_note": "Κάλεσα"})
+                await until(lambda: "changed" in follower.text)

@@ -137,3 +137,31 @@ async def test_a_packing_slip_has_the_items_of_an_order_and_no_prices(tmp_path: 
             assert text in page.text, text
         assert "Gift wrap Yes" in page.text
         assert "€" not in page.text
+
+
+async def test_preorders_are_accepted_in_the_first_window_of_their_day(tmp_path: Path) -> None:
+    async with open_place(tmp_path, listing={"preorder_ships_on": "2026-12-10"}) as place:
+        codes = [await place.shop.cart(A=1) for _ in range(2)]
+        page = await _send(place, "/shop/bulk/accept", codes)
+        assert (_bulk(page), page.refusals) == ("2", [])
+        assert (await place.shop.show(codes[0]))["pickup_window"]["from"] >= "2026-12-10"
+
+
+async def test_a_picking_list_leaves_out_orders_that_the_shop_does_not_send(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        ended, kept = await place.shop.cart(A=5), await place.shop.cart(A=1)
+        await place.shop.call("POST", f"/orders/{ended}/reject", {"rejection_reason_other": "Κλειστά"})
+        page = await _send(place, "/shop/picking-list", [ended, kept])
+        assert f"□ 1 Προϊόν A A {kept}" in page.text
+        assert f"Left out, because the shop does not send them: {ended}" in page.text
+
+
+@pytest.mark.parametrize("path", ["/shop/picking-list", "/shop/packing-slips"])
+async def test_a_printed_list_has_a_limit(tmp_path: Path, path: str) -> None:
+    async with open_place(tmp_path) as place:
+        uids = [f"L{number}" for number in range(400)]
+        listings = [{"shop_uid": uid, "product_name": uid, "unit_price": 1, "quantity": 50} for uid in uids]
+        await place.market.operate("PUT", f"/marketplace/shops/{place.shop.id}/listings", listings)
+        codes = [await place.shop.place(dict.fromkeys(uids, 1)) for _ in range(8)]
+        assert (await _send(place, path, codes[:7])).status == 200
+        assert (await _send(place, path, codes)).refusals == ["TooManyLinesToPrint"]

@@ -270,6 +270,9 @@ async def test_a_location_is_changed_and_removed_and_its_orders_keep_their_addre
         unconfirmed = await place.merchant.post(f"{path}/remove", page.form(f"{path}/remove").values)
         assert unconfirmed.refusals == ["NotConfirmed"]
         assert (await place.merchant.submit(page, f"{path}/remove")).done == "location_removed"
+        # Its orders can be moved to the only one that is left.
+        order = (await place.shop.call("GET", f"/orders/{other}?action_options=1")).json["order"]
+        assert [option["label"][:4] for option in order["relocate_options"]] == ["Ερμο"]
         again = await place.merchant.post(f"{path}/remove", values)
         assert again.status == 404
         await _check_voucher(place, other, changed)

@@ -168,7 +168,7 @@ class Marketplace:
         )
 
     def start(self) -> None:
-        """Start the worker and the hourly cleanup of the delivery log."""
+        """Start the worker, and the hourly cleanup with the indexing of earlier orders."""
         self._started_at = time.monotonic()
         self._working = asyncio.create_task(self._work())
         self._forgetting = asyncio.create_task(self._forget())

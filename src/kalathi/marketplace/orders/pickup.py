@@ -259,7 +259,8 @@ def _in_window(order: Order, new: Order, window: Window) -> Step:
 
 
 def _can_be_relocated(order: Order, locations: Sequence[Location]) -> bool:
-    return _kind_without_pickup(order) is None and len(locations) > 1
+    has_another = any(place.id != order.pickup_location_id for place in locations)
+    return _kind_without_pickup(order) is None and has_another
 
 
 def _kind_without_pickup(order: Order) -> str | None:

@@ -84,7 +84,9 @@ def list_orders_of_cart(view: View, cart_id: str, except_code: str) -> list[Matc
         return []
     shop_ids = sorted({item.shop_id for item in cart.content.items})
     marks = (mark_cart(cart_id),)
-    found = [match for shop_id in shop_ids for match in find_by_words(view, shop_id, (), marks, None, _MOST_IN_CART)]
+    found = [
+        match for shop_id in shop_ids for match in find_by_words(view, shop_id, (), marks, None, _MOST_IN_CART).found
+    ]
     return sorted(match for match in found if match.code != except_code)
 
 

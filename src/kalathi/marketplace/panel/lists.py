@@ -24,7 +24,7 @@ _CODE: Final = re.compile(r"[A-Za-z0-9-]{1,40}")
 
 
 class ListPosition(NamedTuple):
-    """The position of a page in its list. With `has_more`, the list has more entries than that."""
+    """The position of a page in its list. With `has_more`, the list has more entries than `entries`."""
 
     number: int
     pages: int

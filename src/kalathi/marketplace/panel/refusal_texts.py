@@ -21,6 +21,8 @@ from kalathi.marketplace.panel.refusals import (
     NotANumber,
     NoViewName,
     OrderWithoutVoucher,
+    TooManyLinesToPrint,
+    TooManyOrdersChosen,
     TooManyViews,
     UnknownOrder,
 )
@@ -49,6 +51,8 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     NotANumber: "%(member)s: write a number such as 10.40.",
     UnknownOrder: "There is no order %(code)s.",
     OrderWithoutVoucher: "Order %(code)s has no voucher.",
+    TooManyOrdersChosen: "Select at most %(most)s orders at once.",
+    TooManyLinesToPrint: "These orders have more than %(most)s lines. Select fewer orders.",
     NoViewName: "Give the view a name of at most %(most)s characters.",
     TooManyViews: "There are %(most)s saved views already. Remove one first.",
     NoNote: "Write a note of at most %(most)s characters.",

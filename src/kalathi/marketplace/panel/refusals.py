@@ -252,4 +252,12 @@ class NoOrdersChosen(Refusal, frozen=True):
 class TooManyOrdersChosen(Refusal, frozen=True):
     """An action on more orders than one form may have."""
 
-    SENTENCE = "Select at most 100 orders at once."
+    most: int
+    SENTENCE = "Select at most {most} orders at once."
+
+
+class TooManyLinesToPrint(Refusal, frozen=True):
+    """A printed list of orders with too many lines in all."""
+
+    most: int
+    SENTENCE = "These orders have more than {most} lines. Select fewer orders."

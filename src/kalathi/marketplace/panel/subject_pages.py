@@ -50,7 +50,7 @@ class NextStep(Enum):
     WAIT_FOR_VOUCHER = auto()
     WAIT_FOR_COURIER = auto()
     WAIT_FOR_CUSTOMER = auto()
-    TELL_TRACKING = auto()
+    ENTER_TRACKING = auto()
     NOTHING = auto()
 
 
@@ -137,8 +137,8 @@ def find_next_step(order: Order) -> NextStep:
     if order.store_pickup:
         return NextStep.WAIT_FOR_CUSTOMER
     if order.mode is FulfillmentMode.MERCHANT:
-        return NextStep.NOTHING if order.courier_tracking_codes else NextStep.TELL_TRACKING
-    if order.courier_voucher is None:
+        return NextStep.NOTHING if order.courier_tracking_codes else NextStep.ENTER_TRACKING
+    if order.courier_voucher is None or order.voucher_is_outdated:
         return NextStep.REQUEST_VOUCHER if pickup.can_request_voucher(order) else NextStep.WAIT_FOR_VOUCHER
     return NextStep.WAIT_FOR_COURIER if order.is_ready_for_dispatch else NextStep.PRINT_VOUCHER
 

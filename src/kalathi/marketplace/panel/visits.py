@@ -1,5 +1,6 @@
 """A browser's request, as the handler of a page receives it."""
 
+import asyncio
 from collections.abc import Mapping
 
 import msgspec
@@ -25,6 +26,8 @@ class PanelContext(Struct, frozen=True, kw_only=True):
     # The ids of shops with a running test webhook. The number is limited, because tests share the connections of
     # deliveries.
     trying: set[str] = msgspec.field(default_factory=set)
+    # Held during an export, because each needs much memory.
+    exporting: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
 
 class Visit(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Lists of a shop's orders: search, filters and sorting.
 
 A list without a search, sorted by the latest change, reads its page from an index, however many orders there are. Every
-other list takes the latest matches, at most `MOST_MATCHES`, and sorts them in memory. A list that was cut says so.
+other list takes at most `MOST_MATCHES` matches and sorts them in memory: the orders that have waited longest if
+deadlines count, else the latest. A list that was cut says so.
 """
 
 from collections import Counter
@@ -15,12 +16,14 @@ from msgspec import Struct
 
 from kalathi.contract.codec import decode
 from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.money import total
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders import store as orders
-from kalathi.marketplace.orders.model import FoundOrder
+from kalathi.marketplace.orders.model import FoundOrder, Order
 from kalathi.marketplace.orders.search import store
-from kalathi.marketplace.orders.search.store import Match, Span
+from kalathi.marketplace.orders.search.store import Match, Matches, Span
+from kalathi.marketplace.orders.search.words import list_words
 
 MOST_MATCHES: Final = 2_000
 # Counting all orders of a state took most of the time of a page with a million orders.
@@ -103,8 +106,8 @@ def find_deadline(
     return expires_at if state is OrderState.OPEN else dispatch_until
 
 
-def list_orders(view: View, wanted: Wanted, now: datetime, limit: int, offset: int) -> Found:
-    """Return a page of the list."""
+def list_orders(view: View, wanted: Wanted, now: datetime, limit: int, offset: int, most: int = MOST_MATCHES) -> Found:
+    """Return a page of the list. `most` is the largest number of matches that are looked at."""
     states = wanted.states or tuple(OrderState)
     if not wanted.is_narrow and wanted.sort is Sort.CHANGE:
         every = store.count_by_state(view, wanted.shop_id, MOST_COUNTED + 1)
@@ -112,9 +115,7 @@ def list_orders(view: View, wanted: Wanted, now: datetime, limit: int, offset: i
         last = min(limit, max(entries - offset, 0))
         page = orders.page_of_shop(view, wanted.shop_id, states, 0, last, offset) if last else []
         return Found(page, entries, every)
-    matches = _find(view, wanted, states)
-    was_cut = len(matches) > MOST_MATCHES
-    matches = matches[:MOST_MATCHES]
+    matches, was_cut = _find(view, wanted, states, most)
     documents: dict[str, _Sorted] = {}
     if wanted.is_overdue or wanted.sort in {Sort.DEADLINE, Sort.TOTAL}:
         codes = [match.code for match in matches if match.state in states or wanted.is_overdue]
@@ -134,15 +135,40 @@ def list_orders(view: View, wanted: Wanted, now: datetime, limit: int, offset: i
     )
 
 
-def _find(view: View, wanted: Wanted, states: Collection[OrderState]) -> list[Match]:
-    most = MOST_MATCHES + 1
+def _find(view: View, wanted: Wanted, states: Collection[OrderState], most: int) -> Matches:
+    waits = wanted.is_overdue or wanted.sort is Sort.DEADLINE
     if wanted.beginnings or wanted.marks:
-        return store.find_by_words(view, wanted.shop_id, wanted.beginnings, wanted.marks, wanted.span, most)
-    if wanted.span is not None:
-        return store.find_by_time(view, wanted.shop_id, wanted.span, most)
-    # The tabs of a list of overdue orders count both states.
-    looked_at: Iterable[OrderState] = _WAITING if wanted.is_overdue else states
-    return store.find_by_change(view, wanted.shop_id, looked_at, most)
+        matches = store.find_by_words(view, wanted.shop_id, wanted.beginnings, wanted.marks, wanted.span, most)
+    elif wanted.span is not None:
+        matches = store.find_by_time(view, wanted.shop_id, wanted.span, most)
+    else:
+        # The tabs of a list of overdue orders count both states.
+        looked_at: Iterable[OrderState] = _WAITING if wanted.is_overdue else states
+        return store.find_by_change(view, wanted.shop_id, looked_at, most, is_oldest_first=waits)
+    return _find_among(view, wanted, matches, most) if matches.was_cut and (wanted.states or waits) else matches
+
+
+def _find_among(view: View, wanted: Wanted, matches: Matches, most: int) -> Matches:
+    """Look for matches among the orders of the wanted states, if there are few of them: a search with too many matches
+    can miss these."""
+    states = wanted.states or _WAITING
+    few = store.find_by_change(view, wanted.shop_id, states, most)
+    if few.was_cut:
+        return matches
+    read = store.load_orders(view, wanted.shop_id, [match.code for match in few.found])
+    found = [match for match in few.found if match.code in read and _has_words(read[match.code].order, wanted)]
+    others = [match for match in matches.found if match.state not in states]
+    is_complete = bool(wanted.states) or wanted.is_overdue
+    return Matches(found + others, was_cut=not is_complete)
+
+
+def _has_words(order: Order, wanted: Wanted) -> bool:
+    words, placed = list_words(order), to_millis(order.created_at)
+    return (
+        all(any(word.startswith(beginning) for word in words) for beginning in wanted.beginnings)
+        and words.issuperset(wanted.marks)
+        and (wanted.span is None or wanted.span.since_millis <= placed < wanted.span.until_millis)
+    )
 
 
 def _sort_key(sort: Sort, documents: Mapping[str, _Sorted]) -> Callable[[Match], tuple[Any, ...]]:

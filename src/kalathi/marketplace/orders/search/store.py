@@ -18,6 +18,8 @@ _KEY: Final = ("shop_id", "word", "created_at", "code")
 _LAST: Final = "\U0010ffff"
 # Databases limit the parameters of a statement.
 _CODES_AT_ONCE: Final = 500
+# More words of one order rarely begin in the same way.
+_WORDS_WITH_ONE_BEGINNING: Final = 4
 
 
 class Match(NamedTuple):
@@ -27,6 +29,13 @@ class Match(NamedTuple):
     state: str
     created_at: int
     updated_at: int
+
+
+class Matches(NamedTuple):
+    """The matches of a search, the latest first. `was_cut`: there are more."""
+
+    found: list[Match]
+    was_cut: bool
 
 
 class Span(NamedTuple):
@@ -102,9 +111,11 @@ def is_indexing(view: View, shop_id: str) -> bool:
 
 def find_by_words(
     view: View, shop_id: str, beginnings: Sequence[str], marks: Sequence[str], span: Span | None, limit: int
-) -> list[Match]:
+) -> Matches:
     """Return the latest orders that have a word with each beginning, and each mark."""
-    parameters: dict[str, Value] = {"shop_id": shop_id, "limit": limit}
+    # An order can have several words with one beginning. In SQL, DISTINCT takes six times as long.
+    rows_read = limit if len(beginnings) + len(marks) > 1 else _WORDS_WITH_ONE_BEGINNING * limit
+    parameters: dict[str, Value] = {"shop_id": shop_id, "limit": rows_read + 1}
     conditions = []
     for number, beginning in enumerate(beginnings):
         parameters |= {f"from{number}": beginning, f"to{number}": beginning + _LAST}
@@ -124,33 +135,39 @@ def find_by_words(
         " JOIN orders o ON o.shop_id = :shop_id AND o.code = m.code",
         parameters,
     )
-    # An order can have several words with one beginning. In SQL, DISTINCT takes six times as long.
-    return sorted({Match(*row) for row in rows}, key=lambda match: (-match.created_at, match.code))
+    found = sorted({Match(*row) for row in rows}, key=lambda match: (-match.created_at, match.code))
+    return Matches(found[:limit], len(rows) > rows_read or len(found) > limit)
 
 
-def find_by_time(view: View, shop_id: str, span: Span, limit: int) -> list[Match]:
+def find_by_time(view: View, shop_id: str, span: Span, limit: int) -> Matches:
     """Return the shop's latest orders that were placed in a span of time."""
-    parameters: dict[str, Value] = {"shop_id": shop_id, "limit": limit}
+    parameters: dict[str, Value] = {"shop_id": shop_id, "limit": limit + 1}
     within = _limit_span("created_at", span, parameters)
     rows = view.all(
         "SELECT code, state, created_at, updated_at FROM orders"  # noqa: S608  (names only)
         f" WHERE shop_id = :shop_id{within} ORDER BY created_at DESC LIMIT :limit",
         parameters,
     )
-    return [Match(*row) for row in rows]
+    return _cut([Match(*row) for row in rows], limit)
 
 
-def find_by_change(view: View, shop_id: str, states: Iterable[OrderState], limit: int) -> list[Match]:
-    """Return the shop's orders in these states with the latest changes."""
+def find_by_change(
+    view: View, shop_id: str, states: Iterable[OrderState], limit: int, *, is_oldest_first: bool = False
+) -> Matches:
+    """Return the shop's orders in these states with the latest changes, or with the oldest ones."""
+    direction, sign = ("ASC", 1) if is_oldest_first else ("DESC", -1)
     rows: list[Row] = []
     for state in states:
         rows += view.all(
-            "SELECT code, state, created_at, updated_at FROM orders WHERE shop_id = :shop_id AND state = :state"
-            " ORDER BY updated_at DESC, code LIMIT :limit",
-            {"shop_id": shop_id, "state": state, "limit": limit},
+            "SELECT code, state, created_at, updated_at FROM orders WHERE shop_id = :shop_id AND state = :state"  # noqa: S608  (fixed text only)
+            f" ORDER BY updated_at {direction}, code LIMIT :limit",
+            {"shop_id": shop_id, "state": state, "limit": limit + 1},
         )
-    latest = sorted((Match(*row) for row in rows), key=lambda match: -match.updated_at)
-    return latest[:limit]
+    return _cut(sorted((Match(*row) for row in rows), key=lambda match: sign * match.updated_at), limit)
+
+
+def _cut(found: list[Match], limit: int) -> Matches:
+    return Matches(found[:limit], len(found) > limit)
 
 
 def load_orders(view: View, shop_id: str, codes: Collection[str]) -> dict[str, FoundOrder]:

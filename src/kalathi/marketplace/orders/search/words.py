@@ -1,8 +1,8 @@
 """The words under which an order is found, pure.
 
 Accents, case and the final sigma do not matter: `Γιώργος`, `ΓΙΩΡΓΟΣ` and `γιωργοσ` are one word. The words of an order
-come from its code, its customer, its products with their SKUs, and its tracking codes. Marks such as `courier=ACS` are
-in the same index, but no typed word can be a mark: marks contain an equals sign.
+come from its code, its customer, its products with their SKUs, and its tracking codes. Marks such as `=courier=ACS` are
+in the same index. No word begins as a mark does.
 """
 
 import re
@@ -36,10 +36,10 @@ class OrderKind(StrEnum):
 @lru_cache(_MOST_TEXTS)
 def split_words(text: str) -> tuple[str, ...]:
     """Return the words of a text as the index has them, in the text's order."""
-    plain = unicodedata.normalize("NFD", text.casefold())
-    bare = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    composed = unicodedata.normalize("NFKC", bare).replace("ς", "σ")
-    return tuple(word[:_LONGEST_WORD] for word in _WORD.findall(composed))
+    # Signs such as ™ become letters first, so that these have no case either. `casefold` also changes the final sigma.
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    bare = "".join(letter for letter in folded if not unicodedata.combining(letter))
+    return tuple(word[:_LONGEST_WORD] for word in _WORD.findall(unicodedata.normalize("NFC", bare)))
 
 
 def read_search(text: str) -> tuple[str, ...]:
@@ -49,17 +49,17 @@ def read_search(text: str) -> tuple[str, ...]:
 
 def mark_courier(courier: str) -> str:
     """Return the mark of orders with this courier."""
-    return f"courier={courier}"
+    return f"=courier={courier}"
 
 
 def mark_kind(kind: OrderKind) -> str:
     """Return the mark of orders of this kind."""
-    return f"kind={kind}"
+    return f"=kind={kind}"
 
 
 def mark_cart(cart_id: str) -> str:
     """Return the mark of the orders of this cart."""
-    return f"cart={cart_id}"
+    return f"=cart={cart_id}"
 
 
 def list_words(order: Order) -> set[str]:

@@ -56,14 +56,17 @@ async function load() {
   if (whose !== body.whose) return end("another-shop");
   if (!answer.ok) return false;
   const wasWaiting = waiting.size > 0;
-  document.title = page.title;
-  soundIfMore(body.open, page.body.dataset.open);
-  body.open = page.body.dataset.open ?? "";
   const isNews = replaceRegions(page);
   if (waiting.size) showNews(body.held ?? "");
   else if (isNews) showNews(body.news ?? "", NEWS_MILLIS);
   else if (wasWaiting) showNews("");
   body.seen = page.body.dataset.seen ?? "";
+  // A page without updates, such as the answer to a form, keeps its title.
+  if (body.live !== undefined) {
+    document.title = page.title;
+    soundIfMore(body.open, page.body.dataset.open);
+    body.open = page.body.dataset.open;
+  }
   return true;
 }
 

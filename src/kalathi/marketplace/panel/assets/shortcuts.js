@@ -20,11 +20,23 @@ export function watchShortcuts() {
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || help.open) return;
-    if (event.target instanceof Element && event.target.matches(TYPED)) return;
-    if (event.key === "?") help.showModal();
-    else if (recall(OFF) === "yes" || !press(event.key.toLowerCase())) return;
+    if (recall(OFF) === "yes" || (event.target instanceof Element && event.target.matches(TYPED))) return;
+    const key = nameKey(event);
+    if (event.repeat && key !== "j" && key !== "k") return;
+    if (key === "?") help.showModal();
+    else if (!press(key)) return;
     event.preventDefault();
   });
+}
+
+/**
+ * Return the key's character, or on a Greek keyboard the Latin letter of the same key.
+ * @param {KeyboardEvent} event
+ * @returns {string}
+ */
+function nameKey(event) {
+  const isLatin = event.key.length > 1 || event.key < "\u0080";
+  return (isLatin ? event.key : event.code.replace(/^Key/, "")).toLowerCase();
 }
 
 /**

@@ -22,18 +22,30 @@ export function watchSound() {
  * @param {string | undefined} now
  */
 export function soundIfMore(before, now) {
-  if (Number(now ?? 0) > Number(before ?? 0) && recall(NAME) === "on") play();
+  if (before === undefined || now === undefined) return;
+  if (Number(now) > Number(before) && recall(NAME) === "on") play();
 }
 
+/** @type {AudioContext | null} */
+let context = null;
+
 function play() {
-  const context = new AudioContext();
+  try {
+    context ??= new AudioContext();
+    playIn(context);
+  } catch {
+    // A browser without sound shows the list all the same.
+  }
+}
+
+/** @param {AudioContext} context */
+function playIn(context) {
   const tone = context.createOscillator();
   const volume = context.createGain();
   volume.gain.setValueAtTime(0.2, context.currentTime);
   volume.gain.exponentialRampToValueAtTime(0.001, context.currentTime + SECONDS);
   tone.frequency.value = 880;
   tone.connect(volume).connect(context.destination);
-  tone.addEventListener("ended", () => context.close());
   tone.start();
   tone.stop(context.currentTime + SECONDS);
 }

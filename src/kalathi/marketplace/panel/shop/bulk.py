@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from kalathi.contract.requests import AcceptRequest
 from kalathi.marketplace.kernel.errors import DomainError, Refusal
-from kalathi.marketplace.kernel.storage.changes import ChangeSet
+from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
 from kalathi.marketplace.orders import commands
 from kalathi.marketplace.orders.facts import Facts
+from kalathi.marketplace.orders.machine import pickups_from
 from kalathi.marketplace.orders.model import FoundOrder
 from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.panel.pages import Answer
+from kalathi.marketplace.panel.refusals import DatabaseAway
 from kalathi.marketplace.panel.shop.chosen import find_chosen, read_chosen
 from kalathi.marketplace.panel.shop.orders import BulkResult, show_list
 from kalathi.marketplace.panel.visits import Visit
@@ -31,10 +33,10 @@ async def accept_orders(visit: Visit) -> Answer:
 
     def accept(found: FoundOrder, facts: Facts) -> Recorded:
         offer = facts.terms.offer(found.shop)
-        window: str | int = chosen or offer.schedule.offer_windows(facts.now)[0].id
+        first = offer.schedule.offer_windows(pickups_from(found.order, facts.now))[0]
         request = AcceptRequest(
             pickup_location=offer.locations[0].id,
-            pickup_window=None if found.order.store_pickup else window,
+            pickup_window=chosen or first.id,
             number_of_parcels=offer.parcel_counts[0],
         )
         return commands.accept(found, request, facts)
@@ -68,4 +70,6 @@ async def _change(visit: Visit, code: str, change: Change) -> _Refused | None:
         await visit.context.commands.run(command)
     except DomainError as error:
         return _Refused(code, error.reasons)
+    except StorageError:
+        return _Refused(code, (DatabaseAway(),))
     return None

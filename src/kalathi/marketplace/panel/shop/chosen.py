@@ -20,7 +20,7 @@ def read_chosen(visit: Visit) -> list[str]:
     if not codes:
         raise refuse(NoOrdersChosen())
     if len(codes) > MOST_CHOSEN:
-        raise refuse(TooManyOrdersChosen())
+        raise refuse(TooManyOrdersChosen(MOST_CHOSEN))
     return codes
 
 

@@ -19,11 +19,11 @@ from kalathi.marketplace.orders.recording import Recorded
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.uploads import Upload
 from kalathi.marketplace.panel import wording
-from kalathi.marketplace.panel.desk import store as desk
-from kalathi.marketplace.panel.desk.store import Note
 from kalathi.marketplace.panel.forms import read_as
 from kalathi.marketplace.panel.languages import Language, Words
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
+from kalathi.marketplace.panel.notes_and_views import store as kept
+from kalathi.marketplace.panel.notes_and_views.store import Note
 from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.refusals import NoNote, NoOrdersHook, NoSuchPage
 from kalathi.marketplace.panel.subject_pages import OrderPage, order_page
@@ -46,7 +46,7 @@ async def show_order(visit: Visit) -> Answer:
 
     def query(view: View) -> tuple[OrderPage, list[Note]]:
         found = find(visit, view)
-        return order_page(view, found, context.terms, now), desk.notes(view, visit.shop.id, found.order.code)
+        return order_page(view, found, context.terms, now), kept.notes(view, visit.shop.id, found.order.code)
 
     page, notes = await context.database.read(query)
     content = {
@@ -76,12 +76,12 @@ async def follow_order(visit: Visit) -> Answer:
         def query(view: View) -> str:
             found = find(visit, view)
             page = order_page(view, found, context.terms, now)
-            return _mark(page, desk.notes(view, visit.shop.id, found.order.code))
+            return _mark(page, kept.notes(view, visit.shop.id, found.order.code))
 
         return await context.database.read(query)
 
     await mark()  # Refuse another shop's order before the stream starts.
-    return visit.follow(SUBJECT_TABLES, mark)
+    return visit.follow((*SUBJECT_TABLES, "order_notes"), mark)
 
 
 def _mark(page: OrderPage, notes: list[Note]) -> str:
@@ -114,7 +114,7 @@ async def add_note(visit: Visit) -> Answer:
 
     def command(view: View) -> tuple[ChangeSet, None]:
         found = find(visit, view)
-        new = desk.insert_note(view, visit.shop.id, found.order.code, text, visit.context.clock.now())
+        new = kept.insert_note(view, visit.shop.id, found.order.code, text, visit.context.clock.now())
         return ChangeSet(new), None
 
     await visit.context.database.run(command)

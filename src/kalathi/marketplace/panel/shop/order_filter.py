@@ -22,7 +22,7 @@ _FIRST_DAY: Final = date(2000, 1, 1)
 _LAST_DAY: Final = date(9000, 1, 1)
 _LONGEST_SEARCH: Final = 200
 # The search for a text without letters and digits: no word and no mark begins with it.
-_IN_NO_ORDER: Final = "="
+_IN_NO_ORDER: Final = "=="
 
 
 class OrderListFilter(NamedTuple):
@@ -49,15 +49,19 @@ class OrderListFilter(NamedTuple):
             "courier": self.courier,
             "kind": self.kind or "",
             "overdue": "1" if self.is_overdue else "",
-            "sort": self.sort,
+            "sort": "" if self.sort is default_sort(self.state) else self.sort,
         }
         return urlencode({name: str(value) for name, value in values.items() if value})
 
     @property
+    def is_limited(self) -> bool:
+        """Whether the list is limited by anything but the state and the search."""
+        return bool(self.first_day or self.last_day or self.courier or self.kind or self.is_overdue)
+
+    @property
     def is_narrow(self) -> bool:
         """Whether the list is limited by anything but the state."""
-        days = self.first_day or self.last_day
-        return bool(self.text or days or self.courier or self.kind or self.is_overdue)
+        return bool(self.text) or self.is_limited
 
     def read_for(self, shop_id: str) -> Wanted:
         """Return the orders that the list has."""
@@ -82,7 +86,6 @@ def read_filter(query: Mapping[str, str]) -> OrderListFilter:
     courier = query.get("courier", "")
     if courier and courier not in COURIERS:
         raise refuse(NoSuchChoice())
-    default = Sort.DEADLINE if state is OrderState.OPEN else Sort.CHANGE
     return OrderListFilter(
         " ".join(query.get("q", "").split())[:_LONGEST_SEARCH],
         state,
@@ -91,8 +94,13 @@ def read_filter(query: Mapping[str, str]) -> OrderListFilter:
         courier,
         _choose(OrderKind, query.get("kind", "")),
         query.get("overdue", "") not in {"", "0"},
-        _choose(Sort, query.get("sort", "")) or default,
+        _choose(Sort, query.get("sort", "")) or default_sort(state),
     )
+
+
+def default_sort(state: OrderState | None) -> Sort:
+    """Return the sorting of a list that names none."""
+    return Sort.DEADLINE if state is OrderState.OPEN else Sort.CHANGE
 
 
 def _choose(choices: type[Choice], word: str) -> Choice | None:

@@ -1,5 +1,7 @@
 """A shop's list of orders."""
 
+import re
+from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -13,22 +15,23 @@ from kalathi.marketplace.orders.search import listing
 from kalathi.marketplace.orders.search.listing import MOST_COUNTED, MOST_MATCHES, Found, Sort
 from kalathi.marketplace.orders.search.store import is_indexing
 from kalathi.marketplace.orders.search.words import OrderKind
-from kalathi.marketplace.panel.desk import store as desk
-from kalathi.marketplace.panel.desk.store import SavedView
-from kalathi.marketplace.panel.lists import is_code, locate_page, read_page, row_of
+from kalathi.marketplace.panel.lists import locate_page, read_page, row_of
+from kalathi.marketplace.panel.notes_and_views import store as kept
+from kalathi.marketplace.panel.notes_and_views.store import SavedView
 from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.refusals import NoViewName, TooManyViews
-from kalathi.marketplace.panel.shop.order_filter import COURIERS, OrderListFilter, read_filter
+from kalathi.marketplace.panel.shop.order_filter import COURIERS, OrderListFilter, default_sort, read_filter
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.web.paging import Page
 
 # The states in the order of an order's life; the open ones, which need an answer, come first.
 STATES = tuple(state.value for state in OrderState)
+MOST_EXPORTED: Final = 10_000
 _LIST: Final = "/shop/orders"
 _LONGEST_NAME: Final = 60
 _MOST_VIEWS: Final = 20
-# A search for a shorter part of a code would read all codes for little.
-_SHORTEST_PART: Final = 3
+# Such a text is looked for in every part of the codes. A shorter one would read all codes for little.
+_PART_OF_CODE: Final = re.compile(r"[0-9-]{3,40}")
 
 
 class BulkResult(NamedTuple):
@@ -54,10 +57,10 @@ async def show_list(visit: Visit, bulk: BulkResult | None = None) -> Shown:
     def query(view: View) -> tuple[Found, str, bool, list[SavedView]]:
         seen = orders.change_mark(view, shop.id)
         return (
-            _list(view, shop.id, wanted, now, page),
+            find_listed(view, shop.id, wanted, now, page, MOST_MATCHES),
             seen,
             is_indexing(view, shop.id),
-            desk.saved_views(view, shop.id),
+            kept.saved_views(view, shop.id),
         )
 
     found, seen, is_being_indexed, views = await context.database.read_list(query)
@@ -79,6 +82,8 @@ async def show_list(visit: Visit, bulk: BulkResult | None = None) -> Shown:
         "couriers": COURIERS,
         "kinds": tuple(OrderKind),
         "sorts": tuple(Sort),
+        "default_sort": default_sort(wanted.state),
+        "most_exported": MOST_EXPORTED,
         "windows": [(window.id, window.on_the_wire()) for window in context.terms.schedule.offer_windows(now)],
         "bulk": bulk,
         "views": views,
@@ -89,18 +94,18 @@ async def show_list(visit: Visit, bulk: BulkResult | None = None) -> Shown:
 
 
 async def save_view(visit: Visit) -> Answer:
-    """`name=`, with the filter in the address: save the filter under a name. It replaces an earlier one of that name.
-    Raises INVALID_PARAMETER."""
+    """`view_name=`, with the filter in the address: save the filter under a name. It replaces an earlier one of that
+    name. Raises INVALID_PARAMETER."""
     name, wanted = visit.form.text("view_name"), read_filter(visit.query)
     if not name or len(name) > _LONGEST_NAME:
         raise refuse(NoViewName(_LONGEST_NAME))
     saved = SavedView(name, wanted.query)
 
     def command(view: View) -> tuple[ChangeSet, None]:
-        present = {entry.name for entry in desk.saved_views(view, visit.shop.id)}
+        present = {entry.name for entry in kept.saved_views(view, visit.shop.id)}
         if len(present | {name}) > _MOST_VIEWS:
             raise refuse(TooManyViews(_MOST_VIEWS))
-        return desk.replace_view(visit.shop.id, saved), None
+        return kept.replace_view(visit.shop.id, saved), None
 
     await visit.context.database.run(command)
     return See(f"{_LIST}?{saved.query}", done="view")
@@ -108,7 +113,7 @@ async def save_view(visit: Visit) -> Answer:
 
 async def remove_view(visit: Visit) -> Answer:
     """`name=`: remove a saved view."""
-    await visit.context.database.commit(ChangeSet(desk.drop_view(visit.shop.id, visit.form.text("name"))))
+    await visit.context.database.commit(ChangeSet(kept.drop_view(visit.shop.id, visit.form.text("name"))))
     return See(_LIST, done="view_removed")
 
 
@@ -122,10 +127,12 @@ async def follow_orders(visit: Visit) -> Answer:
     return visit.follow(("orders", "timeline"), mark)
 
 
-def _list(view: View, shop_id: str, wanted: OrderListFilter, now: datetime, page: Page) -> Found:
-    found = listing.list_orders(view, wanted.read_for(shop_id), now, page.per, page.offset)
-    if found.entries or not is_code(wanted.text) or len(wanted.text) < _SHORTEST_PART:
+def find_listed(view: View, shop_id: str, wanted: OrderListFilter, now: datetime, page: Page, most: int) -> Found:
+    """Return a page of the list with this filter. `most` is the largest number of matches that are looked at."""
+    found = listing.list_orders(view, wanted.read_for(shop_id), now, page.per, page.offset, most)
+    is_part = _PART_OF_CODE.fullmatch(wanted.text) and not wanted.is_limited
+    if found.entries or not is_part:
         return found
     # Words are found by their beginnings. A code is found by any part of it too, such as its last digits.
     entries, count = orders.orders_of_code(view, shop_id, wanted.state, wanted.text, page.per, page.offset)
-    return found._replace(orders=entries, entries=count)
+    return Found(entries, count, Counter(entry.order.state.value for entry in entries))

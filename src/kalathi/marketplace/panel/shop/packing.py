@@ -1,16 +1,23 @@
 """Lists for the warehouse of a shop, to be printed: the picking list and the packing slips of the selected orders."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
 from kalathi.contract.orders import LineItem
+from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.errors import refuse
+from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.model import Order
 from kalathi.marketplace.panel.pages import Answer, Shown
+from kalathi.marketplace.panel.refusals import TooManyLinesToPrint
 from kalathi.marketplace.panel.shop.chosen import find_chosen, read_chosen
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops.model import Location
+
+# Rendering a page with more lines would hold up other callers for a second.
+_MOST_LINES: Final = 3_000
 
 
 class Pick(NamedTuple):
@@ -38,23 +45,42 @@ class Place(NamedTuple):
 async def show_picking_list(visit: Visit) -> Answer:
     """`order=&order=`: the products of the orders by location, each with all its pieces. Raises INVALID_PARAMETER,
     ORDER_NOT_FOUND."""
-    orders = await _read_orders(visit)
+    chosen = await _read_orders(visit)
+    # Nobody fetches pieces for an order that has ended, or that the marketplace's warehouse sends.
+    orders = [entry.order for entry in chosen if _is_picked(entry.order)]
+    left_out = [entry.order.code for entry in chosen if not _is_picked(entry.order)]
     places = make_picking_list(orders, visit.shop.locations)
-    return Shown("shop/picking_list.html", {"places": places, "codes": [order.code for order in orders]})
+    codes = [order.code for order in orders]
+    return Shown("shop/picking_list.html", {"places": places, "codes": codes, "left_out": left_out})
 
 
 async def show_packing_slips(visit: Visit) -> Answer:
     """`order=&order=`: a page for each order with its items and without prices. Raises INVALID_PARAMETER,
     ORDER_NOT_FOUND."""
-    orders = await _read_orders(visit)
-    slips = [(order, order.recipient(), order.lines()) for order in orders]
+    slips = [(order, order.recipient(), lines) for order, lines in await _read_orders(visit)]
     return Shown("shop/packing_slips.html", {"slips": slips})
 
 
-async def _read_orders(visit: Visit) -> list[Order]:
+class _Chosen(NamedTuple):
+    order: Order
+    lines: list[LineItem]
+
+
+async def _read_orders(visit: Visit) -> list[_Chosen]:
+    """Raises INVALID_PARAMETER if the orders have more lines than a page can show."""
     codes = read_chosen(visit)
-    found = await visit.context.database.read_list(lambda view: find_chosen(visit, view, codes))
-    return [entry.order for entry in found]
+
+    def query(view: View) -> list[_Chosen]:
+        return [_Chosen(found.order, found.order.lines()) for found in find_chosen(visit, view, codes)]
+
+    chosen = await visit.context.database.read_list(query)
+    if sum(len(entry.lines) for entry in chosen) > _MOST_LINES:
+        raise refuse(TooManyLinesToPrint(_MOST_LINES))
+    return chosen
+
+
+def _is_picked(order: Order) -> bool:
+    return order.state in {OrderState.OPEN, OrderState.ACCEPTED} and not order.fulfilled_by_skroutz
 
 
 def make_picking_list(orders: Iterable[Order], locations: Sequence[Location]) -> list[Place]:

@@ -1,15 +1,17 @@
 """A shop's daily work: the next step of an order, confirmations, notes, saved views, and related orders."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 
+from kalathi.marketplace.kernel.clock import ATHENS
 from kalathi.marketplace.orders.search.listing import Sort
 from kalathi.marketplace.panel.shop.order_filter import read_filter
 from tests.market import CUSTOMER
-from tests.panel.visitor import Page, open_place
+from tests.panel.visitor import Page, Visitor, open_place
 
 pytestmark = pytest.mark.anyio
 
@@ -138,6 +140,11 @@ async def test_a_saved_view_opens_its_filter(tmp_path: Path) -> None:
             await place.merchant.submit(page, "/shop/views?state=open", {"view_name": f"View {number}"})
         refused = await place.merchant.submit(page, "/shop/views?state=open", {"view_name": "One more"})
         assert refused.refusals == ["TooManyViews"]
+        # Another shop has views of its own.
+        other = await place.market.shop(url=None)
+        theirs = Visitor(place.market)
+        await theirs.sign_in(other.token)
+        assert "View 1" not in (await theirs.get("/shop/orders")).text
         done = await place.merchant.submit(plain, "/shop/views/remove")
         assert done.done == "view_removed"
         assert "Express & more" not in done.text
@@ -153,11 +160,8 @@ async def test_a_saved_view_opens_its_filter(tmp_path: Path) -> None:
     ],
 )
 def test_a_filter_reads_its_own_query(query: dict[str, str]) -> None:
-    from urllib.parse import parse_qsl  # noqa: PLC0415  (only here)
-
     wanted = read_filter(query)
     assert read_filter(dict(parse_qsl(wanted.query))) == wanted
-    assert wanted.sort is (Sort(query["sort"]) if "sort" in query else wanted.sort)
 
 
 async def test_an_operators_order_names_the_other_orders_of_its_cart(tmp_path: Path) -> None:
@@ -177,3 +181,82 @@ async def test_an_operators_order_names_the_other_orders_of_its_cart(tmp_path: P
         page = await place.operator.get(f"/operator/orders/{second}")
         assert {f"/operator/orders/{code}" for code in (first, rest)} <= set(page.links)
         assert "Other orders of the cart" not in (await place.operator.get(f"/operator/orders/{alone}")).text
+
+
+@pytest.mark.parametrize(
+    ("query", "sort"),
+    [({}, Sort.CHANGE), ({"state": "open"}, Sort.DEADLINE), ({"state": "open", "sort": "total"}, Sort.TOTAL)],
+)
+def test_open_orders_are_sorted_by_their_deadline(query: dict[str, str], sort: Sort) -> None:
+    assert read_filter(query).sort is sort
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "hours"),
+    [
+        ("2026-11-24", "2026-11-24", 24),
+        ("2026-12-31", "2026-12-31", 24),
+        # The clocks in Athens are changed on these days.
+        ("2026-03-29", "2026-03-29", 23),
+        ("2026-10-25", "2026-10-25", 25),
+        ("2026-11-24", "2026-11-26", 72),
+    ],
+)
+def test_both_days_of_a_filter_are_included(first: str, last: str, hours: int) -> None:
+    span = read_filter({"from": first, "to": last}).read_for("shop").span
+    assert span is not None
+    assert span.until_millis - span.since_millis == hours * 3_600_000
+    begin = datetime.fromisoformat(first).replace(tzinfo=ATHENS)
+    assert span.since_millis == int(begin.timestamp()) * 1000
+
+
+async def test_every_filter_of_the_page_limits_the_list(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        old = await place.shop.accepted()
+        await place.market.operate("POST", f"/marketplace/orders/{old}/change_courier", {"courier": "ACS"})
+        await place.market.advance(6 * 86_400)
+        new = await place.shop.cart(A=1)
+        express = await place.shop.place({"A": 1}, express=True)
+        today = (await place.shop.show(new))["created_at"][:10]
+        for query, codes in (
+            (f"from={today}", {new, express}),
+            (f"to={today}", {old, new, express}),
+            (f"to={today}&from={today}", {new, express}),
+            ("to=2026-11-24", {old}),
+            ("courier=ACS", {old}),
+            ("kind=express", {express}),
+            ("overdue=1", {old}),
+            ("kind=invoice", set()),
+        ):
+            page = await place.merchant.get(f"/shop/orders?{query}")
+            assert _codes(page) == codes, query
+            assert f"All {len(codes)} " in page.text, query
+        for wrong in ("from=x", "to=2026-13-01", "courier=x", "kind=x", "sort=x", "page=x"):
+            assert (await place.merchant.get(f"/shop/orders?{wrong}")).status == 422, wrong
+
+
+async def test_a_part_of_a_code_is_found_with_the_state_only(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=1)
+        part = code[-4:]
+        page = await place.merchant.get(f"/shop/orders?q={part}")
+        assert (_codes(page), "All 1 " in page.text) == ({code}, True)
+        for more in ("state=accepted", "courier=ACS", "kind=express", "overdue=1", "from=2030-01-01"):
+            assert not _codes(await place.merchant.get(f"/shop/orders?q={part}&{more}")), more
+        exported = (await place.merchant.get(f"/shop/orders.csv?q={part}")).answer.body.decode()
+        assert code in exported
+
+
+async def test_an_outdated_voucher_is_not_printed(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.accepted()
+        await place.market.operate("POST", f"/marketplace/orders/{code}/change_parcels", {"number_of_parcels": 2})
+        assert "The voucher is on its way." in (await place.merchant.get(f"/shop/orders/{code}")).text
+        await place.market.advance(5)
+        assert "Next: print the voucher" in (await place.merchant.get(f"/shop/orders/{code}")).text
+
+
+async def test_a_preorder_waits_for_its_voucher_to_be_requested(tmp_path: Path) -> None:
+    async with open_place(tmp_path, listing={"preorder_ships_on": "2026-12-10"}) as place:
+        code = await place.shop.accepted()
+        assert "Next: request the voucher" in (await place.merchant.get(f"/shop/orders/{code}")).text
