@@ -148,7 +148,8 @@ async def marketplace_in_browser(folder: Path) -> AsyncIterator[BrowserSetup]:
     async with (
         running(folder, *serve(folder, "--open-console")) as process,
         endpoint() as hook,
-        aiohttp.ClientSession() as session,
+        # The server closes idle connections after some seconds, perhaps at the moment of the next call.
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
     ):
         caller = Caller(session, process.address)
         facts = {
