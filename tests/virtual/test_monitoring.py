@@ -1,13 +1,17 @@
 """Monitoring of a marketplace: liveness, readiness, metrics."""
 
+import platform
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from kalathi import __version__
 from kalathi.marketplace.api.watching import with_watch_port
 from kalathi.marketplace.kernel.settings import Settings
+from kalathi.marketplace.web.measuring import name_route, with_measuring
 from tests.market import OPERATOR_TOKEN, Market, open_market, until
 
 pytestmark = pytest.mark.anyio
@@ -93,3 +97,66 @@ async def test_a_watch_port_answers_monitoring_without_a_token_and_nothing_else(
             assert shown.status == docs
             assert shown.headers["request-id"] != (await market.call("GET", "/x")).headers["request-id"]
             assert (await market.call("GET", "/readyz")).status == 200
+
+
+async def test_requests_are_measured_by_route_and_status(tmp_path: Path) -> None:
+    async with open_market(tmp_path) as market:
+        shop = await market.shop()
+        codes = [await shop.cart(A=1) for _ in range(2)]
+        for code in codes:
+            await shop.accept(code)
+        await shop.call("POST", f"/orders/{codes[0]}/accept", {})
+        await shop.call("GET", "/orders?per=1")
+        await shop.products("POST", "/batch", {"data": []})
+        await market.call("GET", "/sign-in")
+        await market.call("GET", f"/shop/orders/{codes[0]}")
+        for path in ("/nothing", f"/merchants/ecommerce/{codes[0]}", "/shop/nothing"):
+            await market.call("GET", path)
+        await market.call("PUT", "/sign-in")
+        text = (await market.call("GET", "/metrics")).body.decode()
+        counted = {
+            (route, status): float(value)
+            for route, status, value in re.findall(
+                r'^kalathi_http_requests_total\{route="([^"]+)",status="(\d+)"\} (\S+)$', text, re.MULTILINE
+            )
+        }
+        orders = "/merchants/ecommerce/orders/{code}"
+        assert counted[f"POST {orders}/accept", "200"] == 2
+        assert sum(value for (route, _), value in counted.items() if route == f"POST {orders}/accept") == 3
+        assert counted[f"GET {orders}", "200"] == 2
+        assert counted["GET /merchants/ecommerce/orders", "200"] == 1
+        assert counted["POST /merchants/products/batch", "200"] == 1
+        assert counted["POST /marketplace/carts", "201"] == 2
+        assert counted["GET /sign-in", "200"] == 1
+        assert counted["GET /shop/orders/{code}", "303"] == 1
+        # No label has a text of the caller.
+        assert sum(value for (route, _), value in counted.items() if route == "none") == 4
+        assert not [route for route, _ in counted if codes[0] in route or "nothing" in route]
+        times = _read_times(text, f"POST {orders}/accept")
+        assert times == sorted(times)
+        assert times[-1] == 3
+        assert f'kalathi_build_info{{python="{platform.python_version()}",version="{__version__}"}} 1.0' in text
+
+
+def _read_times(text: str, route: str) -> list[float]:
+    name = re.escape(f'kalathi_http_request_seconds_bucket{{le="x",route="{route}"}}').replace("x", '[^"]+')
+    return [float(value) for value in re.findall(rf"^{name} (\S+)$", text, re.MULTILINE)]
+
+
+async def test_a_request_without_an_answer_is_counted() -> None:
+    noted: list[tuple[str, int]] = []
+
+    async def fails(scope: Scope, _receive: Receive, _send: Send) -> None:
+        name_route(scope, "GET /x")
+        raise ConnectionError
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Message) -> None:
+        pass
+
+    asgi = with_measuring(fails, lambda route, status, _seconds: noted.append((route, status)))
+    with pytest.raises(ConnectionError):
+        await asgi({"type": "http", "method": "GET", "path": "/x"}, receive, send)
+    assert noted == [("GET /x", 0)]

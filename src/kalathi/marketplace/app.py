@@ -50,6 +50,7 @@ from kalathi.marketplace.sandbox.store import StoredFaults
 from kalathi.marketplace.shops.model import hash_token
 from kalathi.marketplace.web.callers import Callers
 from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.measuring import with_measuring
 from kalathi.marketplace.web.request_ids import with_request_ids
 from kalathi.marketplace.web.waiting import Waits
 from kalathi.marketplace.webhooks.dispatcher import Dispatcher, Sender
@@ -339,7 +340,8 @@ def _open_request_log(settings: Settings, clock: BusinessClock, real: Callable[[
 
 def _make_asgi(context: Context, signals: ChangeSignals, real: Callable[[], int]) -> ASGIApp:
     api = _with_cors(application(context), context.terms.settings)
-    return with_request_ids(with_pages(api, context, signals, real), context.request_ids.make)
+    front = with_request_ids(with_pages(api, context, signals, real), context.request_ids.make)
+    return with_measuring(front, context.database.metrics.note_request)
 
 
 def _with_cors(api: ASGIApp, settings: Settings) -> ASGIApp:

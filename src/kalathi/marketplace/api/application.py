@@ -32,6 +32,7 @@ from kalathi.marketplace.request_log.log import REQUEST_ID
 from kalathi.marketplace.sandbox.triggers import TriggerKind
 from kalathi.marketplace.web.bodies import check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.measuring import name_route
 from kalathi.marketplace.web.reply import Reply, error_reply
 from kalathi.marketplace.web.waiting import run_until_left
 
@@ -100,7 +101,9 @@ def _merchants_front(context: Context) -> MerchantsFront:
             handler = cast(Handler, route.handler)
             for part in TriggerKind if "{kind}" in action else ("",):
                 name = (route.method, action.replace("{kind}", part))
-                calls[name] = MerchantCall(handler, route.body, draws_codes=route.draws_codes, part=part)
+                calls[name] = MerchantCall(
+                    handler, route.body, draws_codes=route.draws_codes, part=part, route=f"{route.method} {route.path}"
+                )
     others = ShopRoutes(
         ShopRoute(
             route.method,
@@ -119,7 +122,10 @@ def _merchants_front(context: Context) -> MerchantsFront:
 def _endpoint(route: Route, context: Context) -> Callable[[Request], Coroutine[Any, Any, Reply]]:
     handler = cast(Callable[[Context, Call], Coroutine[Any, Any, Reply]], route.handler)
 
+    name = f"{route.method} {route.path}"
+
     async def endpoint(request: Request) -> Reply:
+        name_route(request.scope, name)
         try:
             if route.access is Access.OPERATOR:
                 check_operator(request, context)

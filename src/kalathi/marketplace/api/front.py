@@ -35,6 +35,7 @@ from kalathi.marketplace.web.captured import CapturedAnswer, read_refused_body
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.faults import answer_with_faults
 from kalathi.marketplace.web.limits import RateLimit
+from kalathi.marketplace.web.measuring import name_route
 from kalathi.marketplace.web.reply import SUCCESS, Reply, error_reply
 from kalathi.marketplace.web.uploads import FileField, read_upload
 
@@ -47,12 +48,13 @@ _LONGEST_AUTHORIZATION: Final = 200
 
 class MerchantCall(NamedTuple):
     """One row of the table as the front runs it. `body` is a struct, a file field, or None; `part` is the part of the
-    path after the action."""
+    path after the action; `route` is its name in metrics."""
 
     handler: Handler
     body: Any
     draws_codes: bool = False
     part: str = ""
+    route: str = ""
 
 
 class _Headers(NamedTuple):
@@ -179,6 +181,7 @@ class MerchantsFront:
 
     async def _other(self, scope: Scope, receive: Receive, token_hash: bytes, headers: _Headers) -> Reply:
         route, named = self._others.find(scope["method"], scope["path"])
+        name_route(scope, f"{route.method} {route.path}")
         if route.is_products:
             shop = await self._admit_products(scope, token_hash, headers.accept)
         else:
@@ -196,6 +199,7 @@ class MerchantsFront:
         code, _, action = path[len(_ORDERS) :].partition("/")
         call = self._calls.get((scope["method"], action))
         if call is not None:
+            name_route(scope, call.route)
             return call, code
         if action in self._actions:
             allowed = [method for method, named in self._calls if named == action]

@@ -1,14 +1,17 @@
 """The metrics of one process for Prometheus: one registry for each marketplace, so that tests can have many."""
 
+import platform
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
+
+from kalathi import __version__
 
 _SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -37,11 +40,48 @@ class _Attempts(Collector):
         for outcome, count in self._outcomes.items():
             outcomes.add_metric([outcome], count)
         yield outcomes
-        names = [*map(floatToGoString, _SECONDS), "+Inf"]
-        buckets = list(zip(names, accumulate(self._buckets), strict=True))
+        buckets = _sum_up(self._buckets)
         yield HistogramMetricFamily(
             "kalathi_webhook_attempt_seconds", "Time of one attempt.", buckets=buckets, sum_value=self._seconds
         )
+
+
+class _Requests(Collector):
+    """The HTTP requests by route and status, counted on one thread only, like the attempts."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, int], int] = {}
+        self._buckets: dict[str, list[int]] = {}
+        self._seconds: dict[str, float] = {}
+
+    def note(self, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        key = route, status
+        self._counts[key] = self._counts.get(key, 0) + 1
+        buckets = self._buckets.get(route)
+        if buckets is None:
+            buckets = self._buckets[route] = [0] * (len(_SECONDS) + 1)
+        buckets[bisect_left(_SECONDS, seconds)] += 1
+        self._seconds[route] = self._seconds.get(route, 0.0) + seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics at a scrape."""
+        requests = CounterMetricFamily(
+            "kalathi_http_requests", "HTTP requests; status 0: no answer was sent.", labels=["route", "status"]
+        )
+        for (route, status), count in self._counts.items():
+            requests.add_metric([route, str(status)], count)
+        yield requests
+        times = HistogramMetricFamily("kalathi_http_request_seconds", "Time until the answer begins.", labels=["route"])
+        for route, buckets in self._buckets.items():
+            times.add_metric([route], _sum_up(buckets), self._seconds[route])
+        yield times
+
+
+def _sum_up(buckets: list[int]) -> list[tuple[str, int]]:
+    """Return the buckets as Prometheus has them: each with the ones below it."""
+    names = [*map(floatToGoString, _SECONDS), "+Inf"]
+    return list(zip(names, accumulate(buckets), strict=True))
 
 
 class Metrics:
@@ -51,6 +91,10 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._attempts = _Attempts()
         self._registry.register(self._attempts)
+        self._requests = _Requests()
+        self._registry.register(self._requests)
+        build = Info("kalathi_build", "The version of the software and of Python.", registry=self._registry)
+        build.info({"version": __version__, "python": platform.python_version()})
         self.read_ahead_seconds = Histogram(
             "kalathi_read_ahead_seconds", "Time to read due work.", buckets=_SECONDS, registry=self._registry
         )
@@ -75,6 +119,10 @@ class Metrics:
     def note_attempt(self, outcome: str, seconds: float) -> None:
         """Count an ended delivery attempt, and record its duration."""
         self._attempts.note(outcome, seconds)
+
+    def note_request(self, route: str, status: int, seconds: float) -> None:
+        """Count an HTTP request, and record the time until its answer began. Status 0: no answer was sent."""
+        self._requests.note(route, status, seconds)
 
     def note_group(self, size: int, seconds: float) -> None:
         """Record the size of a written group, and the duration of its write."""

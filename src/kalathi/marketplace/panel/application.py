@@ -44,6 +44,7 @@ from kalathi.marketplace.panel.sign_in.sessions import Sessions, Visitor, is_of_
 from kalathi.marketplace.panel.visits import PanelContext, Visit
 from kalathi.marketplace.web.bodies import read_body
 from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.measuring import name_route
 from kalathi.marketplace.web.reply import ERRORS, INTERNAL_ERROR
 
 _log = structlog.get_logger("kalathi.panel")
@@ -150,6 +151,7 @@ class _Edge:
 
     def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
+            name_route(request.scope, f"{page.method} {page.path}")
             if page.method == "POST":
                 request.scope["kalathi.page"] = page.path
             words = words_of(_language(request))

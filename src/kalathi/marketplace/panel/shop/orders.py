@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kalathi.contract.words import OrderState
 from kalathi.marketplace.kernel.errors import Refusal, refuse
@@ -27,6 +28,12 @@ from kalathi.marketplace.web.paging import Page
 # The states in the order of an order's life; the open ones, which need an answer, come first.
 STATES = tuple(state.value for state in OrderState)
 MOST_EXPORTED: Final = 10_000
+_CHOICES: Final[Mapping[str, Any]] = {
+    "couriers": COURIERS,
+    "kinds": tuple(OrderKind),
+    "sorts": tuple(Sort),
+    "most_exported": MOST_EXPORTED,
+}
 _LIST: Final = "/shop/orders"
 _LONGEST_NAME: Final = 60
 _MOST_VIEWS: Final = 20
@@ -79,18 +86,13 @@ async def show_list(visit: Visit, bulk: BulkResult | None = None) -> Shown:
         "most": MOST_MATCHES if found.was_cut else 0,
         "most_counted": MOST_COUNTED,
         "is_indexing": is_being_indexed,
-        "couriers": COURIERS,
-        "kinds": tuple(OrderKind),
-        "sorts": tuple(Sort),
-        "default_sort": default_sort(wanted.state),
-        "most_exported": MOST_EXPORTED,
         "windows": [(window.id, window.on_the_wire()) for window in context.terms.schedule.offer_windows(now)],
         "bulk": bulk,
         "views": views,
         "given": visit.form.given,
         "seen": seen,
     }
-    return Shown("shop/orders.html", content)
+    return Shown("shop/orders.html", {**content, **_CHOICES, "default_sort": default_sort(wanted.state)})
 
 
 async def save_view(visit: Visit) -> Answer:
