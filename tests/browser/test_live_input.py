@@ -191,6 +191,13 @@ async def test_vouchers_can_be_downloaded_twice_in_a_row(tmp_path: Path) -> None
             await page.get_by_label(f"Select {code}").uncheck()
 
 
+async def _refuse_updates(route: Route) -> None:
+    if route.request.resource_type == "fetch":
+        await route.fulfill(status=503)
+    else:
+        await route.continue_()
+
+
 async def test_a_form_of_an_older_session_comes_back_filled_in(tmp_path: Path) -> None:
     async with marketplace_in_browser(tmp_path) as place:
         code = await place.shop.cart(LAMP=1)
@@ -198,11 +205,13 @@ async def test_a_form_of_an_older_session_comes_back_filled_in(tmp_path: Path) -
         await page.goto(f"/operator/orders/{code}")
         await page.locator("#do-reject").click()
         await page.get_by_label("Reason, which the shop sees").fill("Δεν υπάρχει")
+        # The page gets no update before the form is sent. An update would bring the form's token of the new session.
+        await page.route(f"**/operator/orders/{code}", _refuse_updates)
         other = await page.context.new_page()
         await other.goto(f"/operator/shops/{place.shop.id}")
         await other.get_by_role("button", name="Sign in as this shop").click()
         await other.wait_for_url("**/shop/orders")
-        place.expected_statuses.add(403)
+        place.expected_statuses |= {403, 503}
         await press_final(page, "Reject")
         await expect(page.get_by_role("alert")).to_contain_text("Your session changed since you opened this form.")
         await expect(page.get_by_label("Reason, which the shop sees")).to_have_value("Δεν υπάρχει")
@@ -286,3 +295,19 @@ async def _call(place: BrowserSetup, code: str, action: str, body: object = None
     headers = {"Authorization": f"Bearer {place.shop.token}", "Accept": "application/vnd.skroutz+json; version=3.0"}
     async with place.caller.session.post(address, headers=headers, json=body) as answer:
         assert answer.status == 200, await answer.text()
+
+
+async def test_a_tick_stays_with_its_form_during_an_update(tmp_path: Path) -> None:
+    async with marketplace_in_browser(tmp_path) as place:
+        code, page = await place.at_an_order()
+        whole = page.locator("form", has=page.get_by_role("button", name="Reject the order", exact=True))
+        items = page.locator("form", has=page.get_by_role("button", name="Reject these items", exact=True))
+        await whole.get_by_label("I understand").check()
+        # Both forms have the same address and the same box. Other pickup windows are on offer, so the forms are replaced.
+        await page.locator("[data-fresh=actions]").evaluate("region => { region.firstElementChild.id = 'old' }")
+        await place.caller.operate("POST", f"/marketplace/orders/{code}/extend", {"hours": 100})
+        await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3 * 86_400})
+        await place.caller.operate("POST", f"/marketplace/orders/{code}/extend", {"hours": 72})
+        await expect(page.locator("#old")).to_have_count(0)
+        await expect(whole.get_by_label("I understand")).to_be_checked()
+        await expect(items.get_by_label("I understand")).not_to_be_checked()

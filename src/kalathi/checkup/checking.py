@@ -44,6 +44,8 @@ _ACCEPTED: Final = Reached(state="accepted")
 _MOST_FINDINGS: Final = 5
 # Steps without work for the shop, and steps whose effect has a wait of its own.
 _WITHOUT_EFFECT: Final = frozenset({"advance", "end_faults", "confirm", "resend"})
+# The step that is possible only before the shop's answer.
+_EXTEND: Final = "extend"
 _VALUE_SECONDS: Final = 1.0
 _ORDER_STEPS: Final = frozenset(_STATE_AFTER)
 
@@ -64,6 +66,8 @@ class RunningCheck:
         # Whether the shop had time to react to everything so far.
         self._is_quiet = True
         self._began_at = ""
+        # The number of steps that were played together with the placing.
+        self._begun = 0
         self.cast = cast or Cast()
         # The pieces of the products before the first step, by their uids in this run.
         self.stock: Mapping[str, int] = {}
@@ -75,11 +79,16 @@ class RunningCheck:
         """Read the stock, and place the order. Raises OperatorError, ProbeError."""
         self._began_at = await self._stage.now()
         self.stock = await self._read_stock()
-        await self._play(0, 0)
+        steps = self._scenario.steps
+        # Without a pause: a shop that polls may answer the order at any moment, and then it cannot be extended.
+        self._begun = 1 if steps and steps[0].get("do") == _EXTEND else 0
+        await self._play(0, self._begun)
 
     async def run_step(self, number: int) -> None:
         """Run a step. Raises Ended if the shop does not do its step, NotPossible, OperatorError, ProbeError."""
         step = self._scenario.steps[number]
+        if number < self._begun:
+            return
         if is_expectation(step):
             expectation = read_expectation(step)
             if Claim.ORDERS not in self._claims and expectation == _ACCEPTED:
