@@ -303,7 +303,7 @@ async def test_a_tick_stays_with_its_form_during_an_update(tmp_path: Path) -> No
         whole = page.locator("form", has=page.get_by_role("button", name="Reject the order", exact=True))
         items = page.locator("form", has=page.get_by_role("button", name="Reject these items", exact=True))
         await whole.get_by_label("I understand").check()
-        # Both forms have the same address and the same box. Other pickup windows are on offer, so the forms are replaced.
+        # Both forms have the same address and the same box. Other windows are on offer, so the forms are replaced.
         await page.locator("[data-fresh=actions]").evaluate("region => { region.firstElementChild.id = 'old' }")
         await place.caller.operate("POST", f"/marketplace/orders/{code}/extend", {"hours": 100})
         await place.caller.operate("POST", "/marketplace/clock", {"advance_seconds": 3 * 86_400})
