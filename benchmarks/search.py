@@ -8,12 +8,14 @@ and one word that every tenth order has.
 """
 
 import asyncio
+import sqlite3
 import sys
 import time
 from datetime import UTC, datetime
 from statistics import median
 from typing import Final
 
+import psycopg
 from orders import prepare
 
 from kalathi.contract.words import OrderState
@@ -80,14 +82,10 @@ async def _fill(url: str, count: int) -> None:
     statements = [_ORDERS.format(**known)]
     statements += [_WORD.format(**known, word=word, limit=limit) for word, limit in _WORDS]
     if url.startswith("postgresql"):
-        import psycopg  # noqa: PLC0415  (only for this database)
-
         with psycopg.connect(url, autocommit=True) as connection:
             for statement in [*statements, "VACUUM ANALYZE"]:
                 connection.execute(statement.encode())
         return
-    import sqlite3  # noqa: PLC0415  (as above)
-
     with sqlite3.connect(sqlite_path(url)) as database:
         for statement in statements:
             database.execute(statement)

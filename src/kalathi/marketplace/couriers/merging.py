@@ -26,7 +26,7 @@ def merge_pdfs(pdfs: Sequence[bytes]) -> bytes:
 
 def merge_on_a4(pdfs: Sequence[bytes]) -> bytes:
     """Return the same with four pages on each A4 page, in rows. A6 labels keep their size. Not thread-safe either."""
-    import pypdfium2  # noqa: PLC0415  (as above)
+    import pypdfium2  # noqa: PLC0415  (few processes merge, and it takes a fifteenth of a start)
 
     with pypdfium2.PdfDocument(merge_pdfs(pdfs)) as labels:
         sheets = pypdfium2.raw.FPDF_ImportNPagesToOne(labels, _A4_WIDTH_POINTS, _A4_HEIGHT_POINTS, 2, 2)

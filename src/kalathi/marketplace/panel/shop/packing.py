@@ -46,7 +46,7 @@ async def show_picking_list(visit: Visit) -> Answer:
     """`order=&order=`: the products of the orders by location, each with all its pieces. Raises INVALID_PARAMETER,
     ORDER_NOT_FOUND."""
     chosen = await _read_orders(visit)
-    # Nobody fetches pieces for an order that has ended, or that the marketplace's warehouse sends.
+    # An order that has ended needs no picking, and the marketplace's warehouse picks its own orders.
     orders = [entry.order for entry in chosen if _is_picked(entry.order)]
     left_out = [entry.order.code for entry in chosen if not _is_picked(entry.order)]
     places = make_picking_list(orders, visit.shop.locations)
