@@ -201,6 +201,8 @@ async def test_a_new_note_is_announced_at_once(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         code = await place.shop.cart(A=1)
         path = f"/shop/orders/{code}"
+        # The attempt at the webhook is a change too.
+        await place.market.settle()
         page = await place.merchant.get(path)
         async with following(place.market, place.merchant, await _seen(place, place.merchant, path)) as follower:
             await until(lambda: "still here" in follower.text)

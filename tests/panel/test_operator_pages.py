@@ -165,6 +165,8 @@ async def test_a_return_is_processed_by_forms(tmp_path: Path) -> None:
             else:
                 token = page.form(f"{base}/inspect").values["form_token"]
                 accepted = "true" if ending == "inspected" else "false"
+                unconfirmed = await place.operator.post(f"{base}/inspect", {"form_token": token, "accepted": accepted})
+                assert unconfirmed.refusals == ["NotConfirmed"]
                 page = await place.operator.post(
                     f"{base}/inspect", {"form_token": token, "accepted": accepted, "confirmed": "1"}
                 )

@@ -81,3 +81,10 @@ async def test_a_long_order_fits_a_cell(tmp_path: Path) -> None:
         await place.shop.place({f"L{number}": 1 for number in range(180)})
         [_, row] = _read_xlsx((await place.merchant.get("/shop/orders.xlsx")).answer.body)
         assert len(row[4]) == 32_767
+
+
+async def test_the_total_has_the_shipping_cost(tmp_path: Path) -> None:
+    async with open_place(tmp_path, fulfillment_mode="fbm") as place:
+        await place.shop.place({"A": 1}, shipping_cost=3.5)
+        [_, row] = _read_csv((await place.merchant.get("/shop/orders.csv")).answer.body)
+        assert row[6] == "13,90"

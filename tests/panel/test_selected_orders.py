@@ -6,7 +6,7 @@ from typing import Any
 import pypdfium2
 import pytest
 
-from tests.market import CUSTOMER
+from tests.market import CUSTOMER, hold_commits
 from tests.panel.visitor import Page, Place, open_place
 
 pytestmark = pytest.mark.anyio
@@ -165,3 +165,17 @@ async def test_a_printed_list_has_a_limit(tmp_path: Path, path: str) -> None:
         codes = [await place.shop.place(dict.fromkeys(uids, 1)) for _ in range(8)]
         assert (await _send(place, path, codes[:7])).status == 200
         assert (await _send(place, path, codes)).refusals == ["TooManyLinesToPrint"]
+
+
+async def test_a_database_that_cannot_write_is_named_for_each_order(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        codes = [await place.shop.cart(A=1) for _ in range(2)]
+        listed = await place.merchant.get("/shop/orders")
+        values: dict[str, str | list[str]] = {
+            "form_token": listed.form("/sign-out").values["form_token"],
+            "order": codes,
+        }
+        with hold_commits(tmp_path):
+            page = await place.merchant.post("/shop/bulk/accept", values)
+        assert (page.status, _bulk(page), page.refusals) == (200, "0", ["DatabaseAway"] * 2)
+        assert await _states(place, codes) == ["open"] * 2

@@ -36,7 +36,7 @@ def with_measuring(asgi: ASGIApp, note: NoteRequest) -> ASGIApp:
 
         async def send_noted(message: Message) -> None:
             nonlocal status, seconds
-            if not status and message["type"] == "http.response.start":
+            if message["type"] == "http.response.start":
                 # Streams last for minutes, so only the time to their begin counts.
                 status, seconds = message["status"], time.perf_counter() - started
             await send(message)
