@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from tests.market import CUSTOMER, LOCATION, OPERATOR_TOKEN, HttpAnswer, Market, Shop, open_market
+from tests.panel.visitor import Visitor
 from tests.virtual.returning import delivered, request_return
 
 _WIDEST: Final = 118
@@ -24,6 +26,7 @@ _LINK: Final = re.compile(r"/(vouchers|uploads)/([0-9A-Za-z]+)/[\w-]{20,}\.")
 _PRODUCT: Final = re.compile(r"\b[1-9][0-9]{11}\b")
 _OF_SHOP: Final = re.compile(r"/marketplace/shops/([0-9A-Za-z]{10})\b")
 _BATCH: Final = re.compile(r"\b(?!0{24})[0-9a-f]{24}\b")
+_INVITATION: Final = re.compile(r"/invitation/[\w-]{80,}")
 _SECRET: Final = re.compile(r'"whsec_[^"]+"')
 _TOKEN: Final = re.compile(r'"[\w-]{80,}"')
 OTHER_PLACE: Final = {**LOCATION, "street_name": "Ερμού", "street_number": "10"}
@@ -139,6 +142,7 @@ async def _played(story: Callable[[Notebook], Awaitable[None]]) -> dict[str, str
 
 def _without_the_drawn(content: str, names: dict[str, str]) -> str:
     content = _LINK.sub(r"/\1/\2/R8Xn...4aQw.", _TOKEN.sub('"h3Tf...9kLs"', content))
+    content = _INVITATION.sub("/invitation/h3Tf...9kLs", content)
     content = _PRODUCT.sub("12345678", content)
     content = _BATCH.sub("6a1b3c5d7e9f0a2b4c6d8e0f", content)
     content = _SECRET.sub('"whsec_9kLs...Tf4="', content)
@@ -286,6 +290,20 @@ async def _shops(notes: Notebook) -> None:
 LISTINGS: Final = [
     {"shop_uid": "A", "product_name": "Ατμοσίδερο", "unit_price": 10.40, "commission_rate": 8.34, "quantity": 10}
 ]
+
+
+async def _people(notes: Notebook) -> None:
+    shop = await notes.market.shop(url=None)
+    new = {"shop_id": shop.id, "role": "owner"}
+    link = (await notes.operator("invitation", "POST", "/marketplace/invitations", new))["link"]
+    visitor = Visitor(notes.market)
+    page = await visitor.get(urlsplit(link).path)
+    await visitor.submit(page, urlsplit(link).path, {"name": "Μαρία", "password": "correct horse"})
+    again = {"shop_id": shop.id, "name": "Μαρία"}
+    await notes.operator("new password", "POST", "/marketplace/invitations", again)
+    await notes.operator("new password bad", "POST", "/marketplace/invitations", {**again, "name": "Νίκος"})
+    await notes.operator("people", "GET", f"/marketplace/people?shop_id={shop.id}")
+    await notes.operator("history", "GET", f"/marketplace/history?shop_id={shop.id}&per=2")
 
 
 async def _products(notes: Notebook) -> None:
@@ -567,6 +585,7 @@ STORIES: Final = (
     _returns,
     _warehouse,
     _shops,
+    _people,
     _products,
     _operating,
     _as_shop,

@@ -19,7 +19,7 @@ from kalathi.marketplace.kernel.errors import Refusal
 from kalathi.marketplace.kernel.refusals import NotOnOffer
 from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.orders.refusals import OrderAlready
-from kalathi.marketplace.panel import refusal_texts, wording
+from kalathi.marketplace.panel import form_names, refusal_texts, wording
 from kalathi.marketplace.panel.operator.console import SWITCHES
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.returns.refusals import ReturnIs
@@ -76,6 +76,8 @@ def _list_texts_of_code() -> set[str]:
         *_list_units(),
         *wording.DONE.values(),
         *wording.FIELDS.values(),
+        *form_names.FORMS.values(),
+        *form_names.WORDS.values(),
     }
     for table in (refusal_texts.TEXTS, refusal_texts.ALREADY, refusal_texts.CHOICES, refusal_texts.ADDRESSES):
         texts.update(table.values())

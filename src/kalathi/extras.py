@@ -24,6 +24,7 @@ class Extra(StrEnum):
 # The smallest extra with each library, by the library's top-level module.
 EXTRAS: Final[Mapping[str, Extra]] = {
     "alembic": Extra.SERVER,
+    "argon2": Extra.SERVER,
     "holidays": Extra.SERVER,
     "jinja2": Extra.SERVER,
     "mcp": Extra.MCP,

@@ -194,8 +194,8 @@ async def test_many_vouchers_are_one_pdf_and_mark_their_orders_ready(tmp_path: P
         codes = [await place.shop.accepted() for _ in range(3)]
         open_order = await place.shop.cart(A=1)
         listed = await place.merchant.get("/shop/orders")
-        assert set(listed.form("/shop/vouchers.pdf").choices["order"]) == {*codes, open_order}
-        token = listed.form("/shop/vouchers.pdf").values["form_token"]
+        assert set(listed.form("/shop/picking-list").choices["order"]) == {*codes, open_order}
+        token = listed.form("/shop/picking-list").values["form_token"]
         pdf = (await place.merchant.post("/shop/vouchers.pdf", {"form_token": token, "order": codes})).answer
         assert pdf.headers["content-type"] == "application/pdf"
         with pypdfium2.PdfDocument(pdf.body) as document:
@@ -212,7 +212,9 @@ async def test_many_vouchers_are_one_pdf_and_mark_their_orders_ready(tmp_path: P
         assert codes[0] in nothing.text
         # The list stays the one that was chosen from.
         narrowed = await place.merchant.get("/shop/orders?state=accepted")
-        nothing = await place.merchant.submit(narrowed, "/shop/vouchers.pdf?state=accepted")
+        nothing = await place.merchant.post(
+            "/shop/vouchers.pdf?state=accepted", narrowed.form("/shop/picking-list").values
+        )
         assert codes[0] in nothing.text
         assert open_order not in nothing.text
 

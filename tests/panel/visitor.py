@@ -123,9 +123,10 @@ class Page:
         self.done = next((given["data-done"] for given in attributes if "data-done" in given), None)
         self.refusals = [given["data-refusal"] for given in attributes if "data-refusal" in given]
 
-    def form(self, action: str) -> Form:
-        """The first form that goes there."""
+    def form(self, action: str, *names: str) -> Form:
+        """The first form that goes there and has these fields; without such a form, the first that goes there."""
         found = [form for form in self.forms if form.action == action]
+        found = [form for form in found if form.names >= set(names)] or found
         assert found, (action, [form.action for form in self.forms], self.text[:500])
         return found[0]
 
@@ -168,7 +169,7 @@ class Visitor:
 
     async def submit(self, page: Page, action: str, values: Mapping[str, str] | None = None) -> Page:
         """The page's form, with other values in its fields, and the boxes that have to be ticked."""
-        form = page.form(action)
+        form = page.form(action, *(values or {}))
         unknown = {
             name
             for name in values or {}

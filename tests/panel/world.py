@@ -33,6 +33,10 @@ class World(NamedTuple):
             "link": "none",
             "action": "accept",
             "operation": "cancel",
+            "token": "none",
+            "session": "00",
+            "invitation": "00",
+            "person_id": "none",
         }
         codes = {"orders": (self.open_code, self.accepted_code), "returns": (self.return_code,)}
         codes["purchase-orders"] = (self.purchase_order_code,)

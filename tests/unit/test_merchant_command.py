@@ -145,9 +145,9 @@ def test_commands_on_the_inbox_answer_in_json(tmp_path: Path) -> None:
 
 
 def test_every_command_with_a_result_answers_in_json() -> None:
-    """`openapi` prints JSON always. The others run until they are stopped."""
+    """`openapi` prints JSON always, and a new token is a file. The others run until they are stopped."""
     without = {name for name, command in _walk(main, "") if not any("--json" in entry.opts for entry in command.params)}
-    assert without == {"demo", "mcp", "openapi", "serve", "worker"}
+    assert without == {"demo", "mcp", "openapi", "people new-operator-token", "serve", "worker"}
 
 
 def _walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:

@@ -34,6 +34,7 @@ from kalathi.cli.openapi import openapi
 from kalathi.cli.operating import fail
 from kalathi.cli.orders import order
 from kalathi.cli.output import OUTPUT, echo_json
+from kalathi.cli.people import people
 from kalathi.cli.purchase_order import purchase_order
 from kalathi.cli.recipe import recipe
 from kalathi.cli.returns import returns
@@ -139,6 +140,7 @@ for _command in (
     purchase_order,
     demo,
     shop,
+    people,
     listing,
     cart,
     order,

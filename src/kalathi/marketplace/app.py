@@ -24,7 +24,7 @@ from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
 from kalathi.marketplace.kernel.keys import KeyReserve
 from kalathi.marketplace.kernel.moving import ClockMover, load_offset_millis
-from kalathi.marketplace.kernel.operator_token_file import operator_token
+from kalathi.marketplace.kernel.operator_token_file import OperatorToken
 from kalathi.marketplace.kernel.settings import Settings
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, StorageError
 from kalathi.marketplace.kernel.storage.database import Database, View
@@ -36,6 +36,7 @@ from kalathi.marketplace.orders.search.indexing import index_earlier_orders
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
 from kalathi.marketplace.panel.live import ChangeSignals
+from kalathi.marketplace.people.store import forget_history
 from kalathi.marketplace.products.batches import ProductBatches
 from kalathi.marketplace.request_log.log import RequestIds, RequestLog
 from kalathi.marketplace.returns.due_work import ReturnDueWork
@@ -47,7 +48,7 @@ from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.faulty_transport import FaultyTransport
 from kalathi.marketplace.sandbox.samples import SampleDocument
 from kalathi.marketplace.sandbox.store import StoredFaults
-from kalathi.marketplace.shops.model import hash_token
+from kalathi.marketplace.shops.extra_tokens.uses import TokenUses
 from kalathi.marketplace.web.callers import Callers
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.measuring import with_measuring
@@ -74,6 +75,7 @@ REQUESTS_FOLDER: Final = "requests"
 _POLL_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
 _FORGET_EVERY_SECONDS: Final = 3600.0
+_WRITE_USES_EVERY_SECONDS: Final = 60
 
 
 class _Outside(NamedTuple):
@@ -100,6 +102,7 @@ class Marketplace:
     """The API and the worker of one process over one database. Create it with `open_marketplace`."""
 
     _forgetting: asyncio.Task[None] | None = None
+    _noting: asyncio.Task[None] | None = None
     _working: asyncio.Task[None] | None = None
     _stopping = False
     _started_at = 0.0
@@ -125,10 +128,11 @@ class Marketplace:
         dispatcher = Dispatcher(database, clock, transport, schedule)
         self.worker = Worker(database, clock, list_job_kinds(settings, dispatcher, handlers))
         self.request_log = _open_request_log(settings, clock, real)
-        context = self._make_context(terms, clock, commands, faults, transport, schedule, outside.declared)
+        self.token_uses = TokenUses(database, real)
+        context = self._make_context(terms, clock, commands, faults, transport, schedule, outside)
         self._context = replace(context, start_checkup=outside.start_checkup)
         self._signals, self._listeners = ChangeSignals(database), self._context.listeners
-        self.asgi = _make_asgi(self._context, self._signals, real)
+        self.asgi = _make_asgi(self._context, self._signals)
         self._clock, self._faults, self._settings = clock, faults, settings
         self._news, self._ending = asyncio.Event(), asyncio.Event()
         self._following = asyncio.create_task(self._follow()) if database.is_shared else None
@@ -141,16 +145,18 @@ class Marketplace:
         faults: FaultRules,
         transport: FaultyTransport,
         schedule: RetrySchedule,
-        declared: Declaration,
+        outside: _Outside,
     ) -> Context:
-        database, settings = self.database, terms.settings
+        database, settings, real = self.database, terms.settings, outside.real
         make_worker = listener_workers(settings, database, clock, schedule)
         return Context(
             database=database,
             clock=clock,
             commands=commands,
             terms=terms,
-            operator_token_hash=hash_token(operator_token(settings)),
+            operator_token=OperatorToken(settings),
+            real=real,
+            token_uses=self.token_uses,
             callers=Callers(settings),
             mover=ClockMover(database, clock, limit_seconds=settings.clock_limit_seconds, moved=self._wake),
             request_ids=RequestIds(),
@@ -159,7 +165,7 @@ class Marketplace:
             demo=DemoOrders(terms.public_url),
             sample=SampleDocument(self._printer, self._threads),
             faults=faults,
-            declared=declared,
+            declared=outside.declared,
             description=ApiDescription(lambda: document(settings.vendor)),
             sender=self._network,
             batches=self._batches,
@@ -173,6 +179,7 @@ class Marketplace:
         self._started_at = time.monotonic()
         self._working = asyncio.create_task(self._work())
         self._forgetting = asyncio.create_task(self._forget())
+        self._noting = asyncio.create_task(self._write_token_uses())
 
     async def _work(self) -> None:
         if not self.database.is_shared:
@@ -198,6 +205,16 @@ class Marketplace:
             return None
         return time.monotonic() - (self.worker.last_turn_at or self._started_at)
 
+    async def _write_token_uses(self) -> None:
+        """Write the last uses of API tokens once a minute, and at the end."""
+        while not self._stopping:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _WRITE_USES_EVERY_SECONDS)
+            try:
+                await self.token_uses.write()
+            except (StorageError, DomainError):
+                _log.warning("token_uses_not_written")  # They are written a minute later.
+
     async def _forget(self) -> None:
         """Delete webhooks older than `delivery_log_days` and index earlier orders, at the start and then every hour."""
         while not self._stopping:
@@ -206,6 +223,8 @@ class Marketplace:
                 await forget_old(self.database, to_millis(before), self._ending)
                 await self._batches.forget_old(self._ending)
                 await index_earlier_orders(self.database, self._ending)
+                earliest = self._clock.now() - timedelta(days=self._settings.history_days)
+                await forget_history(self.database, to_millis(earliest), self._ending)
             except (StorageError, DomainError):
                 _log.warning("cleanup_failed")  # It is repeated at the next interval.
             if self.request_log is not None:
@@ -244,6 +263,8 @@ class Marketplace:
             self.worker.end()
             if self._forgetting is not None:
                 await self._forgetting
+            if self._noting is not None:
+                await self._noting
             if self._working is not None:
                 await self._working
             await self.worker.drain()
@@ -299,7 +320,7 @@ async def apply_declared(settings: Settings, declared: Declaration) -> None:
 async def _apply_declared(database: Database, settings: Settings, declared: Declaration) -> None:
     if declared.is_empty and not settings.rough:
         return
-    operator = hash_token(operator_token(settings))
+    operator = OperatorToken(settings).read_hash()
     reasons = await database.run(
         lambda view: apply_declaration(view, declared, operator, turns_rough_on=settings.rough)
     )
@@ -338,9 +359,9 @@ def _open_request_log(settings: Settings, clock: BusinessClock, real: Callable[[
     )
 
 
-def _make_asgi(context: Context, signals: ChangeSignals, real: Callable[[], int]) -> ASGIApp:
+def _make_asgi(context: Context, signals: ChangeSignals) -> ASGIApp:
     api = _with_cors(application(context), context.terms.settings)
-    front = with_request_ids(with_pages(api, context, signals, real), context.request_ids.make)
+    front = with_request_ids(with_pages(api, context, signals), context.request_ids.make)
     return with_measuring(front, context.database.metrics.note_request)
 
 

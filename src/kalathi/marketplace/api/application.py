@@ -26,12 +26,15 @@ from kalathi.marketplace.api.operator_token import check_monitor, check_operator
 from kalathi.marketplace.api.route import OF_SHOPS, Access, Route
 from kalathi.marketplace.api.routes import ROUTES
 from kalathi.marketplace.api.shop_routes import ShopRoute, ShopRoutes
+from kalathi.marketplace.kernel.actors import OPERATOR as OPERATOR_ACTOR
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.idempotency import make_keyed_request
+from kalathi.marketplace.people.model import OPERATORS
 from kalathi.marketplace.request_log.log import REQUEST_ID
 from kalathi.marketplace.sandbox.triggers import TriggerKind
 from kalathi.marketplace.web.bodies import check_encoding, decode_body, read_body, read_query
 from kalathi.marketplace.web.context import Context
+from kalathi.marketplace.web.history import note_entry
 from kalathi.marketplace.web.measuring import name_route
 from kalathi.marketplace.web.reply import Reply, error_reply
 from kalathi.marketplace.web.waiting import run_until_left
@@ -120,40 +123,49 @@ def _merchants_front(context: Context) -> MerchantsFront:
 
 
 def _endpoint(route: Route, context: Context) -> Callable[[Request], Coroutine[Any, Any, Reply]]:
-    handler = cast(Callable[[Context, Call], Coroutine[Any, Any, Reply]], route.handler)
-
     name = f"{route.method} {route.path}"
 
     async def endpoint(request: Request) -> Reply:
         name_route(request.scope, name)
         try:
-            if route.access is Access.OPERATOR:
-                check_operator(request, context)
-            if route.access is Access.MONITOR:
-                check_monitor(request, context)
-            if route.sandbox_only:
-                _check_sandbox(context)
-            body, content = None, b""
-            if route.body is not None:
-                encoding, length = request.headers.get("content-encoding"), request.headers.get("content-length")
-                check_encoding(encoding.encode("latin-1") if encoding else None)
-                content = await read_body(request.receive, length.encode() if length else None)
-                body = decode_body(content, route.body)
-            key = request.headers.get("idempotency-key")
-            keyed = (
-                make_keyed_request(OPERATOR, key, route.method, request.url.path, content)
-                if key is not None and route.takes_idempotency_key
-                else None
-            )
-            query = read_query(request.scope["query_string"])
-            answering = handler(context, Call(path=request.path_params, query=query, body=body, keyed=keyed))
-            if "wait" in query:
-                return await run_until_left(request.receive, answering) or _NOT_READ
-            return await answering
+            answer = await _answer(route, context, request)
         except Exception as error:  # noqa: BLE001  (the edge answers every fault with the envelope)
             return error_reply(error)
+        if route.has_history:
+            parts = request.path_params
+            places = {OPERATORS, parts.get("shop_id", OPERATORS)}
+            await note_entry(context, places, OPERATOR_ACTOR, name, ", ".join(parts.values()))
+        return answer
 
     return endpoint
+
+
+async def _answer(route: Route, context: Context, request: Request) -> Reply:
+    """Check the caller, read the request and run the handler. Raises the refusals of each step."""
+    handler = cast(Callable[[Context, Call], Coroutine[Any, Any, Reply]], route.handler)
+    if route.access is Access.OPERATOR:
+        check_operator(request, context)
+    if route.access is Access.MONITOR:
+        check_monitor(request, context)
+    if route.sandbox_only:
+        _check_sandbox(context)
+    body, content = None, b""
+    if route.body is not None:
+        encoding, length = request.headers.get("content-encoding"), request.headers.get("content-length")
+        check_encoding(encoding.encode("latin-1") if encoding else None)
+        content = await read_body(request.receive, length.encode() if length else None)
+        body = decode_body(content, route.body)
+    key = request.headers.get("idempotency-key")
+    keyed = (
+        make_keyed_request(OPERATOR, key, route.method, request.url.path, content)
+        if key is not None and route.takes_idempotency_key
+        else None
+    )
+    query = read_query(request.scope["query_string"])
+    answering = handler(context, Call(path=request.path_params, query=query, body=body, keyed=keyed))
+    if "wait" in query:
+        return await run_until_left(request.receive, answering) or _NOT_READ
+    return await answering
 
 
 def _check_sandbox(context: Context) -> None:

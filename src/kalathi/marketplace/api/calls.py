@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from kalathi.contract.codec import encode
+from kalathi.marketplace.kernel.actors import API, OPERATOR, Actor
 from kalathi.marketplace.kernel.idempotency import KeyedRequest
 from kalathi.marketplace.orders.running import Command
 from kalathi.marketplace.shops.model import Shop
@@ -27,6 +28,7 @@ class ShopCall(Call, frozen=True, kw_only=True):
     """A call of a shop, which its token identifies."""
 
     shop: Shop
+    actor: Actor = API
 
 
 ShopHandler = Callable[[Context, ShopCall], Awaitable[Reply]]
@@ -35,7 +37,8 @@ ShopHandler = Callable[[Context, ShopCall], Awaitable[Reply]]
 async def write(context: Context, call: Call, command: Command[Reply], *, codes: int = 0) -> Reply:
     """Run a command. With an Idempotency-Key, the answer is stored in the same change set, and a repeated request gets
     the stored answer."""
-    return await context.commands.run_once(call.keyed, command, Reply, codes=codes)
+    actor = call.actor if isinstance(call, ShopCall) else OPERATOR
+    return await context.commands.acting_as(actor).run_once(call.keyed, command, Reply, codes=codes)
 
 
 def reply(status: int, payload: object) -> Reply:

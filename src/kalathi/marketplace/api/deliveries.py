@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from kalathi.contract.codec import encode
 from kalathi.contract.orders import ListMeta
 from kalathi.marketplace.api.calls import Call, write
+from kalathi.marketplace.kernel.actors import OPERATOR
 from kalathi.marketplace.kernel.clock import real_millis, to_millis
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
@@ -111,5 +112,5 @@ async def resend_failures(context: Context, call: Call) -> Reply:
                     begun |= {subject} if opens_subject(facts.view, shop_id, subject, sequence) else set()
             return changes, None
 
-        await context.commands.run(command)
+        await context.commands.acting_as(OPERATOR).run(command)
     return Reply(200, encode(Resent(resent=len(names))))

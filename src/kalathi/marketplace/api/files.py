@@ -2,6 +2,7 @@
 
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.couriers import store
+from kalathi.marketplace.kernel.actors import API
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.orders import commands
@@ -31,7 +32,7 @@ async def download_voucher(context: Context, call: Call) -> Reply:
         recorded = found and commands.note_voucher_download(found, link, facts)
         return recorded.changes if recorded else ChangeSet(), voucher.pdf
 
-    return Reply(200, await context.commands.run(command), PDF_HEADERS)
+    return Reply(200, await context.commands.acting_as(API).run(command), PDF_HEADERS)
 
 
 async def download_upload(context: Context, call: Call) -> Reply:

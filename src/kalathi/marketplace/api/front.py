@@ -18,6 +18,7 @@ from kalathi.marketplace.api.calls import ShopCall
 from kalathi.marketplace.api.merchants import Handler, OrderCall, show_order
 from kalathi.marketplace.api.rendered_orders import RenderedOrders
 from kalathi.marketplace.api.shop_routes import ShopRoutes
+from kalathi.marketplace.kernel.actors import API, Actor, ActorKind
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, refuse
 from kalathi.marketplace.kernel.idempotency import KeyedRequest, make_keyed_request
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
@@ -79,6 +80,7 @@ class MerchantsFront:
         """`calls` has the calls on one order, by method and action, such as ("POST", "accept"). GET of the order itself
         is ("GET", ""). `others` has the calls that are not on one order. `name_call` names a call in fault rules."""
         self._context = context
+        self._commands = context.commands.acting_as(API)
         self._name_call = name_call
         vendor = context.terms.settings.vendor
         self._calls = calls
@@ -91,6 +93,7 @@ class MerchantsFront:
         self._rendered = RenderedOrders(context.database)
         self._log = context.request_log
         self._limit = RateLimit(context.terms.settings.rate_limit_per_minute)
+        self._takes_extra = context.terms.settings.extra_api_tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, with injected faults if rules apply, and log the call before its answer is sent."""
@@ -106,7 +109,7 @@ class MerchantsFront:
 
     async def _answer_with_faults(self, scope: Scope, receive: Receive, send: Send, started: int) -> None:
         token_hash = _token_hash(_scan_headers(scope).authorization)
-        find = _find_products_shop if scope["path"].startswith(PRODUCTS_PATH) else shops.shop_id_of_token
+        find = _find_products_shop if scope["path"].startswith(PRODUCTS_PATH) else self._find_shop_id
         shop_id = await self._context.database.read_point(lambda view: find(view, token_hash))
         if shop_id:
             # A fault that replaces the answer keeps the call from being read any further.
@@ -148,10 +151,13 @@ class MerchantsFront:
             if read_already:
                 present = read_already.pop()
             else:
-                present = self._make_call(scope, store.for_token(facts.view, token_hash, code), code, call.part)
+                present = self._make_call(scope, self._find_caller(facts.view, token_hash, code), code, call.part)
             return call.handler(present._replace(body=body), facts), SUCCESS
 
-        return await self._context.commands.run_once(request, command, Reply, codes=1 if call.draws_codes else 0)
+        commands = self._commands
+        if caller.token_name:
+            commands = commands.acting_as(Actor(ActorKind.API, caller.token_name))
+        return await commands.run_once(request, command, Reply, codes=1 if call.draws_codes else 0)
 
     async def _show(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> Reply:
         """Show an order, from the kept answers if its answer is there."""
@@ -161,12 +167,12 @@ class MerchantsFront:
             kept = self._rendered.find_unchanged(token_hash, code, now_millis)
             kept = kept or await self._rendered.find(token_hash, code, now_millis)
         if kept is not None:
-            self._check_limits(scope, kept.shop_id, accept)
+            self._check_limits(scope, kept.shop_id, accept, token_hash)
             return Reply(200, kept.body)
         changes = self._rendered.changes
         caller = await self._admit(scope, token_hash, code, accept)
         reply = show_order(self._context, self._make_call(scope, caller, code, ""))
-        if not query:
+        if not query and caller.token_name == "":
             self._rendered.keep(token_hash, code, caller, now_millis, changes, reply.body)
         return reply
 
@@ -183,15 +189,18 @@ class MerchantsFront:
         route, named = self._others.find(scope["method"], scope["path"])
         name_route(scope, f"{route.method} {route.path}")
         if route.is_products:
-            shop = await self._admit_products(scope, token_hash, headers.accept)
+            shop, token_name = await self._admit_products(scope, token_hash, headers.accept), ""
         else:
-            shop = (await self._admit(scope, token_hash, "", headers.accept)).shop
+            caller = await self._admit(scope, token_hash, "", headers.accept)
+            shop, token_name = caller.shop, caller.token_name
         query = read_query(scope["query_string"])
         body, content = await _body(route.body, scope, receive, headers)
         keyed = None
         if headers.idempotency_key is not None and scope["method"] == "POST":
             keyed = _make_keyed_request(shop.id, headers.idempotency_key, scope, content)
-        return await route.handler(self._context, ShopCall(shop=shop, path=named, query=query, body=body, keyed=keyed))
+        actor = Actor(ActorKind.API, token_name)
+        call = ShopCall(shop=shop, actor=actor, path=named, query=query, body=body, keyed=keyed)
+        return await route.handler(self._context, call)
 
     def _call(self, scope: Scope) -> tuple[MerchantCall, str]:
         """Return the call, and the order's code. Raises NOT_FOUND, METHOD_NOT_ALLOWED."""
@@ -210,11 +219,11 @@ class MerchantsFront:
 
     async def _admit(self, scope: Scope, token_hash: bytes, code: str, accept: bytes | None) -> store.Caller:
         """Return the caller, after the checks in their order: token, then the limit, then Accept."""
-        caller = await self._context.database.read_point(lambda view: store.for_token(view, token_hash, code))
+        caller = await self._context.database.read_point(lambda view: self._find_caller(view, token_hash, code))
         if caller is None:
             refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token is missing or not valid.")
             raise self._context.callers.refuse_token(scope, refusal)
-        self._check_limits(scope, caller.shop.id, accept)
+        self._check_limits(scope, caller.shop.id, accept, token_hash)
         return caller
 
     async def _admit_products(self, scope: Scope, token_hash: bytes, accept: bytes | None) -> Shop:
@@ -223,12 +232,20 @@ class MerchantsFront:
         if shop is None:
             refusal = DomainError(ErrorCode.UNAUTHORIZED, "The token of the Products API is missing or not valid.")
             raise self._context.callers.refuse_token(scope, refusal)
-        self._check_limits(scope, shop.id, accept)
+        self._check_limits(scope, shop.id, accept, token_hash)
         return shop
 
-    def _check_limits(self, scope: Scope, shop_id: str, accept: bytes | None) -> None:
-        """Count the shop's call, and check Accept. Raises RATE_LIMITED, NOT_ACCEPTABLE."""
+    def _find_caller(self, view: View, token_hash: bytes, code: str) -> store.Caller | None:
+        return store.for_token(view, token_hash, code, takes_extra=self._takes_extra)
+
+    def _find_shop_id(self, view: View, token_hash: bytes) -> str:
+        caller = self._find_caller(view, token_hash, "")
+        return "" if caller is None else caller.shop.id
+
+    def _check_limits(self, scope: Scope, shop_id: str, accept: bytes | None, token_hash: bytes) -> None:
+        """Count the shop's call, note the use of its token, and check Accept. Raises RATE_LIMITED, NOT_ACCEPTABLE."""
         scope[SHOP_ID] = shop_id
+        self._context.token_uses.note(token_hash)
         if self._limit.is_on:
             self._limit.count(shop_id)
         if accept != self._accept_bytes and not self._accepts(accept):

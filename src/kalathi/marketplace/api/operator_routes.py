@@ -7,7 +7,7 @@ from msgspec import Meta
 from kalathi.contract.orders import OrderBody, Success
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReturnBody
-from kalathi.marketplace.api import deliveries, operator, requests, returns, sandbox, warehouse
+from kalathi.marketplace.api import deliveries, operator, people, requests, returns, sandbox, warehouse
 from kalathi.marketplace.api.merchant_routes import ACTION_ERRORS, REVIEW_ERRORS
 from kalathi.marketplace.api.route import (
     ORDER_STATE,
@@ -23,6 +23,7 @@ from kalathi.marketplace.kernel.errors import ErrorCode
 from kalathi.marketplace.orders.model import NewCart
 from kalathi.marketplace.orders.operations import OPERATIONS, SHOP_ACTIONS
 from kalathi.marketplace.orders.queries import OrderDetail
+from kalathi.marketplace.people.model import NewInvitation
 from kalathi.marketplace.returns.model import NewReturn
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.returns.queries import ReturnDetail
@@ -100,6 +101,26 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.CONFLICT,
     ),
     operator_route("GET", f"{_SHOP}/listings", operator.list_listings, None, operator.ListingList, _E.NOT_FOUND),
+    operator_route("GET", "/marketplace/people", people.list_people, None, people.PeopleList, query=(_OF_SHOP,)),
+    operator_route(
+        "POST",
+        "/marketplace/invitations",
+        people.invite,
+        NewInvitation,
+        people.ShownInvitation,
+        _E.NOT_FOUND,
+        _E.CONFLICT,
+        status=201,
+    ),
+    operator_route(
+        "GET",
+        "/marketplace/history",
+        people.list_history,
+        None,
+        people.HistoryList,
+        _E.INVALID_PARAMETER,
+        query=(_OF_SHOP, *PAGES),
+    ),
     operator_route(
         "POST",
         "/marketplace/carts",

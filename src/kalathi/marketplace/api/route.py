@@ -14,6 +14,8 @@ from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.web.waiting import LONGEST_WAIT_SECONDS
 
+_WITH_HISTORY: Final = ("/marketplace/shops", "/marketplace/invitations", "/marketplace/customers")
+
 
 class Access(Enum):
     """The kinds of callers."""
@@ -54,6 +56,17 @@ class Route(NamedTuple):
     takes_idempotency_key: bool = False
     sandbox_only: bool = False
     draws_codes: bool = False
+
+    @property
+    def has_history(self) -> bool:
+        """Whether calls are noted in the history: changes of shops and people by the operator. Orders and returns have
+        timelines."""
+        return (
+            self.access is Access.OPERATOR
+            and not self.sandbox_only
+            and self.method != "GET"
+            and self.path.startswith(_WITH_HISTORY)
+        )
 
 
 # The accesses of shops. Their calls go through the front (api/front.py).

@@ -11,6 +11,7 @@ from kalathi.contract.codec import encode
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.merchant_routes import API_CALLS
 from kalathi.marketplace.api.operator import ShopBody
+from kalathi.marketplace.kernel.actors import SCENARIO
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.listening.messages import EVENT_TYPES
 from kalathi.marketplace.sandbox import resetting
@@ -152,7 +153,12 @@ async def play_scenario(context: Context, call: Call) -> Reply:
     wanted: PlayScenario = call.body
     scenario = overridden(find_scenario(call.path["name"]), wanted.values)
     player = ScenarioPlayer(
-        context.database, context.commands, context.clock, context.terms, context.mover, context.faults
+        context.database,
+        context.commands.acting_as(SCENARIO),
+        context.clock,
+        context.terms,
+        context.mover,
+        context.faults,
     )
     section = Section(wanted.first_step, wanted.end_step, wanted.orders, wanted.returns)
     return Reply(201, encode(await player.play(scenario, wanted.shop_id, section)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -93,6 +93,9 @@ class Metrics:
         self._registry.register(self._attempts)
         self._requests = _Requests()
         self._registry.register(self._requests)
+        self._refused_sign_ins = Counter(
+            "kalathi_refused_sign_ins", "Refused attempts to sign in to the pages.", registry=self._registry
+        )
         build = Info("kalathi_build", "The version of the software and of Python.", registry=self._registry)
         build.info({"version": __version__, "python": platform.python_version()})
         self.read_ahead_seconds = Histogram(
@@ -123,6 +126,10 @@ class Metrics:
     def note_request(self, route: str, status: int, seconds: float) -> None:
         """Count an HTTP request, and record the time until its answer began. Status 0: no answer was sent."""
         self._requests.note(route, status, seconds)
+
+    def note_refused_sign_in(self) -> None:
+        """Count a refused attempt to sign in to the pages."""
+        self._refused_sign_ins.inc()
 
     def note_group(self, size: int, seconds: float) -> None:
         """Record the size of a written group, and the duration of its write."""

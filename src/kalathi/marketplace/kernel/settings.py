@@ -97,6 +97,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     largest_parcel_count: Annotated[int, Meta(ge=1, le=99, description="Most parcels that an order may have.")] = 3
     pickup_days: Annotated[int, Meta(ge=1, le=30, description="Working days on which pickups are offered.")] = 3
     pickup_hours: Annotated[str, Meta(description="Pickup windows of a working day.")] = "09-12,12-15,15-18"
+    extra_api_tokens: Annotated[
+        bool, Meta(description="Shops may have several API tokens with names; otherwise one, as at Skroutz.")
+    ] = False
+    history_days: Annotated[
+        int, Meta(ge=1, le=3650, description="Days for which the history of people's actions is kept.")
+    ] = 400
     rate_limit_per_minute: Annotated[
         int, Meta(ge=0, le=1_000_000, description="Calls a minute that one shop may make; 0: as many as it likes.")
     ] = 0

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from kalathi.marketplace.kernel.actors import CLOCK, Actor
 from kalathi.marketplace.kernel.keys import DrawnKeys
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.terms import Terms
@@ -10,12 +11,13 @@ from kalathi.marketplace.orders.terms import Terms
 
 class Facts(NamedTuple):
     """The context of a command besides its order or return and its request: a database snapshot, new codes and ids, the
-    marketplace's terms, and the business time."""
+    marketplace's terms, the business time, and the cause of the command."""
 
     view: View
     keys: DrawnKeys
     terms: Terms
     now: datetime
+    actor: Actor = CLOCK
 
     @property
     def voucher_at(self) -> datetime:

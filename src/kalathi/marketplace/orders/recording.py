@@ -36,7 +36,7 @@ def record_placed(step: Step, shop: Shop, facts: Facts) -> Recorded:
     order = step.order
     document = encode(order)
     now_millis = to_millis(facts.now)
-    changes = store.insert_order(step, document, now_millis)
+    changes = store.insert_order(step, document, now_millis, facts.actor)
     changes.add(insert_words(order))
     _announce(changes, step, document, shop, 1, facts)
     if order.state is not OrderState.OPEN:
@@ -52,7 +52,7 @@ def record_placed(step: Step, shop: Shop, facts: Facts) -> Recorded:
 def record_moved(found: FoundOrder, step: Step, facts: Facts) -> Recorded:
     """Record a transition: the order at its next version, and its webhook."""
     document = encode(step.order)
-    changes = store.update_order(found, step, document, to_millis(facts.now))
+    changes = store.update_order(found, step, document, to_millis(facts.now), facts.actor)
     changes.extend([replace_shipping_words(found.order, step.order)])
     _announce(changes, step, document, found.shop, found.version + 1, facts)
     return Recorded(changes, document)

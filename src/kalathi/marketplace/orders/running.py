@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from kalathi.marketplace.kernel.actors import CLOCK, Actor
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys, KeyedRequest, answer_of, remember
 from kalathi.marketplace.kernel.keys import DrawnKeys, KeyReserve
@@ -39,13 +40,25 @@ class CommandRunner:
     (docs/decisions/0003), releases unused codes, and stores answers under their Idempotency-Keys."""
 
     def __init__(
-        self, database: Database, clock: BusinessClock, keys: KeyReserve, terms: Terms, idempotency: IdempotencyKeys
+        self,
+        database: Database,
+        clock: BusinessClock,
+        keys: KeyReserve,
+        terms: Terms,
+        idempotency: IdempotencyKeys,
+        actor: Actor = CLOCK,
     ) -> None:
+        """`actor` is the cause of all commands of this runner."""
         self._database = database
         self._clock = clock
         self._keys = keys
         self._terms = terms
         self._idempotency = idempotency
+        self._actor = actor
+
+    def acting_as(self, actor: Actor) -> "CommandRunner":
+        """Return a runner for the commands of another actor. Both share everything else."""
+        return CommandRunner(self._database, self._clock, self._keys, self._terms, self._idempotency, actor)
 
     async def run(self, command: Command[T], *, codes: int = 0) -> T:
         """Return the command's result once its change set is on disk. `codes` is the most codes that one attempt uses.
@@ -84,8 +97,8 @@ class CommandRunner:
             return await self.run(answer_once, codes=codes)
 
     async def _run(self, command: Command[T], keys: DrawnKeys, *, is_prepared: bool = False) -> T:
-        clock, terms = self._clock, self._terms
+        clock, terms, actor = self._clock, self._terms, self._actor
         # An attempt that runs twice would use codes twice.
         return await self._database.run(
-            lambda view: command(Facts(view, keys, terms, clock.now())), is_prepared=is_prepared
+            lambda view: command(Facts(view, keys, terms, clock.now(), actor)), is_prepared=is_prepared
         )

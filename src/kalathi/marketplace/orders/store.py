@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from kalathi.contract.codec import decode, encode
 from kalathi.contract.words import OrderState
+from kalathi.marketplace.kernel.actors import Actor
 from kalathi.marketplace.kernel.clock import athens, from_millis, to_millis
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Delete, Insert, Update, Value
 from kalathi.marketplace.kernel.storage.database import Row, View
@@ -30,6 +31,8 @@ class Caller(NamedTuple):
     shop: Shop
     found: FoundOrder | None
     shop_version: int = 0
+    # The name of an additional token; empty for the shop's own.
+    token_name: str = ""
 
 
 class Versions(NamedTuple):
@@ -41,17 +44,23 @@ class Versions(NamedTuple):
 
 
 class TimelineEntry(Struct, frozen=True, kw_only=True):
-    """One transition of an order: its business time, its action as `event`, and the new state."""
+    """One transition of an order: its business time, its action as `event`, the new state, and its cause as a kind and
+    perhaps a name, such as `shop:Maria`; empty for a transition of an earlier version."""
 
     at: datetime
     event: str
     version: int
     state: str
+    actor: str = ""
 
 
 # Token, shop and order in one statement: the hot path of the merchants' API reads the database once.
 _CALLER = """
 SELECT s.document, o.document, o.version, s.version FROM api_tokens t JOIN shops s ON s.shop_id = t.shop_id
+LEFT JOIN orders o ON o.shop_id = t.shop_id AND o.code = :code WHERE t.token_hash = :token_hash"""
+# For a token that is not in api_tokens, if shops may have additional ones.
+_EXTRA_CALLER = """
+SELECT s.document, o.document, o.version, s.version, t.name FROM extra_tokens t JOIN shops s ON s.shop_id = t.shop_id
 LEFT JOIN orders o ON o.shop_id = t.shop_id AND o.code = :code WHERE t.token_hash = :token_hash"""
 _VERSIONS = """
 SELECT t.shop_id, s.version, o.version FROM api_tokens t JOIN shops s ON s.shop_id = t.shop_id
@@ -62,12 +71,17 @@ SELECT s.document, o.document, o.version FROM directory d JOIN shops s ON s.shop
 JOIN orders o ON o.shop_id = d.shop_id AND o.code = d.code WHERE d.code = :code"""
 
 
-def for_token(view: View, token_hash: bytes, code: str) -> Caller | None:
-    """Return the shop of this token, with its order of this code if there is one. None for an unknown token."""
+def for_token(view: View, token_hash: bytes, code: str, *, takes_extra: bool = False) -> Caller | None:
+    """Return the shop of this token, with its order of this code if there is one. None for an unknown token. With
+    `takes_extra`, the token may be an additional one."""
     row = view.one(_CALLER, {"token_hash": token_hash, "code": code})
+    name = ""
+    if row is None and takes_extra:
+        row = view.one(_EXTRA_CALLER, {"token_hash": token_hash, "code": code})
+        name = row[4] if row else ""
     if row is None:
         return None
-    return Caller(shop_of(row[0]), None if row[1] is None else _read_order(row), row[3])
+    return Caller(shop_of(row[0]), None if row[1] is None else _read_order(row), row[3], name)
 
 
 def versions_for_token(view: View, token_hash: bytes, code: str) -> Versions | None:
@@ -91,12 +105,13 @@ def cart(view: View, cart_id: str) -> Cart | None:
 def timeline(view: View, shop_id: str, code: str) -> list[TimelineEntry]:
     """The timeline of an order, oldest first."""
     rows = view.all(
-        "SELECT at, event, version, state FROM timeline WHERE shop_id = :shop_id AND code = :code ORDER BY version",
+        "SELECT at, event, version, state, actor FROM timeline"
+        " WHERE shop_id = :shop_id AND code = :code ORDER BY version",
         {"shop_id": shop_id, "code": code},
     )
     return [
-        TimelineEntry(at=athens(from_millis(at)), event=event, version=version, state=state)
-        for at, event, version, state in rows
+        TimelineEntry(at=athens(from_millis(at)), event=event, version=version, state=state, actor=actor)
+        for at, event, version, state, actor in rows
     ]
 
 
@@ -254,7 +269,7 @@ def insert_cart(new: Cart) -> Insert:
     return Insert("carts", {"cart_id": new.id, "document": encode(new)})
 
 
-def insert_order(step: Step, document: bytes, at_millis: int) -> ChangeSet:
+def insert_order(step: Step, document: bytes, at_millis: int, actor: Actor) -> ChangeSet:
     """Return the rows of a new order, without its event."""
     order = step.order
     row: dict[str, Value] = {
@@ -269,18 +284,19 @@ def insert_order(step: Step, document: bytes, at_millis: int) -> ChangeSet:
     return ChangeSet(
         Insert("orders", row),
         Insert("directory", {"code": order.code, "shop_id": order.shop_id}),
-        _timeline_row(step, 1, at_millis),
+        _timeline_row(step, 1, at_millis, actor),
     )
 
 
-def update_order(found: FoundOrder, step: Step, document: bytes, at_millis: int) -> ChangeSet:
+def update_order(found: FoundOrder, step: Step, document: bytes, at_millis: int, actor: Actor) -> ChangeSet:
     """Return the rows of a transition. They apply only if the order is still at the version that was read."""
     order = step.order
     version = found.version + 1
     values: dict[str, Value] = {"state": order.state, "version": version, "updated_at": at_millis, "document": document}
     key: dict[str, Value] = {"shop_id": order.shop_id, "code": order.code}
     return ChangeSet(
-        Update("orders", key, {**values}, when={"version": found.version}), _timeline_row(step, version, at_millis)
+        Update("orders", key, {**values}, when={"version": found.version}),
+        _timeline_row(step, version, at_millis, actor),
     )
 
 
@@ -309,7 +325,7 @@ def upload_links(view: View, shop_id: str, code: str) -> dict[str, tuple[str, st
     return {kind: (link, mime_type) for kind, link, mime_type in rows}
 
 
-def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
+def _timeline_row(step: Step, version: int, at_millis: int, actor: Actor) -> Insert:
     row: dict[str, Value] = {
         "shop_id": step.order.shop_id,
         "code": step.order.code,
@@ -317,6 +333,7 @@ def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
         "at": at_millis,
         "event": step.action,
         "state": step.order.state,
+        "actor": str(actor),
     }
     return Insert("timeline", row)
 

@@ -21,8 +21,10 @@ from kalathi.contract.words import BASE_PATH
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode, Refusal, refuse
 from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.panel import wording
+from kalathi.marketplace.panel.asset_routes import ASSET_ROUTES
 from kalathi.marketplace.panel.entrance import OPERATOR_HOME, SHOP_HOME, sign_in_page, sign_out
 from kalathi.marketplace.panel.forms import MOST_FIELDS, MOST_FORM_BYTES, Form, list_typed_texts, read_file_form
+from kalathi.marketplace.panel.history import note_action
 from kalathi.marketplace.panel.languages import Language, Words, choose_language, words_of
 from kalathi.marketplace.panel.live import ChangeSignals, EndedStream
 from kalathi.marketplace.panel.page_table import PAGES
@@ -35,12 +37,21 @@ from kalathi.marketplace.panel.refusals import (
     NoCookies,
     NoSuchPage,
     NotSignedIn,
+    RoleTooLow,
     SessionChanged,
     SignedInAsAnother,
     UnreadableForm,
 )
-from kalathi.marketplace.panel.rendering import assets, assets_version, render
-from kalathi.marketplace.panel.sign_in.sessions import Sessions, Visitor, is_of_another_site, is_of_our_own, is_prefetch
+from kalathi.marketplace.panel.rendering import render
+from kalathi.marketplace.panel.sign_in.browsers import describe_browser
+from kalathi.marketplace.panel.sign_in.sessions import (
+    Browser,
+    Sessions,
+    Visitor,
+    is_of_another_site,
+    is_of_our_own,
+    is_prefetch,
+)
 from kalathi.marketplace.panel.visits import PanelContext, Visit
 from kalathi.marketplace.web.bodies import read_body
 from kalathi.marketplace.web.context import Context
@@ -63,7 +74,6 @@ HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
-_FOR_EVER: Final = "public, max-age=31536000, immutable"
 # These refusals are not about a form's content, so the form's page cannot show them.
 _PAGES_OF_THEIR_OWN: Final = frozenset(
     {
@@ -81,9 +91,9 @@ _SHOWN_AT: Final = {page.handler: page.path for page in PAGES if page.method == 
 _BACK: Final = {page.path: _SHOWN_AT[page.back] for page in PAGES if page.back in _SHOWN_AT}
 
 
-def with_pages(api: ASGIApp, context: Context, signals: ChangeSignals, real: Callable[[], int]) -> ASGIApp:
+def with_pages(api: ASGIApp, context: Context, signals: ChangeSignals) -> ASGIApp:
     """Return an application that serves the API, and the pages under their own first path segments."""
-    pages = _Edge(PanelContext(context=context, sessions=Sessions(context, real), signals=signals)).router()
+    pages = _Edge(PanelContext(context=context, sessions=Sessions(context), signals=signals)).router()
     roots = {"", "assets", "favicon.ico", *(page.path.split("/")[1] for page in PAGES)}
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,8 +141,7 @@ class _Edge:
         routes = [Route(page.path, self._endpoint(page), methods=[page.method]) for page in PAGES]
         # Users reload or bookmark the URL of a form's answer.
         routes += [Route(path, _lead_back, methods=["GET"]) for path in _BACK if path not in _SHOWN_AT.values()]
-        routes.append(Route("/assets/{version}/{name}", _show_asset, methods=["GET"]))
-        routes.append(Route("/favicon.ico", _show_icon, methods=["GET"]))
+        routes += ASSET_ROUTES
         for route in routes:
             # A HEAD request must neither count as a download nor hold a stream open.
             route.methods = (route.methods or set()) - {"HEAD"}
@@ -161,7 +170,10 @@ class _Edge:
                 visit = Visit(
                     panel=self._panel,
                     visitor=visitor,
-                    client=self._panel.context.callers.find_address(request.scope),
+                    browser=Browser(
+                        self._panel.context.callers.find_address(request.scope),
+                        describe_browser(request.headers.get("user-agent", "")),
+                    ),
                     path=request.url.path,
                     parts=request.path_params,
                     query=request.query_params,
@@ -177,6 +189,8 @@ class _Edge:
         return endpoint
 
     async def _answer(self, page: Page, visit: Visit, request: Request) -> Answer:
+        if not visit.visitor.role.covers(page.role):
+            return _error_page(visit.words, HTTPStatus.FORBIDDEN, (RoleTooLow(),))
         try:
             if page.method == "POST":
                 visit = msgspec.structs.replace(visit, form=await _read_form(page, request))
@@ -185,11 +199,14 @@ class _Edge:
                     request.scope["kalathi.form"] = visit.form
                 if not is_theirs:
                     return await _not_theirs(page, visit, request)
-            return await page.handler(visit)
+            answer = await page.handler(visit)
         except DomainError as error:
             if page.back is None or (error.code in _PAGES_OF_THEIR_OWN and page.who is not Who.PUBLIC):
                 raise
             return await _show_again(page.back, visit, error.reasons, ERRORS[error.code].status)
+        if page.method == "POST":
+            await note_action(page, visit)
+        return answer
 
     def _response(self, request: Request, visitor: Visitor | None, words: Words, answer: Answer) -> Response:
         if isinstance(answer, See):
@@ -336,7 +353,7 @@ async def _ask_to_sign_in(page: Page, visit: Visit, request: Request) -> Answer:
     if page.file is None:
         request.scope["kalathi.form"] = await _read_form(page, request)
     reason = NotSignedIn() if visit.visitor.is_anonymous else SignedInAsAnother()
-    return sign_in_page(msgspec.structs.replace(visit, problems=(reason,)), then)._replace(status=401)
+    return (await sign_in_page(msgspec.structs.replace(visit, problems=(reason,)), then))._replace(status=401)
 
 
 async def _read_form(page: Page, request: Request) -> Form:
@@ -371,19 +388,3 @@ def _language(request: Request) -> Language:
         if chosen in set(Language):
             return Language(chosen)
     return choose_language(request.headers.get("accept-language", ""))
-
-
-async def _show_asset(request: Request) -> Response:
-    """Serve an asset. Browsers may cache it only under the URL of the current version."""
-    found = assets().get(request.path_params["name"])
-    if found is None:
-        raise HTTPException(404)
-    is_current = request.path_params["version"] == assets_version()
-    headers = {"cache-control": _FOR_EVER if is_current else "no-store", "x-content-type-options": "nosniff"}
-    return Response(found.content, 200, headers, found.media_type)
-
-
-async def _show_icon(_request: Request) -> Response:
-    """Serve the icon for documents without a page around them, such as a voucher in its own tab."""
-    icon = assets()["basket.svg"]
-    return Response(icon.content, 200, {"cache-control": "public, max-age=86400"}, icon.media_type)

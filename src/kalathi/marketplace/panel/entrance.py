@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""Signing in and out, and joining by an invitation."""
 
 import msgspec
 
@@ -6,6 +6,7 @@ from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.sign_in.links import LinkRefused
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.people.store import has_people
 from kalathi.marketplace.web.reply import ERRORS
 
 SHOP_HOME = "/shop/orders"
@@ -14,13 +15,19 @@ OPERATOR_HOME = "/"
 
 async def show_sign_in(visit: Visit) -> Answer:
     """Show the sign-in form."""
-    return sign_in_page(visit, visit.query.get("then", ""))
+    return await sign_in_page(visit, visit.query.get("then", ""))
 
 
 async def sign_in(visit: Visit) -> Answer:
     """Begin a session, and redirect to the wanted page. Raises UNAUTHORIZED, RATE_LIMITED."""
-    cookie, is_operator = await visit.panel.sessions.sign_in(visit.form.text("token"), visit.client, visit.visitor)
-    then = _then(visit.form.text("then"))
+    sessions, form = visit.panel.sessions, visit.form
+    if form.text("name"):
+        cookie, is_operator = await sessions.sign_in_person(
+            form.text("name"), form.values.get("password", ""), visit.browser, visit.visitor
+        )
+    else:
+        cookie, is_operator = await sessions.sign_in(form.text("token"), visit.browser, visit.visitor)
+    then = _then(form.text("then"))
     # Do not redirect a shop to one of the operator's pages, or the operator to a shop's page.
     is_shops = then.startswith("/shop")
     home = OPERATOR_HOME if is_operator else SHOP_HOME
@@ -29,7 +36,7 @@ async def sign_in(visit: Visit) -> Answer:
 
 async def sign_in_again(visit: Visit) -> Answer:
     """Show the form with the reason of the refusal."""
-    return sign_in_page(visit, visit.form.text("then"))
+    return await sign_in_page(visit, visit.form.text("then"))
 
 
 async def open_link(visit: Visit) -> Answer:
@@ -40,10 +47,10 @@ async def open_link(visit: Visit) -> Answer:
     if visit.visitor.has_session and visit.visitor.is_operator:
         return See(OPERATOR_HOME)
     try:
-        cookie = await visit.panel.sessions.sign_in_by_link(visit.parts["link"], visit.client, visit.visitor)
+        cookie = await visit.panel.sessions.sign_in_by_link(visit.parts["link"], visit.browser, visit.visitor)
     except DomainError as error:
         refused = msgspec.structs.replace(visit, problems=error.reasons)
-        return sign_in_page(refused, "")._replace(status=ERRORS[error.code].status)
+        return (await sign_in_page(refused, ""))._replace(status=ERRORS[error.code].status)
     return See(OPERATOR_HOME, session=cookie)
 
 
@@ -53,11 +60,18 @@ async def sign_out(visit: Visit) -> Answer:
     return See("/sign-in", done="signed_out", session="")
 
 
-def sign_in_page(visit: Visit, then: str) -> Shown:
+async def sign_in_page(visit: Visit, then: str) -> Shown:
     """Return the sign-in page, with the reason of a refusal. After signing in, the user is redirected to `then`."""
     # Other windows of the same browser learn from this that the session has ended.
     whose = "anonymous" if visit.visitor.is_anonymous else visit.visitor.whose
-    return Shown("sign_in.html", {"problems": visit.problems, "then": _then(then), "whose": whose})
+    content = {
+        "problems": visit.problems,
+        "given": visit.form.given,
+        "then": _then(then),
+        "whose": whose,
+        "has_people": await visit.context.database.read(has_people),
+    }
+    return Shown("sign_in.html", content)
 
 
 def _then(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from kalathi.marketplace.panel import entrance
+from kalathi.marketplace.panel import entrance, history, people
 from kalathi.marketplace.panel.operator import carts, checkups, console, deliveries, overview, requests, shops
 from kalathi.marketplace.panel.operator import orders as all_orders
 from kalathi.marketplace.panel.operator import returns as all_returns
@@ -22,11 +22,31 @@ from kalathi.marketplace.panel.shop import (
 )
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, LISTINGS_FILE
 
+
+def _list_people_pages(who: Who, root: str) -> tuple[Page, ...]:
+    """Return the pages of people and of their history, for a shop or for the operator."""
+    of_people, of_person = f"{root}/people", f"{root}/people/{{person_id}}"
+    return (
+        get_page(who, of_people, people.show_people),
+        post_page(who, of_people, people.invite, people.show_people),
+        post_page(who, f"{of_people}/password", people.change_password, people.show_people),
+        post_page(who, f"{of_people}/sessions/{{session}}", people.end_session, people.show_people),
+        post_page(who, f"{of_people}/invitations/{{invitation}}", people.remove_invitation, people.show_people),
+        post_page(who, f"{of_person}/role", people.change_role, people.show_people),
+        post_page(who, f"{of_person}/remove", people.remove_person, people.show_people),
+        post_page(who, f"{of_person}/new-password", people.offer_new_password, people.show_people),
+        get_page(who, f"{root}/history", history.show_history),
+    )
+
+
 PAGES: Final[tuple[Page, ...]] = (
     get_page(Who.PUBLIC, "/sign-in", entrance.show_sign_in),
     post_page(Who.PUBLIC, "/sign-in", entrance.sign_in, entrance.sign_in_again),
     get_page(Who.PUBLIC, "/sign-in/{link}", entrance.open_link),
     post_page(Who.PUBLIC, "/sign-out", entrance.sign_out),
+    get_page(Who.PUBLIC, "/invitation/{token}", people.show_invitation),
+    post_page(Who.PUBLIC, "/invitation/{token}", people.join, people.join_again),
+    *_list_people_pages(Who.SHOP, "/shop"),
     get_page(Who.SHOP, "/shop/orders", orders.list_orders),
     post_page(Who.SHOP, "/shop/views", orders.save_view, orders.list_orders),
     post_page(Who.SHOP, "/shop/views/remove", orders.remove_view, orders.list_orders),
@@ -74,6 +94,8 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(Who.SHOP, "/shop/settings", settings.change_settings, settings.show_settings),
     post_page(Who.SHOP, "/shop/settings/try", settings.try_webhook, settings.show_settings),
     post_page(Who.SHOP, "/shop/settings/api_token", settings.renew_token, settings.show_settings),
+    post_page(Who.SHOP, "/shop/settings/extra_tokens", settings.add_extra_token, settings.show_settings),
+    post_page(Who.SHOP, "/shop/settings/extra_tokens/remove", settings.remove_extra_token, settings.show_settings),
     post_page(Who.SHOP, "/shop/settings/products_token", settings.renew_products_token, settings.show_settings),
     post_page(Who.SHOP, "/shop/settings/signing_secret", settings.renew_signing_secret, settings.show_settings),
     post_page(Who.SHOP, "/shop/settings/signing_secret/end", settings.end_signing, settings.show_settings),
@@ -82,6 +104,7 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(
         Who.SHOP, "/shop/settings/locations/{location_id}/remove", settings.remove_location, settings.show_settings
     ),
+    *_list_people_pages(Who.OPERATOR, "/operator"),
     get_page(Who.OPERATOR, "/", overview.show_overview),
     get_page(Who.OPERATOR, "/operator/live/{place}", overview.follow),
     get_page(Who.OPERATOR, "/operator/shops", shops.list_shops),
@@ -96,6 +119,7 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/signing_secret/end", shops.end_signing, shops.show_shop),
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/locations", shops.add_location, shops.show_shop),
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/listings", shops.put_listing, shops.show_shop),
+    post_page(Who.OPERATOR, "/operator/shops/{shop_id}/owner", shops.invite_owner, shops.show_shop),
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/open", shops.open_shop, shops.show_shop),
     get_page(Who.OPERATOR, "/operator/orders", all_orders.list_orders),
     get_page(Who.OPERATOR, "/operator/orders/{code}", all_orders.show_order),

@@ -5,7 +5,9 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from kalathi.marketplace.panel.live import EndedStream, Stream
+from kalathi.marketplace.panel.roles import role_of_form
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.people.model import Role
 from kalathi.marketplace.web.reply import Reply
 from kalathi.marketplace.web.uploads import FileField
 
@@ -50,6 +52,11 @@ class Page(NamedTuple):
     handler: Handler
     back: Handler | None = None
     file: FileField | None = None
+
+    @property
+    def role(self) -> Role:
+        """The lowest role of a person who may use it."""
+        return role_of_form(self.path) if self.method == "POST" else Role.READ_ONLY
 
 
 def get_page(who: Who, path: str, handler: Handler) -> Page:

@@ -26,6 +26,7 @@ from kalathi.marketplace.panel.refusals import (
     TooManyViews,
     UnknownOrder,
 )
+from kalathi.marketplace.people import refusals as people
 from kalathi.marketplace.products import refusals as products
 from kalathi.marketplace.returns import refusals as returns
 from kalathi.marketplace.sandbox import refusals as sandbox
@@ -56,6 +57,11 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     NoViewName: "Give the view a name of at most %(most)s characters.",
     TooManyViews: "There are %(most)s saved views already. Remove one first.",
     NoNote: "Write a note of at most %(most)s characters.",
+    people.NoName: "Enter a name of at most %(most)s characters.",
+    people.BadPassword: "Choose a password of %(least)s to %(most)s characters.",
+    people.TooManyPeople: "There are %(most)s people and invitations. Remove one first.",
+    shops.NoTokenName: "Give the token a name of at most %(most)s characters.",
+    shops.TooManyTokens: "There are %(most)s additional tokens already. Remove one first.",
     kernel.UnkeepableCharacter: _UNKEEPABLE,
     kernel.FieldUnkeepable: _UNKEEPABLE,
     kernel.ConcurrentChange: "This is being changed at the same moment. Try again.",

@@ -117,6 +117,26 @@ class EmptyFile(Refusal, frozen=True):
     SENTENCE = "The file is empty."
 
 
+class WrongPassword(Refusal, frozen=True):
+    """A name and a password that do not belong together. It does not say whether the name exists."""
+
+    CODE = ErrorCode.UNAUTHORIZED
+    SENTENCE = "This name or this password is not correct."
+
+
+class SignInByName(Refusal, frozen=True):
+    """A token's place has people, who sign in by themselves."""
+
+    CODE = ErrorCode.UNAUTHORIZED
+    SENTENCE = "Sign in with your name and password. The token is only for a place without people."
+
+
+class RoleTooLow(Refusal, frozen=True):
+    """A form or page that the person's role does not allow."""
+
+    SENTENCE = "Your role does not allow this. Ask an owner."
+
+
 class WrongToken(Refusal, frozen=True):
     """A token to sign in with that is not valid."""
 

@@ -14,12 +14,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from msgspec import UNSET
 
+from kalathi.marketplace.kernel.actors import read_actor
 from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.errors import Refusal
 from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.panel import wording
-from kalathi.marketplace.panel.languages import NAMES, Language, words_of
+from kalathi.marketplace.panel.form_names import name_form
+from kalathi.marketplace.panel.languages import NAMES, Language, Words, words_of
+from kalathi.marketplace.panel.permitted_forms import PermittedForms
 from kalathi.marketplace.panel.refusal_texts import render_reason
+from kalathi.marketplace.panel.roles import role_of_form
+from kalathi.marketplace.panel.sign_in.sessions import Visitor
 
 _TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css; charset=utf-8",
@@ -77,7 +82,7 @@ def _environment(language: Language) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
+        extensions=["jinja2.ext.i18n", PermittedForms],
         auto_reload=False,
     )
     environment.install_gettext_callables(  # type: ignore[attr-defined]  # The extension adds it.
@@ -97,6 +102,8 @@ def _environment(language: Language) -> Environment:
         "kind": lambda reason: type(reason).__name__ if isinstance(reason, Refusal) else "",
         "done_text": lambda word: words.text(wording.DONE[word]),
         "masked": lambda url: mask_url(url) if url else "",
+        "actor": lambda text: _name_actor(text, words),
+        "form_action": lambda action: words.text(name_form(action)),
         "given": lambda value, other="": other if value is UNSET or value is None else value,
         "counted": lambda word, kind, number: words.count(*2 * (wording.COUNTED[kind][word],), number),
         "words": lambda word, kind: words.text(wording.KINDS[kind].get(str(word), str(word))),
@@ -106,8 +113,23 @@ def _environment(language: Language) -> Environment:
         "modules": [name for name in assets() if name.endswith(".js")],
         "languages": [(other.value, NAMES[other]) for other in Language],
         "query_of": _query_of,
+        "may": _may,
     }
     return environment
+
+
+def _name_actor(text: str, words: Words) -> str:
+    """Return the actor of a stored text in the reader's language; empty for none."""
+    actor = read_actor(text)
+    if actor is None:
+        return ""
+    kind = words.text(wording.KINDS["actor"][actor.kind])
+    return f"{actor.name} ({kind})" if actor.name else kind
+
+
+def _may(visitor: Visitor | None, path: object) -> bool:
+    """Whether the visitor may send the form with this address."""
+    return visitor is None or visitor.role.covers(role_of_form(str(path).partition("?")[0]))
 
 
 def _time(moment: datetime | None, written: Callable[[datetime], str]) -> Markup:

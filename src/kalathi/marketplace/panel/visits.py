@@ -8,11 +8,13 @@ from msgspec import Struct
 from starlette.datastructures import QueryParams
 
 from kalathi.marketplace.kernel.errors import Refusal, refuse
+from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.panel.forms import Form
 from kalathi.marketplace.panel.languages import Words
 from kalathi.marketplace.panel.live import OPERATOR, ChangeSignals, Mark, Stream
 from kalathi.marketplace.panel.refusals import NotTheShop
-from kalathi.marketplace.panel.sign_in.sessions import Sessions, Visitor
+from kalathi.marketplace.panel.sign_in.sessions import Browser, Sessions, Visitor
+from kalathi.marketplace.people.model import OPERATORS
 from kalathi.marketplace.shops.model import Shop
 from kalathi.marketplace.web.context import Context
 
@@ -36,7 +38,7 @@ class Visit(Struct, frozen=True, kw_only=True):
 
     panel: PanelContext
     visitor: Visitor
-    client: str
+    browser: Browser
     path: str
     parts: Mapping[str, str]
     query: QueryParams
@@ -50,6 +52,16 @@ class Visit(Struct, frozen=True, kw_only=True):
     def context(self) -> Context:
         """The marketplace."""
         return self.panel.context
+
+    @property
+    def commands(self) -> CommandRunner:
+        """The runner of commands, on behalf of this visitor."""
+        return self.panel.context.commands.acting_as(self.visitor.actor)
+
+    @property
+    def place(self) -> str:
+        """The shop's id on a shop's pages, and OPERATORS on the operator's."""
+        return self.shop.id if self.path.startswith("/shop") else OPERATORS
 
     def follow(self, tables: tuple[str, ...], mark: Mark) -> Stream:
         """Return a stream of changes that this page has not seen yet. Raises RATE_LIMITED."""

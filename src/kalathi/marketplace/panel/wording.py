@@ -14,11 +14,13 @@ from kalathi.contract.words import (
     ReturnState,
     ReviewWord,
 )
+from kalathi.marketplace.kernel.actors import ActorKind
 from kalathi.marketplace.kernel.due import DueKind
 from kalathi.marketplace.orders.machine import Action
 from kalathi.marketplace.orders.search.listing import Sort
 from kalathi.marketplace.orders.search.words import OrderKind
 from kalathi.marketplace.panel.refusals import NotSignedIn
+from kalathi.marketplace.people.model import Role
 from kalathi.marketplace.request_log.model import NoShop
 from kalathi.marketplace.returns.machine import Action as ReturnAction
 from kalathi.marketplace.sandbox.checks import Severity
@@ -220,7 +222,27 @@ _NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.WARNING: "Warning",
     NoticeKind.WRONG: "Wrong",
 }
+_ROLES: Final[Mapping[str, str]] = {
+    Role.OWNER: "Owner",
+    Role.STAFF: "Staff",
+    Role.READ_ONLY: "Read only",
+}
+_ROLES_EXPLAINED: Final[Mapping[str, str]] = {
+    Role.OWNER: "Owner: everything, also people, tokens and secrets",
+    Role.STAFF: "Staff: daily work",
+    Role.READ_ONLY: "Read only: sees everything, changes nothing",
+}
+_ACTORS: Final[Mapping[str, str]] = {
+    ActorKind.API: "by API",
+    ActorKind.SHOP: "shop",
+    ActorKind.OPERATOR: "support",
+    ActorKind.CLOCK: "automatic",
+    ActorKind.SCENARIO: "scenario",
+}
 KINDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "actor": _ACTORS,
+    "role": _ROLES,
+    "role_explained": _ROLES_EXPLAINED,
     "order_state": _ORDER_STATES,
     "return_state": _RETURN_STATES,
     "order_action": _ORDER_ACTIONS,
@@ -301,6 +323,13 @@ DONE: Final[Mapping[str, str]] = {
     "listing": "The listing is saved.",
     "listings": "The products of the file are saved.",
     "checkup": "The checkup has started.",
+    "joined": "Welcome. From now on, sign in with your name and password.",
+    "token_removed": "The token is removed. It no longer works.",
+    "role": "The role is saved.",
+    "person_removed": "The person is removed.",
+    "invitation_removed": "The invitation is removed.",
+    "session_ended": "The session has ended.",
+    "password": "The password is saved.",
 }
 
 # The labels of text fields, and of the choices that give such texts a meaning.
@@ -313,6 +342,7 @@ TYPED_FIELDS: Final[Mapping[str, str]] = {
     "code": "Code",
     "comment": "Comment",
     "new_note": "New note",
+    "token_name": "Name of the system",
     "view_name": "Name of the view",
     "comments": "Comments",
     "commission_rate": "Commission",

@@ -67,7 +67,7 @@ def request(found: FoundOrder, new: NewReturn, facts: Facts) -> Recorded:
         shipped = returning.ship_return(requested.order, returned.return_uuid, ())
         requested = replace(shipped, action=requested.action)
     changes = record_moved(found, requested, facts).changes
-    changes.extend([store.insert_return(step, to_millis(facts.now))])
+    changes.extend([store.insert_return(step, to_millis(facts.now), facts.actor)])
     if returned.review_until is not None:
         changes.add(
             plan(
@@ -95,7 +95,7 @@ def review(found: FoundReturn, answer: ReviewRequest, facts: Facts) -> Recorded:
 def record(found: FoundReturn, step: Step, facts: Facts) -> Recorded:
     """Record a step: the return at its next version, its order if the step changes it, and the event."""
     now_millis = to_millis(facts.now)
-    changes = store.update_return(found, step, now_millis)
+    changes = store.update_return(found, step, now_millis, facts.actor)
     order = _order_of(facts.view, found)
     moved = _effect(order.order, found.returned, step.returned)
     if moved is not None:
@@ -134,7 +134,7 @@ def resend(found: FoundReturn, facts: Facts, sequence: int | None = None) -> Rec
             changes = plan_resend(view, shop.id, returned.return_code, sequence, now_millis)
         return Recorded(changes, returned)
     step = machine.announce(returned)
-    changes = store.update_return(found, step, now_millis)
+    changes = store.update_return(found, step, now_millis, facts.actor)
     changes.add(*_announce_creation(shop, step, found.version + 1, facts.now))
     return Recorded(changes, returned)
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from kalathi.contract.codec import decode, encode
 from kalathi.contract.words import ReturnState
+from kalathi.marketplace.kernel.actors import Actor
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Insert, Update, Value
 from kalathi.marketplace.kernel.storage.database import Row, View
@@ -45,7 +46,7 @@ def page_of_returns(view: View, filters: dict[str, Value], limit: int, offset: i
     return [_read_return(row) for row in rows], counted[0] if counted else 0
 
 
-def insert_return(step: Step, at_millis: int) -> ChangeSet:
+def insert_return(step: Step, at_millis: int, actor: Actor) -> ChangeSet:
     """Return the rows of a new return, without its event."""
     returned = step.returned
     row: dict[str, Value] = {
@@ -58,20 +59,21 @@ def insert_return(step: Step, at_millis: int) -> ChangeSet:
         "document": encode(returned),
     }
     directory: dict[str, Value] = {"code": returned.return_code, "shop_id": returned.shop_id}
-    return ChangeSet(Insert("returns", row), Insert("directory", directory), _timeline_row(step, 1, at_millis))
+    return ChangeSet(Insert("returns", row), Insert("directory", directory), _timeline_row(step, 1, at_millis, actor))
 
 
-def update_return(found: FoundReturn, step: Step, at_millis: int) -> ChangeSet:
+def update_return(found: FoundReturn, step: Step, at_millis: int, actor: Actor) -> ChangeSet:
     """Return the rows of a transition. They apply only if the return is still at the version that was read."""
     returned, version = step.returned, found.version + 1
     values: dict[str, Value] = {"state": returned.state, "version": version, "document": encode(returned)}
     key: dict[str, Value] = {"shop_id": returned.shop_id, "code": returned.return_code}
     return ChangeSet(
-        Update("returns", key, {**values}, when={"version": found.version}), _timeline_row(step, version, at_millis)
+        Update("returns", key, {**values}, when={"version": found.version}),
+        _timeline_row(step, version, at_millis, actor),
     )
 
 
-def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
+def _timeline_row(step: Step, version: int, at_millis: int, actor: Actor) -> Insert:
     row: dict[str, Value] = {
         "shop_id": step.returned.shop_id,
         "code": step.returned.return_code,
@@ -79,6 +81,7 @@ def _timeline_row(step: Step, version: int, at_millis: int) -> Insert:
         "at": at_millis,
         "event": step.action,
         "state": step.returned.state,
+        "actor": str(actor),
     }
     return Insert("timeline", row)
 

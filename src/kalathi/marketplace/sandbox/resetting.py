@@ -12,8 +12,11 @@ from kalathi.marketplace.shops import commands as shop_commands
 from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.shops.model import Shop
 
-# The shop's settings, and the streams that are connected to it now.
-_KEPT: Final = frozenset({"shops", "api_tokens", "products_tokens", "signing_secrets", "listeners"})
+# The shop's settings and people, and the streams that are connected to it now.
+_KEPT: Final = frozenset(
+    {"shops", "api_tokens", "products_tokens", "extra_tokens", "signing_secrets", "listeners"}
+    | {"people", "invitations", "history"}
+)
 # Every other table with rows of shops: a new table is reset too.
 RESET_TABLES: Final = tuple(
     name for name, table in METADATA.tables.items() if "shop_id" in table.columns and name not in _KEPT

@@ -31,6 +31,33 @@ class LastLocation(Refusal, frozen=True):
     SENTENCE = "A shop needs a pickup location. Add another one first."
 
 
+class NoTokenName(Refusal, frozen=True):
+    """An additional token without a name, or with a name that is too long."""
+
+    most: int
+    SENTENCE = "Give the token a name of at most {most} characters."
+
+
+class TokenNameTaken(Refusal, frozen=True):
+    """The shop has a token with this name."""
+
+    SENTENCE = "There is a token with this name already."
+
+
+class TooManyTokens(Refusal, frozen=True):
+    """The shop has the largest number of additional tokens."""
+
+    most: int
+    SENTENCE = "There are {most} additional tokens already. Remove one first."
+
+
+class NoSuchToken(Refusal, frozen=True):
+    """No additional token of the shop has this name."""
+
+    CODE = ErrorCode.NOT_FOUND
+    SENTENCE = "There is no such token."
+
+
 class ListedTwice(Refusal, frozen=True):
     """A product is listed twice in one call."""
 

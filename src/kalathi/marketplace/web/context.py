@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from kalathi.marketplace.kernel.clock import BusinessClock
 from kalathi.marketplace.kernel.moving import ClockMover
+from kalathi.marketplace.kernel.operator_token_file import OperatorToken
 from kalathi.marketplace.kernel.storage.database import Database
 from kalathi.marketplace.listening.listeners import Listeners
 from kalathi.marketplace.orders.running import CommandRunner
@@ -18,6 +19,7 @@ from kalathi.marketplace.sandbox.declared import Declaration
 from kalathi.marketplace.sandbox.demo_orders import DemoOrders
 from kalathi.marketplace.sandbox.fault_rules import FaultRules
 from kalathi.marketplace.sandbox.samples import SampleDocument
+from kalathi.marketplace.shops.extra_tokens.uses import TokenUses
 from kalathi.marketplace.web.callers import Callers
 from kalathi.marketplace.web.waiting import Waits
 from kalathi.marketplace.webhooks.dispatcher import Sender
@@ -42,9 +44,11 @@ class Context(Struct, frozen=True, kw_only=True):
 
     database: Database
     clock: BusinessClock
+    # Real time in milliseconds since 1970, for sessions, invitations and the uses of tokens.
+    real: Callable[[], int]
     commands: CommandRunner
     terms: Terms
-    operator_token_hash: bytes
+    operator_token: OperatorToken
     callers: Callers
     mover: ClockMover
     request_ids: RequestIds
@@ -67,3 +71,9 @@ class Context(Struct, frozen=True, kw_only=True):
     threads: Executor
     # Real seconds since the last turn of this process's worker; None without a worker.
     worker_idle_seconds: Callable[[], float | None]
+    token_uses: TokenUses
+
+    @property
+    def operator_token_hash(self) -> bytes:
+        """The hash of the operator's present token."""
+        return self.operator_token.read_hash()

@@ -1,8 +1,8 @@
 """The tables. Columns are integers, texts and bytes, so that no driver converts a value (docs/decisions/0004 and 0005).
 
 Keys start with `shop_id`, so that the data can later be spread by shop; api_tokens, products_tokens, carts, directory,
-counters, commit_marks, workers, shards, sandbox_faults, secrets, sessions, used_links and the operator's
-idempotency_keys are the exceptions.
+counters, commit_marks, workers, shards, sandbox_faults, secrets, sessions, used_links, invitations, extra_tokens,
+token_uses and the operator's idempotency_keys are the exceptions.
 Times are milliseconds since 1970, in UTC; documents are JSON of the slices' own structs.
 """
 
@@ -166,6 +166,8 @@ _table(
     _integer("at"),
     _text("event"),
     _text("state"),
+    # The cause of the change (kernel/actors.py); empty for one of an earlier version.
+    Column("actor", _TEXT, nullable=False, server_default=""),
     PrimaryKeyConstraint("shop_id", "code", "version"),
 )
 
@@ -291,15 +293,70 @@ _table(
     small_rows=False,
 )
 
-# Sessions of the pages. A session ends with the token that it began with, or at a real time. In a sandbox, the
-# operator's session may have a shop open.
+# The users of the pages. The shop_id of people who work for the marketplace is empty. Names are unique in the whole
+# marketplace in their folded form.
+_table(
+    "people",
+    _text("shop_id"),
+    _text("person_id"),
+    _text("name"),
+    _text("folded"),
+    _text("role"),
+    _text("password_hash"),
+    _integer("created_at"),
+    PrimaryKeyConstraint("shop_id", "person_id"),
+    Index("people_by_name", "folded", unique=True),
+    small_rows=False,
+)
+# Links for new people and for new passwords, each for one use; real time.
+_table(
+    "invitations",
+    _bytes("token_hash"),
+    _text("shop_id"),
+    _text("role"),
+    _text("person_id"),
+    _text("invited_by"),
+    _integer("expires_at"),
+    PrimaryKeyConstraint("token_hash"),
+    Index("invitations_by_shop", "shop_id"),
+)
+# The actions of people and of the operator's API, except those in timelines; business time.
+_table(
+    "history",
+    _text("shop_id"),
+    _integer("at"),
+    _text("entry"),
+    _text("actor"),
+    _text("action"),
+    _text("subject"),
+    PrimaryKeyConstraint("shop_id", "at", "entry"),
+)
+# Additional tokens of a shop, if the setting `extra_api_tokens` is on. The uses are of all API tokens; real time.
+_table(
+    "extra_tokens",
+    _bytes("token_hash"),
+    _text("shop_id"),
+    _text("name"),
+    _integer("created_at"),
+    PrimaryKeyConstraint("token_hash"),
+    Index("extra_tokens_by_shop", "shop_id", "name", unique=True),
+)
+_table("token_uses", _bytes("token_hash"), _integer("at"), PrimaryKeyConstraint("token_hash"))
+# Sessions of the pages. A session ends with its person or with the token that it began with, or at a real time. In a
+# sandbox, the operator's session may have a shop open. The place is the shop_id of the session's person.
 _table(
     "sessions",
     _bytes("session_hash"),
     _bytes("token_hash"),
     _integer("expires_at"),
     Column("opened_shop_id", _TEXT),
+    Column("place", _TEXT),
+    Column("person_id", _TEXT),
+    Column("began_at", _INTEGER, nullable=False, server_default="0"),
+    Column("seen_at", _INTEGER, nullable=False, server_default="0"),
+    Column("browser", _TEXT, nullable=False, server_default=""),
     PrimaryKeyConstraint("session_hash"),
+    Index("sessions_by_token", "token_hash", "expires_at"),
 )
 # Sign-in links that have been used, until they expire; real time.
 _table("used_links", _bytes("link_hash"), _integer("expires_at"), PrimaryKeyConstraint("link_hash"))

@@ -65,7 +65,7 @@ async def place_cart(visit: Visit) -> Answer:
     if visit.form.text("turn_to"):
         return await show_cart(visit)
     new = _cart(visit)
-    placed = await visit.context.commands.run(lambda facts: placing.place(new, facts), codes=1)
+    placed = await visit.commands.run(lambda facts: placing.place(new, facts), codes=1)
     return See(f"/operator/orders/{placed[0].code}", done="order")
 
 

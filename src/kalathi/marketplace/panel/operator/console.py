@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from kalathi.contract.words import OrderEventType
+from kalathi.marketplace.kernel.actors import SCENARIO
 from kalathi.marketplace.kernel.clock import athens, from_millis
 from kalathi.marketplace.kernel.due import DueKind, DueRow, list_coming
 from kalathi.marketplace.kernel.errors import refuse
@@ -155,7 +156,12 @@ async def play_scenario(visit: Visit) -> Answer:
     _check_sandbox(visit)
     context = visit.context
     player = ScenarioPlayer(
-        context.database, context.commands, context.clock, context.terms, context.mover, context.faults
+        context.database,
+        context.commands.acting_as(SCENARIO),
+        context.clock,
+        context.terms,
+        context.mover,
+        context.faults,
     )
     played = await player.play(find_scenario(visit.form.text("scenario")), visit.form.text("shop_id"))
     return await _console(visit, played)
@@ -180,7 +186,7 @@ async def trigger(visit: Visit) -> Answer:
             raise refuse(NoOrdersHook())
         return trigger_event(shop, found, TriggerKind(kind), facts), None
 
-    await context.commands.run(command)
+    await visit.commands.run(command)
     return See(CONSOLE, done="trigger")
 
 

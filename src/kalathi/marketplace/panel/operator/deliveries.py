@@ -90,7 +90,7 @@ async def resend(visit: Visit) -> Answer:
         log.delivery_detail(facts.view, name, {}, 0)
         return resend_event(name, facts), None
 
-    await visit.context.commands.run(command)
+    await visit.commands.run(command)
     return See(f"/operator/deliveries/{name}", done="resent")
 
 

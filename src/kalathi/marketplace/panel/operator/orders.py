@@ -152,7 +152,7 @@ async def act(visit: Visit) -> Answer:
     def command(facts: Facts) -> tuple[ChangeSet, None]:
         return operation.run(queries.find_order(facts.view, visit.parts["code"]), body, facts).changes, None
 
-    await visit.context.commands.run(command, codes=1)
+    await visit.commands.run(command, codes=1)
     return See(_path(visit), done="order")
 
 
@@ -167,7 +167,7 @@ async def request_return(visit: Visit) -> Answer:
         recorded = returns.request(queries.find_order(facts.view, visit.parts["code"]), new, facts)
         return recorded.changes, recorded.returned.return_code
 
-    code = await visit.context.commands.run(command, codes=1)
+    code = await visit.commands.run(command, codes=1)
     return See(f"/operator/returns/{code}", done="order")
 
 

@@ -95,7 +95,7 @@ async def act(visit: Visit) -> Answer:
     def command(facts: Facts) -> tuple[ChangeSet, None]:
         return operation.run(queries.find_return(facts.view, visit.parts["code"]), body, facts).changes, None
 
-    await visit.context.commands.run(command)
+    await visit.commands.run(command)
     return See(_path(visit), done="order")
 
 
@@ -105,7 +105,7 @@ async def resend_webhook(visit: Visit) -> Answer:
     def command(facts: Facts) -> tuple[ChangeSet, None]:
         return commands.resend(queries.find_return(facts.view, visit.parts["code"]), facts).changes, None
 
-    await visit.context.commands.run(command)
+    await visit.commands.run(command)
     return See(_path(visit), done="webhook")
 
 

@@ -12,6 +12,7 @@ from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.contract.words import Courier, FulfillmentMode
 from kalathi.marketplace.kernel.errors import refuse
 from kalathi.marketplace.kernel.ids import opaque_id, secret_token
+from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.panel.entrance import SHOP_HOME
 from kalathi.marketplace.panel.forms import read_amount, read_as
@@ -19,8 +20,19 @@ from kalathi.marketplace.panel.lists import locate_page, read_page
 from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.refusals import NoSuchPage
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.people import commands as people
+from kalathi.marketplace.people import store as people_store
+from kalathi.marketplace.people.model import Role
 from kalathi.marketplace.shops import commands, store
-from kalathi.marketplace.shops.model import Listing, ListingSource, NewListing, NewLocation, NewShop, ShopChanges
+from kalathi.marketplace.shops.model import (
+    Listing,
+    ListingSource,
+    NewListing,
+    NewLocation,
+    NewShop,
+    ShopChanges,
+    hash_token,
+)
 from kalathi.marketplace.shops.store import VariationInStock
 from kalathi.marketplace.warehouse import store as warehouse
 
@@ -66,6 +78,7 @@ async def show_shop(visit: Visit) -> Answer:
             "listings": listings,
             "position": locate_page(page, count),
             "has_products_token": store.has_products_token(view, shop_id),
+            "people": people_store.people(view, shop_id),
             "signs": len(store.signing_secrets(view, shop_id)),
             "purchase_orders": warehouse.purchase_orders(view, shop_id, _LATEST_PURCHASE_ORDERS, 0)[0],
         }
@@ -147,10 +160,24 @@ async def put_listing(visit: Visit) -> Answer:
     return See(_path(visit), done="listing")
 
 
+async def invite_owner(visit: Visit) -> Answer:
+    """Make a link with which an owner joins the shop, and show it once. Raises NOT_FOUND, INVALID_PARAMETER."""
+    shop_id, token, now_millis = visit.parts["shop_id"], secret_token(), visit.context.real()
+
+    def command(view: View) -> tuple[ChangeSet, object]:
+        commands.find_shop(view, shop_id)
+        invited_by = visit.visitor.actor.name
+        return people.invite(view, shop_id, Role.OWNER, hash_token(token), invited_by=invited_by, now_millis=now_millis)
+
+    await visit.context.database.run(command)
+    address = f"{visit.context.terms.public_url}/invitation/{token}"
+    return Shown("operator/invited.html", {"address": address, "person": None, "root": "/operator"})
+
+
 async def open_shop(visit: Visit) -> Answer:
     """Open the shop's pages to the operator of a sandbox, without its token. Raises NOT_FOUND, also in production."""
     shop = await visit.context.database.read(lambda view: commands.find_shop(view, visit.parts["shop_id"]))
-    cookie = await visit.panel.sessions.open_shop(shop, visit.visitor)
+    cookie = await visit.panel.sessions.open_shop(shop, visit.browser, visit.visitor)
     if cookie is None:
         raise refuse(NoSuchPage())
     return See(SHOP_HOME, session=cookie)

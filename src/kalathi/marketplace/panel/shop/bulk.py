@@ -67,7 +67,7 @@ async def _change(visit: Visit, code: str, change: Change) -> _Refused | None:
         return change(found, facts).changes, None
 
     try:
-        await visit.context.commands.run(command)
+        await visit.commands.run(command)
     except DomainError as error:
         return _Refused(code, error.reasons)
     except StorageError:

@@ -102,7 +102,7 @@ async def act(visit: Visit) -> Answer:
         found = find(visit, facts.view)
         return operation.run(found, body, facts).changes, _describe_done(word, found.order)
 
-    done = await visit.context.commands.run(command, codes=1)
+    done = await visit.commands.run(command, codes=1)
     return See(_path(visit), done=done)
 
 
@@ -160,7 +160,7 @@ async def _upload(
     def command(facts: Facts) -> tuple[ChangeSet, None]:
         return attach(find(visit, facts.view), upload, facts).changes, None
 
-    await visit.context.commands.run(command)
+    await visit.commands.run(command)
     return See(_path(visit), done=done)
 
 

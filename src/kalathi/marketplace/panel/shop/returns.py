@@ -86,7 +86,7 @@ async def review(visit: Visit) -> Answer:
         _check_nothing_is_dropped(answer, options_of(found.returned))
         return changes, None
 
-    await visit.context.commands.run(command)
+    await visit.commands.run(command)
     return See(_path(visit), done="review")
 
 
@@ -109,7 +109,7 @@ async def resend_webhook(visit: Visit) -> Answer:
         found = queries.find_return(facts.view, visit.parts["code"], shop_id)
         return commands.resend(found, facts).changes, None
 
-    await visit.context.commands.run(command)
+    await visit.commands.run(command)
     return See(_path(visit), done="webhook")
 
 

@@ -1,7 +1,7 @@
 """A shop's settings: token, webhooks with a test, signing secret, and locations."""
 
 import secrets
-from typing import Final
+from typing import Any, Final
 
 from kalathi.contract.signatures import SECRET_BYTES, secret_text
 from kalathi.marketplace.kernel.errors import refuse
@@ -10,10 +10,12 @@ from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.panel.forms import read_as
 from kalathi.marketplace.panel.pages import Answer, See, Shown
-from kalathi.marketplace.panel.refusals import NoAddressToTry, WebhookBeingTried
+from kalathi.marketplace.panel.refusals import NoAddressToTry, NoSuchPage, WebhookBeingTried
 from kalathi.marketplace.panel.sign_in import store as sessions
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.shops import commands, store
+from kalathi.marketplace.shops.extra_tokens import commands as extra_commands
+from kalathi.marketplace.shops.extra_tokens import store as extra_tokens
 from kalathi.marketplace.shops.model import NewLocation, ShopChanges, hash_token
 from kalathi.marketplace.web.sample_webhooks import SampleWebhook, render_sample
 from kalathi.marketplace.webhooks.answer import Answer as WebhookAnswer
@@ -26,19 +28,23 @@ async def show_settings(visit: Visit) -> Answer:
     """Show the shop's settings."""
     shop_id = visit.shop.id
 
-    def query(view: View) -> tuple[int, bool]:
-        return len(store.signing_secrets(view, shop_id)), store.has_products_token(view, shop_id)
+    def query(view: View) -> dict[str, Any]:
+        return {
+            "signs": len(store.signing_secrets(view, shop_id)),
+            "has_products_token": store.has_products_token(view, shop_id),
+            "token_used_at": extra_tokens.find_last_use(view, shop_id),
+            "extra_tokens": extra_tokens.list_extra_tokens(view, shop_id),
+        }
 
-    secrets_live, has_products_token = await visit.context.database.read(query)
-    content = {
+    content = await visit.context.database.read(query)
+    more = {
         "problems": visit.problems,
         "shop": visit.shop,
         "given": visit.form.given,
-        "signs": secrets_live,
-        "has_products_token": has_products_token,
+        "takes_extra_tokens": visit.context.terms.settings.extra_api_tokens,
         "tried": None,
     }
-    return Shown("shop/settings.html", content)
+    return Shown("shop/settings.html", content | more)
 
 
 async def change_settings(visit: Visit) -> Answer:
@@ -97,6 +103,30 @@ async def renew_token(visit: Visit) -> Answer:
 
     await visit.context.database.run(command)
     return Shown("shop/secret.html", {"kind": "token", "secret": token})
+
+
+async def add_extra_token(visit: Visit) -> Answer:
+    """`token_name=`: add an API token with a name, and show it once. Raises INVALID_PARAMETER, NOT_FOUND if shops have
+    one token only."""
+    _check_extra_tokens(visit)
+    shop_id, name, token = visit.shop.id, visit.form.text("token_name"), secret_token()
+    await visit.context.database.run(
+        lambda view: extra_commands.add_extra_token(view, shop_id, name, token, visit.context.real())
+    )
+    return Shown("shop/secret.html", {"kind": "extra", "name": name, "secret": token})
+
+
+async def remove_extra_token(visit: Visit) -> Answer:
+    """`token_name=`: remove an API token. Raises NOT_FOUND."""
+    _check_extra_tokens(visit)
+    shop_id, name = visit.shop.id, visit.form.text("token_name")
+    await visit.context.database.run(lambda view: extra_commands.remove_extra_token(view, shop_id, name))
+    return See(_SETTINGS, done="token_removed")
+
+
+def _check_extra_tokens(visit: Visit) -> None:
+    if not visit.context.terms.settings.extra_api_tokens:
+        raise refuse(NoSuchPage())
 
 
 async def renew_products_token(visit: Visit) -> Answer:

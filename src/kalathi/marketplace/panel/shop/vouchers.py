@@ -48,7 +48,7 @@ async def _merge(visit: Visit, merge: Callable[[Sequence[bytes]], bytes]) -> Ans
     loop = asyncio.get_running_loop()
     pdf = await loop.run_in_executor(visit.context.threads, merge, [voucher.pdf for voucher in vouchers])
     for voucher in vouchers:
-        await visit.context.commands.run(partial(_note_download, voucher.code, voucher.link))
+        await visit.commands.run(partial(_note_download, voucher.code, voucher.link))
     return Reply(200, pdf, PDF_HEADERS)
 
 

@@ -81,7 +81,7 @@ async def announce_goods(visit: Visit) -> Answer:
         content["line_items"] = [rows[number] for number in filled]
     request = read_as(content, PurchaseOrderRequest)
     try:
-        code = await visit.context.commands.run(
+        code = await visit.commands.run(
             lambda facts: commands.announce_goods(facts.view, shop_id, request, facts.keys, facts.now), codes=1
         )
     except DomainError as error:

@@ -1,0 +1,75 @@
+"""People with roles, invitations, the history of their actions, and additional API tokens."""
+
+from alembic import op
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint, Text
+
+revision = "0011"
+down_revision = "0010"
+branch_labels = None
+depends_on = None
+
+_INTEGER = Integer().with_variant(BigInteger(), "postgresql")
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    """Create the tables, and extend the sessions and the timeline."""
+    op.create_table(
+        "people",
+        Column("shop_id", _TEXT, nullable=False),
+        Column("person_id", _TEXT, nullable=False),
+        Column("name", _TEXT, nullable=False),
+        Column("folded", _TEXT, nullable=False),
+        Column("role", _TEXT, nullable=False),
+        Column("password_hash", _TEXT, nullable=False),
+        Column("created_at", _INTEGER, nullable=False),
+        PrimaryKeyConstraint("shop_id", "person_id"),
+    )
+    op.create_index("people_by_name", "people", ["folded"], unique=True)
+    op.create_table(
+        "invitations",
+        Column("token_hash", LargeBinary, nullable=False),
+        Column("shop_id", _TEXT, nullable=False),
+        Column("role", _TEXT, nullable=False),
+        Column("person_id", _TEXT, nullable=False),
+        Column("invited_by", _TEXT, nullable=False),
+        Column("expires_at", _INTEGER, nullable=False),
+        PrimaryKeyConstraint("token_hash"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("invitations_by_shop", "invitations", ["shop_id"])
+    op.create_table(
+        "history",
+        Column("shop_id", _TEXT, nullable=False),
+        Column("at", _INTEGER, nullable=False),
+        Column("entry", _TEXT, nullable=False),
+        Column("actor", _TEXT, nullable=False),
+        Column("action", _TEXT, nullable=False),
+        Column("subject", _TEXT, nullable=False),
+        PrimaryKeyConstraint("shop_id", "at", "entry"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "extra_tokens",
+        Column("token_hash", LargeBinary, nullable=False),
+        Column("shop_id", _TEXT, nullable=False),
+        Column("name", _TEXT, nullable=False),
+        Column("created_at", _INTEGER, nullable=False),
+        PrimaryKeyConstraint("token_hash"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("extra_tokens_by_shop", "extra_tokens", ["shop_id", "name"], unique=True)
+    op.create_table(
+        "token_uses",
+        Column("token_hash", LargeBinary, nullable=False),
+        Column("at", _INTEGER, nullable=False),
+        PrimaryKeyConstraint("token_hash"),
+        sqlite_with_rowid=False,
+    )
+    op.add_column("sessions", Column("place", _TEXT))
+    op.add_column("sessions", Column("person_id", _TEXT))
+    op.add_column("sessions", Column("began_at", _INTEGER, nullable=False, server_default="0"))
+    op.add_column("sessions", Column("seen_at", _INTEGER, nullable=False, server_default="0"))
+    op.add_column("sessions", Column("browser", _TEXT, nullable=False, server_default=""))
+    op.create_index("sessions_by_token", "sessions", ["token_hash", "expires_at"])
+    op.add_column("timeline", Column("actor", _TEXT, nullable=False, server_default=""))
