@@ -75,7 +75,7 @@ def _list_cases(shop_id: str, now_millis: int) -> dict[str, Wanted]:
     }
 
 
-async def _fill(url: str, count: int) -> None:
+async def fill(url: str, count: int) -> None:
     """Add the orders and their words with SQL, because a million carts would take hours."""
     shop = await asyncio.to_thread(prepare, url if url.startswith("postgresql") else sqlite_path(url), 1)
     known = {"count": count, "span": 700 * _DAY_MILLIS, "template": shop.codes[0]}
@@ -92,7 +92,7 @@ async def _fill(url: str, count: int) -> None:
 
 
 async def _measure(url: str, count: int) -> None:
-    await _fill(url, count)
+    await fill(url, count)
     database = await open_database(url)
     row: tuple[Value, ...] | None = await database.read(
         lambda view: view.one("SELECT shop_id, max(created_at) FROM orders GROUP BY shop_id", {})

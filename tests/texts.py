@@ -20,6 +20,7 @@ from kalathi.marketplace.kernel.refusals import NotOnOffer
 from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.orders.refusals import OrderAlready
 from kalathi.marketplace.panel import form_names, refusal_texts, wording
+from kalathi.marketplace.panel.field_names import FIELDS
 from kalathi.marketplace.panel.operator.console import SWITCHES
 from kalathi.marketplace.returns.operations import OPERATIONS as RETURN_OPERATIONS
 from kalathi.marketplace.returns.refusals import ReturnIs
@@ -75,7 +76,7 @@ def _list_texts_of_code() -> set[str]:
     texts: set[str] = {
         *_list_units(),
         *wording.DONE.values(),
-        *wording.FIELDS.values(),
+        *FIELDS.values(),
         *form_names.FORMS.values(),
         *form_names.WORDS.values(),
     }

@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -357,9 +358,15 @@ async def test_orders_of_all_shops_are_filtered(tmp_path: Path) -> None:
         assert await _rows(place, f"shop={other.id}") == {theirs, accepted}
         assert await _rows(place, f"shop={other.id}&state=open") == {theirs}
         assert await _rows(place, "state=accepted") == {accepted}
-        assert await _rows(place, f"code={mine[-4:]}") == {mine}
-        assert await _rows(place, f"code={mine}&shop={other.id}") == set()
-        assert await _rows(place, f"code={mine}&state=accepted") == set()
+        assert await _rows(place, f"q={mine[-4:]}") == {mine}
+        assert await _rows(place, f"q={mine}&shop={other.id}") == set()
+        assert await _rows(place, f"q={mine}&state=accepted") == set()
+        assert await _rows(place, f"q={mine[:10]}") >= {mine}
+        # Words need a shop, because each shop has its own index.
+        assert await _rows(place, f"shop={other.id}&q={quote('παπαδ')}") == {theirs, accepted}
+        words = await place.operator.get(f"/operator/orders?q={quote('παπαδ')}")
+        assert "Choose one" in words.text
+        assert "Choose one" in (await place.operator.get("/operator/orders?overdue=1")).text
 
 
 async def test_viewing_a_voucher_does_not_mark_the_order_as_ready(tmp_path: Path) -> None:

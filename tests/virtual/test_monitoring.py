@@ -135,6 +135,8 @@ async def test_requests_are_measured_by_route_and_status(tmp_path: Path) -> None
         times = _read_times(text, f"POST {orders}/accept")
         assert times == sorted(times)
         assert times[-1] == 3
+        assert 'kalathi_orders{state="accepted"} 2.0' in text
+        assert "kalathi_refused_sign_ins_total 0.0" in text
         assert f'kalathi_build_info{{python="{platform.python_version()}",version="{__version__}"}} 1.0' in text
 
 

@@ -19,6 +19,7 @@ from kalathi.marketplace.api.merchant_routes import name_call
 from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
+from kalathi.marketplace.figures.folding import Folding
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_millis
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
@@ -75,7 +76,8 @@ REQUESTS_FOLDER: Final = "requests"
 _POLL_SECONDS: Final = 1.0
 _AT_MOST_EVERY_SECONDS: Final = 0.02
 _FORGET_EVERY_SECONDS: Final = 3600.0
-_WRITE_USES_EVERY_SECONDS: Final = 60
+_COUNT_EVERY_SECONDS: Final = 5
+_TURNS_OF_A_MINUTE: Final = 12
 
 
 class _Outside(NamedTuple):
@@ -102,7 +104,7 @@ class Marketplace:
     """The API and the worker of one process over one database. Create it with `open_marketplace`."""
 
     _forgetting: asyncio.Task[None] | None = None
-    _noting: asyncio.Task[None] | None = None
+    _counting: asyncio.Task[None] | None = None
     _working: asyncio.Task[None] | None = None
     _stopping = False
     _started_at = 0.0
@@ -129,6 +131,7 @@ class Marketplace:
         self.worker = Worker(database, clock, list_job_kinds(settings, dispatcher, handlers))
         self.request_log = _open_request_log(settings, clock, real)
         self.token_uses = TokenUses(database, real)
+        self.folding = Folding(database, real, clock.now_millis)
         context = self._make_context(terms, clock, commands, faults, transport, schedule, outside)
         self._context = replace(context, start_checkup=outside.start_checkup)
         self._signals, self._listeners = ChangeSignals(database), self._context.listeners
@@ -179,7 +182,7 @@ class Marketplace:
         self._started_at = time.monotonic()
         self._working = asyncio.create_task(self._work())
         self._forgetting = asyncio.create_task(self._forget())
-        self._noting = asyncio.create_task(self._write_token_uses())
+        self._counting = asyncio.create_task(self._count())
 
     async def _work(self) -> None:
         if not self.database.is_shared:
@@ -205,15 +208,20 @@ class Marketplace:
             return None
         return time.monotonic() - (self.worker.last_turn_at or self._started_at)
 
-    async def _write_token_uses(self) -> None:
-        """Write the last uses of API tokens once a minute, and at the end."""
+    async def _count(self) -> None:
+        """Count transitions every few seconds; once a minute, and at the end, write deliveries and uses of tokens."""
+        turns = 0
         while not self._stopping:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), _WRITE_USES_EVERY_SECONDS)
+                await asyncio.wait_for(self._ending.wait(), _COUNT_EVERY_SECONDS)
+            turns += 1
             try:
-                await self.token_uses.write()
+                await self.folding.count_moves(self._ending)
+                if turns % _TURNS_OF_A_MINUTE == 0 or self._stopping:
+                    await self.token_uses.write()
+                    await self.folding.write_minute()
             except (StorageError, DomainError):
-                _log.warning("token_uses_not_written")  # They are written a minute later.
+                _log.warning("counting_failed")  # It is repeated at the next turn.
 
     async def _forget(self) -> None:
         """Delete webhooks older than `delivery_log_days` and index earlier orders, at the start and then every hour."""
@@ -263,8 +271,8 @@ class Marketplace:
             self.worker.end()
             if self._forgetting is not None:
                 await self._forgetting
-            if self._noting is not None:
-                await self._noting
+            if self._counting is not None:
+                await self._counting
             if self._working is not None:
                 await self._working
             await self.worker.drain()

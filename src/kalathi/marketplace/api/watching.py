@@ -6,8 +6,10 @@ from msgspec import Struct
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kalathi.contract.codec import encode
+from kalathi.contract.words import OrderState
 from kalathi.marketplace.api.calls import Call
 from kalathi.marketplace.api.operator_token import WATCH_PORT
+from kalathi.marketplace.figures.store import load_state_counts
 from kalathi.marketplace.kernel.errors import DomainError, ErrorCode
 from kalathi.marketplace.kernel.storage.changes import StorageError
 from kalathi.marketplace.kernel.storage.migrating import shape_of
@@ -95,6 +97,10 @@ async def _check_health(context: Context) -> Health:
 
 async def show_metrics(context: Context, _call: Call) -> Reply:
     """The metrics of this process, in the format of Prometheus."""
-    waiting = await context.database.read_list(backlog)
+    waiting, orders = await context.database.read_list(lambda view: (backlog(view), load_state_counts(view)))
     age = 0.0 if waiting.oldest_at is None else max(0.0, (context.clock.now_millis() - waiting.oldest_at) / 1000)
-    return Reply(200, context.database.metrics.text(age, waiting.events), _TEXT)
+    return Reply(
+        200,
+        context.database.metrics.text(age, waiting.events, {state.value: orders.get(state, 0) for state in OrderState}),
+        _TEXT,
+    )

@@ -40,11 +40,13 @@ def rejection_cost(view: View, shop_id: str, since_millis: int) -> RejectionCost
         for order in store.orders_in(view, shop_id, OrderState.REJECTED, since_millis)
         if order.rejected_by == "merchant"
     ]
-    amount = sum((_cost_of(order) for order in rejected), Decimal(0))
+    amount = sum((cost_of_rejection(order) for order in rejected), Decimal(0))
     return RejectionCost(len(rejected), amount.quantize(CENT, ROUND_HALF_UP))
 
 
-def _cost_of(order: Order) -> Decimal:
+def cost_of_rejection(order: Order) -> Decimal:
+    """Return the cost of an order that its shop has rejected, in euros: half of the commission of its rejected
+    lines."""
     lines = order.lines()
     named = [line for line in lines if line.rejection_reason is not UNSET]
     return sum((line.commission * _COMMISSION_SHARE for line in named or lines), Decimal(0))

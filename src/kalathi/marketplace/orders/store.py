@@ -135,11 +135,43 @@ def recent_orders(
     where = f"WHERE {conditions}" if conditions else ""
     rows = view.all(
         "SELECT s.document, o.document, o.version FROM orders o JOIN shops s ON s.shop_id = o.shop_id"  # noqa: S608  (names only)
-        f" {where} ORDER BY o.created_at DESC, o.code LIMIT :limit OFFSET :offset",
+        f" {where} ORDER BY o.created_at DESC, o.code DESC LIMIT :limit OFFSET :offset",
         {**parameters, "limit": limit, "offset": offset},
     )
     counted = view.one(f"SELECT count(*) FROM orders o {where}", parameters)  # noqa: S608  (fixed text only)
     return [_read_order(row) for row in rows], counted[0] if counted else 0
+
+
+def latest_orders(
+    view: View, state: str | None, part_of_code: str, limit: int, offset: int, most: int
+) -> tuple[list[FoundOrder], int]:
+    """Return a page of the orders of all shops in this state, whose code contains this text of letters, digits and
+    dashes, newest first, and their number: among the latest `most` orders only."""
+    parameters: dict[str, Value] = {"most": most}
+    parameters |= ({"state": state} if state else {}) | ({"part": f"%{part_of_code}%"} if part_of_code else {})
+    latest = "SELECT shop_id, code, state, created_at FROM orders ORDER BY created_at DESC, code DESC LIMIT :most"
+    tests = {"state": "x.state = :state", "part": "x.code LIKE :part"}
+    where = " AND ".join(tests[name] for name in parameters if name in tests)
+    among = f"({latest}) x" + (f" WHERE {where}" if where else "")
+    rows = view.all(
+        "SELECT s.document, o.document, o.version FROM"  # noqa: S608  (fixed text only)
+        f" (SELECT * FROM {among} ORDER BY x.created_at DESC, x.code DESC LIMIT :limit OFFSET :offset) p"
+        " JOIN orders o ON o.shop_id = p.shop_id AND o.code = p.code JOIN shops s ON s.shop_id = p.shop_id"
+        " ORDER BY p.created_at DESC, p.code DESC",
+        {**parameters, "limit": limit, "offset": offset},
+    )
+    counted = view.one(f"SELECT count(*) FROM {among}", parameters)  # noqa: S608  (fixed text only)
+    return [_read_order(row) for row in rows], counted[0] if counted else 0
+
+
+def codes_with_beginning(view: View, beginning: str, limit: int) -> list[str]:
+    """Return up to `limit` codes of orders with this beginning of letters, digits and dashes, the latest first."""
+    rows = view.all(
+        "SELECT d.code FROM directory d JOIN orders o ON o.shop_id = d.shop_id AND o.code = d.code"
+        " WHERE d.code >= :first AND d.code < :last ORDER BY d.code DESC LIMIT :limit",
+        {"first": beginning, "last": beginning + "~", "limit": limit},
+    )
+    return [row[0] for row in rows]
 
 
 def orders_of_shop(
@@ -238,11 +270,6 @@ def orders_of_code(
     return [_read_order(row) for row in rows], counted[0] if counted else 0
 
 
-def counts_by_state(view: View) -> dict[str, int]:
-    """Return the number of orders by state; states without orders are left out."""
-    return dict(view.all("SELECT state, count(*) FROM orders GROUP BY state", {}))
-
-
 def change_mark(view: View, shop_id: str) -> str:
     """Return a mark that changes whenever one of the shop's orders changes: the time of the latest change, and the sum
     of the versions of the orders that changed in that millisecond. It reads the last index entry of each state."""
@@ -285,6 +312,7 @@ def insert_order(step: Step, document: bytes, at_millis: int, actor: Actor) -> C
         Insert("orders", row),
         Insert("directory", {"code": order.code, "shop_id": order.shop_id}),
         _timeline_row(step, 1, at_millis, actor),
+        insert_move(order.shop_id, order.code, 1, at_millis, step.action, "", order.state),
     )
 
 
@@ -294,10 +322,20 @@ def update_order(found: FoundOrder, step: Step, document: bytes, at_millis: int,
     version = found.version + 1
     values: dict[str, Value] = {"state": order.state, "version": version, "updated_at": at_millis, "document": document}
     key: dict[str, Value] = {"shop_id": order.shop_id, "code": order.code}
-    return ChangeSet(
+    before = found.order.state
+    changes = ChangeSet(
         Update("orders", key, {**values}, when={"version": found.version}),
         _timeline_row(step, version, at_millis, actor),
     )
+    if order.state is not before:
+        changes.add(insert_move(order.shop_id, order.code, version, at_millis, step.action, before, order.state))
+    return changes
+
+
+def insert_move(shop_id: str, code: str, version: int, at_millis: int, event: str, before: str, after: str) -> Insert:
+    """Return the row of a transition that the figures have to count, of an order or of a return."""
+    row: dict[str, Value] = {"shop_id": shop_id, "code": code, "version": version, "at": at_millis, "event": event}
+    return Insert("moves", row | {"before": before, "after": after})
 
 
 def replace_upload(order: Order, kind: UploadKind, link: str, upload: Upload) -> ChangeSet:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from kalathi.marketplace.kernel.errors import DomainError, refuse
 from kalathi.marketplace.kernel.refusals import refuse_shape
-from kalathi.marketplace.panel import wording
+from kalathi.marketplace.panel.field_names import TYPED_FIELDS
 from kalathi.marketplace.panel.languages import Words
 from kalathi.marketplace.panel.refusals import EmptyFile, NotANumber, NotConfirmed, UnreadableForm
 from kalathi.marketplace.web.forms import read_form
@@ -105,10 +105,10 @@ async def read_file_form(request: Request, field: FileField) -> Form:
 def label_of(name: str, words: Words) -> str:
     """Return the label of a field, with its row's number; empty for a field without typed text."""
     found = _NAME.fullmatch(name)
-    if found is None or (found["row"] and found["last"] in _NOT_IN_ROWS) or found["last"] not in wording.TYPED_FIELDS:
+    if found is None or (found["row"] and found["last"] in _NOT_IN_ROWS) or found["last"] not in TYPED_FIELDS:
         return ""
     row = f"{int(found['row']) + 1}. " if found["row"] else ""
-    return row + words.text(wording.TYPED_FIELDS[found["last"]])
+    return row + words.text(TYPED_FIELDS[found["last"]])
 
 
 def list_typed_texts(form: Form, words: Words) -> list[tuple[str, str]]:

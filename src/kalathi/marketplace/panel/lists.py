@@ -62,18 +62,6 @@ def state_of(query: Mapping[str, str]) -> str:
     return state
 
 
-class OrderFilter(NamedTuple):
-    """The filter of a list; a part of a code overrides the rest."""
-
-    state: OrderState | None
-    code: str
-
-    @property
-    def states(self) -> tuple[OrderState, ...]:
-        """The states of the listed orders."""
-        return tuple(OrderState) if self.state is None else (self.state,)
-
-
 class _Line(Struct):
     product_name: str = ""
     quantity: int = 0
@@ -131,14 +119,6 @@ class OrderRow(NamedTuple):
     is_late: bool
     has_voucher: bool
     is_express: bool
-
-
-def filter_of(query: Mapping[str, str]) -> OrderFilter:
-    """Return the filter of a query. Raises INVALID_PARAMETER for an unknown state."""
-    state = query.get("state", "")
-    if state and state not in set(OrderState):
-        raise refuse(NoSuchState())
-    return OrderFilter(OrderState(state) if state else None, "".join(query.get("code", "").split()))
 
 
 def is_code(text: str) -> bool:

@@ -3,7 +3,16 @@
 from typing import Final
 
 from kalathi.marketplace.panel import entrance, history, people
-from kalathi.marketplace.panel.operator import carts, checkups, console, deliveries, overview, requests, shops
+from kalathi.marketplace.panel.operator import (
+    carts,
+    checkups,
+    console,
+    deliveries,
+    order_list,
+    overview,
+    requests,
+    shops,
+)
 from kalathi.marketplace.panel.operator import orders as all_orders
 from kalathi.marketplace.panel.operator import returns as all_returns
 from kalathi.marketplace.panel.operator import warehouse as arrivals
@@ -20,6 +29,7 @@ from kalathi.marketplace.panel.shop import (
     vouchers,
     warehouse,
 )
+from kalathi.marketplace.panel.shop import overview as shop_overview
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, LISTINGS_FILE
 
 
@@ -90,6 +100,7 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(Who.SHOP, "/shop/listings/import", listings.import_listings, listings.list_listings, LISTINGS_FILE),
     get_page(Who.SHOP, "/shop/listing", listings.show_listing),
     post_page(Who.SHOP, "/shop/listing", listings.change_listing, listings.show_listing),
+    get_page(Who.SHOP, "/shop/overview", shop_overview.show_overview),
     get_page(Who.SHOP, "/shop/settings", settings.show_settings),
     post_page(Who.SHOP, "/shop/settings", settings.change_settings, settings.show_settings),
     post_page(Who.SHOP, "/shop/settings/try", settings.try_webhook, settings.show_settings),
@@ -121,7 +132,7 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/listings", shops.put_listing, shops.show_shop),
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/owner", shops.invite_owner, shops.show_shop),
     post_page(Who.OPERATOR, "/operator/shops/{shop_id}/open", shops.open_shop, shops.show_shop),
-    get_page(Who.OPERATOR, "/operator/orders", all_orders.list_orders),
+    get_page(Who.OPERATOR, "/operator/orders", order_list.list_orders),
     get_page(Who.OPERATOR, "/operator/orders/{code}", all_orders.show_order),
     get_page(Who.OPERATOR, "/operator/orders/{code}/live", all_orders.follow_order),
     get_page(Who.OPERATOR, "/operator/orders/{code}/voucher.pdf", all_orders.show_voucher),

@@ -15,6 +15,7 @@ from kalathi.marketplace.kernel.targets import BadUrl
 from kalathi.marketplace.orders import cart_refusals as carts
 from kalathi.marketplace.orders import refusals as orders
 from kalathi.marketplace.panel import wording
+from kalathi.marketplace.panel.field_names import FIELDS
 from kalathi.marketplace.panel.languages import Words
 from kalathi.marketplace.panel.refusals import (
     NoNote,
@@ -234,5 +235,5 @@ def _name_fields(reason: Refusal, words: Words) -> dict[str, str]:
             pass
     if "member" in fields:
         name = fields["member"].rpartition(".")[2]
-        fields["member"] = words.text(wording.FIELDS.get(name, name))
+        fields["member"] = words.text(FIELDS.get(name, name))
     return fields

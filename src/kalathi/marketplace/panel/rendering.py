@@ -19,6 +19,7 @@ from kalathi.marketplace.kernel.clock import athens
 from kalathi.marketplace.kernel.errors import Refusal
 from kalathi.marketplace.kernel.targets import mask_url
 from kalathi.marketplace.panel import wording
+from kalathi.marketplace.panel.charts import Series, draw_bars, draw_columns, draw_lines
 from kalathi.marketplace.panel.form_names import name_form
 from kalathi.marketplace.panel.languages import NAMES, Language, Words, words_of
 from kalathi.marketplace.panel.permitted_forms import PermittedForms
@@ -82,13 +83,28 @@ def _environment(language: Language) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n", PermittedForms],
+        extensions=["jinja2.ext.i18n", "jinja2.ext.do", PermittedForms],
         auto_reload=False,
     )
     environment.install_gettext_callables(  # type: ignore[attr-defined]  # The extension adds it.
         words.text, words.count, newstyle=True
     )
-    environment.filters |= {
+    environment.filters |= _list_filters(words)
+    environment.globals |= {
+        "asset_url": asset_url,
+        "modules": [name for name in assets() if name.endswith(".js")],
+        "languages": [(other.value, NAMES[other]) for other in Language],
+        "query_of": _query_of,
+        "may": _may,
+        "draw_columns": lambda labels, *series: draw_columns(labels, [Series(*entry) for entry in series]),
+        "draw_lines": lambda labels, *series: draw_lines(labels, [Series(*entry) for entry in series]),
+        "draw_bars": draw_bars,
+    }
+    return environment
+
+
+def _list_filters(words: Words) -> dict[str, Callable[..., Any]]:
+    return {
         "money": lambda amount: words.money(Decimal(amount)),
         "whole": words.whole,
         "moment": lambda moment: _time(moment, words.moment),
@@ -108,14 +124,6 @@ def _environment(language: Language) -> Environment:
         "counted": lambda word, kind, number: words.count(*2 * (wording.COUNTED[kind][word],), number),
         "words": lambda word, kind: words.text(wording.KINDS[kind].get(str(word), str(word))),
     }
-    environment.globals |= {
-        "asset_url": asset_url,
-        "modules": [name for name in assets() if name.endswith(".js")],
-        "languages": [(other.value, NAMES[other]) for other in Language],
-        "query_of": _query_of,
-        "may": _may,
-    }
-    return environment
 
 
 def _name_actor(text: str, words: Words) -> str:

@@ -8,6 +8,7 @@ from kalathi.marketplace.kernel.actors import Actor
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Insert, Update, Value
 from kalathi.marketplace.kernel.storage.database import Row, View
+from kalathi.marketplace.orders.store import insert_move
 from kalathi.marketplace.returns.machine import Step
 from kalathi.marketplace.returns.model import FoundReturn, Return
 from kalathi.marketplace.shops.store import shop_of
@@ -59,7 +60,12 @@ def insert_return(step: Step, at_millis: int, actor: Actor) -> ChangeSet:
         "document": encode(returned),
     }
     directory: dict[str, Value] = {"code": returned.return_code, "shop_id": returned.shop_id}
-    return ChangeSet(Insert("returns", row), Insert("directory", directory), _timeline_row(step, 1, at_millis, actor))
+    return ChangeSet(
+        Insert("returns", row),
+        Insert("directory", directory),
+        _timeline_row(step, 1, at_millis, actor),
+        insert_move(returned.shop_id, returned.return_code, 1, at_millis, step.action, "", ""),
+    )
 
 
 def update_return(found: FoundReturn, step: Step, at_millis: int, actor: Actor) -> ChangeSet:

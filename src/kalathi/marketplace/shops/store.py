@@ -80,8 +80,16 @@ def shops(view: View) -> list[Shop]:
     return [decode(row[0], Shop) for row in view.all("SELECT document FROM shops ORDER BY shop_id", {})]
 
 
+def count_shops(view: View) -> int:
+    """Return the number of shops."""
+    row = view.one("SELECT count(*) FROM shops", {})
+    return row[0] if row else 0
+
+
 def shops_by_id(view: View, shop_ids: Collection[str]) -> dict[str, Shop]:
     """Return the existing shops among these ids, by id."""
+    if not shop_ids:
+        return {}  # There is no statement for no keys.
     names, parameters = _name_values("id", pad_rows([*shop_ids]))
     rows = view.all(f"SELECT document FROM shops WHERE shop_id IN ({names})", parameters)  # noqa: S608  (names only)
     return {found.id: found for found in (shop_of(row[0]) for row in rows)}

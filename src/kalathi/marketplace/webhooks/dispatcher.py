@@ -172,7 +172,9 @@ class Dispatcher:
         at_millis = self._clock.now_millis()
         outcome = _DELIVERED if answer.delivered else self._plan_next(row, answer, at_millis)
         word = _WORDS[type(outcome)]
-        self._database.metrics.note_attempt(word, answer.duration_millis / 1000)
+        self._database.metrics.note_attempt(
+            row.shop_id, word, answer.duration_millis / 1000, delivered=answer.delivered
+        )
         # Write one log line for each attempt, without the body, and without the URL, which may contain a secret.
         _log.info(
             "webhook_attempt",

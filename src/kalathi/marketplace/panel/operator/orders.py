@@ -1,4 +1,4 @@
-"""Orders of all shops, and the operations of customers, support and couriers: each form is one row of their table."""
+"""The page of an order, with the operations of customers, support and couriers: each form is one row of their table."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,16 +17,13 @@ from kalathi.marketplace.orders.operations import OPERATIONS
 from kalathi.marketplace.orders.refusals import OrderNotFound
 from kalathi.marketplace.orders.replacing import still_replaceable
 from kalathi.marketplace.panel.forms import read_as
-from kalathi.marketplace.panel.lists import OrderFilter, filter_of, is_code, locate_page, read_page, row_of
 from kalathi.marketplace.panel.live import SUBJECT_TABLES
-from kalathi.marketplace.panel.operator.overview import mark_place
 from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.refusals import NoOrdersHook, NoSuchPage, NothingSentBack, NoVoucher
 from kalathi.marketplace.panel.subject_pages import order_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands as returns
 from kalathi.marketplace.returns.model import NewReturn
-from kalathi.marketplace.shops import store as shops
 from kalathi.marketplace.web.reply import PDF_HEADERS, Reply
 from kalathi.marketplace.web.traffic import TrafficScope, read_traffic
 from kalathi.marketplace.webhooks.listeners import url_for
@@ -51,29 +48,6 @@ _ACTIONS: Final[Mapping[str, Action]] = {
     "replace": Action.REPLACE,
     "return": Action.ASK_RETURN,
 }
-
-
-async def list_orders(visit: Visit) -> Answer:
-    """`?state=&code=&shop=&page=`, the newest first."""
-    wanted, page = filter_of(visit.query), read_page(visit.query)
-    shop_id, now = visit.query.get("shop", ""), visit.context.clock.now()
-    mark = mark_place(visit, "orders")
-
-    def query(view: View) -> tuple[list[FoundOrder], int, list[tuple[str, str]]]:
-        named = sorted((shop.name, shop.id) for shop in shops.shops(view))
-        return (*_page(view, shop_id, wanted, page.per, page.offset), named)
-
-    found, count, named = await visit.context.database.read_list(query)
-    content = {
-        "rows": [row_of(entry, now, visit.words) for entry in found],
-        "position": locate_page(page, count),
-        "wanted": wanted,
-        "states": tuple(state.value for state in OrderState),
-        "shops": named,
-        "shop_id": shop_id,
-        "seen": mark,
-    }
-    return Shown("operator/orders.html", content)
 
 
 async def show_order(visit: Visit) -> Answer:
@@ -213,16 +187,6 @@ def _possible(order: Order) -> frozenset[str]:
     if not still_replaceable(order):
         impossible.add("replace")
     return frozenset(words - impossible)
-
-
-def _page(view: View, shop_id: str, wanted: OrderFilter, per: int, offset: int) -> tuple[list[FoundOrder], int]:
-    if wanted.code:
-        if not is_code(wanted.code):
-            return [], 0
-        return orders.orders_of_code(view, shop_id or None, wanted.state, wanted.code, per, offset)
-    if shop_id:
-        return orders.orders_of_shop(view, shop_id, wanted.states, 0, per, offset)
-    return orders.recent_orders(view, wanted.state, per, offset)
 
 
 def _path(visit: Visit) -> str:

@@ -1,4 +1,4 @@
-"""People with roles, invitations, the history of their actions, and additional API tokens."""
+"""People with roles, invitations, the history of their actions, additional API tokens, and the figures of days."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint, Text
@@ -73,3 +73,55 @@ def upgrade() -> None:
     op.add_column("sessions", Column("browser", _TEXT, nullable=False, server_default=""))
     op.create_index("sessions_by_token", "sessions", ["token_hash", "expires_at"])
     op.add_column("timeline", Column("actor", _TEXT, nullable=False, server_default=""))
+    op.create_index("orders_by_age", "orders", ["created_at", "code"])
+    _add_figures()
+
+
+def _add_figures() -> None:
+    op.create_table(
+        "moves",
+        Column("shop_id", _TEXT, nullable=False),
+        Column("code", _TEXT, nullable=False),
+        Column("version", _INTEGER, nullable=False),
+        Column("at", _INTEGER, nullable=False),
+        Column("event", _TEXT, nullable=False),
+        Column("before", _TEXT, nullable=False),
+        Column("after", _TEXT, nullable=False),
+        PrimaryKeyConstraint("shop_id", "code", "version"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "day_figures",
+        Column("shop_id", _TEXT, nullable=False),
+        Column("name", _TEXT, nullable=False),
+        Column("day", _TEXT, nullable=False),
+        Column("value", _INTEGER, nullable=False),
+        PrimaryKeyConstraint("shop_id", "name", "day"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "state_counts",
+        Column("shop_id", _TEXT, nullable=False),
+        Column("state", _TEXT, nullable=False),
+        Column("value", _INTEGER, nullable=False),
+        PrimaryKeyConstraint("shop_id", "state"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "delivery_minutes",
+        Column("minute", _INTEGER, nullable=False),
+        Column("writer", _TEXT, nullable=False),
+        Column("document", LargeBinary, nullable=False),
+        PrimaryKeyConstraint("minute", "writer"),
+    )
+    op.execute(
+        "INSERT INTO state_counts (shop_id, state, value)"
+        " SELECT shop_id, state, count(*) FROM orders GROUP BY shop_id, state"
+    )
+    # The worker counts these transitions after the start, some thousand at a time.
+    op.execute(
+        "INSERT INTO moves (shop_id, code, version, at, event, before, after)"
+        " SELECT shop_id, code, version, at, event, state, state FROM timeline"
+        " WHERE event IN ('place', 'place_from_warehouse', 'accept', 'reject', 'expire', 'cancel', 'deliver',"
+        " 'deliver_partly', 'take_back', 'request', 'request_without_review')"
+    )
