@@ -306,6 +306,18 @@ async def _people(notes: Notebook) -> None:
     await notes.operator("history", "GET", f"/marketplace/history?shop_id={shop.id}&per=2")
 
 
+async def _privacy(notes: Notebook) -> None:
+    shop = await notes.market.shop(url=None)
+    code = await delivered(shop, A=1)
+    await notes.operator("customers", "GET", f"/marketplace/customers?q={code}", whole=True)
+    open_code = await shop.cart(A=1)
+    await notes.operator("anonymise", "POST", "/marketplace/customers/anonymise", {"codes": [code, open_code]})
+    path = f"/marketplace/shops/{shop.id}"
+    await notes.operator("erase bad", "DELETE", path)
+    await notes.market.operate("PATCH", path, {"status": "closed"})
+    await notes.operator("erase", "DELETE", path)
+
+
 async def _products(notes: Notebook) -> None:
     shop = await notes.market.shop(url=None)
     answer = await notes.operator("new products token", "POST", f"/marketplace/shops/{shop.id}/products_token")
@@ -586,6 +598,7 @@ STORIES: Final = (
     _warehouse,
     _shops,
     _people,
+    _privacy,
     _products,
     _operating,
     _as_shop,

@@ -42,7 +42,8 @@ class World(NamedTuple):
         codes["purchase-orders"] = (self.purchase_order_code,)
         room = next((room for room in codes if f"/{room}/" in page.path), "")
         # The uid of a listing may have any characters, so it is in the query.
-        query = "?uid=A" if page.path == "/shop/listing" and page.method == "GET" else ""
+        queries = {"/shop/listing": "?uid=A", "/operator/customers.json": "?q=x"}
+        query = queries.get(page.path, "") if page.method == "GET" else ""
         return [page.path.format(code=code, **names) + query for code in codes.get(room, ("",))]
 
     def secrets(self) -> tuple[str, ...]:

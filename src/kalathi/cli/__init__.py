@@ -20,6 +20,7 @@ from kalathi.cli.carts import cart
 from kalathi.cli.checkup import checkup
 from kalathi.cli.clock import clock
 from kalathi.cli.configuration import defaults_of, read_configuration
+from kalathi.cli.customers import customer
 from kalathi.cli.db import db
 from kalathi.cli.deliveries import deliveries
 from kalathi.cli.demo import demo
@@ -141,6 +142,7 @@ for _command in (
     demo,
     shop,
     people,
+    customer,
     listing,
     cart,
     order,

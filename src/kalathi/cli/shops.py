@@ -140,6 +140,45 @@ def shop_add_location(shop_id: str, data: Path, url: str, token: str, as_json: b
     show(as_json, answer, _render_shop(answer["shop"]))
 
 
+@click.command("export")
+@_shop_argument
+@click.option(
+    "--to", "target", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The new file, in NDJSON."
+)
+@operator_options
+def shop_export(shop_id: str, target: Path, data: Path, url: str, token: str, as_json: bool) -> None:
+    """Write all data of a shop into a file, which only you can read: one line of JSON for each row. SHOP_ID is optional
+    if there is only one shop.
+
+    \b
+    kalathi shop export YlpD0KROym --to shop.ndjson
+    """
+    if target.exists():
+        fail(f"--to {target}: the file is there already. Name another one.")
+    market = Market(data, url, token)
+    path = f"{_path(shop_id or find_only_shop(market))}/export"
+    target.touch(mode=0o600)
+    number = operate(*market, lambda operator: operator.download(path, target))
+    show(as_json, {"file": str(target), "bytes": number}, f"{number:,} bytes in {target}")
+
+
+@click.command("erase")
+@click.argument("shop_id", shell_complete=complete_shops)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@operator_options
+def shop_erase(shop_id: str, yes: bool, data: Path, url: str, token: str, as_json: bool) -> None:
+    """Delete a closed shop with all of its data. It cannot be undone.
+
+    \b
+    kalathi shop edit YlpD0KROym --status closed
+    kalathi shop erase YlpD0KROym
+    """
+    if not yes:
+        click.confirm(f"Delete shop {shop_id} with all of its orders, returns and files?", abort=True)
+    answer = operate(data, url, token, lambda operator: operator.call("DELETE", _path(shop_id)))
+    show(as_json, answer, f"Shop {shop_id} is erased.")
+
+
 @click.command("reset")
 @_shop_argument
 @operator_options
@@ -217,7 +256,8 @@ def _commands() -> list[click.Command]:
 
     shop_edit.params[1:1] = make_options(ShopChanges)
     shop_add_location.params[1:1] = make_options(NewLocation, flags=_LOCATION_FLAGS)
-    return [shop_add, shop_list, shop_show, shop_edit, shop_add_location, shop_reset, shop_token, shop_products_token]
+    tokens = [shop_token, shop_products_token]
+    return [shop_add, shop_list, shop_show, shop_edit, shop_add_location, shop_reset, *tokens, shop_export, shop_erase]
 
 
 shop = click.Group(

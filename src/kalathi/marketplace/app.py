@@ -20,6 +20,7 @@ from kalathi.marketplace.api.openapi import document
 from kalathi.marketplace.api.sandbox import ip_ranges
 from kalathi.marketplace.couriers.printing import DocumentPrinter
 from kalathi.marketplace.figures.folding import Folding
+from kalathi.marketplace.kernel.actors import CLOCK
 from kalathi.marketplace.kernel.clock import BusinessClock, real_millis, to_millis
 from kalathi.marketplace.kernel.errors import DomainError
 from kalathi.marketplace.kernel.idempotency import IdempotencyKeys
@@ -38,6 +39,7 @@ from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.panel.application import with_pages
 from kalathi.marketplace.panel.live import ChangeSignals
 from kalathi.marketplace.people.store import forget_history
+from kalathi.marketplace.privacy.anonymising import forget_customers
 from kalathi.marketplace.products.batches import ProductBatches
 from kalathi.marketplace.request_log.log import RequestIds, RequestLog
 from kalathi.marketplace.returns.due_work import ReturnDueWork
@@ -231,6 +233,7 @@ class Marketplace:
                 await forget_old(self.database, to_millis(before), self._ending)
                 await self._batches.forget_old(self._ending)
                 await index_earlier_orders(self.database, self._ending)
+                await self._forget_customers()
                 earliest = self._clock.now() - timedelta(days=self._settings.history_days)
                 await forget_history(self.database, to_millis(earliest), self._ending)
             except (StorageError, DomainError):
@@ -239,6 +242,15 @@ class Marketplace:
                 self.request_log.drop_old()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), _FORGET_EVERY_SECONDS)
+
+    async def _forget_customers(self) -> None:
+        days = self._settings.personal_data_days
+        if days:
+            now = self._clock.now()
+            before = to_millis(now - timedelta(days=days))
+            log = self.request_log
+            count = await forget_customers(self.database, log, before, CLOCK, now, self._ending)
+            _log.info("customers_anonymised", orders=count)
 
     async def _follow(self) -> None:
         """Apply the changes of business time and fault rules that other processes make in the same database."""

@@ -1,6 +1,8 @@
 """A client of the operator's API for programs with an event loop."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -13,6 +15,7 @@ from kalathi.merchant.client.network import environment
 from kalathi.operator_calls import add_query, find_wait, read_refusal, report_stranger, report_unreachable
 
 _SECONDS: Final = 30.0
+_PART_BYTES: Final = 65_536
 
 
 class OperatorClient:
@@ -134,6 +137,23 @@ class OperatorClient:
         """Set the fault rules of the marketplace, or the shop's own."""
         body = {"seed": seed, "rules": rules, "rough": rough}
         return await self._call("PUT", _faults_path(shop_id), body)
+
+    async def download(self, path: str, target: Path) -> int:
+        """Write the answer to a GET into a file while it arrives, and return the number of bytes. Raises
+        OperatorError."""
+        try:
+            answer = await self._session.get(
+                self.url + path, headers=self._headers, timeout=_SECONDS, allow_redirects=False, stream=True
+            )
+            if answer.status_code != HTTPStatus.OK:
+                raise read_refusal(await answer.content or b"", answer.status_code)
+            number = 0
+            with target.open("wb") as file:
+                async for part in await answer.iter_content(_PART_BYTES):
+                    number += file.write(part)
+        except niquests.RequestException as error:
+            raise report_unreachable(self.url, error) from None
+        return number
 
     async def _call(self, method: str, path: str, body: Any = None, *, seconds: float = _SECONDS) -> dict[str, Any]:
         content = None if body is None else encode(body)

@@ -7,7 +7,7 @@ from msgspec import Meta
 from kalathi.contract.orders import OrderBody, Success
 from kalathi.contract.requests import ReviewRequest
 from kalathi.contract.returns import ReturnBody
-from kalathi.marketplace.api import deliveries, operator, people, requests, returns, sandbox, warehouse
+from kalathi.marketplace.api import deliveries, operator, people, privacy, requests, returns, sandbox, warehouse
 from kalathi.marketplace.api.merchant_routes import ACTION_ERRORS, REVIEW_ERRORS
 from kalathi.marketplace.api.route import (
     ORDER_STATE,
@@ -101,6 +101,20 @@ OPERATOR_ROUTES: Final[tuple[Route, ...]] = (
         _E.CONFLICT,
     ),
     operator_route("GET", f"{_SHOP}/listings", operator.list_listings, None, operator.ListingList, _E.NOT_FOUND),
+    operator_route("GET", f"{_SHOP}/export", privacy.export, None, bytes, _E.NOT_FOUND),
+    operator_route("DELETE", _SHOP, privacy.erase, None, privacy.Erased, _E.NOT_FOUND, _E.CONFLICT),
+    operator_route(
+        "GET",
+        "/marketplace/customers",
+        privacy.find_customers,
+        None,
+        privacy.CustomerList,
+        _E.INVALID_PARAMETER,
+        query=(Query("q", str, "A name, or other words of the orders."), _OF_SHOP),
+    ),
+    operator_route(
+        "POST", "/marketplace/customers/anonymise", privacy.anonymise_orders, privacy.Anonymise, privacy.Anonymised
+    ),
     operator_route("GET", "/marketplace/people", people.list_people, None, people.PeopleList, query=(_OF_SHOP,)),
     operator_route(
         "POST",

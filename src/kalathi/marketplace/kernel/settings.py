@@ -103,6 +103,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     history_days: Annotated[
         int, Meta(ge=1, le=3650, description="Days for which the history of people's actions is kept.")
     ] = 400
+    personal_data_days: Annotated[
+        int,
+        Meta(ge=0, le=36_500, description="Days after which finished orders lose their customer's data; 0: never."),
+    ] = 0
     rate_limit_per_minute: Annotated[
         int, Meta(ge=0, le=1_000_000, description="Calls a minute that one shop may make; 0: as many as it likes.")
     ] = 0

@@ -105,6 +105,13 @@ class BadIdentityNumber(Refusal, frozen=True):
     SENTENCE = "invoice_details.vat_exclusion_representative.id_number: give the last 5 characters."
 
 
+class ShopNotActive(Refusal, frozen=True):
+    """A product of a shop that is suspended or closed."""
+
+    shop_id: str
+    SENTENCE = "items: the shop {shop_id} takes no orders."
+
+
 class UnknownListing(Refusal, frozen=True):
     """A cart names a product that the shop does not sell."""
 

@@ -109,6 +109,8 @@ class Order(OrderFacts, frozen=True, kw_only=True, omit_defaults=True):
     delivered_at: datetime | None = None
     asked_back: dict[str, int] | None = None
     came_back: dict[str, int] | None = None
+    # Whether the customer's data was removed (docs/privacy.md).
+    anonymised: bool = False
 
     def lines(self) -> list[LineItem]:
         """The line items, decoded."""

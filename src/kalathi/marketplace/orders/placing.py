@@ -1,7 +1,7 @@
 """Placing a cart: one order for each of its shops."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -29,7 +29,7 @@ from kalathi.marketplace.orders.model import Cart, NewCart, NewCartItem, Order, 
 from kalathi.marketplace.orders.recording import record_placed
 from kalathi.marketplace.orders.terms import Terms
 from kalathi.marketplace.shops import store as shops
-from kalathi.marketplace.shops.model import Listing, Shop
+from kalathi.marketplace.shops.model import Listing, Shop, ShopStatus
 from kalathi.marketplace.shops.store import ListingInStock, VariationsByListing
 from kalathi.marketplace.warehouse import store as warehouse
 
@@ -50,9 +50,7 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
     changes = ChangeSet()
     orders = []
     for shop_id, items in by_shop.items():
-        shop = known.get(shop_id)
-        if shop is None:
-            raise refuse(cart_refusals.UnknownShop(shop_id[:50]))
+        shop = _find_active(known, shop_id)
         listings = shops.listings(facts.view, shop_id, {item.shop_uid for item in items})
         variations = shops.variations(facts.view, shop_id, shops.find_varied(listings.values()))
         lines = [_order_line(item, listings, variations, new) for item in items]
@@ -78,6 +76,15 @@ def place(new: NewCart, facts: Facts) -> tuple[ChangeSet, list[Order]]:
     # Only now is every amount known to be finite: JSON has no others.
     changes.add(store.insert_cart(cart))
     return changes, orders
+
+
+def _find_active(known: Mapping[str, Shop], shop_id: str) -> Shop:
+    shop = known.get(shop_id)
+    if shop is None:
+        raise refuse(cart_refusals.UnknownShop(shop_id[:50]))
+    if shop.status is not ShopStatus.ACTIVE:
+        raise refuse(cart_refusals.ShopNotActive(shop_id))
+    return shop
 
 
 def _group_by_shop(items: Iterable[NewCartItem]) -> dict[str, list[NewCartItem]]:

@@ -56,6 +56,9 @@ FORMS: Final[Mapping[str, str]] = {
     "shops/{shop_id}/locations": "Location added",
     "shops/{shop_id}/listings": "Product changed",
     "shops/{shop_id}/owner": "Person invited",
+    "shops/{shop_id}/status": "Shop suspended, closed or opened",
+    "shops/{shop_id}/erase": "Shop erased",
+    "customers": "Personal data removed",
     "shops/{shop_id}/open": "Signed in as this shop",
     "cart": "Cart placed",
     "purchase-orders/{code}/receive": "Goods received",
@@ -67,6 +70,7 @@ FORMS: Final[Mapping[str, str]] = {
 }
 # The words of actions and operations that a timeline names differently.
 WORDS: Final[Mapping[str, str]] = {
+    "anonymise": "Personal data removed",
     "reschedule_pickup": "Pickup rescheduled",
     "relocate_pickup": "Pickup moved to another location",
     "tracking_details": "Tracking details added",
@@ -79,8 +83,8 @@ def name_form(action: str) -> str:
     `/shop/orders/{code}/accept`. Calls of the operator's API have no other name than their route."""
     root = next((root for root in ("/shop/", "/operator/") if action.startswith(root)), "")
     found = FORMS.get(action.removeprefix(root))
-    if found is not None or not root:
-        return found or action
+    if found is not None:
+        return found
     word = action.rpartition("/")[2]
     kinds = (WORDS, wording.KINDS["order_action"], wording.KINDS["return_action"])
     return next((kind[word] for kind in kinds if word in kind), action)

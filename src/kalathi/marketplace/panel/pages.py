@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+from starlette.responses import Response
+
 from kalathi.marketplace.panel.live import EndedStream, Stream
 from kalathi.marketplace.panel.roles import role_of_form
 from kalathi.marketplace.panel.visits import Visit
@@ -29,7 +31,7 @@ class See(NamedTuple):
     session: str | None = None
 
 
-Answer = Shown | See | Reply | Stream | EndedStream
+Answer = Shown | See | Reply | Response | Stream | EndedStream
 
 Handler = Callable[[Visit], Awaitable[Answer]]
 

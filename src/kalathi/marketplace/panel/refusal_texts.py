@@ -28,6 +28,7 @@ from kalathi.marketplace.panel.refusals import (
     UnknownOrder,
 )
 from kalathi.marketplace.people import refusals as people
+from kalathi.marketplace.privacy import refusals as privacy
 from kalathi.marketplace.products import refusals as products
 from kalathi.marketplace.returns import refusals as returns
 from kalathi.marketplace.sandbox import refusals as sandbox
@@ -58,6 +59,8 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     NoViewName: "Give the view a name of at most %(most)s characters.",
     TooManyViews: "There are %(most)s saved views already. Remove one first.",
     NoNote: "Write a note of at most %(most)s characters.",
+    carts.ShopNotActive: "The shop takes no orders: it is suspended or closed.",
+    privacy.OrderUnderWay: "Order %(code)s is not finished, or has a return under way.",
     people.NoName: "Enter a name of at most %(most)s characters.",
     people.BadPassword: "Choose a password of %(least)s to %(most)s characters.",
     people.TooManyPeople: "There are %(most)s people and invitations. Remove one first.",

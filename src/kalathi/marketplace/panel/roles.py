@@ -31,6 +31,9 @@ _OWNERS: Final = (
     "/operator/shops/{shop_id}/signing_secret",
     "/operator/shops/{shop_id}/signing_secret/end",
     "/operator/shops/{shop_id}/owner",
+    "/operator/shops/{shop_id}/status",
+    "/operator/shops/{shop_id}/erase",
+    "/operator/customers",
 )
 # The visitor's own session and password, forms that only show something, and joining.
 _READERS: Final = (

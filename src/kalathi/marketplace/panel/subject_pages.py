@@ -79,6 +79,7 @@ class OrderPage(NamedTuple):
     predecessor: str | None
     # Letters of the recipient that a label cannot show.
     unreadable: str
+    is_anonymised: bool
 
     @property
     def mark(self) -> str:
@@ -113,6 +114,7 @@ def order_page(view: View, found: FoundOrder, terms: Terms, now: datetime) -> Or
         deliveries=deliveries(view, order.shop_id, order.code),
         rejection=rejection_of(order),
         predecessor=order.predecessor,
+        is_anonymised=order.anonymised,
         unreadable=unreadable_address(order) if order.needs_voucher else "",
         returns=[entry.returned for entry in of_this_order],
     )

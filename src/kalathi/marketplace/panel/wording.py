@@ -27,7 +27,7 @@ from kalathi.marketplace.sandbox.checks import Severity
 from kalathi.marketplace.sandbox.checkup_report import NoticeKind, Verdict
 from kalathi.marketplace.sandbox.return_triggers import ReturnTriggerKind
 from kalathi.marketplace.sandbox.triggers import TriggerKind
-from kalathi.marketplace.shops.model import ListingSource
+from kalathi.marketplace.shops.model import ListingSource, ShopStatus
 from kalathi.marketplace.webhooks.answer import SENTENCES
 from kalathi.marketplace.webhooks.log import DeliveryState
 
@@ -222,6 +222,11 @@ _NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.WARNING: "Warning",
     NoticeKind.WRONG: "Wrong",
 }
+_SHOP_STATUS: Final[Mapping[str, str]] = {
+    ShopStatus.ACTIVE: "Active",
+    ShopStatus.SUSPENDED: "Suspended: no new orders",
+    ShopStatus.CLOSED: "Closed: no access, no webhooks",
+}
 _ROLES: Final[Mapping[str, str]] = {
     Role.OWNER: "Owner",
     Role.STAFF: "Staff",
@@ -242,6 +247,7 @@ _ACTORS: Final[Mapping[str, str]] = {
 KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "actor": _ACTORS,
     "role": _ROLES,
+    "shop_status": _SHOP_STATUS,
     "role_explained": _ROLES_EXPLAINED,
     "order_state": _ORDER_STATES,
     "return_state": _RETURN_STATES,
@@ -324,6 +330,9 @@ DONE: Final[Mapping[str, str]] = {
     "listing": "The listing is saved.",
     "listings": "The products of the file are saved.",
     "checkup": "The checkup has started.",
+    "anonymised": "The customer's data is removed.",
+    "erased": "The shop and all of its data are erased.",
+    "status": "The shop's status is saved.",
     "joined": "Welcome. From now on, sign in with your name and password.",
     "token_removed": "The token is removed. It no longer works.",
     "role": "The role is saved.",

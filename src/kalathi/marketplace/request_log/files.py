@@ -9,7 +9,7 @@ import contextlib
 import errno
 import heapq
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -24,6 +24,7 @@ _MARK: Final = b"kalathi request log 1\n"
 _LENGTH_BYTES: Final = 4
 # As many processes as can serve one port.
 _MOST_PAIRS: Final = 64
+_Test = Callable[[StoredCall], bool]
 _FRAMES = msgspec.msgpack.Decoder(list[StoredCall | RepeatedCalls])
 
 
@@ -74,14 +75,19 @@ class CallFiles:
     def drop_before(self, real_millis: int) -> None:
         """Delete the calls before a real time (milliseconds since 1970), of this process and of processes that have
         ended. Raises OSError."""
+        self.drop(lambda call: call.real_at < real_millis, lambda first: first.real_at < real_millis)
+
+    def drop(self, is_dropped: _Test, can_have: _Test = lambda _first: True) -> None:
+        """Delete calls, of this process and of processes that have ended. `can_have` says by the first call of a file
+        whether the file can have any of them. Raises OSError."""
         self._close()
         try:
             for path in (self._before, self._current):
-                _rewrite(path, real_millis)
+                _rewrite(path, is_dropped, can_have)
         finally:
             self._open()
         for lock in self._folder.glob("*.lock"):
-            _drop_of_ended(lock, real_millis)
+            _drop_of_ended(lock, is_dropped, can_have)
 
     def close(self) -> None:
         """Close the files, so that another process can take them."""
@@ -109,22 +115,22 @@ def _take_pair(folder: Path) -> tuple[IO[str], int]:
     raise OSError(None, f"{folder} has no free request log", str(folder))
 
 
-def _drop_of_ended(lock: Path, real_millis: int) -> None:
-    """Delete the old calls of a pair that no process has."""
+def _drop_of_ended(lock: Path, is_dropped: _Test, can_have: _Test) -> None:
+    """Delete calls of a pair that no process has."""
     with open_lock_file(lock) as handle:
         if not try_lock(handle):
             return
         for name in (".before.calls", ".calls"):
-            _rewrite(lock.with_name(lock.stem + name), real_millis)
+            _rewrite(lock.with_name(lock.stem + name), is_dropped, can_have)
 
 
-def _rewrite(path: Path, real_millis: int) -> None:
-    """Write a file again without the calls before a real time, unless its first call is later."""
+def _rewrite(path: Path, is_dropped: _Test, can_have: _Test) -> None:
+    """Write a file again without some of its calls."""
     frames = read_frames(path)
     first = next(frames, [])
-    if not first or first[0].real_at >= real_millis:
+    if not first or not can_have(first[0]):
         return
-    kept = [[call for call in frame if call.real_at >= real_millis] for frame in (first, *frames)]
+    kept = [[call for call in frame if not is_dropped(call)] for frame in (first, *frames)]
     parts = [msgspec.msgpack.encode(calls) for calls in kept if calls]
     framed = [len(part).to_bytes(_LENGTH_BYTES) + part for part in parts]
     unfinished = path.with_suffix(".part")

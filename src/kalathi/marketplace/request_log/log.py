@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -215,6 +215,33 @@ class RequestLog:
         self._write()
         if self._files is not None:
             self._trim(self._files, self._real())
+
+    def forget_codes(self, codes: Collection[str]) -> None:
+        """Delete the calls that name one of these orders or returns, of this process and of processes that have ended.
+        Other running processes keep theirs for `request_log_days`."""
+        marks = [code.encode() for code in codes]
+
+        def is_named(call: StoredCall) -> bool:
+            texts = (call.path.encode(errors="replace"), call.query, call.body, call.answer or b"")
+            return any(mark in text for mark in marks for text in texts)
+
+        self._drop(is_named)
+
+    def forget_shop(self, shop_id: str) -> None:
+        """Delete the calls of a shop, of this process and of processes that have ended."""
+        self._drop(lambda call: call.shop_id == shop_id)
+
+    def _drop(self, is_dropped: Callable[[StoredCall], bool]) -> None:
+        self._write()
+        files = self._files
+        if files is None:
+            return
+        self._forget_repeatable()
+        self._loaded = None
+        try:
+            files.drop(is_dropped)
+        except OSError as error:
+            self._report(error)
 
     def _trim(self, files: CallFiles, real_at: int) -> None:
         self._trimmed_at = real_at

@@ -24,6 +24,7 @@ from kalathi.marketplace.shops.model import (
     NewShop,
     Shop,
     ShopChanges,
+    ShopStatus,
     Variation,
     hash_token,
 )
@@ -71,6 +72,8 @@ def change_shop(
     written = ChangeSet(store.update_shop(new, store.shop_version(view, shop_id)))
     if new.returns_url != old.returns_url:
         written.add(store.forget_openings(shop_id))
+    if new.status is ShopStatus.CLOSED:
+        written.add(*store.drop_access(shop_id))
     return written, new
 
 

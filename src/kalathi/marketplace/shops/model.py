@@ -40,6 +40,16 @@ class Location(Struct, frozen=True, kw_only=True):
         return f"{self.street_name} {self.street_number}, Τ.Κ. {self.zip}, {self.city}, {self.region}"
 
 
+class ShopStatus(StrEnum):
+    """Whether a shop takes part."""
+
+    ACTIVE = "active"
+    # Customers cannot order. The shop works off its orders as before.
+    SUSPENDED = "suspended"
+    # Nothing is left but the shop's data: no tokens, no sessions, no webhooks.
+    CLOSED = "closed"
+
+
 _OF_RETURNS: Final = frozenset(ReturnEventType)
 
 
@@ -50,6 +60,7 @@ class Shop(Struct, frozen=True, kw_only=True):
     id: str
     name: str
     domain: str
+    status: ShopStatus = ShopStatus.ACTIVE
     webhook_url: str | None = None
     webhook_enabled: bool = True
     returns_webhook_url: str | None = None
@@ -67,12 +78,13 @@ class Shop(Struct, frozen=True, kw_only=True):
     @property
     def orders_url(self) -> str | None:
         """The URL for order webhooks; None if none are sent."""
-        return self.webhook_url if self.webhook_enabled else None
+        return self.webhook_url if self.webhook_enabled and self.status is not ShopStatus.CLOSED else None
 
     @property
     def returns_url(self) -> str | None:
         """The URL for return webhooks; None if none are sent."""
-        return self.returns_webhook_url if self.returns_webhook_enabled else None
+        is_open = self.status is not ShopStatus.CLOSED
+        return self.returns_webhook_url if self.returns_webhook_enabled and is_open else None
 
     def url_for(self, event_type: str) -> str | None:
         """Return the URL for events of this type; None if none are sent."""
@@ -166,6 +178,13 @@ class ShopChanges(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     name: Annotated[Text, Meta(description="The shop's name.")] | UnsetType = UNSET
     domain: Annotated[Text, Meta(description="The shop's domain.")] | UnsetType = UNSET
+    status: (
+        Annotated[
+            ShopStatus,
+            Meta(description="active; suspended: no new orders; closed: tokens, sessions and webhooks end."),
+        ]
+        | UnsetType
+    ) = UNSET
     webhook_url: Annotated[Url | None, Meta(description="The URL for order webhooks.")] | UnsetType = UNSET
     webhook_enabled: Annotated[bool, Meta(description="Whether order webhooks are sent.")] | UnsetType = UNSET
     returns_webhook_url: Annotated[Url | None, Meta(description="The URL for return webhooks.")] | UnsetType = UNSET

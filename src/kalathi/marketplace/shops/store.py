@@ -177,6 +177,13 @@ def insert_token(shop_id: str, token_hash: bytes) -> Insert:
     return Insert("api_tokens", {"token_hash": token_hash, "shop_id": shop_id})
 
 
+def drop_access(shop_id: str) -> list[Delete]:
+    """Return the deletion of everything that opens the shop's calls and pages: its tokens, invitations and sessions."""
+    tables = ("api_tokens", "products_tokens", "extra_tokens", "invitations")
+    deletions = [Delete(table, {"shop_id": shop_id}, touches=None) for table in tables]
+    return [*deletions, Delete("sessions", {"place": shop_id}, touches=None)]
+
+
 def drop_products_token(shop_id: str) -> Delete:
     """Return the deletion of the shop's token of the Products API, if it has one."""
     return Delete("products_tokens", {"shop_id": shop_id}, touches=None)

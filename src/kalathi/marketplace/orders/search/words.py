@@ -21,6 +21,8 @@ _LONGEST_WORD: Final = 40
 _MOST_WORDS: Final = 8
 # Orders repeat the names of products. With their words in memory, the words of an order take a third of the time.
 _MOST_TEXTS: Final = 2_000
+# The mark of orders that still have their customer.
+PERSONAL: Final = "=personal"
 _WORD: Final = re.compile(r"[^\W_]+")
 
 
@@ -92,7 +94,8 @@ def _list_marks(order: Order) -> set[str]:
         OrderKind.INVOICE: order.invoice,
         OrderKind.FBS: order.fulfilled_by_skroutz,
     }
-    return {mark_kind(kind) for kind, has in kinds.items() if has} | {mark_cart(order.cart_id)}
+    marks = {mark_kind(kind) for kind, has in kinds.items() if has} | {mark_cart(order.cart_id)}
+    return marks if order.anonymised else marks | {PERSONAL}
 
 
 def _split_all(texts: Iterable[str]) -> set[str]:

@@ -18,7 +18,7 @@ from kalathi.marketplace.panel.entrance import SHOP_HOME
 from kalathi.marketplace.panel.forms import read_amount, read_as
 from kalathi.marketplace.panel.lists import locate_page, read_page
 from kalathi.marketplace.panel.pages import Answer, See, Shown
-from kalathi.marketplace.panel.refusals import NoSuchPage
+from kalathi.marketplace.panel.refusals import NoSuchChoice, NoSuchPage
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.people import commands as people
 from kalathi.marketplace.people import store as people_store
@@ -31,6 +31,7 @@ from kalathi.marketplace.shops.model import (
     NewLocation,
     NewShop,
     ShopChanges,
+    ShopStatus,
     hash_token,
 )
 from kalathi.marketplace.shops.store import VariationInStock
@@ -89,6 +90,7 @@ async def show_shop(visit: Visit) -> Answer:
         "given": visit.form.given,
         "couriers": _COURIERS,
         "modes": _MODES,
+        "statuses": tuple(status.value for status in ShopStatus),
     }
     return Shown("operator/shop.html", content | more)
 
@@ -172,6 +174,18 @@ async def invite_owner(visit: Visit) -> Answer:
     await visit.context.database.run(command)
     address = f"{visit.context.terms.public_url}/invitation/{token}"
     return Shown("operator/invited.html", {"address": address, "person": None, "root": "/operator"})
+
+
+async def change_status(visit: Visit) -> Answer:
+    """`status=`: suspend, close or reopen a shop. Closing needs the tick. Raises NOT_FOUND, INVALID_PARAMETER."""
+    status, shop_id = visit.form.text("status"), visit.parts["shop_id"]
+    if status not in set(ShopStatus):
+        raise refuse(NoSuchChoice())
+    if status == ShopStatus.CLOSED:
+        visit.form.check_confirmed()
+    changes = ShopChanges(status=ShopStatus(status))
+    await visit.context.database.run(lambda view: commands.change_shop(view, shop_id, changes))
+    return See(_path(visit), done="status")
 
 
 async def open_shop(visit: Visit) -> Answer:

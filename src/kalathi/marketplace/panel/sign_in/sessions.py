@@ -30,7 +30,7 @@ from kalathi.marketplace.panel.sign_in.open_console import find_console_fault, i
 from kalathi.marketplace.people import store as people
 from kalathi.marketplace.people.model import OPERATORS, Person, Role, fold_name
 from kalathi.marketplace.people.passwords import is_password
-from kalathi.marketplace.shops.model import Shop, hash_token
+from kalathi.marketplace.shops.model import Shop, ShopStatus, hash_token
 from kalathi.marketplace.shops.store import shop_id_of_token
 from kalathi.marketplace.web.callers import network_of
 from kalathi.marketplace.web.context import Context
@@ -150,6 +150,8 @@ class Sessions:
         is_operator |= found.person is not None and found.person.place == OPERATORS
         # A session from an earlier operator's token gives no permission, not even for the shop that it opened.
         shop = found.shop if is_operator or found.is_shops_own else None
+        if shop is not None and shop.status is ShopStatus.CLOSED and not is_operator:
+            shop = None
         has_session = shop is not None or is_operator
         return Visitor(cookie, False, shop, is_operator or at_console, has_session, found.person)
 

@@ -73,6 +73,12 @@ def upgrade() -> None:
     op.add_column("sessions", Column("browser", _TEXT, nullable=False, server_default=""))
     op.create_index("sessions_by_token", "sessions", ["token_hash", "expires_at"])
     op.add_column("timeline", Column("actor", _TEXT, nullable=False, server_default=""))
+    # The mark of orders that still have their customer. Orders whose words are not indexed yet get it with their words.
+    op.execute(
+        "INSERT INTO order_words (shop_id, word, created_at, code) SELECT o.shop_id, '=personal', o.created_at, o.code"
+        " FROM orders o WHERE NOT EXISTS (SELECT 1 FROM order_words w WHERE w.shop_id = o.shop_id AND w.word = '?'"
+        " AND w.created_at = o.created_at AND w.code = o.code)"
+    )
     op.create_index("orders_by_age", "orders", ["created_at", "code"])
     _add_figures()
 
