@@ -17,7 +17,7 @@ from kalathi.marketplace.shops import commands
 from kalathi.marketplace.shops.model import NewLocation, NewShop
 from kalathi.marketplace.webhooks.sending import WebhookSender, webhook_headers
 from kalathi.marketplace.webhooks.store import announce
-from kalathi.serving import log_json_lines, spare_the_collector
+from kalathi.serving import spare_the_collector, start_logging
 
 SHOPS = 100
 BODY = b'{"event_type":"new_order","order":"' + b"x" * 2700 + b'"}'
@@ -99,7 +99,7 @@ if __name__ == "__main__":
     # This runs as a separate process, like a worker. Arguments: KIND ENDPOINT COUNT [FOLDER DATABASE], or
     # plan COUNT DATABASE [ENDPOINT].
     spare_the_collector()
-    log_json_lines()
+    start_logging()
     kind, endpoint, count, *where = sys.argv[1:]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if kind == "plan":

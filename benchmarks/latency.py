@@ -21,7 +21,7 @@ from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.shops import commands
 from kalathi.marketplace.shops.model import NewLocation, NewShop
 from kalathi.marketplace.webhooks.store import announce
-from kalathi.serving import log_json_lines, spare_the_collector
+from kalathi.serving import spare_the_collector, start_logging
 
 SHOPS = 100
 FILLING = "x" * 2700
@@ -77,7 +77,7 @@ async def measure(endpoint: str, count: int, rate: float, slow: int, settings: S
 
 if __name__ == "__main__":
     spare_the_collector()
-    log_json_lines()
+    start_logging()
     endpoint, count, rate, slow, folder, *database = sys.argv[1:]
     settings = Settings(data=Path(folder), database=database[0] if database else "", operator_token="t")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -6,13 +6,14 @@ import contextlib
 import gc
 import json
 import logging
+import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Final, cast
 
 import msgspec
 import structlog
@@ -201,13 +202,18 @@ async def until_told_to_end(ready: Callable[[], None]) -> None:
     await told.wait()
 
 
-def log_json_lines() -> None:
-    """Write logs to standard error, one JSON object a line. Standard output is for the command's own output."""
+def start_logging(level: str = "", form: str = "") -> None:
+    """Write logs to standard error: one JSON object a line, or short lines for people. Standard output is for the
+    command's own output. `level` and `form` are the settings `log_level` and `log_format`; if they are empty, those of
+    the variables KALATHI_LOG_LEVEL and KALATHI_LOG_FORMAT."""
+    level = level or os.environ.get("KALATHI_LOG_LEVEL", "info")
+    form = form or os.environ.get("KALATHI_LOG_FORMAT", "auto")
+    is_short = form == "short" or (form != "json" and sys.stderr.isatty())
     lines = _Lines(sys.stderr.buffer)
     atexit.register(lines.flush)
     structlog.configure(
         processors=[],
-        wrapper_class=_JsonLogger,
+        wrapper_class=_SHORT_LOGGERS[level] if is_short else _JSON_LOGGERS[level],
         logger_factory=structlog.BytesLoggerFactory(cast(BinaryIO, lines)),
         # Create each logger once, not for each line. With this, msgspec's encoder and no processors, a line takes
         # 3 µs, not 8.
@@ -247,6 +253,46 @@ class _JsonLogger(structlog.BoundLoggerBase):
         fields["level"] = level
         fields["timestamp"] = _STAMP.text()
         self._logger.msg(_as_json({**self._context, **fields} if self._context else fields))
+
+
+class _ShortLogger(_JsonLogger):
+    """Writes a short line for each event, for people at a terminal."""
+
+    def _write(self, level: str, event: str, fields: MutableMapping[str, Any]) -> None:
+        if self._processors:
+            self._proxy_to_logger(level, event, **fields)
+            return
+        trace = str(fields.pop("exception", ""))
+        facts = " ".join(
+            f"{name}={value}" for name, value in {**self._context, **fields}.items() if value not in _BLANK
+        )
+        word = "" if level == "info" else f"{level.upper()} "
+        line = f"{datetime.now():%H:%M:%S} {word}{event} {facts}".rstrip()  # noqa: DTZ005  (the time of the terminal's user)
+        # A text of a caller must not move the cursor or start a line of its own.
+        safe = "".join(letter if letter.isprintable() else "?" for letter in line)
+        self._logger.msg((f"{safe}\n{trace}" if trace else safe).encode("utf-8", "replace"))
+
+
+def _limit(logger: type[_JsonLogger], name: str, *dropped: str) -> type[_JsonLogger]:
+    """Return a logger that writes nothing for these methods."""
+
+    def drop(self: _JsonLogger, event: str, **fields: Any) -> None:
+        """Write nothing."""
+
+    return type(name, (logger,), dict.fromkeys(dropped, drop))
+
+
+_BLANK: Final = (None, "")
+_JSON_LOGGERS: Final[Mapping[str, type[_JsonLogger]]] = {
+    "info": _JsonLogger,
+    "warning": _limit(_JsonLogger, "_JsonWarnings", "info"),
+    "error": _limit(_JsonLogger, "_JsonErrors", "info", "warning"),
+}
+_SHORT_LOGGERS: Final[Mapping[str, type[_JsonLogger]]] = {
+    "info": _ShortLogger,
+    "warning": _limit(_ShortLogger, "_ShortWarnings", "info"),
+    "error": _limit(_ShortLogger, "_ShortErrors", "info", "warning"),
+}
 
 
 class _Stamp:

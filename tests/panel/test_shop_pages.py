@@ -287,3 +287,19 @@ async def _check_voucher(place: Place, code: str, address: str) -> None:
     pdf = await place.market.call("GET", "/" + order["courier_voucher"].split("/", 3)[3])
     with pypdfium2.PdfDocument(pdf.body) as document:
         assert address.partition(",")[0] in document[0].get_textpage().get_text_range()
+
+
+async def test_a_shop_sees_its_calls_and_webhooks_in_one_timeline(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        code = await place.shop.cart(A=1)
+        await place.market.settle()
+        await place.shop.accept(code)
+        await place.market.settle()
+        page = await place.merchant.get(f"/shop/orders/{code}")
+        text = " ".join(page.text.split())
+        assert "Calls and webhooks" in text
+        traffic = text[text.index("Calls and webhooks") :]
+        for entry in ("New order", "POST accept", "Order updated"):
+            assert entry in traffic
+        # The pages of calls and webhooks are the operator's.
+        assert not [link for link in page.links if link.startswith("/operator")]

@@ -157,10 +157,10 @@ async def _run_merchant(options: MerchantOptions) -> None:
     from kalathi.merchant.overview import needs_now
     from kalathi.merchant.receiver import Receiver, WebhookHandler
     from kalathi.merchant.watching import with_watching
-    from kalathi.serving import address_of, listening_socket, log_json_lines, run_server
+    from kalathi.serving import address_of, listening_socket, run_server, start_logging
 
     OUTPUT.stay()
-    log_json_lines()
+    start_logging()
     policy = _policy(options)
     printer = printer_of(
         Path(options.print_to or "."),

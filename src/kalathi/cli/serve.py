@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from kalathi import __version__
 from kalathi.cli.declaration import find_mode_mistake, read_declared
 from kalathi.cli.ephemeral import delete_afterwards, end_with_input
 from kalathi.cli.operating import fail
@@ -253,6 +254,18 @@ def _run(settings: Settings, main: Any) -> None:
         fail(f"{settings.data} cannot be used: {error.strerror}.")
 
 
+def _describe_database(settings: Settings) -> str:
+    """Return the kind and the place of the database, without its password."""
+    from kalathi.marketplace.app import DATABASE_FILE
+    from kalathi.marketplace.kernel.targets import mask_url
+
+    if not settings.database:
+        return f"SQLite in {settings.data / DATABASE_FILE}"
+    if settings.database.startswith("sqlite"):
+        return f"SQLite in {settings.database.partition(':///')[2]}"
+    return f"PostgreSQL at {mask_url(settings.database)}"
+
+
 def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
     from kalathi.cli.open import make_link, open_in_browser
     from kalathi.marketplace.app import ADDRESS_FILE
@@ -262,6 +275,7 @@ def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
     address = address_of(sockets.main)
     (settings.data / ADDRESS_FILE).write_text(address + "\n", "utf-8")
     click.echo(f"Kalathi is ready on {address}")
+    click.echo(f"Version {__version__}, {settings.mode}, {_describe_database(settings)}")
     if settings.mode == "production":
         click.echo("Shops and the operator sign in to its pages with their tokens.")
     else:
@@ -285,13 +299,22 @@ def _say_ready(settings: Settings, sockets: _Sockets, *, opens: bool) -> None:
     sys.stdout.flush()
 
 
+def _log_start(settings: Settings, address: str) -> None:
+    """Log the version, the mode, the database and the address."""
+    import structlog
+
+    _log = structlog.get_logger("kalathi.start")
+    database = _describe_database(settings)
+    _log.info("started", version=__version__, mode=settings.mode, database=database, address=address)
+
+
 async def _serve(settings: Settings, sockets: _Sockets, start: _Start, ready: Callable[[], None]) -> None:
     from kalathi.marketplace.api.watching import with_watch_port
     from kalathi.marketplace.app import open_marketplace
     from kalathi.marketplace.web.faults import CUT_OFF
-    from kalathi.serving import address_of, log_json_lines, run_server
+    from kalathi.serving import address_of, run_server, start_logging
 
-    log_json_lines()
+    start_logging(settings.log_level, settings.log_format)
     make_private_folder(settings.data)
     checkups = _Checkups(settings, address_of(sockets.main)) if settings.mode == "sandbox" else None
     marketplace = await open_marketplace(
@@ -301,6 +324,7 @@ async def _serve(settings: Settings, sockets: _Sockets, start: _Start, ready: Ca
         is_applied=start.is_applied,
         start_checkup=None if checkups is None else checkups.start,
     )
+    _log_start(settings, address_of(sockets.main))
     asgi = marketplace.asgi
     if sockets.watch is not None:
         asgi = with_watch_port(asgi, sockets.watch.getsockname()[1])
@@ -349,10 +373,11 @@ class _Checkups:
 async def _work(settings: Settings, bound: Any) -> None:
     from kalathi.marketplace.api.watching import limit_to_monitoring
     from kalathi.marketplace.app import open_marketplace
-    from kalathi.serving import address_of, log_json_lines, run_server, until_told_to_end
+    from kalathi.serving import address_of, run_server, start_logging, until_told_to_end
 
-    log_json_lines()
+    start_logging(settings.log_level, settings.log_format)
     marketplace = await open_marketplace(settings, settings.public_url, is_applied=True)
+    _log_start(settings, "" if bound is None else address_of(bound))
     marketplace.start()
 
     def ready() -> None:

@@ -13,7 +13,7 @@ from kalathi.marketplace.kernel.clock import real_millis, to_millis
 from kalathi.marketplace.kernel.errors import invalid_parameter
 from kalathi.marketplace.kernel.storage.changes import ChangeSet, Value
 from kalathi.marketplace.orders.facts import Facts
-from kalathi.marketplace.returns.resending import can_be_resent, opens_subject, resend_event
+from kalathi.marketplace.returns.resending import resend_event, resend_events
 from kalathi.marketplace.web.context import Context
 from kalathi.marketplace.web.paging import page_of, pagination, timestamp_of
 from kalathi.marketplace.web.reply import Reply
@@ -22,7 +22,6 @@ from kalathi.marketplace.webhooks import log
 from kalathi.marketplace.webhooks.sending import webhook_headers
 
 _STATES: Final[tuple[log.DeliveryFilter, ...]] = get_args(log.DeliveryFilter)
-_AT_ONCE: Final = 200
 _MOST_RESENT: Final = 10_000
 
 
@@ -98,19 +97,5 @@ async def resend_failures(context: Context, call: Call) -> Reply:
     if count > _MOST_RESENT:
         raise invalid_parameter(f"since: that is {count} events; ask for at most {_MOST_RESENT} at once.")
     names = [entry.id for entry in reversed(found)]
-    for first in range(0, len(names), _AT_ONCE):
-        part = names[first : first + _AT_ONCE]
-
-        def command(facts: Facts, part: list[str] = part) -> tuple[ChangeSet, None]:
-            changes = ChangeSet()
-            begun: set[str] = set()
-            for name in part:
-                shop_id, subject, sequence = log.parts_of(name)
-                # The created event of a return carries the present state, so it is sent once.
-                if subject not in begun and can_be_resent(facts.view, shop_id, subject, sequence):
-                    changes.extend([resend_event(name, facts)])
-                    begun |= {subject} if opens_subject(facts.view, shop_id, subject, sequence) else set()
-            return changes, None
-
-        await context.commands.acting_as(OPERATOR).run(command)
+    await resend_events(context.commands.acting_as(OPERATOR), names)
     return Reply(200, encode(Resent(resent=len(names))))

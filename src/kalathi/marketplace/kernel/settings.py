@@ -107,6 +107,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=36_500, description="Days after which finished orders lose their customer's data; 0: never."),
     ] = 0
+    log_level: Annotated[
+        Literal["info", "warning", "error"], Meta(description="The least level of log lines that are written.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "short"],
+        Meta(description="json: one object a line; short: lines for people; auto: short in a terminal, else json."),
+    ] = "auto"
     rate_limit_per_minute: Annotated[
         int, Meta(ge=0, le=1_000_000, description="Calls a minute that one shop may make; 0: as many as it likes.")
     ] = 0

@@ -8,6 +8,7 @@ TYPED_FIELDS: Final[Mapping[str, str]] = {
     "actual_quantity": "Pieces",
     "address": "Address",
     "area": "Region",
+    "body": "Body",
     "available_quantity": "Pieces available",
     "city": "City",
     "code": "Code",

@@ -62,6 +62,8 @@ FORMS: Final[Mapping[str, str]] = {
     "shops/{shop_id}/open": "Signed in as this shop",
     "cart": "Cart placed",
     "purchase-orders/{code}/receive": "Goods received",
+    "deliveries": "Failed webhooks sent again",
+    "deliveries/{id}/edited": "Edited webhook sent",
     "deliveries/{id}/resend": "Webhook sent again",
     "sandbox/clock": "Clock moved",
     "sandbox/faults": "Faults changed",

@@ -157,6 +157,8 @@ PAGES: Final[tuple[Page, ...]] = (
     post_page(Who.OPERATOR, "/operator/purchase-orders/{code}/receive", arrivals.receive, arrivals.show_purchase_order),
     get_page(Who.OPERATOR, "/operator/deliveries", deliveries.list_deliveries),
     get_page(Who.OPERATOR, "/operator/deliveries/{id}", deliveries.show_delivery),
+    post_page(Who.OPERATOR, "/operator/deliveries", deliveries.resend_failures, deliveries.list_deliveries),
+    post_page(Who.OPERATOR, "/operator/deliveries/{id}/edited", deliveries.send_edited, deliveries.show_delivery),
     post_page(Who.OPERATOR, "/operator/deliveries/{id}/resend", deliveries.resend, deliveries.show_delivery),
     get_page(Who.OPERATOR, "/operator/requests", requests.list_requests),
     get_page(Who.OPERATOR, "/operator/requests/{request_id}", requests.show_request),

@@ -24,6 +24,7 @@ from kalathi.marketplace.panel.refusals import (
     OrderWithoutVoucher,
     TooManyLinesToPrint,
     TooManyOrdersChosen,
+    TooManyToResend,
     TooManyViews,
     UnknownOrder,
 )
@@ -58,6 +59,7 @@ TEXTS: Final[Mapping[type[Refusal], str]] = {
     TooManyLinesToPrint: "These orders have more than %(most)s lines. Select fewer orders.",
     NoViewName: "Give the view a name of at most %(most)s characters.",
     TooManyViews: "There are %(most)s saved views already. Remove one first.",
+    TooManyToResend: "More than %(most)s webhooks match. Narrow the list.",
     NoNote: "Write a note of at most %(most)s characters.",
     carts.ShopNotActive: "The shop takes no orders: it is suspended or closed.",
     privacy.OrderUnderWay: "Order %(code)s is not finished, or has a return under way.",

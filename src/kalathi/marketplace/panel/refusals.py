@@ -31,6 +31,19 @@ class OrderWithoutVoucher(Refusal, frozen=True):
     SENTENCE = "Order {code} has no voucher."
 
 
+class NotJson(Refusal, frozen=True):
+    """An edited webhook that is not JSON."""
+
+    SENTENCE = "The body must be JSON."
+
+
+class TooManyToResend(Refusal, frozen=True):
+    """A filter with too many failed webhooks."""
+
+    most: int
+    SENTENCE = "More than {most} webhooks match. Narrow the list."
+
+
 class NoSuchPage(Refusal, frozen=True):
     """An address that no page has."""
 

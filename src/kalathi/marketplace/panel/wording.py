@@ -320,6 +320,7 @@ DONE: Final[Mapping[str, str]] = {
     "location_removed": "The location is removed.",
     "signing_ended": "Webhooks are not signed any more.",
     "order": "Done.",
+    "failures_resent": "The failed webhooks of this list are sent again.",
     "resent": "The webhook is sent again.",
     "signed_out": "You have signed out.",
     "not_signed_in": NotSignedIn.SENTENCE,

@@ -1,9 +1,13 @@
 """Resending of any event in the log. An event's subject is an order or a return, and each has its own rule."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from kalathi.marketplace.kernel.clock import to_millis
 from kalathi.marketplace.kernel.storage.changes import ChangeSet
 from kalathi.marketplace.kernel.storage.database import View
 from kalathi.marketplace.orders.facts import Facts
+from kalathi.marketplace.orders.running import CommandRunner
 from kalathi.marketplace.returns import store
 from kalathi.marketplace.returns.commands import resend
 from kalathi.marketplace.webhooks import log
@@ -11,6 +15,8 @@ from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.openings import OPENING
 from kalathi.marketplace.webhooks.resending import plan_resend
 from kalathi.marketplace.webhooks.store import event_type_of
+
+_AT_ONCE: Final = 200
 
 
 def resend_event(name: str, facts: Facts) -> ChangeSet:
@@ -25,6 +31,26 @@ def resend_event(name: str, facts: Facts) -> ChangeSet:
         if found is not None:
             return resend(found, facts, sequence).changes
     return plan_resend(facts.view, shop_id, subject, sequence, to_millis(facts.now))
+
+
+async def resend_events(commands: CommandRunner, names: Sequence[str]) -> None:
+    """Send events again, some hundred in each commit. The events of shops without a URL are left out. `names` are the
+    ids of their deliveries, the oldest first."""
+    for first in range(0, len(names), _AT_ONCE):
+        part = names[first : first + _AT_ONCE]
+
+        def command(facts: Facts, part: Sequence[str] = part) -> tuple[ChangeSet, None]:
+            changes = ChangeSet()
+            begun: set[str] = set()
+            for name in part:
+                shop_id, subject, sequence = log.parts_of(name)
+                # The created event of a return carries the present state, so it is sent once.
+                if subject not in begun and can_be_resent(facts.view, shop_id, subject, sequence):
+                    changes.extend([resend_event(name, facts)])
+                    begun |= {subject} if opens_subject(facts.view, shop_id, subject, sequence) else set()
+            return changes, None
+
+        await commands.run(command)
 
 
 def opens_subject(view: View, shop_id: str, subject: str, sequence: int) -> bool:

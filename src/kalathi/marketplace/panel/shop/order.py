@@ -28,6 +28,7 @@ from kalathi.marketplace.panel.pages import Answer, See, Shown
 from kalathi.marketplace.panel.refusals import NoNote, NoOrdersHook, NoSuchPage
 from kalathi.marketplace.panel.subject_pages import OrderPage, order_page
 from kalathi.marketplace.panel.visits import Visit
+from kalathi.marketplace.web.traffic import TrafficScope, read_traffic
 from kalathi.marketplace.web.uploads import CREDIT_INVOICE_FILE, INVOICE_FILE, FileField, check_upload
 from kalathi.marketplace.webhooks.listeners import url_for
 from kalathi.marketplace.webhooks.resending import plan_latest_resend
@@ -49,8 +50,10 @@ async def show_order(visit: Visit) -> Answer:
         return order_page(view, found, context.terms, now), kept.notes(view, visit.shop.id, found.order.code)
 
     page, notes = await context.database.read(query)
+    scope = TrafficScope(visit.shop.id, page.order.code)
     content = {
         "notes": notes,
+        "traffic": await read_traffic(context.database, context.request_log, scope),
         "mark": _mark(page, notes),
         "problems": visit.problems,
         "page": page,

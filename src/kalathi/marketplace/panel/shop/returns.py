@@ -19,6 +19,7 @@ from kalathi.marketplace.panel.subject_pages import return_page
 from kalathi.marketplace.panel.visits import Visit
 from kalathi.marketplace.returns import commands, queries, store
 from kalathi.marketplace.returns.review import options_of
+from kalathi.marketplace.web.traffic import TrafficScope, read_traffic
 
 STATES: Final = tuple(state.value for state in ReturnState)
 
@@ -53,8 +54,10 @@ async def show_return(visit: Visit) -> Answer:
     page = await visit.context.database.read(
         lambda view: return_page(view, queries.find_return(view, visit.parts["code"], shop_id))
     )
+    scope = TrafficScope(shop_id, page.returned.return_code)
     content = {
         "problems": visit.problems,
+        "traffic": await read_traffic(visit.context.database, visit.context.request_log, scope),
         "page": page,
         "returned": page.returned,
         "given": visit.form.given,
